@@ -1,0 +1,48 @@
+"""Every error a user can cause or meet, as one tree; each message says what was expected, what came, and what to do.
+
+CoreError
+|-- ImageError              the image cannot be read or used
+|-- MaskError               a mask does not fit its coding or its image
+|-- DataSetError            a folder or table of a data set is not as described
+|-- ModelError              no model, a damaged one, or one whose contract does not match
+|   `-- ProviderError       the requested execution provider is not there
+|-- FeatureError            a feature was asked for that the catalogue does not have
+|-- StoreError              the cohort cannot be read or written
+`-- UsageError              arguments that make no sense together
+"""
+
+
+class CoreError(Exception):
+    """Base of all errors shown to the user in words; anything else is a bug and is allowed to crash."""
+
+
+class ImageError(CoreError, ValueError):
+    """The image cannot be read or used."""
+
+
+class MaskError(CoreError, ValueError):
+    """A mask does not fit its coding or its image."""
+
+
+class DataSetError(CoreError, ValueError):
+    """A folder or table of a data set is not as described."""
+
+
+class ModelError(CoreError, RuntimeError):
+    """No model, a damaged one, or one whose contract does not match."""
+
+
+class ProviderError(ModelError):
+    """The requested execution provider is not there."""
+
+
+class FeatureError(CoreError, ValueError):
+    """A feature was asked for that the catalogue does not have."""
+
+
+class StoreError(CoreError, RuntimeError):
+    """The cohort cannot be read or written."""
+
+
+class UsageError(CoreError, ValueError):
+    """Arguments that make no sense together."""

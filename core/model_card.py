@@ -1,0 +1,70 @@
+"""The contract a model file carries: JSON in the ONNX metadata under one key. Knows neither onnx nor onnxruntime."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
+
+from core.errors import ModelError
+
+METADATA_KEY: Final = "leukoscope_model_card"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything inference and the pages need to know of a model.
+
+    `input_size` is the side of the square window in pixels; `mean` and `std` are per RGB channel on a 0-1 scale;
+    `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
+    side takes in the fine pass; `scores` holds measured figures by data set; `appearance` the optical-density
+    statistics of the training images, against which an image can be unlike.
+    """
+
+    model_id: str
+    architecture: str
+    encoder: str
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    classes: tuple[str, ...]
+    cell_fill: float
+    training_data: str
+    split: str
+    scores: dict[str, Any]
+    intended_use: str
+    limits: str
+    licence: str
+    created: str
+    opset: int
+    precision: str = "fp32"
+    parity: dict[str, float] = field(default_factory=dict)
+    appearance: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The card as the text kept in the model file."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, origin: str) -> "ModelCard":
+        """Read a card; `origin` names the file in errors. Raises ModelError for unknown or missing fields."""
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            msg = f"{origin}: the model card is not valid JSON ({error}); export the model again with `python -m export`"
+            raise ModelError(msg) from error
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(raw) - known)
+        if unknown:
+            msg = f"{origin}: the model card has unknown fields {unknown}; known are {sorted(known)}"
+            raise ModelError(msg)
+        for name in ("mean", "std", "classes"):
+            if name in raw:
+                raw[name] = tuple(raw[name])
+        try:
+            card = cls(**raw)
+        except TypeError as error:
+            msg = f"{origin}: the model card is incomplete ({error}); export the model again with `python -m export`"
+            raise ModelError(msg) from error
+        if card.input_size % 32 or card.input_size <= 0:
+            msg = f"{origin}: input_size must be a positive multiple of 32, but is {card.input_size}"
+            raise ModelError(msg)
+        return card

@@ -1,0 +1,120 @@
+"""The values that flow through the engine. Arrays inside functions, these at the borders; each checks itself once."""
+
+from dataclasses import dataclass, field
+from typing import NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.compartments import Compartment
+from core.errors import ImageError, MaskError
+
+# (H, W) uint8 whose values are Compartment members; never grey codes such as 128 or 255.
+LabelMap = NewType("LabelMap", "NDArray[np.uint8]")
+
+
+@dataclass(frozen=True, eq=False)
+class CellImage:
+    """One decoded image. `rgb` is uint8 (H, W, 3), read-only; the scale is explicit or absent, never 1.0 by habit.
+
+    `sha256` is that of the file's bytes; `notes` say in words what decoding changed ("frame 1 of 12 used").
+    """
+
+    rgb: NDArray[np.uint8]
+    name: str
+    sha256: str
+    um_per_px: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check dtype, shape and scale, and freeze the pixels."""
+        if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
+            msg = f"{self.name}: an image must be uint8 with shape (H, W, 3), but is {self.rgb.dtype} with shape {self.rgb.shape}"
+            raise ImageError(msg)
+        if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
+            msg = f"{self.name}: the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            raise ImageError(msg)
+        self.rgb.setflags(write=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+
+def as_label_map(labels: NDArray[np.uint8]) -> LabelMap:
+    """Check that an array is a label map: uint8 (H, W) with values of `Compartment`; raises MaskError."""
+    if labels.dtype != np.uint8 or labels.ndim != 2 or (labels.size and int(labels.max()) > max(Compartment)):
+        msg = (
+            f"a label map must be uint8 (H, W) with values 0 to {max(Compartment)}, but is {labels.dtype} "
+            f"{labels.shape} with a maximum of {labels.max() if labels.size else 'nothing'}"
+        )
+        raise MaskError(msg)
+    return LabelMap(labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A label map and where it came from.
+
+    `labels` has the image's (H, W); `confidence` is the Dice the network itself expects, 0 to 1 (mean of nucleus and
+    cytoplasm, or of what is there); `other_cells` counts further leukocyte-sized objects that were kept apart.
+    """
+
+    labels: LabelMap
+    confidence: float
+    other_cells: int
+    model_id: str
+    provider: str
+    elapsed_ms: float
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Values by catalogue name, in catalogue order; a value that is absent is None and has its reason in `absent`.
+
+    Lengths are in pixels, areas in square pixels; `core.features.catalogue.FeatureSpec.in_um` converts.
+    """
+
+    values: dict[str, float | None]
+    absent: dict[str, str]
+
+
+@dataclass(frozen=True)
+class QualityFlag:
+    """One thing to know before trusting the numbers: a sentence with its consequence.
+
+    `severe` flags keep the cell out of population summaries; the others only inform.
+    """
+
+    code: str
+    message: str
+    severe: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Window of a larger field from which a cell was cut: left, top, width and height in the field's pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, eq=False)
+class CellAnalysis:
+    """All that is known of one cell: what a page shows and what the store keeps."""
+
+    image: CellImage
+    segmentation: Segmentation
+    features: FeatureSet
+    flags: tuple[QualityFlag, ...]
+    cell_index: int = 0
+    place: Place | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def quality_ok(self) -> bool:
+        """Whether the cell may enter population summaries."""
+        return not any(flag.severe for flag in self.flags)
