@@ -1,0 +1,1 @@
+"""Data in, Altair chart out; no streamlit, no data fetching."""

@@ -1,0 +1,1 @@
+"""The cohort: Parquet shards on disk, DuckDB views over them."""
