@@ -6,15 +6,18 @@ A *values frame* has one row per cell that passed quality control, the columns `
 null) and one column per feature in pixels.
 
 Basis. A feature with ``length_power`` q (1 length, 2 area, -1 reciprocal length) is compared only in micrometres,
-``value * um_per_px ** q``, over the cells whose scale is known. A feature with q = 0 has no unit of length and is compared as it is.
+``value * um_per_px ** q``, over the cells whose scale is known. A scale-free feature is compared as it is. A sum over pixels
+(``sums_pixels``) has no micrometres to convert to: it is compared as it is, and only where the cell and all members have the same
+scale within `SAME_SCALE`.
 
 Percentiles. ``p2``, ``p50`` and ``p98`` are linearly interpolated order statistics (numpy's ``linear``). ``std`` divides by n - 1.
 
 Percentile of a value x among n values: ``100 * (#{v < x} + #{v = x} / 2) / n``.
 
 Robust z. ``z = (g(x) - location) / scale`` with ``location = median(g(v))`` and ``scale = 1.4826 * median(|g(v) - location|)``, or
-``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample. ``g`` is the natural logarithm for lengths,
-areas and ratios (see `uses_log`), otherwise the identity. A published table gives no values: there ``scale = (g(p98) - g(p2)) / 4.1075``,
+``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample.
+``g`` is the natural logarithm where
+the catalogue says ``log_axis`` and every value is positive, otherwise the identity. A published table gives no values: there ``scale = (g(p98) - g(p2)) / 4.1075``,
 the same quantity for a normal population, since its 98th percentile lies 2.0537 standard deviations above the median.
 
 Small groups. Below `SMALL_GROUP` cells there is no band, no percentile and no robust z: the members are points.
@@ -35,6 +38,7 @@ from core.features.catalogue import CATALOGUE, FeatureSpec
 from core.types import FeatureSet
 
 SMALL_GROUP: Final = 20  # the 2nd percentile of fewer cells is little more than their minimum
+SAME_SCALE: Final = 0.02  # relative difference; shifts a sum over pixels by 4 %, far less than cells differ
 
 _MAD_TO_STD: Final = 1.4826  # 1 / Phi^-1(3/4)
 _IQR_TO_STD: Final = 1.349  # 2 * Phi^-1(3/4)
@@ -44,7 +48,7 @@ INTENSITY_CAUTION: Final = "Depends on stain, light and camera: another laborato
 
 
 class Basis(StrEnum):
-    """Unit of length of a value: pixels, micrometres, or none because the feature has no unit of length."""
+    """What a value is counted in: pixels, micrometres, or neither because the feature is scale-free."""
 
     PIXELS = "px"
     MICROMETRES = "um"
@@ -98,7 +102,7 @@ class PopulationSummary:
 
 @dataclass(frozen=True, eq=False)
 class ReferencePopulation:
-    """What a cell is compared with: summaries and sorted values by feature, in the basis of comparison (micrometres or none).
+    """What a cell is compared with: summaries and ordered values by feature, in the basis of comparison (micrometres or none).
 
     `n` counts the good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes from.
     A `published` population has summaries in the basis they were printed in, and no values.
@@ -111,7 +115,7 @@ class ReferencePopulation:
     n: int
     patients: int | None
     summaries: Mapping[str, PopulationSummary]
-    values: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    ordered: Mapping[str, NDArray[np.float64]] = field(repr=False)
     members: pd.DataFrame = field(repr=False)
     scale_note: str = ""
     published: bool = False
@@ -172,11 +176,6 @@ class Nearness:
     typicality: float
 
 
-def uses_log(spec: FeatureSpec) -> bool:
-    """Whether the robust z of a feature is taken of its logarithm: lengths, areas and ratios, which vary by factors."""
-    return spec.length_power != 0 or spec.region == "combined"
-
-
 def summarise(values: pd.DataFrame, population: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:
     """Summaries of all catalogue features in catalogue order.
 
@@ -205,7 +204,7 @@ def reference_population(
         n=len(values),
         patients=count_patients(values["patient_id"]),
         summaries={name: summary for name, (summary, _) in pairs.items()},
-        values={name: ordered for name, (_, ordered) in pairs.items()},
+        ordered={name: ordered for name, (_, ordered) in pairs.items()},
         members=values,
         scale_note=scale_note,
     )
@@ -216,12 +215,12 @@ def published_summary(
 ) -> PopulationSummary:
     """Summary from a printed table; a feature with a unit of length is in pixels of an unknown size."""
     spec = CATALOGUE[feature]
-    log = uses_log(spec) and p2 > 0
+    log = spec.log_axis and p2 > 0
     low, middle, high = (math.log(p) if log else p for p in (p2, p50, p98))
     return PopulationSummary(
         population=population,
         feature=feature,
-        basis=Basis.PIXELS if spec.length_power else Basis.NONE,
+        basis=Basis.NONE if spec.scale_free else Basis.PIXELS,
         n=n,
         n_absent=0,
         patients=None,
@@ -240,14 +239,14 @@ def published_summary(
 def compare_cell(features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> tuple[FeatureComparison, ...]:
     """Place every catalogue feature of a cell in a population, in catalogue order.
 
-    A feature with a unit of length is comparable only if both the cell and at least one member have a scale; an absent value
+    A feature that is not scale-free is comparable only where both sides have a scale (see the module's text); an absent value
     never is. Features that depend on the grey levels are comparable but carry a caution.
     """
     return tuple(_compare(spec, features, um_per_px, reference) for spec in CATALOGUE.values())
 
 
 def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
-    """The comparison in plain words: "Larger nucleus area than 97 % of monocytes".
+    """Say the comparison in plain words: "Larger nucleus area than 97 % of monocytes".
 
     Per cents are rounded down, so that the sentence never claims more than was counted; "all" stands for a value beyond every
     member. `with_n` adds the number of cells.
@@ -276,7 +275,7 @@ def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
 
 
 def differs_most(comparisons: Sequence[FeatureComparison], k: int) -> tuple[FeatureComparison, ...]:
-    """The at most `k` features outside the 2-98 % band, largest absolute robust z first.
+    """Return the at most `k` features outside the 2-98 % band, largest absolute robust z first.
 
     Of many features about one in 25 lies outside in any member of the population too.
     """
@@ -301,14 +300,14 @@ def nearest(features: FeatureSet, references: Sequence[ReferencePopulation]) -> 
 
 
 def count_patients(patient_ids: pd.Series) -> int | None:
-    """Number of different patients; None when there are no cells or one of them does not say its patient."""
+    """Count the different patients; None when there are no cells or one of them does not say its patient."""
     if patient_ids.empty or bool(patient_ids.isna().any()):
         return None
     return int(patient_ids.nunique())
 
 
 def _sentence_case(label: str) -> tuple[str, str]:
-    """A label at the start and in the middle of a sentence; "N:C ratio" keeps its capital."""
+    """Return a label as at the start and as in the middle of a sentence; "N:C ratio" keeps its capital."""
     keeps = len(label) > 1 and not label[1].islower()
     return label[:1].upper() + label[1:], label if keeps else label[:1].lower() + label[1:]
 
@@ -327,21 +326,16 @@ def _robust_centre(values: NDArray[np.float64]) -> tuple[float, float | None]:
     return location, scale or None
 
 
-def _summary(
-    values: pd.DataFrame, population: str, spec: FeatureSpec, *, in_um: bool
-) -> tuple[PopulationSummary, NDArray[np.float64]]:
+def _summary(values: pd.DataFrame, population: str, spec: FeatureSpec, *, in_um: bool) -> tuple[PopulationSummary, NDArray[np.float64]]:
     """Summary and sorted values of one feature."""
-    basis = Basis.NONE if spec.length_power == 0 else Basis.MICROMETRES if in_um else Basis.PIXELS
-    if spec.name in values:
-        column = values[spec.name].to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        column = np.full(len(values), np.nan)
+    basis = Basis.NONE if spec.scale_free else Basis.MICROMETRES if in_um and spec.length_power else Basis.PIXELS
+    column = values[spec.name].to_numpy(dtype=np.float64, na_value=np.nan) if spec.name in values else np.full(len(values), np.nan)
     if basis is Basis.MICROMETRES:
         column = column * values["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan) ** spec.length_power
     present = np.isfinite(column)
     ordered = np.sort(column[present])
     n = len(ordered)
-    log = uses_log(spec) and n > 0 and bool(ordered[0] > 0)
+    log = spec.log_axis and n > 0 and bool(ordered[0] > 0)
     p2 = p50 = p98 = location = scale = None
     if n >= SMALL_GROUP:
         p2, p50, p98 = (float(p) for p in np.percentile(ordered, [2, 50, 98]))
@@ -365,31 +359,51 @@ def _summary(
     return summary, ordered
 
 
-def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> FeatureComparison:
-    value = features.values.get(spec.name)
+def _obstacle(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> str | None:
+    """Why a feature cannot be compared, in words; None if it can."""
     summary = reference.summaries.get(spec.name)
-    needs_scale = spec.length_power != 0
-    reason = None
-    if value is None:
-        reason = f"not measured: {features.absent.get(spec.name, 'the feature was not asked for')}"
-    elif summary is None:
-        reason = f"not in {reference.title}"
-    elif needs_scale and um_per_px is None:
-        reason = "scale unknown: give the micrometres per pixel of this image to compare sizes"
-    elif needs_scale and (summary.basis is not Basis.MICROMETRES or summary.n == 0):
-        reason = f"scale unknown: the cells of {reference.title} come without micrometres per pixel, so sizes cannot be compared"
-    elif summary.n == 0:
-        reason = f"no cell of {reference.title} has a value"
+    if features.values.get(spec.name) is None:
+        return f"not measured: {features.absent.get(spec.name, 'the feature was not asked for')}"
+    if summary is None:
+        return f"{reference.title} does not have it"
+    if not spec.scale_free:
+        if um_per_px is None:
+            return "scale unknown: give the micrometres per pixel of this image to compare sizes"
+        if spec.length_power and (summary.basis is not Basis.MICROMETRES or summary.n == 0):
+            return f"scale unknown: {reference.title} comes without micrometres per pixel, so sizes cannot be compared"
+        if not spec.length_power and not _same_scale(um_per_px, reference.members):
+            return f"a sum over pixels: only comparable where this image and all of {reference.title} have the same scale"
+    return f"no cell of {reference.title} has a value" if summary.n == 0 else None
+
+
+def _same_scale(um_per_px: float, members: pd.DataFrame) -> bool:
+    scales = members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return len(scales) > 0 and bool(np.all(np.abs(scales / um_per_px - 1) <= SAME_SCALE))
+
+
+def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> FeatureComparison:
+    value, summary = features.values.get(spec.name), reference.summaries.get(spec.name)
+    reason = _obstacle(spec, features, um_per_px, reference)
     if reason is not None or value is None or summary is None:
-        basis = Basis.PIXELS if needs_scale else Basis.NONE
-        return FeatureComparison(spec.name, reference.population, reference.plural, value, basis, comparable=False, reason=reason, summary=summary)
-    if needs_scale and um_per_px is not None:
+        return FeatureComparison(
+            feature=spec.name,
+            population=reference.population,
+            plural=reference.plural,
+            value=value,
+            basis=Basis.NONE if spec.scale_free else Basis.PIXELS,
+            comparable=False,
+            reason=reason,
+            summary=summary,
+        )
+    if summary.basis is Basis.MICROMETRES and um_per_px is not None:
         value = spec.in_um(value, um_per_px)
-    caution = INTENSITY_CAUTION if spec.intensity_dependent else (reference.scale_note or None) if needs_scale else None
+    cautions = [INTENSITY_CAUTION] if spec.intensity_dependent else []
+    if not spec.scale_free and reference.scale_note:
+        cautions.append(reference.scale_note)
     percentile = below = above = None
     if not summary.small and not summary.published:
-        ordered = reference.values[spec.name]
-        first, last = (int(np.searchsorted(ordered, value, side)) for side in ("left", "right"))  # type: ignore[call-overload]
+        ordered = reference.ordered[spec.name]
+        first, last = int(np.searchsorted(ordered, value, "left")), int(np.searchsorted(ordered, value, "right"))
         below, above = 100 * first / summary.n, 100 * (summary.n - last) / summary.n
         percentile = 50 * (first + last) / summary.n
     inside, direction = None, None
@@ -403,7 +417,7 @@ def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, r
         value=value,
         basis=summary.basis,
         comparable=True,
-        caution=caution,
+        caution=" ".join(cautions) or None,
         percentile=percentile,
         below=below,
         above=above,
@@ -424,7 +438,7 @@ def _nearness(features: FeatureSet, reference: ReferencePopulation) -> Nearness 
     own, members = [], []
     for name, spec in CATALOGUE.items():
         value, summary = features.values.get(name), reference.summaries[name]
-        if value is None or not spec.scale_free or spec.intensity_dependent or spec.length_power or not summary.scale:
+        if value is None or not spec.scale_free or spec.intensity_dependent or not summary.scale:
             continue
         z = summary.robust_z(value)
         if z is None or summary.location is None:
@@ -455,4 +469,5 @@ def _distance(z: NDArray[np.float64]) -> NDArray[np.float64]:
     present = np.isfinite(z)
     count = present.sum(axis=0)
     total = np.where(present, limited, 0.0).sum(axis=0)
-    return np.sqrt(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+    distance: NDArray[np.float64] = np.sqrt(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+    return distance

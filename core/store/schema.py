@@ -1,0 +1,223 @@
+"""One wide row per cell: its columns, their meaning in the Parquet file, and how an analysis becomes a row."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from core.cell_types import CellType
+from core.errors import StoreError
+from core.features.catalogue import CATALOGUE
+from core.types import CellAnalysis
+
+SCHEMA_VERSION: Final = 1
+
+# Names the columns <region>_outline. The cytoplasm is what lies in the cell and not in the nucleus (even-odd over both), and
+# the environment a ring around the cell (`core.masks`), so two outlines tell everything.
+OUTLINE_REGIONS: Final = ("nucleus", "cell")
+
+# Rings of x0, y0, x1, y1, ... in pixels of the image (of the cut-out, where `place` says so), filled by the even-odd rule.
+_RINGS: Final = pa.list_(pa.list_(pa.float32()))
+
+_IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
+    ("cell_id", pa.string(), "population, start of the image's SHA-256 and index of the cell in it: unique"),
+    ("population", pa.string(), "identifier of the population: the name of its folder"),
+    ("cell_type", pa.string(), "member of core.cell_types.CellType"),
+    ("source", pa.string(), "laboratory or data set the image comes from"),
+    ("patient_id", pa.string(), "pseudonym of the patient; null if unknown"),
+    ("diagnosis", pa.string(), "diagnosis of the patient as filed by the source; null if unknown"),
+    ("tissue", pa.string(), "blood or marrow, as the source says"),
+    ("image_name", pa.string(), "path of the image relative to its data set or folder"),
+    ("image_sha256", pa.string(), "SHA-256 of the image file"),
+    ("cell_index", pa.int32(), "number of the cell in its image, from 0"),
+    ("place_left", pa.int32(), "left edge of the cut-out in its field, pixels; null if the image is the whole field"),
+    ("place_top", pa.int32(), "top edge of the cut-out in its field, pixels"),
+    ("place_width", pa.int32(), "width of the cut-out, pixels"),
+    ("place_height", pa.int32(), "height of the cut-out, pixels"),
+    ("image_width", pa.int32(), "width of the analysed image, pixels"),
+    ("image_height", pa.int32(), "height of the analysed image, pixels"),
+    ("um_per_px", pa.float64(), "micrometres per pixel; null if unknown"),
+    ("model_id", pa.string(), "model that drew the outlines"),
+    ("provider", pa.string(), "execution provider that ran the model"),
+    ("confidence", pa.float64(), "Dice the network itself expects, 0 to 1"),
+    ("other_cells", pa.int32(), "further leukocytes in the image, kept apart"),
+    ("flags", pa.list_(pa.string()), "codes of all quality flags"),
+    ("severe_flags", pa.list_(pa.string()), "codes of the flags that keep the cell out of summaries"),
+    ("quality_ok", pa.bool_(), "whether the cell enters population summaries: no severe flag"),
+    ("absent", pa.string(), "JSON object: absent feature to reason"),
+    *((f"{region}_outline", _RINGS, f"outline of the {region}: rings of x, y in pixels, even-odd") for region in OUTLINE_REGIONS),
+    ("versions", pa.string(), "JSON object: software to version"),
+    ("created", pa.timestamp("us", tz="UTC"), "when the cell was analysed"),
+)
+
+IDENTITY_COLUMNS: Final = tuple(name for name, _, _ in _IDENTITY)
+OUTLINE_COLUMNS: Final = tuple(f"{region}_outline" for region in OUTLINE_REGIONS)
+
+CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
+
+_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def check_population_id(population_id: str) -> str:
+    """Return the identifier if it can safely be a folder name; raises StoreError."""
+    if not _SLUG.fullmatch(population_id):
+        msg = (
+            f"a population's id must be 1 to 63 lower-case letters, digits, '_' or '-', starting with a letter or digit, "
+            f"but is {population_id!r}; use for example 'hcl_blood'"
+        )
+        raise StoreError(msg)
+    return population_id
+
+
+@dataclass(frozen=True)
+class Population:
+    """What is true of all cells of a population; kept as `population.json` in its folder.
+
+    `um_per_px` is the scale of its images where all share one, and `um_per_px_origin` says how it is known (or why it is
+    not); `citation` and `terms` are the source's; `note` is what a reader must know before drawing conclusions; `created`
+    is an ISO date.
+    """
+
+    population_id: str
+    cell_type: CellType
+    title: str
+    source: str
+    tissue: str
+    citation: str
+    terms: str
+    note: str
+    created: str
+    um_per_px: float | None = None
+    um_per_px_origin: str = "unknown"
+
+    def __post_init__(self) -> None:
+        """Check the identifier, the title and the scale; raises StoreError."""
+        check_population_id(self.population_id)
+        if not self.title.strip() or not self.source.strip():
+            msg = f"population {self.population_id}: title and source must not be empty"
+            raise StoreError(msg)
+        if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
+            msg = f"population {self.population_id}: the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            raise StoreError(msg)
+
+    def to_json(self) -> str:
+        """Return the text of `population.json`."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, origin: str) -> "Population":
+        """Read `population.json`; `origin` names the file in errors. Raises StoreError when it is damaged or of a later version."""
+        try:
+            raw = json.loads(text)
+            version = raw.pop("schema_version")
+            if version > SCHEMA_VERSION:
+                msg = f"{origin}: written by a later version (schema {version}, known is {SCHEMA_VERSION}); update Leukoscope"
+                raise StoreError(msg)
+            known = {f.name for f in fields(cls)}
+            return cls(**{**{k: v for k, v in raw.items() if k in known}, "cell_type": CellType(raw["cell_type"])})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            msg = f"{origin}: not a population's description ({error}); import the population again"
+            raise StoreError(msg) from error
+
+
+def cell_row(
+    analysis: CellAnalysis,
+    population: Population,
+    *,
+    outlines: Mapping[str, Sequence[NDArray[np.float64]]],
+    patient_id: str | None = None,
+    diagnosis: str | None = None,
+    created: datetime | None = None,
+) -> CellRow:
+    """Row of one analysed cell.
+
+    Parameters
+    ----------
+    analysis : CellAnalysis
+        The cell; its image's name must be a relative path. Without a scale of its own it takes the population's.
+    population : Population
+        Where the row will be filed.
+    outlines : mapping of region to rings
+        For each of `OUTLINE_REGIONS` (a missing one is stored as no ring) a sequence of (N, 2) arrays of x, y in image pixels.
+    patient_id, diagnosis : str, optional
+        As the source gives them; no names of persons.
+    created : datetime, optional
+        Time of analysis, with time zone; now if not given.
+
+    Raises
+    ------
+    StoreError
+        If the image's name is absolute or leaves its folder, an outline region is unknown, or a value is not finite.
+    """
+    image, segmentation = analysis.image, analysis.segmentation
+    _check_relative(image.name)
+    unknown = sorted(set(outlines) - set(OUTLINE_REGIONS))
+    if unknown:
+        msg = f"{image.name}: outlines are kept of {', '.join(OUTLINE_REGIONS)}, but came for {', '.join(unknown)}"
+        raise StoreError(msg)
+    values = {name: analysis.features.values.get(name) for name in CATALOGUE}
+    for name, value in values.items():
+        if value is not None and not math.isfinite(value):
+            msg = f"{image.name}: {name} must be a finite number or absent with a reason, but is {value}"
+            raise StoreError(msg)
+    height, width = image.shape
+    place = analysis.place
+    return {
+        "cell_id": f"{population.population_id}:{image.sha256[:16]}:{analysis.cell_index}",
+        "population": population.population_id,
+        "cell_type": population.cell_type.value,
+        "source": population.source,
+        "patient_id": patient_id,
+        "diagnosis": diagnosis,
+        "tissue": population.tissue,
+        "image_name": image.name,
+        "image_sha256": image.sha256,
+        "cell_index": analysis.cell_index,
+        "place_left": place.left if place else None,
+        "place_top": place.top if place else None,
+        "place_width": place.width if place else None,
+        "place_height": place.height if place else None,
+        "image_width": width,
+        "image_height": height,
+        "um_per_px": image.um_per_px if image.um_per_px is not None else population.um_per_px,
+        "model_id": segmentation.model_id,
+        "provider": segmentation.provider,
+        "confidence": segmentation.confidence,
+        "other_cells": segmentation.other_cells,
+        "flags": [flag.code for flag in analysis.flags],
+        "severe_flags": [flag.code for flag in analysis.flags if flag.severe],
+        "quality_ok": analysis.quality_ok,
+        "absent": json.dumps(analysis.features.absent, sort_keys=True),
+        **{f"{region}_outline": [ring.ravel().tolist() for ring in outlines.get(region, ())] for region in OUTLINE_REGIONS},
+        "versions": json.dumps(analysis.versions, sort_keys=True),
+        "created": created or datetime.now(UTC),
+        **values,
+    }
+
+
+def arrow_schema() -> pa.Schema:
+    """Columns of a shard: identity, then one float64 column per catalogue feature, in pixels.
+
+    Each field's metadata holds `description` and, for features, `unit`; the file's metadata the schema version.
+    """
+    identity = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in _IDENTITY]
+    features = [
+        pa.field(spec.name, pa.float64(), metadata={"description": spec.description, "unit": spec.unit.px}) for spec in CATALOGUE.values()
+    ]
+    metadata = {"leukoscope_schema_version": str(SCHEMA_VERSION), "leukoscope_catalogue": json.dumps(list(CATALOGUE))}
+    return pa.schema(identity + features, metadata=metadata)
+
+
+def _check_relative(name: str) -> None:
+    """Absolute paths tell about the machine and its user, and `..` leaves the folder they are relative to."""
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or ".." in re.split(r"[/\\]", name):
+        msg = f"an image's name must be a path inside its folder, but is {name!r}; give it relative to the data set"
+        raise StoreError(msg)
