@@ -74,7 +74,8 @@ class FeatureSpec:
     group
         Heading on pages and in reports.
     label, short
-        Plain words with the region ("Nucleus elongation") and without it, for charts that are grouped already ("Elongation").
+        Plain words with the region ("Nucleus elongation", "Nucleus tone, mean") and, for charts that are grouped already, without
+        it ("Elongation", "Mean").
     description
         One line for a haematologist.
     formula
@@ -84,11 +85,12 @@ class FeatureSpec:
     ibsi_id
         Identifier of the IBSI, where it is exactly that quantity.
     ratio_of
-        Names of the numerator's and the denominator's feature, for `FeatureClass.RATIO`.
+        Names of the numerator's feature and of those whose sum is the denominator, for `FeatureClass.RATIO`.
     sums_pixels
         The value grows with the number of pixels, and so with the magnification, though no length is in its unit.
     log_axis
-        Positive by nature and skewed among cells: compared and drawn on a logarithmic scale. The bounded ones are not.
+        Positive by nature and skewed among cells: compared and drawn on a logarithmic scale. (A region of a single tone has a
+        variance and a kurtosis of 0 all the same.)
     display_factor
         Shown values are stored values times this.
     display_offset
@@ -106,7 +108,7 @@ class FeatureSpec:
     formula: str
     unit: Unit
     ibsi_id: str | None = None
-    ratio_of: tuple[str, str] | None = None
+    ratio_of: tuple[str, tuple[str, ...]] | None = None
     sums_pixels: bool = False
     log_axis: bool = False
     display_factor: float = 1.0
@@ -154,7 +156,8 @@ class _Shape(NamedTuple):
 
 _SHAPES: Final = (
     _Shape(
-        "Elongation", Unit.NONE, False, "Elongation", "sqrt(λ_minor / λ_major), λ the variances of the pixel positions along the principal axes",
+        "Elongation", Unit.NONE, False, "Elongation",
+        "sqrt(λ_minor / λ_major), λ the variances of the pixel positions along the principal axes",
         "How round the {region} is overall: 1 = as long as wide, smaller = longer.",
         " A ring is judged by its spread as a whole, not by its thickness.",
         "Roundness of the nucleus relative to that of the cytoplasm: above 1, the cytoplasm is the longer or lies more to one side.",
@@ -196,10 +199,10 @@ _SHAPES: Final = (
         "Share of the cell's area that the nucleus takes: 0.5 = half the cell is nucleus.",
     ),
     _Shape(
-        "Sphericity", Unit.NONE, False, "Circularity", "2 sqrt(π area) / perimeter",
+        "Sphericity", Unit.NONE, False, "Sphericity", "2 sqrt(π area) / perimeter",
         "How close the outline of the {region} is to a circle: a drawn circle reaches about 0.95, folds, lobes and ragged edges lower it.",
         " A ring is low by nature, because its inner edge counts too.",
-        "Circularity of the nucleus relative to that of the cytoplasm: the thinner the rim of cytoplasm, the larger.",
+        "Sphericity of the nucleus relative to that of the cytoplasm: the thinner the rim of cytoplasm, the larger.",
     ),
 )  # fmt: skip
 
@@ -247,16 +250,16 @@ _TONES: Final = (
         "Average distance of the grey levels of the {region} from their mean: small = even staining.",
     ),
     _Tone(
-        "Mean", Unit.GREY, "Q4LE", False, "Mean grey", "mean(X)",
+        "Mean", Unit.GREY, "Q4LE", False, "Mean", "mean(X)",
         "Average grey level of the {region}: lower = darker (0 = black, 255 = white).",
     ),
     _Tone(
-        "Median", Unit.GREY, "Y12H", False, "Median grey", "50th percentile of X",
+        "Median", Unit.GREY, "Y12H", False, "Median", "50th percentile of X",
         "Grey level that half of the {region} lies below: lower = darker (0 = black, 255 = white).",
     ),
     _Tone("Minimum", Unit.GREY, "1GSF", False, "Darkest pixel", "min(X)", "Grey level of the darkest pixel of the {region}."),
     _Tone(
-        "Range", Unit.GREY, "2OJQ", False, "Grey range", "max(X) - min(X)",
+        "Range", Unit.GREY, "2OJQ", False, "Range", "max(X) - min(X)",
         "Distance between the lightest and the darkest pixel of the {region}; two pixels decide it.",
     ),
     _Tone(
@@ -310,21 +313,26 @@ def _shape_specs(region: Region, group: FeatureGroup) -> Iterator[FeatureSpec]:
 
 def _ratio_specs() -> Iterator[FeatureSpec]:
     for row in _SHAPES:
-        of_cell = row.feature == "PixelSurface"
-        base = Region.CELL if of_cell else Region.CYTOPLASM
+        nucleus, cytoplasm = (f"{region}_{FeatureClass.SHAPE_2D}_{row.feature}" for region in (Region.NUCLEUS, Region.CYTOPLASM))
+        is_area = row.unit is Unit.AREA
+        short = "N:C area ratio" if is_area else f"{row.short} N/C"
+        what = _lower(row.short)
         yield FeatureSpec(
             name=f"{Region.COMBINED}_{row.feature}",
             region=Region.COMBINED,
             feature_class=FeatureClass.RATIO,
             feature=row.feature,
             group=FeatureGroup.COMBINED,
-            label="N:C area ratio" if of_cell else f"Nucleus / cytoplasm {_lower(row.short)}",
-            short="N:C area ratio" if of_cell else f"{row.short} N/C",
+            label=short if is_area else f"Nucleus / cytoplasm {what}",
+            short=short,
             description=row.combined,
-            formula=f"{_lower(row.short)} of the nucleus / {_lower(row.short)} of the {base}",
+            formula=f"{what} of nucleus / ({what} of nucleus + {what} of cytoplasm)"
+            if is_area
+            else f"{what} of nucleus / {what} of cytoplasm",
             unit=Unit.NONE,
-            ratio_of=(f"{Region.NUCLEUS}_{FeatureClass.SHAPE_2D}_{row.feature}", f"{base}_{FeatureClass.SHAPE_2D}_{row.feature}"),
-            log_axis=not of_cell,
+            # Areas add up, so the area of the nucleus is set against the whole cell; nothing else in this table does.
+            ratio_of=(nucleus, (nucleus, cytoplasm) if is_area else (cytoplasm,)),
+            log_axis=not is_area,
         )
 
 
@@ -336,7 +344,7 @@ def _tone_specs(region: Region, group: FeatureGroup) -> Iterator[FeatureSpec]:
             feature_class=FeatureClass.FIRST_ORDER,
             feature=row.feature,
             group=group,
-            label=f"{region.capitalize()} {_lower(row.short)}",
+            label=f"{region.capitalize()} tone, {_lower(row.short)}",
             short=row.short,
             description=row.description.format(region=region),
             formula=row.formula,
