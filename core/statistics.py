@@ -15,10 +15,10 @@ Percentiles. ``p2``, ``p50`` and ``p98`` are linearly interpolated order statist
 Percentile of a value x among n values: ``100 * (#{v < x} + #{v = x} / 2) / n``.
 
 Robust z. ``z = (g(x) - location) / scale`` with ``location = median(g(v))`` and ``scale = 1.4826 * median(|g(v) - location|)``, or
-``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample.
-``g`` is the natural logarithm where
-the catalogue says ``log_axis`` and every value is positive, otherwise the identity. A published table gives no values: there ``scale = (g(p98) - g(p2)) / 4.1075``,
-the same quantity for a normal population, since its 98th percentile lies 2.0537 standard deviations above the median.
+``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample. ``g`` is the natural logarithm where the
+catalogue says ``log_axis`` and every value is positive, otherwise the identity. A published table gives no values: there
+``scale = (g(p98) - g(p2)) / 4.1075``, the same quantity for a normal population, since its 98th percentile lies 2.0537 standard
+deviations above the median.
 
 Small groups. Below `SMALL_GROUP` cells there is no band, no percentile and no robust z: the members are points.
 """

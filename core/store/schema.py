@@ -203,6 +203,11 @@ def cell_row(
     }
 
 
+def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[np.float32], ...]:
+    """Return a stored outline as (N, 2) arrays of x, y in image pixels; none for a null."""
+    return () if rings is None else tuple(np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings)
+
+
 def arrow_schema() -> pa.Schema:
     """Columns of a shard: identity, then one float64 column per catalogue feature, in pixels.
 

@@ -1,0 +1,153 @@
+"""The only import of duckdb: an in-memory database that can read the roots of the cohort, and nothing else on the machine."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import duckdb
+import pandas as pd
+
+from core.cell_types import CellType
+from core.errors import StoreError
+from core.store import shards
+from core.store.schema import Population, arrow_schema
+
+_ATTEMPTS: Final = 5  # a population may be replaced between listing its shards and reading them
+
+
+class Cohort:
+    """All populations under some roots, as they are on disk at the moment of each call.
+
+    Safe to share between threads: every query has its own cursor and its own list of shards, and there is no lock file, so
+    a running batch may add shards meanwhile. SQL text comes from code only; values are parameters, and identifiers are
+    checked by `check_columns`.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, roots: tuple[Path, ...]) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self.roots = roots
+        self.columns: Final = tuple(arrow_schema().names)
+
+    @classmethod
+    def open(cls, roots: Sequence[Path]) -> Self:
+        """Open the cohort for reading; roots that are missing or empty hold no populations."""
+        folders = tuple(root.resolve() for root in roots)
+        connection = duckdb.connect(":memory:")
+        # Shards of older catalogues lack columns; the empty table gives them to every query, as nulls.
+        empty = arrow_schema().empty_table()
+        connection.register("empty", empty)
+        connection.execute("CREATE TABLE every_column AS SELECT * FROM empty")
+        connection.unregister("empty")
+        # `read_only` is no sandbox: it still reads and writes files elsewhere. These settings are one, in this order.
+        connection.execute("SET temp_directory = ''")
+        connection.execute("SET allowed_directories = ?", [[str(folder) for folder in folders]])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return cls(connection, folders)
+
+    def close(self) -> None:
+        """Release the database; the files stay as they are."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def revision(self) -> str:
+        """Text that changes whenever a file of the cohort does: a key for caches."""
+        return shards.scan(self.roots).revision
+
+    def populations(self) -> tuple[shards.StoredPopulation, ...]:
+        """Every readable population and where it is: root by root, then in the order of the cell types, then by id."""
+        return self._ordered(shards.scan(self.roots))
+
+    @property
+    def problems(self) -> tuple[StoreError, ...]:
+        """Why folders were left out, one error each."""
+        return tuple(shards.scan(self.roots).problems.values())
+
+    def population(self, population_id: str) -> Population:
+        """Return one population; raises StoreError naming those there are."""
+        return self._stored([population_id])[0].population
+
+    def check_columns(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the names if all are columns of the cohort; raises StoreError. The only way into SQL text for a name."""
+        unknown = [name for name in names if name not in self.columns]
+        if unknown:
+            msg = f"the cohort has no columns {', '.join(map(repr, unknown))}; columns are features of the catalogue or identity columns"
+            raise StoreError(msg)
+        return tuple(names)
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None, populations: Sequence[str] | None = None) -> pd.DataFrame:
+        """Run a SELECT over the relation `cells`, all cells of the named populations (of all if None).
+
+        Parameters
+        ----------
+        sql : str
+            DuckDB SQL written in code, with `$name` for every value.
+        parameters : mapping, optional
+            The values; `shards` is taken.
+        populations : sequence of str, optional
+            Identifiers of the populations to read.
+
+        Raises
+        ------
+        StoreError
+            If a population is unknown or one of its shards damaged; the message names the file.
+        """
+        for _ in range(_ATTEMPTS):
+            files = [shard for stored in self._stored(populations) for shard in stored.shards]
+            try:
+                return self._run(sql, parameters or {}, files)
+            except duckdb.Error as error:
+                if not all(file.exists() for file in files):
+                    continue
+                bad = shards.find_damaged(files)
+                if bad is None:
+                    raise
+                raise shards.damaged(bad) from error
+        msg = "the cohort changed too often while it was read; try again"
+        raise StoreError(msg)
+
+    def _run(self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path]) -> pd.DataFrame:
+        source, values = "SELECT * FROM every_column", dict(parameters)
+        if files:
+            source += " UNION ALL BY NAME SELECT * FROM read_parquet($shards, union_by_name = true)"
+            values["shards"] = [str(file) for file in files]
+        with self._lock:
+            cursor = self._connection.cursor()
+        try:
+            # By way of Arrow: nulls stay nulls, and lists become arrays.
+            frame: pd.DataFrame = cursor.execute(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", values).to_arrow_table().to_pandas()
+        finally:
+            cursor.close()
+        return frame
+
+    def _stored(self, names: Sequence[str] | None) -> tuple[shards.StoredPopulation, ...]:
+        found = shards.scan(self.roots)
+        if names is None:
+            return self._ordered(found)
+        for name in names:
+            if name in found.populations:
+                continue
+            for folder, problem in found.problems.items():
+                if folder.name == name:
+                    raise problem
+            there = ", ".join(found.populations) or "none"
+            msg = f"there is no population {name!r}; there are: {there}"
+            raise StoreError(msg)
+        return tuple(found.populations[name] for name in names)
+
+    def _ordered(self, found: shards.Scan) -> tuple[shards.StoredPopulation, ...]:
+        types = list(CellType)
+
+        def place(stored: shards.StoredPopulation) -> tuple[int, int, str]:
+            return self.roots.index(stored.root), types.index(stored.population.cell_type), stored.population.population_id
+
+        return tuple(sorted(found.populations.values(), key=place))

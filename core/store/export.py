@@ -1,0 +1,46 @@
+"""Cells as files to take away: CSV that a spreadsheet opens safely, and Parquet."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from core.store.schema import OUTLINE_COLUMNS, arrow_schema
+from core.store.shards import write_parquet
+
+# A spreadsheet takes text that starts like this for a formula (OWASP ASVS 1.2.10); file names and patient ids come from outside.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """Return cells as CSV in UTF-8 with a header, without outlines; lists become words separated by blanks.
+
+    Text that a spreadsheet would take for a formula gets a leading apostrophe, column names too; numbers never do.
+    """
+    flat = frame.drop(columns=[name for name in OUTLINE_COLUMNS if name in frame])
+    for name in flat.columns:
+        if not (pd.api.types.is_numeric_dtype(flat[name]) or pd.api.types.is_datetime64_any_dtype(flat[name])):
+            flat[name] = flat[name].map(_as_text)
+    return flat.rename(columns=_guard).to_csv(index=False, lineterminator="\n").encode()
+
+
+def to_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write cells as Parquet with each known column's type, description and unit; it appears only when complete."""
+    schema = arrow_schema()
+    known = [schema.field(name) for name in frame.columns if name in schema.names]
+    others = pa.Table.from_pandas(frame[[name for name in frame.columns if name not in schema.names]], preserve_index=False).schema
+    wanted = pa.schema([*known, *others], metadata=schema.metadata)
+    write_parquet(path, pa.Table.from_pandas(frame, schema=wanted, preserve_index=False))
+
+
+def _as_text(value: object) -> object:
+    """Text with a guard; lists joined; numbers (a column may mix them) and nulls unchanged."""
+    if isinstance(value, str):
+        return _guard(value)
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return _guard(" ".join(map(str, value))) if hasattr(value, "__iter__") else value
+
+
+def _guard(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

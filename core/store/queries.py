@@ -1,0 +1,91 @@
+"""Questions to the cohort, each a named function: what populations there are, their cells, values and summaries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from core.errors import StoreError
+from core.features.catalogue import CATALOGUE
+from core.statistics import PopulationSummary, ReferencePopulation, count_patients, reference_population, summarise
+from core.store.database import Cohort
+from core.store.schema import Population
+from core.store.shards import StoredPopulation, is_shipped
+
+_VALUE_COLUMNS: Final = ("cell_id", "patient_id", "um_per_px")
+
+
+@dataclass(frozen=True)
+class PopulationInfo:
+    """What stands beside a population wherever it is named.
+
+    `n` counts all cells and `n_good` those that enter summaries; `patients` counts the patients of the good cells, None unless
+    all are known. `excluded` counts the others by severe flag; a cell with two is counted under both. `scaled` counts the good
+    cells with a scale. `shipped` tells whether it comes from the first root. With a `problem` nothing could be counted.
+    """
+
+    population: Population
+    n: int
+    n_good: int
+    patients: int | None
+    excluded: dict[str, int]
+    scaled: int
+    shipped: bool
+    problem: str | None = None
+
+
+def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
+    """Every population with its counts, in the order of `Cohort.populations`; a damaged one says so and hides no other."""
+    return tuple(_info(cohort, stored) for stored in cohort.populations())
+
+
+def cells(cohort: Cohort, population_id: str, columns: Sequence[str] | None = None, *, good_only: bool = False) -> pd.DataFrame:
+    """Cells of a population ordered by image and index: all columns or those named; raises StoreError."""
+    names = cohort.check_columns(cohort.columns if columns is None else columns)
+    chosen = ", ".join(f'"{name}"' for name in names)
+    where = "WHERE quality_ok" if good_only else ""
+    return cohort.query(f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id", populations=[population_id])
+
+
+def values(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> pd.DataFrame:
+    """Values frame (`core.statistics`) of the good cells: `cell_id`, `patient_id`, `um_per_px`, then features in pixels, absent as nan."""
+    names = tuple(CATALOGUE) if features is None else tuple(features)
+    return cells(cohort, population_id, [*_VALUE_COLUMNS, *names], good_only=True)
+
+
+def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:
+    """Summaries of all features over the good cells; with `in_um` sizes are in micrometres, over the cells with a scale."""
+    return summarise(values(cohort, population_id), population_id, in_um=in_um)
+
+
+def reference(cohort: Cohort, population_id: str) -> ReferencePopulation:
+    """Return a population ready for `core.statistics.compare_cell` and `nearest`."""
+    population = cohort.population(population_id)
+    return reference_population(
+        values(cohort, population_id),
+        population=population_id,
+        cell_type=population.cell_type,
+        title=population.title,
+        source=population.source,
+        scale_note=f"Scale of the population: {population.um_per_px_origin}." if population.um_per_px is not None else "",
+    )
+
+
+def _info(cohort: Cohort, stored: StoredPopulation) -> PopulationInfo:
+    population, shipped = stored.population, is_shipped(stored.root)
+    try:
+        found = cells(cohort, population.population_id, ["quality_ok", "severe_flags", "patient_id", "um_per_px"])
+    except StoreError as error:
+        return PopulationInfo(population, 0, 0, None, {}, 0, shipped, problem=str(error))
+    good = found["quality_ok"].astype(bool)
+    reasons = found.loc[~good, "severe_flags"].explode().dropna().value_counts()
+    return PopulationInfo(
+        population=population,
+        n=len(found),
+        n_good=int(good.sum()),
+        patients=count_patients(found.loc[good, "patient_id"]),
+        excluded={str(code): int(count) for code, count in reasons.sort_index().items()},
+        scaled=int(found.loc[good, "um_per_px"].notna().sum()),
+        shipped=shipped,
+    )
