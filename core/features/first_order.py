@@ -18,7 +18,7 @@ def first_order(grey: NDArray[np.float64], mask: NDArray[np.bool_]) -> dict[str,
     grey
         float64 (H, W), 0 to 255. Never 8-bit: pyradiomics' own binning wraps round at 255 there.
     mask
-        bool (H, W), True in the region, which must have at least one pixel.
+        bool (H, W), True in the region, which must have at least three pixels: of two, none lies between the percentiles.
 
     Returns
     -------
