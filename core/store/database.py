@@ -124,9 +124,10 @@ class Cohort:
             cursor = self._connection.cursor()
         try:
             # By way of Arrow: nulls stay nulls, and lists become arrays.
-            frame: pd.DataFrame = cursor.execute(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", values).to_arrow_table().to_pandas()
+            table: Any = cursor.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
         finally:
             cursor.close()
+        frame: pd.DataFrame = table.to_pandas()
         return frame
 
     def _stored(self, names: Sequence[str] | None) -> tuple[shards.StoredPopulation, ...]:

@@ -84,8 +84,9 @@ def write_population(
         try:
             _write_description(staging, population)
             seen: set[str] = set()
+            token = uuid.uuid4().hex  # no shard ever takes the name of another: a reader cannot mix old and new ones
             for number, batch in enumerate(batches):
-                _write_shard(staging, f"cells-{number:04d}.parquet", population.population_id, _unseen(batch, seen))
+                _write_shard(staging, f"cells-{token}-{number:04d}.parquet", population.population_id, _unseen(batch, seen))
             _put_in_place(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

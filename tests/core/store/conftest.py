@@ -1,0 +1,74 @@
+"""Cells and populations for the tests of the store: real analyses of drawn values, no image needed beyond its size."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.cell_types import CellType
+from core.features.catalogue import CATALOGUE
+from core.store.schema import CellRow, Population, cell_row
+from core.types import CellAnalysis, CellImage, FeatureSet, Place, QualityFlag, Segmentation, as_label_map
+
+AREA = "nucleus_shape2D_PixelSurface"
+RATIO = "combined_PixelSurface"
+WHEN = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def make_population(population_id: str = "mono", **changes: object) -> Population:
+    fields: dict[str, object] = {
+        "population_id": population_id,
+        "cell_type": CellType.MONOCYTE,
+        "title": "Monocytes of a test",
+        "source": "test laboratory",
+        "tissue": "blood",
+        "citation": "none",
+        "terms": "CC0",
+        "note": "",
+        "created": "2026-11-01",
+    }
+    return Population(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def make_analysis(
+    index: int = 0,
+    *,
+    values: dict[str, float | None] | None = None,
+    absent: dict[str, str] | None = None,
+    flags: tuple[QualityFlag, ...] = (),
+    um_per_px: float | None = None,
+    name: str | None = None,
+    place: Place | None = None,
+) -> CellAnalysis:
+    """Cell number `index` of a series; every feature is 1 unless `values` says otherwise."""
+    image = CellImage(
+        np.zeros((20, 30, 3), np.uint8), name or f"cells/{index:05d}.png", hashlib.sha256(b"%d" % index).hexdigest(), um_per_px
+    )
+    segmentation = Segmentation(as_label_map(np.zeros((20, 30), np.uint8)), 0.9, 1, "model-1", "CPUExecutionProvider", 12.0)
+    features = FeatureSet({**dict.fromkeys(CATALOGUE, 1.0), **(values or {})}, absent or {})
+    return CellAnalysis(image, segmentation, features, flags, place=place, versions={"leukoscope": "0.1.0"})
+
+
+def make_rows(population: Population, areas: list[float | None], *, start: int = 0, patient: str | None = None) -> list[CellRow]:
+    """One row per nuclear area; a None is an absent value with a reason."""
+    return [
+        cell_row(
+            make_analysis(start + i, values={AREA: area}, absent={} if area is not None else {AREA: "no nucleus"}),
+            population,
+            outlines={},
+            patient_id=patient,
+            created=WHEN,
+        )
+        for i, area in enumerate(areas)
+    ]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's root; the reference root is another, empty folder."""
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path / "reference"))
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    return folder

@@ -1,0 +1,178 @@
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from core.errors import StoreError
+from core.settings import ROOT
+from core.store.database import Cohort
+from core.store.queries import cells, populations, values
+from core.store.schema import arrow_schema
+from core.store.shards import append_cells, scan, write_population
+from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
+
+
+@pytest.fixture
+def cohort(root):
+    population = make_population()
+    write_population(root, population, [make_rows(population, [1, 2, 3])])
+    with Cohort.open([root]) as opened:
+        yield opened
+
+
+def test_missing_and_empty_roots_are_an_empty_cohort(root, tmp_path):
+    with Cohort.open([root, tmp_path / "nowhere"]) as cohort:
+        assert cohort.populations() == ()
+        assert cohort.problems == ()
+        assert cohort.query("SELECT * FROM cells").columns.tolist() == arrow_schema().names
+        with pytest.raises(StoreError, match="there are: none"):
+            cells(cohort, "mono")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('{outside}')",
+        "SELECT * FROM read_text('{outside}')",
+        "SELECT * FROM read_text('{root}/../secret.csv')",
+        "SELECT * FROM read_parquet('{root}/link.csv')",
+        "SELECT * FROM glob('{folder}/*')",
+        "COPY (SELECT 1) TO '{folder}/out.csv'",
+        "ATTACH '{folder}/other.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "SET allowed_directories = ['/']",
+        "RESET lock_configuration",
+    ],
+)
+def test_the_database_reaches_nothing_outside_the_roots(cohort, root, tmp_path, sql):
+    (tmp_path / "secret.csv").write_text("name\nanna\n", encoding="utf-8")
+    statement = sql.format(outside=tmp_path / "secret.csv", folder=tmp_path, root=root)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(duckdb.Error):
+        cohort._connection.cursor().execute(statement).fetchall()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_values_are_parameters_and_names_are_checked(cohort):
+    found = cohort.query("SELECT cell_id FROM cells WHERE image_name = $name", {"name": "x' OR '1'='1"})
+    assert found.empty
+    for name in ['"; DROP TABLE every_column; --', "no_such_column", "count(*)"]:
+        with pytest.raises(StoreError, match="no columns"):
+            cells(cohort, "mono", [name])
+
+
+def test_older_shards_lack_columns_and_younger_ones_have_more(cohort, root):
+    population = make_population()
+    append_cells(root, "mono", make_rows(population, [4], start=3))
+    older, newer = scan([root]).populations["mono"].shards
+    table = pq.read_table(older)
+    pq.write_table(table.drop_columns([RATIO, "provider"]), older)
+    pq.write_table(pq.read_table(newer).append_column("nucleus_future_Feature", [[9.0]]), newer)
+    frame = cells(cohort, "mono")
+    assert frame.columns.tolist() == [*arrow_schema().names, "nucleus_future_Feature"][: len(arrow_schema().names)]
+    lacking = table.num_rows
+    assert frame[RATIO].isna().sum() == lacking
+    assert frame["provider"].isna().sum() == lacking
+    assert frame[AREA].tolist() == [1, 2, 3, 4]
+
+
+def test_a_column_that_no_shard_has_is_all_null(cohort, root):
+    (shard,) = scan([root]).populations["mono"].shards
+    pq.write_table(pq.read_table(shard).drop_columns([RATIO]), shard)
+    assert values(cohort, "mono", [RATIO])[RATIO].isna().all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "empty", "text"])
+def test_a_damaged_shard_is_named_and_hides_no_other_population(cohort, root, damage):
+    other = make_population("other")
+    write_population(root, other, [make_rows(other, [7])])
+    (shard,) = scan([root]).populations["other"].shards
+    content = shard.read_bytes()
+    shard.write_bytes(
+        {
+            "cut": content[: len(content) // 2],
+            "overwritten": content[:4] + b"\xff" * (len(content) // 2) + content[4 + len(content) // 2 :],
+            "empty": b"",
+            "text": b"this is no shard",
+        }[damage]
+    )
+    with pytest.raises(StoreError, match=shard.name):
+        cells(cohort, "other")
+    assert values(cohort, "mono", [AREA])[AREA].tolist() == [1, 2, 3]
+    mono, broken = populations(cohort)
+    assert (mono.n, mono.problem) == (3, None)
+    assert broken.problem is not None
+    assert shard.name in broken.problem
+
+
+def test_a_damaged_description_hides_no_other_population(cohort, root):
+    other = make_population("other")
+    write_population(root, other, [make_rows(other, [7])])
+    (root / "other" / "population.json").write_bytes(b"\xff\xfe{")
+    assert [stored.population.population_id for stored in cohort.populations()] == ["mono"]
+    (problem,) = cohort.problems
+    assert "other" in str(problem)
+    with pytest.raises(StoreError, match=r"population\.json"):
+        cells(cohort, "other")
+
+
+def test_threads_read_whole_shards_while_another_writes_and_replaces(cohort, root):
+    """Every reading sees a whole number of shards of four cells; none fails."""
+    stop, failures, readings = threading.Event(), [], []
+    population = make_population("busy")
+    write_population(root, population, [make_rows(population, [1.0] * 4)])
+
+    def read():
+        try:
+            while not stop.is_set():
+                readings.append(len(values(cohort, "busy", [AREA])))
+        except Exception as error:  # noqa: BLE001  (handed to the main thread)
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(1, 9):
+        append_cells(root, "busy", make_rows(population, [1.0] * 4, start=4 * number))
+        if number % 4 == 0:
+            write_population(root, population, [make_rows(population, [1.0] * 4)], replace=True)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+    assert len(readings) > 2
+    assert all(count and count % 4 == 0 for count in readings)
+
+
+def test_another_process_may_write_while_this_one_reads(cohort, root):
+    script = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from core.store.shards import append_cells
+        from tests.core.store.conftest import make_population, make_rows
+
+        for number in range(5):
+            append_cells(Path(sys.argv[1]), "mono", make_rows(make_population(), [1.0], start=3 + number))
+        """
+    )
+    seen = {cohort.revision}
+    writer = subprocess.Popen([sys.executable, "-c", script, str(root)], cwd=ROOT, env=dict(os.environ))
+    counts = []
+    while writer.poll() is None:
+        counts.append(len(cells(cohort, "mono", ["cell_id"])))
+        seen.add(cohort.revision)
+        time.sleep(0.01)
+    assert writer.returncode == 0
+    counts.append(len(cells(cohort, "mono", ["cell_id"])))
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (3, 8)
+    assert len(seen) > 1
