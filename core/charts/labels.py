@@ -1,0 +1,56 @@
+"""Numbers and populations in words, the same on every chart, table and report."""
+
+import math
+
+from core.features.catalogue import CATALOGUE, FeatureSpec
+from core.statistics import Basis, FeatureComparison, ReferencePopulation, describe
+
+_SIGNIFICANT = 3
+_MANY = 10_000
+_ABSENT = "\u2013"  # en dash
+_MILLIONS = "\u00d710\u2076"  # times 10 to the 6th
+
+
+def number(value: float | None) -> str:
+    """A value with three significant digits, thousands separated; a dash where it is absent."""
+    if value is None or not math.isfinite(value):
+        return _ABSENT
+    if abs(value) >= _MANY:
+        return f"{value:,.0f}"
+    if value == 0:
+        return "0"
+    decimals = max(0, _SIGNIFICANT - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(decimals, 6)}f}"
+
+
+def unit(spec: FeatureSpec, basis: Basis) -> str:
+    """Unit of a shown value, e.g. "µm²"; empty for a pure number."""
+    text = spec.unit.um if basis is Basis.MICROMETRES else spec.unit.px
+    return f"{_MILLIONS} {text}" if spec.display_factor != 1 else text
+
+
+def with_unit(spec: FeatureSpec, value: float | None, basis: Basis) -> str:
+    """A stored value as it is shown: scaled for display, three digits, with its unit."""
+    if value is None:
+        return _ABSENT
+    return f"{number(spec.shown(value))} {unit(spec, basis)}".strip()
+
+
+def who(reference: ReferencePopulation) -> str:
+    """How many cells of how many patients, and from where: "n = 1000 cells, patients not recorded, Hospital Clinic"."""
+    if reference.published:
+        return f"n = {reference.n} images, {reference.source}"
+    cells = "cell" if reference.n == 1 else "cells"
+    patients = "patients not recorded" if reference.patients is None else f"{reference.patients} patient{'s' * (reference.patients != 1)}"
+    return f"n = {reference.n} {cells}, {patients}, {reference.source}"
+
+
+def place(comparison: FeatureComparison) -> str:
+    """Where the cell stands, as a hover text: the sentence and what qualifies it."""
+    return describe(comparison) + (f". {comparison.caution}" if comparison.caution else "")
+
+
+def sorted_by_group(names: list[str]) -> list[str]:
+    """Feature names in the catalogue's order, which is that of the groups."""
+    wanted = set(names)
+    return [name for name in CATALOGUE if name in wanted]

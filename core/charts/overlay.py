@@ -1,0 +1,167 @@
+"""The cell and its outlines: as an SVG figure for pages and reports, and as a PNG to take away."""
+
+import base64
+import html
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from core.compartments import STYLES, Compartment
+from core.imaging import encode_png
+from core.masks import outlines
+from core.types import CellImage, LabelMap
+
+OUTLINED: Final = (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS)
+OUTLINE_WIDTH_PX: Final = 1.8
+# A pale casing under every line: a violet line on a violet nucleus would not be seen without it.
+_CASING_WIDTH_PX: Final = 3.6
+_SMALL_IMAGE_PX: Final = 200
+_SCALE_BAR_STEPS_UM: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+_SCALE_BAR_MAX_SHARE: Final = 0.3
+
+
+def outer_outline(labels: LabelMap, compartment: Compartment) -> list[NDArray[np.float32]]:
+    """Outline of a compartment together with all that lies inside it, as (N, 2) arrays of x, y in pixels.
+
+    The cytoplasm's line is therefore the cell's border, the environment's the outer rim of the ring: no border is drawn twice.
+    """
+    inside = np.where(labels >= compartment, np.uint8(Compartment.NUCLEUS), np.uint8(Compartment.BACKGROUND))
+    return outlines(LabelMap(inside), Compartment.NUCLEUS.label)
+
+
+def scale_bar_um(width_px: int, um_per_px: float) -> float:
+    """Length in micrometres of the longest round scale bar that takes at most 30 % of the width."""
+    room = width_px * um_per_px * _SCALE_BAR_MAX_SHARE
+    return max((step for step in _SCALE_BAR_STEPS_UM if step <= room), default=_SCALE_BAR_STEPS_UM[0])
+
+
+def _path(rings: list[NDArray[np.float32]]) -> str:
+    return "".join("M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in ring[:-1]) + "Z" for ring in rings)
+
+
+def _data_uri(rgb: NDArray[np.uint8]) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode_png(rgb)).decode("ascii")
+
+
+def _scale_bar_svg(image: CellImage) -> str:
+    height, width = image.shape
+    unit = width / 100
+    x, y = 3 * unit, height - 3.5 * unit
+    text = f'font-family="sans-serif" font-size="{4 * unit:.2f}" fill="#fff" stroke="#000" '
+    text += f'stroke-width="{0.8 * unit:.2f}" paint-order="stroke"'
+    if image.um_per_px is None:
+        return f'<g class="scale"><text x="{x:.2f}" y="{y:.2f}" {text}>scale unknown</text></g>'
+    length = scale_bar_um(width, image.um_per_px)
+    bar = length / image.um_per_px
+    return (
+        f'<g class="scale"><rect x="{x:.2f}" y="{y - unit:.2f}" width="{bar:.2f}" height="{1.2 * unit:.2f}" '
+        f'fill="#fff" stroke="#000" stroke-width="{0.3 * unit:.2f}"/>'
+        f'<text x="{x:.2f}" y="{y - 2 * unit:.2f}" {text}>{length:g} µm</text></g>'
+    )
+
+
+def _rendering(image: CellImage) -> str:
+    """Squares for small images, which are always shown enlarged; the viewer decides anew at every zoom."""
+    return "pixelated" if max(image.shape) <= _SMALL_IMAGE_PX else "auto"
+
+
+def _svg(image: CellImage, label: str, body: str) -> str:
+    height, width = image.shape
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" preserveAspectRatio="xMidYMid meet" '
+        f'role="img" aria-label="{html.escape(label, quote=True)}">{body}{_scale_bar_svg(image)}</svg>'
+    )
+
+
+def outlined_svg(image: CellImage, labels: LabelMap | None = None, opacity: float = 1.0) -> str:
+    """The image with its outlines as SVG text, in the image's own coordinates; pixels stay sharp at any zoom.
+
+    Nucleus solid, cell border dashed, surroundings dotted, each in a group of class `outline <compartment>` so that a page
+    can hide it. Without `labels` it is the bare image. The image's name goes in escaped.
+    """
+    height, width = image.shape
+    body = f'<image href="{_data_uri(image.rgb)}" width="{width}" height="{height}" style="image-rendering:{_rendering(image)}"/>'
+    if labels is not None:
+        body += f'<g class="outlines" opacity="{opacity:g}" fill="none" stroke-linejoin="round">'
+        for compartment in OUTLINED:
+            style = STYLES[compartment]
+            path = _path(outer_outline(labels, compartment))
+            dash = f' stroke-dasharray="{" ".join(map(str, style.dash))}"' if style.dash else ""
+            line = f'<path d="{path}" vector-effect="non-scaling-stroke"'
+            body += (
+                f'<g class="outline {compartment.label}">'
+                f'{line} stroke="#fff" stroke-opacity="0.65" stroke-width="{_CASING_WIDTH_PX}"/>'
+                f'{line} stroke="{style.colour}" stroke-width="{OUTLINE_WIDTH_PX}"{dash}/></g>'
+            )
+        body += "</g>"
+    return _svg(image, f"{image.name} with outlines" if labels is not None else image.name, body)
+
+
+def mask_svg(image: CellImage, labels: LabelMap) -> str:
+    """The mask as filled shapes in the compartments' colours, in the same coordinates as `outlined_svg`."""
+    height, width = image.shape
+    body = f'<rect class="ground" width="{width}" height="{height}" fill="#808080" fill-opacity="0.12"/>'
+    for compartment in OUTLINED:
+        style = STYLES[compartment]
+        path = _path(outer_outline(labels, compartment))
+        paint = f'fill="{style.colour}" fill-opacity="{style.fill_opacity}" fill-rule="evenodd"'
+        body += f'<path class="fill {compartment.label}" d="{path}" {paint}/>'
+    return _svg(image, f"Mask of {image.name}", body)
+
+
+def _dashes(ring: NDArray[np.float32], dash: tuple[int, ...]) -> list[list[tuple[float, float]]]:
+    """Cut a closed polyline into its drawn pieces; `dash` holds drawn and blank lengths in the ring's own unit."""
+    if not dash:
+        return [[(float(x), float(y)) for x, y in ring]]
+    steps = np.hypot(*np.diff(ring, axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    on, off = dash
+    pieces = []
+    for start in np.arange(0.0, along[-1], on + off):
+        at = np.linspace(start, min(start + on, along[-1]), num=max(2, int(on)))
+        pieces.append(
+            [(float(x), float(y)) for x, y in zip(np.interp(at, along, ring[:, 0]), np.interp(at, along, ring[:, 1]), strict=True)]
+        )
+    return pieces
+
+
+def outlined_png(image: CellImage, labels: LabelMap, min_side_px: int = 1024) -> bytes:
+    """The image with outlines and scale bar as a PNG file, enlarged by a whole factor until its longer side has `min_side_px`.
+
+    Pixels are repeated, not blurred; lines are drawn at twice that size and reduced, so they are smooth.
+    """
+    height, width = image.shape
+    factor = max(1, -(-min_side_px // max(height, width)))
+    big = np.repeat(np.repeat(image.rgb, factor, axis=0), factor, axis=1)
+    layer = Image.new("RGBA", (2 * width * factor, 2 * height * factor), (255, 255, 255, 0))
+    pen = ImageDraw.Draw(layer)
+    line = 2 * max(2, round(max(big.shape[:2]) / 400))
+    for compartment in OUTLINED:
+        style = STYLES[compartment]
+        for ring in outer_outline(labels, compartment):
+            scaled = ring * (2 * factor)
+            pen.line([(float(x), float(y)) for x, y in scaled], fill=(255, 255, 255, 150), width=2 * line, joint="curve")
+            for piece in _dashes(scaled, tuple(length * line // 2 for length in style.dash)):
+                pen.line(piece, fill=style.colour, width=line, joint="curve")
+    _draw_scale(pen, image, 2 * factor)
+    picture = Image.fromarray(big).convert("RGBA")
+    picture.alpha_composite(layer.resize(picture.size, Image.Resampling.LANCZOS))
+    return encode_png(np.asarray(picture.convert("RGB")))
+
+
+def _draw_scale(pen: ImageDraw.ImageDraw, image: CellImage, factor: int) -> None:
+    height, width = image.shape
+    unit = width * factor / 100
+    x, y = 3 * unit, height * factor - 3.5 * unit
+    text = "scale unknown"
+    if image.um_per_px is not None:
+        length = scale_bar_um(width, image.um_per_px)
+        text = f"{length:g} µm"
+        pen.rectangle(
+            (x, y, x + length / image.um_per_px * factor, y + 1.2 * unit), fill="white", outline="black", width=max(1, round(unit / 4))
+        )
+    pen.text(
+        (x, y - 0.8 * unit), text, fill="white", stroke_fill="black", stroke_width=max(1, round(unit / 3)), font_size=4 * unit, anchor="ls"
+    )

@@ -1,0 +1,366 @@
+"""Where one cell stands in the populations: ranges in rows, the published view, and the overview of all populations."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import altair as alt
+import pandas as pd
+
+from core.charts.labels import number, place, unit, who, with_unit
+from core.charts.theme import ROW_HEIGHT_PX, AnyChart, Look, configured, population_colour
+from core.features.catalogue import CATALOGUE, FeatureGroup
+from core.features.catalogue import FeatureSpec as Spec
+from core.statistics import SMALL_GROUP, Basis, Direction, FeatureComparison, PopulationSummary, ReferencePopulation
+
+SHAPE_GROUPS: Final = (FeatureGroup.NUCLEUS_SHAPE, FeatureGroup.CYTOPLASM_SHAPE, FeatureGroup.CELL_SHAPE, FeatureGroup.COMBINED)
+TONE_GROUPS: Final = (FeatureGroup.NUCLEUS_TONE, FeatureGroup.CYTOPLASM_TONE)
+
+# Beyond this many typical spreads a mark sits at the edge; its value stands at the right and in the hover text.
+LIMIT: Final = 5.0
+_HEADING: Final = "§"
+_INSIDE, _ABOVE, _BELOW = "inside", "above", "below"
+_CLEAR_OF_AXIS: Final = 0.06
+
+
+def comparable(comparisons: Iterable[FeatureComparison], groups: Sequence[FeatureGroup]) -> list[FeatureComparison]:
+    """Those comparisons of the given groups that stand, in catalogue order."""
+    return [c for c in comparisons if c.comparable and c.value is not None and CATALOGUE[c.feature].group in groups]
+
+
+def _clipped(z: float) -> float:
+    return max(-LIMIT, min(LIMIT, z))
+
+
+def _rows(features: list[str]) -> list[str]:
+    """Row keys from top to bottom: a heading before each group."""
+    keys: list[str] = []
+    for group in FeatureGroup:
+        members = [name for name in features if CATALOGUE[name].group is group]
+        keys += [_HEADING + group.value, *members] if members else []
+    return keys
+
+
+def _label_expression(labels: dict[str, str]) -> str:
+    return f"{json.dumps(labels, ensure_ascii=False)}[datum.value]"
+
+
+def _row_axis(keys: list[str], *, grid: bool = True) -> alt.Axis:
+    labels = {key: key.removeprefix(_HEADING) if key.startswith(_HEADING) else CATALOGUE[key].short for key in keys}
+    heading = f"datum.value[0] == '{_HEADING}'"
+    return alt.Axis(
+        title=None,
+        labelExpr=_label_expression(labels),
+        labelFontWeight={"condition": {"test": heading, "value": "bold"}, "value": "normal"},
+        labelPadding=6,
+        grid=grid,
+        gridOpacity={"condition": {"test": heading, "value": 0}, "value": 0.5},
+    )
+
+
+def _band_row(row: str, summary: PopulationSummary, scale: PopulationSummary, reference: ReferencePopulation) -> dict[str, Any] | None:
+    """A population's 2-98 % band on the scale of another; None where it has no band or not the same unit."""
+    if summary.basis is not scale.basis or summary.p2 is None or summary.p50 is None or summary.p98 is None:
+        return None
+    z = [scale.robust_z(p) for p in (summary.p2, summary.p50, summary.p98)]
+    if any(value is None for value in z):
+        return None
+    spec = CATALOGUE[row]
+    low, middle, high = (_clipped(value) for value in z if value is not None)
+    return {
+        "row": row,
+        "low": low,
+        "middle": middle,
+        "high": high,
+        "Feature": spec.label,
+        "Population": reference.title,
+        "2-98 %": f"{with_unit(spec, summary.p2, summary.basis)} to {with_unit(spec, summary.p98, summary.basis)}",
+        "Median": with_unit(spec, summary.p50, summary.basis),
+        "Who": who(reference),
+    }
+
+
+_BAND_TOOLTIP: Final = ["Feature", "Population", "2-98 %", "Median", "Who"]
+
+
+def _side(comparison: FeatureComparison) -> str:
+    if not comparison.outside:
+        return _INSIDE
+    return _ABOVE if comparison.direction is Direction.ABOVE else _BELOW
+
+
+def _cell_row(comparison: FeatureComparison, scale: PopulationSummary) -> dict[str, Any] | None:
+    z = scale.robust_z(comparison.value) if comparison.value is not None else None
+    if z is None:
+        return None
+    spec = CATALOGUE[comparison.feature]
+    return {
+        "row": comparison.feature,
+        "z": _clipped(z),
+        "place": _side(comparison),
+        "Feature": spec.label,
+        "This cell": with_unit(spec, comparison.value, comparison.basis),
+        "Percentile": number(comparison.percentile),
+        "In words": place(comparison),
+        "Meaning": spec.description,
+    }
+
+
+def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSummary) -> list[dict[str, Any]]:
+    """The members of a small group as points on the scale of another population."""
+    if reference.summaries[feature].basis is not scale.basis:
+        return []
+    spec = CATALOGUE[feature]
+    found = ((value, scale.robust_z(float(value))) for value in reference.ordered[feature])
+    return [
+        {
+            "row": feature,
+            "z": _clipped(z),
+            "Feature": spec.label,
+            "Population": reference.title,
+            "Value": with_unit(spec, float(value), scale.basis),
+            "Who": who(reference),
+        }
+        for value, z in found
+        if z is not None
+    ]
+
+
+def range_chart(
+    comparisons: Sequence[FeatureComparison],
+    scale: ReferencePopulation,
+    others: Sequence[ReferencePopulation],
+    groups: Sequence[FeatureGroup],
+    look: Look,
+) -> AnyChart:
+    """One row per feature: the populations' 2-98 % bands with a tick at the median, and this cell's mark.
+
+    Parameters
+    ----------
+    comparisons
+        The cell beside the population the page asks about; rows that are not comparable are left out.
+    scale
+        Measured population whose median and spread set each row's axis; drawn as the filled band. It is the population asked
+        about, or, where that is a small group, the one chosen to set it against.
+    others
+        Further populations on the same axis: bands as thin bars, published tables dashed and hollow, small groups as points.
+    groups
+        Headings to include.
+    look
+        Colours of the page.
+
+    Returns
+    -------
+    altair.LayerChart
+        Height fixed by the number of rows; width left to the caller. An empty chart if nothing is comparable.
+    """
+    kept = [c for c in comparable(comparisons, groups) if scale.summaries[c.feature].scale is not None]
+    cell = [row for c in kept if (row := _cell_row(c, scale.summaries[c.feature])) is not None]
+    features = [row["row"] for row in cell]
+    keys = _rows(features)
+    y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys))
+    x_axis = alt.Axis(
+        title="distance from the median in typical spreads (robust SD)",
+        values=list(range(-4, 5, 2)),
+        orient="top",
+        grid=True,
+        gridOpacity=0.5,
+    )
+    x = alt.X("low:Q", scale=alt.Scale(domain=[-LIMIT, LIMIT], nice=False), axis=x_axis)
+    colour = population_colour(scale.cell_type)
+
+    def bands(reference: ReferencePopulation) -> pd.DataFrame:
+        rows = (
+            _band_row(name, reference.summaries[name], scale.summaries[name], reference) for name in features if name in reference.summaries
+        )
+        return pd.DataFrame([row for row in rows if row is not None], columns=["row", "low", "middle", "high", *_BAND_TOOLTIP])
+
+    main = alt.Chart(bands(scale)).encode(y=y, tooltip=_BAND_TOOLTIP)
+    layers = [
+        main.mark_bar(height=11, cornerRadius=3, color=colour, opacity=0.35).encode(x=x, x2="high:Q"),
+        main.mark_tick(size=13, thickness=2.5, color=colour).encode(x=alt.X("middle:Q")),
+    ]
+    same_type = 0
+    for reference in others:
+        same_type += reference.cell_type is scale.cell_type and not reference.published
+        shade = population_colour(reference.cell_type, same_type if reference.cell_type is scale.cell_type else 0)
+        if not reference.published and reference.n < SMALL_GROUP:
+            dots = pd.DataFrame(
+                [row for name in features for row in _dot_rows(name, reference, scale.summaries[name])],
+                columns=["row", "z", "Feature", "Population", "Value", "Who"],
+            )
+            layers.append(
+                alt.Chart(dots)
+                .mark_point(size=34, filled=True, color=shade, stroke=look.muted, strokeWidth=0.5, opacity=0.9)
+                .encode(x=alt.X("z:Q"), y=y, tooltip=["Feature", "Population", "Value", "Who"])
+            )
+            continue
+        base = alt.Chart(bands(reference)).encode(y=y, tooltip=_BAND_TOOLTIP)
+        if reference.published:
+            layers += [
+                base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1).encode(x=x, x2="high:Q"),
+                base.mark_tick(size=15, thickness=1, color=look.muted).encode(x=alt.X("middle:Q")),
+            ]
+        else:
+            layers += [
+                base.mark_rule(strokeWidth=2.5, color=shade).encode(x=x, x2="high:Q"),
+                base.mark_tick(size=9, thickness=2.5, color=shade).encode(x=alt.X("middle:Q")),
+            ]
+    layers.append(_cell_layer(cell, y, colour, look))
+    values = {row["row"]: row["This cell"] for row in cell} | {key: "" for key in keys if key.startswith(_HEADING)}
+    right = alt.Axis(title=None, orient="right", labelExpr=_label_expression(values), domain=False, ticks=False, labelPadding=6)
+    value_column = (
+        alt.Chart(pd.DataFrame(cell, columns=["row"]))
+        .mark_point(opacity=0)
+        .encode(y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=right))
+    )
+    chart = alt.layer(alt.layer(*layers), value_column).resolve_scale(y="independent")
+    return configured(chart, height=max(1, len(keys)) * ROW_HEIGHT_PX)
+
+
+def _cell_layer(cell: list[dict[str, Any]], y: alt.Y, colour: str, look: Look) -> alt.Chart:
+    """Draw this cell's marks: a dot with a ring inside the band, a triangle in the population's colour outside, always on top."""
+    frame = pd.DataFrame(cell, columns=["row", "z", "place", "Feature", "This cell", "Percentile", "In words", "Meaning"])
+    sides = [_INSIDE, _ABOVE, _BELOW]
+    marks: alt.Chart = (
+        alt.Chart(frame)
+        .mark_point(size=70, filled=True, opacity=1, strokeWidth=1.6)
+        .encode(
+            x=alt.X("z:Q"),
+            y=y,
+            shape=alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", "triangle-right", "triangle-left"]), legend=None),
+            fill=alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour]), legend=None),
+            stroke=alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink]), legend=None),
+            tooltip=["Feature", "This cell", "Percentile", "In words", "Meaning"],
+        )
+    )
+    return marks
+
+
+def _published_value(spec: Spec, value: float | None) -> float | None:
+    """A value as the thesis puts it on its logarithmic axis; None where it has no logarithm."""
+    if value is None:
+        return None
+    shown = spec.shown(value) + spec.display_offset
+    return shown if shown > 0 else None
+
+
+def published_view(
+    comparisons: Sequence[FeatureComparison], reference: ReferencePopulation, groups: Sequence[FeatureGroup], look: Look, height: int = 340
+) -> AnyChart:
+    """The thesis's own view: features along x, values on a logarithmic y, the 2-50-98 % range and this cell's value.
+
+    Energy is shown in millions and 1 is added to Skewness, as in the thesis; a value that still has no logarithm is left out.
+    """
+    ranges: list[dict[str, Any]] = []
+    cell: list[dict[str, Any]] = []
+    for comparison in comparable(comparisons, groups):
+        spec, summary = CATALOGUE[comparison.feature], comparison.summary
+        value = _published_value(spec, comparison.value)
+        if summary is None or value is None:
+            continue
+        shift = f" + {spec.display_offset:g}" if spec.display_offset else ""
+        name = f"{spec.label}{shift}" + (f" ({unit(spec, comparison.basis)})" if unit(spec, comparison.basis) else "")
+        common = {"feature": name, "Feature": spec.label, "Meaning": spec.description}
+        points = [_published_value(spec, p) for p in (summary.p2, summary.p50, summary.p98)]
+        if all(p is not None for p in points):
+            low, middle, high = points
+            ranges.append(common | {"low": low, "middle": middle, "high": high, "Population": reference.title, "Who": who(reference)})
+        cell.append(
+            common
+            | {
+                "value": value,
+                "place": _side(comparison),
+                "This cell": with_unit(spec, comparison.value, comparison.basis),
+                "Percentile": number(comparison.percentile),
+                "In words": place(comparison),
+            }
+        )
+    colour = population_colour(reference.cell_type)
+    x = alt.X("feature:N", sort=None, scale=alt.Scale(domain=[row["feature"] for row in cell]), axis=alt.Axis(title=None, labelAngle=-50))
+    y_axis = alt.Axis(title="value (logarithmic)", format="~g", grid=True, gridOpacity=0.5)
+    range_columns = ["feature", "low", "middle", "high", "Feature", "Population", "Who", "Meaning"]
+    band = alt.Chart(pd.DataFrame(ranges, columns=range_columns)).encode(
+        x=x, tooltip=["Feature", "Population", alt.Tooltip("low:Q", title="2 %", format=".3~g"), alt.Tooltip("middle:Q", title="50 %", format=".3~g"),
+                      alt.Tooltip("high:Q", title="98 %", format=".3~g"), "Who"],
+    )  # fmt: skip
+    y = alt.Y("low:Q", scale=alt.Scale(type="log"), axis=y_axis)
+    dash = [3, 2] if reference.published else []
+    marks = alt.Chart(
+        pd.DataFrame(cell, columns=["feature", "value", "place", "Feature", "This cell", "Percentile", "In words", "Meaning"])
+    )
+    sides = [_INSIDE, _ABOVE, _BELOW]
+    chart = alt.layer(
+        band.mark_bar(
+            width=9, cornerRadius=3, color=colour, fillOpacity=0 if reference.published else 0.35, stroke=colour, strokeDash=dash
+        ).encode(y=y, y2="high:Q"),
+        band.mark_tick(size=13, thickness=2.5, color=colour).encode(y=alt.Y("middle:Q")),
+        marks.mark_point(size=60, filled=True, opacity=1, strokeWidth=1.6).encode(
+            x=x,
+            y=alt.Y("value:Q"),
+            shape=alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", "triangle-up", "triangle-down"]), legend=None),
+            fill=alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour]), legend=None),
+            stroke=alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink]), legend=None),
+            tooltip=["Feature", "This cell", "Percentile", "In words", "Meaning"],
+        ),
+    )
+    return configured(chart, height=height)
+
+
+def overview_chart(
+    places: Sequence[tuple[ReferencePopulation, Sequence[FeatureComparison]]], groups: Sequence[FeatureGroup], look: Look
+) -> AnyChart:
+    """All populations at once: a field per feature and population, blue where the cell lies below its median, orange above.
+
+    A triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small groups)
+    have no column.
+    """
+    rows = [
+        {
+            "row": comparison.feature,
+            "population": f"{reference.title} (n = {reference.n})",
+            "z": max(-4.0, min(4.0, comparison.robust_z)),
+            "sign": "" if not comparison.outside else "▲" if comparison.robust_z > 0 else "▼",
+            "Feature": CATALOGUE[comparison.feature].label,
+            "This cell": with_unit(CATALOGUE[comparison.feature], comparison.value, comparison.basis),
+            "Percentile": number(comparison.percentile),
+            "In words": place(comparison),
+            "Who": who(reference),
+        }
+        for reference, comparisons in places
+        for comparison in comparable(comparisons, groups)
+        if comparison.robust_z is not None and math.isfinite(comparison.robust_z)
+    ]
+    columns = ["row", "population", "z", "sign", "Feature", "This cell", "Percentile", "In words", "Who"]
+    frame = pd.DataFrame(rows, columns=columns)
+    present = set(frame["row"])
+    keys = _rows([name for name in CATALOGUE if name in present])
+    middle = look.grid
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "population:N", sort=None, axis=alt.Axis(title=None, orient="top", labelAngle=-35, labelLimit=190, domain=False, ticks=False)
+        ),
+        y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, grid=False)),
+        tooltip=columns[4:],
+    )
+    colour = alt.Color(
+        "z:Q",
+        scale=alt.Scale(domain=[-4, 0, 4], range=["#0072B2", middle, "#E69F00"], interpolate="rgb"),
+        legend=alt.Legend(title="typical spreads below or above the median", titleLimit=300, orient="bottom", gradientLength=220),
+    )
+    chart = alt.layer(
+        base.mark_rect(cornerRadius=3, stroke=look.paper, strokeWidth=2).encode(color=colour),
+        base.mark_text(fontSize=9, color=look.ink).encode(text="sign:N"),
+    )
+    return configured(chart, height=max(1, len(keys)) * ROW_HEIGHT_PX)
+
+
+def value_text(comparison: FeatureComparison) -> str:
+    """The cell's own value with its unit, as charts and tables print it."""
+    return with_unit(CATALOGUE[comparison.feature], comparison.value, comparison.basis)
+
+
+def has_scale(comparisons: Sequence[FeatureComparison]) -> bool:
+    """Whether sizes are given in micrometres."""
+    return any(c.basis is Basis.MICROMETRES for c in comparisons)

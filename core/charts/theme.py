@@ -1,0 +1,76 @@
+"""How every chart looks: colours, sizes, and the way to a stand-alone SVG. The only place that sets an Altair configuration."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import altair as alt
+
+from core.cell_types import CELL_TYPES, CellType
+
+AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
+
+ROW_HEIGHT_PX: Final = 20
+FONT: Final = "Source Sans, Source Sans 3, Segoe UI, Helvetica, Arial, sans-serif"
+
+# A second and third source of one cell type keep its colour and differ in lightness: mixed this far with white or black.
+_SOURCE_SHADES: Final = (0.0, 0.45, -0.35, 0.65, -0.55)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colours of one brightness mode. `ink` draws the person's own cell, `paper` the ring around it."""
+
+    ink: str
+    paper: str
+    muted: str
+    grid: str
+
+
+LIGHT: Final = Look(ink="#111418", paper="#FFFFFF", muted="#6B7280", grid="#E5E7EB")
+DARK: Final = Look(ink="#FFFFFF", paper="#0F1216", muted="#9CA3AF", grid="#30363D")
+
+
+def look(dark: bool) -> Look:
+    """The colours for a dark or a light page."""
+    return DARK if dark else LIGHT
+
+
+def _mixed(colour: str, share: float) -> str:
+    """A hex colour mixed with white (share > 0) or with black (share < 0)."""
+    target = 255 if share > 0 else 0
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(c + (target - c) * abs(share)):02X}" for c in channels)
+
+
+def population_colour(cell_type: CellType, source_index: int = 0) -> str:
+    """Colour of a population: that of its cell type, lighter or darker for its second and later sources."""
+    return _mixed(CELL_TYPES[cell_type].colour, _SOURCE_SHADES[source_index % len(_SOURCE_SHADES)])
+
+
+def edge_colour(colour: str) -> str:
+    """Darker edge of a colour, which also draws lines of light colours: yellow alone is lost on white."""
+    return _mixed(colour, -0.3)
+
+
+def configured(chart: AnyChart, height: int | None = None) -> AnyChart:
+    """The chart with the common settings that hold on light and dark pages alike; colours of text are left to the page."""
+    properties = {"height": height} if height is not None else {}
+    done: AnyChart = (
+        chart.properties(**properties)
+        .configure_view(stroke=None)
+        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=220)
+        .configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=320, symbolStrokeWidth=2)
+        .configure_axisY(domain=False, ticks=False)
+    )
+    return done
+
+
+def to_svg(chart: AnyChart, width: int) -> str:
+    """The chart as a stand-alone SVG text on white, `width` pixels wide, as the report embeds it; drawn without a browser or network."""
+    import vl_convert  # 40 MB and only needed for reports
+
+    spec = chart.properties(width=width).to_dict()
+    spec["background"] = LIGHT.paper
+    spec.setdefault("config", {})["font"] = FONT
+    svg: str = vl_convert.vegalite_to_svg(spec, vl_version="6.1")
+    return svg

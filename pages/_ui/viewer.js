@@ -1,0 +1,103 @@
+// The cell and its mask side by side, moved and enlarged together. Everything here happens in the browser: no round trip,
+// so hiding a line or enlarging is instant and the rest of the page stays where it is.
+
+const MAX_ZOOM = 16;
+const SHARP_ABOVE = 2; // above this enlargement pixels are shown as squares, below it smoothed as by any screen
+
+export default function (component) {
+  const { data, parentElement } = component;
+  const root = parentElement.querySelector(".viewer");
+  if (root.dataset.shown === data.id) return;
+  root.dataset.shown = data.id;
+
+  const panes = [...root.querySelectorAll(".pane")];
+  panes[0].innerHTML = data.outlined;
+  panes[1].innerHTML = data.mask;
+  const pictures = panes.map((pane) => pane.querySelector("svg"));
+  const { width, height } = pictures[0].viewBox.baseVal;
+  const view = { zoom: 1, x: width / 2, y: height / 2 };
+
+  const draw = () => {
+    const w = width / view.zoom;
+    const h = height / view.zoom;
+    view.x = Math.min(Math.max(view.x, w / 2), width - w / 2);
+    view.y = Math.min(Math.max(view.y, h / 2), height - h / 2);
+    const box = `${view.x - w / 2} ${view.y - h / 2} ${w} ${h}`;
+    const scale = Math.min(panes[0].clientWidth / w, panes[0].clientHeight / h);
+    for (const picture of pictures) {
+      picture.setAttribute("viewBox", box);
+      // The scale bar stays in the corner: it belongs to the window, not to the place.
+      const bar = picture.querySelector(".scale");
+      bar.setAttribute("transform", `translate(${view.x - w / 2} ${view.y + h / 2 - height})`);
+      for (const image of picture.querySelectorAll("image")) image.style.imageRendering = scale > SHARP_ABOVE ? "pixelated" : "auto";
+    }
+    root.querySelector(".zoom-now").textContent = `${Math.round(view.zoom * 100)} %`;
+  };
+  const zoomBy = (factor) => {
+    view.zoom = Math.min(Math.max(view.zoom * factor, 1), MAX_ZOOM);
+    draw();
+  };
+  const fit = () => {
+    Object.assign(view, { zoom: 1, x: width / 2, y: height / 2 });
+    draw();
+  };
+  const moveBy = (dx, dy) => {
+    view.x += dx / view.zoom;
+    view.y += dy / view.zoom;
+    draw();
+  };
+
+  const boxes = [...root.querySelectorAll("input[type=checkbox]")];
+  const strength = root.querySelector("input[type=range]");
+  const showLines = () => {
+    for (const box of boxes) {
+      const part = pictures[0].querySelector(`.outline.${box.value}`);
+      if (part) part.style.display = box.checked ? "" : "none";
+    }
+    pictures[0].querySelector(".outlines").style.opacity = strength.value / 100;
+  };
+  for (const box of boxes) box.onchange = showLines;
+  strength.oninput = showLines;
+
+  root.querySelector(".zoom-in").onclick = () => zoomBy(1.5);
+  root.querySelector(".zoom-out").onclick = () => zoomBy(1 / 1.5);
+  root.querySelector(".zoom-fit").onclick = fit;
+
+  const keys = {
+    "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), "0": fit,
+    ArrowLeft: () => moveBy(-width / 10, 0), ArrowRight: () => moveBy(width / 10, 0),
+    ArrowUp: () => moveBy(0, -height / 10), ArrowDown: () => moveBy(0, height / 10),
+    o: () => {
+      const hide = boxes.some((box) => box.checked);
+      for (const box of boxes) box.checked = !hide;
+      showLines();
+    },
+  };
+  for (const pane of panes) {
+    pane.onkeydown = (event) => {
+      const act = keys[event.key];
+      if (!act || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      act();
+    };
+    pane.ondblclick = () => zoomBy(2);
+    pane.onwheel = (event) => {
+      if (!event.ctrlKey && !event.metaKey) return; // plain wheel scrolls the page
+      event.preventDefault();
+      zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15);
+    };
+    pane.onpointerdown = (event) => {
+      if (view.zoom > 1) pane.setPointerCapture(event.pointerId);
+    };
+    pane.onpointermove = (event) => {
+      if (!pane.hasPointerCapture(event.pointerId)) return;
+      const perPixel = Math.max(width / pane.clientWidth, height / pane.clientHeight);
+      moveBy(-event.movementX * perPixel, -event.movementY * perPixel);
+    };
+  }
+  const sized = new ResizeObserver(draw);
+  sized.observe(panes[0]);
+  showLines();
+  draw();
+  return () => sized.disconnect();
+}
