@@ -16,9 +16,9 @@ Percentile of a value x among n values: ``100 * (#{v < x} + #{v = x} / 2) / n``.
 
 Robust z. ``z = (g(x) - location) / scale`` with ``location = median(g(v))`` and ``scale = 1.4826 * median(|g(v) - location|)``, or
 ``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample. ``g`` is the natural logarithm where the
-catalogue says ``log_axis`` and every value is positive, otherwise the identity. A published table gives no values: there
-``scale = (g(p98) - g(p2)) / 4.1075``, the same quantity for a normal population, since its 98th percentile lies 2.0537 standard
-deviations above the median.
+catalogue says ``log_axis``, otherwise the identity; a member whose logarithm does not exist counts as below all others. A published
+table gives no values: there ``scale = (g(p98) - g(p2)) / 4.1075``, the same quantity for a normal population, since its 98th
+percentile lies 2.0537 standard deviations above the median.
 
 Small groups. Below `SMALL_GROUP` cells there is no band, no percentile and no robust z: the members are points.
 """
@@ -255,7 +255,7 @@ def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
     name, lower_name = _sentence_case(spec.label)
     summary = comparison.summary
     if not comparison.comparable or summary is None:
-        return f"{name}: {comparison.reason}"
+        return f"{name} is not compared: {comparison.reason}"
     count = f" (n = {summary.n})" if with_n else ""
     published = "the published " if summary.published else ""
     more, less = ("Larger", "Smaller") if spec.length_power > 0 else ("Higher", "Lower")
@@ -313,17 +313,22 @@ def _sentence_case(label: str) -> tuple[str, str]:
 
 
 def _transform(values: NDArray[np.float64], *, log: bool) -> NDArray[np.float64]:
-    return np.log(values) if log else values
+    """Return the logarithm where asked for; what is not positive lies below everything else, and nan stays nan."""
+    if not log:
+        return values
+    return np.where(np.isnan(values), np.nan, np.log(values, out=np.full(values.shape, -np.inf), where=values > 0))
 
 
-def _robust_centre(values: NDArray[np.float64]) -> tuple[float, float | None]:
-    """Median and robust standard deviation (None when the values do not vary) of transformed values."""
+def _robust_centre(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Median and robust standard deviation of transformed values; None where they are not finite or do not vary."""
     location = float(np.median(values))
+    if not math.isfinite(location):
+        return None, None
     scale = _MAD_TO_STD * float(np.median(np.abs(values - location)))
     if scale == 0:  # more than half of the values are equal
-        low, high = np.percentile(values, [25, 75])
+        low, high = np.sort(values)[[len(values) // 4, 3 * len(values) // 4]]
         scale = float(high - low) / _IQR_TO_STD
-    return location, scale or None
+    return location, scale if 0 < scale < math.inf else None
 
 
 def _summary(values: pd.DataFrame, population: str, spec: FeatureSpec, *, in_um: bool) -> tuple[PopulationSummary, NDArray[np.float64]]:
@@ -335,7 +340,7 @@ def _summary(values: pd.DataFrame, population: str, spec: FeatureSpec, *, in_um:
     present = np.isfinite(column)
     ordered = np.sort(column[present])
     n = len(ordered)
-    log = spec.log_axis and n > 0 and bool(ordered[0] > 0)
+    log = spec.log_axis
     p2 = p50 = p98 = location = scale = None
     if n >= SMALL_GROUP:
         p2, p50, p98 = (float(p) for p in np.percentile(ordered, [2, 50, 98]))
@@ -363,16 +368,16 @@ def _obstacle(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, 
     """Why a feature cannot be compared, in words; None if it can."""
     summary = reference.summaries.get(spec.name)
     if features.values.get(spec.name) is None:
-        return f"not measured: {features.absent.get(spec.name, 'the feature was not asked for')}"
+        return f"not measured, {features.absent.get(spec.name, 'the feature was not asked for')}"
     if summary is None:
         return f"{reference.title} does not have it"
     if not spec.scale_free:
         if um_per_px is None:
-            return "scale unknown: give the micrometres per pixel of this image to compare sizes"
+            return "scale unknown; enter the micrometres per pixel of this image to compare sizes"
         if spec.length_power and (summary.basis is not Basis.MICROMETRES or summary.n == 0):
-            return f"scale unknown: {reference.title} comes without micrometres per pixel, so sizes cannot be compared"
+            return f"scale unknown; {reference.title} comes without micrometres per pixel, so sizes cannot be compared"
         if not spec.length_power and not _same_scale(um_per_px, reference.members):
-            return f"a sum over pixels: only comparable where this image and all of {reference.title} have the same scale"
+            return f"a sum over pixels, only comparable where this image and all of {reference.title} have the same scale"
     return f"no cell of {reference.title} has a value" if summary.n == 0 else None
 
 
@@ -466,7 +471,7 @@ def _nearness(features: FeatureSet, reference: ReferencePopulation) -> Nearness 
 def _distance(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Root mean square over the features (axis 0) of z limited to +-6; absent values are left out, nan where all are."""
     limited = np.square(np.clip(z, -_Z_LIMIT, _Z_LIMIT))
-    present = np.isfinite(z)
+    present = ~np.isnan(z)
     count = present.sum(axis=0)
     total = np.where(present, limited, 0.0).sum(axis=0)
     distance: NDArray[np.float64] = np.sqrt(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))

@@ -13,7 +13,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
-    """Return cells as CSV in UTF-8 with a header, without outlines; lists become words separated by blanks.
+    """Return cells as CSV (RFC 4180, UTF-8, with a header), without outlines; lists become words separated by blanks.
 
     Text that a spreadsheet would take for a formula gets a leading apostrophe, column names too; numbers never do.
     """
@@ -21,7 +21,8 @@ def to_csv(frame: pd.DataFrame) -> bytes:
     for name in flat.columns:
         if not (pd.api.types.is_numeric_dtype(flat[name]) or pd.api.types.is_datetime64_any_dtype(flat[name])):
             flat[name] = flat[name].map(_as_text)
-    return flat.rename(columns=_guard).to_csv(index=False, lineterminator="\n").encode()
+    # With the line end of RFC 4180 a carriage return inside a text is quoted, and cannot begin a row of its own.
+    return flat.rename(columns=_guard).to_csv(index=False, lineterminator="\r\n").encode()
 
 
 def to_parquet(frame: pd.DataFrame, path: Path) -> None:
