@@ -83,7 +83,7 @@ class Population:
 
     `um_per_px` is the scale of its images where all share one, and `um_per_px_origin` says how it is known (or why it is
     not); `citation` and `terms` are the source's; `note` is what a reader must know before drawing conclusions; `created`
-    is an ISO date.
+    is an ISO date. `generation` is the store's own: it names the shards that belong to the present state.
     """
 
     population_id: str
@@ -97,15 +97,20 @@ class Population:
     created: str
     um_per_px: float | None = None
     um_per_px_origin: str = "unknown"
+    generation: str = ""
 
     def __post_init__(self) -> None:
-        """Check the identifier, the title and the scale; raises StoreError."""
+        """Check the identifier, the title, the scale and the generation; raises StoreError."""
         check_population_id(self.population_id)
         if not self.title.strip() or not self.source.strip():
             msg = f"population {self.population_id}: title and source must not be empty"
             raise StoreError(msg)
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
             msg = f"population {self.population_id}: the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            raise StoreError(msg)
+
+        if not re.fullmatch("[0-9a-f]*", self.generation):
+            msg = f"population {self.population_id}: the generation must be a hexadecimal number, but is {self.generation!r}"
             raise StoreError(msg)
 
     def to_json(self) -> str:

@@ -1,19 +1,22 @@
 """Populations on disk: a folder with `population.json` and Parquet shards, each visible only when it is complete.
 
-`<root>/<population_id>/population.json`, `<root>/<population_id>/cells-*.parquet`. Names that start with a dot are unfinished or
-on their way out and are never read.
+`<root>/<population_id>/population.json` and `<root>/<population_id>/cells-<generation>-<number>.parquet`. Only the shards of the
+generation that `population.json` names belong to the population. To replace it, a new generation is written beside the old one and
+`population.json` exchanged in one step, so a reader sees the old cells or the new ones, never both and never none. Names that start
+with a dot are unfinished or on their way out and are never read.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +26,7 @@ from core.settings import load_settings
 from core.store.schema import CellRow, Population, arrow_schema, check_population_id
 
 _DESCRIPTION: Final = "population.json"
-_SHARDS: Final = "cells-*.parquet"
+_ATTEMPTS: Final = 5  # a population may be replaced while it is looked at
 
 
 @dataclass(frozen=True)
@@ -73,23 +76,26 @@ def write_population(
         If the id is taken and not `replace`, the root is the shipped one and not `shipped`, or the disk refuses.
     """
     _check_writable(root, shipped=shipped)
-    target = root / population.population_id
-    if target.exists() and not replace:
+    folder = root / population.population_id
+    if (folder / _DESCRIPTION).exists() and not replace:
         msg = f"there is a population {population.population_id!r} already; replace or delete it, or choose another id"
         raise StoreError(msg)
-    with _disk_errors(target):
-        root.mkdir(parents=True, exist_ok=True)
-        staging = root / f".{population.population_id}-{uuid.uuid4().hex}"
-        staging.mkdir()
+    population = dataclasses.replace(population, generation=uuid.uuid4().hex)
+    seen: set[str] = set()
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            _write_description(staging, population)
-            seen: set[str] = set()
-            token = uuid.uuid4().hex  # no shard ever takes the name of another: a reader cannot mix old and new ones
-            for number, batch in enumerate(batches):
-                _write_shard(staging, f"cells-{token}-{number:04d}.parquet", population.population_id, _unseen(batch, seen))
-            _put_in_place(staging, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            for batch in batches:
+                _write_shard(folder, population, _unseen(batch, seen))
+            _write_whole(folder / _DESCRIPTION, lambda file: file.write(population.to_json().encode()))
+        except BaseException:
+            for shard in _shards_of(folder, population):
+                shard.unlink()
+            with suppress(OSError):
+                folder.rmdir()  # succeeds only where nothing was there before
+            raise
+        for leftover in set(folder.glob("cells-*")) - set(_shards_of(folder, population)):
+            leftover.unlink()
     return len(seen)
 
 
@@ -104,10 +110,15 @@ def append_cells(root: Path, population_id: str, rows: Sequence[CellRow], *, shi
     _check_writable(root, shipped=shipped)
     folder = _existing(root, population_id)
     with _disk_errors(folder):
-        seen = {cell_id for shard in sorted(folder.glob(_SHARDS)) for cell_id in _read_ids(shard)}
+        population = _read_description(folder)
+        seen = {cell_id for shard in _shards_of(folder, population) for cell_id in _read_ids(shard)}
         fresh = _unseen(rows, seen)
         if fresh:
-            _write_shard(folder, f"cells-{uuid.uuid4().hex}.parquet", population_id, fresh)
+            shard = _write_shard(folder, population, fresh)
+            if _read_description(folder).generation != population.generation:
+                shard.unlink(missing_ok=True)
+                msg = f"population {population_id!r} was replaced while cells were added to it; add them again"
+                raise StoreError(msg)
     return len(fresh)
 
 
@@ -132,18 +143,14 @@ def scan(roots: Sequence[Path]) -> Scan:
     for root in roots:
         for description in sorted(root.glob(f"[!.]*/{_DESCRIPTION}")):
             folder = description.parent
-            shards = tuple(sorted(folder.glob(_SHARDS)))
             try:
-                digest.update(_fingerprint([description, *shards]))
-                population = Population.from_json(description.read_text(encoding="utf-8"), str(description))
-            except FileNotFoundError:  # deleted while we looked
+                population, shards, fingerprint = _look(folder)
+            except FileNotFoundError:  # deleted, or replaced again and again while we looked
                 continue
             except StoreError as error:
                 problems[folder] = error
                 continue
-            except (OSError, UnicodeDecodeError) as error:
-                problems[folder] = StoreError(f"{description}: cannot be read ({error}); import the population again")
-                continue
+            digest.update(fingerprint)
             if population.population_id != folder.name:
                 problems[folder] = StoreError(
                     f"{description}: names the population {population.population_id!r}; give the folder that name"
@@ -169,10 +176,15 @@ def find_damaged(shards: Sequence[Path]) -> Path | None:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd) that appears under its name only when it is complete and on disk."""
+    _write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write under another name in the same folder, bring it to the disk, then rename."""
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         with temporary.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -180,34 +192,44 @@ def write_parquet(path: Path, table: pa.Table) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _write_shard(folder: Path, name: str, population_id: str, rows: Sequence[CellRow]) -> None:
-    strangers = {row["population"] for row in rows} - {population_id}
+def _write_shard(folder: Path, population: Population, rows: Sequence[CellRow]) -> Path:
+    strangers = {row["population"] for row in rows} - {population.population_id}
     if strangers:
-        msg = f"every row of population {population_id!r} must say so, but some say {sorted(strangers)}"
+        msg = f"every row of population {population.population_id!r} must say so, but some say {sorted(strangers)}"
         raise StoreError(msg)
-    write_parquet(folder / name, pa.Table.from_pylist(list(rows), schema=arrow_schema()))
+    path = folder / f"cells-{population.generation}-{uuid.uuid4().hex}.parquet"
+    write_parquet(path, pa.Table.from_pylist(list(rows), schema=arrow_schema()))
+    return path
 
 
-def _write_description(folder: Path, population: Population) -> None:
-    with (folder / _DESCRIPTION).open("w", encoding="utf-8", newline="\n") as file:
-        file.write(population.to_json())
-        file.flush()
-        os.fsync(file.fileno())
+def _shards_of(folder: Path, population: Population) -> tuple[Path, ...]:
+    """Complete shards of the population's generation, by name."""
+    return tuple(sorted(folder.glob(f"cells-{population.generation}-*.parquet")))
 
 
-def _put_in_place(staging: Path, target: Path) -> None:
-    """Move a finished folder to its name; what was there before goes out of sight first."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    doomed = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    target.rename(doomed)
+def _look(folder: Path) -> tuple[Population, tuple[Path, ...], bytes]:
+    """Return description, shards and fingerprint of one and the same generation; raises FileNotFoundError when the population is gone."""
+    for _ in range(_ATTEMPTS):
+        population = _read_description(folder)
+        shards = _shards_of(folder, population)
+        with suppress(FileNotFoundError):  # replaced since it was described
+            fingerprint = _fingerprint([folder / _DESCRIPTION, *shards])
+            if _read_description(folder).generation == population.generation:
+                return population, shards, fingerprint
+    raise FileNotFoundError(folder)
+
+
+def _read_description(folder: Path) -> Population:
+    """Read `population.json`; raises StoreError when it is damaged, FileNotFoundError when it is gone."""
+    path = folder / _DESCRIPTION
     try:
-        staging.rename(target)
-    except OSError:
-        doomed.rename(target)
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         raise
-    shutil.rmtree(doomed)
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read ({error}); import the population again"
+        raise StoreError(msg) from error
+    return Population.from_json(text, str(path))
 
 
 def _unseen(rows: Sequence[CellRow], seen: set[str]) -> list[CellRow]:

@@ -139,9 +139,9 @@ def test_threads_read_whole_shards_while_another_writes_and_replaces(cohort, roo
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for number in range(1, 9):
+    for number in range(1, 17):
         append_cells(root, "busy", make_rows(population, [1.0] * 4, start=4 * number))
-        if number % 4 == 0:
+        if number % 3 == 0:
             write_population(root, population, [make_rows(population, [1.0] * 4)], replace=True)
     stop.set()
     for reader in readers:

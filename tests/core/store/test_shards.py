@@ -53,6 +53,23 @@ def test_a_taken_id_needs_replace_and_replace_leaves_nothing_behind(root):
     assert [path.name for path in root.iterdir()] == ["mono"]
 
 
+def test_cells_added_to_a_population_that_is_replaced_meanwhile_are_not_lost_silently(root, monkeypatch):
+    population = make_population()
+    write_population(root, population, [make_rows(population, [1])])
+    write = shards.write_parquet
+
+    def replace_first(path, table):
+        monkeypatch.setattr(shards, "write_parquet", write)
+        write_population(root, population, [make_rows(population, [5])], replace=True)
+        write(path, table)
+
+    monkeypatch.setattr(shards, "write_parquet", replace_first)
+    with pytest.raises(StoreError, match="add them again"):
+        append_cells(root, "mono", make_rows(population, [2], start=1))
+    assert areas(root) == [5]
+    assert len(names(root / "mono")) == 2
+
+
 def test_deleting_removes_all_files(root):
     population = make_population()
     write_population(root, population, [make_rows(population, [1])])
@@ -105,28 +122,40 @@ def test_a_failing_source_leaves_the_old_population_untouched(root):
     assert [path.name for path in root.iterdir()] == ["mono"]
 
 
-def test_a_writer_killed_before_the_rename_leaves_no_visible_shard(root):
-    """A real process is killed when the shard's bytes are on disk and its name is not."""
+@pytest.mark.parametrize(("action", "sync"), [("append", 1), ("replace", 1), ("replace", 2)])
+def test_a_writer_killed_before_the_rename_changes_nothing_visible(root, action, sync):
+    """A real process is killed when the bytes of a shard (1) or of the description (2) are on disk and their name is not."""
     population = make_population()
     write_population(root, population, [make_rows(population, [1])])
     script = textwrap.dedent(
         """
         import os, signal, sys
         from pathlib import Path
-        from core.store import shards
+        from core.store.shards import append_cells, write_population
         from tests.core.store.conftest import make_population, make_rows
 
-        sync = os.fsync
+        root, action, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+        really, calls = os.fsync, []
+
         def sync_and_die(descriptor):
-            sync(descriptor)
-            os.kill(os.getpid(), signal.SIGKILL)
+            really(descriptor)
+            calls.append(descriptor)
+            if len(calls) == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+
         os.fsync = sync_and_die
-        shards.append_cells(Path(sys.argv[1]), "mono", make_rows(make_population(), [2.0], start=1))
+        rows = make_rows(make_population(), [2.0], start=1)
+        if action == "append":
+            append_cells(root, "mono", rows)
+        else:
+            write_population(root, make_population(), [rows], replace=True)
         """
     )
-    done = subprocess.run([sys.executable, "-c", script, str(root)], cwd=ROOT, env=dict(os.environ), check=False, timeout=120)
+    command = [sys.executable, "-c", script, str(root), action, str(sync)]
+    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL
-    assert any(name.startswith(".cells-") for name in names(root / "mono"))  # it had got as far as the temporary file
+    half_way = ".population.json-" if sync == 2 else ".cells-"
+    assert any(name.startswith(half_way) for name in names(root / "mono"))
     assert areas(root) == [1]
     append_cells(root, "mono", make_rows(population, [2], start=1))
     assert areas(root) == [1, 2]
