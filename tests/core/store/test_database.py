@@ -175,3 +175,12 @@ def test_another_process_may_write_while_this_one_reads(cohort, root):
     assert counts == sorted(counts)
     assert (counts[0], counts[-1]) == (3, 8)
     assert len(seen) > 1
+
+
+@pytest.mark.parametrize("name", ["it's mine", "a [1] b", "Zellen für Ä", "50%"])
+def test_roots_with_unusual_names_work(tmp_path, name, monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path / "reference"))
+    population = make_population()
+    write_population(tmp_path / name, population, [make_rows(population, [1, 2])])
+    with Cohort.open([tmp_path / name]) as cohort:
+        assert values(cohort, "mono", [AREA])[AREA].tolist() == [1, 2]
