@@ -44,11 +44,19 @@ CELL_TYPES: Final = MappingProxyType(
             "Lymphocyte", "lymphocytes", "Lympho", "#009E73", True, "Small cell, round dense nucleus, narrow cytoplasm."
         ),
         CellType.HCL: CellTypeInfo(
-            "Hairy cell (HCL)", "hairy cells", "HCL", "#D55E00", True,
+            "Hairy cell (HCL)",
+            "hairy cells",
+            "HCL",
+            "#D55E00",
+            True,
             "B cell of hairy cell leukaemia: oval nucleus, ample pale cytoplasm with hair-like projections.",
         ),
         CellType.APL: CellTypeInfo(
-            "APL cell", "APL cells", "APL", "#CC79A7", True,
+            "APL cell",
+            "APL cells",
+            "APL",
+            "#CC79A7",
+            True,
             "Promyelocyte or blast, as filed by the laboratory, of a patient with acute promyelocytic leukaemia (PML/RARA).",
         ),
         CellType.PROMYELOCYTE: CellTypeInfo(

@@ -1,0 +1,1 @@
+"""Trained weights to the ONNX file the app runs, with its contract inside."""

@@ -1,0 +1,1 @@
+"""The pages of the app; Streamlit finds them by their file names."""

@@ -1,0 +1,87 @@
+"""The models in the models folder: their cards, their checksums, the default one."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import ModelError
+from core.model_card import METADATA_KEY, ModelCard
+from core.settings import load_settings
+
+MANIFEST: Final = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, its training log."""
+
+    model_id: str
+    path: Path
+    sha256: str
+    card: ModelCard
+    log: Path | None
+
+
+def load_manifest(folder: Path | None = None) -> dict[str, Any]:
+    """The manifest as written by `python -m export`; raises ModelError when there is none or it is damaged."""
+    path = (folder or load_settings().models) / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"no model: expected {MANIFEST} in the models folder {path.parent.name}, but it is not there; run `python -m export` first"
+        raise ModelError(msg) from None
+    except json.JSONDecodeError as error:
+        msg = f"{MANIFEST} in the models folder is damaged ({error}); restore it or run `python -m export` again"
+        raise ModelError(msg) from error
+    return manifest
+
+
+def list_models(folder: Path | None = None) -> list[ModelEntry]:
+    """All models, the default first. The cards are the manifest's copies, so that listing opens no model."""
+    folder = folder or load_settings().models
+    manifest = load_manifest(folder)
+    entries = [
+        ModelEntry(
+            model_id,
+            folder / row["file"],
+            row["sha256"],
+            ModelCard.from_json(json.dumps(row["card"]), row["file"]),
+            folder / row["log"] if row.get("log") else None,
+        )
+        for model_id, row in manifest["models"].items()
+    ]
+    return sorted(entries, key=lambda entry: entry.model_id != manifest["default"])
+
+
+def find_model(name: str | None = None, folder: Path | None = None) -> ModelEntry:
+    """The model of that id, or the default; raises ModelError listing the known ones."""
+    entries = list_models(folder)
+    for entry in entries:
+        if name is None or entry.model_id == name:
+            return entry
+    msg = f"unknown model {name!r}; known are {', '.join(entry.model_id for entry in entries)}"
+    raise ModelError(msg)
+
+
+def verify_model(entry: ModelEntry) -> None:
+    """Check that the file is there, is the one of the manifest, and is a single file; raises ModelError."""
+    if not entry.path.is_file():
+        msg = f"model {entry.model_id}: {entry.path.name} is missing from the models folder; restore it from the repository"
+        raise ModelError(msg)
+    digest = hashlib.sha256(entry.path.read_bytes()).hexdigest()
+    if digest != entry.sha256:
+        msg = (
+            f"model {entry.model_id}: {entry.path.name} should have SHA-256 {entry.sha256[:16]}..., but has {digest[:16]}...; "
+            "the file is damaged or was replaced: restore it from the repository"
+        )
+        raise ModelError(msg)
+
+
+def card_of(custom_metadata: dict[str, str], origin: str) -> ModelCard:
+    """The card inside a model file's own metadata; raises ModelError when there is none."""
+    if METADATA_KEY not in custom_metadata:
+        msg = f"{origin} carries no model card; export it with `python -m export`"
+        raise ModelError(msg)
+    return ModelCard.from_json(custom_metadata[METADATA_KEY], origin)

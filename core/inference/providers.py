@@ -1,0 +1,61 @@
+"""Which execution provider runs, asked for and verified: onnxruntime falls back to the CPU with no more than a log line."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import onnxruntime
+
+from core.errors import ModelError, ProviderError
+
+
+class Device(StrEnum):
+    """What the user asks for; `auto` takes CUDA where it works and says so where it does not."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+_CUDA: Final = "CUDAExecutionProvider"
+_CPU: Final = "CPUExecutionProvider"
+
+# Plain words for pages and command line.
+PROVIDER_NAMES: Final = {_CUDA: "CUDA GPU", _CPU: "CPU"}
+
+
+def open_session(model: Path, device: Device, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A session on the wanted device; `threads` 0 lets onnxruntime choose.
+
+    Raises ProviderError when CUDA was asked for and does not really run, ModelError when the file cannot be loaded.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4 if device is Device.AUTO else 3
+    if device is not Device.CPU and _CUDA in onnxruntime.get_available_providers():
+        wanted = [_CUDA, _CPU]
+    elif device is Device.CUDA:
+        msg = "device cuda was asked for, but this onnxruntime has no CUDA support; install onnxruntime-gpu or use --device cpu"
+        raise ProviderError(msg)
+    else:
+        wanted = [_CPU]
+    if wanted[0] == _CUDA and not _driver_present():
+        if device is Device.CUDA:
+            msg = "device cuda was asked for, but this machine shows no NVIDIA driver; use --device cpu or auto"
+            raise ProviderError(msg)
+        wanted = [_CPU]
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=wanted)
+    except Exception as error:  # onnxruntime raises its own unexported types
+        msg = f"{model.name} could not be loaded by onnxruntime ({error}); run `python -m core models verify`"
+        raise ModelError(msg) from error
+    if device is Device.CUDA and session.get_providers()[0] != _CUDA:
+        msg = "device cuda was asked for, but onnxruntime fell back to the CPU (CUDA or cuDNN libraries missing); use --device cpu or auto"
+        raise ProviderError(msg)
+    return session
+
+
+def _driver_present() -> bool:
+    """Whether there is an NVIDIA driver at all; trying without one costs seconds and prints alarming lines."""
+    return os.name == "nt" or Path("/proc/driver/nvidia/version").exists()

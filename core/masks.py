@@ -1,0 +1,110 @@
+"""Mask codings, the environment ring, and outlines: everything about masks that needs no network."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import measure
+
+from core.compartments import ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION, Compartment
+from core.errors import MaskError
+from core.types import LabelMap, as_label_map
+
+# Grey levels by coding. Files hold stray and anti-aliased values (5 of 100 masks of set 2), so levels are taken by
+# thresholds half way between two codes, never by equality.
+_THREE_LEVEL: Final = {Compartment.BACKGROUND: 0, Compartment.CYTOPLASM: 128, Compartment.NUCLEUS: 255}
+_FOUR_LEVEL: Final = {c: c.grey for c in Compartment}
+
+# Outlines are kept to this tolerance: a quarter of a pixel is below what a 2 px line shows.
+OUTLINE_TOLERANCE_PX: Final = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedMask:
+    """A mask file read: the label map, and how many pixels held a value that no code has."""
+
+    labels: LabelMap
+    repaired: int
+
+
+def decode_grey(grey: NDArray[np.uint8], name: str = "mask") -> DecodedMask:
+    """Read a grey mask of coding 0/128/255 or 0/85/170/255, uint8 (H, W); stray values go to the nearest code and are counted.
+
+    The coding is the one whose codes are equal to more pixels; where both fit (only 0 and 255), they agree.
+    Raises MaskError when fewer than nine tenths of the pixels hold a value of the coding: then it is no mask.
+    """
+    if grey.dtype != np.uint8 or grey.ndim != 2:
+        msg = f"{name}: a mask must be an 8-bit grey image with shape (H, W), but is {grey.dtype} with shape {grey.shape}"
+        raise MaskError(msg)
+    histogram = np.bincount(grey.ravel(), minlength=256)
+    exact = {id(coding): int(histogram[list(coding.values())].sum()) for coding in (_THREE_LEVEL, _FOUR_LEVEL)}
+    coding = _FOUR_LEVEL if exact[id(_FOUR_LEVEL)] > exact[id(_THREE_LEVEL)] else _THREE_LEVEL
+    repaired = grey.size - exact[id(coding)]
+    if repaired > 0.1 * grey.size:
+        levels = np.flatnonzero(histogram)
+        msg = (
+            f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, but {repaired} of {grey.size} pixels hold others "
+            f"({len(levels)} levels in all); give the drawn mask, not a photograph"
+        )
+        raise MaskError(msg)
+    codes = np.array(list(coding.values()))
+    edges = (codes[1:] + codes[:-1]) / 2
+    values = np.array([int(c) for c in coding], dtype=np.uint8)
+    table = values[np.digitize(np.arange(256), edges)]
+    return DecodedMask(as_label_map(table[grey]), repaired)
+
+
+def encode_grey(labels: LabelMap) -> NDArray[np.uint8]:
+    """The mask file's pixels: 0 background, 85 environment, 170 cytoplasm, 255 nucleus; uint8 (H, W)."""
+    return np.asarray(labels * np.uint8(85))
+
+
+def cell_mask(labels: LabelMap) -> NDArray[np.bool_]:
+    """Nucleus and cytoplasm together, bool (H, W)."""
+    return np.asarray(labels >= Compartment.CYTOPLASM)
+
+
+def region_mask(labels: LabelMap, region: str) -> NDArray[np.bool_]:
+    """A region by its name: nucleus, cytoplasm, cell (their union) or environment; bool (H, W)."""
+    if region == "cell":
+        return cell_mask(labels)
+    return np.asarray(labels == Compartment[region.upper()])
+
+
+def environment_width(cell: NDArray[np.bool_]) -> float:
+    """Width in pixels of the ring around a cell: a tenth of its equivalent diameter, at least two pixels."""
+    diameter = 2 * np.sqrt(float(cell.sum()) / np.pi)
+    return max(ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION * diameter)
+
+
+def with_environment(labels: LabelMap, keep_out: NDArray[np.bool_] | None = None) -> LabelMap:
+    """Draw the ring around the cell into the background; `keep_out` (H, W) marks other cells it must not enter.
+
+    A drawn environment is replaced, so that the ring means the same in every source.
+    """
+    cell = cell_mask(labels)
+    ringed = np.where(cell, labels, np.uint8(Compartment.BACKGROUND))
+    if cell.any():
+        ring = ~cell & (ndimage.distance_transform_edt(~cell) <= environment_width(cell))
+        if keep_out is not None:
+            ring &= ~keep_out
+        ringed[ring] = Compartment.ENVIRONMENT
+    return LabelMap(ringed)
+
+
+def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
+    """Closed outlines of a region as (N, 2) float32 arrays of x, y in pixels, first point repeated last.
+
+    The origin is the corner of the top-left pixel (as QuPath and SVG have it), so a pixel's centre is at +0.5. Holes are
+    outlines of their own (even-odd filling). Simplified to OUTLINE_TOLERANCE_PX; empty list for an absent region.
+    """
+    mask = np.pad(region_mask(labels, region), 1)
+    rings = []
+    for contour in measure.find_contours(mask.astype(np.float32), 0.5):
+        simple = measure.approximate_polygon(contour, OUTLINE_TOLERANCE_PX)
+        if len(simple) >= 4:
+            # find_contours counts from pixel centres; -1 undoes the padding, +0.5 moves the origin to the pixel's corner.
+            rings.append((simple[:, ::-1] - 0.5).astype(np.float32))
+    return rings

@@ -1,0 +1,102 @@
+"""From an image to the network's input and back. The one preprocessing: training and inference both come through here.
+
+The network sees square windows at a canonical scale. A `Window` may reach beyond the image; what lies outside is the
+image mirrored at its edge, so that the network never meets an artificial black border.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.model_card import ModelCard
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of an image, in pixels of that image; `left` and `top` may be negative, `side` fractional."""
+
+    left: float
+    top: float
+    side: float
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> "Window":
+        """The smallest centred square that holds an image of (H, W)."""
+        height, width = shape
+        side = float(max(height, width))
+        return cls((width - side) / 2, (height - side) / 2, side)
+
+    @classmethod
+    def around(cls, region: NDArray[np.bool_], fill: float) -> "Window":
+        """The square centred on a region's bounding box, whose longer side takes the share `fill` of the window."""
+        rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        side = float(max(bottom - top, right - left)) / fill
+        return cls((left + right - side) / 2, (top + bottom - side) / 2, side)
+
+
+def resample(image: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
+    """The window of a uint8 image (H, W, 3) as (size, size, 3), mirrored outside; bilinear, antialiased when shrinking."""
+    return _resample(image, window, size, "symmetric", Image.Resampling.BILINEAR)
+
+
+def resample_labels(labels: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
+    """The window of a label map (H, W) as (size, size), nearest neighbour.
+
+    Outside the image all is background: a mirrored copy of the cell is another cell, and only the centred one is wanted.
+    """
+    return _resample(labels, window, size, "constant", Image.Resampling.NEAREST)
+
+
+def _resample(
+    image: NDArray[np.uint8], window: Window, size: int, outside: Literal["symmetric", "constant"], method: Image.Resampling
+) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    above, below = max(0, math.ceil(-window.top)), max(0, math.ceil(window.top + window.side - height))
+    before, after = max(0, math.ceil(-window.left)), max(0, math.ceil(window.left + window.side - width))
+    if above or below or before or after:
+        image = np.pad(image, [(above, below), (before, after)] + [(0, 0)] * (image.ndim - 2), mode=outside)
+    left, top = window.left + before, window.top + above
+    box = (left, top, min(left + window.side, image.shape[1]), min(top + window.side, image.shape[0]))
+    return np.asarray(Image.fromarray(image).resize((size, size), method, box=box))
+
+
+def normalise(rgb: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
+    """(H, W, 3) uint8 to (3, H, W) float32, per channel ((x / 255) - mean) / std with the card's constants."""
+    scale = 1 / (255 * np.asarray(std, dtype=np.float32))
+    shift = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
+    return np.ascontiguousarray((rgb * scale - shift).transpose(2, 0, 1), dtype=np.float32)
+
+
+def network_input(rgb: NDArray[np.uint8], window: Window, card: ModelCard) -> NDArray[np.float32]:
+    """The window as the network expects it: (1, 3, S, S) float32 with S the card's input size."""
+    return normalise(resample(rgb, window, card.input_size), card.mean, card.std)[None]
+
+
+def to_image_grid(maps: NDArray[np.float32], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The inverse geometry: maps (C, S, S) over the window, bilinearly on the image's (C, H, W); 0 outside the window."""
+    height, width = shape
+    size = maps.shape[1]
+    top, bottom = max(0, int(np.floor(window.top))), min(height, int(np.ceil(window.top + window.side)))
+    left, right = max(0, int(np.floor(window.left))), min(width, int(np.ceil(window.left + window.side)))
+    # Pixel centres of the target, in the map's pixel-centre coordinates.
+    rows = (np.arange(top, bottom, dtype=np.float32) + 0.5 - window.top) * (size / window.side) - 0.5
+    columns = (np.arange(left, right, dtype=np.float32) + 0.5 - window.left) * (size / window.side) - 0.5
+    out = np.zeros((maps.shape[0], height, width), dtype=np.float32)
+    along_rows = _interpolate(maps, rows, axis=1)
+    out[:, top:bottom, left:right] = _interpolate(along_rows, columns, axis=2)
+    return out
+
+
+def _interpolate(maps: NDArray[np.float32], positions: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Linear interpolation of (C, H, W) along one axis at fractional positions, clamped at the ends."""
+    clamped = np.clip(positions, 0, maps.shape[axis] - 1)
+    low = np.minimum(clamped.astype(np.intp), maps.shape[axis] - 2)
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    weight = (clamped - low).reshape(shape).astype(np.float32)
+    return np.asarray(np.take(maps, low, axis) * (1 - weight) + np.take(maps, low + 1, axis) * weight)

@@ -1,0 +1,151 @@
+"""A trained run to one ONNX file with its card inside; verified against torch, or nothing is left behind."""
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from timm.layers import Conv2dSame
+
+from core.compartments import CHANNELS
+from core.errors import ModelError
+from core.inference.model_registry import MANIFEST
+from core.model_card import METADATA_KEY, ModelCard
+from training.architectures import build
+from training.config import TrainingConfig
+from training.loop import CONFIG_FILE, WEIGHTS_FILE
+
+OPSET: Final = 20
+# Logits of torch and onnxruntime may differ by this much (a probability moves by less than 0.001); masks by nothing to speak of.
+MAX_LOGIT_DIFFERENCE: Final = 5e-3
+MIN_MASK_AGREEMENT: Final = 0.9999
+
+
+def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig]:
+    """The network of a training run with its best weights, in eval mode; raises ModelError for an unfinished run."""
+    if not (run / WEIGHTS_FILE).is_file():
+        msg = f"{run} holds no {WEIGHTS_FILE}; run `python -m training finetune --out {run}` first"
+        raise ModelError(msg)
+    config = TrainingConfig.from_toml(run / CONFIG_FILE)
+    network = build(config.architecture, config.encoder, pretrained=False)
+    network.load_state_dict(load_file(run / WEIGHTS_FILE))
+    return network.eval(), config
+
+
+class _EvenSame(torch.nn.Conv2d):
+    """TensorFlow's SAME padding for an input whose sides the stride divides, as every layer's are for multiples of 32.
+
+    timm computes this padding from the shape at run time; under a dynamic shape each layer's expression then contains all
+    those before it, and the exporter does not come to an end.
+    """
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        pads: list[int] = []
+        for kernel, stride, dilation in reversed(list(zip(self.kernel_size, self.stride, self.dilation, strict=True))):
+            total = max(0, (kernel - 1) * dilation + 1 - stride)
+            pads += [total // 2, total - total // 2]
+        return torch.nn.functional.conv2d(
+            torch.nn.functional.pad(features, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups
+        )
+
+
+def with_static_padding(network: torch.nn.Module) -> torch.nn.Module:
+    """A copy whose SAME-padded convolutions pad by constants; equal for inputs with sides that are multiples of 32."""
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        if isinstance(module, Conv2dSame):
+            module.__class__ = _EvenSame
+    return network
+
+
+def convert(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
+    """Write the network to `out` with dynamic batch, height and width (multiples of 32); returns the measured parity.
+
+    `size` is the side of the traced input. Raises ModelError, and removes the file, when onnxruntime and torch disagree.
+    """
+    batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height32", "width32"))
+    program = torch.onnx.export(
+        with_static_padding(network),
+        (torch.zeros(2, 3, size, size),),
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_shapes=({0: batch, 2: 32 * height, 3: 32 * width},),
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        optimize=True,
+        verbose=False,
+    )
+    if program is None:
+        msg = "torch.onnx.export returned no program"
+        raise ModelError(msg)
+    program.save(str(out), external_data=False)
+    parity = measure_parity(network, out, size)
+    if parity["max_logit_difference"] > MAX_LOGIT_DIFFERENCE or parity["mask_agreement"] < MIN_MASK_AGREEMENT:
+        out.unlink()
+        msg = f"onnxruntime and torch disagree: {parity}; nothing was exported"
+        raise ModelError(msg)
+    return parity
+
+
+def embed_card(path: Path, card: ModelCard) -> None:
+    """Write the card into the model file's metadata and check the file as a whole."""
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def measure_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, float]:
+    """Largest logit difference and share of equal mask pixels, over seeded inputs of several batch sizes and shapes."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(7)
+    difference, equal, pixels = 0.0, 0, 0
+    for shape in ((1, size, size), (3, size, size), (1, size + 64, size - 32)):
+        images: NDArray[np.float32] = _smooth_noise(rng, shape)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(images)).numpy()
+        (got,) = session.run(None, {"image": images})
+        if got.shape != (shape[0], len(CHANNELS), *shape[1:]):
+            msg = (
+                f"the exported network gives {got.shape} for an input of {images.shape}, expected {len(CHANNELS)} channels of the same size"
+            )
+            raise ModelError(msg)
+        difference = max(difference, float(np.abs(got - expected).max()))
+        equal += int(((got > 0) == (expected > 0)).sum())
+        pixels += expected.size
+    return {"max_logit_difference": difference, "mask_agreement": equal / pixels}
+
+
+def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Blotches of the size of nuclei rather than white noise, so that the logits take values of both signs."""
+    coarse = rng.normal(size=(shape[0], 3, shape[1] // 16, shape[2] // 16))
+    return np.asarray(coarse.repeat(16, axis=2).repeat(16, axis=3), dtype=np.float32)
+
+
+def register(out: Path, card: ModelCard, log: Path | None, *, default: bool) -> None:
+    """Enter a model file into the manifest beside it, with its SHA-256 and a copy of its card and training log."""
+    manifest_path = out.parent / MANIFEST
+    manifest = json.loads(manifest_path.read_text(encoding="utf-8")) if manifest_path.exists() else {"default": card.model_id, "models": {}}
+    log_name = None
+    if log is not None and log.is_file():
+        log_name = f"{card.model_id}.log.csv"
+        (out.parent / log_name).write_text(log.read_text(encoding="utf-8"), encoding="utf-8")
+    manifest["models"][card.model_id] = {
+        "file": out.name,
+        "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "log": log_name,
+        "card": json.loads(card.to_json()),
+    }
+    if default:
+        manifest["default"] = card.model_id
+    temporary = manifest_path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(manifest_path)
