@@ -1,0 +1,56 @@
+# Everything a person does with the project. The environment lives in .venv; stamps in it keep reruns short.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup app test check lint types imports bench cohort clean
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.runtime  ## Make the environment that runs the app (no training stack)
+
+app: $(VENV)/.runtime  ## Verify the shipped models and open the app
+	$(BIN)/python -m core models verify
+	$(BIN)/python -m streamlit run Home.py
+
+test: $(VENV)/.tests  ## Run the whole suite
+	$(BIN)/python -m pytest
+
+check: lint types imports test  ## Lint, types, import contracts and tests
+
+lint: $(VENV)/.tests  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.tests  ## Check types
+	$(BIN)/mypy
+
+imports: $(VENV)/.tests  ## Check the import contracts
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.tests  ## Measure speed and write benchmarks/
+	$(BIN)/python tests/bench.py
+
+cohort: $(VENV)/.runtime  ## Build the reference cohort from the images in LEUKOSCOPE_DATA
+	$(BIN)/python -m core cohort build
+
+clean:  ## Remove the environment
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is '$$($(PYTHON) --version 2>&1)'; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make environments; install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || \
+		{ echo "a C compiler is needed to build pyradiomics (Debian: apt-get install build-essential; macOS: xcode-select --install)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
+# Names its two includes, so that a change in either installs again.
+$(VENV)/.tests: tests/requirements.txt training/requirements.txt requirements.txt | $(VENV)/.runtime
+	$(BIN)/python -m pip install --disable-pip-version-check -r $<
+	@touch $@

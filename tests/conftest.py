@@ -1,0 +1,39 @@
+"""What many tests share: the real images, a browser, a drawn cell."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.settings import load_settings
+from core.synthetic import draw_cell
+from core.types import CellImage, LabelMap
+
+
+def _missing(what: str, required_by: str) -> None:
+    if os.environ.get(required_by) == "1":
+        pytest.fail(f"{what} ({required_by}=1)")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    folder = load_settings().data
+    if not folder.is_dir():
+        _missing("the real images are not there; set LEUKOSCOPE_DATA, sources are in assets/NOTICE.md", "LEUKOSCOPE_REQUIRE_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    paths = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    path = next(filter(None, paths), None)
+    if path is None:
+        _missing("Chromium is not installed (Debian: apt-get install chromium)", "LEUKOSCOPE_REQUIRE_BROWSER")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def synthetic_cell() -> tuple[CellImage, LabelMap]:
+    return draw_cell()
