@@ -32,7 +32,7 @@ bench: $(VENV)/.tests  ## Measure speed and write benchmarks/
 	$(BIN)/python tests/bench.py
 
 cohort: $(VENV)/.runtime  ## Build the reference cohort from the images in LEUKOSCOPE_DATA
-	$(BIN)/python -m core cohort build
+	$(BIN)/python -m core cohort build --jobs 2
 
 clean:  ## Remove the environment
 	rm -rf $(VENV)

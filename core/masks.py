@@ -1,5 +1,6 @@
 """Mask codings, the environment ring, and outlines: everything about masks that needs no network."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,7 +76,7 @@ def region_mask(labels: LabelMap, region: str) -> NDArray[np.bool_]:
 
 def environment_width(cell: NDArray[np.bool_]) -> float:
     """Width in pixels of the ring around a cell: a tenth of its equivalent diameter, at least two pixels."""
-    diameter = 2 * np.sqrt(float(cell.sum()) / np.pi)
+    diameter = 2 * math.sqrt(float(cell.sum()) / math.pi)
     return max(ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION * diameter)
 
 

@@ -66,7 +66,11 @@ def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
         return [QualityFlag("over_exposed", message, severe=True)]
     dark_background = not cell.all() and float(np.median(rgb[~cell].max(axis=1))) < DARK_BACKGROUND
     if dark_background or (nucleus.any() and (rgb[nucleus].max(axis=1) <= 5).mean() > CLIPPED_SHARE):
-        return [QualityFlag("under_exposed", "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.", severe=True)]
+        return [
+            QualityFlag(
+                "under_exposed", "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.", severe=True
+            )
+        ]
     return []
 
 

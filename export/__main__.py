@@ -32,14 +32,12 @@ LIMITS = (
 def _card(run: Path, config: TrainingConfig, model_id: str) -> ModelCard:
     split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
     counts = {part: len(ids) for part, ids in split.items()}
-    trained = counts["train"] + (counts["validation"] if config.refit_epochs else 0)
+    trained = counts["train"]
     sources = "; ".join(f"{name}: {data_set(name).citation} ({data_set(name).terms})" for name in config.data_sets)
     split_text = (
         f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images by groups of originals (duplicates together), "
         f"stratified by data set and cell type, seed {config.seed}"
     )
-    if config.refit_epochs:
-        split_text += "; the shipped weights were trained on train and validation together, the test part is untouched"
     return ModelCard(
         model_id=model_id,
         architecture=config.architecture,

@@ -14,7 +14,7 @@ from training.loop import EpochLog, fit
 def _finetune(arguments: argparse.Namespace) -> int:
     config = TrainingConfig.from_toml(arguments.config) if arguments.config else TrainingConfig()
     started = time.monotonic()
-    epochs = config.refit_epochs or config.epochs
+    epochs = config.epochs
 
     def show(row: EpochLog) -> None:
         left = row.seconds * (epochs - row.epoch) / 60

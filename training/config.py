@@ -38,7 +38,6 @@ class TrainingConfig:
     seed: int = 7
     workers: int = 1
     threads: int = 2
-    refit_epochs: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work, in words."""

@@ -3,13 +3,12 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch.utils.data import Dataset
 
 from core.compartments import CHANNELS
 from core.datasets import Sample, data_set
 from core.errors import DataSetError
-from core.imaging import load
+from core.imaging import load, load_grey
 from core.masks import cell_mask, decode_grey, with_environment
 from core.preprocessing import Window, normalise, resample, resample_labels
 from training.augmentation import Augmentation, LabelledImage
@@ -38,7 +37,7 @@ def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
         msg = f"{sample.sample_id} has no drawn mask"
         raise DataSetError(msg)
     image = load(sample.image)
-    decoded = decode_grey(np.asarray(Image.open(sample.mask).convert("L")), sample.sample_id)
+    decoded = decode_grey(load_grey(sample.mask), sample.sample_id)
     if image.shape != decoded.labels.shape:
         msg = f"{sample.sample_id}: image and mask must agree in size, but are {image.shape} and {decoded.labels.shape}"
         raise DataSetError(msg)

@@ -81,9 +81,7 @@ class _Average:
 def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], None] | None = None) -> TrainingReport:
     """Train into `folder`, or go on where a killed run of the same config stopped.
 
-    Leaves config, split, log and the best weights (safetensors, by validation Dice of the averaged weights). With
-    `refit_epochs` the validation part is trained on as well, for exactly that many epochs of the schedule, and the last
-    averaged weights are kept: the number comes from an earlier run, the test part stays untouched.
+    Leaves config, split, log and the best weights (safetensors, by validation Dice of the averaged weights).
     Raises UsageError when the folder holds a run of another config.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,17 +93,14 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
 
-    refit = config.refit_epochs > 0
     parts = split_samples(masked_samples(config.data_sets), config)
     split = {part: sorted(sample.sample_id for sample in samples) for part, samples in parts.items()}
     (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
-    learn = parts["train"] + parts["validation"] if refit else parts["train"]
-    train_set = SegDataset([load_labelled(sample)[0] for sample in learn], config, augment=True)
+    train_set = SegDataset([load_labelled(sample)[0] for sample in parts["train"]], config, augment=True)
     val_set = SegDataset([load_labelled(sample)[0] for sample in parts["validation"]], config, augment=False)
     logger.info("training on %d images, validating on %d", len(train_set), len(val_set))
 
     network = build(config.architecture, config.encoder).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    epochs = config.refit_epochs or config.epochs
     steps = max(1, len(train_set) // config.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -126,7 +121,7 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
         logger.info("going on after epoch %d", len(log))
 
     best = _best(log)
-    while len(log) < epochs and not _stopped_early(log, config, refit=refit):
+    while len(log) < config.epochs and not _stopped_early(log, config):
         started = time.monotonic()
         train_set.epoch = len(log)
         train_loss = _train_epoch(network, train_set, config, optimiser, schedule, average)
@@ -135,7 +130,7 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
             len(log) + 1, train_loss, val_loss, dice["nucleus"], dice["cytoplasm"], schedule.get_last_lr()[0], time.monotonic() - started
         )
         log.append(row)
-        if refit or best is None or row.val_dice > best.val_dice:
+        if best is None or row.val_dice > best.val_dice:
             best = row
             _write_weights(average.network, folder / WEIGHTS_FILE)
         _write_log(log, folder / LOG_FILE)
@@ -155,16 +150,16 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
     if best is None:
         msg = "a run needs at least one epoch"
         raise UsageError(msg)
-    return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config, refit=refit))
+    return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config))
 
 
 def _best(log: list[EpochLog]) -> EpochLog | None:
     return max(log, key=lambda row: row.val_dice, default=None)
 
 
-def _stopped_early(log: list[EpochLog], config: TrainingConfig, *, refit: bool) -> bool:
+def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
     best = _best(log)
-    return not refit and best is not None and len(log) - best.epoch >= config.patience
+    return best is not None and len(log) - best.epoch >= config.patience
 
 
 def _train_epoch(

@@ -56,6 +56,12 @@ def open_session(model: Path, device: Device, threads: int = 0) -> onnxruntime.I
     return session
 
 
+def provider_name(session: onnxruntime.InferenceSession) -> str:
+    """Return the provider that really runs a session, in plain words."""
+    provider: str = session.get_providers()[0]
+    return PROVIDER_NAMES.get(provider, provider)
+
+
 def _driver_present() -> bool:
     """Whether there is an NVIDIA driver at all; trying without one costs seconds and prints alarming lines."""
     return os.name == "nt" or Path("/proc/driver/nvidia/version").exists()

@@ -10,7 +10,7 @@ from scipy import special
 
 from core.errors import ModelError
 from core.inference.model_registry import ModelEntry, card_of, verify_model
-from core.inference.providers import PROVIDER_NAMES, Device, open_session
+from core.inference.providers import Device, open_session, provider_name
 from core.masks import cell_mask, region_mask
 from core.model_card import ModelCard
 from core.postprocessing import CellMap, label_cell
@@ -38,7 +38,7 @@ class OnnxSegmenter:
     def __init__(self, path: Path, device: Device = Device.AUTO, threads: int = 0) -> None:
         self._session = open_session(path, device, threads)
         self.card = card_of(self._session.get_modelmeta().custom_metadata_map, path.name)
-        self.provider: str = PROVIDER_NAMES.get(self._session.get_providers()[0], self._session.get_providers()[0])
+        self.provider = provider_name(self._session)
         self._input = self._session.get_inputs()[0].name
         channels = self._session.get_outputs()[0].shape[1]
         if channels != len(self.card.classes):

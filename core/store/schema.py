@@ -137,7 +137,7 @@ def cell_row(
     analysis: CellAnalysis,
     population: Population,
     *,
-    outlines: Mapping[str, Sequence[NDArray[np.float64]]],
+    outlines: Mapping[str, Sequence[NDArray[np.floating[Any]]]],
     patient_id: str | None = None,
     diagnosis: str | None = None,
     created: datetime | None = None,

@@ -1,0 +1,464 @@
+"""`python -m core`: the command line over the same engine as the pages. Exit codes: 0 all went well, 1 some inputs failed, 2 wrong use."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.cell_types import CellType
+from core.charts.overlay import outlined_png
+from core.cohort import ImportReport, build_reference, folder_cell_type, folders_of, import_images
+from core.errors import CoreError, UsageError
+from core.features.catalogue import CATALOGUE
+from core.features.extract import Engine, extract
+from core.imaging import encode_png, find_images, grey, load, load_grey
+from core.inference.model_registry import find_model, list_models
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter
+from core.masks import decode_grey, encode_grey
+from core.pipeline import Job, Outcome, analyse_many
+from core.report import analyses_table, place_cell
+from core.settings import load_settings
+from core.statistics import compare_populations
+from core.store import queries, shards
+from core.store.database import Cohort
+from core.store.export import to_csv, to_parquet
+from core.store.published import published_references
+from core.store.schema import Population
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except CoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+# --- segment and analyse ---------------------------------------------------------------------------------------------------------
+
+
+def _segment(arguments: argparse.Namespace) -> int:
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    failures: dict[str, str] = {}
+    flagged: dict[str, list[str]] = {}
+    for outcome in _outcomes(arguments, failures):
+        analysis = outcome.analyses[0]
+        _write_masks(outcome, out, overlay=arguments.overlay)
+        if analysis.flags:
+            flagged[str(outcome.path)] = [flag.code for flag in analysis.flags]
+    return _conclude(arguments, failures, {"out": str(out), "flagged": flagged})
+
+
+def _analyse(arguments: argparse.Namespace) -> int:
+    out: Path = arguments.out
+    masks = out / "masks"
+    masks.mkdir(parents=True, exist_ok=True)
+    references = _references()
+    failures: dict[str, str] = {}
+    tables, places = [], []
+    for outcome in _outcomes(arguments, failures):
+        _write_masks(outcome, masks, overlay=arguments.overlay)
+        named = [replace(a, image=replace(a.image, name=str(outcome.path))) for a in outcome.analyses]
+        tables.append(analyses_table(named))
+        for analysis in named:
+            places += [
+                {"image_path": analysis.image.name, "cell_index": analysis.cell_index, **_place_row(comparison)}
+                for placed in place_cell(analysis, references)
+                for comparison in placed.comparisons
+                if comparison.comparable
+            ]
+    table = pd.concat(tables, ignore_index=True) if tables else analyses_table([])
+    to_parquet(table, out / "features.parquet")
+    (out / "features.csv").write_bytes(to_csv(table))
+    to_parquet(pd.DataFrame(places), out / "places.parquet")
+    errors = pd.DataFrame({"image_path": list(failures), "reason": list(failures.values())})
+    (out / "errors.csv").write_bytes(to_csv(errors))
+    return _conclude(arguments, failures, {"out": str(out), "cells": len(table)})
+
+
+def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureComparison; its fields are copied by name)
+    names = ("population", "feature", "value", "basis", "percentile", "robust_z", "inside")
+    row = {name: getattr(comparison, name) for name in names}
+    return {**row, "basis": str(row["basis"])}
+
+
+def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterator[Outcome]:
+    """Analyse all inputs, showing progress; failures are collected with their reasons and not yielded."""
+    paths = find_images(arguments.inputs)
+    seen: dict[str, Path] = {}
+    unique = []
+    for path in paths:
+        if path.stem in seen:
+            failures[str(path)] = f"{path.name} would overwrite the result of {seen[path.stem]}; rename it or use another --out"
+        else:
+            seen[path.stem] = path
+            unique.append(path)
+    jobs = [Job(path, arguments.um_per_px, engine=Engine(arguments.feature_engine)) for path in unique]
+    model = find_model(arguments.model)
+    show = _progress(len(jobs))
+    for number, outcome in enumerate(analyse_many(jobs, model, jobs=arguments.jobs, device=Device(arguments.device)), start=1):
+        show(number)
+        if outcome.reason is not None:
+            failures[str(outcome.path)] = outcome.reason
+        else:
+            yield outcome
+
+
+def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
+    analysis = outcome.analyses[0]
+    (folder / f"{outcome.path.stem}.png").write_bytes(encode_png(encode_grey(analysis.segmentation.labels)))
+    if overlay:
+        (folder / "overlays").mkdir(exist_ok=True)
+        (folder / "overlays" / f"{outcome.path.stem}.png").write_bytes(outlined_png(analysis.image, analysis.segmentation.labels))
+
+
+def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: dict[str, Any]) -> int:
+    for path, reason in failures.items():
+        print(f"failed: {path}: {reason}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps({**result, "failed": failures}))
+    return 1 if failures else 0
+
+
+def _progress(total: int) -> Callable[[int], None]:
+    started = time.monotonic()
+
+    def show(done: int) -> None:
+        rate = done / max(time.monotonic() - started, 1e-9)
+        line = f"{done}/{total} images, {rate:.1f} a second, about {(total - done) / rate:.0f} s left"
+        print(line, file=sys.stderr, end="\r" if sys.stderr.isatty() and done < total else "\n", flush=True)
+
+    return show
+
+
+# --- features of a given mask ----------------------------------------------------------------------------------------------------
+
+
+def _features(arguments: argparse.Namespace) -> int:
+    image = load(arguments.image, arguments.um_per_px)
+    mask = decode_grey(load_grey(arguments.mask), arguments.mask.name)
+    if mask.repaired:
+        print(f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest", file=sys.stderr)
+    found = extract(grey(image.rgb), mask.labels, Engine(arguments.feature_engine))
+    values = found.values
+    if image.um_per_px is not None:
+        values = {name: None if value is None else CATALOGUE[name].in_um(value, image.um_per_px) for name, value in values.items()}
+    if arguments.json:
+        print(json.dumps({"features": values, "absent": found.absent}))
+        return 0
+    for name, value in values.items():
+        unit = CATALOGUE[name].unit.px if image.um_per_px is None else CATALOGUE[name].unit.um
+        print(f"{name:44} {'absent: ' + found.absent[name] if value is None else f'{value:.6g} {unit}'}")
+    return 0
+
+
+# --- cohort ----------------------------------------------------------------------------------------------------------------------
+
+
+def _cohort() -> Cohort:
+    settings = load_settings()
+    return Cohort.open([settings.reference, settings.cohort])
+
+
+def _references() -> list[Any]:
+    with _cohort() as cohort:
+        measured = [queries.reference(cohort, info.population.population_id) for info in queries.populations(cohort) if info.n_good]
+    return [*measured, *published_references(load_settings().reference)]
+
+
+def _cohort_build(arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    reports = build_reference(load_settings().reference, find_model(arguments.model), jobs=arguments.jobs, progress=_population_progress())
+    print(f"built in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
+    return _tell_imports(reports, as_json=arguments.json)
+
+
+def _cohort_import(arguments: argparse.Namespace) -> int:
+    source: Path = arguments.folder
+    chosen = _chosen_folders(arguments) if arguments.layout == "folders" else {source.name: find_images([source])}
+    reports = []
+    for name, images in chosen.items():
+        cell_type = CellType(arguments.cell_type) if arguments.cell_type else folder_cell_type(name)
+        slug = "".join(c if c.isalnum() else "_" for c in f"{name}_{arguments.source}".lower()).strip("_")[:63]
+        population = Population(
+            population_id=arguments.id or slug,
+            cell_type=cell_type,
+            title=arguments.title or f"{name.replace('_', ' ')}, {arguments.source}",
+            source=arguments.source,
+            tissue=arguments.tissue,
+            citation=arguments.citation,
+            terms=arguments.terms,
+            note=arguments.note,
+            created=datetime.now(UTC).date().isoformat(),
+            um_per_px=arguments.um_per_px,
+            um_per_px_origin="given at import" if arguments.um_per_px is not None else "unknown",
+        )
+        reports.append(
+            import_images(
+                load_settings().cohort,
+                population,
+                images,
+                find_model(arguments.model),
+                jobs=arguments.jobs,
+                progress=_population_progress(),
+                replace_old=arguments.replace,
+            )
+        )
+    return _tell_imports(reports, as_json=arguments.json)
+
+
+def _chosen_folders(arguments: argparse.Namespace) -> dict[str, list[Path]]:
+    if arguments.id or arguments.title:
+        msg = "--id and --title name one population; with --layout folders each folder names its own"
+        raise UsageError(msg)
+    folders = folders_of(arguments.folder)
+    if not arguments.only:
+        return folders
+    if unknown := sorted(set(arguments.only) - set(folders)):
+        msg = f"--only names folders that are not there: {', '.join(unknown)}; there are {', '.join(folders)}"
+        raise UsageError(msg)
+    return {name: folders[name] for name in arguments.only}
+
+
+def _population_progress() -> Callable[[str, int, int], None]:
+    shows: dict[str, Callable[[int], None]] = {}
+
+    def show(population_id: str, done: int, total: int) -> None:
+        if population_id not in shows:
+            print(population_id, file=sys.stderr)
+            shows[population_id] = _progress(total)
+        if done == total or done % 50 == 0:
+            shows[population_id](done)
+
+    return show
+
+
+def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
+    reports = list(reports)
+    for report in reports:
+        for name, reason in report.failures.items():
+            print(f"failed: {report.population_id}: {name}: {reason}", file=sys.stderr)
+    if as_json:
+        print(json.dumps([asdict(report) for report in reports]))
+    else:
+        for report in reports:
+            print(f"{report.population_id}: {report.cells} cells, {len(report.failures)} images failed")
+    return 1 if any(report.failures for report in reports) else 0
+
+
+def _cohort_list(arguments: argparse.Namespace) -> int:
+    with _cohort() as cohort:
+        infos = queries.populations(cohort)
+    if arguments.json:
+        print(json.dumps([{**asdict(info), "population": asdict(info.population)} for info in infos]))
+        return 0
+    for info in infos:
+        patients = "patients unknown" if info.patients is None else f"{info.patients} patients"
+        excluded = ", ".join(f"{count} {code}" for code, count in info.excluded.items())
+        left_out = f"; left out: {excluded}" if excluded else ""
+        print(f"{info.population.population_id:24} {info.population.title:40} {info.n_good} of {info.n} cells, {patients}{left_out}")
+    return 0
+
+
+def _cohort_summary(arguments: argparse.Namespace) -> int:
+    with _cohort() as cohort:
+        found = queries.summaries(cohort, arguments.population, in_um=arguments.um)
+    if arguments.json:
+        print(json.dumps([asdict(summary) for summary in found]))
+        return 0
+    frame = pd.DataFrame([asdict(summary) for summary in found])[["feature", "basis", "n", "p2", "p50", "p98", "mean", "std"]]
+    print(frame.to_string(index=False, float_format=lambda value: f"{value:.5g}"))
+    return 0
+
+
+def _cohort_compare(arguments: argparse.Namespace) -> int:
+    with _cohort() as cohort:
+        first, second = (queries.reference(cohort, name) for name in (arguments.first, arguments.second))
+    frame = compare_populations(first, second)
+    if arguments.json:
+        print(frame.to_json(orient="records"))
+    else:
+        print(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    return 0
+
+
+def _cohort_export(arguments: argparse.Namespace) -> int:
+    with _cohort() as cohort:
+        frame = queries.cells(cohort, arguments.population, good_only=arguments.good_only)
+    if arguments.out.suffix == ".parquet":
+        to_parquet(frame, arguments.out)
+    elif arguments.out.suffix == ".csv":
+        arguments.out.write_bytes(to_csv(frame))
+    else:
+        msg = f"--out must end in .csv or .parquet, but is {arguments.out.name}"
+        raise UsageError(msg)
+    print(f"{len(frame)} cells written to {arguments.out}", file=sys.stderr)
+    return 0
+
+
+def _cohort_delete(arguments: argparse.Namespace) -> int:
+    shards.delete_population(load_settings().cohort, arguments.population)
+    return 0
+
+
+# --- models ----------------------------------------------------------------------------------------------------------------------
+
+
+def _models_list(arguments: argparse.Namespace) -> int:
+    entries = list_models()
+    if arguments.json:
+        rows = [{"model_id": e.model_id, "file": e.path.name, "sha256": e.sha256, "card": asdict(e.card)} for e in entries]
+        print(json.dumps({"default": entries[0].model_id, "models": rows}))
+        return 0
+    for number, entry in enumerate(entries):
+        dice = entry.card.scores.get("test", {}).get("mean_dice", "not measured")
+        default = ", opened by default" if number == 0 else ""
+        print(f"{entry.model_id}: {entry.card.architecture} with {entry.card.encoder}, test Dice {dice}, {entry.card.created}{default}")
+    return 0
+
+
+def _models_verify(arguments: argparse.Namespace) -> int:
+    rows = []
+    for entry in list_models():
+        try:
+            segmenter = OnnxSegmenter.from_entry(entry, Device(arguments.device))
+            rows.append({"model_id": entry.model_id, "ok": True, "provider": segmenter.provider})
+        except CoreError as error:
+            rows.append({"model_id": entry.model_id, "ok": False, "reason": str(error)})
+    for row in rows:
+        state = f"checksum right, runs on {row['provider']}" if row["ok"] else row["reason"]
+        print(f"{row['model_id']}: {state}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(rows))
+    return 0 if all(row["ok"] for row in rows) else 1
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(group: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:  # noqa: ANN401 (argparse exports no type for it)
+        added: argparse.ArgumentParser = group.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
+        return added
+
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument("--model", metavar="ID", help="model of the manifest (default: its default)")
+    model.add_argument(
+        "--device", choices=[str(d) for d in Device], default="auto", help="cuda fails where it cannot run; auto falls back to the CPU"
+    )
+    model.add_argument("--jobs", type=_positive, default=1, help="processes, one thread each (default 1 process with all threads)")
+    scale = argparse.ArgumentParser(add_help=False)
+    scale.add_argument("--um-per-px", type=float, metavar="UM", help="scale of the images in micrometres per pixel")
+    engine = argparse.ArgumentParser(add_help=False)
+    engine.add_argument(
+        "--feature-engine", choices=[str(e) for e in Engine], default=str(Engine.FAST), help="reference is pyradiomics itself"
+    )
+
+    for name, run, text in (
+        ("segment", _segment, "Write one mask per image: 255 nucleus, 170 cytoplasm, 85 environment, 0 background."),
+        (
+            "analyse",
+            _analyse,
+            "Segment, measure and place in the populations: features.parquet, features.csv, places.parquet, masks, errors.csv.",
+        ),
+    ):
+        added = command(_with_parents(commands, model, scale, engine), name, run, text)
+        added.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="image files or folders of them")
+        added.add_argument("--out", type=Path, required=True, help="folder for the results")
+        added.add_argument("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
+
+    added = command(
+        _with_parents(commands, scale, engine),
+        "features",
+        _features,
+        "Measure a drawn mask; no model needed. Sizes in pixels, or um with a scale.",
+    )
+    added.add_argument("--image", type=Path, required=True)
+    added.add_argument("--mask", type=Path, required=True, help="grey levels 0/128/255 or 0/85/170/255")
+
+    cohort = commands.add_parser("cohort", help="reference populations and your own").add_subparsers(required=True, metavar="ACTION")
+    command(_with_parents(cohort, model), "build", _cohort_build, "Build the shipped reference populations from the data folder.")
+    added = command(
+        _with_parents(cohort, model, scale), "import", _cohort_import, "Analyse a folder of images into a population of your own."
+    )
+    added.add_argument("folder", type=Path)
+    added.add_argument("--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23")
+    added.add_argument("--only", nargs="+", metavar="FOLDER", help="with --layout folders: these only")
+    added.add_argument("--cell-type", choices=[str(t) for t in CellType], help="default: from the folder's name")
+    added.add_argument("--source", required=True, help="laboratory or collection, shown beside every comparison")
+    added.add_argument("--id", help="identifier of the population (default: from folder and source)")
+    added.add_argument("--title")
+    added.add_argument("--tissue", default="peripheral blood")
+    added.add_argument("--citation", default="own images")
+    added.add_argument("--terms", default="own images")
+    added.add_argument("--note", default="")
+    added.add_argument("--replace", action="store_true", help="put it in the place of a population of the same id")
+    command(cohort, "list", _cohort_list, "Populations with their counts and what was left out of the summaries.")
+    added = command(cohort, "summary", _cohort_summary, "Percentiles, mean and spread of every feature of a population.")
+    added.add_argument("population")
+    added.add_argument("--um", action="store_true", help="sizes in micrometres, over cells with a scale")
+    added = command(cohort, "compare", _cohort_compare, "Two populations feature by feature, the best separated first.")
+    added.add_argument("first")
+    added.add_argument("second")
+    added = command(cohort, "export", _cohort_export, "Write a population as CSV or Parquet.")
+    added.add_argument("population")
+    added.add_argument("--out", type=Path, required=True)
+    added.add_argument("--good-only", action="store_true", help="only cells without a severe quality flag")
+    added = command(cohort, "delete", _cohort_delete, "Delete a population of your own.")
+    added.add_argument("population")
+
+    models = commands.add_parser("models", help="the models that are there").add_subparsers(required=True, metavar="ACTION")
+    command(models, "list", _models_list, "Models with their cards.")
+    added = command(models, "verify", _models_verify, "Check every model's SHA-256 and open it on the wanted device.")
+    added.add_argument("--device", choices=[str(d) for d in Device], default="auto")
+    return parser
+
+
+class _with_parents:  # noqa: N801 (reads as a function where it is used)
+    """A sub-command group whose commands share the given options."""
+
+    def __init__(self, group: Any, *parents: argparse.ArgumentParser) -> None:  # noqa: ANN401 (argparse exports no type for it)
+        self._group, self._parents = group, list(parents)
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:  # noqa: ANN401
+        added: argparse.ArgumentParser = self._group.add_parser(name, parents=self._parents, **options)
+        return added
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        msg = f"must be 1 or more, but is {value}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+if __name__ == "__main__":
+    # A pipe closed by its reader (`| head`) is no error of ours.
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

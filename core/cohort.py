@@ -1,0 +1,220 @@
+"""Populations made from images: the shipped reference (`make cohort`) and a laboratory's own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from core.cell_types import CellType
+from core.datasets import DataSet, Sample, data_set
+from core.errors import DataSetError
+from core.imaging import find_images
+from core.inference.model_registry import ModelEntry
+from core.masks import outlines
+from core.pipeline import Job, Outcome, analyse_many
+from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
+from core.store.shards import write_population
+
+SHARD_CELLS: Final = 1000
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class ReferenceRecipe:
+    """One shipped population: which samples of which data set, and what a reader must know of it."""
+
+    population_id: str
+    data_set: str
+    cell_type: CellType
+    title: str
+    note: str
+    is_field: bool = False
+
+
+REFERENCE: Final = (
+    ReferenceRecipe(
+        "monocyte_acevedo", "acevedo", CellType.MONOCYTE, "Monocytes, Barcelona", "Healthy donors; patients not named by the source."
+    ),
+    ReferenceRecipe(
+        "lymphocyte_acevedo", "acevedo", CellType.LYMPHOCYTE, "Lymphocytes, Barcelona", "Healthy donors; patients not named by the source."
+    ),
+    ReferenceRecipe(
+        "promyelocyte_acevedo",
+        "acevedo",
+        CellType.PROMYELOCYTE,
+        "Promyelocytes, Barcelona",
+        "Filed by the source among the immature granulocytes of healthy donors; patients not named.",
+    ),
+    ReferenceRecipe(
+        "apl_deepapl",
+        "deepapl",
+        CellType.APL,
+        "APL cells, Johns Hopkins",
+        "Promyelocytes and blasts, as the laboratory filed them, of patients with APL proven by PML/RARA; many neoplastic promyelocytes "
+        "are filed under blast. The patient, not the cell, is the unit of any claim.",
+    ),
+    ReferenceRecipe(
+        "monocyte_deepapl",
+        "deepapl",
+        CellType.MONOCYTE,
+        "Monocytes, Johns Hopkins",
+        "From patients with acute leukaemia (APL or AML), not healthy donors.",
+    ),
+    ReferenceRecipe(
+        "lymphocyte_deepapl",
+        "deepapl",
+        CellType.LYMPHOCYTE,
+        "Lymphocytes, Johns Hopkins",
+        "From patients with acute leukaemia (APL or AML), not healthy donors.",
+    ),
+    ReferenceRecipe(
+        "hcl_smear",
+        "hairy_cell_smear",
+        CellType.HCL,
+        "Hairy cells, one blood smear",
+        "Five cells of one patient, cut out of one field: points, no percentiles.",
+        is_field=True,
+    ),
+    ReferenceRecipe(
+        "hcl_marrow",
+        "hairy_cell_marrow",
+        CellType.HCL,
+        "Hairy cells, bone marrow",
+        "Twelve cells of bone marrow, another tissue at another scale; patients unknown: points, no percentiles.",
+    ),
+)
+
+
+@dataclass
+class ImportReport:
+    """What became of an import: cells written, and every image that failed with its reason."""
+
+    population_id: str
+    cells: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def build_reference(root: Path, model: ModelEntry, *, jobs: int, progress: Progress | None = None) -> list[ImportReport]:
+    """Build every shipped population anew in `root` from the data folder with the given model; replaces what is there."""
+    reports = []
+    for recipe in REFERENCE:
+        source = data_set(recipe.data_set)
+        samples = [sample for sample in source.samples() if sample.cell_type is recipe.cell_type]
+        population = _described(recipe, source)
+        reports.append(
+            _import(
+                root, population, samples, model, jobs=jobs, is_field=recipe.is_field, progress=progress, replace_old=True, shipped=True
+            )
+        )
+    return reports
+
+
+def import_images(
+    root: Path,
+    population: Population,
+    images: Sequence[Path],
+    model: ModelEntry,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    replace_old: bool = False,
+) -> ImportReport:
+    """Analyse images of one kind into a population of the user's own; an unreadable image is named in the report and skipped."""
+    samples = [Sample(path.name, path, None, population.cell_type, path.name) for path in images]
+    return _import(root, population, samples, model, jobs=jobs, is_field=False, progress=progress, replace_old=replace_old, shipped=False)
+
+
+# Folder names under which collections file a type, beyond our own names. MLL23 (Zenodo 14277609) has a folder of .tif per class.
+_FOLDER_NAMES: Final = {
+    "hairy_cell": CellType.HCL,
+    "hairy": CellType.HCL,
+    "hac": CellType.HCL,
+    "hcl": CellType.HCL,
+    "neutrophil_segmented": CellType.NEUTROPHIL,
+    "neutrophil_band": CellType.NEUTROPHIL,
+    "myeloblast": CellType.BLAST,
+    "normoblast": CellType.ERYTHROBLAST,
+}
+
+
+def folder_cell_type(name: str) -> CellType:
+    """The cell type a folder's name stands for (`Hairy cell`, `hairy_cells`, `monocyte` ...); OTHER where it is none of ours."""
+    key = name.strip().lower().replace(" ", "_").replace("-", "_")
+    for candidate in (key, key.removesuffix("s")):
+        if candidate in _FOLDER_NAMES:
+            return _FOLDER_NAMES[candidate]
+        if candidate in list(CellType):
+            return CellType(candidate)
+    return CellType.OTHER
+
+
+def folders_of(root: Path) -> dict[str, list[Path]]:
+    """Images by the name of their sub-folder (a folder per cell type, as MLL23 is laid out); raises DataSetError where there is none."""
+    if not root.is_dir():
+        msg = f"expected a folder with one sub-folder of images per cell type, but {root} is no folder"
+        raise DataSetError(msg)
+    found = {folder.name: find_images([folder]) for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")}
+    found = {name: images for name, images in found.items() if images}
+    if not found:
+        msg = f"expected one sub-folder of images per cell type in {root}, but none holds an image"
+        raise DataSetError(msg)
+    return found
+
+
+def _described(recipe: ReferenceRecipe, source: DataSet) -> Population:
+    return Population(
+        population_id=recipe.population_id,
+        cell_type=recipe.cell_type,
+        title=recipe.title,
+        source=source.title,
+        tissue=source.tissue,
+        citation=source.citation,
+        terms=source.terms,
+        note=recipe.note,
+        created=datetime.now(UTC).date().isoformat(),
+        um_per_px=source.um_per_px,
+        um_per_px_origin=source.scale_origin,
+    )
+
+
+def _import(
+    root: Path,
+    population: Population,
+    samples: Sequence[Sample],
+    model: ModelEntry,
+    *,
+    jobs: int,
+    is_field: bool,
+    progress: Progress | None,
+    replace_old: bool,
+    shipped: bool,
+) -> ImportReport:
+    report = ImportReport(population.population_id)
+    by_path = {sample.image: sample for sample in samples}
+    tasks = [Job(sample.image, population.um_per_px, is_field=is_field) for sample in samples]
+
+    def batches() -> Iterator[list[CellRow]]:
+        rows: list[CellRow] = []
+        for number, outcome in enumerate(analyse_many(tasks, model, jobs=jobs), start=1):
+            if outcome.reason is not None:
+                report.failures[outcome.path.name] = outcome.reason
+            rows.extend(_rows(outcome, by_path[outcome.path], population))
+            if progress:
+                progress(population.population_id, number, len(tasks))
+            if len(rows) >= SHARD_CELLS:
+                yield rows
+                rows = []
+        if rows:
+            yield rows
+
+    report.cells = write_population(root, population, batches(), replace=replace_old, shipped=shipped)
+    return report
+
+
+def _rows(outcome: Outcome, sample: Sample, population: Population) -> Iterator[CellRow]:
+    for analysis in outcome.analyses:
+        rings = {region: outlines(analysis.segmentation.labels, region) for region in OUTLINE_REGIONS}
+        named = replace(analysis, image=replace(analysis.image, name=sample.sample_id))
+        yield cell_row(named, population, outlines=rings, patient_id=sample.patient_id, diagnosis=sample.diagnosis)

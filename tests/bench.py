@@ -1,0 +1,119 @@
+"""`make bench`: speed against what a user would otherwise do, both measured in one run on the same real images.
+
+Writes benchmarks/<topic>.json; the ratios are what counts, milliseconds belong to the machine at hand.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+from core.datasets import data_set
+from core.features.extract import Engine, extract
+from core.imaging import grey, load, load_grey
+from core.inference.model_registry import find_model
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter
+from core.masks import decode_grey
+from core.preprocessing import Window, network_input
+from training.architectures import build
+
+REPETITIONS = 9
+OUT = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def paired(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[float, float, float]:
+    """Median milliseconds of both, taken in turn so that a drifting machine hits both, and the median of the paired ratios."""
+    times: list[tuple[float, float]] = []
+    for _ in range(REPETITIONS + 1):
+        row = []
+        for run in (ours, peer):
+            started = time.perf_counter()
+            run()
+            row.append(1000 * (time.perf_counter() - started))
+        times.append((row[0], row[1]))
+    counted = times[1:]  # the first warms caches
+    return (*(statistics.median(column) for column in zip(*counted, strict=True)), statistics.median(b / a for a, b in counted))
+
+
+def features() -> list[dict[str, object]]:
+    samples = data_set("set2").samples()[:8]
+    pairs = [(grey(load(s.image).rgb), decode_grey(load_grey(s.mask)).labels) for s in samples]
+    ours, peer, ratio = paired(
+        lambda: [extract(luma, labels) for luma, labels in pairs],
+        lambda: [extract(luma, labels, Engine.REFERENCE) for luma, labels in pairs],
+    )
+    return [
+        row(
+            "66 features of a cell (shape2D, first order, ratios)",
+            ours / len(pairs),
+            "RadiomicsFeatureExtractor.execute",
+            peer / len(pairs),
+            ratio,
+        )
+    ]
+
+
+def inference() -> list[dict[str, object]]:
+    entry = find_model()
+    network = build(entry.card.architecture, entry.card.encoder, pretrained=False).eval()
+    image = load(data_set("acevedo").samples()[0].image)
+    tensor = network_input(image.rgb, Window.whole(image.shape), entry.card)
+    rows = []
+    for threads in (1, 2):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(entry.path), options, providers=["CPUExecutionProvider"])
+        torch.set_num_threads(threads)
+        with torch.no_grad():
+            ours, peer, ratio = paired(lambda s=session: s.run(None, {"image": tensor}), lambda: network(torch.from_numpy(tensor)))
+        rows.append(row(f"one pass of the network, {threads} thread(s)", ours, "PyTorch eager", peer, ratio))
+    return rows
+
+
+def cell() -> list[dict[str, object]]:
+    """One image to its mask and features, against the thesis's way: PyTorch eager, both passes, and RadiomicsFeatureExtractor."""
+    entry = find_model()
+    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, threads=2)
+    network = build(entry.card.architecture, entry.card.encoder, pretrained=False).eval()
+    torch.set_num_threads(2)
+    image = load(data_set("acevedo").samples()[0].image)
+    tensor = network_input(image.rgb, Window.whole(image.shape), entry.card)
+    luma = grey(image.rgb)
+    labels = segmenter.segment(image).labels
+
+    def peer() -> None:
+        with torch.no_grad():
+            for _ in range(2):
+                network(torch.from_numpy(tensor))
+        extract(luma, labels, Engine.REFERENCE)
+
+    ours, theirs, ratio = paired(lambda: extract(luma, segmenter.segment(image).labels), peer)
+    return [row("one 360x363 image to mask and features, 2 threads", ours, "PyTorch eager + RadiomicsFeatureExtractor", theirs, ratio)]
+
+
+def row(what: str, ours: float, peer: str, theirs: float, ratio: float) -> dict[str, object]:
+    return {"what": what, "ours": round(ours, 2), "peer": peer, "peer_value": round(theirs, 2), "ratio": round(ratio, 2), "unit": "ms"}
+
+
+def main() -> None:
+    OUT.mkdir(exist_ok=True)
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, "
+    machine += f"torch {torch.__version__}, numpy {np.__version__}"
+    for topic in (features, inference, cell):
+        rows = topic()
+        for line in rows:
+            print(f"{line['what']}: {line['ours']} ms, {line['peer']}: {line['peer_value']} ms, ratio {line['ratio']}")
+        result = {"command": "make bench", "machine": machine, "rows": rows}
+        (OUT / f"{topic.__name__}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
