@@ -50,7 +50,7 @@ def _scale_bar_svg(image: CellImage) -> str:
     unit = width / 100
     x, y = 3 * unit, height - 3.5 * unit
     text = f'font-family="sans-serif" font-size="{4 * unit:.2f}" fill="#fff" stroke="#000" '
-    text += f'stroke-width="{0.8 * unit:.2f}" paint-order="stroke"'
+    text += f'stroke-width="{0.5 * unit:.2f}" paint-order="stroke"'
     if image.um_per_px is None:
         return f'<g class="scale"><text x="{x:.2f}" y="{y:.2f}" {text}>scale unknown</text></g>'
     length = scale_bar_um(width, image.um_per_px)

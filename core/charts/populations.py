@@ -82,7 +82,7 @@ def distribution_chart(references: Sequence[ReferencePopulation], feature: str, 
     ]
     frame = pd.DataFrame(points, columns=["population", "value", "y", "Value", "Who"])
     dots = alt.Chart(frame).mark_circle(size=26, opacity=0.55, clip=True)
-    layers.append(dots.encode(x=x, y=y, color=colour, tooltip=["population", "Value", "Who"]))
+    layers.append(dots.encode(x=x, y=y, color=colour, tooltip=["population:N", "Value:N", "Who:N"]))
     layers += _bands(usable, feature, basis, _BASELINE if histogram else 0.5, x, y, look)
     return configured(alt.layer(*layers), height=max(1, len(names)) * 56)
 
@@ -125,7 +125,7 @@ def _histograms(references: Sequence[ReferencePopulation], feature: str, domain:
         ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["population", "value", "end", "y", "top", "Cells", "Share", "Who"])
     bars: alt.Chart = (
-        alt.Chart(frame).mark_bar(opacity=0.6, binSpacing=0.5, clip=True).encode(tooltip=["population", "Cells", "Share", "Who"])
+        alt.Chart(frame).mark_bar(opacity=0.6, binSpacing=0.5, clip=True).encode(tooltip=["population:N", "Cells:N", "Share:N", "Who:N"])
     )
     return bars
 
@@ -153,7 +153,7 @@ def _bands(
                 }
             )
     frame = pd.DataFrame(rows, columns=["population", "published", "y", "value", "middle", "high", "2-98 %", "Median", "Who"])
-    base = alt.Chart(frame).encode(y=y, tooltip=["population", "2-98 %", "Median", "Who"])
+    base = alt.Chart(frame).encode(y=y, tooltip=["population:N", "2-98 %:N", "Median:N", "Who:N"])
     hollow = base.transform_filter("datum.published").mark_bar(height=18, fillOpacity=0, stroke=look.muted, strokeDash=[4, 3], clip=True)
     return [
         hollow.encode(x=x, x2="high:Q"),
@@ -186,7 +186,11 @@ def _cumulative(references: Sequence[ReferencePopulation], feature: str, x: alt.
             scale=alt.Scale(domain=names, range=[edge_colour(c) for c in colours]),
             legend=alt.Legend(title=None, orient="bottom", columns=2),
         ),
-        tooltip=["population", alt.Tooltip("value:Q", format=".3~g"), alt.Tooltip("share:Q", format=".0f", title="cells at or below (%)")],
+        tooltip=[
+            "population:N",
+            alt.Tooltip("value:Q", format=".3~g"),
+            alt.Tooltip("share:Q", format=".0f", title="cells at or below (%)"),
+        ],
     )
     return alt.layer(
         base.transform_filter("!datum.known").mark_line(interpolate="step-after", strokeWidth=2, clip=True),

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -10,9 +11,9 @@ import pandas as pd
 
 from core.charts.labels import number, place, unit, who, with_unit
 from core.charts.theme import ROW_HEIGHT_PX, AnyChart, Look, configured, population_colour
-from core.features.catalogue import CATALOGUE, FeatureGroup
+from core.features.catalogue import CATALOGUE, FeatureGroup, Unit
 from core.features.catalogue import FeatureSpec as Spec
-from core.statistics import SMALL_GROUP, Basis, Direction, FeatureComparison, PopulationSummary, ReferencePopulation
+from core.statistics import SMALL_GROUP, Direction, FeatureComparison, PopulationSummary, ReferencePopulation
 
 SHAPE_GROUPS: Final = (FeatureGroup.NUCLEUS_SHAPE, FeatureGroup.CYTOPLASM_SHAPE, FeatureGroup.CELL_SHAPE, FeatureGroup.COMBINED)
 TONE_GROUPS: Final = (FeatureGroup.NUCLEUS_TONE, FeatureGroup.CYTOPLASM_TONE)
@@ -21,7 +22,7 @@ TONE_GROUPS: Final = (FeatureGroup.NUCLEUS_TONE, FeatureGroup.CYTOPLASM_TONE)
 LIMIT: Final = 5.0
 _HEADING: Final = "§"
 _INSIDE, _ABOVE, _BELOW = "inside", "above", "below"
-_CLEAR_OF_AXIS: Final = 0.06
+_COLUMN_CHARACTERS: Final = 13
 
 
 def comparable(comparisons: Iterable[FeatureComparison], groups: Sequence[FeatureGroup]) -> list[FeatureComparison]:
@@ -42,7 +43,8 @@ def _rows(features: list[str]) -> list[str]:
     return keys
 
 
-def _label_expression(labels: dict[str, str]) -> str:
+def _expression(labels: Mapping[str, str | list[str]]) -> str:
+    """Vega expression that turns an axis value into its label; a list becomes several lines."""
     return f"{json.dumps(labels, ensure_ascii=False)}[datum.value]"
 
 
@@ -51,9 +53,10 @@ def _row_axis(keys: list[str], *, grid: bool = True) -> alt.Axis:
     heading = f"datum.value[0] == '{_HEADING}'"
     return alt.Axis(
         title=None,
-        labelExpr=_label_expression(labels),
+        labelExpr=_expression(labels),
         labelFontWeight={"condition": {"test": heading, "value": "bold"}, "value": "normal"},
         labelPadding=6,
+        labelOverlap=False,
         grid=grid,
         gridOpacity={"condition": {"test": heading, "value": 0}, "value": 0.5},
     )
@@ -79,6 +82,11 @@ def _band_row(row: str, summary: PopulationSummary, scale: PopulationSummary, re
         "Median": with_unit(spec, summary.p50, summary.basis),
         "Who": who(reference),
     }
+
+
+def _fill(reference: ReferencePopulation, colour: str) -> dict[str, Any]:
+    """Measured bands are filled, published ones hollow and dashed."""
+    return {"fillOpacity": 0, "stroke": colour, "strokeDash": [3, 2]} if reference.published else {"fillOpacity": 0.35}
 
 
 _BAND_TOOLTIP: Final = ["Feature", "Population", "2-98 %", "Median", "Who"]
@@ -141,7 +149,7 @@ def range_chart(
     comparisons
         The cell beside the population the page asks about; rows that are not comparable are left out.
     scale
-        Measured population whose median and spread set each row's axis; drawn as the filled band. It is the population asked
+        Population whose median and spread set each row's axis; drawn as the broad band. It is the population asked
         about, or, where that is a small group, the one chosen to set it against.
     others
         Further populations on the same axis: bands as thin bars, published tables dashed and hollow, small groups as points.
@@ -176,9 +184,9 @@ def range_chart(
         )
         return pd.DataFrame([row for row in rows if row is not None], columns=["row", "low", "middle", "high", *_BAND_TOOLTIP])
 
-    main = alt.Chart(bands(scale)).encode(y=y, tooltip=_BAND_TOOLTIP)
+    main = alt.Chart(bands(scale)).encode(y=y, tooltip=[f"{name}:N" for name in _BAND_TOOLTIP])
     layers = [
-        main.mark_bar(height=11, cornerRadius=3, color=colour, opacity=0.35).encode(x=x, x2="high:Q"),
+        main.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(scale, colour)).encode(x=x, x2="high:Q"),
         main.mark_tick(size=13, thickness=2.5, color=colour).encode(x=alt.X("middle:Q")),
     ]
     same_type = 0
@@ -193,10 +201,10 @@ def range_chart(
             layers.append(
                 alt.Chart(dots)
                 .mark_point(size=34, filled=True, color=shade, stroke=look.muted, strokeWidth=0.5, opacity=0.9)
-                .encode(x=alt.X("z:Q"), y=y, tooltip=["Feature", "Population", "Value", "Who"])
+                .encode(x=alt.X("z:Q"), y=y, tooltip=["Feature:N", "Population:N", "Value:N", "Who:N"])
             )
             continue
-        base = alt.Chart(bands(reference)).encode(y=y, tooltip=_BAND_TOOLTIP)
+        base = alt.Chart(bands(reference)).encode(y=y, tooltip=[f"{name}:N" for name in _BAND_TOOLTIP])
         if reference.published:
             layers += [
                 base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1).encode(x=x, x2="high:Q"),
@@ -208,8 +216,12 @@ def range_chart(
                 base.mark_tick(size=9, thickness=2.5, color=shade).encode(x=alt.X("middle:Q")),
             ]
     layers.append(_cell_layer(cell, y, colour, look))
-    values = {row["row"]: row["This cell"] for row in cell} | {key: "" for key in keys if key.startswith(_HEADING)}
-    right = alt.Axis(title=None, orient="right", labelExpr=_label_expression(values), domain=False, ticks=False, labelPadding=6)
+    values = {row["row"]: row["This cell"].removesuffix(f" {Unit.GREY.px}") for row in cell} | {
+        key: "" for key in keys if key.startswith(_HEADING)
+    }
+    right = alt.Axis(
+        title=None, orient="right", labelExpr=_expression(values), domain=False, ticks=False, labelPadding=6, labelOverlap=False
+    )
     value_column = (
         alt.Chart(pd.DataFrame(cell, columns=["row"]))
         .mark_point(opacity=0)
@@ -232,7 +244,7 @@ def _cell_layer(cell: list[dict[str, Any]], y: alt.Y, colour: str, look: Look) -
             shape=alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", "triangle-right", "triangle-left"]), legend=None),
             fill=alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour]), legend=None),
             stroke=alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink]), legend=None),
-            tooltip=["Feature", "This cell", "Percentile", "In words", "Meaning"],
+            tooltip=["Feature:N", "This cell:N", "Percentile:N", "In words:N", "Meaning:N"],
         )
     )
     return marks
@@ -278,23 +290,25 @@ def published_view(
             }
         )
     colour = population_colour(reference.cell_type)
-    x = alt.X("feature:N", sort=None, scale=alt.Scale(domain=[row["feature"] for row in cell]), axis=alt.Axis(title=None, labelAngle=-50))
+    x = alt.X(
+        "feature:N",
+        sort=None,
+        scale=alt.Scale(domain=[row["feature"] for row in cell]),
+        axis=alt.Axis(title=None, labelAngle=-50, labelOverlap=False),
+    )
     y_axis = alt.Axis(title="value (logarithmic)", format="~g", grid=True, gridOpacity=0.5)
     range_columns = ["feature", "low", "middle", "high", "Feature", "Population", "Who", "Meaning"]
-    band = alt.Chart(pd.DataFrame(ranges, columns=range_columns)).encode(
-        x=x, tooltip=["Feature", "Population", alt.Tooltip("low:Q", title="2 %", format=".3~g"), alt.Tooltip("middle:Q", title="50 %", format=".3~g"),
-                      alt.Tooltip("high:Q", title="98 %", format=".3~g"), "Who"],
-    )  # fmt: skip
+    percents = [
+        alt.Tooltip(f"{key}:Q", title=title, format=".3~g") for key, title in (("low", "2 %"), ("middle", "50 %"), ("high", "98 %"))
+    ]
+    band = alt.Chart(pd.DataFrame(ranges, columns=range_columns)).encode(x=x, tooltip=["Feature:N", "Population:N", *percents, "Who:N"])
     y = alt.Y("low:Q", scale=alt.Scale(type="log"), axis=y_axis)
-    dash = [3, 2] if reference.published else []
     marks = alt.Chart(
         pd.DataFrame(cell, columns=["feature", "value", "place", "Feature", "This cell", "Percentile", "In words", "Meaning"])
     )
     sides = [_INSIDE, _ABOVE, _BELOW]
     chart = alt.layer(
-        band.mark_bar(
-            width=9, cornerRadius=3, color=colour, fillOpacity=0 if reference.published else 0.35, stroke=colour, strokeDash=dash
-        ).encode(y=y, y2="high:Q"),
+        band.mark_bar(width=9, cornerRadius=3, color=colour, **_fill(reference, colour)).encode(y=y, y2="high:Q"),
         band.mark_tick(size=13, thickness=2.5, color=colour).encode(y=alt.Y("middle:Q")),
         marks.mark_point(size=60, filled=True, opacity=1, strokeWidth=1.6).encode(
             x=x,
@@ -302,7 +316,7 @@ def published_view(
             shape=alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", "triangle-up", "triangle-down"]), legend=None),
             fill=alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour]), legend=None),
             stroke=alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink]), legend=None),
-            tooltip=["Feature", "This cell", "Percentile", "In words", "Meaning"],
+            tooltip=["Feature:N", "This cell:N", "Percentile:N", "In words:N", "Meaning:N"],
         ),
     )
     return configured(chart, height=height)
@@ -337,12 +351,25 @@ def overview_chart(
     present = set(frame["row"])
     keys = _rows([name for name in CATALOGUE if name in present])
     middle = look.grid
+    wrapped = {name: textwrap.wrap(name.replace(" = ", "\u00a0=\u00a0"), _COLUMN_CHARACTERS) for name in dict.fromkeys(frame["population"])}
+    most = max(map(len, wrapped.values()), default=1)
+    # Lines of a label run downwards from its place: room for all of them, and blank lines above the shorter ones.
+    column_axis = alt.Axis(
+        title=None,
+        orient="top",
+        labelExpr=_expression({name: [" "] * (most - len(lines)) + lines for name, lines in wrapped.items()}),
+        labelAngle=0,
+        labelFontSize=11,
+        labelLineHeight=13,
+        labelPadding=13 * (most - 1) + 4,
+        labelOverlap=False,
+        domain=False,
+        ticks=False,
+    )
     base = alt.Chart(frame).encode(
-        x=alt.X(
-            "population:N", sort=None, axis=alt.Axis(title=None, orient="top", labelAngle=-35, labelLimit=190, domain=False, ticks=False)
-        ),
+        x=alt.X("population:N", sort=None, axis=column_axis),
         y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, grid=False)),
-        tooltip=columns[4:],
+        tooltip=[f"{name}:N" for name in columns[4:]],
     )
     colour = alt.Color(
         "z:Q",
@@ -354,13 +381,3 @@ def overview_chart(
         base.mark_text(fontSize=9, color=look.ink).encode(text="sign:N"),
     )
     return configured(chart, height=max(1, len(keys)) * ROW_HEIGHT_PX)
-
-
-def value_text(comparison: FeatureComparison) -> str:
-    """The cell's own value with its unit, as charts and tables print it."""
-    return with_unit(CATALOGUE[comparison.feature], comparison.value, comparison.basis)
-
-
-def has_scale(comparisons: Sequence[FeatureComparison]) -> bool:
-    """Whether sizes are given in micrometres."""
-    return any(c.basis is Basis.MICROMETRES for c in comparisons)

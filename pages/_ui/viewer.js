@@ -12,8 +12,9 @@ export default function (component) {
 
   const panes = [...root.querySelectorAll(".pane")];
   panes[0].innerHTML = data.outlined;
-  panes[1].innerHTML = data.mask;
-  const pictures = panes.map((pane) => pane.querySelector("svg"));
+  panes[1].innerHTML = data.mask || '<p class="later">The mask will stand here.</p>';
+  root.classList.toggle("bare", !data.mask);
+  const pictures = panes.map((pane) => pane.querySelector("svg")).filter(Boolean);
   const { width, height } = pictures[0].viewBox.baseVal;
   const view = { zoom: 1, x: width / 2, y: height / 2 };
 
@@ -31,7 +32,7 @@ export default function (component) {
       bar.setAttribute("transform", `translate(${view.x - w / 2} ${view.y + h / 2 - height})`);
       for (const image of picture.querySelectorAll("image")) image.style.imageRendering = scale > SHARP_ABOVE ? "pixelated" : "auto";
     }
-    root.querySelector(".zoom-now").textContent = `${Math.round(view.zoom * 100)} %`;
+    root.querySelector(".zoom-fit").textContent = `${Math.round(view.zoom * 100)} %`;
   };
   const zoomBy = (factor) => {
     view.zoom = Math.min(Math.max(view.zoom * factor, 1), MAX_ZOOM);
@@ -54,7 +55,8 @@ export default function (component) {
       const part = pictures[0].querySelector(`.outline.${box.value}`);
       if (part) part.style.display = box.checked ? "" : "none";
     }
-    pictures[0].querySelector(".outlines").style.opacity = strength.value / 100;
+    const lines = pictures[0].querySelector(".outlines");
+    if (lines) lines.style.opacity = strength.value / 100;
   };
   for (const box of boxes) box.onchange = showLines;
   strength.oninput = showLines;

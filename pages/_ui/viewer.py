@@ -21,9 +21,10 @@ def _toggle(compartment: Compartment) -> str:
     style = STYLES[compartment]
     dash = " ".join(map(str, style.dash))
     checked = "" if compartment is Compartment.ENVIRONMENT else " checked"
+    line = f'<path d="M0 5H26" stroke="{style.colour}" stroke-width="3" stroke-dasharray="{dash}"/>'
     return (
         f'<label><input type="checkbox" value="{compartment.label}"{checked}>'
-        f'<svg viewBox="0 0 26 10" aria-hidden="true"><path d="M0 5H26" stroke="{style.colour}" stroke-width="3" stroke-dasharray="{dash}"/></svg>'
+        f'<svg viewBox="0 0 26 10" aria-hidden="true">{line}</svg>'
         f"{_LABELS[compartment]}</label>"
     )
 
@@ -31,7 +32,7 @@ def _toggle(compartment: Compartment) -> str:
 _HTML: Final = f"""
 <div class="viewer">
   <div class="panes">
-    <figure><div class="pane" tabindex="0" aria-label="Image with outlines; plus and minus enlarge, arrows move, o hides the outlines"></div>
+    <figure><div class="pane" tabindex="0" aria-label="Image with outlines; plus, minus and arrows: view; o: outlines"></div>
       <figcaption>Image with outlines</figcaption></figure>
     <figure><div class="pane" tabindex="0" aria-label="Mask; plus and minus enlarge, arrows move"></div>
       <figcaption>Mask</figcaption></figure>
@@ -39,23 +40,26 @@ _HTML: Final = f"""
   <div class="tools">
     {"".join(_toggle(c) for c in reversed(OUTLINED))}
     <label>opacity <input type="range" min="0" max="100" step="5" value="100" aria-label="Opacity of the outlines"></label>
-    <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button><span class="zoom-now">100 %</span>
-      <button class="zoom-in" type="button" aria-label="Larger">+</button><button class="zoom-fit" type="button">Fit</button></span>
+    <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button>
+      <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
+      <button class="zoom-in" type="button" aria-label="Larger">+</button></span>
   </div>
 </div>
 """
 
 
-@st.cache_resource(show_spinner=False)
-def _component() -> st.components.v2.types.ComponentRenderer:
-    return st.components.v2.component(
-        "leukoscope_viewer",
-        html=_HTML,
-        css=(_HERE / "viewer.css").read_text(encoding="utf-8"),
-        js=(_HERE / "viewer.js").read_text(encoding="utf-8"),
-    )
+_VIEWER: Final = st.components.v2.component(
+    "leukoscope_viewer",
+    html=_HTML,
+    css=(_HERE / "viewer.css").read_text(encoding="utf-8"),
+    js=(_HERE / "viewer.js").read_text(encoding="utf-8"),
+)
 
 
-def cell_viewer(image: CellImage, labels: LabelMap, key: str) -> None:
-    """Show a cell and its mask; `key` tells one cell's view from the next, so that the enlargement is kept only for the same cell."""
-    _component()(key=key, data={"id": key, "outlined": outlined_svg(image, labels), "mask": mask_svg(image, labels)})
+def cell_viewer(image: CellImage, labels: LabelMap | None, key: str) -> None:
+    """Show a cell and its mask, or, without labels, the image alone in the place where its outlines will be.
+
+    `key` tells one cell's view from the next, so that the enlargement is kept only for the same cell.
+    """
+    mask = mask_svg(image, labels) if labels is not None else ""
+    _VIEWER(key="viewer", data={"id": key, "outlined": outlined_svg(image, labels), "mask": mask})

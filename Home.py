@@ -1,0 +1,70 @@
+"""Leukoscope: measures white blood cells and sets them beside reference populations. The entry of the app."""
+
+import streamlit as st
+
+from core.cell_types import CELL_TYPES, CellType
+from pages._ui import resources
+from pages._ui.layout import errors_in_words, page_setup
+
+
+def door(path: str, title: str, text: str, icon: str) -> None:
+    """Show one way on, named by what the person wants to do."""
+    with st.container(border=True, height=190):
+        st.page_link(path, label=f"**{title}**", icon=f":material/{icon}:")
+        st.markdown(text)
+
+
+def show_model() -> None:
+    """Say which model is loaded and how good it is."""
+    model = resources.default_model()
+    scores = model.card.scores
+    parts = [
+        f"{name}: nucleus {found['nucleus']['dice_mean']:.3f}, cytoplasm {found['cytoplasm']['dice_mean']:.3f}"
+        for name, found in scores.items()
+        if isinstance(found, dict) and "nucleus" in found and "cytoplasm" in found
+    ]
+    st.markdown(f"**Model** `{model.model_id}`, {model.card.created}.")
+    if parts:
+        st.markdown(f"Overlap (Dice) with experts on unseen images: {'; '.join(parts)}.")
+
+
+def show_cohort() -> None:
+    """Count the cells of the reference cohort by cell type."""
+    infos = resources.populations()
+    if not infos:
+        st.markdown("**Reference cohort**: none yet. `make cohort` builds it; the published tables are there meanwhile.")
+        return
+    counts = {kind: sum(info.n_good for info in infos if info.population.cell_type is kind) for kind in CellType}
+    listed = ", ".join(f"{count:,} {CELL_TYPES[kind].plural}" for kind, count in counts.items() if count)
+    st.markdown(f"**Reference cohort**: {sum(counts.values()):,} good cells from {len({i.population.source for i in infos})} sources.")
+    st.markdown(listed + ".")
+
+
+page_setup("Home")
+st.markdown("## Outline a white blood cell, measure it, and see where it stands")
+doors = st.columns(3, gap="medium")
+with doors[0]:
+    door(
+        "pages/1_Single_cell.py",
+        "I have one cell",
+        "Upload its image, see nucleus and cell outlined, and where each feature lies among the populations.",
+        "biotech",
+    )
+with doors[1]:
+    door("pages/2_Batch.py", "I have a folder", "Measure many images at once and take the features and masks away.", "photo_library")
+with doors[2]:
+    door(
+        "pages/3_Cohort_explorer.py",
+        "I want to see the populations",
+        "How monocytes, lymphocytes, hairy cells and APL cells are distributed, and who they come from.",
+        "groups",
+    )
+left, right = st.columns(2, gap="medium")
+with left, st.container(border=True), errors_in_words():
+    show_model()
+    show_cohort()
+with right, st.container(border=True):
+    st.markdown(
+        "**What it does not do.** It names no disease and no cell type: it describes, the morphologist judges. It is not a medical device. "
+        "It measures one mononuclear cell per image. Another laboratory's stain, camera and scale shift some features; the pages say which."
+    )

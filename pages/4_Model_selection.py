@@ -1,0 +1,116 @@
+"""The model in use: what it is, how good it is, how it was trained, and the published comparison of architectures."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.charts.training import dice_chart, loss_chart, published_scores_chart
+from core.inference.model_registry import ModelEntry
+from pages._ui import resources
+from pages._ui.layout import current_look, errors_in_words, page_setup
+
+_PARTS = ("nucleus", "cytoplasm", "cell")
+
+
+def show_card(model: ModelEntry) -> None:
+    """Show what the model is, in words, and whether its file is the one that was exported."""
+    card = model.card
+    problem = resources.model_problem(str(model.path), model.sha256, model.path.stat().st_mtime if model.path.is_file() else 0.0)
+    st.markdown(f"### {model.model_id}: {architecture_name(card.architecture)} on {card.encoder.removeprefix('tu-tf_').replace('_', ' ')}")
+    if problem:
+        st.error(problem, icon=":material/gpp_bad:")
+    else:
+        st.markdown(
+            f":material/verified: The file is the exported one (SHA-256 `{model.sha256[:16]}…`), {card.precision}, made on {card.created}."
+        )
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown(f"**Meant for.** {card.intended_use}")
+        st.markdown(f"**Limits.** {card.limits}")
+    with right:
+        st.markdown(f"**Trained on.** {card.training_data}")
+        st.markdown(f"**Split.** {card.split}")
+        st.markdown(f"**Licence.** {card.licence}")
+    st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.")
+
+
+def architecture_name(name: str) -> str:
+    """Name as people write it."""
+    return {"unetplusplus": "UNet++", "unet": "UNet", "manet": "MAnet", "deeplabv3plus": "DeepLabV3+"}.get(name, name)
+
+
+def show_scores(scores: dict[str, Any]) -> None:
+    """Show overlap with expert masks by data set and part, on images the model never saw."""
+    rows = [
+        {
+            "Images": f"{name} ({found['images']} images)",
+            "Part": part,
+            "Dice": found[part]["dice_mean"],
+            "Spread (SD)": found[part]["dice_std"],
+            "95 % interval of the mean": " to ".join(f"{edge:.3f}" for edge in found[part]["dice_ci95"]),
+            "Below 0.8": f"{100 * found[part]['below_0.8']:.1f} %",
+        }
+        for name, found in scores.items()
+        if isinstance(found, dict)
+        for part in _PARTS
+        if part in found
+    ]
+    if not rows:
+        return
+    st.markdown("### How good are the outlines?")
+    st.caption("Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels.")
+    number = st.column_config.NumberColumn(format="%.3f")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="scores", column_config={"Dice": number, "Spread (SD)": number})
+    st.caption(
+        "Two drawings of one identical image agree at 0.970 (nucleus), 0.894 (cytoplasm) and 0.981 (cell): above that, a score measures "
+        "habit rather than truth."
+    )
+
+
+def show_training(model: ModelEntry) -> None:
+    """Draw the training log."""
+    st.markdown("### How it was trained")
+    if model.log is None or not model.log.is_file():
+        st.info("No training log lies beside this model.", icon=":material/info:")
+        return
+    log = resources.training_log(str(model.log), model.log.stat().st_mtime)
+    best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
+    st.markdown(
+        f"{len(log)} epochs in {log['seconds'].sum() / 60:.0f} minutes; best on the validation images in epoch {best['epoch']:.0f}: Dice "
+        f"{best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
+    )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.altair_chart(dice_chart(log), width="stretch", key="dice", alt="Dice of nucleus and cytoplasm on the validation images by epoch")
+    with right:
+        st.altair_chart(loss_chart(log, current_look()), width="stretch", key="loss", alt="Loss of training and validation images by epoch")
+
+
+def show_published() -> None:
+    """Show the thesis's comparison of architectures, marked as published."""
+    table = resources.published_model_selection()
+    if table is None:
+        return
+    ordered = table.sort_values("mean_dice_percent", ascending=False)
+    first, second = ordered.iloc[0], ordered.iloc[1]
+    st.markdown("### Published comparison of architectures")
+    st.markdown(
+        f"In the thesis {first['architecture']} leads with {first['mean_dice_percent']:.2f} %, "
+        f"{first['mean_dice_percent'] - second['mean_dice_percent']:.2f} points before {second['architecture']}. "
+        "Hollow marks: published, not measured here."
+    )
+    st.altair_chart(
+        published_scores_chart(table, current_look()), width="stretch", key="published", alt="Published mean Dice by architecture"
+    )
+    st.caption(str(table["source"].iloc[0]))
+
+
+page_setup("Model")
+with errors_in_words():
+    model = resources.default_model()
+    show_card(model)
+    st.markdown(f"**Runs on** the {resources.segmenter().provider}.")
+    show_scores(model.card.scores)
+    show_training(model)
+show_published()

@@ -1,0 +1,109 @@
+"""A run over several images inside the page: progress in words, failures kept with their reasons, nothing lost to one bad image."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final, Protocol
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core import pipeline
+from core.archives import read_images
+from core.charts.overlay import outlined_png
+from core.errors import CoreError
+from core.imaging import IMAGE_SUFFIXES, decode, encode_png
+from core.masks import encode_grey
+from core.report import analyses_table
+from core.types import CellAnalysis
+from pages._ui import resources
+from pages._ui.state import BATCH, BatchOutcome
+
+MOST_IMAGES: Final = 500  # a page must not run for hours; the command line takes any number and resumes
+_LATEST: Final = 6
+_UNCERTAIN: Final = 12
+_PICTURE_PX: Final = 150
+
+
+class Upload(Protocol):
+    """A file a person uploaded."""
+
+    name: str
+
+    def getvalue(self) -> bytes:
+        """Return the file's bytes."""
+        ...
+
+
+def uploaded_images(files: Sequence[Upload]) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every uploaded image, those inside ZIP archives included."""
+    for file in files:
+        if file.name.lower().endswith(".zip"):
+            yield from read_images(file.getvalue(), file.name, resources.settings())
+        else:
+            yield file.name, file.getvalue()
+
+
+def image_folders() -> list[Path]:
+    """Folders under the data folder that hold images themselves; the only folders a page may read."""
+    root = resources.settings().data
+    if not root.is_dir():
+        return []
+    folders = (folder for folder in sorted(root.rglob("*")) if folder.is_dir() and folder.resolve().is_relative_to(root.resolve()))
+    return [folder for folder in folders if any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())]
+
+
+def folder_images(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every image directly in a folder, by name."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield path.name, path.read_bytes()
+
+
+def run(images: Iterable[tuple[str, bytes]], total: int | None, um_per_px: float | None) -> None:
+    """Analyse images one by one, show how far it is, and keep the outcome for the session."""
+    bar = st.progress(0.0, text="Loading the model")
+    segmenter = resources.segmenter()
+    latest_slot = st.container(height=190, border=False).empty()
+    analyses: list[CellAnalysis] = []
+    failures: list[tuple[str, str]] = []
+    started = time.monotonic()
+    for done, (name, data) in enumerate(islice(images, MOST_IMAGES), start=1):
+        try:
+            analyses.append(pipeline.analyse(decode(data, name, um_per_px), segmenter))
+        except CoreError as error:
+            failures.append((name, str(error)))
+        elapsed = time.monotonic() - started
+        of, left = (f" of {total}", f", about {elapsed / done * (total - done):.0f} s left") if total else ("", "")
+        flagged = sum(not analysis.quality_ok for analysis in analyses)
+        words = f"{done}{of} images, {flagged} flagged, {len(failures)} failed; {done / elapsed:.1f} a second{left}"
+        bar.progress(min(1.0, done / total) if total else 0.5, text=words)
+        if analyses and (done % _LATEST == 0 or done == total):
+            gallery([_picture(a) for a in analyses[-_LATEST:]], latest_slot)
+    bar.empty()
+    latest_slot.empty()
+    least = sorted(analyses, key=lambda a: a.segmentation.confidence)[:_UNCERTAIN]
+    BATCH.set(
+        BatchOutcome(
+            table=analyses_table(analyses),
+            masks={f"{number:04d}_{Path(a.image.name).stem}.png": _mask(a) for number, a in enumerate(analyses, start=1)},
+            failures=tuple(failures),
+            uncertain=tuple(_picture(a) for a in least),
+            seconds=time.monotonic() - started,
+        )
+    )
+
+
+def _mask(analysis: CellAnalysis) -> bytes:
+    return encode_png(encode_grey(analysis.segmentation.labels))
+
+
+def _picture(analysis: CellAnalysis) -> tuple[str, bytes]:
+    caption = f"{analysis.image.name}, certainty {analysis.segmentation.confidence:.2f}"
+    return caption, outlined_png(analysis.image, analysis.segmentation.labels, min_side_px=_PICTURE_PX)
+
+
+def gallery(pictures: Sequence[tuple[str, bytes]], place: DeltaGenerator) -> None:
+    """Show small pictures in a row that wraps, each with its caption."""
+    place.image([picture for _, picture in pictures], [caption for caption, _ in pictures], width=_PICTURE_PX)

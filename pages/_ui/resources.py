@@ -1,0 +1,130 @@
+"""What is loaded once and shared by all sessions: the only caches of the app.
+
+The engine is imported inside these functions: onnxruntime, pyradiomics and DuckDB take a second together, and Home should
+be on the screen by then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from core.inference.model_registry import ModelEntry
+    from core.inference.segmenter import OnnxSegmenter
+    from core.statistics import ReferencePopulation
+    from core.store.database import Cohort
+    from core.store.queries import PopulationInfo
+
+_MODEL_SELECTION_FILE: Final = "published_model_selection.csv"
+
+
+def settings() -> Settings:
+    """Folders and limits, read anew: they cost nothing."""
+    return load_settings()
+
+
+def default_model() -> ModelEntry:
+    """The model the app uses; raises ModelError."""
+    from core.inference.model_registry import find_model
+
+    return find_model(folder=settings().models)
+
+
+def segmenter() -> OnnxSegmenter:
+    """The default model opened, its checksum verified once; raises ModelError."""
+    model = default_model()
+    return _segmenter(str(model.path), model.sha256)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _segmenter(path: str, sha256: str) -> OnnxSegmenter:  # noqa: ARG001 - the key: a new model is a new session
+    from core.inference.segmenter import OnnxSegmenter
+
+    return OnnxSegmenter.from_entry(default_model())
+
+
+@st.cache_resource(show_spinner=False)
+def model_problem(path: str, sha256: str, modified: float) -> str | None:  # noqa: ARG001 - the key: checked again when the file changes
+    """Why the default model's file is not the one of the manifest, or None."""
+    from core.errors import ModelError
+    from core.inference.model_registry import verify_model
+
+    try:
+        verify_model(default_model())
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+def cohort() -> Cohort:
+    """The shipped and the user's populations, read where they lie."""
+    found = settings()
+    return _cohort(str(found.reference), str(found.cohort))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _cohort(reference: str, user: str) -> Cohort:
+    from pathlib import Path
+
+    from core.store.database import Cohort
+
+    return Cohort.open([Path(reference), Path(user)])
+
+
+def populations() -> tuple[PopulationInfo, ...]:
+    """Every measured population with its counts."""
+    return _populations(cohort().revision)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _populations(revision: str) -> tuple[PopulationInfo, ...]:  # noqa: ARG001 - the key
+    from core.store import queries
+
+    return queries.populations(cohort())
+
+
+def notes() -> dict[str, str]:
+    """What a reader must know of each population before drawing conclusions, and how many cells quality kept out."""
+    return {info.population.population_id: _note(info) for info in populations()}
+
+
+def _note(info: PopulationInfo) -> str:
+    kept_out = info.n - info.n_good
+    excluded = f" {kept_out} of {info.n} cells are left out for their quality." if kept_out else ""
+    return info.population.note + excluded
+
+
+def references() -> tuple[ReferencePopulation, ...]:
+    """Everything a cell can be set beside: measured populations with at least one good cell, then the published tables."""
+    return _references(cohort().revision)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _references(revision: str) -> tuple[ReferencePopulation, ...]:  # noqa: ARG001 - the key
+    from core.store import queries
+    from core.store.published import published_references
+
+    measured = tuple(queries.reference(cohort(), info.population.population_id) for info in populations() if info.n_good)
+    return measured + published_references(settings().reference)
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def training_log(path: str, modified: float) -> pd.DataFrame:  # noqa: ARG001 - the key
+    """The training log beside a model, one row per epoch."""
+    import pandas as pd
+
+    return pd.read_csv(path)
+
+
+def published_model_selection() -> pd.DataFrame | None:
+    """The thesis's comparison of architectures, or None where its table is not there."""
+    import pandas as pd
+
+    path = settings().reference / _MODEL_SELECTION_FILE
+    return pd.read_csv(path) if path.is_file() else None

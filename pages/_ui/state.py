@@ -1,0 +1,69 @@
+"""Everything kept in a session beyond one run of a page, by name and type.
+
+Streamlit forgets a widget's value when its page is left; what must survive lies under keys of its own, never under a widget's.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+
+import streamlit as st
+
+from core.types import CellAnalysis
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Kept(Generic[Value]):
+    """One named value of the session."""
+
+    key: str
+
+    def get(self) -> Value | None:
+        """Return the value, or None if there is none yet."""
+        return cast("Value | None", st.session_state.get(self.key))
+
+    def set(self, value: Value) -> None:
+        """Keep the value for the rest of the session."""
+        st.session_state[self.key] = value
+
+    def clear(self) -> None:
+        """Forget the value."""
+        st.session_state.pop(self.key, None)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The image a person picked: a file's name and bytes."""
+
+    name: str
+    data: bytes
+    example: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class BatchOutcome:
+    """What a run over several images gave: a row per cell, its mask as a PNG by image, and a reason for each image that failed.
+
+    `uncertain` holds caption and picture (PNG) of the cells with the least certain outlines.
+    """
+
+    table: "pd.DataFrame"
+    masks: dict[str, bytes]
+    failures: tuple[tuple[str, str], ...]
+    uncertain: tuple[tuple[str, bytes], ...]
+    seconds: float
+
+
+CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
+ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
+SCALE: Final = Kept[float]("leukoscope_um_per_px")
+BATCH: Final = Kept[BatchOutcome]("leukoscope_batch")
+
+
+def widget_value(key: str) -> Any:  # noqa: ANN401 - the widget decides the type
+    """Value of a widget inside its own callback, where it is not yet a return value."""
+    return st.session_state.get(key)
