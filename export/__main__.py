@@ -17,26 +17,25 @@ from export.to_onnx import OPSET, convert, embed_card, load_network, register
 from training.config import TrainingConfig
 from training.data import MEAN, STD, masked_samples
 from training.evaluate import appearance_of, by_data_set, evaluate, summarise
-from training.loop import LOG_FILE, SPLIT_FILE
+from training.loop import SPLIT_FILE
 
 INTENDED_USE = (
-    "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research and "
-    "decision support. Not a diagnostic device: a morphologist decides."
+    "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research "
+    "and decision support. Not a diagnostic device: a morphologist decides."
 )
 LIMITS = (
-    "Trained on {n} cells of two laboratories, neither of which gives a scale; hairy cells, promyelocytes and blasts were not among them. Other "
-    "stains and cameras, very thin cytoplasm, touching cells, and images of anything but a leukocyte need a look at the outline."
+    "Trained on {n} cells of two laboratories, neither of which gives a scale; hairy cells, promyelocytes and blasts were not among them. "
+    "Other stains and cameras, very thin cytoplasm, touching cells, and images of anything but a leukocyte need a look at the outline."
 )
 
 
 def _card(run: Path, config: TrainingConfig, model_id: str) -> ModelCard:
     split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
     counts = {part: len(ids) for part, ids in split.items()}
-    trained = counts["train"]
     sources = "; ".join(f"{name}: {data_set(name).citation} ({data_set(name).terms})" for name in config.data_sets)
     split_text = (
-        f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images by groups of originals (duplicates together), "
-        f"stratified by data set and cell type, seed {config.seed}"
+        f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images by groups of originals "
+        f"(duplicates together), stratified by data set and cell type, seed {config.seed}"
     )
     return ModelCard(
         model_id=model_id,
@@ -47,11 +46,12 @@ def _card(run: Path, config: TrainingConfig, model_id: str) -> ModelCard:
         std=STD,
         classes=tuple(channel.label for channel in CHANNELS),
         cell_fill=config.cell_fill,
-        training_data=f"{trained} images. {sources}. Environment: a ring of {ENVIRONMENT_RING_FRACTION:.0%} of the cell's diameter, derived.",
+        training_data=f"{counts['train']} images. {sources}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
+        "cell's diameter.",
         split=split_text,
         scores={},
         intended_use=INTENDED_USE,
-        limits=LIMITS.format(n=trained),
+        limits=LIMITS.format(n=counts["train"]),
         licence="Apache-2.0 for the weights; see assets/NOTICE.md for the training data",
         created=datetime.now(UTC).date().isoformat(),
         opset=0,
@@ -59,14 +59,14 @@ def _card(run: Path, config: TrainingConfig, model_id: str) -> ModelCard:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    run: Path = arguments.checkpoint if arguments.checkpoint.is_dir() else arguments.checkpoint.parent
+    run: Path = arguments.checkpoint.parent if arguments.checkpoint.is_file() else arguments.checkpoint
     out: Path = arguments.out
-    out.parent.mkdir(parents=True, exist_ok=True)
     network, config = load_network(run)
     split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
     samples = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
     card = replace(_card(run, config, out.stem), appearance=appearance_of([samples[i] for i in split["train"]]))
-    draft = out.with_suffix(".draft.onnx")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_suffix(".part.onnx")
     try:
         parity = convert(network, config.input_size, draft)
         card = replace(card, parity=parity, opset=OPSET)
@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
-    register(out, card, run / LOG_FILE, default=not arguments.not_default)
+    register(out, card, run, default=not arguments.not_default)
     print(json.dumps({"file": out.name, "bytes": out.stat().st_size, "parity": card.parity, "scores": card.scores}, indent=1))
     return 0
 

@@ -3,8 +3,9 @@
 import copy
 import hashlib
 import json
+import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 
 from core.compartments import CHANNELS
 from core.errors import ModelError
@@ -20,7 +21,7 @@ from core.inference.model_registry import MANIFEST
 from core.model_card import METADATA_KEY, ModelCard
 from training.architectures import build
 from training.config import TrainingConfig
-from training.loop import CONFIG_FILE, WEIGHTS_FILE
+from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
 
 OPSET: Final = 20
 # Logits of torch and onnxruntime may differ by this much (a probability moves by less than 0.001); masks by nothing to speak of.
@@ -39,7 +40,7 @@ def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig]:
     return network.eval(), config
 
 
-class _EvenSame(torch.nn.Conv2d):
+class _EvenSame(Conv2dSame):
     """TensorFlow's SAME padding for an input whose sides the stride divides, as every layer's are for multiples of 32.
 
     timm computes this padding from the shape at run time; under a dynamic shape each layer's expression then contains all
@@ -87,12 +88,11 @@ def convert(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
         msg = "torch.onnx.export returned no program"
         raise ModelError(msg)
     program.save(str(out), external_data=False)
-    parity = measure_parity(network, out, size)
-    if parity["max_logit_difference"] > MAX_LOGIT_DIFFERENCE or parity["mask_agreement"] < MIN_MASK_AGREEMENT:
+    try:
+        return verify_parity(network, out, size)
+    except ModelError:
         out.unlink()
-        msg = f"onnxruntime and torch disagree: {parity}; nothing was exported"
-        raise ModelError(msg)
-    return parity
+        raise
 
 
 def embed_card(path: Path, card: ModelCard) -> None:
@@ -103,12 +103,15 @@ def embed_card(path: Path, card: ModelCard) -> None:
     onnx.save(model, str(path))
 
 
-def measure_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, float]:
-    """Largest logit difference and share of equal mask pixels, over seeded inputs of several batch sizes and shapes."""
+def verify_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, float]:
+    """Largest logit difference and share of equal mask pixels, over seeded inputs of several batch sizes and shapes.
+
+    Raises ModelError where they exceed the limits above, and for an output of another shape.
+    """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(7)
     difference, equal, pixels = 0.0, 0, 0
-    for shape in ((1, size, size), (3, size, size), (1, size + 64, size - 32)):
+    for shape in ((1, size, size), (3, size, size), (1, size + 64, max(32, size - 32))):
         images: NDArray[np.float32] = _smooth_noise(rng, shape)
         with torch.no_grad():
             expected = network(torch.from_numpy(images)).numpy()
@@ -118,10 +121,17 @@ def measure_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str,
                 f"the exported network gives {got.shape} for an input of {images.shape}, expected {len(CHANNELS)} channels of the same size"
             )
             raise ModelError(msg)
-        difference = max(difference, float(np.abs(got - expected).max()))
+        difference = float(np.maximum(difference, np.abs(got - expected).max()))  # NaN stays NaN
         equal += int(((got > 0) == (expected > 0)).sum())
         pixels += expected.size
-    return {"max_logit_difference": difference, "mask_agreement": equal / pixels}
+    agreement = equal / pixels
+    if not (difference <= MAX_LOGIT_DIFFERENCE and agreement >= MIN_MASK_AGREEMENT):
+        msg = (
+            f"onnxruntime and torch disagree: logits by {difference:.2g} (at most {MAX_LOGIT_DIFFERENCE}), masks agree in "
+            f"{agreement:.4%} of the pixels (at least {MIN_MASK_AGREEMENT:.2%}); nothing was exported"
+        )
+        raise ModelError(msg)
+    return {"max_logit_difference": difference, "mask_agreement": agreement}
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.float32]:
@@ -130,19 +140,20 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDAr
     return np.asarray(coarse.repeat(16, axis=2).repeat(16, axis=3), dtype=np.float32)
 
 
-def register(out: Path, card: ModelCard, log: Path | None, *, default: bool) -> None:
-    """Enter a model file into the manifest beside it, with its SHA-256 and a copy of its card and training log."""
+def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
+    """Enter a model file into the manifest beside it: SHA-256, a copy of its card, and of the run's training log and split."""
     manifest_path = out.parent / MANIFEST
-    manifest = json.loads(manifest_path.read_text(encoding="utf-8")) if manifest_path.exists() else {"default": card.model_id, "models": {}}
-    log_name = None
-    if log is not None and log.is_file():
-        log_name = f"{card.model_id}.log.csv"
-        (out.parent / log_name).write_text(log.read_text(encoding="utf-8"), encoding="utf-8")
+    manifest: dict[str, Any] = {"default": card.model_id, "models": {}}
+    if manifest_path.exists():
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    copies = {"log": (LOG_FILE, f"{card.model_id}.log.csv"), "split": (SPLIT_FILE, f"{card.model_id}.split.json")}
+    for source, name in copies.values():
+        shutil.copyfile(run / source, out.parent / name)
     manifest["models"][card.model_id] = {
         "file": out.name,
         "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
-        "log": log_name,
         "card": json.loads(card.to_json()),
+        **{key: name for key, (_, name) in copies.items()},
     }
     if default:
         manifest["default"] = card.model_id

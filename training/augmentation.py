@@ -54,7 +54,7 @@ def paste_neighbour(
     Both pairs share a canvas size. The other background is matched to this one's in optical density, channel by channel.
     """
     cell, other = cell_mask(labels), cell_mask(other_labels)
-    if not cell.any() or not other.any() or cell.all():
+    if not cell.any() or cell.all() or not other.any() or other.all():
         return rgb, labels
     size = cell.shape[0]
     angle = rng.uniform(0, 2 * math.pi)

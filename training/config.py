@@ -1,5 +1,6 @@
 """The settings of a training run: one frozen dataclass, TOML in, TOML out beside the weights."""
 
+import json
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -50,17 +51,33 @@ class TrainingConfig:
         if not 0 < self.minimum_fill < self.maximum_fill <= 1:
             msg = f"0 < minimum_fill < maximum_fill <= 1 must hold, but they are {self.minimum_fill} and {self.maximum_fill}"
             raise UsageError(msg)
+        if not 0 <= self.paste_probability < 1:
+            msg = f"paste_probability must be at least 0 and below 1, or pasting never ends, but is {self.paste_probability}"
+            raise UsageError(msg)
+        if min(self.epochs, self.batch_size, self.patience) < 1:
+            msg = f"epochs, batch_size and patience must be at least 1, but are {self.epochs}, {self.batch_size}, {self.patience}"
+            raise UsageError(msg)
 
     @classmethod
     def from_toml(cls, path: Path) -> "TrainingConfig":
-        """Read a config; unknown keys are an error that lists the known ones."""
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        known = [f.name for f in fields(cls)]
-        if unknown := sorted(set(raw) - set(known)):
-            msg = f"{path.name}: unknown settings {unknown}; known are {known}"
+        """Read a config; UsageError for no file, no TOML, unknown keys (listing the known ones) and values of another type."""
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            msg = f"{path.name} could not be read as a TOML file of training settings ({error})"
+            raise UsageError(msg) from error
+        defaults = {f.name: f.default for f in fields(cls)}
+        if unknown := sorted(set(raw) - set(defaults)):
+            msg = f"{path.name}: unknown settings {unknown}; known are {list(defaults)}"
             raise UsageError(msg)
-        if "data_sets" in raw:
+        if isinstance(raw.get("data_sets"), list):
             raw["data_sets"] = tuple(raw["data_sets"])
+        for name, value in raw.items():
+            wanted = type(defaults[name])
+            # A whole number is a fine value for a fraction.
+            if type(value) is not wanted and not (wanted is float and type(value) is int):
+                msg = f"{path.name}: {name} must be like {defaults[name]!r}, but is {value!r}"
+                raise UsageError(msg)
         return cls(**raw)
 
     def to_toml(self) -> str:
@@ -69,6 +86,7 @@ class TrainingConfig:
         def literal(value: object) -> str:
             if isinstance(value, tuple):
                 return "[" + ", ".join(literal(v) for v in value) + "]"
-            return f'"{value}"' if isinstance(value, str) else repr(value)
+            # A JSON string is a TOML string, escapes included.
+            return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
         return "".join(f"{key} = {literal(value)}\n" for key, value in asdict(self).items())

@@ -73,9 +73,10 @@ def to_channels(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Pairs held in memory. With an augmentation each access draws a new sample, deterministic by (seed, epoch, index);
+    """Pairs held in memory, as items (3, S, S) float32 and (len(CHANNELS), S, S) float32.
 
-    without one, the cell at its canonical scale. Items are (3, S, S) float32 and (len(CHANNELS), S, S) float32.
+    With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at its
+    canonical scale.
     """
 
     def __init__(self, items: list[LabelledImage], config: TrainingConfig, *, augment: bool) -> None:

@@ -1,5 +1,6 @@
 """Scores of a segmenter on drawn masks, through the same two passes and post-processing as everywhere else."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,18 +54,21 @@ def _score(sample: Sample, found: LabelMap, truth: LabelMap, confidence: float) 
 
 
 def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:
-    """Per region: mean Dice with a 95 % bootstrap interval over images, spread, mean IoU, share under 0.8; and the thesis's mean."""
+    """Per region: mean Dice with a 95 % bootstrap interval over images, spread, mean IoU, share under 0.8; and the thesis's mean.
+
+    Images in which a region is in neither mask do not count for that region.
+    """
     rng = np.random.default_rng(seed)
     result: dict[str, Any] = {"images": len(scores)}
     for region in REGIONS:
-        dice = np.array([score.dice[region] for score in scores])
-        resampled = np.nanmean(dice[rng.integers(len(dice), size=(2000, len(dice)))], axis=1)
+        dice, iou = np.array([(score.dice[region], score.iou[region]) for score in scores if not math.isnan(score.dice[region])]).T
+        resampled = dice[rng.integers(len(dice), size=(2000, len(dice)))].mean(axis=1)
         result[region] = {
-            "dice_mean": round(float(np.nanmean(dice)), 4),
-            "dice_ci95": [round(float(q), 4) for q in np.nanpercentile(resampled, [2.5, 97.5])],
-            "dice_std": round(float(np.nanstd(dice)), 4),
-            "iou_mean": round(float(np.nanmean([score.iou[region] for score in scores])), 4),
-            "below_0.8": round(float(np.nanmean(dice < 0.8)), 4),
+            "dice_mean": round(float(dice.mean()), 4),
+            "dice_ci95": [round(float(q), 4) for q in np.percentile(resampled, [2.5, 97.5])],
+            "dice_std": round(float(dice.std()), 4),
+            "iou_mean": round(float(iou.mean()), 4),
+            "below_0.8": round(float((dice < 0.8).mean()), 4),
         }
     result["mean_dice"] = round((result["nucleus"]["dice_mean"] + result["cytoplasm"]["dice_mean"]) / 2, 4)
     return result
@@ -77,7 +81,7 @@ def by_data_set(scores: Sequence[ImageScore]) -> dict[str, Any]:
 
 
 def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Mean and covariance of the stain's appearance over samples with drawn masks, and the distance that counts as unlike, for the model card."""
+    """How the stain came out in samples with drawn masks, for the card: mean, covariance, and the distance that counts as unlike."""
     vectors: list[NDArray[np.float64]] = []
     for sample in samples:
         item = load_labelled(sample)[0]

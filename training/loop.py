@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from core.compartments import CHANNELS
-from core.errors import UsageError
+from core.errors import DataSetError, UsageError
 from training.architectures import build
 from training.config import TrainingConfig
 from training.data import SegDataset, load_labelled, masked_samples, split_samples
@@ -82,7 +82,7 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
     """Train into `folder`, or go on where a killed run of the same config stopped.
 
     Leaves config, split, log and the best weights (safetensors, by validation Dice of the averaged weights).
-    Raises UsageError when the folder holds a run of another config.
+    Raises UsageError when the folder holds a run of another config, DataSetError when there are too few images to divide.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config_file = folder / CONFIG_FILE
@@ -94,13 +94,16 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
     torch.manual_seed(config.seed)
 
     parts = split_samples(masked_samples(config.data_sets), config)
+    if not all(parts.values()):
+        msg = f"every part needs images, but there are { ({part: len(samples) for part, samples in parts.items()}) }; give more images"
+        raise DataSetError(msg)
     split = {part: sorted(sample.sample_id for sample in samples) for part, samples in parts.items()}
     (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
     train_set = SegDataset([load_labelled(sample)[0] for sample in parts["train"]], config, augment=True)
     val_set = SegDataset([load_labelled(sample)[0] for sample in parts["validation"]], config, augment=False)
     logger.info("training on %d images, validating on %d", len(train_set), len(val_set))
 
-    network = build(config.architecture, config.encoder).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(config.architecture, config.encoder).to(memory_format=torch.channels_last)
     steps = max(1, len(train_set) // config.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -120,18 +123,22 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
         log = [EpochLog(**row) for row in state["log"]]
         logger.info("going on after epoch %d", len(log))
 
-    best = _best(log)
     while len(log) < config.epochs and not _stopped_early(log, config):
         started = time.monotonic()
         train_set.epoch = len(log)
         train_loss = _train_epoch(network, train_set, config, optimiser, schedule, average)
         val_loss, dice = _validate(average.network, val_set, config)
         row = EpochLog(
-            len(log) + 1, train_loss, val_loss, dice["nucleus"], dice["cytoplasm"], schedule.get_last_lr()[0], time.monotonic() - started
+            len(log) + 1,
+            train_loss,
+            val_loss,
+            dice["nucleus"],
+            dice["cytoplasm"],
+            float(schedule.get_last_lr()[0]),
+            time.monotonic() - started,
         )
         log.append(row)
-        if best is None or row.val_dice > best.val_dice:
-            best = row
+        if _best(log) is row:
             _write_weights(average.network, folder / WEIGHTS_FILE)
         _write_log(log, folder / LOG_FILE)
         _write_checkpoint(
@@ -147,19 +154,17 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
         )
         if on_epoch:
             on_epoch(row)
-    if best is None:
-        msg = "a run needs at least one epoch"
-        raise UsageError(msg)
+    best = _best(log)
     return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config))
 
 
-def _best(log: list[EpochLog]) -> EpochLog | None:
-    return max(log, key=lambda row: row.val_dice, default=None)
+def _best(log: list[EpochLog]) -> EpochLog:
+    """The row of highest validation Dice, the first of equals."""
+    return max(log, key=lambda row: row.val_dice)
 
 
 def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
-    best = _best(log)
-    return best is not None and len(log) - best.epoch >= config.patience
+    return bool(log) and len(log) - _best(log).epoch >= config.patience
 
 
 def _train_epoch(
