@@ -198,8 +198,8 @@ def _read(data: bytes, name: str, settings: Settings) -> tuple[NDArray[np.uint8]
         if image.mode.startswith("I"):
             ImageOps.exif_transpose(image, in_place=True)
             shallow = _upper_8_bits(np.asarray(image), name, notes)
-        elif deep and _brightest(image) < 64:
-            shallow = _upper_8_bits(_low_range_colour(image, data, name), name, notes)
+        elif deep and (_is_planar(image) or _brightest(image) < 64):
+            shallow = _upper_8_bits(_exact_colour(image, data, name), name, notes)
             shallow.getexif()[ExifTags.Base.Orientation] = orientation
         elif deep:
             notes.append("16 bits per value, the upper 8 kept")
@@ -230,16 +230,24 @@ def _brightest(image: Image.Image) -> int:
     return max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band != "A")
 
 
-def _low_range_colour(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16]:
-    """16-bit colour of a camera with fewer bits, whose upper bytes alone (all that Pillow keeps) would be nearly black."""
+def _is_planar(image: Image.Image) -> bool:
+    """Whether a TIFF stores its channels one after the other: Pillow 13 scrambles 16-bit ones (see the tests)."""
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+
+
+def _exact_colour(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16]:
+    """All 16 bits of a colour TIFF, where Pillow's upper bytes are scrambled or, from a camera with fewer bits, nearly black."""
     if image.format != "TIFF" or image.mode != "RGB":
-        msg = f"{name}: expected 16-bit colour to use its range, but it uses 14 bits or fewer; save it as an 8-bit PNG or a 16-bit TIFF"
+        msg = f"{name}: expected 16-bit colour to use its range, but it uses 14 bits or fewer; save it as an 8-bit PNG or a 16-bit RGB TIFF"
         raise ImageError(msg)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        values = np.squeeze(file.pages.first.asarray())
-    if values.shape[0] == 3:
-        values = np.moveaxis(values, 0, -1)
-    return values.astype(np.uint16)
+        try:
+            values = file.pages.first.asarray()
+        except ValueError as error:
+            msg = f"{name}: expected 16-bit colour in a common compression, but it cannot be unpacked ({error}); save it as an 8-bit PNG"
+            raise ImageError(msg) from error
+    planes_first = values.shape[0] == 3
+    return np.moveaxis(values, 0, -1).astype(np.uint16) if planes_first else values.astype(np.uint16)
 
 
 def _upper_8_bits(values: NDArray[np.integer], name: str, notes: list[str]) -> Image.Image:
