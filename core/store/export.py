@@ -28,9 +28,8 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 def to_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write cells as Parquet with each known column's type, description and unit; it appears only when complete."""
     schema = arrow_schema()
-    known = [schema.field(name) for name in frame.columns if name in schema.names]
     others = pa.Table.from_pandas(frame[[name for name in frame.columns if name not in schema.names]], preserve_index=False).schema
-    wanted = pa.schema([*known, *others], metadata=schema.metadata)
+    wanted = pa.schema([(schema if name in schema.names else others).field(name) for name in frame.columns], metadata=schema.metadata)
     write_parquet(path, pa.Table.from_pandas(frame, schema=wanted, preserve_index=False))
 
 
