@@ -297,6 +297,33 @@ def _cohort_compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cohort_published(arguments: argparse.Namespace) -> int:
+    rows = []
+    with _cohort() as cohort:
+        measured = [queries.reference(cohort, info.population.population_id) for info in queries.populations(cohort) if info.n_good]
+    for published in published_references(load_settings().reference):
+        for population in (p for p in measured if p.cell_type is published.cell_type):
+            for feature, printed in published.summaries.items():
+                own = population.summaries[feature]
+                if own.basis is printed.basis and not own.small:
+                    row = {"population": population.population, "feature": feature, "n": own.n}
+                    rows.append(
+                        {
+                            **row,
+                            **{
+                                f"{who}_{p}": getattr(s, p)
+                                for p in ("p2", "p50", "p98")
+                                for who, s in (("measured", own), ("published", printed))
+                            },
+                        }
+                    )
+    if arguments.json:
+        print(json.dumps(rows))
+    else:
+        print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    return 0
+
+
 def _cohort_export(arguments: argparse.Namespace) -> int:
     with _cohort() as cohort:
         frame = queries.cells(cohort, arguments.population, good_only=arguments.good_only)
@@ -420,6 +447,7 @@ def _parser() -> argparse.ArgumentParser:
     added = command(cohort, "compare", _cohort_compare, "Two populations feature by feature, the best separated first.")
     added.add_argument("first")
     added.add_argument("second")
+    command(cohort, "published", _cohort_published, "Measured populations beside the thesis's printed tables, where a feature has no unit.")
     added = command(cohort, "export", _cohort_export, "Write a population as CSV or Parquet.")
     added.add_argument("population")
     added.add_argument("--out", type=Path, required=True)

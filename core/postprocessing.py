@@ -17,6 +17,9 @@ from core.types import LabelMap
 MIN_CELL_SHARE: Final = 0.004
 # A part of the nucleus is kept from this share of the whole nucleus on: segments of a lobed nucleus are, specks are not.
 MIN_LOBE_SHARE: Final = 0.03
+# A hole in the nucleus is filled up to this share of its area: nucleoli and bright grain are, the middle of a ring is not.
+# Chosen on the validation part: 1 % gains 0.0005 Dice on set 2 and loses nothing on set 1, 5 % loses 0.0008 there.
+MAX_PINHOLE_SHARE: Final = 0.01
 
 _NUCLEUS: Final = CHANNELS.index(Compartment.NUCLEUS)
 _CYTOPLASM: Final = CHANNELS.index(Compartment.CYTOPLASM)
@@ -45,7 +48,7 @@ def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
     chosen = int(np.argmax(areas * _centrality(components, count, window))) + 1
 
     body = ndimage.binary_fill_holes(components == chosen)
-    nucleus = _without_specks(body & (nucleus_p > cytoplasm_p))
+    nucleus = _tidied(body & (nucleus_p > cytoplasm_p))
     labels = np.zeros(cell.shape, np.uint8)
     labels[body] = Compartment.CYTOPLASM
     labels[nucleus] = Compartment.NUCLEUS
@@ -80,14 +83,19 @@ def _centrality(components: NDArray[np.int32], count: int, window: Window) -> ND
     return np.asarray(np.exp(-2.3 * (offset**2).sum(axis=1)))
 
 
-def _without_specks(nucleus: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    parts, count = ndimage.label(nucleus)
-    if count < 2:
-        return nucleus
-    areas = np.bincount(parts.ravel())
-    keep = areas >= MIN_LOBE_SHARE * areas[1:].sum()
-    keep[0] = False
-    return np.asarray(keep[parts])
+def _tidied(nucleus: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without specks beside the nucleus and without pinholes in it."""
+    area = np.count_nonzero(nucleus)
+    kept = nucleus & ~_parts_below(nucleus, MIN_LOBE_SHARE * area)
+    holes = ndimage.binary_fill_holes(kept) & ~kept
+    return np.asarray(kept | _parts_below(holes, MAX_PINHOLE_SHARE * area))
+
+
+def _parts_below(mask: NDArray[np.bool_], area: float) -> NDArray[np.bool_]:
+    parts, _ = ndimage.label(mask)
+    small = np.bincount(parts.ravel()) < area
+    small[0] = False
+    return np.asarray(small[parts])
 
 
 def _expected_dice(

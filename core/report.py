@@ -204,7 +204,7 @@ def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:
     return pd.DataFrame([_analysis_row(analysis) for analysis in analyses])
 
 
-def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | None]:
+def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | list[str] | None]:
     image, segmentation = analysis.image, analysis.segmentation
     return {
         "image_path": image.name,
@@ -216,7 +216,7 @@ def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | None
         "confidence": segmentation.confidence,
         "other_cells": segmentation.other_cells,
         "quality_ok": analysis.quality_ok,
-        "flags": " ".join(flag.code for flag in analysis.flags),
+        "flags": [flag.code for flag in analysis.flags],
         **{name: analysis.features.values.get(name) for name in CATALOGUE},
     }
 

@@ -1,5 +1,6 @@
 """Scores of a segmenter on drawn masks, through the same two passes and post-processing as everywhere else."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -93,3 +94,21 @@ def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:
     distances = [appearance_distance(vector, mean, covariance) for vector in table]
     limit = APPEARANCE_MARGIN * float(np.percentile(distances, 99))
     return {"images": len(table), "mean": mean.tolist(), "covariance": covariance.tolist(), "limit": limit}
+
+
+def annotator_agreement(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Dice between the drawn masks of (near-)identical images: how well the annotators agree with themselves.
+
+    One row per pair of a duplicate group whose images have equal sizes, named by `first` and `second`.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.group, []).append(sample)
+    rows = []
+    for members in groups.values():
+        for first, second in itertools.combinations(members, 2):
+            a, b = (load_labelled(sample)[0].labels for sample in (first, second))
+            if a.shape == b.shape:
+                dice = {region: round(overlap(region_mask(a, region), region_mask(b, region)).dice, 4) for region in REGIONS}
+                rows.append({"first": first.sample_id, "second": second.sample_id, **dice})
+    return rows

@@ -158,7 +158,7 @@ def _draw_scale(pen: ImageDraw.ImageDraw, image: CellImage, factor: int) -> None
     text = "scale unknown"
     if image.um_per_px is not None:
         length = scale_bar_um(width, image.um_per_px)
-        text = f"{length:g} µm"
+        text = f"{length:g} um"  # Pillow's built-in font has no micro sign
         pen.rectangle(
             (x, y, x + length / image.um_per_px * factor, y + 1.2 * unit), fill="white", outline="black", width=max(1, round(unit / 4))
         )

@@ -22,7 +22,7 @@ TONE_GROUPS: Final = (FeatureGroup.NUCLEUS_TONE, FeatureGroup.CYTOPLASM_TONE)
 LIMIT: Final = 5.0
 _HEADING: Final = "§"
 _INSIDE, _ABOVE, _BELOW = "inside", "above", "below"
-_COLUMN_CHARACTERS: Final = 13
+_COLUMN_CHARACTERS: Final = 28
 
 
 def comparable(comparisons: Iterable[FeatureComparison], groups: Sequence[FeatureGroup]) -> list[FeatureComparison]:
@@ -352,20 +352,10 @@ def overview_chart(
     keys = _rows([name for name in CATALOGUE if name in present])
     middle = look.grid
     wrapped = {name: textwrap.wrap(name.replace(" = ", "\u00a0=\u00a0"), _COLUMN_CHARACTERS) for name in dict.fromkeys(frame["population"])}
-    most = max(map(len, wrapped.values()), default=1)
-    # Lines of a label run downwards from its place: room for all of them, and blank lines above the shorter ones.
     column_axis = alt.Axis(
-        title=None,
-        orient="top",
-        labelExpr=_expression({name: [" "] * (most - len(lines)) + lines for name, lines in wrapped.items()}),
-        labelAngle=0,
-        labelFontSize=11,
-        labelLineHeight=13,
-        labelPadding=13 * (most - 1) + 4,
-        labelOverlap=False,
-        domain=False,
-        ticks=False,
-    )
+        title=None, orient="top", labelExpr=_expression(wrapped), labelAngle=-90, labelAlign="left", labelFontSize=11, labelLimit=220,
+        labelOverlap=False, domain=False, ticks=False,
+    )  # fmt: skip
     base = alt.Chart(frame).encode(
         x=alt.X("population:N", sort=None, axis=column_axis),
         y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, grid=False)),

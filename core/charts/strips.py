@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from core.cell_types import CELL_TYPES
 from core.charts.labels import who, with_unit
-from core.charts.theme import edge_colour, population_colour
+from core.charts.theme import population_colour
 from core.features.catalogue import CATALOGUE
 from core.statistics import FeatureComparison, ReferencePopulation
 
@@ -63,7 +63,7 @@ def _line(reference: ReferencePopulation, comparison: FeatureComparison, at: Cal
             f'<span style="position:absolute;left:{left:.1f}%;width:{width:.1f}%;top:3px;height:7px;border-radius:4px;'
             f'background:{colour};opacity:.5"></span>'
             f'<span style="position:absolute;left:calc({at(summary.p50):.1f}% - 1px);width:2.5px;top:2px;height:9px;'
-            f'background:{edge_colour(colour)}"></span>'
+            f'background:color-mix(in srgb,{colour} 60%,currentColor)"></span>'
         )
     else:
         marks = "".join(

@@ -54,7 +54,10 @@ def edge_colour(colour: str) -> str:
 
 def configured(chart: AnyChart, height: int | None = None) -> AnyChart:
     """The chart with the common settings that hold on light and dark pages alike; colours of text are left to the page."""
-    properties = {"height": height} if height is not None else {}
+    # Only the width adapts to the page: the height is that of the plot, so rows keep their height whatever the axes need.
+    properties: dict[str, Any] = {"autosize": alt.AutoSizeParams(type="fit-x", contains="padding")}
+    if height is not None:
+        properties["height"] = height
     done: AnyChart = (
         chart.properties(**properties)
         .configure_view(stroke=None)

@@ -15,13 +15,14 @@ MANIFEST: Final = "manifest.json"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, its training log."""
+    """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, training log and split."""
 
     model_id: str
     path: Path
     sha256: str
     card: ModelCard
     log: Path | None
+    split: Path | None
 
 
 def load_manifest(folder: Path | None = None) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def list_models(folder: Path | None = None) -> list[ModelEntry]:
             row["sha256"],
             ModelCard.from_json(json.dumps(row["card"]), row["file"]),
             folder / row["log"] if row.get("log") else None,
+            folder / row["split"] if row.get("split") else None,
         )
         for model_id, row in manifest["models"].items()
     ]

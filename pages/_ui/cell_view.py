@@ -191,11 +191,10 @@ def _population_tab(kind: CellType, sources: list[Placed], placed: Sequence[Plac
 
 
 def _range_charts(kind: CellType, chosen: Placed, sources: Sequence[Placed], scale: Placed, look: Look) -> None:
-    view = st.segmented_control(
-        "View", [_BY_DISTANCE, _AS_PUBLISHED], default=_BY_DISTANCE, required=True, key=f"view-{kind}", label_visibility="collapsed"
-    )
+    views = [_BY_DISTANCE, _AS_PUBLISHED] if scale is chosen else [_BY_DISTANCE]
+    view = st.segmented_control("View", views, default=_BY_DISTANCE, required=True, key=f"view-{kind}", label_visibility="collapsed")
     alt = f"Place of this cell among {chosen.reference.title}, feature by feature; the table below holds the same numbers"
-    if view == _AS_PUBLISHED and scale is chosen:
+    if view == _AS_PUBLISHED:
         halves: tuple[tuple[FeatureGroup, ...], ...] = tuple(g for g in (SHAPE_GROUPS, TONE_GROUPS) if comparable(chosen.comparisons, g))
         _side_by_side([published_view(chosen.comparisons, chosen.reference, groups, look) for groups in halves], f"published-{kind}", alt)
         return

@@ -162,6 +162,23 @@ def test_the_upper_8_bits_of_the_true_depth_are_kept(bits: int, container: str) 
     assert f"{bits} bits per value, the upper 8 kept" in image.notes
 
 
+def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
+    """16-bit colour in LZW, written as 8-bit of twice the width (the same bytes) and then relabelled, because nothing here writes it."""
+    height, width, _ = pixels.shape
+    buffer = io.BytesIO(encoded(Image.fromarray(pixels.view(np.uint8).reshape(height, 2 * width, 3)), "TIFF", compression="tiff_lzw"))
+    with tifffile.TiffFile(buffer, mode="r+b") as file:
+        file.pages.first.tags["ImageWidth"].overwrite(width)
+        file.pages.first.tags["BitsPerSample"].overwrite((16, 16, 16))
+    return buffer.getvalue()
+
+
+def test_packed_16_bit_colour_is_read_or_refused_in_words() -> None:
+    values = RGB.astype("<u2") * 257
+    np.testing.assert_array_equal(decode(deep_lzw_tiff(values), "a.tif").rgb, RGB)
+    with pytest.raises(ImageError, match=r"in a common compression, but it cannot be unpacked .*; save it as an 8-bit PNG"):
+        decode(deep_lzw_tiff(values >> 4), "a.tif")
+
+
 def test_planar_8_bit_colour() -> None:
     np.testing.assert_array_equal(decode(tiff(np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate"), "a").rgb, RGB)
 
