@@ -1,0 +1,205 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from skimage.draw import polygon2mask
+
+from core.compartments import Compartment
+from core.datasets import data_set
+from core.errors import MaskError
+from core.imaging import load_grey
+from core.masks import cell_mask, decode_grey, encode_grey, environment_width, outlines, region_mask, with_environment
+from core.types import as_label_map
+
+BACKGROUND, ENVIRONMENT, CYTOPLASM, NUCLEUS = Compartment
+
+label_maps = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 3))
+
+
+def distance_from_centre(side):
+    y, x = np.mgrid[:side, :side]
+    return np.hypot(y - (side - 1) / 2, x - (side - 1) / 2)
+
+
+def disc(side, radius, value=CYTOPLASM):
+    return as_label_map(np.where(distance_from_centre(side) <= radius, value, 0).astype(np.uint8))
+
+
+def filled(rings, shape):
+    """Rasterise outlines by the even-odd rule: a pixel is inside where its centre is."""
+    mask = np.zeros(shape, bool)
+    for ring in rings:
+        mask ^= polygon2mask(shape, ring[:, ::-1] - 0.5)
+    return mask
+
+
+def enclosed_area(ring):
+    """Shoelace formula."""
+    x, y = ring[:-1].T.astype(float)
+    return 0.5 * abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+
+
+# --- codings ---
+
+
+@given(label_maps)
+def test_what_is_encoded_is_decoded(labels):
+    decoded = decode_grey(encode_grey(as_label_map(labels)))
+    np.testing.assert_array_equal(decoded.labels, labels)
+    assert decoded.repaired == 0
+
+
+def test_encoded_levels():
+    assert encode_grey(as_label_map(np.array([[0, 1, 2, 3]], np.uint8))).tolist() == [[0, 85, 170, 255]]
+
+
+def test_the_older_coding_has_no_environment():
+    decoded = decode_grey(np.array([[0, 0, 128, 255]], np.uint8))
+    assert decoded.labels.tolist() == [[BACKGROUND, BACKGROUND, CYTOPLASM, NUCLEUS]]
+    assert decoded.repaired == 0
+
+
+@pytest.mark.parametrize(("coding", "cytoplasm"), [("older", 128), ("four levels", 170)])
+def test_stray_values_are_counted_and_go_to_the_nearest_code(coding, cytoplasm):
+    grey = np.zeros((10, 10), np.uint8)
+    grey[2:8, 2:8], grey[4:6, 4:6] = cytoplasm, 255
+    clean = decode_grey(grey).labels
+    grey[0, :2], grey[2, 2:5], grey[4, 4:6] = [1, 30], [cytoplasm - 7, cytoplasm + 5, cytoplasm + 20], [250, 230]
+    decoded = decode_grey(grey)
+    assert decoded.repaired == 7
+    np.testing.assert_array_equal(decoded.labels, clean)
+
+
+def test_an_anti_aliased_edge_is_repaired_within_a_pixel():
+    distance = distance_from_centre(120)
+    smooth = np.clip(30.5 - distance, 0, 1) * 128 + np.clip(15.5 - distance, 0, 1) * 127
+    decoded = decode_grey(smooth.round().astype(np.uint8))
+    assert 0 < decoded.repaired < 0.03 * distance.size
+    np.testing.assert_array_equal(cell_mask(decoded.labels), distance < 30.5 - 64 / 128)
+    np.testing.assert_array_equal(decoded.labels[distance < 14], NUCLEUS)
+
+
+def test_a_photograph_is_refused(synthetic_cell):
+    with pytest.raises(MaskError, match=r"cell\.png.*0, 128, 255 or 0, 85, 170, 255.*not a photograph"):
+        decode_grey(synthetic_cell[0].rgb[..., 0], "cell.png")
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float64), np.zeros((4, 4), bool)])
+def test_only_8_bit_grey_is_a_mask(pixels):
+    with pytest.raises(MaskError, match=r"8-bit grey image with shape \(H, W\), but is"):
+        decode_grey(pixels)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["set1", "set2"])
+def test_real_masks_decode_with_few_repairs(data_dir, name):
+    repaired = {}
+    for sample in data_set(name).samples(data_dir):
+        decoded = decode_grey(load_grey(sample.mask), sample.sample_id)
+        assert region_mask(decoded.labels, "nucleus").any()
+        assert not region_mask(decoded.labels, "environment").any()
+        if decoded.repaired:
+            repaired[sample.sample_id] = decoded.repaired
+    assert len(repaired) == {"set1": 0, "set2": 5}[name]  # known damage of the source
+    assert all(count < 500 for count in repaired.values())
+
+
+# --- regions ---
+
+
+def test_regions_by_name():
+    labels = as_label_map(np.array([[0, 1, 2, 3]], np.uint8))
+    found = {region: region_mask(labels, region)[0].tolist() for region in ("environment", "cytoplasm", "nucleus", "cell")}
+    assert found == {
+        "environment": [False, True, False, False],
+        "cytoplasm": [False, False, True, False],
+        "nucleus": [False, False, False, True],
+        "cell": [False, False, True, True],
+    }
+
+
+@pytest.mark.parametrize("radius", [40, 60])
+def test_the_ring_is_a_tenth_of_the_diameter_wide(radius):
+    labels = with_environment(disc(200, radius))
+    ring = region_mask(labels, "environment")
+    distance = distance_from_centre(200)[ring]
+    assert environment_width(cell_mask(labels)) == pytest.approx(0.2 * radius, rel=0.01)
+    assert radius < distance.min() < radius + 1
+    assert 1.2 * radius - 1 < distance.max() < 1.2 * radius + 1
+    assert ring.sum() == pytest.approx(np.pi * (1.2**2 - 1) * radius**2, rel=0.08)
+
+
+def test_a_small_cell_still_has_a_ring_of_two_pixels():
+    labels = with_environment(disc(40, 4))
+    assert environment_width(cell_mask(labels)) == 2
+    assert distance_from_centre(40)[region_mask(labels, "environment")].max() == pytest.approx(6, abs=0.6)
+
+
+def test_the_ring_does_not_enter_other_cells_nor_change_the_cell():
+    labels = disc(100, 30)
+    other = np.zeros(labels.shape, bool)
+    other[:, 81:] = True
+    ringed = with_environment(labels, keep_out=other)
+    assert not region_mask(ringed, "environment")[other].any()
+    assert region_mask(with_environment(labels), "environment")[other].any()
+    np.testing.assert_array_equal(cell_mask(ringed), cell_mask(labels))
+
+
+def test_a_drawn_environment_is_replaced():
+    drawn = disc(100, 45, ENVIRONMENT).copy()
+    drawn[cell_mask(disc(100, 20))] = CYTOPLASM
+    np.testing.assert_array_equal(with_environment(as_label_map(drawn)), with_environment(disc(100, 20)))
+
+
+def test_without_a_cell_there_is_no_ring():
+    assert not with_environment(disc(20, 5, ENVIRONMENT)).any()
+
+
+# --- outlines ---
+
+
+def test_the_outline_of_a_rectangle_encloses_its_pixels_from_corner_to_corner():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[3:9, 5:15] = NUCLEUS
+    (ring,) = outlines(as_label_map(labels), "nucleus")
+    assert ring.dtype == np.float32
+    np.testing.assert_array_equal(ring[0], ring[-1])
+    # Columns 5 to 14 reach from 5 to 15 when the origin is a pixel's corner; each corner is cut by an eighth of a pixel.
+    np.testing.assert_array_equal([ring.min(axis=0), ring.max(axis=0)], [[5, 3], [15, 9]])
+    assert enclosed_area(ring) == pytest.approx(6 * 10 - 4 / 8)
+
+
+def test_a_region_at_the_border_is_closed_at_the_image_edge():
+    (ring,) = outlines(as_label_map(np.full((6, 8), NUCLEUS, np.uint8)), "nucleus")
+    np.testing.assert_array_equal([ring.min(axis=0), ring.max(axis=0)], [[0, 0], [8, 6]])
+    np.testing.assert_array_equal(ring[0], ring[-1])
+
+
+def test_a_hole_is_an_outline_of_its_own():
+    labels = disc(60, 25).copy()
+    labels[distance_from_centre(60) <= 12] = NUCLEUS
+    rings = outlines(as_label_map(labels), "cytoplasm")
+    assert len(rings) == 2
+    outer, inner = sorted((enclosed_area(ring) for ring in rings), reverse=True)
+    assert outer == pytest.approx(np.pi * 25**2, rel=0.02)
+    assert inner == pytest.approx(np.pi * 12**2, rel=0.03)
+
+
+@given(label_maps, st.sampled_from(["nucleus", "cytoplasm", "cell", "environment"]))
+def test_even_odd_filling_gives_back_the_very_pixels(labels, region):
+    mask = region_mask(as_label_map(labels), region)
+    np.testing.assert_array_equal(filled(outlines(as_label_map(labels), region), mask.shape), mask)
+
+
+def test_simplified_outlines_stay_true(synthetic_cell):
+    labels = synthetic_cell[1]
+    rings = outlines(labels, "cell")
+    mask = region_mask(labels, "cell")
+    np.testing.assert_array_equal(filled(rings, mask.shape), mask)
+    crossings = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
+    assert sum(len(ring) for ring in rings) < 0.8 * crossings
+
+
+def test_an_absent_region_has_no_outline():
+    assert outlines(disc(20, 5), "nucleus") == []

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from core.masks import region_mask
+from core.metrics import overlap
+from core.stain import appearance, appearance_distance, count_other_nuclei, nuclear_density, nuclear_stain, optical_density
+from core.synthetic import SYNTHETIC_CELLS, draw_cell
+
+BACKGROUND, RED_CELL, NUCLEUS = (253, 229, 206), (218, 172, 166), (70, 30, 120)
+
+
+def plain(colour, side=120):
+    return np.full((side, side, 3), colour, np.uint8)
+
+
+def with_disc(rgb, y, x, radius, colour):
+    rows, columns = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
+    mask = np.hypot(rows - y, columns - x) <= radius
+    rgb = rgb.copy()
+    rgb[mask] = colour
+    return rgb, mask
+
+
+def test_optical_density_of_white_grey_and_black():
+    density = optical_density(np.array([[[255, 127, 0]]], np.uint8))
+    assert density.dtype == np.float32
+    np.testing.assert_allclose(density, [[[0, np.log(2), np.log(256)]]], rtol=1e-6)
+
+
+def test_nuclei_stand_out_from_red_cells_and_background():
+    rgb, red_cell = with_disc(plain(BACKGROUND), 30, 30, 15, RED_CELL)
+    rgb, nucleus = with_disc(rgb, 80, 80, 20, NUCLEUS)
+    density = nuclear_density(rgb)
+    assert np.median(density) == 0
+    assert np.median(density[nucleus]) > 4 * np.median(density[red_cell])
+
+
+@pytest.mark.parametrize("drawing", SYNTHETIC_CELLS.values(), ids=SYNTHETIC_CELLS)
+def test_nuclear_stain_is_the_drawn_nucleus(drawing):
+    image, labels = draw_cell(1, drawing)
+    assert overlap(nuclear_stain(image.rgb), region_mask(labels, "nucleus")).dice > 0.9
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), BACKGROUND])
+def test_a_blank_image_has_no_nuclear_stain(colour):
+    assert not nuclear_stain(plain(colour)).any()
+
+
+def test_red_cells_alone_have_no_nuclear_stain():
+    rgb = plain(BACKGROUND)
+    for y, x in [(25, 25), (80, 30), (60, 90)]:
+        rgb, _ = with_disc(rgb, y, x, 18, RED_CELL)
+    assert not nuclear_stain(rgb).any()
+
+
+def test_other_nuclei_are_counted_and_red_cells_are_not():
+    rgb, nucleus = with_disc(plain(BACKGROUND, 200), 100, 100, 20, NUCLEUS)
+    cell = with_disc(rgb, 100, 100, 30, NUCLEUS)[1]
+    assert count_other_nuclei(rgb, cell, nucleus) == 0
+    rgb, _ = with_disc(rgb, 30, 30, 18, RED_CELL)
+    rgb, _ = with_disc(rgb, 170, 170, 6, NUCLEUS)  # a platelet's size: less than a quarter of the nucleus
+    assert count_other_nuclei(rgb, cell, nucleus) == 0
+    for expected, (y, x) in enumerate([(30, 160), (165, 30)], start=1):
+        rgb, _ = with_disc(rgb, y, x, 16, NUCLEUS)
+        assert count_other_nuclei(rgb, cell, nucleus) == expected
+
+
+def test_without_a_nucleus_there_is_no_measure_for_others():
+    nothing = np.zeros((120, 120), bool)
+    assert count_other_nuclei(plain(BACKGROUND), nothing, nothing) == 0
+
+
+def test_appearance_is_relative_to_the_background():
+    """A darker lamp scales all channels: the dye has not changed."""
+    image, labels = draw_cell(2)
+    nucleus, cytoplasm = region_mask(labels, "nucleus"), region_mask(labels, "cytoplasm")
+    bright = appearance(image.rgb, nucleus, cytoplasm)
+    dim = appearance((0.8 * image.rgb).astype(np.uint8), nucleus, cytoplasm)
+    assert bright.shape == (6,)
+    np.testing.assert_allclose(dim, bright, atol=0.03)
+    assert (bright[:3] > bright[3:]).all()  # the nucleus takes more dye than the cytoplasm
+
+
+@pytest.mark.parametrize("missing", ["nucleus", "cytoplasm", "background"])
+def test_without_one_of_its_parts_there_is_no_appearance(missing):
+    image, labels = draw_cell(2)
+    nucleus, cytoplasm = region_mask(labels, "nucleus"), region_mask(labels, "cytoplasm")
+    nothing = np.zeros(labels.shape, bool)
+    parts = {
+        "nucleus": (nothing, cytoplasm),
+        "cytoplasm": (nucleus, nothing),
+        "background": (nucleus, ~nucleus),
+    }
+    assert appearance(image.rgb, *parts[missing]) is None
+
+
+def test_distance_counts_standard_deviations():
+    mean, covariance = np.array([1.0, 2.0]), np.array([[4.0, 0.0], [0.0, 0.25]])
+    assert appearance_distance(mean, mean, covariance) == 0
+    assert appearance_distance(np.array([5.0, 2.0]), mean, covariance) == pytest.approx(2)
+    assert appearance_distance(np.array([5.0, 3.0]), mean, covariance) == pytest.approx(np.sqrt(2**2 + 2**2))
