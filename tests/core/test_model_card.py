@@ -1,0 +1,66 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from core.compartments import CHANNELS
+from core.errors import ModelError
+from core.model_card import ModelCard
+
+
+@pytest.fixture(scope="module")
+def card(model_entry):
+    return model_entry.card
+
+
+def changed(card, **fields):
+    return json.dumps({**json.loads(card.to_json()), **fields})
+
+
+def test_a_card_survives_its_text(card):
+    assert ModelCard.from_json(card.to_json(), "model.onnx") == card
+
+
+def test_the_shipped_card_tells_what_inference_and_pages_need(card):
+    assert card.classes == tuple(channel.label for channel in CHANNELS)
+    assert len(card.mean) == len(card.std) == 3
+    assert 0 < card.cell_fill <= 1
+    assert all([card.training_data, card.split, card.intended_use, card.limits, card.licence, card.created])
+    assert card.scores["test"]["mean_dice"] > 0.94
+    assert {"mean", "covariance", "limit"} <= set(card.appearance)
+
+
+def test_text_that_is_no_json(card):
+    with pytest.raises(ModelError, match=r"model\.onnx: the model card is not valid JSON.*python -m export"):
+        ModelCard.from_json(card.to_json()[:-20], "model.onnx")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"card"'])
+def test_json_that_is_no_card(text):
+    with pytest.raises(ModelError, match=r"model\.onnx: the model card is incomplete"):
+        ModelCard.from_json(text, "model.onnx")
+
+
+def test_unknown_fields_are_named(card):
+    with pytest.raises(ModelError, match=r"unknown fields \['colour'\]"):
+        ModelCard.from_json(changed(card, colour="blue"), "model.onnx")
+
+
+def test_missing_fields_are_named(card):
+    raw = json.loads(card.to_json())
+    del raw["cell_fill"]
+    with pytest.raises(ModelError, match=r"the model card is incomplete.*cell_fill"):
+        ModelCard.from_json(json.dumps(raw), "model.onnx")
+
+
+@pytest.mark.parametrize("size", [0, -32, 100])
+def test_the_window_must_suit_the_network(card, size):
+    with pytest.raises(ModelError, match=rf"input_size must be a positive multiple of 32, but is {size}"):
+        ModelCard.from_json(changed(card, input_size=size), "model.onnx")
+
+
+def test_fields_with_defaults_may_be_absent(card):
+    raw = json.loads(card.to_json())
+    for name in ("precision", "parity", "appearance"):
+        del raw[name]
+    assert ModelCard.from_json(json.dumps(raw), "old.onnx") == replace(card, precision="fp32", parity={}, appearance={})

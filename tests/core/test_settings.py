@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from core.settings import ROOT, load_settings
+
+NAMES = ("DATA", "MODELS", "REFERENCE", "COHORT", "MAX_PIXELS", "MAX_BYTES")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clone(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(f"LEUKOSCOPE_{name}", raising=False)
+
+
+def test_defaults_of_a_fresh_clone():
+    settings = load_settings()
+    assert (ROOT / "core" / "settings.py").is_file()
+    assert settings.models.is_dir()
+    assert settings.reference.is_dir()
+    assert settings.data == ROOT.parent / "shared" / "data"
+    assert not settings.cohort.is_relative_to(ROOT / "assets")
+
+
+def test_every_field_follows_its_variable(monkeypatch, tmp_path):
+    for name in NAMES[:4]:
+        monkeypatch.setenv(f"LEUKOSCOPE_{name}", str(tmp_path / name))
+    monkeypatch.setenv("LEUKOSCOPE_MAX_PIXELS", "1000")
+    monkeypatch.setenv("LEUKOSCOPE_MAX_BYTES", "2000")
+    settings = load_settings()
+    assert (settings.data, settings.models) == (tmp_path / "DATA", tmp_path / "MODELS")
+    assert (settings.reference, settings.cohort) == (tmp_path / "REFERENCE", tmp_path / "COHORT")
+    assert (settings.max_pixels, settings.max_bytes) == (1000, 2000)
+
+
+def test_home_is_expanded(monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_COHORT", "~/cells")
+    assert load_settings().cohort == Path.home() / "cells"
