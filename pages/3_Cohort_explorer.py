@@ -34,13 +34,12 @@ def show_counts() -> None:
     ]
     good, patients = sum(info.n_good for info in infos), sum(info.patients or 0 for info in infos)
     st.markdown(f"### {good:,} good cells in {len(infos)} populations, at least {patients} patients")
-    height = 38 + 35 * len(rows)
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
-        height=min(height, 420),
+        height=min(38 + 35 * len(rows), 420),
         key="populations",
-        column_config={"Population": st.column_config.Column(pinned=True)},
+        column_config={"Population": st.column_config.Column(pinned=True), "Note": st.column_config.Column(width="large")},
     )
 
 
@@ -91,12 +90,11 @@ def show_summaries(chosen: list[ReferencePopulation], feature: str) -> None:
         rows.append(
             {"Population": reference.title, "Kind": "published table" if reference.published else "measured", "n": summary.n}
             | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
-            | {"Unit": unit(spec, summary.basis) or "none", "Source": reference.source}
+            | {"Unit": unit(spec, summary.basis), "Source": reference.source}
         )
     number = st.column_config.NumberColumn(format="%.4g")
-    st.dataframe(
-        pd.DataFrame(rows), hide_index=True, key="summaries", column_config=dict.fromkeys(["2 %", "50 %", "98 %", "Mean", "SD"], number)
-    )
+    columns = dict.fromkeys(("2 %", "50 %", "98 %", "Mean", "SD"), number)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="summaries", placeholder="", column_config=columns)
     if any(row["Unit"] == unit(spec, Basis.PIXELS) for row in rows) and spec.length_power:
         st.caption("The published sizes are in pixels of an unknown scale: they cannot be set beside micrometres.")
 

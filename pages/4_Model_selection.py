@@ -36,15 +36,21 @@ def show_card(model: ModelEntry) -> None:
 
 
 def architecture_name(name: str) -> str:
-    """Name as people write it."""
-    return {"unetplusplus": "UNet++", "unet": "UNet", "manet": "MAnet", "deeplabv3plus": "DeepLabV3+"}.get(name, name)
+    """Name of an architecture as people write it."""
+    written = {"unetplusplus": "UNet++", "unet": "UNet", "manet": "MAnet", "deeplabv3plus": "DeepLabV3+", "linknet": "LinkNet"}
+    return written.get(name.lower(), name)
+
+
+def data_set_name(name: str) -> str:
+    """Name of a scored set of images as people write it."""
+    return {"set1": "Zheng 2018, set 1", "set2": "Zheng 2018, set 2", "test": "both together"}.get(name, name)
 
 
 def show_scores(scores: dict[str, Any]) -> None:
     """Show overlap with expert masks by data set and part, on images the model never saw."""
     rows = [
         {
-            "Images": f"{name} ({found['images']} images)",
+            "Images": f"{data_set_name(name)} ({found['images']} images)",
             "Part": part,
             "Dice": found[part]["dice_mean"],
             "Spread (SD)": found[part]["dice_std"],
@@ -92,6 +98,7 @@ def show_published() -> None:
     table = resources.published_model_selection()
     if table is None:
         return
+    table = table.assign(architecture=table["architecture"].map(architecture_name))
     ordered = table.sort_values("mean_dice_percent", ascending=False)
     first, second = ordered.iloc[0], ordered.iloc[1]
     st.markdown("### Published comparison of architectures")

@@ -46,10 +46,13 @@ def distribution_chart(references: Sequence[ReferencePopulation], feature: str, 
     usable = [r for r in references if feature in r.summaries and r.summaries[feature].n > 0 and r.summaries[feature].basis is basis]
     measured = [r for r in usable if not r.published]
     everything = np.concatenate([spec.display_factor * r.ordered[feature] for r in measured]) if measured else np.array([0.0, 1.0])
-    low, high = np.percentile(everything, [0.1, 99.9])
-    domain = [float(low), float(high if high > low else low + 1)]
+    summaries = [r.summaries[feature] for r in usable]
+    bands = [spec.shown(p) for s in summaries for p in (s.p2, s.p98) if p is not None]
+    low, high = (float(edge) for edge in np.percentile(everything, [0.1, 99.9]))
+    low, high = min([low, *bands]), max([high, *bands])
+    domain = [low, high if high > low else low + 1]
     title = spec.label + (f" ({unit(spec, basis)})" if unit(spec, basis) else "")
-    x = alt.X("value:Q", axis=alt.Axis(title=title, gridOpacity=0.5), scale=alt.Scale(domain=domain, nice=True))
+    x = alt.X("value:Q", axis=alt.Axis(title=title, gridOpacity=0.5, tickCount=8), scale=alt.Scale(domain=domain, nice=True))
     names = [_name(r) for r in usable]
     colours = _colours(usable, look)
     if form is Form.CUMULATIVE:

@@ -41,7 +41,7 @@ def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, Feature
         f'<div style="position:absolute;left:{_LABEL_PX}px;right:0;top:0;bottom:0;pointer-events:none"><div title="{this}" '
         f'style="position:absolute;left:calc({at(value):.1f}% - 1px);width:2px;top:0;bottom:0;background:currentColor"></div></div>'
     )
-    return f'<div style="position:relative;max-width:360px" role="img" aria-label="{this}">{lines}{cell}</div>'
+    return f'<div style="position:relative;max-width:460px" role="img" aria-label="{this}">{lines}{cell}</div>'
 
 
 def _edges(reference: ReferencePopulation, comparison: FeatureComparison) -> list[float]:

@@ -1,7 +1,7 @@
 """How every chart looks: colours, sizes, and the way to a stand-alone SVG. The only place that sets an Altair configuration."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import altair as alt
 

@@ -22,14 +22,14 @@ def _long(log: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 def _curves(log: pd.DataFrame, columns: dict[str, str], title: str, colours: list[str], dashes: list[list[int]]) -> AnyChart:
     names = list(columns.values())
     nearest = alt.selection_point(nearest=True, on="pointerover", fields=["epoch"], empty=False, clear="pointerout")
+    legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", symbolSize=500)
     base = alt.Chart(_long(log, columns)).encode(
         x=alt.X("epoch:Q", axis=alt.Axis(title="epoch (one pass over the training images)", tickMinStep=1, grid=False)),
         y=alt.Y("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=title, gridOpacity=0.5)),
-        color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(title=None, orient="bottom")),
+        color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
     )
-    line = base.mark_line(strokeWidth=2).encode(
-        strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
-    )
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
+    line = base.mark_line(strokeWidth=2).encode(strokeDash=dash)
     points = base.mark_point(size=50, filled=True).encode(
         opacity=alt.condition(nearest, alt.value(1), alt.value(0)),
         tooltip=[alt.Tooltip("epoch:Q"), alt.Tooltip("series:N", title="of"), alt.Tooltip("value:Q", title=title, format=".4f")],
@@ -55,7 +55,9 @@ def published_scores_chart(table: pd.DataFrame, look: Look) -> AnyChart:
     low = float(ordered["mean_dice_percent"].min())
     base = alt.Chart(ordered).encode(y=alt.Y("architecture:N", sort=None, axis=alt.Axis(title=None)))
     x = alt.X(
-        "mean_dice_percent:Q", scale=alt.Scale(domain=[low - 0.5, 96], nice=False), axis=alt.Axis(title="mean Dice (%)", gridOpacity=0.5)
+        "mean_dice_percent:Q",
+        scale=alt.Scale(domain=[low - 0.5, 96], nice=False),
+        axis=alt.Axis(title="mean Dice (%)", gridOpacity=0.5, tickCount=6),
     )
     tooltip = [
         alt.Tooltip("architecture:N"),

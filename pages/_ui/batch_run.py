@@ -65,7 +65,7 @@ def run(images: Iterable[tuple[str, bytes]], total: int | None, um_per_px: float
     """Analyse images one by one, show how far it is, and keep the outcome for the session."""
     bar = st.progress(0.0, text="Loading the model")
     segmenter = resources.segmenter()
-    latest_slot = st.container(height=190, border=False).empty()
+    latest_slot = st.empty()
     analyses: list[CellAnalysis] = []
     failures: list[tuple[str, str]] = []
     started = time.monotonic()
@@ -80,7 +80,7 @@ def run(images: Iterable[tuple[str, bytes]], total: int | None, um_per_px: float
         words = f"{done}{of} images, {flagged} flagged, {len(failures)} failed; {done / elapsed:.1f} a second{left}"
         bar.progress(min(1.0, done / total) if total else 0.5, text=words)
         if analyses and (done % _LATEST == 0 or done == total):
-            gallery([_picture(a) for a in analyses[-_LATEST:]], latest_slot)
+            gallery([_picture(a) for a in analyses[-_LATEST:]], latest_slot.container(height=230, border=False))
     bar.empty()
     latest_slot.empty()
     least = sorted(analyses, key=lambda a: a.segmentation.confidence)[:_UNCERTAIN]
@@ -100,10 +100,12 @@ def _mask(analysis: CellAnalysis) -> bytes:
 
 
 def _picture(analysis: CellAnalysis) -> tuple[str, bytes]:
-    caption = f"{analysis.image.name}, certainty {analysis.segmentation.confidence:.2f}"
+    caption = f"{analysis.segmentation.confidence:.2f}  {analysis.image.name}"
     return caption, outlined_png(analysis.image, analysis.segmentation.labels, min_side_px=_PICTURE_PX)
 
 
 def gallery(pictures: Sequence[tuple[str, bytes]], place: DeltaGenerator) -> None:
     """Show small pictures in a row that wraps, each with its caption."""
-    place.image([picture for _, picture in pictures], [caption for caption, _ in pictures], width=_PICTURE_PX)
+    with place.container(horizontal=True, gap="small"):
+        for caption, picture in pictures:
+            st.image(picture, caption, width=_PICTURE_PX)
