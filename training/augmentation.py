@@ -107,7 +107,15 @@ def _pipeline(size: int) -> A.Compose:
             A.HueSaturationValue(hue_shift_limit=8, sat_shift_limit=25, val_shift_limit=12, p=0.5),
             A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.15, p=0.4),
             A.RandomGamma(gamma_limit=(75, 135), p=0.3),
-            A.OneOf([A.GaussianBlur(blur_limit=(3, 7)), A.MotionBlur(blur_limit=5), A.Downscale(scale_range=(0.4, 0.8))], p=0.35),
+            A.OneOf(
+                [
+                    A.GaussianBlur(blur_limit=(3, 7)),
+                    # By default these two move the image by up to 2 and 4 pixels, and leave its labels where they are.
+                    A.MotionBlur(blur_limit=5, allow_shifted=False),
+                    A.Downscale(scale_range=(0.4, 0.8), interpolation_pair={"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}),
+                ],
+                p=0.35,
+            ),
             A.GaussNoise(std_range=(0.01, 0.05), p=0.2),
             A.ImageCompression(quality_range=(40, 95), p=0.35),
         ]

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.datasets import Sample
+from tests.training.tiny import write_tiny_data
+from training.data import load_labelled, masked_samples
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory):
+    return write_tiny_data(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def tiny_data(tiny_root, monkeypatch) -> Path:
+    """The tiny data set in the place of the real ones."""
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(tiny_root))
+    return tiny_root
+
+
+@pytest.fixture
+def samples(tiny_data) -> list[Sample]:
+    return masked_samples(("set1",))
+
+
+@pytest.fixture
+def items(samples):
+    return [load_labelled(sample)[0] for sample in samples]
+
+
+@pytest.fixture(autouse=True)
+def _own_threads():
+    """`fit` sets torch's threads for the whole process; the tests after it get theirs back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import UsageError
+from training.config import TrainingConfig
+
+
+def written(tmp_path, text):
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@given(
+    # TOML forbids control characters in a string; escapes, quotes and every script are fine.
+    name=st.text(st.characters(exclude_categories=["Cc", "Cs"])),
+    seed=st.integers(0, 2**31),
+    rate=st.floats(1e-9, 1, allow_subnormal=False),
+    data_sets=st.lists(st.sampled_from(["set1", "set2"])).map(tuple),
+)
+def test_toml_round_trip_changes_nothing(tmp_path_factory, name, seed, rate, data_sets):
+    config = TrainingConfig(name=name, seed=seed, learning_rate=rate, data_sets=data_sets)
+    assert TrainingConfig.from_toml(written(tmp_path_factory.mktemp("config"), config.to_toml())) == config
+
+
+def test_settings_left_out_take_their_defaults(tmp_path):
+    assert TrainingConfig.from_toml(written(tmp_path, "epochs = 3\nema_decay = 0\n")) == TrainingConfig(epochs=3, ema_decay=0)
+
+
+def test_unknown_setting_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(UsageError, match=r"unknown settings \['epoch'\].*'epochs'.*'learning_rate'"):
+        TrainingConfig.from_toml(written(tmp_path, "epoch = 3\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('epochs = "3"\n', "epochs must be like 60, but is '3'"),
+        ("epochs = 3.5\n", "epochs must be like 60, but is 3.5"),
+        ("epochs = true\n", "epochs must be like 60, but is True"),
+        ('data_sets = "set1"\n', "data_sets must be like"),
+        ("epochs 3\n", "could not be read as a TOML file"),
+    ],
+)
+def test_file_that_holds_something_else_is_refused_in_words(tmp_path, text, message):
+    with pytest.raises(UsageError, match=message):
+        TrainingConfig.from_toml(written(tmp_path, text))
+
+
+def test_missing_file_is_refused_in_words(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.toml could not be read"):
+        TrainingConfig.from_toml(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": 0.6, "validation": 0.3, "test": 0.2}, "sum to 1"),
+        ({"train": 0.8, "validation": 0.2, "test": 0.0}, "positive"),
+        ({"train": 1.2, "validation": 0.2, "test": -0.4}, "positive"),
+        ({"input_size": 100}, "multiple of 32, but is 100"),
+        ({"input_size": 0}, "multiple of 32, but is 0"),
+        ({"input_size": -64}, "multiple of 32, but is -64"),
+        ({"minimum_fill": 0.0}, "minimum_fill"),
+        ({"minimum_fill": 0.9, "maximum_fill": 0.5}, "minimum_fill"),
+        ({"maximum_fill": 1.1}, "maximum_fill"),
+        ({"paste_probability": 1.0}, "below 1"),
+        ({"paste_probability": -0.1}, "at least 0"),
+        ({"epochs": 0}, "at least 1, but are 0"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"patience": 0}, "at least 1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        TrainingConfig(**changes)

@@ -1,0 +1,167 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from core.cell_types import CellType
+from core.compartments import CHANNELS, Compartment
+from core.datasets import Sample
+from core.errors import DataSetError
+from core.imaging import encode_png
+from tests.training.tiny import DUPLICATES, PER_TYPE, tiny_config
+from training.config import TrainingConfig
+from training.data import MEAN, STD, SegDataset, load_labelled, masked_samples, split_samples, to_channels
+
+PARTS = ("train", "validation", "test")
+
+
+def test_each_level_of_a_mask_becomes_one_channel():
+    labels = np.array([[0, 1, 2, 3], [3, 2, 1, 0]], np.uint8)
+    channels = to_channels(labels)
+    assert channels.shape == (len(Compartment) - 1, 2, 4)
+    assert channels.dtype == np.float32
+    for channel, compartment in zip(channels, CHANNELS, strict=True):
+        assert np.array_equal(channel, labels == compartment)
+    assert np.array_equal(channels.sum(axis=0), labels > 0)
+
+
+def test_masked_samples_are_all_of_the_named_sets(tiny_data):
+    names = [sample.sample_id.split("/")[0] for sample in masked_samples(("set1", "set2"))]
+    assert Counter(names) == {name: 2 * count for name, count in PER_TYPE.items()}
+
+
+def test_data_set_without_masks_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "hairy_cell_smear"
+    folder.mkdir()
+    (folder / "cell.png").write_bytes(encode_png(np.zeros((20, 20, 3), np.uint8)))
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path))
+    with pytest.raises(DataSetError, match=r"drawn masks, but 1 samples have none, first hairy_cell_smear/cell\.png"):
+        masked_samples(("hairy_cell_smear",))
+
+
+def test_pair_is_read_with_its_environment_and_repairs_are_counted(samples, tmp_path):
+    item, repaired = load_labelled(samples[0])
+    assert item.rgb.shape[:2] == item.labels.shape
+    assert set(np.unique(item.labels)) == set(Compartment)
+    assert repaired == 0
+    grey = np.repeat(np.array([0, 255, 128, 0], np.uint8), 16)[None].repeat(64, axis=0)
+    grey[0, :3] = 7
+    (tmp_path / "mask.png").write_bytes(encode_png(grey))
+    (tmp_path / "image.png").write_bytes(encode_png(np.zeros((64, 64, 3), np.uint8)))
+    stray = Sample("set1/stray", tmp_path / "image.png", tmp_path / "mask.png", CellType.OTHER, "set1/stray")
+    assert load_labelled(stray)[1] == 3
+
+
+def test_image_and_mask_of_different_sizes_are_refused(samples, tmp_path):
+    other = tmp_path / "mask.png"
+    other.write_bytes(encode_png(np.zeros((40, 30), np.uint8)))
+    unequal = Sample("set1/unequal", samples[0].image, other, CellType.OTHER, "set1/unequal")
+    with pytest.raises(DataSetError, match=r"set1/unequal: .* agree in size, but are \(120, 120\) and \(40, 30\)"):
+        load_labelled(unequal)
+
+
+def test_sample_without_mask_is_refused(samples):
+    with pytest.raises(DataSetError, match="set1/x has no drawn mask"):
+        load_labelled(Sample("set1/x", samples[0].image, None, CellType.OTHER, "set1/x"))
+
+
+# Strata of any shape: for each data set and cell type the sizes of its groups.
+STRATA = st.dictionaries(
+    st.tuples(st.sampled_from(["set1", "set2"]), st.sampled_from([CellType.LYMPHOCYTE, CellType.MONOCYTE])),
+    st.lists(st.integers(1, 4), min_size=1, max_size=30),
+    min_size=1,
+)
+SHARES = st.sampled_from([(0.6, 0.2, 0.2), (0.5, 0.25, 0.25), (0.1, 0.1, 0.8), (0.1, 0.8, 0.1)])
+
+
+def drawn_samples(strata):
+    return [
+        Sample(f"{name}/{cell_type}-{group}-{member}", Path("x"), Path("x"), cell_type, f"{name}/{cell_type}-{group}")
+        for (name, cell_type), sizes in strata.items()
+        for group, size in enumerate(sizes)
+        for member in range(size)
+    ]
+
+
+@given(strata=STRATA, shares=SHARES, seed=st.integers(0, 2**31))
+def test_split_is_complete_disjoint_grouped_stratified_and_deterministic(strata, shares, seed):
+    samples = drawn_samples(strata)
+    config = TrainingConfig(seed=seed, train=shares[0], validation=shares[1], test=shares[2])
+    parts = split_samples(samples, config)
+    assert tuple(parts) == PARTS
+    assert sorted(s.sample_id for part in parts.values() for s in part) == sorted(s.sample_id for s in samples)
+    groups = {part: {s.group for s in members} for part, members in parts.items()}
+    assert sum(len(g) for g in groups.values()) == len({s.group for s in samples}), "a group is in two parts"
+    for (name, cell_type), sizes in strata.items():
+        for part, share in zip(PARTS[1:], shares[1:], strict=True):
+            mine = [g for g in groups[part] if g.startswith(f"{name}/{cell_type}-")]
+            assert len(mine) == round(share * len(sizes))
+    assert split_samples(samples, config) == parts
+
+
+def test_another_seed_draws_another_split():
+    samples = drawn_samples({("set1", CellType.LYMPHOCYTE): [1] * 30})
+    drawn = {tuple(s.sample_id for s in split_samples(samples, TrainingConfig(seed=seed))["test"]) for seed in range(5)}
+    assert len(drawn) == 5
+
+
+def test_filed_duplicates_stay_together(samples):
+    for seed in range(10):
+        parts = split_samples(samples, tiny_config(seed=seed))
+        assert sum(bool(set(DUPLICATES) & {s.sample_id for s in part}) for part in parts.values()) == 1
+
+
+def test_training_item_is_drawn_anew_by_seed_epoch_and_index_and_by_nothing_else(items):
+    def item(index, *, epoch=0, seed=7, before=()):
+        data = SegDataset(items, tiny_config(seed=seed), augment=True)
+        data.epoch = epoch
+        for earlier in before:
+            data[earlier]
+        return data[index]
+
+    image, target = item(2)
+    again, target_again = item(2, before=(0, 5, 2))
+    assert torch.equal(image, again)
+    assert torch.equal(target, target_again)
+    for other in (item(3), item(2, epoch=1), item(2, seed=8)):
+        assert not torch.equal(image, other[0])
+
+
+def test_worker_process_draws_the_same_items(items):
+    config = tiny_config()
+    data = SegDataset(items[:3], config, augment=True)
+    data.epoch = 4
+    ((images, targets),) = DataLoader(data, batch_size=3, num_workers=1)
+    assert torch.equal(images, torch.stack([data[i][0] for i in range(3)]))
+    assert torch.equal(targets, torch.stack([data[i][1] for i in range(3)]))
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_items_are_normalised_images_and_binary_channels(items, augment):
+    data = SegDataset(items, tiny_config(), augment=augment)
+    assert len(data) == len(items)
+    image, target = data[0]
+    assert (image.shape, image.dtype) == ((3, 64, 64), torch.float32)
+    assert (target.shape, target.dtype) == ((len(CHANNELS), 64, 64), torch.float32)
+    assert set(target.unique().tolist()) == {0, 1}
+    assert target.sum(dim=0).max() == 1
+    low, high = (0 - MEAN[0]) / STD[0], (1 - MEAN[0]) / STD[0]
+    assert low - 1e-6 <= image.min() < image.max() <= high + 1e-6
+
+
+@pytest.mark.parametrize("cell_fill", [0.4, 0.62, 0.8])
+def test_validation_item_shows_the_cell_centred_at_its_canonical_scale(items, cell_fill):
+    config = tiny_config(cell_fill=cell_fill, input_size=128)
+    data = SegDataset(items, config, augment=False)
+    objects = [CHANNELS.index(Compartment.CYTOPLASM), CHANNELS.index(Compartment.NUCLEUS)]
+    for index in range(len(items)):
+        rows, columns = np.nonzero(data[index][1][objects].sum(dim=0).numpy())
+        sides = rows.max() + 1 - rows.min(), columns.max() + 1 - columns.min()
+        assert max(sides) == pytest.approx(cell_fill * config.input_size, abs=2)
+        assert (rows.max() + 1 + rows.min()) / 2 == pytest.approx(64, abs=2)
+        assert (columns.max() + 1 + columns.min()) / 2 == pytest.approx(64, abs=2)

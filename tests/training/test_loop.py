@@ -1,0 +1,130 @@
+import csv
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.errors import DataSetError, UsageError
+from tests.training.tiny import tiny_config
+from training.architectures import build
+from training.config import TrainingConfig
+from training.data import SegDataset, split_samples
+from training.loop import CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, fit
+from training.losses import segmentation_loss
+
+
+class Killed(Exception):
+    """What ends a run between two epochs."""
+
+
+def kill(_row):
+    raise Killed
+
+
+def read_log(folder):
+    """Rows of the log without the time they took."""
+    with (folder / LOG_FILE).open(newline="") as handle:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(handle)]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_root, tmp_path_factory):
+    """A run of two epochs, its report, and the rows it announced."""
+    rows = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOSCOPE_DATA", str(tiny_root))
+        report = fit(tiny_config(), tmp_path_factory.mktemp("finished"), on_epoch=rows.append)
+    return report, rows
+
+
+def test_run_leaves_config_split_log_and_weights(finished, samples):
+    report, rows = finished
+    assert {path.name for path in report.folder.iterdir()} == {CONFIG_FILE, SPLIT_FILE, LOG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE}
+    assert TrainingConfig.from_toml(report.folder / CONFIG_FILE) == tiny_config()
+    split = json.loads((report.folder / SPLIT_FILE).read_text())
+    assert split == {part: sorted(s.sample_id for s in members) for part, members in split_samples(samples, tiny_config()).items()}
+    log = read_log(report.folder)
+    assert [row["epoch"] for row in log] == ["1", "2"]
+    assert [float(row["val_dice_nucleus"]) for row in log] == [row.val_dice_nucleus for row in rows]
+
+
+def test_report_names_the_epoch_of_highest_validation_dice(finished):
+    report, rows = finished
+    best = max(rows, key=lambda row: row.val_dice)
+    assert (report.epochs, report.best_epoch, report.best_val_dice, report.stopped_early) == (2, best.epoch, best.val_dice, False)
+    assert best.val_dice == (best.val_dice_nucleus + best.val_dice_cytoplasm) / 2
+    assert all(0 < row.train_loss < 2 for row in rows)
+    assert all(0 <= row.val_dice <= 1 for row in rows)
+
+
+def test_weights_fit_the_network_and_are_not_those_it_began_with(finished):
+    report, _ = finished
+    weights = load_file(report.folder / WEIGHTS_FILE)
+    network = build("unetplusplus", "tu-tf_efficientnet_lite0")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    network.load_state_dict(weights)
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    assert not torch.equal(before["encoder.model.conv_stem.weight"], weights["encoder.model.conv_stem.weight"])
+
+
+def test_killed_run_goes_on_as_if_nothing_had_happened(finished, tiny_data, tmp_path):
+    report, _ = finished
+    with pytest.raises(Killed):
+        fit(tiny_config(), tmp_path, on_epoch=kill)
+    assert len(read_log(tmp_path)) == 1
+    resumed = fit(tiny_config(), tmp_path)
+    assert (resumed.epochs, resumed.best_epoch, resumed.best_val_dice) == (2, report.best_epoch, report.best_val_dice)
+    assert read_log(tmp_path) == read_log(report.folder)
+    expected, found = load_file(report.folder / WEIGHTS_FILE), load_file(tmp_path / WEIGHTS_FILE)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_finished_run_is_reported_again_and_not_trained_further(finished, tiny_data):
+    report, _ = finished
+    before = {path.name: path.read_bytes() for path in report.folder.iterdir()}
+    assert fit(tiny_config(), report.folder, on_epoch=kill) == report
+    assert {path.name: path.read_bytes() for path in report.folder.iterdir()} == before
+
+
+def test_other_settings_in_the_same_folder_are_refused(finished, tiny_data):
+    report, _ = finished
+    before = (report.folder / CONFIG_FILE).read_text()
+    with pytest.raises(UsageError, match="holds a run with other settings"):
+        fit(tiny_config(seed=8), report.folder)
+    assert (report.folder / CONFIG_FILE).read_text() == before
+
+
+def test_training_stops_when_validation_no_longer_gets_better(tiny_data, tmp_path):
+    config = tiny_config(epochs=5, patience=1)
+    with pytest.raises(Killed):
+        fit(config, tmp_path, on_epoch=kill)
+    weights = (tmp_path / WEIGHTS_FILE).read_bytes()
+    # Let the first epoch have been perfect: none can be better.
+    state = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
+    state["log"][0].update(val_dice_nucleus=1.0, val_dice_cytoplasm=1.0)
+    torch.save(state, tmp_path / CHECKPOINT_FILE)
+    report = fit(config, tmp_path)
+    assert (report.epochs, report.best_epoch, report.best_val_dice, report.stopped_early) == (2, 1, 1.0, True)
+    assert (tmp_path / WEIGHTS_FILE).read_bytes() == weights, "the weights of a worse epoch were kept"
+
+
+def test_too_few_images_to_divide_are_refused(tiny_data, tmp_path):
+    # 5 cells a type: 2 % of them is none.
+    with pytest.raises(DataSetError, match=r"every part needs images, but there are \{.*'test': 0\}"):
+        fit(tiny_config(data_sets=("set2",), train=0.78, validation=0.2, test=0.02), tmp_path)
+
+
+def test_one_step_down_the_gradient_lowers_the_loss(items):
+    torch.manual_seed(0)
+    data = SegDataset(items[:4], tiny_config(), augment=True)
+    images, targets = (torch.stack(tensors) for tensors in zip(*(data[i] for i in range(4)), strict=True))
+    network = build("unetplusplus", "tu-tf_efficientnet_lite0").train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    before = segmentation_loss(network(images), targets)
+    before.backward()
+    optimiser.step()
+    with torch.no_grad():
+        after = segmentation_loss(network(images), targets)
+    assert after < before
