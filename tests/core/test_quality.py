@@ -1,0 +1,186 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from core.compartments import Compartment
+from core.imaging import grey
+from core.masks import cell_mask, region_mask
+from core.quality import BLURRED, assess, blur
+from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.types import CellImage, Segmentation, as_label_map
+
+DRAWINGS = SYNTHETIC_CELLS.values()
+
+
+def found(labels, confidence=0.97, other_cells=0):
+    """A segmentation that is right, so that a flag is about the image alone."""
+    return Segmentation(as_label_map(labels), confidence, other_cells, "drawn", "none", 0.0)
+
+
+def with_pixels(image, rgb):
+    return replace(image, rgb=np.clip(np.rint(rgb), 0, 255).astype(np.uint8))
+
+
+def codes(flags):
+    return {flag.code for flag in flags}
+
+
+@pytest.fixture(scope="module")
+def card(segmenter):
+    return segmenter.card
+
+
+@pytest.fixture(scope="module")
+def cell():
+    image, labels = draw_cell(5)
+    return image, np.asarray(labels)
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=SYNTHETIC_CELLS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_good_cell_has_no_flag(card, drawing, seed):
+    image, labels = draw_cell(seed, drawing)
+    assert assess(image, found(labels), card) == ()
+
+
+def test_without_a_cell_nothing_else_is_said(card, cell):
+    (flag,) = assess(cell[0], found(np.zeros_like(cell[1]), confidence=0.0), card)
+    assert (flag.code, flag.severe) == ("no_cell", True)
+
+
+def test_no_nucleus(card, cell):
+    image, labels = cell
+    flags = assess(image, found(np.where(labels == Compartment.NUCLEUS, Compartment.CYTOPLASM, labels).astype(np.uint8)), card)
+    assert codes(flags) == {"no_nucleus"}
+    assert flags[0].severe
+
+
+def test_no_cytoplasm_only_informs(card, cell):
+    image, labels = cell
+    flags = assess(image, found(np.where(labels == Compartment.NUCLEUS, labels, 0).astype(np.uint8)), card)
+    assert codes(flags) == {"no_cytoplasm"}
+    assert not flags[0].severe
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_a_cell_cut_by_the_border(card, cell, side):
+    image, labels = cell
+    rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
+    middle_row, middle_column = int(rows.mean()), int(columns.mean())
+    # Through the rim of the cell, far from its nucleus's middle.
+    part = {
+        "left": np.s_[:, columns[0] + 5 :],
+        "right": np.s_[:, : columns[-1] - 5],
+        "top": np.s_[rows[0] + 5 :, :],
+        "bottom": np.s_[: rows[-1] - 5, :],
+    }[side]
+    cut = replace(image, rgb=image.rgb[part].copy())
+    assert labels[middle_row, middle_column]
+    assert codes(assess(cut, found(labels[part].copy()), card)) == {"border"}
+
+
+def test_a_cell_that_only_comes_near_the_border_is_not_cut(card, cell):
+    image, labels = cell
+    rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
+    part = np.s_[rows[0] - 1 : rows[-1] + 2, columns[0] - 1 : columns[-1] + 2]
+    assert "border" not in codes(assess(replace(image, rgb=image.rgb[part].copy()), found(labels[part].copy()), card))
+
+
+def test_a_cell_of_few_pixels(card, cell):
+    image, labels = cell
+    small = np.asarray(Image.fromarray(image.rgb).resize((45, 45), Image.Resampling.BOX))
+    few = np.asarray(Image.fromarray(labels).resize((45, 45), Image.Resampling.NEAREST))
+    flags = assess(replace(image, rgb=small.copy()), found(few.copy()), card)
+    assert "small_cell" in codes(flags)
+    assert str(np.count_nonzero(few >= Compartment.CYTOPLASM)) in next(flag.message for flag in flags if flag.code == "small_cell")
+
+
+@pytest.mark.parametrize(("others", "words"), [(1, "another stained cell"), (3, "3 other stained cells")])
+def test_other_cells_are_told_and_only_inform(card, cell, others, words):
+    (flag,) = assess(cell[0], found(cell[1], other_cells=others), card)
+    assert (flag.code, flag.severe) == ("several_cells", False)
+    assert words in flag.message
+
+
+def test_over_exposed(card, cell):
+    image, labels = cell
+    flags = assess(with_pixels(image, 2.2 * image.rgb.astype(float)), found(labels), card)
+    assert {"over_exposed"} <= codes(flags)
+    assert "under_exposed" not in codes(flags)
+
+
+@pytest.mark.parametrize("darken", [lambda rgb: 0.25 * rgb, lambda rgb: rgb - 125], ids=["little light", "black level"])
+def test_under_exposed(card, cell, darken):
+    image, labels = cell
+    flags = assess(with_pixels(image, darken(image.rgb.astype(float))), found(labels), card)
+    assert {"under_exposed"} <= codes(flags)
+    assert "over_exposed" not in codes(flags)
+
+
+@pytest.mark.parametrize("gain", [0.85, 1.05])
+def test_ordinary_light_is_neither(card, cell, gain):
+    image, labels = cell
+    flags = codes(assess(with_pixels(image, gain * image.rgb.astype(float)), found(labels), card))
+    assert not flags & {"over_exposed", "under_exposed", "blurred", "unlike_training"}
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=SYNTHETIC_CELLS)
+def test_a_blurred_cell(card, drawing):
+    image, labels = draw_cell(3, drawing)
+    sigma = 0.08 * drawing.cell_diameter_px
+    flags = assess(with_pixels(image, ndimage.gaussian_filter(image.rgb.astype(float), (sigma, sigma, 0))), found(labels), card)
+    assert "blurred" in codes(flags)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.08])
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=SYNTHETIC_CELLS)
+def test_blur_is_measured_as_what_it_is_whatever_the_contrast(drawing, share):
+    image, labels = draw_cell(3, drawing)
+    nucleus, whole = region_mask(labels, "nucleus"), cell_mask(labels)
+    luma = ndimage.gaussian_filter(grey(image.rgb), share * drawing.cell_diameter_px)
+    assert blur(luma, nucleus, whole) == pytest.approx(share, rel=0.4)
+    assert blur(0.3 * luma + 80, nucleus, whole) == pytest.approx(blur(luma, nucleus, whole))
+    assert blur(luma[::2, ::2], nucleus[::2, ::2], whole[::2, ::2]) == pytest.approx(blur(luma, nucleus, whole), abs=0.01)
+
+
+def test_a_sharp_cell_is_far_from_blurred_and_a_flat_one_has_no_edge(cell):
+    image, labels = cell
+    nucleus, whole = region_mask(as_label_map(labels), "nucleus"), cell_mask(as_label_map(labels))
+    assert blur(grey(image.rgb), nucleus, whole) < 0.3 * BLURRED
+    assert blur(np.full(labels.shape, 90.0), nucleus, whole) == np.inf
+
+
+def test_low_confidence(card, cell):
+    (flag,) = assess(cell[0], found(cell[1], confidence=0.62), card)
+    assert (flag.code, flag.severe) == ("low_confidence", True)
+    assert "0.62" in flag.message
+
+
+@pytest.mark.parametrize("swap", [lambda rgb: rgb[..., ::-1], lambda rgb: 255 - rgb.astype(float)], ids=["red for blue", "negative"])
+def test_other_colours_are_unlike_the_training_images(card, cell, swap):
+    flags = assess(with_pixels(cell[0], swap(cell[0].rgb)), found(cell[1]), card)
+    assert "unlike_training" in codes(flags)
+
+
+def test_a_model_that_knows_no_appearance_does_not_judge_it(card, cell):
+    image = with_pixels(cell[0], cell[0].rgb[..., ::-1])
+    assert assess(image, found(cell[1]), replace(card, appearance={})) == ()
+
+
+def test_severe_flags_come_first_and_each_message_is_a_sentence(card, cell):
+    image, labels = cell
+    columns = np.flatnonzero(cell_mask(labels).any(axis=0))
+    part = np.s_[:, columns[0] + 5 :]
+    cut = CellImage(image.rgb[part].copy(), "cut.png", image.sha256)
+    flags = assess(cut, found(labels[part].copy(), confidence=0.5, other_cells=2), card)
+    assert [flag.severe for flag in flags] == [True, True, False]
+    assert all(flag.message[0].isupper() and flag.message.endswith(".") for flag in flags)
+
+
+def test_the_whole_path_finds_good_cells_good(segmenter):
+    for drawing in DRAWINGS:
+        image, _ = draw_cell(7, drawing)
+        assert not any(flag.severe for flag in assess(image, segmenter.segment(image), segmenter.card)), drawing.name
