@@ -51,6 +51,9 @@ class ModelCard:
         except json.JSONDecodeError as error:
             msg = f"{origin}: the model card is not valid JSON ({error}); export the model again with `python -m export`"
             raise ModelError(msg) from error
+        if not isinstance(raw, dict):
+            msg = f"{origin}: the model card must be a JSON object, but is a {type(raw).__name__}; export again with `python -m export`"
+            raise ModelError(msg)
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(raw) - known)
         if unknown:

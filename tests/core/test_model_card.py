@@ -37,7 +37,7 @@ def test_text_that_is_no_json(card):
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"card"'])
 def test_json_that_is_no_card(text):
-    with pytest.raises(ModelError, match=r"model\.onnx: the model card is incomplete"):
+    with pytest.raises(ModelError, match=r"model\.onnx: the model card must be a JSON object.*python -m export"):
         ModelCard.from_json(text, "model.onnx")
 
 
