@@ -1,0 +1,84 @@
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from core.cell_types import CellType
+from core.datasets import DATA_SETS, data_set
+from core.errors import DataSetError
+
+
+def test_every_data_set_states_source_and_terms():
+    for name, entry in DATA_SETS.items():
+        assert name == entry.name
+        assert all([entry.title, entry.citation, entry.terms, entry.tissue, entry.scale_origin, entry.folder])
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(DataSetError, match=r"unknown data set 'set3'; known are set1, set2, acevedo"):
+        data_set("set3")
+
+
+def test_a_missing_folder_names_the_source(tmp_path):
+    with pytest.raises(DataSetError, match=r"set1: expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA.*Zheng et al\. 2018"):
+        data_set("set1").samples(tmp_path)
+
+
+@pytest.fixture
+def masked_folder(tmp_path):
+    """A set of three images and masks laid out as set 1; the last two are duplicates of one another."""
+    root = tmp_path / "wbc_zheng" / "set1"
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+        for stem in ("003", "001", "002"):
+            Image.new("RGB" if part == "images" else "L", (32, 32)).save(root / part / f"{stem}.png")
+    (root / "labels.csv").write_text("image_id,cell_type,duplicate_group\n001,monocyte,\n002,lymphocyte,4\n003,lymphocyte,4\n")
+    return tmp_path
+
+
+def test_masked_samples_come_in_pairs_sorted_and_duplicates_share_a_group(masked_folder):
+    samples = data_set("set1").samples(masked_folder)
+    assert [sample.sample_id for sample in samples] == ["set1/001", "set1/002", "set1/003"]
+    assert all(sample.image.stem == sample.mask.stem for sample in samples)
+    assert [sample.cell_type for sample in samples] == [CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.LYMPHOCYTE]
+    assert samples[0].group != samples[1].group == samples[2].group
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_an_image_without_its_mask_is_named(masked_folder, part):
+    (masked_folder / "wbc_zheng" / "set1" / part / "002.png").unlink()
+    with pytest.raises(DataSetError, match=r"stand alone: \['002'\]"):
+        data_set("set1").samples(masked_folder)
+
+
+def test_apl_is_promyelocyte_or_blast_of_a_patient_with_apl(tmp_path):
+    (tmp_path / "deepapl").mkdir()
+    (tmp_path / "deepapl" / "manifest.csv").write_text(
+        "path,cell_class,patient_id,diagnosis\na.jpg,blast,P1,APL\nb.jpg,blast,P2,AML\nc.jpg,promyelocyte,P1,APL\nd.jpg,lymphocyte,P1,APL\n"
+    )
+    samples = data_set("deepapl").samples(tmp_path)
+    assert [sample.cell_type for sample in samples] == [CellType.APL, CellType.BLAST, CellType.APL, CellType.LYMPHOCYTE]
+    assert [sample.patient_id for sample in samples] == ["P1", "P2", "P1", "P1"]
+    assert samples[0].group == samples[2].group == samples[3].group != samples[1].group
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("set1", 242), ("set2", 80), ("acevedo", 2742), ("deepapl", 1997), ("hairy_cell_marrow", 12), ("hairy_cell_smear", 1)],
+)
+def test_the_real_data_sets_are_complete(data_dir, name, count):
+    samples = data_set(name).samples(data_dir)
+    assert len(samples) == len({sample.sample_id for sample in samples}) == count
+    assert all(sample.image.is_file() and (sample.mask is None or sample.mask.is_file()) for sample in samples)
+
+
+@pytest.mark.data
+def test_what_the_reference_cohort_is_made_of(data_dir):
+    kinds = Counter(sample.cell_type for sample in data_set("acevedo").samples(data_dir))
+    assert (kinds[CellType.LYMPHOCYTE], kinds[CellType.MONOCYTE], kinds[CellType.PROMYELOCYTE]) == (1000, 1000, 592)
+    deepapl = data_set("deepapl").samples(data_dir)
+    assert len({sample.patient_id for sample in deepapl}) == 80
+    assert all(sample.diagnosis == "APL" for sample in deepapl if sample.cell_type is CellType.APL)
+    groups = Counter(sample.group for sample in data_set("set1").samples(data_dir))
+    assert sorted(groups.values())[-4:] == [1, 2, 2, 2]  # three pairs of duplicates
