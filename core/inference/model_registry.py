@@ -33,28 +33,39 @@ def load_manifest(folder: Path | None = None) -> dict[str, Any]:
     except FileNotFoundError:
         msg = f"no model: expected {MANIFEST} in the models folder {path.parent.name}, but it is not there; run `python -m export` first"
         raise ModelError(msg) from None
-    except json.JSONDecodeError as error:
-        msg = f"{MANIFEST} in the models folder is damaged ({error}); restore it or run `python -m export` again"
-        raise ModelError(msg) from error
+    except ValueError as error:  # no JSON, or no text at all
+        raise _damaged(error) from error
     return manifest
+
+
+def _damaged(reason: object) -> ModelError:
+    return ModelError(f"{MANIFEST} in the models folder is damaged ({reason}); restore it or run `python -m export` again")
 
 
 def list_models(folder: Path | None = None) -> list[ModelEntry]:
     """All models, the default first. The cards are the manifest's copies, so that listing opens no model."""
     folder = folder or load_settings().models
     manifest = load_manifest(folder)
-    entries = [
-        ModelEntry(
-            model_id,
-            folder / row["file"],
-            row["sha256"],
-            ModelCard.from_json(json.dumps(row["card"]), row["file"]),
-            folder / row["log"] if row.get("log") else None,
-            folder / row["split"] if row.get("split") else None,
-        )
-        for model_id, row in manifest["models"].items()
-    ]
-    return sorted(entries, key=lambda entry: entry.model_id != manifest["default"])
+    try:
+        default = manifest["default"]
+        entries = [
+            ModelEntry(
+                model_id,
+                folder / row["file"],
+                row["sha256"],
+                ModelCard.from_json(json.dumps(row["card"]), row["file"]),
+                folder / row["log"] if row.get("log") else None,
+                folder / row["split"] if row.get("split") else None,
+            )
+            for model_id, row in manifest["models"].items()
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"not laid out as expected: {error!r}"
+        raise _damaged(reason) from error
+    if default not in [entry.model_id for entry in entries]:
+        reason = f"its default {default!r} is none of its models"
+        raise _damaged(reason)
+    return sorted(entries, key=lambda entry: entry.model_id != default)
 
 
 def find_model(name: str | None = None, folder: Path | None = None) -> ModelEntry:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from core.compartments import CHANNELS
 from core.errors import ModelError
 from core.inference.model_registry import ModelEntry, card_of, verify_model
 from core.inference.providers import Device, open_session, provider_name
@@ -43,6 +44,10 @@ class OnnxSegmenter:
         channels = self._session.get_outputs()[0].shape[1]
         if channels != len(self.card.classes):
             msg = f"{path.name}: its card names {len(self.card.classes)} classes, but the network has {channels} output channels"
+            raise ModelError(msg)
+        expected = tuple(channel.label for channel in CHANNELS)
+        if self.card.classes != expected:
+            msg = f"{path.name}: the channels must be {', '.join(expected)}, but its card says {', '.join(self.card.classes)}"
             raise ModelError(msg)
 
     @classmethod

@@ -1,0 +1,87 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from core.errors import ModelError
+from core.inference.model_registry import MANIFEST, card_of, find_model, list_models, load_manifest, verify_model
+from core.model_card import METADATA_KEY
+
+
+@pytest.fixture
+def folder(tmp_path, model_entry):
+    """A models folder with two entries of which the second is the default; the files themselves are stand-ins of a few bytes."""
+    rows = {}
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.onnx").write_bytes(name.encode())
+        rows[name] = {"file": f"{name}.onnx", "sha256": "0" * 64, "card": json.loads(replace(model_entry.card, model_id=name).to_json())}
+    rows["first"]["log"] = "first.log.csv"
+    (tmp_path / MANIFEST).write_text(json.dumps({"default": "second", "models": rows}))
+    return tmp_path
+
+
+def test_the_shipped_models_are_what_the_manifest_says():
+    entries = list_models()
+    assert entries
+    for entry in entries:
+        verify_model(entry)
+        assert entry.card.model_id == entry.model_id
+        assert entry.log is None or entry.log.is_file()
+
+
+def test_the_default_comes_first(folder):
+    assert [entry.model_id for entry in list_models(folder)] == ["second", "first"]
+    assert find_model(folder=folder).model_id == "second"
+    assert find_model("first", folder).path == folder / "first.onnx"
+
+
+def test_a_log_is_where_the_manifest_says_or_absent(folder):
+    assert {entry.model_id: entry.log for entry in list_models(folder)} == {"first": folder / "first.log.csv", "second": None}
+
+
+def test_an_unknown_model_lists_the_known_ones(folder):
+    with pytest.raises(ModelError, match="unknown model 'third'; known are second, first"):
+        find_model("third", folder)
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(ModelError, match=r"no model: expected manifest\.json.*python -m export"):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"default": "a", "models": {"a": {}}}', '{"default": "a", "models": {}}'])
+def test_a_damaged_manifest(tmp_path, text):
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(ModelError, match=r"manifest\.json in the models folder is damaged .*python -m export"):
+        find_model(folder=tmp_path)
+
+
+def test_a_missing_file(folder):
+    (folder / "first.onnx").unlink()
+    with pytest.raises(ModelError, match=r"model first: first\.onnx is missing from the models folder"):
+        verify_model(find_model("first", folder))
+
+
+def test_a_wrong_checksum_tells_both(folder):
+    with pytest.raises(
+        ModelError, match=r"should have SHA-256 0{16}\.\.\., but has [0-9a-f]{16}\.\.\.; the file is damaged or was replaced"
+    ):
+        verify_model(find_model("first", folder))
+
+
+def test_one_changed_bit_is_noticed(tmp_path, model_entry):
+    content = bytearray(model_entry.path.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed = tmp_path / model_entry.path.name
+    changed.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged or was replaced"):
+        verify_model(replace(model_entry, path=changed))
+
+
+def test_a_file_without_a_card():
+    with pytest.raises(ModelError, match=r"other\.onnx carries no model card"):
+        card_of({"producer": "someone"}, "other.onnx")
+
+
+def test_the_card_of_a_file(model_entry):
+    assert card_of({METADATA_KEY: model_entry.card.to_json()}, "model.onnx") == model_entry.card

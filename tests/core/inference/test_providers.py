@@ -1,0 +1,42 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from core.errors import ModelError, ProviderError
+from core.inference.providers import PROVIDER_NAMES, Device, open_session, provider_name
+
+HAS_DRIVER = Path("/proc/driver/nvidia/version").exists()
+
+
+def test_the_cpu_is_always_there_and_says_so(model_entry):
+    session = open_session(model_entry.path, Device.CPU, threads=1)
+    assert provider_name(session) == "CPU"
+
+
+def test_auto_runs_on_something_that_has_a_name(model_entry):
+    assert provider_name(open_session(model_entry.path, Device.AUTO, threads=1)) in PROVIDER_NAMES.values()
+
+
+def test_cuda_runs_or_fails_in_words_but_never_falls_back(model_entry):
+    try:
+        outcome = provider_name(open_session(model_entry.path, Device.CUDA))
+    except ProviderError as error:
+        outcome = str(error)
+    refused = re.fullmatch(r"device cuda was asked for, but .*--device cpu.*", outcome)
+    assert refused or (HAS_DRIVER and outcome == "CUDA GPU")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 50])
+def test_a_damaged_file_is_a_model_error(tmp_path, content):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"broken\.onnx could not be loaded by onnxruntime.*models verify"):
+        open_session(path, Device.CPU)
+
+
+def test_a_file_that_ends_too_early_is_a_model_error(tmp_path, model_entry):
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(model_entry.path.read_bytes()[:1_000_000])
+    with pytest.raises(ModelError, match=r"cut\.onnx could not be loaded"):
+        open_session(path, Device.CPU)

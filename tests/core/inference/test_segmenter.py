@@ -1,0 +1,245 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from core.compartments import CHANNELS
+from core.datasets import data_set
+from core.errors import ModelError
+from core.imaging import load, load_grey
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter
+from core.masks import cell_mask, decode_grey, region_mask
+from core.metrics import overlap
+from core.model_card import METADATA_KEY
+from core.preprocessing import Window
+from core.quality import assess
+from core.stain import nuclear_stain
+from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.types import CellImage
+
+BACKGROUND, RED_CELL = (253, 229, 206), (218, 172, 166)
+
+
+def dice(found, true, region):
+    return overlap(region_mask(found, region), region_mask(true, region)).dice
+
+
+def image_of(rgb):
+    return CellImage(rgb, "drawn.png", "0" * 64)
+
+
+def red_cells_only(side=240):
+    rgb = np.full((side, side, 3), BACKGROUND, np.uint8)
+    y, x = np.mgrid[:side, :side]
+    for row, column in [(60, 60), (70, 170), (170, 110)]:
+        rgb[np.hypot(y - row, x - column) < 38] = RED_CELL
+        rgb[np.hypot(y - row, x - column) < 14] = (236, 204, 190)
+    return rgb
+
+
+# --- what it finds ---
+
+
+@pytest.mark.parametrize("drawing", SYNTHETIC_CELLS.values(), ids=SYNTHETIC_CELLS)
+@pytest.mark.parametrize("seed", [0, 11])
+def test_drawn_cells_are_found(segmenter, drawing, seed):
+    image, true = draw_cell(seed, drawing)
+    found = segmenter.segment(image)
+    assert dice(found.labels, true, "nucleus") > 0.95
+    assert dice(found.labels, true, "cytoplasm") > 0.85
+    assert dice(found.labels, true, "environment") > 0.7
+    assert found.confidence > 0.9
+    assert found.other_cells == 0
+
+
+def test_what_a_segmentation_says_of_itself(segmenter, synthetic_cell):
+    image = synthetic_cell[0]
+    found = segmenter.segment(image)
+    assert (found.labels.shape, found.labels.dtype) == (image.shape, np.uint8)
+    assert (found.model_id, found.provider) == (segmenter.card.model_id, "CPU")
+    assert found.elapsed_ms > 0
+
+
+def test_a_turned_cell_is_the_same_cell(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    straight = segmenter.segment(image).labels
+    turned = segmenter.segment(replace(image, rgb=np.rot90(image.rgb).copy())).labels
+    for region in ("nucleus", "cell"):
+        assert dice(np.rot90(turned, -1), straight, region) > 0.96
+
+
+@pytest.mark.parametrize("scale", [0.4, 2])
+def test_magnification_matters_little(segmenter, synthetic_cell, scale):
+    image, true = synthetic_cell
+    size = (round(scale * image.shape[1]), round(scale * image.shape[0]))
+    scaled = image_of(np.asarray(Image.fromarray(image.rgb).resize(size, Image.Resampling.BICUBIC)).copy())
+    expected = np.asarray(Image.fromarray(true).resize(size, Image.Resampling.NEAREST))
+    assert dice(segmenter.segment(scaled).labels, expected, "nucleus") > 0.9
+    assert dice(segmenter.segment(scaled).labels, expected, "cell") > 0.9
+
+
+def test_a_picture_that_is_not_square(segmenter, synthetic_cell):
+    image, true = synthetic_cell
+    rows = np.s_[60:300]
+    assert dice(segmenter.segment(image_of(image.rgb[rows].copy())).labels, true[rows], "cell") > 0.93
+
+
+def test_other_cells_are_counted_and_kept_apart(segmenter):
+    near, true = draw_cell(0, SYNTHETIC_CELLS["lymphocyte"])
+    far, _ = draw_cell(1, SYNTHETIC_CELLS["lymphocyte"])
+    # The second cell is cut off its picture and put to the right; the picture's middle stays nearest the first cell.
+    both = image_of(np.concatenate([near.rgb[:, 60:], far.rgb[:, 100:290]], axis=1))
+    found = segmenter.segment(both)
+    assert found.other_cells == 1
+    expected = np.zeros(both.shape, np.uint8)
+    expected[:, :300] = true[:, 60:]
+    assert dice(found.labels, expected, "cell") > 0.9
+
+
+@pytest.mark.data
+def test_real_cells_that_were_never_trained_on(segmenter, model_entry, data_dir):
+    """Every sixth image of the part that the model's own split left for testing."""
+    test = json.loads(model_entry.split.read_text())["test"]
+    samples = {sample.sample_id: sample for name in ("set1", "set2") for sample in data_set(name).samples(data_dir)}
+    chosen = [samples[sample_id] for sample_id in sorted(test)[::6]]
+    assert {sample.sample_id.split("/")[0] for sample in chosen} == {"set1", "set2"}
+    scores = []
+    for sample in chosen:
+        true = decode_grey(load_grey(sample.mask)).labels
+        found = segmenter.segment(load(sample.image)).labels
+        scores.append([dice(found, true, "nucleus"), dice(found, true, "cytoplasm")])
+    assert np.mean(scores) > 0.9
+    assert np.min(np.array(scores)[:, 0]) > 0.75
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["acevedo", "deepapl", "hairy_cell_marrow"])
+def test_cells_of_other_laboratories_are_found_where_the_nuclear_stain_is(segmenter, data_dir, name):
+    samples = [sample for sample in data_set(name).samples(data_dir) if sample.cell_type in ("monocyte", "lymphocyte", "apl", "hcl")]
+    agreement = []
+    for sample in samples[:: len(samples) // 6][:6]:
+        image = load(sample.image)
+        found = segmenter.segment(image)
+        nucleus = region_mask(found.labels, "nucleus")
+        agreement.append(nuclear_stain(image.rgb)[nucleus].mean() if nucleus.any() else 0)
+    assert np.median(agreement) > 0.7
+
+
+# --- what is no cell ---
+
+
+@pytest.mark.parametrize(
+    "rgb",
+    [
+        np.full((200, 200, 3), 255, np.uint8),
+        np.zeros((200, 200, 3), np.uint8),
+        np.full((120, 300, 3), BACKGROUND, np.uint8),
+        red_cells_only(),
+        np.full((16, 16, 3), 255, np.uint8),
+    ],
+    ids=["white", "black", "background", "red cells", "smallest"],
+)
+def test_without_a_cell_it_finds_none_or_says_not_to_trust_it(segmenter, rgb):
+    image = image_of(rgb)
+    found = segmenter.segment(image)
+    assert found.labels.shape == image.shape
+    flags = assess(image, found, segmenter.card)
+    assert any(flag.severe for flag in flags)
+    if not cell_mask(found.labels).any():
+        assert (found.confidence, [flag.code for flag in flags]) == (0, ["no_cell"])
+
+
+# --- probabilities ---
+
+
+def test_probabilities_lie_on_the_images_pixels(segmenter, synthetic_cell):
+    image, true = synthetic_cell
+    maps = segmenter.probabilities(image.rgb, Window.whole(image.shape))
+    assert maps.shape == (len(CHANNELS), *image.shape)
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+    nucleus = region_mask(true, "nucleus")
+    assert maps[-1][nucleus].mean() > 0.9 > 0.1 > maps[-1][~cell_mask(true)].mean()
+
+
+def test_outside_the_window_nothing_is_claimed(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    maps = segmenter.probabilities(image.rgb, Window(100, 100, 120))
+    assert not maps[:, :99].any()
+    assert not maps[:, :, 221:].any()
+
+
+# --- the same answer again ---
+
+
+def test_threads_do_not_change_the_result(segmenter, model_entry, synthetic_cell):
+    image = synthetic_cell[0]
+    other = OnnxSegmenter.from_entry(model_entry, Device.CPU, threads=3)
+    window = Window.whole(image.shape)
+    np.testing.assert_allclose(other.probabilities(image.rgb, window), segmenter.probabilities(image.rgb, window), atol=1e-4)
+    assert np.count_nonzero(other.segment(image).labels != segmenter.segment(image).labels) <= 5
+
+
+def test_one_session_serves_two_threads_at_once(segmenter):
+    images = [draw_cell(seed, drawing)[0] for seed, drawing in enumerate(SYNTHETIC_CELLS.values())] * 2
+    alone = [segmenter.segment(image) for image in images]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(segmenter.segment, images))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)
+        assert one.confidence == other.confidence
+
+
+# --- contracts ---
+
+
+def tiny_network(path, card, channels):
+    """A convolution with as many output channels as asked, and the card in its metadata if there is one."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [channels, 3, 1, 1], np.zeros(channels * 3, np.float32))
+    inputs = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    outputs = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", channels, "h", "w"])
+    graph = helper.make_graph([helper.make_node("Conv", ["image", "w"], ["logits"])], "tiny", [inputs], [outputs], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if card is not None:
+        helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_card_and_network_must_agree(tmp_path, model_entry, channels):
+    path = tiny_network(tmp_path / "other.onnx", model_entry.card, channels)
+    with pytest.raises(ModelError, match=rf"other\.onnx: its card names 3 classes, but the network has {channels} output channels"):
+        OnnxSegmenter(path, Device.CPU)
+
+
+def test_the_compartments_are_what_post_processing_expects(tmp_path, model_entry):
+    card = replace(model_entry.card, classes=("cytoplasm", "nucleus", "environment"))
+    with pytest.raises(ModelError, match=r"other\.onnx: .*environment, cytoplasm, nucleus.*cytoplasm, nucleus, environment"):
+        OnnxSegmenter(tiny_network(tmp_path / "other.onnx", card, 3), Device.CPU)
+
+
+def test_a_network_without_a_card_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"bare\.onnx carries no model card"):
+        OnnxSegmenter(tiny_network(tmp_path / "bare.onnx", None, 3), Device.CPU)
+
+
+def test_a_network_that_cannot_decide_is_not_trusted(tmp_path, model_entry, synthetic_cell):
+    """Zero logits are probabilities of one half everywhere: all of the image is one cell."""
+    segmenter = OnnxSegmenter(tiny_network(tmp_path / "zero.onnx", model_entry.card, 3), Device.CPU)
+    found = segmenter.segment(synthetic_cell[0])
+    assert cell_mask(found.labels).all()
+    assert any(flag.severe for flag in assess(synthetic_cell[0], found, segmenter.card))
+
+
+def test_a_damaged_file_of_the_registry_is_never_opened(tmp_path, model_entry):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="damaged or was replaced"):
+        OnnxSegmenter.from_entry(replace(model_entry, path=path), Device.CPU)
