@@ -45,8 +45,8 @@ def read_images(data: bytes, name: str, settings: Settings) -> Iterator[tuple[st
 
 
 def _is_image(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return bool(parts) and PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not any(p.startswith((".", "__MACOSX")) for p in parts)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts if part not in {".", ".."})
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not hidden
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, settings: Settings) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from core.settings import load_settings
 from core.synthetic import draw_cell
 from core.types import CellImage, LabelMap
+from tests.populations import write_drawn
 
 
 def _missing(what: str, required_by: str) -> None:
@@ -37,3 +38,13 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def synthetic_cell() -> tuple[CellImage, LabelMap]:
     return draw_cell()
+
+
+@pytest.fixture(scope="session")
+def drawn_root(tmp_path_factory) -> Path:
+    """A reference folder with populations of drawn cells and the published tables."""
+    root = tmp_path_factory.mktemp("reference")
+    write_drawn(root)
+    for name in ("published_populations.csv", "published_model_selection.csv"):
+        shutil.copy(load_settings().reference / name, root)
+    return root

@@ -1,0 +1,91 @@
+import io
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.charts.overlay import OUTLINED, mask_svg, outer_outline, outlined_png, outlined_svg, scale_bar_um
+from core.compartments import STYLES, Compartment
+from core.types import CellImage, as_label_map
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _square() -> tuple[CellImage, np.ndarray]:
+    labels = np.zeros((60, 80), np.uint8)
+    labels[10:50, 20:60] = Compartment.CYTOPLASM
+    labels[20:40, 30:50] = Compartment.NUCLEUS
+    return CellImage(np.full((60, 80, 3), 200, np.uint8), "square.png", "0" * 64, 0.1), as_label_map(labels)
+
+
+def _area(ring) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))) / 2
+
+
+def test_each_outline_encloses_what_lies_inside_it():
+    _, labels = _square()
+    (nucleus,) = outer_outline(labels, Compartment.NUCLEUS)
+    (cell,) = outer_outline(labels, Compartment.CYTOPLASM)
+    assert _area(nucleus) == pytest.approx(20 * 20, abs=2)
+    assert _area(cell) == pytest.approx(40 * 40, abs=2)
+    assert cell[:, 0].min() == pytest.approx(20, abs=0.51)
+
+
+def test_the_figure_is_well_formed_and_names_every_compartment_once():
+    image, labels = _square()
+    root = ET.fromstring(outlined_svg(image, labels))
+    assert root.get("viewBox") == "0 0 80 60"
+    groups = [g.get("class") for g in root.iter(f"{SVG}g")]
+    assert [f"outline {c.label}" for c in OUTLINED] == [g for g in groups if g.startswith("outline ")]
+    for compartment in OUTLINED:
+        group = next(g for g in root.iter(f"{SVG}g") if g.get("class") == f"outline {compartment.label}")
+        line = group.findall(f"{SVG}path")[-1]
+        assert line.get("stroke") == STYLES[compartment].colour
+        assert (line.get("stroke-dasharray") is None) == (STYLES[compartment].dash == ())
+
+
+def test_names_from_outside_cannot_break_out_of_the_figure():
+    image, labels = _square()
+    evil = replace(image, name='"><script>alert(1)</script>.png')
+    for text in (outlined_svg(evil, labels), mask_svg(evil, labels)):
+        ET.fromstring(text)
+        assert "<script" not in text
+
+
+def test_scale_bar_is_round_and_fits():
+    assert scale_bar_um(360, 0.095) == 10
+    assert scale_bar_um(80, 0.1) == 2
+    image, labels = _square()
+    assert "2 µm" in outlined_svg(image, labels)
+    bar = re.search(r'<g class="scale"><rect[^>]* width="([\d.]+)"', outlined_svg(image, labels))
+    assert bar is not None
+    assert float(bar[1]) == pytest.approx(2 / 0.1)
+
+
+def test_unknown_scale_is_said():
+    image, labels = _square()
+    text = outlined_svg(replace(image, um_per_px=None), labels)
+    assert "scale unknown" in text
+    assert "µm" not in text
+
+
+def test_an_image_without_a_cell_is_drawn_bare(synthetic_cell):
+    image, labels = synthetic_cell
+    nothing = as_label_map(np.zeros_like(labels))
+    assert outer_outline(nothing, Compartment.NUCLEUS) == []
+    ET.fromstring(outlined_svg(image, nothing))
+    assert Image.open(io.BytesIO(outlined_png(image, nothing))).size[0] >= 1024
+
+
+def test_png_repeats_pixels_and_draws_the_nucleus_in_its_colour():
+    image, labels = _square()
+    picture = np.asarray(Image.open(io.BytesIO(outlined_png(image, labels, min_side_px=320))))
+    assert picture.shape == (240, 320, 3)
+    assert (picture[0, -1] == 200).all()
+    wanted = [int(STYLES[Compartment.NUCLEUS].colour[i : i + 2], 16) for i in (1, 3, 5)]
+    border = picture[4 * 30, 4 * 30 - 3 : 4 * 30 + 3].astype(int)
+    assert np.abs(border - wanted).sum(axis=1).min() < 60

@@ -1,0 +1,122 @@
+import json
+
+import pytest
+
+from core.cell_types import CELL_TYPES, CellType
+from core.charts.ranges import LIMIT, SHAPE_GROUPS, TONE_GROUPS, overview_chart, published_view, range_chart
+from core.charts.theme import DARK, LIGHT, edge_colour, look, population_colour, to_svg
+from core.features.catalogue import CATALOGUE, FeatureGroup
+from core.report import Placed
+
+
+def _rows(spec: dict, key: str) -> list[dict]:
+    """Rows of every data set of a chart that has the column."""
+    return [row for rows in spec["datasets"].values() for row in rows if key in row]
+
+
+def _range_spec(placed, name="lymphocyte_drawn", others=(), groups=SHAPE_GROUPS) -> dict:
+    place = placed[name]
+    return range_chart(place.comparisons, place.reference, [placed[o].reference for o in others], groups, LIGHT).to_dict()
+
+
+def test_every_comparable_feature_has_one_row_with_the_cells_value(placed):
+    marks = _rows(_range_spec(placed), "place")
+    comparisons = {c.feature: c for c in placed["lymphocyte_drawn"].comparisons}
+    assert {m["row"] for m in marks} == {n for n, c in comparisons.items() if c.comparable and CATALOGUE[n].group in SHAPE_GROUPS}
+    for mark in marks:
+        comparison = comparisons[mark["row"]]
+        assert mark["z"] == pytest.approx(max(-LIMIT, min(LIMIT, comparison.robust_z)))
+        assert (mark["place"] == "inside") == (not comparison.outside)
+
+
+def test_headings_stand_before_their_features(placed):
+    spec = _range_spec(placed, groups=(*SHAPE_GROUPS, *TONE_GROUPS))
+    text = json.dumps(spec, ensure_ascii=False)
+    for group in FeatureGroup:
+        assert f"§{group.value}" in text
+    rows = len({row["row"] for row in _rows(spec, "place")})
+    assert spec["height"] == 20 * (rows + len(FeatureGroup))
+
+
+def test_bands_hold_the_median_at_zero_and_the_raw_values_in_the_hover(placed):
+    spec = _range_spec(placed)
+    bands = [row for row in _rows(spec, "low") if row["Population"] == placed["lymphocyte_drawn"].reference.title]
+    assert bands
+    for band in bands:
+        assert band["low"] <= 0 <= band["high"]
+        assert band["middle"] == pytest.approx(0, abs=0.01), "the median of an even n differs a little from that of the logarithms"
+        assert "n = 22" in band["Who"]
+        assert " to " in band["2-98 %"]
+
+
+def test_small_groups_are_points_and_have_no_band(placed):
+    spec = _range_spec(placed, others=["hcl_drawn"])
+    title = placed["hcl_drawn"].reference.title
+    dots = [row for row in _rows(spec, "Value") if row["Population"] == title]
+    assert not [row for row in _rows(spec, "low") if row["Population"] == title]
+    elongations = [row for row in dots if row["row"] == "nucleus_shape2D_Elongation"]
+    assert len(elongations) == 5
+    assert not [row for row in dots if CATALOGUE[row["row"]].length_power], "sizes of a population without a scale must not be drawn"
+
+
+def test_published_tables_are_hollow_and_dashed(placed):
+    place = placed["lymphocyte_drawn"]
+    published = placed["published_lymphocyte"].reference
+    spec = range_chart(place.comparisons, place.reference, [published], SHAPE_GROUPS, LIGHT).to_dict()
+    text = json.dumps(spec)
+    assert '"strokeDash": [3, 2]' in text
+    assert [row for row in _rows(spec, "low") if row["Population"] == published.title]
+    own = placed["published_lymphocyte"]
+    alone = json.dumps(range_chart(own.comparisons, own.reference, [], SHAPE_GROUPS, LIGHT).to_dict())
+    assert '"fillOpacity": 0,' in alone
+    assert '"fillOpacity": 0.35' not in alone
+
+
+def test_published_view_is_logarithmic_and_shifts_as_the_thesis_does(placed):
+    place = placed["monocyte_drawn"]
+    spec = published_view(place.comparisons, place.reference, TONE_GROUPS, LIGHT).to_dict()
+    assert '"type": "log"' in json.dumps(spec)
+    values = {row["Feature"]: row for row in _rows(spec, "value")}
+    by_name = {c.feature: c.value for c in place.comparisons}
+    skewness = "nucleus_firstorder_Skewness"
+    label = CATALOGUE[skewness].label
+    if by_name[skewness] > -1:
+        assert values[label]["value"] == pytest.approx(by_name[skewness] + 1)
+        assert "+ 1" in values[label]["feature"]
+    energy = "nucleus_firstorder_Energy"
+    assert values[CATALOGUE[energy].label]["value"] == pytest.approx(by_name[energy] * 1e-6)
+
+
+def test_overview_has_a_column_for_every_population_with_bands(placed):
+    measured = [(p.reference, p.comparisons) for p in placed.values() if not p.reference.published]
+    rows = _rows(overview_chart(measured, SHAPE_GROUPS, LIGHT).to_dict(), "sign")
+    columns = {row["population"] for row in rows}
+    assert len(columns) == 3
+    assert not any("hcl" in column for column in columns)
+    outside = {(c.feature, r.title) for r, comparisons in measured for c in comparisons if c.outside and c.robust_z is not None}
+    marked = {(row["row"], row["population"].split(" (n")[0]) for row in rows if row["sign"]}
+    assert marked == {pair for pair in outside if CATALOGUE[pair[0]].group in SHAPE_GROUPS}
+
+
+def test_a_cell_without_values_gives_an_empty_chart(placed):
+    place = placed["monocyte_drawn"]
+    assert range_chart([], place.reference, [], SHAPE_GROUPS, LIGHT).to_dict()["height"] > 0
+    assert overview_chart([], SHAPE_GROUPS, LIGHT).to_dict()["height"] > 0
+    assert published_view([], place.reference, SHAPE_GROUPS, LIGHT).to_dict()
+
+
+def test_every_cell_type_has_its_own_colour_and_sources_differ():
+    assert population_colour(CellType.MONOCYTE) == CELL_TYPES[CellType.MONOCYTE].colour
+    assert len({population_colour(kind) for kind in CellType}) == len(CellType)
+    assert len({population_colour(CellType.APL, index) for index in range(5)}) == 5
+    assert edge_colour("#FFFFFF") == "#B2B2B2"
+    assert look(dark=True) is DARK
+    assert look(dark=False) is LIGHT
+
+
+def test_svg_stands_alone(placed):
+    place: Placed = placed["lymphocyte_drawn"]
+    svg = to_svg(range_chart(place.comparisons, place.reference, [], SHAPE_GROUPS, LIGHT), width=300)
+    assert svg.startswith("<svg")
+    assert "Elongation" in svg
+    assert "<script" not in svg
