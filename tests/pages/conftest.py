@@ -1,0 +1,34 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+HOME = str(Path(__file__).parents[2] / "Home.py")
+
+
+@pytest.fixture
+def open_page(monkeypatch, drawn_root, tmp_path) -> Callable[[str], AppTest]:
+    """Open a page the way a person does: from Home. The cohort holds drawn populations, the model is the shipped one."""
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(drawn_root))
+    monkeypatch.setenv("LEUKOSCOPE_COHORT", str(tmp_path / "cohort"))
+    st.cache_data.clear()
+
+    def visit(page: str = "") -> AppTest:
+        app = AppTest.from_file(HOME, default_timeout=60).run()
+        return app.switch_page(page).run() if page else app
+
+    return visit
+
+
+def texts(app: AppTest) -> str:
+    """Everything a page says, for looking up sentences."""
+    parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.get("html")]
+    return "\n".join(str(getattr(part, "value", None) or getattr(part.proto, "body", "")) for part in parts)
+
+
+def table(app: AppTest, column: str) -> pd.DataFrame:
+    """The first table of a page that has the column."""
+    return next(frame.value for frame in app.dataframe if column in frame.value)

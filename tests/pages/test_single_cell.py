@@ -1,0 +1,191 @@
+import io
+
+import pytest
+from PIL import Image
+
+from core.cell_types import CELL_TYPES
+from core.imaging import encode_png
+from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from pages._ui.widgets import EXAMPLES
+from tests.pages.conftest import table, texts
+
+PAGE = "pages/1_Single_cell.py"
+
+
+def _upload(app, data: bytes, name: str = "cell.png", mime: str = "image/png"):
+    app.file_uploader(key="single_upload").set_value((name, data, mime)).run()
+    return app
+
+
+def _measured(app):
+    app.button(key="calculate").click().run()
+    return app
+
+
+@pytest.fixture(scope="module")
+def png() -> bytes:
+    return encode_png(draw_cell(3, SYNTHETIC_CELLS["lymphocyte"])[0].rgb)
+
+
+def test_empty_page_says_what_to_do_and_offers_one_action(open_page):
+    app = open_page(PAGE)
+    assert "Drop the image" in texts(app)
+    assert app.button(key="calculate").disabled
+
+
+def test_an_uploaded_cell_is_measured_and_compared(open_page, png):
+    app = _upload(open_page(PAGE), png)
+    assert "Press **Calculate features**" in texts(app)
+    assert not app.button(key="calculate").disabled
+    _measured(app)
+    assert not app.exception
+    assert not app.error
+    said = texts(app)
+    assert "N:C area ratio" in said
+    assert "Nearest in shape" in said or "Unlike every population" in said
+    assert "give µm per pixel to compare" in said
+    assert len(app.get("vega_lite_chart")) == 2
+    assert {b.label for b in app.get("download_button")} == {"Report", "Features (CSV)", "Mask (PNG)", "Outlines (PNG)"}
+
+
+def test_only_the_open_tab_is_built_and_each_says_who_its_cells_are(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    assert not app.dataframe
+    app.session_state["population_tabs"] = "Monocyte"
+    app.run()
+    assert not app.exception
+    options = app.radio(key="source-monocyte").options
+    assert len(options) == 3
+    assert "n = 23 cells" in options[0]
+    assert "7 patients" in options[1]
+    assert "published table" in options[2]
+    assert len(app.get("vega_lite_chart")) == 2
+    found = table(app, "Percentile")
+    assert {"This cell", "Percentile", "Mean", "SD", "Meaning"} <= set(found.columns)
+    assert "left out for their quality" in texts(app)
+
+
+def test_another_source_and_the_published_view_can_be_chosen(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    app.session_state["population_tabs"] = "Monocyte"
+    app.run()
+    app.radio(key="source-monocyte").set_value(2).run()
+    assert not app.exception
+    assert set(table(app, "Percentile")["n"].dropna()) == {566.0}
+    app.radio(key="source-monocyte").set_value(0).run()
+    app.button_group(key="view-monocyte").set_value("As published (log axis)").run()
+    assert not app.exception
+    assert '"log"' in app.get("vega_lite_chart")[0].proto.spec
+
+
+def test_a_small_group_is_points_with_a_warning(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    app.session_state["population_tabs"] = CELL_TYPES["hcl"].name
+    app.run()
+    assert not app.exception
+    assert "Only 5 cells" in app.warning[0].value
+    assert table(app, "Percentile")["Percentile"].isna().all()
+
+
+def test_a_scale_given_later_needs_no_new_outlines(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    before = app.session_state["leukoscope_analysis"]
+    assert "px²" in texts(app)
+    app.number_input(key="single_um_per_px").set_value(0.095).run()
+    assert not app.exception
+    assert app.session_state["leukoscope_analysis"] is before
+    assert "µm²" in texts(app)
+
+
+def test_the_result_survives_a_change_of_page(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png, name="kept.png"))
+    app.switch_page("pages/4_Model_selection.py").run()
+    app.switch_page(PAGE).run()
+    assert not app.exception
+    assert "kept.png" in texts(app)
+    assert len(app.get("vega_lite_chart")) == 2
+
+
+def test_several_uploads_one_after_another(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png, name="first.png"))
+    other = encode_png(draw_cell(4, SYNTHETIC_CELLS["monocyte"])[0].rgb)
+    _upload(app, other, name="second.png")
+    assert "first.png" not in texts(app), "the old result must not stand beside a new image"
+    _measured(app)
+    assert app.session_state["leukoscope_analysis"].image.name == "second.png"
+    assert "second.png" in texts(app)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_drawn_and_say_so(open_page, name):
+    app = open_page(PAGE)
+    app.menu_button(key="single_example").click(name).run()
+    _measured(app)
+    assert not app.exception
+    assert not app.error
+    assert "drawn by the program, no real cell" in texts(app)
+    assert app.number_input(key="single_um_per_px").value == pytest.approx(0.095)
+
+
+def test_examples_are_those_of_the_engine():
+    assert set(EXAMPLES) == set(SYNTHETIC_CELLS)
+
+
+def _encoded(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+BAD = {
+    "empty.png": (b"", "empty"),
+    "text.png": (b"this is no image at all", "plain text"),
+    "cut.jpg": (_encoded(Image.new("RGB", (300, 300), "pink"), "JPEG")[:700], "damaged or cut short"),
+    "bomb.png": (_encoded(Image.new("1", (20000, 20000)), "PNG"), "pixels"),
+    "dot.png": (_encoded(Image.new("RGB", (1, 1)), "PNG"), "at least"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_give_their_message_and_the_app_goes_on(open_page, png, name):
+    data, words = BAD[name]
+    app = _upload(open_page(PAGE), data, name)
+    assert not app.exception
+    assert words in app.error[0].value
+    _measured(_upload(app, png))
+    assert not app.error
+    assert len(app.get("vega_lite_chart")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("white.png", lambda _: _encoded(Image.new("RGB", (300, 300), "white"), "PNG"), ("No cell was found", "over-exposed")),
+        ("cmyk.jpg", lambda cell: _encoded(cell.convert("CMYK"), "JPEG"), ("converted from CMYK",)),
+        ("grey.png", lambda cell: _encoded(cell.convert("L"), "PNG"), ("no colour",)),
+        ("../../=cmd().png", lambda cell: _encoded(cell, "PNG"), ("=cmd().png",)),
+    ],
+)
+def test_odd_images_are_taken_with_a_word(open_page, png, name, change, words):
+    app = _measured(_upload(open_page(PAGE), change(Image.open(io.BytesIO(png))), name))
+    assert not app.exception
+    assert not app.error
+    said = texts(app)
+    assert any(word in said for word in words)
+    assert "../" not in said
+
+
+def test_without_a_model_the_page_says_so(open_page, png, monkeypatch, tmp_path):
+    app = _upload(open_page(PAGE), png)
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path))
+    _measured(app)
+    assert not app.exception
+    assert "no model" in app.error[0].value
+
+
+def test_without_any_population_the_cell_is_still_measured(open_page, png, monkeypatch, tmp_path):
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path))
+    app = _measured(_upload(open_page(PAGE), png))
+    assert not app.exception
+    assert "no population to compare with" in texts(app)
+    assert "make cohort" in app.info[0].value
