@@ -85,7 +85,7 @@ def test_neighbours_touch_now_and_then_and_stand_on_every_side():
         lost_ring += bool((mixed_labels != labels).any())
         rows, columns = np.nonzero((mixed[..., 1].astype(int) - mixed[..., 0]) > 200)
         sides.add((bool(rows.mean() < 48), bool(columns.mean() < 48)))
-    assert 0 < lost_ring
+    assert lost_ring > 0
     assert len(sides) == 4
 
 

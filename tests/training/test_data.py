@@ -132,6 +132,7 @@ def test_training_item_is_drawn_anew_by_seed_epoch_and_index_and_by_nothing_else
         assert not torch.equal(image, other[0])
 
 
+@pytest.mark.timeout(120)
 def test_worker_process_draws_the_same_items(items):
     config = tiny_config()
     data = SegDataset(items[:3], config, augment=True)

@@ -14,12 +14,12 @@ from training.loop import CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SPLIT_FILE, WE
 from training.losses import segmentation_loss
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """What ends a run between two epochs."""
 
 
 def kill(_row):
-    raise Killed
+    raise KilledError
 
 
 def read_log(folder):
@@ -70,7 +70,7 @@ def test_weights_fit_the_network_and_are_not_those_it_began_with(finished):
 
 def test_killed_run_goes_on_as_if_nothing_had_happened(finished, tiny_data, tmp_path):
     report, _ = finished
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(tiny_config(), tmp_path, on_epoch=kill)
     assert len(read_log(tmp_path)) == 1
     resumed = fit(tiny_config(), tmp_path)
@@ -98,7 +98,7 @@ def test_other_settings_in_the_same_folder_are_refused(finished, tiny_data):
 
 def test_training_stops_when_validation_no_longer_gets_better(tiny_data, tmp_path):
     config = tiny_config(epochs=5, patience=1)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(config, tmp_path, on_epoch=kill)
     weights = (tmp_path / WEIGHTS_FILE).read_bytes()
     # Let the first epoch have been perfect: none can be better.

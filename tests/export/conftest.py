@@ -1,0 +1,64 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.model_card import ModelCard
+from export.__main__ import main
+from export.to_onnx import load_network
+from tests.training.tiny import tiny_config, write_tiny_data
+from training.loop import fit
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A run that was really trained (for one epoch), and the model file the command line made of it."""
+
+    data: Path
+    run: Path
+    model: Path
+
+    @property
+    def models(self) -> Path:
+        return self.model.parent
+
+    @property
+    def network(self) -> torch.nn.Module:
+        return load_network(self.run)[0]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Made once: the exporter takes most of a quarter minute."""
+    folder = tmp_path_factory.mktemp("export")
+    made = Exported(write_tiny_data(folder / "data"), folder / "run", folder / "models" / "tiny.onnx")
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOSCOPE_DATA", str(made.data))
+        fit(tiny_config(data_sets=("set1", "set2"), epochs=1), made.run)
+        torch.set_num_threads(threads)
+        assert main([str(made.run), "--out", str(made.model)]) == 0
+    return made
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    return ModelCard(
+        model_id="other",
+        architecture="unet",
+        encoder="e",
+        input_size=64,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        classes=("environment", "cytoplasm", "nucleus"),
+        cell_fill=0.6,
+        training_data="none",
+        split="none",
+        scores={},
+        intended_use="tests",
+        limits="many",
+        licence="CC0",
+        created="2026-11-01",
+        opset=20,
+    )

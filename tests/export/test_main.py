@@ -1,0 +1,72 @@
+import hashlib
+import json
+
+import pytest
+
+from core.compartments import CHANNELS
+from core.imaging import load
+from core.inference.model_registry import find_model
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter
+from export.__main__ import main
+from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET
+from training.config import TrainingConfig
+from training.data import MEAN, STD
+from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
+
+
+def test_model_of_the_command_line_opens_with_a_card_that_says_what_it_is(exported):
+    entry = find_model(folder=exported.models)
+    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU)
+    card = segmenter.card
+    assert card == entry.card
+    config = TrainingConfig.from_toml(exported.run / CONFIG_FILE)
+    assert (card.model_id, card.architecture, card.encoder) == ("tiny", config.architecture, config.encoder)
+    assert (card.input_size, card.cell_fill, card.opset, card.precision) == (config.input_size, config.cell_fill, OPSET, "fp32")
+    assert (card.mean, card.std) == (MEAN, STD)
+    assert card.classes == tuple(channel.label for channel in CHANNELS)
+    assert card.parity["max_logit_difference"] < MAX_LOGIT_DIFFERENCE
+    image = load(exported.data / "wbc_zheng" / "set1" / "images" / "monocyte-0.png")
+    assert segmenter.segment(image).labels.shape == image.shape
+
+
+def test_card_counts_the_split_and_scores_the_test_part_alone(exported):
+    card = find_model("tiny", exported.models).card
+    split = json.loads((exported.run / SPLIT_FILE).read_text())
+    counts = {part: len(ids) for part, ids in split.items()}
+    assert card.split.startswith(f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images")
+    assert card.training_data.startswith(f"{counts['train']} images. set1: Zheng et al. 2018")
+    assert card.appearance["images"] == counts["train"]
+    assert set(card.scores) == {"test", "set1", "set2"}
+    assert card.scores["test"]["images"] == counts["test"]
+    for name in ("set1", "set2"):
+        assert card.scores[name]["images"] == sum(i.startswith(f"{name}/") for i in split["test"])
+
+
+def test_manifest_holds_checksum_log_and_split(exported):
+    row = json.loads((exported.models / "manifest.json").read_text())["models"]["tiny"]
+    assert row["sha256"] == hashlib.sha256(exported.model.read_bytes()).hexdigest()
+    assert (exported.models / row["log"]).read_bytes() == (exported.run / LOG_FILE).read_bytes()
+    assert (exported.models / row["split"]).read_bytes() == (exported.run / SPLIT_FILE).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["none", f"none/{WEIGHTS_FILE}"])
+def test_missing_run_is_an_error_in_words_and_makes_nothing(tmp_path, capsys, name):
+    assert main([str(tmp_path / name), "--out", str(tmp_path / "models" / "m.onnx")]) == 2
+    assert f"error: {tmp_path / name} holds no {WEIGHTS_FILE}; run `python -m training finetune" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_images_are_an_error_in_words_and_make_nothing(exported, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path / "none"))
+    # A file of the run stands for the run.
+    assert main([str(exported.run / WEIGHTS_FILE), "--out", str(tmp_path / "m.onnx")]) == 2
+    assert "error: data set set1: expected the folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_of_another_suffix_is_wrong_use(exported, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([str(exported.run), "--out", str(tmp_path / "m.pt")])
+    assert exit_.value.code == 2
+    assert "--out must end in .onnx, but is m.pt" in capsys.readouterr().err

@@ -1,0 +1,166 @@
+import hashlib
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from timm.layers import Conv2dSame
+
+from core.compartments import CHANNELS
+from core.errors import ModelError
+from core.inference.model_registry import card_of, find_model, list_models, load_manifest, verify_model
+from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET, convert, embed_card, load_network, register, verify_parity, with_static_padding
+from training.architectures import ARCHITECTURES, build
+from training.loop import LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
+
+
+@pytest.fixture(scope="module")
+def session(exported):
+    return onnxruntime.InferenceSession(str(exported.model), providers=["CPUExecutionProvider"])
+
+
+def image_batch(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 64), (5, 3, 64, 64), (2, 3, 32, 160), (1, 3, 224, 96)])
+def test_exported_network_gives_torchs_logits_at_any_batch_and_size(exported, session, shape):
+    images = image_batch(shape)
+    with torch.no_grad():
+        expected = exported.network(torch.from_numpy(images)).numpy()
+    (logits,) = session.run(None, {"image": images})
+    assert logits.shape == (shape[0], len(CHANNELS), *shape[2:])
+    assert np.abs(logits - expected).max() < MAX_LOGIT_DIFFERENCE
+    assert np.ptp(expected) > 10 * MAX_LOGIT_DIFFERENCE, "the input tells nothing"
+
+
+def test_each_image_of_a_batch_is_seen_alone(session):
+    images = image_batch((3, 3, 64, 64))
+    (together,) = session.run(None, {"image": images})
+    for index in range(3):
+        (alone,) = session.run(None, {"image": images[index : index + 1]})
+        assert np.abs(alone[0] - together[index]).max() < MAX_LOGIT_DIFFERENCE
+
+
+def test_model_is_one_valid_file_of_the_stated_opset(exported):
+    model = onnx.load(str(exported.model), load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    assert [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")] == [OPSET]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert sorted(path.name for path in exported.models.iterdir()) == ["manifest.json", "tiny.log.csv", "tiny.onnx", "tiny.split.json"]
+
+
+def test_weights_of_the_run_are_those_exported(exported):
+    stem = exported.network.state_dict()["encoder.model.conv_stem.weight"]
+    initial = build("unetplusplus", "tu-tf_efficientnet_lite0").state_dict()["encoder.model.conv_stem.weight"]
+    assert not torch.equal(stem, initial)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_static_padding_equals_timms_dynamic_one(architecture):
+    network = build(architecture, "tu-tf_efficientnet_lite0").eval()
+    static = with_static_padding(network)
+    assert sum(isinstance(module, Conv2dSame) for module in network.modules()) > 3
+    for shape in ((1, 3, 64, 64), (2, 3, 32, 96)):
+        images = torch.from_numpy(image_batch(shape))
+        with torch.no_grad():
+            assert torch.equal(static(images), network(images))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 2, 1), (5, 2, 1), (3, 1, 1), (3, 1, 2), (2, 2, 1), (1, 2, 1)])
+def test_static_padding_of_one_layer_equals_timms_dynamic_one(kernel, stride, dilation):
+    layer = torch.nn.Sequential(Conv2dSame(3, 4, kernel, stride=stride, dilation=dilation))
+    images = torch.from_numpy(image_batch((1, 3, 32, 48)))
+    assert torch.equal(with_static_padding(layer)(images), layer(images))
+
+
+def test_static_padding_leaves_the_network_as_it_was(exported):
+    network = exported.network
+    kinds = [type(module) for module in network.modules()]
+    with_static_padding(network)
+    assert [type(module) for module in network.modules()] == kinds
+
+
+@pytest.mark.parametrize(("change", "message"), [(1.05, "torch disagree"), (float("nan"), "logits by nan")])
+def test_other_weights_than_those_exported_are_noticed(exported, change, message):
+    changed = exported.network
+    with torch.no_grad():
+        next(changed.decoder.parameters()).mul_(change)
+    with pytest.raises(ModelError, match=message):
+        verify_parity(changed, exported.model, 64)
+
+
+class OtherWhenExported(torch.nn.Module):
+    """One that, like some of the field's, takes another branch while it is exported."""
+
+    def __init__(self, channels, shift):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, channels, 1)
+        self.shift = shift
+
+    def forward(self, images):
+        logits = self.layer(images)
+        return logits + self.shift if torch.compiler.is_exporting() else logits
+
+
+@pytest.mark.parametrize(
+    ("channels", "shift", "message"),
+    [(len(CHANNELS), 0.1, "onnxruntime and torch disagree: logits by 0.1"), (2, 0.0, r"gives \(1, 2, 64, 64\).*expected 3 channels")],
+)
+def test_disagreement_is_refused_and_nothing_is_left(tmp_path, channels, shift, message):
+    torch.manual_seed(0)
+    with pytest.raises(ModelError, match=message):
+        convert(OtherWhenExported(channels, shift).eval(), 64, tmp_path / "wrong.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_same_network_without_the_disagreement_is_exported(tmp_path):
+    torch.manual_seed(0)
+    parity = convert(OtherWhenExported(len(CHANNELS), 0.0).eval(), 64, tmp_path / "right.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["right.onnx"]
+    assert parity["max_logit_difference"] < MAX_LOGIT_DIFFERENCE
+    assert parity["mask_agreement"] > 0.9999
+
+
+def test_embedded_card_is_read_back(exported, card, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported.model.read_bytes())
+    embed_card(path, card)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert card_of(session.get_modelmeta().custom_metadata_map, path.name) == card
+
+
+def test_registered_models_are_listed_and_verified(exported, card, tmp_path):
+    for model_id, content, default in (("first", b"one", False), ("second", b"two", True), ("third", b"three", False)):
+        out = tmp_path / f"{model_id}.onnx"
+        out.write_bytes(content)
+        register(out, type(card)(**{**vars(card), "model_id": model_id}), exported.run, default=default)
+    manifest = load_manifest(tmp_path)
+    assert manifest["default"] == "second"
+    assert {key: row["sha256"] for key, row in manifest["models"].items()} == {
+        "first": hashlib.sha256(b"one").hexdigest(),
+        "second": hashlib.sha256(b"two").hexdigest(),
+        "third": hashlib.sha256(b"three").hexdigest(),
+    }
+    assert [entry.model_id for entry in list_models(tmp_path)] == ["second", "first", "third"]
+    entry = find_model("first", tmp_path)
+    verify_model(entry)
+    assert entry.log is not None
+    assert entry.log.read_bytes() == (exported.run / LOG_FILE).read_bytes()
+    assert (tmp_path / manifest["models"]["first"]["split"]).read_bytes() == (exported.run / SPLIT_FILE).read_bytes()
+    entry.path.write_bytes(b"another")
+    with pytest.raises(ModelError):
+        verify_model(entry)
+
+
+def test_only_model_of_a_folder_is_its_default(exported, card, tmp_path):
+    (tmp_path / "only.onnx").write_bytes(b"x")
+    register(tmp_path / "only.onnx", card, exported.run, default=False)
+    assert json.loads((tmp_path / "manifest.json").read_text())["default"] == card.model_id
+
+
+def test_run_without_weights_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=rf"holds no {WEIGHTS_FILE}; run `python -m training finetune"):
+        load_network(tmp_path)
