@@ -45,6 +45,14 @@ def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus:
     return int(np.count_nonzero(areas >= 0.25 * nucleus.sum()))
 
 
+def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float | None:
+    """How much more nuclear dye the nucleus takes than the surroundings of the cell, in optical density; None if one is absent."""
+    if not nucleus.any() or cell.all():
+        return None
+    density = nuclear_density(rgb)
+    return float(np.median(density[nucleus]) - np.percentile(density[~cell], 20))
+
+
 def appearance(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]) -> NDArray[np.float64] | None:
     """How the stain came out: median optical density of nucleus and of cytoplasm over the background's, (6,); None if one is absent.
 

@@ -6,9 +6,11 @@ from PIL import Image
 from scipy import ndimage
 
 from core.compartments import Compartment
-from core.imaging import grey
+from core.datasets import data_set
+from core.imaging import grey, load
 from core.masks import cell_mask, region_mask
 from core.quality import BLURRED, assess, blur
+from core.stain import nuclear_density
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.types import CellImage, Segmentation, as_label_map
 
@@ -56,6 +58,44 @@ def test_no_nucleus(card, cell):
     flags = assess(image, found(np.where(labels == Compartment.NUCLEUS, Compartment.CYTOPLASM, labels).astype(np.uint8)), card)
     assert codes(flags) == {"no_nucleus"}
     assert flags[0].severe
+
+
+def test_a_red_cell_taken_for_a_leukocyte_is_told_by_its_stain(card):
+    rgb = np.full((200, 200, 3), (253, 229, 206), np.uint8)
+    y, x = np.mgrid[:200, :200]
+    distance = np.hypot(y - 100, x - 100)
+    rgb[distance < 40], rgb[distance < 15] = (218, 172, 166), (236, 204, 190)
+    labels = np.where(distance < 40, Compartment.NUCLEUS, 0).astype(np.uint8)
+    labels[(distance < 40) & (distance >= 30)] = Compartment.CYTOPLASM
+    flags = assess(CellImage(rgb, "red.png", "0" * 64), found(labels), card)
+    assert (flags[0].code, flags[0].severe) == ("no_nuclear_stain", True)
+
+
+@pytest.mark.data
+def test_real_red_cells_are_never_taken_for_a_good_cell(data_dir, segmenter):
+    """Corners of pictures of one cell, where they hold no nuclear stain."""
+    corners = [
+        load(sample.image).rgb[part].copy()
+        for sample in data_set("acevedo").samples(data_dir)[::150]
+        for part in (np.s_[:110, :110], np.s_[-110:, -110:])
+    ]
+    without = [rgb for rgb in corners if np.ptp(nuclear_density(rgb)) < 1]
+    assert len(without) > 10
+    for rgb in without:
+        image = CellImage(rgb, "corner.png", "0" * 64)
+        assert any(flag.severe for flag in assess(image, segmenter.segment(image), segmenter.card))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["set1", "set2", "acevedo", "deepapl"])
+def test_real_leukocytes_have_nuclear_stain_and_are_mostly_good(data_dir, segmenter, name):
+    samples = [sample for sample in data_set(name).samples(data_dir) if sample.cell_type in ("monocyte", "lymphocyte")]
+    flagged = []
+    for sample in samples[:: len(samples) // 12][:12]:
+        image = load(sample.image)
+        flagged.append({flag.code for flag in assess(image, segmenter.segment(image), segmenter.card) if flag.severe})
+    assert not any("no_nuclear_stain" in found for found in flagged)
+    assert sum(not found for found in flagged) >= 8
 
 
 def test_no_cytoplasm_only_informs(card, cell):

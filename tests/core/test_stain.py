@@ -3,7 +3,15 @@ import pytest
 
 from core.masks import region_mask
 from core.metrics import overlap
-from core.stain import appearance, appearance_distance, count_other_nuclei, nuclear_density, nuclear_stain, optical_density
+from core.stain import (
+    appearance,
+    appearance_distance,
+    count_other_nuclei,
+    nuclear_contrast,
+    nuclear_density,
+    nuclear_stain,
+    optical_density,
+)
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 
 BACKGROUND, RED_CELL, NUCLEUS = (253, 229, 206), (218, 172, 166), (70, 30, 120)
@@ -68,6 +76,15 @@ def test_other_nuclei_are_counted_and_red_cells_are_not():
 def test_without_a_nucleus_there_is_no_measure_for_others():
     nothing = np.zeros((120, 120), bool)
     assert count_other_nuclei(plain(BACKGROUND), nothing, nothing) == 0
+
+
+def test_contrast_is_that_of_the_dye_and_needs_both_sides():
+    rgb, cell = with_disc(plain(BACKGROUND), 60, 60, 30, (150, 140, 200))
+    rgb, nucleus = with_disc(rgb, 60, 60, 20, NUCLEUS)
+    density = optical_density(np.array([[NUCLEUS, BACKGROUND]], np.uint8))[0] @ [1, 1, -1]
+    assert nuclear_contrast(rgb, nucleus, cell) == pytest.approx(density[0] - density[1], rel=0.02)
+    assert nuclear_contrast(rgb, np.zeros_like(nucleus), cell) is None
+    assert nuclear_contrast(rgb, nucleus, np.ones_like(cell)) is None
 
 
 def test_appearance_is_relative_to_the_background():

@@ -1,0 +1,133 @@
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.datasets import data_set
+from core.features.catalogue import CATALOGUE
+from core.features.extract import Engine, extract
+from core.imaging import encode_png, grey
+from core.inference.providers import Device
+from core.pipeline import Job, analyse, analyse_field, analyse_many, run_job, software_versions
+from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.types import CellImage
+
+BROKEN = 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Five files of which the third is no image."""
+    root = tmp_path_factory.mktemp("cells")
+    for number in range(5):
+        content = b"not an image" if number == BROKEN else encode_png(draw_cell(number, SYNTHETIC_CELLS["lymphocyte"])[0].rgb)
+        (root / f"{number}.png").write_bytes(content)
+    return root
+
+
+@pytest.fixture(scope="module")
+def jobs(folder):
+    return [Job(path, 0.1) for path in sorted(folder.iterdir())]
+
+
+@pytest.fixture(scope="module")
+def outcomes(jobs, model_entry):
+    return list(analyse_many(jobs, model_entry, device=Device.CPU))
+
+
+def test_one_cell_from_image_to_flags(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    found = analyse(image, segmenter)
+    assert found.image is image
+    assert found.features == extract(grey(image.rgb), found.segmentation.labels)
+    assert list(found.features.values) == list(CATALOGUE)
+    assert found.quality_ok
+    assert (found.cell_index, found.place) == (0, None)
+    assert found.versions == software_versions()
+
+
+def test_versions_name_what_a_number_depends_on():
+    versions = software_versions()
+    assert {"leukoscope", "python", "numpy", "scikit-image", "pyradiomics-bhklab"} <= set(versions)
+    assert "onnxruntime" in versions or "onnxruntime-gpu" in versions
+
+
+def test_progress_only_rises_and_ends_at_one(segmenter, synthetic_cell):
+    told = []
+    analyse(synthetic_cell[0], segmenter, progress=lambda words, share: told.append((words, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert all(words[0].isupper() for words, _ in told)
+
+
+def test_an_empty_picture_is_never_good(segmenter):
+    found = analyse(CellImage(np.full((120, 120, 3), 255, np.uint8), "white.png", "0" * 64), segmenter)
+    assert not found.quality_ok
+    assert found.flags[0].code in {"no_cell", "no_nuclear_stain"}
+
+
+def test_outcomes_keep_the_order_of_the_jobs(outcomes, jobs):
+    assert [outcome.path for outcome in outcomes] == [job.path for job in jobs]
+
+
+def test_an_unreadable_image_in_the_middle_has_its_reason_and_the_rest_goes_on(outcomes):
+    assert [len(outcome.analyses) for outcome in outcomes] == [1, 1, 0, 1, 1]
+    assert outcomes[BROKEN].reason.startswith("2.png: expected a PNG, JPEG, TIFF")
+    assert all(outcome.reason is None for number, outcome in enumerate(outcomes) if number != BROKEN)
+    assert all(analysis.image.um_per_px == 0.1 for outcome in outcomes for analysis in outcome.analyses)
+
+
+def test_two_processes_give_what_one_gives(outcomes, jobs, model_entry):
+    for one, other in zip(outcomes, analyse_many(jobs, model_entry, jobs=2, device=Device.CPU), strict=True):
+        assert (one.path, one.reason) == (other.path, other.reason)
+        for a, b in zip(one.analyses, other.analyses, strict=True):
+            # Another number of threads may round a probability the other way, at a pixel or two of the outline.
+            assert np.count_nonzero(a.segmentation.labels != b.segmentation.labels) <= 5
+            assert (a.image.sha256, a.flags) == (b.image.sha256, b.flags)
+            name = "combined_PixelSurface"
+            assert a.features.values[name] == pytest.approx(b.features.values[name], rel=1e-3)
+
+
+def test_jobs_are_taken_as_they_are_needed(folder, model_entry):
+    """A hundred thousand jobs are not read ahead, nor their results kept."""
+    taken = []
+
+    def endless():
+        for number in itertools.count():
+            taken.append(number)
+            yield Job(folder / f"{BROKEN}.png")
+
+    stream = analyse_many(endless(), model_entry, device=Device.CPU)
+    assert [next(stream).reason is not None for _ in range(3)] == [True] * 3
+    assert len(taken) == 3
+
+
+def test_the_reference_engine_measures_the_same(folder, segmenter):
+    fast, reference = (run_job(Job(folder / "0.png", engine=engine), segmenter).analyses[0] for engine in Engine)
+    assert reference.features.values == pytest.approx(fast.features.values, rel=1e-9)
+
+
+def test_a_field_without_a_nucleus_says_so(tmp_path, segmenter):
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "field.png")
+    outcome = run_job(Job(tmp_path / "field.png", is_field=True), segmenter)
+    assert (outcome.analyses, outcome.reason) == ((), "field.png: no stained nucleus was found in the field")
+
+
+def test_cells_of_a_field_are_numbered_and_placed(segmenter):
+    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in pair], axis=1) for pair in ((0, 1), (2, 3))]
+    found = analyse_field(CellImage(np.concatenate(rows), "field.png", "0" * 64), segmenter)
+    assert [cell.cell_index for cell in found] == [0, 1, 2, 3]
+    assert [(cell.place.top > 200, cell.place.left > 200) for cell in found] == [(False, False), (False, True), (True, False), (True, True)]
+    assert all(cell.image.shape == (cell.place.height, cell.place.width) for cell in found)
+    assert all(cell.segmentation.confidence > 0.9 for cell in found)
+
+
+@pytest.mark.data
+def test_the_smear_gives_five_cells(data_dir, segmenter):
+    (sample,) = data_set("hairy_cell_smear").samples(data_dir)
+    outcome = run_job(Job(sample.image, is_field=True), segmenter)
+    assert len(outcome.analyses) == 5
+    shares = [cell.features.values["combined_PixelSurface"] for cell in outcome.analyses]
+    assert all(share is not None and 0.15 < share < 0.95 for share in shares)
