@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from core.compartments import CHANNELS
+from core.compartments import CHANNELS, Compartment
 from core.datasets import data_set
 from core.errors import ModelError
 from core.imaging import load, load_grey
@@ -17,11 +17,11 @@ from core.inference.segmenter import OnnxSegmenter
 from core.masks import cell_mask, decode_grey, region_mask
 from core.metrics import overlap
 from core.model_card import METADATA_KEY
-from core.preprocessing import Window
+from core.preprocessing import Window, resample_labels
 from core.quality import assess
 from core.stain import nuclear_stain
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import CellImage
+from core.types import CellImage, as_label_map
 
 BACKGROUND, RED_CELL = (253, 229, 206), (218, 172, 166)
 
@@ -88,6 +88,14 @@ def test_a_picture_that_is_not_square(segmenter, synthetic_cell):
     image, true = synthetic_cell
     rows = np.s_[60:300]
     assert dice(segmenter.segment(image_of(image.rgb[rows].copy())).labels, true[rows], "cell") > 0.93
+
+
+@pytest.mark.parametrize("part", [np.s_[80:, 80:], np.s_[:280, :280], np.s_[80:, :]], ids=["top left", "bottom right", "top"])
+def test_a_cell_away_from_the_middle_is_seen_through_a_window_beyond_the_image(segmenter, synthetic_cell, part):
+    image, true = synthetic_cell
+    found = segmenter.segment(image_of(image.rgb[part].copy())).labels
+    assert dice(found, true[part], "nucleus") > 0.93
+    assert dice(found, true[part], "cell") > 0.93
 
 
 def test_other_cells_are_counted_and_kept_apart(segmenter):
@@ -158,21 +166,16 @@ def test_without_a_cell_it_finds_none_or_says_not_to_trust_it(segmenter, rgb):
 # --- probabilities ---
 
 
-def test_probabilities_lie_on_the_images_pixels(segmenter, synthetic_cell):
+def test_probabilities_lie_on_the_networks_grid_over_the_window(segmenter, synthetic_cell):
     image, true = synthetic_cell
-    maps = segmenter.probabilities(image.rgb, Window.whole(image.shape))
-    assert maps.shape == (len(CHANNELS), *image.shape)
-    assert maps.min() >= 0
-    assert maps.max() <= 1
-    nucleus = region_mask(true, "nucleus")
-    assert maps[-1][nucleus].mean() > 0.9 > 0.1 > maps[-1][~cell_mask(true)].mean()
-
-
-def test_outside_the_window_nothing_is_claimed(segmenter, synthetic_cell):
-    image, _ = synthetic_cell
-    maps = segmenter.probabilities(image.rgb, Window(100, 100, 120))
-    assert not maps[:, :99].any()
-    assert not maps[:, :, 221:].any()
+    size = segmenter.card.input_size
+    for window in (Window.whole(image.shape), Window(40.5, 50.25, 260)):
+        maps = segmenter.probabilities(image.rgb, window)
+        assert maps.shape == (len(CHANNELS), size, size)
+        assert 0 <= maps.min() <= maps.max() <= 1
+        labels = as_label_map(resample_labels(true, window, size))
+        assert maps[CHANNELS.index(Compartment.NUCLEUS)][region_mask(labels, "nucleus")].mean() > 0.9
+        assert maps[CHANNELS.index(Compartment.NUCLEUS)][~cell_mask(labels)].mean() < 0.05
 
 
 # --- the same answer again ---
