@@ -1,0 +1,94 @@
+"""What a clinician does, in a real browser: bring an image, see it outlined and compared, take the report away and open it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.imaging import encode_png
+from core.synthetic import SYNTHETIC_CELLS, draw_cell
+
+pytestmark = pytest.mark.browser
+
+
+def _measure(page: Page, server: str, image: Path) -> None:
+    page.goto(server)
+    page.get_by_role("link", name="I have one cell").click()
+    page.locator("input[type=file]").set_input_files(image)
+    expect(page.get_by_text("The mask will stand here.")).to_be_visible()
+    scale = page.get_by_role("spinbutton", name="µm per pixel")
+    scale.fill("0.095")
+    scale.press("Tab")
+    page.get_by_role("button", name="Calculate features").click()
+    expect(page.get_by_text(re.compile("Nearest in shape|Unlike every population"))).to_be_visible()
+
+
+def _journey(page: Page, server: str, image: Path, tmp_path: Path) -> None:
+    _measure(page, server, image)
+
+    # The cell, its outlines, and the ways to look at it.
+    nucleus = page.locator(".outline.nucleus path").last
+    assert nucleus.get_attribute("d").startswith("M")
+    expect(nucleus).to_be_visible()
+    page.get_by_label("nucleus", exact=True).uncheck()
+    expect(nucleus).to_be_hidden()
+    page.get_by_label("nucleus", exact=True).check()
+    picture = page.locator(".pane svg").first
+    whole = picture.get_attribute("viewBox")
+    page.get_by_role("button", name="Larger").click()
+    assert picture.get_attribute("viewBox") != whole
+    assert picture.get_attribute("viewBox") == page.locator(".pane svg").last.get_attribute("viewBox"), "image and mask move together"
+    page.locator(".pane").first.press("0")
+    assert [float(v) for v in picture.get_attribute("viewBox").split()] == [float(v) for v in whole.split()]
+
+    # Its place among the populations.
+    expect(page.get_by_text("N:C area ratio").first).to_be_visible()
+    page.get_by_role("tab", name="Monocyte").click()
+    expect(page.get_by_text("Where this cell differs most")).to_be_visible()
+    expect(page.get_by_text("n = 23 cells").first).to_be_visible()
+    expect(page.locator(".stVegaLiteChart canvas, .stVegaLiteChart svg").first).to_be_visible()
+
+    # The report opens by itself, without the server and without a network.
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report").click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert re.fullmatch(r"leukoscope_.+_\d{4}-\d{2}-\d{2}\.html", path.name)
+    report = page.context.new_page()
+    asked: list[str] = []
+    report.on("request", lambda request: asked.append(request.url))
+    report.goto(path.as_uri())
+    expect(report.get_by_text("Research use, not for diagnosis")).to_be_visible()
+    expect(report.locator("figure svg")).to_have_count(3)
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert report.locator("script").count() == 0
+
+
+def test_a_drawn_cell_from_upload_to_report(server, page, tmp_path):
+    image = tmp_path / "drawn.png"
+    image.write_bytes(encode_png(draw_cell(3, SYNTHETIC_CELLS["lymphocyte"])[0].rgb))
+    _journey(page, server, image, tmp_path)
+
+
+@pytest.mark.data
+def test_a_real_cell_from_upload_to_report(server, page, tmp_path, data_dir):
+    _journey(page, server, min((data_dir / "acevedo" / "lymphocyte").glob("*.jpg")), tmp_path)
+
+
+def test_a_bad_file_is_explained_and_the_next_one_works(server, page, tmp_path):
+    bad, good = tmp_path / "bad.png", tmp_path / "good.png"
+    bad.write_bytes(b"no image")
+    good.write_bytes(encode_png(draw_cell(3)[0].rgb))
+    page.goto(f"{server}/Single_cell")
+    page.locator("input[type=file]").set_input_files(bad)
+    expect(page.get_by_text("it holds plain text")).to_be_visible()
+    _measure(page, server, good)
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(server, page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("", "Single_cell", "Batch", "Cohort_explorer", "Model_selection"):
+        page.goto(f"{server}/{path}")
+        expect(page.get_by_text("Research use, not for diagnosis")).to_be_visible()
+        assert page.evaluate("document.querySelector('.stMain').scrollWidth <= document.querySelector('.stMain').clientWidth"), path
