@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import disk
 
-from core.stain import nuclear_stain
+from core.stain import coarse_step, nuclear_stain
 from core.types import CellImage, Place
 
 # A nucleus is kept from this share of the largest one's area on: platelets and debris are smaller.
@@ -21,7 +21,8 @@ def find_cells(field: CellImage) -> list[tuple[CellImage, Place]]:
 
     Segments of one nucleus (gaps up to a fifth of its size) count as one.
     """
-    stained = nuclear_stain(field.rgb)
+    step = coarse_step(field.shape)
+    stained = nuclear_stain(field.rgb[::step, ::step])
     typical = float(np.sqrt(max(stained.sum(), 1) / np.pi))
     solid = ndimage.binary_opening(stained, disk(max(1, round(0.04 * typical))))
     joined = ndimage.binary_closing(solid, disk(max(1, round(0.08 * typical))))
@@ -35,9 +36,9 @@ def find_cells(field: CellImage) -> list[tuple[CellImage, Place]]:
         if areas[label - 1] < MIN_NUCLEUS_SHARE * areas.max():
             continue
         rows, columns = box
-        side = round(CUT_OUT_SIDE * max(rows.stop - rows.start, columns.stop - columns.start))
-        top = max(0, (rows.start + rows.stop - side) // 2)
-        left = max(0, (columns.start + columns.stop - side) // 2)
+        side = round(CUT_OUT_SIDE * step * max(rows.stop - rows.start, columns.stop - columns.start))
+        top = max(0, (step * (rows.start + rows.stop) - side) // 2)
+        left = max(0, (step * (columns.start + columns.stop) - side) // 2)
         place = Place(left, top, min(side, width - left), min(side, height - top))
         cut = field.rgb[top : top + place.height, left : left + place.width].copy()
         found.append((replace(field, rgb=cut, notes=(*field.notes, "cut out of a field")), place))

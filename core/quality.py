@@ -40,14 +40,25 @@ def assess(image: CellImage, segmentation: Segmentation, card: ModelCard) -> tup
     if not cell.any():
         message = "No cell was found: nothing can be measured. The picture may show no stained leukocyte, or show it very small or faint."
         return (QualityFlag("no_cell", message, severe=True),)
+    parts = _of_parts(nucleus, cytoplasm, cell, segmentation.other_cells)
+    # The rest concerns the cell and what lies around it, not a whole field.
+    around = _surroundings(cell)
+    rgb, nucleus, cytoplasm, cell = image.rgb[around], nucleus[around], cytoplasm[around], cell[around]
     flags = [
-        *_of_stain(image.rgb, nucleus, cell),
-        *_of_parts(nucleus, cytoplasm, cell, segmentation.other_cells),
-        *_of_light(image.rgb, nucleus, cell),
-        *_of_sharpness(image.rgb, nucleus, cytoplasm, cell),
-        *_of_trust(image.rgb, nucleus, cytoplasm, segmentation.confidence, card),
+        *_of_stain(rgb, nucleus, cell),
+        *parts,
+        *_of_light(rgb, nucleus, cell),
+        *_of_sharpness(rgb, nucleus, cytoplasm, cell),
+        *_of_trust(rgb, nucleus, cytoplasm, segmentation.confidence, card),
     ]
     return tuple(sorted(flags, key=lambda flag: not flag.severe))
+
+
+def _surroundings(cell: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the cell's bounding box, widened by its longer side on every side."""
+    rows, columns = ndimage.find_objects(cell.astype(np.uint8))[0]
+    margin = max(rows.stop - rows.start, columns.stop - columns.start)
+    return slice(max(0, rows.start - margin), rows.stop + margin), slice(max(0, columns.start - margin), columns.stop + margin)
 
 
 def _of_stain(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:

@@ -1,5 +1,6 @@
 """From an image to its label map: a coarse pass finds the cell, a fine pass sees it at the canonical scale."""
 
+import math
 import time
 from pathlib import Path
 from typing import Protocol
@@ -14,10 +15,10 @@ from core.inference.model_registry import ModelEntry, card_of, verify_model
 from core.inference.providers import Device, open_session, provider_name
 from core.masks import cell_mask, region_mask
 from core.model_card import ModelCard
-from core.postprocessing import CellMap, label_cell
+from core.postprocessing import label_cell
 from core.preprocessing import Window, network_input, to_image_grid
 from core.stain import count_other_nuclei
-from core.types import CellImage, Segmentation
+from core.types import CellImage, LabelMap, Segmentation
 
 # The fine window never leaves this share of the image: a coarse pass that found only a speck must not zoom into it.
 MIN_WINDOW_SHARE = 0.12
@@ -59,22 +60,40 @@ class OnnxSegmenter:
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre, on the image's own pixels; all background when none is found."""
         started = time.perf_counter()
-        found = self._pass(image.rgb, Window.whole(image.shape))
-        if found.confidence > 0:
-            window = Window.around(cell_mask(found.labels), self.card.cell_fill)
-            smallest = MIN_WINDOW_SHARE * max(image.shape)
-            if window.side >= smallest:
-                fine = self._pass(image.rgb, window)
-                # A fine pass that lost the cell is no improvement on the coarse one.
-                found = fine if fine.confidence > 0 else found
-        others = count_other_nuclei(image.rgb, cell_mask(found.labels), region_mask(found.labels, "nucleus"))
+        labels, confidence = self._find(image.rgb)
+        others = count_other_nuclei(image.rgb, cell_mask(labels), region_mask(labels, "nucleus"))
         elapsed = 1000 * (time.perf_counter() - started)
-        return Segmentation(found.labels, found.confidence, others, self.card.model_id, self.provider, elapsed)
+        return Segmentation(labels, confidence, others, self.card.model_id, self.provider, elapsed)
+
+    def _find(self, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
+        whole = Window.whole((rgb.shape[0], rgb.shape[1]))
+        # The coarse pass only has to find the cell: the network's own grid will do, however large the image.
+        size = self.card.input_size
+        maps = self.probabilities(rgb, whole)
+        coarse = label_cell(maps, Window(0, 0, size))
+        if coarse.confidence > 0:
+            near, scale = Window.around(cell_mask(coarse.labels), self.card.cell_fill), whole.side / size
+            window = Window(whole.left + near.left * scale, whole.top + near.top * scale, near.side * scale)
+            if window.side >= MIN_WINDOW_SHARE * whole.side:
+                labels, confidence = _labelled(self.probabilities(rgb, window), window, rgb)
+                # A fine pass that lost the cell is no improvement on the coarse one.
+                if confidence > 0:
+                    return labels, confidence
+        return _labelled(maps, whole, rgb)
 
     def probabilities(self, rgb: NDArray[np.uint8], window: Window) -> NDArray[np.float32]:
-        """Probabilities (C, H, W) on the image's pixels; 0 outside the window."""
+        """Probabilities (C, S, S) over the window, on the network's grid."""
         (logits,) = self._session.run(None, {self._input: network_input(rgb, window, self.card)})
-        return to_image_grid(np.asarray(special.expit(logits[0]), dtype=np.float32), window, (rgb.shape[0], rgb.shape[1]))
+        return np.asarray(special.expit(logits[0]), dtype=np.float32)
 
-    def _pass(self, rgb: NDArray[np.uint8], window: Window) -> CellMap:
-        return label_cell(self.probabilities(rgb, window), window)
+
+def _labelled(maps: NDArray[np.float32], window: Window, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
+    """The cell of a window as a label map of the whole image; the work is done on the part of the image in the window."""
+    height, width = rgb.shape[:2]
+    top, left = max(0, math.floor(window.top)), max(0, math.floor(window.left))
+    bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))
+    inner = Window(window.left - left, window.top - top, window.side)
+    found = label_cell(to_image_grid(maps, inner, (bottom - top, right - left)), inner)
+    labels = np.zeros((height, width), np.uint8)
+    labels[top:bottom, left:right] = found.labels
+    return LabelMap(labels), found.confidence
