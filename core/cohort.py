@@ -1,6 +1,7 @@
 """Populations made from images: the shipped reference (`make cohort`) and a laboratory's own."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Final
 
 from core.cell_types import CellType
 from core.datasets import DataSet, Sample, data_set
-from core.errors import DataSetError
+from core.errors import DataSetError, UsageError
 from core.imaging import find_images
 from core.inference.model_registry import ModelEntry
 from core.masks import outlines
@@ -155,8 +156,11 @@ def folders_of(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         msg = f"expected a folder with one sub-folder of images per cell type, but {root} is no folder"
         raise DataSetError(msg)
-    found = {folder.name: find_images([folder]) for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")}
-    found = {name: images for name, images in found.items() if images}
+    found: dict[str, list[Path]] = {}
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and not folder.name.startswith("."):
+            with suppress(UsageError):  # a folder without images
+                found[folder.name] = find_images([folder])
     if not found:
         msg = f"expected one sub-folder of images per cell type in {root}, but none holds an image"
         raise DataSetError(msg)
