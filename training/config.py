@@ -30,7 +30,7 @@ class TrainingConfig:
     train: float = 0.6
     validation: float = 0.2
     test: float = 0.2
-    epochs: int = 60
+    epochs: int = 50
     batch_size: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
