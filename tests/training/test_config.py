@@ -36,9 +36,9 @@ def test_unknown_setting_is_refused_with_the_known_ones(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('epochs = "3"\n', "epochs must be like 60, but is '3'"),
-        ("epochs = 3.5\n", "epochs must be like 60, but is 3.5"),
-        ("epochs = true\n", "epochs must be like 60, but is True"),
+        ('epochs = "3"\n', "epochs must be like 50, but is '3'"),
+        ("epochs = 3.5\n", "epochs must be like 50, but is 3.5"),
+        ("epochs = true\n", "epochs must be like 50, but is True"),
         ('data_sets = "set1"\n', "data_sets must be like"),
         ("epochs 3\n", "could not be read as a TOML file"),
     ],
