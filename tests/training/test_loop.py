@@ -110,6 +110,13 @@ def test_training_stops_when_validation_no_longer_gets_better(tiny_data, tmp_pat
     assert (tmp_path / WEIGHTS_FILE).read_bytes() == weights, "the weights of a worse epoch were kept"
 
 
+def test_every_epoch_learns_from_draws_of_its_own(tiny_data, tmp_path):
+    rows = []
+    # The weights stand still: only the images can change the loss.
+    fit(tiny_config(learning_rate=1e-12), tmp_path, on_epoch=rows.append)
+    assert rows[0].train_loss != pytest.approx(rows[1].train_loss, rel=1e-3)
+
+
 def test_too_few_images_to_divide_are_refused(tiny_data, tmp_path):
     # 5 cells a type: 2 % of them is none.
     with pytest.raises(DataSetError, match=r"every part needs images, but there are \{.*'test': 0\}"):
