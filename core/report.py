@@ -199,9 +199,23 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+_SOURCE_COLUMNS: Final = (
+    "image_path",
+    "image_sha256",
+    "cell_index",
+    "um_per_px",
+    "model_id",
+    "provider",
+    "confidence",
+    "other_cells",
+    "quality_ok",
+    "flags",
+)
+
+
 def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:
     """Several cells as a table: one row per cell with where it comes from, its flags and every feature in pixels."""
-    return pd.DataFrame([_analysis_row(analysis) for analysis in analyses])
+    return pd.DataFrame([_analysis_row(analysis) for analysis in analyses], columns=[*_SOURCE_COLUMNS, *CATALOGUE])
 
 
 def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | list[str] | None]:
