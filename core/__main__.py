@@ -46,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # --out is a file, its folder is missing or closed to us, the disk is full
+        print(f"error: {error.filename}: {error.strerror}; choose another place for the results", file=sys.stderr)
+        return 2
 
 
 # --- segment and analyse ---------------------------------------------------------------------------------------------------------
