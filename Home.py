@@ -3,13 +3,15 @@
 import streamlit as st
 
 from core.cell_types import CELL_TYPES, CellType
+from core.charts.theme import population_colour
 from pages._ui import resources
 from pages._ui.layout import errors_in_words, page_setup
+from pages._ui.names import data_set_name
 
 
 def door(path: str, title: str, text: str, icon: str) -> None:
     """Show one way on, named by what the person wants to do."""
-    with st.container(border=True, height=190):
+    with st.container(border=True, height=150):
         st.page_link(path, label=f"**{title}**", icon=f":material/{icon}:")
         st.markdown(text)
 
@@ -19,7 +21,7 @@ def show_model() -> None:
     model = resources.default_model()
     scores = model.card.scores
     parts = [
-        f"{name}: nucleus {found['nucleus']['dice_mean']:.3f}, cytoplasm {found['cytoplasm']['dice_mean']:.3f}"
+        f"{data_set_name(name)}: nucleus {found['nucleus']['dice_mean']:.3f}, cytoplasm {found['cytoplasm']['dice_mean']:.3f}"
         for name, found in scores.items()
         if isinstance(found, dict) and "nucleus" in found and "cytoplasm" in found
     ]
@@ -34,10 +36,15 @@ def show_cohort() -> None:
     if not infos:
         st.markdown("**Reference cohort**: none yet. `make cohort` builds it; the published tables are there meanwhile.")
         return
-    counts = {kind: sum(info.n_good for info in infos if info.population.cell_type is kind) for kind in CellType}
-    listed = ", ".join(f"{count:,} {CELL_TYPES[kind].plural}" for kind, count in counts.items() if count)
-    st.markdown(f"**Reference cohort**: {sum(counts.values()):,} good cells from {len({i.population.source for i in infos})} sources.")
-    st.markdown(listed + ".")
+    good, sources = sum(info.n_good for info in infos), {info.population.source for info in infos}
+    st.markdown(f"**Reference cohort**: {good:,} good cells, {len(sources)} source{'s' * (len(sources) != 1)}.")
+    lines = []
+    for kind in CellType:
+        count = sum(info.n_good for info in infos if info.population.cell_type is kind)
+        if count:
+            dot = f'<i style="width:10px;height:10px;border-radius:50%;background:{population_colour(kind)}"></i>'
+            lines.append(f"<span>{dot}{count:,} {CELL_TYPES[kind].plural}</span>")
+    st.html(f'<div class="legend">{"".join(lines)}</div>')
 
 
 page_setup("Home")

@@ -33,6 +33,8 @@ from core.types import CellAnalysis
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis. A description of one image; the judgement is the morphologist's."
 
+_CHART_PX: Final = 520  # two beside each other on the report's page
+
 # What a morphologist looks for first, in this order.
 KEY_FEATURES: Final = (
     "combined_PixelSurface",
@@ -331,7 +333,7 @@ def _population(sources: Sequence[Placed], placed: Sequence[Placed]) -> str:
     if scale is not None:
         others = [p.reference for p in sources if p is not scale]
         charts = [
-            to_svg(range_chart(scale.comparisons, scale.reference, others, groups, LIGHT), width=300)
+            to_svg(range_chart(scale.comparisons, scale.reference, others, groups, LIGHT), width=_CHART_PX)
             for groups in (SHAPE_GROUPS, TONE_GROUPS)
             if comparable(scale.comparisons, groups)
         ]
@@ -374,9 +376,12 @@ h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid #d5d9de;padding-
 h3{font-size:1rem;margin:1rem 0 .2rem}header p{margin:.2rem 0}.notice{font-weight:600}.small{font-size:.87rem;color:#4b5563}
 .pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:16px;margin-top:16px}figure{margin:0}
 figure svg{width:100%;height:auto;border:1px solid #d5d9de;border-radius:6px}figcaption{font-size:.85rem;color:#4b5563}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th{text-align:left;font-weight:500;vertical-align:top}
-td,th{padding:.2rem .6rem .2rem 0;border-bottom:1px solid #eceff2;overflow-wrap:anywhere}.number{font-weight:600;white-space:nowrap}
-.strip{width:330px}.provenance th{width:34%}.features{font-size:.8rem}.features td{overflow-wrap:normal}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th{text-align:left;font-weight:500;vertical-align:top}
+td,th{padding:.2rem .6rem .2rem 0;border-bottom:1px solid #eceff2;overflow-wrap:anywhere}
+.number{font-weight:600;white-space:nowrap}
+.measures th{vertical-align:middle;width:30%}.strip{width:420px}
+.provenance th{width:34%}.features{font-size:.8rem}.features td{overflow-wrap:normal}
 .charts{display:flex;flex-wrap:wrap;gap:12px}.charts svg{max-width:100%;height:auto}
 details{margin:.6rem 0}summary{cursor:pointer}
 @media print{section{break-inside:auto}figure,.charts svg{break-inside:avoid}}

@@ -42,16 +42,22 @@ def show_preview(chosen: Chosen) -> None:
 
 def show_result(analysis: CellAnalysis) -> None:
     """Show the cell first, then its numbers, then its place among the populations."""
+    measured = any(value is not None for value in analysis.features.values.values())
     placed = place_cell(analysis, resources.references())
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
         cell_viewer(analysis.image, analysis.segmentation.labels, key=f"cell-{analysis.image.sha256[:16]}-{analysis.image.um_per_px}")
         show_quality(analysis)
     with right:
-        show_measures(analysis, placed)
-    show_nearest(nearest(analysis.features, [p.reference for p in placed]))
+        if measured:
+            show_measures(analysis, placed)
+        else:
+            empty_state("Nothing to measure", "The sentence below the image says why. Choose another image above.", "search_off")
+    if measured:
+        show_nearest(nearest(analysis.features, [p.reference for p in placed]))
     show_downloads(analysis, placed)
-    show_populations(placed, current_look())
+    if measured:
+        show_populations(placed, current_look())
 
 
 page_setup("Single cell")

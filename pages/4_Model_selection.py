@@ -9,6 +9,7 @@ from core.charts.training import dice_chart, loss_chart, published_scores_chart
 from core.inference.model_registry import ModelEntry
 from pages._ui import resources
 from pages._ui.layout import current_look, errors_in_words, page_setup
+from pages._ui.names import architecture_name, data_set_name
 
 _PARTS = ("nucleus", "cytoplasm", "cell")
 
@@ -33,17 +34,6 @@ def show_card(model: ModelEntry) -> None:
         st.markdown(f"**Split.** {card.split}")
         st.markdown(f"**Licence.** {card.licence}")
     st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.")
-
-
-def architecture_name(name: str) -> str:
-    """Name of an architecture as people write it."""
-    written = {"unetplusplus": "UNet++", "unet": "UNet", "manet": "MAnet", "deeplabv3plus": "DeepLabV3+", "linknet": "LinkNet"}
-    return written.get(name.lower(), name)
-
-
-def data_set_name(name: str) -> str:
-    """Name of a scored set of images as people write it."""
-    return {"set1": "Zheng 2018, set 1", "set2": "Zheng 2018, set 2", "test": "both together"}.get(name, name)
 
 
 def show_scores(scores: dict[str, Any]) -> None:

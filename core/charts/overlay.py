@@ -15,7 +15,8 @@ from core.types import CellImage, LabelMap
 
 OUTLINED: Final = (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS)
 OUTLINE_WIDTH_PX: Final = 1.8
-# A pale casing under every line: a violet line on a violet nucleus would not be seen without it.
+# A pale casing under the lines on the cell: a violet line on a violet nucleus would not be seen without it.
+_CASED: Final = (Compartment.CYTOPLASM, Compartment.NUCLEUS)
 _CASING_WIDTH_PX: Final = 3.6
 _SMALL_IMAGE_PX: Final = 200
 _SCALE_BAR_STEPS_UM: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
@@ -90,9 +91,9 @@ def outlined_svg(image: CellImage, labels: LabelMap | None = None, opacity: floa
             path = _path(outer_outline(labels, compartment))
             dash = f' stroke-dasharray="{" ".join(map(str, style.dash))}"' if style.dash else ""
             line = f'<path d="{path}" vector-effect="non-scaling-stroke"'
+            casing = f'{line} stroke="#fff" stroke-opacity="0.65" stroke-width="{_CASING_WIDTH_PX}"/>' if compartment in _CASED else ""
             body += (
-                f'<g class="outline {compartment.label}">'
-                f'{line} stroke="#fff" stroke-opacity="0.65" stroke-width="{_CASING_WIDTH_PX}"/>'
+                f'<g class="outline {compartment.label}">{casing}'
                 f'{line} stroke="{style.colour}" stroke-width="{OUTLINE_WIDTH_PX}"{dash}/></g>'
             )
         body += "</g>"
@@ -142,7 +143,8 @@ def outlined_png(image: CellImage, labels: LabelMap, min_side_px: int = 1024) ->
         style = STYLES[compartment]
         for ring in outer_outline(labels, compartment):
             scaled = ring * (2 * factor)
-            pen.line([(float(x), float(y)) for x, y in scaled], fill=(255, 255, 255, 150), width=2 * line, joint="curve")
+            if compartment in _CASED:
+                pen.line([(float(x), float(y)) for x, y in scaled], fill=(255, 255, 255, 150), width=2 * line, joint="curve")
             for piece in _dashes(scaled, tuple(length * line // 2 for length in style.dash)):
                 pen.line(piece, fill=style.colour, width=line, joint="curve")
     _draw_scale(pen, image, 2 * factor)

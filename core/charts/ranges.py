@@ -216,7 +216,8 @@ def range_chart(
                 base.mark_tick(size=9, thickness=2.5, color=shade).encode(x=alt.X("middle:Q")),
             ]
     layers.append(_cell_layer(cell, y, colour, look))
-    values = {row["row"]: row["This cell"].removesuffix(f" {Unit.GREY.px}") for row in cell} | {
+    # The headings say that these are grey levels; the unit would only take the plot's room.
+    values = {row["row"]: row["This cell"].partition(f" {Unit.GREY.px}")[0] for row in cell} | {
         key: "" for key in keys if key.startswith(_HEADING)
     }
     right = alt.Axis(

@@ -58,21 +58,21 @@ def configured(chart: AnyChart, height: int | None = None) -> AnyChart:
     properties: dict[str, Any] = {"autosize": alt.AutoSizeParams(type="fit-x", contains="padding")}
     if height is not None:
         properties["height"] = height
-    done: AnyChart = (
-        chart.properties(**properties)
-        .configure_view(stroke=None)
-        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=220)
-        .configure_legend(labelFontSize=12, titleFontSize=12, labelLimit=320, symbolStrokeWidth=2)
-        .configure_axisY(domain=False, ticks=False)
+    properties["config"] = alt.Config(
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=220),
+        axisY=alt.AxisConfig(domain=False, ticks=False),
+        legend=alt.LegendConfig(labelFontSize=12, titleFontSize=12, labelLimit=320, symbolStrokeWidth=2),
     )
+    done: AnyChart = chart.properties(**properties)  # one copy of the chart, where each configure_ call would make another
     return done
 
 
 def to_svg(chart: AnyChart, width: int) -> str:
-    """The chart as a stand-alone SVG text on white, `width` pixels wide, as the report embeds it; drawn without a browser or network."""
+    """The chart as a stand-alone SVG text on white; `width` in pixels includes the axes. Drawn without a browser or network."""
     import vl_convert  # 40 MB and only needed for reports
 
-    spec = chart.properties(width=width).to_dict()
+    spec = chart.properties(width=width).to_dict(validate=False)
     spec["background"] = LIGHT.paper
     spec.setdefault("config", {})["font"] = FONT
     svg: str = vl_convert.vegalite_to_svg(spec, vl_version="6.1")

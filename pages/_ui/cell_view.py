@@ -75,6 +75,8 @@ def show_quality(analysis: CellAnalysis) -> None:
     items = [("warn" if flag.severe else "info", flag.message) for flag in analysis.flags]
     if not items:
         items.append(("good", "Quality: nothing stands against using these numbers."))
+    if not analysis.quality_ok:
+        items.append(("warn", "Populations leave such a cell out: look at the outline before using any number."))
     items += [("info", f"On opening the image: {note}.") for note in analysis.image.notes]
     st.html(_sentences(items))
 

@@ -61,6 +61,7 @@ class BatchOutcome:
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
 ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
 SCALE: Final = Kept[float]("leukoscope_um_per_px")
+EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 BATCH: Final = Kept[BatchOutcome]("leukoscope_batch")
 
 

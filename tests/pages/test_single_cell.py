@@ -1,11 +1,14 @@
 import io
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from core.cell_types import CELL_TYPES
 from core.imaging import encode_png
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.types import FeatureSet, QualityFlag
 from pages._ui.widgets import EXAMPLES
 from tests.pages.conftest import table, texts
 
@@ -13,7 +16,7 @@ PAGE = "pages/1_Single_cell.py"
 
 
 def _upload(app, data: bytes, name: str = "cell.png", mime: str = "image/png"):
-    app.file_uploader(key="single_upload").set_value((name, data, mime)).run()
+    app.file_uploader[0].set_value((name, data, mime)).run()
     return app
 
 
@@ -125,6 +128,34 @@ def test_examples_are_drawn_and_say_so(open_page, name):
     assert not app.error
     assert "drawn by the program, no real cell" in texts(app)
     assert app.number_input(key="single_um_per_px").value == pytest.approx(0.095)
+
+
+def test_an_example_takes_the_place_of_an_upload(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png, name="before.png"))
+    app.menu_button(key="single_example").click("monocyte").run()
+    assert app.file_uploader[0].value is None
+    assert "before.png" not in texts(app)
+    _measured(_upload(app, png, name="after.png"))
+    assert "after.png" in texts(app)
+    assert "drawn by the program" not in texts(app)
+
+
+def test_an_image_without_a_cell_is_said_and_not_compared(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    analysis = app.session_state["leukoscope_analysis"]
+    nothing = dict.fromkeys(analysis.features.values)
+    app.session_state["leukoscope_analysis"] = replace(
+        analysis,
+        segmentation=replace(analysis.segmentation, labels=np.zeros_like(analysis.segmentation.labels)),
+        features=FeatureSet(nothing, dict.fromkeys(nothing, "no cell was found")),
+        flags=(QualityFlag("no_cell", "No cell was found: nothing can be measured.", severe=True),),
+    )
+    app.run()
+    assert not app.exception
+    said = texts(app)
+    assert "No cell was found" in said
+    assert "Nearest" not in said
+    assert not app.get("vega_lite_chart")
 
 
 def test_examples_are_those_of_the_engine():

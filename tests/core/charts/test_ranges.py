@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -116,7 +117,10 @@ def test_every_cell_type_has_its_own_colour_and_sources_differ():
 
 def test_svg_stands_alone(placed):
     place: Placed = placed["lymphocyte_drawn"]
-    svg = to_svg(range_chart(place.comparisons, place.reference, [], SHAPE_GROUPS, LIGHT), width=300)
+    svg = to_svg(range_chart(place.comparisons, place.reference, [], SHAPE_GROUPS, LIGHT), width=520)
     assert svg.startswith("<svg")
+    plot = re.search(r'class="background"[^>]* d="M[\d.]+,[\d.]+h([\d.]+)', svg)
+    assert plot is not None
+    assert float(plot[1]) > 200, "the axes must leave room for the plot"
     assert "Elongation" in svg
     assert "<script" not in svg
