@@ -1,5 +1,6 @@
 """Populations made from images: the shipped reference (`make cohort`) and a laboratory's own."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -123,7 +124,9 @@ def import_images(
     replace_old: bool = False,
 ) -> ImportReport:
     """Analyse images of one kind into a population of the user's own; an unreadable image is named in the report and skipped."""
-    samples = [Sample(path.name, path, None, population.cell_type, path.name) for path in images]
+    base = Path(os.path.commonpath([path.parent for path in images]))
+    names = {path: path.relative_to(base).as_posix() for path in images}
+    samples = [Sample(name, path, None, population.cell_type, name) for path, name in names.items()]
     return _import(root, population, samples, model, jobs=jobs, is_field=False, progress=progress, replace_old=replace_old, shipped=False)
 
 
@@ -203,7 +206,7 @@ def _import(
         rows: list[CellRow] = []
         for number, outcome in enumerate(analyse_many(tasks, model, jobs=jobs), start=1):
             if outcome.reason is not None:
-                report.failures[outcome.path.name] = outcome.reason
+                report.failures[by_path[outcome.path].sample_id] = outcome.reason
             rows.extend(_rows(outcome, by_path[outcome.path], population))
             if progress:
                 progress(population.population_id, number, len(tasks))

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -87,6 +87,10 @@ def _read_hairy(root: Path, name: str) -> Iterator[Sample]:
         yield Sample(f"{name}/{path.name}", path, None, CellType.HCL, f"{name}/{path.name}")
 
 
+def _read_one_patient(root: Path, name: str) -> Iterator[Sample]:
+    return (replace(sample, patient_id="patient-1") for sample in _read_hairy(root, name))
+
+
 _CELLAVISION_SCALE: Final = "estimated from the red cells beside the leukocytes (7.5 um assumed), within about 10 %"
 _NO_SCALE: Final = "no source states a pixel size"
 
@@ -155,7 +159,7 @@ _ALL: Final = (
         None,
         _NO_SCALE,
         "hairy_cell_smear",
-        _read_hairy,
+        _read_one_patient,
     ),
 )
 
