@@ -114,10 +114,10 @@ def nearest_in_words(found: Sequence[Nearness]) -> str:
             f"Unlike every population in shape: no cell of any lies as far from the centre of its own. Closest is {first.title}, "
             f"at {first.distance:.1f} typical spreads."
         )
-    text = f"Nearest in shape: {first.title}; {_typicality(first)} of its {first.n} cells lie as far from their centre, or farther."
+    text = f"Nearest in shape: {first.title} ({_typicality(first)} of its {first.n} cells lie as far out or farther)"
     if others:
-        text += f" Then {others[0].title}: {_typicality(others[0])} of {others[0].n}."
-    return text
+        text += f", then {others[0].title} ({_typicality(others[0])} of {others[0].n})"
+    return f"{text}."
 
 
 def _typicality(near: Nearness) -> str:
@@ -160,8 +160,10 @@ def comparison_table(placed: Placed) -> pd.DataFrame:
 
 
 def _place_word(comparison: FeatureComparison) -> str:
-    if not comparison.comparable or comparison.inside is None:
+    if not comparison.comparable:
         return "not compared"
+    if comparison.inside is None:
+        return "no range"
     if comparison.inside:
         return "inside"
     return "above" if comparison.direction is not None and comparison.direction.value == "above" else "below"

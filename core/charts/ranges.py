@@ -20,6 +20,7 @@ TONE_GROUPS: Final = (FeatureGroup.NUCLEUS_TONE, FeatureGroup.CYTOPLASM_TONE)
 
 # Beyond this many typical spreads a mark sits at the edge; its value stands at the right and in the hover text.
 LIMIT: Final = 5.0
+_ROOM: Final = 0.3
 _HEADING: Final = "§"
 _INSIDE, _ABOVE, _BELOW = "inside", "above", "below"
 _COLUMN_CHARACTERS: Final = 28
@@ -135,6 +136,17 @@ def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSum
     ]
 
 
+def shades(scale: ReferencePopulation, others: Sequence[ReferencePopulation]) -> list[str]:
+    """Colours of the further populations of a range chart: every source of a cell type has its own shade, `scale` the plain colour."""
+    seen = {scale.cell_type: 1}
+    colours = []
+    for reference in others:
+        index = seen.get(reference.cell_type, 0)
+        colours.append(population_colour(reference.cell_type, index))
+        seen[reference.cell_type] = index + (not reference.published)
+    return colours
+
+
 def range_chart(
     comparisons: Sequence[FeatureComparison],
     scale: ReferencePopulation,
@@ -169,13 +181,14 @@ def range_chart(
     keys = _rows(features)
     y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys))
     x_axis = alt.Axis(
-        title="distance from the median in typical spreads (robust SD)",
+        title="typical spreads (robust SD) from the median",
         values=list(range(-4, 5, 2)),
+        format="d",
         orient="top",
         grid=True,
         gridOpacity=0.5,
     )
-    x = alt.X("low:Q", scale=alt.Scale(domain=[-LIMIT, LIMIT], nice=False), axis=x_axis)
+    x = alt.X("low:Q", scale=alt.Scale(domain=[-LIMIT - _ROOM, LIMIT + _ROOM], nice=False), axis=x_axis)
     colour = population_colour(scale.cell_type)
 
     def bands(reference: ReferencePopulation) -> pd.DataFrame:
@@ -189,10 +202,7 @@ def range_chart(
         main.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(scale, colour)).encode(x=x, x2="high:Q"),
         main.mark_tick(size=13, thickness=2.5, color=colour).encode(x=alt.X("middle:Q")),
     ]
-    same_type = 0
-    for reference in others:
-        same_type += reference.cell_type is scale.cell_type and not reference.published
-        shade = population_colour(reference.cell_type, same_type if reference.cell_type is scale.cell_type else 0)
+    for reference, shade in zip(others, shades(scale, others), strict=True):
         if not reference.published and reference.n < SMALL_GROUP:
             dots = pd.DataFrame(
                 [row for name in features for row in _dot_rows(name, reference, scale.summaries[name])],

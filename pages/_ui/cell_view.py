@@ -10,7 +10,7 @@ import streamlit as st
 from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import who, with_unit
 from core.charts.overlay import outlined_png
-from core.charts.ranges import SHAPE_GROUPS, TONE_GROUPS, comparable, overview_chart, published_view, range_chart
+from core.charts.ranges import SHAPE_GROUPS, TONE_GROUPS, comparable, overview_chart, published_view, range_chart, shades
 from core.charts.strips import strip_html
 from core.charts.theme import AnyChart, Look, population_colour
 from core.features.catalogue import CATALOGUE, FeatureGroup
@@ -144,8 +144,7 @@ def _legend(scale: Placed, others: Sequence[ReferencePopulation]) -> str:
         ("width:10px;height:10px;border-radius:50%;background:currentColor", "this cell, inside"),
         (f"border:6px solid transparent;border-left:11px solid {colour};border-right:0", "this cell, outside"),
     ]
-    for reference in others:
-        shade = population_colour(reference.cell_type, int(reference.cell_type is scale.reference.cell_type))
+    for reference, shade in zip(others, shades(scale.reference, others), strict=True):
         if reference.published:
             mark = "width:26px;height:11px;border:1px dashed currentColor"
         elif reference.n < SMALL_GROUP:
@@ -193,8 +192,10 @@ def _population_tab(kind: CellType, sources: list[Placed], placed: Sequence[Plac
 
 
 def _range_charts(kind: CellType, chosen: Placed, sources: Sequence[Placed], scale: Placed, look: Look) -> None:
-    views = [_BY_DISTANCE, _AS_PUBLISHED] if scale is chosen else [_BY_DISTANCE]
-    view = st.segmented_control("View", views, default=_BY_DISTANCE, required=True, key=f"view-{kind}", label_visibility="collapsed")
+    view = _BY_DISTANCE
+    if scale is chosen:
+        views = [_BY_DISTANCE, _AS_PUBLISHED]
+        view = st.segmented_control("View", views, default=view, required=True, key=f"view-{kind}", label_visibility="collapsed")
     alt = f"Place of this cell among {chosen.reference.title}, feature by feature; the table below holds the same numbers"
     if view == _AS_PUBLISHED:
         halves: tuple[tuple[FeatureGroup, ...], ...] = tuple(g for g in (SHAPE_GROUPS, TONE_GROUPS) if comparable(chosen.comparisons, g))

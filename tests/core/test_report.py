@@ -197,8 +197,7 @@ def test_nearest_is_a_description():
 
     words = nearest_in_words([near("Monocytes", 0.9, 62.4), near("Lymphocytes", 2.0, 0.4)])
     assert words == (
-        "Nearest in shape: Monocytes; 62 % of its 100 cells lie as far from their centre, or farther. "
-        "Then Lymphocytes: fewer than 1 % of 100."
+        "Nearest in shape: Monocytes (62 % of its 100 cells lie as far out or farther), then Lymphocytes (fewer than 1 % of 100)."
     )
     assert "Unlike every population" in nearest_in_words([near("Monocytes", 5.0, 0)])
     assert nearest_in_words([]) == ""
