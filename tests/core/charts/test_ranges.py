@@ -1,13 +1,11 @@
 import json
-import re
 
 import pytest
 
-from core.cell_types import CELL_TYPES, CellType
-from core.charts.ranges import LIMIT, SHAPE_GROUPS, TONE_GROUPS, overview_chart, published_view, range_chart
-from core.charts.theme import DARK, LIGHT, edge_colour, look, population_colour, to_svg
+from core.cell_types import CellType
+from core.charts.ranges import LIMIT, SHAPE_GROUPS, TONE_GROUPS, overview_chart, published_view, range_chart, shades
+from core.charts.theme import LIGHT, population_colour
 from core.features.catalogue import CATALOGUE, FeatureGroup
-from core.report import Placed
 
 
 def _rows(spec: dict, key: str) -> list[dict]:
@@ -106,21 +104,10 @@ def test_a_cell_without_values_gives_an_empty_chart(placed):
     assert published_view([], place.reference, SHAPE_GROUPS, LIGHT).to_dict()
 
 
-def test_every_cell_type_has_its_own_colour_and_sources_differ():
-    assert population_colour(CellType.MONOCYTE) == CELL_TYPES[CellType.MONOCYTE].colour
-    assert len({population_colour(kind) for kind in CellType}) == len(CellType)
-    assert len({population_colour(CellType.APL, index) for index in range(5)}) == 5
-    assert edge_colour("#FFFFFF") == "#B2B2B2"
-    assert look(dark=True) is DARK
-    assert look(dark=False) is LIGHT
-
-
-def test_svg_stands_alone(placed):
-    place: Placed = placed["lymphocyte_drawn"]
-    svg = to_svg(range_chart(place.comparisons, place.reference, [], SHAPE_GROUPS, LIGHT), width=520)
-    assert svg.startswith("<svg")
-    plot = re.search(r'class="background"[^>]* d="M[\d.]+,[\d.]+h([\d.]+)', svg)
-    assert plot is not None
-    assert float(plot[1]) > 200, "the axes must leave room for the plot"
-    assert "Elongation" in svg
-    assert "<script" not in svg
+def test_every_further_source_has_its_own_shade(placed):
+    reference = {name: place.reference for name, place in placed.items()}
+    own = shades(reference["monocyte_drawn"], [reference["monocyte_other"], reference["published_monocyte"], reference["hcl_drawn"]])
+    assert own[0] != population_colour(CellType.MONOCYTE)
+    assert own[2] == population_colour(CellType.HCL)
+    two_of_one_type = shades(reference["lymphocyte_drawn"], [reference["monocyte_drawn"], reference["monocyte_other"]])
+    assert len(set(two_of_one_type)) == 2

@@ -1,0 +1,20 @@
+from dataclasses import replace
+
+from core.charts.strips import strip_html
+from core.report import place_cell
+
+RATIO, AREA = "combined_PixelSurface", "cell_shape2D_PixelSurface"
+
+
+def test_strip_sets_the_cell_among_the_populations(placed):
+    places = [(p.reference, p.of(RATIO)) for p in placed.values() if not p.reference.published]
+    text = strip_html(RATIO, places)
+    assert text.count("n = ") == 4
+    assert text.count("border-radius:50%") == 5, "five hairy cells, five points"
+    assert "currentColor" in text
+
+
+def test_strip_is_empty_where_nothing_can_be_compared(cell, placed):
+    bare = replace(cell, image=replace(cell.image, um_per_px=None))
+    (place,) = place_cell(bare, [placed["monocyte_drawn"].reference])
+    assert strip_html(AREA, [(place.reference, place.of(AREA))]) == ""
