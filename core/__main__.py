@@ -387,8 +387,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(group: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:  # noqa: ANN401 (argparse exports no type for it)
-        added: argparse.ArgumentParser = group.add_parser(name, help=text, description=text)
+    def command(
+        group: Any,  # noqa: ANN401 (argparse exports no type for it)
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        text: str,
+        *shared: argparse.ArgumentParser,
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = group.add_parser(name, help=text, description=text, parents=list(shared))
         added.set_defaults(run=run)
         added.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
         return added
@@ -414,25 +420,19 @@ def _parser() -> argparse.ArgumentParser:
             "Segment, measure and place in the populations: features.parquet, features.csv, places.parquet, masks, errors.csv.",
         ),
     ):
-        added = command(_with_parents(commands, model, scale, engine), name, run, text)
+        added = command(commands, name, run, text, model, scale, engine)
         added.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="image files or folders of them")
         added.add_argument("--out", type=Path, required=True, help="folder for the results")
         added.add_argument("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
 
-    added = command(
-        _with_parents(commands, scale, engine),
-        "features",
-        _features,
-        "Measure a drawn mask; no model needed. Sizes in pixels, or um with a scale.",
-    )
+    text = "Measure a drawn mask; no model needed. Sizes in pixels, or um with a scale."
+    added = command(commands, "features", _features, text, scale, engine)
     added.add_argument("--image", type=Path, required=True)
     added.add_argument("--mask", type=Path, required=True, help="grey levels 0/128/255 or 0/85/170/255")
 
     cohort = commands.add_parser("cohort", help="reference populations and your own").add_subparsers(required=True, metavar="ACTION")
-    command(_with_parents(cohort, model), "build", _cohort_build, "Build the shipped reference populations from the data folder.")
-    added = command(
-        _with_parents(cohort, model, scale), "import", _cohort_import, "Analyse a folder of images into a population of your own."
-    )
+    command(cohort, "build", _cohort_build, "Build the shipped reference populations from the data folder.", model)
+    added = command(cohort, "import", _cohort_import, "Analyse a folder of images into a population of your own.", model, scale)
     added.add_argument("folder", type=Path)
     added.add_argument("--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23")
     added.add_argument("--only", nargs="+", metavar="FOLDER", help="with --layout folders: these only")
@@ -465,17 +465,6 @@ def _parser() -> argparse.ArgumentParser:
     added = command(models, "verify", _models_verify, "Check every model's SHA-256 and open it on the wanted device.")
     added.add_argument("--device", choices=[str(d) for d in Device], default="auto")
     return parser
-
-
-class _with_parents:  # noqa: N801 (reads as a function where it is used)
-    """A sub-command group whose commands share the given options."""
-
-    def __init__(self, group: Any, *parents: argparse.ArgumentParser) -> None:  # noqa: ANN401 (argparse exports no type for it)
-        self._group, self._parents = group, list(parents)
-
-    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:  # noqa: ANN401
-        added: argparse.ArgumentParser = self._group.add_parser(name, parents=self._parents, **options)
-        return added
 
 
 def _positive(text: str) -> int:
