@@ -27,7 +27,7 @@ from core.masks import decode_grey, encode_grey
 from core.pipeline import Job, Outcome, analyse_many
 from core.report import analyses_table, place_cell
 from core.settings import load_settings
-from core.statistics import compare_populations
+from core.statistics import beside_published, compare_populations
 from core.store import queries, shards
 from core.store.database import Cohort
 from core.store.export import to_csv, to_parquet
@@ -303,29 +303,9 @@ def _cohort_compare(arguments: argparse.Namespace) -> int:
 
 
 def _cohort_published(arguments: argparse.Namespace) -> int:
-    rows = []
-    with _cohort() as cohort:
-        measured = [queries.reference(cohort, info.population.population_id) for info in queries.populations(cohort) if info.n_good]
-    for published in published_references(load_settings().reference):
-        for population in (p for p in measured if p.cell_type is published.cell_type):
-            for feature, printed in published.summaries.items():
-                own = population.summaries[feature]
-                if own.basis is printed.basis and not own.small:
-                    row = {"population": population.population, "feature": feature, "n": own.n}
-                    rows.append(
-                        {
-                            **row,
-                            **{
-                                f"{who}_{p}": getattr(s, p)
-                                for p in ("p2", "p50", "p98")
-                                for who, s in (("measured", own), ("published", printed))
-                            },
-                        }
-                    )
-    if arguments.json:
-        print(json.dumps(rows))
-    else:
-        print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    references = _references()
+    table = beside_published([r for r in references if not r.published], [r for r in references if r.published])
+    print(table.to_json(orient="records") if arguments.json else table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     return 0
 
 

@@ -302,6 +302,25 @@ def compare_populations(first: ReferencePopulation, second: ReferencePopulation)
     return table.sort_values("cliffs_delta", key=np.abs, ascending=False, ignore_index=True)
 
 
+def beside_published(measured: Sequence[ReferencePopulation], published: Sequence[ReferencePopulation]) -> pd.DataFrame:
+    """Percentiles of measured populations beside those of printed tables of the same cell type.
+
+    One row per population and feature, with columns measured_p2, published_p2, ... p98; only features that both count in the same
+    basis, which leaves out sizes: a printed table's pixels are of unknown size.
+    """
+    rows = []
+    for printed in published:
+        for population in (p for p in measured if p.cell_type is printed.cell_type):
+            for feature, theirs in printed.summaries.items():
+                ours = population.summaries[feature]
+                if ours.basis is theirs.basis and not ours.small:
+                    pairs = {
+                        f"{who}_{p}": getattr(s, p) for p in ("p2", "p50", "p98") for who, s in (("measured", ours), ("published", theirs))
+                    }
+                    rows.append({"population": population.population, "feature": feature, "n": ours.n, **pairs})
+    return pd.DataFrame(rows)
+
+
 def nearest(features: FeatureSet, references: Sequence[ReferencePopulation]) -> tuple[Nearness, ...]:
     """How far a cell lies from the centre of each population, most typical first.
 

@@ -89,3 +89,6 @@ with errors_in_words():
             "Drop the image of one stained white blood cell above, or try an example. PNG, JPEG, TIFF or BMP; it stays on this computer.",
             "add_photo_alternate",
         )
+
+if analysis is None:
+    resources.warm_up()

@@ -6,6 +6,7 @@ be on the screen by then.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
@@ -45,8 +46,22 @@ def segmenter() -> OnnxSegmenter:
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _segmenter(path: str, sha256: str) -> OnnxSegmenter:  # noqa: ARG001 - the key: a new model is a new session
     from core.inference.segmenter import OnnxSegmenter
+    from core.pipeline import analyse
+    from core.synthetic import draw_cell
 
-    return OnnxSegmenter.from_entry(default_model())
+    opened = OnnxSegmenter.from_entry(default_model())
+    # The first analysis of a process loads pyradiomics and allocates: nobody should wait for that with a cell on the screen.
+    analyse(draw_cell()[0], opened)
+    return opened
+
+
+def warm_up() -> None:
+    """Load what the first click needs, while the person is still choosing an image; problems are told when they matter."""
+    from core.errors import CoreError
+
+    with suppress(CoreError):
+        segmenter()
+        references()
 
 
 @st.cache_resource(show_spinner=False)

@@ -1,0 +1,105 @@
+"""`python -m tests.readme`: write the README's tables from what was measured; a test holds them equal.
+
+Scores come from the shipped model's card and `benchmarks/agreement.json`, populations from the shipped cohort, speed from
+`benchmarks/`, which `make bench` writes.
+"""
+
+import json
+from pathlib import Path
+
+from core.inference.model_registry import find_model
+from core.settings import ROOT, load_settings
+from core.statistics import SMALL_GROUP, beside_published
+from core.store import queries
+from core.store.database import Cohort
+from core.store.published import published_references
+
+README = ROOT / "README.md"
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def _table(head: list[str], rows: list[list[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def scores() -> str:
+    card = find_model().card
+    names = {"set1": "set 1 (Jiangxi Tecom)", "set2": "set 2 (CellaVision)", "test": "both"}
+    rows: list[list[object]] = []
+    for key, name in names.items():
+        part = card.scores[key]
+        cells = [
+            f"{part[r]['dice_mean']:.3f} ({part[r]['dice_ci95'][0]:.3f}-{part[r]['dice_ci95'][1]:.3f})"
+            for r in ("nucleus", "cytoplasm", "cell")
+        ]
+        rows.append([name, part["images"], *cells, f"{100 * part['cell']['below_0.8']:.1f} %"])
+    for pair in json.loads((BENCHMARKS / "agreement.json").read_text(encoding="utf-8")):
+        both = f"annotators, images {pair['first'].split('/')[1]} and {pair['second'].split('/')[1]} of set 1"
+        rows.append([both, 2, *(f"{pair[r]:.3f}" for r in ("nucleus", "cytoplasm", "cell")), ""])
+    return _table(["test images", "n", "nucleus", "cytoplasm", "cell", "cells under 0.8"], rows)
+
+
+def cohort() -> str:
+    rows: list[list[object]] = []
+    with Cohort.open([load_settings().reference]) as opened:
+        for info in queries.populations(opened):
+            reasons = ", ".join(f"{count} {code.replace('_', ' ')}" for code, count in info.excluded.items()) or "none"
+            scale = "unknown" if info.population.um_per_px is None else f"{info.population.um_per_px} um/px"
+            shown = "points" if info.n_good < SMALL_GROUP else "2-50-98 %"
+            rows.append([info.population.title, info.n_good, info.patients or "not recorded", reasons, scale, shown])
+    return _table(["population", "cells", "patients", "left out", "scale", "shown as"], rows)
+
+
+def published() -> str:
+    wanted = [
+        "nucleus_shape2D_Elongation",
+        *(f"combined_{f}" for f in ("PixelSurface", "Elongation", "MaximumDiameter", "Perimeter", "Sphericity")),
+    ]
+    with Cohort.open([load_settings().reference]) as opened:
+        measured = [queries.reference(opened, name) for name in ("monocyte_acevedo", "lymphocyte_acevedo")]
+    drawn = json.loads((BENCHMARKS / "drawn_masks.json").read_text(encoding="utf-8"))
+    table = beside_published(measured, published_references(load_settings().reference))
+    rows: list[list[object]] = []
+    for row in table[table["feature"].isin(wanted)].itertuples():
+        ours, theirs = ([getattr(row, f"{who}_{p}") for p in ("p2", "p50", "p98")] for who in ("measured", "published"))
+        spans = [f"{middle:.2f} ({low:.2f}-{high:.2f})" for low, middle, high in (ours, theirs)]
+        kind = row.population.split("_")[0]
+        masks = " / ".join(f"{drawn[name][kind][row.feature]:.2f}" for name in ("set1", "set2"))
+        rows.append([kind, row.feature.replace("shape2D_", ""), *spans, masks])
+    return _table(
+        ["cells", "feature", "measured, Barcelona: median (2-98 %)", "published table", "drawn masks, set 1 / set 2: median"], rows
+    )
+
+
+def speed() -> str:
+    rows: list[list[object]] = []
+    for topic in ("features", "inference", "cell", "page"):
+        for line in json.loads((BENCHMARKS / f"{topic}.json").read_text(encoding="utf-8"))["rows"]:
+            values = [
+                f"{line[key]:.0f} {line['unit']}" if line[key] >= 10 else f"{line[key]:.1f} {line['unit']}"
+                for key in ("ours", "peer_value")
+            ]
+            rows.append([line["what"], values[0], line["peer"], values[1], f"{line['ratio']:.1f}"])
+    return _table(["what", "ours", "beside", "takes", "ratio"], rows)
+
+
+TABLES = {"scores": scores, "cohort": cohort, "published": published, "speed": speed}
+
+
+def written(text: str) -> str:
+    """The README with every table made anew between its marks."""
+    for name, make in TABLES.items():
+        start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+        before, rest = text.split(start)
+        after = rest.split(end)[1]
+        text = f"{before}{start}\n{make()}\n{end}{after}"
+    return text
+
+
+def main(readme: Path = README) -> None:
+    readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
