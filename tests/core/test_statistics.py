@@ -12,7 +12,9 @@ from core.statistics import (
     SMALL_GROUP,
     Basis,
     Direction,
+    beside_published,
     compare_cell,
+    compare_populations,
     count_patients,
     describe,
     differs_most,
@@ -347,3 +349,38 @@ def test_nearest_works_with_absent_values_on_both_sides():
     assert found.n == 49
     assert found.features == sum(spec.scale_free and not spec.intensity_dependent for spec in CATALOGUE.values()) - 1
     assert nearest(FeatureSet(dict.fromkeys(CATALOGUE), {}), [population(values)]) == ()
+
+
+def test_cliffs_delta_is_counted_over_pairs():
+    rng = np.random.default_rng(7)
+    first, second = rng.integers(0, 30, 40).astype(float), rng.integers(10, 40, 25).astype(float)
+    table = compare_populations(population(frame(40, **{SHARE: first})), population(frame(25, **{SHARE: second})))
+    row = table.set_index("feature").loc[SHARE]
+    pairs = np.sign(first[:, None] - second[None, :])
+    assert row["cliffs_delta"] == pytest.approx(pairs.mean())
+    assert (row["n_first"], row["n_second"]) == (40, 25)
+    assert (row["median_first"], row["median_second"]) == (np.median(first), np.median(second))
+
+
+def test_the_best_separated_feature_comes_first():
+    apart = compare_populations(population(frame(30)), population(frame(30, **{SHARE: np.arange(100.0, 130.0)})))
+    assert apart.loc[0, "feature"] == SHARE
+    assert apart.loc[0, "cliffs_delta"] == -1
+    assert apart.loc[1:, "cliffs_delta"].eq(0).all(), "the same values on both sides separate nothing"
+
+
+def test_sizes_without_a_scale_separate_no_populations():
+    table = compare_populations(population(frame(30, um=None)), population(frame(30)))
+    assert AREA not in set(table["feature"])
+    assert SHARE in set(table["feature"])
+
+
+def test_measured_percentiles_stand_beside_published_ones_where_there_is_no_unit():
+    numbers = {"n": 566, "p2": 0.4, "p50": 0.5, "p98": 0.7, "mean": 0.5, "std": 0.1}
+    printed = {feature: published_summary("published", feature, **numbers) for feature in (SHARE, PER_LENGTH)}
+    published = replace(population(frame(30)), summaries=printed, published=True)
+    other_type = population(frame(30), population="lympho", cell_type=CellType.LYMPHOCYTE)
+    table = beside_published([population(frame(101)), population(frame(5), population="few"), other_type], [published])
+    (row,) = table.to_dict("records")
+    assert (row["population"], row["feature"], row["n"]) == ("mono", SHARE, 101)
+    assert (row["measured_p2"], row["published_p2"], row["measured_p98"], row["published_p98"]) == (3.0, 0.4, 99.0, 0.7)
