@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.datasets import data_set
 from core.fields import find_cells
@@ -79,3 +82,14 @@ def test_the_smear_has_five_hairy_cells(data_dir):
     for _, place in found:
         window(covered, place)[:] = True
     assert stained[covered].sum() > 0.97 * stained.sum()
+
+
+@pytest.mark.data
+def test_a_large_field_gives_the_same_cells_in_bounded_work(data_dir):
+    field = load(next((data_dir / "hairy_cell_smear").iterdir()))
+    large = replace(field, rgb=np.asarray(Image.fromarray(field.rgb).resize((field.shape[1] * 3, field.shape[0] * 3))).copy())
+    small_places, large_places = ([place for _, place in find_cells(image)] for image in (field, large))
+    assert len(large_places) == len(small_places) == 5
+    for small, big in zip(small_places, large_places, strict=True):
+        assert abs(big.left + big.width / 2 - 3 * (small.left + small.width / 2)) < 15
+        assert abs(big.top + big.height / 2 - 3 * (small.top + small.height / 2)) < 15
