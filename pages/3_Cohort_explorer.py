@@ -32,8 +32,9 @@ def show_counts() -> None:
         }
         for info in infos
     ]
-    good, patients = sum(info.n_good for info in infos), sum(info.patients or 0 for info in infos)
-    st.markdown(f"### {good:,} good cells in {len(infos)} populations, at least {patients} patients")
+    good, patients = sum(info.n_good for info in infos), resources.named_patients()
+    others = " and others not recorded" if any(info.patients is None and info.n_good for info in infos) else ""
+    st.markdown(f"### {good:,} good cells in {len(infos)} populations, of {patients} named patients{others}")
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,

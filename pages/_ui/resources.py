@@ -104,6 +104,18 @@ def _populations(revision: str) -> tuple[PopulationInfo, ...]:  # noqa: ARG001 -
     return queries.populations(cohort())
 
 
+def named_patients() -> int:
+    """How many patients the cells in view name, each once."""
+    return _named_patients(cohort().revision)
+
+
+@st.cache_data(show_spinner=False, max_entries=2)
+def _named_patients(revision: str) -> int:  # noqa: ARG001 - the key
+    from core.store import queries
+
+    return queries.named_patients(cohort(), populations())
+
+
 def notes() -> dict[str, str]:
     """What a reader must know of each population before drawing conclusions, and how many cells quality kept out."""
     return {info.population.population_id: _note(info) for info in populations()}
