@@ -17,10 +17,10 @@ from core.masks import cell_mask, region_mask
 from core.model_card import ModelCard
 from core.postprocessing import label_cell
 from core.preprocessing import Window, network_input, to_image_grid
-from core.stain import count_other_nuclei
+from core.stain import count_other_nuclei, find_nuclei
 from core.types import CellImage, LabelMap, Segmentation
 
-# The fine window never leaves this share of the image: a coarse pass that found only a speck must not zoom into it.
+# The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom into it.
 MIN_WINDOW_SHARE = 0.12
 
 
@@ -67,19 +67,29 @@ class OnnxSegmenter:
 
     def _find(self, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
         whole = Window.whole((rgb.shape[0], rgb.shape[1]))
-        # The coarse pass only has to find the cell: the network's own grid will do, however large the image.
+        labels, confidence = self._find_in(rgb, whole)
+        if confidence > 0:
+            return labels, confidence
+        # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the middle leads.
+        middle = np.array([whole.left, whole.top]) + whole.side / 2
+        nuclei = sorted(find_nuclei(rgb), key=lambda w: float(np.hypot(*(np.array([w.left, w.top]) + w.side / 2 - middle))))
+        return self._find_in(rgb, nuclei[0]) if nuclei else (labels, confidence)
+
+    def _find_in(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
+        """The cell of a window by two passes: over the window, then at the canonical scale."""
+        # The coarse pass only has to find the cell: the network's own grid will do, however large the window.
         size = self.card.input_size
-        maps = self.probabilities(rgb, whole)
+        maps = self.probabilities(rgb, wide)
         coarse = label_cell(maps, Window(0, 0, size))
         if coarse.confidence > 0:
-            near, scale = Window.around(cell_mask(coarse.labels), self.card.cell_fill), whole.side / size
-            window = Window(whole.left + near.left * scale, whole.top + near.top * scale, near.side * scale)
-            if window.side >= MIN_WINDOW_SHARE * whole.side:
+            near, scale = Window.around(cell_mask(coarse.labels), self.card.cell_fill), wide.side / size
+            window = Window(wide.left + near.left * scale, wide.top + near.top * scale, near.side * scale)
+            if window.side >= MIN_WINDOW_SHARE * wide.side:
                 labels, confidence = _labelled(self.probabilities(rgb, window), window, rgb)
                 # A fine pass that lost the cell is no improvement on the coarse one.
                 if confidence > 0:
                     return labels, confidence
-        return _labelled(maps, whole, rgb)
+        return _labelled(maps, wide, rgb)
 
     def probabilities(self, rgb: NDArray[np.uint8], window: Window) -> NDArray[np.float32]:
         """Probabilities (C, S, S) over the window, on the network's grid."""

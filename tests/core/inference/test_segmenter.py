@@ -101,12 +101,12 @@ def test_a_cell_away_from_the_middle_is_seen_through_a_window_beyond_the_image(s
 def test_other_cells_are_counted_and_kept_apart(segmenter):
     near, true = draw_cell(0, SYNTHETIC_CELLS["lymphocyte"])
     far, _ = draw_cell(1, SYNTHETIC_CELLS["lymphocyte"])
-    # The second cell is cut off its picture and put to the right; the picture's middle stays nearest the first cell.
-    both = image_of(np.concatenate([near.rgb[:, 60:], far.rgb[:, 100:290]], axis=1))
+    # The second cell is put to the right: neither is in the middle, but the first is nearer to it by a third.
+    both = image_of(np.concatenate([near.rgb[:, 20:], far.rgb[:, 60:290]], axis=1))
     found = segmenter.segment(both)
     assert found.other_cells == 1
     expected = np.zeros(both.shape, np.uint8)
-    expected[:, :300] = true[:, 60:]
+    expected[:, :340] = true[:, 20:]
     assert dice(found.labels, expected, "cell") > 0.9
 
 
