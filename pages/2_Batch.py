@@ -27,7 +27,7 @@ def show_outcome(outcome: BatchOutcome) -> None:
     table = outcome.table
     good = int(table["quality_ok"].sum()) if len(table) else 0
     counts = f"{good} good, {len(table) - good} flagged, {len(outcome.failures)} failed"
-    st.markdown(f"#### {len(table)} cells measured in {outcome.seconds:.0f} s: {counts}")
+    st.markdown(f"#### {len(table)} {'cell' if len(table) == 1 else 'cells'} measured in {outcome.seconds:.0f} s: {counts}")
     if len(table):
         show_files(outcome)
         st.markdown("##### Least certain outlines: look at these first")
@@ -36,7 +36,7 @@ def show_outcome(outcome: BatchOutcome) -> None:
         shown = table[["image_path", "confidence", "quality_ok", "flags", *_SHOWN]]
         shown.columns = pd.Index(["Image", "Certainty", "Good", "Flags", *(CATALOGUE[name].label for name in _SHOWN)])
         numbers = {name: st.column_config.NumberColumn(format="%.3g") for name in shown.columns if shown[name].dtype == "float64"}
-        st.dataframe(shown, hide_index=True, height=360, column_config=numbers, key="batch_table")
+        st.dataframe(shown, hide_index=True, height=min(38 + 35 * len(shown), 360), column_config=numbers, key="batch_table")
         st.caption("Sizes in this table are in pixels; the files hold all features and the scale.")
     if outcome.failures:
         st.markdown("##### Images that could not be measured")

@@ -76,4 +76,4 @@ def test_the_outcome_survives_a_change_of_page(open_page, png):
     app = _run(open_page(PAGE), [("a.png", png, "image/png")])
     app.switch_page("Home.py").run()
     app.switch_page(PAGE).run()
-    assert "1 cells measured" in texts(app)
+    assert "1 cell measured" in texts(app)
