@@ -1,7 +1,7 @@
 """What to know before trusting a cell's numbers: each flag is a sentence with its consequence. Thresholds are here only.
 
-Measured with the shipped model (median; 2nd to 98th percentile): confidence 0.97 (0.95-0.98) on the training sources and 0.95
-(0.88-0.98) on two laboratories it never saw. Blur over all drawn masks (median; 99th percentile): 0.010; 0.015 of the cell's diameter
+Confidence in the shipped cohort, cells of two laboratories the model never saw: median 0.96, 2nd to 98th percentile 0.89 to 0.98 (column
+`confidence` of `python -m core cohort export`). Blur over all drawn masks (median; 99th percentile): 0.010; 0.015 of the cell's diameter
 in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of set 1.
 """
 
@@ -29,7 +29,7 @@ CLIPPED_SHARE: Final = 0.15
 DARK_BACKGROUND: Final = 90
 # Nuclear dye in the nucleus over the surroundings. Measured: 0.8 or more in leukocytes of five sources, 0.5 or less in red cells.
 MIN_NUCLEAR_CONTRAST: Final = 0.6
-# Beyond the range of the masked data: nucleus over cell area.
+# A cell of some 23 px across; the smallest one drawn in the masked data is 49 px across.
 SMALL_CELL_PX: Final = 400
 
 
