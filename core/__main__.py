@@ -19,7 +19,7 @@ from core.cohort import ImportReport, build_reference, folder_cell_type, folders
 from core.errors import CoreError, UsageError
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
-from core.imaging import encode_png, find_images, grey, load, load_grey
+from core.imaging import encode_png, find_images, load, load_grey
 from core.inference.model_registry import find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
@@ -159,7 +159,7 @@ def _features(arguments: argparse.Namespace) -> int:
     mask = decode_grey(load_grey(arguments.mask), arguments.mask.name)
     if mask.repaired:
         print(f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest", file=sys.stderr)
-    found = extract(grey(image.rgb), mask.labels, Engine(arguments.feature_engine))
+    found = extract(image.rgb, mask.labels, Engine(arguments.feature_engine))
     values = found.values
     if image.um_per_px is not None:
         values = {name: None if value is None else CATALOGUE[name].in_um(value, image.um_per_px) for name, value in values.items()}

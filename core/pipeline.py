@@ -15,7 +15,7 @@ from core import __version__
 from core.errors import CoreError
 from core.features.extract import Engine, extract
 from core.fields import find_cells
-from core.imaging import grey, load
+from core.imaging import load
 from core.inference.model_registry import ModelEntry
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, Segmenter
@@ -45,7 +45,7 @@ def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.F
     tell("Outlining nucleus and cytoplasm", 0.1)
     segmentation = segmenter.segment(image)
     tell("Measuring", 0.7)
-    features = extract(grey(image.rgb), segmentation.labels, engine)
+    features = extract(image.rgb, segmentation.labels, engine)
     tell("Checking quality", 0.9)
     flags = assess(image, segmentation, segmenter.card)
     tell("Done", 1.0)

@@ -138,7 +138,7 @@ def comparison_table(placed: Placed) -> pd.DataFrame:
         p2, p50, p98, mean, std = (None if value is None else spec.shown(value) for value in percents)
         rows.append(
             {
-                "Group": spec.group.value,
+                "Group": spec.group,
                 "Feature": spec.label,
                 "This cell": None if comparison.value is None else spec.shown(comparison.value),
                 "Unit": unit(spec, comparison.basis),

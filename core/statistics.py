@@ -7,7 +7,7 @@ null) and one column per feature in pixels.
 
 Basis. A feature with ``length_power`` q (1 length, 2 area, -1 reciprocal length) is compared only in micrometres,
 ``value * um_per_px ** q``, over the cells whose scale is known. A scale-free feature is compared as it is. A sum over pixels
-(``sums_pixels``) has no micrometres to convert to: it is compared as it is, and only where the cell and all members have the same
+(``pixel_bound``) has no micrometres to convert to: it is compared as it is, and only where the cell and all members have the same
 scale within `SAME_SCALE`.
 
 Percentiles. ``p2``, ``p50`` and ``p98`` are linearly interpolated order statistics (numpy's ``linear``). ``std`` divides by n - 1.
@@ -34,7 +34,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.cell_types import CELL_TYPES, CellType
-from core.features.catalogue import CATALOGUE, FeatureSpec
+from core.features.catalogue import CATALOGUE
+from core.features.spec import FeatureSpec
 from core.types import FeatureSet
 
 SMALL_GROUP: Final = 20  # the 2nd percentile of fewer cells is little more than their minimum

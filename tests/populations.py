@@ -12,7 +12,6 @@ import numpy as np
 
 from core.cell_types import CellType
 from core.features.extract import extract
-from core.imaging import grey
 from core.masks import outlines
 from core.statistics import ReferencePopulation
 from core.store import queries
@@ -36,7 +35,7 @@ def analysed(drawing: str, seed: int, um_per_px: float | None = 0.095) -> CellAn
     """A drawn cell measured on its true mask."""
     image, labels = draw_cell(seed, SYNTHETIC_CELLS[drawing])
     segmentation = Segmentation(labels, 0.97, 0, "true-mask", "CPU", 1.0)
-    features = extract(grey(image.rgb), labels)
+    features = extract(image.rgb, labels)
     return CellAnalysis(replace(image, um_per_px=um_per_px), segmentation, features, (), versions={"leukoscope": "test"})
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from core.features.catalogue import CATALOGUE, FeatureSpec
+from core.features.catalogue import CATALOGUE
+from core.features.spec import FeatureSpec
 from core.statistics import Basis, FeatureComparison, ReferencePopulation, describe
 
 _SIGNIFICANT = 3

@@ -11,12 +11,13 @@ import pandas as pd
 
 from core.charts.labels import number, place, unit, who, with_unit
 from core.charts.theme import ROW_HEIGHT_PX, AnyChart, Look, configured, population_colour
-from core.features.catalogue import CATALOGUE, FeatureGroup, Unit
-from core.features.catalogue import FeatureSpec as Spec
+from core.features.catalogue import CATALOGUE
+from core.features.spec import FeatureSpec as Spec
+from core.features.spec import Unit
 from core.statistics import SMALL_GROUP, Direction, FeatureComparison, PopulationSummary, ReferencePopulation
 
-SHAPE_GROUPS: Final = (FeatureGroup.NUCLEUS_SHAPE, FeatureGroup.CYTOPLASM_SHAPE, FeatureGroup.CELL_SHAPE, FeatureGroup.COMBINED)
-TONE_GROUPS: Final = (FeatureGroup.NUCLEUS_TONE, FeatureGroup.CYTOPLASM_TONE)
+SHAPE_GROUPS: Final = ("Nucleus shape", "Cytoplasm shape", "Cell shape", "Combined")
+TONE_GROUPS: Final = ("Nucleus tone", "Cytoplasm tone")
 
 # Beyond this many typical spreads a mark sits at the edge; its value stands at the right and in the hover text.
 LIMIT: Final = 5.0
@@ -26,7 +27,7 @@ _INSIDE, _ABOVE, _BELOW = "inside", "above", "below"
 _COLUMN_CHARACTERS: Final = 28
 
 
-def comparable(comparisons: Iterable[FeatureComparison], groups: Sequence[FeatureGroup]) -> list[FeatureComparison]:
+def comparable(comparisons: Iterable[FeatureComparison], groups: Sequence[str]) -> list[FeatureComparison]:
     """Those comparisons of the given groups that stand, in catalogue order."""
     return [c for c in comparisons if c.comparable and c.value is not None and CATALOGUE[c.feature].group in groups]
 
@@ -38,9 +39,9 @@ def _clipped(z: float) -> float:
 def _rows(features: list[str]) -> list[str]:
     """Row keys from top to bottom: a heading before each group."""
     keys: list[str] = []
-    for group in FeatureGroup:
-        members = [name for name in features if CATALOGUE[name].group is group]
-        keys += [_HEADING + group.value, *members] if members else []
+    for group in dict.fromkeys(CATALOGUE[name].group for name in features):
+        members = [name for name in features if CATALOGUE[name].group == group]
+        keys += [_HEADING + group, *members]
     return keys
 
 
@@ -151,7 +152,7 @@ def range_chart(
     comparisons: Sequence[FeatureComparison],
     scale: ReferencePopulation,
     others: Sequence[ReferencePopulation],
-    groups: Sequence[FeatureGroup],
+    groups: Sequence[str],
     look: Look,
 ) -> AnyChart:
     """One row per feature: the populations' 2-98 % bands with a tick at the median, and this cell's mark.
@@ -270,7 +271,7 @@ def _published_value(spec: Spec, value: float | None) -> float | None:
 
 
 def published_view(
-    comparisons: Sequence[FeatureComparison], reference: ReferencePopulation, groups: Sequence[FeatureGroup], look: Look, height: int = 340
+    comparisons: Sequence[FeatureComparison], reference: ReferencePopulation, groups: Sequence[str], look: Look, height: int = 340
 ) -> AnyChart:
     """The thesis's own view: features along x, values on a logarithmic y, the 2-50-98 % range and this cell's value.
 
@@ -334,7 +335,7 @@ def published_view(
 
 
 def overview_chart(
-    places: Sequence[tuple[ReferencePopulation, Sequence[FeatureComparison]]], groups: Sequence[FeatureGroup], look: Look
+    places: Sequence[tuple[ReferencePopulation, Sequence[FeatureComparison]]], groups: Sequence[str], look: Look
 ) -> AnyChart:
     """All populations at once: a field per feature and population, blue where the cell lies below its median, orange above.
 

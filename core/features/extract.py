@@ -1,7 +1,9 @@
-"""Grey image and label map -> every feature of the catalogue, or the reason why one is absent."""
+"""Image and label map -> every feature of the catalogue, or the reason why one is absent."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
@@ -11,44 +13,113 @@ from numpy.typing import NDArray
 from core.compartments import Compartment
 from core.errors import ImageError, MaskError
 from core.features import reference
-from core.features.catalogue import CATALOGUE, FeatureClass, Region
+from core.features.catalogue import CATALOGUE
+from core.features.channels import BIN_WIDTH, Channel, planes
 from core.features.first_order import first_order
 from core.features.shape import shape_2d
+from core.features.spec import FeatureClass, FeatureSpec, Region
 from core.types import FeatureSet, LabelMap
 
 
 class Engine(StrEnum):
-    """Who computes: the same numbers in milliseconds, or pyradiomics' own extractor."""
+    """Who computes what pyradiomics knows: the same numbers in milliseconds, or pyradiomics' own extractor."""
 
     FAST = "fast"
     REFERENCE = "reference"
 
-
-# A family measures one region: grey and mask, both (H, W) -> values by pyradiomics' feature name.
-Family = Callable[[NDArray[np.float64], NDArray[np.bool_]], dict[str, float]]
-
-_FAMILIES: Final[Mapping[FeatureClass, Family]] = MappingProxyType({FeatureClass.SHAPE_2D: shape_2d, FeatureClass.FIRST_ORDER: first_order})
 
 _COMPARTMENTS: Final = MappingProxyType(
     {
         Region.NUCLEUS: (Compartment.NUCLEUS,),
         Region.CYTOPLASM: (Compartment.CYTOPLASM,),
         Region.CELL: (Compartment.NUCLEUS, Compartment.CYTOPLASM),
+        Region.ENVIRONMENT: (Compartment.ENVIRONMENT,),
     }
 )
 
+# What a family found: values by feature name, or, in place of a value, the reason why there is none.
+Measured = Mapping[str, float | str]
+# A family measures one region of a cell.
+Family = Callable[["Cell", Region], Measured]
 
-def extract(grey: NDArray[np.float64], labels: LabelMap, engine: Engine = Engine.FAST) -> FeatureSet:
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """What is measured: label map and channels, all (H, W), cut to the cell and its environment; nothing beyond is looked at."""
+
+    labels: LabelMap
+    channels: Mapping[Channel, NDArray[np.float64]]
+
+    @cached_property
+    def masks(self) -> Mapping[Region, NDArray[np.bool_]]:
+        """Where each region is, bool (H, W)."""
+        return {region: np.isin(self.labels, compartments) for region, compartments in _COMPARTMENTS.items()}
+
+
+def _on_channel(channel: Channel) -> Family:
+    def measure(cell: Cell, region: Region) -> Measured:
+        return first_order(cell.channels[channel], cell.masks[region], BIN_WIDTH[channel])
+
+    return measure
+
+
+def _reference_on_channel(channel: Channel) -> Family:
+    def measure(cell: Cell, region: Region) -> Measured:
+        return reference.measure(FeatureClass.FIRST_ORDER, cell.channels[channel], cell.masks[region], bin_width=BIN_WIDTH[channel])
+
+    return measure
+
+
+def _reference_on_grey(feature_class: FeatureClass) -> Family:
+    def measure(cell: Cell, region: Region) -> Measured:
+        return reference.measure(feature_class, cell.channels[Channel.GREY], cell.masks[region])
+
+    return measure
+
+
+# The order of the catalogue does not matter here; a class without a family would fail the first test.
+_FAST: Final[Mapping[FeatureClass, Family]] = MappingProxyType(
+    {FeatureClass.SHAPE_2D: lambda cell, region: shape_2d(cell.masks[region])}
+    | {FeatureClass(channel): _on_channel(channel) for channel in Channel}
+)
+_FAMILIES: Final[Mapping[Engine, Mapping[FeatureClass, Family]]] = MappingProxyType(
+    {
+        Engine.FAST: _FAST,
+        Engine.REFERENCE: {
+            **_FAST,
+            **{feature_class: _reference_on_grey(feature_class) for feature_class in (FeatureClass.SHAPE_2D,)},
+            **{FeatureClass(channel): _reference_on_channel(channel) for channel in Channel},
+        },
+    }
+)
+
+_Classes = Mapping[FeatureClass, tuple[FeatureSpec, ...]]
+
+
+def _by_region() -> Mapping[Region, _Classes]:
+    """The catalogue's features that are measured, not divided, by region and class."""
+    found: dict[Region, dict[FeatureClass, tuple[FeatureSpec, ...]]] = {}
+    for spec in CATALOGUE.values():
+        if not spec.ratio_of:
+            classes = found.setdefault(spec.region, {})
+            classes[spec.feature_class] = (*classes.get(spec.feature_class, ()), spec)
+    return found
+
+
+_MEASURED: Final = _by_region()
+
+
+def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, engine: Engine = Engine.FAST) -> FeatureSet:
     """Measure all features of one cell.
 
     Parameters
     ----------
-    grey
-        float64 (H, W), 0 = black to 255 = white.
+    image
+        uint8 (H, W, 3) in colour; or grey (H, W), uint8 or float64 from 0 = black to 255 = white, which has no features of colour.
     labels
-        Label map of the same shape.
+        Label map of the same height and width. Only its pixels that are not background are looked at.
     engine
-        `Engine.REFERENCE` asks pyradiomics itself, which is many times slower; the values agree to 1e-9.
+        `Engine.REFERENCE` asks pyradiomics itself for whatever it can measure, which is many times slower; the values agree to 1e-9.
 
     Returns
     -------
@@ -59,27 +130,27 @@ def extract(grey: NDArray[np.float64], labels: LabelMap, engine: Engine = Engine
     Raises
     ------
     ImageError
-        The grey image is not float64 (H, W) between 0 and 255.
+        The image is neither colour nor grey as above, or holds values outside 0 to 255.
     MaskError
         The label map's shape differs from the image's.
     """
-    _check(grey, labels)
-    box = _cell_box(labels)
-    grey, cell = grey[box], labels[box]
+    _check(image, labels)
+    box = _box(labels)
+    cell = Cell(LabelMap(labels[box]), planes(image[box]))
 
     values: dict[str, float] = {}
     absent: dict[str, str] = {}
-    for region, compartments in _COMPARTMENTS.items():
-        mask = np.isin(cell, compartments)
-        specs = [spec for spec in CATALOGUE.values() if spec.region is region]
-        reason = _obstacle(mask, region)
-        if reason:
-            absent |= {spec.name: reason for spec in specs}
-            continue
-        for feature_class in {spec.feature_class for spec in specs}:
-            family = reference.family(feature_class) if engine is Engine.REFERENCE else _FAMILIES[feature_class]
-            measured = family(grey, mask)
-            values |= {spec.name: measured[spec.feature] for spec in specs if spec.feature_class is feature_class}
+    for region, classes in _MEASURED.items():
+        obstacle = _obstacle(cell, region)
+        for feature_class, specs in classes.items():
+            reason = obstacle or _colourless(cell, feature_class)
+            measured = {} if reason else _FAMILIES[engine][feature_class](cell, region)
+            for spec in specs:
+                value = reason or measured[spec.feature]
+                if isinstance(value, str):
+                    absent[spec.name] = value
+                else:
+                    values[spec.name] = value
 
     for spec in CATALOGUE.values():
         if spec.ratio_of:
@@ -94,35 +165,40 @@ def extract(grey: NDArray[np.float64], labels: LabelMap, engine: Engine = Engine
     return FeatureSet({name: values.get(name) for name in CATALOGUE}, {name: absent[name] for name in CATALOGUE if name in absent})
 
 
-def _check(grey: NDArray[np.float64], labels: LabelMap) -> None:
-    if grey.dtype != np.float64 or grey.ndim != 2:
-        # 8-bit greys would even be measured wrongly: the binning of pyradiomics wraps round at 255.
-        msg = f"features are measured on a float64 grey image (H, W), but it is {grey.dtype} with shape {grey.shape}; convert it first"
+def _check(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap) -> None:
+    colour = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    if not colour and not (image.ndim == 2 and image.dtype in (np.uint8, np.float64)):
+        msg = (
+            "features are measured on a uint8 colour image (H, W, 3) or a grey image (H, W), uint8 or float64, "
+            f"but it is {image.dtype} with shape {image.shape}; convert it first"
+        )
         raise ImageError(msg)
-    if grey.shape != labels.shape:
-        msg = f"image and label map must have the same shape, but have {grey.shape} and {labels.shape}; give the mask of this image"
+    if image.shape[:2] != labels.shape:
+        msg = f"image and label map must have the same shape, but have {image.shape[:2]} and {labels.shape}; give the mask of this image"
         raise MaskError(msg)
     # Written so that a value that is not a number fails as well. The width of the grey-level bins assumes this range.
-    if grey.size and not (grey.min() >= 0 and grey.max() <= 255):
-        msg = f"grey values must lie between 0 and 255, but range from {grey.min()} to {grey.max()}; scale the image first"
+    if image.size and not (image.min() >= 0 and image.max() <= 255):
+        msg = f"grey values must lie between 0 and 255, but range from {image.min()} to {image.max()}; scale the image first"
         raise ImageError(msg)
 
 
-def _cell_box(labels: LabelMap) -> tuple[slice, slice]:
-    """Rows and columns that hold nucleus or cytoplasm; empty if there are none."""
-    cell = np.isin(labels, _COMPARTMENTS[Region.CELL])
-    rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
+def _box(labels: LabelMap) -> tuple[slice, slice]:
+    """Rows and columns that hold anything but background; empty if there are none."""
+    rows, columns = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return slice(0), slice(0)
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _obstacle(mask: NDArray[np.bool_], region: Region) -> str | None:
+def _obstacle(cell: Cell, region: Region) -> str | None:
     """Why the region cannot be measured, in words.
 
     pyradiomics refuses a row or a column of pixels; a diagonal is as much a line: its minor axis is nothing but rounding error.
     """
-    positions = np.argwhere(mask)
+    if region is Region.COMBINED:
+        reasons = [_obstacle(cell, part) for part in (Region.NUCLEUS, Region.CELL)]
+        return next((reason for reason in reasons if reason), None)
+    positions = np.argwhere(cell.masks[region])
     if not len(positions):
         return f"no {region} was found"
     if len(positions) == 1:
@@ -131,3 +207,9 @@ def _obstacle(mask: NDArray[np.bool_], region: Region) -> str | None:
     if np.all(steps[:, 0] * steps[-1, 1] == steps[:, 1] * steps[-1, 0]):
         return f"the {region} is a single pixel wide"
     return None
+
+
+def _colourless(cell: Cell, feature_class: FeatureClass) -> str | None:
+    """Why a class that is measured in a channel has none, in words."""
+    of_channel = any(feature_class.value == channel for channel in Channel)
+    return "the image is grey" if of_channel and Channel(feature_class) not in cell.channels else None

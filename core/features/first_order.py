@@ -1,37 +1,38 @@
-"""Distribution of the grey values in a region: pyradiomics' definitions in plain numpy."""
-
-from typing import Final
+"""Distribution of a channel's values in a region: pyradiomics' definitions in plain numpy."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Width of a grey-level bin, pyradiomics' default. Entropy, Uniformity and any texture feature depend on it: values computed with
-# another width cannot be compared with those in a cohort.
-BIN_WIDTH: Final = 25.0
 
-
-def first_order(grey: NDArray[np.float64], mask: NDArray[np.bool_]) -> dict[str, float]:
-    """Describe the grey values of a region, as `radiomics.firstorder` does.
+def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: float) -> dict[str, float | str]:
+    """Describe the values of a region, as `radiomics.firstorder` does.
 
     Parameters
     ----------
-    grey
-        float64 (H, W), 0 to 255. Never 8-bit: pyradiomics' own binning wraps round at 255 there.
+    plane
+        float64 (H, W); pixels that are not a number are left out. Never 8-bit: pyradiomics' own binning wraps round at 255 there.
     mask
         bool (H, W), True in the region, which must have at least three pixels: of two, none lies between the percentiles.
+    bin_width
+        Width of the bins of Entropy and Uniformity, whose edges are its multiples; an edge belongs to the upper bin.
 
     Returns
     -------
     dict
-        Values by pyradiomics' feature name. A region of a single tone has Skewness and Kurtosis 0, as in pyradiomics.
+        Values by pyradiomics' feature name, for pixels of area 1. A region of a single tone has Skewness and Kurtosis 0, as in pyradiomics.
+        Where fewer than three pixels hold a number, the reason in place of each value.
 
     References
     ----------
     https://pyradiomics.readthedocs.io/en/latest/features.html#module-radiomics.firstorder
     """
-    values = grey[mask]
-    p10, p25, p50, p75, p90 = np.percentile(values, (10, 25, 50, 75, 90))
-    lowest, highest, mean = values.min(), values.max(), values.mean()
+    values = plane[mask]
+    values = values[~np.isnan(values)]
+    if len(values) < 3:
+        return dict.fromkeys(_NAMES, "fewer than three pixels have a colour")
+    values.sort()
+    p10, p25, p50, p75, p90 = (_percentile(values, share) for share in (0.10, 0.25, 0.50, 0.75, 0.90))
+    lowest, highest, mean = values[0], values[-1], values.mean()
 
     deviation = values - mean
     squared = deviation * deviation
@@ -39,11 +40,11 @@ def first_order(grey: NDArray[np.float64], mask: NDArray[np.bool_]) -> dict[str,
     # Asked of the values, because the mean of equal values that are no whole numbers can differ from them in the last digit.
     flat = lowest == highest
 
-    # Bins start at multiples of the width, whatever the darkest pixel is; edges belong to the upper bin.
-    counts = np.bincount((values / BIN_WIDTH).astype(np.intp))
+    bins = np.floor(values / bin_width).astype(np.intp)
+    counts = np.bincount(bins - bins[0])
     share = counts[counts > 0] / len(values)
 
-    inner = values[(values >= p10) & (values <= p90)]
+    inner = values[np.searchsorted(values, p10) : np.searchsorted(values, p90, side="right")]
     energy = (values * values).sum()  # not np.dot: threads of BLAS wait for each other where every core is busy with a cell
     return {
         "10Percentile": float(p10),
@@ -61,6 +62,23 @@ def first_order(grey: NDArray[np.float64], mask: NDArray[np.bool_]) -> dict[str,
         "RobustMeanAbsoluteDeviation": float(np.abs(inner - inner.mean()).mean()),
         "RootMeanSquared": float(np.sqrt(energy / len(values))),
         "Skewness": 0.0 if flat else float((squared * deviation).mean() / variance**1.5),
+        "TotalEnergy": float(energy),
         "Uniformity": float((share * share).sum()),
         "Variance": float(variance),
     }
+
+
+_NAMES = (
+    "10Percentile", "90Percentile", "Energy", "Entropy", "InterquartileRange", "Kurtosis", "Maximum", "MeanAbsoluteDeviation", "Mean",
+    "Median", "Minimum", "Range", "RobustMeanAbsoluteDeviation", "RootMeanSquared", "Skewness", "TotalEnergy", "Uniformity", "Variance",
+)  # fmt: skip
+
+
+def _percentile(ordered: NDArray[np.float64], share: float) -> np.float64:
+    """Linearly interpolated order statistic, operation by operation as `numpy.percentile` computes it, without its overhead."""
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    weight = position - below
+    low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    step = high - low
+    return np.float64(low + step * weight if weight < 0.5 else high - step * (1 - weight))

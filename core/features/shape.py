@@ -4,13 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def shape_2d(_grey: NDArray[np.float64], mask: NDArray[np.bool_]) -> dict[str, float]:
+def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
     """Measure the shape of a region in pixels, as `radiomics.shape2D` does.
 
     Parameters
     ----------
-    _grey
-        Not looked at; every family of features is called alike.
     mask
         bool (H, W), True in the region, whose pixels must not all lie on one line.
 
@@ -36,6 +34,7 @@ def shape_2d(_grey: NDArray[np.float64], mask: NDArray[np.bool_]) -> dict[str, f
         "Elongation": float(np.sqrt(minor / major)),
         "MajorAxisLength": float(4 * np.sqrt(major)),
         "MaximumDiameter": float(diameter),
+        "MeshSurface": float(surface),
         "MinorAxisLength": float(4 * np.sqrt(minor)),
         "Perimeter": float(perimeter),
         "PerimeterSurfaceRatio": float(perimeter / surface),

@@ -13,7 +13,7 @@ from core.charts.overlay import outlined_png
 from core.charts.ranges import SHAPE_GROUPS, TONE_GROUPS, comparable, overview_chart, published_view, range_chart, shades
 from core.charts.strips import strip_html
 from core.charts.theme import AnyChart, Look, population_colour
-from core.features.catalogue import CATALOGUE, FeatureGroup
+from core.features.catalogue import CATALOGUE
 from core.imaging import encode_png
 from core.masks import encode_grey
 from core.report import (
@@ -198,7 +198,7 @@ def _range_charts(kind: CellType, chosen: Placed, sources: Sequence[Placed], sca
         view = st.segmented_control("View", views, default=view, required=True, key=f"view-{kind}", label_visibility="collapsed")
     alt = f"Place of this cell among {chosen.reference.title}, feature by feature; the table below holds the same numbers"
     if view == _AS_PUBLISHED:
-        halves: tuple[tuple[FeatureGroup, ...], ...] = tuple(g for g in (SHAPE_GROUPS, TONE_GROUPS) if comparable(chosen.comparisons, g))
+        halves: tuple[tuple[str, ...], ...] = tuple(g for g in (SHAPE_GROUPS, TONE_GROUPS) if comparable(chosen.comparisons, g))
         _side_by_side([published_view(chosen.comparisons, chosen.reference, groups, look) for groups in halves], f"published-{kind}", alt)
         return
     others = [p.reference for p in sources if p is not scale]

@@ -16,7 +16,7 @@ from PIL import Image
 from core.__main__ import main
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.imaging import grey, load
+from core.imaging import load
 from core.masks import encode_grey, region_mask
 from core.metrics import overlap
 from core.settings import ROOT
@@ -195,7 +195,7 @@ def features_of(capsys, folder, mask, *more):
 def test_features_are_those_of_the_engine_in_either_coding(drawn, capsys, mask):
     folder, image, labels = drawn
     result = features_of(capsys, folder, mask)
-    expected = extract(grey(image.rgb), labels)
+    expected = extract(image.rgb, labels)
     assert set(result) == {"features", "absent"}
     assert list(result["features"]) == list(CATALOGUE)
     assert result["features"] == expected.values

@@ -7,7 +7,7 @@ from PIL import Image
 from core.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
-from core.imaging import encode_png, grey
+from core.imaging import encode_png
 from core.inference.providers import Device
 from core.pipeline import Job, analyse, analyse_field, analyse_many, run_job, software_versions
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -40,7 +40,7 @@ def test_one_cell_from_image_to_flags(segmenter, synthetic_cell):
     image, _ = synthetic_cell
     found = analyse(image, segmenter)
     assert found.image is image
-    assert found.features == extract(grey(image.rgb), found.segmentation.labels)
+    assert found.features == extract(image.rgb, found.segmentation.labels)
     assert list(found.features.values) == list(CATALOGUE)
     assert found.quality_ok
     assert (found.cell_index, found.place) == (0, None)
