@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compartments import Compartment
 from core.errors import ImageError, MaskError
 from core.features import reference
 from core.features.catalogue import CATALOGUE
@@ -18,6 +17,7 @@ from core.features.channels import BIN_WIDTH, Channel, planes
 from core.features.first_order import first_order
 from core.features.shape import shape_2d
 from core.features.spec import FeatureClass, FeatureSpec, Region
+from core.masks import region_mask
 from core.types import FeatureSet, LabelMap
 
 
@@ -28,14 +28,7 @@ class Engine(StrEnum):
     REFERENCE = "reference"
 
 
-_COMPARTMENTS: Final = MappingProxyType(
-    {
-        Region.NUCLEUS: (Compartment.NUCLEUS,),
-        Region.CYTOPLASM: (Compartment.CYTOPLASM,),
-        Region.CELL: (Compartment.NUCLEUS, Compartment.CYTOPLASM),
-        Region.ENVIRONMENT: (Compartment.ENVIRONMENT,),
-    }
-)
+_REGIONS: Final = tuple(region for region in Region if region is not Region.COMBINED)
 
 # What a family found: values by feature name, or, in place of a value, the reason why there is none.
 Measured = Mapping[str, float | str]
@@ -53,7 +46,7 @@ class Cell:
     @cached_property
     def masks(self) -> Mapping[Region, NDArray[np.bool_]]:
         """Where each region is, bool (H, W)."""
-        return {region: np.isin(self.labels, compartments) for region, compartments in _COMPARTMENTS.items()}
+        return {region: region_mask(self.labels, region) for region in _REGIONS}
 
 
 def _on_channel(channel: Channel) -> Family:
@@ -198,7 +191,10 @@ def _obstacle(cell: Cell, region: Region) -> str | None:
     if region is Region.COMBINED:
         reasons = [_obstacle(cell, part) for part in (Region.NUCLEUS, Region.CELL)]
         return next((reason for reason in reasons if reason), None)
-    positions = np.argwhere(cell.masks[region])
+    mask = cell.masks[region]
+    if np.count_nonzero(mask) > max(mask.shape):
+        return None  # no line has room for so many
+    positions = np.argwhere(mask)
     if not len(positions):
         return f"no {region} was found"
     if len(positions) == 1:

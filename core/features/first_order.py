@@ -32,17 +32,18 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
         return dict.fromkeys(_NAMES, "fewer than three pixels have a colour")
     values.sort()
     p10, p25, p50, p75, p90 = (_percentile(values, share) for share in (0.10, 0.25, 0.50, 0.75, 0.90))
-    lowest, highest, mean = values[0], values[-1], values.mean()
+    n = len(values)
+    lowest, highest, mean = values[0], values[-1], values.sum() / n
 
     deviation = values - mean
     squared = deviation * deviation
-    variance = squared.mean()
+    variance = squared.sum() / n
     # Asked of the values, because the mean of equal values that are no whole numbers can differ from them in the last digit.
     flat = lowest == highest
 
     bins = np.floor(values / bin_width).astype(np.intp)
     counts = np.bincount(bins - bins[0])
-    share = counts[counts > 0] / len(values)
+    share = counts[counts > 0] / n
 
     inner = values[np.searchsorted(values, p10) : np.searchsorted(values, p90, side="right")]
     energy = (values * values).sum()  # not np.dot: threads of BLAS wait for each other where every core is busy with a cell
@@ -52,16 +53,16 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
         "Energy": float(energy),
         "Entropy": float(-(share * np.log2(share + np.spacing(1.0))).sum()),
         "InterquartileRange": float(p75 - p25),
-        "Kurtosis": 0.0 if flat else float((squared * squared).mean() / variance**2),
+        "Kurtosis": 0.0 if flat else float((squared * squared).sum() / n / variance**2),
         "Maximum": float(highest),
-        "MeanAbsoluteDeviation": float(np.abs(deviation).mean()),
+        "MeanAbsoluteDeviation": float(np.abs(deviation).sum() / n),
         "Mean": float(mean),
         "Median": float(p50),
         "Minimum": float(lowest),
         "Range": float(highest - lowest),
         "RobustMeanAbsoluteDeviation": float(np.abs(inner - inner.mean()).mean()),
-        "RootMeanSquared": float(np.sqrt(energy / len(values))),
-        "Skewness": 0.0 if flat else float((squared * deviation).mean() / variance**1.5),
+        "RootMeanSquared": float(np.sqrt(energy / n)),
+        "Skewness": 0.0 if flat else float((squared * deviation).sum() / n / variance**1.5),
         "TotalEnergy": float(energy),
         "Uniformity": float((share * share).sum()),
         "Variance": float(variance),

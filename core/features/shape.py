@@ -23,10 +23,11 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
     """
     from radiomics import cShape  # here, because it brings SimpleITK along: 0.15 s
 
-    # The outline is found by marching squares, which needs a margin of background.
-    perimeter, surface, diameter = cShape.calculate_coefficients2D(np.pad(mask, 1), np.ones(2))
-
     rows, columns = np.nonzero(mask)
+    # The outline is found by marching squares, which needs a margin of background.
+    outlined = np.pad(mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
+    perimeter, surface, diameter = cShape.calculate_coefficients2D(outlined, np.ones(2))
+
     y, x = rows - rows.mean(), columns - columns.mean()
     covariance = (x * y).mean()
     minor, major = np.linalg.eigvalsh([[(y * y).mean(), covariance], [covariance, (x * x).mean()]])

@@ -5,13 +5,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from core.compartments import Compartment
 from core.errors import ImageError, MaskError
 from core.features import reference
-from core.features.catalogue import CATALOGUE, FeatureClass, Region
+from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
+from core.features.spec import FeatureClass, Region, Theme
+from core.masks import with_environment
 from core.types import as_label_map
 
 TOLERANCE = 1e-9
@@ -28,7 +29,7 @@ def label_map(cytoplasm, nucleus):
     labels = np.zeros((SIDE, SIDE), dtype=np.uint8)
     labels[cytoplasm] = CYTOPLASM
     labels[nucleus] = NUCLEUS
-    return as_label_map(labels)
+    return with_environment(as_label_map(labels))
 
 
 def drawn_cells():
@@ -58,47 +59,50 @@ def drawn_images():
 
 
 CELLS, IMAGES = drawn_cells(), drawn_images()
+COLOUR = np.random.default_rng(7).integers(40, 220, (SIDE, SIDE, 3), dtype=np.uint8)
 GREY, CELL = IMAGES["shaded"], CELLS["eccentric nucleus, crescent"]
 
 
 def largest_difference(ours, theirs):
+    """Largest relative difference, and the name of its feature."""
     assert list(ours.values) == list(theirs.values)
     assert ours.absent == theirs.absent
-    return max(
-        abs(ours.values[name] - value) / abs(value) if value else abs(ours.values[name])
-        for name, value in theirs.values.items()
-        if value is not None
-    )
+    return max((difference(ours.values[name], value), name) for name, value in theirs.values.items() if value is not None)
+
+
+def difference(ours, theirs):
+    # An exact 0 against what rounding leaves of one.
+    return 0.0 if abs(ours - theirs) <= 1e-14 else abs(ours - theirs) / max(abs(ours), abs(theirs))
 
 
 @pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("cell", CELLS)
 def test_engines_agree_on_drawn_cells(cell, image):
-    assert largest_difference(extract(IMAGES[image], CELLS[cell]), extract(IMAGES[image], CELLS[cell], Engine.REFERENCE)) <= TOLERANCE
+    ours, theirs = extract(IMAGES[image], CELLS[cell]), extract(IMAGES[image], CELLS[cell], Engine.REFERENCE)
+    for name in [name for name in theirs.values if "_od_" in name and name.endswith(("Skewness", "Kurtosis")) and image == "single tone"]:
+        # The mean of equal fractions is not quite the fraction: pyradiomics divides one rounding error by another.
+        assert ours.values[name] in (0, None)
+        theirs.values[name] = ours.values[name]
+    assert largest_difference(ours, theirs)[0] <= TOLERANCE
 
 
 @pytest.mark.data
-def test_engines_agree_on_real_cells(data_dir):
-    regions, worst = 0, 0.0
-    for folder in ("set1", "set2"):
-        masks = sorted((data_dir / "wbc_zheng" / folder / "masks").glob("*.png"))
-        for path in masks[::5]:
-            with Image.open(path) as mask, Image.open(path.parent.parent / "images" / path.name) as image:
-                codes, grey = np.asarray(mask.convert("L")), np.asarray(image.convert("L"), dtype=np.float64)
-            labels = as_label_map(np.where(codes > 191, NUCLEUS, np.where(codes >= 64, CYTOPLASM, np.uint8(0))))
-            ours, theirs = extract(grey, labels), extract(grey, labels, Engine.REFERENCE)
-            worst = max(worst, largest_difference(ours, theirs))
-            regions += sum(ours.values[f"{region}_shape2D_PixelSurface"] is not None for region in ("nucleus", "cytoplasm", "cell"))
-    print(f"{regions} regions, largest relative difference {worst:.1e}")
-    assert regions >= 60
-    assert worst <= TOLERANCE
+def test_engines_agree_on_real_cells_of_all_sources(real_cells):
+    regions, worst = 0, (0.0, "")
+    for _, image, labels in real_cells:
+        ours, theirs = extract(image.rgb, labels), extract(image.rgb, labels, Engine.REFERENCE)
+        worst = max(worst, largest_difference(ours, theirs))
+        regions += sum(ours.values[f"{region}_shape2D_PixelSurface"] is not None for region in ("nucleus", "cytoplasm", "cell"))
+    print(f"{regions} regions of {len({name for name, *_ in real_cells})} sources, largest relative difference {worst}")
+    assert regions >= 200
+    assert worst[0] <= TOLERANCE
 
 
 def test_values_in_micrometres_are_those_pyradiomics_measures_at_that_pixel_size():
     um_per_px = 0.0953
     pixels = extract(GREY, CELL)
     for region, mask in {"nucleus": CELL == NUCLEUS, "cytoplasm": CELL == CYTOPLASM, "cell": CELL >= CYTOPLASM}.items():
-        for feature_class in (FeatureClass.SHAPE_2D, FeatureClass.FIRST_ORDER):
+        for feature_class in (FeatureClass.SHAPE_2D, FeatureClass.FIRST_ORDER, FeatureClass.GLCM, FeatureClass.NGTDM):
             theirs = reference.measure(feature_class, GREY, mask, pixel_size=um_per_px)
             for spec in CATALOGUE.values():
                 if spec.region == region and spec.feature_class is feature_class:
@@ -108,7 +112,7 @@ def test_values_in_micrometres_are_those_pyradiomics_measures_at_that_pixel_size
 def test_ratios_are_those_of_the_thesis():
     nucleus, cytoplasm = (reference.measure("shape2D", GREY, part == CELL) for part in (NUCLEUS, CYTOPLASM))
     values = extract(GREY, CELL).values
-    for feature in {spec.feature for spec in CATALOGUE.values() if spec.region is Region.COMBINED} - {"PixelSurface"}:
+    for feature in {spec.feature for spec in CATALOGUE.values() if spec.ratio_of} - {"PixelSurface"}:
         assert values[f"combined_{feature}"] == pytest.approx(nucleus[feature] / cytoplasm[feature], rel=TOLERANCE)
     share = nucleus["PixelSurface"] / (nucleus["PixelSurface"] + cytoplasm["PixelSurface"])
     assert values["combined_PixelSurface"] == pytest.approx(share, rel=TOLERANCE)
@@ -124,19 +128,46 @@ def test_the_place_in_the_image_does_not_matter():
 @pytest.mark.parametrize("cell", CELLS)
 def test_right_angles_do_not_matter(cell, turns):
     turned = extract(np.rot90(GREY, turns), as_label_map(np.rot90(CELLS[cell], turns)))
-    assert largest_difference(turned, extract(GREY, CELLS[cell])) <= TOLERANCE
+    assert largest_difference(turned, extract(GREY, CELLS[cell]))[0] <= TOLERANCE
 
 
-def test_the_environment_is_no_part_of_the_cell():
-    ringed = CELL.copy()
-    ringed[disc(48, 46, 42) & (CELL == 0)] = ENVIRONMENT
-    assert extract(GREY, as_label_map(ringed)).values == extract(GREY, CELL).values
+def test_nothing_beyond_the_environment_is_looked_at():
+    other = np.where(CELL == 0, 255.0 - GREY.clip(0, 255), GREY)
+    assert extract(other, CELL).values == extract(GREY, CELL).values
+
+
+def test_the_environment_is_described_and_is_no_part_of_the_cell():
+    bare = as_label_map(np.where(CELL == ENVIRONMENT, np.uint8(0), CELL))
+    ringed, without = extract(GREY, CELL), extract(GREY, bare)
+    assert ringed.values["environment_firstorder_Mean"] == pytest.approx(GREY[CELL == ENVIRONMENT].mean())
+    assert without.absent["environment_firstorder_Mean"] == "no environment was found"
+    for name, spec in CATALOGUE.items():
+        if spec.region is not Region.ENVIRONMENT and spec.feature_class is not FeatureClass.PROJECTIONS:
+            assert without.values[name] == ringed.values[name]
+
+
+def test_whole_greys_measure_alike_in_any_form():
+    whole = np.random.default_rng(2).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+    assert extract(whole, CELL) == extract(whole.astype(np.float64), CELL)
+    colour = extract(np.dstack([whole] * 3), CELL)
+    for name, value in extract(whole, CELL).values.items():
+        if value is not None:
+            assert colour.values[name] == pytest.approx(value, rel=1e-12)
+
+
+def test_a_grey_image_has_no_colour():
+    for name, reason in extract(GREY, CELL).absent.items():
+        assert CATALOGUE[name].theme is Theme.COLOUR
+        assert reason == "the image is grey"
+    grey_in_colour = extract(np.full((SIDE, SIDE, 3), 90, dtype=np.uint8), CELL)
+    assert grey_in_colour.absent["nucleus_hue_Mean"] == "fewer than three pixels have a colour"
+    assert grey_in_colour.values["nucleus_saturation_Mean"] == 0
 
 
 @pytest.mark.parametrize("engine", Engine)
 def test_exactly_the_catalogue_comes_in_its_order(engine):
     for labels in (CELL, label_map(CELL == CYTOPLASM, slice(0)), label_map(slice(0), slice(0))):
-        features = extract(GREY, labels, engine)
+        features = extract(COLOUR, labels, engine)
         assert list(features.values) == list(CATALOGUE)
         assert list(features.absent) == [name for name, value in features.values.items() if value is None]
 
@@ -154,7 +185,7 @@ def test_a_region_that_cannot_be_measured_is_absent_with_its_reason(reason, engi
     labels = label_map(disc(48, 46, 34), slice(0))
     for position in LINES[reason]:
         labels[position] = NUCLEUS
-    features = extract(GREY, labels, engine)
+    features = extract(COLOUR, labels, engine)
     for name, spec in CATALOGUE.items():
         needs_nucleus = spec.region in (Region.NUCLEUS, Region.COMBINED)
         assert features.absent.get(name) == (reason if needs_nucleus else None)
@@ -200,10 +231,9 @@ def test_every_pattern_of_nine_pixels_gives_positive_shapes_or_a_reason():
 
 
 def test_grey_values_that_would_mislead_are_refused():
-    with pytest.raises(ImageError, match="uint8"):
-        extract(GREY.astype(np.uint8), CELL)
-    with pytest.raises(ImageError, match="float64 grey image"):
-        extract(np.zeros((SIDE, SIDE, 3)), CELL)
+    for unusable in (np.zeros((SIDE, SIDE, 3)), np.zeros((SIDE, SIDE, 4), dtype=np.uint8), np.zeros((SIDE, SIDE), dtype=np.uint16)):
+        with pytest.raises(ImageError, match="colour image"):
+            extract(unusable, CELL)
     for value in (-1.0, 256.0, math.nan, math.inf):
         spoilt = GREY.copy()
         spoilt[0, 0] = value
@@ -230,6 +260,6 @@ def test_pyradiomics_says_nothing(capfd, caplog):
 
 
 def test_importing_is_cheap():
-    code = "import sys, core.features.extract; print([m for m in ('radiomics', 'SimpleITK', 'scipy', 'pandas') if m in sys.modules])"
+    code = "import sys, core.features.extract; print([m for m in ('radiomics', 'SimpleITK', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from core.features.first_order import BIN_WIDTH
-from core.features.reference import SETTINGS, family, measure
+from core.features.reference import measure
 
 SQUARE = np.zeros((12, 12), dtype=bool)
 SQUARE[2:8, 3:9] = True
@@ -35,7 +34,7 @@ def test_grey_values_of_the_region_only():
 
 @pytest.mark.parametrize("feature_class", ["glcm", "glrlm", "glszm", "gldm", "ngtdm"])
 def test_every_class_of_two_dimensions_can_be_asked(feature_class):
-    found = family(feature_class)(GREY, SQUARE)
+    found = measure(feature_class, GREY, SQUARE)
     assert found
     assert np.isfinite(list(found.values())).all()
 
@@ -46,5 +45,13 @@ def test_pyradiomics_own_refusals_come_through(mask):
         measure("shape2D", GREY, mask)
 
 
-def test_the_bin_width_is_that_of_the_fast_engine():
-    assert SETTINGS["binWidth"] == BIN_WIDTH
+def test_entropy_follows_the_width_of_the_bins():
+    narrow, wide = measure("firstorder", GREY, SQUARE, bin_width=1), measure("firstorder", GREY, SQUARE, bin_width=1000)
+    assert narrow["Entropy"] == pytest.approx(np.log2(36))
+    assert wide["Entropy"] == pytest.approx(0, abs=1e-12)
+
+
+def test_pixels_without_a_value_are_taken_out():
+    holed = GREY.copy()
+    holed[4, 5] = np.nan
+    assert measure("firstorder", holed, SQUARE)["Mean"] == pytest.approx(np.nanmean(holed[SQUARE]))

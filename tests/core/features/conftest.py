@@ -1,0 +1,30 @@
+"""Real cells of every source, with drawn masks where there are any and the shipped model's elsewhere."""
+
+import pytest
+
+from core.datasets import DATA_SETS, data_set
+from core.fields import find_cells
+from core.imaging import load, load_grey
+from core.inference.model_registry import find_model
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter
+from core.masks import decode_grey, with_environment
+from core.types import CellImage, LabelMap
+
+
+@pytest.fixture(scope="session")
+def real_cells(data_dir) -> list[tuple[str, CellImage, LabelMap]]:
+    """80 cells with their data set: every fifth drawn one of sets 1 and 2, and a few of each other source."""
+    segmenter = OnnxSegmenter.from_entry(find_model(), Device.CPU, threads=2)
+    cells = []
+    for name in DATA_SETS:
+        samples = data_set(name).samples()
+        if samples[0].mask:
+            chosen = [(load(s.image), decode_grey(load_grey(s.mask)).labels) for s in samples[::5]]
+            cells += [(name, image, with_environment(labels)) for image, labels in chosen]
+        else:
+            images = [load(s.image) for s in samples[:: -(-len(samples) // 5)]]
+            if name == "hairy_cell_smear":
+                images = [cut for image in images for cut, _ in find_cells(image)]
+            cells += [(name, image, segmenter.segment(image).labels) for image in images]
+    return cells
