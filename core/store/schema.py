@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.cell_types import CellType
 from core.errors import StoreError
 from core.features.catalogue import CATALOGUE
+from core.features.spec import FeatureSpec
 from core.types import CellAnalysis
 
 SCHEMA_VERSION: Final = 1
@@ -216,14 +217,19 @@ def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[n
 def arrow_schema() -> pa.Schema:
     """Columns of a shard: identity, then one float64 column per catalogue feature, in pixels.
 
-    Each field's metadata holds `description` and, for features, `unit`; the file's metadata the schema version.
+    Each field's metadata holds `description` and, for features, `label`, `unit`, `depends_on` (magnification, stain) and `ibsi` where the
+    IBSI has the quantity; the file's metadata the schema version.
     """
     identity = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in _IDENTITY]
-    features = [
-        pa.field(spec.name, pa.float64(), metadata={"description": spec.description, "unit": spec.unit.px}) for spec in CATALOGUE.values()
-    ]
+    features = [pa.field(spec.name, pa.float64(), metadata=_feature_metadata(spec)) for spec in CATALOGUE.values()]
     metadata = {"leukoscope_schema_version": str(SCHEMA_VERSION), "leukoscope_catalogue": json.dumps(list(CATALOGUE))}
     return pa.schema(identity + features, metadata=metadata)
+
+
+def _feature_metadata(spec: FeatureSpec) -> dict[str, str]:
+    depends_on = [what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does]
+    found = {"description": spec.description, "label": spec.label, "unit": spec.unit.px, "depends_on": ", ".join(depends_on)}
+    return found | ({"ibsi": spec.ibsi_id} if spec.ibsi_id else {})
 
 
 def _check_relative(name: str) -> None:

@@ -55,12 +55,14 @@ def test_an_impossible_scale_is_refused(scale):
         make_population(um_per_px=scale)
 
 
-def test_every_column_is_explained_and_every_feature_has_its_unit():
+def test_every_column_is_explained_and_every_feature_says_what_the_catalogue_says():
     schema = arrow_schema()
     assert all(schema.field(name).metadata[b"description"] for name in schema.names)
     for name, spec in CATALOGUE.items():
         assert schema.field(name).type == pa.float64()
-        assert schema.field(name).metadata[b"unit"].decode() == spec.unit.px
+        said = {key.decode(): value.decode() for key, value in schema.field(name).metadata.items()}
+        assert (said["label"], said["unit"], said.get("ibsi")) == (spec.label, spec.unit.px, spec.ibsi_id)
+        assert ("magnification" in said["depends_on"], "stain" in said["depends_on"]) == (not spec.scale_free, spec.intensity_dependent)
     assert json.loads(schema.metadata[b"leukoscope_catalogue"]) == list(CATALOGUE)
     assert schema.metadata[b"leukoscope_schema_version"] == str(SCHEMA_VERSION).encode()
 
