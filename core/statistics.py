@@ -6,9 +6,9 @@ A *values frame* has one row per cell that passed quality control, the columns `
 null) and one column per feature in pixels.
 
 Basis. A feature with ``length_power`` q (1 length, 2 area, -1 reciprocal length) is compared only in micrometres,
-``value * um_per_px ** q``, over the cells whose scale is known. A scale-free feature is compared as it is. A sum over pixels
-(``pixel_bound``) has no micrometres to convert to: it is compared as it is, and only where the cell and all members have the same
-scale within `SAME_SCALE`.
+``value * um_per_px ** q``, over the cells whose scale is known. A scale-free feature is compared as it is. One that changes with the
+size of the pixels (``pixel_bound``: a sum over them, or a texture, which looks one pixel aside) has no micrometres to convert to: it is
+compared as it is, and only where the cell and all members have the same scale within `SAME_SCALE`.
 
 Percentiles. ``p2``, ``p50`` and ``p98`` are linearly interpolated order statistics (numpy's ``linear``). ``std`` divides by n - 1.
 
@@ -21,12 +21,16 @@ table gives no values: there ``scale = (g(p98) - g(p2)) / 4.1075``, the same qua
 percentile lies 2.0537 standard deviations above the median.
 
 Small groups. Below `SMALL_GROUP` cells there is no band, no percentile and no robust z: the members are points.
+
+Saying the same thing. Two features whose values g(v) correlate among the members of a population at `SAME_THING` or more (Pearson)
+share nine tenths of their variance: where a cell lies on the same side in both, the second tells nothing new.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -40,6 +44,7 @@ from core.types import FeatureSet
 
 SMALL_GROUP: Final = 20  # the 2nd percentile of fewer cells is little more than their minimum
 SAME_SCALE: Final = 0.02  # relative difference; shifts a sum over pixels by 4 %, far less than cells differ
+SAME_THING: Final = 0.95
 
 _MAD_TO_STD: Final = 1.4826  # 1 / Phi^-1(3/4)
 _IQR_TO_STD: Final = 1.349  # 2 * Phi^-1(3/4)
@@ -105,8 +110,9 @@ class PopulationSummary:
 class ReferencePopulation:
     """What a cell is compared with: summaries and ordered values by feature, in the basis of comparison (micrometres or none).
 
-    `n` counts the good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes from.
-    A `published` population has summaries in the basis they were printed in, and no values.
+    A feature that no member has, because it is younger than the population or cannot be measured there, has neither. `n` counts the
+    good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes from. A `published` population
+    has summaries in the basis they were printed in, and no values.
     """
 
     population: str
@@ -120,6 +126,12 @@ class ReferencePopulation:
     members: pd.DataFrame = field(repr=False)
     scale_note: str = ""
     published: bool = False
+
+    @cached_property
+    def scales(self) -> tuple[float, float]:
+        """Smallest and largest scale of the members in micrometres per pixel; nan unless all have one."""
+        found = self.members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
+        return (float(found.min()), float(found.max())) if len(found) else (math.nan, math.nan)
 
     @property
     def plural(self) -> str:
@@ -189,14 +201,17 @@ def summarise(values: pd.DataFrame, population: str, *, in_um: bool) -> tuple[Po
     in_um : bool
         Convert features with a unit of length to micrometres, over the cells whose scale is known; else leave them in pixels.
     """
-    return tuple(_summary(values, population, spec, in_um=in_um)[0] for spec in CATALOGUE.values())
+    summaries, _ = _summaries(values, population, in_um=in_um)
+    return tuple(summaries[name] for name in CATALOGUE)
 
 
 def reference_population(
     values: pd.DataFrame, *, population: str, cell_type: CellType, title: str, source: str, scale_note: str = ""
 ) -> ReferencePopulation:
     """Prepare a measured population for comparisons; `values` is its values frame."""
-    pairs = {name: _summary(values, population, spec, in_um=True) for name, spec in CATALOGUE.items()}
+    summaries, ordered = _summaries(values, population, in_um=True)
+    found = values.notna().any()
+    measured = [name for name in CATALOGUE if found.get(name, default=False)]
     return ReferencePopulation(
         population=population,
         cell_type=cell_type,
@@ -204,8 +219,8 @@ def reference_population(
         source=source,
         n=len(values),
         patients=count_patients(values["patient_id"]),
-        summaries={name: summary for name, (summary, _) in pairs.items()},
-        ordered={name: ordered for name, (_, ordered) in pairs.items()},
+        summaries={name: summaries[name] for name in measured},
+        ordered={name: ordered[name] for name in measured},
         members=values,
         scale_note=scale_note,
     )
@@ -275,13 +290,21 @@ def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
     return f"{word} {lower_name} than {amount} {comparison.plural}{count}"
 
 
-def differs_most(comparisons: Sequence[FeatureComparison], k: int) -> tuple[FeatureComparison, ...]:
-    """Return the at most `k` features outside the 2-98 % band, largest absolute robust z first.
+def differs_most(comparisons: Sequence[FeatureComparison], k: int, reference: ReferencePopulation) -> tuple[FeatureComparison, ...]:
+    """Return the at most `k` features outside the 2-98 % band of `reference`, largest absolute robust z first.
 
-    Of many features about one in 25 lies outside in any member of the population too.
+    One that only says again what a feature before it says (see the module's text) is passed over. Of many features about one in
+    25 lies outside in any member of the population too.
     """
-    outside = [c for c in comparisons if c.outside]
-    return tuple(sorted(outside, key=lambda c: -abs(c.robust_z or 0.0))[:k])
+    chosen: list[tuple[FeatureComparison, NDArray[np.float64]]] = []
+    for candidate in sorted((c for c in comparisons if c.outside), key=lambda c: -abs(c.robust_z or 0.0)):
+        if len(chosen) == k:
+            break
+        members = _of_members(CATALOGUE[candidate.feature], reference)
+        agreements = (_correlation(members, others) * (1 if candidate.direction is before.direction else -1) for before, others in chosen)
+        if all(agreement < SAME_THING for agreement in agreements):
+            chosen.append((candidate, members))
+    return tuple(comparison for comparison, _ in chosen)
 
 
 def compare_populations(first: ReferencePopulation, second: ReferencePopulation) -> pd.DataFrame:
@@ -296,8 +319,7 @@ def compare_populations(first: ReferencePopulation, second: ReferencePopulation)
         if not len(a) or not len(b):
             continue
         delta = float((np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")).mean() / len(b) - 1)
-        basis = first.summaries[name].basis
-        rows.append((name, spec.label, str(basis), len(a), len(b), float(np.median(a)), float(np.median(b)), delta))
+        rows.append((name, spec.label, str(first.summaries[name].basis), len(a), len(b), float(np.median(a)), float(np.median(b)), delta))
     columns = ["feature", "label", "basis", "n_first", "n_second", "median_first", "median_second", "cliffs_delta"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("cliffs_delta", key=np.abs, ascending=False, ignore_index=True)
@@ -313,8 +335,8 @@ def beside_published(measured: Sequence[ReferencePopulation], published: Sequenc
     for printed in published:
         for population in (p for p in measured if p.cell_type is printed.cell_type):
             for feature, theirs in printed.summaries.items():
-                ours = population.summaries[feature]
-                if ours.basis is theirs.basis and not ours.small:
+                ours = population.summaries.get(feature)
+                if ours is not None and ours.basis is theirs.basis and not ours.small:
                     pairs = {
                         f"{who}_{p}": getattr(s, p) for p in ("p2", "p50", "p98") for who, s in (("measured", ours), ("published", theirs))
                     }
@@ -322,11 +344,11 @@ def beside_published(measured: Sequence[ReferencePopulation], published: Sequenc
     return pd.DataFrame(rows)
 
 
-def nearest(features: FeatureSet, references: Sequence[ReferencePopulation]) -> tuple[Nearness, ...]:
+def nearest(features: FeatureSet, references: Sequence[ReferencePopulation], among: Collection[str] = CATALOGUE) -> tuple[Nearness, ...]:
     """How far a cell lies from the centre of each population, most typical first.
 
-    Over the scale-free features that do not depend on the grey levels and that the cell has, each scaled by the population's own
-    median and robust scale (a diagonal metric: correlations are not removed)::
+    Over those features `among` the given ones that are scale-free, do not depend on the grey levels and that the cell has, each scaled
+    by the population's own median and robust scale (a diagonal metric: correlations are not removed)::
 
         distance = sqrt(mean_j(min(|z_j|, 6) ** 2))
 
@@ -334,7 +356,7 @@ def nearest(features: FeatureSet, references: Sequence[ReferencePopulation]) -> 
     features it has, and `Nearness.typicality` is the per cent of members at least as far out. Published tables and groups below
     `SMALL_GROUP` have no such distribution and are left out. This describes; it does not classify.
     """
-    found = [n for n in (_nearness(features, r) for r in references) if n is not None]
+    found = [n for n in (_nearness(features, r, among) for r in references) if n is not None]
     return tuple(sorted(found, key=lambda n: (-n.typicality, n.distance)))
 
 
@@ -358,49 +380,106 @@ def _transform(values: NDArray[np.float64], *, log: bool) -> NDArray[np.float64]
     return np.where(np.isnan(values), np.nan, np.log(values, out=np.full(values.shape, -np.inf), where=values > 0))
 
 
-def _robust_centre(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Median and robust standard deviation of transformed values; None where they are not finite or do not vary."""
-    location = float(np.median(values))
-    if not math.isfinite(location):
-        return None, None
-    scale = _MAD_TO_STD * float(np.median(np.abs(values - location)))
-    if scale == 0:  # more than half of the values are equal
-        low, high = np.sort(values)[[len(values) // 4, 3 * len(values) // 4]]
-        scale = float(high - low) / _IQR_TO_STD
-    return location, scale if 0 < scale < math.inf else None
+def _robust_centres(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and robust standard deviation of each row of sorted, transformed values; nan where not finite or without variation."""
+    location = np.median(values, axis=1)
+    location[~np.isfinite(location)] = np.nan
+    scale = _MAD_TO_STD * np.median(np.abs(values - location[:, None]), axis=1)
+    equal = scale == 0  # more than half of the values are
+    n = values.shape[1]
+    scale[equal] = (values[equal, 3 * n // 4] - values[equal, n // 4]) / _IQR_TO_STD
+    scale[~((scale > 0) & (scale < np.inf))] = np.nan
+    return location, scale
 
 
-def _summary(values: pd.DataFrame, population: str, spec: FeatureSpec, *, in_um: bool) -> tuple[PopulationSummary, NDArray[np.float64]]:
-    """Summary and sorted values of one feature."""
-    basis = Basis.NONE if spec.scale_free else Basis.MICROMETRES if in_um and spec.length_power else Basis.PIXELS
-    column = values[spec.name].to_numpy(dtype=np.float64, na_value=np.nan) if spec.name in values else np.full(len(values), np.nan)
-    if basis is Basis.MICROMETRES:
-        column = column * values["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan) ** spec.length_power
-    present = np.isfinite(column)
-    ordered = np.sort(column[present])
-    n = len(ordered)
-    log = spec.log_axis
-    p2 = p50 = p98 = location = scale = None
+def _basis(spec: FeatureSpec, *, in_um: bool) -> Basis:
+    return Basis.NONE if spec.scale_free else Basis.MICROMETRES if in_um and spec.length_power else Basis.PIXELS
+
+
+def _columns(values: pd.DataFrame, *, in_um: bool) -> NDArray[np.float64]:
+    """All features of the catalogue as rows of a matrix (features, cells), nan where a cell has none in that basis."""
+    scale = values["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
+    columns = np.full((len(CATALOGUE), len(values)), np.nan)
+    for row, spec in zip(columns, CATALOGUE.values(), strict=True):
+        if spec.name in values:
+            row[:] = values[spec.name].to_numpy(dtype=np.float64, na_value=np.nan)
+            if _basis(spec, in_um=in_um) is Basis.MICROMETRES:
+                row *= scale**spec.length_power
+    return columns
+
+
+def _summaries(
+    values: pd.DataFrame, population: str, *, in_um: bool
+) -> tuple[dict[str, PopulationSummary], dict[str, NDArray[np.float64]]]:
+    """Summary and sorted values of every feature, those that the same cells have in one go."""
+    specs, columns = list(CATALOGUE.values()), _columns(values, in_um=in_um)
+    alike: dict[bytes, list[int]] = {}
+    present = np.isfinite(columns)
+    for index, row in enumerate(present):
+        alike.setdefault(row.tobytes(), []).append(index)
+    summaries, ordered = {}, {}
+    for indices in alike.values():
+        cells = present[indices[0]]
+        patients = count_patients(values.loc[cells, "patient_id"])
+        block = np.sort(columns[np.ix_(indices, cells)], axis=1)
+        statistics = _statistics(block, np.array([specs[index].log_axis for index in indices]))
+        n = block.shape[1]
+        for index, row, (p2, p50, p98, mean, std, location, scale) in zip(indices, block, statistics, strict=True):
+            spec = specs[index]
+            ordered[spec.name] = row
+            summaries[spec.name] = PopulationSummary(
+                population=population,
+                feature=spec.name,
+                basis=_basis(spec, in_um=in_um),
+                n=n,
+                n_absent=len(values) - n,
+                patients=patients,
+                p2=p2,
+                p50=p50,
+                p98=p98,
+                mean=mean,
+                std=std,
+                location=location,
+                scale=scale,
+                log=spec.log_axis,
+            )
+    return summaries, ordered
+
+
+def _statistics(block: NDArray[np.float64], log: NDArray[np.bool_]) -> Iterator[list[float | None]]:
+    """2nd, 50th, 98th percentile, mean, standard deviation, location and scale of each row of sorted values; None where not defined."""
+    found = np.full((len(block), 7), np.nan)
+    n = block.shape[1]
     if n >= SMALL_GROUP:
-        p2, p50, p98 = (float(p) for p in np.percentile(ordered, [2, 50, 98]))
-        location, scale = _robust_centre(_transform(ordered, log=log))
-    summary = PopulationSummary(
-        population=population,
-        feature=spec.name,
-        basis=basis,
-        n=n,
-        n_absent=len(values) - n,
-        patients=count_patients(values.loc[present, "patient_id"]),
-        p2=p2,
-        p50=p50,
-        p98=p98,
-        mean=float(ordered.mean()) if n else None,
-        std=float(ordered.std(ddof=1)) if n > 1 else None,
-        location=location,
-        scale=scale,
-        log=log,
-    )
-    return summary, ordered
+        found[:, :3] = np.percentile(block, [2, 50, 98], axis=1).T
+        transformed = block.copy()
+        transformed[log] = _transform(block[log], log=True)
+        found[:, 5], found[:, 6] = _robust_centres(transformed)
+    if n:
+        found[:, 3] = block.mean(axis=1)
+    if n > 1:
+        found[:, 4] = block.std(axis=1, ddof=1)
+    return ([None if math.isnan(value) else value for value in row] for row in found.tolist())
+
+
+def _of_members(spec: FeatureSpec, reference: ReferencePopulation) -> NDArray[np.float64]:
+    """The members' values as they are compared, after the logarithm where the catalogue says so; none for a published table."""
+    if spec.name not in reference.members:
+        return np.empty(0)
+    column = reference.members[spec.name].to_numpy(dtype=np.float64, na_value=np.nan)
+    if spec.length_power:
+        column = column * reference.members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan) ** spec.length_power
+    return _transform(column, log=spec.log_axis)
+
+
+def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Pearson's r over the members that have both values; 0 where it is not defined."""
+    both = np.isfinite(first) & np.isfinite(second) if len(first) == len(second) else np.zeros(0, np.bool_)
+    if np.count_nonzero(both) < SMALL_GROUP:
+        return 0.0
+    a, b = (values[both] - values[both].mean() for values in (first, second))
+    spread = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / spread if spread else 0.0
 
 
 def _obstacle(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> str | None:
@@ -409,20 +488,15 @@ def _obstacle(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, 
     if features.values.get(spec.name) is None:
         return f"not measured, {features.absent.get(spec.name, 'the feature was not asked for')}"
     if summary is None:
-        return f"{reference.title} does not have it"
+        return "not in this population"
     if not spec.scale_free:
         if um_per_px is None:
-            return "scale unknown; enter the micrometres per pixel of this image to compare sizes"
+            return "scale unknown; enter the micrometres per pixel of this image to compare sizes and texture"
         if spec.length_power and (summary.basis is not Basis.MICROMETRES or summary.n == 0):
             return f"scale unknown; {reference.title} comes without micrometres per pixel, so sizes cannot be compared"
-        if not spec.length_power and not _same_scale(um_per_px, reference.members):
-            return f"a sum over pixels, only comparable where this image and all of {reference.title} have the same scale"
+        if not spec.length_power and not all(abs(scale / um_per_px - 1) <= SAME_SCALE for scale in reference.scales):
+            return f"it changes with the size of the pixels, and this image and {reference.title} are not all of the same scale"
     return f"no cell of {reference.title} has a value" if summary.n == 0 else None
-
-
-def _same_scale(um_per_px: float, members: pd.DataFrame) -> bool:
-    scales = members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
-    return len(scales) > 0 and bool(np.all(np.abs(scales / um_per_px - 1) <= SAME_SCALE))
 
 
 def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> FeatureComparison:
@@ -475,21 +549,20 @@ def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, r
 _Z_LIMIT: Final = 6.0
 
 
-def _nearness(features: FeatureSet, reference: ReferencePopulation) -> Nearness | None:
+def _nearness(features: FeatureSet, reference: ReferencePopulation, among: Collection[str]) -> Nearness | None:
     """Distance and typicality in one population, over the features that both the cell and the population have."""
     if reference.published or reference.n < SMALL_GROUP:
         return None
     own, members = [], []
     for name, spec in CATALOGUE.items():
-        value, summary = features.values.get(name), reference.summaries[name]
-        if value is None or not spec.scale_free or spec.intensity_dependent or not summary.scale:
+        if name not in among or not spec.scale_free or spec.intensity_dependent:
             continue
-        z = summary.robust_z(value)
-        if z is None or summary.location is None:
+        value, summary = features.values.get(name), reference.summaries.get(name)
+        z = summary.robust_z(value) if summary is not None and value is not None else None
+        if summary is None or summary.location is None or summary.scale is None or z is None:
             continue
-        column = reference.members[name].to_numpy(dtype=np.float64, na_value=np.nan)
         own.append(z)
-        members.append((_transform(column, log=summary.log) - summary.location) / summary.scale)
+        members.append((_of_members(spec, reference) - summary.location) / summary.scale)
     if not own:
         return None
     distance = float(_distance(np.array(own)[:, None])[0])

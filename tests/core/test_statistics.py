@@ -9,6 +9,7 @@ from core.cell_types import CellType
 from core.features.catalogue import CATALOGUE
 from core.statistics import (
     INTENSITY_CAUTION,
+    SAME_THING,
     SMALL_GROUP,
     Basis,
     Direction,
@@ -85,6 +86,21 @@ def test_absent_values_are_ignored_and_counted():
     values.loc[:9, SHARE] = np.nan
     summary = summary_of(values, SHARE)
     assert (summary.n, summary.n_absent, summary.p50) == (30, 10, 25.5)
+
+
+def test_features_that_different_cells_have_are_summarised_as_if_each_were_alone():
+    rng = np.random.default_rng(7)
+    values = frame(60, um=[0.1] * 50 + [None] * 10, patients=[f"p{i % 5}" for i in range(60)])
+    values[list(CATALOGUE)] = rng.lognormal(size=(60, len(CATALOGUE)))
+    values = values.where(rng.random(values.shape) > 0.1, np.nan).assign(patient_id=values["patient_id"], um_per_px=values["um_per_px"])
+    together = {s.feature: s for s in summarise(values, "mono", in_um=True)}
+    for feature in (AREA, SHARE, RATIO, TONE, ENERGY):
+        (alone,) = [s for s in summarise(values[["patient_id", "um_per_px", feature]], "mono", in_um=True) if s.feature == feature]
+        assert together[feature] == alone
+        column = values[feature] * (values["um_per_px"] ** 2 if feature == AREA else 1.0)
+        assert alone.p50 == pytest.approx(column.median())
+        assert alone.std == pytest.approx(column.std())
+        assert alone.patients == values.loc[column.notna(), "patient_id"].nunique()
 
 
 def test_patients_are_counted_of_the_cells_that_have_a_value():
@@ -205,7 +221,7 @@ def test_without_a_scale_on_both_sides_sizes_are_not_compared(cell_um, populatio
     for c in compared:
         spec = CATALOGUE[c.feature]
         assert c.comparable == spec.scale_free
-        if spec.length_power:
+        if spec.length_power or (cell_um is None and spec.pixel_bound):
             assert c.reason is not None
             assert c.reason.startswith("scale unknown")
             assert whose in c.reason
@@ -214,11 +230,16 @@ def test_without_a_scale_on_both_sides_sizes_are_not_compared(cell_um, populatio
 
 
 @pytest.mark.parametrize(("cell_um", "comparable"), [(0.1, True), (0.101, True), (0.11, False), (None, False)])
-def test_a_sum_over_pixels_needs_the_same_scale(cell_um, comparable):
+def test_what_changes_with_the_pixels_needs_the_same_scale(cell_um, comparable):
     compared = one(compare_cell(cell(), cell_um, population(frame(um=0.1))), ENERGY)
     assert compared.comparable == comparable
     if cell_um == 0.11:
-        assert "same scale" in (compared.reason or "")
+        assert "size of the pixels" in (compared.reason or "")
+
+
+@pytest.mark.parametrize("scales", [[0.1] * 99 + [0.2], [0.1] * 99 + [None]])
+def test_one_member_of_another_or_unknown_scale_is_enough(scales):
+    assert not one(compare_cell(cell(), 0.1, population(frame(um=scales))), ENERGY).comparable
 
 
 def test_tones_are_compared_with_a_caution_and_sizes_with_the_origin_of_the_scale():
@@ -235,10 +256,15 @@ def test_an_absent_value_is_not_compared_and_says_why():
     assert "no cytoplasm visible" in (compared.reason or "")
 
 
-def test_a_feature_no_member_has_is_not_compared():
-    compared = one(compare_cell(cell(), 0.1, population(frame(**{SHARE: np.nan}))), SHARE)
-    assert not compared.comparable
-    assert "no cell of" in (compared.reason or "")
+@pytest.mark.parametrize("change", [lambda f: f.assign(**{SHARE: np.nan}), lambda f: f.drop(columns=SHARE)])
+def test_a_feature_no_member_has_is_not_in_the_population(change):
+    older = population(change(frame()))
+    assert SHARE not in older.summaries
+    compared = one(compare_cell(cell(), 0.1, older), SHARE)
+    assert (compared.comparable, compared.reason) == (False, "not in this population")
+    (near,) = nearest(cell(), [older])
+    assert near.features == nearest(cell(), [population(frame())])[0].features - 1
+    assert SHARE not in set(compare_populations(older, population(frame()))["feature"])
 
 
 def test_a_small_group_is_comparable_but_gives_points_only():
@@ -304,10 +330,43 @@ def test_not_comparable_in_words():
 
 
 def test_what_differs_most_lies_outside_the_band_and_is_ordered_by_robust_z():
-    compared = compare_cell(cell(50.0, **{SHARE: 300.0, TONE: -400.0, RATIO: 60.0}), None, population(frame()))
-    assert [c.feature for c in differs_most(compared, 8)] == [TONE, SHARE]
-    assert [c.feature for c in differs_most(compared, 1)] == [TONE]
-    assert differs_most(compare_cell(cell(), None, population(frame())), 8) == ()
+    rng = np.random.default_rng(7)
+    reference = population(frame(**{feature: rng.permutation(np.arange(1.0, 101.0)) for feature in (SHARE, TONE, RATIO)}))
+    compared = compare_cell(cell(50.0, **{SHARE: 300.0, TONE: -400.0, RATIO: 60.0}), None, reference)
+    assert [c.feature for c in differs_most(compared, 8, reference)] == [TONE, SHARE]
+    assert [c.feature for c in differs_most(compared, 1, reference)] == [TONE]
+    assert differs_most(compare_cell(cell(), None, reference), 8, reference) == ()
+
+
+def correlated(r, n=400):
+    """Two columns whose Pearson correlation is r exactly."""
+    first, second = np.random.default_rng(7).normal(size=(2, n))
+    first, second = ((v - v.mean()) / v.std() for v in (first, second))
+    second -= first * (first @ second) / n
+    return first, r * first + math.sqrt(1 - r * r) * second / second.std()
+
+
+@pytest.mark.parametrize(
+    ("r", "first", "second", "both"),
+    [
+        (SAME_THING + 0.01, 9.0, 8.0, False),
+        (SAME_THING - 0.01, 9.0, 8.0, True),
+        (SAME_THING + 0.01, 9.0, -8.0, True),  # the members go together, this cell does not: that is news
+        (-SAME_THING - 0.01, 9.0, -8.0, False),
+    ],
+)
+def test_what_says_the_same_thing_is_named_once(r, first, second, both):
+    tone, share = correlated(r)
+    reference = population(frame(400, **{TONE: tone, SHARE: share}))
+    compared = compare_cell(FeatureSet({**dict.fromkeys(CATALOGUE), TONE: first, SHARE: second}, {}), None, reference)
+    assert [c.feature for c in differs_most(compared, 8, reference)] == ([TONE, SHARE] if both else [TONE])
+
+
+def test_a_published_table_has_no_members_to_tell_what_says_the_same_thing():
+    printed = {f: published_summary("p", f, n=566, p2=0.4, p50=0.5, p98=0.7, mean=0.5, std=0.1) for f in (SHARE, RATIO)}
+    published = replace(population(frame(0)), summaries=printed, ordered={}, published=True)
+    compared = compare_cell(cell(5.0), None, published)
+    assert len(differs_most(compared, 8, published)) == 2
 
 
 def spread(centre, n=201):
@@ -338,6 +397,12 @@ def test_nearest_leaves_out_small_groups_published_tables_sizes_and_tones():
     assert found.features == sum(spec.scale_free and not spec.intensity_dependent for spec in CATALOGUE.values())
     (same,) = nearest(cell(50.0, **{TONE: 1e6, AREA: 1e6}), [population(frame())])
     assert same == found
+
+
+def test_nearest_asks_only_among_the_features_given():
+    (found,) = nearest(cell(50.0, **{RATIO: 1e6}), [population(frame())], among={SHARE, AREA, TONE})
+    assert (found.features, found.distance) == (1, pytest.approx(0.5 / (1.4826 * 25)))
+    assert nearest(cell(), [population(frame())], among=()) == ()
 
 
 def test_nearest_works_with_absent_values_on_both_sides():
