@@ -28,7 +28,7 @@ types: $(VENV)/.tests  ## Check types
 imports: $(VENV)/.tests  ## Check the import contracts
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.tests  ## Measure speed and write benchmarks/
+bench: $(VENV)/.bench  ## Measure speed and write benchmarks/
 	$(BIN)/python -m tests.bench
 
 cohort: $(VENV)/.runtime  ## Build the reference cohort from the images in LEUKOSCOPE_DATA
@@ -47,6 +47,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/.bench: tests/bench-requirements.txt | $(VENV)/.tests
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 

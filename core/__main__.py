@@ -16,6 +16,7 @@ import pandas as pd
 from core.cell_types import CellType
 from core.charts.overlay import outlined_png
 from core.cohort import ImportReport, build_reference, folder_cell_type, folders_of, import_images
+from core.compartments import Compartment
 from core.errors import CoreError, UsageError
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
@@ -23,7 +24,7 @@ from core.imaging import encode_png, find_images, load, load_grey
 from core.inference.model_registry import find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
-from core.masks import decode_grey, encode_grey
+from core.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
 from core.report import analyses_table, place_cell
 from core.settings import load_settings
@@ -159,7 +160,9 @@ def _features(arguments: argparse.Namespace) -> int:
     mask = decode_grey(load_grey(arguments.mask), arguments.mask.name)
     if mask.repaired:
         print(f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest", file=sys.stderr)
-    found = extract(image.rgb, mask.labels, Engine(arguments.feature_engine))
+    # A drawn environment is measured as it is drawn; masks of the older coding have none and get the usual ring.
+    labels = mask.labels if (mask.labels == Compartment.ENVIRONMENT).any() else with_environment(mask.labels)
+    found = extract(image.rgb, labels, Engine(arguments.feature_engine))
     values = found.values
     if image.um_per_px is not None:
         values = {name: None if value is None else CATALOGUE[name].in_um(value, image.um_per_px) for name, value in values.items()}
@@ -168,7 +171,7 @@ def _features(arguments: argparse.Namespace) -> int:
         return 0
     for name, value in values.items():
         unit = CATALOGUE[name].unit.px if image.um_per_px is None else CATALOGUE[name].unit.um
-        print(f"{name:44} {'absent: ' + found.absent[name] if value is None else f'{value:.6g} {unit}'}")
+        print(f"{name:{max(map(len, CATALOGUE))}} {'absent: ' + found.absent[name] if value is None else f'{value:.6g} {unit}'}")
     return 0
 
 

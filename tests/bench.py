@@ -25,7 +25,7 @@ from core.cell_types import CellType
 from core.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
-from core.imaging import grey, load, load_grey
+from core.imaging import load, load_grey
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
@@ -55,21 +55,9 @@ def paired(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[floa
 
 
 def features() -> list[dict[str, object]]:
-    samples = data_set("set2").samples()[:8]
-    pairs = [(grey(load(s.image).rgb), decode_grey(load_grey(s.mask)).labels) for s in samples]
-    ours, peer, ratio = paired(
-        lambda: [extract(luma, labels) for luma, labels in pairs],
-        lambda: [extract(luma, labels, Engine.REFERENCE) for luma, labels in pairs],
-    )
-    return [
-        row(
-            "66 features of a cell (shape2D, first order, ratios)",
-            ours / len(pairs),
-            "RadiomicsFeatureExtractor.execute",
-            peer / len(pairs),
-            ratio,
-        )
-    ]
+    from tests import bench_features  # here, because Nyxus is not in every environment that runs tests
+
+    return bench_features.measured(paired, row)
 
 
 def inference() -> list[dict[str, object]]:
@@ -97,16 +85,15 @@ def cell() -> list[dict[str, object]]:
     torch.set_num_threads(2)
     image = load(data_set("acevedo").samples()[0].image)
     tensor = network_input(image.rgb, Window.whole(image.shape), entry.card)
-    luma = grey(image.rgb)
     labels = segmenter.segment(image).labels
 
     def peer() -> None:
         with torch.no_grad():
             for _ in range(2):
                 network(torch.from_numpy(tensor))
-        extract(luma, labels, Engine.REFERENCE)
+        extract(image.rgb, labels, Engine.REFERENCE)
 
-    ours, theirs, ratio = paired(lambda: extract(luma, segmenter.segment(image).labels), peer)
+    ours, theirs, ratio = paired(lambda: extract(image.rgb, segmenter.segment(image).labels), peer)
     return [row("one 360x363 image to mask and features, 2 threads", ours, "PyTorch eager + RadiomicsFeatureExtractor", theirs, ratio)]
 
 
@@ -159,7 +146,7 @@ def drawn_masks() -> dict[str, dict[str, dict[str, float]]]:
     for name in ("set1", "set2"):
         for cell_type in (CellType.MONOCYTE, CellType.LYMPHOCYTE):
             samples = [s for s in data_set(name).samples() if s.cell_type is cell_type]
-            found = [extract(grey(load(s.image).rgb), decode_grey(load_grey(s.mask)).labels).values for s in samples if s.mask]
+            found = [extract(load(s.image).rgb, decode_grey(load_grey(s.mask)).labels).values for s in samples if s.mask]
             values = {feature: [v for cell in found if (v := cell[feature]) is not None] for feature in wanted}
             medians.setdefault(name, {})[cell_type] = {feature: round(statistics.median(v), 4) for feature, v in values.items()}
     return medians

@@ -1,0 +1,170 @@
+"""Feature speed: per region against pyradiomics, Nyxus and scikit-image; of the whole stage with one and two processes; memory.
+
+All on the same real images in one run: every tenth drawn cell of sets 1 and 2. A peer gets what it wants to have ready: SimpleITK images
+for pyradiomics, whole numbers and a label image for Nyxus.
+"""
+
+import json
+import logging
+import multiprocessing
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from nyxus import Nyxus
+from radiomics.featureextractor import RadiomicsFeatureExtractor
+from SimpleITK import GetImageFromArray
+from skimage.measure import regionprops_table
+
+from core.datasets import data_set
+from core.features.channels import BIN_WIDTH, Channel
+from core.features.extract import extract
+from core.features.first_order import first_order
+from core.features.shape import shape_2d
+from core.features.texture import glcm, gldm, glrlm, glszm, ngtdm
+from core.imaging import grey, load, load_grey
+from core.masks import decode_grey, region_mask, with_environment
+from core.types import LabelMap
+
+Region = tuple[NDArray[np.float64], NDArray[np.bool_]]
+TEXTURES = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")
+ROUNDS = 3  # how often each process measures every cell, for throughput
+
+# What both we and they measure, in their names.
+NYXUS = [
+    "ENERGY", "ENTROPY", "INTERQUARTILE_RANGE", "KURTOSIS", "MAX", "MEAN", "MEAN_ABSOLUTE_DEVIATION", "MEDIAN", "MIN", "P10", "P90",
+    "RANGE", "ROBUST_MEAN_ABSOLUTE_DEVIATION", "ROOT_MEAN_SQUARED", "SKEWNESS", "UNIFORMITY", "VARIANCE", "AREA_PIXELS_COUNT", "PERIMETER",
+    "MAJOR_AXIS_LENGTH", "MINOR_AXIS_LENGTH", "ELONGATION",
+]  # fmt: skip
+NYXUS_TEXTURES = ["*ALL_GLCM*", "*ALL_GLRLM*", "*ALL_GLSZM*", "*ALL_GLDM*", "*ALL_NGTDM*"]
+REGIONPROPS = (
+    "area", "perimeter", "feret_diameter_max", "axis_major_length", "axis_minor_length",
+    "intensity_max", "intensity_mean", "intensity_min", "intensity_std",
+)  # fmt: skip
+
+
+def cells() -> list[tuple[NDArray[np.uint8], LabelMap]]:
+    """Image and label map of every tenth drawn cell."""
+    chosen = [s for name in ("set1", "set2") for s in data_set(name).samples()[::10]]
+    return [(load(s.image).rgb, with_environment(decode_grey(load_grey(s.mask)).labels)) for s in chosen if s.mask]
+
+
+def shape_and_first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
+    shape_2d(mask)
+    first_order(plane, mask, BIN_WIDTH[Channel.GREY])
+
+
+def all_classes(plane: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
+    shape_and_first_order(plane, mask)
+    for texture in (glcm, glrlm, glszm, gldm, ngtdm):
+        texture(plane, mask)
+
+
+def extractor(classes: tuple[str, ...], **settings: object) -> RadiomicsFeatureExtractor:
+    logging.getLogger("radiomics").setLevel(logging.ERROR)
+    made = RadiomicsFeatureExtractor(binWidth=BIN_WIDTH[Channel.GREY], **settings)
+    made.disableAllFeatures()
+    for name in classes:
+        made.enableFeatureClassByName(name)
+    return made
+
+
+def measured(paired: Callable[..., tuple[float, float, float]], row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
+    """The rows of the table; `paired` and `row` are those of `tests.bench`."""
+    images = cells()
+    regions: list[Region] = [(grey(rgb), region_mask(labels, name)) for rgb, labels in images for name in ("nucleus", "cytoplasm", "cell")]
+    ready = [(GetImageFromArray(plane), GetImageFromArray(mask.astype(np.uint8))) for plane, mask in regions]
+    # Nucleus and cytoplasm as labels 1 and 2 of one image, the cell alone in another: labels cannot overlap.
+    labelled = [
+        (grey(rgb).astype(np.uint32), lab.astype(np.uint32))
+        for rgb, labels in images
+        for lab in (np.clip(labels, 1, 3) - 1, region_mask(labels, "cell"))
+    ]
+
+    def ours(measure: Callable[[NDArray[np.float64], NDArray[np.bool_]], None]) -> Callable[[], object]:
+        return lambda: [measure(plane, mask) for plane, mask in regions]
+
+    def execute(classes: tuple[str, ...], **settings: object) -> Callable[[], object]:
+        made = extractor(classes, **settings)
+        return lambda: [made.execute(image, mask) for image, mask in ready]
+
+    def nyxus(features: list[str]) -> Callable[[], object]:
+        made = Nyxus(features)
+        return lambda: [made.featurize(image, label) for image, label in labelled]
+
+    def regionprops() -> object:
+        return [regionprops_table(mask.astype(np.uint8), plane, properties=REGIONPROPS) for plane, mask in regions]
+
+    few, everything = ("shape2D", "firstorder"), ("shape2D", "firstorder", *TEXTURES)
+    comparisons = (
+        ("a region's shape and first order (27 features)", shape_and_first_order, "RadiomicsFeatureExtractor.execute", execute(few)),
+        (
+            "a region's shape and first order (27 features)",
+            shape_and_first_order,
+            "the same with additionalInfo=False",
+            execute(few, additionalInfo=False),
+        ),
+        ("a region's shape and first order (27 features)", shape_and_first_order, f"Nyxus, {len(NYXUS)} of them", nyxus(NYXUS)),
+        ("a region's shape and first order (27 features)", shape_and_first_order, "regionprops_table, 9 of them", regionprops),
+        ("a region's shape, first order and texture (102)", all_classes, "RadiomicsFeatureExtractor.execute", execute(everything)),
+        (
+            "a region's shape, first order and texture (102)",
+            all_classes,
+            "the same with additionalInfo=False",
+            execute(everything, additionalInfo=False),
+        ),
+        ("a region's shape, first order and texture (102)", all_classes, "Nyxus, its texture classes too", nyxus(NYXUS + NYXUS_TEXTURES)),
+    )
+    rows = []
+    for what, measure, peer, theirs in comparisons:
+        mine, their_time, ratio = paired(ours(measure), theirs)
+        rows.append(row(what, mine / len(regions), peer, their_time / len(regions), ratio))
+    one, two = throughput(1), throughput(2)
+    rows.append(row("cells measured a second (every feature), 2 processes", two, "1 process", one, two / one, "cells/s"))
+    added, added_theirs = memory("fast"), memory("reference")
+    rows.append(row("memory of a process that measures", added, "with the reference engine", added_theirs, added_theirs / added, "MiB"))
+    return rows
+
+
+def throughput(processes: int) -> float:
+    """Cells a second of the whole feature stage, every process with its own images and nothing else to do."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        list(pool.map(_measure_all, [1] * processes))  # imports, reads, warms
+        started = time.perf_counter()
+        counts = list(pool.map(_measure_all, [ROUNDS] * processes))
+        return sum(counts) / (time.perf_counter() - started)
+
+
+_read: list[tuple[NDArray[np.uint8], LabelMap]] = []
+
+
+def _measure_all(rounds: int) -> int:
+    if not _read:
+        _read.extend(cells())
+    for _ in range(rounds):
+        for rgb, labels in _read:
+            extract(rgb, labels)
+    return rounds * len(_read)
+
+
+def memory(engine: str) -> float:
+    """Peak memory in MiB of a fresh process that has measured every cell; the interpreter and libraries are in it."""
+    code = f"from tests import bench_features; bench_features.print_peak({engine!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout))
+
+
+def print_peak(engine: str) -> None:
+    """Measure some cells and print the peak of the process's memory."""
+    from core.features.extract import Engine
+
+    for rgb, labels in cells()[:8] if engine == "reference" else cells():
+        extract(rgb, labels, Engine(engine))
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
