@@ -4,10 +4,9 @@ All on the same real images in one run: every tenth drawn cell of sets 1 and 2. 
 for pyradiomics, whole numbers and a label image for Nyxus.
 """
 
-import json
 import logging
 import multiprocessing
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from core.features.channels import BIN_WIDTH, Channel
 from core.features.extract import extract
 from core.features.first_order import first_order
 from core.features.shape import shape_2d
-from core.features.texture import glcm, gldm, glrlm, glszm, ngtdm
+from core.features.texture import discretise, glcm, gldm, glrlm, glszm, ngtdm
 from core.imaging import grey, load, load_grey
 from core.masks import decode_grey, region_mask, with_environment
 from core.types import LabelMap
@@ -61,8 +60,9 @@ def shape_and_first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_]) -
 
 def all_classes(plane: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:
     shape_and_first_order(plane, mask)
+    levels = discretise(plane, mask, BIN_WIDTH[Channel.GREY])
     for texture in (glcm, glrlm, glszm, gldm, ngtdm):
-        texture(plane, mask)
+        texture(levels)
 
 
 def extractor(classes: tuple[str, ...], **settings: object) -> RadiomicsFeatureExtractor:
@@ -127,7 +127,9 @@ def measured(paired: Callable[..., tuple[float, float, float]], row: Callable[..
     one, two = throughput(1), throughput(2)
     rows.append(row("cells measured a second (every feature), 2 processes", two, "1 process", one, two / one, "cells/s"))
     added, added_theirs = memory("fast"), memory("reference")
-    rows.append(row("memory of a process that measures", added, "with the reference engine", added_theirs, added_theirs / added, "MiB"))
+    rows.append(
+        row("peak memory of `python -m core features`", added, "with the reference engine", added_theirs, added_theirs / added, "MiB")
+    )
     return rows
 
 
@@ -154,17 +156,12 @@ def _measure_all(rounds: int) -> int:
 
 
 def memory(engine: str) -> float:
-    """Peak memory in MiB of a fresh process that has measured every cell; the interpreter and libraries are in it."""
-    code = f"from tests import bench_features; bench_features.print_peak({engine!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout))
-
-
-def print_peak(engine: str) -> None:
-    """Measure some cells and print the peak of the process's memory."""
-    from core.features.extract import Engine
-
-    for rgb, labels in cells()[:8] if engine == "reference" else cells():
-        extract(rgb, labels, Engine(engine))
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
+    """Peak memory in MiB of `python -m core features` on one cell: interpreter and libraries included."""
+    sample = data_set("set2").samples()[0]
+    assert sample.mask
+    command = ["-m", "core", "features", "--image", str(sample.image), "--mask", str(sample.mask), "--feature-engine", engine]
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
