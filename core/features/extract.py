@@ -1,5 +1,6 @@
 """Image and label map -> every feature of the catalogue, or the reason why one is absent."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from core.errors import ImageError, MaskError
 from core.features import reference
-from core.features.catalogue import CATALOGUE
+from core.features.catalogue import CATALOGUE, CELL_REGIONS
 from core.features.channels import BIN_WIDTH, Channel, planes
 from core.features.first_order import first_order
 from core.features.shape import shape_2d
 from core.features.spec import FeatureClass, FeatureSpec, Region
+from core.features.texture import UNDEFINED, Levels, discretise, glcm, gldm, glrlm, glszm, ngtdm
 from core.masks import region_mask
 from core.types import FeatureSet, LabelMap
 
@@ -48,6 +50,12 @@ class Cell:
         """Where each region is, bool (H, W)."""
         return {region: region_mask(self.labels, region) for region in _REGIONS}
 
+    @cached_property
+    def levels(self) -> Mapping[Region, Levels]:
+        """Grey levels of each region whose texture is measured."""
+        plane, masks = self.channels[Channel.GREY], self.masks
+        return {region: discretise(plane, masks[region], BIN_WIDTH[Channel.GREY]) for region in CELL_REGIONS if masks[region].any()}
+
 
 def _on_channel(channel: Channel) -> Family:
     def measure(cell: Cell, region: Region) -> Measured:
@@ -65,22 +73,42 @@ def _reference_on_channel(channel: Channel) -> Family:
 
 def _reference_on_grey(feature_class: FeatureClass) -> Family:
     def measure(cell: Cell, region: Region) -> Measured:
-        return reference.measure(feature_class, cell.channels[Channel.GREY], cell.masks[region])
+        found = reference.measure(feature_class, cell.channels[Channel.GREY], cell.masks[region])
+        return {name: UNDEFINED if math.isnan(value) else value for name, value in found.items()}
 
     return measure
+
+
+def _on_levels(describe: Callable[[Levels], Measured]) -> Family:
+    def measure(cell: Cell, region: Region) -> Measured:
+        return describe(cell.levels[region])
+
+    return measure
+
+
+_TEXTURES: Final = MappingProxyType(
+    {
+        FeatureClass.GLCM: _on_levels(glcm),
+        FeatureClass.GLRLM: _on_levels(glrlm),
+        FeatureClass.GLSZM: _on_levels(glszm),
+        FeatureClass.GLDM: _on_levels(gldm),
+        FeatureClass.NGTDM: _on_levels(ngtdm),
+    }
+)
 
 
 # The order of the catalogue does not matter here; a class without a family would fail the first test.
 _FAST: Final[Mapping[FeatureClass, Family]] = MappingProxyType(
     {FeatureClass.SHAPE_2D: lambda cell, region: shape_2d(cell.masks[region])}
     | {FeatureClass(channel): _on_channel(channel) for channel in Channel}
+    | _TEXTURES
 )
 _FAMILIES: Final[Mapping[Engine, Mapping[FeatureClass, Family]]] = MappingProxyType(
     {
         Engine.FAST: _FAST,
         Engine.REFERENCE: {
             **_FAST,
-            **{feature_class: _reference_on_grey(feature_class) for feature_class in (FeatureClass.SHAPE_2D,)},
+            **{feature_class: _reference_on_grey(feature_class) for feature_class in (FeatureClass.SHAPE_2D, *_TEXTURES)},
             **{FeatureClass(channel): _reference_on_channel(channel) for channel in Channel},
         },
     }

@@ -89,7 +89,7 @@ def glcm(levels: Levels) -> dict[str, float | str]:
 
     # Shares of the differences k = 0, 1, ... and of the sums 2, 3, ... of the two levels: (k, direction).
     n = levels.count
-    by_difference, by_sum = _gather(p, apart), _gather(p, i + j)[2:]
+    by_difference, by_sum = _gather(p, apart, n), _gather(p, i + j, 2 * n + 1)[2:]
     k = np.arange(n, dtype=float)[:, None]
     mean_difference = (k * by_difference).sum(0)
 
@@ -290,7 +290,7 @@ def _runs(lines: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.unsignedintege
 def _three_by_three(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     """Sum of the pixels around and at each pixel, without the margin."""
     rows = image[:-2] + image[1:-1] + image[2:]
-    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    return np.asarray(rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:])
 
 
 def _table(level: NDArray[np.integer], size: NDArray[np.integer], levels: Levels, sizes: int) -> NDArray[np.float64]:
@@ -329,11 +329,11 @@ def _entropy(share: NDArray[np.float64], axis: int | tuple[int, ...]) -> NDArray
     return np.asarray(-(share * np.log2(share + _EPS)).sum(axis))
 
 
-def _gather(p: NDArray[np.float64], index: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums of p (level i, level j, direction) where `index` (level i, level j, 1) is 0, 1, ...: (index, direction)."""
+def _gather(p: NDArray[np.float64], index: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Sums of p (level i, level j, direction) where `index` (level i, level j, 1) is 0, 1, ... size - 1: (index, direction)."""
     directions = p.shape[2]
     cell = index.astype(np.intp) * directions + np.arange(directions)
-    return np.bincount(cell.ravel(), p.ravel()).reshape(-1, directions)
+    return np.asarray(np.bincount(cell.ravel(), p.ravel(), size * directions).reshape(size, directions), dtype=float)
 
 
 def _root(square: NDArray[np.inexact]) -> NDArray[np.float64]:
