@@ -1,6 +1,7 @@
 """`python -m core`: the command line over the same engine as the pages. Exit codes: 0 all went well, 1 some inputs failed, 2 wrong use."""
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pandas as pd
 
+from core.agreement import Grade, save, to_json
 from core.cell_types import CellType
 from core.charts.overlay import outlined_png
 from core.cohort import ImportReport, build_reference, folder_cell_type, folders_of, import_images
@@ -26,6 +29,7 @@ from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
+from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
 from core.settings import load_settings
 from core.statistics import beside_published, compare_populations
@@ -172,6 +176,17 @@ def _features(arguments: argparse.Namespace) -> int:
     for name, value in values.items():
         unit = CATALOGUE[name].unit.px if image.um_per_px is None else CATALOGUE[name].unit.um
         print(f"{name:{max(map(len, CATALOGUE))}} {'absent: ' + found.absent[name] if value is None else f'{value:.6g} {unit}'}")
+    return 0
+
+
+def _catalogue(arguments: argparse.Namespace) -> int:
+    rows = [spec.row() for spec in CATALOGUE.values()]
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return 0
+    table = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
     return 0
 
 
@@ -363,6 +378,40 @@ def _models_verify(arguments: argparse.Namespace) -> int:
     return 0 if all(row["ok"] for row in rows) else 1
 
 
+# --- reliability ------------------------------------------------------------------------------------------------------------------
+
+
+def _reliability(arguments: argparse.Namespace) -> int:
+    model = find_model(arguments.model)
+    if arguments.limit is not None and arguments.out is None:
+        msg = "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as well"
+        raise UsageError(msg)
+    out: Path = arguments.out or model.path
+    try:  # now, not after minutes of measuring
+        TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        msg = f"the result cannot be kept in {out.parent} ({error.strerror}); give --out FILE in another folder"
+        raise UsageError(msg) from error
+    show: list[Callable[[int], None]] = []
+
+    def progress(done: int, total: int) -> None:
+        if not show:
+            show.append(_progress(total))
+        show[0](done)
+
+    report = measure_reliability(model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=progress)
+    if arguments.out is None:
+        store(report, model)
+    else:
+        save(report, out)
+    if arguments.json:
+        print(to_json(report), end="")
+        return 0
+    for grade in Grade:
+        print(f"{grade}: {sum(feature.grade is grade for feature in report.features.values())} features")
+    return 0
+
+
 # --- arguments -------------------------------------------------------------------------------------------------------------------
 
 
@@ -413,6 +462,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--image", type=Path, required=True)
     added.add_argument("--mask", type=Path, required=True, help="grey levels 0/128/255 or 0/85/170/255")
 
+    command(commands, "catalogue", _catalogue, "Every feature as a row of CSV: name, meaning, formula, unit, what it depends on.")
+
     cohort = commands.add_parser("cohort", help="reference populations and your own").add_subparsers(required=True, metavar="ACTION")
     command(cohort, "build", _cohort_build, "Build the shipped reference populations from the data folder.", model)
     added = command(cohort, "import", _cohort_import, "Analyse a folder of images into a population of your own.", model, scale)
@@ -442,6 +493,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--good-only", action="store_true", help="only cells without a severe quality flag")
     added = command(cohort, "delete", _cohort_delete, "Delete a population of your own.")
     added.add_argument("population")
+
+    text = "Measure on the model's test images how far each feature can be trusted, and keep it with the model."
+    added = command(commands, "reliability", _reliability, text, model)
+    added.add_argument("--out", type=Path, metavar="FILE", help="write the result here instead")
+    added.add_argument("--limit", type=_positive, metavar="N", help="only so many images, evenly out of all; needs --out")
 
     models = commands.add_parser("models", help="the models that are there").add_subparsers(required=True, metavar="ACTION")
     command(models, "list", _models_list, "Models with their cards.")

@@ -7,8 +7,9 @@ value from the model's outline agrees with the value from the drawn one, and how
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -26,8 +27,8 @@ MODERATE_FROM: Final = 0.5
 MODERATE_CHANGE: Final = math.sqrt(2 * (1 - GOOD_FROM))
 POOR_CHANGE: Final = math.sqrt(2 * (1 - MODERATE_FROM))
 
-# The standard deviation of fewer cells is no yardstick; a source with fewer pairs does not count.
-MIN_CELLS: Final = 5
+# A standard deviation between cells of fewer degrees of freedom is no yardstick; a data set with fewer does not count.
+MIN_FREEDOM: Final = 5
 # Values that spread less than this share of their size differ by rounding only.
 _ROUNDING: Final = 1e-9
 _CONFIDENCE: Final = 0.95
@@ -43,7 +44,7 @@ class Grade(StrEnum):
 
 
 class Disturbance(StrEnum):
-    """What was done to outline or image, in words; `graded` ones enter the grade."""
+    """What was done to outline or image, in words."""
 
     WIDER = "the outline one pixel wider"
     NARROWER = "the outline one pixel narrower"
@@ -57,19 +58,16 @@ class Disturbance(StrEnum):
     DEEPER = "stain 15 % deeper"
     BLUER = "stain bluer"
 
-    @property
-    def graded(self) -> bool:
-        """Whether it counts for the grade.
 
-        Outline, scale and compression are accidents of one image, which the reader cannot see in the value. Light and stain move all
-        images of a laboratory together: what they move has to be calibrated or compared within one laboratory, which the pages say of
-        every feature that depends on intensity, but it can be trusted there.
-        """
-        return self not in (Disturbance.DIMMER, Disturbance.BRIGHTER, Disturbance.PALER, Disturbance.DEEPER, Disturbance.BLUER)
+# Light and stain do not enter the grade: they move all images of a laboratory together. What they move has to be calibrated, or compared
+# within one laboratory, as the pages say of every feature that depends on intensity; there it can be trusted. Outline and compression
+# are accidents of one image, which nobody sees in the value.
+LIGHT_AND_STAIN: Final = (Disturbance.DIMMER, Disturbance.BRIGHTER, Disturbance.PALER, Disturbance.DEEPER, Disturbance.BLUER)
+SCALING: Final = (Disturbance.SMALLER, Disturbance.LARGER)
 
 
 class Change(NamedTuple):
-    """What a disturbance does to a feature, in standard deviations between cells: the median change, and its root mean square."""
+    """What a disturbance does to a feature, in standard deviations between cells of a type: the median change, and its root mean square."""
 
     shift: float
     size: float
@@ -87,7 +85,7 @@ class SourceAgreement(NamedTuple):
     """Agreement within one data set.
 
     `bias` is the mean of model minus drawing, `limit_low` and `limit_high` are Bland and Altman's 95 % limits, `spread` is the standard
-    deviation between the drawn cells: all in the feature's own unit, in pixels; of the natural logarithm where the feature is `log`.
+    deviation between the drawn cells of a type: all in the feature's own unit, in pixels; of the natural logarithm where it is `log`.
     """
 
     n: int
@@ -108,60 +106,61 @@ class FeatureReliability:
     ----------
     feature
         Name in the catalogue.
+    grade, why
+        The judgement and its reason, one plain sentence without its capital and full stop.
     n, unpaired
         Cells measured from both outlines, and cells that have the value from one of the two only.
     log
         Compared as logarithms: the feature is positive by nature and skewed among cells, and was positive throughout.
     icc, icc_low, icc_high
-        ICC(2,1) of model and drawing within the data sets, with its 95 % interval; None where it cannot be told.
+        ICC(2,1) of model and drawing among cells of one type and data set, with its 95 % interval; None where it cannot be told.
     bias, limit_low, limit_high
-        Mean of model minus drawing and Bland and Altman's 95 % limits, in standard deviations between the cells of a data set.
+        Mean of model minus drawing and Bland and Altman's 95 % limits, in standard deviations between cells of a type.
+    mononuclear
+        The same ICC of the mononuclear cells alone, for which the model is meant; they are too few for the grade. None if unknown.
     sources
         The same by data set, in the feature's own unit.
     disturbances
         Change from the undisturbed outline of the model.
+    largest
+        The disturbance that counts for the grade and changes the feature most; None where none could be measured.
     annotators
-        Root mean square difference between two drawings of the same cell, in standard deviations between cells; None if unknown.
-    grade, why
-        The judgement and its reason, one plain sentence without its capital and full stop.
+        Root mean square difference between two drawings of the same cell, in standard deviations between cells of a type; None if unknown.
     """
 
     feature: str
+    grade: Grade
+    why: str
     n: int
     unpaired: int
     log: bool
-    icc: float | None
-    icc_low: float | None
-    icc_high: float | None
-    bias: float | None
-    limit_low: float | None
-    limit_high: float | None
-    sources: Mapping[str, SourceAgreement]
-    disturbances: Mapping[Disturbance, Change]
-    annotators: float | None
-    grade: Grade
-    why: str
+    icc: float | None = None
+    icc_low: float | None = None
+    icc_high: float | None = None
+    bias: float | None = None
+    limit_low: float | None = None
+    limit_high: float | None = None
+    mononuclear: Interval | None = None
+    sources: Mapping[str, SourceAgreement] = field(default_factory=dict)
+    disturbances: Mapping[Disturbance, Change] = field(default_factory=dict)
+    largest: Disturbance | None = None
+    annotators: float | None = None
 
     @property
     def difference(self) -> float | None:
-        """Root mean square of model minus drawing in standard deviations between cells: to be set beside `annotators`."""
+        """Root mean square of model minus drawing in standard deviations between cells of a type: to be set beside `annotators`."""
         if self.bias is None or self.limit_low is None or self.limit_high is None:
             return None
         return math.hypot(self.bias, (self.limit_high - self.limit_low) / (2 * _NORMAL_95))
 
     @property
-    def largest(self) -> Disturbance | None:
-        """The graded disturbance that changes the feature most; None where none could be measured."""
-        return max((d for d in self.disturbances if d.graded), key=lambda d: self.disturbances[d].size, default=None)
-
-    @property
     def calibrate(self) -> Disturbance | None:
         """The change of light or stain that moves the feature most, if it moves it beyond `MODERATE_CHANGE`: calibrate before comparing."""
-        beyond = [d for d, change in self.disturbances.items() if not d.graded and change.size > MODERATE_CHANGE]
+        beyond = [d for d in LIGHT_AND_STAIN if d in self.disturbances and self.disturbances[d].size > MODERATE_CHANGE]
         return max(beyond, key=lambda d: self.disturbances[d].size, default=None)
 
 
-def intraclass_correlation(ratings: NDArray[np.float64], sources: NDArray[Any] | None = None) -> Interval | None:
+def intraclass_correlation(ratings: NDArray[np.float64], groups: NDArray[Any] | None = None) -> Interval | None:
     """ICC(2,1): two-way random effects, absolute agreement, single measurement.
 
     Shrout and Fleiss 1979, Psychol Bull 86:420; the interval by the F method of McGraw and Wong 1996, Psychol Methods 1:30, where it is
@@ -171,9 +170,9 @@ def intraclass_correlation(ratings: NDArray[np.float64], sources: NDArray[Any] |
     ----------
     ratings
         float (n, k): n cells, each measured in k ways; no value missing.
-    sources
-        (n,): where each cell comes from. Differences between the sources' means then do not count as differences between cells, and each
-        source takes a degree of freedom of theirs. What a rater does differently in one source than in another is error.
+    groups
+        (n,): a group for each cell. Differences between the groups' means then do not count as differences between cells, and each group
+        takes a degree of freedom of theirs. What a rater does differently in one group than in another is error.
 
     Returns
     -------
@@ -183,7 +182,7 @@ def intraclass_correlation(ratings: NDArray[np.float64], sources: NDArray[Any] |
     from scipy import stats  # slow to import, and pages only read results
 
     n, k = ratings.shape
-    _, member = np.unique(np.zeros(n) if sources is None else sources, return_inverse=True)
+    _, member = np.unique(np.zeros(n) if groups is None else groups, return_inverse=True)
     rows, columns, grand = ratings.mean(axis=1), ratings.mean(axis=0), ratings.mean()
     df_rows, df_error = n - 1 - int(member.max()), (n - 1) * (k - 1)
     ms_rows = k * float(((rows - (np.bincount(member, rows) / np.bincount(member))[member]) ** 2).sum()) / df_rows
@@ -214,33 +213,54 @@ def limits_of_agreement(differences: NDArray[np.float64]) -> tuple[float, float,
     return bias, bias - _NORMAL_95 * spread, bias + _NORMAL_95 * spread
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a measurement, in order: their data set, their type, and whether they are mononuclear; (n,) each."""
+
+    sources: NDArray[np.str_]
+    types: NDArray[np.str_]
+    mononuclear: NDArray[np.bool_]
+
+    @cached_property
+    def groups(self) -> NDArray[np.intp]:
+        """Number of the data set and type of each cell."""
+        return np.unique(np.char.add(np.char.add(self.sources, "/"), self.types), return_inverse=True)[1]
+
+
 def assess(
     feature: str,
+    cells: Cells,
     drawn: NDArray[np.float64],
     predicted: NDArray[np.float64],
-    sources: NDArray[np.str_],
     disturbed: Mapping[Disturbance, NDArray[np.float64]],
     redrawn: Mapping[str, NDArray[np.float64]],
     *,
-    log_axis: bool,
+    log_axis: bool = False,
+    pixel_bound: bool = False,
 ) -> FeatureReliability:
     """Judge one feature.
 
-    Pooled over data sets of different magnification and stain, agreement would be that of the data sets' means. So each value is centred
-    on the mean, and scaled by the standard deviation, of its data set's drawn cells, and agreement is that within the data sets.
+    Over data sets of different magnification and stain, and over cell types, agreement would mostly be that of their means: any outline
+    tells a lobed nucleus from a round one. A cell is compared with cells of its kind, so differences between cells are those within
+    a type and data set: each value is centred on the mean of the drawn cells of its type and data set, and scaled by the standard
+    deviation that remains in the data set.
 
     Parameters
     ----------
+    feature
+        Its name.
+    cells
+        The n cells.
     drawn, predicted
         float (n,): the value from the drawn and from the model's outline of each cell; nan where absent.
-    sources
-        (n,): the data set of each cell.
     disturbed
         (n,) by disturbance: the value from the model's outline after it.
     redrawn
         (m, 2) by data set: the values from two drawings of the same m cells.
     log_axis
         The catalogue compares the feature on a logarithmic scale; done where all values are positive.
+    pixel_bound
+        The catalogue compares the feature at equal magnification only, so rescaling does not count.
     """
     everything = np.concatenate([drawn, predicted, *disturbed.values(), *(pair.ravel() for pair in redrawn.values())])
     log = log_axis and not (everything <= 0).any()
@@ -249,17 +269,23 @@ def assess(
     both = np.isfinite(drawn) & np.isfinite(predicted)
     unpaired = int((np.isfinite(drawn) ^ np.isfinite(predicted)).sum())
 
-    mean, spread = np.full(len(drawn), math.nan), np.full(len(drawn), math.nan)
+    # An empty group has the mean nan, which nobody asks for.
+    count = np.bincount(cells.groups, both)
+    total = np.bincount(cells.groups, np.where(both, drawn, 0))
+    mean = np.divide(total, count, out=np.full(len(count), math.nan), where=count > 0)[cells.groups]
+    spread = np.full(len(drawn), math.nan)
     found: dict[str, SourceAgreement] = {}
-    for source in np.unique(sources):
-        members = both & (sources == source)
-        if members.sum() < MIN_CELLS or np.ptp(drawn[members]) <= _ROUNDING * np.abs(drawn[members]).max():
+    for source in np.unique(cells.sources):
+        members = both & (cells.sources == source)
+        freedom = members.sum() - len(np.unique(cells.groups[members]))
+        rest = (drawn - mean)[members]
+        if freedom < MIN_FREEDOM or np.abs(rest).max() <= _ROUNDING * np.abs(drawn[members]).max():
             continue
-        icc = intraclass_correlation(np.column_stack([drawn[members], predicted[members]]))
+        icc = intraclass_correlation(np.column_stack([drawn, predicted])[members], cells.groups[members])
         assert icc is not None  # the drawn values differ
-        sd = float(drawn[members].std(ddof=1))
+        sd = math.sqrt((rest**2).sum() / freedom)
         found[str(source)] = SourceAgreement(int(members.sum()), *icc, *limits_of_agreement((predicted - drawn)[members]), sd)
-        mean[sources == source], spread[sources == source] = drawn[members].mean(), sd
+        spread[cells.sources == source] = sd
 
     changes: dict[Disturbance, Change] = {}
     for disturbance, values in disturbed.items():
@@ -267,43 +293,59 @@ def assess(
         change = change[np.isfinite(change)]
         if len(change):
             changes[disturbance] = Change(float(np.median(change)), float(np.sqrt((change**2).mean())))
+    counted = [d for d in changes if d not in LIGHT_AND_STAIN and not (pixel_bound and d in SCALING)]
+    largest = max(counted, key=lambda d: changes[d].size, default=None)
     again = [np.diff(scale(pairs)).ravel() / found[source].spread for source, pairs in redrawn.items() if source in found]
     between = np.concatenate([np.zeros(0), *again])
     between = between[np.isfinite(between)]
     annotators = float(np.sqrt((between**2).mean())) if len(between) else None
 
     used = both & np.isfinite(spread)
+    n = int(used.sum() if found else both.sum())
     if not found:
-        few = f"{int(both.sum())} of {len(drawn)} test cells have it from both outlines"
-        why = "the test cells do not differ in it" if both.sum() >= MIN_CELLS else f"only {few}"
-        why = f"cannot be judged: {why}"
-        return FeatureReliability(
-            feature, int(both.sum()), unpaired, log, None, None, None, None, None, None, {}, changes, annotators, Grade.POOR, why
+        alike = n - len(np.unique(cells.groups[both])) >= MIN_FREEDOM
+        reason = (
+            "the test cells of a type do not differ in it" if alike else f"only {n} of {len(drawn)} test cells have it from both outlines"
         )
-    drawn, predicted = (drawn - mean) / spread, (predicted - mean) / spread
-    pooled = intraclass_correlation(np.column_stack([drawn, predicted])[used], sources[used])
-    assert pooled is not None
-    grade, why = _judged(pooled, int(used.sum()), changes)
-    bias = limits_of_agreement((predicted - drawn)[used])
-    return FeatureReliability(feature, int(used.sum()), unpaired, log, *pooled, *bias, found, changes, annotators, grade, why)
+        return FeatureReliability(feature, Grade.POOR, f"it cannot be judged: {reason}", n, unpaired, log)
+    pairs = (np.column_stack([drawn, predicted]) - mean[:, None]) / spread[:, None]
+    icc = intraclass_correlation(pairs[used], cells.groups[used])
+    assert icc is not None
+    few = used & cells.mononuclear
+    enough = few.sum() - len(np.unique(cells.groups[few])) >= MIN_FREEDOM
+    grade, why = _judged(icc, n, largest, changes)
+    return FeatureReliability(
+        feature,
+        grade,
+        why,
+        n,
+        unpaired,
+        log,
+        *icc,
+        *limits_of_agreement(np.diff(pairs[used]).ravel()),
+        mononuclear=intraclass_correlation(pairs[few], cells.groups[few]) if enough else None,
+        sources=found,
+        disturbances=changes,
+        largest=largest,
+        annotators=annotators,
+    )
 
 
-def _judged(icc: Interval, n: int, changes: Mapping[Disturbance, Change]) -> tuple[Grade, str]:
-    """Grade and reason: the band of the lower limit of agreement, lowered where a graded disturbance changes the feature too much."""
+def _judged(icc: Interval, n: int, largest: Disturbance | None, changes: Mapping[Disturbance, Change]) -> tuple[Grade, str]:
+    """Grade and reason: the band of the lower limit of agreement, lowered where a disturbance that counts changes the feature too much."""
     grades = list(Grade)
-    agreement = grades[(icc.low < GOOD_FROM) + (icc.low < MODERATE_FROM)]
+    low = round(icc.low, 2)  # as it is printed
+    agreement = grades[(low < GOOD_FROM) + (low < MODERATE_FROM)]
     how = {Grade.GOOD: "well", Grade.MODERATE: "only moderately", Grade.POOR: "poorly"}[agreement]
     why = f"from the model's outline it agrees {how} with the drawn one (ICC {icc.value:.2f}, {icc.low:.2f} to {icc.high:.2f}, {n} cells)"
-    worst = max((d for d in changes if d.graded), key=lambda d: changes[d].size, default=None)
-    if worst is None:
+    if largest is None:
         return agreement, why
-    size = changes[worst].size
+    size = changes[largest].size
     steadiness = grades[(size > MODERATE_CHANGE) + (size > POOR_CHANGE)]
-    if grades.index(steadiness) > grades.index(agreement):
-        joined = ", but " if agreement is Grade.GOOD else ", and "
-        why += f"{joined}{worst} changes it by {size:.1f} standard deviations between cells"
-        return steadiness, why
-    return agreement, why
+    if grades.index(steadiness) <= grades.index(agreement):
+        return agreement, why
+    joined = ", but " if agreement is Grade.GOOD else ", and "
+    return steadiness, f"{why}{joined}{largest} changes it by {size:.2f} standard deviations between cells of a type"
 
 
 # --- the file --------------------------------------------------------------------------------------------------------------------
@@ -324,32 +366,51 @@ class ReliabilityReport:
 
 
 def to_json(report: ReliabilityReport) -> str:
-    """The text of the file: a header, then a line a feature, four significant digits."""
+    """The text of the file: a header, then a line a feature, with no more digits than mean anything."""
     header = {name: getattr(report, name) for name in ("model_id", "model_sha256", "created", "command", "cells", "pairs", "versions")}
-    header["unit"] = "bias, limits, changes and annotators in standard deviations between the cells of a data set"
+    header["unit"] = (
+        "agreement, annotators and disturbances in standard deviations between cells of a type and data set; sources in the feature's"
+    )
     header["grades"] = {
-        "good": f"lower limit of the ICC from {GOOD_FROM} on, no graded disturbance changes it by more than {MODERATE_CHANGE:.2f}",
-        "moderate": f"lower limit from {MODERATE_FROM} on, change up to {POOR_CHANGE:.2f}",
+        Grade.GOOD: f"lower limit of the ICC from {GOOD_FROM} on, largest change that counts at most {MODERATE_CHANGE:.2f}",
+        Grade.MODERATE: f"lower limit of the ICC from {MODERATE_FROM} on, largest change that counts at most {POOR_CHANGE:.2f}",
+        "not counted": [*LIGHT_AND_STAIN, "rescaling, where the feature is compared at equal magnification only"],
     }
-    header["graded"] = [d for d in Disturbance if d.graded]
-    header["source_columns"] = SourceAgreement._fields
-    header["disturbance_columns"] = Change._fields
+    header["columns"] = {
+        "icc": Interval._fields,
+        "agreement": ["bias", "limit_low", "limit_high"],
+        "sources": SourceAgreement._fields,
+        "disturbances": Change._fields,
+    }
     header["disturbances"] = list(Disturbance)
-    lines = []
-    for name, feature in report.features.items():
-        row = {key: value for key, value in asdict(feature).items() if key != "feature"}
-        row["disturbances"] = [feature.disturbances.get(d) for d in Disturbance]
-        lines.append(f"  {json.dumps(name)}: {json.dumps(_rounded(row), separators=(',', ':'))}")
+    lines = [f"  {json.dumps(name)}: {json.dumps(_row(f), separators=(',', ':'))}" for name, f in report.features.items()]
     start = json.dumps(header, indent=1).removesuffix("\n}")
     return start + ',\n "features": {\n' + ",\n".join(lines) + "\n }\n}\n"
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 (anything JSON holds)
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _row(feature: FeatureReliability) -> dict[str, Any]:
+    return {
+        "grade": feature.grade,
+        "why": feature.why,
+        "n": feature.n,
+        "unpaired": feature.unpaired,
+        "log": feature.log,
+        "icc": _short(feature.icc, feature.icc_low, feature.icc_high),
+        "agreement": _short(feature.bias, feature.limit_low, feature.limit_high),
+        "mononuclear": feature.mononuclear and _short(*feature.mononuclear),
+        "annotators": _short(feature.annotators)[0],
+        "largest": feature.largest,
+        "sources": {
+            source: [found.n, *_short(*found[1:4]), *(float(f"{value:.4g}") for value in found[4:])]
+            for source, found in feature.sources.items()
+        },
+        "disturbances": [_short(*feature.disturbances[d], digits=2) if d in feature.disturbances else None for d in Disturbance],
+    }
+
+
+def _short(*values: float | None, digits: int = 3) -> list[float | None]:
+    """To a thousandth: of a correlation or a standard deviation that is nothing."""
+    return [None if value is None else round(value, digits) for value in values]
 
 
 def save(report: ReliabilityReport, path: Path) -> None:
@@ -386,9 +447,23 @@ def load(path: Path) -> Mapping[str, FeatureReliability]:
 
 
 def _feature(name: str, row: dict[str, Any], names: list[Disturbance]) -> FeatureReliability:
-    parts = {
-        "sources": {source: SourceAgreement(*values) for source, values in row["sources"].items()},
-        "disturbances": {d: Change(*values) for d, values in zip(names, row["disturbances"], strict=True) if values is not None},
-        "grade": Grade(row["grade"]),
-    }
-    return FeatureReliability(feature=name, **{**row, **parts})
+    return FeatureReliability(
+        name,
+        Grade(row["grade"]),
+        row["why"],
+        row["n"],
+        row["unpaired"],
+        row["log"],
+        *_three(row["icc"]),
+        *_three(row["agreement"]),
+        mononuclear=row["mononuclear"] and Interval(*row["mononuclear"]),
+        sources={source: SourceAgreement(*values) for source, values in row["sources"].items()},
+        disturbances={d: Change(*values) for d, values in zip(names, row["disturbances"], strict=True) if values is not None},
+        largest=row["largest"] and Disturbance(row["largest"]),
+        annotators=row["annotators"],
+    )
+
+
+def _three(values: list[float | None]) -> tuple[float | None, float | None, float | None]:
+    first, second, third = values
+    return first, second, third

@@ -17,7 +17,7 @@ from timm.layers.conv2d_same import Conv2dSame
 
 from core.compartments import CHANNELS
 from core.errors import ModelError
-from core.inference.model_registry import MANIFEST
+from core.inference.model_registry import MANIFEST, load_manifest, write_manifest
 from core.model_card import METADATA_KEY, ModelCard
 from training.architectures import build
 from training.config import TrainingConfig
@@ -146,11 +146,14 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDAr
 
 
 def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
-    """Enter a model file into the manifest beside it: SHA-256, a copy of its card, and of the run's training log and split."""
-    manifest_path = out.parent / MANIFEST
+    """Enter a model file into the manifest beside it: SHA-256, a copy of its card, and of the run's training log and split.
+
+    What was measured of the reliability of an earlier file of that id goes.
+    """
     manifest: dict[str, Any] = {"default": card.model_id, "models": {}}
-    if manifest_path.exists():
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    if (out.parent / MANIFEST).exists():
+        manifest = load_manifest(out.parent)
+    stale = manifest["models"].get(card.model_id, {}).get("reliability")
     copies = {"log": (LOG_FILE, f"{card.model_id}.log.csv"), "split": (SPLIT_FILE, f"{card.model_id}.split.json")}
     for source, name in copies.values():
         shutil.copyfile(run / source, out.parent / name)
@@ -162,6 +165,6 @@ def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
     }
     if default:
         manifest["default"] = card.model_id
-    temporary = manifest_path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(manifest_path)
+    write_manifest(manifest, out.parent)
+    if stale:
+        (out.parent / stale).unlink(missing_ok=True)

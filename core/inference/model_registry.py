@@ -15,7 +15,11 @@ MANIFEST: Final = "manifest.json"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, training log and split."""
+    """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, and what lies beside it.
+
+    `log` of the training, `split` of the images, and `reliability` of the features (`core.agreement.load` reads it): None where there
+    is none.
+    """
 
     model_id: str
     path: Path
@@ -23,6 +27,7 @@ class ModelEntry:
     card: ModelCard
     log: Path | None
     split: Path | None
+    reliability: Path | None
 
 
 def load_manifest(folder: Path | None = None) -> dict[str, Any]:
@@ -36,6 +41,13 @@ def load_manifest(folder: Path | None = None) -> dict[str, Any]:
     except ValueError as error:  # no JSON, or no text at all
         raise _damaged(error) from error
     return manifest
+
+
+def write_manifest(manifest: dict[str, Any], folder: Path) -> None:
+    """Write the manifest of a models folder, whole or not at all."""
+    temporary = folder / f"{MANIFEST}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(folder / MANIFEST)
 
 
 def _damaged(reason: object) -> ModelError:
@@ -54,8 +66,7 @@ def list_models(folder: Path | None = None) -> list[ModelEntry]:
                 folder / row["file"],
                 row["sha256"],
                 ModelCard.from_json(json.dumps(row["card"]), row["file"]),
-                folder / row["log"] if row.get("log") else None,
-                folder / row["split"] if row.get("split") else None,
+                *(folder / row[key] if row.get(key) else None for key in ("log", "split", "reliability")),
             )
             for model_id, row in manifest["models"].items()
         ]

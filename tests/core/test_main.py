@@ -1,5 +1,6 @@
 """`python -m core`, run in this process; exit code, files and standard output are what a script sees."""
 
+import csv
 import json
 import struct
 import subprocess
@@ -14,9 +15,11 @@ import tifffile
 from PIL import Image
 
 from core.__main__ import main
+from core.compartments import Compartment
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.imaging import load
+from core.inference.model_registry import find_model
 from core.masks import encode_grey, region_mask
 from core.metrics import overlap
 from core.settings import ROOT
@@ -124,9 +127,9 @@ def test_unknown_options_and_values_are_wrong_use(cells, tmp_path, capsys):
 
 
 def test_help_is_everywhere(capsys):
-    for command in (["segment"], ["features"], ["analyse"], ["cohort", "import"], ["cohort", "list"], ["models", "verify"]):
+    for command in ("segment", "features", "analyse", "cohort import", "cohort list", "reliability", "models verify"):
         with pytest.raises(SystemExit) as stopped:
-            main([*command, "--help"])
+            main([*command.split(), "--help"])
         assert stopped.value.code == 0
         assert "--json" in capsys.readouterr().out
 
@@ -232,6 +235,26 @@ def test_features_for_people_have_units(drawn, capsys):
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert list(lines) == list(CATALOGUE)
     assert lines["nucleus_shape2D_PixelSurface"].endswith(" px²")
+
+
+def test_a_mask_without_environment_gets_the_usual_ring_and_a_drawn_one_is_kept(drawn, capsys):
+    folder, _, labels = drawn
+    assert features_of(capsys, folder, "three.png") == features_of(capsys, folder, "four.png")
+    half = np.where((labels == Compartment.ENVIRONMENT) & (np.arange(labels.shape[1]) < labels.shape[1] // 2), 0, labels)
+    Image.fromarray(encode_grey(half.astype(np.uint8))).save(folder / "half.png")
+    environment = "environment_firstorder_Mean"
+    assert (
+        features_of(capsys, folder, "half.png")["features"][environment] != features_of(capsys, folder, "four.png")["features"][environment]
+    )
+
+
+def test_the_catalogue_is_printed_for_people_and_programs(capsys):
+    code, out, _ = run(capsys, "catalogue")
+    assert code == 0
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [row["name"] for row in rows] == list(CATALOGUE)
+    code, out, _ = run(capsys, "catalogue", "--json")
+    assert json.loads(out) == [spec.row() for spec in CATALOGUE.values()]
 
 
 def test_repaired_mask_pixels_are_told(drawn, capsys):
@@ -472,6 +495,57 @@ def test_export_needs_a_known_suffix(cells, tmp_path, capsys):
     assert code == 2
     assert "--out must end in .csv or .parquet" in err
     assert run(capsys, "cohort", "export", "mine", "--out", tmp_path / "nowhere" / "mine.csv")[0] == 2
+
+
+# --- reliability ---
+
+
+@pytest.mark.data
+def test_reliability_is_measured_told_and_kept_where_asked(data_dir, tmp_path, capsys):
+    out = tmp_path / "few.json"
+    code, printed, err = run(capsys, "reliability", "--limit", 2, "--device", "cpu", "--out", out, "--json")
+    assert code == 0
+    assert printed == out.read_text()
+    assert list(json.loads(printed)["features"]) == list(CATALOGUE)
+    assert "2/2 images" in err
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.data
+def test_reliability_is_kept_with_the_model_and_counted_for_people(data_dir, tmp_path, monkeypatch, model_entry, capsys):
+    """On two images only, by a split of its own."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for path in (model_entry.path, model_entry.path.with_name("manifest.json")):
+        (models / path.name).write_bytes(path.read_bytes())
+    (models / model_entry.split.name).write_text(json.dumps({"test": ["set1/112", "set1/139"]}))
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(models))
+    code, out, _ = run(capsys, "reliability")
+    assert code == 0
+    assert out.splitlines() == ["good: 0 features", "moderate: 0 features", f"poor: {len(CATALOGUE)} features"]
+    assert find_model().reliability == models / f"{model_entry.model_id}.reliability.json"
+
+
+def test_few_images_are_not_kept_with_the_model(capsys):
+    code, _, err = run(capsys, "reliability", "--limit", 2)
+    assert code == 2
+    assert "with --limit give --out FILE as well" in err
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path, capsys):
+    code, out, err = run(capsys, "reliability", "--out", tmp_path / "nowhere" / "few.json")
+    assert (code, out) == (2, "")
+    assert "cannot be kept in" in err
+    assert "give --out FILE in another folder" in err
+    assert "images" not in err
+
+
+def test_reliability_without_images_says_which_are_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path))
+    code, _, err = run(capsys, "reliability", "--out", tmp_path / "x.json")
+    assert code == 1
+    assert "expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA, but it is not there. Source: Zheng et al." in err
+    assert not list(tmp_path.iterdir())
 
 
 # --- models ---

@@ -10,7 +10,7 @@ from timm.layers import Conv2dSame
 
 from core.compartments import CHANNELS
 from core.errors import ModelError
-from core.inference.model_registry import card_of, find_model, list_models, load_manifest, verify_model
+from core.inference.model_registry import card_of, find_model, list_models, load_manifest, verify_model, write_manifest
 from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET, convert, embed_card, load_network, register, verify_parity, with_static_padding
 from training.architectures import ARCHITECTURES, build
 from training.loop import LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
@@ -153,6 +153,21 @@ def test_registered_models_are_listed_and_verified(exported, card, tmp_path):
     entry.path.write_bytes(b"another")
     with pytest.raises(ModelError):
         verify_model(entry)
+
+
+def test_a_new_file_of_a_model_drops_what_was_measured_of_the_old_one(exported, card, tmp_path):
+    out, measured = tmp_path / "only.onnx", tmp_path / "only.reliability.json"
+    out.write_bytes(b"old")
+    register(out, card, exported.run, default=True)
+    manifest = load_manifest(tmp_path)
+    manifest["models"][card.model_id]["reliability"] = measured.name
+    write_manifest(manifest, tmp_path)
+    measured.write_text("{}")
+    assert find_model(folder=tmp_path).reliability == measured
+    out.write_bytes(b"new")
+    register(out, card, exported.run, default=True)
+    assert find_model(folder=tmp_path).reliability is None
+    assert not measured.exists()
 
 
 def test_only_model_of_a_folder_is_its_default(exported, card, tmp_path):

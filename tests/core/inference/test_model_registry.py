@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import ModelError
-from core.inference.model_registry import MANIFEST, card_of, find_model, list_models, load_manifest, verify_model
+from core.inference.model_registry import MANIFEST, card_of, find_model, list_models, load_manifest, verify_model, write_manifest
 from core.model_card import METADATA_KEY
 
 
@@ -15,7 +15,7 @@ def folder(tmp_path, model_entry):
     for name in ("first", "second"):
         (tmp_path / f"{name}.onnx").write_bytes(name.encode())
         rows[name] = {"file": f"{name}.onnx", "sha256": "0" * 64, "card": json.loads(replace(model_entry.card, model_id=name).to_json())}
-    rows["first"]["log"] = "first.log.csv"
+    rows["first"] |= {"log": "first.log.csv", "reliability": "first.reliability.json"}
     (tmp_path / MANIFEST).write_text(json.dumps({"default": "second", "models": rows}))
     return tmp_path
 
@@ -26,7 +26,8 @@ def test_the_shipped_models_are_what_the_manifest_says():
     for entry in entries:
         verify_model(entry)
         assert entry.card.model_id == entry.model_id
-        assert entry.log is None or entry.log.is_file()
+        for beside in (entry.log, entry.split, entry.reliability):
+            assert beside is None or beside.is_file()
 
 
 def test_the_default_comes_first(folder):
@@ -35,8 +36,18 @@ def test_the_default_comes_first(folder):
     assert find_model("first", folder).path == folder / "first.onnx"
 
 
-def test_a_log_is_where_the_manifest_says_or_absent(folder):
-    assert {entry.model_id: entry.log for entry in list_models(folder)} == {"first": folder / "first.log.csv", "second": None}
+def test_what_lies_beside_a_model_is_where_the_manifest_says_or_absent(folder):
+    second, first = list_models(folder)
+    assert (first.log, first.split, first.reliability) == (folder / "first.log.csv", None, folder / "first.reliability.json")
+    assert (second.log, second.split, second.reliability) == (None, None, None)
+
+
+def test_a_manifest_is_written_whole(folder):
+    manifest = load_manifest(folder)
+    manifest["default"] = "first"
+    write_manifest(manifest, folder)
+    assert find_model(folder=folder).model_id == "first"
+    assert sorted(path.name for path in folder.iterdir()) == ["first.onnx", MANIFEST, "second.onnx"]
 
 
 def test_an_unknown_model_lists_the_known_ones(folder):

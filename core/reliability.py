@@ -1,0 +1,284 @@
+"""How far each feature can be trusted when a model draws the outline: measured on its test images, as they are and disturbed."""
+
+import io
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from core.agreement import Cells, Disturbance, FeatureReliability, ReliabilityReport, assess, save
+from core.cell_types import CELL_TYPES
+from core.compartments import Compartment
+from core.datasets import Sample, data_set
+from core.errors import DataSetError, ModelError
+from core.features.catalogue import CATALOGUE
+from core.features.extract import extract
+from core.imaging import decode, load, load_grey
+from core.inference.model_registry import ModelEntry, load_manifest, write_manifest
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter, Segmenter
+from core.masks import cell_mask, decode_grey, region_mask, with_environment
+from core.pipeline import software_versions
+from core.stain import optical_density
+from core.types import CellImage, LabelMap
+
+Pixels = NDArray[np.uint8]
+
+# A pixel of the rescaled image is 1 / factor pixels of the original.
+SCALES: Final = MappingProxyType({Disturbance.SMALLER: 3 / 4, Disturbance.LARGER: 4 / 3})
+
+
+def _rescaled(rgb: Pixels, factor: float) -> Pixels:
+    """Resampled by exactly the factor in both directions; less than a pixel of the result is lost at the right and bottom edges."""
+    height, width = (int(factor * side) for side in rgb.shape[:2])
+    box = (0, 0, width / factor, height / factor)
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box))
+
+
+def _as_jpeg(rgb: Pixels, quality: int) -> Pixels:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality)
+    return decode(buffer.getvalue(), "again.jpg").rgb
+
+
+def _lit(rgb: Pixels, factor: float) -> Pixels:
+    return _whole(factor * rgb.astype(np.float32))
+
+
+def _stained(rgb: Pixels, red: float, green: float, blue: float) -> Pixels:
+    """The optical density of each colour times its factor."""
+    density = optical_density(rgb) * np.array([red, green, blue], dtype=np.float32)
+    return _whole(256 * np.exp(-density) - 1)
+
+
+def _whole(values: NDArray[np.float32]) -> Pixels:
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
+
+
+# The image is changed and outlined anew.
+IMAGES: Final[Mapping[Disturbance, Callable[[Pixels], Pixels]]] = MappingProxyType(
+    {
+        **{disturbance: partial(_rescaled, factor=factor) for disturbance, factor in SCALES.items()},
+        Disturbance.JPEG_75: partial(_as_jpeg, quality=75),
+        Disturbance.JPEG_50: partial(_as_jpeg, quality=50),
+        Disturbance.DIMMER: partial(_lit, factor=0.9),
+        Disturbance.BRIGHTER: partial(_lit, factor=1.1),
+        Disturbance.PALER: partial(_stained, red=0.85, green=0.85, blue=0.85),
+        Disturbance.DEEPER: partial(_stained, red=1.15, green=1.15, blue=1.15),
+        Disturbance.BLUER: partial(_stained, red=1.1, green=1.0, blue=0.9),
+    }
+)
+
+
+def _wider(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(ndimage.binary_dilation(mask))
+
+
+def _narrower(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    # The image's edge is no outline and stays.
+    return np.asarray(ndimage.binary_erosion(mask, border_value=1))
+
+
+# The outlines of nucleus and cell are moved, on the image as it is.
+OUTLINES: Final = MappingProxyType({Disturbance.WIDER: _wider, Disturbance.NARROWER: _narrower})
+
+
+def outlined(labels: LabelMap, move: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]) -> LabelMap:
+    """A label map whose nucleus and cell were both changed by `move`, and the ring around them drawn anew."""
+    moved = np.where(move(cell_mask(labels)), np.uint8(Compartment.CYTOPLASM), np.uint8(Compartment.BACKGROUND))
+    moved[move(region_mask(labels, "nucleus"))] = Compartment.NUCLEUS
+    return with_environment(LabelMap(moved))
+
+
+def disturbed(disturbance: Disturbance, image: CellImage, labels: LabelMap, segmenter: Segmenter) -> tuple[CellImage, LabelMap]:
+    """Image and label map after a disturbance; `labels` is the model's undisturbed result for the image."""
+    if disturbance in OUTLINES:
+        return image, outlined(labels, OUTLINES[disturbance])
+    changed = replace(image, rgb=IMAGES[disturbance](image.rgb))
+    return changed, with_environment(segmenter.segment(changed).labels)
+
+
+# --- the images ------------------------------------------------------------------------------------------------------------------
+
+
+def _source(sample: Sample) -> str:
+    return sample.sample_id.split("/")[0]
+
+
+def unseen_samples(entry: ModelEntry) -> list[Sample]:
+    """The drawn images that the model's training never saw, by id.
+
+    Raises ModelError when the model has no split beside it, DataSetError when its images are not there.
+    """
+    if entry.split is None:
+        msg = f"model {entry.model_id} has no split beside it, so its test images are unknown; export it again with `python -m export`"
+        raise ModelError(msg)
+    wanted = json.loads(entry.split.read_text(encoding="utf-8"))["test"]
+    there = {sample.sample_id: sample for name in sorted({name.split("/")[0] for name in wanted}) for sample in data_set(name).samples()}
+    if missing := [name for name in wanted if name not in there]:
+        msg = f"{len(missing)} of {len(wanted)} test images of {entry.model_id} are not in LEUKOSCOPE_DATA, first {missing[0]}"
+        raise DataSetError(msg)
+    return sorted((there[name] for name in wanted), key=lambda sample: sample.sample_id)
+
+
+def drawn_twice(names: Sequence[str]) -> list[tuple[Sample, Sample]]:
+    """Pairs of (nearly) identical images of the data sets, of equal size: the same cell drawn twice, whatever part it is in."""
+    pairs = []
+    for name in names:
+        groups: dict[str, list[Sample]] = {}
+        for sample in data_set(name).samples():
+            groups.setdefault(sample.group, []).append(sample)
+        for members in groups.values():
+            pairs += [pair for pair in combinations(members, 2) if drawing(pair[0]).shape == drawing(pair[1]).shape]
+    return pairs
+
+
+def drawing(sample: Sample) -> LabelMap:
+    """The drawn label map with the ring around the cell; raises DataSetError for a sample without one."""
+    if sample.mask is None:
+        msg = f"{sample.sample_id} has no drawn mask"
+        raise DataSetError(msg)
+    return with_environment(decode_grey(load_grey(sample.mask), sample.sample_id).labels)
+
+
+# --- the measurement -------------------------------------------------------------------------------------------------------------
+
+_DRAWN: Final = 0
+_PREDICTED: Final = 1
+_DISTURBED: Final = 2
+
+
+def _values(image: CellImage, labels: LabelMap, px: float = 1.0) -> NDArray[np.float64]:
+    """Every feature of the catalogue, (features,), nan where absent; lengths in units of `px` sides of a pixel."""
+    found = extract(image.rgb, labels).values
+    return np.array([np.nan if value is None else CATALOGUE[name].in_um(value, px) for name, value in found.items()])
+
+
+def measure(sample: Sample, segmenter: Segmenter) -> NDArray[np.float64]:
+    """Every feature from the drawn outline, from the model's, and after each disturbance: (2 + disturbances, features)."""
+    image = load(sample.image)
+    labels = with_environment(segmenter.segment(image).labels)
+    rows = [_values(image, drawing(sample)), _values(image, labels)]
+    rows += [_values(*disturbed(d, image, labels, segmenter), 1 / SCALES.get(d, 1)) for d in Disturbance]
+    return np.array(rows)
+
+
+def measure_reliability(
+    entry: ModelEntry,
+    *,
+    jobs: int = 1,
+    device: Device = Device.AUTO,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReliabilityReport:
+    """Measure every feature on the model's test images.
+
+    Parameters
+    ----------
+    entry
+        The model; its split names the test images, which are looked for in the data folder.
+    jobs
+        Processes, one thread each, so that their number does not change a value.
+    limit
+        At most so many images, evenly out of all.
+    progress
+        Receives the images done and their number.
+
+    Raises
+    ------
+    ModelError, DataSetError
+        As `unseen_samples`; ProviderError as `OnnxSegmenter`.
+    """
+    samples = unseen_samples(entry)
+    if limit is not None and limit < len(samples):
+        samples = [samples[i] for i in np.linspace(0, len(samples) - 1, limit).round().astype(int)]
+    cells = Cells(
+        sources=np.array([_source(sample) for sample in samples]),
+        types=np.array([str(sample.cell_type) for sample in samples]),
+        mononuclear=np.array([CELL_TYPES[sample.cell_type].mononuclear for sample in samples]),
+    )
+    counts = dict(sorted(Counter(cells.sources.tolist()).items()))
+    pairs = drawn_twice(list(counts))
+
+    tables = []
+    for table in measure_all(samples, entry, jobs, device):
+        tables.append(table)
+        if progress:
+            progress(len(tables), len(samples))
+    values = np.array(tables)  # (images, outlines, features)
+    redrawn: dict[str, list[NDArray[np.float64]]] = {}
+    for first, second in pairs:
+        # On one image both times, so that only the drawings differ.
+        image = load(first.image)
+        redrawn.setdefault(_source(first), []).append(np.array([_values(image, drawing(s)) for s in (first, second)]))
+
+    features: dict[str, FeatureReliability] = {}
+    for column, (name, spec) in enumerate(CATALOGUE.items()):
+        features[name] = assess(
+            name,
+            cells,
+            values[:, _DRAWN, column],
+            values[:, _PREDICTED, column],
+            {disturbance: values[:, _DISTURBED + row, column] for row, disturbance in enumerate(Disturbance)},
+            {source: np.array(found)[:, :, column] for source, found in redrawn.items()},
+            log_axis=spec.log_axis,
+            pixel_bound=spec.pixel_bound,
+        )
+    return ReliabilityReport(
+        model_id=entry.model_id,
+        model_sha256=entry.sha256,
+        created=datetime.now(UTC).date().isoformat(),
+        command=f"python -m core reliability --model {entry.model_id}" + (f" --limit {limit}" if limit is not None else ""),
+        cells=counts,
+        pairs=tuple((first.sample_id, second.sample_id) for first, second in pairs),
+        versions=software_versions(),
+        features=features,
+    )
+
+
+def measure_all(samples: Sequence[Sample], entry: ModelEntry, jobs: int, device: Device) -> Iterator[NDArray[np.float64]]:
+    """`measure` of each sample in order, by `jobs` processes of one thread each."""
+    if jobs == 1:
+        segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
+        yield from (measure(sample, segmenter) for sample in samples)
+        return
+    # Spawned, not forked: onnxruntime's and BLAS's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_open_worker, initargs=(entry, device)) as pool:
+        yield from pool.map(_work, samples)
+
+
+_worker_segmenter: OnnxSegmenter | None = None
+
+
+def _open_worker(entry: ModelEntry, device: Device) -> None:
+    global _worker_segmenter  # one session a process is the point
+    _worker_segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
+
+
+def _work(sample: Sample) -> NDArray[np.float64]:
+    assert _worker_segmenter is not None
+    return measure(sample, _worker_segmenter)
+
+
+def store(report: ReliabilityReport, entry: ModelEntry) -> Path:
+    """Put the result beside the model and its name into the manifest; returns where it is."""
+    path = entry.path.with_name(f"{entry.model_id}.reliability.json")
+    save(report, path)
+    manifest = load_manifest(path.parent)
+    manifest["models"][entry.model_id]["reliability"] = path.name
+    write_manifest(manifest, path.parent)
+    return path
