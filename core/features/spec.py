@@ -171,3 +171,23 @@ class FeatureSpec:
     def shown(self, value: float) -> float:
         """Value as tables and axes print it."""
         return value * self.display_factor
+
+    def row(self) -> dict[str, str | bool | float | None]:
+        """The feature in plain values, as `python -m core catalogue` prints it."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "theme": self.theme.value,
+            "group": self.group,
+            "class": self.feature_class.value,
+            "region": self.region.value,
+            "unit": self.unit.px,
+            "unit_um": self.unit.um,
+            "description": self.description,
+            "formula": self.formula,
+            "ibsi": self.ibsi_id,
+            "scale_free": self.scale_free,
+            "intensity_dependent": self.intensity_dependent,
+            "axis": "log" if self.log_axis else "linear",
+            "axis_offset": self.display_offset,
+        }
