@@ -142,7 +142,12 @@ def glrlm(levels: Levels) -> dict[str, float | str]:
     ----------
     https://pyradiomics.readthedocs.io/en/latest/features.html#module-radiomics.glrlm
     """
-    runs = [_runs(lines) for lines in _lines(levels.image)]
+    runs = []
+    for lines in _lines(levels.image):
+        level, length = _runs(lines)
+        # A direction counts where some line holds two pixels, be they apart; that a run is longer is quicker to see.
+        if length.max() > 1 or np.count_nonzero(lines, axis=1).max() > 1:
+            runs.append((level, length))
     sizes = np.arange(1, 1 + max((length.max() for _, length in runs), default=0))
     counts = [_table(level, length - 1, levels, len(sizes)) for level, length in runs]
     return _by_level_and_size(np.stack(counts) if counts else np.zeros((0, len(levels.present), 0)), levels, sizes, _RUNS)
@@ -265,10 +270,11 @@ def _neighbours(levels: Levels) -> NDArray[np.float64]:
 
 
 def _lines(image: NDArray[np.unsignedinteger]) -> Iterator[NDArray[np.unsignedinteger]]:
-    """The image turned so that its rows are the lines of each of the four directions, but for those with no two pixels on a line."""
-    for lines in (_diagonals(image[:, ::-1]), image.T, _diagonals(image), image):
-        if np.count_nonzero(lines, axis=1).max() > 1:
-            yield lines
+    """The image turned so that its rows are the lines of each of the four directions in turn."""
+    yield _diagonals(image[:, ::-1])
+    yield image.T
+    yield _diagonals(image)
+    yield image
 
 
 def _diagonals(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
@@ -283,8 +289,9 @@ def _runs(lines: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.unsignedintege
     """Level and length of each run; every line begins and ends outside the region, so that no run goes on in the next."""
     flat = lines.ravel()
     last = np.flatnonzero(flat[1:] != flat[:-1])
-    level, length = flat[last[1:]], np.diff(last)
-    return level[level > 0], length[level > 0]
+    level = flat[last[1:]]
+    runs = np.flatnonzero(level)
+    return level[runs], np.diff(last)[runs]
 
 
 def _three_by_three(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
