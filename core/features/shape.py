@@ -1,7 +1,16 @@
-"""Shape of a region on the pixel grid: pyradiomics' definitions and its C code, without the way through SimpleITK."""
+"""Shape of a region on the pixel grid: pyradiomics' definitions in numpy."""
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+# The outline is found by marching squares: it runs straight or at 45 degrees through each square between four pixel centres, according to
+# which of the four lie in the region (the bits of the index: top left, top right, bottom left, bottom right). Per square, the length of
+# outline in it and the area within it; of two opposite corners, each keeps its own.
+_HALF: Final = np.sqrt(0.5)
+_LENGTH: Final = np.array([0, _HALF, _HALF, 1, _HALF, 1, 2 * _HALF, _HALF, _HALF, 2 * _HALF, 1, _HALF, 1, _HALF, _HALF, 0])
+_AREA: Final = np.array([0, 1, 1, 4, 1, 4, 2, 7, 1, 2, 4, 7, 4, 7, 7, 8]) / 8
 
 
 def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
@@ -21,24 +30,46 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
     ----------
     https://pyradiomics.readthedocs.io/en/latest/features.html#module-radiomics.shape2D
     """
-    from radiomics import cShape  # here, because it brings SimpleITK along: 0.15 s
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    inside = np.zeros((rows[-1] - rows[0] + 3, columns[-1] - columns[0] + 3), dtype=np.uint8)  # the outline needs a margin
+    inside[1:-1, 1:-1] = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    top, bottom = inside[:-1], inside[1:]
+    squares = np.bincount((top[:, :-1] + 2 * top[:, 1:] + 4 * bottom[:, :-1] + 8 * bottom[:, 1:]).ravel(), minlength=16)
+    perimeter, surface = (squares * _LENGTH).sum(), (squares * _AREA).sum()
 
-    rows, columns = np.nonzero(mask)
-    # The outline is found by marching squares, which needs a margin of background.
-    outlined = np.pad(mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], 1)
-    perimeter, surface, diameter = cShape.calculate_coefficients2D(outlined, np.ones(2))
-
-    y, x = rows - rows.mean(), columns - columns.mean()
-    covariance = (x * y).mean()
-    minor, major = np.linalg.eigvalsh([[(y * y).mean(), covariance], [covariance, (x * x).mean()]])
+    by_row, by_column = inside.sum(axis=1), inside.sum(axis=0)
+    area = by_row.sum()
+    y, x = (np.arange(len(counts)) - (counts * np.arange(len(counts))).sum() / area for counts in (by_row, by_column))
+    covariance = ((inside * x).sum(axis=1) * y).sum() / area
+    variances = (by_row * y * y).sum() / area, (by_column * x * x).sum() / area
+    minor, major = np.linalg.eigvalsh([[variances[0], covariance], [covariance, variances[1]]])
     return {
         "Elongation": float(np.sqrt(minor / major)),
         "MajorAxisLength": float(4 * np.sqrt(major)),
-        "MaximumDiameter": float(diameter),
+        "MaximumDiameter": _diameter(inside),
         "MeshSurface": float(surface),
         "MinorAxisLength": float(4 * np.sqrt(minor)),
         "Perimeter": float(perimeter),
         "PerimeterSurfaceRatio": float(perimeter / surface),
-        "PixelSurface": float(rows.size),
+        "PixelSurface": float(area),
         "Sphericity": float(2 * np.sqrt(np.pi * surface) / perimeter),
     }
+
+
+def _diameter(inside: NDArray[np.uint8]) -> float:
+    """Largest distance between two points of the outline, which lie half way between a pixel inside and its neighbour outside.
+
+    Of each row only the first and the last point can be a corner of the hull, and only corners of the hull can be the farthest apart;
+    pyradiomics compares all with all.
+    """
+    from scipy.spatial import ConvexHull  # here, because not every program that reads the catalogue measures
+
+    points = []
+    for crossings, half_row, half_column in ((inside[:, :-1] != inside[:, 1:], 0, 1), (inside[:-1] != inside[1:], 1, 0)):
+        (row,) = np.nonzero(crossings.any(axis=1))
+        first, last = crossings[row].argmax(axis=1), crossings.shape[1] - 1 - crossings[row, ::-1].argmax(axis=1)
+        points += [np.column_stack([2 * row + half_row, 2 * column + half_column]) for column in (first, last)]
+    outline = np.concatenate(points)
+    corners = outline[ConvexHull(outline).vertices]  # in half pixels
+    between = corners[:, None] - corners
+    return float(np.sqrt((between * between).sum(axis=2).max()) / 2)
