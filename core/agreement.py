@@ -117,7 +117,7 @@ class FeatureReliability:
     bias, limit_low, limit_high
         Mean of model minus drawing and Bland and Altman's 95 % limits, in standard deviations between cells of a type.
     mononuclear
-        The same ICC of the mononuclear cells alone, for which the model is meant; they are too few for the grade. None if unknown.
+        The same ICC of the mononuclear cells alone, for which the model is meant. They are few, so it can lower the grade, no more.
     sources
         The same by data set, in the feature's own unit.
     disturbances
@@ -269,23 +269,8 @@ def assess(
     both = np.isfinite(drawn) & np.isfinite(predicted)
     unpaired = int((np.isfinite(drawn) ^ np.isfinite(predicted)).sum())
 
-    # An empty group has the mean nan, which nobody asks for.
-    count = np.bincount(cells.groups, both)
-    total = np.bincount(cells.groups, np.where(both, drawn, 0))
-    mean = np.divide(total, count, out=np.full(len(count), math.nan), where=count > 0)[cells.groups]
-    spread = np.full(len(drawn), math.nan)
-    found: dict[str, SourceAgreement] = {}
-    for source in np.unique(cells.sources):
-        members = both & (cells.sources == source)
-        freedom = members.sum() - len(np.unique(cells.groups[members]))
-        rest = (drawn - mean)[members]
-        if freedom < MIN_FREEDOM or np.abs(rest).max() <= _ROUNDING * np.abs(drawn[members]).max():
-            continue
-        icc = intraclass_correlation(np.column_stack([drawn, predicted])[members], cells.groups[members])
-        assert icc is not None  # the drawn values differ
-        sd = math.sqrt((rest**2).sum() / freedom)
-        found[str(source)] = SourceAgreement(int(members.sum()), *icc, *limits_of_agreement((predicted - drawn)[members]), sd)
-        spread[cells.sources == source] = sd
+    mean, found = _within(cells, drawn, predicted, both)
+    spread = np.array([found[source].spread if source in found else math.nan for source in cells.sources])
 
     changes: dict[Disturbance, Change] = {}
     for disturbance, values in disturbed.items():
@@ -313,7 +298,8 @@ def assess(
     assert icc is not None
     few = used & cells.mononuclear
     enough = few.sum() - len(np.unique(cells.groups[few])) >= MIN_FREEDOM
-    grade, why = _judged(icc, n, largest, changes)
+    mononuclear = intraclass_correlation(pairs[few], cells.groups[few]) if enough else None
+    grade, why = _judged(icc, n, unpaired, mononuclear, largest, changes)
     return FeatureReliability(
         feature,
         grade,
@@ -323,7 +309,7 @@ def assess(
         log,
         *icc,
         *limits_of_agreement(np.diff(pairs[used]).ravel()),
-        mononuclear=intraclass_correlation(pairs[few], cells.groups[few]) if enough else None,
+        mononuclear=mononuclear,
         sources=found,
         disturbances=changes,
         largest=largest,
@@ -331,21 +317,66 @@ def assess(
     )
 
 
-def _judged(icc: Interval, n: int, largest: Disturbance | None, changes: Mapping[Disturbance, Change]) -> tuple[Grade, str]:
-    """Grade and reason: the band of the lower limit of agreement, lowered where a disturbance that counts changes the feature too much."""
-    grades = list(Grade)
-    low = round(icc.low, 2)  # as it is printed
-    agreement = grades[(low < GOOD_FROM) + (low < MODERATE_FROM)]
+def _within(
+    cells: Cells, drawn: NDArray[np.float64], predicted: NDArray[np.float64], both: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], dict[str, SourceAgreement]]:
+    """Mean of the drawn cells of each cell's type and data set, (n,), and the agreement in each data set that tells one."""
+    count = np.bincount(cells.groups, both)
+    total = np.bincount(cells.groups, np.where(both, drawn, 0))
+    mean = np.divide(total, count, out=np.full(len(count), math.nan), where=count > 0)[cells.groups]
+    found = {}
+    for source in np.unique(cells.sources):
+        members = both & (cells.sources == source)
+        groups, rest = cells.groups[members], (drawn - mean)[members]
+        freedom = len(groups) - len(np.unique(groups))
+        if freedom < MIN_FREEDOM or np.abs(rest).max() <= _ROUNDING * np.abs(drawn[members]).max():
+            continue
+        icc = intraclass_correlation(np.column_stack([drawn, predicted])[members], groups)
+        assert icc is not None  # the drawn values differ
+        limits = limits_of_agreement((predicted - drawn)[members])
+        found[str(source)] = SourceAgreement(len(groups), *icc, *limits, spread=math.sqrt((rest**2).sum() / freedom))
+    return mean, found
+
+
+def _judged(
+    icc: Interval,
+    n: int,
+    unpaired: int,
+    mononuclear: Interval | None,
+    largest: Disturbance | None,
+    changes: Mapping[Disturbance, Change],
+) -> tuple[Grade, str]:
+    """Grade and reason: the band of the ICC's lower limit, which two things can lower.
+
+    The mononuclear cells are too few to carry a grade, but not to refute one: where even their upper limit lies below a border, it is not
+    reached. And a disturbance that counts must not change the feature too much.
+    """
+    agreement = _band(icc.low)
     how = {Grade.GOOD: "well", Grade.MODERATE: "only moderately", Grade.POOR: "poorly"}[agreement]
-    why = f"from the model's outline it agrees {how} with the drawn one (ICC {icc.value:.2f}, {icc.low:.2f} to {icc.high:.2f}, {n} cells)"
-    if largest is None:
-        return agreement, why
-    size = changes[largest].size
-    steadiness = grades[(size > MODERATE_CHANGE) + (size > POOR_CHANGE)]
-    if grades.index(steadiness) <= grades.index(agreement):
-        return agreement, why
-    joined = ", but " if agreement is Grade.GOOD else ", and "
-    return steadiness, f"{why}{joined}{largest} changes it by {size:.2f} standard deviations between cells of a type"
+    grade, why = agreement, f"from the model's outline it agrees {how} with the drawn one ({_printed(icc)}, {n} cells)"
+    lowering = []
+    if mononuclear is not None:
+        lowering.append((_band(mononuclear.high), f"among mononuclear cells alone it does not ({_printed(mononuclear)})"))
+    if largest is not None:
+        size = changes[largest].size
+        steadiness = list(Grade)[(size > MODERATE_CHANGE) + (size > POOR_CHANGE)]
+        lowering.append((steadiness, f"{largest} changes it by {size:.2f} standard deviations between cells of a type"))
+    for lower, reason in lowering:
+        if list(Grade).index(lower) > list(Grade).index(grade):
+            why += f"{', but' if grade is Grade.GOOD else ', and'} {reason}"
+            grade = lower
+    if unpaired:
+        why += f"; {unpaired} more have it from one outline only"
+    return grade, why
+
+
+def _band(icc: float) -> Grade:
+    """Of an agreement as it is printed."""
+    return list(Grade)[(round(icc, 2) < GOOD_FROM) + (round(icc, 2) < MODERATE_FROM)]
+
+
+def _printed(icc: Interval) -> str:
+    return f"ICC {icc.value:.2f}, {icc.low:.2f} to {icc.high:.2f}"
 
 
 # --- the file --------------------------------------------------------------------------------------------------------------------
@@ -374,6 +405,7 @@ def to_json(report: ReliabilityReport) -> str:
     header["grades"] = {
         Grade.GOOD: f"lower limit of the ICC from {GOOD_FROM} on, largest change that counts at most {MODERATE_CHANGE:.2f}",
         Grade.MODERATE: f"lower limit of the ICC from {MODERATE_FROM} on, largest change that counts at most {POOR_CHANGE:.2f}",
+        "lowered": f"where the upper limit of the mononuclear cells' ICC is below {GOOD_FROM} (moderate) or {MODERATE_FROM} (poor)",
         "not counted": [*LIGHT_AND_STAIN, "rescaling, where the feature is compared at equal magnification only"],
     }
     header["columns"] = {

@@ -165,6 +165,18 @@ def test_the_mononuclear_cells_are_also_judged_alone():
     assert judged(drawn, exact, cells=Cells(TWO_SETS, types.types, np.zeros(60, dtype=bool))).mononuclear is None
 
 
+def test_the_mononuclear_cells_can_refute_a_grade():
+    drawn, predicted = measured(2.0)
+    lobed = np.arange(60) % 3 > 0
+    types = Cells(TWO_SETS, np.where(lobed, "neutrophil", "lymphocyte"), ~lobed)
+    # Lobed nuclei differ ten times as much among themselves, and are outlined without error.
+    found = judged(np.where(lobed, 10 * drawn, drawn), np.where(lobed, 10 * drawn, predicted), cells=types)
+    assert found.icc_low > 0.9
+    assert found.mononuclear.high < 0.75
+    assert found.grade is not Grade.GOOD
+    assert ", but among mononuclear cells alone it does not (ICC " in found.why
+
+
 @pytest.mark.parametrize(("size", "grade"), [(0.6, Grade.GOOD), (0.8, Grade.MODERATE), (1.1, Grade.POOR)])
 def test_what_an_accident_of_the_image_changes_lowers_the_grade(size, grade):
     drawn, _ = measured()
@@ -212,6 +224,7 @@ def test_absent_values_are_counted_and_left_out():
     gone = np.where(np.arange(60) < 5, math.nan, drawn)
     found = judged(gone, missing)
     assert (found.n, found.unpaired) == (55, 2)
+    assert found.why.endswith(", 55 cells); 2 more have it from one outline only")
 
 
 def test_a_data_set_whose_cells_do_not_differ_does_not_count():
