@@ -2,21 +2,26 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import PurePath
 from typing import Final
 
 import pandas as pd
 
+from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import number, unit, who, with_unit
 from core.charts.overlay import mask_svg, outlined_svg
-from core.charts.ranges import SHAPE_GROUPS, TONE_GROUPS, comparable, range_chart
+from core.charts.ranges import comparable, range_chart
+from core.charts.rows import blocks, halves, leading, part, themes
 from core.charts.strips import strip_html
 from core.charts.theme import LIGHT, to_svg
+from core.charts.trust import NOT_MEASURED, Reliability, graded, is_poor, poor_last, trust, why
 from core.features.catalogue import CATALOGUE
+from core.features.spec import Theme
 from core.inference.model_registry import ModelEntry
 from core.statistics import (
     SMALL_GROUP,
@@ -29,10 +34,11 @@ from core.statistics import (
     differs_most,
     nearest,
 )
-from core.types import CellAnalysis
+from core.types import CellAnalysis, FeatureSet
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis. A description of one image; the judgement is the morphologist's."
 
+_OPEN_THEMES: Final = (Theme.SHAPE, Theme.STRUCTURE)
 _CHART_PX: Final = 520  # two beside each other on the report's page
 
 # What a morphologist looks for first, in this order.
@@ -54,9 +60,13 @@ class Placed:
     reference: ReferencePopulation
     comparisons: tuple[FeatureComparison, ...]
 
+    @cached_property
+    def _by_feature(self) -> dict[str, FeatureComparison]:
+        return {comparison.feature: comparison for comparison in self.comparisons}
+
     def of(self, feature: str) -> FeatureComparison:
         """Return the comparison of one feature."""
-        return next(c for c in self.comparisons if c.feature == feature)
+        return self._by_feature[feature]
 
 
 def place_cell(analysis: CellAnalysis, references: Iterable[ReferencePopulation]) -> list[Placed]:
@@ -88,20 +98,38 @@ def scale_source(chosen: Placed, placed: Sequence[Placed]) -> Placed | None:
     return next(iter([*same_type, *lymphocytes, *sorted(banded, key=lambda p: -p.reference.n)]), None)
 
 
-def most_different(placed: Placed, shapes: int = 8, tones: int = 4) -> tuple[tuple[FeatureComparison, ...], tuple[FeatureComparison, ...]]:
-    """Features outside the 2-98 % band, most different first: those of shape, and apart from them those of tone, which staining moves."""
-    tone = [c for c in placed.comparisons if CATALOGUE[c.feature].intensity_dependent]
-    shape = [c for c in placed.comparisons if not CATALOGUE[c.feature].intensity_dependent]
-    return differs_most(shape, shapes), differs_most(tone, tones)
+def most_different(
+    placed: Placed, reliability: Reliability, shapes: int = 8, tones: int = 4
+) -> tuple[tuple[FeatureComparison, ...], tuple[FeatureComparison, ...]]:
+    """Reliable features outside the 2-98 % band, most different first: those that staining leaves alone, and apart from them the others."""
+    allowed = graded(reliability)
+    reliable = [c for c in placed.comparisons if c.feature in allowed]
+    tone = [c for c in reliable if CATALOGUE[c.feature].intensity_dependent]
+    shape = [c for c in reliable if not CATALOGUE[c.feature].intensity_dependent]
+    return differs_most(shape, shapes, placed.reference), differs_most(tone, tones, placed.reference)
 
 
-def obstacles(placed: Placed) -> list[str]:
-    """Why features could not be compared, each reason once with the number of features it keeps out."""
+def nearest_populations(features: FeatureSet, references: Sequence[ReferencePopulation], reliability: Reliability) -> tuple[Nearness, ...]:
+    """`core.statistics.nearest` among the features graded good; among all where nothing was measured."""
+    return nearest(features, references, graded(reliability, (Grade.GOOD,)))
+
+
+def obstacles(placed: Placed, features: Collection[str] = CATALOGUE) -> list[str]:
+    """Why some of the features could not be compared, each reason once with the number of features it keeps out."""
     reasons: dict[str, int] = {}
     for comparison in placed.comparisons:
-        if not comparison.comparable and comparison.reason:
+        if comparison.feature in features and not comparison.comparable and comparison.reason:
             reasons[comparison.reason] = reasons.get(comparison.reason, 0) + 1
     return [f"{count} {'feature is' if count == 1 else 'features are'} not compared: {reason}." for reason, count in reasons.items()]
+
+
+def distances(placed: Iterable[Placed]) -> dict[str, float]:
+    """How far the cell lies from a population's median in typical spreads, by feature; of several populations the largest."""
+    found: dict[str, float] = {}
+    for comparison in (c for place in placed for c in place.comparisons):
+        if comparison.comparable and comparison.robust_z is not None:
+            found[comparison.feature] = max(abs(comparison.robust_z), found.get(comparison.feature, 0.0))
+    return found
 
 
 def nearest_in_words(found: Sequence[Nearness]) -> str:
@@ -124,15 +152,16 @@ def _typicality(near: Nearness) -> str:
     return "none" if near.typicality == 0 else "fewer than 1 %" if near.typicality < 1 else f"{near.typicality:.0f} %"
 
 
-def comparison_table(placed: Placed) -> pd.DataFrame:
-    """One row per feature: this cell, its place, and the population's range, mean and spread, as shown on pages.
+def comparison_table(placed: Placed, reliability: Reliability, features: Iterable[str] = CATALOGUE) -> pd.DataFrame:
+    """One row per feature: this cell, its place, and the population's range, mean and spread, as shown on pages; poor features last.
 
     Numbers in the shown unit; what is absent is nan. Columns: Group, Feature, This cell, Unit, Percentile, Robust z, Place,
-    2 %, 50 %, 98 %, Mean, SD, n, Meaning.
+    2 %, 50 %, 98 %, Mean, SD, n, Trust, Meaning.
     """
     rows = []
-    for comparison in placed.comparisons:
-        spec, summary = CATALOGUE[comparison.feature], comparison.summary
+    for name in poor_last(features, reliability):
+        comparison, spec = placed.of(name), CATALOGUE[name]
+        summary = comparison.summary
         same = summary if summary is not None and summary.basis is comparison.basis else None
         percents = (same.p2, same.p50, same.p98, same.mean, same.std) if same else (None,) * 5
         p2, p50, p98, mean, std = (None if value is None else spec.shown(value) for value in percents)
@@ -151,12 +180,17 @@ def comparison_table(placed: Placed) -> pd.DataFrame:
                 "Mean": mean,
                 "SD": std,
                 "n": same.n if same else None,
+                "Trust": why(name, reliability) or NOT_MEASURED.capitalize(),
                 "Meaning": spec.description,
             }
         )
-    frame = pd.DataFrame(rows)
-    numbers = ["This cell", "Percentile", "Robust z", "2 %", "50 %", "98 %", "Mean", "SD", "n"]
-    return frame.astype(dict.fromkeys(numbers, "float64"))
+    frame = pd.DataFrame(rows, columns=_TABLE_COLUMNS)
+    return frame.astype(dict.fromkeys(_NUMBERS, "float64"))
+
+
+_NUMBERS: Final = ("This cell", "Percentile", "Robust z", "2 %", "50 %", "98 %", "Mean", "SD", "n")
+_SHOWN: Final = ("Feature", "This cell", "Unit", "Percentile", "Robust z", "Place", "2 %", "50 %", "98 %", "Mean", "SD", "n", "Trust")
+_TABLE_COLUMNS: Final = ("Group", *_SHOWN, "Meaning")
 
 
 def _place_word(comparison: FeatureComparison) -> str:
@@ -169,8 +203,48 @@ def _place_word(comparison: FeatureComparison) -> str:
     return "above" if comparison.direction is not None and comparison.direction.value == "above" else "below"
 
 
-def feature_table(analysis: CellAnalysis, placed: Sequence[Placed]) -> pd.DataFrame:
-    """All features of one cell as a file: one row per feature, in pixels and, with a scale, in micrometres, and its place.
+def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.DataFrame:
+    """How far each of the features can be trusted, the poor ones last; features that were not measured are left out.
+
+    Columns: Feature, About, Trust, ICC, 95 % interval, Mononuclear (their ICC alone), Bias, Limits, Annotators (these three in standard
+    deviations between cells of a type), n, Most moved by, Calibrate for, Why.
+    """
+    rows = []
+    for name in poor_last((feature for feature in features if feature in reliability), reliability):
+        found, spec = reliability[name], CATALOGUE[name]
+        largest, calibrate = found.largest, found.calibrate
+        rows.append(
+            {
+                "Feature": spec.label,
+                "About": spec.theme.value,
+                "Trust": found.grade.value,
+                "ICC": found.icc,
+                "95 % interval": _interval(found.icc_low, found.icc_high),
+                "Mononuclear": found.mononuclear.value if found.mononuclear else None,
+                "Bias": found.bias,
+                "Limits": _interval(found.limit_low, found.limit_high),
+                "Annotators": found.annotators,
+                "n": found.n,
+                "Most moved by": f"{largest} ({found.disturbances[largest].size:.2f})" if largest else "",
+                "Calibrate for": f"{calibrate} ({found.disturbances[calibrate].size:.2f})" if calibrate else "",
+                "Why": why(name, reliability),
+            }
+        )
+    return pd.DataFrame(rows, columns=_TRUST_COLUMNS).astype(dict.fromkeys(("ICC", "Mononuclear", "Bias", "Annotators"), "float64"))
+
+
+_TRUST_COLUMNS: Final = (
+    "Feature", "About", "Trust", "ICC", "95 % interval", "Mononuclear", "Bias", "Limits", "Annotators", "n", "Most moved by",
+    "Calibrate for", "Why",
+)  # fmt: skip
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+
+
+def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> pd.DataFrame:
+    """All features of one cell as a file: one row per feature, in pixels and, with a scale, in micrometres, its grade, and its place.
 
     Per measured population two columns follow: `percentile <title>` and `robust z <title>`.
     """
@@ -192,6 +266,7 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed]) -> pd.DataFr
             "value_um": in_um,
             "unit_um": spec.unit.um if image.um_per_px is not None else None,
             "absent": analysis.features.absent.get(name),
+            "trust": trust(name, reliability),
         }
         for place in placed:
             if place.reference.published:
@@ -246,9 +321,14 @@ def file_name(image_name: str, when: datetime, suffix: str, what: str = "") -> s
 
 
 def html_report(
-    analysis: CellAnalysis, references: Sequence[ReferencePopulation], model: ModelEntry, created: datetime, settings: dict[str, str]
+    analysis: CellAnalysis,
+    references: Sequence[ReferencePopulation],
+    model: ModelEntry,
+    reliability: Reliability,
+    created: datetime,
+    settings: dict[str, str],
 ) -> str:
-    """Build the report as one HTML text: pictures, quality, measures, places in the populations, tables, provenance.
+    """Build the report as one HTML text: pictures, quality, measures, places in the populations, tables, methods, provenance.
 
     Everything is inside the text, nothing is fetched and nothing runs, so it opens anywhere for years. Names from outside are
     escaped. `settings` are further lines for the provenance.
@@ -258,9 +338,10 @@ def html_report(
     sections = [
         _pictures(analysis),
         _section("Quality", _quality(analysis)),
-        _section("Key measures", _measures(placed, analysis)),
-        _section("Nearest populations", _nearest(analysis, references)),
-        *(_section(CELL_TYPES[kind].name, _population(sources, placed)) for kind, sources in by_cell_type(placed).items()),
+        _section("Key measures", _measures(placed, analysis, reliability)),
+        _section("Nearest populations", _nearest(analysis, references, reliability)),
+        *(_section(CELL_TYPES[kind].name, _population(sources, placed, reliability)) for kind, sources in by_cell_type(placed).items()),
+        _section("How it was measured, and how far to trust it", _methods(analysis, model, reliability)),
         _section("Where this comes from", _provenance(analysis, references, model, created, settings)),
     ]
     return (
@@ -296,7 +377,7 @@ def _quality(analysis: CellAnalysis) -> str:
     return _items([f"The outline expects an overlap (Dice) of {analysis.segmentation.confidence:.2f} with an expert's.", *sentences])
 
 
-def _measures(placed: Sequence[Placed], analysis: CellAnalysis) -> str:
+def _measures(placed: Sequence[Placed], analysis: CellAnalysis, reliability: Reliability) -> str:
     rows = []
     for feature in KEY_FEATURES:
         spec, value = CATALOGUE[feature], analysis.features.values.get(feature)
@@ -305,22 +386,25 @@ def _measures(placed: Sequence[Placed], analysis: CellAnalysis) -> str:
         shown = spec.in_um(value, scale) if in_um and value is not None and scale is not None else value
         text = with_unit(spec, shown, Basis.MICROMETRES if in_um else Basis.PIXELS)
         strip = strip_html(feature, [(p.reference, p.of(feature)) for p in main_sources(placed)])
-        rows.append(f"<tr><th>{html.escape(spec.label)}</th><td class='number'>{html.escape(text)}</td><td class='strip'>{strip}</td></tr>")
+        mark = " (poor)" if is_poor(feature, reliability) else ""
+        name = html.escape(spec.label + mark)
+        rows.append(f"<tr><th>{name}</th><td class='number'>{html.escape(text)}</td><td class='strip'>{strip}</td></tr>")
     return f"<table class='measures'>{''.join(rows)}</table>"
 
 
-def _nearest(analysis: CellAnalysis, references: Sequence[ReferencePopulation]) -> str:
-    words = nearest_in_words(nearest(analysis.features, references))
-    how = "Distance over the scale-free shape features, each in the population's own spread. A description, not a classification."
-    return f"<p>{html.escape(words)}</p><p class='small'>{how}</p>" if words else ""
+def _nearest(analysis: CellAnalysis, references: Sequence[ReferencePopulation], reliability: Reliability) -> str:
+    words = nearest_in_words(nearest_populations(analysis.features, references, reliability))
+    graded_good = " that are graded good" if reliability else ""
+    how = f"Distance over the scale-free features of shape{graded_good}, each in the population's own spread."
+    return f"<p>{html.escape(words)}</p><p class='small'>{how} A description, not a classification.</p>" if words else ""
 
 
-def _population(sources: Sequence[Placed], placed: Sequence[Placed]) -> str:
+def _population(sources: Sequence[Placed], placed: Sequence[Placed], reliability: Reliability) -> str:
     chosen = sources[0]
     parts = [
         _items(f"{p.reference.title}: {who(p.reference)}" + (" (published reference)" if p.reference.published else "") for p in sources)
     ]
-    shapes, tones = most_different(chosen)
+    shapes, tones = most_different(chosen, reliability)
     if chosen.reference.n < SMALL_GROUP:
         parts.append(f"<p>Only {chosen.reference.n} cells: drawn as points, no percentiles.</p>")
     elif shapes or tones:
@@ -329,24 +413,90 @@ def _population(sources: Sequence[Placed], placed: Sequence[Placed]) -> str:
             + _items(describe(c) for c in (*shapes, *tones))
         )
     else:
-        parts.append("<p>Every comparable feature lies within the 2-98 % range.</p>")
+        parts.append("<p>Every reliable feature that can be compared lies within the 2-98 % range.</p>")
     parts += [f"<p class='small'>{html.escape(text)}</p>" for text in obstacles(chosen)]
     scale = scale_source(chosen, placed)
     if scale is not None:
-        others = [p.reference for p in sources if p is not scale]
-        charts = [
-            to_svg(range_chart(scale.comparisons, scale.reference, others, groups, LIGHT), width=_CHART_PX)
-            for groups in (SHAPE_GROUPS, TONE_GROUPS)
-            if comparable(scale.comparisons, groups)
-        ]
-        legend = f"Band: 2-98 % of {scale.reference.title}; tick: median; mark: this cell (a triangle lies outside the band)."
-        parts.append(f"<p class='small'>{html.escape(legend)}</p><div class='charts'>{''.join(charts)}</div>")
-    table = comparison_table(chosen).drop(columns="Meaning")
-    shown = table.map(lambda cell: number(cell) if isinstance(cell, float) else html.escape(str(cell)))
-    shown["n"] = [number(n) if pd.isna(n) else f"{n:.0f}" for n in table["n"]]
-    body = shown.to_html(index=False, escape=False, border=0, classes="features")
-    parts.append(f"<details><summary>All features beside {html.escape(chosen.reference.title)}</summary>{body}</details>")
+        parts.append(_charts(scale, [p.reference for p in sources if p is not scale], reliability))
+    parts.append(_tables(chosen, reliability))
     return "".join(parts)
+
+
+def _charts(scale: Placed, others: Sequence[ReferencePopulation], reliability: Reliability) -> str:
+    """Range charts of shape and of structure, at most two columns each; what depends on the stain is in the tables."""
+    drawings: list[str] = []
+    for theme in _OPEN_THEMES:
+        features = part(theme)
+        present = [c.feature for c in comparable(scale.comparisons, features)]
+        columns = halves(blocks(leading(present, distances([scale]), reliability), reliability))
+        drawings += [
+            to_svg(range_chart(scale.comparisons, scale.reference, others, column, reliability, LIGHT), width=_CHART_PX)
+            for column in columns
+        ]
+    legend = f"Band: 2-98 % of {scale.reference.title}; tick: median; mark: this cell (a triangle lies outside the band)."
+    return f"<p class='small'>{html.escape(legend)}</p><div class='charts'>{''.join(drawings)}</div>"
+
+
+def _tables(chosen: Placed, reliability: Reliability) -> str:
+    """All features: shape and structure open, the other themes folded, the poor ones of all themes last, folded and with their reason."""
+    beside = f"beside {chosen.reference.title}"
+    poor = [name for name in CATALOGUE if is_poor(name, reliability)]
+    parts = [_table(chosen, [n for theme in _OPEN_THEMES for n in part(theme) if n not in poor], reliability)]
+    for theme in themes():
+        if theme not in _OPEN_THEMES:
+            features = [name for name in part(theme) if name not in poor]
+            parts.append(_folded(f"{theme} {beside}: {len(features)} features", _table(chosen, features, reliability)))
+    if poor:
+        table = _table(chosen, poor, reliability, reason=True)
+        parts.append(_folded(f"Poor: {len(poor)} features that should not be relied on, {beside}", f"<div class='poor'>{table}</div>"))
+    return "".join(parts)
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{html.escape(title)}</summary>{body}</details>"
+
+
+def _table(chosen: Placed, features: Sequence[str], reliability: Reliability, *, reason: bool = False) -> str:
+    """Rows of `comparison_table` in HTML, each feature's meaning in the hover text; with the reason for its grade, or the grade alone."""
+    found = comparison_table(chosen, reliability, features)
+    head = "".join(f"<th>{name}</th>" for name in _SHOWN)
+    rows = []
+    for feature, row in zip(poor_last(features, reliability), found.to_dict("records"), strict=True):
+        cells = [
+            f"{row[name]:.0f}"
+            if name == "n" and not pd.isna(row[name])
+            else number(row[name])
+            if name in _NUMBERS
+            else html.escape(row[name])
+            for name in _SHOWN[1:-1]
+        ]
+        words = row["Trust"] if reason else trust(feature, reliability)
+        body = "".join(f"<td>{text}</td>" for text in (*cells, html.escape(words)))
+        rows.append(f'<tr><td title="{html.escape(row["Meaning"], quote=True)}">{html.escape(row["Feature"])}</td>{body}</tr>')
+    return f"<div class='wide'><table class='features'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+
+
+def _methods(analysis: CellAnalysis, model: ModelEntry, reliability: Reliability) -> str:
+    sentences = [
+        f"Nucleus and cell were outlined by {analysis.segmentation.model_id} and {len(CATALOGUE)} features measured in the outlines, "
+        "with the definitions of pyradiomics where it has them.",
+        "The 2-98 % range, the percentile and the robust z (distance from the median in units of the population's own spread) are counted "
+        "among the population's good cells, in micrometres where a feature has a unit of length. Of hundreds of features about one in 25 "
+        "lies outside the range in a member of the population too.",
+    ]
+    if not reliability:
+        return _items([*sentences, f"How far each feature can be trusted is not yet measured for {model.model_id}: none is marked."])
+    counts = ", ".join(f"{sum(found.grade is grade for found in reliability.values())} {grade}" for grade in Grade)
+    cells = max(found.n for found in reliability.values())
+    return _items(
+        [
+            *sentences,
+            f"Trust: each feature from the outline of {model.model_id} was set beside the same feature from a drawn outline, on up to "
+            f"{cells} cells not used in training. Good: the lower limit of the agreement (ICC) is {GOOD_FROM} or more and no plausible "
+            f"disturbance moves it far; moderate: {MODERATE_FROM} or more; poor: less. Here {counts}. Poor features come last and "
+            "decide nothing above.",
+        ]
+    )
 
 
 def _provenance(
@@ -383,7 +533,8 @@ th{text-align:left;font-weight:500;vertical-align:top}
 td,th{padding:.2rem .6rem .2rem 0;border-bottom:1px solid #eceff2;overflow-wrap:anywhere}
 .number{font-weight:600;white-space:nowrap}
 .measures th{vertical-align:middle;width:30%}.strip{width:420px}
-.provenance th{width:34%}.features{font-size:.8rem}.features td{overflow-wrap:normal}
+.provenance th{width:34%}.features{font-size:.8rem}.features td{overflow-wrap:normal}.features th{font-weight:600}
+.wide{overflow-x:auto}.poor{color:#6b7280}
 .charts{display:flex;flex-wrap:wrap;gap:12px}.charts svg{max-width:100%;height:auto}
 details{margin:.6rem 0}summary{cursor:pointer}
 @media print{section{break-inside:auto}figure,.charts svg{break-inside:avoid}}

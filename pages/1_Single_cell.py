@@ -6,8 +6,7 @@ import streamlit as st
 
 from core import pipeline
 from core.imaging import decode
-from core.report import place_cell
-from core.statistics import nearest
+from core.report import nearest_populations, place_cell
 from core.types import CellAnalysis
 from pages._ui import resources
 from pages._ui.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
@@ -43,21 +42,21 @@ def show_preview(chosen: Chosen) -> None:
 def show_result(analysis: CellAnalysis) -> None:
     """Show the cell first, then its numbers, then its place among the populations."""
     measured = any(value is not None for value in analysis.features.values.values())
-    placed = place_cell(analysis, resources.references())
+    placed, reliability = place_cell(analysis, resources.references()), resources.reliability()
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
         cell_viewer(analysis.image, analysis.segmentation.labels, key=f"cell-{analysis.image.sha256[:16]}-{analysis.image.um_per_px}")
         show_quality(analysis)
     with right:
         if measured:
-            show_measures(analysis, placed)
+            show_measures(analysis, placed, reliability)
         else:
             empty_state("Nothing to measure", "The sentence below the image says why. Choose another image above.", "search_off")
     if measured:
-        show_nearest(nearest(analysis.features, [p.reference for p in placed]))
-    show_downloads(analysis, placed)
+        show_nearest(nearest_populations(analysis.features, [p.reference for p in placed], reliability))
+    show_downloads(analysis, placed, reliability)
     if measured:
-        show_populations(placed, current_look())
+        show_populations(placed, reliability, current_look())
 
 
 page_setup("Single cell")

@@ -6,9 +6,11 @@ import streamlit as st
 from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import unit
 from core.charts.populations import Form, distribution_chart
+from core.charts.trust import why
 from core.features.catalogue import CATALOGUE
 from core.statistics import Basis, ReferencePopulation
 from pages._ui import resources
+from pages._ui.feature_choice import feature_chooser
 from pages._ui.layout import current_look, empty_state, errors_in_words, page_setup
 
 _FIRST_FEATURE = "combined_PixelSurface"
@@ -46,29 +48,26 @@ def show_counts() -> None:
 
 def show_distribution(references: tuple[ReferencePopulation, ...]) -> None:
     """Draw one chosen feature in the chosen cell types."""
+    reliability = resources.reliability_if_known()
+    feature = feature_chooser(_FIRST_FEATURE, reliability, "explorer_feature")
     present = [kind for kind in CellType if any(r.cell_type is kind for r in references)]
-    left, middle, right = st.columns([3, 4, 2.4], vertical_alignment="bottom")
+    left, right = st.columns([4, 2.4], vertical_alignment="bottom")
     with left:
-        names = list(CATALOGUE)
-        feature = st.selectbox(
-            "How is it distributed?",
-            names,
-            index=names.index(_FIRST_FEATURE),
-            format_func=lambda n: CATALOGUE[n].label,
-            key="explorer_feature",
-            persist_state="session",
-        )
-    with middle:
         kinds = st.multiselect(
             "In", present, default=present, format_func=lambda k: CELL_TYPES[k].name, key="explorer_types", persist_state="session"
         )
     with right:
         form = st.segmented_control("As", list(Form), default=Form.HISTOGRAM, required=True, key="explorer_form", persist_state="session")
+    if feature is None:
+        return
     spec = CATALOGUE[feature]
-    st.caption(spec.description)
+    st.caption(f"{spec.description} {why(feature, reliability)}".strip())
     chosen = [r for r in references if r.cell_type in kinds]
     if not chosen:
         st.info("Choose at least one cell type.", icon=":material/info:")
+        return
+    if not any(feature in r.summaries for r in chosen):
+        st.info("None of these populations was measured with this feature.", icon=":material/info:")
         return
     chart = distribution_chart(chosen, feature, Form(form), current_look())
     st.altair_chart(chart, width="stretch", key="distribution", alt=f"Distribution of {spec.label} in the chosen populations")
@@ -76,6 +75,8 @@ def show_distribution(references: tuple[ReferencePopulation, ...]) -> None:
         "Line or dashed box: 2-98 % range; upright tick: median. "
         "Dashed: the published tables, made from generated images, never pooled with cells."
     )
+    if spec.pixel_bound:
+        st.caption("This feature changes with the size of the pixels: only populations with the same µm per pixel can be set side by side.")
     show_summaries(chosen, feature)
 
 

@@ -5,9 +5,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
+from core.charts.rows import themes
 from core.charts.training import dice_chart, loss_chart, published_scores_chart
+from core.features.catalogue import CATALOGUE
 from core.inference.model_registry import ModelEntry
+from core.report import reliability_table
+from core.store.export import to_csv
 from pages._ui import resources
+from pages._ui.feature_choice import matching
 from pages._ui.layout import current_look, errors_in_words, page_setup
 from pages._ui.names import architecture_name, data_set_name
 
@@ -64,6 +70,65 @@ def show_scores(scores: dict[str, Any]) -> None:
     )
 
 
+def show_reliability(model: ModelEntry) -> None:
+    """List how far each feature from this model's outlines can be trusted."""
+    st.markdown("### How far can each feature be trusted?")
+    reliability = resources.reliability()
+    if not reliability:
+        st.info("Not yet measured for this model: no feature is marked. `python -m core reliability` measures it.", icon=":material/info:")
+        return
+    everything = reliability_table(CATALOGUE, reliability)
+    counts = everything["Trust"].value_counts()
+    parts = [f"**{counts.get(grade, 0)} {grade}**" for grade in Grade]
+    st.markdown(f"Of {len(everything)} features {', '.join(parts[:-1])} and {parts[-1]}.")
+    st.caption(
+        "Each feature was measured in this model's outline and in a drawn one, on images not used for training. "
+        f"Good: their agreement (ICC, 1 = the same) is {GOOD_FROM} or more even at the lower end of its 95 % interval, and a plausible "
+        f"disturbance of outline or image hardly moves it; moderate: {MODERATE_FROM} or more; poor: less, or easily moved. "
+        "Light and stain shift features of tone, colour and texture in all images of a laboratory: that does not lower the grade, but "
+        "such features want one laboratory, or calibration."
+    )
+    left, middle, right = st.columns([3, 2, 3], vertical_alignment="bottom")
+    with left:
+        words = st.text_input("Search", placeholder="nucleus area, eosin, entropy …", key="reliability_words", persist_state="session")
+    with middle:
+        theme = st.selectbox("About", [None, *themes()], format_func=lambda t: t or "Anything", key="reliability_theme")
+    with right:
+        grades = st.pills("Trust", list(Grade), default=list(Grade), selection_mode="multi", key="reliability_grades")
+    shown = reliability_table(
+        [name for name in matching(words, theme, None) if name in reliability and reliability[name].grade in grades], reliability
+    )
+    spreads = "in standard deviations between cells of a type"
+    st.dataframe(
+        shown,
+        hide_index=True,
+        height=460,
+        key="reliability",
+        column_config={
+            "Feature": st.column_config.TextColumn(pinned=True, width=240),
+            "ICC": st.column_config.NumberColumn(format="%.2f", help="ICC(2,1), absolute agreement; 1 = the same"),
+            "Mononuclear": st.column_config.NumberColumn(format="%.2f", help="The same of the mononuclear cells alone, which are fewer"),
+            "Bias": st.column_config.NumberColumn(format="%.2f", help=f"Mean of model minus drawing, {spreads}"),
+            "Limits": st.column_config.TextColumn(help=f"Bland and Altman's 95 % limits, {spreads}"),
+            "Annotators": st.column_config.NumberColumn(format="%.2f", help=f"Difference between two drawings of one cell, {spreads}"),
+            "n": st.column_config.NumberColumn(format="%d", help="Cells"),
+            "Most moved by": st.column_config.TextColumn(help=f"The disturbance that moves it most, and how far, {spreads}"),
+            "Calibrate for": st.column_config.TextColumn(
+                help="Light or stain that moves it far: compare within one laboratory, or calibrate"
+            ),
+            "Why": st.column_config.TextColumn(width="large"),
+        },
+    )
+    st.download_button(
+        "The list (CSV)",
+        lambda: to_csv(everything),
+        f"leukoscope_trust_{model.model_id}.csv",
+        key="download-reliability",
+        icon=":material/table:",
+        on_click="ignore",
+    )
+
+
 def show_training(model: ModelEntry) -> None:
     """Draw the training log."""
     st.markdown("### How it was trained")
@@ -109,5 +174,6 @@ with errors_in_words():
     show_card(model)
     st.markdown(f"**Runs on** the {resources.segmenter().provider}.")
     show_scores(model.card.scores)
+    show_reliability(model)
     show_training(model)
 show_published()

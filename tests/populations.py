@@ -4,12 +4,14 @@ Drawing every member would take a minute; what is tested here needs their number
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from core.agreement import Change, Disturbance, FeatureReliability, Grade
 from core.cell_types import CellType
 from core.features.extract import extract
 from core.masks import outlines
@@ -21,6 +23,8 @@ from core.store.shards import write_population
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.types import CellAnalysis, FeatureSet, QualityFlag, Segmentation
 
+AREA, ELONGATION, RATIO = "nucleus_shape2D_PixelSurface", "nucleus_shape2D_Elongation", "combined_PixelSurface"
+
 _SPREAD = 0.08  # relative, of the order of that among healthy cells
 
 DRAWN = {
@@ -29,6 +33,32 @@ DRAWN = {
     "lymphocyte_drawn": (CellType.LYMPHOCYTE, "lymphocyte", 22, 0.095),
     "hcl_drawn": (CellType.HCL, "hairy_cell", 5, None),
 }
+
+
+def grades(given: Mapping[str, Grade], among: Iterable[str]) -> dict[str, FeatureReliability]:
+    """What is known of some features with a model: the given grades, good for the others."""
+    found = {}
+    for name in among:
+        grade = given.get(name, Grade.GOOD)
+        icc = {Grade.GOOD: 0.95, Grade.MODERATE: 0.7, Grade.POOR: 0.2}[grade]
+        moved = {Disturbance.WIDER: Change(0.1, 0.3), Disturbance.JPEG_50: Change(0.0, 0.1), Disturbance.PALER: Change(0.5, 0.9)}
+        found[name] = FeatureReliability(
+            name,
+            grade,
+            "drawn so for a test",
+            n=40,
+            unpaired=1,
+            log=False,
+            icc=icc,
+            icc_low=icc - 0.1,
+            icc_high=icc + 0.04,
+            bias=0.05,
+            limit_low=-0.4,
+            limit_high=0.5,
+            disturbances=moved,
+            largest=Disturbance.WIDER,
+        )
+    return found
 
 
 def analysed(drawing: str, seed: int, um_per_px: float | None = 0.095) -> CellAnalysis:

@@ -42,7 +42,7 @@ def distribution_chart(references: Sequence[ReferencePopulation], feature: str, 
     sample of the ordered values, so that the extremes stay.
     """
     spec = CATALOGUE[feature]
-    basis = Basis.MICROMETRES if spec.length_power else Basis.NONE
+    basis = Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
     usable = [r for r in references if feature in r.summaries and r.summaries[feature].n > 0 and r.summaries[feature].basis is basis]
     measured = [r for r in usable if not r.published]
     everything = np.concatenate([spec.display_factor * r.ordered[feature] for r in measured]) if measured else np.array([0.0, 1.0])

@@ -3,46 +3,48 @@
 import json
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import altair as alt
 import pandas as pd
 
 from core.charts.labels import number, place, unit, who, with_unit
+from core.charts.rows import Block, in_thesis
 from core.charts.theme import ROW_HEIGHT_PX, AnyChart, Look, configured, population_colour
+from core.charts.trust import Reliability, is_poor, poor_last, why
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec as Spec
 from core.features.spec import Unit
 from core.statistics import SMALL_GROUP, Direction, FeatureComparison, PopulationSummary, ReferencePopulation
 
-SHAPE_GROUPS: Final = ("Nucleus shape", "Cytoplasm shape", "Cell shape", "Combined")
-TONE_GROUPS: Final = ("Nucleus tone", "Cytoplasm tone")
-
 # Beyond this many typical spreads a mark sits at the edge; its value stands at the right and in the hover text.
 LIMIT: Final = 5.0
 _ROOM: Final = 0.3
 _HEADING: Final = "§"
-_INSIDE, _ABOVE, _BELOW = "inside", "above", "below"
+_INSIDE, _ABOVE, _BELOW, _POOR = "inside", "above", "below", "poor"
 _COLUMN_CHARACTERS: Final = 28
 
 
-def comparable(comparisons: Iterable[FeatureComparison], groups: Sequence[str]) -> list[FeatureComparison]:
-    """Those comparisons of the given groups that stand, in catalogue order."""
-    return [c for c in comparisons if c.comparable and c.value is not None and CATALOGUE[c.feature].group in groups]
+def comparable(comparisons: Iterable[FeatureComparison], features: Collection[str]) -> list[FeatureComparison]:
+    """Those comparisons of the given features that stand, in the order they come."""
+    return [c for c in comparisons if c.comparable and c.value is not None and c.feature in features]
 
 
-def _clipped(z: float) -> float:
-    return max(-LIMIT, min(LIMIT, z))
+def _clipped(z: float, limit: float = LIMIT) -> float:
+    return max(-limit, min(limit, z))
 
 
-def _rows(features: list[str]) -> list[str]:
-    """Row keys from top to bottom: a heading before each group."""
+def _in_rows(blocks: Sequence[Block], present: Collection[str]) -> tuple[list[str], list[str]]:
+    """Features that have a row, and the keys of all rows from top to bottom: a heading before each block that has any."""
+    features: list[str] = []
     keys: list[str] = []
-    for group in dict.fromkeys(CATALOGUE[name].group for name in features):
-        members = [name for name in features if CATALOGUE[name].group == group]
-        keys += [_HEADING + group, *members]
-    return keys
+    for block in blocks:
+        members = [name for name in block.features if name in present]
+        if members:
+            features += members
+            keys += [_HEADING + block.heading, *members]
+    return features, keys
 
 
 def _expression(labels: Mapping[str, str | list[str]]) -> str:
@@ -50,13 +52,19 @@ def _expression(labels: Mapping[str, str | list[str]]) -> str:
     return f"{json.dumps(labels, ensure_ascii=False)}[datum.value]"
 
 
-def _row_axis(keys: list[str], *, grid: bool = True) -> alt.Axis:
-    labels = {key: key.removeprefix(_HEADING) if key.startswith(_HEADING) else CATALOGUE[key].short for key in keys}
+def _row_axis(keys: list[str], reliability: Reliability, *, grid: bool = True) -> alt.Axis:
+    """Axis of features: headings bold, poor features faint and with their region, because they stand together."""
+    poor = [key for key in keys if is_poor(key, reliability)]
+    labels = {
+        key: key.removeprefix(_HEADING) if key.startswith(_HEADING) else CATALOGUE[key].label if key in poor else CATALOGUE[key].short
+        for key in keys
+    }
     heading = f"datum.value[0] == '{_HEADING}'"
     return alt.Axis(
         title=None,
         labelExpr=_expression(labels),
         labelFontWeight={"condition": {"test": heading, "value": "bold"}, "value": "normal"},
+        labelOpacity={"condition": {"test": f"indexof({json.dumps(poor)}, datum.value) >= 0", "value": 0.65}, "value": 1},
         labelPadding=6,
         labelOverlap=False,
         grid=grid,
@@ -64,7 +72,19 @@ def _row_axis(keys: list[str], *, grid: bool = True) -> alt.Axis:
     )
 
 
-def _band_row(row: str, summary: PopulationSummary, scale: PopulationSummary, reference: ReferencePopulation) -> dict[str, Any] | None:
+# Channels as objects: from texts and conditions Altair takes several times as long to make the same.
+_FAINT_WHERE_POOR: Final = alt.OpacityValue(1, condition={"test": "datum.poor", "value": 0.35})
+_HIGH_X: Final = alt.X2("high:Q")
+_HIGH_Y: Final = alt.Y2("high:Q")
+
+
+def _tips(*names: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{name}:N") for name in names]
+
+
+def _band_row(
+    row: str, summary: PopulationSummary, scale: PopulationSummary, reference: ReferencePopulation, reliability: Reliability
+) -> dict[str, Any] | None:
     """A population's 2-98 % band on the scale of another; None where it has no band or not the same unit."""
     if summary.basis is not scale.basis or summary.p2 is None or summary.p50 is None or summary.p98 is None:
         return None
@@ -75,6 +95,7 @@ def _band_row(row: str, summary: PopulationSummary, scale: PopulationSummary, re
     low, middle, high = (_clipped(value) for value in z if value is not None)
     return {
         "row": row,
+        "poor": is_poor(row, reliability),
         "low": low,
         "middle": middle,
         "high": high,
@@ -91,35 +112,46 @@ def _fill(reference: ReferencePopulation, colour: str) -> dict[str, Any]:
     return {"fillOpacity": 0, "stroke": colour, "strokeDash": [3, 2]} if reference.published else {"fillOpacity": 0.35}
 
 
-_BAND_TOOLTIP: Final = ["Feature", "Population", "2-98 %", "Median", "Who"]
+_BAND_TOOLTIP: Final = ("Feature", "Population", "2-98 %", "Median", "Who")
+_BAND_TIPS: Final = _tips(*_BAND_TOOLTIP)
 
 
-def _side(comparison: FeatureComparison) -> str:
+def _side(comparison: FeatureComparison, reliability: Reliability) -> str:
+    """How the cell's mark looks; where the feature is poor the mark claims neither inside nor outside."""
+    if is_poor(comparison.feature, reliability):
+        return _POOR
     if not comparison.outside:
         return _INSIDE
     return _ABOVE if comparison.direction is Direction.ABOVE else _BELOW
 
 
-def _cell_row(comparison: FeatureComparison, scale: PopulationSummary) -> dict[str, Any] | None:
-    z = scale.robust_z(comparison.value) if comparison.value is not None else None
-    if z is None:
-        return None
+def _hints(comparison: FeatureComparison, reliability: Reliability) -> dict[str, str]:
+    """Hover texts of this cell's mark."""
     spec = CATALOGUE[comparison.feature]
     return {
-        "row": comparison.feature,
-        "z": _clipped(z),
-        "place": _side(comparison),
         "Feature": spec.label,
         "This cell": with_unit(spec, comparison.value, comparison.basis),
         "Percentile": number(comparison.percentile),
         "In words": place(comparison),
+        "Trust": why(comparison.feature, reliability) or "not yet measured for this model",
         "Meaning": spec.description,
     }
 
 
+_HINTS: Final = ("Feature", "This cell", "Percentile", "In words", "Trust", "Meaning")
+
+
+def _cell_row(comparison: FeatureComparison, scale: PopulationSummary, reliability: Reliability) -> dict[str, Any] | None:
+    z = scale.robust_z(comparison.value) if comparison.value is not None else None
+    if z is None:
+        return None
+    return {"row": comparison.feature, "z": _clipped(z), "place": _side(comparison, reliability), **_hints(comparison, reliability)}
+
+
 def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSummary) -> list[dict[str, Any]]:
     """The members of a small group as points on the scale of another population."""
-    if reference.summaries[feature].basis is not scale.basis:
+    summary = reference.summaries.get(feature)
+    if summary is None or summary.basis is not scale.basis:
         return []
     spec = CATALOGUE[feature]
     found = ((value, scale.robust_z(float(value))) for value in reference.ordered[feature])
@@ -152,7 +184,8 @@ def range_chart(
     comparisons: Sequence[FeatureComparison],
     scale: ReferencePopulation,
     others: Sequence[ReferencePopulation],
-    groups: Sequence[str],
+    blocks: Sequence[Block],
+    reliability: Reliability,
     look: Look,
 ) -> AnyChart:
     """One row per feature: the populations' 2-98 % bands with a tick at the median, and this cell's mark.
@@ -166,8 +199,10 @@ def range_chart(
         about, or, where that is a small group, the one chosen to set it against.
     others
         Further populations on the same axis: bands as thin bars, published tables dashed and hollow, small groups as points.
-    groups
-        Headings to include.
+    blocks
+        Headings and features to include, from top to bottom.
+    reliability
+        What is known of the features with the model at hand; poor ones are faint, and their marks claim nothing.
     look
         Colours of the page.
 
@@ -176,11 +211,12 @@ def range_chart(
     altair.LayerChart
         Height fixed by the number of rows; width left to the caller. An empty chart if nothing is comparable.
     """
-    kept = [c for c in comparable(comparisons, groups) if scale.summaries[c.feature].scale is not None]
-    cell = [row for c in kept if (row := _cell_row(c, scale.summaries[c.feature])) is not None]
-    features = [row["row"] for row in cell]
-    keys = _rows(features)
-    y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys))
+    wanted = {name for block in blocks for name in block.features}
+    kept = [c for c in comparable(comparisons, wanted) if scale.summaries[c.feature].scale is not None]
+    cell = [row for c in kept if (row := _cell_row(c, scale.summaries[c.feature], reliability)) is not None]
+    features, keys = _in_rows(blocks, {row["row"] for row in cell})
+    # The layers share one scale and one axis. The first says what they are like; said in each, they would be copied with every layer.
+    first_y, y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, reliability)), alt.Y("row:N", sort=None)
     x_axis = alt.Axis(
         title="typical spreads (robust SD) from the median",
         values=list(range(-4, 5, 2)),
@@ -189,19 +225,22 @@ def range_chart(
         grid=True,
         gridOpacity=0.5,
     )
-    x = alt.X("low:Q", scale=alt.Scale(domain=[-LIMIT - _ROOM, LIMIT + _ROOM], nice=False), axis=x_axis)
+    first_x = alt.X("low:Q", scale=alt.Scale(domain=[-LIMIT - _ROOM, LIMIT + _ROOM], nice=False), axis=x_axis)
+    x = alt.X("low:Q")
     colour = population_colour(scale.cell_type)
 
     def bands(reference: ReferencePopulation) -> pd.DataFrame:
         rows = (
-            _band_row(name, reference.summaries[name], scale.summaries[name], reference) for name in features if name in reference.summaries
+            _band_row(name, reference.summaries[name], scale.summaries[name], reference, reliability)
+            for name in features
+            if name in reference.summaries
         )
-        return pd.DataFrame([row for row in rows if row is not None], columns=["row", "low", "middle", "high", *_BAND_TOOLTIP])
+        return pd.DataFrame([row for row in rows if row is not None], columns=["row", "poor", "low", "middle", "high", *_BAND_TOOLTIP])
 
-    main = alt.Chart(bands(scale)).encode(y=y, tooltip=[f"{name}:N" for name in _BAND_TOOLTIP])
+    main = alt.Chart(bands(scale)).encode(opacity=_FAINT_WHERE_POOR, tooltip=_BAND_TIPS)
     layers = [
-        main.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(scale, colour)).encode(x=x, x2="high:Q"),
-        main.mark_tick(size=13, thickness=2.5, color=colour).encode(x=alt.X("middle:Q")),
+        main.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(scale, colour)).encode(x=first_x, x2=_HIGH_X, y=first_y),
+        main.mark_tick(size=13, thickness=2.5, color=colour).encode(x=alt.X("middle:Q"), y=y),
     ]
     for reference, shade in zip(others, shades(scale, others), strict=True):
         if not reference.published and reference.n < SMALL_GROUP:
@@ -212,18 +251,18 @@ def range_chart(
             layers.append(
                 alt.Chart(dots)
                 .mark_point(size=34, filled=True, color=shade, stroke=look.muted, strokeWidth=0.5, opacity=0.9)
-                .encode(x=alt.X("z:Q"), y=y, tooltip=["Feature:N", "Population:N", "Value:N", "Who:N"])
+                .encode(x=alt.X("z:Q"), y=y, tooltip=_tips("Feature", "Population", "Value", "Who"))
             )
             continue
-        base = alt.Chart(bands(reference)).encode(y=y, tooltip=[f"{name}:N" for name in _BAND_TOOLTIP])
+        base = alt.Chart(bands(reference)).encode(y=y, opacity=_FAINT_WHERE_POOR, tooltip=_BAND_TIPS)
         if reference.published:
             layers += [
-                base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1).encode(x=x, x2="high:Q"),
+                base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1).encode(x=x, x2=_HIGH_X),
                 base.mark_tick(size=15, thickness=1, color=look.muted).encode(x=alt.X("middle:Q")),
             ]
         else:
             layers += [
-                base.mark_rule(strokeWidth=2.5, color=shade).encode(x=x, x2="high:Q"),
+                base.mark_rule(strokeWidth=2.5, color=shade).encode(x=x, x2=_HIGH_X),
                 base.mark_tick(size=9, thickness=2.5, color=shade).encode(x=alt.X("middle:Q")),
             ]
     layers.append(_cell_layer(cell, y, colour, look))
@@ -245,21 +284,23 @@ def range_chart(
 
 def _cell_layer(cell: list[dict[str, Any]], y: alt.Y, colour: str, look: Look) -> alt.Chart:
     """Draw this cell's marks: a dot with a ring inside the band, a triangle in the population's colour outside, always on top."""
-    frame = pd.DataFrame(cell, columns=["row", "z", "place", "Feature", "This cell", "Percentile", "In words", "Meaning"])
-    sides = [_INSIDE, _ABOVE, _BELOW]
     marks: alt.Chart = (
-        alt.Chart(frame)
+        alt.Chart(pd.DataFrame(cell, columns=["row", "z", "place", *_HINTS]))
         .mark_point(size=70, filled=True, opacity=1, strokeWidth=1.6)
-        .encode(
-            x=alt.X("z:Q"),
-            y=y,
-            shape=alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", "triangle-right", "triangle-left"]), legend=None),
-            fill=alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour]), legend=None),
-            stroke=alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink]), legend=None),
-            tooltip=["Feature:N", "This cell:N", "Percentile:N", "In words:N", "Meaning:N"],
-        )
+        .encode(x=alt.X("z:Q"), y=y, **_marks(colour, look, "triangle-right", "triangle-left"))
     )
     return marks
+
+
+def _marks(colour: str, look: Look, above: str, below: str) -> dict[str, Any]:
+    """Encodings of this cell's marks by `place`; a poor feature has a hollow ring in grey."""
+    sides = [_INSIDE, _ABOVE, _BELOW, _POOR]
+    return {
+        "shape": alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", above, below, "circle"]), legend=None),
+        "fill": alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour, look.paper]), legend=None),
+        "stroke": alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink, look.muted]), legend=None),
+        "tooltip": _tips(*_HINTS),
+    }
 
 
 def _published_value(spec: Spec, value: float | None) -> float | None:
@@ -271,36 +312,35 @@ def _published_value(spec: Spec, value: float | None) -> float | None:
 
 
 def published_view(
-    comparisons: Sequence[FeatureComparison], reference: ReferencePopulation, groups: Sequence[str], look: Look, height: int = 340
+    comparisons: Sequence[FeatureComparison],
+    reference: ReferencePopulation,
+    features: Sequence[str],
+    reliability: Reliability,
+    look: Look,
+    height: int = 340,
 ) -> AnyChart:
-    """The thesis's own view: features along x, values on a logarithmic y, the 2-50-98 % range and this cell's value.
+    """The thesis's own view of those features that it has: along x, with a logarithmic y, the 2-50-98 % range and this cell's value.
 
     Energy is shown in millions and 1 is added to Skewness, as in the thesis; a value that still has no logarithm is left out.
     """
     ranges: list[dict[str, Any]] = []
     cell: list[dict[str, Any]] = []
-    for comparison in comparable(comparisons, groups):
+    found = {c.feature: c for c in comparable(comparisons, features) if in_thesis(CATALOGUE[c.feature])}
+    for comparison in (found[name] for name in poor_last(found, reliability)):
         spec, summary = CATALOGUE[comparison.feature], comparison.summary
         value = _published_value(spec, comparison.value)
         if summary is None or value is None:
             continue
+        poor = is_poor(comparison.feature, reliability)
         shift = f" + {spec.display_offset:g}" if spec.display_offset else ""
-        name = f"{spec.label}{shift}" + (f" ({unit(spec, comparison.basis)})" if unit(spec, comparison.basis) else "")
-        common = {"feature": name, "Feature": spec.label, "Meaning": spec.description}
+        measure = f" ({unit(spec, comparison.basis)})" if unit(spec, comparison.basis) else ""
+        common = {"feature": f"{spec.label}{shift}{measure}{', poor' if poor else ''}", "poor": poor}
         points = [_published_value(spec, p) for p in (summary.p2, summary.p50, summary.p98)]
         if all(p is not None for p in points):
             low, middle, high = points
-            ranges.append(common | {"low": low, "middle": middle, "high": high, "Population": reference.title, "Who": who(reference)})
-        cell.append(
-            common
-            | {
-                "value": value,
-                "place": _side(comparison),
-                "This cell": with_unit(spec, comparison.value, comparison.basis),
-                "Percentile": number(comparison.percentile),
-                "In words": place(comparison),
-            }
-        )
+            hints = {"Feature": spec.label, "Population": reference.title, "Who": who(reference)}
+            ranges.append(common | {"low": low, "middle": middle, "high": high} | hints)
+        cell.append(common | {"value": value, "place": _side(comparison, reliability)} | _hints(comparison, reliability))
     colour = population_colour(reference.cell_type)
     x = alt.X(
         "feature:N",
@@ -309,59 +349,56 @@ def published_view(
         axis=alt.Axis(title=None, labelAngle=-90, labelLimit=190, labelOverlap=False),
     )
     y_axis = alt.Axis(title="value (logarithmic)", format="~g", grid=True, gridOpacity=0.5)
-    range_columns = ["feature", "low", "middle", "high", "Feature", "Population", "Who", "Meaning"]
+    range_columns = ["feature", "poor", "low", "middle", "high", "Feature", "Population", "Who"]
     percents = [
         alt.Tooltip(f"{key}:Q", title=title, format=".3~g") for key, title in (("low", "2 %"), ("middle", "50 %"), ("high", "98 %"))
     ]
-    band = alt.Chart(pd.DataFrame(ranges, columns=range_columns)).encode(x=x, tooltip=["Feature:N", "Population:N", *percents, "Who:N"])
-    y = alt.Y("low:Q", scale=alt.Scale(type="log"), axis=y_axis)
-    marks = alt.Chart(
-        pd.DataFrame(cell, columns=["feature", "value", "place", "Feature", "This cell", "Percentile", "In words", "Meaning"])
+    band = alt.Chart(pd.DataFrame(ranges, columns=range_columns)).encode(
+        x=x, opacity=_FAINT_WHERE_POOR, tooltip=[*_tips("Feature", "Population"), *percents, *_tips("Who")]
     )
-    sides = [_INSIDE, _ABOVE, _BELOW]
+    y = alt.Y("low:Q", scale=alt.Scale(type="log"), axis=y_axis)
+    marks = alt.Chart(pd.DataFrame(cell, columns=["feature", "poor", "value", "place", *_HINTS]))
     chart = alt.layer(
-        band.mark_bar(width=9, cornerRadius=3, color=colour, **_fill(reference, colour)).encode(y=y, y2="high:Q"),
+        band.mark_bar(width=9, cornerRadius=3, color=colour, **_fill(reference, colour)).encode(y=y, y2=_HIGH_Y),
         band.mark_tick(size=13, thickness=2.5, color=colour).encode(y=alt.Y("middle:Q")),
         marks.mark_point(size=60, filled=True, opacity=1, strokeWidth=1.6).encode(
-            x=x,
-            y=alt.Y("value:Q"),
-            shape=alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", "triangle-up", "triangle-down"]), legend=None),
-            fill=alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour]), legend=None),
-            stroke=alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink]), legend=None),
-            tooltip=["Feature:N", "This cell:N", "Percentile:N", "In words:N", "Meaning:N"],
+            x=x, y=alt.Y("value:Q"), **_marks(colour, look, "triangle-up", "triangle-down")
         ),
     )
     return configured(chart, height=height)
 
 
+_SIGNS: Final = {_INSIDE: "", _ABOVE: "▲", _BELOW: "▼", _POOR: ""}
+
+
 def overview_chart(
-    places: Sequence[tuple[ReferencePopulation, Sequence[FeatureComparison]]], groups: Sequence[str], look: Look
+    places: Sequence[tuple[ReferencePopulation, Sequence[FeatureComparison]]],
+    blocks: Sequence[Block],
+    reliability: Reliability,
+    look: Look,
 ) -> AnyChart:
     """All populations at once: a field per feature and population, blue where the cell lies below its median, orange above.
 
     A triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small groups)
     have no column.
     """
+    wanted = {name for block in blocks for name in block.features}
     rows = [
         {
             "row": comparison.feature,
+            "poor": is_poor(comparison.feature, reliability),
             "population": f"{reference.title} (n = {reference.n})",
-            "z": max(-4.0, min(4.0, comparison.robust_z)),
-            "sign": "" if not comparison.outside else "▲" if comparison.robust_z > 0 else "▼",
-            "Feature": CATALOGUE[comparison.feature].label,
-            "This cell": with_unit(CATALOGUE[comparison.feature], comparison.value, comparison.basis),
-            "Percentile": number(comparison.percentile),
-            "In words": place(comparison),
+            "z": _clipped(comparison.robust_z, 4.0),
+            "sign": _SIGNS[_side(comparison, reliability)],
+            **_hints(comparison, reliability),
             "Who": who(reference),
         }
         for reference, comparisons in places
-        for comparison in comparable(comparisons, groups)
+        for comparison in comparable(comparisons, wanted)
         if comparison.robust_z is not None and math.isfinite(comparison.robust_z)
     ]
-    columns = ["row", "population", "z", "sign", "Feature", "This cell", "Percentile", "In words", "Who"]
-    frame = pd.DataFrame(rows, columns=columns)
-    present = set(frame["row"])
-    keys = _rows([name for name in CATALOGUE if name in present])
+    frame = pd.DataFrame(rows, columns=["row", "poor", "population", "z", "sign", *_HINTS, "Who"])
+    _, keys = _in_rows(blocks, set(frame["row"]))
     middle = look.grid
     wrapped = {name: textwrap.wrap(name.replace(" = ", "\u00a0=\u00a0"), _COLUMN_CHARACTERS) for name in dict.fromkeys(frame["population"])}
     column_axis = alt.Axis(
@@ -370,8 +407,9 @@ def overview_chart(
     )  # fmt: skip
     base = alt.Chart(frame).encode(
         x=alt.X("population:N", sort=None, axis=column_axis),
-        y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, grid=False)),
-        tooltip=[f"{name}:N" for name in columns[4:]],
+        y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, reliability, grid=False)),
+        opacity=_FAINT_WHERE_POOR,
+        tooltip=_tips(*_HINTS, "Who"),
     )
     colour = alt.Color(
         "z:Q",
@@ -380,6 +418,6 @@ def overview_chart(
     )
     chart = alt.layer(
         base.mark_rect(cornerRadius=3, stroke=look.paper, strokeWidth=2).encode(color=colour),
-        base.mark_text(fontSize=9, color=look.ink).encode(text="sign:N"),
+        base.mark_text(fontSize=9, color=look.ink).encode(text=alt.Text("sign:N")),
     )
     return configured(chart, height=max(1, len(keys)) * ROW_HEIGHT_PX)

@@ -10,10 +10,13 @@ import streamlit as st
 from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import who, with_unit
 from core.charts.overlay import outlined_png
-from core.charts.ranges import SHAPE_GROUPS, TONE_GROUPS, comparable, overview_chart, published_view, range_chart, shades
+from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
+from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
 from core.charts.strips import strip_html
 from core.charts.theme import AnyChart, Look, population_colour
+from core.charts.trust import Reliability, is_poor, why
 from core.features.catalogue import CATALOGUE
+from core.features.spec import Theme
 from core.imaging import encode_png
 from core.masks import encode_grey
 from core.report import (
@@ -21,6 +24,7 @@ from core.report import (
     Placed,
     by_cell_type,
     comparison_table,
+    distances,
     feature_table,
     file_name,
     html_report,
@@ -47,7 +51,7 @@ def _sentences(items: Iterable[tuple[str, str]], *, wide: bool = False) -> str:
     return f'<ul class="sentences{" two-columns" if wide else ""}">{body}</ul>'
 
 
-def show_measures(analysis: CellAnalysis, placed: Sequence[Placed]) -> None:
+def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
     """Show what a morphologist looks for first, each with a strip that shows where it lies among the populations."""
     sources = main_sources(placed)
     scale = analysis.image.um_per_px
@@ -65,7 +69,9 @@ def show_measures(analysis: CellAnalysis, placed: Sequence[Placed]) -> None:
                 "give µm per pixel to compare" if spec.length_power else "nothing to compare with"
             )
             strip = f'<span class="none">{html.escape(reason)}</span>'
-        name = f'<span class="name" title="{html.escape(spec.description)}">{html.escape(spec.label)}</span>'
+        hint = html.escape(f"{spec.description} {why(feature, reliability)}".strip(), quote=True)
+        poor = " (poor)" if is_poor(feature, reliability) else ""
+        name = f'<span class="name" title="{hint}">{html.escape(spec.label)}{poor}</span>'
         rows.append(f'<div>{name}<span class="value">{figure} <small>{unit}</small></span></div><div>{strip}</div>')
     st.html(f'<div class="measures">{"".join(rows)}</div>')
 
@@ -86,25 +92,75 @@ def show_nearest(found: Sequence[Nearness]) -> None:
     if found:
         st.markdown(
             f":material/near_me: {nearest_in_words(found)} A description, no classification.",
-            help=f"Over {found[0].features} shape features that need no scale: the distance of this cell from each population's centre, "
+            help=f"Over {found[0].features} shape features that need no scale and can be trusted: the distance of this cell from each "
+            "population's centre, "
             "every feature counted in the population's own spread and at most six spreads. The per cent tells how many of the "
             "population's own cells lie at least that far out: the higher, the more typical this cell would be. "
             "Tone is left out, because staining differs between laboratories.",
         )
 
 
-def _overview_tab(placed: Sequence[Placed], look: Look) -> None:
-    banded = [(p.reference, p.comparisons) for p in placed if p.reference.n >= SMALL_GROUP and not p.reference.published]
+def _choose_part() -> list[str]:
+    """Ask what to compare, and of what where there is more than can be read at once; returns features in catalogue order."""
+    columns = st.columns([3, 2], gap="medium")
+    with columns[0]:
+        theme = st.segmented_control(
+            "What to compare", themes(), default=Theme.SHAPE, required=True, key="part_theme", persist_state="session"
+        )
+    choices = regions(theme)
+    if not choices:
+        return part(theme)
+    with columns[1]:
+        region = st.segmented_control(
+            "Of the",
+            choices,
+            default=choices[0],
+            required=True,
+            format_func=REGION_WORDS.__getitem__,
+            key=f"part_region-{theme.name}",
+            persist_state="session",
+        )
+    return part(theme, region)
+
+
+def _columns_of(features: Sequence[str], distance: dict[str, float], reliability: Reliability, key: str) -> list[list[Block]]:
+    """Rows of a chart in columns: of many features the reliable ones that differ most, unless all are asked for."""
+    shown = list(features)
+    if len(features) > MOST_ROWS and not st.toggle(f"Draw all {len(features)}", key=f"all-{key}"):
+        shown = leading(features, distance, reliability)
+        st.caption(f"Drawn: the {len(shown)} in which this cell lies farthest from a median, poor ones left for last.")
+    return halves(blocks(shown, reliability))
+
+
+def _overview_tab(placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
+    banded = [p for p in placed if p.reference.n >= SMALL_GROUP and not p.reference.published]
     if not banded:
         st.info("There is no population to compare with yet. `make cohort` builds the reference cohort.", icon=":material/info:")
         return
+    features = _choose_part()
+    distance = distances(banded)
+    present = [name for name in features if name in distance]
+    if not present:
+        _say_why_not(banded, features)
+        return
     st.markdown("All populations at once: blue below a population's median, orange above, a triangle outside its 2-98 % range.")
+    columns = _columns_of(present, distance, reliability, "overview")
+    places = [(p.reference, p.comparisons) for p in banded]
     _side_by_side(
-        [overview_chart(banded, groups, look) for groups in (SHAPE_GROUPS, TONE_GROUPS)],
-        "overview",
-        "Place of this cell in every population",
+        [overview_chart(places, column, reliability, look) for column in columns], "overview", "Place of this cell in every population"
     )
-    st.caption(f"Tone: {INTENSITY_CAUTION}")
+    _say_intensity(present)
+
+
+def _say_why_not(placed: Iterable[Placed], features: Sequence[str]) -> None:
+    """Fill the place of a chart that cannot be drawn with the reasons."""
+    reasons = dict.fromkeys(text for place in placed for text in obstacles(place, features))
+    st.info("\n\n".join(reasons), icon=":material/info:")
+
+
+def _say_intensity(features: Iterable[str]) -> None:
+    if any(CATALOGUE[name].intensity_dependent for name in features):
+        st.caption(INTENSITY_CAUTION.replace("Depends", "These features depend"))
 
 
 def _side_by_side(charts: Sequence[AnyChart], key: str, alt: str) -> None:
@@ -118,24 +174,25 @@ def _source_label(place: Placed) -> str:
     return f"**{place.reference.title}**  ·  {who(place.reference)}{kind}"
 
 
-def _differences(place: Placed) -> None:
+def _differences(place: Placed, reliability: Reliability) -> None:
     def item(comparison: FeatureComparison) -> tuple[str, str]:
         return ("above" if comparison.direction is not None and comparison.direction.value == "above" else "below", describe(comparison))
 
-    shapes, tones = most_different(place)
+    shapes, tones = most_different(place, reliability)
+    which = "reliable feature" if reliability else "feature"
     if not shapes and not tones:
-        st.markdown("Every feature that can be compared lies within the 2-98 % range.")
+        st.markdown(f"Every {which} that can be compared lies within the 2-98 % range.")
         return
     if shapes:
         st.html(_sentences(map(item, shapes), wide=True))
     else:
-        st.markdown("In shape, every feature that can be compared lies within the 2-98 % range.")
+        st.markdown(f"In shape and structure, every {which} that can be compared lies within the 2-98 % range.")
     if tones:
-        st.caption(f"In tone. {INTENSITY_CAUTION}")
+        st.caption(f"In tone, colour and texture. {INTENSITY_CAUTION}")
         st.html(_sentences(map(item, tones), wide=True))
 
 
-def _legend(scale: Placed, others: Sequence[ReferencePopulation]) -> str:
+def _legend(scale: Placed, others: Sequence[ReferencePopulation], *, any_poor: bool) -> str:
     """Key to the range chart as HTML, with the same marks as the chart."""
     colour = population_colour(scale.reference.cell_type)
     line = f"border:1.5px dashed {colour}" if scale.reference.published else f"background:{colour}59;border-left:0"
@@ -144,6 +201,8 @@ def _legend(scale: Placed, others: Sequence[ReferencePopulation]) -> str:
         ("width:10px;height:10px;border-radius:50%;background:currentColor", "this cell, inside"),
         (f"border:6px solid transparent;border-left:11px solid {colour};border-right:0", "this cell, outside"),
     ]
+    if any_poor:
+        entries.append(("width:10px;height:10px;border-radius:50%;border:2px solid #9CA3AF", "faint, hollow: poor, do not rely on it"))
     for reference, shade in zip(others, shades(scale.reference, others), strict=True):
         if reference.published:
             mark = "width:26px;height:11px;border:1px dashed currentColor"
@@ -156,7 +215,7 @@ def _legend(scale: Placed, others: Sequence[ReferencePopulation]) -> str:
     return f'<div class="legend">{spans}</div>'
 
 
-def _population_tab(kind: CellType, sources: list[Placed], placed: Sequence[Placed], look: Look) -> None:
+def _population_tab(kind: CellType, sources: list[Placed], placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
     st.caption(CELL_TYPES[kind].description)
     chosen = sources[0]
     if len(sources) > 1:
@@ -182,39 +241,55 @@ def _population_tab(kind: CellType, sources: list[Placed], placed: Sequence[Plac
         )
     else:
         st.markdown("##### Where this cell differs most")
-        _differences(chosen)
-    for text in obstacles(chosen):
+        _differences(chosen, reliability)
+    st.markdown("##### Feature by feature")
+    features = _choose_part()
+    if not any(chosen.of(name).comparable for name in features):
+        _say_why_not([chosen], features)
+        return
+    for text in obstacles(chosen, features):
         st.caption(text)
     if scale is not None:
-        _range_charts(kind, chosen, sources, scale, look)
-    st.markdown("##### All features")
-    show_table(chosen, key=f"table-{kind}")
+        _range_charts(kind, chosen, sources, scale, features, reliability, look)
+    show_table(chosen, features, reliability, key=f"table-{kind}")
 
 
-def _range_charts(kind: CellType, chosen: Placed, sources: Sequence[Placed], scale: Placed, look: Look) -> None:
+def _range_charts(
+    kind: CellType,
+    chosen: Placed,
+    sources: Sequence[Placed],
+    scale: Placed,
+    features: Sequence[str],
+    reliability: Reliability,
+    look: Look,
+) -> None:
     view = _BY_DISTANCE
-    if scale is chosen:
+    if scale is chosen and any(in_thesis(CATALOGUE[name]) for name in features):
         views = [_BY_DISTANCE, _AS_PUBLISHED]
         view = st.segmented_control("View", views, default=view, required=True, key=f"view-{kind}", label_visibility="collapsed")
     alt = f"Place of this cell among {chosen.reference.title}, feature by feature; the table below holds the same numbers"
     if view == _AS_PUBLISHED:
-        halves: tuple[tuple[str, ...], ...] = tuple(g for g in (SHAPE_GROUPS, TONE_GROUPS) if comparable(chosen.comparisons, g))
-        _side_by_side([published_view(chosen.comparisons, chosen.reference, groups, look) for groups in halves], f"published-{kind}", alt)
+        chart = published_view(chosen.comparisons, chosen.reference, features, reliability, look)
+        _side_by_side([chart], f"published-{kind}", alt)
         return
     others = [p.reference for p in sources if p is not scale]
-    st.html(_legend(scale, others))
-    halves = tuple(groups for groups in (SHAPE_GROUPS, TONE_GROUPS) if comparable(scale.comparisons, groups))
-    _side_by_side([range_chart(scale.comparisons, scale.reference, others, groups, look) for groups in halves], f"ranges-{kind}", alt)
+    present = [c.feature for c in comparable(scale.comparisons, features)]
+    columns = _columns_of(present, distances([scale]), reliability, str(kind))
+    drawn = [name for column in columns for block in column for name in block.features]
+    st.html(_legend(scale, others, any_poor=any(is_poor(name, reliability) for name in drawn)))
+    charts = [range_chart(scale.comparisons, scale.reference, others, column, reliability, look) for column in columns]
+    _side_by_side(charts, f"ranges-{kind}", alt)
+    _say_intensity(present)
 
 
-def show_table(place: Placed, key: str) -> None:
-    """Show every feature with its range, mean and spread, sortable; the meaning of each is the last column."""
+def show_table(place: Placed, features: Sequence[str], reliability: Reliability, key: str) -> None:
+    """Show features with their range, mean and spread, sortable, the poor ones last; how far to trust each and its meaning at the end."""
     number = st.column_config.NumberColumn(format="%.4g")
     columns = dict.fromkeys(("This cell", "2 %", "50 %", "98 %", "Mean", "SD"), number)
     st.dataframe(
-        comparison_table(place),
+        comparison_table(place, reliability, features),
         hide_index=True,
-        height=_TABLE_HEIGHT,
+        height=min(_TABLE_HEIGHT, 38 + 35 * len(features)),
         key=key,
         placeholder="",
         column_config={
@@ -225,28 +300,45 @@ def show_table(place: Placed, key: str) -> None:
             "Place": st.column_config.TextColumn(help="Inside, above or below the 2-98 % range"),
             "SD": st.column_config.NumberColumn(format="%.4g", help="Standard deviation"),
             "n": st.column_config.NumberColumn(format="%d", help="Cells of the population that have this feature"),
+            "Trust": st.column_config.TextColumn(width="medium", help="How well it agrees with the same feature from a drawn outline"),
             "Meaning": st.column_config.TextColumn(width="large"),
         },
     )
 
 
+def _say_trust(reliability: Reliability) -> None:
+    """Say what the grades mean, with the way to the list."""
+    if not reliability:
+        st.caption("How far each feature can be trusted is not yet measured for this model: none is marked.")
+        return
+    poor = sum(is_poor(name, reliability) for name in CATALOGUE)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="trust"):
+        st.caption(
+            f"A feature is good, moderate or poor by how well its value from this model's outline agrees with that from a drawn one. "
+            f"The {poor} poor ones come last, faint, and decide nothing.",
+            width="stretch",
+        )
+        st.page_link("pages/4_Model_selection.py", label="How far each can be trusted", icon=":material/verified:")
+
+
 @st.fragment
-def show_populations(placed: Sequence[Placed], look: Look) -> None:
+def show_populations(placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
     """Show a tab for all populations together and one for each cell type; only the open one is built."""
+    _say_trust(reliability)
     grouped = by_cell_type(placed)
     kinds = [kind for kind in _FIRST_TABS if kind in grouped] + [kind for kind in grouped if kind not in _FIRST_TABS]
     names = ["General", *(CELL_TYPES[kind].name for kind in kinds)]
     tabs = st.tabs(names, on_change="rerun", key="population_tabs")
     if tabs[0].open:
         with tabs[0]:
-            _overview_tab(placed, look)
+            _overview_tab(placed, reliability, look)
     for tab, kind in zip(tabs[1:], kinds, strict=True):
         if tab.open:
             with tab:
-                _population_tab(kind, grouped[kind], placed, look)
+                _population_tab(kind, grouped[kind], placed, reliability, look)
 
 
-def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed]) -> None:
+def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
     """Offer everything as files; the report is made when it is asked for."""
     now = datetime.now().astimezone()
     name = analysis.image.name
@@ -256,7 +348,7 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed]) -> None:
     def report() -> bytes:
         model = resources.default_model()
         settings = {"Allowed image size": f"{resources.settings().max_pixels:,} pixels"}
-        return html_report(analysis, [p.reference for p in placed], model, now, settings).encode()
+        return html_report(analysis, [p.reference for p in placed], model, reliability, now, settings).encode()
 
     with st.container(horizontal=True, gap="small", key="downloads"):
         _download(
@@ -264,7 +356,7 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed]) -> None:
         )
         _download(
             "Features (CSV)",
-            lambda: to_csv(feature_table(analysis, placed)),
+            lambda: to_csv(feature_table(analysis, placed, reliability)),
             file_name(name, now, "csv"),
             ":material/table:",
             "One row per feature, with its place in every population",

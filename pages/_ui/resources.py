@@ -16,6 +16,7 @@ from core.settings import Settings, load_settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from core.charts.trust import Reliability
     from core.inference.model_registry import ModelEntry
     from core.inference.segmenter import OnnxSegmenter
     from core.statistics import ReferencePopulation
@@ -139,6 +140,31 @@ def _references(revision: str) -> tuple[ReferencePopulation, ...]:  # noqa: ARG0
 
     measured = tuple(queries.reference(cohort(), info.population.population_id) for info in populations() if info.n_good)
     return measured + published_references(settings().reference)
+
+
+def reliability() -> Reliability:
+    """How far each feature from the default model's outlines can be trusted; empty where it is not measured. Raises ModelError."""
+    path = default_model().reliability
+    return _reliability(str(path), path.stat().st_mtime) if path is not None and path.is_file() else {}
+
+
+def reliability_if_known() -> Reliability:
+    """The same where no outline is at stake: without a readable model nothing is known, and nothing is marked."""
+    from core.errors import ModelError
+
+    try:
+        return reliability()
+    except ModelError:
+        return {}
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _reliability(path: str, modified: float) -> Reliability:  # noqa: ARG001 - the key: read again when the file changes
+    from pathlib import Path
+
+    from core.agreement import load
+
+    return load(Path(path))
 
 
 @st.cache_data(show_spinner=False, max_entries=4)

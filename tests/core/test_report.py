@@ -8,30 +8,37 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.agreement import Grade
 from core.cell_types import CellType
+from core.charts.rows import part
 from core.features.catalogue import CATALOGUE
+from core.features.spec import Theme
 from core.inference.model_registry import find_model
 from core.report import (
     KEY_FEATURES,
     analyses_table,
     by_cell_type,
     comparison_table,
+    distances,
     feature_table,
     file_name,
     html_report,
     main_sources,
     most_different,
     nearest_in_words,
+    nearest_populations,
     obstacles,
     place_cell,
+    reliability_table,
     scale_source,
 )
 from core.statistics import Nearness
 from core.store.export import to_csv
 from core.store.published import published_references
 from core.types import FeatureSet, QualityFlag
-from tests.populations import analysed, drawn_references
+from tests.populations import AREA, ELONGATION, RATIO, analysed, drawn_references, grades
 
+GRADES = grades({AREA: Grade.POOR, ELONGATION: Grade.MODERATE}, among=CATALOGUE)
 WHEN = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
 
 
@@ -48,7 +55,7 @@ def cell():
 @pytest.fixture(scope="module")
 def report(cell, references):
     analysis = replace(cell, flags=(QualityFlag("border", "The cell touches the image edge.", severe=True),))
-    return html_report(analysis, references, find_model(), WHEN, {"Setting": "on"})
+    return html_report(analysis, references, find_model(), GRADES, WHEN, {"Setting": "on"})
 
 
 class _Links(HTMLParser):
@@ -93,7 +100,7 @@ def test_small_groups_get_no_percentiles_in_the_report(report):
 
 def test_names_from_outside_are_escaped(cell, references):
     evil = replace(cell, image=replace(cell.image, name="<img src=x onerror=alert(1)>.png"))
-    text = html_report(evil, references[:1], find_model(), WHEN, {})
+    text = html_report(evil, references[:1], find_model(), {}, WHEN, {})
     assert "<img" not in text
     assert "&lt;img" in text
 
@@ -105,7 +112,7 @@ def test_report_of_an_image_without_a_cell_can_be_made(cell, references):
         features=FeatureSet(dict.fromkeys(CATALOGUE), dict.fromkeys(CATALOGUE, "no cell was found")),
         flags=(QualityFlag("no_cell", "No cell was found.", severe=True),),
     )
-    assert "No cell was found." in html_report(nothing, references, find_model(), WHEN, {})
+    assert "No cell was found." in html_report(nothing, references, find_model(), {}, WHEN, {})
 
 
 def test_populations_are_grouped_by_type_with_tables_last(cell, references):
@@ -127,14 +134,62 @@ def test_a_small_group_borrows_the_lymphocytes_scale(cell, references):
     assert scale_source(named["hcl_drawn"], [named["hcl_drawn"]]) is None
 
 
-def test_shape_and_tone_are_ranked_apart(references):
+def _section(report, title):
+    start = report.index(f"<h2>{title}</h2>")
+    return report[start : report.index("</section>", start)]
+
+
+def test_report_opens_with_shape_folds_the_rest_and_ends_with_the_poor(report):
+    section = _section(report, "Monocyte")
+    open_table = section[section.index("<table") : section.index("<details>")]
+    assert open_table.count("<tr>") == 1 + len(part(Theme.SHAPE)) + len(part(Theme.STRUCTURE)) - 1, "a head, and all but the poor one"
+    assert "Nucleus area<" not in open_table
+    assert "Nucleus elongation<" in open_table
+    folded = re.findall(r"<summary>([^<]+)</summary>", section)
+    assert [title.split(" beside")[0] for title in folded[:-1]] == ["Tone", "Stain and colour", "Texture"]
+    assert folded[-1].startswith("Poor: 1 features that should not be relied on")
+    poor = section[section.rindex("<details>") :]
+    assert "Nucleus area<" in poor
+    assert "Poor: drawn so for a test." in poor
+
+
+def test_report_tells_the_grades_of_the_model_and_their_number(report, cell, references):
+    methods = _section(report, "How it was measured, and how far to trust it")
+    assert f"{len(CATALOGUE) - 2} good, 1 moderate, 1 poor" in methods
+    assert find_model().model_id in methods
+    assert "on up to 40 cells" in methods
+    ungraded = html_report(cell, references[:1], find_model(), {}, WHEN, {})
+    assert "not yet measured" in ungraded
+    assert "Poor" not in ungraded
+
+
+def test_shape_and_tone_are_ranked_apart_and_only_what_can_be_trusted(references):
     (place,) = place_cell(analysed("hairy_cell", 3), references[:1])
-    shapes, tones = most_different(place)
+    shapes, tones = most_different(place, {})
     assert shapes, "a hairy cell is no typical monocyte"
     assert all(not CATALOGUE[c.feature].intensity_dependent for c in shapes)
     assert all(CATALOGUE[c.feature].intensity_dependent for c in tones)
-    distances = [abs(c.robust_z) for c in shapes]
-    assert distances == sorted(distances, reverse=True)
+    far = [abs(c.robust_z) for c in shapes]
+    assert far == sorted(far, reverse=True)
+    first, second = shapes[0].feature, shapes[1].feature
+    trusted, _ = most_different(place, grades({first: Grade.POOR, second: Grade.MODERATE}, among=CATALOGUE))
+    assert first not in [c.feature for c in trusted]
+    assert second in [c.feature for c in trusted]
+
+
+def test_nearest_asks_the_good_features_only(cell, references):
+    everything = nearest_populations(cell.features, references, {})
+    good = nearest_populations(cell.features, references, grades({RATIO: Grade.MODERATE, ELONGATION: Grade.POOR}, among=CATALOGUE))
+    assert good[0].features == everything[0].features - 2
+    assert nearest_populations(cell.features, references, grades(dict.fromkeys(CATALOGUE, Grade.POOR), among=CATALOGUE)) == ()
+
+
+def test_distance_is_that_to_the_farthest_population(cell, references):
+    placed = place_cell(cell, references[:3])
+    found = distances(placed)
+    assert found[RATIO] == max(abs(p.of(RATIO).robust_z) for p in placed)
+    bare = place_cell(replace(cell, image=replace(cell.image, um_per_px=None)), references[:3])
+    assert AREA not in distances(bare)
 
 
 def test_missing_scale_is_said_once_per_reason(cell, references):
@@ -144,12 +199,18 @@ def test_missing_scale_is_said_once_per_reason(cell, references):
     assert len(sentences) == len(set(sentences))
     assert sum(int(s.split()[0]) for s in sentences) == sum(not c.comparable for c in place.comparisons)
     assert any("scale unknown" in s for s in sentences)
+    assert obstacles(place, [RATIO]) == []
+    assert obstacles(place, [RATIO, AREA])[0].startswith("1 feature is not compared: scale unknown")
 
 
 def test_comparison_table_has_every_feature_with_numbers(cell, references):
     (place,) = place_cell(cell, references[:1])
-    table = comparison_table(place)
+    table = comparison_table(place, GRADES)
     assert len(table) == len(CATALOGUE)
+    assert table["Feature"].iloc[-1] == "Nucleus area"
+    assert table["Trust"].iloc[-1] == "Poor: drawn so for a test."
+    assert set(comparison_table(place, {})["Trust"]) == {"Not measured"}
+    assert list(comparison_table(place, {}, [RATIO, AREA])["Feature"]) == ["N:C area ratio", "Nucleus area"]
     row = table.set_index("Feature").loc["N:C area ratio"]
     comparison = place.of("combined_PixelSurface")
     assert row["This cell"] == comparison.value
@@ -160,10 +221,11 @@ def test_comparison_table_has_every_feature_with_numbers(cell, references):
 
 def test_feature_table_is_safe_for_a_spreadsheet(cell, references):
     evil = replace(cell, image=replace(cell.image, name="=HYPERLINK(1).png"))
-    table = feature_table(evil, place_cell(evil, references))
+    table = feature_table(evil, place_cell(evil, references), GRADES)
     read = pd.read_csv(io.BytesIO(to_csv(table)))
     assert list(read["feature"]) == list(CATALOGUE)
     assert (read["image"] == "'=HYPERLINK(1).png").all()
+    assert read.set_index("feature")["trust"][[AREA, RATIO]].tolist() == ["poor", "good"]
     area = read.set_index("feature").loc["cell_shape2D_PixelSurface"]
     assert area["value_um"] == pytest.approx(area["value"] * 0.095**2)
     assert not [column for column in read if "published" in column]
@@ -175,6 +237,21 @@ def test_batch_table_has_a_row_per_cell(cell):
     assert list(table.columns[:3]) == ["image_path", "image_sha256", "cell_index"]
     assert set(CATALOGUE) <= set(table.columns)
     assert analyses_table([]).empty
+
+
+def test_reliability_table_is_in_words_and_leaves_out_what_was_not_measured():
+    known = {name: GRADES[name] for name in (AREA, ELONGATION, RATIO)}
+    known[RATIO] = replace(
+        known[RATIO], icc=None, icc_low=None, icc_high=None, bias=None, limit_low=None, limit_high=None, disturbances={}, largest=None
+    )
+    table = reliability_table(CATALOGUE, known).set_index("Feature")
+    assert list(table.index) == ["Nucleus elongation", "N:C area ratio", "Nucleus area"]
+    area = table.loc["Nucleus area"]
+    assert (area["Trust"], area["95 % interval"], area["Limits"]) == ("poor", "0.10 to 0.24", "-0.40 to 0.50")
+    assert area["Most moved by"] == "the outline one pixel wider (0.30)"
+    assert area["Calibrate for"] == "stain 15 % paler (0.90)"
+    assert table.loc["N:C area ratio", ["95 % interval", "Limits", "Most moved by", "Calibrate for"]].tolist() == ["", "", "", ""]
+    assert reliability_table(CATALOGUE, {}).empty
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,12 @@ def test_sizes_without_a_scale_are_left_out(placed):
     assert {row["population"] for row in rows} == {f"{references[2].title} (n = 23)"}
 
 
+def test_what_changes_with_the_pixels_is_shown_in_pixels(placed):
+    references = [p.reference for p in placed.values()]
+    rows = _rows(distribution_chart(references, "nucleus_firstorder_Energy", Form.CELLS, LIGHT).to_dict(), "population")
+    assert {row["population"] for row in rows} == {f"{r.title} (n = {r.n})" for r in references if not r.published}
+
+
 def test_cumulative_reaches_one_hundred_per_cent(placed):
     rows = _rows(distribution_chart([placed["monocyte_drawn"].reference], RATIO, Form.CUMULATIVE, LIGHT).to_dict(), "share")
     assert max(row["share"] for row in rows) == pytest.approx(100)

@@ -1,11 +1,19 @@
 import json
+from dataclasses import replace
 
 import pytest
 
+from core.agreement import Grade
 from core.cell_types import CellType
-from core.charts.ranges import LIMIT, SHAPE_GROUPS, TONE_GROUPS, overview_chart, published_view, range_chart, shades
+from core.charts.ranges import LIMIT, overview_chart, published_view, range_chart, shades
+from core.charts.rows import POOR_HEADING, blocks, part
 from core.charts.theme import LIGHT, population_colour
-from core.features.catalogue import CATALOGUE, FeatureGroup
+from core.features.catalogue import CATALOGUE
+from core.features.spec import Theme
+from tests.populations import ELONGATION, grades
+
+SHAPE = part(Theme.SHAPE)
+NUCLEUS_POOR = grades({ELONGATION: Grade.POOR}, among=CATALOGUE)
 
 
 def _rows(spec: dict, key: str) -> list[dict]:
@@ -13,28 +21,57 @@ def _rows(spec: dict, key: str) -> list[dict]:
     return [row for rows in spec["datasets"].values() for row in rows if key in row]
 
 
-def _range_spec(placed, name="lymphocyte_drawn", others=(), groups=SHAPE_GROUPS) -> dict:
+def _range_spec(placed, name="lymphocyte_drawn", others=(), features=SHAPE, reliability=NUCLEUS_POOR) -> dict:
     place = placed[name]
-    return range_chart(place.comparisons, place.reference, [placed[o].reference for o in others], groups, LIGHT).to_dict()
+    references = [placed[o].reference for o in others]
+    return range_chart(place.comparisons, place.reference, references, blocks(features, reliability), reliability, LIGHT).to_dict()
 
 
 def test_every_comparable_feature_has_one_row_with_the_cells_value(placed):
     marks = _rows(_range_spec(placed), "place")
     comparisons = {c.feature: c for c in placed["lymphocyte_drawn"].comparisons}
-    assert {m["row"] for m in marks} == {n for n, c in comparisons.items() if c.comparable and CATALOGUE[n].group in SHAPE_GROUPS}
+    assert {m["row"] for m in marks} == {n for n, c in comparisons.items() if c.comparable and n in SHAPE}
     for mark in marks:
         comparison = comparisons[mark["row"]]
         assert mark["z"] == pytest.approx(max(-LIMIT, min(LIMIT, comparison.robust_z)))
-        assert (mark["place"] == "inside") == (not comparison.outside)
+        expected = {"inside"} if not comparison.outside else {"above", "below"}
+        assert mark["place"] in ({"poor"} if mark["row"] == ELONGATION else expected)
 
 
-def test_headings_stand_before_their_features(placed):
-    spec = _range_spec(placed, groups=(*SHAPE_GROUPS, *TONE_GROUPS))
-    text = json.dumps(spec, ensure_ascii=False)
-    for group in FeatureGroup:
-        assert f"§{group.value}" in text
-    rows = len({row["row"] for row in _rows(spec, "place")})
-    assert spec["height"] == 20 * (rows + len(FeatureGroup))
+def test_headings_stand_before_their_features_and_the_poor_last(placed):
+    names = [*SHAPE, *part(Theme.TONE)]
+    spec = _range_spec(placed, features=names)
+    rows = {row["row"] for row in _rows(spec, "place")}
+    keys = spec["layer"][1]["encoding"]["y"]["scale"]["domain"]
+    assert rows == set(keys) & set(CATALOGUE)
+    headings = [key.removeprefix("§") for key in keys if key not in CATALOGUE]
+    assert headings == [*dict.fromkeys(CATALOGUE[name].group for name in names), POOR_HEADING]
+    assert keys[-2:] == [f"§{POOR_HEADING}", ELONGATION]
+    assert spec["height"] == 20 * len(keys)
+
+
+def test_a_poor_feature_is_faint_says_why_and_claims_nothing(placed):
+    spec = _range_spec(placed)
+    assert {row["row"] for row in _rows(spec, "low") if row["poor"]} == {ELONGATION}
+    (mark,) = [row for row in _rows(spec, "place") if row["row"] == ELONGATION]
+    assert (mark["place"], mark["Trust"]) == ("poor", "Poor: drawn so for a test.")
+    ungraded = _rows(_range_spec(placed, reliability={}), "place")
+    assert {row["Trust"] for row in ungraded} == {"not yet measured for this model"}
+    assert not {row["place"] for row in ungraded} & {"poor"}
+
+
+def test_a_population_of_an_older_catalogue_has_a_row_only_for_what_it_knows(placed):
+    place = placed["lymphocyte_drawn"]
+    other = placed["monocyte_drawn"].reference
+    older = replace(other, summaries={n: s for n, s in other.summaries.items() if n != ELONGATION})
+    spec = range_chart(place.comparisons, place.reference, [older], blocks(SHAPE, {}), {}, LIGHT).to_dict()
+    rows = {row["row"] for row in _rows(spec, "low") if row["Population"] == older.title}
+    assert rows
+    assert ELONGATION not in rows
+    few = placed["hcl_drawn"].reference
+    few = replace(few, summaries={n: s for n, s in few.summaries.items() if n != ELONGATION})
+    dots = _rows(range_chart(place.comparisons, place.reference, [few], blocks(SHAPE, {}), {}, LIGHT).to_dict(), "Value")
+    assert ELONGATION not in {row["row"] for row in dots}
 
 
 def test_bands_hold_the_median_at_zero_and_the_raw_values_in_the_hover(placed):
@@ -61,19 +98,19 @@ def test_small_groups_are_points_and_have_no_band(placed):
 def test_published_tables_are_hollow_and_dashed(placed):
     place = placed["lymphocyte_drawn"]
     published = placed["published_lymphocyte"].reference
-    spec = range_chart(place.comparisons, place.reference, [published], SHAPE_GROUPS, LIGHT).to_dict()
+    spec = range_chart(place.comparisons, place.reference, [published], blocks(SHAPE, {}), {}, LIGHT).to_dict()
     text = json.dumps(spec)
     assert '"strokeDash": [3, 2]' in text
     assert [row for row in _rows(spec, "low") if row["Population"] == published.title]
     own = placed["published_lymphocyte"]
-    alone = json.dumps(range_chart(own.comparisons, own.reference, [], SHAPE_GROUPS, LIGHT).to_dict())
+    alone = json.dumps(range_chart(own.comparisons, own.reference, [], blocks(SHAPE, {}), {}, LIGHT).to_dict())
     assert '"fillOpacity": 0,' in alone
     assert '"fillOpacity": 0.35' not in alone
 
 
 def test_published_view_is_logarithmic_and_shifts_as_the_thesis_does(placed):
     place = placed["monocyte_drawn"]
-    spec = published_view(place.comparisons, place.reference, TONE_GROUPS, LIGHT).to_dict()
+    spec = published_view(place.comparisons, place.reference, part(Theme.TONE), {}, LIGHT).to_dict()
     assert '"type": "log"' in json.dumps(spec)
     values = {row["Feature"]: row for row in _rows(spec, "value")}
     by_name = {c.feature: c.value for c in place.comparisons}
@@ -84,24 +121,27 @@ def test_published_view_is_logarithmic_and_shifts_as_the_thesis_does(placed):
         assert "+ 1" in values[label]["feature"]
     energy = "nucleus_firstorder_Energy"
     assert values[CATALOGUE[energy].label]["value"] == pytest.approx(by_name[energy] * 1e-6)
+    assert len(values) <= 17 * 2, "only what the thesis has"
+    poor = published_view(place.comparisons, place.reference, SHAPE, NUCLEUS_POOR, LIGHT).to_dict()
+    assert _rows(poor, "value")[-1]["feature"] == "Nucleus elongation, poor"
 
 
 def test_overview_has_a_column_for_every_population_with_bands(placed):
     measured = [(p.reference, p.comparisons) for p in placed.values() if not p.reference.published]
-    rows = _rows(overview_chart(measured, SHAPE_GROUPS, LIGHT).to_dict(), "sign")
+    rows = _rows(overview_chart(measured, blocks(SHAPE, NUCLEUS_POOR), NUCLEUS_POOR, LIGHT).to_dict(), "sign")
     columns = {row["population"] for row in rows}
     assert len(columns) == 3
     assert not any("hcl" in column for column in columns)
     outside = {(c.feature, r.title) for r, comparisons in measured for c in comparisons if c.outside and c.robust_z is not None}
     marked = {(row["row"], row["population"].split(" (n")[0]) for row in rows if row["sign"]}
-    assert marked == {pair for pair in outside if CATALOGUE[pair[0]].group in SHAPE_GROUPS}
+    assert marked == {pair for pair in outside if pair[0] in SHAPE and pair[0] != ELONGATION}
 
 
 def test_a_cell_without_values_gives_an_empty_chart(placed):
     place = placed["monocyte_drawn"]
-    assert range_chart([], place.reference, [], SHAPE_GROUPS, LIGHT).to_dict()["height"] > 0
-    assert overview_chart([], SHAPE_GROUPS, LIGHT).to_dict()["height"] > 0
-    assert published_view([], place.reference, SHAPE_GROUPS, LIGHT).to_dict()
+    assert range_chart([], place.reference, [], blocks(SHAPE, {}), {}, LIGHT).to_dict()["height"] > 0
+    assert overview_chart([], blocks(SHAPE, {}), {}, LIGHT).to_dict()["height"] > 0
+    assert published_view([], place.reference, SHAPE, {}, LIGHT).to_dict()
 
 
 def test_every_further_source_has_its_own_shade(placed):

@@ -1,8 +1,10 @@
 import re
 
 from core.cell_types import CELL_TYPES, CellType
-from core.charts.ranges import SHAPE_GROUPS, range_chart
+from core.charts.ranges import range_chart
+from core.charts.rows import blocks, part
 from core.charts.theme import DARK, LIGHT, edge_colour, look, population_colour, to_svg
+from core.features.spec import Theme
 from core.report import Placed
 
 
@@ -17,7 +19,7 @@ def test_every_cell_type_has_its_own_colour_and_sources_differ():
 
 def test_svg_stands_alone(placed):
     place: Placed = placed["lymphocyte_drawn"]
-    svg = to_svg(range_chart(place.comparisons, place.reference, [], SHAPE_GROUPS, LIGHT), width=520)
+    svg = to_svg(range_chart(place.comparisons, place.reference, [], blocks(part(Theme.SHAPE), {}), {}, LIGHT), width=520)
     assert svg.startswith("<svg")
     plot = re.search(r'class="background"[^>]* d="M[\d.]+,[\d.]+h([\d.]+)', svg)
     assert plot is not None

@@ -1,0 +1,47 @@
+"""How far a feature can be trusted with the model that drew the outlines: its words, and who takes part in what; the same everywhere.
+
+`Reliability` is what `core.agreement` measured of one model: a feature from its outlines beside the same feature from drawn ones. It is
+empty where nothing was measured: then nothing is marked, and every feature takes part. Where it was measured, a feature it does not
+know is no better than unknown, and is not relied on.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from core.agreement import FeatureReliability, Grade
+from core.features.catalogue import CATALOGUE
+
+Reliability = Mapping[str, FeatureReliability]
+
+NOT_MEASURED: Final = "not measured"
+RELIABLE: Final = (Grade.GOOD, Grade.MODERATE)
+
+
+def trust(feature: str, reliability: Reliability) -> str:
+    """Grade of a feature in one word: good, moderate, poor; or "not measured"."""
+    return reliability[feature].grade.value if feature in reliability else NOT_MEASURED
+
+
+def why(feature: str, reliability: Reliability) -> str:
+    """Grade and reason in a sentence; empty where nothing was measured."""
+    if feature in reliability:
+        found = reliability[feature]
+        return f"{found.grade.value.capitalize()}: {found.why}."
+    return f"{NOT_MEASURED.capitalize()} with this model." if reliability else ""
+
+
+def is_poor(feature: str, reliability: Reliability) -> bool:
+    """Whether the feature is known not to be reliable: shown last, greyed, and left out of conclusions."""
+    return feature in reliability and reliability[feature].grade is Grade.POOR
+
+
+def poor_last(features: Iterable[str], reliability: Reliability) -> list[str]:
+    """Features in their order, the poor ones after all others."""
+    return sorted(features, key=lambda feature: is_poor(feature, reliability))
+
+
+def graded(reliability: Reliability, grades: Collection[Grade] = RELIABLE) -> Collection[str]:
+    """Features of these grades, from which conclusions may be drawn; all of the catalogue where nothing was measured."""
+    if not reliability:
+        return CATALOGUE
+    return {feature for feature, found in reliability.items() if found.grade in grades}
