@@ -5,8 +5,12 @@ Scores come from the shipped model's card and `benchmarks/agreement.json`, popul
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from core.agreement import FeatureReliability, Grade, load
+from core.features.catalogue import CATALOGUE
+from core.features.spec import Region, Theme
 from core.inference.model_registry import find_model
 from core.settings import ROOT, load_settings
 from core.statistics import SMALL_GROUP, beside_published
@@ -16,6 +20,23 @@ from core.store.published import published_references
 
 README = ROOT / "README.md"
 BENCHMARKS = ROOT / "benchmarks"
+
+# The features a reader asks for first.
+KNOWN = (
+    "combined_PixelSurface",
+    "nucleus_shape2D_PixelSurface",
+    "cell_shape2D_PixelSurface",
+    "nucleus_shape2D_Elongation",
+    "nucleus_shape2D_Sphericity",
+    "cell_shape2D_Sphericity",
+    "nucleus_shape2D_Perimeter",
+    "nucleus_firstorder_Mean",
+    "nucleus_firstorder_Entropy",
+    "cytoplasm_firstorder_Mean",
+    "nucleus_haematoxylin_Mean",
+    "nucleus_glcm_Contrast",
+    "cell_glcm_JointEntropy",
+)
 
 
 def _table(head: list[str], rows: list[list[object]]) -> str:
@@ -38,6 +59,49 @@ def scores() -> str:
         both = f"annotators, images {pair['first'].split('/')[1]} and {pair['second'].split('/')[1]} of set 1"
         rows.append([both, 2, *(f"{pair[r]:.3f}" for r in ("nucleus", "cytoplasm", "cell")), ""])
     return _table(["test images", "n", "nucleus", "cytoplasm", "cell", "cells under 0.8"], rows)
+
+
+def _counts(features: Mapping[str, FeatureReliability]) -> str:
+    rows: list[list[object]] = []
+    for theme in Theme:
+        graded = [(CATALOGUE[name].region, feature.grade) for name, feature in features.items() if CATALOGUE[name].theme is theme]
+        cells = [" / ".join(str(graded.count((region, grade))) for grade in Grade) for region in Region]
+        total = " / ".join(str(sum(found is grade for _, found in graded)) for grade in Grade)
+        rows.append([theme.value, *("" if cell == "0 / 0 / 0" else cell for cell in cells), total])
+    return _table(["good / moderate / poor", *map(str, Region), "all"], rows)
+
+
+def _change(feature: FeatureReliability) -> str:
+    return f"{feature.disturbances[feature.largest].size:.2f}, {feature.largest}" if feature.largest else ""
+
+
+def reliability() -> str:
+    """Counts of grades, the features most asked for, and the names of those that agree least."""
+    entry = find_model()
+    assert entry.reliability is not None, "run `python -m core reliability`"
+    features = load(entry.reliability)
+    known: list[list[object]] = []
+    for name in KNOWN:
+        feature = features[name]
+        known.append(
+            [
+                f"`{name}`",
+                feature.n,
+                f"{feature.icc:.2f} ({feature.icc_low:.2f}-{feature.icc_high:.2f})",
+                f"{feature.bias:+z.2f} ({feature.limit_low:+.2f} to {feature.limit_high:+.2f})",
+                f"{feature.difference:.2f}",
+                f"{feature.annotators:.2f}",
+                _change(feature),
+                feature.grade,
+            ]
+        )
+    head = ["feature", "n", "ICC (95 %)", "bias (limits)", "model", "annotators", "largest change", "grade"]
+    worst = sorted((f for f in features.values() if f.icc_low is not None), key=lambda f: f.icc_low)[:8]
+    unjudged = [name for name, feature in features.items() if feature.icc is None]
+    end = f"Least agreement: {', '.join(f'`{f.feature}` ({f.icc:.2f})' for f in worst)}."
+    if unjudged:
+        end += f" Could not be judged: {', '.join(f'`{name}`' for name in unjudged)}."
+    return f"{_counts(features)}\n\n{_table(head, known)}\n\n{end}"
 
 
 def cohort() -> str:
@@ -84,7 +148,7 @@ def speed() -> str:
     return _table(["what", "ours", "beside", "takes", "ratio"], rows)
 
 
-TABLES = {"scores": scores, "cohort": cohort, "published": published, "speed": speed}
+TABLES = {"scores": scores, "reliability": reliability, "cohort": cohort, "published": published, "speed": speed}
 
 
 def written(text: str) -> str:
