@@ -15,9 +15,14 @@ from core.errors import ImageError, MaskError
 from core.features import reference
 from core.features.catalogue import CATALOGUE, CELL_REGIONS
 from core.features.channels import BIN_WIDTH, Channel, planes
+from core.features.contour import contour
 from core.features.first_order import first_order
+from core.features.lobes import lobes
+from core.features.position import position
+from core.features.projections import projections
 from core.features.shape import shape_2d
 from core.features.spec import FeatureClass, FeatureSpec, Region
+from core.features.spots import granularity, vacuoles
 from core.features.texture import UNDEFINED, Levels, discretise, glcm, gldm, glrlm, glszm, ngtdm
 from core.masks import region_mask
 from core.types import FeatureSet, LabelMap
@@ -97,11 +102,38 @@ _TEXTURES: Final = MappingProxyType(
 )
 
 
+def _projections(cell: Cell, _: Region) -> Measured:
+    masks = cell.masks
+    return projections(masks[Region.NUCLEUS], masks[Region.CYTOPLASM], masks[Region.ENVIRONMENT], cell.channels[Channel.HAEMATOXYLIN])
+
+
+def _vacuoles(cell: Cell, _: Region) -> Measured:
+    masks = cell.masks
+    return vacuoles(masks[Region.NUCLEUS], masks[Region.CYTOPLASM], masks[Region.ENVIRONMENT], cell.channels[Channel.OPTICAL_DENSITY])
+
+
+_STRUCTURES: Final[Mapping[FeatureClass, Family]] = MappingProxyType(
+    {
+        # What sets nucleus and cell in relation, and is no ratio of two features.
+        FeatureClass.RATIO: lambda cell, _: position(cell.masks[Region.NUCLEUS], cell.masks[Region.CELL]),
+        FeatureClass.CONTOUR: lambda cell, region: contour(cell.masks[region]),
+        FeatureClass.LOBES: lambda cell, region: lobes(cell.masks[region]),
+        FeatureClass.PROJECTIONS: _projections,
+        FeatureClass.VACUOLES: _vacuoles,
+        FeatureClass.GRANULARITY: lambda cell, region: granularity(
+            cell.masks[region], cell.masks[Region.CELL], cell.channels[Channel.OPTICAL_DENSITY]
+        ),
+    }
+)
+
 # The order of the catalogue does not matter here; a class without a family would fail the first test.
 _FAST: Final[Mapping[FeatureClass, Family]] = MappingProxyType(
-    {FeatureClass.SHAPE_2D: lambda cell, region: shape_2d(cell.masks[region])}
-    | {FeatureClass(channel): _on_channel(channel) for channel in Channel}
-    | _TEXTURES
+    {
+        FeatureClass.SHAPE_2D: lambda cell, region: shape_2d(cell.masks[region]),
+        **_STRUCTURES,
+        **{FeatureClass(channel): _on_channel(channel) for channel in Channel},
+        **_TEXTURES,
+    }
 )
 _FAMILIES: Final[Mapping[Engine, Mapping[FeatureClass, Family]]] = MappingProxyType(
     {
@@ -235,5 +267,6 @@ def _obstacle(cell: Cell, region: Region) -> str | None:
 
 def _colourless(cell: Cell, feature_class: FeatureClass) -> str | None:
     """Why a class that is measured in a channel has none, in words."""
-    of_channel = any(feature_class.value == channel for channel in Channel)
-    return "the image is grey" if of_channel and Channel(feature_class) not in cell.channels else None
+    plane = Channel.HAEMATOXYLIN if feature_class is FeatureClass.PROJECTIONS else feature_class
+    of_channel = any(plane.value == channel for channel in Channel)
+    return "the image is grey" if of_channel and Channel(plane) not in cell.channels else None

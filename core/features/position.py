@@ -1,0 +1,38 @@
+"""Where the nucleus lies in the cell: in the middle or at the rim."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from core.features.regions import fill_holes, radius_of, widened
+
+# Where the nucleus comes as near to the edge of the cell as this share of the cell's radius, there is no rim of cytoplasm to speak of.
+RIM_WIDTH: Final = 0.1
+
+
+def position(nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> dict[str, float]:
+    """Set the nucleus in relation to its cell; holes in either are filled.
+
+    Parameters
+    ----------
+    nucleus, cell
+        bool (H, W), the nucleus with at least one pixel and part of the cell.
+
+    Returns
+    -------
+    dict
+        NuclearEccentricity, the distance of the centres of gravity over the radius of the circle that has the cell's area; RimContact,
+        the share of the nucleus's outermost pixels that are no farther than `RIM_WIDTH` of that radius from the outside of the cell.
+    """
+    nucleus, cell = fill_holes(nucleus), fill_holes(cell)
+    radius = radius_of(cell)
+    offset = np.argwhere(nucleus).mean(axis=0) - np.argwhere(cell).mean(axis=0)
+    membrane = np.argwhere(nucleus & widened(~nucleus))
+    outside = np.argwhere(~cell & widened(cell))
+    distance, _ = KDTree(outside).query(membrane)
+    return {
+        "NuclearEccentricity": float(np.hypot(*offset) / radius),
+        "RimContact": float(np.mean(distance <= RIM_WIDTH * radius)),
+    }
