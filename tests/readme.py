@@ -34,6 +34,10 @@ KNOWN = (
     "nucleus_firstorder_Entropy",
     "cytoplasm_firstorder_Mean",
     "nucleus_haematoxylin_Mean",
+    "nucleus_lobes_LobeCount",
+    "combined_NuclearEccentricity",
+    "cytoplasm_granularity_Medium",
+    "cell_projections_ContourShare",
     "nucleus_glcm_Contrast",
     "cell_glcm_JointEntropy",
 )
