@@ -176,7 +176,10 @@ def find_damaged(shards: Sequence[Path]) -> Path | None:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd) that appears under its name only when it is complete and on disk."""
-    _write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    # Feature values hardly repeat, but their exponents do: split into bytes they are a fifth smaller than with a dictionary.
+    split = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    others = [name for name in table.schema.names if name not in split]
+    _write_whole(path, lambda file: pq.write_table(table, file, compression="zstd", use_dictionary=others, use_byte_stream_split=split))
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
