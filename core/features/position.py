@@ -8,8 +8,8 @@ from scipy.spatial import KDTree
 
 from core.features.regions import fill_holes, radius_of, widened
 
-# Where the nucleus comes as near to the edge of the cell as this share of the cell's radius, there is no rim of cytoplasm to speak of.
-RIM_WIDTH: Final = 0.1
+# Cytoplasm no wider than this share of the cell's radius (0.5 um on a lymphocyte) is no rim to speak of.
+RIM_WIDTH: Final = 0.08
 
 
 def position(nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> dict[str, float]:
@@ -24,15 +24,15 @@ def position(nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> dict[str, f
     -------
     dict
         NuclearEccentricity, the distance of the centres of gravity over the radius of the circle that has the cell's area; RimContact,
-        the share of the nucleus's outermost pixels that are no farther than `RIM_WIDTH` of that radius from the outside of the cell.
+        the share of the nucleus's outermost pixels with no more than `RIM_WIDTH` of that radius between them and the outside of the cell.
     """
     nucleus, cell = fill_holes(nucleus), fill_holes(cell)
     radius = radius_of(cell)
     offset = np.argwhere(nucleus).mean(axis=0) - np.argwhere(cell).mean(axis=0)
     membrane = np.argwhere(nucleus & widened(~nucleus))
     outside = np.argwhere(~cell & widened(cell))
-    distance, _ = KDTree(outside).query(membrane)
+    distance, _ = KDTree(outside).query(membrane)  # of neighbouring pixels, it is 1
     return {
         "NuclearEccentricity": float(np.hypot(*offset) / radius),
-        "RimContact": float(np.mean(distance <= RIM_WIDTH * radius)),
+        "RimContact": float(np.mean(distance - 1 <= RIM_WIDTH * radius)),
     }

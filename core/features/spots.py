@@ -9,9 +9,9 @@ from scipy import ndimage
 from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, box, radius_of, widened
 
 # Diameters of vacuoles as shares of the cell's diameter (0.5 to 4 um on a monocyte), and the share of the square around a vacuole that it
-# fills at least: a disc fills 0.79, the clear rim beside a nucleus much less.
+# fills at least: a disc fills 0.79, two that touch or half of one 0.39, the clear rim beside a nucleus less.
 VACUOLE_DIAMETERS: Final = (0.03, 0.25)
-ROUNDNESS: Final = 0.5
+ROUNDNESS: Final = 0.35
 
 # Upper limits of the width of fine, medium and coarse spots, as shares of the cell's diameter: 0.5, 0.9 and 1.8 um on a promyelocyte.
 # Azurophil granules are fine, those of eosinophils and basophils medium, clumps of chromatin coarse.

@@ -85,7 +85,6 @@ _GRANULARITY: Final = (
     FeatureRow(
         "Medium", Unit.NONE, "Granularity, medium", "(D(0.03) - D(0.06)) / D(0)",
         "Share of the stain of the {region} in spots of 0.03 to 0.06 cell diameters, as coarse granules or chromatin strands.",
-        pixel_bound=True,
     ),
     FeatureRow(
         "Coarse", Unit.NONE, "Granularity, coarse", "(D(0.06) - D(0.12)) / D(0)",
@@ -111,7 +110,7 @@ COMBINED: Final[tuple[FeatureRow, ...]] = (
         "How far the nucleus lies off the middle of the cell, relative to its radius: 0 = in the middle.",
     ),
     FeatureRow(
-        "RimContact", Unit.NONE, "Nucleus at the rim", "share of the nucleus's outline within 0.1 radii of the cell's edge",
+        "RimContact", Unit.NONE, "Nucleus at the rim", "share of the nucleus's outline with no more than 0.08 radii to the cell's edge",
         "Share of the nucleus's outline that lies at the edge of the cell, without a rim of cytoplasm to speak of.",
     ),
 )  # fmt: skip
