@@ -31,8 +31,9 @@ def position(nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> dict[str, f
     offset = np.argwhere(nucleus).mean(axis=0) - np.argwhere(cell).mean(axis=0)
     membrane = np.argwhere(nucleus & widened(~nucleus))
     outside = np.argwhere(~cell & widened(cell))
-    distance, _ = KDTree(outside).query(membrane)  # of neighbouring pixels, it is 1
+    reach = RIM_WIDTH * radius + 1  # neighbouring pixels are 1 apart, and nothing lies between them
+    distance, _ = KDTree(outside).query(membrane, distance_upper_bound=reach + 1)
     return {
         "NuclearEccentricity": float(np.hypot(*offset) / radius),
-        "RimContact": float(np.mean(distance - 1 <= RIM_WIDTH * radius)),
+        "RimContact": float(np.mean(distance <= reach)),
     }
