@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.agreement import FeatureReliability, Grade, load
 from core.features.catalogue import CATALOGUE
-from core.features.spec import Region, Theme
+from core.features.spec import FeatureSpec, Region, Theme
 from core.inference.model_registry import find_model
 from core.settings import ROOT, load_settings
 from core.statistics import SMALL_GROUP, beside_published
@@ -140,6 +140,21 @@ def published() -> str:
     )
 
 
+def catalogue() -> str:
+    kinds: dict[tuple[str, str], list[FeatureSpec]] = {}
+    for spec in CATALOGUE.values():
+        kinds.setdefault((spec.theme, spec.feature_class), []).append(spec)
+    rows: list[list[object]] = []
+    for (theme, feature_class), specs in kinds.items():
+        regions = dict.fromkeys(str(spec.region) for spec in specs)
+        ibsi = sum(spec.ibsi_id is not None for spec in specs)
+        names = list(dict.fromkeys(spec.short[0].lower() + spec.short[1:] for spec in specs))
+        few = "; ".join(names[:4]) + ("; ..." if len(names) > 4 else "")
+        rows.append([theme, f"`{feature_class}`", ", ".join(regions), len(specs), ibsi or "", few])
+    rows.append(["**all**", "", "", len(CATALOGUE), sum(spec.ibsi_id is not None for spec in CATALOGUE.values()), ""])
+    return _table(["theme", "class", "regions", "features", "in IBSI", "such as"], rows)
+
+
 def speed() -> str:
     rows: list[list[object]] = []
     for topic in ("features", "inference", "cell", "page"):
@@ -152,7 +167,7 @@ def speed() -> str:
     return _table(["what", "ours", "beside", "takes", "ratio"], rows)
 
 
-TABLES = {"scores": scores, "reliability": reliability, "cohort": cohort, "published": published, "speed": speed}
+TABLES = {"scores": scores, "reliability": reliability, "cohort": cohort, "published": published, "speed": speed, "catalogue": catalogue}
 
 
 def written(text: str) -> str:
