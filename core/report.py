@@ -19,7 +19,7 @@ from core.charts.ranges import comparable, range_chart
 from core.charts.rows import blocks, halves, leading, part, themes
 from core.charts.strips import strip_html
 from core.charts.theme import LIGHT, to_svg
-from core.charts.trust import NOT_MEASURED, Reliability, graded, is_poor, poor_last, trust, why
+from core.charts.trust import Reliability, graded, is_poor, poor_last, trust, why
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.inference.model_registry import ModelEntry
@@ -155,8 +155,8 @@ def _typicality(near: Nearness) -> str:
 def comparison_table(placed: Placed, reliability: Reliability, features: Iterable[str] = CATALOGUE) -> pd.DataFrame:
     """One row per feature: this cell, its place, and the population's range, mean and spread, as shown on pages; poor features last.
 
-    Numbers in the shown unit; what is absent is nan. Columns: Group, Feature, This cell, Unit, Percentile, Robust z, Place,
-    2 %, 50 %, 98 %, Mean, SD, n, Trust, Meaning.
+    Numbers in the shown unit; what is absent is nan. Columns: Feature, This cell, Unit, Trust, Percentile, Robust z, Place,
+    2 %, 50 %, 98 %, Mean, SD, n, Why (the reason of the grade), Meaning.
     """
     rows = []
     for name in poor_last(features, reliability):
@@ -167,10 +167,10 @@ def comparison_table(placed: Placed, reliability: Reliability, features: Iterabl
         p2, p50, p98, mean, std = (None if value is None else spec.shown(value) for value in percents)
         rows.append(
             {
-                "Group": spec.group,
                 "Feature": spec.label,
                 "This cell": None if comparison.value is None else spec.shown(comparison.value),
                 "Unit": unit(spec, comparison.basis),
+                "Trust": trust(name, reliability),
                 "Percentile": comparison.percentile,
                 "Robust z": comparison.robust_z,
                 "Place": _place_word(comparison),
@@ -180,7 +180,7 @@ def comparison_table(placed: Placed, reliability: Reliability, features: Iterabl
                 "Mean": mean,
                 "SD": std,
                 "n": same.n if same else None,
-                "Trust": why(name, reliability) or NOT_MEASURED.capitalize(),
+                "Why": why(name, reliability),
                 "Meaning": spec.description,
             }
         )
@@ -189,8 +189,8 @@ def comparison_table(placed: Placed, reliability: Reliability, features: Iterabl
 
 
 _NUMBERS: Final = ("This cell", "Percentile", "Robust z", "2 %", "50 %", "98 %", "Mean", "SD", "n")
-_SHOWN: Final = ("Feature", "This cell", "Unit", "Percentile", "Robust z", "Place", "2 %", "50 %", "98 %", "Mean", "SD", "n", "Trust")
-_TABLE_COLUMNS: Final = ("Group", *_SHOWN, "Meaning")
+_SHOWN: Final = ("Feature", "This cell", "Unit", "Trust", "Percentile", "Robust z", "Place", "2 %", "50 %", "98 %", "Mean", "SD", "n")
+_TABLE_COLUMNS: Final = (*_SHOWN, "Why", "Meaning")
 
 
 def _place_word(comparison: FeatureComparison) -> str:
@@ -206,7 +206,7 @@ def _place_word(comparison: FeatureComparison) -> str:
 def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.DataFrame:
     """How far each of the features can be trusted, the poor ones last; features that were not measured are left out.
 
-    Columns: Feature, About, Trust, ICC, 95 % interval, Mononuclear (their ICC alone), Bias, Limits, Annotators (these three in standard
+    Columns: Feature, Trust, About, ICC, 95 % interval, Mononuclear (their ICC alone), Bias, Limits, Annotators (these three in standard
     deviations between cells of a type), n, Most moved by, Calibrate for, Why.
     """
     rows = []
@@ -216,8 +216,8 @@ def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.D
         rows.append(
             {
                 "Feature": spec.label,
-                "About": spec.theme.value,
                 "Trust": found.grade.value,
+                "About": spec.theme.value,
                 "ICC": found.icc,
                 "95 % interval": _interval(found.icc_low, found.icc_high),
                 "Mononuclear": found.mononuclear.value if found.mononuclear else None,
@@ -234,7 +234,7 @@ def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.D
 
 
 _TRUST_COLUMNS: Final = (
-    "Feature", "About", "Trust", "ICC", "95 % interval", "Mononuclear", "Bias", "Limits", "Annotators", "n", "Most moved by",
+    "Feature", "Trust", "About", "ICC", "95 % interval", "Mononuclear", "Bias", "Limits", "Annotators", "n", "Most moved by",
     "Calibrate for", "Why",
 )  # fmt: skip
 
@@ -457,22 +457,21 @@ def _folded(title: str, body: str) -> str:
 
 
 def _table(chosen: Placed, features: Sequence[str], reliability: Reliability, *, reason: bool = False) -> str:
-    """Rows of `comparison_table` in HTML, each feature's meaning in the hover text; with the reason for its grade, or the grade alone."""
-    found = comparison_table(chosen, reliability, features)
-    head = "".join(f"<th>{name}</th>" for name in _SHOWN)
+    """Rows of `comparison_table` in HTML, each feature's meaning in the hover text; with the reason for its grade where asked for."""
+    names = (*_SHOWN, "Why") if reason else _SHOWN
     rows = []
-    for feature, row in zip(poor_last(features, reliability), found.to_dict("records"), strict=True):
+    for row in comparison_table(chosen, reliability, features).to_dict("records"):
         cells = [
             f"{row[name]:.0f}"
             if name == "n" and not pd.isna(row[name])
             else number(row[name])
             if name in _NUMBERS
             else html.escape(row[name])
-            for name in _SHOWN[1:-1]
+            for name in names[1:]
         ]
-        words = row["Trust"] if reason else trust(feature, reliability)
-        body = "".join(f"<td>{text}</td>" for text in (*cells, html.escape(words)))
+        body = "".join(f"<td>{text}</td>" for text in cells)
         rows.append(f'<tr><td title="{html.escape(row["Meaning"], quote=True)}">{html.escape(row["Feature"])}</td>{body}</tr>')
+    head = "".join(f"<th>{name}</th>" for name in names)
     return f"<div class='wide'><table class='features'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
 
 

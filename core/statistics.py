@@ -276,18 +276,19 @@ def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
     published = "the published " if summary.published else ""
     more, less = ("Larger", "Smaller") if spec.length_power > 0 else ("Higher", "Lower")
     word = more if comparison.direction is Direction.ABOVE else less
+    than = ", than" if "," in lower_name else " than"
     if comparison.percentile is None:
         if summary.small:
             cells = "cell" if summary.n == 1 else "cells"
             return f"{name}: only {summary.n} {cells} to compare with, no percentile is given"
         if comparison.inside:
             return f"{name} within the 2-98 % range of {published}{comparison.plural}{count}"
-        return f"{word} {lower_name} than the 2-98 % range of {published}{comparison.plural}{count}"
+        return f"{word} {lower_name}{than} the 2-98 % range of {published}{comparison.plural}{count}"
     if comparison.direction is None:
         return f"{name} at the median of {comparison.plural}{count}"
     share = comparison.below if comparison.direction is Direction.ABOVE else comparison.above
     amount = "all" if share == 100 else f"{math.floor(share or 0)} % of"
-    return f"{word} {lower_name} than {amount} {comparison.plural}{count}"
+    return f"{word} {lower_name}{than} {amount} {comparison.plural}{count}"
 
 
 def differs_most(comparisons: Sequence[FeatureComparison], k: int, reference: ReferencePopulation) -> tuple[FeatureComparison, ...]:

@@ -36,7 +36,7 @@ def show_counts() -> None:
     ]
     good, patients = sum(info.n_good for info in infos), resources.named_patients()
     others = " and others not recorded" if any(info.patients is None and info.n_good for info in infos) else ""
-    st.markdown(f"### {good:,} good cells in {len(infos)} populations, of {patients} named patients{others}")
+    st.markdown(f"### {good:,} good cells in {len(infos)} populations, of {patients} named patient{'s' * (patients != 1)}{others}")
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,

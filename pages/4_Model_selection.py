@@ -6,14 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
-from core.charts.rows import themes
 from core.charts.training import dice_chart, loss_chart, published_scores_chart
 from core.features.catalogue import CATALOGUE
 from core.inference.model_registry import ModelEntry
 from core.report import reliability_table
 from core.store.export import to_csv
 from pages._ui import resources
-from pages._ui.feature_choice import matching
+from pages._ui.feature_choice import matching, theme_filter
 from pages._ui.layout import current_look, errors_in_words, page_setup
 from pages._ui.names import architecture_name, data_set_name
 
@@ -92,7 +91,7 @@ def show_reliability(model: ModelEntry) -> None:
     with left:
         words = st.text_input("Search", placeholder="nucleus area, eosin, entropy …", key="reliability_words", persist_state="session")
     with middle:
-        theme = st.selectbox("About", [None, *themes()], format_func=lambda t: t or "Anything", key="reliability_theme")
+        theme = theme_filter("reliability_theme")
     with right:
         grades = st.pills("Trust", list(Grade), default=list(Grade), selection_mode="multi", key="reliability_grades")
     shown = reliability_table(

@@ -346,7 +346,7 @@ def published_view(
         "feature:N",
         sort=None,
         scale=alt.Scale(domain=[row["feature"] for row in cell]),
-        axis=alt.Axis(title=None, labelAngle=-90, labelLimit=190, labelOverlap=False),
+        axis=alt.Axis(title=None, labelAngle=-90, labelLimit=240, labelOverlap=False),
     )
     y_axis = alt.Axis(title="value (logarithmic)", format="~g", grid=True, gridOpacity=0.5)
     range_columns = ["feature", "poor", "low", "middle", "high", "Feature", "Population", "Who"]

@@ -7,6 +7,7 @@ from typing import Final
 
 import streamlit as st
 
+from core.agreement import Grade
 from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import who, with_unit
 from core.charts.overlay import outlined_png
@@ -104,14 +105,12 @@ def _choose_part() -> list[str]:
     """Ask what to compare, and of what where there is more than can be read at once; returns features in catalogue order."""
     columns = st.columns([3, 2], gap="medium")
     with columns[0]:
-        theme = st.segmented_control(
-            "What to compare", themes(), default=Theme.SHAPE, required=True, key="part_theme", persist_state="session"
-        )
+        theme = st.pills("What to compare", themes(), default=Theme.SHAPE, required=True, key="part_theme", persist_state="session")
     choices = regions(theme)
     if not choices:
         return part(theme)
     with columns[1]:
-        region = st.segmented_control(
+        region = st.pills(
             "Of the",
             choices,
             default=choices[0],
@@ -159,8 +158,10 @@ def _say_why_not(placed: Iterable[Placed], features: Sequence[str]) -> None:
 
 
 def _say_intensity(features: Iterable[str]) -> None:
-    if any(CATALOGUE[name].intensity_dependent for name in features):
-        st.caption(INTENSITY_CAUTION.replace("Depends", "These features depend"))
+    dependent = [CATALOGUE[name].intensity_dependent for name in features]
+    if any(dependent):
+        which = "These features" if all(dependent) else "Some of these features (projections, vacuoles, granularity)"
+        st.caption(f"{which} depend on stain, light and camera: another laboratory shifts them.")
 
 
 def _side_by_side(charts: Sequence[AnyChart], key: str, alt: str) -> None:
@@ -272,35 +273,47 @@ def _range_charts(
         chart = published_view(chosen.comparisons, chosen.reference, features, reliability, look)
         _side_by_side([chart], f"published-{kind}", alt)
         return
-    others = [p.reference for p in sources if p is not scale]
-    present = [c.feature for c in comparable(scale.comparisons, features)]
-    columns = _columns_of(present, distances([scale]), reliability, str(kind))
+    others = [p.reference for p in sources if p is not scale and any(name in p.reference.summaries for name in features)]
+    distance, stands = distances([scale]), comparable(scale.comparisons, features)
+    present = [c.feature for c in stands if c.feature in distance]
+    columns = _columns_of(present, distance, reliability, str(kind))
     drawn = [name for column in columns for block in column for name in block.features]
     st.html(_legend(scale, others, any_poor=any(is_poor(name, reliability) for name in drawn)))
     charts = [range_chart(scale.comparisons, scale.reference, others, column, reliability, look) for column in columns]
     _side_by_side(charts, f"ranges-{kind}", alt)
+    if len(stands) > len(present):
+        st.caption(f"In the table only: {len(stands) - len(present)} in which {scale.reference.plural} hardly vary.")
     _say_intensity(present)
+
+
+def _widest(labels: Iterable[str]) -> int:
+    """Width in pixels of a column that shows the longest of the labels, within what leaves room for the numbers."""
+    return min(340, max(150, 7 * max(map(len, labels))))
 
 
 def show_table(place: Placed, features: Sequence[str], reliability: Reliability, key: str) -> None:
     """Show features with their range, mean and spread, sortable, the poor ones last; how far to trust each and its meaning at the end."""
     number = st.column_config.NumberColumn(format="%.4g")
     columns = dict.fromkeys(("This cell", "2 %", "50 %", "98 %", "Mean", "SD"), number)
+    table = comparison_table(place, reliability, features)
     st.dataframe(
-        comparison_table(place, reliability, features),
+        table.style.apply(lambda row: ["color: #8a929c" if row["Trust"] == Grade.POOR else ""] * len(row), axis=1),
         hide_index=True,
         height=min(_TABLE_HEIGHT, 38 + 35 * len(features)),
         key=key,
         placeholder="",
         column_config={
             **columns,
-            "Feature": st.column_config.TextColumn(pinned=True, width=210),
+            "Feature": st.column_config.TextColumn(pinned=True, width=_widest(table["Feature"])),
+            "Trust": st.column_config.TextColumn(
+                help="How well it agrees with the same feature from a drawn outline; the last columns say why"
+            ),
             "Percentile": st.column_config.NumberColumn(format="%.0f", help="Per cent of the population below this cell"),
             "Robust z": st.column_config.NumberColumn(format="%.1f", help="Distance from the median in the population's typical spreads"),
             "Place": st.column_config.TextColumn(help="Inside, above or below the 2-98 % range"),
             "SD": st.column_config.NumberColumn(format="%.4g", help="Standard deviation"),
             "n": st.column_config.NumberColumn(format="%d", help="Cells of the population that have this feature"),
-            "Trust": st.column_config.TextColumn(width="medium", help="How well it agrees with the same feature from a drawn outline"),
+            "Why": st.column_config.TextColumn(width="medium", help="The reason for the grade"),
             "Meaning": st.column_config.TextColumn(width="large"),
         },
     )
@@ -314,11 +327,14 @@ def _say_trust(reliability: Reliability) -> None:
     poor = sum(is_poor(name, reliability) for name in CATALOGUE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="trust"):
         st.caption(
-            f"A feature is good, moderate or poor by how well its value from this model's outline agrees with that from a drawn one. "
-            f"The {poor} poor ones come last, faint, and decide nothing.",
-            width="stretch",
+            "Trust: how well a feature from this model's outline agrees with the same from a drawn one. "
+            + (
+                f"The {poor} poor ones come last, faint, and decide nothing."
+                if poor != 1
+                else "The 1 poor one comes last, faint, and decides nothing."
+            )
         )
-        st.page_link("pages/4_Model_selection.py", label="How far each can be trusted", icon=":material/verified:")
+        st.page_link("pages/4_Model_selection.py", label="All grades", icon=":material/verified:")
 
 
 @st.fragment

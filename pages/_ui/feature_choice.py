@@ -1,6 +1,5 @@
 """Choosing one of hundreds of features: by words, by what it speaks of, by region; the reliable ones first."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import streamlit as st
@@ -10,6 +9,10 @@ from core.charts.trust import Reliability, is_poor, poor_last, trust
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
 from pages._ui.state import widget_value
+
+# Words, because an empty choice would show a button that clears it.
+_ANYTHING: Final = "Anything"
+_ANY_REGION: Final = "Any region"
 
 
 def _text(spec: FeatureSpec) -> str:
@@ -29,18 +32,22 @@ def matching(words: str, theme: Theme | None, region: Region | None) -> list[str
     ]
 
 
+def theme_filter(key: str) -> Theme | None:
+    """Field that asks for a theme; None stands for all."""
+    chosen = st.selectbox("About", [_ANYTHING, *themes()], key=key, persist_state="session")
+    return None if chosen == _ANYTHING else Theme(chosen)
+
+
 def feature_chooser(first: str, reliability: Reliability, key: str) -> str | None:
     """Show a search field, two filters and the list of what they leave; returns the chosen feature, None if nothing is left."""
     columns = st.columns([3, 2, 2, 4], vertical_alignment="bottom", gap="small")
     with columns[0]:
         words = st.text_input("Search", placeholder="round nucleus, eosin, entropy …", key=f"{key}_words", persist_state="session")
     with columns[1]:
-        theme = st.selectbox("About", [None, *themes()], format_func=lambda t: t or "Anything", key=f"{key}_theme", persist_state="session")
+        theme = theme_filter(f"{key}_theme")
     with columns[2]:
-        regions: Sequence[Region | None] = [None, *REGION_WORDS]
-        region = st.selectbox(
-            "Of the", regions, format_func=lambda r: REGION_WORDS[r] if r else "Any region", key=f"{key}_region", persist_state="session"
-        )
+        words_of = {_ANY_REGION: None, **{text: region for region, text in REGION_WORDS.items()}}
+        region = words_of[st.selectbox("Of the", list(words_of), key=f"{key}_region", persist_state="session")]
     found = poor_last(matching(words, theme, region), reliability)
     if not found:
         st.info("No feature holds all these words. Try fewer, or another region.", icon=":material/info:")

@@ -208,8 +208,8 @@ def test_comparison_table_has_every_feature_with_numbers(cell, references):
     table = comparison_table(place, GRADES)
     assert len(table) == len(CATALOGUE)
     assert table["Feature"].iloc[-1] == "Nucleus area"
-    assert table["Trust"].iloc[-1] == "Poor: drawn so for a test."
-    assert set(comparison_table(place, {})["Trust"]) == {"Not measured"}
+    assert table[["Trust", "Why"]].iloc[-1].tolist() == ["poor", "Poor: drawn so for a test."]
+    assert set(comparison_table(place, {})["Trust"]) == {"not measured"}
     assert list(comparison_table(place, {}, [RATIO, AREA])["Feature"]) == ["N:C area ratio", "Nucleus area"]
     row = table.set_index("Feature").loc["N:C area ratio"]
     comparison = place.of("combined_PixelSurface")

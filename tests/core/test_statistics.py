@@ -303,6 +303,7 @@ def test_a_published_size_has_pixels_of_unknown_size():
         (AREA, 1000.0, "Larger nucleus area than all monocytes"),
         (SHARE, 0.5, "Lower N:C area ratio than all monocytes"),
         (SHARE, 50.5, "N:C area ratio at the median of monocytes"),
+        (TONE, 1000.0, "Higher nucleus tone, mean, than all monocytes"),
     ],
 )
 def test_sentences(feature, value, sentence):

@@ -1,10 +1,17 @@
-from collections.abc import Callable
+import json
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
+
+from core.agreement import Grade, ReliabilityReport, save
+from core.features.catalogue import CATALOGUE
+from core.inference.model_registry import MANIFEST, find_model
+from tests.populations import grades
 
 HOME = str(Path(__file__).parents[2] / "Home.py")
 
@@ -21,6 +28,27 @@ def open_page(monkeypatch, drawn_root, tmp_path) -> Callable[[str], AppTest]:
         return app.switch_page(page).run() if page else app
 
     return visit
+
+
+@pytest.fixture
+def graded_models(monkeypatch, tmp_path) -> Callable[[Mapping[str, Grade] | None], None]:
+    """Let the shipped model have these grades, good for all other features; or, with None, never have been measured."""
+
+    def use(given: Mapping[str, Grade] | None) -> None:
+        model = find_model()
+        folder = tmp_path / "models"
+        shutil.copytree(model.path.parent, folder)
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if given is None:
+            manifest["models"][model.model_id].pop("reliability", None)
+        else:
+            report = ReliabilityReport(model.model_id, model.sha256, "2026-11-22", "", {}, (), {}, grades(given, among=CATALOGUE))
+            save(report, folder / "grades.json")
+            manifest["models"][model.model_id]["reliability"] = "grades.json"
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
+
+    return use
 
 
 def texts(app: AppTest) -> str:

@@ -1,4 +1,7 @@
 import json
+import shutil
+
+import pyarrow.parquet as pq
 
 from core.features.catalogue import CATALOGUE
 from tests.pages.conftest import table, texts
@@ -24,6 +27,27 @@ def test_measured_and_published_stand_side_by_side(open_page):
     assert CATALOGUE["nucleus_shape2D_Elongation"].description in texts(app)
 
 
+def test_what_changes_with_the_pixels_says_so(open_page):
+    app = open_page(PAGE)
+    app.selectbox(key="explorer_feature").set_value("nucleus_firstorder_Energy").run()
+    assert not app.exception
+    assert "same µm per pixel" in texts(app)
+    assert len(table(app, "Kind")) == 4
+
+
+def test_populations_of_an_older_catalogue_say_that_they_lack_the_feature(open_page, monkeypatch, tmp_path, drawn_root):
+    root = tmp_path / "reference"
+    shutil.copytree(drawn_root, root)
+    for shard in root.glob("*/*.parquet"):
+        older = pq.read_table(shard)
+        pq.write_table(older.drop_columns(["nucleus_glcm_Contrast"]), shard)
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(root))
+    app = open_page(PAGE)
+    app.selectbox(key="explorer_feature").set_value("nucleus_glcm_Contrast").run()
+    assert not app.exception
+    assert "None of these populations was measured with this feature" in app.info[0].value
+
+
 def test_every_form_draws_and_no_type_says_so(open_page):
     app = open_page(PAGE)
     for form in ("Cumulative", "Every cell", "Histogram"):
@@ -44,8 +68,6 @@ def test_without_measured_populations_the_published_tables_are_there(open_page, 
 
 
 def test_a_damaged_population_is_named_and_hides_no_other(open_page, monkeypatch, tmp_path, drawn_root):
-    import shutil
-
     root = tmp_path / "reference"
     shutil.copytree(drawn_root, root)
     (root / "hcl_drawn" / "population.json").write_text("{")

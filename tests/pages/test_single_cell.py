@@ -5,12 +5,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.agreement import Grade
 from core.cell_types import CELL_TYPES
+from core.charts.rows import MOST_ROWS, POOR_HEADING, part
+from core.features.catalogue import CATALOGUE
+from core.features.spec import Region, Theme
 from core.imaging import encode_png
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.types import FeatureSet, QualityFlag
 from pages._ui.widgets import EXAMPLES
 from tests.pages.conftest import table, texts
+from tests.populations import ELONGATION
 
 PAGE = "pages/1_Single_cell.py"
 
@@ -66,6 +71,54 @@ def test_only_the_open_tab_is_built_and_each_says_who_its_cells_are(open_page, p
     found = table(app, "Percentile")
     assert {"This cell", "Percentile", "Mean", "SD", "Meaning"} <= set(found.columns)
     assert "left out for their quality" in texts(app)
+
+
+def test_what_to_compare_is_asked_by_theme_and_region(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    app.number_input(key="single_um_per_px").set_value(0.095)
+    app.session_state["population_tabs"] = "Monocyte"
+    app.run()
+    assert len(table(app, "Percentile")) == len(part(Theme.SHAPE))
+    app.button_group(key="part_theme").set_value(Theme.COLOUR).run()
+    app.button_group(key="part_region-COLOUR").set_value(Region.ENVIRONMENT).run()
+    assert not app.exception
+    shown = table(app, "Percentile")
+    assert set(shown["Feature"]) == {CATALOGUE[name].label for name in part(Theme.COLOUR, Region.ENVIRONMENT)}
+    assert _rows_drawn(app) == MOST_ROWS
+    assert not any(group.key == "view-monocyte" for group in app.button_group), "the thesis has no colour"
+    app.toggle(key="all-monocyte").set_value(True).run()
+    assert MOST_ROWS < _rows_drawn(app) <= len(shown)
+    app.session_state["population_tabs"] = "Lymphocyte"
+    app.run()
+    assert app.button_group(key="part_theme").value == Theme.COLOUR, "the question stays while the population changes"
+
+
+def _rows_drawn(app) -> int:
+    text = "".join(chart.proto.spec for chart in app.get("vega_lite_chart"))
+    return sum(f'"{name}"' in text for name in CATALOGUE)
+
+
+def test_poor_features_are_marked_and_decide_nothing(open_page, graded_models, png):
+    graded_models({ELONGATION: Grade.POOR})
+    app = _measured(_upload(open_page(PAGE), png))
+    said = texts(app)
+    assert "The 1 poor ones" not in said
+    assert "The 1 poor one comes last" in said
+    assert "Nucleus elongation (poor)" in said
+    assert POOR_HEADING in "".join(chart.proto.spec for chart in app.get("vega_lite_chart"))
+    app.session_state["population_tabs"] = "Monocyte"
+    app.run()
+    assert not app.exception
+    shown = table(app, "Percentile")
+    assert shown[["Feature", "Trust"]].iloc[-1].tolist() == ["Nucleus elongation", "poor"]
+
+
+def test_without_a_measured_reliability_nothing_is_marked_and_the_page_says_so(open_page, graded_models, png):
+    graded_models(None)
+    app = _measured(_upload(open_page(PAGE), png))
+    assert not app.exception
+    assert "not yet measured for this model" in texts(app)
+    assert POOR_HEADING not in "".join(chart.proto.spec for chart in app.get("vega_lite_chart"))
 
 
 def test_another_source_and_the_published_view_can_be_chosen(open_page, png):

@@ -1,0 +1,56 @@
+import pytest
+
+from core.agreement import Grade
+from core.charts.rows import REGION_WORDS, themes
+from core.features.catalogue import CATALOGUE
+from core.features.spec import Region, Theme
+from pages._ui.feature_choice import matching
+from tests.pages.conftest import texts
+from tests.populations import RATIO
+
+PAGE = "pages/3_Cohort_explorer.py"
+
+
+def test_no_words_leave_everything_and_the_filters_divide_it():
+    assert matching("", None, None) == list(CATALOGUE)
+    assert sum(len(matching("", theme, region)) for theme in themes() for region in REGION_WORDS) == len(CATALOGUE)
+    assert {CATALOGUE[name].theme for name in matching("", Theme.COLOUR, None)} == {Theme.COLOUR}
+
+
+@pytest.mark.parametrize("words", ["N:C area", "combined_PixelSurface", "share NUCLEUS takes", "  n:c   ratio area "])
+def test_a_feature_is_found_by_label_column_and_plain_words(words):
+    assert RATIO in matching(words, None, None)
+
+
+def test_every_word_must_be_there():
+    found = matching("eosin cytoplasm", None, None)
+    assert found
+    assert all("eosin" in name and CATALOGUE[name].region is Region.CYTOPLASM for name in found)
+    assert matching("eosin zebra", None, None) == []
+
+
+def test_the_search_narrows_the_list_and_shows_what_it_leaves(open_page):
+    app = open_page(PAGE)
+    assert len(app.selectbox(key="explorer_feature").options) == len(CATALOGUE)
+    assert app.selectbox(key="explorer_feature").value == RATIO
+    app.text_input(key="explorer_feature_words").set_value("entropy").run()
+    app.selectbox(key="explorer_feature_region").set_value("Surroundings").run()
+    assert not app.exception
+    chosen = app.selectbox(key="explorer_feature").value
+    assert chosen in matching("entropy", None, Region.ENVIRONMENT)
+    assert CATALOGUE[chosen].description in texts(app)
+    app.text_input(key="explorer_feature_words").set_value("zebra").run()
+    assert not app.exception
+    assert "No feature holds all these words" in app.info[0].value
+    app.text_input(key="explorer_feature_words").set_value("").run()
+    app.selectbox(key="explorer_feature_region").set_value("Any region").run()
+    assert app.selectbox(key="explorer_feature").value == chosen, "what was found stays when the search is cleared"
+
+
+def test_poor_features_stand_last_and_say_so(open_page, graded_models):
+    graded_models({RATIO: Grade.POOR})
+    app = open_page(PAGE)
+    options = app.selectbox(key="explorer_feature").options
+    assert options[-1] == "N:C area ratio  ·  poor"
+    assert not any(option.endswith("poor") for option in options[:-1])
+    assert "Poor: drawn so for a test." in texts(app)
