@@ -24,6 +24,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.inference.model_registry import ModelEntry
 from core.statistics import (
+    INTENSITY_CAUTION,
     SMALL_GROUP,
     Basis,
     FeatureComparison,
@@ -357,7 +358,8 @@ def _section(title: str, body: str) -> str:
 
 
 def _items(sentences: Iterable[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(s)}</li>" for s in sentences) + "</ul>"
+    items = "".join(f"<li>{html.escape(s)}</li>" for s in sentences)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def _pictures(analysis: CellAnalysis) -> str:
@@ -410,7 +412,8 @@ def _population(sources: Sequence[Placed], placed: Sequence[Placed], reliability
     elif shapes or tones:
         parts.append(
             f"<h3>Where this cell differs most from {html.escape(chosen.reference.title)}</h3>"
-            + _items(describe(c) for c in (*shapes, *tones))
+            + _items(map(describe, shapes))
+            + (f"<p class='small'>In tone, colour and texture. {INTENSITY_CAUTION}</p>{_items(map(describe, tones))}" if tones else "")
         )
     else:
         parts.append("<p>Every reliable feature that can be compared lies within the 2-98 % range.</p>")
@@ -532,7 +535,7 @@ th{text-align:left;font-weight:500;vertical-align:top}
 td,th{padding:.2rem .6rem .2rem 0;border-bottom:1px solid #eceff2;overflow-wrap:anywhere}
 .number{font-weight:600;white-space:nowrap}
 .measures th{vertical-align:middle;width:30%}.strip{width:420px}
-.provenance th{width:34%}.features{font-size:.8rem}.features td{overflow-wrap:normal}.features th{font-weight:600}
+.provenance th{width:34%}.features{font-size:.8rem}.features td,.features th{overflow-wrap:normal}.features th{font-weight:600}
 .wide{overflow-x:auto}.poor{color:#6b7280}
 .charts{display:flex;flex-wrap:wrap;gap:12px}.charts svg{max-width:100%;height:auto}
 details{margin:.6rem 0}summary{cursor:pointer}

@@ -43,6 +43,7 @@ from pages._ui import resources
 _BY_DISTANCE: Final = "By distance"
 _AS_PUBLISHED: Final = "As published (log axis)"
 _TABLE_HEIGHT: Final = 420
+_PINNED_PX: Final = 250
 _FIRST_TABS: Final = (CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, CellType.APL)
 
 
@@ -296,6 +297,7 @@ def show_table(place: Placed, features: Sequence[str], reliability: Reliability,
     number = st.column_config.NumberColumn(format="%.4g")
     columns = dict.fromkeys(("This cell", "2 %", "50 %", "98 %", "Mean", "SD"), number)
     table = comparison_table(place, reliability, features)
+    width = _widest(table["Feature"])
     st.dataframe(
         table.style.apply(lambda row: ["color: #8a929c" if row["Trust"] == Grade.POOR else ""] * len(row), axis=1),
         hide_index=True,
@@ -304,7 +306,8 @@ def show_table(place: Placed, features: Sequence[str], reliability: Reliability,
         placeholder="",
         column_config={
             **columns,
-            "Feature": st.column_config.TextColumn(pinned=True, width=_widest(table["Feature"])),
+            # Long names are not pinned: on a narrow screen there would be nothing but them.
+            "Feature": st.column_config.TextColumn(pinned=width <= _PINNED_PX, width=width),
             "Trust": st.column_config.TextColumn(
                 help="How well it agrees with the same feature from a drawn outline; the last columns say why"
             ),
