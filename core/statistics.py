@@ -527,7 +527,7 @@ def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, r
         percentile = 50 * (first + last) / summary.n
     inside, direction = None, None
     if summary.p2 is not None and summary.p50 is not None and summary.p98 is not None:
-        inside = summary.p2 <= value <= summary.p98
+        inside = bool(summary.p2 <= value <= summary.p98)  # a feature may be one of numpy's numbers, and its truth is no `False`
         direction = Direction.ABOVE if value > summary.p50 else Direction.BELOW if value < summary.p50 else None
     return FeatureComparison(
         feature=spec.name,

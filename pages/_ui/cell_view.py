@@ -299,7 +299,7 @@ def show_table(place: Placed, features: Sequence[str], reliability: Reliability,
     table = comparison_table(place, reliability, features)
     width = _widest(table["Feature"])
     st.dataframe(
-        table.style.apply(lambda row: ["color: #8a929c" if row["Trust"] == Grade.POOR else ""] * len(row), axis=1),
+        table.style.apply(lambda row: ["color: #757d88" if row["Trust"] == Grade.POOR else ""] * len(row), axis=1),
         hide_index=True,
         height=min(_TABLE_HEIGHT, 38 + 35 * len(features)),
         key=key,

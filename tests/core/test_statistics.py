@@ -200,6 +200,12 @@ def test_place_of_a_value(value, percentile, inside, direction):
     assert compared.robust_z == pytest.approx((value - 51) / (1.4826 * 25))
 
 
+def test_a_number_of_numpy_lies_outside_as_any_other():
+    compared = one(compare_cell(cell(**{SHARE: np.float64(500.0)}), None, population(frame(101))), SHARE)
+    assert compared.outside
+    assert differs_most([compared], 1, population(frame(101))) == (compared,)
+
+
 def test_comparisons_come_in_catalogue_order_one_a_feature():
     assert [c.feature for c in compare_cell(cell(), 0.1, population(frame()))] == list(CATALOGUE)
 
