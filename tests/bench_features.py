@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Barrier
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from core.types import LabelMap
 
 Region = tuple[NDArray[np.float64], NDArray[np.bool_]]
 TEXTURES = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")
-ROUNDS = 3  # how often each process measures every cell, for throughput
+ROUNDS = 6  # how often each process measures every cell, for throughput
 
 # What both we and they measure, in their names.
 NYXUS = [
@@ -135,8 +136,9 @@ def measured(paired: Callable[..., tuple[float, float, float]], row: Callable[..
 def throughput(processes: int) -> float:
     """Cells a second of the whole feature stage, every process with its own images and nothing else to do."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        list(pool.map(_measure_all, [1] * processes))  # imports, reads, warms
+    together = context.Barrier(processes)
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_get_ready, initargs=(together,)) as pool:
+        list(pool.map(_measure_all, [1] * processes))
         started = time.perf_counter()
         counts = list(pool.map(_measure_all, [ROUNDS] * processes))
         return sum(counts) / (time.perf_counter() - started)
@@ -145,9 +147,14 @@ def throughput(processes: int) -> float:
 _read: list[tuple[NDArray[np.uint8], LabelMap]] = []
 
 
+def _get_ready(together: Barrier) -> None:
+    """Import, read and warm up, and wait until the others have: one that comes late would take none of the work."""
+    _read.extend(cells())
+    _measure_all(1)
+    together.wait(timeout=120)
+
+
 def _measure_all(rounds: int) -> int:
-    if not _read:
-        _read.extend(cells())
     for _ in range(rounds):
         for rgb, labels in _read:
             extract(rgb, labels)
