@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from core.cell_types import CELL_TYPES, CellType
 from core.features.catalogue import CATALOGUE
-from core.features.spec import FeatureSpec
+from core.features.spec import FeatureSpec, Region
 from core.types import FeatureSet
 
 SMALL_GROUP: Final = 20  # the 2nd percentile of fewer cells is little more than their minimum
@@ -294,11 +294,12 @@ def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
 def differs_most(comparisons: Sequence[FeatureComparison], k: int, reference: ReferencePopulation) -> tuple[FeatureComparison, ...]:
     """Return the at most `k` features outside the 2-98 % band of `reference`, largest absolute robust z first.
 
-    One that only says again what a feature before it says (see the module's text) is passed over. Of many features about one in
-    25 lies outside in any member of the population too.
+    One that only says again what a feature before it says (see the module's text) is passed over, and so is the environment, which is
+    not the cell. Of many features about one in 25 lies outside in any member of the population too.
     """
     chosen: list[tuple[FeatureComparison, NDArray[np.float64]]] = []
-    for candidate in sorted((c for c in comparisons if c.outside), key=lambda c: -abs(c.robust_z or 0.0)):
+    outside = (c for c in comparisons if c.outside and CATALOGUE[c.feature].region is not Region.ENVIRONMENT)
+    for candidate in sorted(outside, key=lambda c: -abs(c.robust_z or 0.0)):
         if len(chosen) == k:
             break
         members = _of_members(CATALOGUE[candidate.feature], reference)

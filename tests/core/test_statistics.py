@@ -345,6 +345,14 @@ def test_what_differs_most_lies_outside_the_band_and_is_ordered_by_robust_z():
     assert differs_most(compare_cell(cell(), None, reference), 8, reference) == ()
 
 
+def test_the_environment_is_compared_but_is_nothing_in_which_the_cell_differs():
+    around = "environment_firstorder_Mean"
+    reference = population(frame())
+    compared = compare_cell(cell(50.0, **{around: 900.0}), None, reference)
+    assert one(compared, around).outside
+    assert differs_most(compared, 8, reference) == ()
+
+
 def correlated(r, n=400):
     """Two columns whose Pearson correlation is r exactly."""
     first, second = np.random.default_rng(7).normal(size=(2, n))
