@@ -106,7 +106,9 @@ def test_jobs_are_taken_as_they_are_needed(folder, model_entry):
 
 def test_the_reference_engine_measures_the_same(folder, segmenter):
     fast, reference = (run_job(Job(folder / "0.png", engine=engine), segmenter).analyses[0] for engine in Engine)
-    assert reference.features.values == pytest.approx(fast.features.values, rel=1e-9)
+    assert reference.features.absent == fast.features.absent
+    for name, value in fast.features.values.items():
+        assert value is None or reference.features.values[name] == pytest.approx(value, rel=1e-9)
 
 
 def test_a_field_without_a_nucleus_says_so(tmp_path, segmenter):
