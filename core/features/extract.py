@@ -20,6 +20,7 @@ from core.features.first_order import first_order
 from core.features.lobes import lobes
 from core.features.position import position
 from core.features.projections import projections
+from core.features.regions import box
 from core.features.shape import shape_2d
 from core.features.spec import FeatureClass, FeatureSpec, Region
 from core.features.spots import granularity, vacuoles
@@ -188,8 +189,8 @@ def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, en
         The label map's shape differs from the image's.
     """
     _check(image, labels)
-    box = _box(labels)
-    cell = Cell(LabelMap(labels[box]), planes(image[box]))
+    within = box(labels > 0) if labels.any() else (slice(0), slice(0))
+    cell = Cell(LabelMap(labels[within]), planes(image[within]))
 
     values: dict[str, float] = {}
     absent: dict[str, str] = {}
@@ -233,14 +234,6 @@ def _check(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap) -> 
     if image.size and not (image.min() >= 0 and image.max() <= 255):
         msg = f"grey values must lie between 0 and 255, but range from {image.min()} to {image.max()}; scale the image first"
         raise ImageError(msg)
-
-
-def _box(labels: LabelMap) -> tuple[slice, slice]:
-    """Rows and columns that hold anything but background; empty if there are none."""
-    rows, columns = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
-    if not rows.size:
-        return slice(0), slice(0)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _obstacle(cell: Cell, region: Region) -> str | None:

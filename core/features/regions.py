@@ -1,4 +1,4 @@
-"""What the families of structure need of regions: their place, their neighbourhood, their holes, and the densities that bound them."""
+"""What families need of regions: their place, their neighbourhood, their holes, and the densities that bound them."""
 
 from typing import Final
 

@@ -5,6 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.features.regions import box
+
 # The outline is found by marching squares: it runs straight or at 45 degrees through each square between four pixel centres, according to
 # which of the four lie in the region (the bits of the index: top left, top right, bottom left, bottom right). Per square, the length of
 # outline in it and the area within it; of two opposite corners, each keeps its own.
@@ -30,9 +32,9 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
     ----------
     https://pyradiomics.readthedocs.io/en/latest/features.html#module-radiomics.shape2D
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    inside = np.zeros((rows[-1] - rows[0] + 3, columns[-1] - columns[0] + 3), dtype=np.uint8)  # the outline needs a margin
-    inside[1:-1, 1:-1] = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    region = mask[box(mask)]
+    inside = np.zeros((region.shape[0] + 2, region.shape[1] + 2), dtype=np.uint8)  # the outline needs a margin
+    inside[1:-1, 1:-1] = region
     top, bottom = inside[:-1], inside[1:]
     squares = np.bincount((top[:, :-1] + 2 * top[:, 1:] + 4 * bottom[:, :-1] + 8 * bottom[:, 1:]).ravel(), minlength=16)
     perimeter, surface = (squares * _LENGTH).sum(), (squares * _AREA).sum()

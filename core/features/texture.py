@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.features.regions import box
+
 # The reason for an absent value, in either engine: a matrix without entries, or a root of what rounding has made negative, which
 # takes a handful of pixels whose levels are independent of each other.
 UNDEFINED: Final = "too few of its pixels are neighbours"
@@ -50,10 +52,9 @@ def discretise(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: f
     bin_width
         In the unit of the plane.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    inside = mask[box]
-    bins = np.floor(plane[box] / bin_width)
+    within = box(mask)
+    inside = mask[within]
+    bins = np.floor(plane[within] / bin_width)
     below = bins.min(where=inside, initial=np.inf) - 1
     count = int(bins.max(where=inside, initial=-np.inf) - below)
     image = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), dtype=np.min_scalar_type(8 * count))
