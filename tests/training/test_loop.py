@@ -10,7 +10,7 @@ from tests.training.tiny import tiny_config
 from training.architectures import build
 from training.config import TrainingConfig
 from training.data import SegDataset, split_samples
-from training.loop import CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, fit
+from training.loop import CASES_FOLDER, CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SCORES_FILE, SPLIT_FILE, WEIGHTS_FILE, fit
 from training.losses import segmentation_loss
 
 
@@ -40,7 +40,8 @@ def finished(tiny_root, tmp_path_factory):
 
 def test_run_leaves_config_split_log_and_weights(finished, samples):
     report, rows = finished
-    assert {path.name for path in report.folder.iterdir()} == {CONFIG_FILE, SPLIT_FILE, LOG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE}
+    files = {CONFIG_FILE, SPLIT_FILE, LOG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, SCORES_FILE, CASES_FOLDER}
+    assert {path.name for path in report.folder.iterdir()} == files
     assert TrainingConfig.from_toml(report.folder / CONFIG_FILE) == tiny_config()
     split = json.loads((report.folder / SPLIT_FILE).read_text())
     assert split == {part: sorted(s.sample_id for s in members) for part, members in split_samples(samples, tiny_config()).items()}
