@@ -108,7 +108,7 @@ def fit(
     while len(log) < config.epochs and not _stopped_early(log, config):
         started = time.monotonic()
         data["train"].epoch = len(log)
-        train_loss = trainer.train_epoch(_shuffled(data["train"], config))
+        train_loss = trainer.train_epoch(_shuffled(data["train"], config), seed=config.seed * 100_003 + len(log))
         val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
         mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
         seconds = time.monotonic() - started

@@ -302,7 +302,7 @@ def _train(unit: Unit, config: SelectionConfig, items: Items, device: torch.devi
     while len(epochs) < config.epochs:
         started = time.monotonic()
         order = np.random.default_rng((seed, len(epochs))).permutation(train)[:drawn]
-        train_loss = trainer.train_epoch(items.batches(order, config.batch_size))
+        train_loss = trainer.train_epoch(items.batches(order, config.batch_size), seed=seed + len(epochs))
         # Grouped, that is the originals of the fold: enough for a curve.
         loss, dice = trainer.validate(items.batches(validation[::COPIES], config.batch_size))
         mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))

@@ -92,11 +92,13 @@ class Trainer:
         """That of the next step."""
         return float(self._schedule.get_last_lr()[0])
 
-    def train_epoch(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    def train_epoch(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], *, seed: int) -> float:
         """One pass over batches of images (N, 3, S, S) and targets (N, C, S, S); returns the mean loss over images.
 
-        Raises DivergedError when that is no finite number.
+        `seed`, another in every epoch, decides the dropout: a run that goes on needs no state of a random generator. Raises
+        DivergedError when the loss is no finite number.
         """
+        torch.manual_seed(seed)
         self.network.train()
         total, count = torch.zeros((), device=self.device), 0
         for images, targets in batches:

@@ -113,7 +113,7 @@ def read(folder: Path, table: str) -> pd.DataFrame:
     for part in parts:
         frame = part.to_pandas()
         keys = list(frame[list(UNIT_COLUMNS)].itertuples(index=False, name=None))
-        frames.append(frame[[key not in known for key in keys]])
+        frames.append(frame[pd.Series([key not in known for key in keys], dtype=bool)])
         known.update(keys)
     everything = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     detail = [column for column in ("sample_id", "copy", "epoch") if column in everything]
