@@ -78,7 +78,7 @@ def test_mask_follows_the_image_and_no_cell_is_lost_or_invented(height, width, r
         # Whatever is dark is the cell, and the reverse; interpolation blurs a pixel of the edge.
         assert not (dark(copy.rgb) & ~ndimage.binary_dilation(cell, iterations=2)).any(), f"copy {number} shows a cell the mask has not"
         assert dark(copy.rgb)[ndimage.binary_erosion(cell, iterations=2)].all()
-        assert ndimage.label(cell)[1] == 1
+        assert ndimage.label(cell, np.ones((3, 3)))[1] == 1
 
 
 def test_cell_cut_off_by_its_image_is_not_made_whole_and_does_not_run_out():
