@@ -271,7 +271,8 @@ def _do(unit: Unit, config: SelectionConfig, folder: Path, items: Items, device:
 
 def _status(error: MemoryError | RuntimeError | OSError) -> str:
     """What an error means for the run: a word for what only this fold suffers from; anything else is raised again."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or re.search(r"not enough memory|can't allocate memory", str(error)):
+    by_word = re.search(r"not enough memory|can't allocate memory|ALLOC_FAILED", str(error))
+    if by_word or isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out of memory"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk full"
