@@ -40,3 +40,8 @@ def test_a_file_that_ends_too_early_is_a_model_error(tmp_path, model_entry):
     path.write_bytes(model_entry.path.read_bytes()[:1_000_000])
     with pytest.raises(ModelError, match=r"cut\.onnx could not be loaded"):
         open_session(path, Device.CPU)
+
+
+def test_eight_bit_products_are_exact_on_every_processor(model_entry):
+    session = open_session(model_entry.path, Device.CPU)
+    assert session.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
