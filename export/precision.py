@@ -24,7 +24,7 @@ from core.datasets import Sample
 from core.imaging import load
 from core.preprocessing import Window, normalise, resample
 from training.config import TrainingConfig
-from training.data import MEAN, STD, SegDataset, load_labelled
+from training.data import MEAN, STD, SegDataset
 
 # Of their crops, at canonical scale and of the whole image, two thirds find the ranges and a third chooses the recipe.
 CALIBRATION_CELLS: Final = 48
@@ -175,7 +175,7 @@ def agreement(original: Path, reduced: Path, crops: Crops) -> dict[str, float]:
 
 def canonical_crops(samples: Sequence[Sample], config: TrainingConfig) -> list[NDArray[np.float32]]:
     """Network inputs (3, S, S) of cells at their canonical scale, as the fine pass sees them."""
-    data = SegDataset([load_labelled(sample)[0] for sample in samples], config, augment=False)
+    data = SegDataset.from_samples(samples, config, augment=False)
     return [data[i][0].numpy() for i in range(len(data))]
 
 
