@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator, save_tensors_data
@@ -22,6 +21,7 @@ from scipy import special
 
 from core.datasets import Sample
 from core.imaging import load
+from core.inference.providers import Device, open_session
 from core.preprocessing import Window, normalise, resample
 from training.config import TrainingConfig
 from training.data import MEAN, STD, SegDataset
@@ -120,7 +120,7 @@ def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe
     """Write an 8-bit copy, the best of several recipes, and say which.
 
     Activations are unsigned, weights signed and per channel. Weights of 7 bits would be safe on processors without VNNI, but
-    cost three times the error; `core.inference.providers` asks onnxruntime for exact products there instead.
+    cost up to three times the error; `core.inference.providers` asks onnxruntime for exact products there instead.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe
 
 def run(model: Path, crops: Crops) -> Iterator[NDArray[np.float32]]:
     """Logits (C, S, S) of each input (3, S, S), on the CPU."""
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    session = open_session(model, Device.CPU)
     for crop in crops:
         yield session.run(None, {"image": crop[None]})[0][0]
 
