@@ -86,7 +86,7 @@ def _halved(tensor: onnx.TensorProto) -> onnx.TensorProto:
 _METHODS: Final[Mapping[str, CalibrationMethod]] = MappingProxyType(
     {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
 )
-# A fewer kept layers is preferred to a better one that is better by less than this share of its error.
+# A recipe that keeps fewer layers is preferred while its error is at most this share above the least.
 _TOLERANCE: Final = 0.1
 # All operators, not convolutions alone: only then is an activation merged into its convolution's output, and its clipped range is
 # what 8 bits are spent on. Convolutions alone cost the first network we shipped ten times as much Dice.
@@ -154,7 +154,7 @@ def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe
                 found.append((Recipe(method, kept, nodes, difference), out.read_bytes()))
     best = min(recipe.difference for recipe, _ in found)
     near = [pair for pair in found if pair[0].difference <= (1 + _TOLERANCE) * best]
-    recipe, content = min(near, key=lambda pair: len(pair[0].kept_nodes))
+    recipe, content = min(near, key=lambda pair: (len(pair[0].kept_nodes), pair[0].difference))
     out.write_bytes(content)
     return recipe
 
