@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from core.agreement import Grade, save, to_json
-from core.cell_types import CellType
+from core.cell_types import CellType, folder_cell_type
 from core.charts.overlay import outlined_png
-from core.cohort import ImportReport, build_reference, folder_cell_type, folders_of, import_images
+from core.cohort import ImportReport, build_reference, folders_of, import_images
 from core.compartments import Compartment
 from core.errors import CoreError, UsageError
 from core.features.catalogue import CATALOGUE

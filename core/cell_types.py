@@ -77,3 +77,26 @@ CELL_TYPES: Final = MappingProxyType(
         CellType.OTHER: CellTypeInfo("Other", "other cells", "Other", "#999999", True, "A population named by its laboratory."),
     }
 )
+
+# Folder names under which collections file a type, beyond our own names. MLL23 (Zenodo 14277609) has a folder of .tif per class.
+_FOLDER_NAMES: Final = {
+    "hairy_cell": CellType.HCL,
+    "hairy": CellType.HCL,
+    "hac": CellType.HCL,
+    "hcl": CellType.HCL,
+    "neutrophil_segmented": CellType.NEUTROPHIL,
+    "neutrophil_band": CellType.NEUTROPHIL,
+    "myeloblast": CellType.BLAST,
+    "normoblast": CellType.ERYTHROBLAST,
+}
+
+
+def folder_cell_type(name: str) -> CellType:
+    """The cell type a folder's name stands for (`Hairy cell`, `hairy_cells`, `monocyte` ...); OTHER where it is none of ours."""
+    key = name.strip().lower().replace(" ", "_").replace("-", "_")
+    for candidate in (key, key.removesuffix("s")):
+        if candidate in _FOLDER_NAMES:
+            return _FOLDER_NAMES[candidate]
+        if candidate in list(CellType):
+            return CellType(candidate)
+    return CellType.OTHER

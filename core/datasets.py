@@ -1,20 +1,27 @@
 """The data sets Leukoscope knows: where their images, masks, labels and patients are, and on what terms. One entry each."""
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from core.cell_types import CellType
+from core.cell_types import CellType, folder_cell_type
 from core.errors import DataSetError
+from core.imaging import IMAGE_SUFFIXES
 from core.settings import load_settings
+
+# The table of a folder written by `python -m training augment`.
+COPIES_MANIFEST: Final = "copies.csv"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set. `sample_id` is `<data set>/<relative name>`; samples of one `group` belong in one fold."""
+    """One image of a data set. `sample_id` is `<data set>/<relative name>`; samples of one `group` belong in one fold.
+
+    `original` is the id of the image that an offline augmentation made this one of, `copy` its number there (0: unchanged).
+    """
 
     sample_id: str
     image: Path
@@ -23,6 +30,8 @@ class Sample:
     group: str
     patient_id: str | None = None
     diagnosis: str | None = None
+    original: str | None = None
+    copy: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,18 +64,77 @@ def _table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def _read_masked(root: Path, name: str) -> Iterator[Sample]:
-    """`images/<id>.png`, `masks/<id>.png` and `labels.csv`; image and mask must come in pairs."""
-    images = {path.stem: path for path in (root / "images").iterdir()}
-    masks = {path.stem: path for path in (root / "masks").iterdir()}
+def _by_stem(folder: Path, name: str) -> dict[str, Path]:
+    """The images of a folder by file name without ending, which must be unique."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            if path.stem in found:
+                msg = f"data set {name}: {folder.name}/ holds both {found[path.stem].name} and {path.name}; a name may occur once"
+                raise DataSetError(msg)
+            found[path.stem] = path
+    return found
+
+
+def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
+    """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`; raises DataSetError where one stands without the other."""
+    images, masks = (_by_stem(root / part, name) for part in ("images", "masks"))
     if unpaired := sorted(images.keys() ^ masks.keys()):
         msg = f"data set {name}: every image needs a mask of the same name and the reverse, but these stand alone: {unpaired[:10]}"
         raise DataSetError(msg)
-    rows = {row["image_id"]: row for row in _table(root / "labels.csv")}
-    for stem, image in images.items():
-        duplicate = rows[stem]["duplicate_group"]
+    return [(stem, images[stem], masks[stem]) for stem in images]
+
+
+def _rows_by_id(path: Path, stems: Iterable[str], name: str) -> dict[str, dict[str, str]]:
+    rows = {row["image_id"]: row for row in _table(path)}
+    if missing := sorted(set(stems) - rows.keys()):
+        msg = f"data set {name}: {path.name} has no row for these images: {missing[:10]}"
+        raise DataSetError(msg)
+    return rows
+
+
+def _read_masked(root: Path, name: str) -> Iterator[Sample]:
+    """Pairs with `labels.csv`: cell types, and which images show the same cell."""
+    pairs = _pairs(root, name)
+    rows = _rows_by_id(root / "labels.csv", [stem for stem, _, _ in pairs], name)
+    for stem, image, mask in pairs:
+        duplicate = rows[stem].get("duplicate_group")
         group = f"{name}/duplicate-{duplicate}" if duplicate else f"{name}/{stem}"
-        yield Sample(f"{name}/{stem}", image, masks[stem], CellType(rows[stem]["cell_type"]), group)
+        yield Sample(f"{name}/{stem}", image, mask, CellType(rows[stem]["cell_type"]), group)
+
+
+def _read_copies(root: Path, name: str) -> Iterator[Sample]:
+    """Pairs written by `python -m training augment`; its manifest remembers the originals and their groups."""
+    pairs = _pairs(root, name)
+    rows = _rows_by_id(root / COPIES_MANIFEST, [stem for stem, _, _ in pairs], name)
+    for stem, image, mask in pairs:
+        row = rows[stem]
+        cell_type, copy = CellType(row["cell_type"]), int(row["copy"])
+        yield Sample(f"{name}/{stem}", image, mask, cell_type, row["group"], original=row["original"], copy=copy)
+
+
+def _read_folder(root: Path, name: str) -> Iterator[Sample]:
+    """Masked images of anybody's own: pairs, copies, or a folder of pairs per cell type."""
+    if (root / "images").is_dir() and (root / "masks").is_dir():
+        if (root / COPIES_MANIFEST).is_file():
+            yield from _read_copies(root, name)
+        elif (root / "labels.csv").is_file():
+            yield from _read_masked(root, name)
+        else:
+            for stem, image, mask in _pairs(root, name):
+                yield Sample(f"{name}/{stem}", image, mask, CellType.OTHER, f"{name}/{stem}")
+        return
+    typed = [folder for folder in sorted(root.iterdir()) if (folder / "images").is_dir() and (folder / "masks").is_dir()]
+    if not typed:
+        msg = (
+            f"data set {name}: expected images/ and masks/ with files of equal names, or one folder per cell type that holds them, "
+            f"but {root} has neither"
+        )
+        raise DataSetError(msg)
+    for folder in typed:
+        for stem, image, mask in _pairs(folder, f"{name}/{folder.name}"):
+            sample_id = f"{name}/{folder.name}/{stem}"
+            yield Sample(sample_id, image, mask, folder_cell_type(folder.name), sample_id)
 
 
 def _read_acevedo(root: Path, name: str) -> Iterator[Sample]:
@@ -167,9 +235,18 @@ DATA_SETS: Final[Mapping[str, DataSet]] = MappingProxyType({data_set.name: data_
 
 
 def data_set(name: str) -> DataSet:
-    """The entry of that name; raises DataSetError listing the known ones."""
-    try:
+    """The entry of that name, or one for the folder at that path; raises DataSetError listing the known names.
+
+    A folder holds `images/` and `masks/` with files of equal names (any coding that `core.masks.decode_grey` reads), or one such
+    folder per cell type. `labels.csv` beside them (`image_id,cell_type,duplicate_group`) is optional.
+    """
+    if name in DATA_SETS:
         return DATA_SETS[name]
-    except KeyError:
-        msg = f"unknown data set {name!r}; known are {', '.join(DATA_SETS)}"
-        raise DataSetError(msg) from None
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        folder = folder.resolve()
+        # The absolute path stands for itself, whatever the data folder is.
+        path, whose = str(folder), "images and masks of the user's own"
+        return DataSet(folder.name, folder.name, whose, "as their owner says", "", None, _NO_SCALE, path, _read_folder)
+    msg = f"unknown data set {name!r}; known are {', '.join(DATA_SETS)}, or give the path of a folder with images/ and masks/"
+    raise DataSetError(msg)

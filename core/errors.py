@@ -8,6 +8,7 @@ CoreError
 |   `-- ProviderError       the requested execution provider is not there
 |-- FeatureError            a feature was asked for that the catalogue does not have
 |-- StoreError              the cohort cannot be read or written
+|-- TrainingError           a training run cannot go on
 `-- UsageError              arguments that make no sense together
 """
 
@@ -42,6 +43,10 @@ class FeatureError(CoreError, ValueError):
 
 class StoreError(CoreError, RuntimeError):
     """The cohort cannot be read or written."""
+
+
+class TrainingError(CoreError, RuntimeError):
+    """A training run cannot go on."""
 
 
 class UsageError(CoreError, ValueError):

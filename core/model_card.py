@@ -15,8 +15,10 @@ class ModelCard:
 
     `input_size` is the side of the square window in pixels; `mean` and `std` are per RGB channel on a 0-1 scale;
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
-    side takes in the fine pass; `scores` holds measured figures by data set; `appearance` the optical-density
-    statistics of the training images, against which an image can be unlike.
+    side takes in the fine pass; `scores` holds measured figures by data set; `parity` the largest difference of the logits
+    and the share of equal mask pixels, of an fp32 file against torch, of a smaller `precision` against the fp32 file; `fidelity`
+    what that precision costs in masks and features on the validation part; `appearance` the optical-density statistics of the
+    training images, against which an image can be unlike.
     """
 
     model_id: str
@@ -37,6 +39,7 @@ class ModelCard:
     opset: int
     precision: str = "fp32"
     parity: dict[str, float] = field(default_factory=dict)
+    fidelity: dict[str, Any] = field(default_factory=dict)
     appearance: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:

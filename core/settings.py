@@ -15,6 +15,7 @@ class Settings:
     models: Path
     reference: Path
     cohort: Path
+    selection: Path
     max_pixels: int
     max_bytes: int
 
@@ -30,6 +31,7 @@ def load_settings() -> Settings:
         models=path("MODELS", ROOT / "assets" / "models"),
         reference=path("REFERENCE", ROOT / "assets" / "reference"),
         cohort=path("COHORT", ROOT / "cohort"),
+        selection=path("SELECTION", ROOT / "assets" / "model_selection"),
         max_pixels=int(os.environ.get("LEUKOSCOPE_MAX_PIXELS", "25000000")),
         max_bytes=int(os.environ.get("LEUKOSCOPE_MAX_BYTES", str(64 * 2**20))),
     )

@@ -1,18 +1,27 @@
-"""`python -m export RUN --out FILE.onnx`: export, verify against torch, score on the untouched test part, embed the card."""
+"""`python -m export RUN --out FILE.onnx`: export, verify, score on the untouched test part, embed the card.
+
+An fp32 file is verified against torch. A smaller precision is made from such a file and measured against it on the validation part:
+where it harms the outlines or the features, it is refused.
+"""
 
 import argparse
 import json
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from core.compartments import CHANNELS, ENVIRONMENT_RING_FRACTION
-from core.datasets import data_set
-from core.errors import CoreError
+from core.datasets import Sample, data_set
+from core.errors import CoreError, ModelError
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.model_card import ModelCard
+from export.fidelity import compare, harm
+from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8
 from export.to_onnx import OPSET, convert, embed_card, load_network, register
 from training.config import TrainingConfig
 from training.data import MEAN, STD, masked_samples
@@ -62,24 +71,49 @@ def _run(arguments: argparse.Namespace) -> int:
     run: Path = arguments.checkpoint.parent if arguments.checkpoint.is_file() else arguments.checkpoint
     out: Path = arguments.out
     network, config = load_network(run)
+    known = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
     split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
-    samples = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
-    card = replace(_card(run, config, out.stem), appearance=appearance_of([samples[i] for i in split["train"]]))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_suffix(".part.onnx")
-    try:
-        parity = convert(network, config.input_size, draft)
-        card = replace(card, parity=parity, opset=OPSET)
+    parts = {part: [known[sample_id] for sample_id in ids] for part, ids in split.items()}
+    card = replace(_card(run, config, out.stem), appearance=appearance_of(parts["train"]), opset=OPSET)
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / out.name
+        card = replace(card, parity=convert(network, config.input_size, draft))
         embed_card(draft, card)
-        scores = evaluate(OnnxSegmenter(draft, Device.CPU), [samples[i] for i in split["test"]])
+        if arguments.precision is not Precision.FP32:
+            draft, card = _reduced(draft, card, config, parts, arguments)
+        scores = evaluate(OnnxSegmenter(draft, Device.CPU), parts["test"])
         card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
         embed_card(draft, card)
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = out.with_suffix(".part")
+        shutil.copyfile(draft, unfinished)
+        unfinished.replace(out)
     register(out, card, run, default=not arguments.not_default)
-    print(json.dumps({"file": out.name, "bytes": out.stat().st_size, "parity": card.parity, "scores": card.scores}, indent=1))
+    summary = {"file": out.name, "bytes": out.stat().st_size, "parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}
+    print(json.dumps(summary, indent=1))
     return 0
+
+
+def _reduced(
+    original: Path, card: ModelCard, config: TrainingConfig, parts: Mapping[str, Sequence[Sample]], arguments: argparse.Namespace
+) -> tuple[Path, ModelCard]:
+    """The model file in fewer bits, and its card with what they cost; raises ModelError where they harm, unless forced."""
+    out, precision = original.with_name("reduced.onnx"), arguments.precision
+    recipe = "weights and arithmetic in half precision"
+    if precision is Precision.FP16:
+        to_fp16(original, out)
+    else:
+        crops = calibration_crops(parts["train"], config)
+        # Every third crop is left to choose by: recipes are not compared on what they were made from.
+        recipe = str(to_int8(original, out, [crop for i, crop in enumerate(crops) if i % 3], crops[::3]))
+    parity = agreement(original, out, canonical_crops(parts["validation"], config))
+    card = replace(card, precision=str(precision), parity=parity)
+    embed_card(out, card)
+    cost = compare(OnnxSegmenter(original, Device.CPU), OnnxSegmenter(out, Device.CPU), parts["validation"])
+    if (reasons := harm(cost)) and not arguments.force:
+        msg = f"{precision} harms the measurements: {'; '.join(reasons)}; nothing was exported. Use fp32, or --force if you must"
+        raise ModelError(msg)
+    return out, replace(card, fidelity={"recipe": recipe, **cost})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,6 +121,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument("checkpoint", type=Path, metavar="RUN", help="folder of a training run, or a file in it")
     parser.add_argument("--out", type=Path, required=True, help="the .onnx file; its folder's manifest.json gets an entry")
+    parser.add_argument(
+        "--precision",
+        type=Precision,
+        choices=list(Precision),
+        default=Precision.FP32,
+        help="bits of weights and arithmetic (default: fp32)",
+    )
+    parser.add_argument("--force", action="store_true", help="export a precision even though it harms the measurements")
     parser.add_argument("--not-default", action="store_true", help="do not make it the model the app opens with")
     arguments = parser.parse_args(argv)
     if arguments.out.suffix != ".onnx":

@@ -1,15 +1,60 @@
-"""The settings of a training run: one frozen dataclass, TOML in, TOML out beside the weights."""
+"""The settings of a run: a frozen dataclass for each pipeline, TOML in, TOML out beside the results."""
 
 import json
+import re
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from core.errors import UsageError
 
 
+class Settings:
+    """What the frozen dataclasses of settings share: reading and writing themselves as TOML."""
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a config; UsageError for no file, no TOML, unknown keys (listing the known ones) and values of another type."""
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            msg = f"{path.name} could not be read as a TOML file of training settings ({error})"
+            raise UsageError(msg) from error
+        defaults = asdict(cls())  # type: ignore[call-overload]
+        if unknown := sorted(set(raw) - set(defaults)):
+            msg = f"{path.name}: unknown settings {unknown}; known are {list(defaults)}"
+            raise UsageError(msg)
+        for name, value in raw.items():
+            wanted = defaults[name]
+            if not _is_like(value, wanted):
+                msg = f"{path.name}: {name} must be like {list(wanted) if isinstance(wanted, tuple) else wanted!r}, but is {value!r}"
+                raise UsageError(msg)
+            if isinstance(value, list):
+                raw[name] = tuple(value)
+        return cls(**raw)
+
+    def to_toml(self) -> str:
+        """The text `from_toml` reads back."""
+
+        def literal(value: object) -> str:
+            if isinstance(value, tuple):
+                return "[" + ", ".join(literal(v) for v in value) + "]"
+            # A JSON string is a TOML string, escapes included.
+            return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+        return "".join(f"{key} = {literal(value)}\n" for key, value in asdict(self).items())  # type: ignore[call-overload]
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Whether a TOML value can stand for a default: a whole number is a fine fraction, a list is a tuple of like members."""
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(type(member) is type(default[0]) for member in value)
+    return type(value) is type(default) or (type(default) is float and type(value) is int)
+
+
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """Everything that decides the outcome of `python -m training finetune`.
 
     `train`, `validation` and `test` are shares of the groups of originals; sizes in pixels; `minimum_fill` to
@@ -58,35 +103,71 @@ class TrainingConfig:
             msg = f"epochs, batch_size and patience must be at least 1, but are {self.epochs}, {self.batch_size}, {self.patience}"
             raise UsageError(msg)
 
-    @classmethod
-    def from_toml(cls, path: Path) -> "TrainingConfig":
-        """Read a config; UsageError for no file, no TOML, unknown keys (listing the known ones) and values of another type."""
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            msg = f"{path.name} could not be read as a TOML file of training settings ({error})"
-            raise UsageError(msg) from error
-        defaults = {f.name: f.default for f in fields(cls)}
-        if unknown := sorted(set(raw) - set(defaults)):
-            msg = f"{path.name}: unknown settings {unknown}; known are {list(defaults)}"
+
+@dataclass(frozen=True)
+class SelectionConfig(Settings):
+    """Everything that decides the outcome of `python -m training select`.
+
+    `name` is the run's id. `grouped` lists the architectures compared on folds of originals, `as_published` those also tried on
+    the thesis's folds of copies; `k` the numbers of folds. An epoch is `images_per_epoch` copies drawn from the training part (0:
+    all of it), so that the budget of every fold is `epochs * images_per_epoch` images, whatever the architecture or the protocol.
+    """
+
+    name: str = "selection"
+    data_sets: tuple[str, ...] = ("set2",)
+    grouped: tuple[str, ...] = (
+        "unetplusplus",
+        "unet",
+        "manet",
+        "linknet",
+        "fpn",
+        "pspnet",
+        "pan",
+        "deeplabv3plus",
+        "u2net",
+    )
+    as_published: tuple[str, ...] = ("unetplusplus", "unet")
+    k: tuple[int, ...] = (10, 8, 6)
+    encoder: str = "tu-tf_efficientnet_lite0"
+    input_size: int = 224
+    cell_fill: float = 0.62
+    epochs: int = 30
+    images_per_epoch: int = 0
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    ema_decay: float = 0.995
+    seed: int = 7
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work, in words."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            msg = f"name becomes a folder and may hold letters, digits, '.', '_' and '-' only, but is {self.name!r}"
             raise UsageError(msg)
-        if isinstance(raw.get("data_sets"), list):
-            raw["data_sets"] = tuple(raw["data_sets"])
-        for name, value in raw.items():
-            wanted = type(defaults[name])
-            # A whole number is a fine value for a fraction.
-            if type(value) is not wanted and not (wanted is float and type(value) is int):
-                msg = f"{path.name}: {name} must be like {defaults[name]!r}, but is {value!r}"
+        if not self.grouped + self.as_published:
+            msg = "nothing to compare: name architectures in grouped, as_published, or both"
+            raise UsageError(msg)
+        for name in ("grouped", "as_published", "k", "data_sets"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                msg = f"{name} names something twice: {list(values)}"
                 raise UsageError(msg)
-        return cls(**raw)
-
-    def to_toml(self) -> str:
-        """The text `from_toml` reads back."""
-
-        def literal(value: object) -> str:
-            if isinstance(value, tuple):
-                return "[" + ", ".join(literal(v) for v in value) + "]"
-            # A JSON string is a TOML string, escapes included.
-            return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-
-        return "".join(f"{key} = {literal(value)}\n" for key, value in asdict(self).items())
+        if not self.k or min(self.k) < 2:
+            msg = f"k must list numbers of folds of at least 2, but is {list(self.k)}"
+            raise UsageError(msg)
+        if self.input_size % 32 or self.input_size <= 0:
+            msg = f"input_size must be a positive multiple of 32, but is {self.input_size}"
+            raise UsageError(msg)
+        if not 0 < self.cell_fill <= 1:
+            msg = f"cell_fill must be above 0 and at most 1, but is {self.cell_fill}"
+            raise UsageError(msg)
+        if min(self.epochs, self.batch_size, self.threads) < 1 or self.images_per_epoch < 0:
+            msg = (
+                "epochs, batch_size and threads must be at least 1 and images_per_epoch at least 0, but are "
+                f"{self.epochs}, {self.batch_size}, {self.threads}, {self.images_per_epoch}"
+            )
+            raise UsageError(msg)
+        if 0 < self.images_per_epoch < self.batch_size:
+            msg = f"an epoch must hold at least one batch, but images_per_epoch is {self.images_per_epoch} of {self.batch_size}"
+            raise UsageError(msg)

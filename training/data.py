@@ -1,5 +1,9 @@
 """Image-mask pairs as torch data sets, and honest splits of them."""
 
+from collections import Counter
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,8 +24,11 @@ STD = (128 / 255,) * 3
 
 
 def masked_samples(names: tuple[str, ...]) -> list[Sample]:
-    """All samples of the named data sets; raises DataSetError for one without masks."""
+    """All samples of the named data sets (or folders); raises DataSetError for one without masks, and for two samples of one id."""
     samples = [sample for name in names for sample in data_set(name).samples()]
+    if twice := [sample_id for sample_id, count in Counter(sample.sample_id for sample in samples).items() if count > 1]:
+        msg = f"{len(twice)} images come twice, first {twice[0]}; name each data set once, and folders by names of their own"
+        raise DataSetError(msg)
     if without := [sample.sample_id for sample in samples if sample.mask is None]:
         msg = f"training needs drawn masks, but {len(without)} samples have none, first {without[0]}"
         raise DataSetError(msg)
@@ -76,14 +83,24 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Pairs held in memory, as items (3, S, S) float32 and (len(CHANNELS), S, S) float32.
 
     With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at its
-    canonical scale.
+    canonical scale. `repaired` counts the mask pixels that held no value of their coding.
     """
 
-    def __init__(self, items: list[LabelledImage], config: TrainingConfig, *, augment: bool) -> None:
+    def __init__(self, items: list[LabelledImage], config: TrainingConfig, *, augment: bool, repaired: int = 0) -> None:
+        self.repaired = repaired
         self._items = items
         self._config = config
         self._augmentation = Augmentation(config) if augment else None
         self.epoch = 0
+
+    @classmethod
+    def from_samples(cls, samples: Sequence[Sample], config: TrainingConfig, *, augment: bool) -> Self:
+        """Read pairs from disk. Raises DataSetError for a pair that does not fit, or whose mask shows no cell."""
+        pairs = [load_labelled(sample) for sample in samples]
+        if empty := [item.sample_id for item, _ in pairs if not cell_mask(item.labels).any()]:
+            msg = f"a mask must show a cell, but {len(empty)} show none: {empty[:10]}; leave these pairs out"
+            raise DataSetError(msg)
+        return cls([item for item, _ in pairs], config, augment=augment, repaired=sum(repaired for _, repaired in pairs))
 
     def __len__(self) -> int:
         return len(self._items)

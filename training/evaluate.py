@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.compartments import CHANNELS, Compartment
 from core.datasets import Sample
 from core.imaging import load
 from core.inference.segmenter import Segmenter
@@ -52,6 +53,18 @@ def _score(sample: Sample, found: LabelMap, truth: LabelMap, confidence: float) 
     return ImageScore(
         sample.sample_id, sample.cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence
     )
+
+
+def score_channels(sample_id: str, cell_type: str, found: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float) -> ImageScore:
+    """Score binary channels (len(CHANNELS), H, W) as a network gives them; the cell is nucleus and cytoplasm together."""
+    nucleus, cytoplasm = CHANNELS.index(Compartment.NUCLEUS), CHANNELS.index(Compartment.CYTOPLASM)
+
+    def regions(channels: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+        cell = channels[nucleus] | channels[cytoplasm]
+        return {"nucleus": channels[nucleus], "cytoplasm": channels[cytoplasm], "cell": cell}
+
+    pairs = {region: overlap(mask, regions(drawn)[region]) for region, mask in regions(found).items()}
+    return ImageScore(sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence)
 
 
 def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:

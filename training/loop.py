@@ -1,25 +1,27 @@
-"""One training run: resumable, logged, returning its report. Nothing here prints."""
+"""One fine-tuning run: one config in, one self-describing folder out; resumable, logged, scored at the end. Nothing here prints."""
 
-import copy
 import csv
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 
-from core.compartments import CHANNELS
+from core.datasets import Sample
 from core.errors import DataSetError, UsageError
-from training.architectures import build
+from training.architectures import build, check_input
 from training.config import TrainingConfig
-from training.data import SegDataset, load_labelled, masked_samples, split_samples
-from training.losses import OBJECTS, hard_dice, segmentation_loss
+from training.data import SegDataset, masked_samples, split_samples
+from training.evaluate import by_data_set, summarise
+from training.final_test import score_items, write_cases
+from training.provenance import commit, versions
+from training.trainer import OBJECT_NAMES, Trainer, read_checkpoint, write_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,8 @@ LOG_FILE: Final = "log.csv"
 SPLIT_FILE: Final = "split.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 CHECKPOINT_FILE: Final = "checkpoint.pt"
+SCORES_FILE: Final = "scores.json"
+CASES_FOLDER: Final = "cases"
 
 
 @dataclass(frozen=True)
@@ -50,40 +54,29 @@ class EpochLog:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a run came to."""
+    """What a run came to; `test` is what `training.evaluate.summarise` says of the test part."""
 
     folder: Path
     epochs: int
     best_epoch: int
     best_val_dice: float
     stopped_early: bool
+    test: dict[str, Any]
 
 
-class _Average:
-    """Exponential moving average of the weights, warmed up so that early epochs are not dominated by the start."""
+def fit(
+    config: TrainingConfig, folder: Path, *, device: torch.device | None = None, on_epoch: Callable[[EpochLog], None] | None = None
+) -> TrainingReport:
+    """Train into `folder`, or go on where a killed run of the same config stopped; then score the test part, once, and keep its cases.
 
-    def __init__(self, network: torch.nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
-        self._decay = decay
-        self.steps = 0
+    The folder describes itself: `config.toml`, `split.json`, `log.csv` (a row as each epoch ends, so it can be watched), the best
+    weights `weights.safetensors` (by validation Dice of the averaged weights), `scores.json` with the scores of the test part, Dice
+    per image, versions and commit, and in `cases/` pictures of its best and worst. Runs on the CPU unless a `device` is given.
 
-    @torch.no_grad()
-    def update(self, network: torch.nn.Module) -> None:
-        self.steps += 1
-        decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-        for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - decay)
-            else:
-                mine.copy_(theirs)
-
-
-def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], None] | None = None) -> TrainingReport:
-    """Train into `folder`, or go on where a killed run of the same config stopped.
-
-    Leaves config, split, log and the best weights (safetensors, by validation Dice of the averaged weights).
-    Raises UsageError when the folder holds a run of another config, DataSetError when there are too few images to divide.
+    Raises UsageError when the folder holds a run of another config, DataSetError when there are too few images to divide, and
+    DivergedError when the loss is no longer a number.
     """
+    check_input(config.architecture, config.input_size, config.batch_size)
     folder.mkdir(parents=True, exist_ok=True)
     config_file = folder / CONFIG_FILE
     if config_file.exists() and TrainingConfig.from_toml(config_file) != config:
@@ -99,63 +92,62 @@ def fit(config: TrainingConfig, folder: Path, *, on_epoch: Callable[[EpochLog], 
         raise DataSetError(msg)
     split = {part: sorted(sample.sample_id for sample in samples) for part, samples in parts.items()}
     (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
-    train_set = SegDataset([load_labelled(sample)[0] for sample in parts["train"]], config, augment=True)
-    val_set = SegDataset([load_labelled(sample)[0] for sample in parts["validation"]], config, augment=False)
-    logger.info("training on %d images, validating on %d", len(train_set), len(val_set))
+    data = {part: SegDataset.from_samples(samples, config, augment=part == "train") for part, samples in parts.items()}
+    logger.info("images: %s; stray mask pixels repaired: %d", {k: len(v) for k, v in data.items()}, sum(d.repaired for d in data.values()))
 
-    network = build(config.architecture, config.encoder).to(memory_format=torch.channels_last)
-    steps = max(1, len(train_set) // config.batch_size)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.epochs * steps, pct_start=0.15, cycle_momentum=False
-    )
-    average = _Average(network, config.ema_decay)
+    steps = max(1, len(data["train"]) // config.batch_size)
+    network = build(config.architecture, config.encoder)
+    trainer = Trainer(network, config, total_steps=config.epochs * steps, device=device or torch.device("cpu"))
     log: list[EpochLog] = []
-
     checkpoint = folder / CHECKPOINT_FILE
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        network.load_state_dict(state["network"])
-        average.network.load_state_dict(state["average"])
-        average.steps = state["average_steps"]
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
+    if (state := read_checkpoint(checkpoint)) is not None:
+        trainer.restore(state)
         log = [EpochLog(**row) for row in state["log"]]
         logger.info("going on after epoch %d", len(log))
 
     while len(log) < config.epochs and not _stopped_early(log, config):
         started = time.monotonic()
-        train_set.epoch = len(log)
-        train_loss = _train_epoch(network, train_set, config, optimiser, schedule, average)
-        val_loss, dice = _validate(average.network, val_set, config)
-        row = EpochLog(
-            len(log) + 1,
-            train_loss,
-            val_loss,
-            dice["nucleus"],
-            dice["cytoplasm"],
-            float(schedule.get_last_lr()[0]),
-            time.monotonic() - started,
-        )
+        data["train"].epoch = len(log)
+        train_loss = trainer.train_epoch(_shuffled(data["train"], config), seed=config.seed * 100_003 + len(log))
+        val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
+        mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
+        seconds = time.monotonic() - started
+        row = EpochLog(len(log) + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], trainer.learning_rate, seconds)
         log.append(row)
         if _best(log) is row:
-            _write_weights(average.network, folder / WEIGHTS_FILE)
+            _write_weights(trainer.averaged, folder / WEIGHTS_FILE)
         _write_log(log, folder / LOG_FILE)
-        _write_checkpoint(
-            checkpoint,
-            {
-                "network": network.state_dict(),
-                "average": average.network.state_dict(),
-                "average_steps": average.steps,
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "log": [asdict(row) for row in log],
-            },
-        )
+        write_checkpoint(checkpoint, {**trainer.state(), "log": [asdict(row) for row in log]})
         if on_epoch:
             on_epoch(row)
+
+    scores_file = folder / SCORES_FILE
+    if not scores_file.exists():
+        trainer.averaged.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        _test(trainer, config, parts["test"], data, folder)
     best = _best(log)
-    return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config))
+    test = json.loads(scores_file.read_text(encoding="utf-8"))["test"]
+    return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config), test)
+
+
+def _test(trainer: Trainer, config: TrainingConfig, samples: list[Sample], data: dict[str, SegDataset], folder: Path) -> None:
+    """Score the test part with the best weights, and leave pictures and `scores.json`, in this order: the file says that all is done."""
+    outcomes = score_items(trainer, data["test"], samples, config.batch_size)
+    scores = [outcome.score for outcome in outcomes]
+    write_cases(outcomes, folder / CASES_FOLDER)
+    report = {
+        "test": summarise(scores),
+        "by_data_set": by_data_set(scores),
+        "measured": f"on the network's grid of {config.input_size} px, in the canonical window around the drawn cell, best weights",
+        "per_image": {score.sample_id: score.dice for score in scores},
+        "repaired_mask_pixels": {part: part_data.repaired for part, part_data in data.items()},
+        "precision": trainer.precision,
+        "versions": versions(),
+        "commit": commit(),
+    }
+    unfinished = folder / f".{SCORES_FILE}"
+    unfinished.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    unfinished.replace(folder / SCORES_FILE)
 
 
 def _best(log: list[EpochLog]) -> EpochLog:
@@ -167,53 +159,16 @@ def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
     return bool(log) and len(log) - _best(log).epoch >= config.patience
 
 
-def _train_epoch(
-    network: torch.nn.Module,
-    data: SegDataset,
-    config: TrainingConfig,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.OneCycleLR,
-    average: _Average,
-) -> float:
-    network.train()
+def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of the data set's epoch, in an order that only seed and epoch decide."""
     order = torch.Generator().manual_seed(config.seed * 100_003 + data.epoch)
-    loader = DataLoader(
-        data, config.batch_size, shuffle=True, drop_last=len(data) > config.batch_size, num_workers=config.workers, generator=order
-    )
-    total, count = 0.0, 0
-    for images, targets in loader:
-        optimiser.zero_grad(set_to_none=True)
-        loss = segmentation_loss(network(images.to(memory_format=torch.channels_last)), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        average.update(network)
-        total, count = total + float(loss.detach()) * len(images), count + len(images)
-    return total / count
-
-
-@torch.no_grad()
-def _validate(network: torch.nn.Module, data: SegDataset, config: TrainingConfig) -> tuple[float, dict[str, float]]:
-    losses, scores = [], []
-    for images, targets in DataLoader(data, config.batch_size):
-        logits = network(images.to(memory_format=torch.channels_last))
-        losses.append(segmentation_loss(logits, targets) * len(images))
-        scores.append(hard_dice(logits, targets))
-    mean = torch.cat(scores).mean(dim=0)
-    dice = {CHANNELS[channel].label: float(mean[position]) for position, channel in enumerate(OBJECTS)}
-    return float(torch.stack(losses).sum() / len(data)), dice
+    last_too = len(data) <= config.batch_size
+    return DataLoader(data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order)
 
 
 def _write_weights(network: torch.nn.Module, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
-    temporary.replace(path)
-
-
-def _write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
     temporary.replace(path)
 
 

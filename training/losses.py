@@ -1,5 +1,7 @@
 """The thesis's loss and Dice on logits."""
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 
@@ -18,8 +20,14 @@ def soft_dice(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return ((2 * common + 1) / (total + 1)).mean()
 
 
-def segmentation_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """0.5 BCE-with-logits over all channels + 0.5 (1 - Dice of nucleus and cytoplasm)."""
+def segmentation_loss(logits: torch.Tensor | Sequence[torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
+    """0.5 BCE-with-logits over all channels + 0.5 (1 - Dice of nucleus and cytoplasm).
+
+    Of several outputs it is the sum with equal weights: deep supervision as in U2-Net, whose training loss is therefore that
+    of seven outputs and not comparable with another network's.
+    """
+    if not isinstance(logits, torch.Tensor):
+        return torch.stack([segmentation_loss(output, targets) for output in logits]).sum()
     return 0.5 * functional.binary_cross_entropy_with_logits(logits, targets) + 0.5 * (1 - soft_dice(logits, targets))
 
 

@@ -3,8 +3,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.cell_types import CellType
-from core.cohort import REFERENCE, build_reference, folder_cell_type, folders_of, import_images
+from core.cell_types import CellType, folder_cell_type
+from core.cohort import REFERENCE, build_reference, folders_of, import_images
 from core.datasets import DATA_SETS
 from core.errors import DataSetError, StoreError
 from core.features.catalogue import CATALOGUE

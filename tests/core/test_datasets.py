@@ -51,6 +51,79 @@ def test_an_image_without_its_mask_is_named(masked_folder, part):
         data_set("set1").samples(masked_folder)
 
 
+def test_an_image_that_the_table_lacks_is_named(masked_folder):
+    table = masked_folder / "wbc_zheng" / "set1" / "labels.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataSetError, match=r"labels\.csv has no row for these images: \['003'\]"):
+        data_set("set1").samples(masked_folder)
+
+
+def write_pairs(folder, *stems, suffix=".png"):
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for stem in stems:
+            ending = suffix if part == "images" else ".png"
+            Image.new("RGB" if part == "images" else "L", (32, 32)).save(folder / part / f"{stem}{ending}")
+    return folder
+
+
+def test_a_plain_folder_of_pairs_is_a_data_set_of_its_own_name(tmp_path):
+    folder = write_pairs(tmp_path / "mine", "b", "a", suffix=".jpg")
+    (folder / "images" / "Thumbs.db").write_bytes(b"not an image")
+    (folder / "masks" / "._a.png").write_bytes(b"not an image")
+    entry = data_set(str(folder))
+    samples = entry.samples()
+    assert entry.name == "mine"
+    assert [sample.sample_id for sample in samples] == ["mine/a", "mine/b"]
+    assert [(sample.image.name, sample.mask.name) for sample in samples] == [("a.jpg", "a.png"), ("b.jpg", "b.png")]
+    assert {sample.cell_type for sample in samples} == {CellType.OTHER}
+    assert len({sample.group for sample in samples}) == 2
+
+
+def test_labels_beside_the_pairs_give_types_and_duplicates(tmp_path):
+    folder = write_pairs(tmp_path / "mine", "a", "b", "c")
+    (folder / "labels.csv").write_text("image_id,cell_type,duplicate_group\na,monocyte,1\nb,monocyte,1\nc,hcl,\n")
+    samples = data_set(str(folder)).samples()
+    assert [sample.cell_type for sample in samples] == [CellType.MONOCYTE, CellType.MONOCYTE, CellType.HCL]
+    assert samples[0].group == samples[1].group != samples[2].group
+    (folder / "labels.csv").write_text("image_id,cell_type\na,monocyte\nb,monocyte\nc,hcl\n")
+    assert len({sample.group for sample in data_set(str(folder)).samples()}) == 3
+
+
+def test_a_folder_of_pairs_per_cell_type_names_the_types(tmp_path):
+    write_pairs(tmp_path / "mine" / "Hairy cells", "1")
+    write_pairs(tmp_path / "mine" / "lymphocyte", "1", "2")
+    (tmp_path / "mine" / "notes").mkdir()
+    samples = data_set(str(tmp_path / "mine")).samples()
+    found = {sample.sample_id: sample.cell_type for sample in samples}
+    assert found == {
+        "mine/Hairy cells/1": CellType.HCL,
+        "mine/lymphocyte/1": CellType.LYMPHOCYTE,
+        "mine/lymphocyte/2": CellType.LYMPHOCYTE,
+    }
+    assert len({sample.group for sample in samples}) == 3
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_pairs_of_a_folder_are_checked_both_ways(tmp_path, part):
+    folder = write_pairs(tmp_path / "mine" / "monocyte", "a", "b")
+    (folder / part / "b.png").unlink()
+    with pytest.raises(DataSetError, match=r"mine/monocyte: every image needs a mask .* stand alone: \['b'\]"):
+        data_set(str(tmp_path / "mine")).samples()
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    folder = write_pairs(tmp_path / "mine", "a")
+    Image.new("RGB", (32, 32)).save(folder / "images" / "a.jpg")
+    with pytest.raises(DataSetError, match=r"images/ holds both a\.jpg and a\.png"):
+        data_set(str(folder)).samples()
+
+
+def test_a_folder_of_anything_else_is_told_what_was_expected(tmp_path):
+    with pytest.raises(DataSetError, match="expected images/ and masks/ with files of equal names, or one folder per cell type"):
+        data_set(str(tmp_path)).samples()
+
+
 def test_apl_is_promyelocyte_or_blast_of_a_patient_with_apl(tmp_path):
     (tmp_path / "deepapl").mkdir()
     (tmp_path / "deepapl" / "manifest.csv").write_text(

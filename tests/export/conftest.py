@@ -42,6 +42,27 @@ def exported(tmp_path_factory):
     return made
 
 
+@pytest.fixture(scope="session")
+def coarse(exported, tmp_path_factory):
+    """A run of the fastest network, trained until it finds the cells, and its fp32 file."""
+    folder = tmp_path_factory.mktemp("coarse")
+    made = Exported(exported.data, folder / "run", folder / "models" / "coarse.onnx")
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOSCOPE_DATA", str(made.data))
+        fit(tiny_config(data_sets=("set1", "set2"), architecture="pspnet", epochs=15), made.run)
+        torch.set_num_threads(threads)
+        assert main([str(made.run), "--out", str(made.model)]) == 0
+    return made
+
+
+@pytest.fixture
+def tiny_data(exported, monkeypatch) -> Path:
+    """The tiny data set in the place of the real ones."""
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(exported.data))
+    return exported.data
+
+
 @pytest.fixture
 def card() -> ModelCard:
     return ModelCard(

@@ -6,13 +6,23 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
 from timm.layers import Conv2dSame
 
 from core.compartments import CHANNELS
 from core.errors import ModelError
 from core.inference.model_registry import card_of, find_model, list_models, load_manifest, verify_model, write_manifest
-from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET, convert, embed_card, load_network, register, verify_parity, with_static_padding
-from training.architectures import ARCHITECTURES, build
+from export.to_onnx import (
+    MAX_LOGIT_DIFFERENCE,
+    OPSET,
+    convert,
+    embed_card,
+    exportable,
+    load_network,
+    register,
+    verify_parity,
+)
+from training.architectures import ARCHITECTURES, NO_ENCODER, build, find_architecture
 from training.loop import LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
 
 
@@ -58,28 +68,65 @@ def test_weights_of_the_run_are_those_exported(exported):
     assert not torch.equal(stem, initial)
 
 
+def build_small(architecture):
+    """The network with the smallest encoder, or without one, and the least side it is tried at."""
+    torch.manual_seed(0)
+    row = find_architecture(architecture)
+    return build(architecture, "tu-tf_efficientnet_lite0" if row.takes_encoder else NO_ENCODER).eval(), max(64, row.smallest_side)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_static_padding_equals_timms_dynamic_one(architecture):
-    network = build(architecture, "tu-tf_efficientnet_lite0").eval()
-    static = with_static_padding(network)
-    assert sum(isinstance(module, Conv2dSame) for module in network.modules()) > 3
-    for shape in ((1, 3, 64, 64), (2, 3, 32, 96)):
+def test_every_architecture_is_exported_and_agrees_with_torch(architecture, tmp_path):
+    network, side = build_small(architecture)
+    path = tmp_path / "network.onnx"
+    convert(network, side, path)
+    # Each normalisation has become part of its convolution, which 8-bit networks depend on.
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(str(path)).graph.node}
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for shape in ((2, 3, side, side), (1, 3, side + 32, side)):
+        images = image_batch(shape)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(images)).numpy()
+        (logits,) = session.run(None, {"image": images})
+        tolerance = 1e-4 * max(1, np.abs(expected).max())
+        assert np.abs(logits - expected).max() <= tolerance
+        second, first = np.sort(expected, axis=1)[:, -2:].swapaxes(0, 1)
+        clear = first - second > 2 * tolerance
+        assert clear.mean() > 0.9, "the input tells nothing"
+        assert (logits.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
+
+
+@pytest.mark.parametrize("architecture", [name for name, row in ARCHITECTURES.items() if row.takes_encoder])
+def test_exportable_form_equals_the_network(architecture):
+    network, side = build_small(architecture)
+    form = exportable(network)
+    assert sum(isinstance(module, Conv2dSame) for module in network.modules()) > 2
+    for shape in ((1, 3, side, side), (2, 3, side, side + 32)):
         images = torch.from_numpy(image_batch(shape))
         with torch.no_grad():
-            assert torch.equal(static(images), network(images))
+            assert torch.allclose(form(images), network(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6])
+@pytest.mark.parametrize("shape", [(8, 8), (4, 20), (28, 28), (5, 7)])
+def test_pooling_by_matrices_equals_torchs_adaptive_one(bins, shape):
+    layer = torch.nn.Sequential(PSPBlock(3, 4, bins)).eval()
+    images = torch.from_numpy(image_batch((2, 3, *shape)))
+    with torch.no_grad():
+        assert torch.allclose(exportable(layer)(images), layer(images), atol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 2, 1), (5, 2, 1), (3, 1, 1), (3, 1, 2), (2, 2, 1), (1, 2, 1)])
 def test_static_padding_of_one_layer_equals_timms_dynamic_one(kernel, stride, dilation):
     layer = torch.nn.Sequential(Conv2dSame(3, 4, kernel, stride=stride, dilation=dilation))
     images = torch.from_numpy(image_batch((1, 3, 32, 48)))
-    assert torch.equal(with_static_padding(layer)(images), layer(images))
+    assert torch.equal(exportable(layer)(images), layer(images))
 
 
-def test_static_padding_leaves_the_network_as_it_was(exported):
+def test_exportable_form_leaves_the_network_as_it_was(exported):
     network = exported.network
     kinds = [type(module) for module in network.modules()]
-    with_static_padding(network)
+    exportable(network)
     assert [type(module) for module in network.modules()] == kinds
 
 

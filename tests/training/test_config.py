@@ -3,7 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import UsageError
-from training.config import TrainingConfig
+from core.settings import ROOT
+from training.architectures import ARCHITECTURES
+from training.config import SelectionConfig, TrainingConfig
 
 
 def written(tmp_path, text):
@@ -75,3 +77,49 @@ def test_missing_file_is_refused_in_words(tmp_path):
 def test_settings_that_cannot_work_are_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         TrainingConfig(**changes)
+
+
+@given(
+    grouped=st.lists(st.sampled_from(list(ARCHITECTURES)), unique=True).map(tuple),
+    k=st.lists(st.integers(2, 20), min_size=1, unique=True).map(tuple),
+    rate=st.floats(1e-9, 1, allow_subnormal=False),
+)
+def test_settings_of_a_selection_survive_toml(tmp_path_factory, grouped, k, rate):
+    config = SelectionConfig(grouped=grouped, k=k, learning_rate=rate)
+    assert SelectionConfig.from_toml(written(tmp_path_factory.mktemp("config"), config.to_toml())) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "../elsewhere"}, "letters, digits"),
+        ({"name": ""}, "letters, digits"),
+        ({"grouped": (), "as_published": ()}, "nothing to compare"),
+        ({"grouped": ("unet", "unet")}, "grouped names something twice"),
+        ({"k": (5, 5)}, "k names something twice"),
+        ({"k": ()}, "at least 2"),
+        ({"k": (10, 1)}, "at least 2"),
+        ({"input_size": 100}, "multiple of 32"),
+        ({"cell_fill": 0.0}, "cell_fill"),
+        ({"epochs": 0}, "at least 1"),
+        ({"images_per_epoch": -1}, "at least 0"),
+        ({"images_per_epoch": 7, "batch_size": 8}, "at least one batch"),
+    ],
+)
+def test_settings_of_a_selection_that_cannot_work_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        SelectionConfig(**changes)
+
+
+def test_list_of_other_things_is_refused_in_words(tmp_path):
+    with pytest.raises(UsageError, match=r"k must be like \[10, 8, 6\], but is \['10'\]"):
+        SelectionConfig.from_toml(written(tmp_path, 'k = ["10"]\n'))
+
+
+def test_configs_that_come_with_the_program_can_be_read_and_name_known_architectures():
+    selections = [SelectionConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("select-*.toml"))]
+    assert selections
+    for config in selections:
+        assert set(config.grouped + config.as_published) <= ARCHITECTURES.keys()
+        assert len(config.grouped) == 9
+    assert TrainingConfig.from_toml(ROOT / "training" / "configs" / "finetune.toml") == TrainingConfig()

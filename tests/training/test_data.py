@@ -70,6 +70,39 @@ def test_sample_without_mask_is_refused(samples):
         load_labelled(Sample("set1/x", samples[0].image, None, CellType.OTHER, "set1/x"))
 
 
+def test_one_image_under_two_names_is_refused(tiny_data):
+    with pytest.raises(DataSetError, match=r"16 images come twice, first set1/.*name each data set once"):
+        masked_samples(("set1", "set1"))
+
+
+def coded(tmp_path, name, codes, stray=0):
+    """A pair whose mask is written with the given grey codes for background, cytoplasm and nucleus, some pixels astray."""
+    labels = np.zeros((64, 64), np.intp)
+    labels[16:48, 16:48], labels[24:40, 24:40] = 1, 2
+    grey = np.array(codes, np.uint8)[labels]
+    grey[0, :stray] = 7
+    (tmp_path / f"{name}-mask.png").write_bytes(encode_png(grey))
+    (tmp_path / f"{name}.png").write_bytes(encode_png(np.full((64, 64, 3), 200, np.uint8)))
+    return Sample(f"set1/{name}", tmp_path / f"{name}.png", tmp_path / f"{name}-mask.png", CellType.OTHER, f"set1/{name}")
+
+
+def test_masks_of_two_and_of_three_levels_become_the_same_channels_and_stray_values_are_counted(tmp_path):
+    two, three = coded(tmp_path, "two", (0, 128, 255), stray=3), coded(tmp_path, "three", (0, 170, 255), stray=2)
+    ringed = coded(tmp_path, "ringed", (85, 170, 255))
+    data = SegDataset.from_samples([two, three, ringed], tiny_config(), augment=False)
+    assert data.repaired == 5
+    assert len(data) == 3
+    for _, target in (data[i] for i in range(3)):
+        assert torch.equal(target, data[0][1]), "the ring is drawn, whatever the file says of it"
+        assert target.sum(dim=(1, 2)).gt(0).all()
+
+
+def test_mask_without_a_cell_is_refused_before_training(tmp_path, samples):
+    empty = coded(tmp_path, "empty", (0, 0, 0))
+    with pytest.raises(DataSetError, match=r"a mask must show a cell, but 1 show none: \['set1/empty'\]"):
+        SegDataset.from_samples([samples[0], empty], tiny_config(), augment=False)
+
+
 # Strata of any shape: for each data set and cell type the sizes of its groups.
 STRATA = st.dictionaries(
     st.tuples(st.sampled_from(["set1", "set2"]), st.sampled_from([CellType.LYMPHOCYTE, CellType.MONOCYTE])),

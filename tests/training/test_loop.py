@@ -1,6 +1,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,8 +11,10 @@ from tests.training.tiny import tiny_config
 from training.architectures import build
 from training.config import TrainingConfig
 from training.data import SegDataset, split_samples
-from training.loop import CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, fit
-from training.losses import segmentation_loss
+from training.final_test import CASES
+from training.loop import CASES_FOLDER, CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SCORES_FILE, SPLIT_FILE, WEIGHTS_FILE, fit
+from training.losses import hard_dice, segmentation_loss
+from training.trainer import DivergedError
 
 
 class KilledError(Exception):
@@ -28,6 +31,10 @@ def read_log(folder):
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(handle)]
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def finished(tiny_root, tmp_path_factory):
     """A run of two epochs, its report, and the rows it announced."""
@@ -40,7 +47,8 @@ def finished(tiny_root, tmp_path_factory):
 
 def test_run_leaves_config_split_log_and_weights(finished, samples):
     report, rows = finished
-    assert {path.name for path in report.folder.iterdir()} == {CONFIG_FILE, SPLIT_FILE, LOG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE}
+    files = {CONFIG_FILE, SPLIT_FILE, LOG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, SCORES_FILE, CASES_FOLDER}
+    assert {path.name for path in report.folder.iterdir()} == files
     assert TrainingConfig.from_toml(report.folder / CONFIG_FILE) == tiny_config()
     split = json.loads((report.folder / SPLIT_FILE).read_text())
     assert split == {part: sorted(s.sample_id for s in members) for part, members in split_samples(samples, tiny_config()).items()}
@@ -56,6 +64,46 @@ def test_report_names_the_epoch_of_highest_validation_dice(finished):
     assert best.val_dice == (best.val_dice_nucleus + best.val_dice_cytoplasm) / 2
     assert all(0 < row.train_loss < 2 for row in rows)
     assert all(0 <= row.val_dice <= 1 for row in rows)
+
+
+def test_test_part_is_scored_with_interval_and_spread_and_its_ends_are_kept(finished):
+    report, _ = finished
+    scores = json.loads((report.folder / SCORES_FILE).read_text())
+    test_ids = json.loads((report.folder / SPLIT_FILE).read_text())["test"]
+    assert sorted(scores["per_image"]) == test_ids
+    assert scores["test"] == report.test
+    for region in ("nucleus", "cytoplasm"):
+        values = [dice[region] for dice in scores["per_image"].values()]
+        found = report.test[region]
+        assert found["dice_mean"] == pytest.approx(np.mean(values), abs=1e-4)
+        assert found["dice_std"] == pytest.approx(np.std(values), abs=1e-4)
+        assert found["dice_ci95"][0] <= found["dice_mean"] <= found["dice_ci95"][1]
+    assert scores["repaired_mask_pixels"] == {"train": 0, "validation": 0, "test": 0}
+    assert scores["versions"]["torch"] == torch.__version__.split("+")[0]
+    cases = sorted(path.name for path in (report.folder / CASES_FOLDER).iterdir())
+    assert len(cases) == 2 * min(CASES, len(test_ids))
+    worst = min(scores["per_image"], key=lambda i: scores["per_image"][i]["nucleus"] + scores["per_image"][i]["cytoplasm"])
+    assert [name for name in cases if name.startswith(f"worst-1-{worst.replace('/', '-')}-dice-")]
+
+
+def test_scores_are_those_of_the_kept_weights(finished, tiny_data, samples):
+    report, _ = finished
+    network = build("unetplusplus", "tu-tf_efficientnet_lite0", pretrained=False)
+    network.load_state_dict(load_file(report.folder / WEIGHTS_FILE))
+    scores = json.loads((report.folder / SCORES_FILE).read_text())["per_image"]
+    chosen = [sample for sample in samples if sample.sample_id in scores]
+    data = SegDataset.from_samples(chosen, tiny_config(), augment=False)
+    with torch.no_grad():
+        logits = network.eval()(torch.stack([data[i][0] for i in range(len(data))]))
+    dice = hard_dice(logits, torch.stack([data[i][1] for i in range(len(data))]))
+    for sample, (cytoplasm, nucleus) in zip(chosen, dice.tolist(), strict=True):
+        assert scores[sample.sample_id]["nucleus"] == pytest.approx(nucleus, abs=0.01)
+        assert scores[sample.sample_id]["cytoplasm"] == pytest.approx(cytoplasm, abs=0.01)
+
+
+def test_diverged_training_is_told_in_words(tiny_data, tmp_path):
+    with pytest.raises(DivergedError, match=r"loss is (nan|inf); a lower learning_rate may help"):
+        fit(tiny_config(learning_rate=1e30), tmp_path)
 
 
 def test_weights_fit_the_network_and_are_not_those_it_began_with(finished):
@@ -83,9 +131,9 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(finished, tiny_data, tmp_
 
 def test_finished_run_is_reported_again_and_not_trained_further(finished, tiny_data):
     report, _ = finished
-    before = {path.name: path.read_bytes() for path in report.folder.iterdir()}
+    before = contents(report.folder)
     assert fit(tiny_config(), report.folder, on_epoch=kill) == report
-    assert {path.name: path.read_bytes() for path in report.folder.iterdir()} == before
+    assert contents(report.folder) == before
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished, tiny_data):

@@ -79,3 +79,10 @@ def test_dice_is_the_mean_over_images_not_over_pooled_pixels():
     logits[0] *= -1
     alone = soft_dice(logits[:1], batch[:1]), soft_dice(logits[1:], batch[1:])
     assert soft_dice(logits, batch).item() == pytest.approx((alone[0] + alone[1]).item() / 2)
+
+
+def test_loss_of_several_outputs_is_their_sum():
+    outputs = [torch.zeros_like(TARGETS), 0.3 * TARGETS, (2 * TARGETS - 1) * SURE]
+    expected = sum(segmentation_loss(output, TARGETS).item() for output in outputs)
+    assert segmentation_loss(outputs, TARGETS).item() == pytest.approx(expected)
+    assert segmentation_loss(outputs[:1], TARGETS).item() == segmentation_loss(outputs[0], TARGETS).item()

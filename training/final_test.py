@@ -1,0 +1,74 @@
+"""The untouched part at the end of a fine-tuning: scores per image, and pictures of the best and worst."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.segmentation import find_boundaries
+from torch.utils.data import DataLoader
+
+from core.compartments import CHANNELS, STYLES, Compartment
+from core.datasets import Sample
+from core.imaging import base_name, encode_png
+from training.data import MEAN, STD, SegDataset
+from training.evaluate import ImageScore, score_channels
+from training.trainer import Trainer
+
+# Pictures kept of either end.
+CASES: Final = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One test image as the network saw it, uint8 (S, S, 3), the drawn and the found channels, bool (C, S, S), and their score."""
+
+    score: ImageScore
+    rgb: NDArray[np.uint8]
+    drawn: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+
+
+def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], batch_size: int) -> list[Outcome]:
+    """Score every item of a data set without augmentation, whose samples these are; a pixel is found from probability 0.5 on."""
+    outcomes: list[Outcome] = []
+    for images, targets in DataLoader(data, batch_size):
+        for image, target, logits in zip(images, targets, trainer.predict(images), strict=True):
+            sample = samples[len(outcomes)]
+            drawn, found = (target > 0.5).numpy(), (logits > 0).numpy()
+            confidence = float((2 * torch.sigmoid(logits) - 1).abs().mean())
+            score = score_channels(sample.sample_id, sample.cell_type, found, drawn, confidence)
+            pixels = (image.permute(1, 2, 0).numpy() * STD + MEAN) * 255
+            outcomes.append(Outcome(score, np.clip(np.rint(pixels), 0, 255).astype(np.uint8), drawn, found))
+    return outcomes
+
+
+def write_cases(outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Pictures of the best and worst cases by the thesis's mean Dice: the image, the drawn outlines, the found ones."""
+    folder.mkdir(exist_ok=True)
+    ranked = sorted(outcomes, key=lambda outcome: _mean_dice(outcome.score))
+    ends = {"worst": ranked[:CASES], "best": ranked[::-1][:CASES]}
+    for end, chosen in ends.items():
+        for place, outcome in enumerate(chosen, start=1):
+            stem = base_name(outcome.score.sample_id.replace("/", "-"))
+            panels = [outcome.rgb, _outlined(outcome.rgb, outcome.drawn), _outlined(outcome.rgb, outcome.found)]
+            path = folder / f"{end}-{place}-{stem}-dice-{_mean_dice(outcome.score):.3f}.png"
+            path.write_bytes(encode_png(np.concatenate(panels, axis=1)))
+
+
+def _mean_dice(score: ImageScore) -> float:
+    """Nucleus and cytoplasm averaged; 0 where neither can be scored, so that such a case is looked at."""
+    values = [value for region in ("nucleus", "cytoplasm") if not math.isnan(value := score.dice[region])]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _outlined(rgb: NDArray[np.uint8], channels: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    picture = rgb.copy()
+    for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS):
+        edge = find_boundaries(channels[CHANNELS.index(compartment)], mode="inner")
+        picture[edge] = list(bytes.fromhex(STYLES[compartment].colour.removeprefix("#")))
+    return picture
