@@ -1,9 +1,12 @@
-"""What a result was made with: the versions of the libraries that decide it, and the commit."""
+"""What a result was made with: the versions of the libraries that decide it, the commit, and the processor."""
 
 import functools
 import platform
+import re
 import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 from core.settings import ROOT
 
@@ -25,3 +28,9 @@ def commit() -> str:
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", "core", "training") else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def cpu_name() -> str:
+    """The processor's name as it gives it itself on Linux; the kind of processor elsewhere."""
+    found = re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8")) if sys.platform == "linux" else []
+    return str(found[0]) if found else platform.machine()

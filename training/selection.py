@@ -14,10 +14,8 @@ import errno
 import json
 import logging
 import os
-import platform
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -40,7 +38,7 @@ from training.augment import COPIES, copies
 from training.claims import claim
 from training.config import SelectionConfig
 from training.data import MEAN, STD, load_labelled, masked_samples, to_channels
-from training.provenance import commit, versions
+from training.provenance import commit, cpu_name, versions
 from training.trainer import OBJECT_NAMES, DivergedError, Trainer, read_checkpoint, write_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -254,7 +252,7 @@ def _do(unit: Unit, config: SelectionConfig, folder: Path, items: Items, device:
         "reason": reason,
         "data_sets": "+".join(config.data_sets),
         "input_size": config.input_size,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     # First, so that there is room for the row on a full disk; were this process killed here, the fold would be trained again.
@@ -362,11 +360,6 @@ def _peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 2**10
-
-
-def _cpu_name() -> str:
-    found = re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8")) if sys.platform == "linux" else []
-    return str(found[0]) if found else platform.machine()
 
 
 def _close(config: SelectionConfig, folder: Path, units: list[Unit]) -> None:
