@@ -16,6 +16,7 @@ class Settings:
     reference: Path
     cohort: Path
     selection: Path
+    runs: Path
     max_pixels: int
     max_bytes: int
 
@@ -32,6 +33,7 @@ def load_settings() -> Settings:
         reference=path("REFERENCE", ROOT / "assets" / "reference"),
         cohort=path("COHORT", ROOT / "cohort"),
         selection=path("SELECTION", ROOT / "assets" / "model_selection"),
+        runs=path("RUNS", ROOT / "runs"),
         max_pixels=int(os.environ.get("LEUKOSCOPE_MAX_PIXELS", "25000000")),
         max_bytes=int(os.environ.get("LEUKOSCOPE_MAX_BYTES", str(64 * 2**20))),
     )

@@ -1,178 +1,23 @@
-"""The model in use: what it is, how good it is, how it was trained, and the published comparison of architectures."""
+"""Models: which architecture, how good the one in use is, and trainings as they go on."""
 
-from typing import Any
-
-import pandas as pd
 import streamlit as st
 
-from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
-from core.charts.training import dice_chart, loss_chart, published_scores_chart
-from core.features.catalogue import CATALOGUE
-from core.inference.model_registry import ModelEntry
-from core.report import reliability_table
-from core.store.export import to_csv
-from pages._ui import resources
-from pages._ui.feature_choice import matching, theme_filter
-from pages._ui.layout import current_look, errors_in_words, page_setup
-from pages._ui.names import architecture_name, data_set_name
+from pages._ui.layout import errors_in_words, page_setup
+from pages._ui.model_view import show_model
+from pages._ui.selection_view import show_comparison
+from pages._ui.training_view import show_trainings
 
-_PARTS = ("nucleus", "cytoplasm", "cell")
+_VIEWS = {"Which network?": show_comparison, "The model in use": show_model, "Trainings on this computer": show_trainings}
 
-
-def show_card(model: ModelEntry) -> None:
-    """Show what the model is, in words, and whether its file is the one that was exported."""
-    card = model.card
-    problem = resources.model_problem(str(model.path), model.sha256, model.path.stat().st_mtime if model.path.is_file() else 0.0)
-    st.markdown(f"### {model.model_id}: {architecture_name(card.architecture)} on {card.encoder.removeprefix('tu-tf_').replace('_', ' ')}")
-    if problem:
-        st.error(problem, icon=":material/gpp_bad:")
-    else:
-        st.markdown(
-            f":material/verified: The file is the exported one (SHA-256 `{model.sha256[:16]}…`), {card.precision}, made on {card.created}."
-        )
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown(f"**Meant for.** {card.intended_use}")
-        st.markdown(f"**Limits.** {card.limits}")
-    with right:
-        st.markdown(f"**Trained on.** {card.training_data}")
-        st.markdown(f"**Split.** {card.split}")
-        st.markdown(f"**Licence.** {card.licence}")
-    st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.")
-
-
-def show_scores(scores: dict[str, Any]) -> None:
-    """Show overlap with expert masks by data set and part, on images the model never saw."""
-    rows = [
-        {
-            "Images": f"{data_set_name(name)} ({found['images']} images)",
-            "Part": part,
-            "Dice": found[part]["dice_mean"],
-            "Spread (SD)": found[part]["dice_std"],
-            "95 % interval of the mean": " to ".join(f"{edge:.3f}" for edge in found[part]["dice_ci95"]),
-            "Below 0.8": f"{100 * found[part]['below_0.8']:.1f} %",
-        }
-        for name, found in scores.items()
-        if isinstance(found, dict)
-        for part in _PARTS
-        if part in found
-    ]
-    if not rows:
-        return
-    st.markdown("### How good are the outlines?")
-    st.caption("Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels.")
-    number = st.column_config.NumberColumn(format="%.3f")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="scores", column_config={"Dice": number, "Spread (SD)": number})
-    st.caption(
-        "Two drawings of one identical image agree at 0.970 (nucleus), 0.894 (cytoplasm) and 0.981 (cell): above that, a score measures "
-        "habit rather than truth."
-    )
-
-
-def show_reliability(model: ModelEntry) -> None:
-    """List how far each feature from this model's outlines can be trusted."""
-    st.markdown("### How far can each feature be trusted?")
-    reliability = resources.reliability()
-    if not reliability:
-        st.info("Not yet measured for this model: no feature is marked. `python -m core reliability` measures it.", icon=":material/info:")
-        return
-    everything = reliability_table(CATALOGUE, reliability)
-    counts = everything["Trust"].value_counts()
-    parts = [f"**{counts.get(grade, 0)} {grade}**" for grade in Grade]
-    st.markdown(f"Of {len(everything)} features {', '.join(parts[:-1])} and {parts[-1]}.")
-    st.caption(
-        "Each feature was measured in this model's outline and in a drawn one, on images not used for training. "
-        f"Good: their agreement (ICC, 1 = the same) is {GOOD_FROM} or more even at the lower end of its 95 % interval, and a plausible "
-        f"disturbance of outline or image hardly moves it; moderate: {MODERATE_FROM} or more; poor: less, or easily moved. "
-        "Light and stain shift features of tone, colour and texture in all images of a laboratory: that does not lower the grade, but "
-        "such features want one laboratory, or calibration."
-    )
-    left, middle, right = st.columns([3, 2, 3], vertical_alignment="bottom")
-    with left:
-        words = st.text_input("Search", placeholder="nucleus area, eosin, entropy …", key="reliability_words", persist_state="session")
-    with middle:
-        theme = theme_filter("reliability_theme")
-    with right:
-        grades = st.pills("Trust", list(Grade), default=list(Grade), selection_mode="multi", key="reliability_grades")
-    shown = reliability_table(
-        [name for name in matching(words, theme, None) if name in reliability and reliability[name].grade in grades], reliability
-    )
-    spreads = "in standard deviations between cells of a type"
-    st.dataframe(
-        shown,
-        hide_index=True,
-        height=460,
-        key="reliability",
-        column_config={
-            "Feature": st.column_config.TextColumn(pinned=True, width=240),
-            "ICC": st.column_config.NumberColumn(format="%.2f", help="ICC(2,1), absolute agreement; 1 = the same"),
-            "Mononuclear": st.column_config.NumberColumn(format="%.2f", help="The same of the mononuclear cells alone, which are fewer"),
-            "Bias": st.column_config.NumberColumn(format="%.2f", help=f"Mean of model minus drawing, {spreads}"),
-            "Limits": st.column_config.TextColumn(help=f"Bland and Altman's 95 % limits, {spreads}"),
-            "Annotators": st.column_config.NumberColumn(format="%.2f", help=f"Difference between two drawings of one cell, {spreads}"),
-            "n": st.column_config.NumberColumn(format="%d", help="Cells"),
-            "Most moved by": st.column_config.TextColumn(help=f"The disturbance that moves it most, and how far, {spreads}"),
-            "Calibrate for": st.column_config.TextColumn(
-                help="Light or stain that moves it far: compare within one laboratory, or calibrate"
-            ),
-            "Why": st.column_config.TextColumn(width="large"),
-        },
-    )
-    st.download_button(
-        "The list (CSV)",
-        lambda: to_csv(everything),
-        f"leukoscope_trust_{model.model_id}.csv",
-        key="download-reliability",
-        icon=":material/table:",
-        on_click="ignore",
-    )
-
-
-def show_training(model: ModelEntry) -> None:
-    """Draw the training log."""
-    st.markdown("### How it was trained")
-    if model.log is None or not model.log.is_file():
-        st.info("No training log lies beside this model.", icon=":material/info:")
-        return
-    log = resources.training_log(str(model.log), model.log.stat().st_mtime)
-    best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
-    st.markdown(
-        f"{len(log)} epochs in {log['seconds'].sum() / 60:.0f} minutes; best on the validation images in epoch {best['epoch']:.0f}: Dice "
-        f"{best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
-    )
-    left, right = st.columns(2, gap="medium")
-    with left:
-        st.altair_chart(dice_chart(log), width="stretch", key="dice", alt="Dice of nucleus and cytoplasm on the validation images by epoch")
-    with right:
-        st.altair_chart(loss_chart(log, current_look()), width="stretch", key="loss", alt="Loss of training and validation images by epoch")
-
-
-def show_published() -> None:
-    """Show the thesis's comparison of architectures, marked as published."""
-    table = resources.published_model_selection()
-    if table is None:
-        return
-    table = table.assign(architecture=table["architecture"].map(architecture_name))
-    ordered = table.sort_values("mean_dice_percent", ascending=False)
-    first, second = ordered.iloc[0], ordered.iloc[1]
-    st.markdown("### Published comparison of architectures")
-    st.markdown(
-        f"In the thesis {first['architecture']} leads with {first['mean_dice_percent']:.2f} %, "
-        f"{first['mean_dice_percent'] - second['mean_dice_percent']:.2f} points before {second['architecture']}. "
-        "Hollow marks: published, not measured here."
-    )
-    st.altair_chart(
-        published_scores_chart(table, current_look()), width="stretch", key="published", alt="Published mean Dice by architecture"
-    )
-    st.caption(str(table["source"].iloc[0]))
-
-
-page_setup("Model")
+page_setup("Models")
+view = st.segmented_control(
+    "View",
+    list(_VIEWS),
+    default=next(iter(_VIEWS)),
+    required=True,
+    label_visibility="collapsed",
+    key="models_view",
+    persist_state="session",
+)
 with errors_in_words():
-    model = resources.default_model()
-    show_card(model)
-    st.markdown(f"**Runs on** the {resources.segmenter().provider}.")
-    show_scores(model.card.scores)
-    show_reliability(model)
-    show_training(model)
-show_published()
+    _VIEWS[str(view)]()

@@ -1,4 +1,4 @@
-"""How a model was trained: its log as curves, and published scores as hollow marks."""
+"""How a model was trained: its log as curves."""
 
 from typing import Final
 
@@ -47,26 +47,3 @@ def dice_chart(log: pd.DataFrame, height: int = 300) -> AnyChart:
 def loss_chart(log: pd.DataFrame, look: Look, height: int = 300) -> AnyChart:
     """Loss of training and validation images by epoch; `log` has `epoch` and the columns of LOSS_COLUMNS."""
     return configured(_curves(log, LOSS_COLUMNS, "loss", [look.muted, look.ink], [[4, 3], [1, 0]]), height)
-
-
-def published_scores_chart(table: pd.DataFrame, look: Look) -> AnyChart:
-    """Published mean Dice by architecture as hollow marks, best on top; `table` has `architecture`, `mean_dice_percent`, `source`."""
-    ordered = table.sort_values("mean_dice_percent", ascending=False)
-    low = float(ordered["mean_dice_percent"].min())
-    base = alt.Chart(ordered).encode(y=alt.Y("architecture:N", sort=None, axis=alt.Axis(title=None)))
-    x = alt.X(
-        "mean_dice_percent:Q",
-        scale=alt.Scale(domain=[low - 0.5, 96], nice=False),
-        axis=alt.Axis(title="mean Dice (%)", gridOpacity=0.5, tickCount=6),
-    )
-    tooltip = [
-        alt.Tooltip("architecture:N"),
-        alt.Tooltip("encoder:N"),
-        alt.Tooltip("mean_dice_percent:Q", title="mean Dice (%)"),
-        alt.Tooltip("source:N"),
-    ]
-    chart = alt.layer(
-        base.mark_point(size=110, filled=False, strokeWidth=2, color=look.muted).encode(x=x, tooltip=tooltip),
-        base.mark_text(align="left", dx=10, color=look.muted, fontSize=12).encode(x=x, text=alt.Text("mean_dice_percent:Q", format=".2f")),
-    )
-    return configured(chart, height=28 * len(ordered))

@@ -2,11 +2,13 @@
 
 `<root>/<run_id>/config.toml`, three tables (`folds`, `images`, `epochs`) as `<table>.parquet`, and `units/<unit>/<table>.parquet` for
 folds that ended since. A unit is one fold of one architecture under one protocol; its folder appears in one step when all three of
-its files are complete, so a unit is there once or not at all. `compact` moves the units into the three tables.
+its files are complete, so a unit is there once or not at all. `compact` moves the units into the three tables. What the architectures
+cost is in `costs.parquet`, once `python -m export.cost` has measured it.
 """
 
 import errno
 import shutil
+import tomllib
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +33,10 @@ _UNIT: Final = {
 
 # Under a run's folder: what is of use only until the run is complete.
 WORK_FOLDER: Final = ".work"
+
+CONFIG_FILE: Final = "config.toml"
+
+_COSTS: Final = "costs.parquet"
 
 # What identifies a unit, in every table.
 UNIT_COLUMNS: Final = tuple(_UNIT)
@@ -93,11 +99,54 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = MappingProxyType(
     }
 )
 
+# One row per architecture, encoder and input size: what one image of that size, in pixels, costs on `machine`. `macs` are multiply-adds,
+# `onnx_mb` counts 10**6 bytes; milliseconds are of onnxruntime (median and quartiles) and of eager PyTorch (median), with so many threads.
+COST_SCHEMA: Final = pa.schema(
+    {
+        "architecture": pa.string(),
+        "encoder": pa.string(),
+        "input_size": pa.int32(),
+        "parameters": pa.int64(),
+        "macs": pa.int64(),
+        "onnx_mb": pa.float64(),
+        "milliseconds": pa.float64(),
+        "milliseconds_q1": pa.float64(),
+        "milliseconds_q3": pa.float64(),
+        "torch_milliseconds": pa.float64(),
+        "threads": pa.int32(),
+        "machine": pa.string(),
+        "versions": pa.string(),
+        "measured": pa.string(),
+    }
+)
+
 
 def run_folders(root: Path | None = None) -> list[Path]:
     """Folders of runs under `root` (default: the settings' results folder), sorted; empty where there are none."""
     base = root or load_settings().selection
-    return sorted(path for path in base.iterdir() if (path / "config.toml").is_file()) if base.is_dir() else []
+    return sorted(path for path in base.iterdir() if (path / CONFIG_FILE).is_file()) if base.is_dir() else []
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings of a run; raises StoreError naming a damaged file."""
+    path = folder / CONFIG_FILE
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read ({error}); put the file back that the selection was started with"
+        raise StoreError(msg) from error
+
+
+def planned(config: Mapping[str, Any]) -> int:
+    """How many folds a run of these settings has in all."""
+    folds: int = sum(config["k"])
+    return folds * (len(config["grouped"]) + len(config["as_published"]))
+
+
+def signature(folder: Path) -> str:
+    """Changes with every fold that ends: what has been read of a run holds as long as this stays."""
+    files = [*folder.glob("*.parquet"), *folder.glob("units/*")]
+    return " ".join(f"{path.name}:{path.stat().st_mtime_ns}" for path in sorted(files) if path.exists())
 
 
 def read(folder: Path, table: str) -> pd.DataFrame:
@@ -120,13 +169,13 @@ def read(folder: Path, table: str) -> pd.DataFrame:
     return everything.sort_values([*UNIT_COLUMNS, *detail], ignore_index=True)  # type: ignore[no-any-return]
 
 
-def _read_file(path: Path, schema: pa.Schema) -> pa.Table | None:
+def _read_file(path: Path, schema: pa.Schema, remedy: str = "run the selection again") -> pa.Table | None:
     try:
         return pq.read_table(path, schema=schema, partitioning=None)
     except FileNotFoundError:
         return None
     except (pa.ArrowInvalid, OSError) as error:
-        msg = f"{path} is damaged ({error}); delete it, or take it back from the repository, and run the selection again"
+        msg = f"{path} is damaged ({error}); delete it, or take it back from the repository, and {remedy}"
         raise StoreError(msg) from error
 
 
@@ -181,7 +230,23 @@ def discard_failed(folder: Path) -> int:
     return len(failed)
 
 
+def read_costs(folder: Path) -> pd.DataFrame:
+    """What the architectures of a run cost (COST_SCHEMA), empty where it was not measured; raises StoreError for a damaged file."""
+    costs = _read_file(folder / _COSTS, COST_SCHEMA, "run `python -m export.cost` on the run's folder again")
+    frame: pd.DataFrame = (COST_SCHEMA.empty_table() if costs is None else costs).to_pandas()
+    return frame
+
+
+def write_costs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Put these rows of COST_SCHEMA in the place of all earlier ones, in one step; returns the file. Raises OSError as the disk does."""
+    return _put(folder / _COSTS, pa.Table.from_pylist(list(rows), schema=COST_SCHEMA))
+
+
 def _replace(folder: Path, table: str, rows: pd.DataFrame) -> None:
-    unfinished = folder / f".{table}.parquet"
-    pq.write_table(pa.Table.from_pandas(rows, schema=SCHEMAS[table], preserve_index=False), unfinished, compression="zstd")
-    unfinished.replace(folder / f"{table}.parquet")
+    _put(folder / f"{table}.parquet", pa.Table.from_pandas(rows, schema=SCHEMAS[table], preserve_index=False))
+
+
+def _put(path: Path, table: pa.Table) -> Path:
+    unfinished = path.with_name(f".{path.name}")
+    pq.write_table(table, unfinished, compression="zstd")
+    return unfinished.replace(path)

@@ -16,7 +16,7 @@ PAGES: Final = {
     "pages/1_Single_cell.py": "Single cell",
     "pages/2_Batch.py": "Batch",
     "pages/3_Cohort_explorer.py": "Cohort explorer",
-    "pages/4_Model_selection.py": "Model",
+    "pages/4_Model_selection.py": "Models",
 }
 
 # Drawn here: a named icon would be fetched from the network.

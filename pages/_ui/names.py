@@ -1,10 +1,9 @@
 """Names as people write them, for identifiers that come from files."""
 
 
-def architecture_name(name: str) -> str:
-    """Name of an architecture as people write it."""
-    written = {"unetplusplus": "UNet++", "unet": "UNet", "manet": "MAnet", "deeplabv3plus": "DeepLabV3+", "linknet": "LinkNet"}
-    return written.get(name.lower(), name)
+def encoder_name(name: str) -> str:
+    """Name of an encoder as people write it."""
+    return name.removeprefix("tu-tf_").replace("_", " ")
 
 
 def data_set_name(name: str) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from core.store.queries import PopulationInfo
 
 _MODEL_SELECTION_FILE: Final = "published_model_selection.csv"
+_PICTURE_PX: Final = 400
 
 
 def settings() -> Settings:
@@ -173,6 +174,39 @@ def training_log(path: str, modified: float) -> pd.DataFrame:  # noqa: ARG001 - 
     import pandas as pd
 
     return pd.read_csv(path)
+
+
+@st.cache_data(show_spinner=False, max_entries=12)
+def selection_table(folder: str, table: str, signature: str) -> pd.DataFrame:  # noqa: ARG001 - the key: read again when a fold ends
+    """One table of a model-selection run; raises StoreError."""
+    from pathlib import Path
+
+    from core.store import model_selection
+
+    return model_selection.read(Path(folder), table)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def drawn_picture(sample_id: str, data_sets: tuple[str, ...]) -> bytes | None:
+    """PNG of a cell of a data set with its drawn outlines; None where its image is not on this computer."""
+    from dataclasses import replace
+
+    from core.charts.overlay import outlined_png
+    from core.datasets import data_set
+    from core.errors import CoreError
+    from core.features.regions import box
+    from core.imaging import load
+    from core.reliability import drawing
+    from core.types import as_label_map
+
+    for name in data_sets:
+        with suppress(CoreError):
+            for sample in data_set(name).samples():
+                if sample.sample_id == sample_id:
+                    image, labels = load(sample.image), drawing(sample)
+                    cell = box(labels > 0)
+                    return outlined_png(replace(image, rgb=image.rgb[cell].copy()), as_label_map(labels[cell].copy()), _PICTURE_PX)
+    return None
 
 
 def published_model_selection() -> pd.DataFrame | None:

@@ -1,10 +1,8 @@
-import json
-
 import numpy as np
 import pandas as pd
 
 from core.charts.theme import LIGHT
-from core.charts.training import dice_chart, loss_chart, published_scores_chart
+from core.charts.training import dice_chart, loss_chart
 
 
 def _rows(spec: dict, key: str) -> list[dict]:
@@ -20,10 +18,3 @@ def test_training_curves_hold_every_epoch_and_series():
     assert {row["series"] for row in dice} == {"nucleus", "cytoplasm"}
     assert len(dice) == 10
     assert {row["series"] for row in _rows(loss_chart(log, LIGHT).to_dict(), "series")} == {"training images", "validation images"}
-
-
-def test_published_scores_are_hollow_and_ordered():
-    table = pd.DataFrame({"architecture": ["A", "B"], "encoder": "e", "mean_dice_percent": [90.0, 95.0], "source": "s"})
-    spec = published_scores_chart(table, LIGHT).to_dict()
-    assert '"filled": false' in json.dumps(spec)
-    assert [row["architecture"] for row in _rows(spec, "architecture")][:2] == ["B", "A"]

@@ -1,0 +1,246 @@
+"""The comparison of architectures, drawn: folds and intervals, paired differences, cost, the leak, learning curves."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import altair as alt
+import pandas as pd
+
+from core.charts.theme import AnyChart, Look, configured
+from core.comparison import PRACTICALLY_NOTHING, Leak, Measure, PairedDifference, Score, title
+from core.compartments import STYLES, Compartment
+
+MEASURE_NAMES: Final = {
+    Measure.MEAN: "Dice, mean of nucleus and cytoplasm",
+    Measure.NUCLEUS: "Dice of the nucleus",
+    Measure.CYTOPLASM: "Dice of the cytoplasm",
+}
+
+# Columns of the table `costs`, what they are called, and by what a value is divided to be read.
+COSTS: Final = {
+    "milliseconds": ("milliseconds an image, one thread", 1.0),
+    "macs": ("billions of multiply-adds an image", 1e9),
+    "parameters": ("millions of parameters", 1e6),
+    "onnx_mb": ("ONNX file, MB", 1.0),
+}
+
+# Okabe and Ito's colours that read on white and on black alike; the tenth and later networks begin again with dashes.
+_PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES: Final = ([1, 0], [6, 3], [2, 2])
+
+_ROW_PX: Final = 34
+
+
+def _colour(measure: Measure, look: Look) -> str:
+    parts = {Measure.NUCLEUS: Compartment.NUCLEUS, Measure.CYTOPLASM: Compartment.CYTOPLASM}
+    return STYLES[parts[measure]].colour if measure in parts else look.ink
+
+
+def _rows(names: Sequence[str]) -> alt.Y:
+    return alt.Y("name:N", sort=list(names), axis=alt.Axis(title=None, grid=True, gridOpacity=0.25))
+
+
+def ranking_chart(
+    scores: Sequence[Score], folds: pd.DataFrame, measure: Measure, look: Look, published: pd.DataFrame | None = None
+) -> AnyChart:
+    """One row an architecture, best on top: a dot a fold, the mean with its 95 % interval, and hollow the `published` mean.
+
+    `folds` are the rows that `scores` were made of. `published` has `architecture` (as in configs), `mean_dice_percent`, `encoder`
+    and `source`; architectures not in `scores` get rows of their own below.
+    """
+    colour = _colour(measure, look)
+    means = pd.DataFrame([{"name": title(s.architecture), "mean": s.mean, "low": s.low, "high": s.high, "folds": s.folds} for s in scores])
+    dots = folds.assign(name=folds["architecture"].map(title), score=folds[measure.value])
+    marks = None if published is None else published.assign(name=published["architecture"].map(title))
+    names = list(dict.fromkeys([*means["name"], *([] if marks is None else marks["name"])]))
+    values = [*dots["score"], *means["low"].dropna(), *means["high"].dropna()]
+    values += [] if marks is None else list(marks["mean_dice_percent"] / 100)
+    room = 0.04 * (max(values) - min(values) or 0.1)
+    scale = alt.Scale(domain=[min(values) - room, min(1.0, max(values) + room)], nice=False)
+
+    def x(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", scale=scale, axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".2f"))
+
+    of_means = alt.Chart(means).encode(y=_rows(names))
+    tooltip = [
+        alt.Tooltip("name:N", title="network"),
+        alt.Tooltip("mean:Q", title="mean Dice", format=".4f"),
+        alt.Tooltip("low:Q", title="95 % from", format=".4f"),
+        alt.Tooltip("high:Q", title="to", format=".4f"),
+        alt.Tooltip("folds:Q"),
+    ]
+    layers = [
+        of_means.mark_rule(strokeWidth=2, color=colour).encode(x=x("low"), x2="high:Q"),
+        alt.Chart(dots)
+        .mark_circle(size=42, opacity=0.45, color=colour)
+        .encode(
+            y=_rows(names),
+            x=x("score"),
+            tooltip=[
+                alt.Tooltip("name:N", title="network"),
+                alt.Tooltip("k:Q"),
+                alt.Tooltip("fold:Q"),
+                alt.Tooltip("score:Q", title="Dice", format=".4f"),
+                alt.Tooltip("images_validation:Q", title="validated images"),
+            ],
+        ),
+        of_means.mark_point(shape="diamond", size=130, filled=True, opacity=1, color=colour, stroke=look.paper, strokeWidth=1.5).encode(
+            x=x("mean"), tooltip=tooltip
+        ),
+    ]
+    if marks is not None:
+        layers.append(
+            alt.Chart(marks.assign(score=marks["mean_dice_percent"] / 100))
+            .mark_point(size=110, filled=False, strokeWidth=2, color=look.muted)
+            .encode(
+                y=_rows(names),
+                x=x("score"),
+                tooltip=[
+                    alt.Tooltip("name:N", title="published"),
+                    alt.Tooltip("encoder:N"),
+                    alt.Tooltip("mean_dice_percent:Q", title="mean Dice (%)", format=".2f"),
+                    alt.Tooltip("source:N"),
+                ],
+            )
+        )
+    return configured(alt.layer(*layers), _ROW_PX * len(names))
+
+
+def differences_chart(differences: Sequence[PairedDifference], beside: str, look: Look) -> AnyChart:
+    """How far every other architecture lies from `beside`, in points of Dice, with 95 % intervals; the grey band is a practical tie."""
+    rows = []
+    for found in differences:
+        if beside not in (found.first, found.second):
+            continue
+        sign, other = (-100, found.second) if beside == found.first else (100, found.first)
+        edges = sorted((sign * found.low, sign * found.high))
+        rows.append(
+            {
+                "name": title(other),
+                "points": sign * found.mean,
+                "low": edges[0],
+                "high": edges[1],
+                "p": found.p_adjusted,
+                "tie": found.practically_equal,
+                "verdict": "more than chance" if found.told_apart else "may be chance",
+            }
+        )
+    table = pd.DataFrame(rows).sort_values("points", ascending=False)
+    names = list(table["name"])
+    x = alt.X("low:Q", axis=alt.Axis(title=f"points of Dice from {title(beside)} (100 points = Dice of 1)", gridOpacity=0.5, tickCount=9))
+    band = pd.DataFrame([{"from": -100 * PRACTICALLY_NOTHING, "to": 100 * PRACTICALLY_NOTHING}])
+    base = alt.Chart(table).encode(y=_rows(names))
+    told = alt.Color("verdict:N", scale=alt.Scale(domain=["more than chance", "may be chance"], range=[look.ink, look.muted]))
+    legend = alt.Legend(title=None, orient="bottom")
+    chart = alt.layer(
+        alt.Chart(band).mark_rect(color=look.muted, opacity=0.18).encode(x=alt.X("from:Q"), x2="to:Q"),
+        alt.Chart(pd.DataFrame([{"zero": 0}])).mark_rule(color=look.muted).encode(x="zero:Q"),
+        base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", color=told.legend(legend)),
+        base.mark_point(shape="diamond", size=110, filled=True, opacity=1).encode(
+            x="points:Q",
+            color=told.legend(legend),
+            tooltip=[
+                alt.Tooltip("name:N", title="network"),
+                alt.Tooltip("points:Q", format="+.2f"),
+                alt.Tooltip("low:Q", title="95 % from", format="+.2f"),
+                alt.Tooltip("high:Q", title="to", format="+.2f"),
+                alt.Tooltip("p:Q", title="p, Holm's", format=".3f"),
+                alt.Tooltip("tie:Q", title="chance of a practical tie", format=".0%"),
+            ],
+        ),
+    )
+    return configured(chart, _ROW_PX * len(names))
+
+
+def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> AnyChart:
+    """Dice against a cost of COSTS; the stepped line joins those that no other beats in both.
+
+    `table` has `architecture`, `mean`, `low`, `high`, the cost's column and `best` (bool).
+    """
+    words, unit = COSTS[cost]
+    shown = table.assign(name=table["architecture"].map(title), cost=table[cost] / unit)
+    x = alt.X("cost:Q", scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(title=words, gridOpacity=0.5))
+    y = alt.Y("mean:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, format=".2f"))
+    base = alt.Chart(shown).encode(x=x)
+    fill = alt.condition(alt.datum.best, alt.value(_colour(measure, look)), alt.value(look.muted))
+    chart = alt.layer(
+        alt.Chart(shown[shown["best"]]).mark_line(interpolate="step-after", color=look.muted, strokeDash=[4, 3]).encode(x=x, y=y),
+        base.mark_rule(opacity=0.35, color=look.muted).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_point(size=110, filled=True, opacity=1, stroke=look.paper, strokeWidth=1.5).encode(
+            y=y,
+            color=fill,
+            tooltip=[
+                alt.Tooltip("name:N", title="network"),
+                alt.Tooltip("mean:Q", title="mean Dice", format=".4f"),
+                *[alt.Tooltip(f"{column}:Q", title=name, format=".4~s") for column, (name, _) in COSTS.items()],
+            ],
+        ),
+        base.mark_text(align="left", dx=9, dy=-7, fontSize=12, color=look.ink).encode(y=y, text="name:N"),
+    )
+    return configured(chart, 380)
+
+
+def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
+    """For each architecture its reported Dice with folds over originals (filled) and with folds over copies (hollow)."""
+    table = pd.DataFrame(
+        [
+            {"name": title(leak.architecture), "score": score, "protocol": protocol}
+            for leak in leaks
+            for protocol, score in (("twins kept together", leak.grouped), ("as published: twins in both", leak.as_published))
+        ]
+    )
+    kinds = list(table["protocol"].unique())
+    names = list(table.groupby("name")["score"].max().sort_values(ascending=False).index)
+    base = alt.Chart(table).encode(y=_rows(names))
+    x = alt.X("score:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, format=".3f"))
+    shape = alt.Shape(
+        "protocol:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), legend=alt.Legend(title=None, orient="bottom")
+    )
+    colour = _colour(measure, look)
+    chart = alt.layer(
+        base.mark_line(color=colour, strokeWidth=1.5, opacity=0.5).encode(x=x, detail="name:N"),
+        base.mark_point(size=120, strokeWidth=2, color=colour, fill=look.paper, opacity=1).encode(
+            x=x,
+            shape=shape,
+            tooltip=[alt.Tooltip("name:N", title="network"), alt.Tooltip("protocol:N"), alt.Tooltip("score:Q", title="Dice", format=".4f")],
+        ),
+    )
+    return configured(chart, max(90, _ROW_PX * len(names)))
+
+
+def learning_chart(epochs: pd.DataFrame, column: str, words: str) -> AnyChart:
+    """Mean over the folds by epoch, a line an architecture, its lowest to highest fold as a band; `column` is one of `epochs`.
+
+    The axis holds all that comes after the first quarter of the epochs.
+    """
+    table = epochs.assign(name=epochs["architecture"].map(title))
+    names = list(dict.fromkeys(table["name"]))
+    colours = [_PALETTE[i % len(_PALETTE)] for i in range(len(names))]
+    dashes = [_DASHES[i // len(_PALETTE) % len(_DASHES)] for i in range(len(names))]
+    by_epoch = table.groupby(["name", "epoch"])[column].agg(mean="mean", low="min", high="max", folds="size").reset_index()
+    legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", symbolSize=500, symbolOpacity=1, columns=5)
+    colour = alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), legend=legend)
+    base = alt.Chart(by_epoch).encode(x=alt.X("epoch:Q", axis=alt.Axis(title="epoch", tickMinStep=1, grid=False)), color=colour)
+    # The first steps from nothing would press the rest, where networks differ, into one line.
+    late = by_epoch[by_epoch["epoch"] > by_epoch["epoch"].max() / 4]
+    low, high = float(late["low"].min()), float(late["high"].max())
+    room = 0.05 * (high - low or 0.1)
+    scale = alt.Scale(domain=[low - room, high + room], nice=False)
+    y = alt.Y("mean:Q", scale=scale, axis=alt.Axis(title=words, gridOpacity=0.5))
+    chart = alt.layer(
+        base.mark_area(opacity=0.12, clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),
+        base.mark_line(strokeWidth=2, clip=True).encode(
+            y=y, strokeDash=alt.StrokeDash("name:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
+        ),
+        base.mark_point(size=60, filled=True, opacity=0, clip=True).encode(
+            y=y,
+            tooltip=[
+                alt.Tooltip("name:N", title="network"),
+                alt.Tooltip("epoch:Q"),
+                alt.Tooltip("mean:Q", title="mean over folds", format=".4f"),
+                alt.Tooltip("low:Q", title="lowest fold", format=".4f"),
+                alt.Tooltip("high:Q", title="highest", format=".4f"),
+            ],
+        ),
+    )
+    return configured(chart, 340)

@@ -1,0 +1,70 @@
+"""Fine-tuning runs on disk, finished or still going on: what `python -m training finetune` leaves in a folder, as pages read it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from core.errors import StoreError
+from core.settings import load_settings
+
+CONFIG_FILE: Final = "config.toml"
+LOG_FILE: Final = "log.csv"
+SCORES_FILE: Final = "scores.json"
+CASES_FOLDER: Final = "cases"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A folder of one run; its log has a row for each epoch that has ended."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+    @property
+    def modified(self) -> float:
+        """When the last epoch ended, in seconds of the epoch; 0 where the log has gone."""
+        log = self.folder / LOG_FILE
+        return log.stat().st_mtime if log.is_file() else 0.0
+
+    def config(self) -> str:
+        """The settings, as TOML."""
+        return (self.folder / CONFIG_FILE).read_text(encoding="utf-8")
+
+    def log(self) -> pd.DataFrame:
+        """The log, one row an epoch; raises StoreError naming a damaged file."""
+        path = self.folder / LOG_FILE
+        try:
+            return pd.read_csv(path)
+        except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
+            msg = f"{path} cannot be read ({error}); it is written anew when the training goes on"
+            raise StoreError(msg) from error
+
+    def scores(self) -> dict[str, Any] | None:
+        """What the test came to, or None while the training goes on; raises StoreError naming a damaged file."""
+        path = self.folder / SCORES_FILE
+        if not path.is_file():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            msg = f"{path} cannot be read ({error}); delete it, and the same finetune command scores the run again"
+            raise StoreError(msg) from error
+        return found
+
+    def cases(self, end: str) -> list[Path]:
+        """Pictures of the "best" or "worst" test images, most extreme first: the image, the drawn outlines, the found ones."""
+        return sorted((self.folder / CASES_FOLDER).glob(f"{end}-*.png"))
+
+
+def training_runs(root: Path | None = None) -> list[TrainingRun]:
+    """Runs in folders under `root` (default: the settings' folder of runs), the latest first; empty where there are none."""
+    base = root or load_settings().runs
+    runs = [TrainingRun(path.parent) for path in base.glob(f"*/{LOG_FILE}") if (path.parent / CONFIG_FILE).is_file()]
+    return sorted(runs, key=lambda run: -run.modified)

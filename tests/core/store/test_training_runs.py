@@ -1,0 +1,50 @@
+import json
+import os
+
+import pytest
+
+from core.errors import StoreError
+from core.store.training_runs import training_runs
+
+
+@pytest.fixture
+def root(tmp_path):
+    for age, name in enumerate(("new", "old")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.toml").write_text("epochs = 2\n")
+        (folder / "log.csv").write_text("epoch,seconds\n1,2.5\n")
+        os.utime(folder / "log.csv", (1000 - age, 1000 - age))
+    (tmp_path / "something else").mkdir()
+    return tmp_path
+
+
+def test_runs_come_latest_first_and_other_folders_are_left_out(root):
+    runs = training_runs(root)
+    assert [run.name for run in runs] == ["new", "old"]
+    assert runs[0].modified == 1000
+    assert runs[0].config() == "epochs = 2\n"
+    assert runs[0].log().to_dict("records") == [{"epoch": 1, "seconds": 2.5}]
+    assert training_runs(root / "nowhere") == []
+
+
+def test_scores_and_cases_are_there_when_the_test_is(root):
+    run = training_runs(root)[0]
+    assert run.scores() is None
+    assert run.cases("worst") == []
+    (run.folder / "scores.json").write_text(json.dumps({"test": {"images": 3}}))
+    (run.folder / "cases").mkdir()
+    for name in ("worst-2-b.png", "worst-1-a.png", "best-1-c.png"):
+        (run.folder / "cases" / name).write_bytes(b"")
+    assert run.scores() == {"test": {"images": 3}}
+    assert [path.name for path in run.cases("worst")] == ["worst-1-a.png", "worst-2-b.png"]
+
+
+def test_damaged_files_are_told_in_words(root):
+    run = training_runs(root)[0]
+    (run.folder / "scores.json").write_text("{")
+    (run.folder / "log.csv").write_text("")
+    with pytest.raises(StoreError, match=r"scores\.json cannot be read"):
+        run.scores()
+    with pytest.raises(StoreError, match=r"log\.csv cannot be read"):
+        run.log()
