@@ -130,16 +130,18 @@ def _ask_normalised_maps_for_their_shape(graph: Any) -> None:  # noqa: ANN401 (a
 
 
 def embed_card(path: Path, card: ModelCard) -> None:
-    """Write the card into the model file's metadata and check the file as a whole.
-
-    The exporter's notes on each node go: stack traces that name folders of the machine at hand.
-    """
+    """Write the card into the model file's metadata, without the exporter's notes, and check the file as a whole."""
     model = onnx.load(str(path))
-    for node in model.graph.node:
-        node.ClearField("metadata_props")
+    remove_notes(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+
+
+def remove_notes(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on each node: stack traces that name folders of the machine at hand."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
 
 
 def verify_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, float]:

@@ -1,4 +1,5 @@
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -105,3 +106,69 @@ def test_damaged_file_is_named(run):
     (run / "folds.parquet").write_bytes(b"no parquet")
     with pytest.raises(StoreError, match=r"run.folds\.parquet is damaged"):
         results.read(run, "folds")
+
+
+def cost(architecture="unet", milliseconds=20.5):
+    return {
+        "architecture": architecture,
+        "encoder": "tu-tf_efficientnet_lite0",
+        "input_size": 160,
+        "parameters": 5_000_000,
+        "macs": 3_000_000_000,
+        "onnx_mb": 20.7,
+        "milliseconds": milliseconds,
+        "milliseconds_q1": milliseconds - 1,
+        "milliseconds_q3": milliseconds + 1,
+        "torch_milliseconds": 2 * milliseconds,
+        "threads": 1,
+        "machine": "a processor",
+        "versions": "{}",
+        "measured": "2026-11-22",
+    }
+
+
+def test_costs_come_back_as_written_and_only_the_last_ones(run):
+    results.write_costs(run, [cost("pan")])
+    rows = [cost("unet"), cost("fpn", 12.25)]
+    assert results.write_costs(run, rows).parent == run
+    costs = results.read_costs(run)
+    assert costs.to_dict("records") == rows
+    assert list(costs.columns) == results.COST_SCHEMA.names
+    assert {path.name for path in run.iterdir()} == {"config.toml", "costs.parquet"}
+
+
+def test_costs_are_replaced_in_one_step(run):
+    path = results.write_costs(run, [cost("unet")])
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        results.write_costs(run, [cost("fpn")])
+        # Who has begun to read goes on with the file as it was.
+        assert reader.read() == before
+    assert results.read_costs(run)["architecture"].tolist() == ["fpn"]
+
+
+def test_costs_that_do_not_fit_leave_those_before(run):
+    results.write_costs(run, [cost("unet")])
+    with pytest.raises(pa.ArrowInvalid):
+        results.write_costs(run, [{**cost("fpn"), "macs": "many"}])
+    assert results.read_costs(run)["architecture"].tolist() == ["unet"]
+
+
+def test_run_without_costs_has_an_empty_table_of_them(run):
+    costs = results.read_costs(run)
+    assert costs.empty
+    assert list(costs.columns) == results.COST_SCHEMA.names
+
+
+def test_costs_are_no_results_and_survive_compaction(run):
+    results.add_unit(run, "unit-1", rows(1))
+    results.write_costs(run, [cost()])
+    results.compact(run)
+    assert folds(run) == [1]
+    assert len(results.read_costs(run)) == 1
+
+
+def test_damaged_costs_are_named_with_what_to_do(run):
+    (run / "costs.parquet").write_bytes(b"no parquet")
+    with pytest.raises(StoreError, match=r"run.costs\.parquet is damaged .* and run `python -m export\.cost`"):
+        results.read_costs(run)
