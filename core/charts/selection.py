@@ -159,8 +159,10 @@ def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> 
     """
     words, unit = COSTS[cost]
     shown = table.assign(name=table["architecture"].map(title), cost=table[cost] / unit)
-    x = alt.X("cost:Q", scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(title=words, gridOpacity=0.5))
-    y = alt.Y("mean:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, format=".2f"))
+    x = alt.X("cost:Q", scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(title=words, gridOpacity=0.5, tickCount=8))
+    y = alt.Y(
+        "mean:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".3f")
+    )
     base = alt.Chart(shown).encode(x=x)
     fill = alt.condition(alt.datum.best, alt.value(_colour(measure, look)), alt.value(look.muted))
     chart = alt.layer(
@@ -192,7 +194,9 @@ def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
     kinds = list(table["protocol"].unique())
     names = list(table.groupby("name")["score"].max().sort_values(ascending=False).index)
     base = alt.Chart(table).encode(y=_rows(names))
-    x = alt.X("score:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, format=".3f"))
+    x = alt.X(
+        "score:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".3f")
+    )
     shape = alt.Shape(
         "protocol:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), legend=alt.Legend(title=None, orient="bottom")
     )

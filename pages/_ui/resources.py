@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from core.store.queries import PopulationInfo
 
 _MODEL_SELECTION_FILE: Final = "published_model_selection.csv"
-_PICTURE_PX: Final = 400
 
 
 def settings() -> Settings:
@@ -187,11 +186,11 @@ def selection_table(folder: str, table: str, signature: str) -> pd.DataFrame:  #
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def drawn_picture(sample_id: str, data_sets: tuple[str, ...]) -> bytes | None:
-    """PNG of a cell of a data set with its drawn outlines; None where its image is not on this computer."""
+def drawn_cell(sample_id: str, data_sets: tuple[str, ...]) -> str | None:
+    """SVG of a cell of a data set with its drawn outlines; None where its image is not on this computer."""
     from dataclasses import replace
 
-    from core.charts.overlay import outlined_png
+    from core.charts.overlay import outlined_svg
     from core.datasets import data_set
     from core.errors import CoreError
     from core.features.regions import box
@@ -205,7 +204,7 @@ def drawn_picture(sample_id: str, data_sets: tuple[str, ...]) -> bytes | None:
                 if sample.sample_id == sample_id:
                     image, labels = load(sample.image), drawing(sample)
                     cell = box(labels > 0)
-                    return outlined_png(replace(image, rgb=image.rgb[cell].copy()), as_label_map(labels[cell].copy()), _PICTURE_PX)
+                    return outlined_svg(replace(image, rgb=image.rgb[cell].copy()), as_label_map(labels[cell].copy()))
     return None
 
 

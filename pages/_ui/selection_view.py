@@ -278,8 +278,8 @@ def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> N
     st.altair_chart(leak_chart(found, measure, current_look()), width="stretch", key="leak", alt="Dice with and without twins in training")
     st.caption(
         "The same images, networks and number of steps; only the folds differ. The original of each image was scored once by networks that "
-        "had seen none of its copies, and once by networks that may have learnt from its turned twins. A longer training would add more: "
-        "what is memorised grows with every pass."
+        "had seen none of its copies, and once by networks that may have learnt from its turned twins. The interval is over images, not "
+        "over repeated trainings."
     )
 
 
@@ -311,11 +311,11 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
     missing = 0
     for column, row in zip(columns, worst.to_dict("records"), strict=False):
         with column:
-            picture = resources.drawn_picture(row["sample_id"], data_sets)
-            if picture is None:
+            drawn = resources.drawn_cell(row["sample_id"], data_sets)
+            if drawn is None:
                 missing += 1
             else:
-                st.image(picture, width="stretch")
+                st.html(drawn)
             st.markdown(
                 f"**{row['mean']:.3f}** ({row['worst']:.3f} to {row['best']:.3f})  \n"
                 f"<small>{row['cell_type'].replace('_', ' ')}, {row['sample_id']}</small>",
