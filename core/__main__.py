@@ -19,6 +19,7 @@ from core.agreement import Grade, save, to_json
 from core.cell_types import CellType, folder_cell_type
 from core.charts.overlay import outlined_png
 from core.cohort import ImportReport, build_reference, folders_of, import_images
+from core.comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
 from core.compartments import Compartment
 from core.errors import CoreError, UsageError
 from core.features.catalogue import CATALOGUE
@@ -33,7 +34,7 @@ from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
 from core.settings import load_settings
 from core.statistics import beside_published, compare_populations
-from core.store import queries, shards
+from core.store import model_selection, queries, shards
 from core.store.database import Cohort
 from core.store.export import to_csv, to_parquet
 from core.store.published import published_references
@@ -378,6 +379,45 @@ def _models_verify(arguments: argparse.Namespace) -> int:
     return 0 if all(row["ok"] for row in rows) else 1
 
 
+# --- model selection --------------------------------------------------------------------------------------------------------------
+
+
+def _selection(arguments: argparse.Namespace) -> int:
+    runs = {folder.name: folder for folder in model_selection.run_folders()}
+    name = arguments.name or next(iter(runs), None)
+    if name not in runs:
+        there = f"there are {', '.join(runs)}" if runs else "there are none; `python -m training select` makes one"
+        msg = f"no run {name!r} in {load_settings().selection}; {there}" if name else f"no run in {load_settings().selection}; {there}"
+        raise UsageError(msg)
+    everything, images = (model_selection.read(runs[name], table) for table in ("folds", "images"))
+    folds = everything[everything["protocol"] == arguments.protocol]
+    if fair(folds).empty:
+        msg = f"in {name} no {arguments.protocol} fold is finished by every architecture yet"
+        raise UsageError(msg)
+    measure = Measure(f"dice_{arguments.of}")
+    scores, differences = ranking(folds, measure), paired_differences(folds, measure)
+    added = leaks(everything, images, measure)
+    if arguments.json:
+        rows = {key: [asdict(row) for row in found] for key, found in (("ranking", scores), ("differences", differences), ("leaks", added))}
+        print(json.dumps({"run": name, "protocol": arguments.protocol, "measure": measure.value, **rows}))
+        return 0
+    print(verdict(scores, differences))
+    for score in scores:
+        spread = "" if score.low is None else f" (95 % {score.low:.4f} to {score.high:.4f})"
+        print(f"{title(score.architecture):14} {score.mean:.4f}{spread}, {score.folds} folds")
+    for pair in differences:
+        print(
+            f"{title(pair.first)} - {title(pair.second)}: {100 * pair.mean:+.2f} points ({100 * pair.low:+.2f} to {100 * pair.high:+.2f}), "
+            f"p {pair.p_adjusted:.3f} after Holm, chance of a practical tie {pair.practically_equal:.0%}"
+        )
+    for leak in added:
+        print(
+            f"{title(leak.architecture)}: twins in the training images add {100 * leak.added:+.2f} points "
+            f"({100 * leak.low:+.2f} to {100 * leak.high:+.2f}) on {leak.originals} originals"
+        )
+    return 0
+
+
 # --- reliability ------------------------------------------------------------------------------------------------------------------
 
 
@@ -498,6 +538,12 @@ def _parser() -> argparse.ArgumentParser:
     added = command(commands, "reliability", _reliability, text, model)
     added.add_argument("--out", type=Path, metavar="FILE", help="write the result here instead")
     added.add_argument("--limit", type=_positive, metavar="N", help="only so many images, evenly out of all; needs --out")
+
+    text = "Which architecture is better, and how sure that is: a run of `python -m training select`."
+    added = command(commands, "selection", _selection, text)
+    added.add_argument("name", nargs="?", metavar="RUN", help="folder in LEUKOSCOPE_SELECTION (default: the first)")
+    added.add_argument("--protocol", choices=["grouped", "as-published"], default="grouped", help="what was dealt into the folds")
+    added.add_argument("--of", choices=["mean", "nucleus", "cytoplasm"], default="mean", help="Dice of what")
 
     models = commands.add_parser("models", help="the models that are there").add_subparsers(required=True, metavar="ACTION")
     command(models, "list", _models_list, "Models with their cards.")

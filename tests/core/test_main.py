@@ -24,6 +24,7 @@ from core.masks import encode_grey, region_mask
 from core.metrics import overlap
 from core.settings import ROOT
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from tests.selection_runs import write_run
 
 LEVELS = {0, 85, 170, 255}
 
@@ -585,3 +586,28 @@ def test_without_models_every_command_says_what_to_do(tmp_path, monkeypatch, cel
         code, _, err = run(capsys, *command)
         assert code == 1
         assert "no model: expected manifest.json" in err
+
+
+def test_the_comparison_of_architectures_is_told_in_words_and_as_json(tmp_path, monkeypatch, capsys):
+    write_run(tmp_path)
+    monkeypatch.setenv("LEUKOSCOPE_SELECTION", str(tmp_path))
+    assert main(["selection"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("UNet leads with a Dice of 0.950")
+    assert "UNet: twins in the training images add +2.00 points" in said
+    assert main(["selection", "drawn", "--of", "nucleus", "--protocol", "as-published", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["measure"] == "dice_nucleus"
+    assert [row["architecture"] for row in found["ranking"]] == ["unet"]
+    assert found["differences"] == []
+
+
+def test_a_comparison_that_is_not_there_is_wrong_use(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LEUKOSCOPE_SELECTION", str(tmp_path))
+    assert main(["selection"]) == 2
+    assert "python -m training select" in capsys.readouterr().err
+    write_run(tmp_path, skip=[("unet", fold) for fold in (1, 2, 3)] + [("fpn", fold) for fold in (4, 5)])
+    assert main(["selection", "other"]) == 2
+    assert "there are drawn" in capsys.readouterr().err
+    assert main(["selection"]) == 2
+    assert "no grouped fold is finished by every architecture" in capsys.readouterr().err
