@@ -1,25 +1,31 @@
 """`python -m tests.readme`: write the README's tables from what was measured; a test holds them equal.
 
-Scores come from the shipped model's card and `benchmarks/agreement.json`, populations from the shipped cohort, speed from
-`benchmarks/`, which `make bench` writes.
+Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run, populations
+from the shipped cohort, speed from `benchmarks/`, which `make bench` writes.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from core.agreement import FeatureReliability, Grade, load
+from core.comparison import Measure, leaks, paired_differences, ranking, title, verdict
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
 from core.inference.model_registry import find_model
 from core.settings import ROOT, load_settings
 from core.statistics import SMALL_GROUP, beside_published
-from core.store import queries
+from core.store import model_selection, queries
 from core.store.database import Cohort
 from core.store.published import published_references
 
 README = ROOT / "README.md"
 BENCHMARKS = ROOT / "benchmarks"
+
+# The comparison of architectures that the README speaks of.
+SELECTION_RUN = "set2-lite0-160"
 
 # The features a reader asks for first.
 KNOWN = (
@@ -155,6 +161,39 @@ def catalogue() -> str:
     return _table(["theme", "class", "regions", "features", "in IBSI", "such as"], rows)
 
 
+def selection() -> str:
+    """The committed comparison of architectures beside the thesis's, best first, with what each costs."""
+    folder = ROOT / "assets" / "model_selection" / SELECTION_RUN
+    folds, images = (model_selection.read(folder, table) for table in ("folds", "images"))
+    thesis = pd.read_csv(load_settings().reference / "published_model_selection.csv")
+    published = dict(zip(thesis["architecture"].str.lower(), thesis["mean_dice_percent"], strict=True))
+    costs = model_selection.read_costs(folder).set_index("architecture")
+    leaked = {leak.architecture: leak for leak in leaks(folds, images, Measure.MEAN)}
+    grouped = folds[folds["protocol"] == "grouped"]
+    parts = [{score.architecture: score for score in ranking(grouped, part)} for part in (Measure.NUCLEUS, Measure.CYTOPLASM)]
+    differences = paired_differences(grouped, Measure.MEAN)
+    rows: list[list[object]] = []
+    for score in ranking(grouped, Measure.MEAN):
+        name, cost, leak = score.architecture, costs.loc[score.architecture], leaked.get(score.architecture)
+        behind = next((pair for pair in differences if pair.second == name and pair.first == differences[0].first), None)
+        assert score.low is not None
+        assert score.high is not None
+        rows.append(
+            [
+                title(name),
+                f"{100 * score.mean:.2f} ({100 * score.low:.2f}-{100 * score.high:.2f})",
+                *(f"{100 * part[name].mean:.2f}" for part in parts),
+                "" if behind is None else f"{100 * behind.mean:.2f}, p {behind.p_adjusted:.2f}",
+                "" if leak is None else f"{leak.added * 100:+.2f} ({leak.low * 100:+.2f} to {leak.high * 100:+.2f})",
+                f"{published[name.removesuffix('-small')]:.2f}",
+                f"{cost['parameters'] / 1e6:.1f} M",
+                f"{cost['milliseconds']:.0f} ms",
+            ]
+        )
+    head = ["network", "Dice, % (95 %)", "nucleus", "cytoplasm", "behind the first", "added by twins", "thesis", "parameters", "an image"]
+    return f"{_table(head, rows)}\n\n{verdict(ranking(grouped, Measure.MEAN), differences)}"
+
+
 def speed() -> str:
     rows: list[list[object]] = []
     for topic in ("features", "inference", "cell", "page"):
@@ -167,7 +206,15 @@ def speed() -> str:
     return _table(["what", "ours", "beside", "takes", "ratio"], rows)
 
 
-TABLES = {"scores": scores, "reliability": reliability, "cohort": cohort, "published": published, "speed": speed, "catalogue": catalogue}
+TABLES = {
+    "scores": scores,
+    "selection": selection,
+    "reliability": reliability,
+    "cohort": cohort,
+    "published": published,
+    "speed": speed,
+    "catalogue": catalogue,
+}
 
 
 def written(text: str) -> str:
