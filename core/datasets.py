@@ -1,7 +1,7 @@
 """The data sets Leukoscope knows: where their images, masks, labels and patients are, and on what terms. One entry each."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -60,7 +60,8 @@ class DataSet:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as handle:
+    # Spreadsheet programs begin a UTF-8 file with a mark that would otherwise be part of the first column's name.
+    with path.open(newline="", encoding="utf-8-sig") as handle:
         return list(csv.DictReader(handle))
 
 
@@ -79,16 +80,35 @@ def _by_stem(folder: Path, name: str) -> dict[str, Path]:
 def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
     """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`; raises DataSetError where one stands without the other."""
     images, masks = (_by_stem(root / part, name) for part in ("images", "masks"))
-    if unpaired := sorted(images.keys() ^ masks.keys()):
-        msg = f"data set {name}: every image needs a mask of the same name and the reverse, but these stand alone: {unpaired[:10]}"
+    alone = [
+        f"{len(stems)} of {there}/ {'has' if len(stems) == 1 else 'have'} none in {lacks}/: {', '.join(stems[:5])}{' ...' * (len(stems) > 5)}"
+        for there, lacks, stems in (
+            ("images", "masks", sorted(images.keys() - masks.keys())),
+            ("masks", "images", sorted(masks.keys() - images.keys())),
+        )
+        if stems
+    ]
+    if alone:
+        msg = f"data set {name}: every image needs a mask of the same name (its ending may differ) and the reverse, but {'; '.join(alone)}"
+        raise DataSetError(msg)
+    if not images:
+        msg = f"data set {name}: {root} holds no image; expected {', '.join(IMAGE_SUFFIXES)} files in images/ and masks/"
         raise DataSetError(msg)
     return [(stem, images[stem], masks[stem]) for stem in images]
 
 
-def _rows_by_id(path: Path, stems: Iterable[str], name: str) -> dict[str, dict[str, str]]:
-    rows = {row["image_id"]: row for row in _table(path)}
+def _rows_by_id(path: Path, stems: Iterable[str], name: str, columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The rows of a table beside the pairs, by `image_id`; raises DataSetError for a missing column or row, or a type that is none."""
+    table = _table(path)
+    if table and (lacking := [column for column in columns if column not in table[0]]):
+        msg = f"data set {name}: {path.name} needs the columns {','.join(columns)}, with commas between, but has no {', '.join(lacking)}"
+        raise DataSetError(msg)
+    rows = {row["image_id"]: row for row in table}
     if missing := sorted(set(stems) - rows.keys()):
         msg = f"data set {name}: {path.name} has no row for these images: {missing[:10]}"
+        raise DataSetError(msg)
+    if strange := sorted({rows[stem]["cell_type"] for stem in stems} - set(CellType)):
+        msg = f"data set {name}: {path.name} names the cell types {strange[:10]}; known are {', '.join(CellType)}"
         raise DataSetError(msg)
     return rows
 
@@ -96,7 +116,7 @@ def _rows_by_id(path: Path, stems: Iterable[str], name: str) -> dict[str, dict[s
 def _read_masked(root: Path, name: str) -> Iterator[Sample]:
     """Pairs with `labels.csv`: cell types, and which images show the same cell."""
     pairs = _pairs(root, name)
-    rows = _rows_by_id(root / "labels.csv", [stem for stem, _, _ in pairs], name)
+    rows = _rows_by_id(root / "labels.csv", [stem for stem, _, _ in pairs], name, ("image_id", "cell_type"))
     for stem, image, mask in pairs:
         duplicate = rows[stem].get("duplicate_group")
         group = f"{name}/duplicate-{duplicate}" if duplicate else f"{name}/{stem}"
@@ -106,16 +126,26 @@ def _read_masked(root: Path, name: str) -> Iterator[Sample]:
 def _read_copies(root: Path, name: str) -> Iterator[Sample]:
     """Pairs written by `python -m training augment`; its manifest remembers the originals and their groups."""
     pairs = _pairs(root, name)
-    rows = _rows_by_id(root / COPIES_MANIFEST, [stem for stem, _, _ in pairs], name)
+    columns = ("image_id", "cell_type", "group", "original", "copy")
+    rows = _rows_by_id(root / COPIES_MANIFEST, [stem for stem, _, _ in pairs], name, columns)
     for stem, image, mask in pairs:
         row = rows[stem]
         cell_type, copy = CellType(row["cell_type"]), int(row["copy"])
         yield Sample(f"{name}/{stem}", image, mask, cell_type, row["group"], original=row["original"], copy=copy)
 
 
+def _has_pairs(folder: Path, name: str) -> bool:
+    """Whether a folder holds `images/` and `masks/`; raises DataSetError where it holds only one of them."""
+    there = [part for part in ("images", "masks") if (folder / part).is_dir()]
+    if len(there) == 1:
+        msg = f"data set {name}: {folder} holds {there[0]}/ alone; expected images/ and masks/ with files of equal names"
+        raise DataSetError(msg)
+    return bool(there)
+
+
 def _read_folder(root: Path, name: str) -> Iterator[Sample]:
     """Masked images of anybody's own: pairs, copies, or a folder of pairs per cell type."""
-    if (root / "images").is_dir() and (root / "masks").is_dir():
+    if _has_pairs(root, name):
         if (root / COPIES_MANIFEST).is_file():
             yield from _read_copies(root, name)
         elif (root / "labels.csv").is_file():
@@ -124,7 +154,7 @@ def _read_folder(root: Path, name: str) -> Iterator[Sample]:
             for stem, image, mask in _pairs(root, name):
                 yield Sample(f"{name}/{stem}", image, mask, CellType.OTHER, f"{name}/{stem}")
         return
-    typed = [folder for folder in sorted(root.iterdir()) if (folder / "images").is_dir() and (folder / "masks").is_dir()]
+    typed = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and _has_pairs(folder, name)]
     if not typed:
         msg = (
             f"data set {name}: expected images/ and masks/ with files of equal names, or one folder per cell type that holds them, "

@@ -44,11 +44,20 @@ def test_masked_samples_come_in_pairs_sorted_and_duplicates_share_a_group(masked
     assert samples[0].group != samples[1].group == samples[2].group
 
 
-@pytest.mark.parametrize("part", ["images", "masks"])
-def test_an_image_without_its_mask_is_named(masked_folder, part):
+@pytest.mark.parametrize(("part", "other"), [("images", "masks"), ("masks", "images")])
+def test_an_image_without_its_mask_is_named(masked_folder, part, other):
     (masked_folder / "wbc_zheng" / "set1" / part / "002.png").unlink()
-    with pytest.raises(DataSetError, match=r"stand alone: \['002'\]"):
+    with pytest.raises(DataSetError, match=rf"but 1 of {other}/ has none in {part}/: 002$"):
         data_set("set1").samples(masked_folder)
+
+
+def test_pairs_that_differ_in_name_are_named_on_both_sides(tmp_path):
+    folder = write_pairs(tmp_path / "mine", *"abcdef")
+    for path in (folder / "masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    wanted = r"6 of images/ have none in masks/: a, b, c, d, e \.\.\.; 6 of masks/ have none in images/: a_mask, b_mask, .* \.\.\.$"
+    with pytest.raises(DataSetError, match=wanted):
+        data_set(str(folder)).samples()
 
 
 def test_an_image_that_the_table_lacks_is_named(masked_folder):
@@ -108,7 +117,7 @@ def test_a_folder_of_pairs_per_cell_type_names_the_types(tmp_path):
 def test_pairs_of_a_folder_are_checked_both_ways(tmp_path, part):
     folder = write_pairs(tmp_path / "mine" / "monocyte", "a", "b")
     (folder / part / "b.png").unlink()
-    with pytest.raises(DataSetError, match=r"mine/monocyte: every image needs a mask .* stand alone: \['b'\]"):
+    with pytest.raises(DataSetError, match=r"mine/monocyte: every image needs a mask .* none in \w+/: b$"):
         data_set(str(tmp_path / "mine")).samples()
 
 
@@ -117,6 +126,40 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     Image.new("RGB", (32, 32)).save(folder / "images" / "a.jpg")
     with pytest.raises(DataSetError, match=r"images/ holds both a\.jpg and a\.png"):
         data_set(str(folder)).samples()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file,cell_type\na,monocyte\n", "needs the columns image_id,cell_type, with commas between, but has no image_id"),
+        ("image_id;cell_type\na;monocyte\n", "has no image_id, cell_type"),
+        ("image_id,cell_type\na,Monozyt\n", r"names the cell types \['Monozyt'\]; known are monocyte, lymphocyte"),
+        ("image_id,cell_type\n", r"has no row for these images: \['a'\]"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_told_in_words(tmp_path, table, message):
+    folder = write_pairs(tmp_path / "mine", "a")
+    (folder / "labels.csv").write_text(table)
+    with pytest.raises(DataSetError, match=rf"mine: labels\.csv .*{message}"):
+        data_set(str(folder)).samples()
+
+
+def test_labels_saved_by_a_spreadsheet_are_read(tmp_path):
+    folder = write_pairs(tmp_path / "mine", "a")
+    (folder / "labels.csv").write_text("image_id,cell_type\r\na,monocyte\r\n", encoding="utf-8-sig")
+    assert [sample.cell_type for sample in data_set(str(folder)).samples()] == [CellType.MONOCYTE]
+
+
+def test_a_folder_without_an_image_is_none(tmp_path):
+    with pytest.raises(DataSetError, match=r"mine: .*mine holds no image; expected \.png"):
+        data_set(str(write_pairs(tmp_path / "mine"))).samples()
+
+
+def test_a_folder_of_a_type_without_its_masks_is_not_passed_over(tmp_path):
+    write_pairs(tmp_path / "mine" / "monocyte", "a")
+    (tmp_path / "mine" / "lymphocyte" / "images").mkdir(parents=True)
+    with pytest.raises(DataSetError, match=r"mine: .*lymphocyte holds images/ alone; expected images/ and masks/"):
+        data_set(str(tmp_path / "mine")).samples()
 
 
 def test_a_folder_of_anything_else_is_told_what_was_expected(tmp_path):
