@@ -81,7 +81,7 @@ def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
     """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`; raises DataSetError where one stands without the other."""
     images, masks = (_by_stem(root / part, name) for part in ("images", "masks"))
     alone = [
-        f"{len(stems)} of {there}/ {'has' if len(stems) == 1 else 'have'} none in {lacks}/: {', '.join(stems[:5])}{' ...' * (len(stems) > 5)}"
+        f"{len(stems)} of {there}/ stand without one in {lacks}/: {', '.join(stems[:5])}{' ...' * (len(stems) > 5)}"
         for there, lacks, stems in (
             ("images", "masks", sorted(images.keys() - masks.keys())),
             ("masks", "images", sorted(masks.keys() - images.keys())),

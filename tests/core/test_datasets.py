@@ -47,7 +47,7 @@ def test_masked_samples_come_in_pairs_sorted_and_duplicates_share_a_group(masked
 @pytest.mark.parametrize(("part", "other"), [("images", "masks"), ("masks", "images")])
 def test_an_image_without_its_mask_is_named(masked_folder, part, other):
     (masked_folder / "wbc_zheng" / "set1" / part / "002.png").unlink()
-    with pytest.raises(DataSetError, match=rf"but 1 of {other}/ has none in {part}/: 002$"):
+    with pytest.raises(DataSetError, match=rf"but 1 of {other}/ stand without one in {part}/: 002$"):
         data_set("set1").samples(masked_folder)
 
 
@@ -55,7 +55,7 @@ def test_pairs_that_differ_in_name_are_named_on_both_sides(tmp_path):
     folder = write_pairs(tmp_path / "mine", *"abcdef")
     for path in (folder / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    wanted = r"6 of images/ have none in masks/: a, b, c, d, e \.\.\.; 6 of masks/ have none in images/: a_mask, b_mask, .* \.\.\.$"
+    wanted = r"6 of images/ stand without one in masks/: a, b, c, d, e \.\.\.; 6 of masks/ stand without one in images/: a_mask, b_mask, .* \.\.\.$"
     with pytest.raises(DataSetError, match=wanted):
         data_set(str(folder)).samples()
 
@@ -117,7 +117,7 @@ def test_a_folder_of_pairs_per_cell_type_names_the_types(tmp_path):
 def test_pairs_of_a_folder_are_checked_both_ways(tmp_path, part):
     folder = write_pairs(tmp_path / "mine" / "monocyte", "a", "b")
     (folder / part / "b.png").unlink()
-    with pytest.raises(DataSetError, match=r"mine/monocyte: every image needs a mask .* none in \w+/: b$"):
+    with pytest.raises(DataSetError, match=r"mine/monocyte: every image needs a mask .* one in \w+/: b$"):
         data_set(str(tmp_path / "mine")).samples()
 
 
