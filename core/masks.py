@@ -18,6 +18,9 @@ from core.types import LabelMap, as_label_map
 _THREE_LEVEL: Final = {Compartment.BACKGROUND: 0, Compartment.CYTOPLASM: 128, Compartment.NUCLEUS: 255}
 _FOUR_LEVEL: Final = {c: c.grey for c in Compartment}
 
+# Up to so many levels are somebody's own coding (0, 1, 2 for one); more are shades of a picture.
+_FEW_LEVELS: Final = 8
+
 # Outlines are kept to this tolerance: a quarter of a pixel is below what a 2 px line shows.
 OUTLINE_TOLERANCE_PX: Final = 0.25
 
@@ -45,9 +48,13 @@ def decode_grey(grey: NDArray[np.uint8], name: str = "mask") -> DecodedMask:
     repaired = grey.size - exact[id(coding)]
     if repaired > 0.1 * grey.size:
         levels = np.flatnonzero(histogram)
+        came, remedy = f"{len(levels)} levels in all", "give the drawn mask, not a photograph"
+        if len(levels) <= _FEW_LEVELS:
+            came = f"its levels are {', '.join(map(str, levels))}"
+            remedy = "write background as 0, cytoplasm as 128 and nucleus as 255"
         msg = (
             f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, but {repaired} of {grey.size} pixels hold others "
-            f"({len(levels)} levels in all); give the drawn mask, not a photograph"
+            f"({came}); {remedy}"
         )
         raise MaskError(msg)
     codes = np.array(list(coding.values()))

@@ -85,6 +85,11 @@ def test_a_photograph_is_refused(synthetic_cell):
         decode_grey(synthetic_cell[0].rgb[..., 0], "cell.png")
 
 
+def test_a_coding_of_its_own_is_refused_with_its_levels():
+    with pytest.raises(MaskError, match=r"8 of 16 pixels hold others \(its levels are 0, 1, 2\); write background as 0, cytoplasm as 128"):
+        decode_grey(np.repeat(np.array([[0, 0, 1, 2]], np.uint8), 4, axis=0), "mask")
+
+
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float64), np.zeros((4, 4), bool)])
 def test_only_8_bit_grey_is_a_mask(pixels):
     with pytest.raises(MaskError, match=r"8-bit grey image with shape \(H, W\), but is"):
