@@ -224,7 +224,7 @@ def learning_chart(epochs: pd.DataFrame, column: str, words: str) -> AnyChart:
     by_epoch = table.groupby(["name", "epoch"])[column].agg(mean="mean", low="min", high="max", folds="size").reset_index()
     legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", symbolSize=500, symbolOpacity=1, columns=5)
     colour = alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), legend=legend)
-    base = alt.Chart(by_epoch).encode(x=alt.X("epoch:Q", axis=alt.Axis(title="epoch", tickMinStep=1, grid=False)), color=colour)
+    base = alt.Chart(by_epoch).encode(x=alt.X("epoch:Q", axis=alt.Axis(title="epoch", tickMinStep=1, format="d", grid=False)), color=colour)
     # The first steps from nothing would press the rest, where networks differ, into one line.
     late = by_epoch[by_epoch["epoch"] > by_epoch["epoch"].max() / 4]
     low, high = float(late["low"].min()), float(late["high"].max())

@@ -24,12 +24,12 @@ def _curves(log: pd.DataFrame, columns: dict[str, str], title: str, colours: lis
     nearest = alt.selection_point(nearest=True, on="pointerover", fields=["epoch"], empty=False, clear="pointerout")
     legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", symbolSize=500)
     base = alt.Chart(_long(log, columns)).encode(
-        x=alt.X("epoch:Q", axis=alt.Axis(title="epoch (one pass over the training images)", tickMinStep=1, grid=False)),
+        x=alt.X("epoch:Q", axis=alt.Axis(title="epoch (one pass over the training images)", tickMinStep=1, format="d", grid=False)),
         y=alt.Y("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=title, gridOpacity=0.5)),
         color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
     )
     dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
-    line = base.mark_line(strokeWidth=2).encode(strokeDash=dash)
+    line = base.mark_line(strokeWidth=2, point=len(log) == 1).encode(strokeDash=dash)
     points = base.mark_point(size=50, filled=True).encode(
         opacity=alt.condition(nearest, alt.value(1), alt.value(0)),
         tooltip=[alt.Tooltip("epoch:Q"), alt.Tooltip("series:N", title="of"), alt.Tooltip("value:Q", title=title, format=".4f")],

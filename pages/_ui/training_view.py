@@ -44,11 +44,11 @@ def _show(run: TrainingRun) -> None:
         best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
         since = time.time() - run.modified
         going_on = scores is None and since < _PATIENCE_EPOCHS * max(float(log["seconds"].mean()), _REFRESH_S)
-        state = "finished" if scores else "going on" if going_on else f"stopped, {since / 60:.0f} minutes ago; the same command goes on"
+        state = "finished" if scores else "going on" if going_on else f"stopped {_duration(since)} ago; the same command goes on"
         st.markdown(
-            f"**{state.capitalize()}**: {len(log)} epochs in {log['seconds'].sum() / 60:.0f} minutes; best on the validation images in "
-            f"epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f} for the "
-            "cytoplasm."
+            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())}; best on the validation "
+            f"images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f} for "
+            "the cytoplasm."
         )
         if scores:
             _show_scores(scores)
@@ -64,6 +64,10 @@ def _show(run: TrainingRun) -> None:
                         st.image(picture.read_bytes(), caption=picture.stem, width="content")
         with st.expander("Settings"):
             st.code(run.config(), language="toml")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"
 
 
 def _show_scores(scores: dict[str, Any]) -> None:
