@@ -46,9 +46,9 @@ def _show(run: TrainingRun) -> None:
         going_on = scores is None and since < _PATIENCE_EPOCHS * max(float(log["seconds"].mean()), _REFRESH_S)
         state = "finished" if scores else "going on" if going_on else f"stopped {_duration(since)} ago; the same command goes on"
         st.markdown(
-            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())}; best on the validation "
-            f"images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f} for "
-            "the cytoplasm."
+            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())}; best on the "
+            f"validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, "
+            f"{best['val_dice_cytoplasm']:.3f} for the cytoplasm."
         )
         if scores:
             _show_scores(scores)
