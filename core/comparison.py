@@ -224,16 +224,19 @@ def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]
         return f"{title(first.architecture)} reaches a Dice of {first.mean:.3f} over {first.folds} folds; there is no other to compare."
     second = scores[1]
     gap = 100 * (first.mean - second.mean)
-    lead = f"{title(first.architecture)} leads with a Dice of {first.mean:.3f}, {gap:.1f} points before {title(second.architecture)}."
+    points = f"{gap:.1f} points" if gap >= 0.1 else "less than 0.1 points"
+    lead = f"{title(first.architecture)} leads with a Dice of {first.mean:.3f}, {points} before {title(second.architecture)}."
     others = [found for found in differences if found.first == first.architecture]
     if not others:
         return f"{lead} One fold says nothing of chance."
-    close = [title(found.second) for found in others if not found.told_apart]
+    close, apart = ([title(found.second) for found in others if found.told_apart is told] for told in (False, True))
     if not close:
         return f"{lead} It is better than every other by more than chance."
-    if len(close) == len(others):
+    if not apart:
         return f"{lead} Over {first.folds} folds none of the others can be told apart from it."
-    return f"{lead} Over {first.folds} folds {_listed(close)} cannot be told apart from it; the other {len(others) - len(close)} can."
+    if len(apart) < len(close):
+        return f"{lead} Over {first.folds} folds only {_listed(apart)} can be told apart from it."
+    return f"{lead} Over {first.folds} folds all can be told apart from it but {_listed(close)}."
 
 
 def _listed(names: list[str]) -> str:

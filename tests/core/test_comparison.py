@@ -140,11 +140,19 @@ def test_pareto_keeps_whom_nobody_beats_in_both(points):
         assert kept[i] == (not beaten)
 
 
+def said_of(scores):
+    table = folds_of(scores)
+    return verdict(ranking(table, Measure.MEAN), paired_differences(table, Measure.MEAN))
+
+
 def test_the_verdict_names_whom_the_leader_cannot_be_told_apart_from(tmp_path):
     folds, _ = tables(write_run(tmp_path))
     said = verdict(ranking(folds, Measure.MEAN), paired_differences(folds, Measure.MEAN))
     assert said.startswith("UNet leads with a Dice of 0.950, 1.0 points before FPN.")
     assert said.endswith("better than every other by more than chance.")
-    noisy = folds_of({"unet": [0.95, 0.93, 0.96], "fpn": [0.94, 0.95, 0.94], "pspnet": [0.85, 0.83, 0.86]})
-    said = verdict(ranking(noisy, Measure.MEAN), paired_differences(noisy, Measure.MEAN))
-    assert said.endswith("Over 3 folds FPN cannot be told apart from it; the other 1 can.")
+    noisy = {"unet": [0.95, 0.93, 0.96], "fpn": [0.94, 0.95, 0.94], "pspnet": [0.85, 0.83, 0.86]}
+    assert said_of(noisy).endswith("Over 3 folds all can be told apart from it but FPN.")
+    noisy["manet"] = [0.93, 0.95, 0.93]
+    assert said_of(noisy).endswith("Over 3 folds only PSPNet can be told apart from it.")
+    alike = said_of({"unet": [0.95, 0.93, 0.96], "fpn": [0.95, 0.93, 0.959]})
+    assert alike.endswith("less than 0.1 points before FPN. Over 3 folds none of the others can be told apart from it.")
