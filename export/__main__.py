@@ -8,79 +8,120 @@ import argparse
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from core.cell_types import CELL_TYPES, CellType
 from core.compartments import CHANNELS, ENVIRONMENT_RING_FRACTION
-from core.datasets import Sample, data_set
+from core.datasets import DATA_SETS, Sample, data_set
 from core.errors import CoreError, ModelError
+from core.inference.model_registry import list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.model_card import ModelCard
+from core.settings import load_settings
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8
 from export.to_onnx import OPSET, convert, embed_card, load_network, register
+from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
-from training.data import MEAN, STD, masked_samples
-from training.evaluate import appearance_of, by_data_set, evaluate, summarise
-from training.loop import SPLIT_FILE
+from training.data import masked_samples
+from training.evaluate import appearance_of, by_data_set, evaluate, in_words, summarise
+from training.loop import SCORES_FILE, SPLIT_FILE
 
 INTENDED_USE = (
     "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research "
     "and decision support. Not a diagnostic device: a morphologist decides."
 )
-LIMITS = (
-    "Trained on {n} cells of two laboratories, neither of which gives a scale; hairy cells, promyelocytes and blasts were not among them. "
-    "Other stains and cameras, very thin cytoplasm, touching cells, and images of anything but a leukocyte need a look at the outline."
-)
 
 
-def _card(run: Path, config: TrainingConfig, model_id: str) -> ModelCard:
-    split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
-    counts = {part: len(ids) for part, ids in split.items()}
-    sources = "; ".join(f"{name}: {data_set(name).citation} ({data_set(name).terms})" for name in config.data_sets)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
+    """What a network trained on these cells cannot be expected to know."""
+    counts = Counter(sample.cell_type for sample in train)
+    types = ", ".join(
+        f"{count} {CELL_TYPES[cell_type].plural}" for cell_type, count in counts.most_common() if cell_type is not CellType.OTHER
+    )
+    named = (
+        f" ({types}{f', {counts[CellType.OTHER]} of no named type' if counts[CellType.OTHER] else ''})" if types else ", of no named type"
+    )
+    absent = [
+        info.plural
+        for cell_type, info in CELL_TYPES.items()
+        if info.mononuclear and not counts[cell_type] and cell_type is not CellType.OTHER
+    ]
+    lacking = f"; {', '.join(absent)} were not among them" if absent and types else ""
+    return (
+        f"Trained on {len(train)} cells{named} of {', '.join(data_set(name).title for name in data_sets)}{lacking}. Other stains and "
+        "cameras, very thin cytoplasm, touching cells, and images of anything but a leukocyte need a look at the outline."
+    )
+
+
+def _card(config: TrainingConfig, scale: Normalisation, model_id: str, parts: Mapping[str, Sequence[Sample]]) -> ModelCard:
+    counts = {part: len(samples) for part, samples in parts.items()}
+    sources = [data_set(name) for name in config.data_sets]
+    described = "; ".join(f"{source.name}: {source.citation} ({source.terms})" for source in sources)
     split_text = (
         f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images by groups of originals "
         f"(duplicates together), stratified by data set and cell type, seed {config.seed}"
     )
+    public = all(source.name in DATA_SETS for source in sources)
     return ModelCard(
         model_id=model_id,
         architecture=config.architecture,
         encoder=config.encoder,
         input_size=config.input_size,
-        mean=MEAN,
-        std=STD,
+        mean=scale.mean,
+        std=scale.std,
         classes=tuple(channel.label for channel in CHANNELS),
         cell_fill=config.cell_fill,
-        training_data=f"{counts['train']} images. {sources}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
+        training_data=f"{counts['train']} images. {described}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
         "cell's diameter.",
         split=split_text,
         scores={},
+        appearance=appearance_of(parts["train"]),
         intended_use=INTENDED_USE,
-        limits=LIMITS.format(n=counts["train"]),
-        licence="Apache-2.0 for the weights; see assets/NOTICE.md for the training data",
+        limits=_limits(parts["train"], config.data_sets),
+        licence="Apache-2.0 for the weights; see assets/NOTICE.md for the training data" if public else "that of whoever trained it",
         created=datetime.now(UTC).date().isoformat(),
-        opset=0,
+        opset=OPSET,
     )
+
+
+def _parts(run: Path, config: TrainingConfig) -> dict[str, list[Sample]]:
+    """The images of a run's split, as they are now; raises ModelError where some of them are gone."""
+    known = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
+    split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
+    if gone := [sample_id for ids in split.values() for sample_id in ids if sample_id not in known]:
+        msg = f"{len(gone)} images of the training are no longer there, first {gone[0]}; put them back: the model is scored on some of them"
+        raise ModelError(msg)
+    return {part: [known[sample_id] for sample_id in ids] for part, ids in split.items()}
 
 
 def _run(arguments: argparse.Namespace) -> int:
     run: Path = arguments.checkpoint.parent if arguments.checkpoint.is_file() else arguments.checkpoint
     out: Path = arguments.out
-    network, config = load_network(run)
-    known = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
-    split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
-    parts = {part: [known[sample_id] for sample_id in ids] for part, ids in split.items()}
-    card = replace(_card(run, config, out.stem), appearance=appearance_of(parts["train"]), opset=OPSET)
+    network, config, scale = load_network(run)
+    if not (run / SCORES_FILE).exists():
+        _say("this training has not ended; its best weights so far are exported")
+    parts = _parts(run, config)
+    card = _card(config, scale, out.stem, parts)
     with TemporaryDirectory() as folder:
         draft = Path(folder) / out.name
+        _say(f"writing {out.name} and comparing it with torch")
         card = replace(card, parity=convert(network, config.input_size, draft))
         embed_card(draft, card)
         if arguments.precision is not Precision.FP32:
-            draft, card = _reduced(draft, card, config, parts, arguments)
+            _say(f"making it {arguments.precision}, and measuring {len(parts['validation'])} validation images with both")
+            draft, card = _reduced(draft, replace(card, precision=str(arguments.precision)), config, parts, force=arguments.force)
+        _say(f"scoring {len(parts['test'])} test images")
         scores = evaluate(OnnxSegmenter(draft, Device.CPU), parts["test"])
         card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
         embed_card(draft, card)
@@ -89,28 +130,44 @@ def _run(arguments: argparse.Namespace) -> int:
         shutil.copyfile(draft, unfinished)
         unfinished.replace(out)
     register(out, card, run, default=not arguments.not_default)
-    summary = {"file": out.name, "bytes": out.stat().st_size, "parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}
-    print(json.dumps(summary, indent=1))
+    if arguments.json:
+        facts = {"parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}
+        print(json.dumps({"file": out.name, "bytes": out.stat().st_size, **facts}))
+    else:
+        _tell(out, card)
     return 0
 
 
+def _tell(out: Path, card: ModelCard) -> None:
+    """Print what was exported, how good it is, and how the app gets to it."""
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {card.precision}")
+    beside = "torch" if card.precision == Precision.FP32 else "the fp32 file"
+    agreement = f"{card.parity['mask_agreement']:.4%} of the mask's pixels agree"
+    print(f"beside {beside}: logits differ by at most {card.parity['max_logit_difference']:.2g}, {agreement}")
+    print(f"test, {card.scores['test']['images']} images never seen, cell found by the network:\n{in_words(card.scores['test'])}")
+    elsewhere = f"LEUKOSCOPE_MODELS={out.parent} " if out.parent.resolve() != load_settings().models.resolve() else ""
+    default = list_models(out.parent)[0].model_id
+    print(f"the app opens with {default}" if default == card.model_id else f"the app still opens with {default}")
+    print(f"next: {elsewhere}make app, or {elsewhere}python -m core segment IMAGE --out DIR --model {card.model_id}")
+
+
 def _reduced(
-    original: Path, card: ModelCard, config: TrainingConfig, parts: Mapping[str, Sequence[Sample]], arguments: argparse.Namespace
+    original: Path, card: ModelCard, config: TrainingConfig, parts: Mapping[str, Sequence[Sample]], *, force: bool
 ) -> tuple[Path, ModelCard]:
-    """The model file in fewer bits, and its card with what they cost; raises ModelError where they harm, unless forced."""
-    out, precision = original.with_name("reduced.onnx"), arguments.precision
+    """The model file in fewer bits, as the card's `precision` says, and its card with what they cost; ModelError where they harm."""
+    out, precision, scale = original.with_name("reduced.onnx"), Precision(card.precision), Normalisation(card.mean, card.std)
     recipe = "weights and arithmetic in half precision"
     if precision is Precision.FP16:
         to_fp16(original, out)
     else:
-        crops = calibration_crops(parts["train"], config)
+        crops = calibration_crops(parts["train"], config, scale)
         # Every third crop is left to choose by: recipes are not compared on what they were made from.
         recipe = str(to_int8(original, out, [crop for i, crop in enumerate(crops) if i % 3], crops[::3]))
-    parity = agreement(original, out, canonical_crops(parts["validation"], config))
-    card = replace(card, precision=str(precision), parity=parity)
+    parity = agreement(original, out, canonical_crops(parts["validation"], config, scale))
+    card = replace(card, parity=parity)
     embed_card(out, card)
     cost = compare(OnnxSegmenter(original, Device.CPU), OnnxSegmenter(out, Device.CPU), parts["validation"])
-    if (reasons := harm(cost)) and not arguments.force:
+    if (reasons := harm(cost)) and not force:
         msg = f"{precision} harms the measurements: {'; '.join(reasons)}; nothing was exported. Use fp32, or --force if you must"
         raise ModelError(msg)
     return out, replace(card, fidelity={"recipe": recipe, **cost})
@@ -120,7 +177,13 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument("checkpoint", type=Path, metavar="RUN", help="folder of a training run, or a file in it")
-    parser.add_argument("--out", type=Path, required=True, help="the .onnx file; its folder's manifest.json gets an entry")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE.onnx",
+        help="the model file; assets/models/NAME.onnx is where the app looks. Its folder's manifest.json gets an entry",
+    )
     parser.add_argument(
         "--precision",
         type=Precision,
@@ -130,6 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--force", action="store_true", help="export a precision even though it harms the measurements")
     parser.add_argument("--not-default", action="store_true", help="do not make it the model the app opens with")
+    parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
     arguments = parser.parse_args(argv)
     if arguments.out.suffix != ".onnx":
         parser.error(f"--out must end in .onnx, but is {arguments.out.name}")

@@ -23,8 +23,9 @@ from core.datasets import Sample
 from core.imaging import load
 from core.inference.providers import Device, open_session
 from core.preprocessing import Window, normalise, resample
+from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
-from training.data import MEAN, STD, SegDataset
+from training.data import SegDataset
 
 # Of their crops, at canonical scale and of the whole image, two thirds find the ranges and a third chooses the recipe.
 CALIBRATION_CELLS: Final = 48
@@ -173,19 +174,19 @@ def agreement(original: Path, reduced: Path, crops: Crops) -> dict[str, float]:
     return {"max_logit_difference": difference, "mask_agreement": float(np.mean([((a > 0) == (b > 0)).mean() for a, b in pairs]))}
 
 
-def canonical_crops(samples: Sequence[Sample], config: TrainingConfig) -> list[NDArray[np.float32]]:
+def canonical_crops(samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation) -> list[NDArray[np.float32]]:
     """Network inputs (3, S, S) of cells at their canonical scale, as the fine pass sees them."""
-    data = SegDataset.from_samples(samples, config, augment=False)
+    data = SegDataset.from_samples(samples, config, augment=False, scale=scale)
     return [data[i][0].numpy() for i in range(len(data))]
 
 
-def calibration_crops(samples: Sequence[Sample], config: TrainingConfig) -> list[NDArray[np.float32]]:
+def calibration_crops(samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation) -> list[NDArray[np.float32]]:
     """Up to `CALIBRATION_CELLS` cells of the samples, evenly over them, each as the fine pass and as the coarse pass sees it."""
     places = np.linspace(0, len(samples) - 1, CALIBRATION_CELLS).astype(int)
     chosen = [samples[i] for i in np.unique(places)]
     images = [load(sample.image).rgb for sample in chosen]
-    coarse = [normalise(resample(rgb, Window.whole(rgb.shape[:2]), config.input_size), MEAN, STD) for rgb in images]
-    return [crop for pair in zip(canonical_crops(chosen, config), coarse, strict=True) for crop in pair]
+    coarse = [normalise(resample(rgb, Window.whole(rgb.shape[:2]), config.input_size), *scale) for rgb in images]
+    return [crop for pair in zip(canonical_crops(chosen, config, scale), coarse, strict=True) for crop in pair]
 
 
 def _ranges(model: Path, method: str, crops: Crops, folder: Path) -> Path:

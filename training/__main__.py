@@ -1,15 +1,21 @@
 """`python -m training`: copy images for training, compare architectures, train a network, and score it."""
 
 import argparse
+import errno
 import json
 import logging
-import subprocess
+import multiprocessing
+import signal
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Final
 
 import torch
 
+from core.comparison import Measure, fair, paired_differences, ranking, title, verdict
 from core.datasets import COPIES_MANIFEST
 from core.errors import CoreError, UsageError
 from core.inference.model_registry import find_model
@@ -17,52 +23,76 @@ from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.settings import load_settings
 from core.store import model_selection as results
-from training.augment import write_copies
+from training.augment import COPIES, write_copies
 from training.config import SelectionConfig, TrainingConfig
 from training.data import masked_samples
-from training.evaluate import annotator_agreement, by_data_set, evaluate, summarise
-from training.loop import EpochLog, fit
-from training.selection import Progress, select, units_of
+from training.evaluate import annotator_agreement, by_data_set, evaluate, in_words, summarise
+from training.loop import CASES_FOLDER, EpochLog, fit
+from training.selection import AS_PUBLISHED, GROUPED, Progress, Unit, select, units_of
 from training.trainer import find_device
+
+# The disk's reasons to refuse: nothing in the program can mend them.
+_NOT_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+# What a shell gives a program that was stopped by Ctrl-C.
+_INTERRUPTED: Final = 130
+
+_FOLDERS: Final = (
+    "A data set is one that the program knows (set1, set2) or a folder of yours with images/ and masks/ in it: files of equal names, masks "
+    "in grey levels 0 background, 128 cytoplasm, 255 nucleus (or 0, 85, 170, 255). A folder of such folders, one per cell type, is read "
+    "too. labels.csv (image_id,cell_type,duplicate_group) beside images/ may name the types, and which images show the same cell."
+)
+_DATA_SETS: Final = "names of data sets, or paths of folders"
+_DEVICE: Final = "auto, cpu, cuda or cuda:<number> (default: auto, CUDA where there is one)"
+
+
+def _say(text: str, *, for_now: bool = False) -> None:
+    """A line of progress on standard error; `for_now` only where somebody looks on, and replaced by the next."""
+    if sys.stderr.isatty():
+        print(f"{text:<79}", end="\r" if for_now else "\n", file=sys.stderr, flush=True)
+    elif not for_now:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _in_time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
     config = TrainingConfig.from_toml(arguments.config) if arguments.config else TrainingConfig()
     started = time.monotonic()
-    epochs = config.epochs
 
     def show(row: EpochLog) -> None:
-        left = row.seconds * (epochs - row.epoch) / 60
-        print(
-            f"epoch {row.epoch}/{epochs}: loss {row.train_loss:.4f}, validation nucleus {row.val_dice_nucleus:.4f} "
-            f"cytoplasm {row.val_dice_cytoplasm:.4f}, {row.seconds:.0f} s, about {left:.0f} min left",
-            file=sys.stderr,
-            flush=True,
+        _say(
+            f"epoch {row.epoch}/{config.epochs}: loss {row.train_loss:.4f}, validation nucleus {row.val_dice_nucleus:.4f} cytoplasm "
+            f"{row.val_dice_cytoplasm:.4f}, {row.seconds:.0f} s, about {_in_time(row.seconds * (config.epochs - row.epoch))} left"
         )
 
     report = fit(config, arguments.out, device=find_device(arguments.device), on_epoch=show)
-    for region in ("nucleus", "cytoplasm"):
-        found = report.test[region]
-        low, high = found["dice_ci95"]
-        print(
-            f"test, {report.test['images']} images never seen: {region} Dice {found['dice_mean']:.4f} +- {found['dice_std']:.4f} "
-            f"(95 % interval of the mean {low:.4f} to {high:.4f})"
-        )
     print(
-        f"{report.epochs} epochs in {(time.monotonic() - started) / 60:.1f} min; best validation Dice {report.best_val_dice:.4f} "
-        f"in epoch {report.best_epoch}{' (stopped early)' if report.stopped_early else ''}; next: python -m export {report.folder}"
+        f"{report.epochs} epochs in {_in_time(time.monotonic() - started)}; best validation Dice {report.best_val_dice:.4f} in epoch "
+        f"{report.best_epoch}{' (stopped early)' if report.stopped_early else ''}"
     )
+    print(f"test, {report.test['images']} images never seen, in the window around the drawn cell:\n{in_words(report.test)}")
+    print(f"the best and worst are pictures in {report.folder / CASES_FOLDER}")
+    print(f"next: python -m export {report.folder} --out {_shown(load_settings().models / report.folder.name)}.onnx")
     return 0
 
 
 def _augment(arguments: argparse.Namespace) -> int:
     samples = masked_samples(tuple(arguments.data_sets))
+    started = time.monotonic()
 
     def show(number: int) -> None:
-        print(f"\r{number}/{len(samples)} images", end="", file=sys.stderr, flush=True)
+        left = (time.monotonic() - started) / number * (len(samples) - number)
+        _say(f"{number}/{len(samples)} images, about {_in_time(left)} left", for_now=number < len(samples))
 
     written = write_copies(samples, arguments.out, on_image=show)
-    print(file=sys.stderr)
     print(f"{written} copies of {len(samples)} images in {arguments.out}; their originals are in {arguments.out / COPIES_MANIFEST}")
     return 0
 
@@ -70,44 +100,83 @@ def _augment(arguments: argparse.Namespace) -> int:
 def _select(arguments: argparse.Namespace) -> int:
     config = SelectionConfig.from_toml(arguments.config)
     root = arguments.out or load_settings().selection
-    if arguments.retry:
-        dropped = results.discard_failed(root / config.name)
-        print(f"{dropped} failed folds will be tried again", file=sys.stderr)
-    if arguments.workers > 1:
-        return _share(arguments, root)
-
-    def show(progress: Progress) -> None:
-        row = progress.row
-        name = f"{row['protocol']} k={row['k']} fold {row['fold']} {row['architecture']}"
-        scores = f"nucleus {row['dice_nucleus']:.4f} cytoplasm {row['dice_cytoplasm']:.4f}" if row["status"] == "done" else row["status"]
-        print(
-            f"{progress.done}/{progress.units} {name}: {scores}, {row['seconds']:.0f} s, about {progress.minutes_left:.0f} min left",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    folder = select(config, root, find_device(arguments.device), on_unit=show)
-    table = results.read(folder, "folds")
-    failed = table[table["status"] != "done"]
-    for row in failed.to_dict("records"):
-        print(f"failed: {row['protocol']} k={row['k']} fold {row['fold']} {row['architecture']}: {row['reason']}", file=sys.stderr)
-    print(f"{len(table)} of {len(units_of(config))} folds are in {folder}")
-    return 1 if len(failed) else 0
-
-
-def _share(arguments: argparse.Namespace, root: Path) -> int:
-    """Let several processes work on one run; on CUDA they take turns at the devices there are."""
     device = find_device(arguments.device)
     cards = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
-    command = [sys.executable, "-m", "training", "select", "--config", str(arguments.config), "--out", str(root)]
-    workers = [
-        subprocess.Popen([*command, "--device", f"cuda:{number % cards}" if cards else str(device)]) for number in range(arguments.workers)
-    ]
+    if arguments.retry:
+        _say(f"{results.discard_failed(root / config.name)} failed folds will be tried again")
+    others: list[SpawnProcess] = []
+
+    def start_others() -> None:
+        for number in range(1, arguments.workers):
+            name = f"cuda:{number % cards}" if cards else str(device)
+            others.append(multiprocessing.get_context("spawn").Process(target=_work, args=(config, root, name)))
+            others[-1].start()
+
+    def work(on_start: Callable[[], None] | None = None) -> Path:
+        return select(config, root, torch.device("cuda:0") if cards else device, on_start=on_start, on_epoch=show_epoch, on_unit=_show_unit)
+
+    def show_epoch(unit: Unit, epoch: int) -> None:
+        _say(f"{_named(unit.protocol, unit.k, unit.fold, unit.architecture)}: epoch {epoch}/{config.epochs}", for_now=True)
+
     try:
-        return max(abs(worker.wait()) for worker in workers)
+        folder = work(start_others)
+        for other in others:
+            other.join()
+        if any(other.exitcode for other in others):  # what it was at is free again
+            folder = work()
     finally:
-        for worker in workers:
-            worker.terminate()
+        for other in others:
+            other.terminate()
+            other.join()
+    return _tell(config, folder)
+
+
+def _work(config: SelectionConfig, root: Path, device: str) -> None:
+    """What a further process does at a run; its parent stops it, and speaks for both at the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _log()
+    try:
+        select(config, root, find_device(device), on_unit=_show_unit)
+    except CoreError as error:
+        _say(f"a worker gave up: {error}")
+        sys.exit(1)
+
+
+def _named(protocol: str, k: int, fold: int, architecture: str) -> str:
+    return f"{protocol} k={k} fold {fold} {architecture}"
+
+
+def _show_unit(progress: Progress) -> None:
+    row = progress.row
+    scores = f"nucleus {row['dice_nucleus']:.4f} cytoplasm {row['dice_cytoplasm']:.4f}" if row["status"] == "done" else row["status"]
+    _say(
+        f"{progress.done}/{progress.units} {_named(row['protocol'], row['k'], row['fold'], row['architecture'])}: {scores}, "
+        f"{row['seconds']:.0f} s, about {_in_time(60 * progress.minutes_left)} left"
+    )
+
+
+def _tell(config: SelectionConfig, folder: Path) -> int:
+    """Print what came out of a run so far, what failed, and where to look; returns the exit code."""
+    folds = results.read(folder, "folds")
+    for protocol in (GROUPED, AS_PUBLISHED):
+        rows = folds[folds["protocol"] == protocol]
+        if fair(rows).empty:
+            continue
+        scores = ranking(rows, Measure.MEAN)
+        print(f"{protocol}: {verdict(scores, paired_differences(rows, Measure.MEAN))}")
+        for score in scores:
+            interval = "" if score.low is None else f" (95 % interval {score.low:.4f} to {score.high:.4f})"
+            print(f"  {title(score.architecture):14} Dice {score.mean:.4f}{interval}, {score.folds} folds")
+    failed = folds[folds["status"] != "done"]
+    for row in failed.to_dict("records"):
+        name = _named(row["protocol"], row["k"], row["fold"], row["architecture"])
+        print(f"failed: {name}: {row['status']}: {row['reason']}; --retry tries again", file=sys.stderr)
+    units = len(units_of(config))
+    rest = "" if len(folds) >= units else "; other processes work on the rest"
+    print(f"{len(folds)} of {units} folds are in {_shown(folder)}{rest}")
+    elsewhere = f"LEUKOSCOPE_SELECTION={_shown(folder.parent)} " if folder.parent.resolve() != load_settings().selection.resolve() else ""
+    print(f"next: {elsewhere}python -m core selection {folder.name}, or {elsewhere}make app and its page Models")
+    return 1 if len(failed) else 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -120,50 +189,116 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             raise UsageError(msg)
         ids = set(json.loads(entry.split.read_text(encoding="utf-8"))[arguments.part])
         chosen = [sample for sample in samples if sample.sample_id in ids]
-    scores = evaluate(OnnxSegmenter.from_entry(entry, Device.CPU), chosen)
-    report = {
-        "model": entry.model_id,
-        "part": arguments.part,
-        "all": summarise(scores),
-        **by_data_set(scores),
-        "annotators": annotator_agreement(samples),
-    }
-    print(json.dumps(report, indent=1))
+        if not chosen:
+            there = f"none of the {len(ids)} {arguments.part} images of {entry.model_id} is in {', '.join(arguments.data_sets)}"
+            msg = f"{there}; name the data sets it was trained on, such as {min(ids).split('/')[0]}, or use --part all"
+            raise UsageError(msg)
+
+    def show(number: int) -> None:
+        _say(f"{number}/{len(chosen)} images", for_now=number < len(chosen))
+
+    scores = evaluate(OnnxSegmenter.from_entry(entry, Device.CPU), chosen, on_image=show)
+    parts, annotators = {"all": summarise(scores), **by_data_set(scores)}, annotator_agreement(samples)
+    if arguments.json:
+        print(json.dumps({"model": entry.model_id, "part": arguments.part, **parts, "annotators": annotators}))
+        return 0
+    for name, found in parts.items():
+        print(f"{entry.model_id}, {arguments.part} images of {name}, n = {found['images']}:\n{in_words(found)}")
+    for pair in annotators:
+        dice = ", ".join(f"{region} {pair[region]:.4f}" for region in ("nucleus", "cytoplasm", "cell"))
+        print(f"annotators, {pair['first']} and {pair['second']}: {dice}")
     return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        msg = f"must be at least 1, but is {number}"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    text = "Train a network on 60 % of the images, choose its best epoch on 20 %, and test it on the 20 % it never saw."
+    more = (
+        "The folder of the run holds config.toml, split.json, log.csv (a row as each epoch ends: the app's page Models draws it), the best "
+        "weights, scores.json, and in cases/ pictures of the best and worst test images. Ctrl-C stops it; the same command goes on."
+    )
+    finetune = commands.add_parser(
+        "finetune", help="train a network; goes on where a stopped run was", description=f"{text} {more} {_FOLDERS}"
+    )
+    finetune.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file of settings; copy training/configs/finetune.toml (default: it)"
+    )
+    finetune.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run; the app shows those in runs/")
+    finetune.add_argument("--device", default="auto", help=_DEVICE)
+    finetune.set_defaults(run=_finetune, resumable=True)
+
+    text = (
+        f"Write {COPIES} copies of every image and mask: rotations by 45 degrees, and the flip's. `select` makes the same copies in memory "
+        "by itself; this is for looking at them and for other programs."
+    )
+    augment = commands.add_parser("augment", help=f"write {COPIES} turned copies of every image", description=f"{text} {_FOLDERS}")
+    augment.add_argument("--data-sets", nargs="+", required=True, metavar="NAME", help=_DATA_SETS)
+    augment.add_argument("--out", type=Path, required=True, help="new folder; it can be named as a data set afterwards")
+    augment.set_defaults(run=_augment, resumable=False)
+
+    text = (
+        "Compare architectures by k-fold cross-validation. Results are kept fold by fold; Ctrl-C stops it, and the same command goes on. "
+        "The same command in another terminal, or on another machine that shares the folder, works on the same run."
+    )
+    choose = commands.add_parser("select", help="compare architectures by cross-validation", description=f"{text} {_FOLDERS}")
+    choose.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="TOML file of settings; copy training/configs/select.toml and change it"
+    )
+    choose.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of results (default: LEUKOSCOPE_SELECTION, or assets/model_selection)"
+    )
+    choose.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="processes that share the run, a GPU each where there are (default: 1)"
+    )
+    choose.add_argument("--device", default="auto", help=_DEVICE)
+    choose.add_argument("--retry", action="store_true", help="first forget the folds that failed")
+    choose.set_defaults(run=_select, resumable=True)
+
+    text = "Score a model on drawn masks as a user meets it: the network finds the cell itself."
+    score = commands.add_parser("evaluate", help="score a model on drawn masks, beside the annotators' own agreement", description=text)
+    score.add_argument(
+        "--model", metavar="ID", help="model in LEUKOSCOPE_MODELS, as `python -m core models list` names it (default: its default)"
+    )
+    score.add_argument("--part", choices=["train", "validation", "test", "all"], default="test", help="part of its split (default: test)")
+    score.add_argument("--data-sets", nargs="+", default=["set1", "set2"], metavar="NAME", help=f"{_DATA_SETS} (default: set1 set2)")
+    score.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
+    score.set_defaults(run=_evaluate, resumable=False)
+    return parser
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in ("httpx", "huggingface_hub"):  # a line for every request
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    finetune = commands.add_parser("finetune", help="train a network; goes on where a killed run stopped")
-    finetune.add_argument("--config", type=Path, help="TOML file of settings (default: those of the shipped model)")
-    finetune.add_argument("--out", type=Path, required=True, help="folder of the run")
-    finetune.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
-    finetune.set_defaults(run=_finetune)
-    augment = commands.add_parser("augment", help="write sixteen copies of every image: rotations by 45 degrees, and the flip's")
-    augment.add_argument("--data-sets", nargs="+", default=["set2"], help="names of data sets, or folders with images/ and masks/")
-    augment.add_argument("--out", type=Path, required=True, help="new folder; it can be named as a data set afterwards")
-    augment.set_defaults(run=_augment)
-    choose = commands.add_parser("select", help="compare architectures by k-fold cross-validation; goes on where a killed run stopped")
-    choose.add_argument("--config", type=Path, required=True, help="TOML file of settings, as in training/configs")
-    choose.add_argument("--out", type=Path, help="folder of results (default: LEUKOSCOPE_SELECTION, or the one of the committed runs)")
-    choose.add_argument("--workers", type=int, default=1, help="processes that share the run; more can be started at any time, anywhere")
-    choose.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
-    choose.add_argument("--retry", action="store_true", help="first forget the folds that failed")
-    choose.set_defaults(run=_select)
-    score = commands.add_parser("evaluate", help="score a model of the manifest on drawn masks, beside the annotators' own agreement")
-    score.add_argument("--model", help="model of the manifest (default: its default)")
-    score.add_argument("--part", choices=["train", "validation", "test", "all"], default="test", help="part of the model's recorded split")
-    score.add_argument("--data-sets", nargs="+", default=["set1", "set2"])
-    score.set_defaults(run=_evaluate)
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    arguments = _parser().parse_args(argv)
+    _log()
     try:
         return int(arguments.run(arguments))
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on where it was" if arguments.resumable else "stopped; nothing was kept")
+        return _INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ of one, that the mask does not know. The mask itself is background out there, an
 
 import csv
 import math
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,7 +25,7 @@ from core.imaging import encode_png
 from core.masks import encode_grey, with_environment
 from core.types import LabelMap
 from training.augmentation import LabelledImage
-from training.data import load_labelled
+from training.data import load_labelled, read_pairs
 
 COPIES: Final = 16
 _ROTATIONS: Final = 8
@@ -109,14 +111,43 @@ def _rotated(
 
 
 def write_copies(samples: Sequence[Sample], folder: Path, *, on_image: Callable[[int], None] | None = None) -> int:
-    """Write the sixteen copies of every sample as `images/`, `masks/` (255/170/85 coding) and `manifest.csv`; returns how many.
+    """Write the sixteen copies of every sample as `images/`, `masks/` (255/170/85 coding) and `copies.csv`; returns how many.
 
     The folder is a data set of its own: its name can stand wherever that of a data set can, and its copies keep the group of their
-    original. The manifest comes last, so an unfinished folder is none. Raises DataSetError when the folder holds anything already.
+    original. All pairs are read before the first copy is written, and the manifest comes last: an unfinished folder is no data set.
+    What stops the writing takes back what was written. Raises DataSetError when the folder holds anything already, when a pair
+    cannot be used, and for images that are copies themselves.
     """
     if folder.exists() and any(folder.iterdir()):
         msg = f"{folder} is not empty; give a new folder for the copies, or delete this one"
         raise DataSetError(msg)
+    if turned := [sample.sample_id for sample in samples if sample.original is not None]:
+        msg = f"{len(turned)} images are copies already, first {turned[0]}; name the data set they were made of"
+        raise DataSetError(msg)
+    if twice := [name for name, count in Counter(map(_flat_name, samples)).items() if count > 1]:
+        msg = f"{len(twice)} images would be written under one name, first {twice[0]}; rename their files or folders"
+        raise DataSetError(msg)
+    for _ in read_pairs(samples):
+        pass
+    try:
+        rows = _write_images(samples, folder, on_image)
+        unfinished = folder / f".{COPIES_MANIFEST}"
+        with unfinished.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, [field.name for field in fields(ManifestRow)])
+            writer.writeheader()
+            writer.writerows(asdict(row) for row in rows)
+        unfinished.replace(folder / COPIES_MANIFEST)
+    except BaseException:  # of Ctrl-C as of a full disk
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return len(rows)
+
+
+def _flat_name(sample: Sample) -> str:
+    return sample.sample_id.replace("/", "-")
+
+
+def _write_images(samples: Sequence[Sample], folder: Path, on_image: Callable[[int], None] | None) -> list[ManifestRow]:
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     rows = []
@@ -124,7 +155,7 @@ def write_copies(samples: Sequence[Sample], folder: Path, *, on_image: Callable[
         item, repaired = load_labelled(sample)
         for copy, turned in enumerate(copies(item)):
             flipped, turn = divmod(copy, _ROTATIONS)
-            image_id = f"{sample.sample_id.replace('/', '-')}-{copy:02d}"
+            image_id = f"{_flat_name(sample)}-{copy:02d}"
             (folder / "images" / f"{image_id}.png").write_bytes(encode_png(turned.rgb))
             (folder / "masks" / f"{image_id}.png").write_bytes(encode_png(encode_grey(turned.labels)))
             rows.append(
@@ -132,10 +163,4 @@ def write_copies(samples: Sequence[Sample], folder: Path, *, on_image: Callable[
             )
         if on_image:
             on_image(number)
-    unfinished = folder / f".{COPIES_MANIFEST}"
-    with unfinished.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, [field.name for field in fields(ManifestRow)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    unfinished.replace(folder / COPIES_MANIFEST)
-    return len(rows)
+    return rows

@@ -1,8 +1,12 @@
 """Image-mask pairs as torch data sets, and honest splits of them."""
 
+import hashlib
+import logging
 from collections import Counter
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -11,20 +15,27 @@ from torch.utils.data import Dataset
 
 from core.compartments import CHANNELS
 from core.datasets import Sample, data_set
-from core.errors import DataSetError
+from core.errors import CoreError, DataSetError, ImageError, UsageError
 from core.imaging import load, load_grey
-from core.masks import cell_mask, decode_grey, with_environment
+from core.masks import cell_mask, decode_grey, region_mask, with_environment
 from core.preprocessing import Window, normalise, resample, resample_labels
+from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import Augmentation, LabelledImage
 from training.config import TrainingConfig
 
-# tf_efficientnet_lite encoders were trained on (x - 127) / 128.
-MEAN = (127 / 255,) * 3
-STD = (128 / 255,) * 3
+logger = logging.getLogger(__name__)
+
+# In the folder of a run: what the images, masks and groups were that it began with.
+DATA_FILE: Final = "data.sha256"
+# So many of a long list are named.
+_NAMED: Final = 10
 
 
 def masked_samples(names: tuple[str, ...]) -> list[Sample]:
-    """All samples of the named data sets (or folders); raises DataSetError for one without masks, and for two samples of one id."""
+    """All samples of the named data sets (or folders), equal image files in one group.
+
+    Raises DataSetError for a data set without masks, and for two samples of one id.
+    """
     samples = [sample for name in names for sample in data_set(name).samples()]
     if twice := [sample_id for sample_id, count in Counter(sample.sample_id for sample in samples).items() if count > 1]:
         msg = f"{len(twice)} images come twice, first {twice[0]}; name each data set once, and folders by names of their own"
@@ -32,23 +43,116 @@ def masked_samples(names: tuple[str, ...]) -> list[Sample]:
     if without := [sample.sample_id for sample in samples if sample.mask is None]:
         msg = f"training needs drawn masks, but {len(without)} samples have none, first {without[0]}"
         raise DataSetError(msg)
-    return samples
+    return _joined(samples)
+
+
+def _joined(samples: list[Sample]) -> list[Sample]:
+    """The samples, groups that share an image file made one: whatever `labels.csv` says, an image is its own twin."""
+    joined: dict[str, str] = {}
+    first: dict[bytes, str] = {}
+
+    def group_of(group: str) -> str:
+        while group in joined:
+            group = joined[group]
+        return group
+
+    for sample in samples:
+        mine = group_of(sample.group)
+        theirs = group_of(first.setdefault(_digest(sample.image), mine))
+        if mine != theirs:
+            joined[mine] = theirs
+    if joined:
+        logger.info("%d images are in a group with an equal one: never one of them learnt from and another tested on", len(joined))
+    return [replace(sample, group=group_of(sample.group)) for sample in samples]
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:  # what is wrong with it is told when it is read
+        return bytes(path)
+
+
+def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
+    """Note in a run's folder what it works on; raises UsageError where it began with other images, masks or groups.
+
+    A run that went on with others would test on what it has learnt from, and set folds of different images side by side.
+    """
+    content = hashlib.sha256()
+    for sample in samples:
+        content.update(f"{sample.sample_id} {sample.group} {sample.cell_type}\n".encode())
+        content.update(_digest(sample.image) + (_digest(sample.mask) if sample.mask else b""))
+    path = folder / DATA_FILE
+    if path.exists() and path.read_text(encoding="utf-8").strip() != content.hexdigest():
+        msg = f"{folder} holds a run that began with other images, masks or labels; put them back to go on, or begin a new run elsewhere"
+        raise UsageError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{content.hexdigest()}\n", encoding="utf-8")
 
 
 def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
     """Read a pair and ring the cell with its environment; also the number of repaired mask pixels.
 
-    Raises DataSetError where image and mask differ in size.
+    Raises DataSetError where one of them cannot be read or they differ in size, MaskError for a mask of another coding.
     """
     if sample.mask is None:
         msg = f"{sample.sample_id} has no drawn mask"
         raise DataSetError(msg)
-    image = load(sample.image)
-    decoded = decode_grey(load_grey(sample.mask), sample.sample_id)
+    part = "image"
+    try:
+        image = load(sample.image)
+        part = "mask"
+        grey = load_grey(sample.mask)
+    except ImageError as error:
+        msg = f"{sample.sample_id}: the {part} {error}"
+        raise DataSetError(msg) from error
+    decoded = decode_grey(grey, sample.sample_id)
     if image.shape != decoded.labels.shape:
         msg = f"{sample.sample_id}: image and mask must agree in size, but are {image.shape} and {decoded.labels.shape}"
         raise DataSetError(msg)
     return LabelledImage(sample.sample_id, image.rgb, with_environment(decoded.labels)), decoded.repaired
+
+
+def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]:
+    """Read all pairs, as `load_labelled` does; what is wrong with any of them is told at the end, of all at once.
+
+    Raises DataSetError, after the last good pair, for pairs that cannot be used and where no mask shows a nucleus, or no cytoplasm.
+    Repaired masks are logged, the most repaired first: many pixels of one may be a coding of its own.
+    """
+    faults: list[str] = []
+    repaired: dict[str, tuple[int, float]] = {}
+    showing: Counter[str] = Counter()
+    for sample in samples:
+        try:
+            item, strays = load_labelled(sample)
+        except CoreError as error:
+            faults.append(str(error))
+            continue
+        if not cell_mask(item.labels).any():
+            faults.append(f"{sample.sample_id}: the mask shows no cell; leave the pair out")
+            continue
+        showing.update(region for region in ("nucleus", "cytoplasm") if region_mask(item.labels, region).any())
+        if strays:
+            repaired[sample.sample_id] = strays, strays / item.labels.size
+        yield item, strays
+    if faults:
+        rest = f"\n  and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        msg = f"{len(faults)} of {len(samples)} pairs cannot be used:\n  " + "\n  ".join(faults[:_NAMED]) + rest
+        raise DataSetError(msg)
+    for region in ("nucleus", "cytoplasm"):
+        if not showing[region]:
+            msg = f"none of the {len(samples)} masks shows {region}; background is 0, cytoplasm 128 (or 170 beside 85), nucleus 255"
+            raise DataSetError(msg)
+        if showing[region] < len(samples):
+            logger.info("%d of %d masks show no %s", len(samples) - showing[region], len(samples), region)
+    if repaired:
+        worst = sorted(repaired, key=lambda sample_id: -repaired[sample_id][1])[:_NAMED]
+        logger.info(
+            "in %d masks %d pixels held no grey level of the coding and were given the nearest: %s",
+            len(repaired),
+            sum(strays for strays, _ in repaired.values()),
+            ", ".join(f"{sample_id} {repaired[sample_id][0]} ({repaired[sample_id][1]:.1%})" for sample_id in worst),
+        )
 
 
 def split_samples(samples: list[Sample], config: TrainingConfig) -> dict[str, list[Sample]]:
@@ -83,24 +187,22 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Pairs held in memory, as items (3, S, S) float32 and (len(CHANNELS), S, S) float32.
 
     With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at its
-    canonical scale. `repaired` counts the mask pixels that held no value of their coding.
+    canonical scale. `scale` is the normalisation of the input, by default that of the config's encoder.
     """
 
-    def __init__(self, items: list[LabelledImage], config: TrainingConfig, *, augment: bool, repaired: int = 0) -> None:
-        self.repaired = repaired
-        self._items = items
+    def __init__(
+        self, items: Sequence[LabelledImage], config: TrainingConfig, *, augment: bool, scale: Normalisation | None = None
+    ) -> None:
+        self.scale = scale or normalisation(config.encoder)
+        self._items = list(items)
         self._config = config
         self._augmentation = Augmentation(config) if augment else None
         self.epoch = 0
 
     @classmethod
-    def from_samples(cls, samples: Sequence[Sample], config: TrainingConfig, *, augment: bool) -> Self:
-        """Read pairs from disk. Raises DataSetError for a pair that does not fit, or whose mask shows no cell."""
-        pairs = [load_labelled(sample) for sample in samples]
-        if empty := [item.sample_id for item, _ in pairs if not cell_mask(item.labels).any()]:
-            msg = f"a mask must show a cell, but {len(empty)} show none: {empty[:10]}; leave these pairs out"
-            raise DataSetError(msg)
-        return cls([item for item, _ in pairs], config, augment=augment, repaired=sum(repaired for _, repaired in pairs))
+    def from_samples(cls, samples: Sequence[Sample], config: TrainingConfig, *, augment: bool, scale: Normalisation | None = None) -> Self:
+        """Read pairs from disk, as `load_labelled` does."""
+        return cls([load_labelled(sample)[0] for sample in samples], config, augment=augment, scale=scale)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -114,4 +216,4 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         else:
             rng = np.random.default_rng((self._config.seed, self.epoch, index))
             rgb, labels = self._augmentation(item, self._items, rng)
-        return torch.from_numpy(normalise(rgb, MEAN, STD)), torch.from_numpy(to_channels(labels))
+        return torch.from_numpy(normalise(rgb, *self.scale)), torch.from_numpy(to_channels(labels))

@@ -23,6 +23,8 @@ REGIONS = ("nucleus", "cytoplasm", "cell")
 # An image is unlike the training images from this multiple of their own 99th percentile of distance on: other laboratories'
 # cells of the same stain family stay inside (measured: largest 5.2 of 390 cells, limit about 7.1).
 APPEARANCE_MARGIN = 1.5
+# Fewer do not tell how they vary: five for each of the six numbers that describe an appearance.
+MIN_APPEARANCES = 30
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,15 @@ def score_channels(sample_id: str, cell_type: str, found: NDArray[np.bool_], dra
 def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:
     """Per region: mean Dice with a 95 % bootstrap interval over images, spread, mean IoU, share under 0.8; and the thesis's mean.
 
-    Images in which a region is in neither mask do not count for that region.
+    Images in which a region is in neither mask do not count for that region; a region that no image has is left out.
     """
     rng = np.random.default_rng(seed)
     result: dict[str, Any] = {"images": len(scores)}
     for region in REGIONS:
-        dice, iou = np.array([(score.dice[region], score.iou[region]) for score in scores if not math.isnan(score.dice[region])]).T
+        counted = [(score.dice[region], score.iou[region]) for score in scores if not math.isnan(score.dice[region])]
+        if not counted:
+            continue
+        dice, iou = np.array(counted).T
         resampled = dice[rng.integers(len(dice), size=(2000, len(dice)))].mean(axis=1)
         result[region] = {
             "dice_mean": round(float(dice.mean()), 4),
@@ -84,8 +89,21 @@ def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:
             "iou_mean": round(float(iou.mean()), 4),
             "below_0.8": round(float((dice < 0.8).mean()), 4),
         }
-    result["mean_dice"] = round((result["nucleus"]["dice_mean"] + result["cytoplasm"]["dice_mean"]) / 2, 4)
+    means = [result[region]["dice_mean"] for region in ("nucleus", "cytoplasm") if region in result]
+    if means:
+        result["mean_dice"] = round(sum(means) / len(means), 4)
     return result
+
+
+def in_words(scores: dict[str, Any]) -> str:
+    """The lines in which a person reads what `summarise` found, a region each."""
+    lines = []
+    for region in REGIONS:
+        if found := scores.get(region):
+            low, high = found["dice_ci95"]
+            interval = f"95 % interval of the mean {low:.4f} to {high:.4f}"
+            lines.append(f"  {region:9} Dice {found['dice_mean']:.4f} +- {found['dice_std']:.4f} ({interval})")
+    return "\n".join(lines)
 
 
 def by_data_set(scores: Sequence[ImageScore]) -> dict[str, Any]:
@@ -95,13 +113,18 @@ def by_data_set(scores: Sequence[ImageScore]) -> dict[str, Any]:
 
 
 def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:
-    """How the stain came out in samples with drawn masks, for the card: mean, covariance, and the distance that counts as unlike."""
+    """How the stain came out in samples with drawn masks, for the card: mean, covariance, and the distance that counts as unlike.
+
+    Empty for fewer than MIN_APPEARANCES.
+    """
     vectors: list[NDArray[np.float64]] = []
     for sample in samples:
         item = load_labelled(sample)[0]
         vector = appearance(item.rgb, region_mask(item.labels, "nucleus"), region_mask(item.labels, "cytoplasm"))
         if vector is not None:
             vectors.append(vector)
+    if len(vectors) < MIN_APPEARANCES:
+        return {}
     table = np.array(vectors)
     mean, covariance = table.mean(axis=0), np.cov(table.T)
     distances = [appearance_distance(vector, mean, covariance) for vector in table]

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from core.compartments import CHANNELS, STYLES, Compartment
 from core.datasets import Sample
 from core.imaging import base_name, encode_png
-from training.data import MEAN, STD, SegDataset
+from training.data import SegDataset
 from training.evaluate import ImageScore, score_channels
 from training.trainer import Trainer
 
@@ -42,7 +42,7 @@ def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], b
             drawn, found = (target > 0.5).numpy(), (logits > 0).numpy()
             confidence = float((2 * torch.sigmoid(logits) - 1).abs().mean())
             score = score_channels(sample.sample_id, sample.cell_type, found, drawn, confidence)
-            pixels = (image.permute(1, 2, 0).numpy() * STD + MEAN) * 255
+            pixels = (image.permute(1, 2, 0).numpy() * data.scale.std + data.scale.mean) * 255
             outcomes.append(Outcome(score, np.clip(np.rint(pixels), 0, 255).astype(np.uint8), drawn, found))
     return outcomes
 
@@ -51,7 +51,9 @@ def write_cases(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Pictures of the best and worst cases by the thesis's mean Dice: the image, the drawn outlines, the found ones."""
     folder.mkdir(exist_ok=True)
     ranked = sorted(outcomes, key=lambda outcome: _mean_dice(outcome.score))
-    ends = {"worst": ranked[:CASES], "best": ranked[::-1][:CASES]}
+    # Of few images none is both.
+    worst = min(CASES, (len(ranked) + 1) // 2)
+    ends = {"worst": ranked[:worst], "best": ranked[worst:][::-1][:CASES]}
     for end, chosen in ends.items():
         for place, outcome in enumerate(chosen, start=1):
             stem = base_name(outcome.score.sample_id.replace("/", "-"))

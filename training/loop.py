@@ -4,20 +4,22 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from core.datasets import Sample
 from core.errors import DataSetError, UsageError
-from training.architectures import build, check_input
+from training.architectures import build, check_input, find_architecture
+from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
-from training.data import SegDataset, masked_samples, split_samples
+from training.data import SegDataset, hold_to_data, masked_samples, read_pairs, split_samples
 from training.evaluate import by_data_set, summarise
 from training.final_test import score_items, write_cases
 from training.provenance import commit, versions
@@ -73,31 +75,44 @@ def fit(
     weights `weights.safetensors` (by validation Dice of the averaged weights), `scores.json` with the scores of the test part, Dice
     per image, versions and commit, and in `cases/` pictures of its best and worst. Runs on the CPU unless a `device` is given.
 
-    Raises UsageError when the folder holds a run of another config, DataSetError when there are too few images to divide, and
-    DivergedError when the loss is no longer a number.
+    Raises UsageError when the folder holds a run of another config or of other images, DataSetError when a pair cannot be used or
+    there are too few to divide, all before anything is written; and DivergedError when the loss is no longer a number.
     """
+    device = device or torch.device("cpu")
     check_input(config.architecture, config.input_size, config.batch_size)
-    folder.mkdir(parents=True, exist_ok=True)
     config_file = folder / CONFIG_FILE
     if config_file.exists() and TrainingConfig.from_toml(config_file) != config:
         msg = f"{folder} holds a run with other settings; choose another folder, or the same settings to go on"
         raise UsageError(msg)
-    config_file.write_text(config.to_toml(), encoding="utf-8")
+    samples = masked_samples(config.data_sets)
+    parts = split_samples(samples, config)
+    if not all(parts.values()):
+        counts = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
+        msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
+        raise DataSetError(msg)
+    pairs = {item.sample_id: (item, strays) for item, strays in read_pairs(samples)}
+    data = {
+        part: SegDataset([pairs[sample.sample_id][0] for sample in members], config, augment=part == "train")
+        for part, members in parts.items()
+    }
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-
-    parts = split_samples(masked_samples(config.data_sets), config)
-    if not all(parts.values()):
-        msg = f"every part needs images, but there are { ({part: len(samples) for part, samples in parts.items()}) }; give more images"
-        raise DataSetError(msg)
-    split = {part: sorted(sample.sample_id for sample in samples) for part, samples in parts.items()}
-    (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
-    data = {part: SegDataset.from_samples(samples, config, augment=part == "train") for part, samples in parts.items()}
-    logger.info("images: %s; stray mask pixels repaired: %d", {k: len(v) for k, v in data.items()}, sum(d.repaired for d in data.values()))
-
-    steps = max(1, len(data["train"]) // config.batch_size)
     network = build(config.architecture, config.encoder)
-    trainer = Trainer(network, config, total_steps=config.epochs * steps, device=device or torch.device("cpu"))
+
+    hold_to_data(folder, samples)
+    config_file.write_text(config.to_toml(), encoding="utf-8")
+    split = {part: sorted(sample.sample_id for sample in members) for part, members in parts.items()}
+    (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
+    steps = max(1, len(data["train"]) // config.batch_size)
+    logger.info(
+        "%s with encoder %s on %s; images: %s; %d steps an epoch",
+        find_architecture(config.architecture).title,
+        config.encoder,
+        device,
+        ", ".join(f"{len(part)} {name}" for name, part in data.items()),
+        steps,
+    )
+    trainer = Trainer(network, config, total_steps=config.epochs * steps, device=device)
     log: list[EpochLog] = []
     checkpoint = folder / CHECKPOINT_FILE
     if (state := read_checkpoint(checkpoint)) is not None:
@@ -115,7 +130,7 @@ def fit(
         row = EpochLog(len(log) + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], trainer.learning_rate, seconds)
         log.append(row)
         if _best(log) is row:
-            _write_weights(trainer.averaged, folder / WEIGHTS_FILE)
+            _write_weights(trainer.averaged, data["train"].scale, folder / WEIGHTS_FILE)
         _write_log(log, folder / LOG_FILE)
         write_checkpoint(checkpoint, {**trainer.state(), "log": [asdict(row) for row in log]})
         if on_epoch:
@@ -123,16 +138,19 @@ def fit(
 
     scores_file = folder / SCORES_FILE
     if not scores_file.exists():
-        trainer.averaged.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        _test(trainer, config, parts["test"], data, folder)
+        trainer.averaged.load_state_dict(read_weights(folder, config.encoder)[0])
+        repaired = {part: sum(pairs[sample.sample_id][1] for sample in members) for part, members in parts.items()}
+        _test(trainer, config, parts["test"], data["test"], repaired, folder)
     best = _best(log)
     test = json.loads(scores_file.read_text(encoding="utf-8"))["test"]
     return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config), test)
 
 
-def _test(trainer: Trainer, config: TrainingConfig, samples: list[Sample], data: dict[str, SegDataset], folder: Path) -> None:
+def _test(
+    trainer: Trainer, config: TrainingConfig, samples: list[Sample], data: SegDataset, repaired: Mapping[str, int], folder: Path
+) -> None:
     """Score the test part with the best weights, and leave pictures and `scores.json`, in this order: the file says that all is done."""
-    outcomes = score_items(trainer, data["test"], samples, config.batch_size)
+    outcomes = score_items(trainer, data, samples, config.batch_size)
     scores = [outcome.score for outcome in outcomes]
     write_cases(outcomes, folder / CASES_FOLDER)
     report = {
@@ -140,7 +158,7 @@ def _test(trainer: Trainer, config: TrainingConfig, samples: list[Sample], data:
         "by_data_set": by_data_set(scores),
         "measured": f"on the network's grid of {config.input_size} px, in the canonical window around the drawn cell, best weights",
         "per_image": {score.sample_id: score.dice for score in scores},
-        "repaired_mask_pixels": {part: part_data.repaired for part, part_data in data.items()},
+        "repaired_mask_pixels": repaired,
         "precision": trainer.precision,
         "versions": versions(),
         "commit": commit(),
@@ -166,10 +184,20 @@ def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.
     return DataLoader(data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order)
 
 
-def _write_weights(network: torch.nn.Module, path: Path) -> None:
+def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -> None:
+    """Weights, and with them the normalisation of the input they belong to."""
     temporary = path.with_suffix(".tmp")
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    save_file(tensors, temporary, {"normalisation": json.dumps(scale)})
     temporary.replace(path)
+
+
+def read_weights(run: Path, encoder: str) -> tuple[dict[str, torch.Tensor], Normalisation]:
+    """The best weights of a run and their normalisation: the encoder's own in files from before it was kept with them."""
+    with safe_open(run / WEIGHTS_FILE, "pt") as file:
+        kept = (file.metadata() or {}).get("normalisation")
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (the file itself cannot be iterated)
+    return weights, Normalisation(*(tuple(three) for three in json.loads(kept))) if kept else normalisation(encoder)
 
 
 def _write_log(log: list[EpochLog], path: Path) -> None:

@@ -33,11 +33,12 @@ from core.errors import DataSetError, TrainingError, UsageError
 from core.masks import cell_mask
 from core.preprocessing import Window, normalise, resample, resample_labels
 from core.store import model_selection as results
-from training.architectures import NO_ENCODER, build, check_input, count_parameters, find_architecture
+from training.architectures import build, check_input, count_parameters, find_architecture
+from training.architectures.weights import NO_ENCODER, Normalisation, normalisation
 from training.augment import COPIES, copies
 from training.claims import claim
 from training.config import SelectionConfig
-from training.data import MEAN, STD, load_labelled, masked_samples, to_channels
+from training.data import hold_to_data, masked_samples, read_pairs, to_channels
 from training.provenance import commit, cpu_name, versions
 from training.trainer import OBJECT_NAMES, DivergedError, Trainer, read_checkpoint, write_checkpoint
 
@@ -67,17 +68,21 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """All copies of all originals as the network sees them: `rgb` uint8 (N, S, S, 3), `labels` uint8 (N, S, S); sorted by original."""
+    """All copies of all originals as the network sees them: `rgb` uint8 (N, S, S, 3), `labels` uint8 (N, S, S); sorted by original.
+
+    `scale` is the normalisation the encoder wants of `rgb`.
+    """
 
     samples: tuple[Sample, ...]
     rgb: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    scale: Normalisation
 
     def batches(self, order: Sequence[int] | NDArray[np.intp], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Images (n, 3, S, S) and targets (n, C, S, S), float32, in the given order, `size` at a time."""
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            images = np.stack([normalise(self.rgb[i], MEAN, STD) for i in chosen])
+            images = np.stack([normalise(self.rgb[i], *self.scale) for i in chosen])
             yield torch.from_numpy(images), torch.from_numpy(np.stack([to_channels(self.labels[i]) for i in chosen]))
 
 
@@ -102,21 +107,19 @@ def units_of(config: SelectionConfig) -> list[Unit]:
     ]
 
 
-def load_items(config: SelectionConfig) -> Items:
-    """Read the data sets and make the copies; a folder written by `augment` comes with its own."""
+def load_items(originals: Sequence[Sample], config: SelectionConfig) -> Items:
+    """Read the pairs and make the copies; those of a folder written by `augment` are there. Raises DataSetError as `read_pairs` does."""
+    by_id = {sample.sample_id: sample for sample in originals}
     samples, rgb, labels = [], [], []
-    for sample in masked_samples(config.data_sets):
-        item = load_labelled(sample)[0]
+    for item, _ in read_pairs(originals):
+        sample = by_id[item.sample_id]
         on_disk = sample.original is not None
         for number, one in enumerate([item] if on_disk else copies(item)):
-            if not cell_mask(one.labels).any():
-                msg = f"{sample.sample_id}: the mask shows no cell; leave the pair out"
-                raise DataSetError(msg)
             window = Window.around(cell_mask(one.labels), config.cell_fill)
             samples.append(sample if on_disk else replace(sample, copy=number))
             rgb.append(resample(one.rgb, window, config.input_size))
             labels.append(resample_labels(one.labels, window, config.input_size))
-    return Items(tuple(samples), np.stack(rgb), np.stack(labels))
+    return Items(tuple(samples), np.stack(rgb), np.stack(labels), normalisation(config.encoder))
 
 
 def deal(groups: Sequence[str], strata: Sequence[str], k: int, seed: int) -> NDArray[np.intp]:
@@ -144,41 +147,55 @@ def folds_of(items: Sequence[Sample], protocol: str, k: int, seed: int) -> NDArr
     return deal(groups, [item.cell_type.value for item in items], k, seed)
 
 
-def select(config: SelectionConfig, root: Path, device: torch.device, *, on_unit: Callable[[Progress], None] | None = None) -> Path:
+def select(
+    config: SelectionConfig,
+    root: Path,
+    device: torch.device,
+    *,
+    on_start: Callable[[], None] | None = None,
+    on_epoch: Callable[[Unit, int], None] | None = None,
+    on_unit: Callable[[Progress], None] | None = None,
+) -> Path:
     """Work on a run in `root` until no unit is left that nobody works on; returns its folder.
 
     Any number of processes may do so at once, and any of them may be killed: the next goes on with its fold after the last epoch.
-    The last to finish compacts the results. Raises UsageError where the folder holds a run of other settings.
+    The last to finish compacts the results. `on_start` is called when all is checked and the work begins, the others after each epoch
+    (with its number) and each unit. Raises UsageError where the folder holds a run of other settings or other images, and DataSetError
+    for pairs that cannot be used, before anything is written.
     """
     units = units_of(config)
     for unit in units:
         check_input(unit.architecture, config.input_size, config.batch_size)
     folder = root / config.name
-    _settle(config, folder)
+    _check_settings(config, folder)
     torch.set_num_threads(config.threads)
-    items = load_items(config)
+    samples = masked_samples(config.data_sets)
+    logger.info("%s: reading %d images", config.name, len(samples))
+    items = load_items(samples, config)
     for protocol, k in {(unit.protocol, unit.k) for unit in units}:
         folds_of(items.samples, protocol, k, config.seed)  # before the first hour of work, not after it
     commit()  # now, before somebody edits the files this process has read
-    logger.info("%s: %d copies in memory, %d units in all", config.name, len(items.samples), len(units))
-    while _next_unit(config, folder, units, items, device, on_unit):
+    hold_to_data(folder, samples)
+    unfinished = folder / f"config.{os.getpid()}"
+    unfinished.write_text(config.to_toml(), encoding="utf-8")
+    unfinished.replace(folder / results.CONFIG_FILE)
+    logger.info("%d copies in memory, %d folds in all, on %s", len(items.samples), len(units), device)
+    if on_start:
+        on_start()
+    while _next_unit(config, folder, units, items, device, on_epoch, on_unit):
         pass
     _close(config, folder, units)
     return folder
 
 
-def _settle(config: SelectionConfig, folder: Path) -> None:
-    """Leave the config in the run's folder, and check that it agrees with what is there."""
-    path = folder / "config.toml"
+def _check_settings(config: SelectionConfig, folder: Path) -> None:
+    """Raise UsageError where the folder holds a run that these settings cannot go on with."""
+    path = folder / results.CONFIG_FILE
     if path.exists():
         there = SelectionConfig.from_toml(path)
         if wrong := [name for name, value in asdict(there).items() if name not in _LISTS and getattr(config, name) != value]:
             msg = f"{folder} holds a run with other settings ({', '.join(wrong)}); choose another name, or the same settings to go on"
             raise UsageError(msg)
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(config.to_toml(), encoding="utf-8")
-    unfinished.replace(path)
 
 
 def _key(config: SelectionConfig, unit: Unit) -> tuple[Any, ...]:
@@ -191,6 +208,7 @@ def _next_unit(
     units: list[Unit],
     items: Items,
     device: torch.device,
+    on_epoch: Callable[[Unit, int], None] | None,
     on_unit: Callable[[Progress], None] | None,
 ) -> bool:
     """Do the first unit that is neither done nor claimed; False when there is none."""
@@ -205,7 +223,7 @@ def _next_unit(
             # It may have been finished, and given up, between the first look and the claim.
             if _key(config, unit) in results.finished(folder):
                 continue
-            row = _do(unit, config, folder, items, device)
+            row = _do(unit, config, folder, items, device, on_epoch)
         if on_unit:
             on_unit(_progress(config, folder, units, row))
         return True
@@ -224,14 +242,21 @@ def _progress(config: SelectionConfig, folder: Path, units: list[Unit], row: dic
     return Progress(row, len(done), len(units), left / 60 / (1 + others))
 
 
-def _do(unit: Unit, config: SelectionConfig, folder: Path, items: Items, device: torch.device) -> dict[str, Any]:
+def _do(
+    unit: Unit,
+    config: SelectionConfig,
+    folder: Path,
+    items: Items,
+    device: torch.device,
+    on_epoch: Callable[[Unit, int], None] | None,
+) -> dict[str, Any]:
     """Train and score one unit and file its rows; what goes wrong in it alone is filed as its status."""
     checkpoint = folder / results.WORK_FOLDER / f"{unit.name}.pt"
     identity = dict(zip(results.UNIT_COLUMNS, _key(config, unit), strict=True))
     status, reason = "done", ""
     outcome: dict[str, Any] = {"folds": {}, "images": [], "epochs": []}
     try:
-        _train(unit, config, items, device, checkpoint, outcome)
+        _train(unit, config, items, device, checkpoint, outcome, on_epoch)
     except DivergedError as error:
         status, reason = "diverged", str(error)
     except (MemoryError, RuntimeError, OSError) as error:
@@ -277,7 +302,15 @@ def _status(error: MemoryError | RuntimeError | OSError) -> str:
     raise error
 
 
-def _train(unit: Unit, config: SelectionConfig, items: Items, device: torch.device, checkpoint: Path, outcome: dict[str, Any]) -> None:
+def _train(
+    unit: Unit,
+    config: SelectionConfig,
+    items: Items,
+    device: torch.device,
+    checkpoint: Path,
+    outcome: dict[str, Any],
+    on_epoch: Callable[[Unit, int], None] | None,
+) -> None:
     """Train one unit, from its checkpoint if there is one, and score its fold; fills `outcome` as far as it gets."""
     measures_memory = _forget_peak(device)
     fold = folds_of(items.samples, unit.protocol, unit.k, config.seed)
@@ -317,6 +350,8 @@ def _train(unit: Unit, config: SelectionConfig, items: Items, device: torch.devi
             }
         )
         write_checkpoint(checkpoint, {**trainer.state(), "epochs": epochs, "cpu_seconds": cpu_before + time.process_time() - cpu_started})
+        if on_epoch:
+            on_epoch(unit, len(epochs))
     started = time.monotonic()
     loss, dice = trainer.validate(items.batches(validation, config.batch_size))
     for index, scores in zip(validation, dice.tolist(), strict=True):

@@ -10,8 +10,8 @@ from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from export.__main__ import main
 from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET
+from training.architectures.weights import normalisation
 from training.config import TrainingConfig
-from training.data import MEAN, STD
 from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
 
 
@@ -23,7 +23,7 @@ def test_model_of_the_command_line_opens_with_a_card_that_says_what_it_is(export
     config = TrainingConfig.from_toml(exported.run / CONFIG_FILE)
     assert (card.model_id, card.architecture, card.encoder) == ("tiny", config.architecture, config.encoder)
     assert (card.input_size, card.cell_fill, card.opset, card.precision) == (config.input_size, config.cell_fill, OPSET, "fp32")
-    assert (card.mean, card.std) == (MEAN, STD)
+    assert (card.mean, card.std) == normalisation(config.encoder)
     assert card.classes == tuple(channel.label for channel in CHANNELS)
     assert card.parity["max_logit_difference"] < MAX_LOGIT_DIFFERENCE
     image = load(exported.data / "wbc_zheng" / "set1" / "images" / "monocyte-0.png")
@@ -36,7 +36,10 @@ def test_card_counts_the_split_and_scores_the_test_part_alone(exported):
     counts = {part: len(ids) for part, ids in split.items()}
     assert card.split.startswith(f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images")
     assert card.training_data.startswith(f"{counts['train']} images. set1: Zheng et al. 2018")
-    assert card.appearance["images"] == counts["train"]
+    assert card.limits.startswith(f"Trained on {counts['train']} cells (")
+    assert (
+        " monocytes) of Jiangxi Tecom rapid stain, CellaVision blog; hairy cells, APL cells, promyelocytes, blasts were not" in card.limits
+    )
     assert set(card.scores) == {"test", "set1", "set2"}
     assert card.scores["test"]["images"] == counts["test"]
     for name in ("set1", "set2"):
@@ -53,7 +56,7 @@ def test_manifest_holds_checksum_log_and_split(exported):
 @pytest.mark.parametrize("name", ["none", f"none/{WEIGHTS_FILE}"])
 def test_missing_run_is_an_error_in_words_and_makes_nothing(tmp_path, capsys, name):
     assert main([str(tmp_path / name), "--out", str(tmp_path / "models" / "m.onnx")]) == 2
-    assert f"error: {tmp_path / name} holds no {WEIGHTS_FILE}; run `python -m training finetune" in capsys.readouterr().err
+    assert f"error: {tmp_path / name} holds no {WEIGHTS_FILE}: name the folder of a training run; `python" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,6 +12,7 @@ from export.__main__ import main
 from export.fidelity import KEY_FEATURES, MAX_DRIFT, harm
 from export.precision import CALIBRATION_CELLS, agreement, calibration_crops, canonical_crops, run, to_fp16, to_int8
 from export.to_onnx import embed_card
+from training.architectures.weights import normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset, load_labelled, masked_samples
 from training.loop import CONFIG_FILE
@@ -51,7 +52,7 @@ def samples(tiny_data, config):
 
 @pytest.fixture
 def crops(samples, config):
-    return canonical_crops(samples, config)
+    return canonical_crops(samples, config, normalisation(config.encoder))
 
 
 @pytest.mark.parametrize("name", ["exported", "coarse"])
@@ -104,7 +105,7 @@ def test_logits_that_agree_are_told_from_those_that_do_not(coarse, exported, cro
 
 
 def test_calibration_sees_each_cell_near_and_its_whole_image(samples, config):
-    crops = calibration_crops(samples, config)
+    crops = calibration_crops(samples, config, normalisation(config.encoder))
     assert len(samples) < CALIBRATION_CELLS
     assert len(crops) == 2 * len(samples)
     assert {crop.shape for crop in crops} == {(3, config.input_size, config.input_size)}
@@ -115,15 +116,15 @@ def test_calibration_sees_each_cell_near_and_its_whole_image(samples, config):
 
 def test_calibration_takes_cells_from_everywhere_when_there_are_many(samples, config):
     many = samples * 10
-    crops = calibration_crops(many, config)
+    crops = calibration_crops(many, config, normalisation(config.encoder))
     assert len(crops) == 2 * CALIBRATION_CELLS
-    assert np.array_equal(crops[0], calibration_crops(many[:1], config)[0])
-    assert np.array_equal(crops[-1], calibration_crops(many[-1:], config)[1])
+    assert np.array_equal(crops[0], calibration_crops(many[:1], config, normalisation(config.encoder))[0])
+    assert np.array_equal(crops[-1], calibration_crops(many[-1:], config, normalisation(config.encoder))[1])
 
 
 def test_half_precision_is_exported_with_what_it_costs(coarse, tiny_data, tmp_path, capsys):
     out = tmp_path / "models" / "half.onnx"
-    assert main([str(coarse.run), "--out", str(out), "--precision", "fp16"]) == 0
+    assert main([str(coarse.run), "--out", str(out), "--precision", "fp16", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     entry = find_model("half", out.parent)
     card = OnnxSegmenter.from_entry(entry, Device.CPU).card
@@ -144,7 +145,7 @@ def test_half_precision_is_exported_with_what_it_costs(coarse, tiny_data, tmp_pa
 def parted(ids, made):
     config = TrainingConfig.from_toml(made.run / CONFIG_FILE)
     samples = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
-    return canonical_crops([samples[i] for i in ids], config)
+    return canonical_crops([samples[i] for i in ids], config, normalisation(config.encoder))
 
 
 def test_precision_that_harms_is_refused_and_leaves_nothing(coarse, tiny_data, tmp_path, capsys):
@@ -160,7 +161,7 @@ def test_precision_that_harms_is_refused_and_leaves_nothing(coarse, tiny_data, t
 
 def test_forced_precision_is_exported_and_its_card_owns_the_harm(coarse, tiny_data, tmp_path, capsys):
     out = tmp_path / "int8.onnx"
-    assert main([str(coarse.run), "--out", str(out), "--precision", "int8", "--force", "--not-default"]) == 0
+    assert main([str(coarse.run), "--out", str(out), "--precision", "int8", "--force", "--not-default", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bytes"] == out.stat().st_size < 0.6 * coarse.model.stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.log.csv", "int8.onnx", "int8.split.json", "manifest.json"]
     segmenter = OnnxSegmenter.from_entry(find_model("int8", tmp_path), Device.CPU)

@@ -22,7 +22,8 @@ from export.to_onnx import (
     register,
     verify_parity,
 )
-from training.architectures import ARCHITECTURES, NO_ENCODER, build, find_architecture
+from training.architectures import ARCHITECTURES, build, find_architecture
+from training.architectures.weights import NO_ENCODER
 from training.loop import LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
 
 
@@ -224,5 +225,5 @@ def test_only_model_of_a_folder_is_its_default(exported, card, tmp_path):
 
 
 def test_run_without_weights_is_refused(tmp_path):
-    with pytest.raises(ModelError, match=rf"holds no {WEIGHTS_FILE}; run `python -m training finetune"):
+    with pytest.raises(ModelError, match=rf"holds no {WEIGHTS_FILE}: name the folder of a training run; `python"):
         load_network(tmp_path)

@@ -1,12 +1,17 @@
+import json
+
 import huggingface_hub
 import pytest
 import torch
+from segmentation_models_pytorch.encoders import encoders
 
 from core.compartments import CHANNELS
 from core.errors import UsageError
+from core.inference.model_registry import find_model
+from core.settings import ROOT
 from tests.training.tiny import tiny_config
-from training.architectures import ARCHITECTURES, NO_ENCODER, build, check_input, count_parameters, find_architecture
-from training.architectures.weights import PACKAGED_WEIGHTS
+from training.architectures import ARCHITECTURES, build, check_input, count_parameters, find_architecture
+from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, normalisation
 from training.data import SegDataset
 from training.losses import segmentation_loss
 
@@ -133,6 +138,51 @@ def test_hub_weights_without_a_network_are_an_error_in_words(encoder, monkeypatc
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UsageError, match=rf"weights of '{encoder}' could not be had from the model hub .* as a package: {ENCODER}, "):
         build("unet", encoder)
+
+
+def test_packaged_encoders_and_none_have_the_normalisation_of_the_shipped_model():
+    card = find_model(folder=ROOT / "assets" / "models").card
+    for encoder in (*PACKAGED_WEIGHTS, NO_ENCODER):
+        assert normalisation(encoder) == (card.mean, card.std) == ((127 / 255,) * 3, (128 / 255,) * 3)
+
+
+def test_encoders_of_timm_have_timms_normalisation():
+    assert normalisation("tu-resnet18") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert normalisation("tu-tf_efficientnet_lite3") == ((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """The hub's cache as its client keeps it, and no network: what smp files beside an encoder's weights."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    normalisation.cache_clear()
+
+    def file(encoder, **settings):
+        where = encoders[encoder]["pretrained_settings"]["imagenet"]
+        folder = tmp_path / f"models--{where['repo_id'].replace('/', '--')}" / "snapshots" / where["revision"]
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(settings))
+
+    yield file
+    normalisation.cache_clear()
+
+
+def test_encoders_of_smp_have_the_normalisation_kept_with_their_weights(hub):
+    hub("efficientnet-b6", mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], input_space="RGB", input_range=[0, 1])
+    assert normalisation("efficientnet-b6") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def test_encoder_of_other_input_is_refused(hub):
+    hub("vgg16", mean=[104.0, 117.0, 123.0], std=[1.0, 1.0, 1.0], input_space="BGR", input_range=[0, 255])
+    with pytest.raises(UsageError, match="encoder 'vgg16' was trained on BGR from 0 to 255; take one"):
+        normalisation("vgg16")
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-efficientnet_b6"])
+def test_normalisation_that_is_not_to_be_had_is_an_error_in_words(hub, encoder):
+    with pytest.raises(UsageError, match=rf"weights of '{encoder}' could not be had"):
+        normalisation(encoder)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from core.masks import cell_mask, with_environment
 from core.types import as_label_map
 from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main
-from training.augment import COPIES, copies
+from training.augment import COPIES, copies, write_copies
 from training.augmentation import LabelledImage
 from training.data import load_labelled, masked_samples
 
@@ -159,3 +160,33 @@ def test_unfinished_copies_do_not_pass_as_images_of_their_own(written):
     (written / COPIES_MANIFEST).write_text("".join((written / COPIES_MANIFEST).read_text().splitlines(keepends=True)[:-3]))
     with pytest.raises(DataSetError, match=r"copies\.csv has no row for these images"):
         data_set(str(written)).samples()
+
+
+def test_copies_are_not_copied_again(written, tmp_path):
+    with pytest.raises(DataSetError, match=r"256 images are copies already, first copies/set1-lymphocyte-0-00; name the data set"):
+        write_copies(masked_samples((str(written),)), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_two_images_of_one_written_name_are_refused(samples, tmp_path):
+    one, two = (replace(sample, sample_id=name) for sample, name in zip(samples, ("mine/x/1-2", "mine/x-1/2"), strict=False))
+    with pytest.raises(DataSetError, match="1 images would be written under one name, first mine-x-1-2"):
+        write_copies([one, two], tmp_path / "copies")
+
+
+def test_nothing_is_written_before_all_pairs_are_known_to_fit(samples, tmp_path):
+    wrong = replace(samples[-1], mask=samples[0].image)
+    with pytest.raises(DataSetError, match="1 of 16 pairs cannot be used"):
+        write_copies([*samples[:-1], wrong], tmp_path / "copies")
+    assert not (tmp_path / "copies").exists()
+
+
+def test_what_stops_the_writing_takes_back_what_was_written(samples, tmp_path):
+    def stop(number):
+        if number == 2:
+            assert len(list((tmp_path / "copies" / "images").iterdir())) == 2 * COPIES
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_copies(samples, tmp_path / "copies", on_image=stop)
+    assert not (tmp_path / "copies").exists()

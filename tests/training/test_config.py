@@ -1,3 +1,6 @@
+import tomllib
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +126,14 @@ def test_configs_that_come_with_the_program_can_be_read_and_name_known_architect
         assert set(config.grouped + config.as_published) <= ARCHITECTURES.keys()
         assert len(config.grouped) == 9
     assert TrainingConfig.from_toml(ROOT / "training" / "configs" / "finetune.toml") == TrainingConfig()
+
+
+@pytest.mark.parametrize(("name", "settings"), [("finetune", TrainingConfig), ("select", SelectionConfig)])
+def test_configs_to_copy_explain_every_setting(name, settings):
+    path = ROOT / "training" / "configs" / f"{name}.toml"
+    lines = path.read_text().splitlines()
+    assert tomllib.loads(path.read_text()).keys() == {field.name for field in fields(settings)}
+    # Each block of settings follows a comment.
+    assert all(block.startswith("#") for block in path.read_text().split("\n\n")[1:] if not block.startswith("name"))
+    assert settings.from_toml(path)
+    assert max(map(len, lines)) <= 140

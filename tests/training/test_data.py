@@ -1,4 +1,6 @@
+import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,20 @@ from torch.utils.data import DataLoader
 from core.cell_types import CellType
 from core.compartments import CHANNELS, Compartment
 from core.datasets import Sample
-from core.errors import DataSetError
+from core.errors import DataSetError, UsageError
 from core.imaging import encode_png
 from tests.training.tiny import DUPLICATES, PER_TYPE, tiny_config
+from training.architectures.weights import normalisation
 from training.config import TrainingConfig
-from training.data import MEAN, STD, SegDataset, load_labelled, masked_samples, split_samples, to_channels
+from training.data import (
+    SegDataset,
+    hold_to_data,
+    load_labelled,
+    masked_samples,
+    read_pairs,
+    split_samples,
+    to_channels,
+)
 
 PARTS = ("train", "validation", "test")
 
@@ -89,18 +100,93 @@ def coded(tmp_path, name, codes, stray=0):
 def test_masks_of_two_and_of_three_levels_become_the_same_channels_and_stray_values_are_counted(tmp_path):
     two, three = coded(tmp_path, "two", (0, 128, 255), stray=3), coded(tmp_path, "three", (0, 170, 255), stray=2)
     ringed = coded(tmp_path, "ringed", (85, 170, 255))
+    assert [strays for _, strays in read_pairs([two, three, ringed])] == [3, 2, 0]
     data = SegDataset.from_samples([two, three, ringed], tiny_config(), augment=False)
-    assert data.repaired == 5
     assert len(data) == 3
     for _, target in (data[i] for i in range(3)):
         assert torch.equal(target, data[0][1]), "the ring is drawn, whatever the file says of it"
         assert target.sum(dim=(1, 2)).gt(0).all()
 
 
-def test_mask_without_a_cell_is_refused_before_training(tmp_path, samples):
+def test_all_pairs_that_cannot_be_used_are_told_at_once(tmp_path, samples):
     empty = coded(tmp_path, "empty", (0, 0, 0))
-    with pytest.raises(DataSetError, match=r"a mask must show a cell, but 1 show none: \['set1/empty'\]"):
-        SegDataset.from_samples([samples[0], empty], tiny_config(), augment=False)
+    own = coded(tmp_path, "own", (0, 1, 2))
+    for name in ("text", "cut"):
+        coded(tmp_path, name, (0, 128, 255))
+    (tmp_path / "text.png").write_bytes(b"no image at all")
+    (tmp_path / "cut-mask.png").write_bytes((tmp_path / "cut-mask.png").read_bytes()[:60])
+    text, cut = (Sample(f"set1/{n}", tmp_path / f"{n}.png", tmp_path / f"{n}-mask.png", CellType.OTHER, n) for n in ("text", "cut"))
+    small = Sample("set1/small", samples[0].image, own.mask, CellType.OTHER, "small")
+    read = read_pairs([samples[0], empty, own, text, samples[1], cut, small])
+    assert [next(read)[0].sample_id for _ in range(2)] == [samples[0].sample_id, samples[1].sample_id]
+    with pytest.raises(DataSetError) as caught:
+        next(read)
+    first, *faults = str(caught.value).splitlines()
+    assert first == "5 of 7 pairs cannot be used:"
+    beginnings = (
+        "set1/empty: the mask shows no cell",
+        "set1/own: a mask holds the grey levels 0, 128, 255",
+        "set1/text: the image text.png: expected a PNG",
+        "set1/cut: the mask cut-mask.png: expected a complete image",
+        "set1/small: a mask holds",
+    )
+    assert all(fault.strip().startswith(wanted) for fault, wanted in zip(faults, beginnings, strict=True))
+
+
+def test_long_lists_of_faults_are_cut(tmp_path):
+    with pytest.raises(DataSetError, match="12 of 12 pairs cannot be used:") as caught:
+        list(read_pairs([coded(tmp_path, f"{number}", (0, 0, 0)) for number in range(12)]))
+    assert len(str(caught.value).splitlines()) == 12
+    assert str(caught.value).endswith("\n  and 2 more")
+
+
+@pytest.mark.parametrize(("codes", "region"), [((0, 255, 255), "cytoplasm"), ((0, 128, 128), "nucleus")])
+def test_masks_that_all_lack_a_region_are_refused_and_one_is_told(tmp_path, caplog, codes, region):
+    lacking, whole = coded(tmp_path, "lacking", codes), coded(tmp_path, "whole", (0, 128, 255))
+    with pytest.raises(DataSetError, match=f"none of the 2 masks shows {region}"):
+        list(read_pairs([lacking, replace(lacking, sample_id="set1/again")]))
+    with caplog.at_level(logging.INFO):
+        assert len(list(read_pairs([lacking, whole]))) == 2
+    assert caplog.messages == [f"1 of 2 masks show no {region}"]
+
+
+def test_repaired_masks_are_named_the_most_repaired_first(tmp_path, caplog):
+    pairs = [coded(tmp_path, name, (0, 128, 255), stray=stray) for name, stray in (("clean", 0), ("few", 4), ("many", 41))]
+    with caplog.at_level(logging.INFO):
+        list(read_pairs(pairs))
+    assert caplog.messages == [
+        "in 2 masks 45 pixels held no grey level of the coding and were given the nearest: set1/many 41 (1.0%), set1/few 4 (0.1%)"
+    ]
+
+
+def test_equal_images_are_one_group_with_all_that_belongs_to_it(tmp_path):
+    for name in "abcd":
+        coded(tmp_path, name, (0, 128, 255))
+    folder = tmp_path / "mine"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number, name in enumerate("abcde"):
+        shade = 7 if name in "be" else number
+        (folder / "images" / f"{name}.png").write_bytes(encode_png(np.full((64, 64, 3), shade, np.uint8)))
+        (folder / "masks" / f"{name}.png").write_bytes((tmp_path / "a-mask.png").read_bytes())
+    (folder / "labels.csv").write_text("image_id,cell_type,duplicate_group\na,other,1\nb,other,1\nc,other,\nd,other,2\ne,other,2\n")
+    groups = [sample.group for sample in masked_samples((str(folder),))]
+    # b and e are one image: so are their groups, a and d with them.
+    assert groups == ["mine/duplicate-1", "mine/duplicate-1", "mine/c", "mine/duplicate-1", "mine/duplicate-1"]
+
+
+def test_run_is_held_to_the_images_masks_and_groups_it_began_with(tmp_path):
+    samples = [coded(tmp_path, name, (0, 128, 255)) for name in "ab"]
+    run = tmp_path / "run"
+    hold_to_data(run, samples)
+    hold_to_data(run, samples)
+    more, regrouped = [*samples, coded(tmp_path, "c", (0, 128, 255))], [samples[0], replace(samples[1], group="set1/a")]
+    for changed in (more, regrouped):
+        with pytest.raises(UsageError, match="run holds a run that began with other images, masks or labels"):
+            hold_to_data(run, changed)
+    coded(tmp_path, "b", (0, 170, 255))
+    with pytest.raises(UsageError, match="other images, masks or labels"):
+        hold_to_data(run, samples)
 
 
 # Strata of any shape: for each data set and cell type the sizes of its groups.
@@ -184,7 +270,8 @@ def test_items_are_normalised_images_and_binary_channels(items, augment):
     assert (target.shape, target.dtype) == ((len(CHANNELS), 64, 64), torch.float32)
     assert set(target.unique().tolist()) == {0, 1}
     assert target.sum(dim=0).max() == 1
-    low, high = (0 - MEAN[0]) / STD[0], (1 - MEAN[0]) / STD[0]
+    mean, std = normalisation(tiny_config().encoder)
+    low, high = (0 - mean[0]) / std[0], (1 - mean[0]) / std[0]
     assert low - 1e-6 <= image.min() < image.max() <= high + 1e-6
 
 

@@ -6,7 +6,7 @@ import pytest
 from core.stain import appearance, appearance_distance
 from core.types import LabelMap, Segmentation
 from training.data import load_labelled
-from training.evaluate import REGIONS, ImageScore, appearance_of, by_data_set, evaluate, summarise
+from training.evaluate import REGIONS, ImageScore, appearance_of, by_data_set, evaluate, in_words, summarise
 
 NAN = float("nan")
 
@@ -71,6 +71,14 @@ def test_image_without_a_region_does_not_count_for_it():
     assert with_gap["below_0.8"] == 0.5
 
 
+def test_region_that_no_image_has_is_left_out():
+    bare = ImageScore("set1/a", "other", {"nucleus": 0.5, "cytoplasm": NAN, "cell": 0.5}, dict.fromkeys(REGIONS, 0.4), 0.9)
+    summary = summarise([bare, bare])
+    assert "cytoplasm" not in summary
+    assert summary["mean_dice"] == 0.5
+    assert [line.split()[0] for line in in_words(summary).splitlines()] == ["nucleus", "cell"]
+
+
 def test_bootstrap_interval_holds_the_mean_and_narrows_with_more_images():
     rng = np.random.default_rng(0)
     few, many = (summarise([score(f"set1/{i}", dice) for i, dice in enumerate(rng.beta(20, 2, size))])["nucleus"] for size in (10, 400))
@@ -89,7 +97,12 @@ def test_each_data_set_is_summarised_on_its_own():
     assert [s["nucleus"]["dice_mean"] for s in summaries.values()] == [0.9, 0.0, 0.4]
 
 
+def test_appearance_of_a_few_images_is_not_told(samples):
+    assert appearance_of(samples) == {}
+
+
 def test_appearance_describes_the_images_it_was_taken_from(samples):
+    samples = 2 * samples
     described = appearance_of(samples)
     mean, covariance = np.array(described["mean"]), np.array(described["covariance"])
     assert described["images"] == len(samples)

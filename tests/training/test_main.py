@@ -1,18 +1,84 @@
+import json
+import logging
+import re
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
 import pytest
 
 from tests.training.tiny import tiny_config
 from training.__main__ import main
-from training.loop import WEIGHTS_FILE
+from training.loop import LOG_FILE, WEIGHTS_FILE
 
 
-def test_finetune_trains_reports_and_says_what_is_next(tiny_data, tmp_path, capsys):
+def test_finetune_trains_reports_and_says_what_is_next(tiny_data, tmp_path, capsys, caplog):
     (tmp_path / "config.toml").write_text(tiny_config(epochs=1).to_toml())
-    assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 0
+    with caplog.at_level(logging.INFO):
+        assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / WEIGHTS_FILE).is_file()
     printed = capsys.readouterr()
-    assert "1 epochs in" in printed.out
-    assert f"python -m export {tmp_path / 'run'}" in printed.out
+    assert "UNet++ with encoder tu-tf_efficientnet_lite0 on cpu; images: 9 train, 3 validation, 4 test; 2 steps an epoch" in caplog.text
     assert "epoch 1/1: loss" in printed.err
+    assert "1 epochs in" in printed.out
+    assert re.search(r"test, 4 images never seen, .*:\n  nucleus +Dice 0\.\d+ \+- .*\n  cytoplasm Dice 0\.\d+", printed.out)
+    following = re.search(r"next: python -m (\w+) (\S+) --out (\S+)\n", printed.out)
+    assert following.groups() == ("export", str(tmp_path / "run"), "assets/models/run.onnx")
+
+
+def test_what_cannot_be_trained_on_leaves_no_run_behind(tiny_data, tmp_path, capsys):
+    folder = tmp_path / "mine"
+    shutil.copytree(tiny_data / "wbc_zheng" / "set1", folder)
+    (folder / "masks" / "monocyte-3.png").write_bytes(b"")
+    (tmp_path / "finetune.toml").write_text(tiny_config(data_sets=(str(folder),)).to_toml())
+    (tmp_path / "select.toml").write_text(f'name = "s"\ndata_sets = ["{folder}"]\ngrouped = ["pspnet"]\nas_published = []\nk = [2]\n')
+    for command in ("finetune", "select"):
+        assert main([command, "--config", str(tmp_path / f"{command}.toml"), "--out", str(tmp_path / "out")]) == 2
+        told = capsys.readouterr().err
+        assert "error: 1 of 16 pairs cannot be used:\n  mine/monocyte-3: the mask monocyte-3.png: expected an image" in told
+        assert not (tmp_path / "out").exists()
+
+
+def test_stopped_from_the_keyboard_it_says_that_the_same_command_goes_on(tiny_data, tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(tiny_config(epochs=1000, patience=1000, architecture="pspnet").to_toml())
+    log = tmp_path / "run" / LOG_FILE
+
+    def press():
+        while not log.exists():
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 130
+    assert "stopped; the same command goes on where it was" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_disk_is_told_in_words(tiny_data, tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(tiny_config(epochs=1, architecture="pspnet").to_toml())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.tmp").symlink_to("/dev/full")
+    assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 2
+    assert "error: [Errno 28] No space left on device" in capsys.readouterr().err
+
+
+def test_evaluate_scores_the_shipped_models_test_part(tiny_data, capsys):
+    # None of the drawn cells is of its split; all of them can be scored.
+    assert main(["evaluate"]) == 2
+    told = capsys.readouterr().err
+    assert (
+        "error: none of the 63 test images of unetplusplus-lite0 is in set1, set2; name the data sets it was trained on, such as set1"
+        in told
+    )
+    assert main(["evaluate", "--part", "all", "--data-sets", "set2"]) == 0
+    told = capsys.readouterr().out
+    assert "unetplusplus-lite0, all images of set2, n = 10:\n  nucleus   Dice 0." in told
+    assert main(["evaluate", "--part", "all", "--data-sets", "set2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["set2"] == report["all"]
+    assert f"nucleus   Dice {report['all']['nucleus']['dice_mean']:.4f}" in told
 
 
 def test_missing_data_set_is_an_error_in_words(tmp_path, monkeypatch, capsys):
@@ -27,7 +93,9 @@ def test_unreadable_config_is_an_error_in_words(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["finetune"], ["tune", "--out", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["finetune"], ["augment", "--out", "x"], ["tune", "--out", "x"], ["select", "--config", "x", "--workers", "0"]]
+)
 def test_wrong_use_exits_with_2(arguments):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)

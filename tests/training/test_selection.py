@@ -1,4 +1,6 @@
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main
 from training.augment import COPIES
 from training.config import SelectionConfig
+from training.data import DATA_FILE, masked_samples
 from training.selection import AS_PUBLISHED, GROUPED, _status, deal, folds_of, load_items, select, units_of
 
 CPU = torch.device("cpu")
@@ -107,7 +110,7 @@ def test_grouped_folds_part_originals_and_duplicates_and_published_ones_do_not(f
 
 def test_finished_run_is_compact_and_leaves_nothing_else(finished):
     folder, _ = finished
-    assert {path.name for path in folder.iterdir()} == {"config.toml", *(f"{table}.parquet" for table in results.SCHEMAS)}
+    assert {path.name for path in folder.iterdir()} == {"config.toml", DATA_FILE, *(f"{table}.parquet" for table in results.SCHEMAS)}
     assert SelectionConfig.from_toml(folder / "config.toml") == tiny_selection()
 
 
@@ -183,13 +186,13 @@ def test_killed_in_the_middle_of_a_fold_it_goes_on_and_comes_to_the_same_result(
 
 
 @pytest.mark.timeout(600)
-def test_two_processes_share_a_run_without_doing_anything_twice(finished, tiny_data, tmp_path):
+def test_processes_share_a_run_without_doing_anything_twice(finished, tiny_data, tmp_path):
     config = tiny_selection()
-    process = start(config, tmp_path, tiny_data, "--workers", "2")
-    said = process.communicate()[1]
-    assert process.returncode == 0, said
-    assert said.count("256 copies in memory") == 2, "there was only one worker"
-    units = [line.split(": ")[0].split(" ", 1)[1] for line in said.splitlines() if " min left" in line]
+    commands = [start(config, tmp_path, tiny_data, "--workers", "2"), start(config, tmp_path, tiny_data)]
+    said = [process.communicate()[1] for process in commands]
+    assert [process.returncode for process in commands] == [0, 0], said
+    assert [text.count("256 copies in memory") for text in said] == [2, 1], "there were not three workers"
+    units = [line.split(": ")[0].split(" ", 1)[1] for line in "".join(said).splitlines() if line.endswith(" left")]
     assert len(units) == len(set(units)) == 6
     for name, table in tables(tmp_path / "out" / "tiny").items():
         assert table.equals(tables(finished[0])[name]), name
@@ -206,7 +209,7 @@ def test_diverged_fold_is_recorded_and_the_run_goes_on(tiny_data, tmp_path, caps
     assert folds["status"].tolist() == ["diverged", "diverged"]
     assert folds["reason"].str.contains("loss is (?:nan|inf)").all()
     assert folds["dice_mean"].isna().all()
-    assert "failed: grouped k=2 fold 1 pspnet: the " in capsys.readouterr().err
+    assert "failed: grouped k=2 fold 1 pspnet: diverged: the " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -286,6 +289,37 @@ def test_published_folds_part_the_copies_of_one_original():
     assert all(len(set(row)) > 1 for row in folds)
 
 
+def test_run_that_began_with_other_images_is_not_gone_on_with(finished, tiny_data, tmp_path, monkeypatch):
+    shutil.copytree(finished[0], tmp_path / "out" / "tiny")
+    shutil.copytree(tiny_data, tmp_path / "data")
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path / "data"))
+    mask = tmp_path / "data" / "wbc_zheng" / "set1" / "masks" / "monocyte-0.png"
+    mask.write_bytes(mask.with_name("monocyte-2.png").read_bytes())
+    with pytest.raises(UsageError, match="tiny holds a run that began with other images, masks or labels; put them back"):
+        select(tiny_selection(k=(2, 3)), tmp_path / "out", CPU)
+    assert SelectionConfig.from_toml(tmp_path / "out" / "tiny" / "config.toml") == tiny_selection()
+
+
+def test_command_says_who_leads_and_where_to_look(finished, tiny_data, tmp_path, monkeypatch, capsys):
+    folder, _ = finished
+    (tmp_path / "config.toml").write_text(tiny_selection().to_toml())
+    command = ["select", "--config", str(tmp_path / "config.toml"), "--device", "cpu"]
+    assert main([*command, "--out", str(folder.parent)]) == 0
+    told = capsys.readouterr().out
+    folds = results.read(folder, "folds")
+    grouped = folds[folds["protocol"] == GROUPED].groupby("architecture")["dice_mean"].mean()
+    titles = {"pspnet": "PSPNet", "linknet": "LinkNet"}
+    assert f"grouped: {titles[grouped.idxmax()]} leads with a Dice of {grouped.max():.3f}" in told
+    for name, mean in grouped.items():
+        assert re.search(rf"  {titles[name]} +Dice {mean:.4f} \(95 % interval .*\), 2 folds\n", told)
+    assert "as-published: PSPNet reaches a Dice of" in told
+    assert f"6 of 6 folds are in {folder}\n" in told
+    assert f"next: LEUKOSCOPE_SELECTION={folder.parent} python -m core selection tiny, or " in told
+    monkeypatch.setenv("LEUKOSCOPE_SELECTION", str(folder.parent))
+    assert main(command) == 0
+    assert "\nnext: python -m core selection tiny, or make app and its page Models\n" in capsys.readouterr().out
+
+
 def test_too_many_folds_are_refused_before_anything_is_trained(tiny_data, tmp_path):
     with pytest.raises(DataSetError, match="16 folds need at least as many independent images, but there are 15"):
         select(tiny_selection(k=(2, 16)), tmp_path, CPU)
@@ -299,8 +333,7 @@ def test_architecture_that_cannot_take_the_input_is_refused_before_anything_is_r
 
 def test_copies_on_disk_are_the_copies_made_in_memory(tiny_data, tmp_path):
     assert main(["augment", "--data-sets", "set1", "--out", str(tmp_path / "copies")]) == 0
-    made = load_items(tiny_selection())
-    read = load_items(tiny_selection(data_sets=(str(tmp_path / "copies"),)))
+    made, read = (load_items(masked_samples(names), tiny_selection()) for names in (("set1",), (str(tmp_path / "copies"),)))
     assert [(sample.original, sample.copy) for sample in read.samples] == [(sample.sample_id, sample.copy) for sample in made.samples]
     assert [sample.group for sample in read.samples] == [sample.group for sample in made.samples]
     assert np.array_equal(read.rgb, made.rgb)

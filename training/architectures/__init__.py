@@ -13,10 +13,7 @@ from timm.models.efficientnet import EfficientNetFeatures
 from core.compartments import CHANNELS
 from core.errors import UsageError
 from training.architectures import u2net
-from training.architectures.weights import PACKAGED_WEIGHTS, hub_weights, load_packaged, require_encoder
-
-# What the config names as encoder of a network that has none to choose.
-NO_ENCODER: Final = "none"
+from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, hub_weights, load_packaged, require_encoder
 
 
 @dataclass(frozen=True)

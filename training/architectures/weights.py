@@ -1,20 +1,31 @@
 """Where pretrained encoders come from: PyPI packages first, the model hub for all others."""
 
+import functools
 import importlib
 import io
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import timm
 import torch
-from segmentation_models_pytorch.encoders import get_encoder_names
+from segmentation_models_pytorch.encoders import get_encoder_names, get_preprocessing_params
 
 from core.errors import UsageError
 
 logger = logging.getLogger(__name__)
+
+# What the config names as encoder of a network that has none to choose.
+NO_ENCODER: Final = "none"
+
+
+class Normalisation(NamedTuple):
+    """What is taken from the input, on a 0-1 scale, and by what it is divided then, per RGB channel."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
 def _lite_file(number: int) -> Path:
@@ -30,6 +41,39 @@ PACKAGED_WEIGHTS: Final[Mapping[str, Callable[[], Path]]] = MappingProxyType(
         "tu-tf_efficientnet_lite2": lambda: _lite_file(2),
     }
 )
+
+
+# The packaged encoders were trained on (x - 127) / 128; a network without pretrained weights is given the same.
+_PACKAGED_NORMALISATION: Final = Normalisation((127 / 255,) * 3, (128 / 255,) * 3)
+
+
+@functools.cache
+def normalisation(encoder: str) -> Normalisation:
+    """The normalisation an encoder's ImageNet weights were trained with.
+
+    Raises UsageError for an unknown encoder, and where it cannot be had: segmentation-models-pytorch keeps that of its own encoders beside
+    their weights, in the model hub or its cache; timm brings it along.
+    """
+    if encoder == NO_ENCODER or encoder in PACKAGED_WEIGHTS:
+        return _PACKAGED_NORMALISATION
+    require_encoder(encoder)
+    try:
+        found = get_preprocessing_params(encoder, "imagenet")
+    except (OSError, ValueError) as error:  # no connection or cache; no ImageNet weights
+        raise _not_had(encoder, error) from error
+    if found["input_space"] != "RGB" or found["input_range"] != [0, 1]:
+        wants = f"{found['input_space']} from {found['input_range'][0]} to {found['input_range'][1]}"
+        msg = f"the encoder {encoder!r} was trained on {wants}; take one that was trained on RGB from 0 to 1"
+        raise UsageError(msg)
+    (r, g, b), (r_std, g_std, b_std) = found["mean"], found["std"]
+    return Normalisation((r, g, b), (r_std, g_std, b_std))
+
+
+def _not_had(encoder: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"the ImageNet weights of {encoder!r} could not be had from the model hub ({type(error).__name__}); connect this machine "
+        f"once, or take an encoder whose weights come as a package: {', '.join(PACKAGED_WEIGHTS)}"
+    )
 
 
 def require_encoder(encoder: str) -> None:
@@ -52,11 +96,7 @@ def hub_weights(make: Callable[..., torch.nn.Module], encoder: str) -> torch.nn.
     try:
         return make(encoder_weights=True if encoder.startswith("tu-") else "imagenet")
     except (OSError, KeyError, RuntimeError) as error:  # no connection or cache; no ImageNet weights (smp); none at all (timm)
-        msg = (
-            f"the ImageNet weights of {encoder!r} could not be had from the model hub ({type(error).__name__}); connect this machine "
-            f"once, or take an encoder whose weights come as a package: {', '.join(PACKAGED_WEIGHTS)}"
-        )
-        raise UsageError(msg) from error
+        raise _not_had(encoder, error) from error
 
 
 def load_packaged(encoder: torch.nn.Module, file: Path) -> None:
