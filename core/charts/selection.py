@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.charts.theme import AnyChart, Look, configured
 from core.comparison import PRACTICALLY_NOTHING, Leak, Measure, PairedDifference, Score, title
@@ -153,18 +155,25 @@ def differences_chart(differences: Sequence[PairedDifference], beside: str, look
 
 
 def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> AnyChart:
-    """Dice against a cost of COSTS; the stepped line joins those that no other beats in both.
+    """Dice against a cost of COSTS on a logarithmic axis; the stepped line joins those that no other beats in both.
 
     `table` has `architecture`, `mean`, `low`, `high`, the cost's column and `best` (bool).
     """
     words, unit = COSTS[cost]
     shown = table.assign(name=table["architecture"].map(title), cost=table[cost] / unit)
-    x = alt.X("cost:Q", scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(title=words, gridOpacity=0.5, tickCount=8))
+    shown["left"] = _labels_on_the_left(np.log(shown["cost"].to_numpy(float)), shown["mean"].to_numpy(float))
+    edges = [shown["cost"].min() / 1.4, shown["cost"].max() * 1.6]
+    x = alt.X(
+        "cost:Q",
+        scale=alt.Scale(type="log", domain=edges, nice=False),
+        axis=alt.Axis(title=words, gridOpacity=0.5, tickCount=6, format="~g"),
+    )
     y = alt.Y(
         "mean:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".3f")
     )
     base = alt.Chart(shown).encode(x=x)
     fill = alt.condition(alt.datum.best, alt.value(_colour(measure, look)), alt.value(look.muted))
+    label = base.encode(y=y, text="name:N")
     chart = alt.layer(
         alt.Chart(shown[shown["best"]]).mark_line(interpolate="step-after", color=look.muted, strokeDash=[4, 3]).encode(x=x, y=y),
         base.mark_rule(opacity=0.35, color=look.muted).encode(y=alt.Y("low:Q"), y2="high:Q"),
@@ -177,9 +186,19 @@ def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> 
                 *[alt.Tooltip(f"{column}:Q", title=name, format=".4~s") for column, (name, _) in COSTS.items()],
             ],
         ),
-        base.mark_text(align="left", dx=9, dy=-7, fontSize=12, color=look.ink).encode(y=y, text="name:N"),
+        label.transform_filter("!datum.left").mark_text(align="left", dx=9, dy=-8, fontSize=12, color=look.ink),
+        label.transform_filter("datum.left").mark_text(align="right", dx=-9, dy=-8, fontSize=12, color=look.ink),
     )
     return configured(chart, 380)
+
+
+def _labels_on_the_left(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whose name, of n points, stands to the left: that of a point which has another right above it, or nearly so, on its right side."""
+    near_x, near_y = 0.18 * (np.ptp(x) or 1), 0.06 * (np.ptp(y) or 1)
+    right = x[None, :] - x[:, None]
+    crowded = (right >= 0) & (right < near_x) & (np.abs(y[None, :] - y[:, None]) < near_y)
+    np.fill_diagonal(crowded, val=False)
+    return np.asarray(crowded.any(axis=1))
 
 
 def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:

@@ -304,7 +304,7 @@ def _show_curves(epochs: pd.DataFrame) -> None:
 def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> None:
     if images.empty:
         return
-    st.markdown("### Where do all of them fail?")
+    st.markdown("### Which cells are hardest?")
     worst = hardest(images, measure, _CASES)
     data_sets = tuple(str(folds["data_sets"].iloc[0]).split("+"))
     columns = st.columns(_CASES, gap="small")
@@ -315,7 +315,7 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
             if drawn is None:
                 missing += 1
             else:
-                st.html(drawn)
+                st.image(drawn, width="stretch")
             st.markdown(
                 f"**{row['mean']:.3f}** ({row['worst']:.3f} to {row['best']:.3f})  \n"
                 f"<small>{row['cell_type'].replace('_', ' ')}, {row['sample_id']}</small>",
