@@ -3,9 +3,7 @@
 import argparse
 import errno
 import json
-import logging
 import multiprocessing
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -28,7 +26,8 @@ from training.config import SelectionConfig, TrainingConfig
 from training.data import masked_samples
 from training.evaluate import annotator_agreement, by_data_set, evaluate, in_words, summarise
 from training.loop import CASES_FOLDER, EpochLog, fit
-from training.selection import AS_PUBLISHED, GROUPED, Progress, Unit, select, units_of
+from training.selection import AS_PUBLISHED, GROUPED, Unit, select, units_of
+from training.terminal import in_time, log_to_terminal, named, say, show_unit, shown, work
 from training.trainer import find_device
 
 # The disk's reasons to refuse: nothing in the program can mend them.
@@ -45,42 +44,24 @@ _DATA_SETS: Final = "names of data sets, or paths of folders"
 _DEVICE: Final = "auto, cpu, cuda or cuda:<number> (default: auto, CUDA where there is one)"
 
 
-def _say(text: str, *, for_now: bool = False) -> None:
-    """A line of progress on standard error; `for_now` only where somebody looks on, and replaced by the next."""
-    if sys.stderr.isatty():
-        print(f"{text:<79}", end="\r" if for_now else "\n", file=sys.stderr, flush=True)
-    elif not for_now:
-        print(text, file=sys.stderr, flush=True)
-
-
-def _in_time(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 def _finetune(arguments: argparse.Namespace) -> int:
     config = TrainingConfig.from_toml(arguments.config) if arguments.config else TrainingConfig()
     started = time.monotonic()
 
     def show(row: EpochLog) -> None:
-        _say(
+        say(
             f"epoch {row.epoch}/{config.epochs}: loss {row.train_loss:.4f}, validation nucleus {row.val_dice_nucleus:.4f} cytoplasm "
-            f"{row.val_dice_cytoplasm:.4f}, {row.seconds:.0f} s, about {_in_time(row.seconds * (config.epochs - row.epoch))} left"
+            f"{row.val_dice_cytoplasm:.4f}, {row.seconds:.0f} s, about {in_time(row.seconds * (config.epochs - row.epoch))} left"
         )
 
     report = fit(config, arguments.out, device=find_device(arguments.device), on_epoch=show)
     print(
-        f"{report.epochs} epochs in {_in_time(time.monotonic() - started)}; best validation Dice {report.best_val_dice:.4f} in epoch "
+        f"{report.epochs} epochs in {in_time(time.monotonic() - started)}; best validation Dice {report.best_val_dice:.4f} in epoch "
         f"{report.best_epoch}{' (stopped early)' if report.stopped_early else ''}"
     )
     print(f"test, {report.test['images']} images never seen, in the window around the drawn cell:\n{in_words(report.test)}")
     print(f"the best and worst are pictures in {report.folder / CASES_FOLDER}")
-    print(f"next: python -m export {report.folder} --out {_shown(load_settings().models / report.folder.name)}.onnx")
+    print(f"next: python -m export {report.folder} --out {shown(load_settings().models / report.folder.name)}.onnx")
     return 0
 
 
@@ -90,7 +71,7 @@ def _augment(arguments: argparse.Namespace) -> int:
 
     def show(number: int) -> None:
         left = (time.monotonic() - started) / number * (len(samples) - number)
-        _say(f"{number}/{len(samples)} images, about {_in_time(left)} left", for_now=number < len(samples))
+        say(f"{number}/{len(samples)} images, about {in_time(left)} left", for_now=number < len(samples))
 
     written = write_copies(samples, arguments.out, on_image=show)
     print(f"{written} copies of {len(samples)} images in {arguments.out}; their originals are in {arguments.out / COPIES_MANIFEST}")
@@ -103,56 +84,32 @@ def _select(arguments: argparse.Namespace) -> int:
     device = find_device(arguments.device)
     cards = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
     if arguments.retry:
-        _say(f"{results.discard_failed(root / config.name)} failed folds will be tried again")
+        say(f"{results.discard_failed(root / config.name)} failed folds will be tried again")
     others: list[SpawnProcess] = []
 
     def start_others() -> None:
         for number in range(1, arguments.workers):
             name = f"cuda:{number % cards}" if cards else str(device)
-            others.append(multiprocessing.get_context("spawn").Process(target=_work, args=(config, root, name)))
+            others.append(multiprocessing.get_context("spawn").Process(target=work, args=(config, root, name)))
             others[-1].start()
 
-    def work(on_start: Callable[[], None] | None = None) -> Path:
-        return select(config, root, torch.device("cuda:0") if cards else device, on_start=on_start, on_epoch=show_epoch, on_unit=_show_unit)
+    def take_part(on_start: Callable[[], None] | None = None) -> Path:
+        return select(config, root, torch.device("cuda:0") if cards else device, on_start=on_start, on_epoch=show_epoch, on_unit=show_unit)
 
     def show_epoch(unit: Unit, epoch: int) -> None:
-        _say(f"{_named(unit.protocol, unit.k, unit.fold, unit.architecture)}: epoch {epoch}/{config.epochs}", for_now=True)
+        say(f"{named(unit)}: epoch {epoch}/{config.epochs}", for_now=True)
 
     try:
-        folder = work(start_others)
+        folder = take_part(start_others)
         for other in others:
             other.join()
         if any(other.exitcode for other in others):  # what it was at is free again
-            folder = work()
+            folder = take_part()
     finally:
         for other in others:
             other.terminate()
             other.join()
     return _tell(config, folder)
-
-
-def _work(config: SelectionConfig, root: Path, device: str) -> None:
-    """What a further process does at a run; its parent stops it, and speaks for both at the end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _log()
-    try:
-        select(config, root, find_device(device), on_unit=_show_unit)
-    except CoreError as error:
-        _say(f"a worker gave up: {error}")
-        sys.exit(1)
-
-
-def _named(protocol: str, k: int, fold: int, architecture: str) -> str:
-    return f"{protocol} k={k} fold {fold} {architecture}"
-
-
-def _show_unit(progress: Progress) -> None:
-    row = progress.row
-    scores = f"nucleus {row['dice_nucleus']:.4f} cytoplasm {row['dice_cytoplasm']:.4f}" if row["status"] == "done" else row["status"]
-    _say(
-        f"{progress.done}/{progress.units} {_named(row['protocol'], row['k'], row['fold'], row['architecture'])}: {scores}, "
-        f"{row['seconds']:.0f} s, about {_in_time(60 * progress.minutes_left)} left"
-    )
 
 
 def _tell(config: SelectionConfig, folder: Path) -> int:
@@ -169,12 +126,12 @@ def _tell(config: SelectionConfig, folder: Path) -> int:
             print(f"  {title(score.architecture):14} Dice {score.mean:.4f}{interval}, {score.folds} folds")
     failed = folds[folds["status"] != "done"]
     for row in failed.to_dict("records"):
-        name = _named(row["protocol"], row["k"], row["fold"], row["architecture"])
-        print(f"failed: {name}: {row['status']}: {row['reason']}; --retry tries again", file=sys.stderr)
+        unit = Unit(row["protocol"], row["k"], row["fold"], row["architecture"])
+        print(f"failed: {named(unit)}: {row['status']}: {row['reason']}; --retry tries again", file=sys.stderr)
     units = len(units_of(config))
     rest = "" if len(folds) >= units else "; other processes work on the rest"
-    print(f"{len(folds)} of {units} folds are in {_shown(folder)}{rest}")
-    elsewhere = f"LEUKOSCOPE_SELECTION={_shown(folder.parent)} " if folder.parent.resolve() != load_settings().selection.resolve() else ""
+    print(f"{len(folds)} of {units} folds are in {shown(folder)}{rest}")
+    elsewhere = f"LEUKOSCOPE_SELECTION={shown(folder.parent)} " if folder.parent.resolve() != load_settings().selection.resolve() else ""
     print(f"next: {elsewhere}python -m core selection {folder.name}, or {elsewhere}make app and its page Models")
     return 1 if len(failed) else 0
 
@@ -195,7 +152,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             raise UsageError(msg)
 
     def show(number: int) -> None:
-        _say(f"{number}/{len(chosen)} images", for_now=number < len(chosen))
+        say(f"{number}/{len(chosen)} images", for_now=number < len(chosen))
 
     scores = evaluate(OnnxSegmenter.from_entry(entry, Device.CPU), chosen, on_image=show)
     parts, annotators = {"all": summarise(scores), **by_data_set(scores)}, annotator_agreement(samples)
@@ -276,16 +233,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _log() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in ("httpx", "huggingface_hub"):  # a line for every request
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    _log()
+    log_to_terminal()
     try:
         return int(arguments.run(arguments))
     except CoreError as error:
@@ -297,7 +248,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        _say("stopped; the same command goes on where it was" if arguments.resumable else "stopped; nothing was kept")
+        say("stopped; the same command goes on where it was" if arguments.resumable else "stopped; nothing was kept")
         return _INTERRUPTED
 
 
