@@ -24,6 +24,7 @@ from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.model_card import ModelCard
 from core.settings import load_settings
+from core.store.training_runs import SCORES_FILE
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8
 from export.to_onnx import OPSET, convert, embed_card, load_network, register
@@ -31,7 +32,7 @@ from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import masked_samples
 from training.evaluate import appearance_of, by_data_set, evaluate, in_words, summarise
-from training.loop import SCORES_FILE, SPLIT_FILE
+from training.loop import SPLIT_FILE
 
 INTENDED_USE = (
     "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research "

@@ -19,10 +19,11 @@ from core.compartments import CHANNELS
 from core.errors import ModelError
 from core.inference.model_registry import MANIFEST, load_manifest, write_manifest
 from core.model_card import METADATA_KEY, ModelCard
+from core.store.training_runs import CONFIG_FILE, LOG_FILE
 from training.architectures import build
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
-from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, read_weights
+from training.loop import SPLIT_FILE, WEIGHTS_FILE, read_weights
 
 OPSET: Final = 20
 # Logits of torch and onnxruntime may differ by this much (a probability moves by less than 0.001); masks by nothing to speak of.

@@ -21,11 +21,12 @@ from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.settings import load_settings
 from core.store import model_selection as results
+from core.store.training_runs import CASES_FOLDER
 from training.augment import COPIES, write_copies
 from training.config import SelectionConfig, TrainingConfig
 from training.data import masked_samples
 from training.evaluate import annotator_agreement, by_data_set, evaluate, in_words, summarise
-from training.loop import CASES_FOLDER, EpochLog, fit
+from training.loop import EpochLog, fit
 from training.selection import AS_PUBLISHED, GROUPED, Unit, select, units_of
 from training.terminal import in_time, log_to_terminal, named, say, show_unit, shown, work
 from training.trainer import find_device

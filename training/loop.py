@@ -14,9 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
+from core.comparison import title
 from core.datasets import Sample
 from core.errors import DataSetError, UsageError
-from training.architectures import build, check_input, find_architecture
+from core.store.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
+from training.architectures import build, check_input
 from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset, hold_to_data, masked_samples, read_pairs, split_samples
@@ -27,13 +29,9 @@ from training.trainer import OBJECT_NAMES, Trainer, read_checkpoint, write_check
 
 logger = logging.getLogger(__name__)
 
-CONFIG_FILE: Final = "config.toml"
-LOG_FILE: Final = "log.csv"
 SPLIT_FILE: Final = "split.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 CHECKPOINT_FILE: Final = "checkpoint.pt"
-SCORES_FILE: Final = "scores.json"
-CASES_FOLDER: Final = "cases"
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def fit(
     steps = max(1, len(data["train"]) // config.batch_size)
     logger.info(
         "%s with encoder %s on %s; images: %s; %d steps an epoch",
-        find_architecture(config.architecture).title,
+        title(config.architecture),
         config.encoder,
         device,
         ", ".join(f"{len(part)} {name}" for name, part in data.items()),

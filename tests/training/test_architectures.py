@@ -5,6 +5,7 @@ import pytest
 import torch
 from segmentation_models_pytorch.encoders import encoders
 
+from core.comparison import TITLES
 from core.compartments import CHANNELS
 from core.errors import UsageError
 from core.inference.model_registry import find_model
@@ -109,6 +110,10 @@ def test_layers_no_network_reads_are_not_counted():
     unused = sum(p.numel() for key, p in network.named_parameters() if key.startswith(("encoder._conv_head", "encoder._bn1")))
     assert unused > 0
     assert count_parameters(network) == sum(p.numel() for p in network.parameters()) - unused
+
+
+def test_every_architecture_has_a_name_in_the_literature():
+    assert set(ARCHITECTURES) == set(TITLES)
 
 
 def test_unknown_architecture_is_refused_with_the_known_ones():

@@ -10,6 +10,7 @@ import segmentation_models_pytorch as smp
 import torch
 from timm.models.efficientnet import EfficientNetFeatures
 
+from core.comparison import title
 from core.compartments import CHANNELS
 from core.errors import UsageError
 from training.architectures import u2net
@@ -21,11 +22,10 @@ class Architecture:
     """One row of the registry.
 
     `network` makes it, taking segmentation-models-pytorch's keywords `encoder_name`, `encoder_weights` and `classes` where
-    it `takes_encoder`, and `classes` alone where not. `title` is its name in the literature; `smallest_side` the least
-    input in pixels; `smallest_batch` the least batch that batch normalisation can be trained with.
+    it `takes_encoder`, and `classes` alone where not. `smallest_side` is the least input in pixels; `smallest_batch` the least
+    batch that batch normalisation can be trained with. Its name in the literature is in `core.comparison`.
     """
 
-    title: str
     network: Callable[..., torch.nn.Module]
     takes_encoder: bool = True
     smallest_side: int = 32
@@ -43,17 +43,17 @@ def _pspnet(**settings: object) -> torch.nn.Module:
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
     {
-        "unetplusplus": Architecture("UNet++", smp.UnetPlusPlus),
-        "unet": Architecture("UNet", smp.Unet),
-        "manet": Architecture("MAnet", smp.MAnet),
-        "linknet": Architecture("LinkNet", smp.Linknet),
-        "fpn": Architecture("FPN", smp.FPN),
-        "pspnet": Architecture("PSPNet", _pspnet),
+        "unetplusplus": Architecture(smp.UnetPlusPlus),
+        "unet": Architecture(smp.Unet),
+        "manet": Architecture(smp.MAnet),
+        "linknet": Architecture(smp.Linknet),
+        "fpn": Architecture(smp.FPN),
+        "pspnet": Architecture(_pspnet),
         # Its attention halves a sixteenth of the side three times more; like DeepLabV3+ it normalises a globally pooled map.
-        "pan": Architecture("PAN", smp.PAN, smallest_side=128, smallest_batch=2),
-        "deeplabv3plus": Architecture("DeepLabV3+", smp.DeepLabV3Plus, smallest_batch=2),
-        "u2net": Architecture("U2-Net", u2net.full, takes_encoder=False),
-        "u2net-small": Architecture("U2-Net small", u2net.small, takes_encoder=False),
+        "pan": Architecture(smp.PAN, smallest_side=128, smallest_batch=2),
+        "deeplabv3plus": Architecture(smp.DeepLabV3Plus, smallest_batch=2),
+        "u2net": Architecture(u2net.full, takes_encoder=False),
+        "u2net-small": Architecture(u2net.small, takes_encoder=False),
     }
 )
 
@@ -70,10 +70,10 @@ def check_input(architecture: str, side: int, batch_size: int) -> None:
     """Raise UsageError where an architecture cannot be trained on squares of that side in pixels, in batches of that size."""
     row = find_architecture(architecture)
     if side < row.smallest_side:
-        msg = f"{row.title} needs an input_size of at least {row.smallest_side}, but it is {side}"
+        msg = f"{title(architecture)} needs an input_size of at least {row.smallest_side}, but it is {side}"
         raise UsageError(msg)
     if batch_size < row.smallest_batch:
-        msg = f"{row.title} needs a batch_size of at least {row.smallest_batch}, but it is {batch_size}"
+        msg = f"{title(architecture)} needs a batch_size of at least {row.smallest_batch}, but it is {batch_size}"
         raise UsageError(msg)
 
 
@@ -89,7 +89,7 @@ def build(architecture: str, encoder: str, *, pretrained: bool = True) -> torch.
     row = find_architecture(architecture)
     if not row.takes_encoder:
         if encoder != NO_ENCODER:
-            msg = f"{row.title} has no encoder to choose; name it {NO_ENCODER!r} instead of {encoder!r}"
+            msg = f"{title(architecture)} has no encoder to choose; name it {NO_ENCODER!r} instead of {encoder!r}"
             raise UsageError(msg)
         return row.network(classes=len(CHANNELS))
     require_encoder(encoder)
@@ -99,7 +99,7 @@ def build(architecture: str, encoder: str, *, pretrained: bool = True) -> torch.
             return hub_weights(make, encoder)
         network = make(encoder_weights=None)
     except ValueError as error:  # the library's word for an encoder that, for one, cannot be dilated
-        msg = f"{row.title} cannot be built on the encoder {encoder!r}: {error}"
+        msg = f"{title(architecture)} cannot be built on the encoder {encoder!r}: {error}"
         raise UsageError(msg) from error
     if pretrained:
         load_packaged(network.get_submodule("encoder"), PACKAGED_WEIGHTS[encoder]())
