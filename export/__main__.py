@@ -183,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         required=True,
         metavar="FILE.onnx",
-        help="the model file; assets/models/NAME.onnx is where the app looks. Its folder's manifest.json gets an entry",
+        help="the model file; the app looks in LEUKOSCOPE_MODELS, or assets/models. The folder's manifest.json gets an entry",
     )
     parser.add_argument(
         "--precision",

@@ -62,7 +62,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     )
     print(f"test, {report.test['images']} images never seen, in the window around the drawn cell:\n{in_words(report.test)}")
     print(f"the best and worst are pictures in {report.folder / CASES_FOLDER}")
-    print(f"next: python -m export {report.folder} --out {shown(load_settings().models / report.folder.name)}.onnx")
+    print(f"next: python -m export {report.folder} --out {report.folder.parent / 'models' / report.folder.name}.onnx")
     return 0
 
 
@@ -161,7 +161,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         print(json.dumps({"model": entry.model_id, "part": arguments.part, **parts, "annotators": annotators}))
         return 0
     for name, found in parts.items():
-        print(f"{entry.model_id}, {arguments.part} images of {name}, n = {found['images']}:\n{in_words(found)}")
+        where = " and ".join(arguments.data_sets) if name == "all" else name
+        if name != "all" or len(parts) > 2:
+            print(f"{entry.model_id}, {arguments.part} images of {where}, n = {found['images']}:\n{in_words(found)}")
     for pair in annotators:
         dice = ", ".join(f"{region} {pair[region]:.4f}" for region in ("nucleus", "cytoplasm", "cell"))
         print(f"annotators, {pair['first']} and {pair['second']}: {dice}")

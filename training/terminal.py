@@ -55,9 +55,8 @@ def show_unit(progress: Progress) -> None:
 def work(config: SelectionConfig, root: Path, device: str) -> None:
     """Work at a run in a process of its own; the one that started it stops it, and tells the results of both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    log_to_terminal()
     try:
-        select(config, root, find_device(device), on_unit=show_unit)
+        select(config, root, find_device(device), on_start=lambda: say(f"another process takes part, on {device}"), on_unit=show_unit)
     except CoreError as error:
         say(f"a worker gave up: {error}")
         sys.exit(1)

@@ -25,7 +25,7 @@ def test_finetune_trains_reports_and_says_what_is_next(tiny_data, tmp_path, caps
     assert "1 epochs in" in printed.out
     assert re.search(r"test, 4 images never seen, .*:\n  nucleus +Dice 0\.\d+ \+- .*\n  cytoplasm Dice 0\.\d+", printed.out)
     following = re.search(r"next: python -m (\w+) (\S+) --out (\S+)\n", printed.out)
-    assert following.groups() == ("export", str(tmp_path / "run"), "assets/models/run.onnx")
+    assert following.groups() == ("export", str(tmp_path / "run"), str(tmp_path / "models" / "run.onnx"))
 
 
 def test_what_cannot_be_trained_on_leaves_no_run_behind(tiny_data, tmp_path, capsys):
