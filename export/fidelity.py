@@ -75,6 +75,8 @@ def harm(cost: dict[str, Any]) -> list[str]:
         for region in ("nucleus", "cytoplasm")
         if not cost["dice_change"][region] >= -MAX_DICE_DROP
     ]
+    if not cost["drift"]:
+        falls.append(f"in {cost['images']} validation images no key feature could be measured with both often enough to see what it does")
     moves = {feature: drift["rms"] for feature, drift in cost["drift"].items() if not drift["rms"] <= MAX_DRIFT}
     worst = max(moves, key=lambda feature: moves[feature], default=None)
     if worst:

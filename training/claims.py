@@ -42,8 +42,8 @@ class Claim:
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_S):
-            with suppress(OSError):
-                self._path.touch()
+            with suppress(OSError):  # taken over and tidied away: not to be made again
+                os.utime(self._path)
 
 
 def claim(folder: Path, unit: str) -> Claim | None:
@@ -58,6 +58,9 @@ def claim(folder: Path, unit: str) -> Claim | None:
             json.dump({"host": socket.gethostname(), "pid": os.getpid()}, handle)
     except FileExistsError:
         return None
+    except OSError:  # a full disk leaves an empty file, which would hold the unit for a while
+        path.unlink(missing_ok=True)
+        raise
     return Claim(folder, unit, path)
 
 
@@ -82,6 +85,8 @@ def _is_stale(path: Path) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # where signal 0 is Ctrl-C; there a claim goes stale by age alone
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

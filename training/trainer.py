@@ -60,7 +60,8 @@ class Trainer:
     """AdamW with a one-cycle schedule over `total_steps`, gradients clipped to norm 1, channels last.
 
     On CUDA the network runs in bfloat16 where the card has it (loss and optimiser stay in float32) and cuDNN keeps to deterministic
-    algorithms; torch's bilinear upsampling does not have one, so two runs there agree to rounding only. On the CPU they agree exactly.
+    algorithms; torch has but slow ones for upsampling and adaptive pooling, which are not asked for, so two runs there agree to
+    rounding only. On the CPU they agree exactly.
     """
 
     def __init__(

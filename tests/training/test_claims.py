@@ -92,6 +92,27 @@ def test_of_many_takers_one_gets_it(tmp_path, stale):
     assert sum(one is not None for one in got) == 1
 
 
+def test_an_owner_whose_claim_was_taken_over_leaves_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT_S", 0.001)
+    with claim(tmp_path, "unit"):
+        (path,) = tmp_path.iterdir()
+        path.unlink()
+        time.sleep(0.05)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_that_cannot_be_written_holds_nothing(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            claim(tmp_path, "unit")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert claim(tmp_path, "unit") is not None
+
+
 def test_an_owner_touches_its_claim_while_it_works(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "BEAT_S", 0.01)
     with claim(tmp_path, "unit"):
