@@ -41,6 +41,15 @@ def test_what_cannot_be_trained_on_leaves_no_run_behind(tiny_data, tmp_path, cap
         assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def keyboard():
+    """Let Ctrl-C arrive also where the tests themselves were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("keyboard")
 def test_stopped_from_the_keyboard_it_says_that_the_same_command_goes_on(tiny_data, tmp_path, capsys):
     (tmp_path / "config.toml").write_text(tiny_config(epochs=1000, patience=1000, architecture="pspnet").to_toml())
     log = tmp_path / "run" / LOG_FILE
