@@ -1,17 +1,15 @@
+import io
 import json
 import logging
 import re
 import shutil
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.training.tiny import tiny_config
 from training.__main__ import main
-from training.loop import LOG_FILE, WEIGHTS_FILE
+from training.loop import WEIGHTS_FILE
 
 
 def test_finetune_trains_reports_and_says_what_is_next(tiny_data, tmp_path, capsys, caplog):
@@ -41,27 +39,26 @@ def test_what_cannot_be_trained_on_leaves_no_run_behind(tiny_data, tmp_path, cap
         assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
-def keyboard():
-    """Let Ctrl-C arrive also where the tests themselves were started in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+class Interrupted(io.StringIO):
+    """A terminal at which somebody presses Ctrl-C as the second epoch is told."""
+
+    def write(self, text):
+        if text.startswith("epoch 2/"):
+            raise KeyboardInterrupt
+        return super().write(text)
 
 
-@pytest.mark.usefixtures("keyboard")
-def test_stopped_from_the_keyboard_it_says_that_the_same_command_goes_on(tiny_data, tmp_path, capsys):
-    (tmp_path / "config.toml").write_text(tiny_config(epochs=1000, patience=1000, architecture="pspnet").to_toml())
-    log = tmp_path / "run" / LOG_FILE
-
-    def press():
-        while not log.exists():
-            time.sleep(0.01)
-        signal.raise_signal(signal.SIGINT)
-
-    threading.Thread(target=press, daemon=True).start()
-    assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 130
-    assert "stopped; the same command goes on where it was" in capsys.readouterr().err
+def test_stopped_from_the_keyboard_it_goes_on_with_the_same_command(tiny_data, tmp_path, monkeypatch, caplog):
+    (tmp_path / "config.toml").write_text(tiny_config(epochs=3, architecture="pspnet").to_toml())
+    command = ["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    terminal = Interrupted()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert main(command) == 130
+    assert terminal.getvalue().endswith("stopped; the same command goes on where it was\n")
+    with caplog.at_level(logging.INFO):
+        assert main(command) == 0
+    assert "going on after epoch 2" in caplog.messages
+    assert "epoch 3/3" in terminal.getvalue()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
