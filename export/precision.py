@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe
     """
     expected = [special.expit(logits) for logits in run(source, trial)]
     found: list[tuple[Recipe, bytes]] = []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, _quietly():
         folder = Path(name)
         prepared = folder / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
@@ -189,16 +190,24 @@ def calibration_crops(samples: Sequence[Sample], config: TrainingConfig, scale: 
     return [crop for pair in zip(canonical_crops(chosen, config, scale), coarse, strict=True) for crop in pair]
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what onnxruntime's quantiser prints and logs on its way: a line per tensor it leaves as it is, and its progress."""
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _ranges(model: Path, method: str, crops: Crops, folder: Path) -> Path:
     """Find the range of every tensor over the crops; returns the file they are kept in."""
     ranges = folder / f"{method}.json"
-    with contextlib.redirect_stdout(io.StringIO()):  # onnxruntime prints its progress
-        calibrator = create_calibrator(
-            model, _OPERATORS, str(folder / "augmented.onnx"), _METHODS[method], extra_options={"symmetric": False}
-        )
-        for crop in crops:  # one by one: all maps of all crops would fill the memory
-            calibrator.collect_data(_Reader(crop))
-        save_tensors_data(calibrator.compute_data(), ranges)
+    calibrator = create_calibrator(model, _OPERATORS, str(folder / "augmented.onnx"), _METHODS[method], extra_options={"symmetric": False})
+    for crop in crops:  # one by one: all maps of all crops would fill the memory
+        calibrator.collect_data(_Reader(crop))
+    save_tensors_data(calibrator.compute_data(), ranges)
     return ranges
 
 

@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +29,31 @@ class Exported:
         return load_network(self.run)[0]
 
 
+@contextmanager
+def one_thread():
+    """Torch on one thread, which inputs of this size are done with soonest."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
     """Made once: the exporter takes most of a quarter minute."""
     folder = tmp_path_factory.mktemp("export")
     made = Exported(write_tiny_data(folder / "data"), folder / "run", folder / "models" / "tiny.onnx")
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("LEUKOSCOPE_DATA", str(made.data))
         fit(tiny_config(data_sets=("set1", "set2"), epochs=1), made.run)
-        torch.set_num_threads(threads)
         assert main([str(made.run), "--out", str(made.model)]) == 0
     return made
 
@@ -47,11 +63,9 @@ def coarse(exported, tmp_path_factory):
     """A run of the fastest network, trained until it finds the cells, and its fp32 file."""
     folder = tmp_path_factory.mktemp("coarse")
     made = Exported(exported.data, folder / "run", folder / "models" / "coarse.onnx")
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("LEUKOSCOPE_DATA", str(made.data))
         fit(tiny_config(data_sets=("set1", "set2"), architecture="pspnet", epochs=15), made.run)
-        torch.set_num_threads(threads)
         assert main([str(made.run), "--out", str(made.model)]) == 0
     return made
 

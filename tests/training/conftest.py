@@ -32,7 +32,8 @@ def items(samples):
 
 @pytest.fixture(autouse=True)
 def _own_threads():
-    """`fit` sets torch's threads for the whole process; the tests after it get theirs back."""
+    """One thread, which inputs of this size are done with soonest; `fit` sets torch's threads for the whole process."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)

@@ -188,13 +188,16 @@ def test_killed_in_the_middle_of_a_fold_it_goes_on_and_comes_to_the_same_result(
 @pytest.mark.timeout(600)
 def test_processes_share_a_run_without_doing_anything_twice(finished, tiny_data, tmp_path):
     config = tiny_selection()
-    commands = [start(config, tmp_path, tiny_data, "--workers", "2"), start(config, tmp_path, tiny_data)]
-    said = [process.communicate()[1] for process in commands]
-    assert [process.returncode for process in commands] == [0, 0], said
-    assert [text.count("256 copies in memory") for text in said] == [1, 1]
-    assert [text.count("another process takes part, on cpu") for text in said] == [1, 0]
-    units = [line.split(": ")[0].split(" ", 1)[1] for line in "".join(said).splitlines() if line.endswith(" left")]
-    assert len(units) == len(set(units)) == 6
+    process = start(config, tmp_path, tiny_data, "--workers", "2")
+    wait_for((tmp_path / "out" / "tiny" / "config.toml").exists, process)
+    # A third joins in, as from another terminal.
+    mine = []
+    select(config, tmp_path / "out", CPU, on_unit=mine.append)
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert said.count("another process takes part, on cpu") == 1
+    units = [line.split(": ")[0].split(" ", 1)[1] for line in said.splitlines() if line.endswith(" left")]
+    assert len(units) == len(set(units)) == 6 - len(mine)
     for name, table in tables(tmp_path / "out" / "tiny").items():
         assert table.equals(tables(finished[0])[name]), name
 
