@@ -51,7 +51,7 @@ def _limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
         f"{count} {CELL_TYPES[cell_type].plural}" for cell_type, count in counts.most_common() if cell_type is not CellType.OTHER
     )
     named = (
-        f" ({types}{f', {counts[CellType.OTHER]} of no named type' if counts[CellType.OTHER] else ''})" if types else ", of no named type"
+        f" ({types}{f', {counts[CellType.OTHER]} of no named type' if counts[CellType.OTHER] else ''})" if types else " of no named type"
     )
     absent = [
         info.plural

@@ -29,7 +29,7 @@ from training.evaluate import annotator_agreement, by_data_set, evaluate, in_wor
 from training.loop import EpochLog, fit
 from training.selection import AS_PUBLISHED, GROUPED, Unit, select, units_of
 from training.terminal import in_time, log_to_terminal, named, say, show_unit, shown, work
-from training.trainer import find_device
+from training.trainer import find_device, is_out_of_memory
 
 # The disk's reasons to refuse: nothing in the program can mend them.
 _NOT_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -245,10 +245,13 @@ def main(argv: list[str] | None = None) -> int:
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        if error.errno not in _NOT_OURS:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            print(f"error: out of memory ({error}); take a smaller batch_size, input_size or encoder", file=sys.stderr)
+        elif isinstance(error, OSError) and error.errno in _NOT_OURS:
+            print(f"error: {error}", file=sys.stderr)
+        else:
             raise
-        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         say("stopped; the same command goes on where it was" if arguments.resumable else "stopped; nothing was kept")

@@ -40,7 +40,7 @@ from training.claims import claim
 from training.config import SelectionConfig
 from training.data import hold_to_data, masked_samples, read_pairs, to_channels
 from training.provenance import commit, cpu_name, versions
-from training.trainer import OBJECT_NAMES, DivergedError, Trainer, read_checkpoint, write_checkpoint
+from training.trainer import OBJECT_NAMES, DivergedError, Trainer, is_out_of_memory, read_checkpoint, write_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -294,8 +294,7 @@ def _do(
 
 def _status(error: MemoryError | RuntimeError | OSError) -> str:
     """What an error means for the run: a word for what only this fold suffers from; anything else is raised again."""
-    by_word = re.search(r"not enough memory|can't allocate memory|ALLOC_FAILED", str(error))
-    if by_word or isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return "out of memory"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk full"

@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,12 @@ OBJECT_NAMES: Final = tuple(CHANNELS[channel].label for channel in OBJECTS)
 
 class DivergedError(TrainingError):
     """The loss is no longer a finite number."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is out, whichever library found it so."""
+    by_word = isinstance(error, RuntimeError) and re.search(r"not enough memory|can't allocate memory|ALLOC_FAILED", str(error))
+    return bool(by_word) or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 class _Average:

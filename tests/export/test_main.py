@@ -1,18 +1,24 @@
 import hashlib
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
+from core.cell_types import CellType
 from core.compartments import CHANNELS
+from core.datasets import Sample
 from core.imaging import load
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
-from export.__main__ import main
+from export.__main__ import _limits, main
 from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET
-from training.architectures.weights import normalisation
+from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
-from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
+from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, read_weights
 
 
 def test_model_of_the_command_line_opens_with_a_card_that_says_what_it_is(exported):
@@ -44,6 +50,42 @@ def test_card_counts_the_split_and_scores_the_test_part_alone(exported):
     assert card.scores["test"]["images"] == counts["test"]
     for name in ("set1", "set2"):
         assert card.scores[name]["images"] == sum(i.startswith(f"{name}/") for i in split["test"])
+
+
+def test_card_tells_the_normalisation_kept_with_the_weights(coarse, tiny_data, tmp_path, capsys):
+    run = shutil.copytree(coarse.run, tmp_path / "run")
+    other = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    save_file(read_weights(run, "none")[0], run / WEIGHTS_FILE, {"normalisation": json.dumps(other)})
+    assert main([str(run), "--out", str(tmp_path / "m.onnx")]) == 0
+    card = find_model("m", tmp_path).card
+    assert (card.mean, card.std) == other
+    told = capsys.readouterr().out
+    assert re.search(r"test, \d+ images never seen, cell found by the network:\n  nucleus", told)
+    assert "\nthe app opens with m\n" in told
+    assert f"next: LEUKOSCOPE_MODELS={tmp_path} make app, or LEUKOSCOPE_MODELS={tmp_path} python -m core segment IMAGE" in told
+
+
+def test_images_that_are_gone_are_named(exported, tmp_path, monkeypatch, capsys):
+    shutil.copytree(exported.data, tmp_path / "data")
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path / "data"))
+    for part in ("images", "masks"):
+        (tmp_path / "data" / "wbc_zheng" / "set2" / part / "monocyte-0.png").unlink()
+    assert main([str(exported.run), "--out", str(tmp_path / "m.onnx")]) == 2
+    assert "error: 1 images of the training are no longer there, first set2/monocyte-0; put them back" in capsys.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_limits_of_a_model_are_those_of_its_cells():
+    def sample(cell_type):
+        return Sample("mine/a", Path("a"), Path("a"), cell_type, "mine/a")
+
+    unnamed, cells = [sample(CellType.OTHER)], [sample(CellType.HCL), sample(CellType.MONOCYTE), sample(CellType.MONOCYTE)]
+    assert _limits(unnamed, ["set1"]).startswith("Trained on 1 cells of no named type of Jiangxi Tecom rapid stain. Other stains")
+    told = _limits([*unnamed, *cells], ["set1", "set2"])
+    assert told.startswith(
+        "Trained on 4 cells (2 monocytes, 1 hairy cells, 1 of no named type) of Jiangxi Tecom rapid stain, CellaVision blog; "
+    )
+    assert "; lymphocytes, APL cells, promyelocytes, blasts were not among them. " in told
 
 
 def test_manifest_holds_checksum_log_and_split(exported):

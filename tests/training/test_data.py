@@ -16,7 +16,7 @@ from core.datasets import Sample
 from core.errors import DataSetError, UsageError
 from core.imaging import encode_png
 from tests.training.tiny import DUPLICATES, PER_TYPE, tiny_config
-from training.architectures.weights import normalisation
+from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
 from training.data import (
     SegDataset,
@@ -273,6 +273,16 @@ def test_items_are_normalised_images_and_binary_channels(items, augment):
     mean, std = normalisation(tiny_config().encoder)
     low, high = (0 - mean[0]) / std[0], (1 - mean[0]) / std[0]
     assert low - 1e-6 <= image.min() < image.max() <= high + 1e-6
+
+
+def test_another_normalisation_gives_the_same_pixels_on_another_scale(items):
+    ours, other = normalisation(tiny_config().encoder), Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pixels = [
+        SegDataset(items[:1], tiny_config(), augment=False, scale=scale)[0][0] * torch.tensor(scale.std)[:, None, None]
+        + torch.tensor(scale.mean)[:, None, None]
+        for scale in (ours, other)
+    ]
+    assert torch.allclose(pixels[0], pixels[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("cell_fill", [0.4, 0.62, 0.8])

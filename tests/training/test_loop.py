@@ -4,17 +4,20 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from core.errors import DataSetError, UsageError
 from tests.training.tiny import tiny_config
 from training.architectures import build
+from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
 from training.data import DATA_FILE, SegDataset, split_samples
 from training.final_test import CASES
-from training.loop import CASES_FOLDER, CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SCORES_FILE, SPLIT_FILE, WEIGHTS_FILE, fit
+from training.loop import CASES_FOLDER, CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SCORES_FILE, SPLIT_FILE, WEIGHTS_FILE, fit, read_weights
 from training.losses import hard_dice, segmentation_loss
 from training.trainer import DivergedError
+
+ENCODER = "tu-tf_efficientnet_lite0"
 
 
 class KilledError(Exception):
@@ -158,6 +161,18 @@ def test_training_stops_when_validation_no_longer_gets_better(tiny_data, tmp_pat
     report = fit(config, tmp_path)
     assert (report.epochs, report.best_epoch, report.best_val_dice, report.stopped_early) == (2, 1, 1.0, True)
     assert (tmp_path / WEIGHTS_FILE).read_bytes() == weights, "the weights of a worse epoch were kept"
+
+
+def test_weights_keep_the_normalisation_they_were_trained_with(finished, tmp_path):
+    report, _ = finished
+    weights, scale = read_weights(report.folder, ENCODER)
+    assert scale == normalisation(ENCODER)
+    other = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    for kept, expected in (({"normalisation": json.dumps(other)}, other), ({}, normalisation(ENCODER))):
+        save_file(weights, tmp_path / WEIGHTS_FILE, kept)
+        found, scale = read_weights(tmp_path, ENCODER)
+        assert scale == expected
+        assert all(torch.equal(found[key], weights[key]) for key in weights)
 
 
 def test_every_epoch_learns_from_draws_of_its_own(tiny_data, tmp_path):

@@ -21,6 +21,7 @@ from core.settings import ROOT
 from core.store import model_selection as results
 from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main
+from training.architectures.weights import normalisation
 from training.augment import COPIES
 from training.config import SelectionConfig
 from training.data import DATA_FILE, masked_samples
@@ -322,6 +323,16 @@ def test_command_says_who_leads_and_where_to_look(finished, tiny_data, tmp_path,
     monkeypatch.setenv("LEUKOSCOPE_SELECTION", str(folder.parent))
     assert main(command) == 0
     assert "\nnext: python -m core selection tiny, or make app and its page Models\n" in capsys.readouterr().out
+
+
+def test_batches_are_normalised_as_the_encoder_wants(samples):
+    items = load_items(samples[:1], tiny_selection(encoder="tu-resnet18"))
+    ((images, _),) = items.batches([0], 4)
+    mean, std = normalisation("tu-resnet18")
+    assert mean != normalisation(tiny_selection().encoder).mean
+    assert torch.allclose(
+        images[0].permute(1, 2, 0) * torch.tensor(std) + torch.tensor(mean), torch.from_numpy(items.rgb[0]) / 255, atol=1e-6
+    )
 
 
 def test_too_many_folds_are_refused_before_anything_is_trained(tiny_data, tmp_path):
