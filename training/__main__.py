@@ -203,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     augment = commands.add_parser("augment", help=f"write {COPIES} turned copies of every image", description=f"{text} {_FOLDERS}")
     augment.add_argument("--data-sets", nargs="+", required=True, metavar="NAME", help=_DATA_SETS)
-    augment.add_argument("--out", type=Path, required=True, help="new folder; it can be named as a data set afterwards")
+    augment.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder; it can be named as a data set afterwards")
     augment.set_defaults(run=_augment, resumable=False)
 
     text = (
