@@ -22,11 +22,11 @@ from core.inference.segmenter import OnnxSegmenter
 from core.model_card import ModelCard
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8
-from export.to_onnx import OPSET, convert, embed_card, load_network, register
+from export.to_onnx import OPSET, convert, embed_card, register
 from training.config import TrainingConfig
 from training.data import MEAN, STD, masked_samples
 from training.evaluate import appearance_of, by_data_set, evaluate, summarise
-from training.loop import SPLIT_FILE
+from training.loop import SCORES_FILE, SPLIT_FILE, load_network
 
 INTENDED_USE = (
     "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research "
@@ -55,6 +55,8 @@ def _card(run: Path, config: TrainingConfig, model_id: str) -> ModelCard:
         std=STD,
         classes=tuple(channel.label for channel in CHANNELS),
         cell_fill=config.cell_fill,
+        coarse_size=config.coarse_size,
+        temperature=json.loads((run / SCORES_FILE).read_text(encoding="utf-8")).get("temperature", 1.0),
         training_data=f"{counts['train']} images. {sources}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
         "cell's diameter.",
         split=split_text,

@@ -12,7 +12,6 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
 from timm.layers.conv2d_same import Conv2dSame
 
@@ -20,25 +19,12 @@ from core.compartments import CHANNELS
 from core.errors import ModelError
 from core.inference.model_registry import MANIFEST, load_manifest, write_manifest
 from core.model_card import METADATA_KEY, ModelCard
-from training.architectures import build
-from training.config import TrainingConfig
-from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
+from training.loop import LOG_FILE, SPLIT_FILE
 
 OPSET: Final = 20
 # Logits of torch and onnxruntime may differ by this much (a probability moves by less than 0.001); masks by nothing to speak of.
 MAX_LOGIT_DIFFERENCE: Final = 5e-3
 MIN_MASK_AGREEMENT: Final = 0.9999
-
-
-def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig]:
-    """The network of a training run with its best weights, in eval mode; raises ModelError for an unfinished run."""
-    if not (run / WEIGHTS_FILE).is_file():
-        msg = f"{run} holds no {WEIGHTS_FILE}; run `python -m training finetune --out {run}` first"
-        raise ModelError(msg)
-    config = TrainingConfig.from_toml(run / CONFIG_FILE)
-    network = build(config.architecture, config.encoder, pretrained=False)
-    network.load_state_dict(load_file(run / WEIGHTS_FILE))
-    return network.eval(), config
 
 
 class _EvenSame(Conv2dSame):

@@ -83,35 +83,49 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Pairs held in memory, as items (3, S, S) float32 and (len(CHANNELS), S, S) float32.
 
     With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at its
-    canonical scale. `repaired` counts the mask pixels that held no value of their coding.
+    canonical scale. An index beyond the number of pairs is another draw of a pair, the remainder's. `repaired` counts the mask pixels
+    that held no value of their coding. `pseudo` are pairs whose masks nobody drew: one of them comes in place of a drawn one with the
+    config's `pseudo_probability`, when augmenting.
     """
 
-    def __init__(self, items: list[LabelledImage], config: TrainingConfig, *, augment: bool, repaired: int = 0) -> None:
+    def __init__(
+        self,
+        items: list[LabelledImage],
+        config: TrainingConfig,
+        *,
+        augment: bool,
+        repaired: int = 0,
+        pseudo: Sequence[LabelledImage] = (),
+    ) -> None:
         self.repaired = repaired
+        self._pseudo = pseudo
         self._items = items
         self._config = config
         self._augmentation = Augmentation(config) if augment else None
         self.epoch = 0
 
     @classmethod
-    def from_samples(cls, samples: Sequence[Sample], config: TrainingConfig, *, augment: bool) -> Self:
+    def from_samples(cls, samples: Sequence[Sample], config: TrainingConfig, *, augment: bool, pseudo: Sequence[Sample] = ()) -> Self:
         """Read pairs from disk. Raises DataSetError for a pair that does not fit, or whose mask shows no cell."""
-        pairs = [load_labelled(sample) for sample in samples]
-        if empty := [item.sample_id for item, _ in pairs if not cell_mask(item.labels).any()]:
+        pairs, unchecked = ([load_labelled(sample) for sample in some] for some in (samples, pseudo))
+        if empty := [item.sample_id for item, _ in pairs + unchecked if not cell_mask(item.labels).any()]:
             msg = f"a mask must show a cell, but {len(empty)} show none: {empty[:10]}; leave these pairs out"
             raise DataSetError(msg)
-        return cls([item for item, _ in pairs], config, augment=augment, repaired=sum(repaired for _, repaired in pairs))
+        repaired = sum(repaired for _, repaired in pairs)
+        return cls([item for item, _ in pairs], config, augment=augment, repaired=repaired, pseudo=[item for item, _ in unchecked])
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        item = self._items[index]
+        item = self._items[index % len(self._items)]
         if self._augmentation is None:
             window = Window.around(cell_mask(item.labels), self._config.cell_fill)
             rgb = resample(item.rgb, window, self._config.input_size)
             labels = resample_labels(item.labels, window, self._config.input_size)
         else:
             rng = np.random.default_rng((self._config.seed, self.epoch, index))
-            rgb, labels = self._augmentation(item, self._items, rng)
+            if self._pseudo and rng.random() < self._config.pseudo_probability:
+                item = self._pseudo[int(rng.integers(len(self._pseudo)))]
+            rgb, labels = self._augmentation(item, self._items, rng, epoch=self.epoch)
         return torch.from_numpy(normalise(rgb, MEAN, STD)), torch.from_numpy(to_channels(labels))

@@ -1,9 +1,10 @@
 """A network in training: optimiser, schedule, averaged weights, one epoch at a time. Both pipelines train through here."""
 
 import copy
+import functools
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,10 @@ from training.losses import OBJECTS, hard_dice, segmentation_loss
 
 # Order of the columns of Dice that `Trainer.validate` gives.
 OBJECT_NAMES: Final = tuple(CHANNELS[channel].label for channel in OBJECTS)
+
+
+# Share of a cycle in which the learning rate rises; then it falls to nearly nothing.
+_RISE: Final = 0.15
 
 
 class DivergedError(TrainingError):
@@ -41,6 +46,15 @@ class _Average:
                 mine.copy_(theirs)
 
 
+def _cycled(step: int, length: int) -> float:
+    """Share of the learning rate at a step of a schedule that begins anew every `length` steps: up in a line, down on a cosine.
+
+    Warm restarts (Loshchilov and Hutter 2017, arXiv 1608.03983), with the rise of the one-cycle schedule.
+    """
+    place = (step % length) / length
+    return (place + 1 / length) / (_RISE + 1 / length) if place < _RISE else 0.5 * (1 + math.cos(math.pi * (place - _RISE) / (1 - _RISE)))
+
+
 def find_device(name: str) -> torch.device:
     """The device of that name (`cpu`, `cuda`, `cuda:1`; `auto`: CUDA where there is one); raises UsageError where it is not there."""
     if name == "auto":
@@ -57,14 +71,23 @@ def find_device(name: str) -> torch.device:
 
 
 class Trainer:
-    """AdamW with a one-cycle schedule over `total_steps`, gradients clipped to norm 1, channels last.
+    """AdamW with a one-cycle schedule over `total_steps`, or so many `cycles` of them, gradients clipped to norm 1, channels last.
+
+    `loss` of logits and targets is what is minimised; validation always states the thesis's.
 
     On CUDA the network runs in bfloat16 where the card has it (loss and optimiser stay in float32) and cuDNN keeps to deterministic
     algorithms; torch's bilinear upsampling does not have one, so two runs there agree to rounding only. On the CPU they agree exactly.
     """
 
     def __init__(
-        self, network: torch.nn.Module, config: TrainingConfig | SelectionConfig, *, total_steps: int, device: torch.device
+        self,
+        network: torch.nn.Module,
+        config: TrainingConfig | SelectionConfig,
+        *,
+        total_steps: int,
+        device: torch.device,
+        cycles: int = 1,
+        loss: Callable[..., torch.Tensor] = segmentation_loss,
     ) -> None:
         self.device = device
         self._mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -73,9 +96,15 @@ class Trainer:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = _Average(self.network, config.ema_decay)
         self._optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser, config.learning_rate, total_steps=total_steps, pct_start=0.15, cycle_momentum=False
-        )
+        self._schedule: torch.optim.lr_scheduler.LRScheduler
+        if cycles == 1:
+            self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+                self._optimiser, config.learning_rate, total_steps=total_steps, pct_start=_RISE, cycle_momentum=False
+            )
+        else:
+            shape = functools.partial(_cycled, length=total_steps // cycles)
+            self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, shape)
+        self._loss = loss
 
     @property
     def precision(self) -> str:
@@ -103,7 +132,7 @@ class Trainer:
         total, count = torch.zeros((), device=self.device), 0
         for images, targets in batches:
             self._optimiser.zero_grad(set_to_none=True)
-            loss = segmentation_loss(self._logits(self.network, images), targets.to(self.device))
+            loss = self._loss(self._logits(self.network, images), targets.to(self.device))
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self._optimiser.step()

@@ -123,3 +123,30 @@ def test_configs_that_come_with_the_program_can_be_read_and_name_known_architect
         assert set(config.grouped + config.as_published) <= ARCHITECTURES.keys()
         assert len(config.grouped) == 9
     assert TrainingConfig.from_toml(ROOT / "training" / "configs" / "finetune.toml") == TrainingConfig()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thin_probability": 1.1}, "thin_probability must lie between 0 and 1, but is 1.1"),
+        ({"stain_strength": -1.0}, "stain_strength must not be negative, but is -1.0"),
+        ({"paste_gap": (0.3, 0.1)}, r"paste_gap must be two numbers, the smaller first, but is \[0.3, 0.1\]"),
+        ({"paste_gap": (0.3,)}, "paste_gap must be two numbers"),
+        ({"paste_seam": (0.0, 1.0)}, "paste_seam must be positive"),
+        ({"coarse_size": 100}, "coarse_size must be a multiple of 32, or 0 for input_size, but is 100"),
+        ({"epochs": 10, "cycles": 3}, "cycles must divide the epochs, but they are 3 and 10"),
+        ({"epochs": 10, "cycles": 2, "average_last": 3}, "average_last cannot exceed the cycles"),
+        ({"epochs": 10, "average_last": 11}, "average_last cannot exceed the cycles"),
+        ({"pseudo_set": "runs/pseudo"}, "pseudo_set and pseudo_probability go together"),
+        ({"pseudo_probability": 0.3}, "pseudo_set and pseudo_probability go together"),
+        ({"images_per_epoch": 4}, "an epoch must hold at least one batch, but images_per_epoch is 4 of 8"),
+    ],
+)
+def test_levers_that_cannot_work_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        TrainingConfig(**changes)
+
+
+def test_ranges_and_truth_are_written_and_read(tmp_path):
+    config = TrainingConfig(paste_gap=(-0.05, 0.1), paste_seam=(0.5, 2.0), calibrate=True)
+    assert TrainingConfig.from_toml(written(tmp_path, config.to_toml())) == config

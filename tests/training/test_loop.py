@@ -6,13 +6,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.errors import DataSetError, UsageError
+from core.errors import DataSetError, ModelError, UsageError
 from tests.training.tiny import tiny_config
 from training.architectures import build
 from training.config import TrainingConfig
 from training.data import SegDataset, split_samples
 from training.final_test import CASES
-from training.loop import CASES_FOLDER, CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SCORES_FILE, SPLIT_FILE, WEIGHTS_FILE, fit
+from training.loop import (
+    CASES_FOLDER,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    LOG_FILE,
+    SCORES_FILE,
+    SPLIT_FILE,
+    WEIGHTS_FILE,
+    _averaging,
+    fit,
+    load_network,
+)
 from training.losses import hard_dice, segmentation_loss
 from training.trainer import DivergedError
 
@@ -183,3 +194,114 @@ def test_one_step_down_the_gradient_lowers_the_loss(items):
     with torch.no_grad():
         after = segmentation_loss(network(images), targets)
     assert after < before
+
+
+# --- what is off by default ---
+
+
+def test_an_epoch_can_hold_any_number_of_images(tiny_data, tmp_path, samples):
+    drawn = []
+
+    class Recording(SegDataset):
+        def __getitem__(self, index):
+            drawn.append((self.epoch, index))
+            return super().__getitem__(index)
+
+    config = tiny_config(images_per_epoch=24, batch_size=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.loop.SegDataset", Recording)
+        fit(config, tmp_path)
+    train = len(split_samples(samples, config)["train"])
+    for epoch in range(2):
+        mine = [index for number, index in drawn if number == epoch and index < 10 * train]
+        assert len(mine) - 3 - 3 <= 24 <= len(mine), "24 draws, and those of validation and test"
+    # Every image comes in the first round, and a second time under another index.
+    first = {index for number, index in drawn[:24]}
+    assert set(range(train)) <= first
+    assert max(first) >= train
+
+
+def test_the_last_epochs_are_averaged_in_place_of_the_best(tiny_data, tmp_path):
+    kept = []
+
+    def keep(_row):
+        state = torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)["average"]
+        kept.append({key: value.clone() for key, value in state.items()})
+
+    config = tiny_config(epochs=3, average_last=2)
+    fit(config, tmp_path / "run", on_epoch=keep)
+    found = load_file(tmp_path / "run" / WEIGHTS_FILE)
+    for key, value in found.items():
+        expected = (kept[1][key] + kept[2][key]) / 2 if value.is_floating_point() else kept[2][key]
+        assert torch.allclose(value, expected, atol=1e-6), key
+
+
+def test_a_killed_run_averages_what_it_would_have(tiny_data, tmp_path):
+    config = tiny_config(epochs=2, average_last=2)
+    fit(config, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        fit(config, tmp_path / "killed", on_epoch=kill)
+    fit(config, tmp_path / "killed")
+    whole, killed = (load_file(tmp_path / name / WEIGHTS_FILE) for name in ("whole", "killed"))
+    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"epochs": 6}, [0, 0, 0, 0, 0, 0]),
+        ({"epochs": 6, "average_last": 3}, [0, 0, 0, 1, 2, 3]),
+        ({"epochs": 6, "cycles": 3, "average_last": 2}, [0, 0, 0, 1, 0, 2]),
+        ({"epochs": 6, "cycles": 2, "average_last": 2}, [0, 0, 1, 0, 0, 2]),
+    ],
+)
+def test_which_weights_are_averaged(changes, expected):
+    config = tiny_config(**changes)
+    assert [max(0, _averaging(config, epoch)) for epoch in range(1, 7)] == expected
+
+
+def test_a_run_can_begin_with_the_weights_of_another(finished, tiny_data, tmp_path, samples):
+    report, _ = finished
+    split = json.loads((report.folder / SPLIT_FILE).read_text())
+    parts = {
+        "train": [s for s in samples if s.sample_id in split["train"]],
+        "validation": [s for s in samples if s.sample_id in split["validation"]],
+        "test": [s for s in samples if s.sample_id in split["test"]],
+    }
+    config = tiny_config(epochs=1, learning_rate=1e-9, start_from=str(report.folder))
+    fit(config, tmp_path, parts=parts)
+    before, after = load_file(report.folder / WEIGHTS_FILE), load_file(tmp_path / WEIGHTS_FILE)
+    learnt = [key for key in before if key.endswith("weight")]
+    assert all(torch.allclose(before[key], after[key], atol=1e-5) for key in learnt)
+
+
+def test_beginning_with_a_network_that_saw_the_test_images_is_refused(finished, tiny_data, tmp_path, samples):
+    report, _ = finished
+    split = json.loads((report.folder / SPLIT_FILE).read_text())
+    parts = {part: [s for s in samples if s.sample_id in split[part]] for part in split}
+    leaky = {"train": parts["test"], "validation": parts["validation"], "test": parts["train"]}
+    with pytest.raises(UsageError, match=rf"start_from: .* has seen {len(parts['train'])} of the images to be tested on"):
+        fit(tiny_config(start_from=str(report.folder)), tmp_path / "leaky", parts=leaky)
+    with pytest.raises(UsageError, match=r"start_from: .* does not tell in split.json"):
+        fit(tiny_config(start_from=str(tmp_path)), tmp_path / "unknown", parts=parts)
+
+
+def test_parts_given_are_trained_validated_and_tested_on(tiny_data, tmp_path, samples):
+    parts = {"train": samples[:8], "validation": samples[8:10], "test": samples[10:13]}
+    fit(tiny_config(epochs=1), tmp_path, parts=parts)
+    assert sorted(json.loads((tmp_path / SCORES_FILE).read_text())["per_image"]) == sorted(s.sample_id for s in samples[10:13])
+    assert json.loads((tmp_path / SPLIT_FILE).read_text())["validation"] == sorted(s.sample_id for s in samples[8:10])
+
+
+def test_temperature_is_found_only_where_it_is_wanted(finished, tiny_data, tmp_path):
+    assert json.loads((finished[0].folder / SCORES_FILE).read_text())["temperature"] == 1.0
+    fit(tiny_config(epochs=1, calibrate=True), tmp_path)
+    assert json.loads((tmp_path / SCORES_FILE).read_text())["temperature"] not in (0.0, 1.0)
+
+
+def test_network_of_a_run_is_loaded_for_use_and_one_without_weights_refused(finished, tmp_path):
+    network, config = load_network(finished[0].folder)
+    assert config == tiny_config()
+    assert not network.training
+    with pytest.raises(ModelError, match=f"holds no {WEIGHTS_FILE}"):
+        load_network(tmp_path)
