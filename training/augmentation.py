@@ -26,7 +26,7 @@ _STAINED = 0.15
 _RED_CELL_SHARE = 0.1
 # Rays along which a nucleus is widened, and the share of the pixels inside its rays that must be nucleus: a horseshoe is left as it is.
 _RAYS = 72
-_ROUND = 0.95
+_ROUND = 0.97
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +126,20 @@ def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) 
     density = optical_density(rgb).mean(axis=2)
     stained = free & (density > np.percentile(density[free], 20) + _STAINED)
     parts, _ = ndimage.label(ndimage.binary_opening(stained, iterations=2))
-    found = np.flatnonzero(np.bincount(parts.ravel())[1:] >= _RED_CELL_SHARE * area) + 1
+    areas = np.bincount(parts.ravel())
+    # What the picture's edge cuts off would be pasted with a straight side.
+    areas[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = 0
+    found = np.flatnonzero(areas[1:] >= _RED_CELL_SHARE * area) + 1
     if len(found):
         thing = ndimage.binary_fill_holes(parts == rng.choice(found)) & free
     else:
-        row, column = rng.choice(np.argwhere(free))
+        radius = rng.uniform(0.3, 0.8) * math.sqrt(area / math.pi)
+        places = np.argwhere(free[math.ceil(radius) : -math.ceil(radius), math.ceil(radius) : -math.ceil(radius)])
+        if not len(places):
+            return None
+        row, column = rng.choice(places) + math.ceil(radius)
         y, x = np.ogrid[: len(labels), : labels.shape[1]]
-        thing = free & (np.hypot(y - row, x - column) < rng.uniform(0.3, 0.8) * math.sqrt(area / math.pi))
+        thing = free & (np.hypot(y - row, x - column) < radius)
     return LabelMap(np.where(thing, np.uint8(Compartment.CYTOPLASM), np.uint8(Compartment.BACKGROUND)))
 
 

@@ -239,7 +239,7 @@ def test_clutter_is_pasted_with_its_probability(monkeypatch, items):
     assert shares[2] > 0.9
 
 
-@pytest.mark.parametrize("gap", [-0.2, 0.0, 0.5])
+@pytest.mark.parametrize("gap", [-0.2, 0.0, 0.3])
 def test_neighbours_lie_at_the_gap_asked_for(gap):
     cell, other = disc(48, 48, 20), disc(60, 30, 10)
     for angle in (0, 1, 2.5, 4):

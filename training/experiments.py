@@ -1,0 +1,215 @@
+"""The experiments: what they cost on this machine, running them one after the other, and the table of what they gave."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+
+from core.errors import UsageError
+from core.preprocessing import Window
+from training.architectures import build
+from training.config import TrainingConfig
+from training.data import SegDataset, masked_samples
+from training.disturbances import DECIDING, Condition
+from training.segmenter import TorchSegmenter
+from training.trainer import Trainer
+from training.validation import IMAGES_FILE, REPORT_FILE, Plan, criterion, splits_of
+
+NOTES: Final = Path(__file__).with_name("EXPERIMENTS.md")
+_BEGIN, _END = "<!-- results -->", "<!-- /results -->"
+_BOOTSTRAPS: Final = 1000
+
+
+# --- what they cost --------------------------------------------------------------------------------------------------------------
+
+
+def cost_of(config: TrainingConfig, batches: int, device: torch.device) -> dict[str, float]:
+    """Seconds of a training batch, of an epoch and of the config's whole validation, and milliseconds of one image, measured now.
+
+    The first batch is not counted. Augmentation is measured in this process; a config's workers do it beside. `minutes` is for all
+    splits of leave-one-source-out one after the other, without scoring.
+    """
+    torch.set_num_threads(config.threads)
+    samples = masked_samples(config.data_sets)
+    few = samples[:: max(1, len(samples) // (2 * config.batch_size))][: 2 * config.batch_size]
+    data = SegDataset.from_samples(few, config, augment=True)
+    trainer = Trainer(build(config.architecture, config.encoder), config, total_steps=batches + 1, device=device)
+
+    def batch(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        pairs = [data[number * config.batch_size + i] for i in range(config.batch_size)]
+        images, targets = zip(*pairs, strict=True)
+        return torch.stack(images), torch.stack(targets)
+
+    trainer.train_epoch([batch(0)], seed=0)
+    started = time.monotonic()
+    for number in range(1, batches + 1):
+        trainer.train_epoch([batch(number)], seed=number)
+    a_batch = (time.monotonic() - started) / batches
+    held = [len(split.train) for split in splits_of(samples, config, Plan())]
+    epochs = [a_batch * ((config.images_per_epoch or images) // config.batch_size) for images in held]
+    return {
+        "seconds_batch": round(a_batch, 3),
+        "seconds_epoch": round(float(np.mean(epochs)), 1),
+        "minutes": round(config.epochs * sum(epochs) / 60, 1),
+        **_cost_of_passes(TorchSegmenter(trainer.averaged, config, device), config),
+    }
+
+
+def _cost_of_passes(segmenter: TorchSegmenter, config: TrainingConfig) -> dict[str, float]:
+    """Milliseconds of the coarse pass, the fine pass, and the fine pass with eight views; the median of five."""
+    rgb = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
+    window = Window.whole((300, 300))
+
+    def median(size: int | None, views: int) -> float:
+        taken = []
+        for _ in range(6):
+            started = time.perf_counter()
+            segmenter.probabilities(rgb, window, size=size, views=views)
+            taken.append(1000 * (time.perf_counter() - started))
+        return round(float(np.median(taken[1:])), 1)
+
+    return {"ms_coarse": median(config.coarse_size or None, 1), "ms_fine": median(None, 1), "ms_fine_8_views": median(None, 8)}
+
+
+# --- one after the other ---------------------------------------------------------------------------------------------------------
+
+
+def read_queue(path: Path) -> list[list[str]]:
+    """The commands of a file, one `python -m training` command a line without these words; `#` begins a comment."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        msg = f"{path} could not be read as a list of commands ({error})"
+        raise UsageError(msg) from error
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def run_queue(commands: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], int, float]]:
+    """Run commands one after the other at the lowest priority; gives each with its exit code and minutes. A failure stops none.
+
+    Each of them goes on where it was killed, or has nothing to do, so that a queue that was killed is simply started again.
+    """
+    os.nice(19)
+    # Linux shares the processor between sessions first, and looks at niceness within one only.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+    for command in commands:
+        started = time.monotonic()
+        code = subprocess.run([sys.executable, "-m", "training", *command], check=False).returncode
+        yield command, code, (time.monotonic() - started) / 60
+
+
+def detach(arguments: Sequence[str], log: Path) -> int:
+    """Start `python -m training` with these arguments in a session of its own, writing to `log`; returns its process id."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as handle:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "training", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return process.pid
+
+
+# --- what they gave --------------------------------------------------------------------------------------------------------------
+
+
+def results_table(root: Path, baseline: str) -> str:
+    """All finished runs in `root` as a Markdown table, the best first; `baseline` is the config they are compared with.
+
+    The difference is that of the criterion over the same images, with the 95 % interval of 1,000 bootstrap samples of cells (drawn
+    within their sources); it knows nothing of the spread between trainings of other seeds.
+    """
+    runs = [_Run(path.parent) for path in sorted(root.glob(f"*/{REPORT_FILE}"))]
+    if not runs:
+        return "No run has finished yet."
+    header = ["run", "changes", "criterion", "against baseline", *_Run.columns(), "min", "commit"]
+    lines = [f"| {' | '.join(header)} |", f"| {' | '.join('---' for _ in header)} |"]
+    for run in sorted(runs, key=lambda run: (run.plan, -run.report["criterion"])):
+        base = next((r for r in runs if r.name == baseline and r.plan == run.plan), None)
+        against = "" if base is None or base is run else _difference(run.table, base.table)
+        changes = "" if base is None or base is run else run.changes_from(base)
+        cells = [run.folder.name, changes, f"{run.report['criterion']:.4f}", against, *run.values(), f"{run.minutes:.0f}", run.commit]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+class _Run:
+    """A finished run: its report and its table of images."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        self.table = pd.read_parquet(folder / IMAGES_FILE)
+        self.name: str = self.report["name"]
+        self.plan = "-".join(str(value) for value in self.report["plan"].values())
+        self.commit: str = self.report["commit"][:8]
+        self.minutes = sum(split["minutes_training"] + split["minutes_scoring"] for split in self.report["splits"].values())
+
+    @staticmethod
+    def columns() -> list[str]:
+        """Headings of `values`: N and C are Dice of nucleus and cytoplasm, means over sources."""
+        return ["N / C", "cell < 0.8", *(f"N / C, {condition}" for condition in Condition if condition is not Condition.CLEAN), "Spearman"]
+
+    def values(self) -> list[str]:
+        def means(condition: Condition) -> str:
+            of = self.table[self.table["condition"] == str(condition)].groupby("source")[["dice_nucleus", "dice_cytoplasm"]].mean().mean()
+            return f"{of['dice_nucleus']:.3f} / {of['dice_cytoplasm']:.3f}"
+
+        clean = self.table[self.table["condition"] == str(Condition.CLEAN)]
+        poor = float((clean["dice_cell"] < 0.8).groupby(clean["source"]).mean().mean())
+        spearman = self.report["confidence"][str(Condition.CLEAN)]["spearman"]
+        others = [means(condition) for condition in Condition if condition is not Condition.CLEAN]
+        return [means(Condition.CLEAN), f"{poor:.1%}", *others, "" if spearman is None else f"{spearman:.2f}"]
+
+    def changes_from(self, base: "_Run") -> str:
+        mine, theirs = self.report["config"], base.report["config"]
+        return ", ".join(f"{key} {value}" for key, value in mine.items() if key != "name" and value != theirs.get(key))
+
+
+def _difference(table: pd.DataFrame, base: pd.DataFrame, seed: int = 7) -> str:
+    """The criterion's difference and its interval, over cells drawn with replacement from each source, the same for both runs."""
+    rng = np.random.default_rng(seed)
+    mine, theirs = _by_cell(table), _by_cell(base)
+    shared = mine.index.intersection(theirs.index)
+    change = mine.loc[shared] - theirs.loc[shared]
+    clean, disturbed = str(Condition.CLEAN), [str(condition) for condition in DECIDING]
+    drawn = np.zeros(_BOOTSTRAPS)
+    sources = change.index.get_level_values("source").unique()
+    for source in sources:
+        values = change.xs(source, level="source")
+        for columns in ([clean], disturbed):
+            # Disturbed images are a subset: the two halves of the criterion are drawn each from its own cells.
+            rows = values[columns].dropna().to_numpy()
+            drawn += rows[rng.integers(len(rows), size=(_BOOTSTRAPS, len(rows)))].mean(axis=(1, 2)) / 2 / len(sources)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{criterion(table) - criterion(base):+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def _by_cell(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice of nucleus and cytoplasm, a row for each cell and a column for each condition."""
+    both = table.assign(dice=table[["dice_nucleus", "dice_cytoplasm"]].mean(axis=1))
+    return both.pivot_table("dice", ["source", "sample_id"], "condition")
+
+
+def write_results(text: str, path: Path = NOTES) -> None:
+    """Put the table between its marks in the notes; raises UsageError where there are none."""
+    notes = path.read_text(encoding="utf-8")
+    pattern = re.compile(f"{_BEGIN}.*{_END}", re.DOTALL)
+    if not pattern.search(notes):
+        msg = f"{path.name} has no {_BEGIN} and {_END} to write between"
+        raise UsageError(msg)
+    path.write_text(pattern.sub(lambda _: f"{_BEGIN}\n{text}\n{_END}", notes), encoding="utf-8")
