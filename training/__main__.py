@@ -19,11 +19,12 @@ from core.inference.segmenter import VIEWS, OnnxSegmenter, TwoPassSegmenter
 from core.settings import load_settings
 from core.store import model_selection as results
 from training.augment import write_copies
+from training.background import detach, lower_priority, read_queue, run_queue
 from training.calibration import calibration_error, fit_temperature, logits_of, trust
 from training.config import SelectionConfig, TrainingConfig
 from training.data import SegDataset, masked_samples
 from training.evaluate import annotator_agreement, by_data_set, evaluate, summarise
-from training.experiments import cost_of, detach, read_queue, results_table, run_queue, write_results
+from training.experiments import cost_of, results_table, write_results
 from training.loop import SPLIT_FILE, EpochLog, fit
 from training.pseudo import unlabelled_samples, write_pseudo
 from training.segmenter import TorchSegmenter
@@ -179,6 +180,7 @@ def _queue(arguments: argparse.Namespace) -> int:
         log = load_settings().runs / "queue.log"
         print(f"process {detach(['queue', str(arguments.file.resolve())], log)} works on {len(commands)} commands; it writes to {log}")
         return 0
+    lower_priority()
     failed = 0
     for command, code, minutes in run_queue(commands):
         failed += code != 0

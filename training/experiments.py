@@ -1,14 +1,8 @@
-"""The experiments: what they cost on this machine, running them one after the other, and the table of what they gave."""
+"""The experiments: what they cost on this machine, and the table of what they gave."""
 
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,10 +29,11 @@ _BOOTSTRAPS: Final = 1000
 
 
 def cost_of(config: TrainingConfig, batches: int, device: torch.device) -> dict[str, float]:
-    """Seconds of a training batch, of an epoch and of the config's whole validation, and milliseconds of one image, measured now.
+    """Seconds of a training batch, of an epoch and of the config's whole validation, and milliseconds of one image: processor time.
 
-    The first batch is not counted. Augmentation is measured in this process; a config's workers do it beside. `minutes` is for all
-    splits of leave-one-source-out one after the other, without scoring.
+    Processor time, summed over threads, tells the same on a busy machine; on an idle one, and of one thread, it is the time that
+    passes. The first batch is not counted. Augmentation is measured in this process; a config's workers do it beside. `minutes` is
+    for all splits of leave-one-source-out one after the other, without scoring.
     """
     torch.set_num_threads(config.threads)
     samples = masked_samples(config.data_sets)
@@ -52,10 +47,10 @@ def cost_of(config: TrainingConfig, batches: int, device: torch.device) -> dict[
         return torch.stack(images), torch.stack(targets)
 
     trainer.train_epoch([batch(0)], seed=0)
-    started = time.monotonic()
+    started = time.process_time()
     for number in range(1, batches + 1):
         trainer.train_epoch([batch(number)], seed=number)
-    a_batch = (time.monotonic() - started) / batches
+    a_batch = (time.process_time() - started) / batches
     held = [len(split.train) for split in splits_of(samples, config, Plan())]
     epochs = [a_batch * ((config.images_per_epoch or images) // config.batch_size) for images in held]
     return {
@@ -74,54 +69,12 @@ def _cost_of_passes(segmenter: TorchSegmenter, config: TrainingConfig) -> dict[s
     def median(size: int | None, views: int) -> float:
         taken = []
         for _ in range(6):
-            started = time.perf_counter()
+            started = time.process_time()
             segmenter.probabilities(rgb, window, size=size, views=views)
-            taken.append(1000 * (time.perf_counter() - started))
+            taken.append(1000 * (time.process_time() - started))
         return round(float(np.median(taken[1:])), 1)
 
     return {"ms_coarse": median(config.coarse_size or None, 1), "ms_fine": median(None, 1), "ms_fine_8_views": median(None, 8)}
-
-
-# --- one after the other ---------------------------------------------------------------------------------------------------------
-
-
-def read_queue(path: Path) -> list[list[str]]:
-    """The commands of a file, one `python -m training` command a line without these words; `#` begins a comment."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        msg = f"{path} could not be read as a list of commands ({error})"
-        raise UsageError(msg) from error
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
-
-
-def run_queue(commands: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], int, float]]:
-    """Run commands one after the other at the lowest priority; gives each with its exit code and minutes. A failure stops none.
-
-    Each of them goes on where it was killed, or has nothing to do, so that a queue that was killed is simply started again.
-    """
-    os.nice(19)
-    # Linux shares the processor between sessions first, and looks at niceness within one only.
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
-    for command in commands:
-        started = time.monotonic()
-        code = subprocess.run([sys.executable, "-m", "training", *command], check=False).returncode
-        yield command, code, (time.monotonic() - started) / 60
-
-
-def detach(arguments: Sequence[str], log: Path) -> int:
-    """Start `python -m training` with these arguments in a session of its own, writing to `log`; returns its process id."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as handle:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "training", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    return process.pid
 
 
 # --- what they gave --------------------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ IMAGES_FILE: Final = "images.parquet"
 SPLIT_REPORT_FILE: Final = "split-report.json"
 TABLE_FILE: Final = "table.csv"
 _WORK: Final = ".work"
+# Of the disturbances: the same for all runs, so that they are compared on the same pictures.
+_SEED: Final = 7
 # A row of the table of images is one image under one condition; with calibrated probabilities it is a condition of its own.
 CALIBRATED: Final = "with calibrated probabilities"
 # What `{split}` in a config's paths stands for.
@@ -187,7 +189,7 @@ def _do(
     temperature = fit_temperature(logits, targets)
     tested, drawn = logits_of(_predictor(segmenter), SegDataset.from_samples(split.held_out, config, augment=False), config.batch_size)
     calibrated = TorchSegmenter.from_run(folder, device, temperature=temperature)
-    rows = _score(split, config, plan, segmenter, calibrated)
+    rows = _score(split, plan, segmenter, calibrated)
     rows.to_parquet(folder / IMAGES_FILE, index=False)
     summary = {
         "images_train": len(split.train),
@@ -214,7 +216,7 @@ def _predictor(segmenter: TorchSegmenter) -> Callable[[torch.Tensor], torch.Tens
     return lambda images: torch.from_numpy(segmenter.logits(images.numpy()))
 
 
-def _score(split: Split, config: TrainingConfig, plan: Plan, segmenter: TorchSegmenter, calibrated: TorchSegmenter) -> pd.DataFrame:
+def _score(split: Split, plan: Plan, segmenter: TorchSegmenter, calibrated: TorchSegmenter) -> pd.DataFrame:
     """A row for each held-out image and condition: scores, and what the image is like; all as photographed, a subset otherwise."""
     known = appearance_of(split.train)
     items = {sample.sample_id: load_labelled(sample)[0] for sample in split.held_out}
@@ -232,7 +234,7 @@ def _score(split: Split, config: TrainingConfig, plan: Plan, segmenter: TorchSeg
         neighbours = [items[s.sample_id] for s in split.held_out if s.group != sample.group and _source(s) == _source(sample)]
         for condition in Condition:
             if condition is Condition.CLEAN or (sample.sample_id in chosen and (neighbours or condition is not Condition.TOUCHING)):
-                shown = disturbed(condition, item, neighbours, config.seed)
+                shown = disturbed(condition, item, neighbours, _SEED)
                 rows.append({**identity, "condition": str(condition), **_scored(shown, sample, segmenter)})
         rows.append({**identity, "condition": CALIBRATED, **_scored(item, sample, calibrated)})
     return pd.DataFrame(rows)

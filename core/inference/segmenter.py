@@ -23,6 +23,8 @@ from core.types import CellImage, LabelMap, Segmentation
 
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom into it.
 MIN_WINDOW_SHARE = 0.12
+# Windows of more pixels a side are labelled on a coarser grid, still much finer than the network's, so that a large image costs no gigabyte.
+MAX_GRID = 2048
 # Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
 VIEWS: Final = (1, 4, 8)
 
@@ -31,9 +33,14 @@ class Segmenter(Protocol):
     """Anything that finds the cell of an image."""
 
     card: ModelCard
+    provider: str
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre."""
+        ...
+
+    def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
+        """The cell in the middle of a window, over the whole of the image, and the confidence in it."""
         ...
 
 
@@ -65,16 +72,19 @@ class TwoPassSegmenter(ABC):
 
     def _find(self, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
         whole = Window.whole((rgb.shape[0], rgb.shape[1]))
-        labels, confidence = self._find_in(rgb, whole)
+        labels, confidence = self.outline(rgb, whole)
         if confidence > 0:
             return labels, confidence
         # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the middle leads.
-        middle = np.array([whole.left, whole.top]) + whole.side / 2
-        nuclei = sorted(find_nuclei(rgb), key=lambda w: float(np.hypot(*(np.array([w.left, w.top]) + w.side / 2 - middle))))
-        return self._find_in(rgb, nuclei[0]) if nuclei else (labels, confidence)
+        middle = np.array(rgb.shape[:2]) / 2
+        nuclei = sorted(find_nuclei(rgb), key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))))
+        return self.outline(rgb, nuclei[0].window()) if nuclei else (labels, confidence)
 
-    def _find_in(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
-        """The cell of a window by two passes: over the window, then at the canonical scale."""
+    def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
+        """The cell of a window by two passes: over the window, then at the canonical scale.
+
+        A label map of the whole image and its confidence, 0 where there is no cell.
+        """
         # The coarse pass only has to find the cell: a small grid will do, however large the window.
         size = self.card.coarse_size or self.card.input_size
         maps = self.probabilities(rgb, wide, size=size)
@@ -140,8 +150,9 @@ def _labelled(maps: NDArray[np.float32], window: Window, rgb: NDArray[np.uint8])
     height, width = rgb.shape[:2]
     top, left = max(0, math.floor(window.top)), max(0, math.floor(window.left))
     bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))
-    inner = Window(window.left - left, window.top - top, window.side)
-    found = label_cell(to_image_grid(maps, inner, (bottom - top, right - left)), inner)
+    step = math.ceil(window.side / MAX_GRID)
+    inner = Window((window.left - left) / step, (window.top - top) / step, window.side / step)
+    found = label_cell(to_image_grid(maps, inner, (math.ceil((bottom - top) / step), math.ceil((right - left) / step))), inner)
     labels = np.zeros((height, width), np.uint8)
-    labels[top:bottom, left:right] = found.labels
+    labels[top:bottom, left:right] = found.labels.repeat(step, axis=0).repeat(step, axis=1)[: bottom - top, : right - left]
     return LabelMap(labels), found.confidence
