@@ -158,7 +158,7 @@ def _moved(rings: Sequence[NDArray[np.float32]], place: Place) -> list[NDArray[n
 def _number_at(place: Place, labels: LabelMap, field_width: int) -> tuple[float, float, float]:
     """Where to write a cell's number, x, y of the middle of its foot, and how large: on its upper edge, legible in an overview."""
     rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
-    size = max(field_width / 45, 0.16 * rows.size)
+    size = min(max(field_width / 45, 0.16 * rows.size), 0.5 * rows.size)
     return place.left + (columns[0] + columns[-1]) / 2, max(size, place.top + rows[0] + size / 3), size
 
 

@@ -23,7 +23,7 @@ from core.types import CellImage, LabelMap, Segmentation
 
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom into it.
 MIN_WINDOW_SHARE = 0.12
-# Windows of more pixels a side are labelled on a coarser grid, still much finer than the network's, so that a large image costs no gigabyte.
+# Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image costs no gigabyte.
 MAX_GRID = 2048
 # Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
 VIEWS: Final = (1, 4, 8)
