@@ -49,19 +49,18 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     if not outside.any():
         return None
     density -= np.percentile(density[outside], 10, axis=0)
+    outside &= density[..., 0] < _MAX_RED_DENSITY
+    if not outside.any():
+        return None
     # Green is what haemoglobin absorbs.
     green = ndimage.gaussian_filter(density[..., 1], 0.7)
-    stained = green > 0.75 * threshold_otsu(np.minimum(green[outside], 1.2))
-    discs = ndimage.binary_opening(ndimage.binary_fill_holes(stained & outside) & outside)
-    parts, count = ndimage.label(discs)
-    if not count:
-        return None
-    areas = np.bincount(parts.ravel())[1:]
-    reds = ndimage.median(density[..., 0], parts, range(1, count + 1))
+    coloured = green > 0.75 * threshold_otsu(green[outside])
+    discs = ndimage.binary_opening(ndimage.binary_fill_holes(coloured & outside) & outside)
+    parts, _ = ndimage.label(discs)
     diameters = [
         2 * step * float(np.sqrt(area / np.pi))
-        for area, red, (rows, columns) in zip(areas, reds, ndimage.find_objects(parts), strict=True)
-        if red < _MAX_RED_DENSITY and _is_whole_disc(area, rows, columns, discs.shape)
+        for area, (rows, columns) in zip(np.bincount(parts.ravel())[1:], ndimage.find_objects(parts), strict=True)
+        if _is_whole_disc(area, rows, columns, discs.shape)
     ]
     return float(np.median(diameters)) if len(diameters) >= MIN_RED_CELLS else None
 

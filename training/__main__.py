@@ -11,20 +11,24 @@ from pathlib import Path
 import torch
 
 from core.cell_types import CellType
+from core.charts.overlay import field_png
 from core.datasets import COPIES_MANIFEST, Sample
 from core.errors import CoreError, UsageError
+from core.fields import FieldCell
 from core.inference.model_registry import ModelEntry, find_model
 from core.inference.providers import Device
 from core.inference.segmenter import VIEWS, OnnxSegmenter, TwoPassSegmenter
 from core.settings import load_settings
 from core.store import model_selection as results
+from core.types import CellImage
 from training.augment import write_copies
 from training.background import detach, lower_priority, read_queue, run_queue
 from training.calibration import calibration_error, fit_temperature, logits_of, trust
 from training.config import SelectionConfig, TrainingConfig
-from training.data import SegDataset, masked_samples
+from training.data import SegDataset, load_labelled, masked_samples
 from training.evaluate import annotator_agreement, by_data_set, evaluate, summarise
 from training.experiments import cost_of, results_table, write_results
+from training.fields import MadeField, score_fields, summarise_fields
 from training.loop import SPLIT_FILE, EpochLog, fit
 from training.pseudo import unlabelled_samples, write_pseudo
 from training.segmenter import TorchSegmenter
@@ -199,13 +203,7 @@ def _experiments(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     entry = find_model(arguments.model)
     samples = masked_samples(tuple(arguments.data_sets))
-    chosen = samples
-    if arguments.part != "all":
-        if entry.split is None:
-            msg = f"model {entry.model_id} has no split on record; use --part all"
-            raise UsageError(msg)
-        ids = set(json.loads(entry.split.read_text(encoding="utf-8"))[arguments.part])
-        chosen = [sample for sample in samples if sample.sample_id in ids]
+    chosen = _of_part(samples, entry, arguments.part)
     segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
     scores = evaluate(segmenter, chosen)
     report = {
@@ -218,6 +216,49 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         **_calibration(segmenter, entry, samples, chosen),
         "annotators": annotator_agreement(samples),
     }
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+def _of_part(samples: list[Sample], entry: ModelEntry, part: str) -> list[Sample]:
+    """The samples of one part of the split that a model was trained with."""
+    if part == "all":
+        return samples
+    if entry.split is None:
+        msg = f"model {entry.model_id} has no split on record; use --part all"
+        raise UsageError(msg)
+    ids = set(json.loads(entry.split.read_text(encoding="utf-8"))[part])
+    return [sample for sample in samples if sample.sample_id in ids]
+
+
+def _fields(arguments: argparse.Namespace) -> int:
+    entry = find_model(arguments.model)
+    outline = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views).outline
+    report: dict[str, object] = {"model": entry.model_id, "part": arguments.part, "views": arguments.views, "seed": arguments.seed}
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+    for name in arguments.data_sets:
+        items = [load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), entry, arguments.part)]
+
+        def show(number: int, made: MadeField, found: list[FieldCell], name: str = name) -> None:
+            print(
+                f"{name}: field {number + 1}/{arguments.fields}: {len(found)} of {len(made.standings)} cells", file=sys.stderr, flush=True
+            )
+            if arguments.pictures:
+                file = arguments.pictures / f"{Path(name).name}_{number:02d}.png"
+                file.write_bytes(field_png(CellImage(made.rgb, file.name, ""), [(cell.place, cell.labels) for cell in found]))
+
+        scores = score_fields(
+            outline,
+            items,
+            arguments.fields,
+            cells=arguments.cells,
+            side=arguments.side,
+            touching=arguments.touching,
+            seed=arguments.seed,
+            on_field=show,
+        )
+        report[name] = summarise_fields(scores)
     print(json.dumps(report, indent=1))
     return 0
 
@@ -310,12 +351,22 @@ def main(argv: list[str] | None = None) -> int:
     choose.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
     choose.add_argument("--retry", action="store_true", help="first forget the folds that failed")
     choose.set_defaults(run=_select)
-    score = commands.add_parser("evaluate", help="score a model of the manifest on drawn masks, beside the annotators' own agreement")
-    score.add_argument("--model", help="model of the manifest (default: its default)")
-    score.add_argument("--part", choices=["train", "validation", "test", "all"], default="test", help="part of the model's recorded split")
-    score.add_argument("--data-sets", nargs="+", default=["set1", "set2"])
-    score.add_argument("--views", type=int, choices=VIEWS, default=1, help="average so many rotations and mirror images in the fine pass")
-    score.set_defaults(run=_evaluate)
+    scored = argparse.ArgumentParser(add_help=False)
+    scored.add_argument("--model", help="model of the manifest (default: its default)")
+    scored.add_argument("--part", choices=["train", "validation", "test", "all"], default="test", help="part of the model's recorded split")
+    scored.add_argument("--data-sets", nargs="+", default=["set1", "set2"])
+    scored.add_argument("--views", type=int, choices=VIEWS, default=1, help="average so many rotations and mirror images in the fine pass")
+    text = "score a model of the manifest on drawn masks, beside the annotators' own agreement"
+    commands.add_parser("evaluate", help=text, parents=[scored]).set_defaults(run=_evaluate)
+    text = "score how a model finds and outlines the cells of fields, made of drawn cells with platelets and red cells of the same images"
+    fields = commands.add_parser("fields", help=text, parents=[scored])
+    fields.add_argument("--fields", type=int, default=8, help="fields per data set")
+    fields.add_argument("--cells", type=int, default=18, help="cells per field, as far as there is room")
+    fields.add_argument("--side", type=int, help="side of a field in pixels (default: five times that of the images)")
+    fields.add_argument("--touching", type=float, default=0.5, help="share of the cells that touch another one")
+    fields.add_argument("--seed", type=int, default=7)
+    fields.add_argument("--pictures", type=Path, help="folder for the fields with what was found; they are made of the data sets' images")
+    fields.set_defaults(run=_fields)
     _add_experiments(commands)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

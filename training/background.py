@@ -44,12 +44,10 @@ def run_queue(commands: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str]
 def detach(arguments: Sequence[str], log: Path) -> int:
     """Start `python -m training` with these arguments in a session of its own, writing to `log`; returns its process id."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as handle:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "training", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    return process.pid
+    streams = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    command = [sys.executable, "-m", "training", *arguments]
+    return os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)

@@ -1,8 +1,8 @@
 """Fields made of real cells whose outlines are known, and how well the cells of such fields are found and outlined."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.fields import FieldCell
+from core.fields import FieldCell, Outline, find_cells
 from core.masks import cell_mask, region_mask
 from core.metrics import overlap
 from core.stain import count_other_nuclei
@@ -126,16 +126,16 @@ def make_field(items: Sequence[LabelledImage], side: int, cells: int, rng: np.ra
         Share of the cells that are set against another one, without a gap and without overlap.
     """
     plasma, given = sources(items)
-    field = _Canvas(side, plasma)
+    canvas = _Canvas(side, plasma)
     reach = min(min(item.labels.shape) for item in items)
     for top in range(-reach, side, reach // 4):
         for left in range(-reach, side, reach // 4):
             source = given[rng.integers(len(given))].turned(rng)
-            field.blend(source, source.scenery, top, left)
-    while len(field.standings) < cells and field.place_apart(given[rng.integers(len(given))].turned(rng), rng):
-        if rng.random() < touching / (2 - touching) and len(field.standings) < cells:
-            field.place_against(len(field.standings), given[rng.integers(len(given))].turned(rng), rng)
-    return MadeField(field.rgb, LabelMap(field.labels), field.numbers, tuple(field.standings))
+            canvas.blend(source, source.scenery, top, left)
+    while len(canvas.standings) < cells and canvas.place_apart(given[rng.integers(len(given))].turned(rng), rng):
+        if rng.random() < touching / (2 - touching) and len(canvas.standings) < cells:
+            canvas.place_against(len(canvas.standings), given[rng.integers(len(given))].turned(rng), rng)
+    return MadeField(canvas.rgb, LabelMap(canvas.labels), canvas.numbers, tuple(canvas.standings))
 
 
 class _Canvas:
@@ -247,10 +247,43 @@ def score_field(made: MadeField, found: Iterable[FieldCell]) -> FieldScore:
         best = int(shared.argmax())
         if shared[best] > MATCH_IOU * (own.sum() + areas[best] - shared[best]):
             matches[best] = cell
-    scores = []
-    for number, standing in enumerate(made.standings, start=1):
-        scores.append(CellScore(standing, _dice(made, number, matches[number]) if number in matches else None))
+    scores = (
+        CellScore(standing, _dice(made, number, matches[number]) if number in matches else None)
+        for number, standing in enumerate(made.standings, start=1)
+    )
     return FieldScore(tuple(scores), count)
+
+
+def score_fields(
+    outline: Outline,
+    items: Sequence[LabelledImage],
+    count: int,
+    *,
+    cells: int = 18,
+    side: int | None = None,
+    touching: float = 0.5,
+    seed: int = 7,
+    on_field: Callable[[int, MadeField, list[FieldCell]], None] | None = None,
+) -> list[FieldScore]:
+    """Make `count` fields of the images and score what `core.fields.find_cells` finds in them with the given network.
+
+    Each field depends on the seed and its own number only. `side` defaults to five times the longest side of the images. `on_field` is
+    told the number, from 0, the field and the cells found in it.
+    """
+    scores = []
+    for number in range(count):
+        made = make_field(
+            items,
+            side or 5 * max(max(item.labels.shape) for item in items),
+            cells,
+            np.random.default_rng((seed, number)),
+            touching=touching,
+        )
+        found = find_cells(made.rgb, outline)
+        scores.append(score_field(made, found))
+        if on_field:
+            on_field(number, made, found)
+    return scores
 
 
 def _dice(made: MadeField, number: int, cell: FieldCell) -> dict[str, float]:

@@ -22,11 +22,9 @@ class ByColour(torch.nn.Module):
     def forward(self, images):
         rgb = images * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
         red, green, blue = rgb.unbind(dim=1)
-        nucleus = 60 * (0.55 - red) - 30 * green
-        cytoplasm = 40 * (blue - red - 0.02) + torch.zeros_like(green)
         logits = torch.full((len(images), len(CHANNELS), *images.shape[2:]), -9.0)
-        logits[:, CHANNELS.index(Compartment.NUCLEUS)] = nucleus
-        logits[:, CHANNELS.index(Compartment.CYTOPLASM)] = cytoplasm
+        logits[:, CHANNELS.index(Compartment.NUCLEUS)] = 100 * (0.42 - green)
+        logits[:, CHANNELS.index(Compartment.CYTOPLASM)] = 100 * torch.minimum(blue - red - 0.05, green - 0.42)
         return logits
 
 
