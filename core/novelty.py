@@ -60,7 +60,7 @@ LEUKOCYTE: Final = "leukocyte"
 _MOST_KNOWN: Final = 300
 _MOST_UNSEEN: Final = 120
 
-# The limit lets pass this share of the cells of every known type and laboratory, of those with enough cells to tell.
+# The limit lets pass this share of all known cells, and of those of every type and laboratory with enough of them to tell.
 KEPT: Final = 0.99
 _ENOUGH: Final = 50
 # Of each correlation between traits this share is taken back, so that a direction in which the known cells hardly spread counts no more
@@ -68,8 +68,9 @@ _ENOUGH: Final = 50
 _SHRINKAGE: Final = 0.05
 # The cell is a granulocyte to both scores when the odds are beyond e to this power.
 GRANULOCYTE_LIMIT: Final = 1.0
-# Penalty on the squares of a score's weights, for a total weight of the cells of 500.
+# Penalty on the squares of a score's weights, where all cells together weigh so much.
 _RIDGE: Final = 3.0
+_RIDGE_WEIGHT: Final = 500.0
 _FOLDS: Final = 5
 _CONFIDENCE_LEVEL: Final = 0.95
 
@@ -169,7 +170,8 @@ def _work(subject: Subject) -> list[dict[str, Any]]:
 
 def _weights(cells: pd.DataFrame) -> Floats:
     """One over the root of the number of cells of the type and source: many count for more than few, but not in proportion."""
-    return np.asarray(1 / np.sqrt(cells.groupby(["source", "cell_type"])["kind"].transform("size")), dtype=np.float64)
+    alike: Floats = cells.groupby(["source", "cell_type"])["kind"].transform("size").to_numpy(np.float64)
+    return 1 / np.sqrt(alike)
 
 
 def fit_familiarity(cells: pd.DataFrame) -> Familiarity:
@@ -192,7 +194,7 @@ def fit_familiarity(cells: pd.DataFrame) -> Familiarity:
     cloud = Familiarity(np.mean(means, axis=0), deviation, correlation, limit=np.inf)
     distances = _distances(cells, cloud)
     groups = [of_group for _, of_group in distances.groupby([cells["source"], cells["cell_type"]]) if len(of_group) >= _ENOUGH]
-    limit = max(float(group.quantile(KEPT)) for group in groups or [distances])
+    limit = max(float(group.quantile(KEPT)) for group in (distances, *groups))
     return Familiarity(cloud.mean, cloud.deviation, cloud.correlation, limit)
 
 
@@ -218,8 +220,7 @@ def _fit_logistic(cells: pd.DataFrame, chosen: Sequence[str]) -> LogisticScore:
     cells = cells.dropna(subset=list(chosen))
     positive = cells["cell_type"].isin(GRANULOCYTES).to_numpy()
     weights = _weights(cells)
-    for side in (positive, ~positive):
-        weights[side] *= 250 / weights[side].sum()
+    weights *= _RIDGE_WEIGHT / 2 / np.where(positive, weights[positive].sum(), weights[~positive].sum())
     values = cells[list(chosen)].to_numpy(np.float64)
     mean = np.average(values, axis=0, weights=weights)
     deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))

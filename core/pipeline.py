@@ -20,7 +20,6 @@ from core.imaging import load
 from core.inference.model_registry import ModelEntry
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, Segmenter
-from core.model_card import ModelCard
 from core.quality import assess
 from core.stain import Nucleus, find_nuclei
 from core.types import CellAnalysis, CellImage, Place, Segmentation
@@ -92,23 +91,23 @@ def _cells_of_field(
     return tuple(outlined)
 
 
-def measure(cell: OutlinedCell, card: ModelCard, *, engine: Engine = Engine.FAST) -> CellAnalysis:
-    """Measure and check an outlined cell; `card` is that of the model that outlined it."""
+def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: Engine = Engine.FAST) -> CellAnalysis:
+    """Measure a cell, and check it by what is known of the segmenter that outlined it."""
     features = extract(cell.image.rgb, cell.segmentation.labels, engine)
-    flags = assess(cell.image, cell.segmentation, card)
+    flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
     return CellAnalysis(cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions()))
 
 
 def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.FAST) -> CellAnalysis:
     """Outline, measure and check the cell nearest the image's centre."""
-    return measure(OutlinedCell(image, segmenter.segment(image)), segmenter.card, engine=engine)
+    return measure(OutlinedCell(image, segmenter.segment(image)), segmenter, engine=engine)
 
 
 def analyse_cells(
     image: CellImage, segmenter: Segmenter, cells: Cells = Cells.AUTO, *, engine: Engine = Engine.FAST
 ) -> tuple[CellAnalysis, ...]:
     """Outline, measure and check the cells of an image, as `outline_cells` chooses them."""
-    return tuple(measure(cell, segmenter.card, engine=engine) for cell in outline_cells(image, segmenter, cells))
+    return tuple(measure(cell, segmenter, engine=engine) for cell in outline_cells(image, segmenter, cells))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ MIN_RED_CELLS: Final = 2
 _REACH: Final = 3
 _SIDE_PX: Final = 200
 _MIN_DIAMETER_PX: Final = 8
-# Red optical density over the background: haemoglobin hardly absorbs red, every nuclear dye does.
-_MAX_RED_DENSITY: Final = 0.35
+# Red optical density over the background: haemoglobin absorbs little red, nuclear dye much. In two laboratories 95 % of red cells reach up
+# to 0.52, and 95 % of nuclei at least 0.55.
+_MAX_RED_DENSITY: Final = 0.5
 # A disc fills pi / 4 of its bounding square; two that overlap, or a part of one, are longer than wide or fill less.
 _FILLED: Final = (0.7, 0.86)
 _MIN_ROUNDNESS: Final = 0.75
@@ -49,18 +50,22 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     if not outside.any():
         return None
     density -= np.percentile(density[outside], 10, axis=0)
-    outside &= density[..., 0] < _MAX_RED_DENSITY
-    if not outside.any():
+    red, green = density[..., 0], ndimage.gaussian_filter(density[..., 1], 0.7)
+    unstained = outside & (red < _MAX_RED_DENSITY)
+    if not unstained.any():
         return None
     # Green is what haemoglobin absorbs.
-    green = ndimage.gaussian_filter(density[..., 1], 0.7)
-    coloured = green > 0.75 * threshold_otsu(green[outside])
-    discs = ndimage.binary_opening(ndimage.binary_fill_holes(coloured & outside) & outside)
-    parts, _ = ndimage.label(discs)
+    coloured = outside & (green > 0.75 * threshold_otsu(green[unstained]))
+    discs = ndimage.binary_opening(ndimage.binary_fill_holes(coloured) & outside)
+    parts, count = ndimage.label(discs)
+    if not count:
+        return None
     diameters = [
         2 * step * float(np.sqrt(area / np.pi))
-        for area, (rows, columns) in zip(np.bincount(parts.ravel())[1:], ndimage.find_objects(parts), strict=True)
-        if _is_whole_disc(area, rows, columns, discs.shape)
+        for area, absorbed, (rows, columns) in zip(
+            np.bincount(parts.ravel())[1:], ndimage.median(red, parts, range(1, count + 1)), ndimage.find_objects(parts), strict=True
+        )
+        if absorbed < _MAX_RED_DENSITY and _is_whole_disc(area, rows, columns, discs.shape)
     ]
     return float(np.median(diameters)) if len(diameters) >= MIN_RED_CELLS else None
 

@@ -41,7 +41,7 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cell
         open_field(found)
     else:
         line.progress(0.8, text="Measuring")
-        ANALYSIS.set(pipeline.measure(outlined[0], segmenter.card))
+        ANALYSIS.set(pipeline.measure(outlined[0], segmenter))
 
 
 def show_preview(chosen: Chosen) -> None:

@@ -24,6 +24,8 @@ MATCH_IOU: Final = 0.5
 _APART: Final = 0.15
 # A cell is put across the field's border only so far that this share of it remains.
 _LEAST_VISIBLE: Final = 0.5
+# Cells that touch lie under their neighbour by up to this share of their diameter.
+_UNDER: Final = 0.1
 _TRIES: Final = 300
 _DIRECTIONS: Final = 15
 # Optical density over the plasma from which on something is an object; the plasma's own grain stays below.
@@ -123,7 +125,7 @@ def make_field(items: Sequence[LabelledImage], side: int, cells: int, rng: np.ra
     rng
         Decides everything: the same state gives the same field.
     touching
-        Share of the cells that are set against another one, without a gap and without overlap.
+        Share of the cells that are set against another one, without a gap, and up to a tenth of their diameter under it.
     """
     plasma, given = sources(items)
     canvas = _Canvas(side, plasma)
@@ -161,17 +163,18 @@ class _Canvas:
         return False
 
     def place_against(self, number: int, source: Source, rng: np.random.Generator) -> bool:
-        """Slide a cell from afar towards the cell of that number until they touch; False where others or the border are in the way."""
+        """Slide a cell from afar against the cell of that number, and up to a tenth of its diameter under it; False where others are met."""
         cell, target = source.cell, self.numbers == number
         middle, own = ndimage.center_of_mass(target), ndimage.center_of_mass(cell)
         afar = round(2 * (math.sqrt(target.sum()) + math.sqrt(cell.sum())))
+        under = round(rng.uniform(0, _UNDER) * 2 * math.sqrt(cell.sum() / np.pi))
         for angle in rng.uniform(0, 2 * np.pi, _DIRECTIONS):
             direction = np.array([math.sin(angle), math.cos(angle)])
             places = [np.round(middle + direction * distance - own).astype(int).tolist() for distance in range(afar, 0, -1)]
             stop = next(step for step, (top, left) in enumerate([*places, (0, 0)]) if step == len(places) or self._met(cell, top, left))
-            if not 0 < stop < len(places):
+            if not 0 < stop < len(places) - under:
                 continue
-            top, left = places[stop - 1]
+            top, left = places[stop - 1 + under]
             met = self._met(ndimage.binary_dilation(np.pad(cell, 2), iterations=2), top - 2, left - 2)
             if met == {number} and self._visible(cell, top, left) >= _LEAST_VISIBLE:
                 self._place(source, top, left, Standing.TOUCHING)
@@ -190,9 +193,10 @@ class _Canvas:
         cell = source.cell
         here, there = self._slices(cell.shape, top, left)
         soft = ndimage.gaussian_filter(ndimage.binary_dilation(cell, iterations=2).astype(np.float32), 1.0)
-        soft[there] *= self.numbers[here] == 0
+        free = self.numbers[here] == 0
+        soft[there] *= free
         self.blend(source, soft, top, left)
-        visible = cell[there]
+        visible = cell[there] & free
         self.labels[here][visible] = source.labels[there][visible]
         self.standings.append(standing if self._visible(cell, top, left) == 1 else Standing.BORDER)
         self.numbers[here][visible] = len(self.standings)
@@ -271,14 +275,9 @@ def score_fields(
     told the number, from 0, the field and the cells found in it.
     """
     scores = []
+    side = side or 5 * max(max(item.labels.shape) for item in items)
     for number in range(count):
-        made = make_field(
-            items,
-            side or 5 * max(max(item.labels.shape) for item in items),
-            cells,
-            np.random.default_rng((seed, number)),
-            touching=touching,
-        )
+        made = make_field(items, side, cells, np.random.default_rng((seed, number)), touching=touching)
         found = find_cells(made.rgb, outline)
         scores.append(score_field(made, found))
         if on_field:

@@ -12,6 +12,8 @@ from scipy import special
 
 from core.compartments import CHANNELS
 from core.errors import ModelError, UsageError
+from core.familiarity import Knowledge
+from core.familiarity import load as load_knowledge
 from core.inference.model_registry import ModelEntry, card_of, verify_model
 from core.inference.providers import Device, open_session, provider_name
 from core.masks import cell_mask, region_mask
@@ -34,6 +36,7 @@ class Segmenter(Protocol):
 
     card: ModelCard
     provider: str
+    knowledge: Knowledge | None
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre."""
@@ -47,8 +50,11 @@ class Segmenter(Protocol):
 class TwoPassSegmenter(ABC):
     """The two passes and what follows them, for any engine that turns network inputs into logits.
 
-    `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a pass.
+    `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a pass. `knowledge` is
+    what lies beside a model of the registry, to judge by whether a cell is one of those it knows.
     """
+
+    knowledge: Knowledge | None = None
 
     def __init__(self, card: ModelCard, provider: str, views: int = 1) -> None:
         if views not in VIEWS:
@@ -135,9 +141,11 @@ class OnnxSegmenter(TwoPassSegmenter):
 
     @classmethod
     def from_entry(cls, entry: ModelEntry, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> "OnnxSegmenter":
-        """Open a model of the registry after checking its SHA-256."""
+        """Open a model of the registry after checking its SHA-256, with what is known beside it."""
         verify_model(entry)
-        return cls(entry.path, device, threads, views)
+        segmenter = cls(entry.path, device, threads, views)
+        segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
+        return segmenter
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As the session gives them."""

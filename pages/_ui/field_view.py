@@ -44,7 +44,7 @@ def _places(field: Field) -> list[tuple[Place, LabelMap]]:
 def measured(field: Field, index: int) -> CellAnalysis:
     """The analysis of one cell of a field; measured when it is first asked for, outlined only once."""
     if index not in field.measured:
-        field.measured[index] = pipeline.measure(field.cells[index], resources.segmenter().card)
+        field.measured[index] = pipeline.measure(field.cells[index], resources.segmenter())
     analysis = field.measured[index]
     return replace(analysis, image=replace(analysis.image, um_per_px=SCALE.get()))
 

@@ -55,7 +55,7 @@ def table():
     for source in (*KNOWN_SOURCES, "deepapl"):
         parts += [cells(rng, 100, source, "lymphocyte"), cells(rng, 100, source, "monocyte"), cells(rng, 60, source, "neutrophil", lobed)]
     parts.append(cells(rng, 10, "acevedo", "basophil"))
-    parts.append(cells(rng, 40, "", "", dict.fromkeys(FAMILIAR, 4), Kind.PHOTOGRAPH))
+    parts.append(cells(rng, 40, "", "", dict.fromkeys(FAMILIAR, 6), Kind.PHOTOGRAPH))
     parts.append(cells(rng, 400, "acevedo", "", kind=Kind.SPECK))
     nothing = cells(rng, 20, "", "", kind=Kind.BLANK)
     nothing[list(TRAITS)] = math.nan

@@ -159,7 +159,7 @@ def test_one_and_all_overrule_what_the_image_shows(segmenter, synthetic_cell, fi
 
 def test_outlining_and_measuring_apart_are_the_analysis(segmenter, synthetic_cell):
     (cell,) = outline_cells(synthetic_cell[0], segmenter)
-    assert measure(cell, segmenter.card).features == analyse(synthetic_cell[0], segmenter).features
+    assert measure(cell, segmenter).features == analyse(synthetic_cell[0], segmenter).features
 
 
 def test_a_field_without_a_nucleus_says_so(tmp_path, segmenter):

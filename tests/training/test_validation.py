@@ -143,21 +143,21 @@ def test_a_finished_run_is_not_done_again(finished, tiny_data):
 
 
 def test_a_killed_run_goes_on_at_the_epoch_and_comes_to_the_same(tiny_data, tmp_path):
-    config = config_of(epochs=2)
+    config, plan = config_of(epochs=2, images_per_epoch=4), Plan(subset=1)
 
     def kill(split, row):
         if (split.name, row.epoch) == ("unseen-set2", 1):
             raise KilledError
 
     with pytest.raises(KilledError):
-        validate(config, tmp_path / "killed", PLAN, CPU, on_epoch=kill)
-    half = tmp_path / "killed" / f"tiny-{PLAN.suffix}"
+        validate(config, tmp_path / "killed", plan, CPU, on_epoch=kill)
+    half = tmp_path / "killed" / f"tiny-{plan.suffix}"
     assert (half / "unseen-set1" / SPLIT_REPORT_FILE).exists()
     assert not (half / REPORT_FILE).exists()
     epochs = []
-    folder = validate(config, tmp_path / "killed", PLAN, CPU, on_epoch=lambda split, row: epochs.append((split.name, row.epoch)))
+    folder = validate(config, tmp_path / "killed", plan, CPU, on_epoch=lambda split, row: epochs.append((split.name, row.epoch)))
     assert epochs == [("unseen-set2", 2)]
-    whole = validate(config, tmp_path / "whole", PLAN, CPU)
+    whole = validate(config, tmp_path / "whole", plan, CPU)
     one, other = (pd.read_parquet(at / IMAGES_FILE) for at in (folder, whole))
     pd.testing.assert_frame_equal(one, other)
     assert len((folder / "unseen-set2" / LOG_FILE).read_text().splitlines()) == 3
