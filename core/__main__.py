@@ -15,17 +15,19 @@ from typing import Any
 
 import pandas as pd
 
+from core import familiarity, novelty
 from core.agreement import Grade, save, to_json
 from core.cell_types import CellType, folder_cell_type
-from core.charts.overlay import outlined_png
+from core.charts.overlay import field_png, outlined_png
 from core.cohort import ImportReport, build_reference, folders_of, import_images
 from core.comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
 from core.compartments import Compartment
 from core.errors import CoreError, UsageError
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
+from core.fields import Cells, composed
 from core.imaging import encode_png, find_images, load, load_grey
-from core.inference.model_registry import find_model, list_models
+from core.inference.model_registry import ModelEntry, find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.masks import decode_grey, encode_grey, with_environment
@@ -67,12 +69,14 @@ def _segment(arguments: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}
     flagged: dict[str, list[str]] = {}
+    cells = 0
     for outcome in _outcomes(arguments, failures):
-        analysis = outcome.analyses[0]
         _write_masks(outcome, out, overlay=arguments.overlay)
-        if analysis.flags:
-            flagged[str(outcome.path)] = [flag.code for flag in analysis.flags]
-    return _conclude(arguments, failures, {"out": str(out), "flagged": flagged})
+        cells += len(outcome.analyses)
+        codes = dict.fromkeys(flag.code for analysis in outcome.analyses for flag in analysis.flags)
+        if codes:
+            flagged[str(outcome.path)] = list(codes)
+    return _conclude(arguments, failures, {"out": str(out), "cells": cells, "flagged": flagged})
 
 
 def _analyse(arguments: argparse.Namespace) -> int:
@@ -119,7 +123,7 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
         else:
             seen[path.stem] = path
             unique.append(path)
-    jobs = [Job(path, arguments.um_per_px, engine=Engine(arguments.feature_engine)) for path in unique]
+    jobs = [Job(path, arguments.um_per_px, Cells(arguments.cells), Engine(arguments.feature_engine)) for path in unique]
     model = find_model(arguments.model)
     show = _progress(len(jobs))
     for number, outcome in enumerate(analyse_many(jobs, model, jobs=arguments.jobs, device=Device(arguments.device)), start=1):
@@ -131,11 +135,20 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
 
 
 def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
-    analysis = outcome.analyses[0]
-    (folder / f"{outcome.path.stem}.png").write_bytes(encode_png(encode_grey(analysis.segmentation.labels)))
+    """One mask an image; of a field also the cells' labels as a 16-bit image, and a picture with their numbers."""
+    name = f"{outcome.path.stem}.png"
+    first = outcome.analyses[0]
+    cells = [(analysis.place, analysis.segmentation.labels) for analysis in outcome.analyses if analysis.place]
+    labels, numbers = composed(outcome.shape, cells) if cells else (first.segmentation.labels, None)
+    (folder / name).write_bytes(encode_png(encode_grey(labels)))
+    if numbers is not None:
+        (folder / "instances").mkdir(exist_ok=True)
+        (folder / "instances" / name).write_bytes(encode_png(numbers))
     if overlay:
         (folder / "overlays").mkdir(exist_ok=True)
-        (folder / "overlays" / f"{outcome.path.stem}.png").write_bytes(outlined_png(analysis.image, analysis.segmentation.labels))
+        # The cells carry their cut-outs only, so the field is opened once more.
+        picture = field_png(load(outcome.path, first.image.um_per_px), cells) if cells else outlined_png(first.image, labels)
+        (folder / "overlays" / name).write_bytes(picture)
 
 
 def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: dict[str, Any]) -> int:
@@ -423,23 +436,10 @@ def _selection(arguments: argparse.Namespace) -> int:
 
 def _reliability(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
-    if arguments.limit is not None and arguments.out is None:
-        msg = "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as well"
-        raise UsageError(msg)
-    out: Path = arguments.out or model.path
-    try:  # now, not after minutes of measuring
-        TemporaryFile(dir=out.parent).close()
-    except OSError as error:
-        msg = f"the result cannot be kept in {out.parent} ({error.strerror}); give --out FILE in another folder"
-        raise UsageError(msg) from error
-    show: list[Callable[[int], None]] = []
-
-    def progress(done: int, total: int) -> None:
-        if not show:
-            show.append(_progress(total))
-        show[0](done)
-
-    report = measure_reliability(model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=progress)
+    out = _kept_in(arguments, model)
+    report = measure_reliability(
+        model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress()
+    )
     if arguments.out is None:
         store(report, model)
     else:
@@ -450,6 +450,59 @@ def _reliability(arguments: argparse.Namespace) -> int:
     for grade in Grade:
         print(f"{grade}: {sum(feature.grade is grade for feature in report.features.values())} features")
     return 0
+
+
+def _kept_in(arguments: argparse.Namespace, model: ModelEntry) -> Path:
+    """The model's file, beside which a measurement is kept, or --out; raises UsageError where it cannot be."""
+    if arguments.limit is not None and arguments.out is None:
+        msg = "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as well"
+        raise UsageError(msg)
+    out: Path = arguments.out or model.path
+    try:  # now, not after minutes of measuring
+        TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        msg = f"the result cannot be kept in {out.parent} ({error.strerror}); give --out FILE in another folder"
+        raise UsageError(msg) from error
+    return out
+
+
+def _late_progress() -> Callable[[int, int], None]:
+    """Progress whose total is known with the first image."""
+    show: list[Callable[[int], None]] = []
+
+    def progress(done: int, total: int) -> None:
+        if not show:
+            show.append(_progress(total))
+        show[0](done)
+
+    return progress
+
+
+# --- novelty ----------------------------------------------------------------------------------------------------------------------
+
+
+def _novelty(arguments: argparse.Namespace) -> int:
+    model = find_model(arguments.model)
+    out = _kept_in(arguments, model)
+    found = novelty.learn(model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress())
+    if arguments.out is None:
+        novelty.store(found, model)
+    else:
+        familiarity.save(found, out)
+    if arguments.json:
+        print(familiarity.to_json(found), end="")
+        return 0
+    for rows in found.measured.values():
+        print(pd.DataFrame([{name: _percent(value) for name, value in row.items()} for row in rows]).to_string(index=False), end="\n\n")
+    return 0
+
+
+def _percent(value: Any) -> Any:  # noqa: ANN401 (any cell of a table)
+    """A share with its interval in per cent; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    share, low, high = (100 * each for each in value)
+    return f"{share:.1f} ({low:.1f}-{high:.1f})"
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------------------
@@ -496,6 +549,12 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="image files or folders of them")
         added.add_argument("--out", type=Path, required=True, help="folder for the results")
         added.add_argument("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
+        added.add_argument(
+            "--cells",
+            choices=[str(c) for c in Cells],
+            default=str(Cells.AUTO),
+            help="one: the cell in the middle; all: every leukocyte of the field; auto (default): what the image shows",
+        )
 
     text = "Measure a drawn mask; no model needed. Sizes in pixels, or um with a scale."
     added = command(commands, "features", _features, text, scale, engine)
@@ -538,6 +597,11 @@ def _parser() -> argparse.ArgumentParser:
     added = command(commands, "reliability", _reliability, text, model)
     added.add_argument("--out", type=Path, metavar="FILE", help="write the result here instead")
     added.add_argument("--limit", type=_positive, metavar="N", help="only so many images, evenly out of all; needs --out")
+
+    text = "Learn what leukocytes look like to a model, measure how well that tells them from everything else, and keep it with the model."
+    added = command(commands, "novelty", _novelty, text, model)
+    added.add_argument("--out", type=Path, metavar="FILE", help="write the result here instead")
+    added.add_argument("--limit", type=_positive, metavar="N", help="only so many images of each kind; needs --out")
 
     text = "Which architecture is better, and how sure that is: a run of `python -m training select`."
     added = command(commands, "selection", _selection, text)

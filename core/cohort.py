@@ -11,6 +11,7 @@ from typing import Final
 from core.cell_types import CellType
 from core.datasets import DataSet, Sample, data_set
 from core.errors import DataSetError, UsageError
+from core.fields import Cells
 from core.imaging import find_images
 from core.inference.model_registry import ModelEntry
 from core.masks import outlines
@@ -176,7 +177,8 @@ def _import(
 ) -> ImportReport:
     report = ImportReport(population.population_id)
     by_path = {sample.image: sample for sample in samples}
-    tasks = [Job(sample.image, population.um_per_px, is_field=is_field) for sample in samples]
+    cells = Cells.ALL if is_field else Cells.ONE
+    tasks = [Job(sample.image, population.um_per_px, cells) for sample in samples]
 
     def batches() -> Iterator[list[CellRow]]:
         rows: list[CellRow] = []

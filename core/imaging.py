@@ -119,8 +119,8 @@ def load_grey(path: Path) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(load(path).rgb).convert("L"))
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Bytes of a PNG file of a uint8 array, grey (H, W) or colour (H, W, 3)."""
+def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Bytes of a PNG file of a uint8 array, grey (H, W) or colour (H, W, 3), or of a uint16 one (H, W)."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -15,10 +15,11 @@ class ModelCard:
 
     `input_size` is the side of the square window in pixels; `mean` and `std` are per RGB channel on a 0-1 scale;
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
-    side takes in the fine pass; `scores` holds measured figures by data set; `parity` the largest difference of the logits
-    and the share of equal mask pixels, of an fp32 file against torch, of a smaller `precision` against the fp32 file; `fidelity`
-    what that precision costs in masks and features on the validation part; `appearance` the optical-density statistics of the
-    training images, against which an image can be unlike.
+    side takes in the fine pass; `coarse_size` is the side of the coarse pass's window in pixels (0: as `input_size`);
+    `temperature` divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set;
+    `parity` the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
+    `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation part;
+    `appearance` the optical-density statistics of the training images, against which an image can be unlike.
     """
 
     model_id: str
@@ -38,6 +39,8 @@ class ModelCard:
     created: str
     opset: int
     precision: str = "fp32"
+    coarse_size: int = 0
+    temperature: float = 1.0
     parity: dict[str, float] = field(default_factory=dict)
     fidelity: dict[str, Any] = field(default_factory=dict)
     appearance: dict[str, Any] = field(default_factory=dict)
@@ -72,5 +75,11 @@ class ModelCard:
             raise ModelError(msg) from error
         if card.input_size % 32 or card.input_size <= 0:
             msg = f"{origin}: input_size must be a positive multiple of 32, but is {card.input_size}"
+            raise ModelError(msg)
+        if card.coarse_size % 32 or card.coarse_size < 0:
+            msg = f"{origin}: coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is {card.coarse_size}"
+            raise ModelError(msg)
+        if not card.temperature > 0:
+            msg = f"{origin}: temperature must be positive, but is {card.temperature}"
             raise ModelError(msg)
         return card

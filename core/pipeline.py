@@ -3,8 +3,9 @@
 import itertools
 import multiprocessing
 import platform
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,13 +15,14 @@ from pathlib import Path
 from core import __version__
 from core.errors import CoreError
 from core.features.extract import Engine, extract
-from core.fields import find_cells
+from core.fields import Cells, find_cells, shows_one_cell
 from core.imaging import load
 from core.inference.model_registry import ModelEntry
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, Segmenter
 from core.quality import assess
-from core.types import CellAnalysis, CellImage
+from core.stain import Nucleus, find_nuclei
+from core.types import CellAnalysis, CellImage, Place, Segmentation
 
 Progress = Callable[[str, float], None]
 
@@ -39,40 +41,92 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.FAST, progress: Progress | None = None) -> CellAnalysis:
-    """Outline, measure and check the cell nearest the image's centre; `progress` receives words and a share from 0 to 1."""
-    tell = progress or (lambda _words, _share: None)
-    tell("Outlining nucleus and cytoplasm", 0.1)
-    segmentation = segmenter.segment(image)
-    tell("Measuring", 0.7)
-    features = extract(image.rgb, segmentation.labels, engine)
-    tell("Checking quality", 0.9)
-    flags = assess(image, segmentation, segmenter.card)
-    tell("Done", 1.0)
-    return CellAnalysis(image, segmentation, features, flags, versions=dict(software_versions()))
+@dataclass(frozen=True, eq=False)
+class OutlinedCell:
+    """A cell of an image, outlined and not yet measured: the image itself, or a cut-out at `place` of a field."""
+
+    image: CellImage
+    segmentation: Segmentation
+    cell_index: int = 0
+    place: Place | None = None
 
 
-def analyse_field(field: CellImage, segmenter: Segmenter) -> list[CellAnalysis]:
-    """Every leukocyte of a field with several, cut out and analysed at its own scale, numbered from left to right, top to bottom."""
-    return [replace(analyse(cut, segmenter), cell_index=index, place=place) for index, (cut, place) in enumerate(find_cells(field))]
+def outline_cells(
+    image: CellImage, segmenter: Segmenter, cells: Cells = Cells.AUTO, *, progress: Progress | None = None
+) -> tuple[OutlinedCell, ...]:
+    """The cell in the middle of an image, or every leukocyte of a field in reading order; the image decides, unless told.
+
+    Of a field each cell is cut out; the cut-outs share the field's pixels. Where ALL are asked for and there is none, none comes back;
+    AUTO then looks for a cell in the middle, as for an image of one.
+    """
+
+    def tell(done: int, total: int) -> None:
+        if progress:
+            progress(f"Outlining the cells of the field: {done} of {total} nuclei seen to", done / total)
+
+    if cells is not Cells.ONE:
+        nuclei = find_nuclei(image.rgb)
+        found = _cells_of_field(image, segmenter, nuclei, tell) if cells is Cells.ALL or not shows_one_cell(nuclei, image.shape) else ()
+        if found or cells is Cells.ALL:
+            return found
+    if progress:
+        progress("Outlining nucleus and cytoplasm", 0)
+    return (OutlinedCell(image, segmenter.segment(image)),)
+
+
+def _cells_of_field(
+    image: CellImage, segmenter: Segmenter, nuclei: Sequence[Nucleus], tell: Callable[[int, int], None]
+) -> tuple[OutlinedCell, ...]:
+    started = time.perf_counter()
+    found = find_cells(image.rgb, segmenter.outline, nuclei, tell)
+    each_ms = 1000 * (time.perf_counter() - started) / max(len(found), 1)
+    outlined = []
+    for index, cell in enumerate(found):
+        place = cell.place
+        rgb = image.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
+        cut = replace(image, rgb=rgb, notes=(*image.notes, "cut out of a field"))
+        # The other cells of a field are measured on their own, so none counts as left aside.
+        segmentation = Segmentation(cell.labels, cell.confidence, 0, segmenter.card.model_id, segmenter.provider, each_ms)
+        outlined.append(OutlinedCell(cut, segmentation, index, place))
+    return tuple(outlined)
+
+
+def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: Engine = Engine.FAST) -> CellAnalysis:
+    """Measure a cell, and check it by what is known of the segmenter that outlined it."""
+    features = extract(cell.image.rgb, cell.segmentation.labels, engine)
+    flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
+    return CellAnalysis(cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions()))
+
+
+def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.FAST) -> CellAnalysis:
+    """Outline, measure and check the cell nearest the image's centre."""
+    return measure(OutlinedCell(image, segmenter.segment(image)), segmenter, engine=engine)
+
+
+def analyse_cells(
+    image: CellImage, segmenter: Segmenter, cells: Cells = Cells.AUTO, *, engine: Engine = Engine.FAST
+) -> tuple[CellAnalysis, ...]:
+    """Outline, measure and check the cells of an image, as `outline_cells` chooses them."""
+    return tuple(measure(cell, segmenter, engine=engine) for cell in outline_cells(image, segmenter, cells))
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image file to analyse; a field is searched for all its cells."""
+    """One image file to analyse, and which of its cells."""
 
     path: Path
     um_per_px: float | None = None
-    is_field: bool = False
+    cells: Cells = Cells.AUTO
     engine: Engine = Engine.FAST
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a job: its cells, or the reason in words why there are none."""
+    """What became of a job: its cells and the (H, W) of its image, or the reason in words why there are none."""
 
     path: Path
     analyses: tuple[CellAnalysis, ...] = ()
+    shape: tuple[int, int] = (0, 0)
     reason: str | None = None
 
 
@@ -80,10 +134,10 @@ def run_job(job: Job, segmenter: Segmenter) -> Outcome:
     """Analyse one file; an image that cannot be used becomes an outcome with its reason, never an exception."""
     try:
         image = load(job.path, job.um_per_px)
-        cells = analyse_field(image, segmenter) if job.is_field else [analyse(image, segmenter, engine=job.engine)]
+        found = analyse_cells(image, segmenter, job.cells, engine=job.engine)
     except CoreError as error:
         return Outcome(job.path, reason=str(error))
-    return Outcome(job.path, tuple(cells), None if cells else f"{job.path.name}: no stained nucleus was found in the field")
+    return Outcome(job.path, found, image.shape, None if found else f"{job.path.name}: no stained leukocyte was found in the field")
 
 
 def analyse_many(jobs_to_do: Iterable[Job], model: ModelEntry, *, jobs: int = 1, device: Device = Device.AUTO) -> Iterator[Outcome]:

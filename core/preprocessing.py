@@ -72,9 +72,9 @@ def normalise(rgb: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float,
     return np.ascontiguousarray((rgb * scale - shift).transpose(2, 0, 1), dtype=np.float32)
 
 
-def network_input(rgb: NDArray[np.uint8], window: Window, card: ModelCard) -> NDArray[np.float32]:
-    """The window as the network expects it: (1, 3, S, S) float32 with S the card's input size."""
-    return normalise(resample(rgb, window, card.input_size), card.mean, card.std)[None]
+def network_input(rgb: NDArray[np.uint8], window: Window, card: ModelCard, size: int | None = None) -> NDArray[np.float32]:
+    """The window as the network expects it: (1, 3, S, S) float32 with S the given size, or else the card's input size."""
+    return normalise(resample(rgb, window, size or card.input_size), card.mean, card.std)[None]
 
 
 def to_image_grid(maps: NDArray[np.float32], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -283,6 +283,11 @@ _SOURCE_COLUMNS: Final = (
     "image_path",
     "image_sha256",
     "cell_index",
+    "cell_label",
+    "x",
+    "y",
+    "width",
+    "height",
     "um_per_px",
     "model_id",
     "provider",
@@ -294,16 +299,26 @@ _SOURCE_COLUMNS: Final = (
 
 
 def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:
-    """Several cells as a table: one row per cell with where it comes from, its flags and every feature in pixels."""
+    """Several cells as a table: one row per cell with where it comes from, its flags and every feature in pixels.
+
+    `x`, `y`, `width` and `height` are the cell's bounding box in the image, absent where no cell was found; `cell_label` is its number in
+    pictures and its value in the image of instances, `cell_index` + 1.
+    """
     return pd.DataFrame([_analysis_row(analysis) for analysis in analyses], columns=[*_SOURCE_COLUMNS, *CATALOGUE])
 
 
 def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | list[str] | None]:
     image, segmentation = analysis.image, analysis.segmentation
+    box = analysis.box
     return {
         "image_path": image.name,
         "image_sha256": image.sha256,
         "cell_index": analysis.cell_index,
+        "cell_label": analysis.cell_index + 1,
+        "x": box.left if box else None,
+        "y": box.top if box else None,
+        "width": box.width if box else None,
+        "height": box.height if box else None,
         "um_per_px": image.um_per_px,
         "model_id": segmentation.model_id,
         "provider": segmentation.provider,
@@ -506,8 +521,11 @@ def _provenance(
 ) -> str:
     image, segmentation = analysis.image, analysis.segmentation
     height, width = image.shape
+    box = analysis.box
+    of_field = {"Cell": f"number {analysis.cell_index + 1} of a field, at {box.left}, {box.top} px"} if analysis.place and box else {}
     lines = {
-        "Image": f"{image.name}, {width} x {height} px",
+        "Image": f"{image.name}, {width} x {height} px{', cut out' if analysis.place else ''}",
+        **of_field,
         "SHA-256 of the image file": image.sha256,
         "Scale": f"{image.um_per_px:g} µm per pixel, as given by the user" if image.um_per_px else "unknown",
         "Model": f"{segmentation.model_id} ({model.card.architecture}, {model.card.encoder})",

@@ -94,7 +94,7 @@ class QualityFlag:
 
 @dataclass(frozen=True)
 class Place:
-    """Window of a larger field from which a cell was cut: left, top, width and height in the field's pixels."""
+    """A rectangle in an image: left, top, width and height in its pixels."""
 
     left: int
     top: int
@@ -104,7 +104,10 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class CellAnalysis:
-    """All that is known of one cell: what a page shows and what the store keeps."""
+    """All that is known of one cell: what a page shows and what the store keeps.
+
+    Of a field with several cells `image` is the cut-out at `place`, and `cell_index` the cell's number in it, from 0.
+    """
 
     image: CellImage
     segmentation: Segmentation
@@ -118,3 +121,13 @@ class CellAnalysis:
     def quality_ok(self) -> bool:
         """Whether the cell may enter population summaries."""
         return not any(flag.severe for flag in self.flags)
+
+    @property
+    def box(self) -> Place | None:
+        """The cell's bounding box, without its environment, in the whole image; None where there is no cell."""
+        cell = self.segmentation.labels >= Compartment.CYTOPLASM
+        if not cell.any():
+            return None
+        rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
+        left, top = (self.place.left, self.place.top) if self.place else (0, 0)
+        return Place(left + int(columns[0]), top + int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)

@@ -27,12 +27,12 @@ from core.settings import load_settings
 from core.store.training_runs import SCORES_FILE
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8
-from export.to_onnx import OPSET, convert, embed_card, load_network, register
+from export.to_onnx import OPSET, convert, embed_card, register
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import masked_samples
 from training.evaluate import appearance_of, by_data_set, evaluate, in_words, summarise
-from training.loop import SPLIT_FILE
+from training.loop import SPLIT_FILE, load_network
 
 INTENDED_USE = (
     "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research "
@@ -83,6 +83,7 @@ def _card(config: TrainingConfig, scale: Normalisation, model_id: str, parts: Ma
         std=scale.std,
         classes=tuple(channel.label for channel in CHANNELS),
         cell_fill=config.cell_fill,
+        coarse_size=config.coarse_size,
         training_data=f"{counts['train']} images. {described}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
         "cell's diameter.",
         split=split_text,

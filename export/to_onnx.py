@@ -19,28 +19,13 @@ from core.compartments import CHANNELS
 from core.errors import ModelError
 from core.inference.model_registry import MANIFEST, load_manifest, write_manifest
 from core.model_card import METADATA_KEY, ModelCard
-from core.store.training_runs import CONFIG_FILE, LOG_FILE
-from training.architectures import build
-from training.architectures.weights import Normalisation
-from training.config import TrainingConfig
-from training.loop import SPLIT_FILE, WEIGHTS_FILE, read_weights
+from core.store.training_runs import LOG_FILE
+from training.loop import SPLIT_FILE
 
 OPSET: Final = 20
 # Logits of torch and onnxruntime may differ by this much (a probability moves by less than 0.001); masks by nothing to speak of.
 MAX_LOGIT_DIFFERENCE: Final = 5e-3
 MIN_MASK_AGREEMENT: Final = 0.9999
-
-
-def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig, Normalisation]:
-    """The network of a training run with its best weights, in eval mode, its settings and normalisation; ModelError where there is none."""
-    if not (run / WEIGHTS_FILE).is_file():
-        msg = f"{run} holds no {WEIGHTS_FILE}: name the folder of a training run; `python -m training finetune --out {run}` makes one"
-        raise ModelError(msg)
-    config = TrainingConfig.from_toml(run / CONFIG_FILE)
-    network = build(config.architecture, config.encoder, pretrained=False)
-    weights, scale = read_weights(run, config.encoder)
-    network.load_state_dict(weights)
-    return network.eval(), config, scale
 
 
 class _EvenSame(Conv2dSame):

@@ -1,22 +1,25 @@
-"""One image: its outlines, its features, and where the cell stands among the populations."""
+"""One image: its outlines, its features, and where the cell stands among the populations; of a field, any of its cells."""
 
 from dataclasses import replace
 
 import streamlit as st
 
 from core import pipeline
+from core.errors import ImageError
+from core.fields import Cells
 from core.imaging import decode
 from core.report import nearest_populations, place_cell
 from core.types import CellAnalysis
 from pages._ui import resources
 from pages._ui.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
+from pages._ui.field_view import open_field, show_field
 from pages._ui.layout import current_look, empty_state, errors_in_words, page_setup
-from pages._ui.state import ANALYSIS, CHOSEN, SCALE, Chosen
+from pages._ui.state import ANALYSIS, CHOSEN, FIELD, SCALE, Chosen, Field
 from pages._ui.viewer import cell_viewer
 from pages._ui.widgets import image_chooser
 
 
-def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator) -> None:
+def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cells = Cells.AUTO) -> None:
     """Run the engine on the chosen image, saying on the line below the buttons what is being done."""
     line.progress(0.0, text="Opening the image")
     image = decode(chosen.data, chosen.name, SCALE.get())
@@ -24,9 +27,21 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator) -> None:
     segmenter = resources.segmenter()
 
     def tell(doing: str, share: float) -> None:
-        line.progress(share, text=doing)
+        line.progress(0.1 + 0.7 * share, text=doing)
 
-    ANALYSIS.set(pipeline.analyse(image, segmenter, progress=tell))
+    outlined = pipeline.outline_cells(image, segmenter, cells, progress=tell)
+    if not outlined:
+        msg = f"{image.name}: no further cell could be outlined; the stained objects beside the cell are no leukocytes"
+        raise ImageError(msg)
+    ANALYSIS.clear()
+    FIELD.clear()
+    if outlined and outlined[0].place:
+        found = Field(image, outlined)
+        FIELD.set(found)
+        open_field(found)
+    else:
+        line.progress(0.8, text="Measuring")
+        ANALYSIS.set(pipeline.measure(outlined[0], segmenter))
 
 
 def show_preview(chosen: Chosen) -> None:
@@ -39,14 +54,18 @@ def show_preview(chosen: Chosen) -> None:
         empty_state("Ready", "Press **Calculate features** to outline the nucleus and the cell and to measure them.", "play_circle")
 
 
-def show_result(analysis: CellAnalysis) -> None:
+def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
     """Show the cell first, then its numbers, then its place among the populations."""
     measured = any(value is not None for value in analysis.features.values.values())
     placed, reliability = place_cell(analysis, resources.references()), resources.reliability()
     left, right = st.columns([1.9, 1.1], gap="medium")
+    image, index = analysis.image, analysis.cell_index
     with left:
-        cell_viewer(analysis.image, analysis.segmentation.labels, key=f"cell-{analysis.image.sha256[:16]}-{analysis.image.um_per_px}")
+        cell_viewer(image, analysis.segmentation.labels, key=f"cell-{image.sha256[:16]}-{image.um_per_px}-{index}")
         show_quality(analysis)
+        if chosen is not None and analysis.segmentation.other_cells and st.button("Outline every cell", key="every_cell"):
+            measure(chosen, status, Cells.ALL)
+            st.rerun()
     with right:
         if measured:
             show_measures(analysis, placed, reliability)
@@ -59,35 +78,45 @@ def show_result(analysis: CellAnalysis) -> None:
         show_populations(placed, reliability, current_look())
 
 
+def describe(analysis: CellAnalysis, chosen: Chosen | None) -> str:
+    """Name the image, and how its outlines came about."""
+    height, width = analysis.image.shape
+    origin = "drawn by the program, no real cell; " if chosen is not None and chosen.example else ""
+    part = f"cell {analysis.cell_index + 1}, cut out with " if analysis.place else ""
+    segmentation = analysis.segmentation
+    return (
+        f"**{analysis.image.name}**: {origin}{part}{width} x {height} px; outlined by {segmentation.model_id} on the "
+        f"{segmentation.provider} in {segmentation.elapsed_ms:.0f} ms"
+    )
+
+
 page_setup("Single cell")
 pressed = image_chooser()
 status = st.container(height=44, border=False, key="status").empty()
-chosen, analysis = CHOSEN.get(), ANALYSIS.get()
+chosen = CHOSEN.get()
 
 with errors_in_words():
     if pressed and chosen is not None:
         measure(chosen, status)
-        analysis = ANALYSIS.get()
-    if analysis is not None:
+    analysis, field = ANALYSIS.get(), FIELD.get()
+    if field is not None:
+        analysis = show_field(field)
+    elif analysis is not None:
         # Features are kept in pixels, so a new scale needs no new outlines.
         analysis = replace(analysis, image=replace(analysis.image, um_per_px=SCALE.get()))
-        height, width = analysis.image.shape
-        origin = "drawn by the program, no real cell; " if chosen is not None and chosen.example else ""
-        segmentation = analysis.segmentation
-        status.caption(
-            f"**{analysis.image.name}**: {origin}{width} x {height} px; outlined by {segmentation.model_id} on the "
-            f"{segmentation.provider} in {segmentation.elapsed_ms:.0f} ms"
-        )
-        show_result(analysis)
+    if analysis is not None:
+        status.caption(describe(analysis, chosen))
+        show_result(analysis, chosen)
     elif chosen is not None:
         status.caption(f"**{chosen.name}**{': drawn by the program, no real cell' if chosen.example else ''}")
         show_preview(chosen)
     else:
         empty_state(
             "No image yet",
-            "Drop the image of one stained white blood cell above, or try an example. PNG, JPEG, TIFF or BMP; it stays on this computer.",
+            "Drop the image of a stained white blood cell above, or of a field with several, or try an example. PNG, JPEG, TIFF or BMP; "
+            "it stays on this computer.",
             "add_photo_alternate",
         )
 
-if analysis is None:
+if ANALYSIS.get() is None and FIELD.get() is None:
     resources.warm_up()

@@ -33,8 +33,8 @@ def show_outcome(outcome: BatchOutcome) -> None:
         st.markdown("##### Least certain outlines: look at these first")
         gallery(outcome.uncertain, st.container())
         st.markdown("##### All cells")
-        shown = table[["image_path", "confidence", "quality_ok", "flags", *_SHOWN]]
-        shown.columns = pd.Index(["Image", "Certainty", "Good", "Flags", *(CATALOGUE[name].label for name in _SHOWN)])
+        shown = table[["image_path", "cell_label", "confidence", "quality_ok", "flags", *_SHOWN]]
+        shown.columns = pd.Index(["Image", "Cell", "Certainty", "Good", "Flags", *(CATALOGUE[name].label for name in _SHOWN)])
         numbers = {name: st.column_config.NumberColumn(format="%.3g") for name in shown.columns if shown[name].dtype == "float64"}
         st.dataframe(shown, hide_index=True, height=min(38 + 35 * len(shown), 360), column_config=numbers, key="batch_table")
         st.caption("Sizes in this table are in pixels; the files hold all features and the scale.")

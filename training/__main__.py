@@ -1,4 +1,4 @@
-"""`python -m training`: copy images for training, compare architectures, train a network, and score it."""
+"""`python -m training`: copy images for training, compare architectures, train a network, and score it on cells and on fields."""
 
 import argparse
 import errno
@@ -13,19 +13,24 @@ from typing import Final
 
 import torch
 
+from core.charts.overlay import field_png
 from core.comparison import Measure, fair, paired_differences, ranking, title, verdict
-from core.datasets import COPIES_MANIFEST
+from core.datasets import COPIES_MANIFEST, Sample
 from core.errors import CoreError, UsageError
-from core.inference.model_registry import find_model
+from core.fields import FieldCell
+from core.inference.model_registry import ModelEntry, find_model
 from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
+from core.inference.segmenter import VIEWS, OnnxSegmenter
 from core.settings import load_settings
 from core.store import model_selection as results
 from core.store.training_runs import CASES_FOLDER
+from core.types import CellImage
 from training.augment import COPIES, write_copies
+from training.calibration import trust
 from training.config import SelectionConfig, TrainingConfig
-from training.data import masked_samples
+from training.data import load_labelled, masked_samples
 from training.evaluate import annotator_agreement, by_data_set, evaluate, in_words, summarise
+from training.fields import MadeField, score_fields, summarise_fields
 from training.loop import EpochLog, fit
 from training.selection import AS_PUBLISHED, GROUPED, Unit, select, units_of
 from training.terminal import in_time, log_to_terminal, named, say, show_unit, shown, work
@@ -140,33 +145,76 @@ def _tell(config: SelectionConfig, folder: Path) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     entry = find_model(arguments.model)
     samples = masked_samples(tuple(arguments.data_sets))
-    chosen = samples
-    if arguments.part != "all":
-        if entry.split is None:
-            msg = f"model {entry.model_id} has no split on record; use --part all"
-            raise UsageError(msg)
-        ids = set(json.loads(entry.split.read_text(encoding="utf-8"))[arguments.part])
-        chosen = [sample for sample in samples if sample.sample_id in ids]
-        if not chosen:
-            there = f"none of the {len(ids)} {arguments.part} images of {entry.model_id} is in {', '.join(arguments.data_sets)}"
-            msg = f"{there}; name the data sets it was trained on, such as {min(ids).split('/')[0]}, or use --part all"
-            raise UsageError(msg)
+    chosen = _of_part(samples, entry, arguments.part)
+    if not chosen:
+        ids = _ids_of(entry, arguments.part)
+        there = f"none of the {len(ids)} {arguments.part} images of {entry.model_id} is in {', '.join(arguments.data_sets)}"
+        msg = f"{there}; name the data sets it was trained on, such as {min(ids).split('/')[0]}, or use --part all"
+        raise UsageError(msg)
 
     def show(number: int) -> None:
         say(f"{number}/{len(chosen)} images", for_now=number < len(chosen))
 
-    scores = evaluate(OnnxSegmenter.from_entry(entry, Device.CPU), chosen, on_image=show)
+    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
+    scores = evaluate(segmenter, chosen, on_image=show)
     parts, annotators = {"all": summarise(scores), **by_data_set(scores)}, annotator_agreement(samples)
+    confidence = trust(scores)
     if arguments.json:
-        print(json.dumps({"model": entry.model_id, "part": arguments.part, **parts, "annotators": annotators}))
+        facts = {"model": entry.model_id, "part": arguments.part, "views": arguments.views}
+        print(json.dumps({**facts, **parts, "confidence": confidence, "annotators": annotators}))
         return 0
     for name, found in parts.items():
         where = " and ".join(arguments.data_sets) if name == "all" else name
         if name != "all" or len(parts) > 2:
             print(f"{entry.model_id}, {arguments.part} images of {where}, n = {found['images']}:\n{in_words(found)}")
+    if confidence["spearman"] is not None:
+        print(f"confidence and Dice of the cell: rank correlation {confidence['spearman']:.2f}")
     for pair in annotators:
         dice = ", ".join(f"{region} {pair[region]:.4f}" for region in ("nucleus", "cytoplasm", "cell"))
         print(f"annotators, {pair['first']} and {pair['second']}: {dice}")
+    return 0
+
+
+def _ids_of(entry: ModelEntry, part: str) -> set[str]:
+    """Ids of one part of the split that a model was trained with; raises UsageError where it is not on record."""
+    if entry.split is None:
+        msg = f"model {entry.model_id} has no split on record; use --part all"
+        raise UsageError(msg)
+    return set(json.loads(entry.split.read_text(encoding="utf-8"))[part])
+
+
+def _of_part(samples: list[Sample], entry: ModelEntry, part: str) -> list[Sample]:
+    """The samples of one part of the split that a model was trained with."""
+    return samples if part == "all" else [sample for sample in samples if sample.sample_id in _ids_of(entry, part)]
+
+
+def _fields(arguments: argparse.Namespace) -> int:
+    entry = find_model(arguments.model)
+    outline = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views).outline
+    report: dict[str, object] = {"model": entry.model_id, "part": arguments.part, "views": arguments.views, "seed": arguments.seed}
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+    for name in arguments.data_sets:
+        items = [load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), entry, arguments.part)]
+
+        def show(number: int, made: MadeField, found: list[FieldCell], name: str = name) -> None:
+            say(f"{name}: field {number + 1}/{arguments.fields}: {len(found)} of {len(made.standings)} cells")
+            if arguments.pictures:
+                file = arguments.pictures / f"{Path(name).name}_{number:02d}.png"
+                file.write_bytes(field_png(CellImage(made.rgb, file.name, ""), [(cell.place, cell.labels) for cell in found]))
+
+        scores = score_fields(
+            outline,
+            items,
+            arguments.fields,
+            cells=arguments.cells,
+            side=arguments.side,
+            touching=arguments.touching,
+            seed=arguments.seed,
+            on_field=show,
+        )
+        report[name] = summarise_fields(scores)
+    print(json.dumps(report, indent=1))
     return 0
 
 
@@ -224,15 +272,30 @@ def _parser() -> argparse.ArgumentParser:
     choose.add_argument("--retry", action="store_true", help="first forget the folds that failed")
     choose.set_defaults(run=_select, resumable=True)
 
-    text = "Score a model on drawn masks as a user meets it: the network finds the cell itself."
-    score = commands.add_parser("evaluate", help="score a model on drawn masks, beside the annotators' own agreement", description=text)
-    score.add_argument(
+    scored = argparse.ArgumentParser(add_help=False)
+    scored.add_argument(
         "--model", metavar="ID", help="model in LEUKOSCOPE_MODELS, as `python -m core models list` names it (default: its default)"
     )
-    score.add_argument("--part", choices=["train", "validation", "test", "all"], default="test", help="part of its split (default: test)")
-    score.add_argument("--data-sets", nargs="+", default=["set1", "set2"], metavar="NAME", help=f"{_DATA_SETS} (default: set1 set2)")
+    scored.add_argument("--part", choices=["train", "validation", "test", "all"], default="test", help="part of its split (default: test)")
+    scored.add_argument("--data-sets", nargs="+", default=["set1", "set2"], metavar="NAME", help=f"{_DATA_SETS} (default: set1 set2)")
+    scored.add_argument(
+        "--views", type=int, choices=VIEWS, default=1, help="the fine pass is the mean of so many rotations and mirror images (default: 1)"
+    )
+    text = "Score a model on drawn masks as a user meets it: the network finds the cell itself."
+    score = commands.add_parser(
+        "evaluate", help="score a model on drawn masks, beside the annotators' own agreement", description=text, parents=[scored]
+    )
     score.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
     score.set_defaults(run=_evaluate, resumable=False)
+    text = "Score how a model finds and outlines the cells of fields, composed of drawn cells, platelets and red cells of the images."
+    field = commands.add_parser("fields", help="score a model on fields with several cells", description=text, parents=[scored])
+    field.add_argument("--fields", type=_positive, default=8, metavar="N", help="fields per data set (default: 8)")
+    field.add_argument("--cells", type=_positive, default=18, metavar="N", help="cells per field, as far as there is room (default: 18)")
+    field.add_argument("--side", type=_positive, metavar="PX", help="side of a field (default: five times that of the images)")
+    field.add_argument("--touching", type=float, default=0.5, metavar="SHARE", help="of the cells that touch another one (default: 0.5)")
+    field.add_argument("--seed", type=int, default=7)
+    field.add_argument("--pictures", type=Path, metavar="DIR", help="for the fields with what was found; they are made of the images")
+    field.set_defaults(run=_fields, resumable=False)
     return parser
 
 

@@ -49,13 +49,13 @@ def copies(item: LabelledImage) -> Iterator[LabelledImage]:
     """The sixteen copies in order, under the id of the original; canvases grow only where a turned cell would not fit."""
     for flipped in (False, True):
         rgb, labels = (item.rgb[:, ::-1], item.labels[:, ::-1]) if flipped else (item.rgb, item.labels)
-        surrounded = _surrounded(rgb, labels)
+        around = surrounded(rgb, labels)
         for turn in range(_ROTATIONS):
             if turn % 2 == 0:
                 # Counter-clockwise, as np.rot90 and as cv2 with its downward rows count them.
                 turned = np.rot90(rgb, turn // 2), np.rot90(labels, turn // 2)
             else:
-                turned = _rotated(*surrounded, labels, math.radians(45 * turn))
+                turned = _rotated(*around, labels, math.radians(45 * turn))
             image, mask = (np.ascontiguousarray(pixels) for pixels in turned)
             # The ring is drawn anew: beyond the old edge there is room for what had been cut off of it.
             yield LabelledImage(item.sample_id, image, with_environment(LabelMap(mask)))
@@ -66,7 +66,7 @@ def _margin(shape: tuple[int, ...]) -> int:
     return math.ceil(math.hypot(*shape) / math.sqrt(2) - min(shape) / 2) + 1
 
 
-def _surrounded(rgb: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def surrounded(rgb: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Image and label map with `_margin` pixels more on each side: mirrored, but without mirrored cells; background."""
     margin = _margin(labels.shape)
     wide = np.pad(rgb, [(margin, margin), (margin, margin), (0, 0)], mode="symmetric")

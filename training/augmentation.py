@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import albumentations as A  # noqa: N812 (the library's own convention)
 import cv2
@@ -12,11 +13,20 @@ from scipy import ndimage
 from core.compartments import Compartment
 from core.masks import cell_mask
 from core.preprocessing import Window, resample, resample_labels
+from core.stain import optical_density
 from core.types import LabelMap
 from training.config import TrainingConfig
 
 # A square turned by 45 degrees needs sqrt(2) times its side, or its corners are mirrored content.
 _MARGIN = math.sqrt(2)
+
+# A thing in the background counts as stained from this optical density over the background on, and as a red cell from this share of the
+# leukocyte's area on; smaller ones are platelets and debris.
+_STAINED = 0.15
+_RED_CELL_SHARE = 0.1
+# Rays along which a nucleus is widened, and the share of the pixels inside its rays that must be nucleus: a horseshoe is left as it is.
+_RAYS = 72
+_ROUND = 0.97
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,27 +47,107 @@ def random_window(labels: LabelMap, config: TrainingConfig, rng: np.random.Gener
     return Window(centred.left + rng.uniform(-room, room), centred.top + rng.uniform(-room, room), centred.side)
 
 
-def jitter_stain(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def jitter_stain(rgb: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0) -> NDArray[np.uint8]:
     """Another stain and lamp: optical density times one global and three channel factors, plus an offset per channel."""
     density = -np.log((rgb.astype(np.float32) + 1) / 256)
-    factor = rng.uniform(0.6, 1.5) * rng.uniform(0.8, 1.25, size=3)
-    offset = rng.uniform(-0.08, 0.12) + rng.uniform(-0.05, 0.05, size=3)
-    jittered = 256 * np.exp(-(density * factor + offset)) - 1
-    return np.asarray(np.clip(jittered, 0, 255).astype(np.uint8))
+    factor = rng.uniform(0.6**strength, 1.5**strength) * rng.uniform(0.8**strength, 1.25**strength, size=3)
+    offset = rng.uniform(-0.08 * strength, 0.12 * strength) + rng.uniform(-0.05 * strength, 0.05 * strength, size=3)
+    return _seen_through(density * factor + offset)
 
 
-def paste_neighbour(
-    rgb: NDArray[np.uint8], labels: LabelMap, other_rgb: NDArray[np.uint8], other_labels: LabelMap, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], LabelMap]:
-    """Set another cell beside or against the centred one, as background: only the centred cell is to be outlined.
+def _seen_through(density: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.asarray(np.clip(256 * np.exp(-density) - 1, 0, 255).astype(np.uint8))
 
-    Both pairs share a canvas size. The other background is matched to this one's in optical density, channel by channel.
+
+def change_light(rgb: NDArray[np.uint8], labels: LabelMap, config: TrainingConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Dyes of other colours, another background, uneven light: each by the config's magnitude, in optical density.
+
+    The dyes change as all mixing matrices near the identity let them, which holds the scaling of dyes along fixed directions of Tellez et
+    al. 2018 (IEEE Trans Med Imaging 37:2126) without the need to know the directions.
     """
-    cell, other = cell_mask(labels), cell_mask(other_labels)
-    if not cell.any() or cell.all() or not other.any() or other.all():
+    density = optical_density(rgb)
+    if config.stain_mix:
+        density = density @ (np.eye(3, dtype=np.float32) + rng.normal(0, config.stain_mix, (3, 3)).astype(np.float32))
+    if config.background_change:
+        outside = cv2.GaussianBlur((~cell_mask(labels)).astype(np.float32), (0, 0), 0.01 * len(rgb))
+        tint = rng.uniform(-1, 1) + rng.uniform(-0.5, 0.5, size=3)
+        density = density + outside[..., None] * (config.background_change * tint / 1.5).astype(np.float32)
+    if config.light_gradient:
+        angle = rng.uniform(0, 2 * math.pi)
+        y, x = np.mgrid[-0.5 : 0.5 : len(rgb) * 1j, -0.5 : 0.5 : rgb.shape[1] * 1j]
+        slope = config.light_gradient * rng.uniform(0, 1) * rng.uniform(0.7, 1, size=3)
+        density = density + (math.sin(angle) * y + math.cos(angle) * x)[..., None] * slope
+    return _seen_through(density)
+
+
+def widen_nucleus(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> tuple[NDArray[np.uint8], LabelMap]:
+    """The same cell with a thin cytoplasm: on every ray from the nucleus's centre it is widened, and what lies outside it squeezed.
+
+    The masked data have few such cells, lymphocytes of other laboratories many. A nucleus whose rays cross more than nucleus is left.
+    """
+    nucleus, cell = labels == Compartment.NUCLEUS, cell_mask(labels)
+    if not nucleus.any():
         return rgb, labels
-    size = cell.shape[0]
-    angle = rng.uniform(0, 2 * math.pi)
+    centre_y, centre_x = np.argwhere(nucleus).mean(axis=0)
+    y, x = np.mgrid[: len(labels), : labels.shape[1]].astype(np.float32)
+    radius = np.hypot(y - centre_y, x - centre_x)
+    ray = np.mod(np.arctan2(y - centre_y, x - centre_x) / (2 * math.pi), 1) * _RAYS
+    inner, outer = np.zeros(_RAYS), np.zeros(_RAYS)
+    for reach, mask in ((inner, nucleus), (outer, cell)):
+        np.maximum.at(reach, ray[mask].astype(int) % _RAYS, radius[mask])
+    inner, outer = (ndimage.gaussian_filter1d(reach, 1.0, mode="wrap") for reach in (inner, outer))
+    narrow, far = (np.asarray(np.interp(ray - 0.5, np.arange(_RAYS), reach, period=_RAYS)) for reach in (inner, outer))
+    # Where the nucleus lies at the cell's edge there is nothing to squeeze; rays never cross.
+    wide = np.maximum(far, narrow + 1)
+    within = radius < narrow
+    if not within.any() or nucleus[within].mean() < _ROUND or inner.min() < 1:
+        return rgb, labels
+    widened = wide - rng.uniform(0.15, 0.7) * (wide - narrow)
+    squeezed = narrow + (radius - widened) * (wide - narrow) / (wide - widened)
+    source = np.where(radius < widened, radius * narrow / widened, np.where(radius < wide, squeezed, radius))
+    share = source / np.maximum(radius, 1e-6)
+    maps = [(centre + (place - centre) * share).astype(np.float32) for centre, place in ((centre_x, x), (centre_y, y))]
+
+    def warp(pixels: NDArray[np.uint8], method: int) -> NDArray[np.uint8]:
+        return np.asarray(cv2.remap(pixels, maps[0], maps[1], method, borderMode=cv2.BORDER_REFLECT_101), dtype=np.uint8)
+
+    return warp(rgb, cv2.INTER_LINEAR), LabelMap(warp(labels, cv2.INTER_NEAREST))
+
+
+def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> LabelMap | None:
+    """A thing in the background marked as if it were the cell: a red cell, or else a disc of nothing; None where there is no room.
+
+    The disc teaches that a seam alone does not mean a neighbour.
+    """
+    free = ~ndimage.binary_dilation(labels > Compartment.BACKGROUND, iterations=2)
+    if not free.any():
+        return None
+    area = int(np.count_nonzero(cell_mask(labels)))
+    density = optical_density(rgb).mean(axis=2)
+    stained = free & (density > np.percentile(density[free], 20) + _STAINED)
+    parts, _ = ndimage.label(ndimage.binary_opening(stained, iterations=2))
+    areas = np.bincount(parts.ravel())
+    # What the picture's edge cuts off would be pasted with a straight side.
+    areas[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = 0
+    found = np.flatnonzero(areas[1:] >= _RED_CELL_SHARE * area) + 1
+    if len(found):
+        thing = ndimage.binary_fill_holes(parts == rng.choice(found)) & free
+    else:
+        radius = rng.uniform(0.3, 0.8) * math.sqrt(area / math.pi)
+        places = np.argwhere(free[math.ceil(radius) : -math.ceil(radius), math.ceil(radius) : -math.ceil(radius)])
+        if not len(places):
+            return None
+        row, column = rng.choice(places) + math.ceil(radius)
+        y, x = np.ogrid[: len(labels), : labels.shape[1]]
+        thing = free & (np.hypot(y - row, x - column) < radius)
+    return LabelMap(np.where(thing, np.uint8(Compartment.CYTOPLASM), np.uint8(Compartment.BACKGROUND)))
+
+
+def beside(cell: NDArray[np.bool_], other: NDArray[np.bool_], angle: float, gap: float) -> tuple[int, int]:
+    """By how many rows and columns to move `other` so that it lies in that direction from `cell`.
+
+    `gap` is the distance between them as a share of the cell's own extent that way, from its centre; negative where they overlap.
+    """
     direction = np.array([math.sin(angle), math.cos(angle)])
 
     def reach(mask: NDArray[np.bool_], towards: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -67,25 +157,49 @@ def paste_neighbour(
 
     centre, extent = reach(cell, direction)
     other_centre, other_extent = reach(other, -direction)
-    gap = rng.uniform(-0.15, 0.25) * extent
-    row_shift, column_shift = np.round(centre + direction * (extent + other_extent + gap) - other_centre).astype(int)
+    rows, columns = np.round(centre + direction * (extent + other_extent + gap * extent) - other_centre).astype(int)
+    return int(rows), int(columns)
 
-    def shifted(array: NDArray[np.uint8] | NDArray[np.bool_]) -> NDArray[np.uint8] | NDArray[np.bool_]:
-        moved = np.zeros_like(array)
-        rows = slice(max(0, row_shift), min(size, size + row_shift))
-        columns = slice(max(0, column_shift), min(size, size + column_shift))
-        from_rows = slice(max(0, -row_shift), min(size, size - row_shift))
-        from_columns = slice(max(0, -column_shift), min(size, size - column_shift))
-        if rows.start < rows.stop and columns.start < columns.stop:
-            moved[rows, columns] = array[from_rows, from_columns]
-        return moved
+
+def shifted(array: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """An array (H, W, ...) moved down and to the right; 0 where nothing came from."""
+    height, width = array.shape[:2]
+    moved = np.zeros_like(array)
+    to_rows, to_columns = slice(max(0, rows), min(height, height + rows)), slice(max(0, columns), min(width, width + columns))
+    if to_rows.start < to_rows.stop and to_columns.start < to_columns.stop:
+        from_rows, from_columns = slice(max(0, -rows), min(height, height - rows)), slice(max(0, -columns), min(width, width - columns))
+        moved[to_rows, to_columns] = array[from_rows, from_columns]
+    return moved
+
+
+def paste_neighbour(
+    rgb: NDArray[np.uint8],
+    labels: LabelMap,
+    other_rgb: NDArray[np.uint8],
+    other_labels: LabelMap,
+    rng: np.random.Generator,
+    *,
+    gap: tuple[float, float] = (-0.15, 0.25),
+    seam: tuple[float, float] = (1.0, 1.0),
+) -> tuple[NDArray[np.uint8], LabelMap]:
+    """Set another cell beside or against the centred one, as background: only the centred cell is to be outlined.
+
+    Both pairs share a canvas size. The other background is matched to this one's in optical density, channel by channel. `gap` is the
+    range of `beside`'s, `seam` that of the blending's standard deviation in pixels.
+    """
+    cell, other = cell_mask(labels), cell_mask(other_labels)
+    if not cell.any() or cell.all() or not other.any() or other.all():
+        return rgb, labels
+    rows, columns = beside(cell, other, rng.uniform(0, 2 * math.pi), rng.uniform(*gap))
+    # A fixed width takes no draw: the default config trains from the same numbers as the shipped model did.
+    softness = rng.uniform(*seam) if seam[0] < seam[1] else seam[0]
 
     background, other_background = np.median(rgb[~cell], axis=0), np.median(other_rgb[~other], axis=0)
     ratio = (background + 1) / (other_background + 1)
     matched = np.clip((other_rgb + 1.0) * ratio - 1, 0, 255).astype(np.uint8)
-    moved_rgb = shifted(matched)
-    moved = shifted(ndimage.binary_dilation(other, iterations=2)) & ~cell
-    alpha = cv2.GaussianBlur(moved.astype(np.float32), (0, 0), 1.0)[..., None] * ~cell[..., None]
+    moved_rgb = shifted(matched, rows, columns)
+    moved = shifted(ndimage.binary_dilation(other, iterations=max(1, round(2 * softness))), rows, columns) & ~cell
+    alpha = cv2.GaussianBlur(moved.astype(np.float32), (0, 0), softness)[..., None] * ~cell[..., None]
     mixed = (rgb * (1 - alpha) + moved_rgb * alpha).astype(np.uint8)
     return mixed, LabelMap(np.where(moved, np.uint8(Compartment.BACKGROUND), labels))
 
@@ -131,29 +245,56 @@ class Augmentation:
         self._canvas = round(config.input_size * _MARGIN)
 
     def __call__(
-        self, item: LabelledImage, others: list[LabelledImage], rng: np.random.Generator
+        self, item: LabelledImage, others: list[LabelledImage], rng: np.random.Generator, *, epoch: int = 0
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """An image (S, S, 3) and its label map (S, S), both uint8; `others` are the neighbours to paste from."""
-        window = random_window(item.labels, self._config, rng)
+        # What is off takes no draw, so that a run's images depend on nothing but the settings that it knows.
+        config = self._config
+        window = random_window(item.labels, config, rng)
         rgb, labels = self._cut(item, window)
-        while rng.random() < self._config.paste_probability:
-            other = others[rng.integers(len(others))]
-            # The neighbour comes at about the same size, as leukocytes beside each other do.
-            fill = Window.around(cell_mask(item.labels), 1).side / window.side * rng.uniform(0.75, 1.25)
-            other_rgb, other_labels = self._cut(other, Window.around(cell_mask(other.labels), min(fill, 0.95)))
-            turns = int(rng.integers(4))
-            rgb, labels = paste_neighbour(
-                rgb,
-                labels,
-                np.ascontiguousarray(np.rot90(other_rgb, turns)),
-                LabelMap(np.ascontiguousarray(np.rot90(other_labels, turns))),
-                rng,
-            )
-        if rng.random() < 0.5:
-            rgb = jitter_stain(rgb, rng)
+        share = Window.around(cell_mask(item.labels), 1).side / window.side
+        if config.thin_probability and rng.random() < config.thin_probability:
+            rgb, labels = widen_nucleus(rgb, labels, rng)
+        if config.clutter_probability and rng.random() < config.clutter_probability:
+            rgb, labels = self._paste(rgb, labels, others, share, rng, whole_cell=False)
+        while epoch >= config.paste_from_epoch and rng.random() < config.paste_probability:
+            rgb, labels = self._paste(rgb, labels, others, share, rng, whole_cell=True)
+        if rng.random() < config.stain_probability:
+            rgb = jitter_stain(rgb, rng, config.stain_strength)
+        if config.stain_mix or config.background_change or config.light_gradient:
+            rgb = change_light(rgb, labels, config, rng)
         self._pipeline.set_random_seed(int(rng.integers(2**31)))
         done = self._pipeline(image=rgb, mask=labels)
         return done["image"], done["mask"]
+
+    def _paste(
+        self,
+        rgb: NDArray[np.uint8],
+        labels: LabelMap,
+        others: list[LabelledImage],
+        share: float,
+        rng: np.random.Generator,
+        *,
+        whole_cell: bool,
+    ) -> tuple[NDArray[np.uint8], LabelMap]:
+        """Paste the leukocyte of another image, or a thing from its background, where the centred cell takes `share` of the window."""
+        other = others[rng.integers(len(others))]
+        # The neighbour comes at about the same size, as leukocytes beside each other do.
+        fill = share * rng.uniform(0.75, 1.25)
+        other_rgb, other_labels = self._cut(other, Window.around(cell_mask(other.labels), min(fill, 0.95)))
+        marked = other_labels if whole_cell else clutter(other_rgb, other_labels, rng)
+        if marked is None:
+            return rgb, labels
+        turns = int(rng.integers(4))
+        return paste_neighbour(
+            rgb,
+            labels,
+            np.ascontiguousarray(np.rot90(other_rgb, turns)),
+            LabelMap(np.ascontiguousarray(np.rot90(marked, turns))),
+            rng,
+            gap=self._config.paste_gap,
+            seam=self._config.paste_seam,
+        )
 
     def _cut(self, item: LabelledImage, window: Window) -> tuple[NDArray[np.uint8], LabelMap]:
         margin = window.side * (self._canvas / self._config.input_size - 1) / 2

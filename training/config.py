@@ -40,8 +40,8 @@ class Settings:
         def literal(value: object) -> str:
             if isinstance(value, tuple):
                 return "[" + ", ".join(literal(v) for v in value) + "]"
-            # A JSON string is a TOML string, escapes included.
-            return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+            # A JSON string is a TOML string, escapes included; so are the words for truth.
+            return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
 
         return "".join(f"{key} = {literal(value)}\n" for key, value in asdict(self).items())  # type: ignore[call-overload]
 
@@ -60,6 +60,22 @@ class TrainingConfig(Settings):
     `train`, `validation` and `test` are shares of the groups of originals; sizes in pixels; `minimum_fill` to
     `maximum_fill` is the range of the window's share that the cell takes; `patience` in epochs without a better
     validation Dice.
+
+    All below `threads` is off, or at what the shipped model was trained with, unless it is set:
+
+    - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the data;
+    - `coarse_size` of the coarse pass at inference (0: as `input_size`);
+    - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in shares of its radius,
+      and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with `clutter_probability`
+      another image's red cell, or an empty piece of its background, is pasted;
+    - `thin_probability` of a nucleus swollen until the cytoplasm is thin;
+    - stain and light: with `stain_probability` a jitter `stain_strength` times the ordinary one; `stain_mix` is the spread of what each
+      colour's optical density takes from the others', `light_gradient` and `background_change` the largest change of optical density
+      across the image and of all that is no cell;
+    - `boundary_weight` of a further term of the loss (`training.losses`);
+    - `start_from` is the folder of a run whose weights to begin with;
+    - `pseudo_set` is a folder written by `python -m training pseudo`, from which an image comes in place of a drawn one with
+      `pseudo_probability`.
     """
 
     name: str = "unetplusplus-lite0"
@@ -84,9 +100,26 @@ class TrainingConfig(Settings):
     seed: int = 7
     workers: int = 1
     threads: int = 2
+    images_per_epoch: int = 0
+    coarse_size: int = 0
+    paste_from_epoch: int = 0
+    paste_gap: tuple[float, float] = (-0.15, 0.25)
+    paste_seam: tuple[float, float] = (1.0, 1.0)
+    clutter_probability: float = 0.0
+    thin_probability: float = 0.0
+    stain_probability: float = 0.5
+    stain_strength: float = 1.0
+    stain_mix: float = 0.0
+    light_gradient: float = 0.0
+    background_change: float = 0.0
+    boundary_weight: float = 0.0
+    start_from: str = ""
+    pseudo_set: str = ""
+    pseudo_probability: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work, in words."""
+        self._check_levers()
         if abs(self.train + self.validation + self.test - 1) > 1e-9 or min(self.train, self.validation, self.test) <= 0:
             msg = f"train, validation and test must be positive and sum to 1, but are {self.train}, {self.validation}, {self.test}"
             raise UsageError(msg)
@@ -101,6 +134,42 @@ class TrainingConfig(Settings):
             raise UsageError(msg)
         if min(self.epochs, self.batch_size, self.patience) < 1:
             msg = f"epochs, batch_size and patience must be at least 1, but are {self.epochs}, {self.batch_size}, {self.patience}"
+            raise UsageError(msg)
+
+    def _check_levers(self) -> None:
+        for name in ("clutter_probability", "thin_probability", "stain_probability", "pseudo_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                msg = f"{name} must lie between 0 and 1, but is {getattr(self, name)}"
+                raise UsageError(msg)
+        for name in (
+            "images_per_epoch",
+            "coarse_size",
+            "paste_from_epoch",
+            "stain_strength",
+            "stain_mix",
+            "light_gradient",
+            "background_change",
+            "boundary_weight",
+        ):
+            if getattr(self, name) < 0:
+                msg = f"{name} must not be negative, but is {getattr(self, name)}"
+                raise UsageError(msg)
+        for name in ("paste_gap", "paste_seam"):
+            values = getattr(self, name)
+            if len(values) != 2 or values[0] > values[1]:
+                msg = f"{name} must be two numbers, the smaller first, but is {list(values)}"
+                raise UsageError(msg)
+        if self.paste_seam[0] <= 0:
+            msg = f"paste_seam must be positive, but is {list(self.paste_seam)}"
+            raise UsageError(msg)
+        if self.coarse_size % 32:
+            msg = f"coarse_size must be a multiple of 32, or 0 for input_size, but is {self.coarse_size}"
+            raise UsageError(msg)
+        if bool(self.pseudo_set) != (self.pseudo_probability > 0):
+            msg = f"pseudo_set and pseudo_probability go together, but are {self.pseudo_set!r} and {self.pseudo_probability}"
+            raise UsageError(msg)
+        if 0 < self.images_per_epoch < self.batch_size:
+            msg = f"an epoch must hold at least one batch, but images_per_epoch is {self.images_per_epoch} of {self.batch_size}"
             raise UsageError(msg)
 
 

@@ -187,13 +187,22 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Pairs held in memory, as items (3, S, S) float32 and (len(CHANNELS), S, S) float32.
 
     With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at its
-    canonical scale. `scale` is the normalisation of the input, by default that of the config's encoder.
+    canonical scale. An index beyond the number of pairs is another draw of a pair, the remainder's. `scale` is the normalisation of the
+    input, by default that of the config's encoder. `pseudo` are pairs whose masks nobody drew: one of them comes in place of a drawn one
+    with the config's `pseudo_probability`, when augmenting.
     """
 
     def __init__(
-        self, items: Sequence[LabelledImage], config: TrainingConfig, *, augment: bool, scale: Normalisation | None = None
+        self,
+        items: Sequence[LabelledImage],
+        config: TrainingConfig,
+        *,
+        augment: bool,
+        scale: Normalisation | None = None,
+        pseudo: Sequence[LabelledImage] = (),
     ) -> None:
         self.scale = scale or normalisation(config.encoder)
+        self._pseudo = pseudo
         self._items = list(items)
         self._config = config
         self._augmentation = Augmentation(config) if augment else None
@@ -208,12 +217,14 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return len(self._items)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        item = self._items[index]
+        item = self._items[index % len(self._items)]
         if self._augmentation is None:
             window = Window.around(cell_mask(item.labels), self._config.cell_fill)
             rgb = resample(item.rgb, window, self._config.input_size)
             labels = resample_labels(item.labels, window, self._config.input_size)
         else:
             rng = np.random.default_rng((self._config.seed, self.epoch, index))
-            rgb, labels = self._augmentation(item, self._items, rng)
+            if self._pseudo and rng.random() < self._config.pseudo_probability:
+                item = self._pseudo[int(rng.integers(len(self._pseudo)))]
+            rgb, labels = self._augmentation(item, self._items, rng, epoch=self.epoch)
         return torch.from_numpy(normalise(rgb, *self.scale)), torch.from_numpy(to_channels(labels))

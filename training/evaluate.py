@@ -44,17 +44,16 @@ def evaluate(segmenter: Segmenter, samples: Sequence[Sample], *, on_image: Calla
     for number, sample in enumerate(samples, start=1):
         truth = load_labelled(sample)[0].labels
         found = segmenter.segment(load(sample.image))
-        scores.append(_score(sample, found.labels, truth, found.confidence))
+        scores.append(score_labels(sample.sample_id, sample.cell_type, found.labels, truth, found.confidence))
         if on_image:
             on_image(number)
     return scores
 
 
-def _score(sample: Sample, found: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:
+def score_labels(sample_id: str, cell_type: str, found: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:
+    """Score a label map (H, W) against the drawn one."""
     pairs = {region: overlap(region_mask(found, region), region_mask(truth, region)) for region in REGIONS}
-    return ImageScore(
-        sample.sample_id, sample.cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence
-    )
+    return ImageScore(sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence)
 
 
 def score_channels(sample_id: str, cell_type: str, found: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float) -> ImageScore:

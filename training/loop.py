@@ -1,6 +1,7 @@
 """One fine-tuning run: one config in, one self-describing folder out; resumable, logged, scored at the end. Nothing here prints."""
 
 import csv
+import functools
 import json
 import logging
 import time
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -16,14 +18,16 @@ from torch.utils.data import DataLoader
 
 from core.comparison import title
 from core.datasets import Sample
-from core.errors import DataSetError, UsageError
+from core.errors import DataSetError, ModelError, UsageError
 from core.store.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
 from training.architectures import build, check_input
 from training.architectures.weights import Normalisation, normalisation
+from training.calibration import fit_temperature, logits_of
 from training.config import TrainingConfig
 from training.data import SegDataset, hold_to_data, masked_samples, read_pairs, split_samples
 from training.evaluate import by_data_set, summarise
 from training.final_test import score_items, write_cases
+from training.losses import segmentation_loss
 from training.provenance import commit, versions
 from training.trainer import OBJECT_NAMES, Trainer, read_checkpoint, write_checkpoint
 
@@ -64,17 +68,36 @@ class TrainingReport:
     test: dict[str, Any]
 
 
+def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig, Normalisation]:
+    """The network of a training run with its best weights, in eval mode, its settings and normalisation; ModelError where there is none."""
+    if not (run / WEIGHTS_FILE).is_file():
+        msg = f"{run} holds no {WEIGHTS_FILE}: name the folder of a training run; `python -m training finetune --out {run}` makes one"
+        raise ModelError(msg)
+    config = TrainingConfig.from_toml(run / CONFIG_FILE)
+    network = build(config.architecture, config.encoder, pretrained=False)
+    weights, scale = read_weights(run, config.encoder)
+    network.load_state_dict(weights)
+    return network.eval(), config, scale
+
+
 def fit(
-    config: TrainingConfig, folder: Path, *, device: torch.device | None = None, on_epoch: Callable[[EpochLog], None] | None = None
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    parts: Mapping[str, list[Sample]] | None = None,
+    device: torch.device | None = None,
+    on_epoch: Callable[[EpochLog], None] | None = None,
 ) -> TrainingReport:
     """Train into `folder`, or go on where a killed run of the same config stopped; then score the test part, once, and keep its cases.
 
     The folder describes itself: `config.toml`, `split.json`, `log.csv` (a row as each epoch ends, so it can be watched), the best
     weights `weights.safetensors` (by validation Dice of the averaged weights), `scores.json` with the scores of the test part, Dice
     per image, versions and commit, and in `cases/` pictures of its best and worst. Runs on the CPU unless a `device` is given.
+    `parts` are the samples to train on, validate and test, in place of those the config's shares give.
 
-    Raises UsageError when the folder holds a run of another config or of other images, DataSetError when a pair cannot be used or
-    there are too few to divide, all before anything is written; and DivergedError when the loss is no longer a number.
+    Raises UsageError when the folder holds a run of another config or of other images, or where weights to begin with or pseudo-labels
+    come of images that are to be tested on, DataSetError when a pair cannot be used or there are too few to divide, all before anything
+    is written; and DivergedError when the loss is no longer a number.
     """
     device = device or torch.device("cpu")
     check_input(config.architecture, config.input_size, config.batch_size)
@@ -82,26 +105,31 @@ def fit(
     if config_file.exists() and TrainingConfig.from_toml(config_file) != config:
         msg = f"{folder} holds a run with other settings; choose another folder, or the same settings to go on"
         raise UsageError(msg)
-    samples = masked_samples(config.data_sets)
-    parts = split_samples(samples, config)
+    if parts is None:
+        parts = split_samples(masked_samples(config.data_sets), config)
     if not all(parts.values()):
         counts = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
         msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
         raise DataSetError(msg)
-    pairs = {item.sample_id: (item, strays) for item, strays in read_pairs(samples)}
-    data = {
-        part: SegDataset([pairs[sample.sample_id][0] for sample in members], config, augment=part == "train")
-        for part, members in parts.items()
-    }
+    for whose, where in (("pseudo_set", config.pseudo_set), ("start_from", config.start_from)):
+        if where:
+            _refuse_leak(Path(where), {sample.sample_id for sample in parts["test"]}, whose)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    network = build(config.architecture, config.encoder)
+    network, scale = _first_weights(config)
+    samples = [sample for members in parts.values() for sample in members]
+    pairs = {item.sample_id: (item, strays) for item, strays in read_pairs(samples)}
+    pseudo = [item for item, _ in read_pairs(masked_samples((config.pseudo_set,)))] if config.pseudo_set else []
+    data = {
+        part: SegDataset([pairs[sample.sample_id][0] for sample in members], config, augment=part == "train", scale=scale, pseudo=pseudo)
+        for part, members in parts.items()
+    }
 
     hold_to_data(folder, samples)
     config_file.write_text(config.to_toml(), encoding="utf-8")
     split = {part: sorted(sample.sample_id for sample in members) for part, members in parts.items()}
     (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
-    steps = max(1, len(data["train"]) // config.batch_size)
+    steps = max(1, (config.images_per_epoch or len(data["train"])) // config.batch_size)
     logger.info(
         "%s with encoder %s on %s; images: %s; %d steps an epoch",
         title(config.architecture),
@@ -110,7 +138,8 @@ def fit(
         ", ".join(f"{len(part)} {name}" for name, part in data.items()),
         steps,
     )
-    trainer = Trainer(network, config, total_steps=config.epochs * steps, device=device)
+    loss = functools.partial(segmentation_loss, boundary=config.boundary_weight)
+    trainer = Trainer(network, config, total_steps=config.epochs * steps, device=device, loss=loss)
     log: list[EpochLog] = []
     checkpoint = folder / CHECKPOINT_FILE
     if (state := read_checkpoint(checkpoint)) is not None:
@@ -128,7 +157,7 @@ def fit(
         row = EpochLog(len(log) + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], trainer.learning_rate, seconds)
         log.append(row)
         if _best(log) is row:
-            _write_weights(trainer.averaged, data["train"].scale, folder / WEIGHTS_FILE)
+            _write_weights(trainer.averaged, scale, folder / WEIGHTS_FILE)
         _write_log(log, folder / LOG_FILE)
         write_checkpoint(checkpoint, {**trainer.state(), "log": [asdict(row) for row in log]})
         if on_epoch:
@@ -138,17 +167,34 @@ def fit(
     if not scores_file.exists():
         trainer.averaged.load_state_dict(read_weights(folder, config.encoder)[0])
         repaired = {part: sum(pairs[sample.sample_id][1] for sample in members) for part, members in parts.items()}
-        _test(trainer, config, parts["test"], data["test"], repaired, folder)
+        _test(trainer, config, parts["test"], data, repaired, folder)
     best = _best(log)
     test = json.loads(scores_file.read_text(encoding="utf-8"))["test"]
     return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config), test)
 
 
+def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:
+    """What training begins with: a pretrained encoder, or the network of the run that `start_from` names."""
+    if not config.start_from:
+        return build(config.architecture, config.encoder), normalisation(config.encoder)
+    network, began, scale = load_network(Path(config.start_from))
+    if (began.architecture, began.encoder) != (config.architecture, config.encoder):
+        msg = f"start_from: {config.start_from} holds {began.architecture} on {began.encoder}; this run has another network"
+        raise UsageError(msg)
+    return network, scale
+
+
 def _test(
-    trainer: Trainer, config: TrainingConfig, samples: list[Sample], data: SegDataset, repaired: Mapping[str, int], folder: Path
+    trainer: Trainer,
+    config: TrainingConfig,
+    samples: list[Sample],
+    data: Mapping[str, SegDataset],
+    repaired: Mapping[str, int],
+    folder: Path,
 ) -> None:
     """Score the test part with the best weights, and leave pictures and `scores.json`, in this order: the file says that all is done."""
-    outcomes = score_items(trainer, data, samples, config.batch_size)
+    outcomes = score_items(trainer, data["test"], samples, config.batch_size)
+    temperature = fit_temperature(*logits_of(trainer.predict, data["validation"], config.batch_size))
     scores = [outcome.score for outcome in outcomes]
     write_cases(outcomes, folder / CASES_FOLDER)
     report = {
@@ -157,6 +203,7 @@ def _test(
         "measured": f"on the network's grid of {config.input_size} px, in the canonical window around the drawn cell, best weights",
         "per_image": {score.sample_id: score.dice for score in scores},
         "repaired_mask_pixels": repaired,
+        "temperature": temperature,
         "precision": trainer.precision,
         "versions": versions(),
         "commit": commit(),
@@ -175,8 +222,26 @@ def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
     return bool(log) and len(log) - _best(log).epoch >= config.patience
 
 
+def _refuse_leak(folder: Path, tested: set[str], whose: str) -> None:
+    """Raise UsageError where a network that saw one of the tested images had a hand in what is in a folder, or where nobody can tell."""
+    try:
+        seen = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{whose}: {folder} does not tell in {SPLIT_FILE} which images its network was trained on ({error})"
+        raise UsageError(msg) from error
+    if leaked := sorted(tested & {*seen["train"], *seen["validation"]}):
+        msg = f"{whose}: the network of {folder} has seen {len(leaked)} of the images to be tested on, first {leaked[0]}; take another"
+        raise UsageError(msg)
+
+
 def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
     """The batches of the data set's epoch, in an order that only seed and epoch decide."""
+    if config.images_per_epoch:
+        rng = np.random.default_rng((config.seed, data.epoch))
+        rounds = -(-config.images_per_epoch // len(data))
+        # Round after round of all images; the second time an image comes it is another draw.
+        drawn = np.concatenate([rng.permutation(len(data)) + len(data) * i for i in range(rounds)])[: config.images_per_epoch]
+        return DataLoader(data, config.batch_size, sampler=drawn.tolist(), drop_last=True, num_workers=config.workers)
     order = torch.Generator().manual_seed(config.seed * 100_003 + data.epoch)
     last_too = len(data) <= config.batch_size
     return DataLoader(data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order)

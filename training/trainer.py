@@ -4,7 +4,7 @@ import copy
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,13 +66,21 @@ def find_device(name: str) -> torch.device:
 class Trainer:
     """AdamW with a one-cycle schedule over `total_steps`, gradients clipped to norm 1, channels last.
 
+    `loss` of logits and targets is what is minimised; validation always states the thesis's.
+
     On CUDA the network runs in bfloat16 where the card has it (loss and optimiser stay in float32) and cuDNN keeps to deterministic
     algorithms; torch has but slow ones for upsampling and adaptive pooling, which are not asked for, so two runs there agree to
     rounding only. On the CPU they agree exactly.
     """
 
     def __init__(
-        self, network: torch.nn.Module, config: TrainingConfig | SelectionConfig, *, total_steps: int, device: torch.device
+        self,
+        network: torch.nn.Module,
+        config: TrainingConfig | SelectionConfig,
+        *,
+        total_steps: int,
+        device: torch.device,
+        loss: Callable[..., torch.Tensor] = segmentation_loss,
     ) -> None:
         self.device = device
         self._mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -84,6 +92,7 @@ class Trainer:
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser, config.learning_rate, total_steps=total_steps, pct_start=0.15, cycle_momentum=False
         )
+        self._loss = loss
 
     @property
     def precision(self) -> str:
@@ -111,7 +120,7 @@ class Trainer:
         total, count = torch.zeros((), device=self.device), 0
         for images, targets in batches:
             self._optimiser.zero_grad(set_to_none=True)
-            loss = segmentation_loss(self._logits(self.network, images), targets.to(self.device))
+            loss = self._loss(self._logits(self.network, images), targets.to(self.device))
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self._optimiser.step()

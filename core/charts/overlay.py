@@ -2,6 +2,8 @@
 
 import base64
 import html
+import io
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -10,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from core.compartments import STYLES, Compartment
 from core.imaging import encode_png
-from core.masks import outlines
-from core.types import CellImage, LabelMap
+from core.masks import cell_mask, outlines
+from core.types import CellImage, LabelMap, Place
 
 OUTLINED: Final = (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS)
 OUTLINE_WIDTH_PX: Final = 1.8
@@ -19,6 +21,11 @@ OUTLINE_WIDTH_PX: Final = 1.8
 _CASED: Final = (Compartment.CYTOPLASM, Compartment.NUCLEUS)
 _CASING_WIDTH_PX: Final = 3.6
 _SMALL_IMAGE_PX: Final = 200
+# A field is shown as an overview: no more pixels than a screen has, which also keeps the page light.
+_OVERVIEW_PX: Final = 1600
+_OVERVIEW_QUALITY: Final = 88
+# Lines are drawn at twice the size and reduced up to this side; larger pictures are fine enough for plain lines, and many megabytes.
+_SMOOTH_UP_TO_PX: Final = 2048
 _SCALE_BAR_STEPS_UM: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 _SCALE_BAR_MAX_SHARE: Final = 0.3
 
@@ -38,7 +45,7 @@ def scale_bar_um(width_px: int, um_per_px: float) -> float:
     return max((step for step in _SCALE_BAR_STEPS_UM if step <= room), default=_SCALE_BAR_STEPS_UM[0])
 
 
-def _path(rings: list[NDArray[np.float32]]) -> str:
+def _path(rings: Sequence[NDArray[np.float32]]) -> str:
     return "".join("M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in ring[:-1]) + "Z" for ring in rings)
 
 
@@ -112,6 +119,49 @@ def mask_svg(image: CellImage, labels: LabelMap) -> str:
     return _svg(image, f"Mask of {image.name}", body)
 
 
+def field_svg(field: CellImage, cells: Sequence[tuple[Place, LabelMap]]) -> str:
+    """A field with every cell outlined and numbered from 1, as SVG text in the field's own pixels.
+
+    Each cell is a group of class `cell` whose `data-cell` is its number, with a filled shape to click on; the picture is reduced to what a
+    screen shows. The image's name goes in escaped.
+    """
+    height, width = field.shape
+    body = f'<image href="{_overview_uri(field.rgb)}" width="{width}" height="{height}"/>'
+    for number, (place, labels) in enumerate(cells, start=1):
+        lines = {c: _path(_moved(outer_outline(labels, c), place)) for c in _CASED}
+        drawn = "".join(
+            f'<path class="outline {c.label}" d="{path}" fill="none" stroke="{STYLES[c].colour}" stroke-width="{OUTLINE_WIDTH_PX}" '
+            'vector-effect="non-scaling-stroke"/>'
+            for c, path in lines.items()
+        )
+        x, y, size = _number_at(place, labels, width)
+        body += (
+            f'<g class="cell" data-cell="{number}"><path class="shape" d="{lines[Compartment.CYTOPLASM]}" fill="#fff" fill-opacity="0"/>'
+            f'{drawn}<text x="{x:.1f}" y="{y:.1f}" font-family="sans-serif" font-weight="600" font-size="{size:.1f}" text-anchor="middle" '
+            f'fill="#fff" stroke="#000" stroke-width="{size / 5:.1f}" stroke-linejoin="round" paint-order="stroke">{number}</text></g>'
+        )
+    return _svg(field, f"{field.name}: {len(cells)} cells, outlined and numbered", body)
+
+
+def _overview_uri(rgb: NDArray[np.uint8]) -> str:
+    picture = Image.fromarray(rgb)
+    picture = picture.reduce(-(-max(picture.size) // _OVERVIEW_PX))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_OVERVIEW_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _moved(rings: Sequence[NDArray[np.float32]], place: Place) -> list[NDArray[np.float32]]:
+    return [ring + np.array([place.left, place.top], np.float32) for ring in rings]
+
+
+def _number_at(place: Place, labels: LabelMap, field_width: int) -> tuple[float, float, float]:
+    """Where to write a cell's number, x, y of the middle of its foot, and how large: on its upper edge, legible in an overview."""
+    rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
+    size = min(max(field_width / 45, 0.16 * rows.size), 0.5 * rows.size)
+    return place.left + (columns[0] + columns[-1]) / 2, max(size, place.top + rows[0] + size / 3), size
+
+
 def _dashes(ring: NDArray[np.float32], dash: tuple[int, ...]) -> list[list[tuple[float, float]]]:
     """Cut a closed polyline into its drawn pieces; `dash` holds drawn and blank lengths in the ring's own unit."""
     if not dash:
@@ -133,24 +183,43 @@ def outlined_png(image: CellImage, labels: LabelMap, min_side_px: int = 1024) ->
 
     Pixels are repeated, not blurred; lines are drawn at twice that size and reduced, so they are smooth.
     """
-    height, width = image.shape
-    factor = max(1, -(-min_side_px // max(height, width)))
-    big = np.repeat(np.repeat(image.rgb, factor, axis=0), factor, axis=1)
-    layer = Image.new("RGBA", (2 * width * factor, 2 * height * factor), (255, 255, 255, 0))
-    pen = ImageDraw.Draw(layer)
-    line = 2 * max(2, round(max(big.shape[:2]) / 400))
-    for compartment in OUTLINED:
-        style = STYLES[compartment]
-        for ring in outer_outline(labels, compartment):
-            scaled = ring * (2 * factor)
-            if compartment in _CASED:
-                pen.line([(float(x), float(y)) for x, y in scaled], fill=(255, 255, 255, 150), width=2 * line, joint="curve")
-            for piece in _dashes(scaled, tuple(length * line // 2 for length in style.dash)):
-                pen.line(piece, fill=style.colour, width=line, joint="curve")
-    _draw_scale(pen, image, 2 * factor)
-    picture = Image.fromarray(big).convert("RGBA")
-    picture.alpha_composite(layer.resize(picture.size, Image.Resampling.LANCZOS))
-    return encode_png(np.asarray(picture.convert("RGB")))
+    return _drawn_png(image, [(Place(0, 0, image.shape[1], image.shape[0]), labels)], min_side_px, numbered=False)
+
+
+def field_png(field: CellImage, cells: Sequence[tuple[Place, LabelMap]], min_side_px: int = 1024) -> bytes:
+    """A field with every cell outlined and numbered from 1 as a PNG file, enlarged as by `outlined_png`."""
+    return _drawn_png(field, cells, min_side_px, numbered=True)
+
+
+def _drawn_png(image: CellImage, cells: Sequence[tuple[Place, LabelMap]], min_side_px: int, *, numbered: bool) -> bytes:
+    side = max(image.shape)
+    factor = max(1, -(-min_side_px // side))
+    smooth = 2 if factor * side <= _SMOOTH_UP_TO_PX else 1
+    big = np.repeat(np.repeat(image.rgb, factor, axis=0), factor, axis=1) if factor > 1 else image.rgb
+    picture = Image.fromarray(big)
+    layer = Image.new("RGBA", (smooth * picture.width, smooth * picture.height), (255, 255, 255, 0)) if smooth > 1 else picture
+    pen = ImageDraw.Draw(layer, "RGBA" if smooth == 1 else None)
+    line = smooth * max(2, round(factor * side / (800 if numbered else 400)))
+    for number, (place, labels) in enumerate(cells, start=1):
+        for compartment in _CASED if numbered else OUTLINED:
+            style = STYLES[compartment]
+            for ring in _moved(outer_outline(labels, compartment), place):
+                scaled = ring * (smooth * factor)
+                if compartment in _CASED:
+                    pen.line([(float(x), float(y)) for x, y in scaled], fill=(255, 255, 255, 150), width=2 * line, joint="curve")
+                for piece in _dashes(scaled, () if numbered else tuple(length * line // 2 for length in style.dash)):
+                    pen.line(piece, fill=style.colour, width=line, joint="curve")
+        if numbered:
+            x, y, size = (smooth * factor * value for value in _number_at(place, labels, image.shape[1]))
+            pen.text(
+                (x, y), str(number), fill="white", stroke_fill="black", stroke_width=max(1, round(size / 9)), font_size=size, anchor="ms"
+            )
+    _draw_scale(pen, image, smooth * factor)
+    if smooth > 1:
+        picture = picture.convert("RGBA")
+        picture.alpha_composite(layer.resize(picture.size, Image.Resampling.LANCZOS))
+        picture = picture.convert("RGB")
+    return encode_png(np.asarray(picture))
 
 
 def _draw_scale(pen: ImageDraw.ImageDraw, image: CellImage, factor: int) -> None:

@@ -17,8 +17,8 @@ MANIFEST: Final = "manifest.json"
 class ModelEntry:
     """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, and what lies beside it.
 
-    `log` of the training, `split` of the images, and `reliability` of the features (`core.agreement.load` reads it): None where there
-    is none.
+    `log` of the training, `split` of the images, `reliability` of the features (`core.agreement.load` reads it) and `novelty`, what the
+    model knows (`core.familiarity.load`): None where there is none.
     """
 
     model_id: str
@@ -28,6 +28,7 @@ class ModelEntry:
     log: Path | None
     split: Path | None
     reliability: Path | None
+    novelty: Path | None = None
 
 
 def load_manifest(folder: Path | None = None) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def list_models(folder: Path | None = None) -> list[ModelEntry]:
                 folder / row["file"],
                 row["sha256"],
                 ModelCard.from_json(json.dumps(row["card"]), row["file"]),
-                *(folder / row[key] if row.get(key) else None for key in ("log", "split", "reliability")),
+                *(folder / row[key] if row.get(key) else None for key in ("log", "split", "reliability", "novelty")),
             )
             for model_id, row in manifest["models"].items()
         ]

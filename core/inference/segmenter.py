@@ -2,15 +2,18 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from core.compartments import CHANNELS
-from core.errors import ModelError
+from core.errors import ModelError, UsageError
+from core.familiarity import Knowledge
+from core.familiarity import load as load_knowledge
 from core.inference.model_registry import ModelEntry, card_of, verify_model
 from core.inference.providers import Device, open_session, provider_name
 from core.masks import cell_mask, region_mask
@@ -22,40 +25,48 @@ from core.types import CellImage, LabelMap, Segmentation
 
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom into it.
 MIN_WINDOW_SHARE = 0.12
+# Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image costs no gigabyte.
+MAX_GRID = 2048
+# Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
+VIEWS: Final = (1, 4, 8)
 
 
 class Segmenter(Protocol):
     """Anything that finds the cell of an image."""
 
     card: ModelCard
+    provider: str
+    knowledge: Knowledge | None
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre."""
         ...
 
+    def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
+        """The cell in the middle of a window, over the whole of the image, and the confidence in it."""
+        ...
 
-class OnnxSegmenter:
-    """A model file on a verified provider. Safe to share between threads: sessions are stateless."""
 
-    def __init__(self, path: Path, device: Device = Device.AUTO, threads: int = 0) -> None:
-        self._session = open_session(path, device, threads)
-        self.card = card_of(self._session.get_modelmeta().custom_metadata_map, path.name)
-        self.provider = provider_name(self._session)
-        self._input = self._session.get_inputs()[0].name
-        channels = self._session.get_outputs()[0].shape[1]
-        if channels != len(self.card.classes):
-            msg = f"{path.name}: its card names {len(self.card.classes)} classes, but the network has {channels} output channels"
-            raise ModelError(msg)
-        expected = tuple(channel.label for channel in CHANNELS)
-        if self.card.classes != expected:
-            msg = f"{path.name}: the channels must be {', '.join(expected)}, but its card says {', '.join(self.card.classes)}"
-            raise ModelError(msg)
+class TwoPassSegmenter(ABC):
+    """The two passes and what follows them, for any engine that turns network inputs into logits.
 
-    @classmethod
-    def from_entry(cls, entry: ModelEntry, device: Device = Device.AUTO, threads: int = 0) -> "OnnxSegmenter":
-        """Open a model of the registry after checking its SHA-256."""
-        verify_model(entry)
-        return cls(entry.path, device, threads)
+    `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a pass. `knowledge` is
+    what lies beside a model of the registry, to judge by whether a cell is one of those it knows.
+    """
+
+    knowledge: Knowledge | None = None
+
+    def __init__(self, card: ModelCard, provider: str, views: int = 1) -> None:
+        if views not in VIEWS:
+            msg = f"views must be one of {', '.join(map(str, VIEWS))}, but is {views}"
+            raise UsageError(msg)
+        self.card = card
+        self.provider = provider
+        self._views = views
+
+    @abstractmethod
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (N, C, S, S) of normalised images (N, 3, S, S), S any multiple of 32."""
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre, on the image's own pixels; all background when none is found."""
@@ -67,34 +78,79 @@ class OnnxSegmenter:
 
     def _find(self, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
         whole = Window.whole((rgb.shape[0], rgb.shape[1]))
-        labels, confidence = self._find_in(rgb, whole)
+        labels, confidence = self.outline(rgb, whole)
         if confidence > 0:
             return labels, confidence
         # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the middle leads.
-        middle = np.array([whole.left, whole.top]) + whole.side / 2
-        nuclei = sorted(find_nuclei(rgb), key=lambda w: float(np.hypot(*(np.array([w.left, w.top]) + w.side / 2 - middle))))
-        return self._find_in(rgb, nuclei[0]) if nuclei else (labels, confidence)
+        middle = np.array(rgb.shape[:2]) / 2
+        nuclei = sorted(find_nuclei(rgb), key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))))
+        return self.outline(rgb, nuclei[0].window()) if nuclei else (labels, confidence)
 
-    def _find_in(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
-        """The cell of a window by two passes: over the window, then at the canonical scale."""
-        # The coarse pass only has to find the cell: the network's own grid will do, however large the window.
-        size = self.card.input_size
-        maps = self.probabilities(rgb, wide)
+    def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
+        """The cell of a window by two passes: over the window, then at the canonical scale.
+
+        A label map of the whole image and its confidence, 0 where there is no cell.
+        """
+        # The coarse pass only has to find the cell: a small grid will do, however large the window.
+        size = self.card.coarse_size or self.card.input_size
+        maps = self.probabilities(rgb, wide, size=size)
         coarse = label_cell(maps, Window(0, 0, size))
         if coarse.confidence > 0:
             near, scale = Window.around(cell_mask(coarse.labels), self.card.cell_fill), wide.side / size
             window = Window(wide.left + near.left * scale, wide.top + near.top * scale, near.side * scale)
             if window.side >= MIN_WINDOW_SHARE * wide.side:
-                labels, confidence = _labelled(self.probabilities(rgb, window), window, rgb)
+                labels, confidence = _labelled(self.probabilities(rgb, window, views=self._views), window, rgb)
                 # A fine pass that lost the cell is no improvement on the coarse one.
                 if confidence > 0:
                     return labels, confidence
         return _labelled(maps, wide, rgb)
 
-    def probabilities(self, rgb: NDArray[np.uint8], window: Window) -> NDArray[np.float32]:
-        """Probabilities (C, S, S) over the window, on the network's grid."""
-        (logits,) = self._session.run(None, {self._input: network_input(rgb, window, self.card)})
-        return np.asarray(special.expit(logits[0]), dtype=np.float32)
+    def probabilities(self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1) -> NDArray[np.float32]:
+        """Probabilities (C, S, S) over the window, on a grid of `size` (default: the card's input size); the mean of so many views."""
+        image = network_input(rgb, window, self.card, size)
+        turned = [_turned(image, view) for view in range(views)]
+        maps = special.expit(self.logits(np.concatenate(turned)) / np.float32(self.card.temperature))
+        return np.asarray(np.mean([_turned_back(one, view) for view, one in enumerate(maps)], axis=0), dtype=np.float32)
+
+
+def _turned(image: NDArray[np.float32], view: int) -> NDArray[np.float32]:
+    """Views 0 to 3 are rotations of (..., S, S) by right angles, 4 to 7 those of the mirror image."""
+    return np.rot90(image[..., ::-1] if view >= 4 else image, view % 4, axes=(-2, -1))
+
+
+def _turned_back(image: NDArray[np.float32], view: int) -> NDArray[np.float32]:
+    straight = np.rot90(image, -view % 4, axes=(-2, -1))
+    return straight[..., ::-1] if view >= 4 else straight
+
+
+class OnnxSegmenter(TwoPassSegmenter):
+    """A model file on a verified provider. Safe to share between threads: sessions are stateless."""
+
+    def __init__(self, path: Path, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> None:
+        self._session = open_session(path, device, threads)
+        super().__init__(card_of(self._session.get_modelmeta().custom_metadata_map, path.name), provider_name(self._session), views)
+        self._input = self._session.get_inputs()[0].name
+        channels = self._session.get_outputs()[0].shape[1]
+        if channels != len(self.card.classes):
+            msg = f"{path.name}: its card names {len(self.card.classes)} classes, but the network has {channels} output channels"
+            raise ModelError(msg)
+        expected = tuple(channel.label for channel in CHANNELS)
+        if self.card.classes != expected:
+            msg = f"{path.name}: the channels must be {', '.join(expected)}, but its card says {', '.join(self.card.classes)}"
+            raise ModelError(msg)
+
+    @classmethod
+    def from_entry(cls, entry: ModelEntry, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> "OnnxSegmenter":
+        """Open a model of the registry after checking its SHA-256, with what is known beside it."""
+        verify_model(entry)
+        segmenter = cls(entry.path, device, threads, views)
+        segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
+        return segmenter
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As the session gives them."""
+        (found,) = self._session.run(None, {self._input: images})
+        return np.asarray(found, dtype=np.float32)
 
 
 def _labelled(maps: NDArray[np.float32], window: Window, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
@@ -102,8 +158,9 @@ def _labelled(maps: NDArray[np.float32], window: Window, rgb: NDArray[np.uint8])
     height, width = rgb.shape[:2]
     top, left = max(0, math.floor(window.top)), max(0, math.floor(window.left))
     bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))
-    inner = Window(window.left - left, window.top - top, window.side)
-    found = label_cell(to_image_grid(maps, inner, (bottom - top, right - left)), inner)
+    step = math.ceil(window.side / MAX_GRID)
+    inner = Window((window.left - left) / step, (window.top - top) / step, window.side / step)
+    found = label_cell(to_image_grid(maps, inner, (math.ceil((bottom - top) / step), math.ceil((right - left) / step))), inner)
     labels = np.zeros((height, width), np.uint8)
-    labels[top:bottom, left:right] = found.labels
+    labels[top:bottom, left:right] = found.labels.repeat(step, axis=0).repeat(step, axis=1)[: bottom - top, : right - left]
     return LabelMap(labels), found.confidence

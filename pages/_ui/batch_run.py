@@ -1,11 +1,14 @@
 """A run over several images inside the page: progress in words, failures kept with their reasons, nothing lost to one bad image."""
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -13,6 +16,7 @@ from core import pipeline
 from core.archives import read_images
 from core.charts.overlay import outlined_png
 from core.errors import CoreError
+from core.fields import composed
 from core.imaging import IMAGE_SUFFIXES, decode, encode_png
 from core.masks import encode_grey
 from core.report import analyses_table
@@ -66,41 +70,61 @@ def run(images: Iterable[tuple[str, bytes]], total: int | None, um_per_px: float
     bar = st.progress(0.0, text="Loading the model")
     segmenter = resources.segmenter()
     latest_slot = st.empty()
-    analyses: list[CellAnalysis] = []
+    tables: list[pd.DataFrame] = [analyses_table([])]
+    masks: dict[str, bytes] = {}
+    latest: deque[CellAnalysis] = deque(maxlen=_LATEST)
+    least: list[CellAnalysis] = []
     failures: list[tuple[str, str]] = []
+    measured = flagged = 0
     started = time.monotonic()
     for done, (name, data) in enumerate(islice(images, MOST_IMAGES), start=1):
         try:
-            analyses.append(pipeline.analyse(decode(data, name, um_per_px), segmenter))
+            image = decode(data, name, um_per_px)
+            cells = [_alone(cell) for cell in pipeline.analyse_cells(image, segmenter)]
         except CoreError as error:
             failures.append((name, str(error)))
+        else:
+            tables.append(analyses_table(cells))
+            masks |= _masks(f"{done:04d}_{Path(name).stem}", image.shape, cells)
+            latest.extend(cells)
+            measured, flagged = measured + len(cells), flagged + sum(not cell.quality_ok for cell in cells)
+            least = sorted([*least, *cells], key=lambda cell: cell.segmentation.confidence)[:_UNCERTAIN]
         elapsed = time.monotonic() - started
         of, left = (f" of {total}", f", about {elapsed / done * (total - done):.0f} s left") if total else ("", "")
-        flagged = sum(not analysis.quality_ok for analysis in analyses)
-        words = f"{done}{of} images, {flagged} flagged, {len(failures)} failed; {done / elapsed:.1f} a second{left}"
+        words = f"{done}{of} images, {measured} cells, {flagged} flagged, {len(failures)} failed; {done / elapsed:.1f} a second{left}"
         bar.progress(min(1.0, done / total) if total else 0.5, text=words)
-        if analyses and (done % _LATEST == 0 or done == total):
-            gallery([_picture(a) for a in analyses[-_LATEST:]], latest_slot.container(height=230, border=False))
+        if latest and (done % _LATEST == 0 or done == total):
+            gallery([_picture(cell) for cell in latest], latest_slot.container(height=230, border=False))
     bar.empty()
     latest_slot.empty()
-    least = sorted(analyses, key=lambda a: a.segmentation.confidence)[:_UNCERTAIN]
     BATCH.set(
         BatchOutcome(
-            table=analyses_table(analyses),
-            masks={f"{number:04d}_{Path(a.image.name).stem}.png": _mask(a) for number, a in enumerate(analyses, start=1)},
+            table=pd.concat([table for table in tables if len(table)] or tables, ignore_index=True),
+            masks=masks,
             failures=tuple(failures),
-            uncertain=tuple(_picture(a) for a in least),
+            uncertain=tuple(_picture(cell) for cell in least),
             seconds=time.monotonic() - started,
         )
     )
 
 
-def _mask(analysis: CellAnalysis) -> bytes:
-    return encode_png(encode_grey(analysis.segmentation.labels))
+def _alone(cell: CellAnalysis) -> CellAnalysis:
+    """The cell with pixels of its own: a cut-out would keep its whole field in memory."""
+    return replace(cell, image=replace(cell.image, rgb=cell.image.rgb.copy())) if cell.place else cell
+
+
+def _masks(stem: str, shape: tuple[int, int], cells: Sequence[CellAnalysis]) -> dict[str, bytes]:
+    """One mask an image; of a field also the cells' labels as a 16-bit image."""
+    of_field = [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
+    if not of_field:
+        return {f"{stem}.png": encode_png(encode_grey(cells[0].segmentation.labels))}
+    labels, numbers = composed(shape, of_field)
+    return {f"{stem}.png": encode_png(encode_grey(labels)), f"{stem}_instances.png": encode_png(numbers)}
 
 
 def _picture(analysis: CellAnalysis) -> tuple[str, bytes]:
-    caption = f"{analysis.segmentation.confidence:.2f}  {analysis.image.name}"
+    number = f", cell {analysis.cell_index + 1}" if analysis.place else ""
+    caption = f"{analysis.segmentation.confidence:.2f}  {analysis.image.name}{number}"
     return caption, outlined_png(analysis.image, analysis.segmentation.labels, min_side_px=_PICTURE_PX)
 
 

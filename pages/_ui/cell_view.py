@@ -3,6 +3,7 @@
 import html
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from pathlib import PurePath
 from typing import Final
 
 import streamlit as st
@@ -361,7 +362,8 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
     """Offer everything as files; the report is made when it is asked for."""
     now = datetime.now().astimezone()
     name = analysis.image.name
-
+    if analysis.place:
+        name = f"{PurePath(name).stem}_cell{analysis.cell_index + 1}{PurePath(name).suffix}"
     labels = analysis.segmentation.labels
 
     def report() -> bytes:
@@ -370,24 +372,22 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
         return html_report(analysis, [p.reference for p in placed], model, reliability, now, settings).encode()
 
     with st.container(horizontal=True, gap="small", key="downloads"):
-        _download(
-            "Report", report, file_name(name, now, "html"), ":material/description:", "Everything here in one file that opens offline"
-        )
-        _download(
+        download("Report", report, file_name(name, now, "html"), ":material/description:", "Everything here in one file that opens offline")
+        download(
             "Features (CSV)",
             lambda: to_csv(feature_table(analysis, placed, reliability)),
             file_name(name, now, "csv"),
             ":material/table:",
             "One row per feature, with its place in every population",
         )
-        _download(
+        download(
             "Mask (PNG)",
             lambda: encode_png(encode_grey(labels)),
             file_name(name, now, "png", "mask"),
             ":material/contrast:",
             "Grey levels: 255 nucleus, 170 cytoplasm, 85 surroundings, 0 background",
         )
-        _download(
+        download(
             "Outlines (PNG)",
             lambda: outlined_png(analysis.image, labels),
             file_name(name, now, "png", "outlines"),
@@ -396,6 +396,6 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
         )
 
 
-def _download(label: str, make: Callable[[], bytes], name: str, icon: str, hint: str) -> None:
+def download(label: str, make: Callable[[], bytes], name: str, icon: str, hint: str) -> None:
     """Show a button for a file that is made only when it is asked for."""
     st.download_button(label, make, name, key=f"download-{label}", icon=icon, help=hint, on_click="ignore")

@@ -3,15 +3,17 @@
 Streamlit forgets a widget's value when its page is left; what must survive lies under keys of its own, never under a widget's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import streamlit as st
 
-from core.types import CellAnalysis
+from core.types import CellAnalysis, CellImage
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from core.pipeline import OutlinedCell
 
 Value = TypeVar("Value")
 
@@ -45,8 +47,18 @@ class Chosen:
 
 
 @dataclass(frozen=True, eq=False)
+class Field:
+    """A field and its outlined cells; `measured` and `pictures` keep what was asked for, by cell index and by scale."""
+
+    image: CellImage
+    cells: "tuple[OutlinedCell, ...]"
+    measured: dict[int, CellAnalysis] = field(default_factory=dict)
+    pictures: dict[float | None, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class BatchOutcome:
-    """What a run over several images gave: a row per cell, its mask as a PNG by image, and a reason for each image that failed.
+    """What a run over several images gave: a row per cell, masks as PNG files by image, and a reason for each image that failed.
 
     `uncertain` holds caption and picture (PNG) of the cells with the least certain outlines.
     """
@@ -60,6 +72,7 @@ class BatchOutcome:
 
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
 ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
+FIELD: Final = Kept[Field]("leukoscope_field")
 SCALE: Final = Kept[float]("leukoscope_um_per_px")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 BATCH: Final = Kept[BatchOutcome]("leukoscope_batch")

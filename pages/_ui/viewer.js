@@ -1,19 +1,22 @@
-// The cell and its mask side by side, moved and enlarged together. Everything here happens in the browser: no round trip,
+// Pictures side by side, moved and enlarged together. All but the choice of a cell happens in the browser: no round trip,
 // so hiding a line or enlarging is instant and the rest of the page stays where it is.
 
 const MAX_ZOOM = 16;
+const CLICK_PX = 5; // a pointer that moved further between down and up has dragged the picture
 const SHARP_ABOVE = 2; // above this enlargement pixels are shown as squares, below it smoothed as by any screen
 
 export default function (component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector(".viewer");
-  if (root.dataset.shown === data.id) return;
+  root.pick = (cell) => component.setTriggerValue("picked", Number(cell.dataset.cell));
+  const fresh = root.dataset.shown !== data.id;
   root.dataset.shown = data.id;
 
   const panes = [...root.querySelectorAll(".pane")];
-  panes[0].innerHTML = data.outlined;
-  panes[1].innerHTML = data.mask || '<p class="later">The mask will stand here.</p>';
-  root.classList.toggle("bare", !data.mask);
+  if (fresh) panes.forEach((pane, i) => (pane.innerHTML = data.pictures[i] || '<p class="later">The mask will stand here.</p>'));
+  for (const cell of root.querySelectorAll(".cell")) cell.classList.toggle("chosen", Number(cell.dataset.cell) === data.chosen);
+  if (!fresh) return;
+  root.classList.toggle("bare", !data.pictures.at(-1));
   const pictures = panes.map((pane) => pane.querySelector("svg")).filter(Boolean);
   const { width, height } = pictures[0].viewBox.baseVal;
   const view = { zoom: 1, x: width / 2, y: height / 2 };
@@ -56,10 +59,10 @@ export default function (component) {
       if (part) part.style.display = box.checked ? "" : "none";
     }
     const lines = pictures[0].querySelector(".outlines");
-    if (lines) lines.style.opacity = strength.value / 100;
+    if (lines && strength) lines.style.opacity = strength.value / 100;
   };
   for (const box of boxes) box.onchange = showLines;
-  strength.oninput = showLines;
+  if (strength) strength.oninput = showLines;
 
   root.querySelector(".zoom-in").onclick = () => zoomBy(1.5);
   root.querySelector(".zoom-out").onclick = () => zoomBy(1 / 1.5);
@@ -88,11 +91,19 @@ export default function (component) {
       event.preventDefault();
       zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15);
     };
+    let dragged = 0;
     pane.onpointerdown = (event) => {
+      dragged = 0;
       if (view.zoom > 1) pane.setPointerCapture(event.pointerId);
+    };
+    pane.onclick = (event) => {
+      // While the pointer is captured the pane is the target of the click, so the place is asked.
+      const cell = pane.getRootNode().elementFromPoint(event.clientX, event.clientY)?.closest(".cell");
+      if (cell && dragged < CLICK_PX) root.pick(cell);
     };
     pane.onpointermove = (event) => {
       if (!pane.hasPointerCapture(event.pointerId)) return;
+      dragged += Math.abs(event.movementX) + Math.abs(event.movementY);
       const perPixel = Math.max(width / pane.clientWidth, height / pane.clientHeight);
       moveBy(-event.movementX * perPixel, -event.movementY * perPixel);
     };

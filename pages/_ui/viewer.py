@@ -1,5 +1,6 @@
-"""The cell viewer: image with outlines and mask side by side, enlarged and moved together, all in the browser."""
+"""The viewers: image with outlines and mask side by side, enlarged and moved together; a field whose cells can be clicked."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,7 @@ import streamlit as st
 from core.charts.overlay import OUTLINED, mask_svg, outlined_svg
 from core.compartments import STYLES, Compartment
 from core.types import CellImage, LabelMap
+from pages._ui.state import widget_value
 
 _HERE: Final = Path(__file__).parent
 _LABELS: Final = {
@@ -29,6 +31,11 @@ def _toggle(compartment: Compartment) -> str:
     )
 
 
+_ZOOM: Final = """
+    <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button>
+      <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
+      <button class="zoom-in" type="button" aria-label="Larger">+</button></span>"""
+
 _HTML: Final = f"""
 <div class="viewer">
   <div class="panes">
@@ -40,20 +47,25 @@ _HTML: Final = f"""
   <div class="tools">
     {"".join(_toggle(c) for c in reversed(OUTLINED))}
     <label>opacity <input type="range" min="0" max="100" step="5" value="100" aria-label="Opacity of the outlines"></label>
-    <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button>
-      <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
-      <button class="zoom-in" type="button" aria-label="Larger">+</button></span>
+    {_ZOOM}
   </div>
 </div>
 """
 
 
-_VIEWER: Final = st.components.v2.component(
-    "leukoscope_viewer",
-    html=_HTML,
-    css=(_HERE / "viewer.css").read_text(encoding="utf-8"),
-    js=(_HERE / "viewer.js").read_text(encoding="utf-8"),
-)
+_FIELD_HTML: Final = f"""
+<div class="viewer">
+  <div class="panes">
+    <figure><div class="pane wide" tabindex="0" aria-label="Field with numbered cells; plus, minus and arrows: view"></div></figure>
+  </div>
+  <div class="tools"><span>Click a cell to see its numbers below.</span>{_ZOOM}</div>
+</div>
+"""
+_CSS: Final = (_HERE / "viewer.css").read_text(encoding="utf-8")
+_JS: Final = (_HERE / "viewer.js").read_text(encoding="utf-8")
+_VIEWER: Final = st.components.v2.component("leukoscope_viewer", html=_HTML, css=_CSS, js=_JS)
+_FIELD_VIEWER: Final = st.components.v2.component("leukoscope_field_viewer", html=_FIELD_HTML, css=_CSS, js=_JS)
+_FIELD_KEY: Final = "field_viewer"
 
 
 def cell_viewer(image: CellImage, labels: LabelMap | None, key: str) -> None:
@@ -62,4 +74,16 @@ def cell_viewer(image: CellImage, labels: LabelMap | None, key: str) -> None:
     `key` tells one cell's view from the next, so that the enlargement is kept only for the same cell.
     """
     mask = mask_svg(image, labels) if labels is not None else ""
-    _VIEWER(key="viewer", data={"id": key, "outlined": outlined_svg(image, labels), "mask": mask})
+    _VIEWER(key="viewer", data={"id": key, "pictures": [outlined_svg(image, labels), mask]})
+
+
+def field_viewer(picture: str, chosen: int, on_pick: Callable[[int], None], key: str) -> None:
+    """Show a field with its numbered cells (`core.charts.overlay.field_svg`), the chosen number marked.
+
+    `on_pick` is called with the number of the cell that is clicked, before the page runs again; `key` tells one field from the next.
+    """
+
+    def take() -> None:
+        on_pick(int(widget_value(_FIELD_KEY)["picked"]))
+
+    _FIELD_VIEWER(key=_FIELD_KEY, data={"id": key, "pictures": [picture], "chosen": chosen}, on_picked_change=take)

@@ -5,7 +5,7 @@ from typing import Final
 import streamlit as st
 
 from core.imaging import IMAGE_SUFFIXES, encode_png
-from pages._ui.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, SCALE, Chosen, widget_value
+from pages._ui.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, Chosen, widget_value
 
 # As in core.synthetic, which is imported only when one is drawn; a test holds the two together.
 EXAMPLES: Final = ("lymphocyte", "monocyte", "hairy_cell")
@@ -27,6 +27,7 @@ def _upload_key() -> str:
 def _take_upload() -> None:
     file = widget_value(_upload_key())
     ANALYSIS.clear()
+    FIELD.clear()
     CHOSEN.clear() if file is None else CHOSEN.set(Chosen(file.name, file.getvalue()))
 
 
@@ -40,6 +41,7 @@ def _take_example() -> None:
     image, _ = draw_cell(_EXAMPLE_SEED, SYNTHETIC_CELLS[widget_value(_EXAMPLE)])
     EXAMPLES_TAKEN.set((EXAMPLES_TAKEN.get() or 0) + 1)
     ANALYSIS.clear()
+    FIELD.clear()
     CHOSEN.set(Chosen(image.name, encode_png(image.rgb), example=True))
     st.session_state[_SCALE_FIELD] = image.um_per_px
 
@@ -49,7 +51,7 @@ def image_chooser() -> bool:
     columns = st.columns([5, 2.2, 2, 2.4], vertical_alignment="bottom", gap="small")
     with columns[0]:
         types = [suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES]
-        st.file_uploader("Image of one stained blood cell", types, key=_upload_key(), on_change=_take_upload)
+        st.file_uploader("Image of a stained blood cell, or a field of several", types, key=_upload_key(), on_change=_take_upload)
     with columns[1]:
         st.menu_button(
             "Try an example",

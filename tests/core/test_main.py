@@ -172,7 +172,7 @@ def test_the_program_itself(cells, tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"out": str(tmp_path), "flagged": {}, "failed": {}}
+    assert json.loads(done.stdout) == {"out": str(tmp_path), "cells": 1, "flagged": {}, "failed": {}}
     assert "1/1 images" in done.stderr
 
 
@@ -321,6 +321,44 @@ def test_nothing_but_bad_files_still_gives_its_tables(tmp_path, capsys):
     assert table.empty
     assert {"image_path", "flags", *CATALOGUE} <= set(table)
     assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_path"].tolist() == [str(tmp_path / "bad.png")]
+
+
+# --- fields ---
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    """Three drawn cells in a row, as a file."""
+    path = tmp_path_factory.mktemp("field") / "field.png"
+    Image.fromarray(np.concatenate([draw_cell(seed)[0].rgb for seed in range(3)], axis=1)).save(path)
+    return path
+
+
+def test_a_field_gives_a_row_for_every_cell_one_mask_and_numbers(field, cells, tmp_path, capsys):
+    code, text, _ = run(capsys, "analyse", field, cells / "monocyte.png", "--out", tmp_path, "--overlay", "--json")
+    assert code == 0
+    assert json.loads(text)["cells"] == 4
+    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_path", key=lambda paths: paths != str(field))
+    assert table["cell_index"].tolist() == [0, 1, 2, 0]
+    assert table["cell_label"].tolist() == [1, 2, 3, 1]
+    assert sorted(set(pd.read_parquet(tmp_path / "places.parquet")["cell_index"])) == [0, 1, 2]
+    labels = np.asarray(Image.open(tmp_path / "masks" / "field.png"))
+    numbers = np.asarray(Image.open(tmp_path / "masks" / "instances" / "field.png"))
+    assert (labels.shape, numbers.shape, numbers.dtype) == ((360, 1080), (360, 1080), np.uint16)
+    for row in table[:3].to_dict("records"):
+        rows, columns = np.nonzero(numbers == row["cell_label"])
+        assert [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1] == [row[name] for name in ("x", "y", "width", "height")]
+        assert np.count_nonzero((labels == 255) & (numbers == row["cell_label"])) == row["nucleus_shape2D_PixelSurface"]
+    assert not (tmp_path / "masks" / "instances" / "monocyte.png").exists()
+    assert load(tmp_path / "masks" / "overlays" / "field.png").shape == (360, 1080)
+
+
+def test_which_cells_are_wanted_can_be_said(field, tmp_path, capsys):
+    for cells, count in (("one", 1), ("all", 3), ("auto", 3)):
+        code, text, _ = run(capsys, "segment", field, "--out", tmp_path / cells, "--cells", cells, "--json")
+        assert (code, json.loads(text)["cells"]) == (0, count)
+        assert (tmp_path / cells / "instances").exists() == (count > 1)
+    assert fails_as_wrong_use("segment", str(field), "--out", str(tmp_path), "--cells", "two")
 
 
 # --- what people really feed it ---

@@ -64,3 +64,22 @@ def test_fields_with_defaults_may_be_absent(card):
     for name in ("precision", "parity", "appearance"):
         del raw[name]
     assert ModelCard.from_json(json.dumps(raw), "old.onnx") == replace(card, precision="fp32", parity={}, appearance={})
+
+
+@pytest.mark.parametrize("size", [-32, 100])
+def test_the_coarse_window_must_suit_the_network(card, size):
+    with pytest.raises(ModelError, match=rf"coarse_size must be a multiple of 32, or 0 .*, but is {size}"):
+        ModelCard.from_json(changed(card, coarse_size=size), "model.onnx")
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])
+def test_the_temperature_must_be_positive(card, temperature):
+    with pytest.raises(ModelError, match="temperature must be positive, but is"):
+        ModelCard.from_json(changed(card, temperature=temperature), "model.onnx")
+
+
+def test_a_card_from_before_these_fields_means_what_it_meant(card):
+    raw = json.loads(card.to_json())
+    del raw["coarse_size"], raw["temperature"]
+    old = ModelCard.from_json(json.dumps(raw), "model.onnx")
+    assert (old.coarse_size, old.temperature) == (0, 1.0)

@@ -7,9 +7,10 @@ from PIL import Image
 from core.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
+from core.fields import Cells
 from core.imaging import encode_png
 from core.inference.providers import Device
-from core.pipeline import Job, analyse, analyse_field, analyse_many, run_job, software_versions
+from core.pipeline import Job, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job, software_versions
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.types import CellImage
 
@@ -53,13 +54,14 @@ def test_versions_name_what_a_number_depends_on():
     assert "onnxruntime" in versions or "onnxruntime-gpu" in versions
 
 
-def test_progress_only_rises_and_ends_at_one(segmenter, synthetic_cell):
-    told = []
-    analyse(synthetic_cell[0], segmenter, progress=lambda words, share: told.append((words, share)))
-    shares = [share for _, share in told]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
-    assert all(words[0].isupper() for words, _ in told)
+def test_progress_is_told_in_words_and_only_rises(segmenter, synthetic_cell, field):
+    for image, last in ((synthetic_cell[0], 0), (field, 1)):
+        told = []
+        outline_cells(image, segmenter, progress=lambda words, share, told=told: told.append((words, share)))
+        shares = [share for _, share in told]
+        assert shares == sorted(shares)
+        assert shares[-1] == last
+        assert all(words[0].isupper() for words, _ in told)
 
 
 def test_an_empty_picture_is_never_good(segmenter):
@@ -111,25 +113,69 @@ def test_the_reference_engine_measures_the_same(folder, segmenter):
         assert value is None or reference.features.values[name] == pytest.approx(value, rel=1e-9)
 
 
+# --- fields ---
+
+
+@pytest.fixture(scope="module")
+def field():
+    """Four drawn cells, two rows of two; one more in each row is cut by the right edge."""
+    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in (*pair, 4)], axis=1)[:, :-180] for pair in ((0, 1), (2, 3))]
+    return CellImage(np.concatenate(rows), "field.png", "0" * 64, 0.095)
+
+
+def test_cells_of_a_field_are_numbered_placed_and_flagged_where_the_edge_cuts_them(segmenter, field):
+    found = analyse_cells(field, segmenter)
+    assert [cell.cell_index for cell in found] == [0, 1, 2, 3, 4, 5]
+    assert [(cell.box.left // 360, cell.box.top // 360) for cell in found] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    assert [[flag.code for flag in cell.flags] for cell in found] == [[], [], ["border"]] * 2
+    for cell in found:
+        place = cell.place
+        assert cell.image.shape == (place.height, place.width)
+        np.testing.assert_array_equal(
+            cell.image.rgb, field.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
+        )
+        assert (cell.image.name, cell.image.sha256, cell.image.um_per_px) == (field.name, field.sha256, field.um_per_px)
+        assert cell.image.notes == ("cut out of a field",)
+        assert cell.segmentation.confidence > 0.9
+        assert (cell.segmentation.model_id, cell.segmentation.provider) == (segmenter.card.model_id, "CPU")
+
+
+def test_a_cell_of_a_field_measures_what_it_measures_alone(segmenter, field):
+    alone = analyse(CellImage(np.ascontiguousarray(field.rgb[:360, :360]), "alone.png", "0" * 64), segmenter).features.values
+    in_field = analyse_cells(field, segmenter)[0].features.values
+    for name in ("nucleus_shape2D_PixelSurface", "cell_shape2D_PixelSurface", "nucleus_firstorder_Mean", "combined_PixelSurface"):
+        assert in_field[name] == pytest.approx(alone[name], rel=0.02)
+
+
+def test_one_and_all_overrule_what_the_image_shows(segmenter, synthetic_cell, field):
+    (centred,) = outline_cells(field, segmenter, Cells.ONE)
+    assert (centred.image, centred.place) == (field, None)
+    (cut,) = outline_cells(synthetic_cell[0], segmenter, Cells.ALL)
+    assert cut.place is not None
+    (chosen,) = outline_cells(synthetic_cell[0], segmenter)
+    assert chosen.place is None
+    np.testing.assert_array_equal(chosen.segmentation.labels, segmenter.segment(synthetic_cell[0]).labels)
+
+
+def test_outlining_and_measuring_apart_are_the_analysis(segmenter, synthetic_cell):
+    (cell,) = outline_cells(synthetic_cell[0], segmenter)
+    assert measure(cell, segmenter).features == analyse(synthetic_cell[0], segmenter).features
+
+
 def test_a_field_without_a_nucleus_says_so(tmp_path, segmenter):
     Image.new("RGB", (300, 200), "white").save(tmp_path / "field.png")
-    outcome = run_job(Job(tmp_path / "field.png", is_field=True), segmenter)
-    assert (outcome.analyses, outcome.reason) == ((), "field.png: no stained nucleus was found in the field")
-
-
-def test_cells_of_a_field_are_numbered_and_placed(segmenter):
-    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in pair], axis=1) for pair in ((0, 1), (2, 3))]
-    found = analyse_field(CellImage(np.concatenate(rows), "field.png", "0" * 64), segmenter)
-    assert [cell.cell_index for cell in found] == [0, 1, 2, 3]
-    assert [(cell.place.top > 200, cell.place.left > 200) for cell in found] == [(False, False), (False, True), (True, False), (True, True)]
-    assert all(cell.image.shape == (cell.place.height, cell.place.width) for cell in found)
-    assert all(cell.segmentation.confidence > 0.9 for cell in found)
+    outcome = run_job(Job(tmp_path / "field.png", cells=Cells.ALL), segmenter)
+    assert (outcome.analyses, outcome.reason) == ((), "field.png: no stained leukocyte was found in the field")
+    outcome = run_job(Job(tmp_path / "field.png"), segmenter)
+    assert (len(outcome.analyses), outcome.reason) == (1, None), "left to itself it is an image of one cell, flagged"
 
 
 @pytest.mark.data
-def test_the_smear_gives_five_cells(data_dir, segmenter):
+def test_the_smear_is_taken_for_a_field_of_five_cells(data_dir, segmenter):
     (sample,) = data_set("hairy_cell_smear").samples(data_dir)
-    outcome = run_job(Job(sample.image, is_field=True), segmenter)
+    outcome = run_job(Job(sample.image), segmenter)
     assert len(outcome.analyses) == 5
+    assert outcome.shape == (670, 895)
+    assert all(cell.quality_ok for cell in outcome.analyses)
     shares = [cell.features.values["combined_PixelSurface"] for cell in outcome.analyses]
     assert all(share is not None and 0.15 < share < 0.95 for share in shares)

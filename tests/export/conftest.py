@@ -7,9 +7,8 @@ import torch
 
 from core.model_card import ModelCard
 from export.__main__ import main
-from export.to_onnx import load_network
 from tests.training.tiny import tiny_config, write_tiny_data
-from training.loop import fit
+from training.loop import fit, load_network
 
 
 @dataclass(frozen=True)

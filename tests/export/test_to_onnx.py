@@ -18,13 +18,12 @@ from export.to_onnx import (
     convert,
     embed_card,
     exportable,
-    load_network,
     register,
     verify_parity,
 )
 from training.architectures import ARCHITECTURES, build, find_architecture
 from training.architectures.weights import NO_ENCODER
-from training.loop import LOG_FILE, SPLIT_FILE, WEIGHTS_FILE
+from training.loop import LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, load_network
 
 
 @pytest.fixture(scope="module")

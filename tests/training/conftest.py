@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from core.datasets import Sample
-from tests.training.tiny import write_tiny_data
+from tests.training.tiny import tiny_config, write_tiny_data
 from training.data import load_labelled, masked_samples
+from training.loop import fit
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,14 @@ def _own_threads():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tiny_root, tmp_path_factory) -> Path:
+    """A run of one epoch: its network is poor, but it is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOSCOPE_DATA", str(tiny_root))
+        threads = torch.get_num_threads()
+        report = fit(tiny_config(epochs=1), tmp_path_factory.mktemp("trained"))
+        torch.set_num_threads(threads)
+    return report.folder

@@ -137,3 +137,27 @@ def test_configs_to_copy_explain_every_setting(name, settings):
     assert all(block.startswith("#") for block in path.read_text().split("\n\n")[1:] if not block.startswith("name"))
     assert settings.from_toml(path)
     assert max(map(len, lines)) <= 140
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thin_probability": 1.1}, "thin_probability must lie between 0 and 1, but is 1.1"),
+        ({"stain_strength": -1.0}, "stain_strength must not be negative, but is -1.0"),
+        ({"paste_gap": (0.3, 0.1)}, r"paste_gap must be two numbers, the smaller first, but is \[0.3, 0.1\]"),
+        ({"paste_gap": (0.3,)}, "paste_gap must be two numbers"),
+        ({"paste_seam": (0.0, 1.0)}, "paste_seam must be positive"),
+        ({"coarse_size": 100}, "coarse_size must be a multiple of 32, or 0 for input_size, but is 100"),
+        ({"pseudo_set": "runs/pseudo"}, "pseudo_set and pseudo_probability go together"),
+        ({"pseudo_probability": 0.3}, "pseudo_set and pseudo_probability go together"),
+        ({"images_per_epoch": 4}, "an epoch must hold at least one batch, but images_per_epoch is 4 of 8"),
+    ],
+)
+def test_levers_that_cannot_work_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        TrainingConfig(**changes)
+
+
+def test_ranges_and_truth_are_written_and_read(tmp_path):
+    config = TrainingConfig(paste_gap=(-0.05, 0.1), paste_seam=(0.5, 2.0))
+    assert TrainingConfig.from_toml(written(tmp_path, config.to_toml())) == config

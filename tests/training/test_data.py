@@ -17,6 +17,7 @@ from core.errors import DataSetError, UsageError
 from core.imaging import encode_png
 from tests.training.tiny import DUPLICATES, PER_TYPE, tiny_config
 from training.architectures.weights import Normalisation, normalisation
+from training.augmentation import LabelledImage
 from training.config import TrainingConfig
 from training.data import (
     SegDataset,
@@ -296,3 +297,26 @@ def test_validation_item_shows_the_cell_centred_at_its_canonical_scale(items, ce
         assert max(sides) == pytest.approx(cell_fill * config.input_size, abs=2)
         assert (rows.max() + 1 + rows.min()) / 2 == pytest.approx(64, abs=2)
         assert (columns.max() + 1 + columns.min()) / 2 == pytest.approx(64, abs=2)
+
+
+def test_an_index_beyond_the_pairs_is_another_draw_of_one(items):
+    data = SegDataset(items[:2], tiny_config(), augment=True)
+    first, again = data[1], data[3]
+    assert not torch.equal(first[0], again[0])
+    still = SegDataset(items[:2], tiny_config(), augment=False)
+    assert torch.equal(still[1][0], still[3][0])
+
+
+def test_pseudo_labelled_images_come_with_their_probability_and_only_in_training(items):
+    blank = LabelledImage("pseudo/blank", np.full((120, 120, 3), 77, np.uint8), items[0].labels)
+    settings = {"paste_probability": 0.0, "stain_probability": 0.0, "pseudo_set": "somewhere"}
+
+    def share(probability, augment=True):
+        config = tiny_config(pseudo_probability=probability, **settings)
+        data = SegDataset(items[:2], config, augment=augment, pseudo=[blank])
+        # Flat but for noise and compression, which the drawn cells never are.
+        return np.mean([float(data[i][0].std(dim=(1, 2)).max()) < 0.25 for i in range(40)])
+
+    assert share(1.0) > 0.8
+    assert 0.15 < share(0.5) < 0.75
+    assert share(1.0, augment=False) == 0

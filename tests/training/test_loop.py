@@ -6,14 +6,25 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.errors import DataSetError, UsageError
+from core.errors import DataSetError, ModelError, UsageError
 from tests.training.tiny import tiny_config
 from training.architectures import build
 from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
 from training.data import DATA_FILE, SegDataset, split_samples
 from training.final_test import CASES
-from training.loop import CASES_FOLDER, CHECKPOINT_FILE, CONFIG_FILE, LOG_FILE, SCORES_FILE, SPLIT_FILE, WEIGHTS_FILE, fit, read_weights
+from training.loop import (
+    CASES_FOLDER,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    LOG_FILE,
+    SCORES_FILE,
+    SPLIT_FILE,
+    WEIGHTS_FILE,
+    fit,
+    load_network,
+    read_weights,
+)
 from training.losses import hard_dice, segmentation_loss
 from training.trainer import DivergedError
 
@@ -200,3 +211,72 @@ def test_one_step_down_the_gradient_lowers_the_loss(items):
     with torch.no_grad():
         after = segmentation_loss(network(images), targets)
     assert after < before
+
+
+# --- what is off by default ---
+
+
+def test_an_epoch_can_hold_any_number_of_images(tiny_data, tmp_path, samples):
+    drawn = []
+
+    class Recording(SegDataset):
+        def __getitem__(self, index):
+            drawn.append((self.epoch, index))
+            return super().__getitem__(index)
+
+    config = tiny_config(images_per_epoch=24, batch_size=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.loop.SegDataset", Recording)
+        fit(config, tmp_path)
+    train = len(split_samples(samples, config)["train"])
+    trained = drawn[:24]
+    assert {number for number, _ in trained} == {0}
+    # Every image comes in the first round, and a second time under another index.
+    assert {index for _, index in trained[:train]} == set(range(train))
+    assert {index % train for _, index in trained} == set(range(train))
+    assert len({index for _, index in trained}) == 24
+
+
+def test_a_run_can_begin_with_the_weights_of_another(finished, tiny_data, tmp_path, samples):
+    report, _ = finished
+    split = json.loads((report.folder / SPLIT_FILE).read_text())
+    parts = {
+        "train": [s for s in samples if s.sample_id in split["train"]],
+        "validation": [s for s in samples if s.sample_id in split["validation"]],
+        "test": [s for s in samples if s.sample_id in split["test"]],
+    }
+    config = tiny_config(epochs=1, learning_rate=1e-9, start_from=str(report.folder))
+    fit(config, tmp_path, parts=parts)
+    before, after = load_file(report.folder / WEIGHTS_FILE), load_file(tmp_path / WEIGHTS_FILE)
+    learnt = [key for key in before if key.endswith("weight")]
+    assert all(torch.allclose(before[key], after[key], atol=1e-5) for key in learnt)
+
+
+def test_beginning_with_a_network_that_saw_the_test_images_is_refused(finished, tiny_data, tmp_path, samples):
+    report, _ = finished
+    split = json.loads((report.folder / SPLIT_FILE).read_text())
+    parts = {part: [s for s in samples if s.sample_id in split[part]] for part in split}
+    leaky = {"train": parts["test"], "validation": parts["validation"], "test": parts["train"]}
+    with pytest.raises(UsageError, match=rf"start_from: .* has seen {len(parts['train'])} of the images to be tested on"):
+        fit(tiny_config(start_from=str(report.folder)), tmp_path / "leaky", parts=leaky)
+    with pytest.raises(UsageError, match=r"start_from: .* does not tell in split.json"):
+        fit(tiny_config(start_from=str(tmp_path)), tmp_path / "unknown", parts=parts)
+
+
+def test_parts_given_are_trained_validated_and_tested_on(tiny_data, tmp_path, samples):
+    parts = {"train": samples[:8], "validation": samples[8:10], "test": samples[10:13]}
+    fit(tiny_config(epochs=1), tmp_path, parts=parts)
+    assert sorted(json.loads((tmp_path / SCORES_FILE).read_text())["per_image"]) == sorted(s.sample_id for s in samples[10:13])
+    assert json.loads((tmp_path / SPLIT_FILE).read_text())["validation"] == sorted(s.sample_id for s in samples[8:10])
+
+
+def test_the_temperature_of_the_probabilities_is_on_record(finished):
+    assert json.loads((finished[0].folder / SCORES_FILE).read_text())["temperature"] not in (0.0, 1.0)
+
+
+def test_network_of_a_run_is_loaded_for_use_and_one_without_weights_refused(finished, tmp_path):
+    network, config, scale = load_network(finished[0].folder)
+    assert (config, scale) == (tiny_config(), normalisation(config.encoder))
+    assert not network.training
+    with pytest.raises(ModelError, match=f"holds no {WEIGHTS_FILE}"):
+        load_network(tmp_path)

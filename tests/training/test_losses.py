@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.compartments import CHANNELS, Compartment
-from training.losses import hard_dice, segmentation_loss, soft_dice
+from training.losses import BOUNDARY_PX, boundary_loss, hard_dice, segmentation_loss, soft_dice
 
 ENVIRONMENT, CYTOPLASM, NUCLEUS = (CHANNELS.index(c) for c in (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS))
 # Large enough for a probability of 0 or 1 in float32.
@@ -86,3 +86,33 @@ def test_loss_of_several_outputs_is_their_sum():
     expected = sum(segmentation_loss(output, TARGETS).item() for output in outputs)
     assert segmentation_loss(outputs, TARGETS).item() == pytest.approx(expected)
     assert segmentation_loss(outputs[:1], TARGETS).item() == segmentation_loss(outputs[0], TARGETS).item()
+
+
+def test_the_outlines_weigh_what_they_are_told_and_nothing_by_default():
+    logits = 0.7 * TARGETS - 0.2
+    plain = segmentation_loss(logits, TARGETS).item()
+    assert segmentation_loss(logits, TARGETS, boundary=0.0).item() == plain
+    weighed = segmentation_loss(logits, TARGETS, boundary=0.5).item()
+    assert weighed == pytest.approx(plain + 0.5 * boundary_loss(logits, TARGETS).item())
+
+
+def square(side=32):
+    target = torch.zeros(1, len(CHANNELS), side, side)
+    target[0, NUCLEUS, 12:20, 12:20] = 1
+    return target
+
+
+def test_boundary_loss_looks_at_the_outline_only():
+    target = square()
+    # Wrong, but far from every outline: inside the nucleus and in the corner.
+    far = torch.full_like(target, -SURE)
+    far[0, NUCLEUS, 12:20, 12:20] = SURE
+    far[0, NUCLEUS, 15:17, 15:17] = -SURE
+    far[0, CYTOPLASM, :3, :3] = SURE
+    assert boundary_loss(far, target).item() == pytest.approx(0, abs=1e-6)
+    near = (2 * target - 1) * SURE
+    near[0, NUCLEUS, 12, 12:20] = -SURE
+    # One row of 8 pixels is wrong, of a band between a square of 12 and one of 4.
+    band = (8 + 2 * BOUNDARY_PX) ** 2 - (8 - 2 * BOUNDARY_PX) ** 2
+    assert boundary_loss(near, target).item() == pytest.approx(SURE * 8 / band)
+    assert boundary_loss(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)).item() == 0, "no outline, no loss"

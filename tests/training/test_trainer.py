@@ -78,3 +78,15 @@ def test_device_that_is_not_there_is_refused_in_words():
         find_device("cuda:99")
     with pytest.raises(UsageError, match="device must be auto, cpu, cuda"):
         find_device("gpu")
+
+
+def test_a_trainer_minimises_the_loss_it_was_given_and_states_the_thesiss():
+    def towards(logits, _targets):
+        return (logits - 2).square().mean()
+
+    trainer = Trainer(Biased([0.0, 0.0, 0.0]), tiny_config(learning_rate=0.1), total_steps=200, device=CPU, loss=towards)
+    for epoch in range(4):
+        trainer.train_epoch([batch()] * 50, seed=epoch)
+    assert trainer.network.bias.tolist() == pytest.approx([2, 2, 2], abs=0.3)
+    plain = Trainer(Biased(trainer.averaged.bias.tolist()), tiny_config(), total_steps=1, device=CPU)
+    assert trainer.validate([batch()])[0] == pytest.approx(plain.validate([batch()])[0])

@@ -1,3 +1,4 @@
+import base64
 import io
 import re
 from dataclasses import replace
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.charts.overlay import OUTLINED, mask_svg, outer_outline, outlined_png, outlined_svg, scale_bar_um
+from core.charts.overlay import OUTLINED, field_png, field_svg, mask_svg, outer_outline, outlined_png, outlined_svg, scale_bar_um
 from core.compartments import STYLES, Compartment
-from core.types import CellImage, as_label_map
+from core.types import CellImage, Place, as_label_map
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -89,3 +90,49 @@ def test_png_repeats_pixels_and_draws_the_nucleus_in_its_colour():
     wanted = [int(STYLES[Compartment.NUCLEUS].colour[i : i + 2], 16) for i in (1, 3, 5)]
     border = picture[4 * 30, 4 * 30 - 3 : 4 * 30 + 3].astype(int)
     assert np.abs(border - wanted).sum(axis=1).min() < 60
+
+
+# --- fields ---
+
+
+def _field(factor: int = 1):
+    """The square twice in a larger image."""
+    _, labels = _square()
+    places = [Place(20, 30, 80, 60), Place(150, 100, 80, 60)]
+    side = 300 * factor
+    return CellImage(np.full((side, side, 3), 200, np.uint8), '<"field">.png', "0" * 64, 0.1), [(place, labels) for place in places]
+
+
+def test_every_cell_of_a_field_is_drawn_in_its_place_with_its_number():
+    root = ET.fromstring(field_svg(*_field()))
+    assert root.get("viewBox") == "0 0 300 300"
+    cells = [group for group in root.iter(f"{SVG}g") if group.get("class") == "cell"]
+    assert [group.get("data-cell") for group in cells] == ["1", "2"]
+    assert [group.find(f"{SVG}text").text for group in cells] == ["1", "2"]
+    for group, (left, top) in zip(cells, ((40, 40), (170, 110)), strict=True):
+        numbers = [float(value) for value in re.findall(r"[\d.]+", group.find(f"{SVG}path").get("d"))]
+        assert min(numbers[::2]) == pytest.approx(left, abs=0.6)
+        assert min(numbers[1::2]) == pytest.approx(top, abs=0.6)
+
+
+def test_the_picture_of_a_large_field_is_reduced_to_an_overview():
+    field, cells = _field(20)
+    (href,) = (image.get("href") for image in ET.fromstring(field_svg(field, cells)).iter(f"{SVG}image"))
+    kind, data = href.split(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+        assert 800 < max(picture.size) <= 1600
+
+
+@pytest.mark.parametrize(("factor", "side"), [(1, 1200), (8, 2400)])
+def test_a_field_can_be_taken_away_with_its_outlines_and_numbers(factor, side):
+    field, cells = _field(factor)
+    with Image.open(io.BytesIO(field_png(field, cells))) as picture:
+        assert picture.size == (side, side)
+        pixels = np.asarray(picture).astype(int)
+    scale = side // (300 * factor)
+    # The left border of the first cell, and the right border of the second one's nucleus, in their colours.
+    for at, colour in (((60, 40), "#E69F00"), ((130, 200), "#3B4CC0")):
+        around = pixels[scale * at[0] - 4 : scale * at[0] + 4, scale * at[1] - 6 : scale * at[1] + 6].reshape(-1, 3)
+        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert np.abs(around - wanted).sum(axis=1).min() < 60

@@ -3,12 +3,13 @@
 import pytest
 
 from core.datasets import DATA_SETS, data_set
-from core.fields import find_cells
+from core.fields import Cells
 from core.imaging import load, load_grey
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.masks import decode_grey, with_environment
+from core.pipeline import outline_cells
 from core.types import CellImage, LabelMap
 
 
@@ -23,8 +24,7 @@ def real_cells(data_dir) -> list[tuple[str, CellImage, LabelMap]]:
             chosen = [(load(s.image), decode_grey(load_grey(s.mask)).labels) for s in samples[::5]]
             cells += [(name, image, with_environment(labels)) for image, labels in chosen]
         else:
-            images = [load(s.image) for s in samples[:: -(-len(samples) // 5)]]
-            if name == "hairy_cell_smear":
-                images = [cut for image in images for cut, _ in find_cells(image)]
-            cells += [(name, image, segmenter.segment(image).labels) for image in images]
+            which = Cells.ALL if name == "hairy_cell_smear" else Cells.ONE
+            found = [cell for s in samples[:: -(-len(samples) // 5)] for cell in outline_cells(load(s.image), segmenter, which)]
+            cells += [(name, cell.image, cell.segmentation.labels) for cell in found]
     return cells

@@ -1,3 +1,4 @@
+import copy
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +11,7 @@ from PIL import Image
 
 from core.compartments import CHANNELS, Compartment
 from core.datasets import data_set
-from core.errors import ModelError
+from core.errors import ModelError, UsageError
 from core.imaging import load, load_grey
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
@@ -176,6 +177,50 @@ def test_probabilities_lie_on_the_networks_grid_over_the_window(segmenter, synth
         labels = as_label_map(resample_labels(true, window, size))
         assert maps[CHANNELS.index(Compartment.NUCLEUS)][region_mask(labels, "nucleus")].mean() > 0.9
         assert maps[CHANNELS.index(Compartment.NUCLEUS)][~cell_mask(labels)].mean() < 0.05
+
+
+def test_a_coarse_pass_of_its_own_size_finds_the_same_cell(segmenter, synthetic_cell):
+    image, true = synthetic_cell
+    small = copy.copy(segmenter)
+    small.card = replace(segmenter.card, coarse_size=192)
+    assert small.probabilities(image.rgb, Window.whole(image.shape), size=192).shape[1:] == (192, 192)
+    found = small.segment(image)
+    assert dice(found.labels, segmenter.segment(image).labels, "cell") > 0.99
+    assert dice(found.labels, true, "nucleus") > 0.95
+
+
+def test_views_are_turned_back_before_they_are_averaged(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    window = Window(30, 50, 300)
+    one, eight = (segmenter.probabilities(image.rgb, window, views=views) for views in (1, 8))
+    # Turned the wrong way, nucleus and background would be averaged.
+    assert np.abs(one - eight).mean() < 0.01
+    assert ((one > 0.5) == (eight > 0.5)).mean() > 0.99
+    assert not np.array_equal(one, eight)
+
+
+def test_the_mean_of_all_views_turns_with_the_image(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    window = Window.whole(image.shape)
+    straight = segmenter.probabilities(image.rgb, window, size=96, views=8)
+    turned = segmenter.probabilities(np.rot90(image.rgb)[:, ::-1].copy(), window, size=96, views=8)
+    np.testing.assert_allclose(turned, np.rot90(straight, axes=(1, 2))[..., ::-1], atol=0.02)
+
+
+def test_other_numbers_of_views_are_refused(model_entry):
+    with pytest.raises(UsageError, match="views must be one of 1, 4, 8, but is 3"):
+        OnnxSegmenter.from_entry(model_entry, Device.CPU, views=3)
+
+
+def test_temperature_moves_probabilities_towards_one_half_and_no_further(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    warm = copy.copy(segmenter)
+    warm.card = replace(segmenter.card, temperature=2.0)
+    window = Window.whole(image.shape)
+    cool, tempered = segmenter.probabilities(image.rgb, window), warm.probabilities(image.rgb, window)
+    assert ((cool >= 0.5) == (tempered >= 0.5)).all()
+    assert (np.abs(tempered - 0.5) <= np.abs(cool - 0.5)).all()
+    assert warm.segment(image).confidence < segmenter.segment(image).confidence
 
 
 # --- the same answer again ---

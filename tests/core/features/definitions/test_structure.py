@@ -13,8 +13,9 @@ from core.features.position import position
 from core.features.projections import projections
 from core.features.spec import FeatureClass, Region, Unit
 from core.features.spots import granularity, vacuoles
-from core.fields import find_cells
+from core.fields import Cells
 from core.imaging import load
+from core.pipeline import outline_cells
 from tests.shapes import disc
 
 NUCLEUS, CELL, AROUND = (disc(60, 60, radius, side=120) for radius in (25, 45, 54))
@@ -65,9 +66,13 @@ def populations(data_dir, segmenter) -> dict[str, list[dict[str, float | None]]]
     for cell_type in (CellType.LYMPHOCYTE, CellType.MONOCYTE, CellType.PROMYELOCYTE):
         of_type = [sample.image for sample in samples if sample.cell_type is cell_type]
         images[cell_type] = [load(path) for path in of_type[:: len(of_type) // 8][:8]]
-    images[CellType.HCL] = [cut for sample in data_set("hairy_cell_smear").samples() for cut, _ in find_cells(load(sample.image))]
+    outlined = {
+        cell_type: [cell for image in found for cell in outline_cells(image, segmenter, Cells.ONE)] for cell_type, found in images.items()
+    }
+    smears = [load(sample.image) for sample in data_set("hairy_cell_smear").samples()]
+    outlined[CellType.HCL] = [cell for smear in smears for cell in outline_cells(smear, segmenter, Cells.ALL)]
     return {
-        cell_type: [extract(image.rgb, segmenter.segment(image).labels).values for image in found] for cell_type, found in images.items()
+        cell_type: [extract(cell.image.rgb, cell.segmentation.labels).values for cell in found] for cell_type, found in outlined.items()
     }
 
 

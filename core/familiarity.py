@@ -1,0 +1,246 @@
+"""What a model knows, in traits of a cell that have names, and the file beside the model in which that is kept.
+
+`python -m core novelty` makes the file (`core.novelty`); here a cell is held against it. The traits have no unit and hang little on stain,
+camera and magnification: a laboratory the model has not seen must not look like another kind of thing.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ModelError
+
+# A value per trait; nan where the cell has none.
+Traits = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Trait:
+    """A property of a cell: what it is in words that follow "most of all in", and how it comes from features of the catalogue.
+
+    Shapes and shares are stretched towards their ends, so that ordinary cells spread about evenly to both sides.
+    """
+
+    words: str
+    features: tuple[str, ...]
+    value: Callable[..., float]
+
+
+# Stands among the features for `Segmentation.confidence`.
+_CONFIDENCE: Final = "confidence"
+
+
+def _short_of(limit: float, least: float) -> Callable[[float], float]:
+    """Logarithm of what is missing to the limit, at least `least`."""
+    return lambda value: math.log(max(limit - value, least))
+
+
+def _rise(least: float) -> Callable[[float, float], float]:
+    return lambda inside, outside: math.log(max(inside - outside, least))
+
+
+# The lightest tenth of the ring around the cell stands for the empty background: its median may lie on a red cell.
+_GROUND: Final = "environment_{}_10Percentile"
+_NUCLEUS_DENSITY, _CYTOPLASM_DENSITY, _GROUND_DENSITY = "nucleus_od_Median", "cytoplasm_od_Median", _GROUND.format("od")
+
+TRAITS: Final[Mapping[str, Trait]] = MappingProxyType(
+    {
+        "certainty": Trait("the certainty of the outline", (_CONFIDENCE,), lambda confidence: -math.log10(max(1 - confidence, 0.005))),
+        "nucleus_solidity": Trait("dents of the nucleus", ("nucleus_contour_Solidity",), _short_of(1.005, 0.001)),
+        "nucleus_roundness": Trait("the roundness of the nucleus", ("nucleus_contour_FormFactor",), _short_of(1.05, 0.01)),
+        "cell_solidity": Trait("dents of the cell", ("cell_contour_Solidity",), _short_of(1.005, 0.001)),
+        "cell_roundness": Trait("the roundness of the cell", ("cell_contour_FormFactor",), _short_of(1.05, 0.01)),
+        "nucleus_elongation": Trait("the length of the nucleus", ("nucleus_shape2D_Elongation",), _short_of(1.02, 0.01)),
+        "cell_elongation": Trait("the length of the cell", ("cell_shape2D_Elongation",), _short_of(1.02, 0.01)),
+        "nucleus_share": Trait(
+            "the nucleus's share of the cell", ("combined_PixelSurface",), lambda share: math.log(share / max(1 - share, 0.02))
+        ),
+        "eccentricity": Trait("the place of the nucleus in the cell", ("combined_NuclearEccentricity",), math.sqrt),
+        "rim_contact": Trait("how much of the nucleus lies at the rim", ("combined_RimContact",), float),
+        "contrast": Trait("how dark the nucleus is against the background", (_NUCLEUS_DENSITY, _GROUND_DENSITY), _rise(0.05)),
+        "step": Trait(
+            "how dark the nucleus is against the cytoplasm",
+            (_NUCLEUS_DENSITY, _CYTOPLASM_DENSITY, _GROUND_DENSITY),
+            lambda nucleus, cytoplasm, ground: (nucleus - cytoplasm) / max(nucleus - ground, 0.05),
+        ),
+        "evenness": Trait(
+            "how evenly the nucleus is stained",
+            ("nucleus_od_RobustMeanAbsoluteDeviation", _NUCLEUS_DENSITY),
+            lambda spread, density: math.log(max(spread / max(density, 0.01), 0.01)),
+        ),
+        "lobulation": Trait("the lobes of the nucleus", ("nucleus_lobes_Lobulation",), math.log),
+        "dent": Trait("the deepest dent of the nucleus", ("nucleus_contour_IndentationDepth",), lambda depth: math.log(depth + 0.03)),
+        "waves": Trait("bulges of the nucleus", ("nucleus_contour_LowHarmonics",), lambda waves: math.log(waves + 0.01)),
+        "dye": Trait(
+            "the colour of the cytoplasm",
+            ("cytoplasm_eosin_Median", _GROUND.format("eosin"), "cytoplasm_haematoxylin_Median", _GROUND.format("haematoxylin")),
+            lambda eosin, eosin_ground, basic, basic_ground: math.atan2(eosin - eosin_ground, basic - basic_ground),
+        ),
+    }
+)
+
+# By these a cell is like the known ones or not. Grain and hue would tell more within a laboratory, but set another one's cells apart.
+FAMILIAR: Final = (
+    *("certainty", "nucleus_solidity", "nucleus_roundness", "cell_solidity", "cell_roundness", "nucleus_elongation", "cell_elongation"),
+    *("nucleus_share", "eccentricity", "rim_contact", "contrast", "step", "evenness"),
+)
+# By these a granulocyte is told: the nucleus alone, and with the colour of the cytoplasm. Each errs where the other does not: the one on
+# monocytes with a folded nucleus, the other under a stain it has not seen. So both must agree.
+GRANULOCYTE_NUCLEUS: Final = (
+    *("nucleus_share", "nucleus_solidity", "nucleus_roundness", "lobulation", "dent", "waves"),
+    *("nucleus_elongation", "eccentricity", "rim_contact"),
+)
+GRANULOCYTE_COLOUR: Final = ("nucleus_share", "nucleus_solidity", "lobulation", "nucleus_elongation", "dye")
+
+
+def traits(features: Mapping[str, float | None], confidence: float) -> dict[str, float]:
+    """Every trait of a cell from its features (`FeatureSet.values`) and the confidence of its outline; nan where a feature is absent."""
+    known = {**features, _CONFIDENCE: confidence}
+    found = {}
+    for name, trait in TRAITS.items():
+        values = [known[feature] for feature in trait.features]
+        found[name] = math.nan if None in values else trait.value(*values)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Familiarity:
+    """The known cells as a cloud: mean and standard deviation of the `FAMILIAR` traits, (k,), and their correlation, (k, k).
+
+    `limit` is the distance beyond which a cell is unlike the known ones.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+    limit: float
+
+    def distance(self, found: Traits) -> float | None:
+        """Mahalanobis distance over the square root of the number of traits, about 1 for a known cell; None where there is no trait.
+
+        Over the traits that the cell has: one without cytoplasm is judged by the rest.
+        """
+        z = self._standardised(found)
+        there = np.isfinite(z)
+        if not there.any():
+            return None
+        solved = np.linalg.solve(self.correlation[np.ix_(there, there)], z[there])
+        return math.sqrt(float(z[there] @ solved) / int(there.sum()))
+
+    def strangest(self, found: Traits, count: int = 2) -> list[str]:
+        """Words for the traits that lie farthest from the known cells' mean, the farthest first."""
+        z = np.nan_to_num(np.abs(self._standardised(found)))
+        return [TRAITS[FAMILIAR[i]].words for i in np.argsort(-z, kind="stable")[:count]]
+
+    def _standardised(self, found: Traits) -> NDArray[np.float64]:
+        return (np.array([found[name] for name in FAMILIAR]) - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """A trait's part in a logistic score: `weight` times its deviations from the mean."""
+
+    mean: float
+    deviation: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class LogisticScore:
+    """Logarithm of the odds for one of two kinds; a coefficient per trait."""
+
+    intercept: float
+    coefficients: Mapping[str, Coefficient]
+
+    def score(self, found: Traits) -> float:
+        """The score of a cell; nan where it lacks one of the traits."""
+        terms = (c.weight * (found[name] - c.mean) / c.deviation for name, c in self.coefficients.items())
+        return self.intercept + math.fsum(terms)
+
+
+@dataclass(frozen=True)
+class GranulocyteRule:
+    """Neutrophils and eosinophils against mononuclear cells: two scores that must both exceed `limit`."""
+
+    nucleus: LogisticScore
+    colour: LogisticScore
+    limit: float
+
+    def score(self, found: Traits) -> float:
+        """The lower of the two scores; nan where the cell lacks a trait."""
+        scores = (self.nucleus.score(found), self.colour.score(found))
+        return math.nan if any(map(math.isnan, scores)) else min(scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What is kept beside a model; `measured` holds the tables of `core.novelty` that say how well it works."""
+
+    model_id: str
+    model_sha256: str
+    created: str
+    command: str
+    familiarity: Familiarity
+    granulocyte: GranulocyteRule
+    measured: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def save(knowledge: Knowledge, path: Path) -> None:
+    """Write the file, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(to_json(knowledge), encoding="utf-8")
+    temporary.replace(path)
+
+
+def to_json(knowledge: Knowledge) -> str:
+    """The text of the file, with the traits by their names."""
+    cloud = knowledge.familiarity
+    text = {
+        **{name: getattr(knowledge, name) for name in ("model_id", "model_sha256", "created", "command")},
+        "familiarity": {
+            "traits": list(FAMILIAR),
+            **{name: getattr(cloud, name).round(5).tolist() for name in ("mean", "deviation", "correlation")},
+            "limit": round(cloud.limit, 4),
+        },
+        "granulocyte": asdict(knowledge.granulocyte),
+        "measured": knowledge.measured,
+    }
+    return json.dumps(text, indent=1) + "\n"
+
+
+def load(path: Path, model_sha256: str) -> Knowledge:
+    """Read the file of the model with that checksum.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, or was made with another file of the model or another list of traits.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        cloud, rule = raw.pop("familiarity"), raw.pop("granulocyte")
+        named, limit = tuple(cloud.pop("traits")), float(cloud.pop("limit"))
+        fits = raw["model_sha256"] == model_sha256 and named == FAMILIAR
+        found = Knowledge(
+            familiarity=Familiarity(**{name: np.array(values, dtype=np.float64) for name, values in cloud.items()}, limit=limit),
+            granulocyte=GranulocyteRule(_logistic(rule["nucleus"]), _logistic(rule["colour"]), float(rule["limit"])),
+            **raw,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{path.name} in the models folder is missing or damaged ({error!r}); restore it or run `python -m core novelty` again"
+        raise ModelError(msg) from error
+    if not fits:
+        msg = f"{path.name} was made with another file of the model, or an earlier version; run `python -m core novelty` again"
+        raise ModelError(msg)
+    return found
+
+
+def _logistic(raw: dict[str, Any]) -> LogisticScore:
+    return LogisticScore(float(raw["intercept"]), {name: Coefficient(**values) for name, values in raw["coefficients"].items()})

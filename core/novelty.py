@@ -1,0 +1,449 @@
+"""Knowing when not to answer: fits what a model knows, and measures how well that tells leukocytes from everything else.
+
+Nothing is fitted on the things to be refused (`core.impostors`), so each kind of them is one never seen. Known is every leukocyte with a
+nucleus, abnormal ones included, of laboratories whose terms allow fitting; the others stand for the laboratory that comes next.
+"""
+
+import json
+import multiprocessing
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.cell_types import CELL_TYPES, CellType
+from core.datasets import DATA_SETS, Sample
+from core.errors import DataSetError, ModelError
+from core.familiarity import (
+    FAMILIAR,
+    GRANULOCYTE_COLOUR,
+    GRANULOCYTE_NUCLEUS,
+    TRAITS,
+    Coefficient,
+    Familiarity,
+    GranulocyteRule,
+    Knowledge,
+    LogisticScore,
+    Traits,
+    save,
+    traits,
+)
+from core.fields import Cells
+from core.imaging import load
+from core.impostors import Kind, evenly, impostors
+from core.inference.model_registry import ModelEntry, load_manifest, write_manifest
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter, Segmenter
+from core.pipeline import analyse_cells
+from core.quality import TOO_SMALL, UNLIKE_LEUKOCYTE
+from core.types import CellImage
+
+Floats = NDArray[np.float64]
+
+# Laboratories whose cells are known, and those never fitted: without terms for it, or of hairy cells, which are to show how the rare fare.
+KNOWN_SOURCES: Final = ("set1", "set2", "acevedo")
+UNSEEN_SOURCES: Final = ("deepapl", "hairy_cell_marrow", "hairy_cell_smear")
+LEUKOCYTES: Final = tuple(t for t in CellType if t not in (CellType.ERYTHROBLAST, CellType.PLATELET, CellType.OTHER))
+GRANULOCYTES: Final = (CellType.NEUTROPHIL, CellType.EOSINOPHIL)
+# Basophils, whose nucleus hides under granules, are neither: they cannot be told, and no mononuclear cell should pay for it.
+MONONUCLEAR: Final = tuple(t for t in LEUKOCYTES if CELL_TYPES[t].mononuclear)
+_HEALTHY: Final = (CellType.LYMPHOCYTE, CellType.MONOCYTE)
+LEUKOCYTE: Final = "leukocyte"
+# Cells of a type and laboratory, evenly out of all.
+_MOST_KNOWN: Final = 300
+_MOST_UNSEEN: Final = 120
+
+# The limit lets pass this share of all known cells, and of those of every type and laboratory with enough of them to tell.
+KEPT: Final = 0.99
+_ENOUGH: Final = 50
+# Of each correlation between traits this share is taken back, so that a direction in which the known cells hardly spread counts no more
+# than it should.
+_SHRINKAGE: Final = 0.05
+# The cell is a granulocyte to both scores when the odds are beyond e to this power.
+GRANULOCYTE_LIMIT: Final = 1.0
+# Penalty on the squares of a score's weights, where all cells together weigh so much.
+_RIDGE: Final = 3.0
+_RIDGE_WEIGHT: Final = 500.0
+_FOLDS: Final = 5
+_CONFIDENCE_LEVEL: Final = 0.95
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A picture to measure: of leukocytes of a type, or of an impostor's kind, without one; `source` is its data set, if it has one."""
+
+    kind: str
+    source: str
+    cell_type: str
+    group: str
+    image: Path | CellImage
+    cells: Cells
+
+
+def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
+    """Everything to measure: leukocytes the model was not trained on, and every impostor; at most `limit` of each type or kind and source.
+
+    Raises ModelError when the model has no split beside it, DataSetError when images are missing.
+    """
+    if entry.split is None:
+        msg = f"model {entry.model_id} has no split beside it, so its training images are unknown; export it again with `python -m export`"
+        raise ModelError(msg)
+    trained = set(json.loads(entry.split.read_text(encoding="utf-8"))["train"])
+    found = []
+    for source in (*KNOWN_SOURCES, *UNSEEN_SOURCES):
+        most = min(limit or _MOST_KNOWN, _MOST_KNOWN if source in KNOWN_SOURCES else _MOST_UNSEEN)
+        samples = [sample for sample in DATA_SETS[source].samples() if sample.sample_id not in trained]
+        for cell_type in LEUKOCYTES:
+            found += [_of_sample(s, source) for s in evenly([s for s in samples if s.cell_type is cell_type], most)]
+    strange: dict[tuple[Kind, str], list[CellImage]] = {}
+    for impostor in impostors():
+        # Pictures that come from no data set count together.
+        origin = impostor.source if impostor.source in DATA_SETS else ""
+        strange.setdefault((impostor.kind, origin), []).append(impostor.image)
+    for (kind, origin), pictures in strange.items():
+        found += [Subject(kind.value, origin, "", image.name, image, Cells.ONE) for image in evenly(pictures, limit or len(pictures))]
+    return found
+
+
+def _of_sample(sample: Sample, source: str) -> Subject:
+    cells = Cells.ALL if source == "hairy_cell_smear" else Cells.ONE
+    return Subject(LEUKOCYTE, source, sample.cell_type.value, sample.group, sample.image, cells)
+
+
+def measure(subject: Subject, segmenter: Segmenter) -> list[dict[str, Any]]:
+    """A row per cell: what the subject is, the traits, whether it is `small`, and whether it was `refused` for any other reason.
+
+    The scale is left aside: most pictures come without one.
+    """
+    image = subject.image if isinstance(subject.image, CellImage) else load(subject.image)
+    rows = []
+    for analysis in analyse_cells(image, segmenter, subject.cells):
+        severe = {flag.code for flag in analysis.flags if flag.severe}
+        rows.append(
+            {
+                **{name: getattr(subject, name) for name in ("kind", "source", "cell_type", "group")},
+                "small": TOO_SMALL in severe,
+                "refused": bool(severe - {TOO_SMALL, UNLIKE_LEUKOCYTE}),
+                **traits(analysis.features.values, analysis.segmentation.confidence),
+            }
+        )
+    return rows
+
+
+def measure_all(todo: Sequence[Subject], entry: ModelEntry, jobs: int, device: Device) -> Iterator[list[dict[str, Any]]]:
+    """`measure` of each subject in order, by `jobs` processes of one thread each, so that their number does not change a value."""
+    if jobs == 1:
+        segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
+        yield from (measure(subject, segmenter) for subject in todo)
+        return
+    # Spawned, not forked: onnxruntime's and BLAS's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_open_worker, initargs=(entry, device)) as pool:
+        yield from pool.map(_work, todo, chunksize=8)
+
+
+_worker_segmenter: OnnxSegmenter | None = None
+
+
+def _open_worker(entry: ModelEntry, device: Device) -> None:
+    global _worker_segmenter  # one session a process is the point
+    _worker_segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
+
+
+def _work(subject: Subject) -> list[dict[str, Any]]:
+    assert _worker_segmenter is not None
+    return measure(subject, _worker_segmenter)
+
+
+# --- fitting ---------------------------------------------------------------------------------------------------------------------
+
+
+def _weights(cells: pd.DataFrame) -> Floats:
+    """One over the root of the number of cells of the type and source: many count for more than few, but not in proportion."""
+    alike: Floats = cells.groupby(["source", "cell_type"])["kind"].transform("size").to_numpy(np.float64)
+    return 1 / np.sqrt(alike)
+
+
+def fit_familiarity(cells: pd.DataFrame) -> Familiarity:
+    """The cloud of the known cells and its limit.
+
+    Its spread is the mean spread within a laboratory plus that of a laboratory's mean: what one more laboratory would be expected to show.
+    """
+    cells = cells.dropna(subset=list(FAMILIAR))
+    values, weights = cells[list(FAMILIAR)].to_numpy(np.float64), _weights(cells)
+    means, spreads = [], []
+    for source in cells["source"].unique():
+        here = (cells["source"] == source).to_numpy()
+        means.append(np.average(values[here], axis=0, weights=weights[here]))
+        spreads.append(np.cov(values[here], rowvar=False, aweights=weights[here]))
+    covariance = np.mean(spreads, axis=0)
+    if len(means) > 1:
+        covariance += (1 + 1 / len(means)) * np.cov(np.array(means), rowvar=False)
+    deviation = np.sqrt(np.diag(covariance))
+    correlation = (1 - _SHRINKAGE) * covariance / np.outer(deviation, deviation) + _SHRINKAGE * np.eye(len(FAMILIAR))
+    cloud = Familiarity(np.mean(means, axis=0), deviation, correlation, limit=np.inf)
+    distances = _distances(cells, cloud)
+    groups = [of_group for _, of_group in distances.groupby([cells["source"], cells["cell_type"]]) if len(of_group) >= _ENOUGH]
+    limit = max(float(group.quantile(KEPT)) for group in (distances, *groups))
+    return Familiarity(cloud.mean, cloud.deviation, cloud.correlation, limit)
+
+
+def _distances(cells: pd.DataFrame, cloud: Familiarity) -> pd.Series:
+    """Distance of every cell, infinite where there is no cell to judge."""
+    found = [cloud.distance(row) for row in _traits_of(cells)]
+    return pd.Series([np.inf if distance is None else distance for distance in found], index=cells.index)
+
+
+def _traits_of(cells: pd.DataFrame) -> Iterator[Traits]:
+    for values in cells[list(TRAITS)].to_numpy(np.float64):
+        yield dict(zip(TRAITS, values.tolist(), strict=True))
+
+
+def fit_granulocytes(cells: pd.DataFrame) -> GranulocyteRule:
+    """The rule that tells neutrophils and eosinophils from mononuclear cells."""
+    cells = cells[cells["cell_type"].isin([*GRANULOCYTES, *MONONUCLEAR])]
+    return GranulocyteRule(_fit_logistic(cells, GRANULOCYTE_NUCLEUS), _fit_logistic(cells, GRANULOCYTE_COLOUR), GRANULOCYTE_LIMIT)
+
+
+def _fit_logistic(cells: pd.DataFrame, chosen: Sequence[str]) -> LogisticScore:
+    """Logistic regression with a ridge penalty by Newton's method; both sides weigh the same."""
+    cells = cells.dropna(subset=list(chosen))
+    positive = cells["cell_type"].isin(GRANULOCYTES).to_numpy()
+    weights = _weights(cells)
+    weights *= _RIDGE_WEIGHT / 2 / np.where(positive, weights[positive].sum(), weights[~positive].sum())
+    values = cells[list(chosen)].to_numpy(np.float64)
+    mean = np.average(values, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
+    design = np.column_stack([np.ones(len(cells)), (values - mean) / deviation])
+    penalty = _RIDGE * np.diag([0.0, *np.ones(len(chosen))])
+    found = np.zeros(design.shape[1])
+    for _ in range(50):
+        odds = 1 / (1 + np.exp(-design @ found))
+        slope = design.T @ (weights * (positive - odds)) - penalty @ found
+        step = np.linalg.solve((design * (weights * odds * (1 - odds))[:, None]).T @ design + penalty, slope)
+        found += step
+        if np.abs(step).max() < 1e-9:
+            break
+    rows = zip(chosen, mean, deviation, found[1:], strict=True)
+    return LogisticScore(float(found[0]), {name: Coefficient(float(m), float(s), float(w)) for name, m, s, w in rows})
+
+
+# --- evaluating ------------------------------------------------------------------------------------------------------------------
+
+
+def _unseen(
+    cells: pd.DataFrame, known: pd.DataFrame, folds: pd.Series, score: Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
+) -> pd.Series:
+    """`score(known, cells)` of every cell by what was fitted on the known cells of other folds; `folds` goes with `cells`."""
+    found = pd.Series(np.nan, index=cells.index)
+    for fold in folds.unique():
+        part = cells[folds == fold]
+        found[part.index] = score(known[folds[known.index] != fold], part)
+    return found
+
+
+def _strangeness(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
+    """Distance over its limit: above 1 a cell is unlike the known ones."""
+    cloud = fit_familiarity(known)
+    return _distances(cells, cloud) / cloud.limit
+
+
+def _granulocyte_excess(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
+    """Score of the rule less its limit: above 0 a cell is told to be a granulocyte."""
+    rule = fit_granulocytes(known)
+    return pd.Series([rule.score(row) - rule.limit for row in _traits_of(cells)], index=cells.index)
+
+
+def _auc(strange: pd.Series, ordinary: pd.Series) -> float:
+    """Probability that one of the strange ranks above one of the ordinary, ties counting half."""
+    from scipy import stats  # slow to import, and only measuring needs it
+
+    ranks = stats.rankdata(np.concatenate([strange, ordinary]))
+    n, m = len(strange), len(ordinary)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+Row = dict[str, Any]
+
+
+def _share(hits: pd.Series) -> list[float] | None:
+    """Share of the true ones with its 95 % interval (Wilson 1927, J Am Stat Assoc 22:209); None of none."""
+    from scipy import stats
+
+    if hits.empty:
+        return None
+    interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(_CONFIDENCE_LEVEL, method="wilson")
+    return [round(float(value), 4) for value in (hits.mean(), interval.low, interval.high)]
+
+
+def evaluate(table: pd.DataFrame) -> dict[str, list[Row]]:
+    """The tables of a measurement (`measure`'s rows): `kinds` of impostors, `cells` by type and source, and the rule for `granulocytes`.
+
+    What is said of a known cell is said by what was fitted without the cell's fold, or without its laboratory (`left_out`).
+    """
+    cells = table[table["kind"] == LEUKOCYTE]
+    fitted = cells["source"].isin(KNOWN_SOURCES)
+    # Cells that are never fitted make one more fold.
+    folds = cells["group"].map(lambda group: f"fold {zlib.crc32(group.encode()) % _FOLDS}").where(fitted, "never fitted")
+    laboratories = cells["source"].where(fitted, "never fitted")
+    crossed, left_out = (
+        pd.DataFrame(
+            {
+                "strangeness": _unseen(cells, cells[fitted], parts, _strangeness),
+                "granulocyte": _unseen(cells, cells[fitted], parts, _granulocyte_excess) > 0,
+            }
+        )
+        for parts in (folds, laboratories)
+    )
+    return {
+        "kinds": _of_kinds(table[table["kind"] != LEUKOCYTE], cells, crossed["strangeness"]),
+        "cells": _of_cells(cells, crossed, left_out),
+        "granulocytes": [
+            {"fitted": without, **_of_rule(cells[fitted], found.loc[fitted, "granulocyte"])}
+            for without, found in (("without the cell's fold", crossed), ("without the cell's laboratory", left_out))
+        ],
+    }
+
+
+def _is_unlike(strangeness: pd.Series) -> pd.Series:
+    """Whether the flag is raised: it is not where there is no cell, which has a flag of its own."""
+    return strangeness.between(1, np.inf, inclusive="neither")
+
+
+def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series) -> list[Row]:
+    """Of each kind of impostor and the data set it comes from.
+
+    `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted laboratories; then the
+    shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and refused without these two.
+    """
+    fitted = cells["source"].isin(KNOWN_SOURCES)
+    healthy = cells["cell_type"].isin(_HEALTHY)
+    distance = _strangeness(cells[fitted], others)
+    rows = []
+    for (kind, source), part in others.groupby(["kind", "source"], sort=False):
+        found = distance[part.index]
+        unlike = _is_unlike(found)
+        rows.append(
+            {
+                "kind": kind,
+                "source": source,
+                "n": len(part),
+                "auc_known": round(_auc(found, strangeness[healthy & fitted]), 3),
+                "auc_unseen": round(_auc(found, strangeness[healthy & ~fitted]), 3),
+                "unlike": _share(unlike),
+                "small": _share(part["small"]),
+                "refused": _share(unlike | part["small"] | part["refused"]),
+                "refused_before": _share(part["refused"]),
+            }
+        )
+    return rows
+
+
+def _of_cells(cells: pd.DataFrame, crossed: pd.DataFrame, left_out: pd.DataFrame) -> list[Row]:
+    """Of each type of leukocyte and its source: shares flagged falsely, refused for that alone, and told to be a granulocyte."""
+    rows = []
+    for (cell_type, source), part in cells.groupby(["cell_type", "source"], sort=False):
+        unlike = _is_unlike(crossed.loc[part.index, "strangeness"])
+        rows.append(
+            {
+                "cell_type": cell_type,
+                "source": source,
+                "n": len(part),
+                "unlike": _share(unlike),
+                "unlike_left_out": _share(_is_unlike(left_out.loc[part.index, "strangeness"])),
+                "small": _share(part["small"]),
+                "newly_refused": _share((unlike | part["small"]) & ~part["refused"]),
+                "granulocyte": _share(crossed.loc[part.index, "granulocyte"]),
+                "granulocyte_left_out": _share(left_out.loc[part.index, "granulocyte"]),
+            }
+        )
+    return rows
+
+
+def _of_rule(cells: pd.DataFrame, told: pd.Series) -> Row:
+    """Shares of granulocytes told, of mononuclear cells told falsely, and of right ones among the told, also if both were equally many."""
+    right, wrong = cells["cell_type"].isin(GRANULOCYTES), cells["cell_type"].isin(MONONUCLEAR)
+    recall, false = told[right].mean(), told[wrong].mean()
+    return {
+        "recall": _share(told[right]),
+        "false": _share(told[wrong]),
+        "precision": _share(right[told & (right | wrong)]),
+        "precision_if_equal": round(float(recall / (recall + false)), 4) if recall + false > 0 else None,
+    }
+
+
+# --- the command -----------------------------------------------------------------------------------------------------------------
+
+
+def learn(
+    entry: ModelEntry,
+    *,
+    jobs: int = 1,
+    device: Device = Device.AUTO,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Knowledge:
+    """Measure, fit and evaluate what a model knows.
+
+    Parameters
+    ----------
+    entry
+        The model; its split names the images that it was trained on, which are left aside.
+    jobs
+        Processes, one thread each.
+    limit
+        At most so many pictures of each kind or type and source.
+    progress
+        Receives the pictures done and their number.
+
+    Raises
+    ------
+    ModelError, DataSetError
+        As `subjects` and `knowledge_of`; ProviderError as `OnnxSegmenter`.
+    """
+    todo = subjects(entry, limit)
+    rows: list[dict[str, Any]] = []
+    for done, found in enumerate(measure_all(todo, entry, jobs, device), start=1):
+        rows += found
+        if progress:
+            progress(done, len(todo))
+    command = f"python -m core novelty --model {entry.model_id}" + (f" --limit {limit}" if limit is not None else "")
+    return knowledge_of(entry, pd.DataFrame(rows), command)
+
+
+def knowledge_of(entry: ModelEntry, table: pd.DataFrame, command: str) -> Knowledge:
+    """What follows from `measure`'s rows of all subjects; raises DataSetError where a known laboratory has too few outlined cells."""
+    known = table[(table["kind"] == LEUKOCYTE) & table["source"].isin(KNOWN_SOURCES)]
+    outlined = known.dropna(subset=list(FAMILIAR))["source"].value_counts()
+    if few := [source for source in KNOWN_SOURCES if outlined.get(source, 0) <= len(FAMILIAR)]:
+        msg = f"of {', '.join(few)} fewer cells were outlined than there are traits to fit; take more images, or see what the model draws"
+        raise DataSetError(msg)
+    return Knowledge(
+        model_id=entry.model_id,
+        model_sha256=entry.sha256,
+        created=datetime.now(UTC).date().isoformat(),
+        command=command,
+        familiarity=fit_familiarity(known),
+        granulocyte=fit_granulocytes(known),
+        measured=evaluate(table),
+    )
+
+
+def store(knowledge: Knowledge, entry: ModelEntry) -> Path:
+    """Put the result beside the model and its name into the manifest; returns where it is."""
+    path = entry.path.with_name(f"{entry.model_id}.novelty.json")
+    save(knowledge, path)
+    manifest = load_manifest(path.parent)
+    manifest["models"][entry.model_id]["novelty"] = path.name
+    write_manifest(manifest, path.parent)
+    return path

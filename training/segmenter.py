@@ -1,0 +1,68 @@
+"""A network in torch behind the same two passes and post-processing as an exported one: to score what is not worth exporting."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.compartments import CHANNELS
+from core.inference.segmenter import TwoPassSegmenter
+from core.model_card import ModelCard
+from training.architectures.weights import Normalisation
+from training.config import TrainingConfig
+from training.loop import load_network
+
+
+class TorchSegmenter(TwoPassSegmenter):
+    """A network (N, 3, S, S) -> (N, C, S, S) in eval mode, as trained under `config`."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        config: TrainingConfig,
+        scale: Normalisation,
+        device: torch.device,
+        *,
+        views: int = 1,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(replace(_card(config, scale), temperature=temperature), str(device), views)
+        self._network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._device = device
+
+    @classmethod
+    def from_run(cls, run: Path, device: torch.device, *, views: int = 1, temperature: float = 1.0) -> Self:
+        """The network that a training run kept; raises ModelError for an unfinished run."""
+        return cls(*load_network(run), device, views=views, temperature=temperature)
+
+    @torch.no_grad()
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """In float32, whatever the network was trained in."""
+        moved = torch.from_numpy(images).to(self._device, memory_format=torch.channels_last)
+        return np.asarray(self._network(moved).float().cpu().numpy(), dtype=np.float32)
+
+
+def _card(config: TrainingConfig, scale: Normalisation) -> ModelCard:
+    """What inference needs to know; `python -m export` writes a card that people can read."""
+    return ModelCard(
+        model_id=config.name,
+        architecture=config.architecture,
+        encoder=config.encoder,
+        input_size=config.input_size,
+        mean=scale.mean,
+        std=scale.std,
+        classes=tuple(channel.label for channel in CHANNELS),
+        cell_fill=config.cell_fill,
+        coarse_size=config.coarse_size,
+        training_data="",
+        split="",
+        scores={},
+        intended_use="",
+        limits="",
+        licence="",
+        created="",
+        opset=0,
+    )
