@@ -84,6 +84,7 @@ def _card(config: TrainingConfig, scale: Normalisation, model_id: str, parts: Ma
         classes=tuple(channel.label for channel in CHANNELS),
         cell_fill=config.cell_fill,
         coarse_size=config.coarse_size,
+        white_balance=config.white_balance,
         training_data=f"{counts['train']} images. {described}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
         "cell's diameter.",
         split=split_text,

@@ -64,7 +64,7 @@ class TrainingConfig(Settings):
     All below `threads` is off, or at what the shipped model was trained with, unless it is set:
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the data;
-    - `coarse_size` of the coarse pass at inference (0: as `input_size`);
+    - `coarse_size` of the coarse pass at inference (0: as `input_size`); `white_balance`, the background's tint taken away first;
     - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in shares of its radius,
       and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with `clutter_probability`
       another image's red cell, or an empty piece of its background, is pasted;
@@ -102,6 +102,7 @@ class TrainingConfig(Settings):
     threads: int = 2
     images_per_epoch: int = 0
     coarse_size: int = 0
+    white_balance: bool = True
     paste_from_epoch: int = 0
     paste_gap: tuple[float, float] = (-0.15, 0.25)
     paste_seam: tuple[float, float] = (1.0, 1.0)

@@ -18,7 +18,7 @@ from core.datasets import Sample, data_set
 from core.errors import CoreError, DataSetError, ImageError, UsageError
 from core.imaging import load, load_grey
 from core.masks import cell_mask, decode_grey, region_mask, with_environment
-from core.preprocessing import Window, normalise, resample, resample_labels
+from core.preprocessing import Window, look_up, normalise, resample, resample_labels, white_balance
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import Augmentation, LabelledImage
 from training.config import TrainingConfig
@@ -178,6 +178,10 @@ def split_samples(samples: list[Sample], config: TrainingConfig) -> dict[str, li
     return parts
 
 
+def _balanced(item: LabelledImage) -> LabelledImage:
+    return replace(item, rgb=look_up(item.rgb, white_balance(item.rgb)))
+
+
 def to_channels(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """A label map (H, W) as binary channels (len(CHANNELS), H, W): mask level k becomes channel k."""
     return np.stack([labels == channel for channel in CHANNELS]).astype(np.float32)
@@ -202,8 +206,7 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         pseudo: Sequence[LabelledImage] = (),
     ) -> None:
         self.scale = scale or normalisation(config.encoder)
-        self._pseudo = pseudo
-        self._items = list(items)
+        self._items, self._pseudo = ([_balanced(item) if config.white_balance else item for item in some] for some in (items, pseudo))
         self._config = config
         self._augmentation = Augmentation(config) if augment else None
         self.epoch = 0

@@ -57,6 +57,7 @@ def _card(config: TrainingConfig, scale: Normalisation) -> ModelCard:
         classes=tuple(channel.label for channel in CHANNELS),
         cell_fill=config.cell_fill,
         coarse_size=config.coarse_size,
+        white_balance=config.white_balance,
         training_data="",
         split="",
         scores={},
