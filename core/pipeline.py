@@ -15,7 +15,7 @@ from pathlib import Path
 from core import __version__
 from core.errors import CoreError
 from core.features.extract import Engine, extract
-from core.fields import Cells, find_cells, shows_one_cell
+from core.fields import MOST_NUCLEI, Cells, find_cells, shows_one_cell
 from core.imaging import load
 from core.inference.model_registry import ModelEntry
 from core.inference.providers import Device
@@ -24,7 +24,10 @@ from core.quality import assess
 from core.stain import Nucleus, find_nuclei
 from core.types import CellAnalysis, CellImage, Place, Segmentation
 
+# Told in words what is being done, and which share of all is done.
 Progress = Callable[[str, float], None]
+# Of the time that a cell takes, outlining's share; only progress is told by it.
+_OUTLINING_SHARE = 0.7
 
 _MEASURING_PACKAGES = ("numpy", "scipy", "scikit-image", "pillow", "pyradiomics-bhklab", "onnxruntime-gpu", "onnxruntime")
 
@@ -80,11 +83,14 @@ def _cells_of_field(
     started = time.perf_counter()
     found = find_cells(image.rgb, segmenter.outline, nuclei, tell)
     each_ms = 1000 * (time.perf_counter() - started) / max(len(found), 1)
+    notes = [*image.notes, "cut out of a field"]
+    if len(nuclei) > MOST_NUCLEI:
+        notes.append(f"the field has {len(nuclei):,} stained nuclei, of which only the {MOST_NUCLEI:,} nearest its middle were seen to")
     outlined = []
     for index, cell in enumerate(found):
         place = cell.place
         rgb = image.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
-        cut = replace(image, rgb=rgb, notes=(*image.notes, "cut out of a field"))
+        cut = replace(image, rgb=rgb, notes=tuple(notes))
         # The other cells of a field are measured on their own, so none counts as left aside.
         segmentation = Segmentation(cell.labels, cell.confidence, 0, segmenter.card.model_id, segmenter.provider, each_ms)
         outlined.append(OutlinedCell(cut, segmentation, index, place))
@@ -104,10 +110,26 @@ def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.F
 
 
 def analyse_cells(
-    image: CellImage, segmenter: Segmenter, cells: Cells = Cells.AUTO, *, engine: Engine = Engine.FAST
+    image: CellImage,
+    segmenter: Segmenter,
+    cells: Cells = Cells.AUTO,
+    *,
+    engine: Engine = Engine.FAST,
+    progress: Progress | None = None,
 ) -> tuple[CellAnalysis, ...]:
     """Outline, measure and check the cells of an image, as `outline_cells` chooses them."""
-    return tuple(measure(cell, segmenter, engine=engine) for cell in outline_cells(image, segmenter, cells))
+
+    def tell(doing: str, share: float) -> None:
+        if progress:
+            progress(doing, share)
+
+    outlined = outline_cells(image, segmenter, cells, progress=lambda doing, share: tell(doing, _OUTLINING_SHARE * share))
+    analyses = []
+    for done, cell in enumerate(outlined):
+        of = f" cell {done + 1} of {len(outlined)}" if cell.place else ""
+        tell(f"Measuring{of}", _OUTLINING_SHARE + (1 - _OUTLINING_SHARE) * done / len(outlined))
+        analyses.append(measure(cell, segmenter, engine=engine))
+    return tuple(analyses)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,10 @@ from core.charts.theme import LIGHT, to_svg
 from core.charts.trust import Reliability, graded, is_poor, poor_last, trust, why
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
+from core.fields import composed
+from core.imaging import encode_png
 from core.inference.model_registry import ModelEntry
+from core.masks import encode_grey
 from core.statistics import (
     INTENSITY_CAUTION,
     SMALL_GROUP,
@@ -305,6 +308,15 @@ def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:
     pictures and its value in the image of instances, `cell_index` + 1.
     """
     return pd.DataFrame([_analysis_row(analysis) for analysis in analyses], columns=[*_SOURCE_COLUMNS, *CATALOGUE])
+
+
+def mask_files(stem: str, shape: tuple[int, int], cells: Sequence[CellAnalysis]) -> dict[str, bytes]:
+    """Masks of the cells of one image of (H, W) as PNG files by name: one of all; of a field also one of their numbers, 16 bit."""
+    of_field = [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
+    if not of_field:
+        return {f"{stem}.png": encode_png(encode_grey(cells[0].segmentation.labels))}
+    labels, numbers = composed(shape, of_field)
+    return {f"{stem}.png": encode_png(encode_grey(labels)), f"{stem}_instances.png": encode_png(numbers)}
 
 
 def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | list[str] | None]:

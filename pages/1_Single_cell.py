@@ -27,21 +27,19 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cell
     segmenter = resources.segmenter()
 
     def tell(doing: str, share: float) -> None:
-        line.progress(0.1 + 0.7 * share, text=doing)
+        line.progress(0.1 + 0.9 * share, text=doing)
 
-    outlined = pipeline.outline_cells(image, segmenter, cells, progress=tell)
-    if not outlined:
+    found = pipeline.analyse_cells(image, segmenter, cells, progress=tell)
+    if not found:
         msg = f"{image.name}: no further cell could be outlined; the stained objects beside the cell are no leukocytes"
         raise ImageError(msg)
     ANALYSIS.clear()
     FIELD.clear()
-    if outlined and outlined[0].place:
-        found = Field(image, outlined)
-        FIELD.set(found)
-        open_field(found)
+    if found[0].place:
+        FIELD.set(Field(image, found))
+        open_field(Field(image, found))
     else:
-        line.progress(0.8, text="Measuring")
-        ANALYSIS.set(pipeline.measure(outlined[0], segmenter))
+        ANALYSIS.set(found[0])
 
 
 def show_preview(chosen: Chosen) -> None:

@@ -16,10 +16,8 @@ from core import pipeline
 from core.archives import read_images
 from core.charts.overlay import outlined_png
 from core.errors import CoreError
-from core.fields import composed
-from core.imaging import IMAGE_SUFFIXES, decode, encode_png
-from core.masks import encode_grey
-from core.report import analyses_table
+from core.imaging import IMAGE_SUFFIXES, decode
+from core.report import analyses_table, mask_files
 from core.types import CellAnalysis
 from pages._ui import resources
 from pages._ui.state import BATCH, BatchOutcome
@@ -78,14 +76,20 @@ def run(images: Iterable[tuple[str, bytes]], total: int | None, um_per_px: float
     measured = flagged = 0
     started = time.monotonic()
     for done, (name, data) in enumerate(islice(images, MOST_IMAGES), start=1):
+
+        def tell(doing: str, share: float, done: int = done, name: str = name) -> None:
+            bar.progress(
+                min(1.0, (done - 1 + share) / total) if total else 0.5, text=f"Image {done}, {name}: {doing[0].lower()}{doing[1:]}"
+            )
+
         try:
             image = decode(data, name, um_per_px)
-            cells = [_alone(cell) for cell in pipeline.analyse_cells(image, segmenter)]
+            cells = [_alone(cell) for cell in pipeline.analyse_cells(image, segmenter, progress=tell)]
         except CoreError as error:
             failures.append((name, str(error)))
         else:
             tables.append(analyses_table(cells))
-            masks |= _masks(f"{done:04d}_{Path(name).stem}", image.shape, cells)
+            masks |= mask_files(f"{done:04d}_{Path(name).stem}", image.shape, cells)
             latest.extend(cells)
             measured, flagged = measured + len(cells), flagged + sum(not cell.quality_ok for cell in cells)
             least = sorted([*least, *cells], key=lambda cell: cell.segmentation.confidence)[:_UNCERTAIN]
@@ -111,15 +115,6 @@ def run(images: Iterable[tuple[str, bytes]], total: int | None, um_per_px: float
 def _alone(cell: CellAnalysis) -> CellAnalysis:
     """The cell with pixels of its own: a cut-out would keep its whole field in memory."""
     return replace(cell, image=replace(cell.image, rgb=cell.image.rgb.copy())) if cell.place else cell
-
-
-def _masks(stem: str, shape: tuple[int, int], cells: Sequence[CellAnalysis]) -> dict[str, bytes]:
-    """One mask an image; of a field also the cells' labels as a 16-bit image."""
-    of_field = [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
-    if not of_field:
-        return {f"{stem}.png": encode_png(encode_grey(cells[0].segmentation.labels))}
-    labels, numbers = composed(shape, of_field)
-    return {f"{stem}.png": encode_png(encode_grey(labels)), f"{stem}_instances.png": encode_png(numbers)}
 
 
 def _picture(analysis: CellAnalysis) -> tuple[str, bytes]:

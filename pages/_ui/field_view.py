@@ -1,26 +1,29 @@
 """A field on the single-cell page: its numbered cells, the choice of one, and what can be taken away of all."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import PurePath
 from typing import Final
 
+import pandas as pd
 import streamlit as st
 
-from core import pipeline
+from core.archives import pack
 from core.charts.overlay import field_png, field_svg
-from core.fields import composed
-from core.imaging import encode_png
-from core.masks import encode_grey
-from core.report import analyses_table, file_name
+from core.features.catalogue import CATALOGUE
+from core.report import analyses_table, file_name, mask_files
 from core.store.export import to_csv
 from core.types import CellAnalysis, LabelMap, Place
-from pages._ui import resources
 from pages._ui.cell_view import download
-from pages._ui.state import SCALE, Field
+from pages._ui.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field, widget_value
 from pages._ui.viewer import field_viewer
 
-_NUMBER: Final = "single_cell_number"
+_AREAS: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface")
+_NUCLEAR_SHARE: Final = "combined_PixelSurface"
+_ROW_PX: Final = 35
+_MOST_ROWS: Final = 9
 
 
 def open_field(field: Field) -> None:
@@ -30,61 +33,107 @@ def open_field(field: Field) -> None:
     def off_centre(place: Place) -> float:
         return math.hypot(place.left + place.width / 2 - width / 2, place.top + place.height / 2 - height / 2)
 
-    _choose(1 + min(range(len(field.cells)), key=lambda index: off_centre(_places(field)[index][0])))
+    _click(1 + min(range(len(field.cells)), key=lambda index: off_centre(_places(field.cells)[index][0])))
 
 
-def _choose(number: int) -> None:
-    st.session_state[_NUMBER] = number
+def _click(number: int) -> None:
+    """Choose a cell from outside the list, which is then made anew with that row marked."""
+    CELL_CHOSEN.set(number)
+    CELL_CLICKS.set((CELL_CLICKS.get() or 0) + 1)
 
 
-def _places(field: Field) -> list[tuple[Place, LabelMap]]:
-    return [(cell.place, cell.segmentation.labels) for cell in field.cells if cell.place]
-
-
-def measured(field: Field, index: int) -> CellAnalysis:
-    """The analysis of one cell of a field; measured when it is first asked for, outlined only once."""
-    if index not in field.measured:
-        field.measured[index] = pipeline.measure(field.cells[index], resources.segmenter())
-    analysis = field.measured[index]
-    return replace(analysis, image=replace(analysis.image, um_per_px=SCALE.get()))
+def _places(cells: Sequence[CellAnalysis]) -> list[tuple[Place, LabelMap]]:
+    return [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
 
 
 def show_field(field: Field) -> CellAnalysis:
-    """Show the field with its numbered cells and let the person choose one, by a click or its number; returns that one's analysis."""
-    image = replace(field.image, um_per_px=SCALE.get())
-    if image.um_per_px not in field.pictures:
-        field.pictures[image.um_per_px] = field_svg(image, _places(field))
+    """Show the field with its numbered cells and let the person choose one, in the picture or in the list; returns that one's analysis."""
+    # Features are kept in pixels, so a new scale needs no new outlines.
+    scale = SCALE.get()
+    image = replace(field.image, um_per_px=scale)
+    cells = [replace(cell, image=replace(cell.image, um_per_px=scale)) for cell in field.cells]
+    if scale not in field.pictures:
+        field.pictures[scale] = field_svg(image, _places(cells))
+    key = f"field-{image.sha256[:16]}-{scale}"
+    number = CELL_CHOSEN.get() or 1
     left, right = st.columns([1.9, 1.1], gap="medium")
     with right:
-        count = len(field.cells)
-        st.markdown("#### One cell in this field" if count == 1 else f"#### {count} cells in this field")
-        number = st.number_input("Cell", 1, count, key=_NUMBER, persist_state="session", disabled=count == 1)
-        st.caption("All that follows is about this cell. Cells cut by the edge of the field are outlined too, and say so.")
-        _downloads(field)
+        flagged = sum(not cell.quality_ok for cell in cells)
+        st.markdown(
+            f"#### {len(cells)} {'cell' if len(cells) == 1 else 'cells'} in this field" + (f", {flagged} flagged" if flagged else "")
+        )
+        _list(cells, number, f"{key}-{CELL_CLICKS.get()}")
+        _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
     with left:
-        field_viewer(field.pictures[image.um_per_px], number, _choose, key=f"field-{image.sha256[:16]}-{image.um_per_px}")
-    return measured(field, number - 1)
+        field_viewer(field.pictures[scale], number, _click, key=key)
+    return cells[number - 1]
 
 
-def _downloads(field: Field) -> None:
+def _list(cells: Sequence[CellAnalysis], number: int, key: str) -> None:
+    """The cells in a table with one row marked. Streamlit keeps the mark by position, so the key must change with the cells."""
+
+    def take() -> None:
+        (row,) = widget_value(key)["selection"]["rows"]
+        CELL_CHOSEN.set(row + 1)
+
+    st.dataframe(
+        _table(cells),
+        key=key,
+        hide_index=True,
+        height=_ROW_PX * (1 + min(len(cells), _MOST_ROWS)) + 3,
+        on_select=take,
+        selection_mode="single-row-required",
+        selection_default={"selection": {"rows": [number - 1]}},
+        column_config={
+            "Cell": st.column_config.NumberColumn(width=50),
+            "N:C": st.column_config.NumberColumn(format="%.2f", help=CATALOGUE[_NUCLEAR_SHARE].description),
+            "Certainty": st.column_config.NumberColumn(format="%.2f", help="How sure the outlining is of itself, 0 to 1"),
+            "Quality": st.column_config.TextColumn(help="Why a cell is flagged stands below its picture"),
+        },
+    )
+
+
+def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
+    """What one chooses a cell by: its numbers as in the picture, its areas, and how far they can be trusted."""
+    scale = cells[0].image.um_per_px
+
+    def value(cell: CellAnalysis, feature: str) -> float | None:
+        found = cell.features.values[feature]
+        return found if found is None or scale is None else CATALOGUE[feature].in_um(found, scale)
+
+    rows = {
+        "Cell": [cell.cell_index + 1 for cell in cells],
+        "N:C": [value(cell, _NUCLEAR_SHARE) for cell in cells],
+        **{
+            f"{feature.partition('_')[0].capitalize()} {'px²' if scale is None else 'µm²'}": [value(cell, feature) for cell in cells]
+            for feature in _AREAS
+        },
+        "Certainty": [cell.segmentation.confidence for cell in cells],
+        "Quality": ["good" if cell.quality_ok else "flagged" for cell in cells],
+    }
+    return pd.DataFrame(rows).round({name: 0 for name in rows if name.endswith("²")})
+
+
+def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis], picture: Callable[[], bytes]) -> None:
     now = datetime.now().astimezone()
-    name, places = field.image.name, _places(field)
-
-    def table() -> bytes:
-        return to_csv(analyses_table(measured(field, index) for index in range(len(field.cells))))
-
     with st.container(horizontal=True, gap="small", key="field_downloads"):
-        download("All cells (CSV)", table, file_name(name, now, "csv", "cells"), ":material/table:", "One row per cell, with every feature")
         download(
-            "Field mask",
-            lambda: encode_png(encode_grey(composed(field.image.shape, places)[0])),
-            file_name(name, now, "png", "field_mask"),
-            ":material/contrast:",
-            "All cells in one mask: 255 nucleus, 170 cytoplasm, 85 surroundings, 0 background",
+            "All cells (CSV)",
+            lambda: to_csv(analyses_table(cells)),
+            file_name(name, now, "csv", "cells"),
+            ":material/table:",
+            "One row per cell: its number, its place in the field, and every feature",
         )
         download(
-            "Numbered cells",
-            lambda: field_png(replace(field.image, um_per_px=SCALE.get()), places),
+            "All masks (ZIP)",
+            lambda: pack(mask_files(PurePath(name).stem, shape, cells)),
+            file_name(name, now, "zip", "masks"),
+            ":material/contrast:",
+            "All cells in one mask (255 nucleus, 170 cytoplasm, 85 surroundings, 0 background), and a 16-bit image of their numbers",
+        )
+        download(
+            "Numbered cells (PNG)",
+            picture,
             file_name(name, now, "png", "field"),
             ":material/image:",
             "The field with its outlines and numbers",

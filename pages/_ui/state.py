@@ -13,8 +13,6 @@ from core.types import CellAnalysis, CellImage
 if TYPE_CHECKING:
     import pandas as pd
 
-    from core.pipeline import OutlinedCell
-
 Value = TypeVar("Value")
 
 
@@ -48,11 +46,10 @@ class Chosen:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A field and its outlined cells; `measured` and `pictures` keep what was asked for, by cell index and by scale."""
+    """A field and its cells in reading order; `pictures` keeps those that were drawn, by scale."""
 
     image: CellImage
-    cells: "tuple[OutlinedCell, ...]"
-    measured: dict[int, CellAnalysis] = field(default_factory=dict)
+    cells: tuple[CellAnalysis, ...]
     pictures: dict[float | None, str] = field(default_factory=dict)
 
 
@@ -73,6 +70,9 @@ class BatchOutcome:
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
 ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
 FIELD: Final = Kept[Field]("leukoscope_field")
+# Number of the chosen cell of the field, from 1; and how often one was chosen otherwise than in the list, which is then made anew.
+CELL_CHOSEN: Final = Kept[int]("leukoscope_cell_chosen")
+CELL_CLICKS: Final = Kept[int]("leukoscope_cell_clicks")
 SCALE: Final = Kept[float]("leukoscope_um_per_px")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 BATCH: Final = Kept[BatchOutcome]("leukoscope_batch")
