@@ -80,7 +80,7 @@ def describe(analysis: CellAnalysis, chosen: Chosen | None) -> str:
     """Name the image, and how its outlines came about."""
     height, width = analysis.image.shape
     origin = "drawn by the program, no real cell; " if chosen is not None and chosen.example else ""
-    part = f"cell {analysis.cell_index + 1}, cut out with " if analysis.place else ""
+    part = f"cell {analysis.cell_index + 1}, a cut-out of " if analysis.place else ""
     segmentation = analysis.segmentation
     return (
         f"**{analysis.image.name}**: {origin}{part}{width} x {height} px; outlined by {segmentation.model_id} on the "

@@ -17,7 +17,7 @@ from core.report import analyses_table, file_name, mask_files
 from core.store.export import to_csv
 from core.types import CellAnalysis, LabelMap, Place
 from pages._ui.cell_view import download
-from pages._ui.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field, widget_value
+from pages._ui.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field
 from pages._ui.viewer import field_viewer
 
 _AREAS: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface")
@@ -55,35 +55,29 @@ def show_field(field: Field) -> CellAnalysis:
     if scale not in field.pictures:
         field.pictures[scale] = field_svg(image, _places(cells))
     key = f"field-{image.sha256[:16]}-{scale}"
-    number = CELL_CHOSEN.get() or 1
     left, right = st.columns([1.9, 1.1], gap="medium")
     with right:
         flagged = sum(not cell.quality_ok for cell in cells)
         st.markdown(
             f"#### {len(cells)} {'cell' if len(cells) == 1 else 'cells'} in this field" + (f", {flagged} flagged" if flagged else "")
         )
-        _list(cells, number, f"{key}-{CELL_CLICKS.get()}")
+        number = _choose_in_list(cells, f"{key}-{CELL_CLICKS.get()}")
         _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
     with left:
         field_viewer(field.pictures[scale], number, _click, key=key)
     return cells[number - 1]
 
 
-def _list(cells: Sequence[CellAnalysis], number: int, key: str) -> None:
-    """The cells in a table with one row marked. Streamlit keeps the mark by position, so the key must change with the cells."""
-
-    def take() -> None:
-        (row,) = widget_value(key)["selection"]["rows"]
-        CELL_CHOSEN.set(row + 1)
-
-    st.dataframe(
+def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
+    """The cells in a table with one row marked; returns its number. The mark is kept by position, so the key must change with the cells."""
+    chosen = st.dataframe(
         _table(cells),
         key=key,
         hide_index=True,
         height=_ROW_PX * (1 + min(len(cells), _MOST_ROWS)) + 3,
-        on_select=take,
+        on_select="rerun",
         selection_mode="single-row-required",
-        selection_default={"selection": {"rows": [number - 1]}},
+        selection_default={"selection": {"rows": [(CELL_CHOSEN.get() or 1) - 1]}},
         column_config={
             "Cell": st.column_config.NumberColumn(width=50),
             "N:C": st.column_config.NumberColumn(format="%.2f", help=CATALOGUE[_NUCLEAR_SHARE].description),
@@ -91,6 +85,9 @@ def _list(cells: Sequence[CellAnalysis], number: int, key: str) -> None:
             "Quality": st.column_config.TextColumn(help="Why a cell is flagged stands below its picture"),
         },
     )
+    (row,) = chosen.selection.rows
+    CELL_CHOSEN.set(row + 1)
+    return row + 1
 
 
 def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
@@ -104,12 +101,12 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
     rows = {
         "Cell": [cell.cell_index + 1 for cell in cells],
         "N:C": [value(cell, _NUCLEAR_SHARE) for cell in cells],
+        "Quality": ["good" if cell.quality_ok else "flagged" for cell in cells],
         **{
             f"{feature.partition('_')[0].capitalize()} {'px²' if scale is None else 'µm²'}": [value(cell, feature) for cell in cells]
             for feature in _AREAS
         },
         "Certainty": [cell.segmentation.confidence for cell in cells],
-        "Quality": ["good" if cell.quality_ok else "flagged" for cell in cells],
     }
     return pd.DataFrame(rows).round({name: 0 for name in rows if name.endswith("²")})
 

@@ -3,6 +3,8 @@
 
 const MAX_ZOOM = 16;
 const CLICK_PX = 5; // a pointer that moved further between down and up has dragged the picture
+const LEAST_NUMBER_PX = 11; // a cell's number stays legible on a small screen, as long as it is no larger than the cell
+const WIDE = [4 / 3, 16 / 9]; // a field's pane has the field's own shape within these
 const SHARP_ABOVE = 2; // above this enlargement pixels are shown as squares, below it smoothed as by any screen
 
 export default function (component) {
@@ -19,6 +21,8 @@ export default function (component) {
   root.classList.toggle("bare", !data.pictures.at(-1));
   const pictures = panes.map((pane) => pane.querySelector("svg")).filter(Boolean);
   const { width, height } = pictures[0].viewBox.baseVal;
+  for (const pane of root.querySelectorAll(".wide")) pane.style.aspectRatio = Math.min(Math.max(width / height, WIDE[0]), WIDE[1]);
+  const numbers = [...root.querySelectorAll(".cell text")].map((text) => [text, Number(text.getAttribute("font-size"))]);
   const view = { zoom: 1, x: width / 2, y: height / 2 };
 
   const draw = () => {
@@ -34,6 +38,12 @@ export default function (component) {
       const bar = picture.querySelector(".scale");
       bar.setAttribute("transform", `translate(${view.x - w / 2} ${view.y + h / 2 - height})`);
       for (const image of picture.querySelectorAll("image")) image.style.imageRendering = scale > SHARP_ABOVE ? "pixelated" : "auto";
+    }
+    // Half as high as its cell at most (core.charts.overlay), so that twice that is no larger than the cell.
+    for (const [text, size] of numbers) {
+      const legible = Math.max(size, Math.min(LEAST_NUMBER_PX / scale, 2 * size));
+      text.setAttribute("font-size", legible);
+      text.setAttribute("stroke-width", legible / 5);
     }
     root.querySelector(".zoom-fit").textContent = `${Math.round(view.zoom * 100)} %`;
   };

@@ -1,9 +1,14 @@
 """What a clinician does, in a real browser: bring an image, see it outlined and compared, take the report away and open it."""
 
+import io
 import re
+import zipfile
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from core.imaging import encode_png
@@ -74,6 +79,54 @@ def test_a_drawn_cell_from_upload_to_report(server, page, tmp_path):
 @pytest.mark.data
 def test_a_real_cell_from_upload_to_report(server, page, tmp_path, data_dir):
     _journey(page, server, min((data_dir / "acevedo" / "lymphocyte").glob("*.jpg")), tmp_path)
+
+
+def _taken(page: Page, name: str) -> bytes:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name).click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_a_field_from_upload_to_any_of_its_cells_and_all_of_them(server, page, tmp_path):
+    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in seeds], axis=1) for seeds in ((0, 1, 4), (2, 3, 5))]
+    image = tmp_path / "field.png"
+    image.write_bytes(encode_png(np.concatenate(rows)))
+    page.goto(f"{server}/Single_cell")
+    page.locator("input[type=file]").set_input_files(image)
+    page.get_by_role("button", name="Calculate features").click()
+    expect(page.get_by_text("6 cells in this field")).to_be_visible()
+
+    # A click in the picture chooses a cell, also where it is enlarged and moved; the list follows.
+    for number, enlarged in ((4, False), (1, True)):
+        if enlarged:
+            page.get_by_role("button", name="Larger").first.click()
+        cell = page.locator(f'.cell[data-cell="{number}"]')
+        cell.locator(".shape").click()
+        expect(cell).to_have_class("cell chosen")
+        expect(page.get_by_text(f"cell {number}, a cut-out of")).to_be_visible()
+        expect(page.locator(".cell.chosen")).to_have_count(1)
+
+    # The list chooses too, and the picture follows; nothing is lost on the way to another page and back.
+    page.get_by_test_id("stDataFrame").first.click(position={"x": 20, "y": 3 * 35 + 17})
+    expect(page.get_by_text("cell 3, a cut-out of")).to_be_visible()
+    expect(page.locator('.cell[data-cell="3"]')).to_have_class("cell chosen")
+    page.get_by_role("link", name="Batch").click()
+    expect(page.get_by_text("Measure many images")).to_be_visible()
+    page.get_by_role("link", name="Single cell").click()
+    expect(page.get_by_text("cell 3, a cut-out of")).to_be_visible()
+    expect(page.locator('.cell[data-cell="3"]')).to_have_class("cell chosen")
+
+    # All of it to take away.
+    table = pd.read_csv(io.BytesIO(_taken(page, "All cells (CSV)")))
+    assert table["cell_label"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert list(zip(table["x"] // 360, table["y"] // 360, strict=True)) == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    with zipfile.ZipFile(io.BytesIO(_taken(page, "All masks (ZIP)"))) as archive:
+        masks = {name: np.asarray(Image.open(io.BytesIO(archive.read(name)))) for name in archive.namelist()}
+    assert sorted(masks) == ["field.png", "field_instances.png"]
+    for row in table.itertuples():
+        assert np.count_nonzero(masks["field_instances.png"] == row.cell_label) == row.cell_shape2D_PixelSurface
+    with Image.open(io.BytesIO(_taken(page, "Numbered cells (PNG)"))) as picture:
+        assert picture.width >= 1024
 
 
 def test_a_bad_file_is_explained_and_the_next_one_works(server, page, tmp_path):

@@ -1,6 +1,7 @@
 import io
 import zipfile
 
+import numpy as np
 import pytest
 
 from core.imaging import encode_png
@@ -77,3 +78,18 @@ def test_the_outcome_survives_a_change_of_page(open_page, png):
     app.switch_page("Home.py").run()
     app.switch_page(PAGE).run()
     assert "1 cell measured" in texts(app)
+
+
+def test_a_field_gives_a_row_for_each_of_its_cells_and_two_masks(open_page, png):
+    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in seeds], axis=1) for seeds in ((0, 1), (2, 3))]
+    app = _run(open_page(PAGE), [("one.png", png, "image/png"), ("field.png", encode_png(np.concatenate(rows)), "image/png")])
+    assert not app.exception
+    assert "5 cells measured" in texts(app)
+    shown = table(app, "Certainty")
+    assert list(zip(shown["Image"], shown["Cell"], strict=True)) == [("one.png", 1), *(("field.png", number) for number in (1, 2, 3, 4))]
+    outcome = app.session_state["leukoscope_batch"]
+    found = outcome.table.iloc[1:]
+    assert found["cell_index"].tolist() == [0, 1, 2, 3]
+    assert list(zip(found["x"] // 360, found["y"] // 360, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert list(outcome.masks) == ["0001_one.png", "0002_field.png", "0002_field_instances.png"]
+    assert {caption.split("  ")[1] for caption, _ in outcome.uncertain} == {"one.png", *(f"field.png, cell {n}" for n in (1, 2, 3, 4))}

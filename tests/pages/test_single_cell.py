@@ -273,3 +273,74 @@ def test_without_any_population_the_cell_is_still_measured(open_page, png, monke
     assert not app.exception
     assert "no population to compare with" in texts(app)
     assert "make cohort" in app.info[0].value
+
+
+# --- fields ---
+
+
+@pytest.fixture(scope="module")
+def field_png_file() -> bytes:
+    """Four drawn cells, two rows of two, and half of a fifth at the right edge."""
+    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in seeds], axis=1) for seeds in ((0, 1, 4), (2, 3, 0))]
+    rows[1][:, 720:] = rows[1][0, 0]
+    return encode_png(np.concatenate(rows)[:, :-180])
+
+
+def _cell_list(app):
+    return next(frame for frame in app.dataframe if "Certainty" in frame.value.columns)
+
+
+def _choose_row(app, row: int):
+    app.session_state[_cell_list(app).key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    return app.run()
+
+
+def test_every_cell_of_a_field_is_listed_and_the_chosen_one_has_the_full_card(open_page, field_png_file):
+    app = _measured(_upload(open_page(PAGE), field_png_file, name="field.png"))
+    assert not app.exception
+    assert not app.error
+    assert "5 cells in this field, 1 flagged" in texts(app)
+    shown = _cell_list(app).value
+    assert list(shown["Cell"]) == [1, 2, 3, 4, 5]
+    assert list(shown["Quality"]) == ["good", "good", "flagged", "good", "good"]
+    assert "Cell px²" in shown.columns
+    assert "cell 2, a cut-out of" in texts(app), "the cell nearest the middle comes first"
+    _choose_row(app, 2)
+    said = texts(app)
+    assert "cell 3, a cut-out of" in said
+    assert "touches the" in said
+    assert "N:C area ratio" in said
+    assert len(app.get("vega_lite_chart")) == 2
+    assert {b.label for b in app.get("download_button")} >= {"All cells (CSV)", "All masks (ZIP)", "Numbered cells (PNG)", "Report"}
+
+
+def test_the_choice_of_a_cell_survives_reruns_a_new_scale_and_a_change_of_page(open_page, field_png_file):
+    app = _choose_row(_measured(_upload(open_page(PAGE), field_png_file, name="field.png")), 3)
+    app.number_input(key="single_um_per_px").set_value(0.095).run()
+    assert "cell 4, a cut-out of" in texts(app)
+    area = _cell_list(app).value["Cell µm²"]
+    assert area.between(100, 400).iloc[[0, 1, 3, 4]].all()
+    app.switch_page("pages/4_Model_selection.py").run()
+    app.switch_page(PAGE).run()
+    assert not app.exception
+    assert "5 cells in this field" in texts(app)
+    assert "cell 4, a cut-out of" in texts(app)
+
+
+def test_another_image_takes_the_place_of_a_field(open_page, field_png_file, png):
+    app = _choose_row(_measured(_upload(open_page(PAGE), field_png_file, name="field.png")), 4)
+    _measured(_upload(app, png, name="one.png"))
+    assert not app.exception
+    assert "in this field" not in texts(app)
+    _measured(_upload(app, field_png_file, name="again.png"))
+    assert "cell 2, a cut-out of" in texts(app), "a choice belongs to its field"
+
+
+def test_every_cell_can_be_asked_for_where_the_image_shows_one_and_its_neighbour(open_page):
+    """A neighbour is left aside of a centred cell, until the person wants it too."""
+    two = np.concatenate([draw_cell(seed)[0].rgb[:, 60:300] for seed in (0, 1)], axis=1)
+    app = _measured(_upload(open_page(PAGE), encode_png(np.pad(two, ((0, 0), (240, 0), (0, 0)), mode="edge")), name="two.png"))
+    assert "in this field" not in texts(app)
+    app.button(key="every_cell").click().run()
+    assert not app.exception
+    assert "2 cells in this field" in texts(app)
