@@ -208,6 +208,18 @@ def test_of_two_drawings_of_one_cell_the_more_certain_remains():
     np.testing.assert_array_equal(whole(cell, shape), drawing.cells[0])
 
 
+def test_of_too_many_nuclei_those_in_the_middle_are_seen_to_whatever_their_size(monkeypatch):
+    monkeypatch.setattr("core.fields.MOST_NUCLEI", 3)
+    shape = (300, 1000)
+    drawing = Drawing(shape)
+    for x, radius in ((100, 40), (300, 24), (500, 20), (700, 28), (900, 40)):
+        drawing.add(disc(shape, 150, x, radius + 14), disc(shape, 150, x, radius))
+    told = []
+    found = find_cells(drawing.rgb, drawing.outline(), progress=lambda *counts: told.append(counts))
+    assert [cell.place.left + cell.place.width // 2 for cell in found] == pytest.approx([300, 500, 700], abs=2)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 def test_all_cells_in_one_mask_and_by_number(field_of_four, segmenter):
     rgb, true = field_of_four
     found = find_cells(rgb, segmenter.outline)
@@ -281,7 +293,7 @@ from core.fields import Cells
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
-from core.pipeline import outline_cells
+from core.pipeline import analyse_cells
 from core.synthetic import draw_cell
 from core.types import CellImage
 
@@ -290,14 +302,14 @@ def peak():
 
 segmenter = OnnxSegmenter.from_entry(find_model(), Device.CPU, threads=1)
 cell = draw_cell(1)[0]
-segmenter.segment(cell)
+analyse_cells(cell, segmenter)
 rgb = np.full((4000, 4000, 3), (253, 229, 206), np.uint8)
 for y in range(100, 3600, 1100):
     for x in range(100, 3600, 1100):
         rgb[y : y + 360, x : x + 360] = cell.rgb
 field = CellImage(rgb, "field.png", "0" * 64)
 before = peak()
-found = outline_cells(field, segmenter, Cells.AUTO)
+found = analyse_cells(field, segmenter, Cells.AUTO)
 print(len(found), peak() - before)
 """
 

@@ -11,6 +11,7 @@ from core.fields import Cells
 from core.imaging import encode_png
 from core.inference.providers import Device
 from core.pipeline import Job, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job, software_versions
+from core.stain import find_nuclei
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.types import CellImage
 
@@ -62,6 +63,18 @@ def test_progress_is_told_in_words_and_only_rises(segmenter, synthetic_cell, fie
         assert shares == sorted(shares)
         assert shares[-1] == last
         assert all(words[0].isupper() for words, _ in told)
+
+
+def test_progress_of_the_whole_analysis_counts_the_cells(segmenter, synthetic_cell, field):
+    told = []
+    analyse_cells(field, segmenter, progress=lambda words, share: told.append((words, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] < 1
+    assert [words for words, _ in told][-6:] == [f"Measuring cell {number} of 6" for number in range(1, 7)]
+    told.clear()
+    analyse_cells(synthetic_cell[0], segmenter, progress=lambda *words_and_share: told.append(words_and_share[0]))
+    assert told == ["Outlining nucleus and cytoplasm", "Measuring"]
 
 
 def test_an_empty_picture_is_never_good(segmenter):
@@ -145,6 +158,15 @@ def test_a_cell_of_a_field_measures_what_it_measures_alone(segmenter, field):
     in_field = analyse_cells(field, segmenter)[0].features.values
     for name in ("nucleus_shape2D_PixelSurface", "cell_shape2D_PixelSurface", "nucleus_firstorder_Mean", "combined_PixelSurface"):
         assert in_field[name] == pytest.approx(alone[name], rel=0.02)
+
+
+def test_a_field_with_too_many_nuclei_says_how_many_were_left_out(segmenter, field, monkeypatch):
+    for module in ("core.fields", "core.pipeline"):
+        monkeypatch.setattr(f"{module}.MOST_NUCLEI", 3)
+    found = analyse_cells(field, segmenter)
+    assert 1 <= len(found) <= 3
+    words = f"the field has {len(find_nuclei(field.rgb))} stained nuclei, of which only the 3 nearest its middle were seen to"
+    assert [cell.image.notes[-1] for cell in found] == [words] * len(found)
 
 
 def test_one_and_all_overrule_what_the_image_shows(segmenter, synthetic_cell, field):

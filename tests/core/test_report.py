@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from core.agreement import Grade
 from core.cell_types import CellType
@@ -14,6 +15,7 @@ from core.charts.rows import part
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.inference.model_registry import find_model
+from core.masks import cell_mask, encode_grey
 from core.report import (
     KEY_FEATURES,
     analyses_table,
@@ -24,6 +26,7 @@ from core.report import (
     file_name,
     html_report,
     main_sources,
+    mask_files,
     most_different,
     nearest_in_words,
     nearest_populations,
@@ -35,7 +38,7 @@ from core.report import (
 from core.statistics import Nearness
 from core.store.export import to_csv
 from core.store.published import published_references
-from core.types import FeatureSet, QualityFlag
+from core.types import FeatureSet, Place, QualityFlag
 from tests.populations import AREA, ELONGATION, RATIO, analysed, drawn_references, grades
 
 GRADES = grades({AREA: Grade.POOR, ELONGATION: Grade.MODERATE}, among=CATALOGUE)
@@ -237,6 +240,20 @@ def test_batch_table_has_a_row_per_cell(cell):
     assert list(table.columns[:3]) == ["image_path", "image_sha256", "cell_index"]
     assert set(CATALOGUE) <= set(table.columns)
     assert analyses_table([]).empty
+
+
+def test_masks_of_one_cell_and_of_a_field_touching_cells_kept_apart_by_number(cell):
+    labels = cell.segmentation.labels
+    (alone,) = mask_files("one", cell.image.shape, [cell]).items()
+    assert alone[0] == "one.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(alone[1]))), encode_grey(labels))
+    height, width = labels.shape
+    both = [replace(cell, cell_index=index, place=Place(index * width, 0, width, height)) for index in (0, 1)]
+    files = {name: np.asarray(Image.open(io.BytesIO(data))) for name, data in mask_files("field", (height, 2 * width), both).items()}
+    assert set(files) == {"field.png", "field_instances.png"}
+    np.testing.assert_array_equal(files["field.png"], np.tile(encode_grey(labels), (1, 2)))
+    own = cell_mask(labels)
+    np.testing.assert_array_equal(files["field_instances.png"], np.concatenate([own * 1, own * 2], axis=1))
 
 
 def test_reliability_table_is_in_words_and_leaves_out_what_was_not_measured():
