@@ -20,7 +20,8 @@ class ModelCard:
     `temperature` divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set;
     `parity` the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
     `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation part;
-    `appearance` the optical-density statistics of the training images, against which an image can be unlike.
+    `appearance` the optical-density statistics of the training images, against which an image can be unlike; `validation`, by scheme, what
+    networks scored that were trained in the same way without the images they were scored on (`training.experiments`).
     """
 
     model_id: str
@@ -46,6 +47,7 @@ class ModelCard:
     parity: dict[str, float] = field(default_factory=dict)
     fidelity: dict[str, Any] = field(default_factory=dict)
     appearance: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The card as the text kept in the model file."""

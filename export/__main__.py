@@ -32,6 +32,7 @@ from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import masked_samples
 from training.evaluate import appearance_of, by_data_set, evaluate, in_words, summarise
+from training.experiments.validation import for_card
 from training.loop import SPLIT_FILE, load_network
 
 INTENDED_USE = (
@@ -113,9 +114,11 @@ def _run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     network, config, scale = load_network(run)
     if not (run / SCORES_FILE).exists():
-        _say("this training has not ended; its best weights so far are exported")
+        _say("this training has not ended; its best weights so far are exported, and its probabilities are not calibrated")
     parts = _parts(run, config)
-    card = _card(config, scale, out.stem, parts)
+    card = replace(_card(config, scale, out.stem, parts), temperature=_temperature(run))
+    for folder in arguments.validation:
+        card = replace(card, validation={**card.validation, **for_card(folder)})
     with TemporaryDirectory() as folder:
         draft = Path(folder) / out.name
         _say(f"writing {out.name} and comparing it with torch")
@@ -139,6 +142,12 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         _tell(out, card)
     return 0
+
+
+def _temperature(run: Path) -> float:
+    """What the run's logits are to be divided by: 1 where it has not ended, or is of before this was measured."""
+    scores = run / SCORES_FILE
+    return float(json.loads(scores.read_text(encoding="utf-8")).get("temperature", 1.0)) if scores.exists() else 1.0
 
 
 def _tell(out: Path, card: ModelCard) -> None:
@@ -193,6 +202,9 @@ def main(argv: list[str] | None = None) -> int:
         choices=list(Precision),
         default=Precision.FP32,
         help="bits of weights and arithmetic (default: fp32)",
+    )
+    parser.add_argument(
+        "--validation", type=Path, nargs="*", default=[], metavar="DIR", help="runs of `training.experiments validate`, for the card"
     )
     parser.add_argument("--force", action="store_true", help="export a precision even though it harms the measurements")
     parser.add_argument("--not-default", action="store_true", help="do not make it the model the app opens with")

@@ -29,7 +29,7 @@ from training.augment import COPIES, write_copies
 from training.calibration import trust
 from training.config import SelectionConfig, TrainingConfig
 from training.data import load_labelled, masked_samples
-from training.evaluate import annotator_agreement, by_data_set, evaluate, in_words, summarise
+from training.evaluate import annotator_agreement, by_cell_type, by_data_set, evaluate, in_a_line, in_words, summarise
 from training.fields import MadeField, score_fields, summarise_fields
 from training.loop import EpochLog, fit
 from training.selection import AS_PUBLISHED, GROUPED, Unit, select, units_of
@@ -158,15 +158,22 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
     scores = evaluate(segmenter, chosen, on_image=show)
     parts, annotators = {"all": summarise(scores), **by_data_set(scores)}, annotator_agreement(samples)
-    confidence = trust(scores)
+    types = {name: by_cell_type([score for score in scores if score.sample_id.startswith(f"{name}/")]) for name in by_data_set(scores)}
+    confidence, validation = trust(scores), entry.card.validation
     if arguments.json:
         facts = {"model": entry.model_id, "part": arguments.part, "views": arguments.views}
-        print(json.dumps({**facts, **parts, "confidence": confidence, "annotators": annotators}))
+        print(json.dumps({**facts, **parts, "cell_types": types, "confidence": confidence, "annotators": annotators, **validation}))
         return 0
     for name, found in parts.items():
         where = " and ".join(arguments.data_sets) if name == "all" else name
         if name != "all" or len(parts) > 2:
             print(f"{entry.model_id}, {arguments.part} images of {where}, n = {found['images']}:\n{in_words(found)}")
+        for cell_type, its in types.get(name, {}).items():
+            print(f"  {cell_type}, n = {its['images']}: {in_a_line(its)}")
+    for scheme, of in validation.items():
+        print(f"networks trained in the same way, {scheme}:")
+        for name, found in of["sources"].items():
+            print(f"  on {name}, n = {found['images']}: {in_a_line(found)}")
     if confidence["spearman"] is not None:
         print(f"confidence and Dice of the cell: rank correlation {confidence['spearman']:.2f}")
     for pair in annotators:

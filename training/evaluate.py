@@ -105,6 +105,18 @@ def in_words(scores: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def in_a_line(scores: dict[str, Any]) -> str:
+    """The same on one line: mean Dice of each region, and its 95 % interval."""
+    found = [(region, scores[region]) for region in REGIONS if region in scores]
+    return ", ".join(f"{region} {of['dice_mean']:.4f} ({of['dice_ci95'][0]:.4f}-{of['dice_ci95'][1]:.4f})" for region, of in found)
+
+
+def by_cell_type(scores: Sequence[ImageScore]) -> dict[str, Any]:
+    """`summarise` for each cell type, in order of name."""
+    names = sorted({str(score.cell_type) for score in scores})
+    return {name: summarise([score for score in scores if score.cell_type == name]) for name in names}
+
+
 def by_data_set(scores: Sequence[ImageScore]) -> dict[str, Any]:
     """`summarise` for each data set, in order of name."""
     names = sorted({score.sample_id.split("/")[0] for score in scores})

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from core.preprocessing import Window, network_input, normalise, resample, resample_labels, to_image_grid
+from core.preprocessing import Window, look_up, network_input, normalise, resample, resample_labels, to_image_grid, white_balance
 
 SHAPE = (40, 60)
 # Inside, beyond each side, on all sides at once; with fractional corners and sides.
@@ -179,3 +181,44 @@ def test_network_input_has_the_cards_size(segmenter, synthetic_cell):
     image, card = synthetic_cell[0], segmenter.card
     out = network_input(image.rgb, Window.whole(image.shape), card)
     assert (out.shape, out.dtype) == ((1, 3, card.input_size, card.input_size), np.float32)
+
+
+def tinted(background, dye=(0.5, 0.3, 0.6)):
+    """Noise-free plasma of a colour with a square of dye that lets these shares of it through."""
+    rgb = np.full((60, 80, 3), background, np.float64)
+    rgb[20:40, 30:50] *= dye
+    return np.rint(rgb).astype(np.uint8)
+
+
+@pytest.mark.parametrize("background", [(250, 225, 180), (200, 210, 240), (120, 110, 90)])
+def test_white_balance_takes_the_backgrounds_tint_away_and_leaves_the_dye(background):
+    rgb = tinted(background)
+    balanced = look_up(rgb, white_balance(rgb))
+    grey = balanced[0, 0].astype(float)
+    assert grey == pytest.approx([grey[0]] * 3, abs=1)
+    assert balanced[30, 40] / grey == pytest.approx([0.5, 0.3, 0.6], abs=0.02)
+
+
+def test_white_balance_of_what_is_dark_or_even_stays_finite():
+    black = np.zeros((8, 8, 3), np.uint8)
+    assert look_up(black, white_balance(black)).max() == 0
+    dim = np.full((8, 8, 3), 10, np.uint8)
+    assert look_up(dim, white_balance(dim)).max() == 40
+    # Few bright pixels are no background.
+    speckled = tinted((150, 150, 150))
+    speckled[:2] = 255
+    assert np.array_equal(white_balance(speckled), white_balance(tinted((150, 150, 150))))
+
+
+def test_white_balance_of_a_large_image_is_that_of_its_parts():
+    large = np.tile(tinted((250, 225, 180)), (20, 20, 1))
+    assert np.array_equal(white_balance(large), white_balance(tinted((250, 225, 180))))
+
+
+def test_network_input_is_balanced_where_the_card_says_so(segmenter):
+    card = replace(segmenter.card, white_balance=False)
+    rgb, window = tinted((250, 225, 180)), Window(10, 0, 60)
+    balanced = network_input(rgb, window, replace(card, white_balance=True))
+    plain = network_input(rgb, window, card)
+    assert np.allclose(balanced, network_input(look_up(rgb, white_balance(rgb)), window, card), atol=0.03)
+    assert np.abs(balanced - plain).max() > 0.3

@@ -299,6 +299,21 @@ def report_of(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def for_card(folder: Path) -> dict[str, Any]:
+    """What a model's card says of a finished run: by scheme, what was trained, and how each source came out as photographed.
+
+    Raises UsageError where the run has not finished.
+    """
+    try:
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"{folder} holds no {REPORT_FILE} of a finished validation ({error}); name the folder `training.experiments validate` made"
+        raise UsageError(msg) from error
+    scheme, k = report["plan"]["scheme"], report["plan"]["k"]
+    facts = {"config": report["name"], "commit": report["commit"], "sources": report["conditions"][str(Condition.CLEAN)]}
+    return {f"{scheme}, k = {k}" if k else scheme: facts}
+
+
 def _summary(rows: pd.DataFrame) -> dict[str, Any]:
     return summarise(_scores(rows))
 
