@@ -110,6 +110,7 @@ def test_a_field_from_upload_to_any_of_its_cells_and_all_of_them(server, page, t
     page.get_by_test_id("stDataFrame").first.click(position={"x": 20, "y": 3 * 35 + 17})
     expect(page.get_by_text("cell 3, a cut-out of")).to_be_visible()
     expect(page.locator('.cell[data-cell="3"]')).to_have_class("cell chosen")
+    page.locator(".stMain").evaluate("main => main.scrollTo(0, 0)")
     page.get_by_role("link", name="Batch").click()
     expect(page.get_by_text("Measure many images")).to_be_visible()
     page.get_by_role("link", name="Single cell").click()
