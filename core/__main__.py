@@ -492,9 +492,27 @@ def _novelty(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(familiarity.to_json(found), end="")
         return 0
-    for rows in found.measured.values():
-        print(pd.DataFrame([{name: _percent(value) for name, value in row.items()} for row in rows]).to_string(index=False), end="\n\n")
+    print(
+        f"A cell is flagged as unlike a leukocyte beyond a distance of {found.familiarity.limit:.2f}, and as a granulocyte where both odds "
+        f"exceed e to the power {found.granulocyte.limit:g}. Shares in per cent, with their 95 % intervals."
+    )
+    for name, rows in found.measured.items():
+        table = pd.DataFrame([{column: _percent(value) for column, value in row.items()} for row in rows])
+        print(f"\n{_NOVELTY_TITLES[name]}\n{table.to_string(index=False)}")
     return 0
+
+
+_NOVELTY_TITLES = {
+    "kinds": (
+        "What is no leukocyte: AUC of the distance against lymphocytes and monocytes of known and of never fitted laboratories; shares "
+        "flagged as unlike, as too small, refused by any severe flag, and refused without these two"
+    ),
+    "cells": (
+        "Leukocytes: shares flagged falsely by what was fitted without the cell's fold, or without its laboratory (left out); refused for "
+        "that alone; told to be granulocytes"
+    ),
+    "granulocytes": "Neutrophils and eosinophils against mononuclear cells of known laboratories",
+}
 
 
 def _percent(value: Any) -> Any:  # noqa: ANN401 (any cell of a table)

@@ -78,7 +78,12 @@ _EMPTY_PX: Final = 40
 
 def impostors() -> Iterator[Impostor]:
     """Every picture, the same each time; raises DataSetError where a data set is missing."""
-    return chain(_of_other_cells(), *(_cut_from(name) for name in SMEARS), _crops(), _masks(), _blots(), _noise(), _blanks())
+    return chain(_of_other_cells(), *(_cut_from(name) for name in SMEARS), _masks(), other_pictures())
+
+
+def other_pictures() -> Iterator[Impostor]:
+    """Those of them that need no data set: photographs, tissue, text and drawings of scikit-image, and what is drawn by numbers."""
+    return chain(_crops(), _blots(), _noise(), _blanks())
 
 
 def evenly(items: Sequence[_T], count: int) -> list[_T]:

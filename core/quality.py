@@ -55,8 +55,9 @@ def assess(
     if not cell.any():
         message = "No cell was found: nothing can be measured. The picture may show no stained leukocyte, or show it very small or faint."
         return (QualityFlag("no_cell", message, severe=True),)
-    found = traits(features.values, segmentation.confidence) if features and knowledge else {}
-    kind = [*_of_size(image, cell), *(_of_kind(found, knowledge) if knowledge and found else [])]
+    kind = _of_size(image, cell)
+    if features and knowledge:
+        kind += _of_kind(traits(features.values, segmentation.confidence), knowledge)
     parts = _of_parts(nucleus, cytoplasm, cell, segmentation.other_cells)
     # The rest concerns the cell and what lies around it, not a whole field.
     around = _surroundings(cell)
@@ -94,7 +95,11 @@ def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
     if red_cell is None or diameter >= MIN_RED_CELLS_ACROSS * red_cell:
         return []
     across = f"{diameter * image.um_per_px:.1f} um" if image.um_per_px is not None else f"{diameter / red_cell:.1f} red cells"
-    message = f"What was outlined is only {across} across, too small for a leukocyte: probably a platelet, whose numbers mean nothing."
+    mend = "or check the scale of the image" if image.um_per_px is not None else "or look whether its outline is whole"
+    message = (
+        f"What was outlined is only {across} across, too small for a leukocyte: probably a platelet, whose numbers mean nothing. "
+        f"Leave it out, {mend}."
+    )
     return [QualityFlag(TOO_SMALL, message, severe=True)]
 
 
@@ -104,14 +109,15 @@ def _of_kind(found: Traits, knowledge: Knowledge) -> list[QualityFlag]:
     if distance is not None and distance > knowledge.familiarity.limit:
         first, second = knowledge.familiarity.strangest(found)
         message = (
-            f"This is unlike the leukocytes the model knows, most of all in {first} and {second}: it may be a platelet, debris, a smudged "
-            "cell or no cell at all, whose numbers mean nothing, or be outlined wrongly."
+            f"Expected is a stained leukocyte, but this is unlike those the model knows, most of all in {first} and {second}: it may be "
+            "a platelet, an erythroblast, debris, a smudged cell or no cell at all, or be outlined wrongly. Look at it before using any "
+            "number."
         )
         flags.append(QualityFlag(UNLIKE_LEUKOCYTE, message, severe=True))
     if knowledge.granulocyte.score(found) > knowledge.granulocyte.limit:
         message = (
-            "This looks like a granulocyte (neutrophil or eosinophil), not a mononuclear cell: "
-            "comparisons with lymphocytes and monocytes mean little."
+            "Expected is a mononuclear cell, but this looks like a granulocyte (neutrophil or eosinophil), by its nucleus and the colour of "
+            "its cytoplasm: comparisons with lymphocytes and monocytes mean little. Look at the nucleus: a folded one can look alike."
         )
         flags.append(QualityFlag(GRANULOCYTE, message, severe=False))
     return flags

@@ -128,7 +128,7 @@ def test_unknown_options_and_values_are_wrong_use(cells, tmp_path, capsys):
 
 
 def test_help_is_everywhere(capsys):
-    for command in ("segment", "features", "analyse", "cohort import", "cohort list", "reliability", "models verify"):
+    for command in ("segment", "features", "analyse", "cohort import", "cohort list", "reliability", "novelty", "models verify"):
         with pytest.raises(SystemExit) as stopped:
             main([*command.split(), "--help"])
         assert stopped.value.code == 0
@@ -568,8 +568,9 @@ def test_reliability_is_kept_with_the_model_and_counted_for_people(data_dir, tmp
     assert find_model().reliability == models / f"{model_entry.model_id}.reliability.json"
 
 
-def test_few_images_are_not_kept_with_the_model(capsys):
-    code, _, err = run(capsys, "reliability", "--limit", 2)
+@pytest.mark.parametrize("command", ["reliability", "novelty"])
+def test_few_images_are_not_kept_with_the_model(capsys, command):
+    code, _, err = run(capsys, command, "--limit", 2)
     assert code == 2
     assert "with --limit give --out FILE as well" in err
 
@@ -588,6 +589,24 @@ def test_reliability_without_images_says_which_are_missing(tmp_path, monkeypatch
     assert code == 1
     assert "expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA, but it is not there. Source: Zheng et al." in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.data
+def test_novelty_is_learnt_told_and_kept_where_asked(data_dir, tmp_path, capsys):
+    out = tmp_path / "few.json"
+    code, printed, err = run(capsys, "novelty", "--limit", 5, "--jobs", 2, "--device", "cpu", "--out", out)
+    assert code == 0
+    assert "A cell is flagged as unlike a leukocyte beyond a distance of" in printed
+    for words in ("What is no leukocyte", "photograph", "Leukocytes: shares", "lymphocyte", "Neutrophils and eosinophils", "precision"):
+        assert words in printed
+    assert "images, " in err
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    kept = json.loads(out.read_text())
+    assert kept["command"].endswith("--limit 5")
+    assert set(kept["measured"]) == {"kinds", "cells", "granulocytes"}
+    told = [row for row in kept["measured"]["kinds"] if row["kind"] in ("photograph", "tissue section", "scanned text")]
+    assert len(told) == 3
+    assert all(row["auc_unseen"] > 0.95 and row["refused"][0] >= 0.8 for row in told)
 
 
 # --- models ---

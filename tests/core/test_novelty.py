@@ -24,7 +24,6 @@ from core.novelty import (
     fit_familiarity,
     fit_granulocytes,
     knowledge_of,
-    learn,
     measure,
     measure_all,
     store,
@@ -235,28 +234,24 @@ def test_it_is_kept_beside_the_model_and_named_in_the_manifest(model_entry, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, kept.name]
 
 
-@pytest.mark.data
-def test_a_few_images_are_enough_to_tell_photographs_from_leukocytes(data_dir, model_entry):
-    told = []
-    found = learn(model_entry, jobs=2, device=Device.CPU, limit=5, progress=lambda *state: told.append(state))
-    assert told[-1] == (len(told), len(told))
-    assert found.command.endswith("--limit 5")
-    for kind in (Kind.PHOTOGRAPH, Kind.TISSUE, Kind.TEXT):
-        assert row(found.measured["kinds"], kind=kind)["auc_unseen"] > 0.95
-        assert row(found.measured["kinds"], kind=kind)["refused"][0] >= 0.8
-
-
 def test_the_shipped_knowledge_is_that_of_the_shipped_model():
     entry = find_model()
     assert entry.novelty is not None, "run `python -m core novelty --jobs 2`"
     kept = load(entry.novelty, entry.sha256)
     assert kept.model_id == entry.model_id
     assert "--limit" not in kept.command
-    rates = {(each["kind"], each["source"]): each for each in kept.measured["kinds"]}
-    for kind in (Kind.PHOTOGRAPH, Kind.TISSUE, Kind.TEXT, Kind.NOISE, Kind.MASK):
-        assert rates[kind, "set1" if kind is Kind.MASK else ""]["refused"][0] >= 0.9, kind
-    for each in kept.measured["cells"]:
-        if each["cell_type"] in ("lymphocyte", "monocyte", "promyelocyte", "apl"):
-            assert each["newly_refused"][0] < 0.06, each
-    _, unseen = kept.measured["granulocytes"]
-    assert unseen["precision_if_equal"] > 0.9
+    kinds, cells = kept.measured["kinds"], pd.DataFrame(kept.measured["cells"])
+    for each in kinds:
+        if each["kind"] in (Kind.PHOTOGRAPH, Kind.TISSUE, Kind.TEXT, Kind.NOISE, Kind.MASK, Kind.RED_CELLS, Kind.EMPTY, Kind.BLANK):
+            assert min(each["auc_known"], each["auc_unseen"]) >= 0.9, each
+            assert each["refused"][0] >= 0.9, each
+    # The nearest to leukocytes: platelets are told by their size above all, erythroblasts in part.
+    assert row(kinds, kind=Kind.PLATELET)["refused"][0] >= 0.4
+    assert row(kinds, kind=Kind.ERYTHROBLAST)["auc_known"] >= 0.65
+    falsely = cells["newly_refused"].str[0]
+    assert np.average(falsely, weights=cells["n"]) <= 0.02
+    for each in cells[cells["n"] >= 50].to_dict("records"):
+        assert each["newly_refused"][1] <= 0.02, each
+    inside, unseen = kept.measured["granulocytes"]
+    assert inside["false"][0] <= 0.02
+    assert unseen["precision_if_equal"] >= 0.9

@@ -7,6 +7,8 @@ from scipy import ndimage
 
 from core.compartments import Compartment
 from core.datasets import data_set
+from core.familiarity import FAMILIAR, TRAITS, Coefficient, Familiarity, GranulocyteRule, Knowledge, LogisticScore, traits
+from core.features.extract import extract
 from core.imaging import grey, load
 from core.masks import cell_mask, region_mask
 from core.quality import BLURRED, assess, blur
@@ -208,6 +210,63 @@ def test_other_colours_are_unlike_the_training_images(card, cell, swap):
 def test_a_model_that_knows_no_appearance_does_not_judge_it(card, cell):
     image = with_pixels(cell[0], cell[0].rgb[..., ::-1])
     assert assess(image, found(cell[1]), replace(card, appearance={})) == ()
+
+
+# --- what the model knows ---
+
+
+@pytest.fixture(scope="module")
+def features(cell):
+    return extract(cell[0].rgb, as_label_map(cell[1]))
+
+
+def knowing(features, *, granulocyte=-5.0):
+    """Knowledge of cells like the one with these features; `granulocyte` is the score that any cell gets."""
+    known = traits(features.values, 0.97)
+    cloud = Familiarity(np.array([known[name] for name in FAMILIAR]), np.full(len(FAMILIAR), 0.3), np.eye(len(FAMILIAR)), 1.5)
+    score = LogisticScore(granulocyte, {"dye": Coefficient(0.0, 1.0, 0.0)})
+    return Knowledge("drawn", "", "", "", cloud, GranulocyteRule(score, score, 1.0), {})
+
+
+def test_a_known_cell_is_not_unlike_and_without_knowledge_none_is(card, cell, features):
+    image, labels = cell
+    assert assess(image, found(labels), card, features, knowing(features)) == ()
+    swapped = replace(features, values={**features.values, "nucleus_contour_Solidity": 0.5, "cell_contour_FormFactor": 0.3})
+    assert assess(image, found(labels), card, swapped) == ()
+
+
+def test_an_unknown_cell_is_refused_with_what_is_strange_about_it(card, cell, features):
+    image, labels = cell
+    strange = replace(features, values={**features.values, "nucleus_contour_Solidity": 0.5, "cell_contour_FormFactor": 0.3})
+    (flag,) = assess(image, found(labels), card, strange, knowing(features))
+    assert (flag.code, flag.severe) == ("unlike_leukocyte", True)
+    for name in ("nucleus_solidity", "cell_roundness"):
+        assert TRAITS[name].words in flag.message
+    for part in ("Expected is a stained leukocyte", "it may be a platelet", "Look at it"):
+        assert part in flag.message
+
+
+def test_a_granulocyte_is_told_and_only_informs(card, cell, features):
+    image, labels = cell
+    (flag,) = assess(image, found(labels), card, features, knowing(features, granulocyte=2.0))
+    assert (flag.code, flag.severe) == ("granulocyte", False)
+    assert "neutrophil or eosinophil" in flag.message
+    assert "Look at the nucleus" in flag.message
+
+
+def test_what_is_smaller_than_a_red_cell_is_no_leukocyte_by_the_scale_or_by_the_red_cells(card, cell):
+    image, labels = cell
+    small = np.zeros_like(labels)
+    rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
+    middle = np.argwhere(labels == Compartment.NUCLEUS).mean(axis=0)
+    distance = np.hypot(rows - middle[0], columns - middle[1])
+    small[distance < 12], small[distance < 8] = Compartment.CYTOPLASM, Compartment.NUCLEUS
+    for scale, words in ((0.1, "2.4 um across"), (None, "red cells across")):
+        flags = [flag for flag in assess(replace(image, um_per_px=scale), found(small), card) if flag.code == "too_small"]
+        assert len(flags) == 1
+        assert flags[0].severe
+        assert words in flags[0].message
+    assert "too_small" not in codes(assess(replace(image, um_per_px=0.5), found(small), card))
 
 
 def test_severe_flags_come_first_and_each_message_is_a_sentence(card, cell):

@@ -15,7 +15,7 @@ def folder(tmp_path, model_entry):
     for name in ("first", "second"):
         (tmp_path / f"{name}.onnx").write_bytes(name.encode())
         rows[name] = {"file": f"{name}.onnx", "sha256": "0" * 64, "card": json.loads(replace(model_entry.card, model_id=name).to_json())}
-    rows["first"] |= {"log": "first.log.csv", "reliability": "first.reliability.json"}
+    rows["first"] |= {"log": "first.log.csv", "reliability": "first.reliability.json", "novelty": "first.novelty.json"}
     (tmp_path / MANIFEST).write_text(json.dumps({"default": "second", "models": rows}))
     return tmp_path
 
@@ -26,7 +26,7 @@ def test_the_shipped_models_are_what_the_manifest_says():
     for entry in entries:
         verify_model(entry)
         assert entry.card.model_id == entry.model_id
-        for beside in (entry.log, entry.split, entry.reliability):
+        for beside in (entry.log, entry.split, entry.reliability, entry.novelty):
             assert beside is None or beside.is_file()
 
 
@@ -38,8 +38,9 @@ def test_the_default_comes_first(folder):
 
 def test_what_lies_beside_a_model_is_where_the_manifest_says_or_absent(folder):
     second, first = list_models(folder)
-    assert (first.log, first.split, first.reliability) == (folder / "first.log.csv", None, folder / "first.reliability.json")
-    assert (second.log, second.split, second.reliability) == (None, None, None)
+    assert (first.log, first.split) == (folder / "first.log.csv", None)
+    assert (first.reliability, first.novelty) == (folder / "first.reliability.json", folder / "first.novelty.json")
+    assert (second.log, second.split, second.reliability, second.novelty) == (None, None, None, None)
 
 
 def test_a_manifest_is_written_whole(folder):
