@@ -116,8 +116,8 @@ def _of_kind(found: Traits, knowledge: Knowledge) -> list[QualityFlag]:
         flags.append(QualityFlag(UNLIKE_LEUKOCYTE, message, severe=True))
     if knowledge.granulocyte.score(found) > knowledge.granulocyte.limit:
         message = (
-            "Expected is a mononuclear cell, but this looks like a granulocyte (neutrophil or eosinophil), by its nucleus and the colour of "
-            "its cytoplasm: comparisons with lymphocytes and monocytes mean little. Look at the nucleus: a folded one can look alike."
+            "Expected is a mononuclear cell, but this looks like a granulocyte (neutrophil or eosinophil), by its nucleus and the colour "
+            "of its cytoplasm: comparisons with lymphocytes and monocytes mean little. Look at the nucleus: a folded one can look alike."
         )
         flags.append(QualityFlag(GRANULOCYTE, message, severe=False))
     return flags

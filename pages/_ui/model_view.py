@@ -8,6 +8,7 @@ import streamlit as st
 from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.charts.training import dice_chart, loss_chart
 from core.comparison import title
+from core.familiarity import load
 from core.features.catalogue import CATALOGUE
 from core.inference.model_registry import ModelEntry
 from core.report import reliability_table
@@ -129,6 +130,50 @@ def _show_reliability(model: ModelEntry) -> None:
     )
 
 
+def _percent(share: list[float]) -> str:
+    return f"{100 * share[0]:.0f} % ({100 * share[1]:.0f} to {100 * share[2]:.0f})"
+
+
+def _show_knowledge(model: ModelEntry) -> None:
+    """List what is told to be no leukocyte, and how often a leukocyte is taken for that."""
+    st.markdown("### What does it refuse?")
+    if model.novelty is None:
+        st.info("Not yet learnt for this model. `python -m core novelty` does it.", icon=":material/info:")
+        return
+    measured = load(model.novelty, model.sha256).measured
+    cells = sum(row["n"] for row in measured["cells"])
+    falsely = sum(row["n"] * row["newly_refused"][0] for row in measured["cells"]) / cells
+    _, rule = measured["granulocytes"]
+    st.markdown(
+        f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of neutrophils and eosinophils of "
+        f"a laboratory left out {_percent(rule['recall'])} are marked as granulocytes, of its mononuclear cells {_percent(rule['false'])}, "
+        "falsely."
+    )
+    rows = [
+        {
+            "Shown": row["kind"],
+            "From": data_set_name(row["source"]),
+            "Pictures": row["n"],
+            "Refused": _percent(row["refused"]),
+            "AUC": row["auc_unseen"],
+        }
+        for row in measured["kinds"]
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        key="knowledge",
+        column_config={
+            "Refused": st.column_config.TextColumn(help="Share with a severe flag, and its 95 % interval"),
+            "AUC": st.column_config.NumberColumn(
+                format="%.2f",
+                help="How well the distance from the known cells alone sets them apart from lymphocytes and monocytes of a laboratory "
+                "that was never fitted: 1 = always, 0.5 = not at all",
+            ),
+        },
+    )
+
+
 def _show_training(model: ModelEntry) -> None:
     """Draw the training log."""
     st.markdown("### How it was trained")
@@ -155,4 +200,5 @@ def show_model() -> None:
     st.markdown(f"**Runs on** the {resources.segmenter().provider}.")
     _show_scores(model.card.scores)
     _show_reliability(model)
+    _show_knowledge(model)
     _show_training(model)
