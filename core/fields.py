@@ -317,20 +317,21 @@ def _beyond_seam(owner: NDArray[np.int32], count: int, edge: NDArray[np.bool_], 
     Where both halves reach the field's edge, seam and halves are taken as the half that is seen of them.
     """
     areas = np.bincount(owner.ravel(), minlength=count + 1)
-    seams = np.zeros((count + 1, count + 1))
+    seams = np.zeros((2, count + 1, count + 1))
     for axis in (0, 1):
         first, second = np.moveaxis(owner, axis, 0)[:-1], np.moveaxis(owner, axis, 0)[1:]
         met = (first != second) & (first > 0) & (second > 0)
-        np.add.at(seams, (first[met], second[met]), 1)
-    seams += seams.T
+        np.add.at(seams[axis], (first[met], second[met]), 1)
+    seams += seams.transpose(0, 2, 1)
     cut = np.bincount(owner[edge], minlength=count + 1) > 0
     best, away = limit, set[int]()
     others = range(2, count + 1)
     for chosen in itertools.chain.from_iterable(itertools.combinations(others, size) for size in range(1, count)):
         there, here = list(chosen), [1, *(n for n in others if n not in chosen)]
         smaller = min(areas[there].sum(), areas[here].sum())
-        # Steps along rows and columns overstate the length of an oblique line: by 4 / pi over all directions.
-        ratio = seams[np.ix_(there, here)].sum() * np.pi / 4 / max(_diameter(smaller), 1)
+        # A seam is nearly straight, so its steps along rows and columns are the sides of a right angle.
+        length = np.hypot(*(steps[np.ix_(there, here)].sum() for steps in seams))
+        ratio = length / max(_diameter(smaller), 1)
         if cut[there].any() and cut[here].any():
             ratio *= np.sqrt(2)
         if smaller >= _MIN_HALF * areas[1:].sum() and ratio < best:

@@ -23,7 +23,7 @@ from pages._ui.viewer import field_viewer
 _AREAS: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface")
 _NUCLEAR_SHARE: Final = "combined_PixelSurface"
 _ROW_PX: Final = 35
-_MOST_ROWS: Final = 9
+_MOST_ROWS: Final = 11
 
 
 def open_field(field: Field) -> None:

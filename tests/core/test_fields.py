@@ -13,7 +13,7 @@ from core.imaging import load
 from core.masks import cell_mask, region_mask
 from core.metrics import overlap
 from core.settings import ROOT
-from core.stain import find_nuclei
+from core.stain import Nucleus, find_nuclei
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.types import LabelMap
 
@@ -148,6 +148,24 @@ def test_cells_that_the_network_runs_together_are_parted_at_their_neck():
     assert len(found) == 2
     for cell, mask in zip(found, drawing.cells, strict=True):
         assert overlap(whole(cell, shape), mask).dice > 0.97
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_halves_of_one_round_nucleus_are_one_cell_however_they_lie(upright):
+    """A straight seam along the rows is as long as one across: a nucleus that its stain parts in the middle is not cut through."""
+    shape = (300, 300)
+    rows, columns = np.ogrid[:300, :300]
+    cell, nucleus = (((rows - 150) / 60) ** 2 + ((columns - 150) / 52) ** 2 <= size for size in (1, 0.6))
+    halves = [nucleus & (rows < 150), nucleus & (rows >= 150)]
+    if not upright:
+        cell, halves = cell.T, [half.T for half in halves]
+    drawing = Drawing(shape).add(cell, *halves)
+    nuclei = []
+    for half in halves:
+        at = ndimage.find_objects(half.astype(int))[0]
+        nuclei.append(Nucleus(half[at], at[0].start, at[1].start, 1))
+    (found,) = find_cells(drawing.rgb, drawing.outline(), nuclei)
+    np.testing.assert_array_equal(whole(found, shape), cell)
 
 
 def test_a_cell_with_two_nuclei_is_one_even_where_the_edge_of_the_field_cuts_it():
