@@ -145,9 +145,9 @@ def _show_knowledge(model: ModelEntry) -> None:
     falsely = sum(row["n"] * row["newly_refused"][0] for row in measured["cells"]) / cells
     _, rule = measured["granulocytes"]
     st.markdown(
-        f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of neutrophils and eosinophils of "
-        f"a laboratory left out {_percent(rule['recall'])} are marked as granulocytes, of its mononuclear cells {_percent(rule['false'])}, "
-        "falsely."
+        f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of neutrophils and eosinophils "
+        f"of a laboratory left out {_percent(rule['recall'])} are marked as granulocytes, of its mononuclear cells "
+        f"{_percent(rule['false'])}, falsely."
     )
     rows = [
         {
