@@ -6,7 +6,7 @@ import pytest
 from core.agreement import Grade
 from core.comparison import Measure
 from core.features.catalogue import CATALOGUE
-from core.inference.model_registry import find_model
+from core.inference.model_registry import find_model, load_manifest, write_manifest
 from core.store import model_selection as results
 from tests.pages.conftest import table, texts
 from tests.populations import AREA, ELONGATION
@@ -157,6 +157,23 @@ def test_without_a_measurement_the_page_says_so(open_view, graded_models):
     app = open_view(MODEL)
     assert not app.exception
     assert "Not yet measured for this model" in app.info[0].value
+
+
+def test_what_the_model_refuses_is_listed_and_without_knowledge_the_page_says_so(open_view, monkeypatch, tmp_path):
+    app = open_view(MODEL)
+    assert not app.exception
+    assert {"photograph", "platelet", "erythroblast", "tissue section"} <= set(table(app, "Refused")["Shown"])
+    assert "leukocytes **" in texts(app)
+    model = find_model()
+    folder = tmp_path / "models"
+    shutil.copytree(model.path.parent, folder)
+    manifest = load_manifest(folder)
+    del manifest["models"][model.model_id]["novelty"]
+    write_manifest(manifest, folder)
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
+    app = open_view(MODEL)
+    assert not app.exception
+    assert any("Not yet learnt for this model" in info.value for info in app.info)
 
 
 def test_a_replaced_model_file_is_noticed(open_view, monkeypatch, tmp_path):
