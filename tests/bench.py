@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from core.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
 from core.imaging import load, load_grey
-from core.inference.model_registry import find_model
+from core.inference.model_registry import find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.masks import decode_grey
@@ -61,20 +62,58 @@ def features() -> list[dict[str, object]]:
 
 
 def inference() -> list[dict[str, object]]:
+    """The network alone; in fewer bits; a whole outline; and how to divide the cores for one image and for many."""
     entry = find_model()
-    network = build(entry.card.architecture, entry.card.encoder, pretrained=False).eval()
+    card = entry.card
+    network = build(card.architecture, card.encoder, pretrained=False).eval()
     image = load(data_set("acevedo").samples()[0].image)
-    tensor = network_input(image.rgb, Window.whole(image.shape), entry.card)
-    rows = []
-    for threads in (1, 2):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(str(entry.path), options, providers=["CPUExecutionProvider"])
-        torch.set_num_threads(threads)
+    whole = Window.whole(image.shape)
+    passes = [network_input(image.rgb, whole, card, card.coarse_size or card.input_size), network_input(image.rgb, whole, card)]
+
+    def eager() -> None:
         with torch.no_grad():
-            ours, peer, ratio = paired(lambda s=session: s.run(None, {"image": tensor}), lambda: network(torch.from_numpy(tensor)))
-        rows.append(row(f"one pass of the network, {threads} thread(s)", ours, "PyTorch eager", peer, ratio))
+            for tensor in passes:
+                network(torch.from_numpy(tensor))
+
+    def both(segmenter: OnnxSegmenter) -> None:
+        for tensor in passes:
+            segmenter.logits(tensor)
+
+    rows = []
+    sessions = {threads: OnnxSegmenter.from_entry(entry, Device.CPU, threads) for threads in (1, 2)}
+    for threads, segmenter in sessions.items():
+        torch.set_num_threads(threads)
+        rows.append(row(f"both passes, {threads} thread(s)", *_beside("PyTorch eager", lambda s=segmenter: both(s), eager)))
+    for reduced in (model for model in list_models() if model.card.precision != "fp32" and model.card.architecture == card.architecture):
+        for threads, segmenter in sessions.items():
+            smaller = OnnxSegmenter.from_entry(reduced, Device.CPU, threads)
+            what = f"both passes in {reduced.card.precision}, {threads} thread(s)"
+            rows.append(row(what, *_beside("fp32", lambda s=smaller: both(s), lambda s=segmenter: both(s))))
+    outline = statistics.median(_milliseconds(lambda: sessions[1].segment(image)) for _ in range(REPETITIONS))
+    rows.append(row("one cell outlined, post-processing included, 1 thread", outline, "target", 100, 100 / outline))
+    rows.append(row("one image, 2 threads", *_beside("1 thread", lambda: sessions[2].segment(image), lambda: sessions[1].segment(image))))
+    with ThreadPoolExecutor(2) as pool:
+
+        def many(segmenter: OnnxSegmenter, *, at_once: bool) -> None:
+            list((pool.map if at_once else map)(segmenter.segment, [image] * 8))
+
+        peer = "one after the other on 2 threads"
+        rows.append(
+            row("8 images, two at once on 1 thread each", *_beside(peer, lambda: many(sessions[1], True), lambda: many(sessions[2], False)))
+        )
     return rows
+
+
+def _beside(peer: str, ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, str, float, float]:
+    """What `row` wants to know of two ways to do the same."""
+    mine, yours, ratio = paired(ours, theirs)
+    return mine, peer, yours, ratio
+
+
+def _milliseconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - started)
 
 
 def cell() -> list[dict[str, object]]:
@@ -84,13 +123,13 @@ def cell() -> list[dict[str, object]]:
     network = build(entry.card.architecture, entry.card.encoder, pretrained=False).eval()
     torch.set_num_threads(2)
     image = load(data_set("acevedo").samples()[0].image)
-    tensor = network_input(image.rgb, Window.whole(image.shape), entry.card)
+    card, whole = entry.card, Window.whole(image.shape)
     labels = segmenter.segment(image).labels
 
     def peer() -> None:
         with torch.no_grad():
-            for _ in range(2):
-                network(torch.from_numpy(tensor))
+            for size in (card.coarse_size or card.input_size, card.input_size):
+                network(torch.from_numpy(network_input(image.rgb, whole, card, size)))
         extract(image.rgb, labels, Engine.REFERENCE)
 
     ours, theirs, ratio = paired(lambda: extract(image.rgb, segmenter.segment(image).labels), peer)

@@ -64,7 +64,8 @@ class TrainingConfig(Settings):
     All below `threads` is off, or at what the shipped model was trained with, unless it is set:
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the data;
-    - `coarse_size` of the coarse pass at inference (0: as `input_size`); `white_balance`, the background's tint taken away first;
+    - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
+    - `white_balance`, whether the background's tint is taken away first;
     - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in shares of its radius,
       and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with `clutter_probability`
       another image's red cell, or an empty piece of its background, is pasted;

@@ -5,7 +5,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from core.comparison import title
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 SPLIT_FILE: Final = "split.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 CHECKPOINT_FILE: Final = "checkpoint.pt"
+# Of so many batches one is of the coarse pass.
+_COARSE_EVERY: Final = 3
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,8 @@ def fit(
     while len(log) < config.epochs and not _stopped_early(log, config):
         started = time.monotonic()
         data["train"].epoch = len(log)
-        train_loss = trainer.train_epoch(_shuffled(data["train"], config), seed=config.seed * 100_003 + len(log))
+        batches = _for_both_passes(_shuffled(data["train"], config), config.coarse_size)
+        train_loss = trainer.train_epoch(batches, seed=config.seed * 100_003 + len(log))
         val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
         mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
         seconds = time.monotonic() - started
@@ -245,6 +249,18 @@ def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.
     order = torch.Generator().manual_seed(config.seed * 100_003 + data.epoch)
     last_too = len(data) <= config.batch_size
     return DataLoader(data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order)
+
+
+def _for_both_passes(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], coarse_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches, every so often one on the grid of the coarse pass: the network tells the middle by the size of its input."""
+    for number, (images, targets) in enumerate(batches):
+        if coarse_size and number % _COARSE_EVERY == 0:
+            yield (
+                functional.interpolate(images, coarse_size, mode="bilinear", antialias=True),
+                functional.interpolate(targets, coarse_size, mode="nearest-exact"),
+            )
+        else:
+            yield images, targets
 
 
 def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -> None:

@@ -21,6 +21,7 @@ from training.loop import (
     SCORES_FILE,
     SPLIT_FILE,
     WEIGHTS_FILE,
+    _for_both_passes,
     fit,
     load_network,
     read_weights,
@@ -280,3 +281,15 @@ def test_network_of_a_run_is_loaded_for_use_and_one_without_weights_refused(fini
     assert not network.training
     with pytest.raises(ModelError, match=f"holds no {WEIGHTS_FILE}"):
         load_network(tmp_path)
+
+
+def test_a_third_of_the_batches_are_those_of_the_coarse_pass():
+    targets = torch.zeros(2, 3, 64, 64)
+    targets[:, 0, 16:48, 16:48] = 1
+    batches = [(torch.rand(2, 3, 64, 64), targets)] * 6
+    given = list(_for_both_passes(batches, 32))
+    assert [images.shape[-1] for images, _ in given] == [32, 64, 64, 32, 64, 64]
+    images, small = given[0]
+    assert images.shape == (2, 3, 32, 32)
+    assert torch.equal(small, targets[..., ::2, ::2])
+    assert [id(images) for images, _ in _for_both_passes(batches, 0)] == [id(images) for images, _ in batches]
