@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from core.cell_types import CELL_TYPES, CellType
-from core.compartments import CHANNELS, ENVIRONMENT_RING_FRACTION
+from core.compartments import ENVIRONMENT_RING_FRACTION
 from core.datasets import DATA_SETS, Sample, data_set
 from core.errors import CoreError, ModelError
 from core.inference.model_registry import list_models
@@ -34,6 +34,7 @@ from training.data import masked_samples
 from training.evaluate import appearance_of, by_data_set, evaluate, in_words, summarise
 from training.experiments.validation import for_card
 from training.loop import SPLIT_FILE, load_network
+from training.segmenter import inference_card
 
 INTENDED_USE = (
     "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research "
@@ -75,21 +76,18 @@ def _card(config: TrainingConfig, scale: Normalisation, model_id: str, parts: Ma
         f"(duplicates together), stratified by data set and cell type, seed {config.seed}"
     )
     public = all(source.name in DATA_SETS for source in sources)
-    return ModelCard(
+    taught = ""
+    if config.pseudo_set:
+        taught = (
+            f" In {config.pseudo_probability:.0%} of the draws one of {len(masked_samples((config.pseudo_set,)))} images that nobody drew, "
+            "outlined by a network of the same split."
+        )
+    return replace(
+        inference_card(config, scale),
         model_id=model_id,
-        architecture=config.architecture,
-        encoder=config.encoder,
-        input_size=config.input_size,
-        mean=scale.mean,
-        std=scale.std,
-        classes=tuple(channel.label for channel in CHANNELS),
-        cell_fill=config.cell_fill,
-        coarse_size=config.coarse_size,
-        white_balance=config.white_balance,
         training_data=f"{counts['train']} images. {described}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
-        "cell's diameter.",
+        f"cell's diameter.{taught}",
         split=split_text,
-        scores={},
         appearance=appearance_of(parts["train"]),
         intended_use=INTENDED_USE,
         limits=_limits(parts["train"], config.data_sets),

@@ -7,6 +7,7 @@ from the shipped cohort, speed from `benchmarks/`, which `make bench` writes.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -54,17 +55,21 @@ def _table(head: list[str], rows: list[list[object]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
+def _dice(part: Mapping[str, Any]) -> list[str]:
+    regions = [part[region] for region in ("nucleus", "cytoplasm", "cell")]
+    return [f"{of['dice_mean']:.3f} ({of['dice_ci95'][0]:.3f}-{of['dice_ci95'][1]:.3f})" for of in regions]
+
+
 def scores() -> str:
     card = find_model().card
     names = {"set1": "set 1 (Jiangxi Tecom)", "set2": "set 2 (CellaVision)", "test": "both"}
     rows: list[list[object]] = []
     for key, name in names.items():
         part = card.scores[key]
-        cells = [
-            f"{part[r]['dice_mean']:.3f} ({part[r]['dice_ci95'][0]:.3f}-{part[r]['dice_ci95'][1]:.3f})"
-            for r in ("nucleus", "cytoplasm", "cell")
-        ]
-        rows.append([name, part["images"], *cells, f"{100 * part['cell']['below_0.8']:.1f} %"])
+        rows.append([name, part["images"], *_dice(part), f"{100 * part['cell']['below_0.8']:.1f} %"])
+    for scheme, of in card.validation.items():
+        for key, part in of["sources"].items():
+            rows.append([f"{scheme}: {names[key]}", part["images"], *_dice(part), f"{100 * part['cell']['below_0.8']:.1f} %"])
     for pair in json.loads((BENCHMARKS / "agreement.json").read_text(encoding="utf-8")):
         both = f"annotators, images {pair['first'].split('/')[1]} and {pair['second'].split('/')[1]} of set 1"
         rows.append([both, 2, *(f"{pair[r]:.3f}" for r in ("nucleus", "cytoplasm", "cell")), ""])

@@ -29,7 +29,7 @@ class TorchSegmenter(TwoPassSegmenter):
         views: int = 1,
         temperature: float = 1.0,
     ) -> None:
-        super().__init__(replace(_card(config, scale), temperature=temperature), str(device), views)
+        super().__init__(replace(inference_card(config, scale), temperature=temperature), str(device), views)
         self._network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._device = device
 
@@ -45,8 +45,8 @@ class TorchSegmenter(TwoPassSegmenter):
         return np.asarray(self._network(moved).float().cpu().numpy(), dtype=np.float32)
 
 
-def _card(config: TrainingConfig, scale: Normalisation) -> ModelCard:
-    """What inference needs to know; `python -m export` writes a card that people can read."""
+def inference_card(config: TrainingConfig, scale: Normalisation) -> ModelCard:
+    """What inference needs to know; `python -m export` adds what people want to."""
     return ModelCard(
         model_id=config.name,
         architecture=config.architecture,
