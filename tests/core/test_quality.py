@@ -260,8 +260,8 @@ def test_what_is_smaller_than_a_red_cell_is_no_leukocyte_by_the_scale_or_by_the_
     rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
     middle = np.argwhere(labels == Compartment.NUCLEUS).mean(axis=0)
     distance = np.hypot(rows - middle[0], columns - middle[1])
-    small[distance < 12], small[distance < 8] = Compartment.CYTOPLASM, Compartment.NUCLEUS
-    for scale, words in ((0.1, "2.4 um across"), (None, "red cells across")):
+    small[distance < 30], small[distance < 20] = Compartment.CYTOPLASM, Compartment.NUCLEUS
+    for scale, words in ((0.1, "6.0 um across"), (None, "red cells across")):
         flags = [flag for flag in assess(replace(image, um_per_px=scale), found(small), card) if flag.code == "too_small"]
         assert len(flags) == 1
         assert flags[0].severe
