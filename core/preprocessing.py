@@ -96,12 +96,23 @@ def look_up(rgb: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint
     return np.stack([table[rgb[..., channel], channel] for channel in range(3)], axis=-1)
 
 
+def soften(rgb: NDArray[np.uint8], detail: int) -> NDArray[np.uint8]:
+    """A square (S, S, 3) with no more detail than one of `detail` pixels a side has, which takes the camera's sharpness away; 0: as it is.
+
+    A network that has seen soft pictures only takes the grain of a sharp one for edges.
+    """
+    if not 0 < detail < len(rgb):
+        return rgb
+    small = Image.fromarray(rgb).resize((detail, detail), Image.Resampling.BILINEAR)
+    return np.asarray(small.resize((len(rgb), len(rgb)), Image.Resampling.BILINEAR))
+
+
 def network_input(rgb: NDArray[np.uint8], window: Window, card: ModelCard, size: int | None = None) -> NDArray[np.float32]:
     """The window as the network expects it: (1, 3, S, S) float32 with S the given size, or else the card's input size."""
     seen = resample(rgb, window, size or card.input_size)
     if card.white_balance:
         seen = look_up(seen, white_balance(rgb))
-    return normalise(seen, card.mean, card.std)[None]
+    return normalise(soften(seen, card.detail), card.mean, card.std)[None]
 
 
 def to_image_grid(maps: NDArray[np.float32], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -65,7 +65,8 @@ class TrainingConfig(Settings):
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the data;
     - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
-    - `white_balance`, whether the background's tint is taken away first;
+    - `white_balance`, whether the background's tint is taken away first; `detail`, side in pixels that a window is reduced to before it is
+      enlarged to the network's grid, so that cameras differ less in sharpness (0: it is not);
     - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in shares of its radius,
       and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with `clutter_probability`
       another image's red cell, or an empty piece of its background, is pasted;
@@ -104,6 +105,7 @@ class TrainingConfig(Settings):
     images_per_epoch: int = 0
     coarse_size: int = 0
     white_balance: bool = True
+    detail: int = 0
     paste_from_epoch: int = 0
     paste_gap: tuple[float, float] = (-0.15, 0.25)
     paste_seam: tuple[float, float] = (1.0, 1.0)
@@ -146,6 +148,7 @@ class TrainingConfig(Settings):
         for name in (
             "images_per_epoch",
             "coarse_size",
+            "detail",
             "paste_from_epoch",
             "stain_strength",
             "stain_mix",

@@ -18,7 +18,7 @@ from core.datasets import Sample, data_set
 from core.errors import CoreError, DataSetError, ImageError, UsageError
 from core.imaging import load, load_grey
 from core.masks import cell_mask, decode_grey, region_mask, with_environment
-from core.preprocessing import Window, look_up, normalise, resample, resample_labels, white_balance
+from core.preprocessing import Window, look_up, normalise, resample, resample_labels, soften, white_balance
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import Augmentation, LabelledImage
 from training.config import TrainingConfig
@@ -230,4 +230,5 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             if self._pseudo and rng.random() < self._config.pseudo_probability:
                 item = self._pseudo[int(rng.integers(len(self._pseudo)))]
             rgb, labels = self._augmentation(item, self._items, rng, epoch=self.epoch)
+        rgb = soften(rgb, self._config.detail)
         return torch.from_numpy(normalise(rgb, *self.scale)), torch.from_numpy(to_channels(labels))

@@ -58,6 +58,7 @@ def inference_card(config: TrainingConfig, scale: Normalisation) -> ModelCard:
         cell_fill=config.cell_fill,
         coarse_size=config.coarse_size,
         white_balance=config.white_balance,
+        detail=config.detail,
         training_data="",
         split="",
         scores={},

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from core.preprocessing import Window, look_up, network_input, normalise, resample, resample_labels, to_image_grid, white_balance
+from core.preprocessing import Window, look_up, network_input, normalise, resample, resample_labels, soften, to_image_grid, white_balance
 
 SHAPE = (40, 60)
 # Inside, beyond each side, on all sides at once; with fractional corners and sides.
@@ -222,3 +222,18 @@ def test_network_input_is_balanced_where_the_card_says_so(segmenter):
     plain = network_input(rgb, window, card)
     assert np.allclose(balanced, network_input(look_up(rgb, white_balance(rgb)), window, card), atol=0.03)
     assert np.abs(balanced - plain).max() > 0.3
+
+
+def test_softened_pictures_of_a_sharp_and_a_soft_camera_are_alike():
+    sharp = np.kron(noise((48, 48)), np.ones((4, 4, 1), np.uint8))
+    soft = ndimage.gaussian_filter(sharp, (1, 1, 0))
+    apart = np.abs(sharp.astype(int) - soft).mean()
+    together = np.abs(soften(sharp, 48).astype(int) - soften(soft, 48)).mean()
+    assert soften(sharp, 48).shape == sharp.shape
+    assert together < 0.6 * apart
+
+
+@pytest.mark.parametrize("detail", [0, 40, 200])
+def test_nothing_is_softened_where_there_is_no_more_detail(detail):
+    square = noise((40, 40))
+    assert np.array_equal(soften(square, detail), square)
