@@ -16,8 +16,8 @@ class ModelCard:
     `input_size` is the side of the square window in pixels; `mean` and `std` are per RGB channel on a 0-1 scale;
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
     side takes in the fine pass; `coarse_size` is the side of the coarse pass's window in pixels (0: as `input_size`);
-    `white_balance` says whether the background's tint is taken away first; `detail` is the side in pixels to which a window is reduced before
-    it is enlarged to the network's grid (0: it is not);
+    `white_balance` says whether the background's tint is taken away first; `detail` is the side in pixels to which a window is reduced
+    before it is enlarged to the network's grid (0: it is not);
     `temperature` divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set;
     `parity` the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
     `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation part;
