@@ -114,6 +114,32 @@ def widen_nucleus(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Gener
     return warp(rgb, cv2.INTER_LINEAR), LabelMap(warp(labels, cv2.INTER_NEAREST))
 
 
+def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw one to six red cells beside, against and under the cell; of one size and colour, with or without a pale middle.
+
+    They are everybody's neighbours, in another colour in every laboratory. The cell's own pixels stay, and light is lost to all that
+    lies on top of each other.
+    """
+    cell = cell_mask(labels)
+    away = ndimage.distance_transform_edt(~cell)
+    radius = rng.uniform(0.45, 0.9) * math.sqrt(np.count_nonzero(cell) / math.pi)
+    colour, pallor = rng.uniform((0.02, 0.25, 0.1), (0.35, 0.8, 0.6)), rng.uniform(0, 0.9)
+    places = np.argwhere((away > 0.8 * radius) & (away < 1.4 * radius))
+    if not len(places):
+        return rgb
+    density = optical_density(rgb)
+    y, x = np.mgrid[: len(rgb), : rgb.shape[1]]
+    for row, column in places[rng.integers(len(places), size=rng.integers(1, 7))]:
+        angle, squeeze = rng.uniform(0, math.pi), rng.uniform(0.8, 1)
+        along = math.cos(angle) * (x - column) + math.sin(angle) * (y - row)
+        across = (math.cos(angle) * (y - row) - math.sin(angle) * (x - column)) / squeeze
+        reach = np.hypot(along, across) / radius
+        # The outline is as soft as a pixel or two of the network's grid.
+        thickness = np.clip((1 - reach) * radius / 1.5, 0, 1) * (1 - pallor * np.exp(-((reach / 0.45) ** 2)))
+        density = density + np.where(cell, 0, thickness)[..., None] * (colour * rng.uniform(0.9, 1.1)).astype(np.float32)
+    return np.where(cell[..., None], rgb, _seen_through(density))
+
+
 def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> LabelMap | None:
     """A thing in the background marked as if it were the cell: a red cell, or else a disc of nothing; None where there is no room.
 
@@ -255,6 +281,8 @@ class Augmentation:
         share = Window.around(cell_mask(item.labels), 1).side / window.side
         if config.thin_probability and rng.random() < config.thin_probability:
             rgb, labels = widen_nucleus(rgb, labels, rng)
+        if config.red_cell_probability and rng.random() < config.red_cell_probability:
+            rgb = add_red_cells(rgb, labels, rng)
         if config.clutter_probability and rng.random() < config.clutter_probability:
             rgb, labels = self._paste(rgb, labels, others, share, rng, whole_cell=False)
         while epoch >= config.paste_from_epoch and rng.random() < config.paste_probability:

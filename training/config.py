@@ -69,7 +69,7 @@ class TrainingConfig(Settings):
       enlarged to the network's grid, so that cameras differ less in sharpness (0: it is not);
     - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in shares of its radius,
       and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with `clutter_probability`
-      another image's red cell, or an empty piece of its background, is pasted;
+      another image's red cell, or an empty piece of its background, is pasted; with `red_cell_probability` red cells are drawn;
     - `thin_probability` of a nucleus swollen until the cytoplasm is thin;
     - stain and light: with `stain_probability` a jitter `stain_strength` times the ordinary one; `stain_mix` is the spread of what each
       colour's optical density takes from the others', `light_gradient` and `background_change` the largest change of optical density
@@ -110,6 +110,7 @@ class TrainingConfig(Settings):
     paste_gap: tuple[float, float] = (-0.15, 0.25)
     paste_seam: tuple[float, float] = (1.0, 1.0)
     clutter_probability: float = 0.0
+    red_cell_probability: float = 0.0
     thin_probability: float = 0.0
     stain_probability: float = 0.5
     stain_strength: float = 1.0
@@ -141,7 +142,7 @@ class TrainingConfig(Settings):
             raise UsageError(msg)
 
     def _check_levers(self) -> None:
-        for name in ("clutter_probability", "thin_probability", "stain_probability", "pseudo_probability"):
+        for name in ("clutter_probability", "red_cell_probability", "thin_probability", "stain_probability", "pseudo_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 msg = f"{name} must lie between 0 and 1, but is {getattr(self, name)}"
                 raise UsageError(msg)

@@ -12,6 +12,7 @@ from training.augmentation import (
     Augmentation,
     LabelledImage,
     _pipeline,
+    add_red_cells,
     beside,
     change_light,
     clutter,
@@ -218,6 +219,27 @@ def pastes(monkeypatch, items, epoch=0, **changes):
         counts.append([])
         augmentation(items[0], items, np.random.default_rng(seed), epoch=epoch)
     return counts
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_red_cells_darken_the_background_beside_the_cell_and_leave_the_cell_alone(seed):
+    rgb, labels = drawn_cell(230)
+    found, cell = add_red_cells(rgb, labels, np.random.default_rng(seed)), cell_mask(labels)
+    assert (found.shape, found.dtype) == (rgb.shape, np.uint8)
+    assert np.array_equal(found[cell], rgb[cell])
+    # Flat colours come back from optical density up to rounding.
+    darker = (rgb.astype(int) - found).max(axis=2) > 5
+    assert (found.astype(int) - rgb).max() <= 1
+    assert 0.02 < darker[~cell].mean() < 0.95
+
+
+def test_red_cells_come_with_their_probability(monkeypatch, items):
+    drawn = []
+    monkeypatch.setattr("training.augmentation.add_red_cells", lambda rgb, *_: drawn.append(1) or rgb)
+    augmentation = Augmentation(tiny_config(red_cell_probability=0.5))
+    for seed in range(60):
+        augmentation(items[0], items, np.random.default_rng(seed))
+    assert 15 < len(drawn) < 45
 
 
 def test_pasting_can_begin_late(monkeypatch, items):
