@@ -115,8 +115,8 @@ def _run(arguments: argparse.Namespace) -> int:
         _say("this training has not ended; its best weights so far are exported, and its probabilities are not calibrated")
     parts = _parts(run, config)
     card = replace(_card(config, scale, out.stem, parts), temperature=_temperature(run))
-    for folder in arguments.validation:
-        card = replace(card, validation={**card.validation, **for_card(folder)})
+    for validated in arguments.validation:
+        card = replace(card, validation={**card.validation, **for_card(validated)})
     with TemporaryDirectory() as folder:
         draft = Path(folder) / out.name
         _say(f"writing {out.name} and comparing it with torch")

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Final
@@ -145,12 +145,7 @@ def _tell(config: SelectionConfig, folder: Path) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     entry = find_model(arguments.model)
     samples = masked_samples(tuple(arguments.data_sets))
-    chosen = _of_part(samples, entry, arguments.part)
-    if not chosen:
-        ids = _ids_of(entry, arguments.part)
-        there = f"none of the {len(ids)} {arguments.part} images of {entry.model_id} is in {', '.join(arguments.data_sets)}"
-        msg = f"{there}; name the data sets it was trained on, such as {min(ids).split('/')[0]}, or use --part all"
-        raise UsageError(msg)
+    chosen = _of_part(samples, entry, arguments.part, arguments.data_sets)
 
     def show(number: int) -> None:
         say(f"{number}/{len(chosen)} images", for_now=number < len(chosen))
@@ -161,8 +156,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     types = {name: by_cell_type([score for score in scores if score.sample_id.startswith(f"{name}/")]) for name in by_data_set(scores)}
     confidence, validation = trust(scores), entry.card.validation
     if arguments.json:
-        facts = {"model": entry.model_id, "part": arguments.part, "views": arguments.views}
-        print(json.dumps({**facts, **parts, "cell_types": types, "confidence": confidence, "annotators": annotators, **validation}))
+        facts = {"model": entry.model_id, "part": arguments.part, "views": arguments.views, "confidence": confidence}
+        print(json.dumps({**facts, **parts, "cell_types": types, "validation": validation, "annotators": annotators}))
         return 0
     for name, found in parts.items():
         where = " and ".join(arguments.data_sets) if name == "all" else name
@@ -182,17 +177,19 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _ids_of(entry: ModelEntry, part: str) -> set[str]:
-    """Ids of one part of the split that a model was trained with; raises UsageError where it is not on record."""
+def _of_part(samples: list[Sample], entry: ModelEntry, part: str, data_sets: Sequence[str]) -> list[Sample]:
+    """The samples of one part of the split that a model was trained with; raises UsageError where there is none."""
+    if part == "all":
+        return samples
     if entry.split is None:
         msg = f"model {entry.model_id} has no split on record; use --part all"
         raise UsageError(msg)
-    return set(json.loads(entry.split.read_text(encoding="utf-8"))[part])
-
-
-def _of_part(samples: list[Sample], entry: ModelEntry, part: str) -> list[Sample]:
-    """The samples of one part of the split that a model was trained with."""
-    return samples if part == "all" else [sample for sample in samples if sample.sample_id in _ids_of(entry, part)]
+    ids = set(json.loads(entry.split.read_text(encoding="utf-8"))[part])
+    if chosen := [sample for sample in samples if sample.sample_id in ids]:
+        return chosen
+    there = f"none of the {len(ids)} {part} images of {entry.model_id} is in {', '.join(data_sets)}"
+    msg = f"{there}; name the data sets it was trained on, such as {min(ids).split('/')[0]}, or use --part all"
+    raise UsageError(msg)
 
 
 def _fields(arguments: argparse.Namespace) -> int:
@@ -202,7 +199,7 @@ def _fields(arguments: argparse.Namespace) -> int:
     if arguments.pictures:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
     for name in arguments.data_sets:
-        items = [load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), entry, arguments.part)]
+        items = [load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), entry, arguments.part, [name])]
 
         def show(number: int, made: MadeField, found: list[FieldCell], name: str = name) -> None:
             say(f"{name}: field {number + 1}/{arguments.fields}: {len(found)} of {len(made.standings)} cells")

@@ -123,10 +123,9 @@ def fit(
     samples = [sample for members in parts.values() for sample in members]
     pairs = {item.sample_id: (item, strays) for item, strays in read_pairs(samples)}
     pseudo = [item for item, _ in read_pairs(masked_samples((config.pseudo_set,)))] if config.pseudo_set else []
-    data = {
-        part: SegDataset([pairs[sample.sample_id][0] for sample in members], config, augment=part == "train", scale=scale, pseudo=pseudo)
-        for part, members in parts.items()
-    }
+    items = {part: [pairs[sample.sample_id][0] for sample in members] for part, members in parts.items()}
+    data = {part: SegDataset(its, config, augment=False, scale=scale) for part, its in items.items() if part != "train"}
+    data["train"] = SegDataset(items["train"], config, augment=True, scale=scale, pseudo=pseudo)
 
     hold_to_data(folder, samples)
     config_file.write_text(config.to_toml(), encoding="utf-8")
@@ -138,7 +137,7 @@ def fit(
         title(config.architecture),
         config.encoder,
         device,
-        ", ".join(f"{len(part)} {name}" for name, part in data.items()),
+        ", ".join(f"{len(its)} {part}" for part, its in items.items()),
         steps,
     )
     loss = functools.partial(segmentation_loss, boundary=config.boundary_weight)
@@ -229,11 +228,12 @@ def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
 def _refuse_leak(folder: Path, tested: set[str], whose: str) -> None:
     """Raise UsageError where a network that saw one of the tested images had a hand in what is in a folder, or where nobody can tell."""
     try:
-        seen = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        split = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
+        seen = {*split["train"], *split["validation"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{whose}: {folder} does not tell in {SPLIT_FILE} which images its network was trained on ({error})"
         raise UsageError(msg) from error
-    if leaked := sorted(tested & {*seen["train"], *seen["validation"]}):
+    if leaked := sorted(tested & seen):
         msg = f"{whose}: the network of {folder} has seen {len(leaked)} of the images to be tested on, first {leaked[0]}; take another"
         raise UsageError(msg)
 

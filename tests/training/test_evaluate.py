@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from core.stain import appearance, appearance_distance
 from core.types import LabelMap, Segmentation
 from training.data import load_labelled
-from training.evaluate import REGIONS, ImageScore, appearance_of, by_data_set, evaluate, in_words, summarise
+from training.evaluate import REGIONS, ImageScore, appearance_of, by_cell_type, by_data_set, evaluate, in_a_line, in_words, summarise
 
 NAN = float("nan")
 
@@ -95,6 +96,13 @@ def test_each_data_set_is_summarised_on_its_own():
     assert list(summaries) == ["set1", "set10", "set2"]
     assert [s["images"] for s in summaries.values()] == [2, 1, 1]
     assert [s["nucleus"]["dice_mean"] for s in summaries.values()] == [0.9, 0.0, 0.4]
+
+
+def test_each_cell_type_is_summarised_on_its_own_and_told_on_a_line():
+    one, other = replace(score("set1/a", 0.4), cell_type="monocyte"), replace(score("set1/b", 0.8), cell_type="lymphocyte")
+    found = by_cell_type([one, other])
+    assert list(found) == ["lymphocyte", "monocyte"]
+    assert in_a_line(found["monocyte"]).startswith("nucleus 0.4000 (0.4000-0.4000), cytoplasm 0.4000")
 
 
 def test_appearance_of_a_few_images_is_not_told(samples):

@@ -81,6 +81,7 @@ def test_evaluate_scores_the_shipped_models_test_part(tiny_data, capsys):
     assert main(["evaluate", "--part", "all", "--data-sets", "set2"]) == 0
     told = capsys.readouterr().out
     assert "unetplusplus-lite0, all images of set2, n = 10:\n  nucleus   Dice 0." in told
+    assert re.search(r"\n  lymphocyte, n = \d+: nucleus 0\.", told)
     assert main(["evaluate", "--part", "all", "--data-sets", "set2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["set2"] == report["all"]

@@ -21,6 +21,7 @@ from training.experiments.validation import (
     Plan,
     Scheme,
     criterion,
+    for_card,
     report_of,
     splits_of,
     validate,
@@ -218,3 +219,12 @@ def test_items_are_scored_against_the_disturbed_mask(finished, tiny_data, both):
     for _, row in cut.iterrows():
         item = load_labelled(next(s for s in both if s.sample_id == row["sample_id"]))[0]
         assert row["nucleus_share"] == pytest.approx((item.labels == 3).sum() / (item.labels >= 2).sum())
+
+
+def test_a_card_says_what_each_source_scored_as_photographed(finished, tmp_path):
+    ((scheme, facts),) = for_card(finished).items()
+    report = json.loads((finished / REPORT_FILE).read_text())
+    assert (scheme, facts["config"]) == ("leave-one-source-out", "tiny")
+    assert facts["sources"] == report["conditions"]["as photographed"]
+    with pytest.raises(UsageError, match=f"holds no {REPORT_FILE} of a finished validation"):
+        for_card(tmp_path)
