@@ -98,9 +98,8 @@ def inference() -> list[dict[str, object]]:
             list((pool.map if at_once else map)(segmenter.segment, [image] * 8))
 
         peer = "one after the other on 2 threads"
-        rows.append(
-            row("8 images, two at once on 1 thread each", *_beside(peer, lambda: many(sessions[1], True), lambda: many(sessions[2], False)))
-        )
+        times = _beside(peer, lambda: many(sessions[1], at_once=True), lambda: many(sessions[2], at_once=False))
+        rows.append(row("8 images, two at once on 1 thread each", *times))
     return rows
 
 
