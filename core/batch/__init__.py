@@ -1,0 +1,1 @@
+"""Very many images: measured by several processes or machines, resumable, nothing lost."""

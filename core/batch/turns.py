@@ -1,0 +1,149 @@
+"""Fair turns between runs on one machine: the owners take turns, and each owner's runs among themselves.
+
+A run computes only while it has the turn, an flock on one file, and passes it on after a slice of time if another run waits: a small run is
+not stuck behind a large one, and an owner with ten runs gets no more of the machine than one with a single run. Locks go away with their
+process, however it ends, so nothing that is killed keeps the others waiting. Who was served when stands in one small file, changed only
+under its own lock.
+"""
+
+import fcntl
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+SLICE_S: Final = 20.0
+POLL_S: Final = 0.2  # how often a run that waits should ask again
+_LOOK_AGAIN_S: Final = 1.0
+_REMEMBERED: Final = 10_000  # owners and runs whose last turn is kept in mind
+
+
+class Turns:
+    """One run's place among the others; a context manager that gives the turn back and leaves the queue.
+
+    Parameters
+    ----------
+    folder : Path
+        Shared by the runs that are to take turns; made if it is missing.
+    owner, run : str
+        Whose run it is, and which.
+    slice_s : float
+        Seconds for which a turn is kept while others wait.
+    """
+
+    def __init__(self, folder: Path, owner: str, run: str, *, slice_s: float = SLICE_S) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._owner, self._run, self._slice_s = owner, f"{owner}/{run}", slice_s
+        self._folder = folder
+        self._ledger = folder / "served.json"
+        self._turn = folder / "turn"
+        self._place = folder / f"{uuid.uuid4().hex}.waiting"
+        self._waiting: int | None = None
+        self._held: int | None = None
+        self._taken = self._looked = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give()
+        self._leave_queue()
+
+    @property
+    def held(self) -> bool:
+        """Whether this run may compute."""
+        return self._held is not None
+
+    def take(self) -> bool:
+        """Take the turn if it is free and nobody else is next; otherwise wait in the queue, and ask again after `POLL_S`.
+
+        Raises OSError when the folder cannot be written.
+        """
+        if self.held:
+            return True
+        with self._ledger_open() as served:
+            if self._waiting is None:
+                self._waiting = _lock(self._place)
+                assert self._waiting is not None  # the name is nobody else's
+                os.write(self._waiting, json.dumps([self._owner, self._run]).encode())
+            if self._next(served) != [self._owner, self._run]:
+                return False
+            self._held = _lock(self._turn)
+            if self._held is None:
+                return False
+            number = max(served.values(), default=0) + 1
+            for name in (self._owner, self._run):
+                served.pop(name, None)  # to the end: the ledger forgets from its beginning
+                served[name] = number
+            self._leave_queue()
+        self._taken = self._looked = time.monotonic()
+        return True
+
+    def due(self) -> bool:
+        """Whether the turn has been held for its slice and another run waits; cheap enough to be asked before every image."""
+        now = time.monotonic()
+        if not self.held or now - self._taken < self._slice_s or now - self._looked < min(_LOOK_AGAIN_S, self._slice_s):
+            return False
+        self._looked = now
+        with self._ledger_open():
+            return bool(self._queue())
+
+    def give(self) -> None:
+        """Let the next run have the turn; call it when what was begun is finished."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def _leave_queue(self) -> None:
+        if self._waiting is not None:
+            self._place.unlink(missing_ok=True)
+            os.close(self._waiting)
+            self._waiting = None
+
+    def _next(self, served: dict[str, int]) -> list[str] | None:
+        """Owner and run whose turn it is: of the owner served longest ago, the run served longest ago."""
+        return min(self._queue(), key=lambda who: (served.get(who[0], 0), served.get(who[1], 0), who), default=None)
+
+    def _queue(self) -> list[list[str]]:
+        """Owner and run of every live run that waits; the places of dead ones are cleared away. Only under the ledger's lock."""
+        queue = []
+        for place in sorted(self._folder.glob("*.waiting")):
+            abandoned = _lock(place)
+            if abandoned is None:
+                queue.append(json.loads(place.read_text(encoding="utf-8")))
+            else:
+                place.unlink()
+                os.close(abandoned)
+        return queue
+
+    @contextmanager
+    def _ledger_open(self) -> Iterator[dict[str, int]]:
+        """Number of the last turn of each owner and each run, oldest first; changes are kept. Others wait meanwhile."""
+        with os.fdopen(os.open(self._ledger, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            text = file.read()
+            try:
+                served: dict[str, int] = json.loads(text)
+            except ValueError:  # new, or its writer was killed: everybody begins anew
+                served = {}
+            yield served
+            kept = json.dumps(dict(list(served.items())[-_REMEMBERED:]))
+            if kept != text:
+                file.seek(0)
+                file.truncate()
+                file.write(kept)
+
+
+def _lock(path: Path) -> int | None:
+    """Descriptor of the file, made if missing, with its lock; None while another holds it. Closing it gives the lock back."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
