@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from core.settings import ROOT, load_settings
 
-NAMES = ("DATA", "MODELS", "REFERENCE", "COHORT", "MAX_PIXELS", "MAX_BYTES")
+NAMES = ("DATA", "MODELS", "REFERENCE", "COHORT", "MAX_PIXELS", "MAX_BYTES", "MAX_UPLOAD_BYTES", "ROOTS")
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +20,7 @@ def test_defaults_of_a_fresh_clone():
     assert settings.models.is_dir()
     assert settings.reference.is_dir()
     assert settings.data == ROOT.parent / "shared" / "data"
+    assert settings.roots == (settings.data,)
     assert not settings.cohort.is_relative_to(ROOT / "assets")
 
 
@@ -27,10 +29,14 @@ def test_every_field_follows_its_variable(monkeypatch, tmp_path):
         monkeypatch.setenv(f"LEUKOSCOPE_{name}", str(tmp_path / name))
     monkeypatch.setenv("LEUKOSCOPE_MAX_PIXELS", "1000")
     monkeypatch.setenv("LEUKOSCOPE_MAX_BYTES", "2000")
+    monkeypatch.setenv("LEUKOSCOPE_MAX_UPLOAD_BYTES", "3000")
+    monkeypatch.setenv("LEUKOSCOPE_ROOTS", os.pathsep.join(["~/a", str(tmp_path)]))
     settings = load_settings()
     assert (settings.data, settings.models) == (tmp_path / "DATA", tmp_path / "MODELS")
     assert (settings.reference, settings.cohort) == (tmp_path / "REFERENCE", tmp_path / "COHORT")
     assert (settings.max_pixels, settings.max_bytes) == (1000, 2000)
+    assert settings.max_upload_bytes == 3000
+    assert settings.roots == (Path.home() / "a", tmp_path)
 
 
 def test_home_is_expanded(monkeypatch):

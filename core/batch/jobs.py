@@ -1,0 +1,256 @@
+"""Runs that pages start: each is the command `python -m core batch ...` in a process of its own, and is found again by its folder.
+
+`<root>/<owner>/<run>/` holds `request.json` (what was asked for), `process.json` (which process works on it), `log.txt` (what it
+said), `input/` where images were uploaded, and `results/`, the run's own folder. The process belongs to no page: it goes on when the page
+is closed or the server ends, and whoever is the owner finds it by the files. A run that was stopped or killed goes on by the same command.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import StoreError, UsageError
+from core.fields import Cells
+from core.settings import ROOT
+
+_REQUEST: Final = "request.json"
+_PROCESS: Final = "process.json"
+_STOPPING: Final = "stopping"
+_LOG: Final = "log.txt"
+_RESULTS: Final = "results"
+_INPUT: Final = "input"
+_RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
+_LOG_TAIL: Final = 4000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for.
+
+    `source` is the folder or ZIP file to measure; where `uploaded` it lies in the run's own folder and is given relative to that.
+    `by_folder` files each cell under the cell type that its folder is named after.
+    """
+
+    title: str
+    created: datetime
+    source: Path
+    uploaded: bool = False
+    um_per_px: float | None = None
+    cells: Cells = Cells.AUTO
+    by_folder: bool = False
+    overlays: bool = False
+
+    def options(self) -> list[str]:
+        """The settings as arguments of `python -m core batch`."""
+        options = ["--cells", self.cells.value]
+        if self.um_per_px is not None:
+            options += ["--um-per-pixel", repr(self.um_per_px)]
+        if self.by_folder:
+            options += ["--label-from", "folder"]
+        if self.overlays:
+            options.append("--overlay")
+        return options
+
+    def to_json(self) -> str:
+        """Return the text of `request.json`."""
+        plain = asdict(self) | {"created": self.created.isoformat(), "source": str(self.source), "cells": self.cells.value}
+        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Request":
+        """Read `request.json`; raises ValueError, KeyError or TypeError when it is damaged."""
+        raw: dict[str, Any] = json.loads(text)
+        changed = {"created": datetime.fromisoformat(raw["created"]), "source": Path(raw["source"]), "cells": Cells(raw["cells"])}
+        return cls(**{**raw, **changed})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and its folder."""
+
+    folder: Path
+    request: Request
+
+    @property
+    def name(self) -> str:
+        """Name of the folder: when the run was asked for, and a random end."""
+        return self.folder.name
+
+    @property
+    def source(self) -> Path:
+        """The folder or ZIP file that is measured."""
+        return self.folder / self.request.source if self.request.uploaded else self.request.source
+
+    @property
+    def results(self) -> Path:
+        """Where the results are."""
+        return self.folder / _RESULTS
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there; another that got the same number later is not taken for it."""
+        return self._process_id() is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop and still has something to finish."""
+        return self.alive and (self.folder / _STOPPING).exists()
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it ended because somebody asked it to."""
+        return not self.alive and (self.folder / _STOPPING).exists()
+
+    def last_words(self) -> str:
+        """The last line the process said, which names the error where there was one; empty where it said nothing."""
+        try:
+            with (self.folder / _LOG).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def command(self) -> list[str]:
+        """What is run: a list, so that no name is ever read by a shell."""
+        owner = self.folder.parent
+        turns = ["--turns", str(owner.parent / ".turns"), "--owner", owner.name]
+        return [
+            sys.executable, "-m", "core", "batch", str(self.source), "--out", str(self.results), *self.request.options(), *turns,
+        ]  # fmt: skip
+
+    def start(self) -> None:
+        """Start the process, or start it again after it ended: it goes on where it was. Does nothing while it is there.
+
+        Raises StoreError when it cannot be started.
+        """
+        with self._alone():
+            if self.alive:
+                return
+            (self.folder / _STOPPING).unlink(missing_ok=True)
+            try:
+                with (self.folder / _LOG).open("wb") as log:
+                    # A session of its own: neither the server's end nor a Ctrl-C in its terminal reaches it.
+                    process = subprocess.Popen(
+                        self.command(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    )
+                known = {"pid": process.pid, "born": _born(process.pid)}
+                _write(self.folder / _PROCESS, json.dumps(known))
+            except OSError as error:
+                msg = f"the run cannot be started: {error.strerror or error}; check the free space and the permissions of {self.folder}"
+                raise StoreError(msg) from error
+            # Without somebody who waits for it, a child that ended stays in the process table as long as the server runs.
+            threading.Thread(target=process.wait, daemon=True, name=f"waits for {self.name}").start()
+
+    def stop(self) -> None:
+        """Ask the run to stop; what is being measured is finished and kept. Does nothing where it has ended."""
+        process_id = self._process_id()
+        if process_id is not None:
+            (self.folder / _STOPPING).touch()
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGTERM)
+
+    def delete(self) -> None:
+        """Delete the run with its results and what was uploaded for it; raises UsageError while it goes on."""
+        with self._alone():
+            if self.alive:
+                msg = f"{self.request.title}: the run is still going on; stop it before you delete it"
+                raise UsageError(msg)
+            doomed = self.folder.with_name(f".{self.name}-{uuid.uuid4().hex}")
+            self.folder.rename(doomed)  # gone at once: deleting many files takes a while
+        shutil.rmtree(doomed)
+
+    def _process_id(self) -> int | None:
+        try:
+            known = json.loads((self.folder / _PROCESS).read_text(encoding="utf-8"))
+            process_id, born = int(known["pid"]), str(known["born"])
+        except (OSError, ValueError, KeyError, TypeError):  # not started yet
+            return None
+        return process_id if _born(process_id) == born else None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nobody else start or delete the run meanwhile: two pages may be open."""
+        with (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+class Owner:
+    """The runs of one person, whom nothing but an identity tells from others.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of all owners, made if it is missing.
+    identity : str
+        What only this person has: a name from the log-in, or a random number kept by the browser. Files and processes carry only its
+        hash, so whoever sees a path or a list of processes learns nothing to come in with.
+    """
+
+    def __init__(self, root: Path, identity: str) -> None:
+        self.folder: Final = root.resolve() / hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+    def jobs(self) -> list[Job]:
+        """Every run, the latest first."""
+        found = []
+        for folder in sorted(self.folder.glob("*"), reverse=True):
+            if _RUN_NAME.fullmatch(folder.name):
+                with suppress(OSError, ValueError, KeyError, TypeError):  # deleted meanwhile, or never begun
+                    found.append(Job(folder, Request.from_json((folder / _REQUEST).read_text(encoding="utf-8"))))
+        return found
+
+    def add(self, request: Request, uploads: Path | None = None) -> Job:
+        """Make a run, which is not started yet; raises StoreError when the disk refuses.
+
+        `uploads` is a folder on the same disk that becomes the run's own; the request's source is then relative to it.
+        """
+        folder = self.folder / f"{request.created:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
+        if uploads is not None:
+            request = replace(request, source=Path(_INPUT) / request.source, uploaded=True)
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+            if uploads is not None:
+                uploads.rename(folder / _INPUT)
+            _write(folder / _REQUEST, request.to_json())
+        except OSError as error:
+            msg = f"the run cannot be prepared: {error.strerror or error}; check the free space and the permissions of {self.folder}"
+            raise StoreError(msg) from error
+        return Job(folder, request)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _born(process_id: int) -> str | None:
+    """When a live process began, in words that no later process of the same number shares; None where there is none."""
+    if Path("/proc/self/stat").exists():
+        try:
+            stat = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # After the name in brackets, which may hold anything, the first field is the state and the twentieth the ticks since the boot.
+        fields = stat.rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+    listed = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(process_id)], capture_output=True, text=True, check=False).stdout
+    state, _, began = listed.strip().partition(" ")
+    return None if not began or state.startswith("Z") else began.strip()
