@@ -2,17 +2,13 @@
 
 import itertools
 import multiprocessing
-import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 
-from core import __version__
 from core.errors import CoreError
 from core.features.extract import Engine, extract
 from core.fields import MOST_NUCLEI, Cells, find_cells, shows_one_cell
@@ -23,25 +19,12 @@ from core.inference.segmenter import OnnxSegmenter, Segmenter
 from core.quality import assess
 from core.stain import Nucleus, find_nuclei
 from core.types import CellAnalysis, CellImage, Place, Segmentation
+from core.versions import software_versions
 
 # Told in words what is being done, and which share of all is done.
 Progress = Callable[[str, float], None]
 # Of the time that a cell takes, outlining's share; only progress is told by it.
 _OUTLINING_SHARE = 0.7
-
-_MEASURING_PACKAGES = ("numpy", "scipy", "scikit-image", "pillow", "pyradiomics-bhklab", "onnxruntime-gpu", "onnxruntime")
-
-
-@cache
-def software_versions() -> dict[str, str]:
-    """Versions of everything a number depends on, by package name."""
-    versions = {"leukoscope": __version__, "python": platform.python_version()}
-    for package in _MEASURING_PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue  # onnxruntime comes as one of two packages
-    return versions
 
 
 @dataclass(frozen=True, eq=False)

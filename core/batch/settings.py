@@ -1,0 +1,145 @@
+"""What a run is asked to do, the key that says which results belong together, and what it tells while it goes on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from core.errors import UsageError
+
+# Values of `core.fields.Cells`, `core.features.extract.Engine` and `core.inference.providers.Device`; a test holds them equal. Written out,
+# because the parent of a run is at work before the image libraries behind those could be imported.
+CELLS: Final = ("auto", "one", "all")
+FEATURE_ENGINES: Final = ("fast", "reference")
+DEVICES: Final = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What is measured of which images, and what is written of it.
+
+    `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and `patient_from` as
+    `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the listing after so many images. One image may
+    take `time_limit_s` seconds and `memory_limit_mb` megabytes beyond what its worker needs anyway.
+    """
+
+    input: str
+    pattern: str | None = None
+    um_per_px: float | None = None
+    cells: str = "auto"
+    feature_engine: str = "fast"
+    overlay: bool = False
+    outlines: bool = False
+    label_from: str | None = None
+    patient_from: str | None = None
+    limit: int | None = None
+    time_limit_s: float = 60.0
+    memory_limit_mb: int = 2048
+
+    def __post_init__(self) -> None:
+        """Check choices and limits; raises UsageError."""
+        for name, value, known in (("cells", self.cells, CELLS), ("feature engine", self.feature_engine, FEATURE_ENGINES)):
+            if value not in known:
+                msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"
+                raise UsageError(msg)
+        if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
+            msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            raise UsageError(msg)
+        if self.time_limit_s <= 0 or self.memory_limit_mb <= 0 or (self.limit is not None and self.limit < 1):
+            msg = (
+                f"limits must be above 0, but are {self.time_limit_s} s, {self.memory_limit_mb} MB and {self.limit} images; "
+                "leave out those that are not wanted"
+            )
+            raise UsageError(msg)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "BatchSettings":
+        """Settings as `to_json` gave them; raises UsageError for unknown ones."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(raw) - known):
+            msg = f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            raise UsageError(msg)
+        return cls(**raw)
+
+
+# They decide how many images are done and how, not what a result says.
+_NOT_DECIDING: Final = ("limit", "time_limit_s", "memory_limit_mb")
+
+
+def run_key(settings: BatchSettings, model_sha256: str, versions: Mapping[str, str], labels: str = "") -> str:
+    """SHA-256 over everything that decides a result: input, settings, model, versions, and the digest of a table of labels.
+
+    Results of one key may stand in one table; another key begins a new run.
+    """
+    deciding = {name: value for name, value in settings.to_json().items() if name not in _NOT_DECIDING}
+    text = json.dumps([deciding, model_sha256, dict(versions), labels], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class State(StrEnum):
+    """What a run is doing, or how it ended."""
+
+    LISTING = "listing"
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come unless the run is started again."""
+        return self in {State.STOPPED, State.FINISHED, State.FAILED}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image that was measured a moment ago, with its cells and the lowest confidence among them; None where it has no cell."""
+
+    image_path: str
+    cells: int
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What `progress.json` holds, rewritten at most every second.
+
+    Counts of images are `done` (in this start and in earlier ones, good or not), of which `failed` have no result, `flagged` a cell that is
+    kept out of summaries, and `skipped` were done before this start; `cells` counts cells. `total` is None while images are still being
+    counted; `rate` is in images per second over the last minute, `seconds_left` from it, both None where nothing can be said. `started` and
+    `updated` are ISO times with zone; `message` says in words what goes on or went wrong; `last` holds the newest images, newest first.
+    """
+
+    state: State
+    total: int | None
+    done: int
+    cells: int
+    flagged: int
+    failed: int
+    skipped: int
+    rate: float | None
+    seconds_left: float | None
+    started: str
+    updated: str
+    pid: int
+    message: str = ""
+    last: tuple[Seen, ...] = field(default=())
+
+    def to_json(self) -> str:
+        """Return the text of `progress.json`."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Progress":
+        """Read `progress.json`; raises ValueError, KeyError or TypeError when it is damaged."""
+        progress = cls(**json.loads(text))
+        last = tuple(Seen(**seen) for seen in progress.last)  # type: ignore[arg-type]  # plain objects until here
+        return replace(progress, state=State(progress.state), last=last)
