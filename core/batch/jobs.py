@@ -23,8 +23,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from core.batch.settings import Progress, State
 from core.errors import StoreError, UsageError
-from core.fields import Cells
 from core.settings import ROOT
 
 _REQUEST: Final = "request.json"
@@ -32,6 +32,7 @@ _PROCESS: Final = "process.json"
 _STOPPING: Final = "stopping"
 _LOG: Final = "log.txt"
 _RESULTS: Final = "results"
+_PROGRESS: Final = "progress.json"
 _INPUT: Final = "input"
 _RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 _LOG_TAIL: Final = 4000
@@ -41,22 +42,23 @@ _LOG_TAIL: Final = 4000
 class Request:
     """What a person asked for.
 
-    `source` is the folder or ZIP file to measure; where `uploaded` it lies in the run's own folder and is given relative to that.
-    `by_folder` files each cell under the cell type that its folder is named after.
+    `source` is the folder or ZIP file to measure; of an upload of so many bytes it lies in the run's own folder and is given relative to
+    that. `um_per_px` and `cells` are as in `core.batch.settings`; `by_folder` files each cell under the cell type that its folder is
+    named after.
     """
 
     title: str
     created: datetime
     source: Path
-    uploaded: bool = False
+    uploaded_bytes: int | None = None
     um_per_px: float | None = None
-    cells: Cells = Cells.AUTO
+    cells: str = "auto"
     by_folder: bool = False
     overlays: bool = False
 
     def options(self) -> list[str]:
         """The settings as arguments of `python -m core batch`."""
-        options = ["--cells", self.cells.value]
+        options = ["--cells", self.cells]
         if self.um_per_px is not None:
             options += ["--um-per-pixel", repr(self.um_per_px)]
         if self.by_folder:
@@ -67,15 +69,35 @@ class Request:
 
     def to_json(self) -> str:
         """Return the text of `request.json`."""
-        plain = asdict(self) | {"created": self.created.isoformat(), "source": str(self.source), "cells": self.cells.value}
+        plain = asdict(self) | {"created": self.created.isoformat(), "source": str(self.source)}
         return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Request":
         """Read `request.json`; raises ValueError, KeyError or TypeError when it is damaged."""
         raw: dict[str, Any] = json.loads(text)
-        changed = {"created": datetime.fromisoformat(raw["created"]), "source": Path(raw["source"]), "cells": Cells(raw["cells"])}
-        return cls(**{**raw, **changed})
+        return cls(**raw | {"created": datetime.fromisoformat(raw["created"]), "source": Path(raw["source"])})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a run is doing or how it ended, with what it told last, and in words what there is to know."""
+
+    state: State
+    progress: Progress | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class _Process:
+    """A process by its number and the moment it began, which no later process of that number shares."""
+
+    pid: int
+    born: str | None
+
+    @property
+    def alive(self) -> bool:
+        return self.born is not None and _born(self.pid) == self.born
 
 
 @dataclass(frozen=True)
@@ -93,29 +115,32 @@ class Job:
     @property
     def source(self) -> Path:
         """The folder or ZIP file that is measured."""
-        return self.folder / self.request.source if self.request.uploaded else self.request.source
+        return self.folder / self.request.source if self.request.uploaded_bytes is not None else self.request.source
 
     @property
     def results(self) -> Path:
         """Where the results are."""
         return self.folder / _RESULTS
 
-    @property
-    def alive(self) -> bool:
-        """Whether its process is there; another that got the same number later is not taken for it."""
-        return self._process_id() is not None
+    def standing(self) -> Standing:
+        """What it is doing or how it ended, as far as its files and its process tell."""
+        process, progress = self._process(), self._progress()
+        if process is None:
+            return Standing(State.STOPPED, None, "It was not started yet.")
+        asked = (self.folder / _STOPPING).exists()
+        own = progress is not None and progress.pid == process.pid  # and not that of an earlier start
+        state = progress.state if progress is not None and own else State.LISTING
+        if process.alive:
+            return Standing(State.STOPPING if asked else State.LISTING if state.ended else state, progress)
+        if state.ended:
+            return Standing(state, progress, progress.message if progress is not None else "")
+        if asked:
+            return Standing(State.STOPPED, progress)
+        if own:
+            return Standing(State.STOPPED, progress, "It was interrupted, perhaps by a restart of the computer; what was done is kept.")
+        return Standing(State.FAILED, progress, self._last_words() or "It ended before it began; start it again.")
 
-    @property
-    def stopping(self) -> bool:
-        """Whether it was asked to stop and still has something to finish."""
-        return self.alive and (self.folder / _STOPPING).exists()
-
-    @property
-    def was_stopped(self) -> bool:
-        """Whether it ended because somebody asked it to."""
-        return not self.alive and (self.folder / _STOPPING).exists()
-
-    def last_words(self) -> str:
+    def _last_words(self) -> str:
         """The last line the process said, which names the error where there was one; empty where it said nothing."""
         try:
             with (self.folder / _LOG).open("rb") as file:
@@ -129,8 +154,9 @@ class Job:
         """What is run: a list, so that no name is ever read by a shell."""
         owner = self.folder.parent
         turns = ["--turns", str(owner.parent / ".turns"), "--owner", owner.name]
+        jobs = ["--jobs", str(os.cpu_count() or 1)]
         return [
-            sys.executable, "-m", "core", "batch", str(self.source), "--out", str(self.results), *self.request.options(), *turns,
+            sys.executable, "-m", "core", "batch", str(self.source), "--out", str(self.results), *self.request.options(), *jobs, *turns,
         ]  # fmt: skip
 
     def start(self) -> None:
@@ -139,48 +165,54 @@ class Job:
         Raises StoreError when it cannot be started.
         """
         with self._alone():
-            if self.alive:
+            process = self._process()
+            if process is not None and process.alive:
                 return
             (self.folder / _STOPPING).unlink(missing_ok=True)
             try:
                 with (self.folder / _LOG).open("wb") as log:
                     # A session of its own: neither the server's end nor a Ctrl-C in its terminal reaches it.
-                    process = subprocess.Popen(
+                    child = subprocess.Popen(
                         self.command(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
                     )
-                known = {"pid": process.pid, "born": _born(process.pid)}
-                _write(self.folder / _PROCESS, json.dumps(known))
+                _write(self.folder / _PROCESS, json.dumps({"pid": child.pid, "born": _born(child.pid)}))
             except OSError as error:
                 msg = f"the run cannot be started: {error.strerror or error}; check the free space and the permissions of {self.folder}"
                 raise StoreError(msg) from error
             # Without somebody who waits for it, a child that ended stays in the process table as long as the server runs.
-            threading.Thread(target=process.wait, daemon=True, name=f"waits for {self.name}").start()
+            threading.Thread(target=child.wait, daemon=True, name=f"waits for {self.name}").start()
 
     def stop(self) -> None:
         """Ask the run to stop; what is being measured is finished and kept. Does nothing where it has ended."""
-        process_id = self._process_id()
-        if process_id is not None:
+        process = self._process()
+        if process is not None and process.alive:
             (self.folder / _STOPPING).touch()
             with suppress(ProcessLookupError):
-                os.kill(process_id, signal.SIGTERM)
+                os.kill(process.pid, signal.SIGTERM)
 
     def delete(self) -> None:
         """Delete the run with its results and what was uploaded for it; raises UsageError while it goes on."""
         with self._alone():
-            if self.alive:
+            process = self._process()
+            if process is not None and process.alive:
                 msg = f"{self.request.title}: the run is still going on; stop it before you delete it"
                 raise UsageError(msg)
             doomed = self.folder.with_name(f".{self.name}-{uuid.uuid4().hex}")
             self.folder.rename(doomed)  # gone at once: deleting many files takes a while
         shutil.rmtree(doomed)
 
-    def _process_id(self) -> int | None:
+    def _process(self) -> _Process | None:
+        """The process of the last start; None before the first."""
         try:
-            known = json.loads((self.folder / _PROCESS).read_text(encoding="utf-8"))
-            process_id, born = int(known["pid"]), str(known["born"])
-        except (OSError, ValueError, KeyError, TypeError):  # not started yet
+            return _Process(**json.loads((self.folder / _PROCESS).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             return None
-        return process_id if _born(process_id) == born else None
+
+    def _progress(self) -> Progress | None:
+        try:
+            return Progress.from_json((self.results / _PROGRESS).read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):  # nothing said yet
+            return None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -217,11 +249,11 @@ class Owner:
     def add(self, request: Request, uploads: Path | None = None) -> Job:
         """Make a run, which is not started yet; raises StoreError when the disk refuses.
 
-        `uploads` is a folder on the same disk that becomes the run's own; the request's source is then relative to it.
+        `uploads` is a folder on the same disk that becomes the run's own; the request's source is relative to it.
         """
         folder = self.folder / f"{request.created:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
         if uploads is not None:
-            request = replace(request, source=Path(_INPUT) / request.source, uploaded=True)
+            request = replace(request, source=Path(_INPUT) / request.source)
         try:
             folder.mkdir(parents=True, mode=0o700)
             if uploads is not None:
