@@ -3,8 +3,10 @@
 import math
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,10 @@ MAX_GRID = 2048
 # Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
 VIEWS: Final = (1, 4, 8)
 
+_Found = TypeVar("_Found")
+# Work that stops wherever it needs the network: yields normalised images (N, 3, S, S) and is sent their logits (N, C, S, S).
+_Search = Generator[NDArray[np.float32], NDArray[np.float32], _Found]
+
 
 class Segmenter(Protocol):
     """Anything that finds the cell of an image."""
@@ -40,6 +46,10 @@ class Segmenter(Protocol):
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre."""
+        ...
+
+    def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
+        """As `segment`, an image each."""
         ...
 
     def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
@@ -70,46 +80,84 @@ class TwoPassSegmenter(ABC):
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre, on the image's own pixels; all background when none is found."""
-        started = time.perf_counter()
-        labels, confidence = self._find(image.rgb)
-        others = count_other_nuclei(image.rgb, cell_mask(labels), region_mask(labels, "nucleus"))
-        elapsed = 1000 * (time.perf_counter() - started)
-        return Segmentation(labels, confidence, others, self.card.model_id, self.provider, elapsed)
+        return self.segment_many([image])[0]
 
-    def _find(self, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
-        whole = Window.whole((rgb.shape[0], rgb.shape[1]))
-        labels, confidence = self.outline(rgb, whole)
-        if confidence > 0:
-            return labels, confidence
-        # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the middle leads.
-        middle = np.array(rgb.shape[:2]) / 2
-        nuclei = sorted(find_nuclei(rgb), key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))))
-        return self.outline(rgb, nuclei[0].window()) if nuclei else (labels, confidence)
+    def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
+        """As `segment`, an image each; they go through the network together, which a GPU does much faster."""
+        started = time.perf_counter()
+        found = self._side_by_side([self._find(image.rgb) for image in images])
+        others = [
+            count_other_nuclei(image.rgb, cell_mask(labels), region_mask(labels, "nucleus"))
+            for image, (labels, _) in zip(images, found, strict=True)
+        ]
+        each_ms = 1000 * (time.perf_counter() - started) / max(len(images), 1)
+        return [
+            Segmentation(labels, confidence, count, self.card.model_id, self.provider, each_ms)
+            for (labels, confidence), count in zip(found, others, strict=True)
+        ]
 
     def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
         """The cell of a window by two passes: over the window, then at the canonical scale.
 
         A label map of the whole image and its confidence, 0 where there is no cell.
         """
+        return self._side_by_side([self._outline(rgb, wide)])[0]
+
+    def probabilities(self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1) -> NDArray[np.float32]:
+        """Probabilities (C, S, S) over the window, on a grid of `size` (default: the card's input size); the mean of so many views."""
+        return self._side_by_side([self._maps(rgb, window, size, views)])[0]
+
+    def _side_by_side(self, searches: Sequence[_Search[_Found]]) -> list[_Found]:
+        """Run searches to their ends; what they ask of the network at the same size goes through it as one batch."""
+        found: dict[int, _Found] = {}
+        asked = {number: next(search) for number, search in enumerate(searches)}
+        while asked:
+            by_size: dict[int, list[int]] = defaultdict(list)
+            for number, images in asked.items():
+                by_size[images.shape[-1]].append(number)
+            waiting, asked = asked, {}
+            for numbers in by_size.values():
+                logits = self.logits(np.concatenate([waiting[number] for number in numbers]))
+                ends = np.cumsum([len(waiting[number]) for number in numbers])[:-1]
+                for number, own in zip(numbers, np.split(logits, ends), strict=True):
+                    try:
+                        asked[number] = searches[number].send(own)
+                    except StopIteration as done:
+                        found[number] = done.value
+        return [found[number] for number in range(len(searches))]
+
+    def _find(self, rgb: NDArray[np.uint8]) -> _Search[tuple[LabelMap, float]]:
+        whole = Window.whole((rgb.shape[0], rgb.shape[1]))
+        labels, confidence = yield from self._outline(rgb, whole)
+        if confidence > 0:
+            return labels, confidence
+        # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the middle leads.
+        middle = np.array(rgb.shape[:2]) / 2
+        nuclei = sorted(find_nuclei(rgb), key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))))
+        if nuclei:
+            return (yield from self._outline(rgb, nuclei[0].window()))
+        return labels, confidence
+
+    def _outline(self, rgb: NDArray[np.uint8], wide: Window) -> _Search[tuple[LabelMap, float]]:
         # The coarse pass only has to find the cell: a small grid will do, however large the window.
         size = self.card.coarse_size or self.card.input_size
-        maps = self.probabilities(rgb, wide, size=size)
+        maps = yield from self._maps(rgb, wide, size, 1)
         coarse = label_cell(maps, Window(0, 0, size))
         if coarse.confidence > 0:
             near, scale = Window.around(cell_mask(coarse.labels), self.card.cell_fill), wide.side / size
             window = Window(wide.left + near.left * scale, wide.top + near.top * scale, near.side * scale)
             if window.side >= MIN_WINDOW_SHARE * wide.side:
-                labels, confidence = _labelled(self.probabilities(rgb, window, views=self._views), window, rgb)
+                fine = yield from self._maps(rgb, window, None, self._views)
+                labels, confidence = _labelled(fine, window, rgb)
                 # A fine pass that lost the cell is no improvement on the coarse one.
                 if confidence > 0:
                     return labels, confidence
         return _labelled(maps, wide, rgb)
 
-    def probabilities(self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1) -> NDArray[np.float32]:
-        """Probabilities (C, S, S) over the window, on a grid of `size` (default: the card's input size); the mean of so many views."""
+    def _maps(self, rgb: NDArray[np.uint8], window: Window, size: int | None, views: int) -> _Search[NDArray[np.float32]]:
         image = network_input(rgb, window, self.card, size)
-        turned = [_turned(image, view) for view in range(views)]
-        maps = special.expit(self.logits(np.concatenate(turned)) / np.float32(self.card.temperature))
+        logits = yield np.concatenate([_turned(image, view) for view in range(views)])
+        maps = special.expit(logits / np.float32(self.card.temperature))
         return np.asarray(np.mean([_turned_back(one, view) for view, one in enumerate(maps)], axis=0), dtype=np.float32)
 
 
