@@ -1,10 +1,14 @@
 """Archives from strangers: a ZIP's images read within limits, and files packed to take away."""
 
 import io
+import re
+import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
-from typing import Final
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import IO, Final
 
 from core.errors import UsageError
 from core.imaging import IMAGE_SUFFIXES, base_name
@@ -13,7 +17,11 @@ from core.settings import Settings
 MAX_MEMBERS: Final = 10_000
 # Photographs hardly shrink; a member that unpacks to a hundred times its size is no photograph.
 MAX_RATIO: Final = 100
+# An archive that is read in place, by a batch, may hold more: a member costs half a kilobyte of memory.
+MAX_MEMBERS_IN_PLACE: Final = 1_000_000
 _CHUNK: Final = 2**20
+_ENCRYPTED: Final = 0x1
+_ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 
 def read_images(data: bytes, name: str, settings: Settings) -> Iterator[tuple[str, bytes]]:
@@ -44,6 +52,92 @@ def read_images(data: bytes, name: str, settings: Settings) -> Iterator[tuple[st
             yield base_name(member.filename), _unpack(archive, member, base_name(name), settings)
 
 
+@dataclass(frozen=True)
+class Member:
+    """An image of an archive: its relative path, size in bytes and checksum, or the `problem` in words why it is not read."""
+
+    path: str
+    size: int
+    checksum: str
+    problem: str | None = None
+
+
+class ImageArchive:
+    """A ZIP file whose images are read in place, one at a time; nothing is ever written to disk.
+
+    Parameters
+    ----------
+    file : str or binary file
+        A path, or an open file that can seek.
+    name : str
+        What it is called in errors.
+
+    Raises
+    ------
+    UsageError
+        If it is no ZIP, holds more than MAX_MEMBERS_IN_PLACE files, or unpacks to more than MAX_RATIO times its size: then it is refused
+        as a whole.
+    """
+
+    def __init__(self, file: str | IO[bytes], name: str) -> None:
+        try:
+            self._archive = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            msg = f"{name}: expected a ZIP archive, but it is not one or is damaged ({error}); pack the images again"
+            raise UsageError(msg) from error
+        self._name = name
+        infos = self._archive.infolist()
+        if len(infos) > MAX_MEMBERS_IN_PLACE:
+            msg = f"{name}: expected at most {MAX_MEMBERS_IN_PLACE:,} files, but it holds {len(infos):,}; unpack it into a folder"
+            raise UsageError(msg)
+        packed, unpacked = (sum(getattr(info, size) for info in infos) for size in ("compress_size", "file_size"))
+        if unpacked > MAX_RATIO * packed + _CHUNK:
+            msg = (
+                f"{name}: expected photographs, which hardly shrink, but its {packed / 2**20:.1f} MB unpack to {unpacked / 2**20:,.0f} MB; "
+                "it is not opened"
+            )
+            raise UsageError(msg)
+
+    def members(self) -> Iterator[Member]:
+        """Every image in the order of the paths; other files, folders and hidden ones are passed over, archives inside are named."""
+        for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
+            if _is_image(info.filename) or _is_archive(info.filename):
+                yield self._described(info)
+
+    def member(self, path: str) -> Member:
+        """What the archive's directory says of a path; raises KeyError where it is not in it."""
+        return self._described(self._archive.getinfo(path))
+
+    def _described(self, info: zipfile.ZipInfo) -> Member:
+        return Member(info.filename, info.file_size, f"{info.CRC:08x}", self._problem(info))
+
+    def read(self, path: str, settings: Settings) -> bytes:
+        """Content of a member within the limits; raises UsageError naming what is wrong with it, KeyError where there is none."""
+        return _unpack(self._archive, self._archive.getinfo(path), self._name, settings)
+
+    def _problem(self, info: zipfile.ZipInfo) -> str | None:
+        path = info.filename
+        if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or ".." in re.split(r"[/\\]", path):
+            return "expected a path inside the archive, but it leads out of it; pack the folder again"
+        if _is_archive(path):
+            return "expected images, but this is an archive inside the archive; unpack it and pack its images"
+        if "\\" in path:
+            return "expected folders to be separated by '/', as the ZIP format says, but they are by '\\'; pack the folder again"
+        if self._archive.getinfo(path) is not info:
+            return "expected every path once, but the archive holds several files of this path; pack the folder again"
+        if info.flag_bits & _ENCRYPTED:
+            return "expected a readable file, but it is encrypted; pack the images again, without a password"
+        if stat.S_ISLNK(info.external_attr >> 16):
+            return "expected an image, but it is a link to another file; pack the image itself"
+        if info.file_size > MAX_RATIO * info.compress_size + _CHUNK:
+            return f"expected a photograph, but it unpacks to more than {MAX_RATIO} times its size; pack photographs only"
+        return None
+
+
+def _is_archive(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in _ARCHIVE_SUFFIXES
+
+
 def _is_image(path: str) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts if part not in {".", ".."})
     return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not hidden
@@ -59,7 +153,13 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, settin
                 if len(content) > limit:
                     msg = f"{name}: {base_name(member.filename)} unpacks to more than {limit / 2**20:.0f} MB; pack photographs only"
                     raise UsageError(msg)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:  # damaged, encrypted, or of an unknown method
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+    ) as error:  # damaged, encrypted, or of an unknown method
         msg = f"{name}: {base_name(member.filename)} cannot be unpacked ({error}); pack the images again, without a password"
         raise UsageError(msg) from error
     return bytes(content)
