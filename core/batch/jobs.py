@@ -246,6 +246,10 @@ class Owner:
                     found.append(Job(folder, Request.from_json((folder / _REQUEST).read_text(encoding="utf-8"))))
         return found
 
+    def uploaded_bytes(self) -> int:
+        """Bytes of all uploads that runs still hold."""
+        return sum(job.request.uploaded_bytes or 0 for job in self.jobs())
+
     def add(self, request: Request, uploads: Path | None = None) -> Job:
         """Make a run, which is not started yet; raises StoreError when the disk refuses.
 

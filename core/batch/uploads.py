@@ -1,0 +1,194 @@
+"""Images that a person brought and has not measured yet: checked as a whole, then kept on disk, so that no page holds them in memory."""
+
+import re
+import shutil
+import unicodedata
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Final, Protocol, cast
+
+from core.archives import ImageArchive
+from core.errors import StoreError, UsageError
+from core.imaging import IMAGE_SUFFIXES
+from core.settings import Settings
+
+MOST_FILES: Final = 20_000  # waiting together; a ZIP counts as one
+_MOST_PARTS: Final = 16
+_LONGEST_NAME: Final = 240  # bytes of one part; file systems take 255, and a temporary name is longer than the last
+_KEPT_FREE: Final = 2**30  # bytes of the disk that uploads leave to everybody else
+
+
+class Upload(Protocol):
+    """An uploaded file: what Streamlit hands over."""
+
+    name: str
+    size: int
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place in the file."""
+        ...
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is there to be measured: how many files and bytes, and the archive's name where it is one ZIP file."""
+
+    files: int
+    size: int
+    archive: str | None
+
+
+class Uploads:
+    """The files in one folder that wait to be measured.
+
+    Parameters
+    ----------
+    folder : Path
+        Made with the first file.
+    settings : Settings
+        The limits on sizes.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder: Final = folder
+        self._settings = settings
+
+    def waiting(self) -> Waiting:
+        """Count what is there."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        size = 0
+        for path in files:
+            with suppress(FileNotFoundError):  # cleared meanwhile in another window
+                size += path.stat().st_size
+        archive = files[0].name if len(files) == 1 and files[0].suffix.lower() == ".zip" else None
+        return Waiting(len(files), size, archive)
+
+    def add(self, uploads: Sequence[Upload], kept: int = 0) -> int:
+        """Take files in, all or none; hidden ones are passed over. Returns how many were taken.
+
+        A name that is there already gets a number, unless it is the same file once more.
+
+        Parameters
+        ----------
+        uploads : sequence of Upload
+            Images, by names or relative paths as the browser sent them; or one ZIP file, alone.
+        kept : int
+            Bytes that this person's earlier runs hold.
+
+        Raises
+        ------
+        UsageError
+            If a name, a kind, a number or a size is not allowed, or the ZIP is none or beyond the limits; nothing is written then.
+        StoreError
+            If the disk refuses; what was written of these files is removed.
+        """
+        named = [(path, upload) for upload in uploads if (path := _safe_path(upload.name)) is not None]
+        self._check(named, kept)
+        written: list[Path] = []
+        try:
+            for path, upload in named:
+                written.extend(self._write(path, upload))
+        except OSError as error:
+            for file in written:
+                file.unlink(missing_ok=True)
+            msg = f"the files cannot be kept: {error.strerror or error}; check the free space and the permissions of {self.folder.parent}"
+            raise StoreError(msg) from error
+        return len(named)
+
+    def clear(self) -> None:
+        """Delete all that waits."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check(self, named: Sequence[tuple[PurePosixPath, Upload]], kept: int) -> None:
+        waiting = self.waiting()
+        archives = [upload for path, upload in named if path.suffix.lower() == ".zip"]
+        if archives and (len(named) > 1 or waiting.files):
+            msg = f"a ZIP archive is measured by itself, but {archives[0].name} came with other files; measure or clear those first"
+            raise UsageError(msg)
+        if waiting.archive is not None and named:
+            msg = f"{waiting.archive} is waiting and is measured by itself; measure or clear it before you add images"
+            raise UsageError(msg)
+        if waiting.files + len(named) > MOST_FILES:
+            msg = (
+                f"expected at most {MOST_FILES:,} files, but these would make {waiting.files + len(named):,}; use a ZIP archive or a folder"
+            )
+            raise UsageError(msg)
+        for path, upload in named:
+            if path.suffix.lower() != ".zip" and upload.size > self._settings.max_bytes:
+                limit = self._settings.max_bytes / 2**20
+                msg = f"{path}: expected at most {limit:.0f} MB an image, but it has {upload.size / 2**20:.0f} MB; cut it into fields"
+                raise UsageError(msg)
+        self._check_room(sum(upload.size for _, upload in named), waiting.size + kept)
+        for upload in archives:
+            if not any(member.problem is None for member in ImageArchive(cast("BinaryIO", upload), upload.name).members()):
+                msg = f"{upload.name}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none that can be used"
+                raise UsageError(msg)
+
+    def _check_room(self, new: int, kept: int) -> None:
+        most = self._settings.max_upload_bytes
+        if new + kept > most:
+            msg = (
+                f"expected at most {most / 2**20:,.0f} MB of uploads altogether, but with these there would be "
+                f"{(new + kept) / 2**20:,.0f} MB; delete earlier runs, or use a folder"
+            )
+            raise UsageError(msg)
+        existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
+        if shutil.disk_usage(existing).free < new + _KEPT_FREE:
+            msg = f"the disk has no room for {new / 2**20:,.0f} MB; delete earlier runs, or use a folder"
+            raise UsageError(msg)
+
+    def _write(self, name: PurePosixPath, upload: Upload) -> Iterator[Path]:
+        folder = self.folder / name.parent
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = folder / f".{uuid.uuid4().hex}"
+        upload.seek(0)
+        try:
+            with temporary.open("wb") as file:
+                shutil.copyfileobj(upload, file, 2**20)
+            path, number = folder / name.name, 1
+            while path.exists():
+                if _same(path, temporary):
+                    return
+                number += 1
+                path = folder / f"{name.stem} ({number}){name.suffix}"
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        yield path
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two files hold the same; they are images, small enough to be read."""
+    return path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
+
+
+def _safe_path(name: str) -> PurePosixPath | None:
+    """Where in the folder a file goes; None for a hidden one.
+
+    Raises UsageError for a name that could lead elsewhere, hides something, is too long or of no known kind.
+    """
+    parts = re.split(r"[/\\]", name.removeprefix("./"))
+    shown = repr(name if len(name) <= 80 else f"{name[:80]}...")
+    if any(part in {"", ".", ".."} for part in parts) or re.match("[A-Za-z]:", name):
+        msg = f"expected a file's name or its path in a folder, but got {shown}; give the file another name"
+        raise UsageError(msg)
+    if any(unicodedata.category(letter).startswith("C") for letter in name):
+        msg = f"the name {shown} holds characters that cannot be seen; give the file another name"
+        raise UsageError(msg)
+    if len(parts) > _MOST_PARTS or max(len(part.encode()) for part in parts) > _LONGEST_NAME:
+        msg = f"the name {shown} is too long; give the file and its folders shorter names"
+        raise UsageError(msg)
+    if any(part.startswith((".", "__MACOSX")) for part in parts):
+        return None
+    path = PurePosixPath(*parts)
+    if path.suffix.lower() not in (*IMAGE_SUFFIXES, ".zip"):
+        msg = f"expected images ({', '.join(IMAGE_SUFFIXES)}) or a ZIP archive, but got {shown}"
+        raise UsageError(msg)
+    return path
