@@ -3,10 +3,22 @@
 This module is light: whoever hands a `Measurer` on needs no image libraries. They are imported when it is opened, in the worker.
 """
 
-from collections.abc import Mapping, Sequence
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from core.batch.settings import BatchSettings
+from core.errors import ImageError
+from core.inference.model_registry import ModelEntry
+
+if TYPE_CHECKING:
+    from core.batch.analysis import Analyst
+
+_GPU_BATCH: Final = 16
 
 
 class Stage(StrEnum):
@@ -70,3 +82,127 @@ class ImageResult:
     def confidence(self) -> float | None:
         """Lowest confidence of its cells."""
         return min((row["confidence"] for row in self.rows), default=None)
+
+
+class Reads(Protocol):
+    """Where images are read from: `core.batch.inputs.Inputs`, as far as a worker needs it."""
+
+    def read(self, path: str) -> tuple[bytes, Stamp]:
+        """Content of an image; raises ImageError."""
+        ...
+
+    def stamp(self, path: str) -> Stamp | None:
+        """What tells whether it changed."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A task with the content of its image, or the reason why it could not be read."""
+
+    task: Task
+    data: bytes = b""
+    stamp: Stamp | None = None
+    problem: str | None = None
+
+    def failed(self, stage: Stage, reason: str, sha256: str | None = None) -> ImageResult:
+        """The result of an image that cannot be measured."""
+        return ImageResult(self.task.image_path, sha256, self.stamp, stage=stage, reason=reason)
+
+
+class Measurer:
+    """Reads and measures images; picklable until it is opened, and opened once in every worker.
+
+    Parameters
+    ----------
+    inputs : Reads
+        Where the images are.
+    settings : BatchSettings
+        What is measured and written.
+    model : ModelEntry
+        The model that draws the outlines.
+    created : datetime
+        When the run began: the date of every row, so that an interrupted run's are those of an undisturbed one.
+    device : str
+        One of `DEVICES`.
+    batch_size : int, optional
+        Images that go through the network together; by default 1 on a CPU, 16 on a GPU.
+    """
+
+    def __init__(
+        self,
+        inputs: Reads,
+        settings: BatchSettings,
+        model: ModelEntry,
+        created: datetime,
+        device: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self.settings = settings
+        self._model = model
+        self._created = created
+        self._device = device
+        self._batch_size = batch_size
+        self._analyst: Analyst | None = None
+
+    def open(self) -> None:
+        """Open the model; raises ModelError or ProviderError where it cannot be. Call it once, in the process that measures."""
+        # Here and not at the top: whoever only hands a measurer on is at work a second sooner.
+        from core.batch.analysis import Analyst
+
+        self._analyst = Analyst(self.settings, self._model, self._created, self._device)
+
+    @property
+    def batch_size(self) -> int:
+        """Images that go through the network together."""
+        return self._batch_size or (_GPU_BATCH if self._opened.on_gpu else 1)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the model runs on a GPU."""
+        return self._opened.on_gpu
+
+    def read(self, task: Task) -> Loaded:
+        """Content of an image."""
+        try:
+            data, stamp = self.inputs.read(task.image_path)
+        except ImageError as error:
+            return Loaded(task, stamp=self.inputs.stamp(task.image_path), problem=str(error))
+        return Loaded(task, data, stamp)
+
+    def measure(self, loaded: Sequence[Loaded]) -> list[ImageResult]:
+        """Results in the order of the images; no image raises an error."""
+        return self._opened.analyse(loaded)
+
+    def results(self, tasks: Iterable[Task]) -> Iterator[ImageResult]:
+        """Results in the order of the tasks; the next images are read while one is measured."""
+        ready: queue.Queue[Loaded | BaseException | None] = queue.Queue(maxsize=self.batch_size + 1)
+
+        def read_ahead() -> None:
+            try:
+                for task in tasks:
+                    ready.put(self.read(task))
+                ready.put(None)
+            except BaseException as error:  # noqa: BLE001  # raised again where the results are taken
+                ready.put(error)
+
+        threading.Thread(target=read_ahead, daemon=True, name="reads ahead").start()
+        ended = False
+        while not ended:
+            together: list[Loaded] = []
+            while not ended and len(together) < self.batch_size and not (together and ready.empty()):
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                if item is None:
+                    ended = True
+                else:
+                    together.append(item)
+            if together:
+                yield from self.measure(together)
+
+    @property
+    def _opened(self) -> "Analyst":
+        assert self._analyst is not None, "open() comes first"
+        return self._analyst

@@ -1,0 +1,171 @@
+"""What is done to the images of a batch: decoded, outlined together, measured one by one, and turned into rows and files."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import points_in_poly
+
+from core.batch.measure import ImageResult, Loaded, Stage
+from core.batch.settings import BatchSettings
+from core.cell_types import CELL_TYPES, CellType
+from core.charts.overlay import field_png, outlined_png
+from core.errors import CoreError
+from core.features.extract import Engine
+from core.fields import Cells, composed
+from core.imaging import decode, encode_png
+from core.inference.model_registry import ModelEntry
+from core.inference.providers import PROVIDER_NAMES, Device
+from core.inference.segmenter import OnnxSegmenter
+from core.masks import encode_grey, outlines
+from core.pipeline import OutlinedCell, measure, outline_many
+from core.store.schema import OUTLINE_REGIONS, Population, cell_row
+from core.types import CellAnalysis, CellImage
+
+_POPULATION: Final = "batch"
+# Of the columns of a cohort those that only an import into one can fill.
+_NOT_KNOWN: Final = ("source", "tissue")
+_Rings = Sequence[NDArray[np.float32]]
+_Done = TypeVar("_Done")
+
+
+class Analyst:
+    """One session of a model and what is wanted of every image."""
+
+    def __init__(self, settings: BatchSettings, model: ModelEntry, created: datetime, device: str) -> None:
+        self._settings = settings
+        self._created = created
+        self._segmenter = OnnxSegmenter.from_entry(model, Device(device), threads=1)
+        self.on_gpu: Final = self._segmenter.provider != PROVIDER_NAMES["CPUExecutionProvider"]
+
+    def analyse(self, loaded: Sequence[Loaded]) -> list[ImageResult]:
+        """A result for every image in their order: the cells, or the stage and the reason of its failure."""
+        images = [_tried(one, Stage.DECODE, partial(self._decode, one)) for one in loaded]
+        good = [(one, image) for one, image in zip(loaded, images, strict=True) if isinstance(image, CellImage)]
+        outlined = iter(self._outline(good))
+        return [
+            image if isinstance(image, ImageResult) else self._result(one, image, next(outlined))
+            for one, image in zip(loaded, images, strict=True)
+        ]
+
+    def _decode(self, one: Loaded) -> CellImage:
+        image = decode(one.data, one.task.image_path, self._settings.um_per_px)
+        return replace(image, name=one.task.image_path)
+
+    def _outline(self, good: Sequence[tuple[Loaded, CellImage]]) -> list[tuple[OutlinedCell, ...] | ImageResult]:
+        cells = Cells(self._settings.cells)
+        if len(good) > 1:
+            together = _tried(good[0][0], Stage.OUTLINE, lambda: outline_many([image for _, image in good], self._segmenter, cells))
+            if not isinstance(together, ImageResult):
+                return list(together)
+        # One by one: the only one, or the one that spoils the batch is to be found.
+        return [_tried(one, Stage.OUTLINE, partial(self._outline_one, image, cells), image.sha256) for one, image in good]
+
+    def _outline_one(self, image: CellImage, cells: Cells) -> tuple[OutlinedCell, ...]:
+        return outline_many([image], self._segmenter, cells)[0]
+
+    def _result(self, one: Loaded, image: CellImage, cells: tuple[OutlinedCell, ...] | ImageResult) -> ImageResult:
+        if isinstance(cells, ImageResult):
+            return cells
+        if not cells:
+            return one.failed(Stage.OUTLINE, f"{one.task.image_path}: no stained leukocyte was found in the field", image.sha256)
+        return _tried(one, Stage.MEASURE, lambda: self._measured(one, image, cells), image.sha256)
+
+    def _measured(self, one: Loaded, image: CellImage, cells: Sequence[OutlinedCell]) -> ImageResult:
+        engine = Engine(self._settings.feature_engine)
+        analyses = [measure(cell, self._segmenter, engine=engine) for cell in cells]
+        rings = [{region: outlines(a.segmentation.labels, region) for region in OUTLINE_REGIONS} for a in analyses]
+        rows = [self._row(one, analysis, own) for analysis, own in zip(analyses, rings, strict=True)]
+        return ImageResult(one.task.image_path, image.sha256, one.stamp, rows, dict(self._files(one, image, analyses, rings)))
+
+    def _row(self, one: Loaded, analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]]) -> dict[str, Any]:
+        said = one.task.cell_type
+        population = Population(
+            _POPULATION, CellType(said or CellType.OTHER), "Batch", "unknown", "unknown", "", "", "", self._created.date().isoformat()
+        )
+        row = cell_row(analysis, population, outlines=rings, patient_id=one.task.patient_id, created=self._created)
+        row |= {"image_path": row.pop("image_name"), "cell_type": said, **dict.fromkeys(_NOT_KNOWN)}
+        return row
+
+    def _files(
+        self, one: Loaded, image: CellImage, analyses: Sequence[CellAnalysis], rings: Sequence[dict[str, list[NDArray[np.float32]]]]
+    ) -> Iterator[tuple[str, bytes]]:
+        """Path in the run's folder and content of everything that is written of an image."""
+        path = one.task.image_path
+        cells = [(analysis.place, analysis.segmentation.labels) for analysis in analyses if analysis.place]
+        labels, numbers = composed(image.shape, cells) if cells else (analyses[0].segmentation.labels, None)
+        yield f"masks/{path}.png", encode_png(encode_grey(labels))
+        if numbers is not None:
+            yield f"instances/{path}.png", encode_png(numbers)
+        if self._settings.overlay:
+            yield f"overlays/{path}.png", field_png(image, cells) if cells else outlined_png(image, labels)
+        if self._settings.outlines:
+            cell_type = CellType(one.task.cell_type) if one.task.cell_type else None
+            features = [_feature(analysis, own, cell_type) for analysis, own in zip(analyses, rings, strict=True)]
+            collection = {"type": "FeatureCollection", "features": [feature for feature in features if feature]}
+            yield f"outlines/{path}.geojson", json.dumps(collection).encode()
+
+
+def _tried(one: Loaded, stage: Stage, work: Callable[[], _Done], sha256: str | None = None) -> _Done | ImageResult:
+    """What the work gives, or the failure of the image that it ended in."""
+    if one.problem is not None:
+        return one.failed(Stage.READ, one.problem)
+    sha256 = sha256 or hashlib.sha256(one.data).hexdigest()
+    try:
+        return work()
+    except CoreError as error:
+        return one.failed(stage, str(error), sha256)
+    except MemoryError:
+        pass
+    except Exception as error:  # noqa: BLE001  # a hundred thousand images do not end at one that meets a bug
+        if "alloc" not in str(error).lower():  # so onnxruntime and others say that there is no memory
+            return one.failed(stage, f"{one.task.image_path}: unexpected {type(error).__name__}: {error}; please report it", sha256)
+    return one.failed(Stage.MEMORY, f"{one.task.image_path}: needs more memory than an image may take; raise --memory-limit", sha256)
+
+
+# --- outlines for QuPath -----------------------------------------------------------------------------------------------------------
+
+
+def _feature(analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]], cell_type: CellType | None) -> dict[str, Any] | None:
+    """A cell as QuPath reads it (an object of type cell with its nucleus), in pixels of the whole image; None where there is no cell."""
+    left, top = (analysis.place.left, analysis.place.top) if analysis.place else (0, 0)
+    cell, nucleus = ([ring + np.array([left, top], np.float32) for ring in rings[region]] for region in ("cell", "nucleus"))
+    if not cell:
+        return None
+    feature: dict[str, Any] = {
+        "type": "Feature",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{analysis.image.sha256}:{analysis.cell_index}")),
+        "geometry": _geometry(cell),
+        "properties": {
+            "objectType": "cell",
+            "name": str(analysis.cell_index + 1),
+            "measurements": {"confidence": analysis.segmentation.confidence},
+        },
+    }
+    if nucleus:
+        feature["nucleusGeometry"] = _geometry(nucleus)
+    if cell_type is not None:
+        info = CELL_TYPES[cell_type]
+        colour = [int(info.colour[at : at + 2], 16) for at in (1, 3, 5)]
+        feature["properties"]["classification"] = {"name": info.name, "color": colour}
+    return feature
+
+
+def _geometry(rings: _Rings) -> dict[str, Any]:
+    """Rings that are filled by the even-odd rule as a GeoJSON polygon with holes, or several."""
+    depth = [sum(bool(points_in_poly(ring[:1], other)[0]) for other in rings if other is not ring) for ring in rings]
+    polygons = [[ring] for ring, inside in zip(rings, depth, strict=True) if inside % 2 == 0]
+    for hole, inside in zip(rings, depth, strict=True):
+        if inside % 2:
+            next(polygon for polygon in polygons if points_in_poly(hole[:1], polygon[0])[0]).append(hole)
+    coordinates = [[ring.astype(float).round(2).tolist() for ring in polygon] for polygon in polygons]
+    if len(coordinates) == 1:
+        return {"type": "Polygon", "coordinates": coordinates[0]}
+    return {"type": "MultiPolygon", "coordinates": coordinates}
