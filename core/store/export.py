@@ -5,11 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from core.store.schema import OUTLINE_COLUMNS, arrow_schema
+from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
 from core.store.shards import write_parquet
-
-# A spreadsheet takes text that starts like this for a formula (OWASP ASVS 1.2.10); file names and patient ids come from outside.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
@@ -22,7 +19,7 @@ def to_csv(frame: pd.DataFrame) -> bytes:
         if not (pd.api.types.is_numeric_dtype(flat[name]) or pd.api.types.is_datetime64_any_dtype(flat[name])):
             flat[name] = flat[name].map(_as_text)
     # With the line end of RFC 4180 a carriage return inside a text is quoted, and cannot begin a row of its own.
-    return flat.rename(columns=_guard).to_csv(index=False, lineterminator="\r\n").encode()
+    return flat.rename(columns=guarded).to_csv(index=False, lineterminator="\r\n").encode()
 
 
 def to_parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -36,11 +33,7 @@ def to_parquet(frame: pd.DataFrame, path: Path) -> None:
 def _as_text(value: object) -> object:
     """Text with a guard; lists joined; numbers (a column may mix them) and nulls unchanged."""
     if isinstance(value, str):
-        return _guard(value)
+        return guarded(value)
     if isinstance(value, bool | int | float) or value is None:
         return value
-    return _guard(" ".join(map(str, value))) if hasattr(value, "__iter__") else value
-
-
-def _guard(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return guarded(" ".join(map(str, value))) if hasattr(value, "__iter__") else value

@@ -64,6 +64,9 @@ OUTLINE_COLUMNS: Final = tuple(f"{region}_outline" for region in OUTLINE_REGIONS
 
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 
+# A spreadsheet takes text that starts like this for a formula (OWASP ASVS 1.2.10); file names and patient ids come from outside.
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -207,6 +210,11 @@ def cell_row(
         "created": created or datetime.now(UTC),
         **values,
     }
+
+
+def guarded(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula: with an apostrophe before it where it would."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[np.float32], ...]:

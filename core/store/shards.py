@@ -8,6 +8,7 @@ with a dot are unfinished or on their way out and are never read.
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -176,10 +177,21 @@ def find_damaged(shards: Sequence[Path]) -> Path | None:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd) that appears under its name only when it is complete and on disk."""
+    _write_whole(path, lambda file: _encode(table, file))
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Content of the file that `write_parquet` writes."""
+    buffer = io.BytesIO()
+    _encode(table, buffer)
+    return buffer.getvalue()
+
+
+def _encode(table: pa.Table, file: BinaryIO) -> None:
     # Feature values hardly repeat, but their exponents do: split into bytes they are a fifth smaller than with a dictionary.
     split = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     others = [name for name in table.schema.names if name not in split]
-    _write_whole(path, lambda file: pq.write_table(table, file, compression="zstd", use_dictionary=others, use_byte_stream_split=split))
+    pq.write_table(table, file, compression="zstd", use_dictionary=others, use_byte_stream_split=split)
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:

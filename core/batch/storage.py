@@ -1,0 +1,246 @@
+"""Where results go: a folder on a disk, or a bucket; a file is there whole and durably, or not at all."""
+
+import errno
+import os
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, Final
+
+from core.errors import StoreError
+
+_UNFINISHED: Final = ".unfinished"
+# Such an error is the file's own (its name is too long, or a folder is called as it): others can be written all the same.
+_OF_THE_FILE: Final = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENOTEMPTY}
+
+
+class FileRefusedError(OSError):
+    """A single file that cannot be written under its name; others can."""
+
+
+class Storage(ABC):
+    """Files by their relative POSIX path."""
+
+    @abstractmethod
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Write a file that is there whole or not at all; `durable` also after a power cut.
+
+        Raises FileRefusedError where only this name cannot be written, StoreError where nothing can.
+        """
+
+    @abstractmethod
+    def make_durable(self, paths: Iterable[str]) -> None:
+        """Bring the names of written files to the disk, too."""
+
+    @abstractmethod
+    def read(self, path: str) -> bytes | None:
+        """Content of a file; None where there is none."""
+
+    @abstractmethod
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """Names of the finished files in a folder, sorted; none where there is no folder."""
+
+    @abstractmethod
+    def move(self, path: str, target: str) -> None:
+        """Move a file or a folder with all that is in it; nothing happens where there is none."""
+
+    @abstractmethod
+    def local_copies(self, folder: str, names: Iterable[str]) -> Any:  # noqa: ANN401  # a context manager of Path
+        """A context with the path of a local folder that holds these files."""
+
+    @abstractmethod
+    def place(self, path: str, source: Path) -> None:
+        """Move a local file made in `work_folder` into place, whole or not at all."""
+
+    @abstractmethod
+    def work_folder(self) -> Any:  # noqa: ANN401  # a context manager of Path
+        """A context with an empty local folder for large files in the making; it is gone afterwards."""
+
+
+class LocalStorage(Storage):
+    """A folder on a disk of this machine; made if it is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._made: set[Path] = set()
+        with _in_words(root):
+            (root / _UNFINISHED).mkdir(parents=True, exist_ok=True)
+
+    def clear_unfinished(self) -> None:
+        """Remove what a killed run left behind; only while no other run writes here."""
+        with _in_words(self.root):
+            shutil.rmtree(self.root / _UNFINISHED)
+            (self.root / _UNFINISHED).mkdir()
+
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Write elsewhere on the same disk, bring it there, then rename."""
+        temporary = self.root / _UNFINISHED / uuid.uuid4().hex
+        with _in_words(self.root / path):
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    if durable:
+                        file.flush()
+                        os.fsync(file.fileno())
+                self._rename(temporary, path)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink()
+
+    def make_durable(self, paths: Iterable[str]) -> None:
+        """Bring the folders of these files, up to the root, to the disk."""
+        folders = {folder for path in paths for folder in PurePosixPath(path).parents}
+        with _in_words(self.root):
+            for folder in folders:
+                _sync_folder(self.root / folder)
+
+    def read(self, path: str) -> bytes | None:
+        """Read a file."""
+        with _in_words(self.root / path):
+            return (self.root / path).read_bytes() if (self.root / path).exists() else None
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file."""
+        return (self.root / path).open("rb")
+
+    def names(self, folder: str) -> list[str]:
+        """List a folder."""
+        try:
+            return sorted(os.listdir(self.root / folder))  # noqa: PTH208  # a Path for each of very many names is slow
+        except FileNotFoundError:
+            return []
+
+    def move(self, path: str, target: str) -> None:
+        """Rename."""
+        with _in_words(self.root / target):
+            if (self.root / path).exists():
+                self._rename(self.root / path, target)
+                self._made.clear()
+
+    @contextmanager
+    def local_copies(self, folder: str, names: Iterable[str]) -> Iterator[Path]:  # noqa: ARG002  # all are here anyway
+        """The folder itself."""
+        yield self.root / folder
+
+    def place(self, path: str, source: Path) -> None:
+        """Bring the file to the disk and rename it."""
+        with _in_words(self.root / path):
+            with source.open("rb") as file:
+                os.fsync(file.fileno())
+            self._rename(source, path)
+        self.make_durable([path])
+
+    @contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """A folder beside the results: what is made in it can be renamed into place."""
+        with TemporaryDirectory(dir=self.root / _UNFINISHED, ignore_cleanup_errors=True) as made:
+            yield Path(made)
+
+    def _rename(self, source: Path, path: str) -> None:
+        target = self.root / path
+        if target.parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(target.parent)
+        source.replace(target)
+
+
+class RemoteStorage(Storage):
+    """A bucket or another file system that fsspec knows: an object is there whole or not at all, and durably."""
+
+    def __init__(self, url: str) -> None:
+        # Not at the top: few runs write into a bucket.
+        import fsspec
+
+        self._system, root = fsspec.core.url_to_fs(url)
+        self._root = root.rstrip("/")
+
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  # it always is
+        """Put an object."""
+        with _in_words(path):
+            self._system.makedirs(f"{self._root}/{path}".rpartition("/")[0], exist_ok=True)
+            self._system.pipe_file(f"{self._root}/{path}", content)
+
+    def make_durable(self, paths: Iterable[str]) -> None:
+        """Nothing is left to do."""
+
+    def read(self, path: str) -> bytes | None:
+        """Fetch an object."""
+        try:
+            found: bytes = self._system.cat_file(f"{self._root}/{path}")
+        except FileNotFoundError:
+            return None
+        return found
+
+    def open(self, path: str) -> BinaryIO:
+        """Open an object, of which only the parts that are read are fetched."""
+        found: BinaryIO = self._system.open(f"{self._root}/{path}", "rb")
+        return found
+
+    def names(self, folder: str) -> list[str]:
+        """List a prefix."""
+        self._system.invalidate_cache()
+        try:
+            found = self._system.ls(f"{self._root}/{folder}", detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+
+    def move(self, path: str, target: str) -> None:
+        """Copy, then delete."""
+        if self._system.exists(f"{self._root}/{path}"):
+            self._system.mv(f"{self._root}/{path}", f"{self._root}/{target}", recursive=True)
+
+    @contextmanager
+    def local_copies(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
+        """Fetch the files into a folder that is gone afterwards."""
+        with TemporaryDirectory() as made:
+            for name in names:
+                self._system.get_file(f"{self._root}/{folder}/{name}", str(Path(made) / name))
+            yield Path(made)
+
+    def place(self, path: str, source: Path) -> None:
+        """Put the file as an object."""
+        with _in_words(path):
+            self._system.put_file(str(source), f"{self._root}/{path}")
+
+    @contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """A temporary folder of this machine."""
+        with TemporaryDirectory() as made:
+            yield Path(made)
+
+
+def open_storage(out: str) -> Storage:
+    """The storage of a path or URL."""
+    local = out.removeprefix("file://")
+    return RemoteStorage(local) if "://" in local else LocalStorage(Path(local))
+
+
+@contextmanager
+def _in_words(path: object) -> Iterator[None]:
+    """Turn what the disk refuses into words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _OF_THE_FILE:
+            raise FileRefusedError(error.errno, f"{error.strerror}: {path}") from error
+        msg = f"cannot write {path}: {error.strerror or error}; check the free space and the permissions, then give the same command again"
+        raise StoreError(msg) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
