@@ -1,7 +1,7 @@
 """Populations made from images: the shipped reference (`make cohort`) and a laboratory's own."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,14 +10,14 @@ from typing import Final
 
 from core.cell_types import CellType
 from core.datasets import DataSet, Sample, data_set
-from core.errors import DataSetError, UsageError
+from core.errors import DataSetError, StoreError, UsageError
 from core.fields import Cells
 from core.imaging import find_images
 from core.inference.model_registry import ModelEntry
 from core.masks import outlines
 from core.pipeline import Job, Outcome, analyse_many
 from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
-from core.store.shards import write_population
+from core.store.shards import append_cells, scan, write_population
 
 SHARD_CELLS: Final = 1000
 
@@ -129,6 +129,81 @@ def import_images(
     names = {path: path.relative_to(base).as_posix() for path in images}
     samples = [Sample(name, path, None, population.cell_type, name) for path, name in names.items()]
     return _import(root, population, samples, model, jobs=jobs, is_field=False, progress=progress, replace_old=replace_old, shipped=False)
+
+
+@dataclass(frozen=True)
+class Added:
+    """How many cells are new in a population, and how many of those brought were there already."""
+
+    new: int
+    known: int
+
+
+def add_cells(root: Path, population: Population, batches: Iterable[Sequence[CellRow]], *, patient_id: str | None = None) -> Added:
+    """File cells that a batch has measured in a population of the user's own, which is made if it is not there.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of populations.
+    population : Population
+        Where they are filed. One of that id that is there already keeps its description, and must agree in cell type, source and tissue.
+    batches : iterable of sequences of rows
+        Cells as the shards of a batch hold them, with `image_path`; nothing is measured again. A shard is written for each sequence.
+    patient_id : str, optional
+        The patient of all of them; by default each keeps its own.
+
+    Raises
+    ------
+    StoreError
+        If there is no cell, the population there is another kind, belongs to the shipped ones, or the disk refuses.
+    """
+    brought = 0
+
+    def filed() -> Iterator[list[CellRow]]:
+        nonlocal brought
+        for rows in batches:
+            brought += len(rows)
+            yield [_filed(row, population, patient_id) for row in rows]
+
+    stored = scan([root]).populations.get(population.population_id)
+    if stored is None:
+        new = write_population(root, population, _at_least_one(filed()))
+    else:
+        there = stored.population
+        differing = [name for name in ("cell_type", "source", "tissue") if getattr(there, name) != getattr(population, name)]
+        if differing:
+            msg = (
+                f"the population {there.title!r} has another {' and '.join(differing).replace('_', ' ')} ({there.cell_type.value}, "
+                f"{there.source}, {there.tissue}); choose another name, or the same values"
+            )
+            raise StoreError(msg)
+        new = sum(append_cells(root, population.population_id, rows) for rows in _at_least_one(filed()))
+    return Added(new, brought - new)
+
+
+def _at_least_one(batches: Iterator[list[CellRow]]) -> Iterator[list[CellRow]]:
+    first = next((rows for rows in batches if rows), None)
+    if first is None:
+        msg = "expected cells to add, but there are none; choose a run that has measured some"
+        raise StoreError(msg)
+    yield first
+    yield from batches
+
+
+def _filed(row: CellRow, population: Population, patient_id: str | None) -> CellRow:
+    """The row of a batch as one of the population."""
+    kept = {name: value for name, value in row.items() if name != "image_path"}
+    return kept | {
+        "cell_id": f"{population.population_id}:{row['image_sha256'][:16]}:{row['cell_index']}",
+        "population": population.population_id,
+        "cell_type": population.cell_type.value,
+        "source": population.source,
+        "tissue": population.tissue,
+        "patient_id": patient_id or row["patient_id"],
+        "image_name": row["image_path"],
+        "um_per_px": population.um_per_px if row["um_per_px"] is None else row["um_per_px"],
+    }
 
 
 def folders_of(root: Path) -> dict[str, list[Path]]:

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from core.cell_types import CellType
 from core.errors import StoreError
@@ -41,11 +42,7 @@ class Cohort:
         connection.register("empty", empty)
         connection.execute("CREATE TABLE every_column AS SELECT * FROM empty")
         connection.unregister("empty")
-        # `read_only` is no sandbox: it still reads and writes files elsewhere. These settings are one, in this order.
-        connection.execute("SET temp_directory = ''")
-        connection.execute("SET allowed_directories = ?", [[str(folder) for folder in folders]])
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        _cage(connection, folders)
         return cls(connection, folders)
 
     def close(self) -> None:
@@ -152,3 +149,49 @@ class Cohort:
             return self.roots.index(stored.root), types.index(stored.population.cell_type), stored.population.population_id
 
         return tuple(sorted(found.populations.values(), key=place))
+
+
+def query_shards(files: Sequence[Path], sql: str, parameters: Mapping[str, Any] | None = None, superseded: pa.Table = None) -> pd.DataFrame:
+    """Run a SELECT over the relation `cells`, the rows of some Parquet files, in a database that can read their folders and nothing else.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        At least one; all of the same columns, among them `image_path`.
+    sql : str
+        DuckDB SQL written in code, with `$name` for every value; it may sort only what it limits, as nothing is kept on disk.
+    parameters : mapping, optional
+        The values; `shards` is taken.
+    superseded : table of `filename` and `image_path`, optional
+        Images whose rows in that file are left out.
+
+    Raises
+    ------
+    StoreError
+        If a file is damaged; the message names it.
+    """
+    source = "SELECT * FROM read_parquet($shards, filename = true)"
+    if superseded is not None:
+        source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_path)"
+    values = {**(parameters or {}), "shards": [str(file) for file in files]}
+    with duckdb.connect(":memory:") as connection:
+        if superseded is not None:
+            connection.register("superseded", superseded)
+        _cage(connection, sorted({file.resolve().parent for file in files}))
+        try:
+            table: Any = connection.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
+        except duckdb.Error as error:
+            bad = shards.find_damaged(files)
+            if bad is None:
+                raise
+            raise shards.damaged(bad) from error
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _cage(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
+    # `read_only` is no sandbox: it still reads and writes files elsewhere. These settings are one, in this order.
+    connection.execute("SET temp_directory = ''")
+    connection.execute("SET allowed_directories = ?", [[str(folder) for folder in folders]])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
