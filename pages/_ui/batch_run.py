@@ -1,130 +1,173 @@
-"""A run over several images inside the page: progress in words, failures kept with their reasons, nothing lost to one bad image."""
+"""A person's runs: the list, and the one that is looked at while it goes on."""
 
-import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import islice
-from pathlib import Path
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
 
-import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
-from core import pipeline
-from core.archives import read_images
-from core.charts.overlay import outlined_png
+from core.batch.jobs import Job, Standing
+from core.batch.settings import Progress, State
 from core.errors import CoreError
-from core.imaging import IMAGE_SUFFIXES, decode
-from core.report import analyses_table, mask_files
-from core.types import CellAnalysis
-from pages._ui import resources
-from pages._ui.state import BATCH, BatchOutcome
+from pages._ui.batch_pictures import newest
+from pages._ui.gallery import gallery
+from pages._ui.layout import errors_in_words
+from pages._ui.names import plain
+from pages._ui.state import RUN_CHOSEN, RUN_PROBLEM, widget_value
 
-MOST_IMAGES: Final = 500  # a page must not run for hours; the command line takes any number and resumes
-_LATEST: Final = 6
-_UNCERTAIN: Final = 12
-_PICTURE_PX: Final = 150
-
-
-class Upload(Protocol):
-    """A file a person uploaded."""
-
-    name: str
-
-    def getvalue(self) -> bytes:
-        """Return the file's bytes."""
-        ...
-
-
-def uploaded_images(files: Sequence[Upload]) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every uploaded image, those inside ZIP archives included."""
-    for file in files:
-        if file.name.lower().endswith(".zip"):
-            yield from read_images(file.getvalue(), file.name, resources.settings())
-        else:
-            yield file.name, file.getvalue()
+_LOOK_EVERY_S: Final = 1.0
+_NEWEST: Final = 8
+_LIST_KEY: Final = "batch_runs"
+WORDS: Final = {
+    State.LISTING: "Starting: the images are counted",
+    State.WAITING: "Waiting for its turn: other runs are going on",
+    State.RUNNING: "Measuring",
+    State.STOPPING: "Stopping: what is begun is finished first",
+    State.STOPPED: "Stopped",
+    State.FINISHED: "Finished",
+    State.FAILED: "Ended with an error",
+}
+_SHORT: Final = {
+    State.LISTING: ":material/hourglass_top: starting",
+    State.WAITING: ":material/hourglass_top: waiting",
+    State.RUNNING: ":material/play_circle: going on",
+    State.STOPPING: ":material/pause_circle: stopping",
+    State.STOPPED: ":material/pause_circle: stopped",
+    State.FINISHED: ":material/check_circle: finished",
+    State.FAILED: ":material/error: error",
+}
 
 
-def image_folders() -> list[Path]:
-    """Folders under the data folder that hold images themselves; the only folders a page may read."""
-    root = resources.settings().data
-    if not root.is_dir():
-        return []
-    folders = (folder for folder in sorted(root.rglob("*")) if folder.is_dir() and folder.resolve().is_relative_to(root.resolve()))
-    return [folder for folder in folders if any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())]
-
-
-def folder_images(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every image directly in a folder, by name."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            yield path.name, path.read_bytes()
-
-
-def run(images: Iterable[tuple[str, bytes]], total: int | None, um_per_px: float | None) -> None:
-    """Analyse images one by one, show how far it is, and keep the outcome for the session."""
-    bar = st.progress(0.0, text="Loading the model")
-    segmenter = resources.segmenter()
-    latest_slot = st.empty()
-    tables: list[pd.DataFrame] = [analyses_table([])]
-    masks: dict[str, bytes] = {}
-    latest: deque[CellAnalysis] = deque(maxlen=_LATEST)
-    least: list[CellAnalysis] = []
-    failures: list[tuple[str, str]] = []
-    measured = flagged = 0
-    started = time.monotonic()
-    for done, (name, data) in enumerate(islice(images, MOST_IMAGES), start=1):
-
-        def tell(doing: str, share: float, done: int = done, name: str = name) -> None:
-            bar.progress(
-                min(1.0, (done - 1 + share) / total) if total else 0.5, text=f"Image {done}, {name}: {doing[0].lower()}{doing[1:]}"
-            )
-
-        try:
-            image = decode(data, name, um_per_px)
-            cells = [_alone(cell) for cell in pipeline.analyse_cells(image, segmenter, progress=tell)]
-        except CoreError as error:
-            failures.append((name, str(error)))
-        else:
-            tables.append(analyses_table(cells))
-            masks |= mask_files(f"{done:04d}_{Path(name).stem}", image.shape, cells)
-            latest.extend(cells)
-            measured, flagged = measured + len(cells), flagged + sum(not cell.quality_ok for cell in cells)
-            least = sorted([*least, *cells], key=lambda cell: cell.segmentation.confidence)[:_UNCERTAIN]
-        elapsed = time.monotonic() - started
-        of, left = (f" of {total}", f", about {elapsed / done * (total - done):.0f} s left") if total else ("", "")
-        words = f"{done}{of} images, {measured} cells, {flagged} flagged, {len(failures)} failed; {done / elapsed:.1f} a second{left}"
-        bar.progress(min(1.0, done / total) if total else 0.5, text=words)
-        if latest and (done % _LATEST == 0 or done == total):
-            gallery([_picture(cell) for cell in latest], latest_slot.container(height=230, border=False))
-    bar.empty()
-    latest_slot.empty()
-    BATCH.set(
-        BatchOutcome(
-            table=pd.concat([table for table in tables if len(table)] or tables, ignore_index=True),
-            masks=masks,
-            failures=tuple(failures),
-            uncertain=tuple(_picture(cell) for cell in least),
-            seconds=time.monotonic() - started,
+def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
+    """List the runs, the latest first, with date and state; returns the one that is looked at."""
+    names = [job.name for job in jobs]
+    chosen = RUN_CHOSEN.get()
+    if widget_value(_LIST_KEY) not in names or (chosen is not None and widget_value(_LIST_KEY) != chosen):
+        # By name, never by place in the list: a run that was added or deleted must not move the choice to another.
+        st.session_state[_LIST_KEY] = chosen if chosen in names else names[0]
+    titles = {job.name: plain(job.request.title) for job in jobs}
+    st.markdown("##### Your runs")
+    with st.container(height=430, border=False, key="batch_list"):
+        name = st.radio(
+            "Your runs",
+            names,
+            format_func=titles.__getitem__,
+            captions=[f"{_when(job.request.created)}, {_SHORT[standing.state]}" for job, standing in zip(jobs, standings, strict=True)],
+            key=_LIST_KEY,
+            label_visibility="collapsed",
+            on_change=lambda: RUN_CHOSEN.set(widget_value(_LIST_KEY)),
         )
+    RUN_CHOSEN.set(name)
+    return jobs[names.index(name)]
+
+
+def _when(moment: datetime) -> str:
+    local = moment.astimezone()
+    return f"{local.day} {local:%b %H:%M}" if local.year == datetime.now().astimezone().year else f"{local.day} {local:%b %Y}"
+
+
+def show_head(job: Job, standing: Standing) -> None:
+    """Name the run and what can be done with it."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_head"):
+        st.markdown(f"##### {plain(job.request.title)}", width="stretch")
+        if not standing.state.ended:
+            st.button("Stop", key="run_stop", icon=":material/stop:", on_click=job.stop, disabled=standing.state is State.STOPPING)
+            return
+        if standing.state is not State.FINISHED:
+            st.button("Go on", key="run_resume", icon=":material/play_arrow:", on_click=_in_words, args=(job.start,))
+        with st.popover("Delete", icon=":material/delete:", key="run_delete_ask"):
+            uploaded = " and the images uploaded for it" if job.request.uploaded_bytes is not None else ""
+            st.markdown(f"Deletes the results{uploaded}. What was added to the cohort stays there.")
+            st.button("Delete this run", key="run_delete", on_click=_delete, args=(job,))
+
+
+def _in_words(do: Callable[[], None]) -> None:
+    """Run an action of a button; what went wrong is said by the page that follows."""
+    try:
+        do()
+    except CoreError as error:
+        RUN_PROBLEM.set(str(error))
+
+
+def _delete(job: Job) -> None:
+    _in_words(job.delete)
+    RUN_CHOSEN.clear()
+
+
+def show_problem() -> None:
+    """Say what the last button could not do."""
+    problem = RUN_PROBLEM.get()
+    if problem is not None:
+        st.error(problem, icon=":material/error:")
+        RUN_PROBLEM.clear()
+
+
+def watch(jobs: Sequence[Job], standings: Sequence[Standing]) -> None:
+    """Let the page run anew when a run that goes on changes its state, whichever of them is looked at."""
+    watched = [(job, standing.state) for job, standing in zip(jobs, standings, strict=True) if not standing.state.ended]
+    if not watched:
+        return
+
+    @st.fragment(run_every=_LOOK_EVERY_S)
+    def look() -> None:
+        if any(job.standing().state is not state for job, state in watched):
+            st.rerun()
+
+    look()
+
+
+def show_going_on(job: Job) -> None:
+    """Show how far a run is, again and again, in a place of fixed height."""
+
+    @st.fragment(run_every=_LOOK_EVERY_S)
+    def look() -> None:
+        standing = job.standing()
+        with st.container(height=430, border=False, key="run_progress"), errors_in_words():
+            _show_progress(standing)
+            seen = standing.progress.last[:_NEWEST] if standing.progress is not None else ()
+            gallery(newest(job, seen), "batch_newest", places=_NEWEST)
+        st.caption("The run goes on when this page is closed; it is found again here, in this browser.")
+
+    look()
+
+
+def _show_progress(standing: Standing) -> None:
+    progress = standing.progress
+    share = progress.done / progress.total if progress is not None and progress.total else 0.0
+    st.progress(min(share, 1.0), text=f"{WORDS[standing.state]}{_pace(standing)}")
+    counts = ("Images done", "Cells", "Flagged", "Failed")
+    hints = (
+        None,
+        None,
+        "Images with a cell that does not enter summaries, because its outline or its picture is not to be trusted.",
+        "Images that could not be measured; each is named with its reason.",
     )
+    numbers = (progress.done, progress.cells, progress.flagged, progress.failed) if progress is not None else (0, 0, 0, 0)
+    for column, label, number, hint in zip(st.columns(4), counts, numbers, hints, strict=True):
+        column.metric(label, f"{number:,}", help=hint)
 
 
-def _alone(cell: CellAnalysis) -> CellAnalysis:
-    """The cell with pixels of its own: a cut-out would keep its whole field in memory."""
-    return replace(cell, image=replace(cell.image, rgb=cell.image.rgb.copy())) if cell.place else cell
+def _pace(standing: Standing) -> str:
+    progress = standing.progress
+    if progress is None:
+        return ""
+    of = f": {progress.done:,} of {progress.total:,} images" if progress.total is not None else f": {progress.done:,} images"
+    if standing.state is not State.RUNNING:
+        return of
+    return of + _rate(progress)
 
 
-def _picture(analysis: CellAnalysis) -> tuple[str, bytes]:
-    number = f", cell {analysis.cell_index + 1}" if analysis.place else ""
-    caption = f"{analysis.segmentation.confidence:.2f}  {analysis.image.name}{number}"
-    return caption, outlined_png(analysis.image, analysis.segmentation.labels, min_side_px=_PICTURE_PX)
+def _rate(progress: Progress) -> str:
+    rate = f", {progress.rate:.1f} a second" if progress.rate else ""
+    left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+    return rate + left
 
 
-def gallery(pictures: Sequence[tuple[str, bytes]], place: DeltaGenerator) -> None:
-    """Show small pictures in a row that wraps, each with its caption."""
-    with place.container(horizontal=True, gap="small"):
-        for caption, picture in pictures:
-            st.image(picture, caption, width=_PICTURE_PX)
+def duration(seconds: float) -> str:
+    """A length of time as people say it."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"

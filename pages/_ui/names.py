@@ -9,3 +9,13 @@ def encoder_name(name: str) -> str:
 def data_set_name(name: str) -> str:
     """Name of a scored set of images as people write it."""
     return {"set1": "Zheng 2018, set 1", "set2": "Zheng 2018, set 2", "test": "both together"}.get(name, name)
+
+
+def flag_words(code: str) -> str:
+    """A quality flag's code as people write it."""
+    return code.replace("_", " ")
+
+
+def plain(text: str) -> str:
+    """Text from outside for a place that reads Markdown: shown as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~$:<>" else letter for letter in text)

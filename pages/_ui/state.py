@@ -4,14 +4,11 @@ Streamlit forgets a widget's value when its page is left; what must survive lies
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import streamlit as st
 
 from core.types import CellAnalysis, CellImage
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Value = TypeVar("Value")
 
@@ -53,20 +50,6 @@ class Field:
     pictures: dict[float | None, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class BatchOutcome:
-    """What a run over several images gave: a row per cell, masks as PNG files by image, and a reason for each image that failed.
-
-    `uncertain` holds caption and picture (PNG) of the cells with the least certain outlines.
-    """
-
-    table: "pd.DataFrame"
-    masks: dict[str, bytes]
-    failures: tuple[tuple[str, str], ...]
-    uncertain: tuple[tuple[str, bytes], ...]
-    seconds: float
-
-
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
 ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
 FIELD: Final = Kept[Field]("leukoscope_field")
@@ -75,7 +58,17 @@ CELL_CHOSEN: Final = Kept[int]("leukoscope_cell_chosen")
 CELL_CLICKS: Final = Kept[int]("leukoscope_cell_clicks")
 SCALE: Final = Kept[float]("leukoscope_um_per_px")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
-BATCH: Final = Kept[BatchOutcome]("leukoscope_batch")
+# Who the browser says it is: a random number of its own, which tells this person's runs from others'. Never shown, never in an address.
+BROWSER: Final = Kept[str]("leukoscope_browser")
+RUN_CHOSEN: Final = Kept[str]("leukoscope_run_chosen")
+# How often files were taken from the upload field, which is then made anew so that it lets go of them; and why they were not taken.
+UPLOADS_TAKEN: Final = Kept[int]("leukoscope_uploads_taken")
+UPLOAD_PROBLEM: Final = Kept[str]("leukoscope_upload_problem")
+# What the last button of a run could not do.
+RUN_PROBLEM: Final = Kept[str]("leukoscope_run_problem")
+# Of a run, by name: the cell that is looked at closely, and what was said when its cells were added to the cohort.
+CELL_LOOKED_AT: Final = Kept[tuple[str, str]]("leukoscope_cell_looked_at")
+COHORT_SAID: Final = Kept[tuple[str, str]]("leukoscope_cohort_said")
 
 
 def widget_value(key: str) -> Any:  # noqa: ANN401 - the widget decides the type

@@ -1,0 +1,286 @@
+"""The results of a run as a person looks through them: counts, a page of the table, one cell, failures by reason, files to take away.
+
+Whatever the size of the run, no more than what is shown is held in memory.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from skimage.draw import polygon2mask
+
+from core.batch.inputs import open_inputs
+from core.batch.results import Index, RunFolder, cells_schema, failures_of
+from core.compartments import Compartment
+from core.errors import CoreError
+from core.imaging import decode, load_grey
+from core.masks import decode_grey, with_environment
+from core.store.database import query_shards
+from core.store.export import to_csv
+from core.store.schema import CellRow, decode_rings
+from core.store.sorted_csv import write_sorted_csv
+from core.types import CellImage, LabelMap, Place
+
+_ROWS_AT_ONCE: Final = 1000
+_EXAMPLES: Final = 5
+_PICTURED: Final = (
+    "image_sha256", "confidence", "quality_ok", "flags", "place_left", "place_top", "place_width", "place_height", "image_width",
+    "image_height", "um_per_px", "cell_outline", "nucleus_outline",
+)  # fmt: skip
+
+
+class Order(StrEnum):
+    """How the cells of a run are ordered."""
+
+    LEAST_CERTAIN = "least certain first"
+    BY_IMAGE = "by image"
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Cells measured, the good ones among them, and how many were labelled with each cell type."""
+
+    cells: int
+    good: int
+    labels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Images that failed alike: at which stage, why in words (those of the first), how many, and the first of them by name."""
+
+    stage: str
+    reason: str
+    images: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCell:
+    """A cell of a run with what is needed to draw it.
+
+    `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; the outlines of cell (`CYTOPLASM`) and nucleus are in
+    its pixels.
+    """
+
+    image_path: str
+    cell_index: int
+    image_sha256: str
+    confidence: float
+    quality_ok: bool
+    flags: tuple[str, ...]
+    place: Place | None
+    shape: tuple[int, int]
+    um_per_px: float | None
+    outlines: dict[Compartment, tuple[NDArray[np.float32], ...]]
+
+    @property
+    def key(self) -> str:
+        """Names the cell within its run."""
+        return f"{self.image_path}#{self.cell_index}"
+
+    def cut_out(self, image: CellImage) -> CellImage:
+        """What was analysed of its image."""
+        if self.place is None:
+            return image
+        place = self.place
+        return replace(image, rgb=image.rgb[place.top : place.top + place.height, place.left : place.left + place.width])
+
+
+class Review:
+    """The cells and failures of one run, as they are at the moment it is made.
+
+    Parameters
+    ----------
+    results : Path
+        The run's folder of results.
+    source : Path
+        Its images, as far as they are still there.
+
+    Raises
+    ------
+    StoreError
+        If a file of the run is damaged.
+    """
+
+    def __init__(self, results: Path, source: Path) -> None:
+        self.results: Final = results
+        self._source = source
+        folder = RunFolder(str(results))
+        run = folder.run()
+        names = folder.shards(run.key) if run is not None else []
+        self._shards = [results / "cells" / name for name in names]
+        self._superseded: dict[Path, set[str]] = {}
+        for number, image_path in Index(folder.records(names)).superseded(folder.records(names)):
+            self._superseded.setdefault(self._shards[number], set()).add(image_path)
+        self.seconds: Final = run.seconds if run is not None else 0.0
+        self.failures: Final = failures_of(folder.records(names))
+        self.overview: Final = self._overview()
+
+    @staticmethod
+    def revision(results: Path) -> str:
+        """Text that changes whenever the cells or failures of a run do: a key for what was made of them."""
+        shards = sorted(path.name for path in results.glob("cells/[!.]*.parquet"))
+        return f"{len(shards)} {shards[-1] if shards else ''}"
+
+    def _overview(self) -> Overview:
+        counts = self._query("SELECT cell_type, count(*) AS cells, count(*) FILTER (quality_ok) AS good FROM cells GROUP BY cell_type")
+        if counts.empty:
+            return Overview(0, 0, {})
+        labelled = counts.dropna(subset=["cell_type"])
+        labels = {str(name): int(cells) for name, cells in zip(labelled["cell_type"], labelled["cells"], strict=True)}
+        return Overview(int(counts["cells"].sum()), int(counts["good"].sum()), labels)
+
+    def failure_groups(self) -> list[FailureGroup]:
+        """Images that failed alike, the most frequent first."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        words: dict[tuple[str, str], str] = {}
+        for image_path, (stage, reason) in sorted(self.failures.items()):
+            name = PurePosixPath(image_path).name
+            plain = reason.removeprefix(f"{image_path}: ").removeprefix(f"{name}: ")
+            alike = stage, re.sub(r"\d+([.,]\d+)?", "#", plain)
+            groups.setdefault(alike, []).append(image_path)
+            words.setdefault(alike, plain)
+        found = [FailureGroup(alike[0], words[alike], len(paths), tuple(paths[:_EXAMPLES])) for alike, paths in groups.items()]
+        return sorted(found, key=lambda group: -group.images)
+
+    def cells(self, columns: Sequence[str], order: Order, offset: int, limit: int) -> pd.DataFrame:
+        """Some cells in an order, with `image_path`, `cell_index` and the columns; raises StoreError."""
+        chosen = ", ".join(f'"{name}"' for name in dict.fromkeys(["image_path", "cell_index", *columns]))
+        by = "confidence, image_path, cell_index" if order is Order.LEAST_CERTAIN else "image_path, cell_index"
+        return self._query(f"SELECT {chosen} FROM cells ORDER BY {by} LIMIT $limit OFFSET $offset", {"limit": limit, "offset": offset})
+
+    def pictured(self, order: Order, offset: int, limit: int) -> list[MeasuredCell]:
+        """Some cells with their outlines, in an order; raises StoreError."""
+        return [_measured_cell(row) for row in self.cells(_PICTURED, order, offset, limit).to_dict("records")]
+
+    def cell(self, key: str) -> MeasuredCell | None:
+        """The cell of a key; None where it is not there any more."""
+        image_path, _, index = key.rpartition("#")
+        columns = ", ".join(f'"{name}"' for name in ("image_path", "cell_index", *_PICTURED))
+        found = self._query(
+            f"SELECT {columns} FROM cells WHERE image_path = $path AND cell_index = $index", {"path": image_path, "index": int(index)}
+        )
+        return None if found.empty else _measured_cell(found.to_dict("records")[0])
+
+    def rows(self, cell_type: str | None = None) -> Iterator[list[CellRow]]:
+        """All cells with all their columns, a thousand at a time; only those labelled with the cell type, if one is given."""
+        for shard in self._shards:
+            gone = self._superseded.get(shard, ())
+            for batch in pq.ParquetFile(shard).iter_batches(_ROWS_AT_ONCE):
+                yield [
+                    row
+                    for row in batch.to_pylist()
+                    if row["image_path"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
+                ]
+
+    def csv(self) -> bytes:
+        """The table as CSV, sorted by image; raises StoreError."""
+        finished = self.results / "cells.csv"
+        if finished.is_file() and all(finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards):
+            return finished.read_bytes()
+        with TemporaryDirectory() as folder:
+            target = Path(folder) / "cells.csv"
+            write_sorted_csv(self._shards, target, ("image_path", "cell_index"), self._superseded_table())
+            return target.read_bytes()
+
+    def parquet(self) -> bytes:
+        """The table as one Parquet file."""
+        buffer = io.BytesIO()
+        with pq.ParquetWriter(buffer, cells_schema(), compression="zstd") as writer:
+            for rows in self.rows():
+                writer.write_table(pa.Table.from_pylist(rows, schema=cells_schema()))
+        return buffer.getvalue()
+
+    def masks(self) -> bytes:
+        """The masks, of fields also the numbers of their cells, as a ZIP file."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNG files are packed already
+            for folder in ("masks", "instances"):
+                for path in sorted((self.results / folder).rglob("*.png")):
+                    archive.write(path, path.relative_to(self.results).as_posix())
+        return buffer.getvalue()
+
+    def failures_csv(self) -> bytes:
+        """The failed images with stage and reason as CSV."""
+        rows = [(image_path, stage, reason) for image_path, (stage, reason) in sorted(self.failures.items())]
+        return to_csv(pd.DataFrame(rows, columns=["image_path", "stage", "reason"]))
+
+    def picture(self, cell: MeasuredCell) -> CellImage | None:
+        """What was analysed of the cell's image, if that is still there and the same."""
+        image = picture(self._source, cell.image_path, cell.image_sha256, cell.um_per_px)
+        return None if image is None else cell.cut_out(image)
+
+    def labels(self, cell: MeasuredCell) -> LabelMap:
+        """The mask of a cell, as large as what was analysed; of a field's cell, or where its file has gone, drawn from the outlines."""
+        labels = mask(self.results, cell.image_path) if cell.place is None else None
+        return labels if labels is not None and labels.shape == cell.shape else _drawn(cell)
+
+    def _superseded_table(self) -> pa.Table:
+        gone = [(str(shard), image_path) for shard, paths in self._superseded.items() for image_path in paths]
+        schema = pa.schema([("filename", pa.string()), ("image_path", pa.string())])
+        return pa.table([[shard for shard, _ in gone], [image_path for _, image_path in gone]], schema=schema)
+
+    def _query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Ask the relation `cells`; no row where there is no shard yet."""
+        return query_shards(self._shards, sql, parameters, self._superseded_table()) if self._shards else pd.DataFrame()
+
+
+def picture(source: Path, image_path: str, sha256: str | None = None, um_per_px: float | None = None) -> CellImage | None:
+    """An image of a run, if it is still there and, where the SHA-256 is given, still the same."""
+    try:
+        data, _ = open_inputs(str(source)).read(image_path)
+        image = decode(data, image_path, um_per_px)
+    except CoreError:
+        return None
+    return image if sha256 is None or image.sha256 == sha256 else None
+
+
+def mask(results: Path, image_path: str) -> LabelMap | None:
+    """The mask of an image, its cells all together; None where there is none."""
+    try:
+        return decode_grey(load_grey(results / "masks" / f"{image_path}.png")).labels
+    except CoreError:
+        return None
+
+
+def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
+    place = None
+    if not pd.isna(row["place_left"]):
+        place = Place(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
+    return MeasuredCell(
+        image_path=str(row["image_path"]),
+        cell_index=int(row["cell_index"]),
+        image_sha256=str(row["image_sha256"]),
+        confidence=float(row["confidence"]),
+        quality_ok=bool(row["quality_ok"]),
+        flags=tuple(row["flags"]),
+        place=place,
+        shape=(int(row["image_height"]), int(row["image_width"])),
+        um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
+        outlines={
+            Compartment.CYTOPLASM: decode_rings(row["cell_outline"]),
+            Compartment.NUCLEUS: decode_rings(row["nucleus_outline"]),
+        },
+    )
+
+
+def _drawn(cell: MeasuredCell) -> LabelMap:
+    labels = np.zeros(cell.shape, np.uint8)
+    for compartment, rings in cell.outlines.items():
+        inside = np.zeros(cell.shape, np.bool_)
+        for ring in rings:  # even-odd: a ring within another is a hole
+            inside ^= polygon2mask(cell.shape, ring[:, ::-1] - 0.5)  # from the pixel's corner to its centre
+        labels[inside] = compartment
+    return with_environment(LabelMap(labels))
