@@ -1,10 +1,17 @@
 """`python -m core`: the command line over the same engine as the pages. Exit codes: 0 all went well, 1 some inputs failed, 2 wrong use."""
 
+import sys
+
+if __name__ == "__main__" and sys.argv[1:2] == ["batch"]:
+    # Its workers import what they need themselves; nearly everything below would only keep them waiting.
+    from core.batch.command import main as batch_main
+
+    sys.exit(batch_main(sys.argv[2:]))
+
 import argparse
 import csv
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -17,6 +24,7 @@ import pandas as pd
 
 from core import familiarity, novelty
 from core.agreement import Grade, save, to_json
+from core.batch import command as batch_command
 from core.cell_types import CellType, folder_cell_type
 from core.charts.overlay import field_png, outlined_png
 from core.cohort import ImportReport, build_reference, folders_of, import_images
@@ -573,6 +581,14 @@ def _parser() -> argparse.ArgumentParser:
             default=str(Cells.AUTO),
             help="one: the cell in the middle; all: every leukocyte of the field; auto (default): what the image shows",
         )
+
+    added = commands.add_parser(
+        "batch",
+        help="the same for very many images, resumable",
+        description=batch_command.DESCRIPTION,
+        parents=[batch_command.parser(add_help=False)],
+    )
+    added.set_defaults(run=batch_command.run)
 
     text = "Measure a drawn mask; no model needed. Sizes in pixels, or um with a scale."
     added = command(commands, "features", _features, text, scale, engine)

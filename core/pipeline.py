@@ -54,9 +54,11 @@ def outline_cells(
     return (OutlinedCell(image, segmenter.segment(image)),)
 
 
-def outline_many(images: Sequence[CellImage], segmenter: Segmenter, cells: Cells = Cells.AUTO) -> list[tuple[OutlinedCell, ...]]:
+def outline_many(
+    images: Sequence[CellImage], segmenter: Segmenter, cells: Cells = Cells.AUTO, *, progress: Progress | None = None
+) -> list[tuple[OutlinedCell, ...]]:
     """As `outline_cells` for each image; images of one cell go through the network together."""
-    fields = [_field(image, segmenter, cells, None) for image in images]
+    fields = [_field(image, segmenter, cells, progress) for image in images]
     singles = [image for image, field in zip(images, fields, strict=True) if field is None]
     outlined = map(OutlinedCell, singles, segmenter.segment_many(singles))
     return [(next(outlined),) if field is None else field for field in fields]

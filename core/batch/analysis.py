@@ -42,11 +42,13 @@ class Analyst:
     def __init__(self, settings: BatchSettings, model: ModelEntry, created: datetime, device: str) -> None:
         self._settings = settings
         self._created = created
+        self._alive: Callable[[], None] = lambda: None
         self._segmenter = OnnxSegmenter.from_entry(model, Device(device), threads=1)
         self.on_gpu: Final = self._segmenter.provider != PROVIDER_NAMES["CPUExecutionProvider"]
 
-    def analyse(self, loaded: Sequence[Loaded]) -> list[ImageResult]:
+    def analyse(self, loaded: Sequence[Loaded], alive: Callable[[], None]) -> list[ImageResult]:
         """A result for every image in their order: the cells, or the stage and the reason of its failure."""
+        self._alive = alive
         images = [_tried(one, Stage.DECODE, partial(self._decode, one)) for one in loaded]
         good = [(one, image) for one, image in zip(loaded, images, strict=True) if isinstance(image, CellImage)]
         outlined = iter(self._outline(good))
@@ -62,14 +64,17 @@ class Analyst:
     def _outline(self, good: Sequence[tuple[Loaded, CellImage]]) -> list[tuple[OutlinedCell, ...] | ImageResult]:
         cells = Cells(self._settings.cells)
         if len(good) > 1:
-            together = _tried(good[0][0], Stage.OUTLINE, lambda: outline_many([image for _, image in good], self._segmenter, cells))
+            together = _tried(good[0][0], Stage.OUTLINE, partial(self._outline_together, [image for _, image in good], cells))
             if not isinstance(together, ImageResult):
                 return list(together)
         # One by one: the only one, or the one that spoils the batch is to be found.
         return [_tried(one, Stage.OUTLINE, partial(self._outline_one, image, cells), image.sha256) for one, image in good]
 
+    def _outline_together(self, images: Sequence[CellImage], cells: Cells) -> list[tuple[OutlinedCell, ...]]:
+        return outline_many(images, self._segmenter, cells, progress=lambda *_: self._alive())
+
     def _outline_one(self, image: CellImage, cells: Cells) -> tuple[OutlinedCell, ...]:
-        return outline_many([image], self._segmenter, cells)[0]
+        return self._outline_together([image], cells)[0]
 
     def _result(self, one: Loaded, image: CellImage, cells: tuple[OutlinedCell, ...] | ImageResult) -> ImageResult:
         if isinstance(cells, ImageResult):
@@ -80,7 +85,10 @@ class Analyst:
 
     def _measured(self, one: Loaded, image: CellImage, cells: Sequence[OutlinedCell]) -> ImageResult:
         engine = Engine(self._settings.feature_engine)
-        analyses = [measure(cell, self._segmenter, engine=engine) for cell in cells]
+        analyses = []
+        for cell in cells:
+            analyses.append(measure(cell, self._segmenter, engine=engine))
+            self._alive()
         rings = [{region: outlines(a.segmentation.labels, region) for region in OUTLINE_REGIONS} for a in analyses]
         rows = [self._row(one, analysis, own) for analysis, own in zip(analyses, rings, strict=True)]
         return ImageResult(one.task.image_path, image.sha256, one.stamp, rows, dict(self._files(one, image, analyses, rings)))

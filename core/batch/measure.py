@@ -5,7 +5,7 @@ This module is light: whoever hands a `Measurer` on needs no image libraries. Th
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -171,11 +171,11 @@ class Measurer:
             return Loaded(task, stamp=self.inputs.stamp(task.image_path), problem=str(error))
         return Loaded(task, data, stamp)
 
-    def measure(self, loaded: Sequence[Loaded]) -> list[ImageResult]:
-        """Results in the order of the images; no image raises an error."""
-        return self._opened.analyse(loaded)
+    def measure(self, loaded: Sequence[Loaded], alive: Callable[[], None] = lambda: None) -> list[ImageResult]:
+        """Results in the order of the images; no image raises an error. `alive` is called after every cell."""
+        return self._opened.analyse(loaded, alive)
 
-    def results(self, tasks: Iterable[Task]) -> Iterator[ImageResult]:
+    def results(self, tasks: Iterable[Task], alive: Callable[[], None] = lambda: None) -> Iterator[ImageResult]:
         """Results in the order of the tasks; the next images are read while one is measured."""
         ready: queue.Queue[Loaded | BaseException | None] = queue.Queue(maxsize=self.batch_size + 1)
 
@@ -200,7 +200,7 @@ class Measurer:
                 else:
                     together.append(item)
             if together:
-                yield from self.measure(together)
+                yield from self.measure(together, alive)
 
     @property
     def _opened(self) -> "Analyst":

@@ -21,8 +21,8 @@ class BatchSettings:
     """What is measured of which images, and what is written of it.
 
     `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and `patient_from` as
-    `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the listing after so many images. One image may
-    take `time_limit_s` seconds and `memory_limit_mb` megabytes beyond what its worker needs anyway.
+    `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the listing after so many images. One image, or
+    one cell of a field, may take `time_limit_s` seconds, and an image `memory_limit_mb` megabytes beyond what its worker needs anyway.
     """
 
     input: str

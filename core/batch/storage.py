@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 
-from core.errors import StoreError
+from core.errors import StoreError, UsageError
 
 _UNFINISHED: Final = ".unfinished"
 # Such an error is the file's own (its name is too long, or a folder is called as it): others can be written all the same.
@@ -66,25 +66,31 @@ class Storage(ABC):
 
 
 class LocalStorage(Storage):
-    """A folder on a disk of this machine; made if it is missing."""
+    """A folder on a disk of this machine, or one that several machines share."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._made: set[Path] = set()
-        with _in_words(root):
-            (root / _UNFINISHED).mkdir(parents=True, exist_ok=True)
+
+    def make(self) -> None:
+        """Make the folder; raises UsageError where it cannot be."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"the results cannot be kept in {self.root} ({error.strerror}); choose another --out"
+            raise UsageError(msg) from error
 
     def clear_unfinished(self) -> None:
         """Remove what a killed run left behind; only while no other run writes here."""
         with _in_words(self.root):
-            shutil.rmtree(self.root / _UNFINISHED)
-            (self.root / _UNFINISHED).mkdir()
+            shutil.rmtree(self.root / _UNFINISHED, ignore_errors=True)
 
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Write elsewhere on the same disk, bring it there, then rename."""
         temporary = self.root / _UNFINISHED / uuid.uuid4().hex
         with _in_words(self.root / path):
             try:
+                self._make_folder(temporary.parent)
                 with temporary.open("wb") as file:
                     file.write(content)
                     if durable:
@@ -141,15 +147,19 @@ class LocalStorage(Storage):
     @contextmanager
     def work_folder(self) -> Iterator[Path]:
         """A folder beside the results: what is made in it can be renamed into place."""
+        self._make_folder(self.root / _UNFINISHED)
         with TemporaryDirectory(dir=self.root / _UNFINISHED, ignore_cleanup_errors=True) as made:
             yield Path(made)
 
     def _rename(self, source: Path, path: str) -> None:
         target = self.root / path
-        if target.parent not in self._made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(target.parent)
+        self._make_folder(target.parent)
         source.replace(target)
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._made:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._made.add(folder)
 
 
 class RemoteStorage(Storage):

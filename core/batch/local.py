@@ -1,0 +1,252 @@
+"""The engine of one machine: worker processes, each with one session, that may hang, run out of memory or crash without harm to the run."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Final
+
+from core.batch.measure import ImageResult, Measurer, Stage, Task
+from core.errors import CoreError, ModelError
+
+# An image that takes its worker with it is tried once more, alone in a fresh one: the first time may have been the system's doing.
+_TRIES: Final = 2
+# Workers that end before they are ready, one after the other, until the run is given up.
+_FAILED_STARTS: Final = 3
+# Seconds after which the loop looks round although nothing came.
+_TICK_S: Final = 0.1
+_ALIVE_S: Final = 1.0
+# Address space that memory allocators reserve for their threads without using it.
+_ALLOCATOR_MB: Final = 256
+
+
+class LocalEngine:
+    """Measures tasks in `jobs` processes.
+
+    Parameters
+    ----------
+    measurer : Measurer
+        Not opened; every worker opens its own copy.
+    jobs : int
+        Number of processes.
+    """
+
+    def __init__(self, measurer: Measurer, jobs: int) -> None:
+        self._measurer = measurer
+        self._jobs = jobs
+        self._settings = measurer.settings
+        self._again: deque[Task] = deque()
+        self._suspects: deque[Task] = deque()
+        self._tries: Counter[str] = Counter()
+        self._failed_starts = 0
+
+    def results(self, tasks: Iterator[Task | ImageResult], may_submit: Callable[[bool], bool]) -> Generator[ImageResult | None, None, None]:
+        """Results as they come, in no order; None when nothing came for a while.
+
+        Only a few tasks a worker are taken ahead, so neither many images nor a slow reader of the results cost memory. A task that is a
+        result already is passed on. `may_submit` is told whether the workers are idle, and asked whether they may be given more. Closing
+        the iterator ends the workers at once.
+
+        Raises
+        ------
+        CoreError
+            If the workers cannot open the model.
+        """
+        workers = [_Worker(self._measurer) for _ in range(self._jobs)]
+        try:
+            while True:
+                idle = not any(worker.tasks for worker in workers)
+                if may_submit(idle):
+                    done = yield from self._fill(workers, tasks)
+                    if done:
+                        return
+                came = wait([worker.connection for worker in workers], _TICK_S)
+                for number, worker in enumerate(workers):
+                    if worker.connection in came:
+                        yield from self._take(worker)
+                    elif worker.overdue(self._settings.time_limit_s):
+                        worker.end()
+                        yield from self._lost(worker, Stage.TIME, f"nothing came of it for {self._settings.time_limit_s:g} s")
+                    if worker.ended:
+                        workers[number] = _Worker(self._measurer)
+                if not came:
+                    yield None
+        finally:
+            for worker in workers:
+                worker.end()
+
+    def _fill(self, workers: list["_Worker"], tasks: Iterator[Task | ImageResult]) -> Generator[ImageResult, None, bool]:
+        """Give every worker what it may have ahead; results that need no work are yielded. Returns whether all is done."""
+        exhausted = False
+        for worker in workers:
+            if self._suspects and not worker.tasks:
+                worker.give(self._suspects.popleft(), alone=True)
+            while worker.has_room and not exhausted:
+                task = self._again.popleft() if self._again else next(tasks, None)
+                if task is None:
+                    exhausted = True
+                elif isinstance(task, ImageResult):
+                    yield task
+                else:
+                    worker.give(task)
+        return exhausted and not self._suspects and not any(worker.tasks for worker in workers)
+
+    def _take(self, worker: "_Worker") -> Iterator[ImageResult]:
+        """Take what a worker sent, or see that it is no more."""
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.end(of_itself=True)
+            yield from self._lost(worker, Stage.CRASH, f"the process that measured it ended {worker.last_words}")
+            return
+        worker.since = time.monotonic()
+        if isinstance(message, CoreError):
+            raise message
+        if isinstance(message, int):
+            worker.batch_size = message
+            self._failed_starts = 0
+        elif message is not None:
+            worker.done(message.image_path)
+            yield message
+
+    def _lost(self, worker: "_Worker", stage: Stage, what: str) -> Iterator[ImageResult]:
+        """See to the tasks of a worker that ended: the one it was at is to blame, or those it had together are tried alone."""
+        if worker.batch_size is None:
+            self._failed_starts += 1
+            if self._failed_starts == _FAILED_STARTS:
+                msg = f"the processes that measure end while they open the model ({what}); is there enough memory for --jobs {self._jobs}?"
+                raise ModelError(msg)
+        at_work = 0 if worker.batch_size is None else min(worker.batch_size, len(worker.tasks))
+        for task in islice(worker.tasks, at_work):
+            self._tries[task.image_path] += 1
+            sure = stage is Stage.TIME and at_work == 1
+            if sure or self._tries[task.image_path] >= _TRIES:
+                del self._tries[task.image_path]
+                reason = f"{task.image_path}: {what}; look at the image, or raise the limits and use --retry-failed"
+                yield ImageResult(task.image_path, stamp=self._measurer.inputs.stamp(task.image_path), stage=stage, reason=reason)
+            else:
+                self._suspects.append(task)
+        self._again.extend(islice(worker.tasks, at_work, None))
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, what it has been given in the order it works it off, and when it last gave a sign of life."""
+
+    measurer: Measurer
+    tasks: deque[Task] = field(default_factory=deque)
+    since: float = 0.0
+    batch_size: int | None = None  # known when it is ready
+    ended: bool = False
+    _alone: bool = False
+
+    def __post_init__(self) -> None:
+        # Spawned, not forked: onnxruntime's and BLAS's threads do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process: SpawnProcess = context.Process(target=_work, args=(theirs, self.measurer), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be given more: enough for two rounds and one to be read ahead."""
+        return not self._alone and len(self.tasks) < 2 * (self.batch_size or 1) + 1
+
+    def give(self, task: Task, *, alone: bool = False) -> None:
+        """Hand over a task; nothing else goes with one that is to be alone."""
+        if not self.tasks:
+            self.since = time.monotonic()
+        self.tasks.append(task)
+        self._alone = alone
+        with suppress(OSError):  # it has just ended; taking its last message will tell
+            self.connection.send(task)
+
+    def done(self, image_path: str) -> None:
+        """Strike off the first task, which is the one a result came for."""
+        task = self.tasks.popleft()
+        assert task.image_path == image_path
+        self._alone = False
+
+    def overdue(self, limit_s: float) -> bool:
+        """Whether it is at its images for longer than they may take without a sign of life."""
+        if self.batch_size is None or not self.tasks:
+            return False
+        return time.monotonic() - self.since > limit_s * min(self.batch_size, len(self.tasks))
+
+    def end(self, *, of_itself: bool = False) -> None:
+        """Kill the process, if it does not end of itself; one that the system does not let die is left behind."""
+        if not self.ended:
+            if of_itself:
+                self._process.join(timeout=1)
+            self._process.kill()
+            self._process.join(timeout=5)
+            self.connection.close()
+            self.ended = True
+
+    @property
+    def last_words(self) -> str:
+        """How it ended."""
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"with code {code}"
+        by_system = " (for want of memory?)" if code == -signal.SIGKILL else ""
+        return f"by signal {signal.Signals(-code).name}{by_system}"
+
+
+def _work(connection: Connection, measurer: Measurer) -> None:
+    """A worker's life: open, say so, and measure until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True, name="ends with the parent").start()
+    try:
+        measurer.open()
+    except CoreError as error:
+        connection.send(error)
+        return
+    if not measurer.on_gpu:  # CUDA reserves more address space than there is memory
+        _limit_memory(measurer.settings.memory_limit_mb)
+    connection.send(measurer.batch_size)
+    for result in measurer.results(iter(connection.recv, None), _Alive(connection)):
+        connection.send(result)
+
+
+class _Alive:
+    """Tells the parent, at most every second, that something was done of an image: fields have very many cells."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._told = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._told > _ALIVE_S:
+            self._told = time.monotonic()
+            self._connection.send(None)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Allow this process so much memory beyond what it has now; where the system cannot say or limit it, nothing happens."""
+    used = Path("/proc/self/statm")
+    if not used.exists():
+        return
+    import resource
+
+    base = int(used.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = base + (megabytes + _ALLOCATOR_MB) * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

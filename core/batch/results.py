@@ -1,0 +1,445 @@
+"""The folder of a run: what is done stands in it durably, and nothing else is believed.
+
+```
+OUT/run.json                settings, model, versions, counts, time; the key that says which results belong together
+OUT/cells/cells-*.parquet   shards: a row per cell, and in the metadata the images they account for
+OUT/cells.csv               all rows, when the run is finished
+OUT/masks/<image>.png       grey levels 255 nucleus, 170 cytoplasm, 85 environment, 0 background
+OUT/instances/<image>.png   numbers of the cells, of fields
+OUT/overlays/, OUT/outlines/<image>.geojson   where they are wanted
+OUT/errors.csv              image_path, stage, reason
+OUT/progress.json           `core.batch.settings.Progress`
+OUT/earlier/                results of other settings, models or versions
+```
+
+A shard is cells plus the record of the images they come from, failed ones too, so that one rename makes both durable. The files of an
+image are there before the shard that accounts for it; so an image without a record is simply done again. Of several records of one image
+the latest holds: an image that changed is measured again, and two runs that write into one bucket do no harm.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import time
+import uuid
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.batch.measure import ImageResult, Stage, Stamp
+from core.batch.settings import BatchSettings, Progress, State
+from core.batch.storage import FileRefusedError, LocalStorage, open_storage
+from core.errors import StoreError, UsageError
+from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
+from core.store.shards import parquet_bytes
+
+_CELLS: Final = "cells"
+_RUN: Final = "run.json"
+_PROGRESS: Final = "progress.json"
+_ERRORS: Final = "errors.csv"
+# What belongs to one key; run.json last, because as long as it is there moving is not finished.
+_OF_A_RUN: Final = (_CELLS, "masks", "instances", "overlays", "outlines", "cells.csv", _ERRORS, _PROGRESS, _RUN)
+_METADATA: Final = b"leukoscope_batch"
+_SCHEMA_VERSION: Final = 1
+
+
+def cells_schema() -> pa.Schema:
+    """Columns of the cells: path and content of the image, number of the cell in it, then the cohort's."""
+    cohort = arrow_schema()
+    path = pa.field("image_path", pa.string(), metadata={"description": "path of the image relative to the input"})
+    first = [path, cohort.field("image_sha256"), cohort.field("cell_index")]
+    others = [column for column in cohort if column.name not in {"image_name", *(f.name for f in first)}]
+    return pa.schema(first + others, metadata=cohort.metadata)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a shard says of an image: what it was, its cells, whether one is flagged, the lowest confidence, or why it failed."""
+
+    image_path: str
+    sha256: str | None
+    stamp: Stamp | None
+    cells: int
+    flagged: bool
+    confidence: float | None
+    stage: Stage | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, result: ImageResult) -> "Record":
+        """The record of a result."""
+        cells, flagged, confidence = len(result.rows), result.flagged, result.confidence
+        return cls(result.image_path, result.sha256, result.stamp, cells, flagged, confidence, result.stage, result.reason)
+
+    def to_json(self) -> list[Any]:
+        """Return the record as a JSON array, without the names that every image would repeat."""
+        stamp = [self.stamp.size, self.stamp.modified] if self.stamp else None
+        return [self.image_path, self.sha256, stamp, self.cells, self.flagged, self.confidence, self.stage, self.reason]
+
+    @classmethod
+    def from_json(cls, raw: Sequence[Any]) -> "Record":
+        """Read what `to_json` gave."""
+        path, sha256, stamp, cells, flagged, confidence, stage, reason = raw
+        return cls(path, sha256, Stamp(*stamp) if stamp else None, cells, flagged, confidence, Stage(stage) if stage else None, reason)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `run.json` holds: settings, model and versions, and how far the run has come."""
+
+    key: str
+    settings: BatchSettings
+    model_id: str
+    model_sha256: str
+    versions: Mapping[str, str]
+    created: datetime
+    state: State = State.RUNNING
+    counts: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    starts: int = 0
+
+    def to_json(self) -> str:
+        """Return the text of `run.json`."""
+        plain = {
+            "schema_version": _SCHEMA_VERSION,
+            "key": self.key,
+            "input": self.settings.input,
+            "settings": self.settings.to_json(),
+            "model": {"model_id": self.model_id, "sha256": self.model_sha256},
+            "versions": dict(self.versions),
+            "created": self.created.isoformat(),
+            "state": self.state,
+            "counts": dict(self.counts),
+            "seconds": round(self.seconds, 3),
+            "starts": self.starts,
+        }
+        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, origin: str) -> "Run":
+        """Read `run.json`; raises StoreError where it is damaged or of a later version."""
+        try:
+            raw = json.loads(text)
+            if raw["schema_version"] > _SCHEMA_VERSION:
+                msg = f"{origin}: written by a later version of Leukoscope; update it, or choose another --out"
+                raise StoreError(msg)
+            return cls(
+                raw["key"],
+                BatchSettings.from_json(raw["settings"]),
+                raw["model"]["model_id"],
+                raw["model"]["sha256"],
+                raw["versions"],
+                datetime.fromisoformat(raw["created"]),
+                State(raw["state"]),
+                raw["counts"],
+                raw["seconds"],
+                raw["starts"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"{origin}: not the description of a run ({error!r}); move the folder away, or choose another --out"
+            raise StoreError(msg) from error
+
+
+class Index:
+    """Which images are done: 38 bytes of memory an image, so that very many are no burden.
+
+    Paths and contents are kept as 64-bit digests; an image counts as done only where both that of its path and that of its size and time of
+    change (or of its content) agree.
+    """
+
+    def __init__(self, records: Iterable[tuple[int, Record]] = ()) -> None:
+        """`records` come in the order in which they were written, each with the number of its shard."""
+        paths, stamps, contents, shards = array("Q"), array("Q"), array("Q"), array("L")
+        cells, flagged, failed = array("L"), array("B"), array("B")
+        for shard, record in records:
+            paths.append(_digest(record.image_path))
+            stamps.append(_digest(record.image_path, record.stamp))
+            contents.append(_digest(record.image_path, record.sha256))
+            shards.append(shard)
+            cells.append(record.cells)
+            flagged.append(record.flagged)
+            failed.append(record.stage is not None)
+        found = np.array(paths, np.uint64)
+        # Of equal paths the last one written holds.
+        self._paths, last = np.unique(found[::-1], return_index=True)
+        kept = len(found) - 1 - last
+        self._stamps, self._contents = np.array(stamps, np.uint64)[kept], np.array(contents, np.uint64)[kept]
+        self._cells, self._flagged, self._failed = (np.array(each, np.int32)[kept] for each in (cells, flagged, failed))
+        again = np.ones(len(found), bool)
+        again[kept] = False
+        self._superseded = {(int(shards[at]), int(found[at])) for at in np.flatnonzero(again)}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def counts(self) -> "Counts":
+        """Counts over all images."""
+        return Counts(len(self), int(self._cells.sum()), int(self._flagged.sum()), int(self._failed.sum()))
+
+    def counts_of(self, image_path: str) -> "Counts":
+        """What an image adds to the counts; nothing where there is no record of it."""
+        at = self._find(image_path)
+        return Counts() if at is None else Counts(1, int(self._cells[at]), int(self._flagged[at]), int(self._failed[at]))
+
+    def knows(self, image_path: str) -> bool:
+        """Whether there is a record of the image, as it is or as it was."""
+        return self._find(image_path) is not None
+
+    def has_failed(self, image_path: str) -> bool:
+        """Whether the image is known to have failed."""
+        at = self._find(image_path)
+        return at is not None and bool(self._failed[at])
+
+    def is_done(self, image_path: str, stamp: Stamp | None, read: Callable[[], bytes | None]) -> bool:
+        """Whether there is a record of this very image.
+
+        Where size or time of change differ, the content decides, which is then read; one that cannot be read now is not done again.
+        """
+        at = self._find(image_path)
+        if at is None:
+            return False
+        if self._stamps[at] == _digest(image_path, stamp):
+            return True
+        data = read()
+        return data is None or bool(self._contents[at] == _digest(image_path, hashlib.sha256(data).hexdigest()))
+
+    def superseded(self, records: Iterable[tuple[int, Record]]) -> Iterator[tuple[int, str]]:
+        """Shard and path of the images whose rows no longer hold."""
+        if self._superseded:
+            for shard, record in records:
+                if (shard, _digest(record.image_path)) in self._superseded:
+                    yield shard, record.image_path
+
+    def _find(self, image_path: str) -> int | None:
+        digest = np.uint64(_digest(image_path))
+        at = int(np.searchsorted(self._paths, digest))
+        return at if at < len(self._paths) and self._paths[at] == digest else None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images with a record, their cells, how many images have a flagged cell, and how many failed."""
+
+    images: int = 0
+    cells: int = 0
+    flagged: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.images + other.images, self.cells + other.cells, self.flagged + other.flagged, self.failed + other.failed)
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(self.images - other.images, self.cells - other.cells, self.flagged - other.flagged, self.failed - other.failed)
+
+    @classmethod
+    def of(cls, record: Record) -> "Counts":
+        """What an image adds."""
+        return cls(1, record.cells, int(record.flagged), int(record.stage is not None))
+
+
+class RunFolder:
+    """The results of one run, on a disk or in a bucket.
+
+    Parameters
+    ----------
+    out : str
+        A folder, made if it is missing, or an fsspec URL.
+
+    On a disk only one run at a time may have it open (`with RunFolder(...)`): UsageError says so. Several processes on several machines may
+    call `save` at the same time on a bucket.
+    """
+
+    def __init__(self, out: str) -> None:
+        self.out: Final = out
+        self.storage: Final = open_storage(out)
+        self._lock: int | None = None
+        self._written = 0
+
+    def __enter__(self) -> "RunFolder":
+        if isinstance(self.storage, LocalStorage):
+            self.storage.make()
+            self._lock = _lock(self.storage.root / ".lock")
+            self.storage.clear_unfinished()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # --- the run ---
+
+    def run(self) -> Run | None:
+        """What `run.json` says; None where there is none."""
+        text = self.storage.read(_RUN)
+        return Run.from_json(text.decode("utf-8", "replace"), f"{self.out}/{_RUN}") if text is not None else None
+
+    def begin(self, run: Run) -> tuple[Run, str]:
+        """Go on with the run that is there, if it has the same key, or begin this one; the old one's results go to `earlier/`.
+
+        Returns the run with the time of its beginning, and what was done in words.
+        """
+        there = self.run()
+        said = ""
+        if there is not None and there.key != run.key:
+            place = f"earlier/{there.created:%Y%m%d-%H%M%S}-{there.key[:8]}"
+            for name in _OF_A_RUN:
+                self.storage.move(name, f"{place}/{name}")
+            said = f"input, settings, model or versions are not those of the run that is here, so a new one begins; the old is in {place}"
+        elif there is not None:
+            run = replace(there, settings=run.settings)
+            said = f"going on with the run of {there.created:%Y-%m-%d %H:%M} UTC"
+        run = replace(run, state=State.RUNNING, starts=run.starts + 1)
+        self.write_run(run)
+        return run, said
+
+    def write_run(self, run: Run) -> None:
+        """Write `run.json`."""
+        self.storage.write(_RUN, run.to_json().encode())
+        self.storage.make_durable([_RUN])
+
+    def write_progress(self, progress: Progress) -> None:
+        """Write `progress.json`, for whoever looks on; not brought to the disk."""
+        self.storage.write(_PROGRESS, progress.to_json().encode(), durable=False)
+
+    # --- shards ---
+
+    def save(self, results: Sequence[ImageResult], key: str, name: str | None = None) -> list[Record]:
+        """Write the files of some images, then the shard that accounts for them; durable when this returns.
+
+        A file that cannot be written under its name makes its image a failure. `name` is that of the shard, unique if not given; who writes
+        the same images again under the same name overwrites it. Raises StoreError where the disk refuses.
+        """
+        kept = [self._with_files(result) for result in results]
+        self.storage.make_durable(path for result in kept for path in result.files)
+        self._written = max(time.time_ns(), self._written + 1)
+        records = [Record.of(result) for result in kept]
+        metadata = {"run": key, "written": self._written, "images": [record.to_json() for record in records]}
+        schema = cells_schema()
+        schema = schema.with_metadata({**schema.metadata, _METADATA: json.dumps(metadata, ensure_ascii=False)})
+        table = pa.Table.from_pylist([row for result in kept for row in result.rows], schema=schema)
+        path = f"{_CELLS}/{name or f'cells-{self._written:020d}-{uuid.uuid4().hex[:8]}.parquet'}"
+        self.storage.write(path, parquet_bytes(table))
+        self.storage.make_durable([path])
+        return records
+
+    def _with_files(self, result: ImageResult) -> ImageResult:
+        for path, content in result.files.items():
+            try:
+                self.storage.write(path, content)
+            except FileRefusedError as error:
+                reason = f"{result.image_path}: its results cannot be written under its name ({error.strerror}); rename the image"
+                return ImageResult(result.image_path, result.sha256, result.stamp, stage=Stage.WRITE, reason=reason)
+        return result
+
+    def shards(self, key: str, *, set_aside: bool = True) -> list[str]:
+        """Names of the readable shards of a run, the earliest first; damaged ones are set aside in `damaged/`, their images done again."""
+        found = []
+        for name in self.storage.names(_CELLS):
+            if name.endswith(".parquet"):
+                metadata = self._metadata(name)
+                if metadata is None and set_aside:
+                    self.storage.move(f"{_CELLS}/{name}", f"damaged/{name}")
+                elif metadata is not None and metadata["run"] == key:
+                    found.append((metadata["written"], name))
+        self._written = max([self._written, *(written for written, _ in found)])
+        return [name for _, name in sorted(found)]
+
+    def records(self, shards: Sequence[str]) -> Iterator[tuple[int, Record]]:
+        """Every record in the order of writing, with the number of its shard."""
+        for number, name in enumerate(shards):
+            metadata = self._metadata(name)
+            for raw in metadata["images"] if metadata else ():
+                yield number, Record.from_json(raw)
+
+    def _metadata(self, shard: str) -> dict[str, Any] | None:
+        """What a shard says of itself; None where it is damaged."""
+        try:
+            with self.storage.open(f"{_CELLS}/{shard}") as file:
+                found: dict[str, Any] = json.loads(pq.read_metadata(file).metadata[_METADATA])
+        except (pa.ArrowException, KeyError, TypeError, ValueError):
+            return None
+        except OSError as error:
+            if error.errno is None:  # so pyarrow says that a file is damaged
+                return None
+            msg = f"{self.out}: {shard} cannot be read ({error.strerror}); check the permissions, then give the same command again"
+            raise StoreError(msg) from error
+        return found
+
+    # --- tables ---
+
+    def write_errors(self, failures: Mapping[str, tuple[str, str]], *, durable: bool = True) -> None:
+        """Write `errors.csv` from path to stage and reason, sorted by path."""
+        buffer = io.StringIO()
+        table = csv.writer(buffer)
+        table.writerow(["image_path", "stage", "reason"])
+        for path in sorted(failures):
+            stage, reason = failures[path]
+            table.writerow([guarded(path), stage, guarded(reason)])
+        self.storage.write(_ERRORS, buffer.getvalue().encode(), durable=durable)
+
+    def write_table(self, shards: Sequence[str]) -> None:
+        """Write `cells.csv`, sorted by image and cell: the same cells give the same file. Raises StoreError."""
+        # Not at the top: sorting is the last thing a run does.
+        from core.store.sorted_csv import write_sorted_csv
+
+        with self.storage.work_folder() as work, self.storage.local_copies(_CELLS, shards) as folder:
+            target = work / "cells.csv"
+            files = [folder / name for name in shards]
+            if not files:
+                columns = [name for name in cells_schema().names if name not in OUTLINE_COLUMNS]
+                target.write_text(",".join(columns) + "\n", encoding="utf-8")
+            else:
+                index = Index(self.records(shards))
+                superseded = [(str(files[number]), path) for number, path in index.superseded(self.records(shards))]
+                table = pa.table(
+                    [[file for file, _ in superseded], [path for _, path in superseded]],
+                    schema=pa.schema([("filename", pa.string()), ("image_path", pa.string())]),
+                )
+                write_sorted_csv(files, target, ("image_path", "cell_index"), table)
+            self.storage.place("cells.csv", target)
+
+
+def failures_of(records: Iterable[tuple[int, Record]]) -> dict[str, tuple[str, str]]:
+    """Stage and reason of every image whose latest record is a failure."""
+    found: dict[str, tuple[str, str]] = {}
+    for _, record in records:
+        if record.stage is None:
+            found.pop(record.image_path, None)
+        else:
+            found[record.image_path] = (record.stage, record.reason or "")
+    return found
+
+
+def new_run(key: str, settings: BatchSettings, model_id: str, model_sha256: str, versions: Mapping[str, str]) -> Run:
+    """A run that begins now."""
+    return Run(key, settings, model_id, model_sha256, versions, datetime.now(UTC))
+
+
+def _digest(*parts: object) -> int:
+    return int.from_bytes(hashlib.blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"), digest_size=8).digest())
+
+
+def _lock(path: Path) -> int | None:
+    """Descriptor of a file that this process has locked; it goes away with the process. None where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows; there the unique names of the shards are what keeps two runs apart
+        return None
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        msg = f"another run is writing into {path.parent}; wait until it is finished, stop it, or choose another --out"
+        raise UsageError(msg) from error
+    return descriptor

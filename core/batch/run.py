@@ -1,0 +1,468 @@
+"""A run from beginning to end, whatever engine does the work: what is listed and not done is measured, told of, and put into tables."""
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from core.batch.inputs import Inputs, Listed, open_inputs
+from core.batch.labels import Labels, read_labels
+from core.batch.local import LocalEngine
+from core.batch.measure import ImageResult, Measurer, Stage, Task
+from core.batch.results import Counts, Index, Record, Run, RunFolder, failures_of, new_run
+from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
+from core.errors import CoreError, UsageError
+from core.inference.model_registry import ModelEntry
+from core.versions import software_versions
+
+if TYPE_CHECKING:
+    from core.batch.turns import Turns
+
+FLUSH_IMAGES: Final = 500
+FLUSH_S: Final = 5.0
+# A flush comes earlier where few images have very many cells or large files.
+_FLUSH_CELLS: Final = 5_000
+_FLUSH_BYTES: Final = 64 * 2**20
+_TELL_S: Final = 1.0
+_RATE_S: Final = 60.0
+_LAST: Final = 12
+
+Tasks = Iterator[Task | ImageResult]
+
+
+class Engine(Protocol):
+    """Measures tasks and saves what comes of them in the folder of the run."""
+
+    def __call__(self, tasks: Tasks, may_submit: Callable[[bool], bool]) -> Generator[Record | None, None, None]:
+        """A record of each image when it is measured, None when none came for a while; all is durable when the iterator ends or is closed.
+
+        A task that is a result already only needs saving. `may_submit` is told whether nothing is under way, and asked whether more may be.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do: images listed, of these done before, to be done, and not even to be tried, each with its reason."""
+
+    listed: int
+    done: int
+    to_do: int
+    refused: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Everything that is asked for.
+
+    `out` is a folder or an fsspec URL. `jobs`, `device` and `batch_size` say how, not what. `turns` are those with other runs of the
+    machine. `measurer` is the class that measures; `engine`, given the folder, the run and a measurer, is by default `jobs` processes of
+    this machine.
+    """
+
+    out: str
+    settings: BatchSettings
+    model: ModelEntry
+    jobs: int = 1
+    device: str = "auto"
+    batch_size: int | None = None
+    retry_failed: bool = False
+    turns: "Turns | None" = None
+    measurer: type[Measurer] = Measurer
+    engine: Callable[[RunFolder, Run, Measurer], Engine] | None = None
+
+
+def plan(batch: Batch) -> Plan:
+    """What `run_batch` would do; writes nothing. Raises CoreError as that does."""
+    inputs, labels, new = _prepared(batch)
+    folder = RunFolder(batch.out)
+    there = folder.run()
+    shards = folder.shards(new.key, set_aside=False) if there is not None and there.key == new.key else []
+    work = _Work(inputs, labels, batch, Index(folder.records(shards)))
+    refused, to_do = {}, 0
+    for task in work.tasks():
+        if isinstance(task, ImageResult):
+            refused[task.image_path] = task.reason or ""
+        else:
+            to_do += 1
+    return Plan(work.listed, work.listed - to_do - len(refused), to_do, refused)
+
+
+def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -> Progress:
+    """Measure what is listed and not done, and write the tables; returns how it ended.
+
+    `tell` is called about every second, also from another thread. SIGINT and SIGTERM, where this is the main thread, stop the run: what is
+    done is kept, and the same call goes on. The folder holds the same then as after a run that nothing disturbed.
+
+    Raises
+    ------
+    UsageError
+        If the input is not there or refused as a whole, the labels make no sense, or another run has the folder.
+    CoreError
+        If the model cannot be opened, or the disk refuses: what was durable stays, and the same call goes on.
+    """
+    inputs, labels, new = _prepared(batch)
+    with RunFolder(batch.out) as folder:
+        run, said = folder.begin(new)
+        shards = folder.shards(run.key)
+        index = Index(folder.records(shards))
+        failures = failures_of(folder.records(shards))
+        work = _Work(inputs, labels, batch, index)
+        started = time.monotonic()
+        with (
+            _Reporter(folder, index.counts(), tell, said) as reporter,
+            _signals(reporter),
+            _counting(inputs, batch.settings.limit, reporter),
+        ):
+            measurer = batch.measurer(inputs, run.settings, batch.model, run.created, batch.device, batch.batch_size)
+            make = batch.engine or (lambda folder, run, measurer: _Local(folder, run, LocalEngine(measurer, batch.jobs)))
+            try:
+                _measure(make(folder, run, measurer), work, reporter, failures, _Turn(batch.turns, reporter))
+                shards = folder.shards(run.key)
+                found = Index(folder.records(shards)).counts()
+                if not reporter.stopping:
+                    reporter.say(State.RUNNING, "writing the table")
+                    folder.write_table(shards)
+                folder.write_errors(failures_of(folder.records(shards)))
+                state = State.STOPPED if reporter.stopping else State.FINISHED
+            except BaseException as error:
+                state, words = State.FAILED, str(error) if isinstance(error, CoreError) else f"unexpected {type(error).__name__}: {error}"
+                reporter.end(state, words)
+                with suppress(CoreError, OSError):  # the disk may be full
+                    folder.write_run(replace(run, state=state, seconds=run.seconds + time.monotonic() - started))
+                raise
+            counts = {"images": found.images, "measured": found.images - found.failed, "failed": found.failed}
+            counts |= {"cells": found.cells, "flagged": found.flagged}
+            folder.write_run(replace(run, state=state, counts=counts, seconds=run.seconds + time.monotonic() - started))
+            return reporter.end(state, "stopped; the same command goes on" if reporter.stopping else "", found)
+
+
+def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
+    settings = batch.settings
+    local = settings.input.removeprefix("file://")
+    if "://" not in batch.out + local and Path(batch.out).resolve().is_relative_to(Path(local).resolve()):
+        msg = f"the results must not lie in the input, but {batch.out} is in {local}; choose another --out"
+        raise UsageError(msg)
+    labels = read_labels(settings.label_from, settings.patient_from)
+    settings = replace(settings, input=settings.input if "://" in local else str(Path(local).resolve()))
+    key = run_key(settings, batch.model.sha256, software_versions(), labels.digest)
+    new = new_run(key, settings, batch.model.model_id, batch.model.sha256, software_versions())
+    return open_inputs(settings.input, settings.pattern), labels, new
+
+
+def _measure(engine: Engine, work: "_Work", reporter: "_Reporter", failures: dict[str, tuple[str, str]], turn: "_Turn") -> None:
+    """Let the engine work until all is done or the run is to stop; failures are kept up to date in errors.csv."""
+    told, changed = time.monotonic(), True
+    with turn:
+        records = engine(work.tasks(), turn)
+        try:
+            for record in records:
+                if record is not None:
+                    reporter.count(record, work.index.counts_of(record.image_path))
+                    changed |= record.stage is not None or record.image_path in failures
+                    failures.pop(record.image_path, None)
+                    if record.stage is not None:
+                        failures[record.image_path] = (record.stage, record.reason or "")
+                if changed and time.monotonic() - told > FLUSH_S:
+                    reporter.folder.write_errors(failures, durable=False)
+                    told, changed = time.monotonic(), False
+                if reporter.stopping:
+                    break
+        finally:
+            records.close()  # which saves what has come
+
+
+class _Work:
+    """What is listed, and of that what is to be done."""
+
+    def __init__(self, inputs: Inputs, labels: Labels, batch: Batch, index: Index) -> None:
+        self.index = index
+        self.listed = 0
+        self._inputs = inputs
+        self._labels = labels
+        self._limit = batch.settings.limit
+        self._retry = batch.retry_failed
+
+    def tasks(self) -> Tasks:
+        """Tasks for images that are not done; of those that cannot be read as images, or have no label, the failure."""
+        for found in islice(self._inputs.listed(), self._limit):
+            self.listed += 1
+            if self._is_done(found):
+                continue
+            if found.problem is not None:
+                yield ImageResult(found.path, stage=Stage.LIST, reason=f"{found.path}: {found.problem}")
+                continue
+            try:
+                yield Task(found.path, self._labels.cell_type(found.path), self._labels.patient(found.path))
+            except UsageError as error:
+                stamp = self._inputs.stamp(found.path)
+                yield ImageResult(found.path, stamp=stamp, stage=Stage.LIST, reason=f"{found.path}: {error}")
+
+    def _is_done(self, found: Listed) -> bool:
+        if self._retry and self.index.has_failed(found.path):
+            return False
+        if not self.index.knows(found.path):
+            return False
+        stamp = None if found.problem else self._inputs.stamp(found.path)
+        return self.index.is_done(found.path, stamp, lambda: self._content(found))
+
+    def _content(self, found: Listed) -> bytes | None:
+        try:
+            return None if found.problem else self._inputs.read(found.path)[0]
+        except CoreError:
+            return None
+
+
+# --- the engine of this machine ----------------------------------------------------------------------------------------------------
+
+
+class _Local:
+    """The local engine, saving what comes of it from time to time, in a thread of its own."""
+
+    def __init__(self, folder: RunFolder, run: Run, engine: LocalEngine) -> None:
+        self._folder = folder
+        self._run = run
+        self._engine = engine
+
+    def __call__(self, tasks: Tasks, may_submit: Callable[[bool], bool]) -> Generator[Record | None, None, None]:
+        results = self._engine.results(tasks, may_submit)
+        with _Saver(self._folder, self._run.key) as saver:
+            try:
+                for result in results:
+                    saver.save(result)
+                    yield None if result is None else Record.of(result)
+            finally:
+                results.close()
+
+
+class _Saver:
+    """Collects results and saves them together, while the next are measured; leaving it saves the rest. Raises StoreError."""
+
+    def __init__(self, folder: RunFolder, key: str) -> None:
+        self._folder = folder
+        self._key = key
+        self._results: list[ImageResult] = []
+        self._cells = self._bytes = 0
+        self._since = time.monotonic()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saves")
+        self._saving: Future[Sequence[Record]] | None = None
+
+    def __enter__(self) -> "_Saver":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None or issubclass(kind, GeneratorExit):
+                self._flush()
+                self._wait()
+        finally:
+            self._thread.shutdown()
+
+    def save(self, result: ImageResult | None) -> None:
+        """Take a result, or look whether it is time."""
+        if result is not None:
+            self._results.append(result)
+            self._cells += len(result.rows)
+            self._bytes += sum(map(len, result.files.values()))
+        full = len(self._results) >= FLUSH_IMAGES or self._cells >= _FLUSH_CELLS or self._bytes >= _FLUSH_BYTES
+        if full or time.monotonic() - self._since > FLUSH_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._wait()  # one flush at a time: a slow disk slows the run, and memory stays bounded
+        if self._results:
+            self._saving = self._thread.submit(self._folder.save, self._results, self._key)
+            self._results = []
+            self._cells = self._bytes = 0
+        self._since = time.monotonic()
+
+    def _wait(self) -> None:
+        if self._saving is not None:
+            saving, self._saving = self._saving, None
+            saving.result()
+
+
+# --- turns, signals, and what is told ------------------------------------------------------------------------------------------------
+
+
+class _Turn:
+    """Whether more may be submitted: always, or only while this run has the turn, which is given when what is under way is finished."""
+
+    def __init__(self, turns: "Turns | None", reporter: "_Reporter") -> None:
+        self._turns = turns
+        self._reporter = reporter
+
+    def __enter__(self) -> "_Turn":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._turns is not None:
+            self._turns.__exit__()
+
+    def __call__(self, idle: bool) -> bool:
+        if self._turns is None:
+            return True
+        if self._turns.held and self._turns.due():
+            if not idle:
+                return False
+            self._turns.give()
+        mine = self._turns.take()
+        self._reporter.waiting = not mine
+        return mine
+
+
+class _Reporter:
+    """Counts, and tells in `progress.json` and to whoever listens, from a thread of its own: also while the run waits or lists."""
+
+    def __init__(self, folder: RunFolder, before: Counts, tell: Callable[[Progress], None], message: str) -> None:
+        self.folder = folder
+        self.stopping = False
+        self.waiting = False
+        self._total: int | None = None
+        self._listed = 0
+        self._counts = before
+        self._skipped = before.images
+        self._tell = tell
+        self._state = State.LISTING
+        self._message = message
+        self._started = datetime.now(UTC)
+        self._new = 0
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._last: deque[Seen] = deque(maxlen=_LAST)
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._keep_telling, daemon=True, name="tells")
+
+    def __enter__(self) -> "_Reporter":
+        self._write(self.progress())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def count(self, record: Record, before: Counts) -> None:
+        """Count an image; `before` is what it counted for in an earlier start."""
+        with self._lock:
+            self._counts += Counts.of(record) - before
+            self._skipped -= before.images
+            self._new += 1
+            if self._state is State.LISTING:
+                self._state = State.RUNNING
+            if record.stage is None:
+                self._last.appendleft(Seen(record.image_path, record.cells, record.confidence))
+
+    def total(self, listed: int, *, final: bool) -> None:
+        """Tell how many images there are, as far as is known."""
+        self._listed = listed
+        if final:
+            self._total = listed
+
+    def say(self, state: State, message: str) -> None:
+        """Change what is said to go on."""
+        with self._lock:
+            self._state, self._message = state, message
+
+    def end(self, state: State, message: str, counts: Counts | None = None) -> Progress:
+        """Tell how it ended."""
+        self._ended.set()
+        self._thread.join()
+        self.waiting = self.stopping = False
+        self.say(state, message)
+        self._counts = counts or self._counts
+        progress = self.progress()
+        self._write(progress)
+        return progress
+
+    def progress(self) -> Progress:
+        """How far the run is."""
+        with self._lock:
+            now = time.monotonic()
+            self._marks.append((now, self._new))
+            while len(self._marks) > 2 and now - self._marks[0][0] > _RATE_S:
+                self._marks.popleft()
+            since, done = self._marks[0]
+            rate = (self._new - done) / (now - since) if self._new > done else None
+            total = None if self._total is None else max(self._total, self._counts.images)
+            left = (total - self._counts.images) / rate if rate and total is not None and not self._state.ended else None
+            state = State.STOPPING if self.stopping else State.WAITING if self.waiting else self._state
+            listing = f"{self._listed:,} images found so far" if self._total is None and not self._state.ended else ""
+            return Progress(
+                state,
+                total,
+                self._counts.images,
+                self._counts.cells,
+                self._counts.flagged,
+                self._counts.failed,
+                self._skipped,
+                rate,
+                left,
+                self._started.isoformat(),
+                datetime.now(UTC).isoformat(),
+                os.getpid(),
+                self._message or listing,
+                tuple(self._last),
+            )
+
+    def _keep_telling(self) -> None:
+        while not self._ended.wait(_TELL_S):
+            self._write(self.progress())
+
+    def _write(self, progress: Progress) -> None:
+        with suppress(CoreError, OSError):  # what is told is no result; a full disk is met where results are written
+            self.folder.write_progress(progress)
+        self._tell(progress)
+
+
+@contextmanager
+def _signals(reporter: _Reporter) -> Iterator[None]:
+    """Let Ctrl-C and a request to end stop the run; a second Ctrl-C is one that cannot wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if reporter.stopping and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        reporter.stopping = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _counting(inputs: Inputs, limit: int | None, reporter: _Reporter) -> Iterator[None]:
+    """Count the images in a thread of its own, so that the time left can be told long before the last is listed."""
+    over = threading.Event()
+
+    def count() -> None:
+        listed = 0
+        with suppress(CoreError, OSError):  # what cannot be listed is told where images are taken from the list
+            for listed in islice(inputs.count(), limit):
+                if over.is_set():
+                    return
+                reporter.total(listed, final=False)
+            reporter.total(listed, final=True)
+
+    thread = threading.Thread(target=count, daemon=True, name="counts")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
