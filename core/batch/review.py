@@ -34,6 +34,7 @@ from core.types import CellImage, LabelMap, Place
 
 _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5
+_SHARDS_LOOKED_INTO: Final = 4
 _PICTURED: Final = (
     "image_sha256", "confidence", "quality_ok", "flags", "place_left", "place_top", "place_width", "place_height", "image_width",
     "image_height", "um_per_px", "cell_outline", "nucleus_outline",
@@ -119,7 +120,7 @@ class Review:
         self._source = source
         folder = RunFolder(str(results))
         run = folder.run()
-        names = folder.shards(run.key) if run is not None else []
+        names = folder.shards(run.key, set_aside=False) if run is not None else []
         self._shards = [results / "cells" / name for name in names]
         self._superseded: dict[Path, set[str]] = {}
         for number, image_path in Index(folder.records(names)).superseded(folder.records(names)):
@@ -245,6 +246,20 @@ def picture(source: Path, image_path: str, sha256: str | None = None, um_per_px:
     except CoreError:
         return None
     return image if sha256 is None or image.sha256 == sha256 else None
+
+
+def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
+    """The cells written last, the newest first; none where there is nothing yet."""
+    found: list[MeasuredCell] = []
+    for shard in sorted(results.glob("cells/[!.]*.parquet"), reverse=True)[:_SHARDS_LOOKED_INTO]:
+        try:
+            table = pq.read_table(shard, columns=["image_path", "cell_index", *_PICTURED])
+        except (OSError, pa.ArrowException):  # moved away a moment ago
+            continue
+        found += [_measured_cell(row) for row in table.slice(max(0, len(table) - limit)).to_pandas().iloc[::-1].to_dict("records")]
+        if len(found) >= limit:
+            break
+    return found[:limit]
 
 
 def mask(results: Path, image_path: str) -> LabelMap | None:

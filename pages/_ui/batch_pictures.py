@@ -6,11 +6,8 @@ from pathlib import Path, PurePosixPath
 import streamlit as st
 
 from core.batch.jobs import Job
-from core.batch.review import MeasuredCell, Review, mask, picture
-from core.batch.settings import Seen
-from core.charts.overlay import outer_outline
+from core.batch.review import MeasuredCell, Review, newest_cells, picture
 from core.charts.thumbnail import thumbnail_svg
-from core.compartments import Compartment
 from core.types import CellImage
 from pages._ui.gallery import Item
 
@@ -25,13 +22,14 @@ def _review(results: str, source: str, revision: str) -> Review:  # noqa: ARG001
     return Review(Path(results), Path(source))
 
 
-def newest(job: Job, seen: Sequence[Seen]) -> list[Item]:
-    """Images that were measured a moment ago, newest first."""
-    items = []
-    for image in seen:
-        said = f"{image.cells} cells" if image.cells > 1 else f"{image.confidence:.2f}" if image.confidence is not None else "no cell"
-        items.append(_item(image.image_path, _image_svg(str(job.results), str(job.source), image.image_path), said, image.image_path))
-    return items
+def newest(job: Job, limit: int) -> list[Item]:
+    """The cells measured last, newest first."""
+    return pictures(job, _newest(str(job.results), Review.revision(job.results), limit))
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _newest(results: str, shards: str, limit: int) -> list[MeasuredCell]:  # noqa: ARG001 - the key: read anew when there are more
+    return newest_cells(Path(results), limit)
 
 
 def pictures(job: Job, cells: Sequence[MeasuredCell]) -> list[Item]:
@@ -40,23 +38,9 @@ def pictures(job: Job, cells: Sequence[MeasuredCell]) -> list[Item]:
     for cell in cells:
         svg = _cell_svg(str(job.results), str(job.source), cell.image_sha256, cell.key, cell)
         hint = f"{cell.image_path}, cell {cell.cell_index + 1}" if cell.place else cell.image_path
-        items.append(_item(cell.key, svg, f"{cell.confidence:.2f}", hint, flagged=not cell.quality_ok))
+        words = f"{cell.confidence:.2f}  {PurePosixPath(hint).name}"
+        items.append(Item(cell.key, svg, words, hint, flagged=not cell.quality_ok))
     return items
-
-
-def _item(key: str, svg: str, said: str, hint: str, *, flagged: bool = False) -> Item:
-    return Item(key, svg, f"{said}  {PurePosixPath(hint).name}", hint, flagged)
-
-
-@st.cache_data(show_spinner=False, max_entries=500)
-def _image_svg(results: str, source: str, image_path: str) -> str:
-    """The whole image with all its outlines."""
-    labels, image = mask(Path(results), image_path), picture(Path(source), image_path)
-    if labels is None:
-        return "" if image is None else thumbnail_svg({}, image.shape, image.rgb)
-    outlines = {compartment: outer_outline(labels, compartment) for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS)}
-    fits = image is not None and image.shape == labels.shape
-    return thumbnail_svg(outlines, labels.shape, image.rgb if image is not None and fits else None)
 
 
 @st.cache_data(show_spinner=False, max_entries=2000)

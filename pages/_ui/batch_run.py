@@ -124,8 +124,7 @@ def show_going_on(job: Job) -> None:
         standing = job.standing()
         with st.container(height=430, border=False, key="run_progress"), errors_in_words():
             _show_progress(standing)
-            seen = standing.progress.last[:_NEWEST] if standing.progress is not None else ()
-            gallery(newest(job, seen), "batch_newest", places=_NEWEST)
+            gallery(newest(job, _NEWEST), "batch_newest", places=_NEWEST)
         st.caption("The run goes on when this page is closed; it is found again here, in this browser.")
 
     look()
