@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import points_in_poly
 
-from core.batch.measure import ImageResult, Loaded, Stage
 from core.batch.settings import BatchSettings
+from core.batch.tasks import ImageResult, Loaded, Stage
 from core.cell_types import CELL_TYPES, CellType
 from core.charts.overlay import field_png, outlined_png
 from core.errors import CoreError

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from core.archives import ImageArchive
-from core.batch.measure import Stamp
+from core.batch.tasks import Stamp
 from core.errors import CoreError, ImageError, UsageError
 from core.imaging import IMAGE_SUFFIXES
 from core.settings import load_settings

@@ -15,7 +15,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Final
 
-from core.batch.measure import ImageResult, Measurer, Stage, Task
+from core.batch.measure import Measurer
+from core.batch.tasks import ImageResult, Stage, Task
 from core.errors import CoreError, ModelError
 
 # An image that takes its worker with it is tried once more, alone in a fresh one: the first time may have been the system's doing.
@@ -61,6 +62,12 @@ class LocalEngine:
         CoreError
             If the workers cannot open the model.
         """
+        first: Task | ImageResult | None
+        while isinstance(first := next(tasks, None), ImageResult):
+            yield first
+        if first is None:
+            return
+        self._again.append(first)
         workers = [_Worker(self._measurer) for _ in range(self._jobs)]
         try:
             while True:

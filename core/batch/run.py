@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from core.batch.inputs import Inputs, Listed, open_inputs
 from core.batch.labels import Labels, read_labels
 from core.batch.local import LocalEngine
-from core.batch.measure import ImageResult, Measurer, Stage, Task
+from core.batch.measure import Measurer
 from core.batch.results import Counts, Index, Record, Run, RunFolder, failures_of, new_run
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
+from core.batch.tasks import ImageResult, Stage, Task
 from core.errors import CoreError, UsageError
 from core.inference.model_registry import ModelEntry
 from core.versions import software_versions

@@ -1,0 +1,83 @@
+"""What passes between the parent of a run and its workers: images to measure, and what became of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Stage(StrEnum):
+    """At what an image failed."""
+
+    LIST = "list"
+    READ = "read"
+    DECODE = "decode"
+    OUTLINE = "outline"
+    MEASURE = "measure"
+    TIME = "time"
+    MEMORY = "memory"
+    CRASH = "crash"
+    WRITE = "write"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells without reading that a file is still the same: size in bytes and time of change, checksum or entity tag."""
+
+    size: int
+    modified: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to measure: its path relative to the input, and what its cells are filed under; None where nothing was said."""
+
+    image_path: str
+    cell_type: str | None = None
+    patient_id: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageResult:
+    """What became of an image: a row per cell and files to write, or the stage at which it failed and the reason in words.
+
+    `rows` map the columns of `core.batch.results.cells_schema` to values; `files` map paths in the run's folder to contents. `sha256` and
+    `stamp` are None where it could not be read.
+    """
+
+    image_path: str
+    sha256: str | None = None
+    stamp: Stamp | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    stage: Stage | None = None
+    reason: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no result but a reason."""
+        return self.stage is not None
+
+    @property
+    def flagged(self) -> bool:
+        """Whether a cell carries a flag that keeps it out of summaries."""
+        return any(not row["quality_ok"] for row in self.rows)
+
+    @property
+    def confidence(self) -> float | None:
+        """Lowest confidence of its cells."""
+        return min((row["confidence"] for row in self.rows), default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A task with the content of its image, or the reason why it could not be read."""
+
+    task: Task
+    data: bytes = b""
+    stamp: Stamp | None = None
+    problem: str | None = None
+
+    def failed(self, stage: Stage, reason: str, sha256: str | None = None) -> ImageResult:
+        """The result of an image that cannot be measured."""
+        return ImageResult(self.task.image_path, sha256, self.stamp, stage=stage, reason=reason)
