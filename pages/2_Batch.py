@@ -15,7 +15,7 @@ person = owner()
 if person is None:
     st.stop()  # for the moment that the browser takes to say who it is
 
-with errors_in_words():
+with st.container(border=True, key="batch_new"), errors_in_words():
     started = start_button(person, choose_images(person))
     if started is not None:
         RUN_CHOSEN.set(started.name)

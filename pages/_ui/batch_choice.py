@@ -43,7 +43,7 @@ def choose_images(owner: Owner) -> Choice | None:
     way = st.segmented_control(
         "What", ways, default=_FILES, required=True, key="batch_way", label_visibility="collapsed", persist_state="session"
     )
-    with st.container(height=150, border=False, key="batch_what"):
+    with st.container(height=124, border=False, key="batch_what"):
         if way == _FOLDER:
             return _choose_folder(roots)
         return _bring(Uploads(owner.folder / "uploads", settings()), owner, directory=way == _DIRECTORY)
@@ -166,6 +166,7 @@ def start_button(owner: Owner, choice: Choice | None) -> Job | None:
             persist_state="session",
             help="One more picture for each image, to take away.",
         )
+        st.space("stretch")
         pressed = st.button(
             "Start measuring", type="primary", disabled=choice is None, key="batch_start", icon=":material/play_arrow:", width=200
         )

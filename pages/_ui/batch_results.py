@@ -1,5 +1,6 @@
 """What came of a run: a sentence, the cells to look at first, the table, what failed and why, and files to take away."""
 
+import html
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -9,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from core.batch.jobs import Job, Standing
-from core.batch.review import MeasuredCell, Order, Overview, Review
+from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
 from core.batch.settings import State
 from core.features.catalogue import CATALOGUE
 from core.report import file_name
@@ -23,7 +24,8 @@ from pages._ui.names import flag_words
 from pages._ui.state import CELL_LOOKED_AT
 from pages._ui.viewer import cell_viewer
 
-_PICTURES: Final = 18
+_PICTURES: Final = 16
+_GROUPS: Final = 100
 _ROWS: Final = 100
 # A file goes through the server's memory to the browser; larger ones are fetched from where they are.
 _MOST_TO_BROWSER: Final = 256 * 2**20
@@ -99,7 +101,7 @@ def _look_through(job: Job, review: Review, overview: Overview) -> None:
             "Least certain outlines first. The number is how far the network itself expects to be right; click a cell to see it large."
         )
         pages = -(-overview.cells // _PICTURES)
-        with st.container(height=520, border=False, key="batch_pictures"):
+        with st.container(height=620, border=False, key="batch_pictures"):
             place = st.container()
             page = st.pagination(pages, key=f"batch_page_{job.name}", max_visible_pages=5) if pages > 1 else 1
             shown = review.pictured(Order.LEAST_CERTAIN, (page - 1) * _PICTURES, _PICTURES)
@@ -167,16 +169,16 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
 
 def _failures(review: Review) -> None:
     groups = review.failure_groups()
-    st.dataframe(
-        {
-            "Images": [group.images for group in groups],
-            "Why": [group.reason for group in groups],
-            "At": [group.stage for group in groups],
-            "For example": [", ".join(group.examples) for group in groups],
-        },
-        hide_index=True,
-        height=min(420, 38 + 35 * max(len(groups), 1)),
-        column_config={"Images": st.column_config.NumberColumn(width="small"), "Why": st.column_config.TextColumn(width="large")},
-        key="batch_failures",
-    )
+    rows = [
+        f"<tr><td>{group.images:,}</td><td>{html.escape(group.reason[:1].upper() + group.reason[1:])}"
+        f"<small>{html.escape(_named(group))}</small></td></tr>"
+        for group in groups[:_GROUPS]
+    ]
+    with st.container(height=420, border=False, key="batch_failures"):
+        st.html(f'<table class="reasons"><tr><th>Images</th><th>Why they could not be measured</th></tr>{"".join(rows)}</table>')
     st.caption("Images that failed alike are counted together, with the reason of the first; the file of failures names each.")
+
+
+def _named(group: FailureGroup) -> str:
+    others = group.images - len(group.examples)
+    return ", ".join(group.examples) + (f" and {others:,} others" if others else "")

@@ -125,7 +125,9 @@ def show_going_on(job: Job) -> None:
         with st.container(height=430, border=False, key="run_progress"), errors_in_words():
             _show_progress(standing)
             gallery(newest(job, _NEWEST), "batch_newest", places=_NEWEST)
-        st.caption("The run goes on when this page is closed; it is found again here, in this browser.")
+            said = standing.progress.message if standing.progress is not None else ""
+            sentence = f"{said[0].upper()}{said[1:]}. " if said else ""
+            st.caption(f"{sentence}The run goes on when this page is closed; it is found again here, in this browser.")
 
     look()
 
@@ -150,7 +152,7 @@ def _pace(standing: Standing) -> str:
     progress = standing.progress
     if progress is None:
         return ""
-    of = f": {progress.done:,} of {progress.total:,} images" if progress.total is not None else f": {progress.done:,} images"
+    of = f". {progress.done:,} of {progress.total:,} images" if progress.total is not None else f". {progress.done:,} images"
     if standing.state is not State.RUNNING:
         return of
     return of + _rate(progress)

@@ -5,6 +5,7 @@ from typing import Final
 import streamlit as st
 
 from core.imaging import IMAGE_SUFFIXES, encode_png
+from core.settings import load_settings
 from pages._ui.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, Chosen, widget_value
 
 # As in core.synthetic, which is imported only when one is drawn; a test holds the two together.
@@ -51,7 +52,13 @@ def image_chooser() -> bool:
     columns = st.columns([5, 2.2, 2, 2.4], vertical_alignment="bottom", gap="small")
     with columns[0]:
         types = [suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES]
-        st.file_uploader("Image of a stained blood cell, or a field of several", types, key=_upload_key(), on_change=_take_upload)
+        st.file_uploader(
+            "Image of a stained blood cell, or a field of several",
+            types,
+            key=_upload_key(),
+            on_change=_take_upload,
+            max_upload_size=max(1, load_settings().max_bytes // 2**20),
+        )
     with columns[1]:
         st.menu_button(
             "Try an example",
