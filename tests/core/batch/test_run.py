@@ -1,0 +1,359 @@
+"""What a run promises: everything measured or named, once, however it was disturbed."""
+
+import csv
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from core.batch import run as batch_run
+from core.batch.run import plan, run_batch
+from core.batch.settings import Progress, State
+from core.errors import StoreError, UsageError
+from core.imaging import encode_png
+from core.settings import ROOT
+from tests.core.batch.support import Poisoned, PoisonedTogether, Quick, batch, run, write_images
+
+
+def rows(out):
+    with (out / "cells.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def errors(out):
+    with (out / "errors.csv").open(newline="", encoding="utf-8") as file:
+        return {row["image_path"]: (row["stage"], row["reason"]) for row in csv.DictReader(file)}
+
+
+def paths(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder, 300)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("results") / "out"
+    run(images, out)
+    return out
+
+
+def test_every_image_has_its_row_in_order_and_its_mask(images, undisturbed):
+    assert [row["image_path"] for row in rows(undisturbed)] == paths(images)
+    assert [path.removesuffix(".png") for path in paths(undisturbed / "masks")] == paths(images)
+    ended = json.loads((undisturbed / "run.json").read_text())
+    assert ended["state"] == "finished"
+    assert ended["counts"] == {"images": 300, "measured": 300, "failed": 0, "cells": 300, "flagged": 0}
+    progress = Progress.from_json((undisturbed / "progress.json").read_text())
+    assert (progress.state, progress.done, progress.total, progress.cells) == (State.FINISHED, 300, 300, 300)
+    assert progress.last[0].confidence == 0.9
+
+
+def test_the_same_command_again_does_nothing_twice(images, undisturbed):
+    before = (undisturbed / "cells.csv").read_bytes(), sorted((undisturbed / "cells").iterdir())
+    ended = run(images, undisturbed)
+    assert (ended.done, ended.skipped) == (300, 300)
+    assert ((undisturbed / "cells.csv").read_bytes(), sorted((undisturbed / "cells").iterdir())) == before
+
+
+# --- killed ------------------------------------------------------------------------------------------------------------------------
+
+
+def start(images, out):
+    command = [sys.executable, "-m", "tests.core.batch.support", str(images), str(out)]
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def wait_for(state, process):
+    """Until the process says that it is in that state; or it ended before."""
+    while (line := process.stdout.readline()) and state not in line:
+        pass
+
+
+def with_beginning_of(undisturbed, out):
+    """A folder whose run began when the undisturbed one did: the date stands in every row."""
+    out.mkdir()
+    shutil.copy(undisturbed / "run.json", out)
+    return out
+
+
+def test_killed_twenty_times_the_table_is_the_same(images, undisturbed, tmp_path):
+    out = with_beginning_of(undisturbed, tmp_path / "out")
+    chance = random.Random(7)
+    shards = []
+    for number in range(20):
+        process = start(images, out)
+        if number % 2:
+            wait_for("RUNNING", process)
+        time.sleep(chance.uniform(0, 0.8))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        shards.append(len(list((out / "cells").glob("*"))) if (out / "cells").exists() else 0)
+    assert not (out / "cells.csv").exists() or (out / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+    assert len(set(shards)) > 2  # it was killed at work, and came further
+    ended = run(images, out)
+    assert ended.state is State.FINISHED
+    assert (out / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+    assert sum(pq.read_metadata(shard).num_rows for shard in (out / "cells").iterdir()) == 300
+    assert paths(out / "masks") == paths(undisturbed / "masks")
+    assert not list((out / ".unfinished").glob("*")) if (out / ".unfinished").exists() else True
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(images, undisturbed, tmp_path):
+    out = with_beginning_of(undisturbed, tmp_path / "out")
+    process = start(images, out)
+    wait_for("RUNNING", process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+    stopped = Progress.from_json((out / "progress.json").read_text())
+    assert stopped.state is State.STOPPED
+    assert json.loads((out / "run.json").read_text())["state"] == "stopped"
+    assert 0 < stopped.done < 300
+    assert run(images, out).skipped == stopped.done
+    assert (out / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+
+
+def test_workers_end_with_a_parent_that_is_killed(images, tmp_path):
+    process = start(images, tmp_path / "out")
+    wait_for("RUNNING", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.1)
+
+
+# --- power cut and full disk ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_power_cut_leaves_behind_is_not_believed(images, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    (out / "cells.csv").unlink()
+    shard = next((out / "cells").iterdir())
+    content = shard.read_bytes()
+    shard.write_bytes(content[: len(content) // 2])  # under its final name, as a file system without order may leave it
+    (out / "cells" / "cells-00000000000000000001-aaaaaaaa.parquet").write_bytes(bytes(4096))
+    (out / ".unfinished").mkdir(exist_ok=True)
+    (out / ".unfinished" / "half").write_bytes(content[:100])
+    ended = run(images, out)
+    assert ended.state is State.FINISHED
+    assert len(list((out / "damaged").iterdir())) == 2
+    assert (out / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+    assert not (out / ".unfinished" / "half").exists()
+
+
+def test_nothing_stands_in_the_index_before_its_files_are_there(images, tmp_path, monkeypatch):
+    """Cut off before any single file or name is brought to the disk: whatever a shard accounts for is complete."""
+    real = os.fsync
+    left = [0]
+
+    def cut(descriptor):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(5, "power cut")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", cut)
+    small = tmp_path / "images"
+    shutil.copytree(images / "000", small)
+    for after in (5, 40, 100, 112, 118, 125):
+        left[0] = after
+        out = tmp_path / f"out{after}"
+        with pytest.raises(StoreError):
+            run(small, out)
+        left[0] = 10**9
+        accounted = [image for shard in (out / "cells").glob("*.parquet") for image in _images(shard)] if (out / "cells").exists() else []
+        assert all((out / "masks" / f"{path}.png").exists() for path in accounted)
+        run(small, out)
+        assert [row["image_path"] for row in rows(out)] == paths(small)
+
+
+def _images(shard):
+    return [record[0] for record in json.loads(pq.read_metadata(shard).metadata[b"leukoscope_batch"])["images"]]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 2 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(images, undisturbed, small_disk, monkeypatch):
+    monkeypatch.setattr(batch_run, "FLUSH_IMAGES", 25)
+    out = with_beginning_of(undisturbed, small_disk / "out")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(1_300_000))
+    with pytest.raises(StoreError, match="No space left"):
+        run(images, out)
+    assert list((out / "cells").glob("*.parquet"))
+    ballast.unlink()
+    ended = run(images, out)
+    assert ended.skipped > 0
+    assert (out / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+
+
+def test_a_limit_on_file_size_is_a_full_disk_without_root(images, tmp_path):
+    """In a process of its own, whose files may hold a few kilobytes only: the kernel refuses the first shard."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "tests.core.batch.support", str(images), str(out)]
+    ended = subprocess.run(command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert "StoreError: cannot write" in ended.stderr
+    assert not list((out / "cells").glob("*.parquet"))
+    assert json.loads((out / "run.json").read_text())["state"] == "failed"
+    assert run(images, out).state is State.FINISHED
+
+
+# --- two at once, and other settings ---------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_on_the_same_folder_is_refused_in_words(images, tmp_path):
+    process = start(images, tmp_path / "out")
+    try:
+        wait_for("RUNNING", process)
+        with pytest.raises(UsageError, match="another run is writing"):
+            run(images, tmp_path / "out")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_other_settings_begin_a_new_run_and_keep_the_old(images, tmp_path):
+    out = tmp_path / "out"
+    run(images / "000", out)
+    old = (out / "cells.csv").read_bytes()
+    said = []
+    run_batch(batch(images / "000", out, um_per_px=0.1), lambda progress: said.append(progress.message))
+    assert "a new one begins" in said[0]
+    (earlier,) = (out / "earlier").iterdir()
+    assert (earlier / "cells.csv").read_bytes() == old
+    assert len(rows(out)) == 100
+    assert len(list((earlier / "masks").iterdir())) == 100
+
+
+def test_limits_and_jobs_do_not_begin_a_new_run(images, tmp_path):
+    out = tmp_path / "out"
+    assert run(images, out, limit=20).done == 20
+    ended = run(images, out, limit=50, jobs=1, time_limit_s=30)
+    assert (ended.done, ended.skipped) == (50, 20)
+    assert not (out / "earlier").exists()
+
+
+def test_what_changed_is_measured_again_and_what_was_only_copied_is_not(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_images(folder, 10)
+    run(folder, out)
+    first, second = folder / "000" / "000000.png", folder / "000" / "000001.png"
+    first.write_bytes(encode_png(np.full((30, 30, 3), 7, np.uint8)))
+    os.utime(second, (1, 1))
+    ended = run(folder, out)
+    assert (ended.done, ended.skipped, ended.cells) == (10, 9, 10)
+    changed = next(row for row in rows(out) if row["image_path"] == "000/000000.png")
+    assert float(changed["nucleus_shape2D_Elongation"]) == 7
+    assert len(rows(out)) == 10
+
+
+# --- poison ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("measurer", [Poisoned, PoisonedTogether])
+def test_poison_costs_its_own_image_only(measurer, tmp_path):
+    folder = tmp_path / "in"
+    write_images(folder, 30)
+    for name in ("hang", "eat", "crash", "exit"):
+        shutil.copy(folder / "000" / "000000.png", folder / "000" / f"00001_{name}.png")
+    out = tmp_path / "out"
+    ended = run(folder, out, measurer, time_limit_s=2, memory_limit_mb=200)
+    assert ended.state is State.FINISHED
+    assert len(rows(out)) == 30
+    told = {path.removeprefix("000/00001_").removesuffix(".png"): error for path, error in errors(out).items()}
+    assert {name: stage for name, (stage, _) in told.items()} == {"hang": "time", "eat": "crash", "crash": "crash", "exit": "crash"}
+    assert "SIGSEGV" in told["crash"][1]
+
+
+def test_failures_are_final_unless_they_are_to_be_tried_again(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_images(folder, 5)
+    (folder / "crash.png").write_bytes((folder / "000" / "000000.png").read_bytes())
+    assert run(folder, out, Poisoned).failed == 1
+    assert run(folder, out, Quick).failed == 1
+    ended = run(folder, out, Quick, retry_failed=True)
+    assert (ended.failed, ended.done, ended.cells) == (0, 6, 6)
+    assert errors(out) == {}
+
+
+def test_a_batch_that_would_go_into_its_own_input_is_refused(images):
+    with pytest.raises(UsageError, match="must not lie in the input"):
+        run(images, images / "out")
+
+
+def test_a_plan_counts_and_writes_nothing(images, tmp_path):
+    out = tmp_path / "out"
+    found = plan(batch(images, out, pattern="000/*"))
+    assert (found.listed, found.done, found.to_do, found.refused) == (100, 0, 100, {})
+    assert not out.exists()
+    run(images, out, limit=30)
+    found = plan(batch(images, out))
+    assert (found.listed, found.done, found.to_do) == (300, 30, 270)
+
+
+def test_names_that_cannot_be_written_down_fail_alone(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_images(folder, 3)
+    content = (folder / "000" / "000000.png").read_bytes()
+    (folder / f"{'n' * 250}.png").write_bytes(content)  # with .png behind it again it is too long
+    (folder / "=cmd().png").write_bytes(content)
+    (folder / os.fsdecode(b"\xff.png")).write_bytes(content)
+    run(folder, out)
+    told = errors(out)
+    assert {stage for stage, _ in told.values()} == {"write", "list"}
+    assert len(told) == 2
+    assert "'=cmd().png" in [row["image_path"] for row in rows(out)]
+
+
+def test_memory_of_the_parent_does_not_grow_with_the_number_of_images(tmp_path):
+    """Peak memory of runs of 500 and 5,000 names that all fail at once: the parent's part, many times over."""
+    peaks = []
+    for count in (500, 5000):
+        folder = tmp_path / str(count)
+        for number in range(count):
+            path = folder / f"{number // 500}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to("nowhere")
+        code = (
+            "import resource, sys; from tests.core.batch.support import run; "
+            f"run({str(folder)!r}, {str(tmp_path / f'out{count}')!r}); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 25, peaks
