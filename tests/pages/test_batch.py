@@ -1,95 +1,351 @@
+"""Page Batch with real runs: each is a process of its own, measured by the shipped model."""
+
 import io
+import json
+import os
+import shutil
+import signal
+import time
 import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core.batch.jobs import Owner, Request
+from core.batch.settings import State
+from core.cell_types import CellType
 from core.imaging import encode_png
+from core.store import queries
+from core.store.database import Cohort
 from core.synthetic import draw_cell
 from tests.pages.conftest import table, texts
 
 PAGE = "pages/2_Batch.py"
+BROWSER = "ab" * 16
+PATIENCE_S = 240
+
+
+def _owner(root: Path, browser: str = BROWSER) -> Owner:
+    return Owner(root / "batch", f"browser {browser}")
+
+
+def _png(seed: int) -> bytes:
+    return encode_png(draw_cell(seed)[0].rgb)
+
+
+def _zip(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def _until(condition, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
-def png() -> bytes:
-    return encode_png(draw_cell(3)[0].rgb)
+def measured(tmp_path_factory) -> Path:
+    """A folder of runs with one that is finished: two labelled cells, a field of two, and two files that are no images."""
+    root = tmp_path_factory.mktemp("runs")
+    images = tmp_path_factory.mktemp("images")
+    field = np.concatenate([draw_cell(seed)[0].rgb for seed in (4, 5)], axis=1)
+    files = {
+        "monocyte/a.png": _png(1),
+        "monocyte/*b* <i>.png": _png(2),
+        "lymphocyte/field.png": encode_png(field),
+        "lymphocyte/bad.png": b"text",
+        "monocyte/worse.png": b"words",
+    }
+    for name, content in files.items():
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_bytes(content)
+    job = _owner(root).add(
+        Request("*Five* <b>images</b>", datetime(2026, 11, 23, tzinfo=UTC), Path(), 10, 0.095, cells="all", by_folder=True), images
+    )
+    job.start()
+    _until(lambda: job.standing().state.ended, "the run did not end")
+    assert job.standing().state is State.FINISHED, job.standing()
+    return root
 
 
-def _run(app, files):
-    app.file_uploader(key="batch_upload").set_value(files).run()
-    app.button(key="measure_all").click().run()
-    return app
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """The folder of runs of a test; what still goes on at its end is killed."""
+    root = tmp_path / "runs"
+    monkeypatch.setenv("LEUKOSCOPE_RUNS", str(root))
+    monkeypatch.setenv("LEUKOSCOPE_ROOTS", str(tmp_path / "nowhere"))
+    yield root
+    for job in _owner(root).jobs():
+        if not job.standing().state.ended:
+            os.kill(json.loads((job.folder / "process.json").read_text())["pid"], signal.SIGKILL)
 
 
-def test_nothing_can_be_started_without_images(open_page):
+@pytest.fixture
+def finished(runs, measured) -> Path:
+    shutil.copytree(measured, runs)
+    return runs
+
+
+@pytest.fixture
+def batch(open_page, runs):
+    def visit(browser: str = BROWSER, user: dict | None = None):
+        app = open_page()
+        app.session_state["leukoscope_browser"] = browser
+        if user is not None:
+            app.user = user
+        return app.switch_page(PAGE).run()
+
+    return visit
+
+
+def _upload(app, files, directory=False):
+    return app.file_uploader(key=f"batch_upload_{directory}_{_taken(app)}").set_value(files).run()
+
+
+def _taken(app) -> int:
+    return app.session_state["leukoscope_uploads_taken"] if "leukoscope_uploads_taken" in app.session_state else 0  # noqa: SIM401  # it has no get
+
+
+def _view(app, name):
+    return app.button_group(key="batch_view").set_value(name).run()
+
+
+def test_nothing_can_be_started_without_images(batch):
+    app = batch()
+    assert not app.exception
+    assert app.button(key="batch_start").disabled
+    assert "No run yet" in texts(app)
+
+
+def test_before_the_browser_said_who_it_is_nothing_is_shown(open_page, finished):
     app = open_page(PAGE)
-    assert app.button(key="measure_all").disabled
-    assert "Nothing measured yet" in texts(app)
-
-
-def test_one_bad_image_never_stops_the_rest(open_page, png):
-    app = _run(open_page(PAGE), [("a.png", png, "image/png"), ("bad.png", b"text", "image/png"), ("b.png", png, "image/png")])
     assert not app.exception
-    assert "2 cells measured" in texts(app)
-    assert "1 failed" in texts(app)
-    assert list(table(app, "Certainty")["Image"]) == ["a.png", "b.png"]
-    failures = table(app, "Why")
-    assert list(failures["Image"]) == ["bad.png"]
-    assert "plain text" in failures["Why"].iloc[0]
-    assert {b.label for b in app.get("download_button")} == {"Features (CSV)", "Features (Parquet)", "Masks (ZIP)"}
+    assert not app.button
+    assert "images" not in texts(app).replace("Measure many images", "")
 
 
-def test_a_zip_is_read_and_a_bad_one_says_why(open_page, png):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("folder/in_zip.png", png)
-    app = _run(open_page(PAGE), [("cells.zip", buffer.getvalue(), "application/zip")])
-    assert list(table(app, "Certainty")["Image"]) == ["in_zip.png"]
-    _run(app, [("broken.zip", b"no zip", "application/zip")])
+def test_uploads_are_kept_on_disk_measured_and_the_run_is_found_again(batch, runs):
+    app = _upload(batch(), [("a.png", _png(1), "image/png"), ("bad.png", b"text", "image/png")])
+    assert "2 images" in texts(app)
+    assert _taken(app) == 1
+    assert app.file_uploader(key="batch_upload_False_1").value == []
+    _upload(app, [("a.png", _png(2), "image/png")])
+    assert "3 images" in texts(app)
+    # Another session of the same browser finds what was brought, and starts it.
+    app = batch()
+    assert "3 images" in texts(app)
+    app.selectbox(key="batch_cells").set_value("one")
+    app.number_input(key="batch_um_per_px").set_value(0.1)
+    app.button(key="batch_start").click().run()
     assert not app.exception
-    assert "expected a ZIP" in app.error[0].value
+    (job,) = _owner(runs).jobs()
+    assert (job.request.cells, job.request.um_per_px, job.request.title[:8]) == ("one", 0.1, "3 images")
+    assert "3 images ready" not in texts(app)
+    assert {button.label for button in app.button} >= {"Stop"} or job.standing().state.ended
+
+    again = batch()
+    _until(lambda: job.standing().state.ended, "the run did not end")
+    again.run()
+    assert not again.exception
+    assert "2 cells measured" in texts(again)
+    assert "1 image could not be measured" in texts(again)
+    assert sorted(path.name for path in (job.folder / "input").iterdir()) == ["a (2).png", "a.png", "bad.png"]
 
 
-def test_all_failed_is_no_crash(open_page):
-    app = _run(open_page(PAGE), [("bad.png", b"text", "image/png")])
+def test_the_cells_are_looked_through_least_certain_first(batch, finished):
+    app = batch()
     assert not app.exception
-    assert "0 cells measured" in texts(app)
-    assert len(table(app, "Why")) == 1
+    assert "4 cells measured" in texts(app)
+    assert "2 images could not be measured" in texts(app)
+    assert {each.label for each in app.get("download_button")} == {"Table (CSV)", "Table (Parquet)", "Masks (ZIP)", "Failures (CSV)"}
+    _view(app, "All cells")
+    shown = table(app, "Certainty")
+    assert shown["Certainty"].is_monotonic_increasing
+    assert sorted(zip(shown["Image"], shown["Cell"], strict=True)) == [
+        ("lymphocyte/field.png", 1), ("lymphocyte/field.png", 2), ("monocyte/*b* <i>.png", 1), ("monocyte/a.png", 1)
+    ]  # fmt: skip
+    app.button_group(key="batch_order").set_value("by image").run()
+    assert table(app, "Certainty")["Image"].is_monotonic_increasing
 
 
-def test_only_folders_below_the_data_folder_can_be_chosen(open_page, png, monkeypatch, tmp_path):
-    inside, outside = tmp_path / "data" / "cells", tmp_path / "secret"
-    for folder in (inside, outside):
+def test_failures_are_grouped_with_their_reason(batch, finished):
+    app = _view(batch(), "Failures")
+    assert not app.exception
+    assert "plain text" in texts(app)
+    assert "lymphocyte/bad.png, monocyte/worse.png" in texts(app)
+
+
+def test_names_from_outside_are_shown_as_they_are(batch, finished):
+    app = batch()
+    (title,) = [each.value for each in app.markdown if "Five" in each.value]
+    assert title == "##### \\*Five\\* \\<b\\>images\\</b\\>"
+
+
+def test_a_cell_is_chosen_by_its_name_not_by_its_place(batch, finished):
+    app = batch()
+    job = _owner(finished).jobs()[0].name
+    app.session_state["leukoscope_cell_looked_at"] = (job, "lymphocyte/field.png#1")
+    app.run()
+    assert "lymphocyte/field.png, cell 2" in [each.value for each in app.get("text")]
+    app.session_state["leukoscope_cell_looked_at"] = (job, "lymphocyte/gone.png#0")
+    app.run()
+    assert not app.exception
+
+
+def test_cells_are_added_to_the_cohort(batch, finished, tmp_path):
+    app = _view(batch(), "Add to the cohort")
+    app.button(key="cohort_add").click().run()
+    assert "fill them in" in app.error[0].value
+
+    app.text_input(key="cohort_title").set_value("Hairy cells, our lab")
+    app.text_input(key="cohort_source").set_value("Our lab")
+    app.text_input(key="cohort_patient").set_value("P7")
+    app.selectbox(key="cohort_type").set_value(CellType.HCL)
+    app.button(key="cohort_add").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "4 cells added" in texts(app)
+    with Cohort.open([tmp_path / "cohort"]) as cohort:
+        cells = queries.cells(cohort, "hairy_cells_our_lab")
+    assert set(cells["cell_type"]) == {"hcl"}
+    assert set(cells["patient_id"]) == {"P7"}
+    assert set(cells["um_per_px"]) == {0.095}
+    # Once more: nothing is there twice.
+    app.button(key="cohort_add").click().run()
+    assert "4 were there already" in texts(app)
+
+
+def test_labelled_cells_go_into_a_population_of_each_type(batch, finished, tmp_path):
+    app = _view(batch(), "Add to the cohort")
+    app.text_input(key="cohort_title").set_value("Lab")
+    app.text_input(key="cohort_source").set_value("Our lab")
+    app.selectbox(key="cohort_type").set_value("as labelled")
+    app.button(key="cohort_add").click().run()
+    assert not app.exception
+    with Cohort.open([tmp_path / "cohort"]) as cohort:
+        counts = {info.population.title: info.n for info in queries.populations(cohort)}
+    assert counts == {"Lab: monocytes": 2, "Lab: lymphocytes": 2}
+
+
+def test_a_shipped_population_is_left_alone(batch, finished):
+    app = _view(batch(), "Add to the cohort")
+    app.text_input(key="cohort_title").set_value("Monocyte drawn")
+    app.text_input(key="cohort_source").set_value("Our lab")
+    app.selectbox(key="cohort_type").set_value(CellType.MONOCYTE)
+    app.button(key="cohort_add").click().run()
+    assert "shipped with the program" in app.error[0].value
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([("../../a.png", b"x", "image/png")], "another name"),
+        ([("a.png", b"x", "image/png"), ("cells.zip", _zip({"b.png": b"x"}), "application/zip")], "measured by itself"),
+        ([("broken.zip", b"no zip", "application/zip")], "expected a ZIP"),
+        ([("notes.zip", _zip({"readme.txt": b"x"}), "application/zip")], "holds none"),
+    ],
+)
+def test_uploads_that_cannot_be_taken_say_why_and_nothing_is_kept(batch, runs, files, words):
+    app = _upload(batch(), files)
+    assert not app.exception
+    assert words in texts(app)
+    assert app.button(key="batch_start").disabled
+    assert not list(runs.rglob("uploads/*"))
+    _upload(app, [("good.png", _png(1), "image/png")])
+    assert words not in texts(app)
+    assert not app.button(key="batch_start").disabled
+    app.button(key="batch_clear").click().run()
+    assert app.button(key="batch_start").disabled
+
+
+def test_a_directory_keeps_its_folders(batch, runs):
+    app = batch()
+    app.button_group(key="batch_way").set_value("A directory of this computer").run()
+    _upload(app, [("scan/hcl/a.png", _png(1), "image/png"), ("scan/apl/a.png", _png(2), "image/png")], directory=True)
+    assert "2 images" in texts(app)
+    uploads = _owner(runs).folder / "uploads"
+    assert sorted(path.relative_to(uploads).as_posix() for path in uploads.rglob("*.png")) == ["scan/apl/a.png", "scan/hcl/a.png"]
+
+
+def test_only_folders_below_the_roots_can_be_chosen(batch, monkeypatch, tmp_path, runs):
+    root, outside = tmp_path / "root", tmp_path / "secret"
+    for folder in (root / "cells" / "inner", outside, root / ".hidden", root / "empty"):
         folder.mkdir(parents=True)
-        (folder / "one.png").write_bytes(png)
-    (tmp_path / "data" / "link").symlink_to(outside)
-    monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path / "data"))
-    app = open_page(PAGE)
-    app.button_group(key="batch_source").set_value("A folder on this computer").run()
-    assert app.selectbox(key="batch_folder").options == ["cells"]
-    app.button(key="measure_all").click().run()
+    (root / "cells" / "inner" / "one.png").write_bytes(_png(1))
+    (outside / "two.png").write_bytes(_png(2))
+    (root / "link").symlink_to(outside)
+    (root / "packed.zip").write_bytes(_zip({"three.png": _png(3)}))
+    monkeypatch.setenv("LEUKOSCOPE_ROOTS", os.pathsep.join([str(root), str(tmp_path / "missing")]))
+    app = batch()
+    app.button_group(key="batch_way").set_value("A folder of the server").run()
+    first = app.selectbox(key="batch_folder_0_")
+    assert first.options == ["all that is here", "cells", "empty", "packed.zip"]
+    first.set_value("empty").run()
+    assert "No images here" in texts(app)
+    assert app.button(key="batch_start").disabled
+    app.selectbox(key="batch_folder_0_").set_value("packed.zip").run()
+    assert "1 image" in texts(app)
+    app.selectbox(key="batch_folder_0_").set_value("cells").run()
+    app.selectbox(key="batch_folder_0_cells").set_value("inner").run()
+    app.button(key="batch_start").click().run()
     assert not app.exception
-    assert list(table(app, "Certainty")["Image"]) == ["one.png"]
+    (job,) = _owner(runs).jobs()
+    assert job.source == root / "cells" / "inner"
+    assert job.request.title == "cells/inner"
+    assert str(outside) not in texts(app)
 
 
-def test_the_outcome_survives_a_change_of_page(open_page, png):
-    app = _run(open_page(PAGE), [("a.png", png, "image/png")])
+def test_a_zip_is_measured_as_it_is(batch, runs):
+    app = _upload(batch(), [("cells.zip", _zip({"hcl/a.png": _png(1), "../evil.png": _png(2)}), "application/zip")])
+    app.button(key="batch_start").click().run()
+    (job,) = _owner(runs).jobs()
+    assert job.source == job.folder / "input" / "cells.zip"
+    _until(lambda: job.standing().state.ended, "the run did not end")
+    app.run()
+    assert "1 cell measured" in texts(app)
+    assert "leads out of it" in texts(_view(app, "Failures"))
+    assert not list(runs.rglob("evil.png"))
+
+
+def test_each_sees_only_their_own_runs(batch, finished):
+    assert "Five" in texts(batch())
+    for app in (batch(browser="cd" * 16), batch(user={"is_logged_in": True, "iss": "https://a", "sub": "anna"})):
+        assert not app.exception
+        assert "No run yet" in texts(app)
+    Owner(finished / "batch", "account https://a anna").add(Request("Anna's", datetime.now(UTC), finished))
+    assert "Anna" in texts(batch(user={"is_logged_in": True, "iss": "https://a", "sub": "anna"}))
+    assert "No run yet" in texts(batch(user={"is_logged_in": True, "iss": "https://b", "sub": "anna"}))
+    assert "Anna" not in texts(batch())
+
+
+def test_a_run_that_ended_early_can_go_on_or_be_deleted(batch, finished, tmp_path):
+    early = _owner(finished).add(Request("Gone", datetime.now(UTC), tmp_path / "gone"))
+    app = batch()
+    assert "Gone" in texts(app)
+    app.button(key="run_resume").click().run()
+    _until(lambda: early.standing().state.ended, "the run did not end")
+    app.run()
+    assert "expected a folder" in texts(app)
+    app.button(key="run_delete").click().run()
+    assert not app.exception
+    assert [job.request.title for job in _owner(finished).jobs()] == ["*Five* <b>images</b>"]
+    assert "4 cells measured" in texts(app)
+
+
+def test_the_choice_of_a_run_survives_new_ones_and_other_pages(batch, finished, tmp_path):
+    app = batch()
+    name = _owner(finished).jobs()[0].name
+    _owner(finished).add(Request("Newer", datetime.now(UTC), tmp_path))
+    app.run()
+    assert app.radio(key="batch_runs").value == name
     app.switch_page("Home.py").run()
     app.switch_page(PAGE).run()
-    assert "1 cell measured" in texts(app)
-
-
-def test_a_field_gives_a_row_for_each_of_its_cells_and_two_masks(open_page, png):
-    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in seeds], axis=1) for seeds in ((0, 1), (2, 3))]
-    app = _run(open_page(PAGE), [("one.png", png, "image/png"), ("field.png", encode_png(np.concatenate(rows)), "image/png")])
-    assert not app.exception
-    assert "5 cells measured" in texts(app)
-    shown = table(app, "Certainty")
-    assert list(zip(shown["Image"], shown["Cell"], strict=True)) == [("one.png", 1), *(("field.png", number) for number in (1, 2, 3, 4))]
-    outcome = app.session_state["leukoscope_batch"]
-    found = outcome.table.iloc[1:]
-    assert found["cell_index"].tolist() == [0, 1, 2, 3]
-    assert list(zip(found["x"] // 360, found["y"] // 360, strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
-    assert list(outcome.masks) == ["0001_one.png", "0002_field.png", "0002_field_instances.png"]
-    assert {caption.split("  ")[1] for caption, _ in outcome.uncertain} == {"one.png", *(f"field.png, cell {n}" for n in (1, 2, 3, 4))}
+    assert app.radio(key="batch_runs").value == name
+    assert "4 cells measured" in texts(app)
