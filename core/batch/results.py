@@ -53,12 +53,14 @@ _SCHEMA_VERSION: Final = 1
 
 
 def cells_schema() -> pa.Schema:
-    """Columns of the cells: path and content of the image, number of the cell in it, then the cohort's."""
-    cohort = arrow_schema()
-    path = pa.field("image_path", pa.string(), metadata={"description": "path of the image relative to the input"})
-    first = [path, cohort.field("image_sha256"), cohort.field("cell_index")]
-    others = [column for column in cohort if column.name not in {"image_name", *(f.name for f in first)}]
-    return pa.schema(first + others, metadata=cohort.metadata)
+    """Columns of the cells: path and content of the image, number of the cell in it, then the cohort's.
+
+    Without the descriptions that a cohort's files carry: with them a small shard would be mostly description.
+    """
+    kinds = {column.name: column.type for column in arrow_schema() if column.name != "image_name"}
+    first = ("image_sha256", "cell_index")
+    others = [(name, kind) for name, kind in kinds.items() if name not in first]
+    return pa.schema([("image_path", pa.string()), *((name, kinds[name]) for name in first), *others])
 
 
 @dataclass(frozen=True)
@@ -324,11 +326,9 @@ class RunFolder:
         self._written = max(time.time_ns(), self._written + 1)
         records = [Record.of(result) for result in kept]
         metadata = {"run": key, "written": self._written, "images": [record.to_json() for record in records]}
-        schema = cells_schema()
-        schema = schema.with_metadata({**schema.metadata, _METADATA: json.dumps(metadata, ensure_ascii=False)})
-        table = pa.Table.from_pylist([row for result in kept for row in result.rows], schema=schema)
+        table = pa.Table.from_pylist([row for result in kept for row in result.rows], schema=cells_schema())
         path = f"{_CELLS}/{name or f'cells-{self._written:020d}-{uuid.uuid4().hex[:8]}.parquet'}"
-        self.storage.write(path, parquet_bytes(table))
+        self.storage.write(path, parquet_bytes(table, {_METADATA.decode(): json.dumps(metadata, ensure_ascii=False)}))
         self.storage.make_durable([path])
         return records
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 FLUSH_IMAGES: Final = 500
 FLUSH_S: Final = 5.0
+# A long run saves less often, because small shards are mostly description: a hundredth of its time so far may be lost, a minute at most.
+_FLUSH_SHARE: Final = 0.01
+_LATEST_FLUSH_S: Final = 60.0
 # A flush comes earlier where few images have very many cells or large files.
 _FLUSH_CELLS: Final = 5_000
 _FLUSH_BYTES: Final = 64 * 2**20
@@ -254,7 +257,7 @@ class _Saver:
         self._key = key
         self._results: list[ImageResult] = []
         self._cells = self._bytes = 0
-        self._since = time.monotonic()
+        self._began = self._since = time.monotonic()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saves")
         self._saving: Future[Sequence[Record]] | None = None
 
@@ -276,7 +279,8 @@ class _Saver:
             self._cells += len(result.rows)
             self._bytes += sum(map(len, result.files.values()))
         full = len(self._results) >= FLUSH_IMAGES or self._cells >= _FLUSH_CELLS or self._bytes >= _FLUSH_BYTES
-        if full or time.monotonic() - self._since > FLUSH_S:
+        now = time.monotonic()
+        if full or now - self._since > min(max(FLUSH_S, _FLUSH_SHARE * (now - self._began)), _LATEST_FLUSH_S):
             self._flush()
 
     def _flush(self) -> None:

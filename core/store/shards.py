@@ -13,11 +13,11 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -177,21 +177,23 @@ def find_damaged(shards: Sequence[Path]) -> Path | None:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd) that appears under its name only when it is complete and on disk."""
-    _write_whole(path, lambda file: _encode(table, file))
+    _write_whole(path, lambda file: pq.write_table(table, file, **_packing(table.schema)))
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Content of the file that `write_parquet` writes."""
+def parquet_bytes(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
+    """A Parquet file for few rows: as `write_parquet`, without the statistics and the second schema that would outweigh them."""
     buffer = io.BytesIO()
-    _encode(table, buffer)
+    with pq.ParquetWriter(buffer, table.schema, write_statistics=False, store_schema=False, **_packing(table.schema)) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(metadata)
     return buffer.getvalue()
 
 
-def _encode(table: pa.Table, file: BinaryIO) -> None:
+def _packing(schema: pa.Schema) -> dict[str, Any]:
     # Feature values hardly repeat, but their exponents do: split into bytes they are a fifth smaller than with a dictionary.
-    split = [field.name for field in table.schema if pa.types.is_floating(field.type)]
-    others = [name for name in table.schema.names if name not in split]
-    pq.write_table(table, file, compression="zstd", use_dictionary=others, use_byte_stream_split=split)
+    split = [field.name for field in schema if pa.types.is_floating(field.type)]
+    others = [name for name in schema.names if name not in split]
+    return {"compression": "zstd", "use_dictionary": others, "use_byte_stream_split": split}
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
