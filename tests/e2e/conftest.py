@@ -15,7 +15,11 @@ expect.set_options(timeout=PATIENCE_MS)
 def server(drawn_root, tmp_path_factory) -> Iterator[str]:
     """Address of a running app with the shipped model and the drawn populations."""
     folder = tmp_path_factory.mktemp("server")
-    environment = {"LEUKOSCOPE_REFERENCE": str(drawn_root), "LEUKOSCOPE_COHORT": str(folder / "cohort")}
+    environment = {
+        "LEUKOSCOPE_REFERENCE": str(drawn_root),
+        "LEUKOSCOPE_COHORT": str(folder / "cohort"),
+        "LEUKOSCOPE_RUNS": str(folder / "runs"),
+    }
     with serve(environment, folder / "server.log") as (address, _):
         yield address
 
