@@ -101,7 +101,7 @@ class ImageArchive:
     def members(self) -> Iterator[Member]:
         """Every image in the order of the paths; other files, folders and hidden ones are passed over, archives inside are named."""
         for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
-            if _is_image(info.filename) or _is_archive(info.filename):
+            if _is_image(info.filename.replace("\\", "/")) or _is_archive(info.filename):
                 yield self._described(info)
 
     def member(self, path: str) -> Member:

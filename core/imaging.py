@@ -88,14 +88,14 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
     Raises
     ------
     ImageError
-        For any bytes that are no usable image; no other exception leaves this function because of its data.
+        For any bytes that are no usable image; no other exception but MemoryError leaves this function because of its data.
     """
     name = base_name(name)
     settings = load_settings()
     _check_bytes(len(data), name, settings)
     try:
         rgb, notes = _read(data, name, settings)
-    except ImageError:
+    except (ImageError, MemoryError):  # want of memory says nothing of the file
         raise
     except UnidentifiedImageError as error:
         came = "it holds plain text" if data[:512].isascii() else "its content is none of these, or its start is damaged"

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"out": arguments.out, **asdict(ended), "last": None}))
     if ended.failed:
-        print(f"{ended.failed:,} images failed; {arguments.out}/errors.csv says why", file=sys.stderr)
+        print(f"failed: {ended.failed:,} of {ended.done:,} images; {arguments.out}/errors.csv says why", file=sys.stderr)
     return 0 if ended.state is State.FINISHED and not ended.failed else 1
 
 
