@@ -133,7 +133,7 @@ class Job:
         if process.alive:
             return Standing(State.STOPPING if asked else State.LISTING if state.ended else state, progress)
         if state.ended:
-            return Standing(state, progress, progress.message if progress is not None else "")
+            return Standing(state, progress, progress.message if progress is not None and state is State.FAILED else "")
         if asked:
             return Standing(State.STOPPED, progress)
         if own:

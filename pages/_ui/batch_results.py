@@ -71,7 +71,7 @@ def _summary(standing: Standing, review: Review) -> str:
     flagged = overview.cells - overview.good
     cells = "1 cell" if overview.cells == 1 else f"{overview.cells:,} cells"
     sentence = f"**{cells} measured in {duration(review.seconds)}**: {overview.good:,} good, {flagged:,} flagged; "
-    sentence += f"{failed:,} {'image' if failed == 1 else 'images'} could not be measured." if failed else "every image could be measured."
+    sentence += f"{failed:,} {'image' if failed == 1 else 'images'} could not be measured." if failed else "no image failed."
     progress = standing.progress
     if standing.state is State.FINISHED or progress is None or progress.total is None:
         return sentence

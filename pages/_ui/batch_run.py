@@ -1,5 +1,6 @@
 """A person's runs: the list, and the one that is looked at while it goes on."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -45,7 +46,7 @@ def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
     if widget_value(_LIST_KEY) not in names or (chosen is not None and widget_value(_LIST_KEY) != chosen):
         # By name, never by place in the list: a run that was added or deleted must not move the choice to another.
         st.session_state[_LIST_KEY] = chosen if chosen in names else names[0]
-    titles = {job.name: plain(job.request.title) for job in jobs}
+    titles = _titles(jobs)
     st.markdown("##### Your runs")
     with st.container(height=430, border=False, key="batch_list"):
         name = st.radio(
@@ -59,6 +60,17 @@ def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
         )
     RUN_CHOSEN.set(name)
     return jobs[names.index(name)]
+
+
+def _titles(jobs: Sequence[Job]) -> dict[str, str]:
+    """What each run is called, by name; every one differently, because the browser tells choices apart by their words."""
+    titles: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for job in reversed(jobs):  # from the oldest, so that a new run leaves the others' titles as they are
+        seen[job.request.title] += 1
+        number = f" ({seen[job.request.title]})" if seen[job.request.title] > 1 else ""
+        titles[job.name] = plain(f"{job.request.title}{number}")
+    return titles
 
 
 def _when(moment: datetime) -> str:

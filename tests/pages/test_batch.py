@@ -339,6 +339,18 @@ def test_a_run_that_ended_early_can_go_on_or_be_deleted(batch, finished, tmp_pat
     assert "4 cells measured" in texts(app)
 
 
+def test_runs_of_the_same_title_are_told_apart(batch, finished, tmp_path):
+    owner = _owner(finished)
+    first = owner.jobs()[0]
+    second, third = (owner.add(Request(first.request.title, datetime.now(UTC), tmp_path / "gone")) for _ in range(2))
+    app = batch()
+    assert len(set(app.radio(key="batch_runs").options)) == 3
+    for job, words in ((first, "4 cells measured"), (second, "not started"), (third, "not started")):
+        app.radio(key="batch_runs").set_value(job.name).run()
+        assert words in texts(app)
+        assert app.session_state["leukoscope_run_chosen"] == job.name
+
+
 def test_the_choice_of_a_run_survives_new_ones_and_other_pages(batch, finished, tmp_path):
     app = batch()
     name = _owner(finished).jobs()[0].name
