@@ -63,6 +63,15 @@ class Slow(Quick):
         return super()._one(one)
 
 
+class Vanishing(Quick):
+    """Somebody deletes a file between its listing and its reading."""
+
+    def read(self, task):
+        if "vanish" in task.image_path:
+            Path(self.settings.input, task.image_path).unlink()
+        return super().read(task)
+
+
 class Poisoned(Quick):
     """Does what the image's name says."""
 

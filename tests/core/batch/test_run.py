@@ -21,7 +21,7 @@ from core.batch.settings import Progress, State
 from core.errors import StoreError, UsageError
 from core.imaging import encode_png
 from core.settings import ROOT
-from tests.core.batch.support import Poisoned, PoisonedTogether, Quick, batch, run, write_images
+from tests.core.batch.support import Poisoned, PoisonedTogether, Quick, Vanishing, batch, run, write_images
 
 
 def rows(out):
@@ -310,6 +310,16 @@ def test_failures_are_final_unless_they_are_to_be_tried_again(tmp_path):
     ended = run(folder, out, Quick, retry_failed=True)
     assert (ended.failed, ended.done, ended.cells) == (0, 6, 6)
     assert errors(out) == {}
+
+
+def test_a_file_that_vanishes_after_it_was_listed_is_named(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_images(folder, 2)
+    shutil.copy(folder / "000" / "000000.png", folder / "vanish.png")
+    assert run(folder, out, Vanishing).cells == 2
+    ((path, (stage, reason)),) = errors(out).items()
+    assert (path, stage) == ("vanish.png", "read")
+    assert "No such file" in reason
 
 
 def test_a_batch_that_would_go_into_its_own_input_is_refused(images):

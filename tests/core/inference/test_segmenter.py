@@ -291,3 +291,25 @@ def test_a_damaged_file_of_the_registry_is_never_opened(tmp_path, model_entry):
     path.write_bytes(b"not a model")
     with pytest.raises(ModelError, match="damaged or was replaced"):
         OnnxSegmenter.from_entry(replace(model_entry, path=path), Device.CPU)
+
+
+def test_images_outlined_together_are_outlined_as_alone(segmenter):
+    """Also where one of them needs a second look, or has no cell at all."""
+    drawn = [draw_cell(seed, SYNTHETIC_CELLS[kind])[0] for seed, kind in enumerate(("monocyte", "lymphocyte", "hairy_cell"))]
+    blank = CellImage(np.full((90, 130, 3), 235, np.uint8), "blank", "0" * 64)
+    images = [drawn[0], blank, *drawn[1:]]
+    together = segmenter.segment_many(images)
+    for image, found in zip(images, together, strict=True):
+        alone = segmenter.segment(image)
+        assert np.mean(found.labels != alone.labels) < 1e-3
+        assert found.confidence == pytest.approx(alone.confidence, abs=1e-4)
+        assert found.other_cells == alone.other_cells
+    assert segmenter.segment_many([]) == []
+
+
+def test_what_is_asked_together_goes_through_the_network_together(segmenter, monkeypatch):
+    asked = []
+    logits = type(segmenter).logits
+    monkeypatch.setattr(type(segmenter), "logits", lambda self, images: asked.append(len(images)) or logits(self, images))
+    segmenter.segment_many([draw_cell(seed, SYNTHETIC_CELLS["monocyte"])[0] for seed in range(3)])
+    assert asked == [3, 3]
