@@ -21,14 +21,15 @@ from pages._ui.batch_run import duration
 from pages._ui.gallery import gallery
 from pages._ui.layout import empty_state
 from pages._ui.names import flag_words
+from pages._ui.resources import settings
 from pages._ui.state import CELL_LOOKED_AT
 from pages._ui.viewer import cell_viewer
 
 _PICTURES: Final = 16
 _GROUPS: Final = 100
 _ROWS: Final = 100
-# A file goes through the server's memory to the browser; larger ones are fetched from where they are.
-_MOST_TO_BROWSER: Final = 256 * 2**20
+# Cells. A file goes through the server's memory to the browser; larger ones are fetched from where they are.
+_MOST_TO_BROWSER: Final = 100_000
 _PAPER: Final = 244  # grey level behind outlines without a picture
 _FEATURES: Final = ("combined_PixelSurface", "cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface", "nucleus_shape2D_Elongation")
 _LOOK, _TABLE, _FAILURES, _COHORT = "Look through", "All cells", "Failures", "Add to the cohort"
@@ -79,6 +80,12 @@ def _summary(standing: Standing, review: Review) -> str:
 
 
 def _downloads(job: Job, review: Review, failed: int) -> None:
+    if review.overview.cells > _MOST_TO_BROWSER:
+        place = job.results.relative_to(settings().runs.resolve()).as_posix()
+        st.markdown(
+            f"Too large for a browser: the table, the masks and the failures are on the server, in `{place}` of the folder of runs."
+        )
+        return
     now = datetime.now().astimezone()
     files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
         ("Table (CSV)", "csv", "", "text/csv", review.csv),

@@ -339,6 +339,15 @@ def test_a_run_that_ended_early_can_go_on_or_be_deleted(batch, finished, tmp_pat
     assert "4 cells measured" in texts(app)
 
 
+def test_what_is_too_large_for_a_browser_says_where_it_is(batch, finished, monkeypatch):
+    monkeypatch.setattr("pages._ui.batch_results._MOST_TO_BROWSER", 3)
+    app = batch()
+    assert not app.exception
+    assert not app.get("download_button")
+    (place,) = [each.value.split("`")[1] for each in app.markdown if "Too large" in each.value]
+    assert (finished / place / "cells.csv").is_file()
+
+
 def test_runs_of_the_same_title_are_told_apart(batch, finished, tmp_path):
     owner = _owner(finished)
     first = owner.jobs()[0]
