@@ -54,7 +54,7 @@ $(VENV)/.bench: tests/bench-requirements.txt | $(VENV)/.tests
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 
-# Names its two includes, so that a change in either installs again.
-$(VENV)/.tests: tests/requirements.txt training/requirements.txt requirements.txt | $(VENV)/.runtime
+# Names its includes, so that a change in any installs again.
+$(VENV)/.tests: tests/requirements.txt training/requirements.txt requirements-cluster.txt requirements.txt | $(VENV)/.runtime
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@

@@ -8,6 +8,7 @@ CoreError
 |   `-- ProviderError       the requested execution provider is not there
 |-- FeatureError            a feature was asked for that the catalogue does not have
 |-- StoreError              the cohort cannot be read or written
+|-- ClusterError            no cluster, or one that cannot do the work
 |-- TrainingError           a training run cannot go on
 `-- UsageError              arguments that make no sense together
 """
@@ -43,6 +44,10 @@ class FeatureError(CoreError, ValueError):
 
 class StoreError(CoreError, RuntimeError):
     """The cohort cannot be read or written."""
+
+
+class ClusterError(CoreError, RuntimeError):
+    """No cluster, or one that cannot do the work."""
 
 
 class TrainingError(CoreError, RuntimeError):

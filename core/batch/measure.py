@@ -53,7 +53,7 @@ class Measurer:
         self.settings = settings
         self._model = model
         self._created = created
-        self._device = device
+        self.device = device
         self._batch_size = batch_size
         self._analyst: Analyst | None = None
 
@@ -62,7 +62,7 @@ class Measurer:
         # Here and not at the top: whoever only hands a measurer on is at work a second sooner.
         from core.batch.analysis import Analyst
 
-        self._analyst = Analyst(self.settings, self._model, self._created, self._device)
+        self._analyst = Analyst(self.settings, self._model, self._created, self.device)
 
     @property
     def batch_size(self) -> int:

@@ -35,8 +35,8 @@ FLUSH_S: Final = 5.0
 _FLUSH_SHARE: Final = 0.01
 _LATEST_FLUSH_S: Final = 60.0
 # A flush comes earlier where few images have very many cells or large files.
-_FLUSH_CELLS: Final = 5_000
-_FLUSH_BYTES: Final = 64 * 2**20
+FLUSH_CELLS: Final = 5_000
+FLUSH_BYTES: Final = 64 * 2**20
 _TELL_S: Final = 1.0
 _RATE_S: Final = 60.0
 _LAST: Final = 12
@@ -278,7 +278,7 @@ class _Saver:
             self._results.append(result)
             self._cells += len(result.rows)
             self._bytes += sum(map(len, result.files.values()))
-        full = len(self._results) >= FLUSH_IMAGES or self._cells >= _FLUSH_CELLS or self._bytes >= _FLUSH_BYTES
+        full = len(self._results) >= FLUSH_IMAGES or self._cells >= FLUSH_CELLS or self._bytes >= FLUSH_BYTES
         now = time.monotonic()
         if full or now - self._since > min(max(FLUSH_S, _FLUSH_SHARE * (now - self._began)), _LATEST_FLUSH_S):
             self._flush()
