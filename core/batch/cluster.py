@@ -9,14 +9,14 @@ import hashlib
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from core.batch.local import LocalEngine
@@ -33,12 +33,11 @@ _FIRST_CHUNK: Final = 8
 _SHARE: Final = 1 / 8
 # Chunks an actor has: one is measured while the one before is saved.
 _AHEAD: Final = 2
-# Actors that a chunk may take with it until it is split: the node may have been to blame.
-_LOSSES: Final = 2
 # Actors that end before they are ready, one after the other, until the run is given up.
 _FAILED_STARTS: Final = 3
 # Measuring a cell needs the CPU most of the time, so several actors keep one GPU busy.
 _ACTORS_A_GPU: Final = 8
+_CONNECT_S: Final = 10.0
 _TICK_S: Final = 0.2
 _LOOK_S: Final = 5.0
 # Only names and records pass through Ray's store of objects.
@@ -63,24 +62,32 @@ def ray_engine(address: str | None = None, actors: int | None = None) -> Callabl
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if address is None or address.startswith(("127.0.0.1", "localhost")):
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # so Ray is told, on any system, to listen at 127.0.0.1 only
-    before = signal.getsignal(signal.SIGTERM)
     try:
-        import ray
+        with _sigterm_kept():
+            import ray
     except ImportError as error:
         msg = f"expected Ray for --engine ray, but it cannot be imported ({error}); pip install -r requirements-cluster.txt"
         raise ClusterError(msg) from error
+    return lambda folder, run, measurer: _ClusterEngine(ray, address, actors, folder, run, measurer)
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray puts its own handler of SIGTERM in the place of the run's, which saves and stops."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # importing Ray puts its own in its place
-    return lambda folder, run, measurer: _ClusterEngine(ray, address, actors, folder, run, measurer)
+            signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(eq=False)
 class _Chunk:
-    """Images that are measured by one actor and accounted for by one shard; `losses` counts the actors that it has outlived."""
+    """Images that are measured by one actor and accounted for by one shard; a `suspect` was with an actor that ended."""
 
     tasks: Sequence[Task | ImageResult]
-    losses: int = 0
+    suspect: bool = False
 
     @property
     def name(self) -> str:
@@ -90,16 +97,21 @@ class _Chunk:
     def halves(self) -> tuple["_Chunk", "_Chunk"]:
         """Two chunks in its place."""
         middle = len(self.tasks) // 2
-        return _Chunk(self.tasks[:middle]), _Chunk(self.tasks[middle:])
+        return _Chunk(self.tasks[:middle], suspect=True), _Chunk(self.tasks[middle:], suspect=True)
 
 
 @dataclass(eq=False)
 class _Member:
-    """An actor, and how many chunks it has; it is given none before it is ready."""
+    """An actor, and what it has; it is given nothing before it is ready, and nothing besides a suspect."""
 
     actor: Any
     ready: bool = False
-    chunks: int = 0
+    chunks: list[_Chunk] = field(default_factory=list)
+
+    @property
+    def alone(self) -> bool:
+        """Whether what it has is to be alone."""
+        return any(chunk.suspect for chunk in self.chunks)
 
 
 class _ClusterEngine:
@@ -115,7 +127,8 @@ class _ClusterEngine:
         self._members: list[_Member] = []
         # What is awaited: a chunk, or None for an actor that gets ready.
         self._awaited: dict[Any, tuple[_Member, _Chunk | None]] = {}
-        self._again: deque[_Chunk] = deque()
+        # Chunks whose actor ended: done again alone, and halved if it happens again, until the image to blame is alone.
+        self._suspects: deque[_Chunk] = deque()
         self._given = 0
         self._failed_starts = 0
         self._looked = -_LOOK_S
@@ -125,10 +138,9 @@ class _ClusterEngine:
         first = next(tasks, None)
         if first is None:
             return
-        self._again.append(_Chunk([first]))
         self._connect()
         try:
-            yield from self._work(tasks, may_submit)
+            yield from self._work(chain([first], tasks), may_submit)
         except self._ray.exceptions.RaySystemError as error:
             msg = f"the connection to the cluster was lost ({error}); when it is there again, the same command goes on"
             raise ClusterError(msg) from error
@@ -136,13 +148,21 @@ class _ClusterEngine:
             self._ray.shutdown()  # which ends the actors, and the cluster if it was started here
 
     def _connect(self) -> None:
+        host, _, port = (self._address or "").rpartition(":")
+        try:
+            if port.isdigit():  # Ray itself would try for many minutes
+                socket.create_connection((host, int(port)), _CONNECT_S).close()
+        except OSError as error:
+            msg = f"expected a cluster at {self._address}, but {error.strerror or error}; look at `ray status` there, or start one"
+            raise ClusterError(msg) from error
         how: dict[str, Any] = {"address": self._address or "local"}
         if not self._address:
             how |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES, "num_cpus": self._actors}
         try:
-            self._ray.init(**how, namespace="leukoscope", log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            with _sigterm_kept():
+                self._ray.init(**how, log_to_driver=False, logging_level="ERROR")
         except (OSError, RuntimeError, ValueError, TimeoutError) as error:
-            msg = f"expected a cluster at {self._address or 'this machine'}, but {error}; look at `ray status` there, or start one"
+            msg = f"Ray cannot work at {self._address or 'this machine'}: {error}; look at `ray status` there"
             raise ClusterError(msg) from error
 
     def _work(self, tasks: Tasks, may_submit: Callable[[bool], bool]) -> Generator[Record | None, None, None]:
@@ -152,7 +172,7 @@ class _ClusterEngine:
             under_way = any(chunk for _, chunk in self._awaited.values())
             if may_submit(not under_way):
                 exhausted = self._submit(tasks)
-                if exhausted and not self._again and not any(chunk for _, chunk in self._awaited.values()):
+                if exhausted and not self._suspects and not any(chunk for _, chunk in self._awaited.values()):
                     return
             done, _ = self._ray.wait(list(self._awaited), timeout=_TICK_S) if self._awaited else ([], [])
             for reference in done:
@@ -177,13 +197,13 @@ class _ClusterEngine:
 
     def _submit(self, tasks: Tasks) -> bool:
         """Give every actor that is ready what it may have; returns whether there is nothing left to give."""
-        for chunks in range(_AHEAD):
+        for ahead in range(_AHEAD):
             for member in self._members:
-                if member.ready and member.chunks == chunks:
-                    chunk = self._again.popleft() if self._again else self._next(tasks)
+                if member.ready and len(member.chunks) == ahead and not member.alone:
+                    chunk = self._suspects.popleft() if self._suspects and not member.chunks else self._next(tasks)
                     if chunk is None:
                         return True
-                    member.chunks += 1
+                    member.chunks.append(chunk)
                     self._awaited[member.actor.measure.remote(chunk.tasks, chunk.name)] = (member, chunk)
         return False
 
@@ -207,7 +227,9 @@ class _ClusterEngine:
                 return
             self._failed_starts += 1
             if self._failed_starts == _FAILED_STARTS:
-                msg = f"no actor gets ready on the cluster ({error}); every node needs this version of Leukoscope, see core/batch/CLUSTER.md"
+                msg = (
+                    f"no actor gets ready on the cluster ({error}); every node needs this version of Leukoscope, see core/batch/CLUSTER.md"
+                )
                 raise ClusterError(msg) from error
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, CoreError):
@@ -218,21 +240,20 @@ class _ClusterEngine:
             if chunk is None:
                 member.ready = True
             else:
-                member.chunks -= 1
+                member.chunks.remove(chunk)
                 yield from records
 
     def _lost(self, chunk: _Chunk) -> None:
-        """Have it done again; one that keeps taking actors with it is halved, until the image to blame is alone."""
-        chunk.losses += 1
-        if chunk.losses < _LOSSES:
-            self._again.append(chunk)
+        """Have it done again: the first time the node, or another chunk, may have been to blame."""
+        if not chunk.suspect:
+            self._suspects.append(replace(chunk, suspect=True))
         elif len(chunk.tasks) > 1:
-            self._again.extend(chunk.halves())
+            self._suspects.extend(chunk.halves())
         else:
             path = chunk.tasks[0].image_path
-            reason = f"{path}: actors of the cluster ended whenever they had it; look at the image, then use --retry-failed"
+            reason = f"{path}: the actors of the cluster that had it ended; look at the image, then use --retry-failed"
             stamp = self._measurer.inputs.stamp(path)
-            self._again.append(_Chunk([ImageResult(path, stamp=stamp, stage=Stage.CRASH, reason=reason)]))
+            self._suspects.append(_Chunk([ImageResult(path, stamp=stamp, stage=Stage.CRASH, reason=reason)]))
 
 
 class _Given(Iterator[Task | ImageResult]):

@@ -16,9 +16,6 @@ from core.inference.model_registry import find_model
 # Where standard error is no terminal, a line every so many tellings.
 _QUIET_BEATS: Final = 30
 
-# Where standard error is no terminal, a line every so many tellings.
-_QUIET_BEATS: Final = 30
-
 DESCRIPTION: Final = (
     "Measure a folder, a ZIP file or a bucket of any size. Stopped, killed or out of disk, the same command goes on where it was; "
     "the finished table is the same. Exit code 0: every image measured; 1: some failed (errors.csv) or the run was stopped; 2: wrong use."
@@ -164,103 +161,6 @@ def _sentence(progress: Progress) -> str:
             if progress.seconds_left > 90
             else f"about {progress.seconds_left:.0f} s left"
         )
-    if progress.message:
-        parts.append(progress.message)
-    return ", ".join(parts)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
-    arguments = parser().parse_args(argv)
-    try:
-        return run(arguments)
-    except CoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Do what the arguments say; returns the exit code. Raises CoreError."""
-    batch = _batch(arguments)
-    if arguments.dry_run:
-        return _tell_plan(batch, as_json=arguments.json)
-    ended = run_batch(batch, _Line(arguments.out))
-    if arguments.json:
-        print(json.dumps({"out": arguments.out, **asdict(ended), "last": None}))
-    if ended.failed:
-        print(f"{ended.failed:,} images failed; {arguments.out}/errors.csv says why", file=sys.stderr)
-    return 0 if ended.state is State.FINISHED and not ended.failed else 1
-
-
-def _batch(arguments: argparse.Namespace) -> Batch:
-    settings = BatchSettings(
-        arguments.input,
-        arguments.pattern,
-        arguments.um_per_pixel,
-        arguments.cells,
-        arguments.feature_engine,
-        arguments.overlay,
-        arguments.outlines,
-        arguments.label_from,
-        arguments.patient_from,
-        arguments.limit,
-        arguments.time_limit,
-        arguments.memory_limit,
-    )
-    turns = None
-    if arguments.turns is not None:
-        from core.batch.turns import Turns
-
-        turns = Turns(Path(arguments.turns), arguments.owner, str(Path(arguments.out).resolve()))
-    return Batch(
-        arguments.out,
-        settings,
-        find_model(arguments.model),
-        arguments.jobs,
-        arguments.device,
-        arguments.batch_size,
-        arguments.retry_failed,
-        turns,
-    )
-
-
-def _tell_plan(batch: Batch, *, as_json: bool) -> int:
-    found = plan(batch)
-    for path, reason in found.refused.items():
-        print(f"would fail: {path}: {reason}", file=sys.stderr)
-    if as_json:
-        print(json.dumps(asdict(found)))
-    else:
-        print(f"{found.listed:,} images: {found.to_do:,} to do, {found.done:,} done before, {len(found.refused):,} that cannot be measured")
-    return 1 if found.refused else 0
-
-
-class _Line:
-    """Progress on standard error: one line that is written over on a terminal, one line in a while elsewhere."""
-
-    def __init__(self, out: str) -> None:
-        self._out = out
-        self._said: tuple[State, str] | None = None
-        self._beats = 0
-
-    def __call__(self, progress: Progress) -> None:
-        terminal = sys.stderr.isatty()
-        news = (progress.state, progress.message) != self._said and not progress.message.endswith("so far")
-        if terminal or news or self._beats % _QUIET_BEATS == 0:
-            self._said = (progress.state, progress.message)
-            print(_sentence(progress), file=sys.stderr, end="\r" if terminal and not progress.state.ended else "\n", flush=True)
-        self._beats += 1
-
-
-def _sentence(progress: Progress) -> str:
-    of = "" if progress.total is None else f" of {progress.total:,}"
-    parts = [f"{progress.state}: {progress.done:,}{of} images, {progress.cells:,} cells"]
-    if progress.failed:
-        parts.append(f"{progress.failed:,} failed")
-    if progress.rate is not None and not progress.state.ended:
-        parts.append(f"{progress.rate:.1f} a second")
-    if progress.seconds_left is not None:
-        parts.append(f"about {progress.seconds_left / 60:.0f} min left" if progress.seconds_left > 90 else f"about {progress.seconds_left:.0f} s left")
     if progress.message:
         parts.append(progress.message)
     return ", ".join(parts)

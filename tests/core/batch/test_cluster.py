@@ -3,7 +3,6 @@
 import csv
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from core.batch.cluster import ray_engine
+from core.batch.run import run_batch
 from core.batch.settings import State
 from core.errors import ClusterError
-from core.settings import ROOT
-from tests.core.batch.support import Poisoned, Quick, Slow, batch, run, write_images
+from tests.core.batch.support import Quick, Slow, batch, run, write_images
 
 pytestmark = [
     # Ray leaves its own pipes, logs and processes to the collector.
@@ -27,6 +26,7 @@ pytestmark = [
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 IMAGES = 400
+NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20, "include_dashboard": False}
 
 
 class DeadlyToActors(Quick):
@@ -49,11 +49,10 @@ def rows(out):
 def started_cluster(nodes=2):
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
     try:
         for _ in range(nodes - 1):
-            cluster.add_node(**node)
+            cluster.add_node(**NODE)
         yield cluster
     finally:
         cluster.shutdown()
@@ -74,22 +73,60 @@ def local(images, tmp_path_factory):
     return out
 
 
+def after(count, act, engine):
+    """The engine; `act` is called once, when so many records have come."""
+
+    def made(folder, run, measurer):
+        def records(tasks, may_submit):
+            came = 0
+            for record in (found := engine(folder, run, measurer)(tasks, may_submit)):
+                came += record is not None
+                if record is not None and came == count:
+                    act()
+                try:
+                    yield record
+                except GeneratorExit:
+                    found.close()
+                    raise
+
+        return records
+
+    return made
+
+
 def test_a_node_is_killed_and_nothing_is_lost(images, local, tmp_path):
     """One of two nodes goes with its actor and what it had under way; a new one joins, and the table is that of one machine."""
-    from core.batch.run import run_batch
-
     with started_cluster() as cluster:
-        second = cluster.worker_nodes.copy().pop()
-        seen = []
+        second = next(iter(cluster.worker_nodes))
 
-        def kill_once_under_way(progress):
-            seen.append(progress.done)
-            if progress.done > IMAGES // 8 and second in cluster.worker_nodes:
-                cluster.remove_node(second, allow_graceful=False)
-                cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+        def exchange_the_second():
+            cluster.remove_node(second, allow_graceful=False)
+            cluster.add_node(**NODE)
 
-        ended = run_batch(batch(images, tmp_path / "out", Slow, engine=ray_engine(cluster.address)), kill_once_under_way)
-        assert second not in cluster.worker_nodes, f"the run was over before a node could be killed: {seen}"
+        engine = after(IMAGES // 8, exchange_the_second, ray_engine(cluster.address))
+        ended = run_batch(batch(images, tmp_path / "out", Slow, engine=engine))
+        assert second not in cluster.worker_nodes
     assert (ended.state, ended.done, ended.failed) == (State.FINISHED, IMAGES + 1, 1)
     assert rows(tmp_path / "out") == rows(local)
     assert (tmp_path / "out" / "errors.csv").read_bytes() == (local / "errors.csv").read_bytes()
+
+
+def test_an_image_that_takes_its_actors_with_it_is_found_and_the_rest_measured(tmp_path):
+    write_images(tmp_path / "in", 4)
+    (tmp_path / "in" / "000" / "000001.png").rename(tmp_path / "in" / "000" / "deadly.png")
+    ended = run_batch(batch(tmp_path / "in", tmp_path / "out", DeadlyToActors, engine=ray_engine(actors=2)))
+    assert (ended.done, ended.failed) == (4, 1)
+    with (tmp_path / "out" / "errors.csv").open(newline="", encoding="utf-8") as file:
+        (failure,) = csv.DictReader(file)
+    assert (failure["image_path"], failure["stage"]) == ("000/deadly.png", "crash")
+
+
+def test_without_ray_a_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ClusterError, match=r"requirements-cluster\.txt"):
+        ray_engine()
+
+
+def test_a_cluster_that_is_not_there_is_told(images, tmp_path):
+    with pytest.raises(ClusterError, match=r"expected a cluster at 127\.0\.0\.1:1"):
+        run_batch(batch(images, tmp_path / "out", engine=ray_engine("127.0.0.1:1")))
