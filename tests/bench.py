@@ -2,7 +2,7 @@
 
 Writes benchmarks/<topic>.json; the ratios are what counts, milliseconds belong to the machine at hand. The page has no peer:
 there the ratio is that of the target to what was measured. The yardsticks are the annotators' agreement with themselves and the shape
-of what they drew.
+of what they drew. `python -m tests.bench batch` measures one topic only.
 """
 
 import json
@@ -11,9 +11,10 @@ import platform
 import re
 import shutil
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,6 +60,12 @@ def features() -> list[dict[str, object]]:
     from tests import bench_features  # here, because Nyxus is not in every environment that runs tests
 
     return bench_features.measured(paired, row)
+
+
+def batch() -> list[dict[str, object]]:
+    from tests import bench_batch  # here, because it only serves this topic
+
+    return bench_batch.measured(row)
 
 
 def inference() -> list[dict[str, object]]:
@@ -198,20 +205,24 @@ def row(what: str, ours: float, peer: str, theirs: float, ratio: float, unit: st
     return {"what": what, "ours": round(ours, 2), "peer": peer, "peer_value": round(theirs, 2), "ratio": round(ratio, 2), "unit": unit}
 
 
-def main() -> None:
+TOPICS = {topic.__name__: topic for topic in (features, inference, cell, page, batch)}
+
+
+def main(chosen: Sequence[str]) -> None:
     OUT.mkdir(exist_ok=True)
-    write("agreement", annotator_agreement(data_set("set1").samples()))
-    write("drawn_masks", drawn_masks())
+    if not chosen:
+        write("agreement", annotator_agreement(data_set("set1").samples()))
+        write("drawn_masks", drawn_masks())
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, "
     machine += f"torch {torch.__version__}, numpy {np.__version__}"
-    for topic in (features, inference, cell, page):
-        rows = topic()
+    for name in chosen or TOPICS:
+        rows = TOPICS[name]()
         for line in rows:
             print(
                 f"{line['what']}: {line['ours']} {line['unit']}, {line['peer']}: {line['peer_value']} {line['unit']}, ratio {line['ratio']}"
             )
-        write(topic.__name__, {"command": "make bench", "machine": machine, "rows": rows})
+        write(name, {"command": "make bench", "machine": machine, "rows": rows})
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

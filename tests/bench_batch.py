@@ -1,0 +1,329 @@
+"""Speed of very many images: `python -m core batch` beside the thesis's way, on the same real images in one run; and what it costs.
+
+The images are 60 real ones of four collections, and copies of them that differ in a few bytes behind the picture. The thesis's way is
+PyTorch eager on both cores, one image at a time: read, decode, both passes of the same network, then with masks that it is given
+`RadiomicsFeatureExtractor().execute` with default settings and `shape2D` for nucleus, cytoplasm and cell on the grey image (102 features
+of each); nothing is written. As a second peer the same extractor measures every feature of ours. The engine writes everything.
+"""
+
+import json
+import logging
+import multiprocessing
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from radiomics.featureextractor import RadiomicsFeatureExtractor
+from SimpleITK import GetImageFromArray
+
+from core.batch.analysis import Analyst
+from core.batch.inputs import open_inputs
+from core.batch.results import Index, Record, RunFolder
+from core.batch.settings import BatchSettings, Progress
+from core.batch.tasks import ImageResult, Loaded, Stamp, Task
+from core.datasets import data_set
+from core.features.extract import Engine, extract
+from core.imaging import grey, load
+from core.inference.model_registry import find_model
+from core.inference.providers import Device
+from core.inference.segmenter import OnnxSegmenter
+from core.masks import region_mask
+from core.preprocessing import Window, network_input
+from core.settings import ROOT
+from core.types import LabelMap
+from training.architectures import build
+
+COLLECTIONS = ("set1", "set2", "acevedo", "deepapl")
+SMALL, LARGE = 60, 1200
+ON_RAY = 400
+JOBS = 2
+NAMES = 200_000
+STARTS = 5
+# Images done that a run reads again before it goes on, and of how many its shards are when it is a long one.
+DONE, SHARD = 50_000, 500
+ENGINE = (sys.executable, "-m", "core", "batch")
+
+
+def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
+    """The rows of the table; `row` is that of `tests.bench`."""
+    with tempfile.TemporaryDirectory() as made:
+        root = Path(made)
+        images = write_images(root / "in", LARGE)
+        # Half of what is compared goes before the run and half after it, so that a drifting machine hits all.
+        thesis = Thesis(images)
+        halves = [thesis(images[::2])]
+        parts = [parts_alone(images)]
+        run = watched(root / "in", root / "out")
+        halves.append(thesis(images[1::2]))
+        parts.append(parts_alone(images))
+        cluster = watched(root / "in", root / "ray", "--engine", "ray", "--limit", str(ON_RAY))
+        first = statistics.median(first_result(root / "in", root / f"start{number}") for number in range(STARTS))
+        sizes = {name: size(root / name) / LARGE for name in ("in", "out/cells", "out/masks", "out/cells.csv")}
+        again = records_read_again(root / "out", root / "done")
+        names = listing(root / "names")
+    known, text = index_memory()
+    default, every = (statistics.mean(column) for column in zip(*halves, strict=True))
+    alone = {name: statistics.mean(half[name] for half in parts) for name in parts[0]}
+    total, bottleneck = sum(alone.values()), max(alone, key=lambda name: alone[name])
+    # Writing goes on beside the workers and mostly waits for the disk: it limits only where it takes longer than they do.
+    allowed = min(1000 * JOBS / (total - alone["write"]), 1000 * JOBS / alone["write"])
+    image = 1000 * run.seconds / LARGE
+    what, peer = f"an image, {JOBS} jobs, all of a run of {LARGE:,}", "PyTorch eager + RadiomicsFeatureExtractor"
+    return [
+        row(what, image, f"{peer}, default", default, default / image),
+        row(what, image, f"{peer}, all features of ours", every, every / image),
+        *(
+            row(f"{name} alone{', the bottleneck' if name == bottleneck else ''}", took, "all parts, a process", total, total / took)
+            for name, took in alone.items()
+        ),
+        row("images a second under way", run.rate, "what the parts allow", allowed, run.rate / allowed, "images/s"),
+        row("images a second under way, Ray", cluster.rate, "the local engine", run.rate, cluster.rate / run.rate, "images/s"),
+        row(f"peak memory of all processes, {LARGE:,} images", run.peak, f"{SMALL} images", run.early, run.early / run.peak, "MiB"),
+        row("peak memory of all processes, Ray", cluster.peak, "the local engine", run.peak, run.peak / cluster.peak, "MiB"),
+        row("from the command to the first result", first, "target", 3000, 3000 / first),
+        row("names listed", names, f"target ({NAMES:,} files)", 1e6 / 60, names / (1e6 / 60), "a second"),
+        row(
+            "a cell in Parquet",
+            sizes["out/cells"],
+            "in cells.csv",
+            sizes["out/cells.csv"],
+            sizes["out/cells.csv"] / sizes["out/cells"],
+            "KiB",
+        ),
+        row("the mask of an image", sizes["out/masks"], "the image", sizes["in"], sizes["in"] / sizes["out/masks"], "KiB"),
+        row("a record of a done image, read again", again, "measuring the image", image, image / again),
+        row("a done image in memory, at most", known, "its record as text", text, text / known, "bytes"),
+    ]
+
+
+def write_images(folder: Path, count: int) -> list[Path]:
+    """Real images and copies of them with distinct content; returns the real ones."""
+    each = SMALL // len(COLLECTIONS)
+    samples = [data_set(name).samples() for name in COLLECTIONS]
+    sources = [found[number * len(found) // each].image for number in range(each) for found in samples]
+    paths = [folder / f"{number // 100:03d}" / f"{number:05d}{sources[number % SMALL].suffix}" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sources[number % SMALL].read_bytes() + number.to_bytes(4, "big"))
+    return paths[:SMALL]
+
+
+class Thesis:
+    """PyTorch eager and RadiomicsFeatureExtractor, one image at a time."""
+
+    def __init__(self, images: Sequence[Path]) -> None:
+        logging.getLogger("radiomics").setLevel(logging.ERROR)
+        self._card = find_model().card
+        self._network = build(self._card.architecture, self._card.encoder, pretrained=False).eval()
+        self._extractor = RadiomicsFeatureExtractor()
+        self._extractor.enableFeatureClassByName("shape2D")
+        segmenter = OnnxSegmenter.from_entry(find_model(), Device.CPU, threads=JOBS)
+        self._labels = {path: segmenter.segment(load(path)).labels for path in images}
+        torch.set_num_threads(JOBS)
+        self(images[:4])  # the first call of a network plans its work
+
+    def __call__(self, images: Sequence[Path]) -> tuple[float, float]:
+        """Milliseconds an image with the extractor's default features, and with every feature of ours."""
+        marks = []
+        for path in images:
+            times = [time.perf_counter()]
+            image = load(path)
+            self._outline(image.rgb)
+            times.append(time.perf_counter())
+            self._default_features(grey(image.rgb), self._labels[path])
+            times.append(time.perf_counter())
+            extract(image.rgb, self._labels[path], Engine.REFERENCE)
+            times.append(time.perf_counter())
+            marks.append(np.diff(times))
+        outline, default, every = 1000 * np.mean(marks, axis=0)
+        return outline + default, outline + every
+
+    def _outline(self, rgb: np.ndarray) -> None:
+        whole = Window.whole((rgb.shape[0], rgb.shape[1]))
+        with torch.no_grad():
+            for side in (self._card.coarse_size or self._card.input_size, self._card.input_size):
+                self._network(torch.from_numpy(network_input(rgb, whole, self._card, side)))
+
+    def _default_features(self, plane: np.ndarray, labels: LabelMap) -> None:
+        image = GetImageFromArray(plane)
+        for name in ("nucleus", "cytoplasm", "cell"):
+            mask = region_mask(labels, name)
+            if mask.any():
+                self._extractor.execute(image, GetImageFromArray(mask.astype(np.uint8)))
+
+
+# --- the parts alone ----------------------------------------------------------------------------------------------------------------
+
+
+def parts_alone(images: Sequence[Path]) -> dict[str, float]:
+    """Milliseconds an image in each part, one after the other in `JOBS` processes at once, as many as share the memory in a run."""
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(JOBS)
+    with (
+        tempfile.TemporaryDirectory() as out,
+        ProcessPoolExecutor(JOBS, mp_context=context, initializer=_get_ready, initargs=(together,)) as pool,
+    ):
+        found = list(pool.map(_measure_parts, [images] * JOBS, [f"{out}/{number}" for number in range(JOBS)]))
+    return {name: statistics.mean(times[name] for times in found) for name in found[0]}
+
+
+_ready: list[tuple[Analyst, Barrier]] = []
+
+
+def _get_ready(together: Barrier) -> None:
+    _ready.append((Analyst(BatchSettings("in"), find_model(), datetime.now(UTC), "cpu"), together))
+
+
+def _measure_parts(images: Sequence[Path], out: str) -> dict[str, float]:
+    analyst, together = _ready[0]
+    _analyse(analyst, images[:2])
+    together.wait(timeout=120)
+    times, results = _analyse(analyst, images)
+    started = time.perf_counter()
+    RunFolder(out).save(results, "key")
+    return {**times, "write": 1000 * (time.perf_counter() - started) / len(images)}
+
+
+def _analyse(analyst: Analyst, images: Sequence[Path]) -> tuple[dict[str, float], list[ImageResult]]:
+    """What `Analyst.analyse` does, part by part."""
+    marks, results = [], []
+    for path in images:
+        times = [time.perf_counter()]
+        one = Loaded(Task(path.name), path.read_bytes(), Stamp(0, ""))
+        image = analyst._decode(one)
+        times.append(time.perf_counter())
+        (cells,) = analyst._outline([(one, image)])
+        times.append(time.perf_counter())
+        results.append(analyst._result(one, image, cells))
+        times.append(time.perf_counter())
+        marks.append(np.diff(times))
+    return dict(zip(("read and decode", "outline", "measure"), 1000 * np.mean(marks, axis=0), strict=True)), results
+
+
+# --- whole runs ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Seconds of a run from command to exit, images a second between its `SMALL`th and its last, and MiB of all its processes at most."""
+
+    seconds: float
+    rate: float
+    early: float
+    peak: float
+
+
+def watched(folder: Path, out: Path, *arguments: str) -> Watched:
+    """Run the engine and look on."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [*ENGINE, str(folder), "--out", str(out), "--jobs", str(JOBS), *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    seen: list[tuple[float, int, float]] = []
+    while process.poll() is None:
+        used = memory(process.pid)
+        with suppress(OSError, ValueError, KeyError, TypeError):  # not there yet
+            progress = Progress.from_json((out / "progress.json").read_text(encoding="utf-8"))
+            if progress.message != "writing the table":
+                seen.append((datetime.fromisoformat(progress.updated).timestamp(), progress.done, used))
+        time.sleep(0.3)
+    assert process.returncode == 0, f"the run ended with {process.returncode}"
+    seconds = time.monotonic() - started
+    under_way = [(when, done) for when, done, _ in seen if done >= SMALL]
+    rate = (under_way[-1][1] - under_way[0][1]) / (under_way[-1][0] - under_way[0][0])
+    return Watched(seconds, rate, max(used for _, done, used in seen if done <= SMALL), max(used for _, _, used in seen))
+
+
+def memory(pid: int) -> float:
+    """MiB that a process and all below it hold, what they share counted once; Linux only."""
+    total = 0
+    for each in family(pid):
+        with suppress(OSError):  # it has just ended
+            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii"), re.MULTILINE)
+            total += int(found[1]) if found else 0
+    return total / 2**10
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield pid
+    with suppress(OSError):
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in children.read_text(encoding="ascii").split():
+                yield from family(int(child))
+
+
+def first_result(folder: Path, out: Path) -> float:
+    """Milliseconds from the command to the first durable result of an empty run, its workers started and the model opened."""
+    started = time.monotonic()
+    process = subprocess.Popen([*ENGINE, str(folder), "--out", str(out), "--limit", "1"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not list((out / "cells").glob("*.parquet")):
+        assert process.poll() in {None, 0}
+        time.sleep(0.01)
+    took = 1000 * (time.monotonic() - started)
+    assert process.wait() == 0
+    return took
+
+
+# --- what grows with the number of images -------------------------------------------------------------------------------------------
+
+
+def listing(folder: Path) -> float:
+    """Names a second, in order, of a folder with sub-folders of a thousand."""
+    for number in range(NAMES // 1000):
+        sub = folder / f"{number:04d}"
+        sub.mkdir(parents=True)
+        for name in range(1000):
+            (sub / f"cell_{name:04d}.png").touch()
+    started = time.perf_counter()
+    count = sum(1 for _ in open_inputs(str(folder)).listed())
+    took = time.perf_counter() - started
+    assert count == NAMES
+    return count / took
+
+
+def size(path: Path) -> float:
+    """KiB of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 2**10
+
+
+def records_read_again(out: Path, done: Path) -> float:
+    """Milliseconds an image of what a run that goes on does first: it reads the records of the images that are done."""
+    rows = pq.read_table(out / "cells").slice(0, SHARD).to_pylist()
+    folder = RunFolder(str(done))
+    folder.save([ImageResult(row["image_path"], row["image_sha256"], Stamp(n, str(n)), [row]) for n, row in enumerate(rows)], "key")
+    (shard,) = (done / "cells").iterdir()
+    for number in range(1, DONE // SHARD):
+        shutil.copy(shard, shard.with_stem(f"{shard.stem}-{number}"))
+    started = time.perf_counter()
+    Index(folder.records(folder.shards("key")))
+    return 1000 * (time.perf_counter() - started) / DONE
+
+
+def index_memory() -> tuple[float, float]:
+    """Bytes an image that a run needs at most to know what is done, and of the record as text."""
+    records = [
+        (0, Record(f"slide_{n // 1000:05d}/cell_{n:09d}.png", f"{n:064x}", Stamp(n, str(n)), 1, False, 0.9, None, None))
+        for n in range(DONE)
+    ]
+    tracemalloc.start()
+    Index(records)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / DONE, len(json.dumps(records[-1][1].to_json()))
