@@ -26,12 +26,14 @@ from core.settings import load_settings
 class Listed:
     """A path of the listing, relative to the input, with the `problem` in words where it cannot be read as an image.
 
-    That of a `folder` that cannot be listed is told whatever the pattern: nobody knows what is in it.
+    That of a `folder` that cannot be listed is told whatever the pattern: nobody knows what is in it. `stamp` is there where the listing
+    tells it at no cost.
     """
 
     path: str
     problem: str | None = None
     folder: bool = False
+    stamp: Stamp | None = None
 
 
 class Inputs(ABC):
@@ -235,7 +237,7 @@ class BucketInputs(Inputs):
                 if not path or path.rsplit("/", 1)[-1].startswith("."):
                     continue
                 if entry["type"] != "directory" and path.lower().endswith(IMAGE_SUFFIXES):
-                    yield Listed(path)
+                    yield Listed(path, stamp=_remote_stamp(entry))
             waiting += reversed(
                 [entry["name"] for entry in entries if entry["type"] == "directory" and entry["name"].rstrip("/") != folder]
             )

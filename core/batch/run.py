@@ -217,7 +217,8 @@ class _Work:
             return False
         if not self.index.knows(found.path):
             return False
-        stamp = None if found.problem else self._inputs.stamp(found.path)
+        # Asking a bucket for each of very many images would take hours, while its listing tells a thousand at a time.
+        stamp = None if found.problem else found.stamp or self._inputs.stamp(found.path)
         return self.index.is_done(found.path, stamp, lambda: self._content(found))
 
     def _content(self, found: Listed) -> bytes | None:

@@ -58,9 +58,17 @@ class Quick(Measurer):
 class Slow(Quick):
     """Takes 20 ms an image, so that there is time to be killed."""
 
+    seconds = 0.02
+
     def _one(self, one):
-        time.sleep(0.02)
+        time.sleep(self.seconds)
         return super()._one(one)
+
+
+class Slower(Slow):
+    """Takes 100 ms an image, so that another run can begin and end meanwhile."""
+
+    seconds = 0.1
 
 
 class Vanishing(Quick):

@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from core.batch.cluster import ray_engine
 from core.batch.run import run_batch
 from core.batch.settings import State
 from core.errors import ClusterError
+from core.settings import ROOT
 from tests.core.batch.support import Quick, Slow, batch, run, write_images
 
 pytestmark = [
@@ -109,6 +111,34 @@ def test_a_node_is_killed_and_nothing_is_lost(images, local, tmp_path):
     assert (ended.state, ended.done, ended.failed) == (State.FINISHED, IMAGES + 1, 1)
     assert rows(tmp_path / "out") == rows(local)
     assert (tmp_path / "out" / "errors.csv").read_bytes() == (local / "errors.csv").read_bytes()
+
+
+DRIVER = """
+import sys
+from core.batch.cluster import ray_engine
+from core.batch.run import run_batch
+from tests.core.batch.support import Slow, batch
+run_batch(batch(sys.argv[1], sys.argv[2], Slow, engine=ray_engine(sys.argv[3])))
+"""
+
+
+def test_a_driver_is_killed_and_the_same_command_goes_on(images, local, tmp_path):
+    """The cluster outlives it; whatever its actors had saved counts, whatever they had not is done again."""
+    out = tmp_path / "out"
+    with started_cluster() as cluster:
+        command = [sys.executable, "-c", DRIVER, str(images), str(out), cluster.address]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+            deadline = time.monotonic() + 120
+            while not (out / "cells").exists() or len(list((out / "cells").iterdir())) < 4:
+                assert driver.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            driver.kill()
+        assert not (out / "cells.csv").exists()
+        ended = run_batch(batch(images, out, Slow, engine=ray_engine(cluster.address)))
+    assert (ended.state, ended.done, ended.failed) == (State.FINISHED, IMAGES + 1, 1)
+    assert 0 < ended.skipped < IMAGES
+    assert rows(out) == rows(local)
 
 
 def test_an_image_that_takes_its_actors_with_it_is_found_and_the_rest_measured(tmp_path):

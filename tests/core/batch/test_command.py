@@ -232,6 +232,19 @@ def test_two_thousand_images_of_which_five_in_a_hundred_are_bad(data_dir, tmp_pa
 
 
 @pytest.mark.data
+@pytest.mark.long
+def test_two_thousand_images_by_the_shipped_model(data_dir, tmp_path):
+    root, out = tmp_path / "in", tmp_path / "out"
+    good = write_real(data_dir, root, 1900)
+    bad = write_bad(root, (root / good[0]).read_bytes(), 10)
+    assert main(["batch", str(root), "--out", str(out), "--cells", "one", "--jobs", "2"]) == 1
+    rows = table(out / "cells.csv")
+    assert [row["image_path"] for row in rows] == good
+    assert {row["image_path"]: row["stage"] for row in table(out / "errors.csv")} == bad
+    assert len(list((out / "masks").rglob("*.png"))) == len(good)
+
+
+@pytest.mark.data
 def test_a_field_has_a_row_a_cell_and_one_without_cells_fails(data_dir, tmp_path):
     root, out = tmp_path / "in", tmp_path / "out"
     root.mkdir()

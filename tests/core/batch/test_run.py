@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.batch import run as batch_run
+from core.batch.inputs import BucketInputs
 from core.batch.run import plan, run_batch
 from core.batch.settings import Progress, State
 from core.errors import StoreError, UsageError
@@ -234,6 +235,42 @@ def test_a_limit_on_file_size_is_a_full_disk_without_root(images, tmp_path):
     assert run(images, out).state is State.FINISHED
 
 
+# --- turns -----------------------------------------------------------------------------------------------------------------------------
+
+IN_TURN = """
+import sys
+from pathlib import Path
+from core.batch.run import run_batch
+from core.batch.turns import Turns
+from tests.core.batch.support import Slower, batch
+folder, out, turns, owner, limit = sys.argv[1:]
+turns = Turns(Path(turns), owner, out, slice_s=0.5)
+run_batch(batch(folder, out, Slower, jobs=1, turns=turns, limit=int(limit)), lambda progress: print(progress.state.name, flush=True))
+"""
+
+
+def test_a_small_run_of_another_owner_is_done_while_a_large_one_goes_on(images, undisturbed, tmp_path):
+    """Two runs of the real engine, which give each other the turn; nothing is lost by it."""
+
+    def begin(owner, limit):
+        out = with_beginning_of(undisturbed, tmp_path / owner)
+        command = [sys.executable, "-c", IN_TURN, str(images), str(out), str(tmp_path / "turns"), owner, str(limit)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    with begin("anna", 300) as large:
+        wait_for("RUNNING", large)
+        with begin("berta", 20) as small:
+            small.communicate(timeout=120)
+        assert small.returncode == 0
+        assert large.poll() is None
+        assert Progress.from_json((tmp_path / "anna" / "progress.json").read_text()).done < 300
+        large.send_signal(signal.SIGINT)
+        large.communicate(timeout=120)
+    assert run(images, tmp_path / "anna").skipped > 0
+    assert (tmp_path / "anna" / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+    assert rows(tmp_path / "berta") == rows(undisturbed)[:20]
+
+
 # --- two at once, and other settings ---------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +318,19 @@ def test_what_changed_is_measured_again_and_what_was_only_copied_is_not(tmp_path
     changed = next(row for row in rows(out) if row["image_path"] == "000/000000.png")
     assert float(changed["nucleus_shape2D_Elongation"]) == 7
     assert len(rows(out)) == 10
+
+
+def test_a_run_on_a_bucket_goes_on_by_what_its_listing_says(tmp_path, monkeypatch):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_images(folder, 10)
+    bucket = f"local://{folder}"  # fsspec's way to files, so that workers see them, too
+    run(bucket, out)
+    (folder / "000" / "000003.png").write_bytes(encode_png(np.full((30, 30, 3), 7, np.uint8)))
+    asked = []
+    stamp = BucketInputs.stamp
+    monkeypatch.setattr(BucketInputs, "stamp", lambda self, path: asked.append(path) or stamp(self, path))
+    ended = run(bucket, out)
+    assert (ended.done, ended.skipped, asked) == (10, 9, [])
 
 
 # --- poison ------------------------------------------------------------------------------------------------------------------------------
