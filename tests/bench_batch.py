@@ -106,7 +106,7 @@ def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
             "KiB",
         ),
         row("the mask of an image", sizes["out/masks"], "the image", sizes["in"], sizes["in"] / sizes["out/masks"], "KiB"),
-        row("a record of a done image, read again", again, "measuring the image", image, image / again),
+        row("a record of a done image, read again", 1000 * again, "measuring the image", 1000 * image, image / again, "µs"),
         row("a done image in memory, at most", known, "its record as text", text, text / known, "bytes"),
     ]
 
@@ -244,8 +244,11 @@ def watched(folder: Path, out: Path, *arguments: str) -> Watched:
         time.sleep(0.3)
     assert process.returncode == 0, f"the run ended with {process.returncode}"
     seconds = time.monotonic() - started
-    under_way = [(when, done) for when, done, _ in seen if done >= SMALL]
-    rate = (under_way[-1][1] - under_way[0][1]) / (under_way[-1][0] - under_way[0][0])
+    came: dict[int, float] = {}
+    for when, done, _ in seen:
+        if done >= SMALL:
+            came.setdefault(done, when)
+    rate = (max(came) - min(came)) / (came[max(came)] - came[min(came)])
     return Watched(seconds, rate, max(used for _, done, used in seen if done <= SMALL), max(used for _, _, used in seen))
 
 

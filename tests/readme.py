@@ -1,17 +1,18 @@
-"""`python -m tests.readme`: write the README's tables from what was measured; a test holds them equal.
+"""`python -m tests.readme`: write the tables of README and CLUSTER.md from what was measured; a test holds them equal.
 
 Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run, populations
 from the shipped cohort, speed from `benchmarks/`, which `make bench` writes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from core.agreement import FeatureReliability, Grade, load
+from core.batch.run import FLUSH_IMAGES
 from core.comparison import Measure, leaks, paired_differences, ranking, title, verdict
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
@@ -23,6 +24,7 @@ from core.store.database import Cohort
 from core.store.published import published_references
 
 README = ROOT / "README.md"
+CLUSTER = ROOT / "core" / "batch" / "CLUSTER.md"
 BENCHMARKS = ROOT / "benchmarks"
 
 # The comparison of architectures that the README speaks of.
@@ -199,9 +201,10 @@ def selection() -> str:
     return f"{_table(head, rows)}\n\n{verdict(ranking(grouped, Measure.MEAN), differences)}"
 
 
-def speed() -> str:
+def _measured(*topics: str) -> str:
+    """The rows of some topics of the bench."""
     rows: list[list[object]] = []
-    for topic in ("features", "inference", "cell", "page"):
+    for topic in topics:
         for line in json.loads((BENCHMARKS / f"{topic}.json").read_text(encoding="utf-8"))["rows"]:
             values = [
                 f"{line[key]:.0f} {line['unit']}" if line[key] >= 10 else f"{line[key]:.1f} {line['unit']}"
@@ -211,6 +214,73 @@ def speed() -> str:
     return _table(["what", "ours", "beside", "takes", "ratio"], rows)
 
 
+def speed() -> str:
+    return _measured("features", "inference", "cell", "page")
+
+
+def batch() -> str:
+    return _measured("batch")
+
+
+def _bench(what: str, key: str = "ours") -> float:
+    """A figure of the bench of very many images: of its rows the first that begins so."""
+    rows = json.loads((BENCHMARKS / "batch.json").read_text(encoding="utf-8"))["rows"]
+    return next(float(line[key]) for line in rows if line["what"].startswith(what))
+
+
+def _long(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}" if seconds >= 100 * length else f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.2g} s"
+
+
+def _large(kib: float) -> str:
+    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if kib * 1024 >= length:
+            return f"{kib * 1024 / length:.3g} {unit}"
+    return f"{kib:.3g} KiB"
+
+
+def _a_core() -> tuple[float, float]:
+    """Images a second and KiB of memory of one core of a cluster: half of what two actors, with Ray and the driver, did and took."""
+    return _bench("images a second under way, Ray") / 2, _bench("peak memory of all processes, Ray") * 1024 / 2
+
+
+def nodes() -> str:
+    """What a node gives and needs, by its cores."""
+    rate, memory = _a_core()
+    image, mask, cell = _bench("the mask", "peer_value"), _bench("the mask"), _bench("a cell")
+    rows: list[list[object]] = []
+    for cores in (2, 16, 64):
+        images = cores * rate
+        moved = f"{images:.0f} reads, {images:.0f} writes; {_large(images * image)} in, {_large(images * (mask + cell))} out"
+        rows.append([cores, f"{images:.0f}", _long(1e6 / images), _large(cores * memory), moved])
+    return _table(["cores", "images a second", "a million images", "memory", "of the storage, a second"], rows)
+
+
+def paper() -> str:
+    """What a million and a hundred million images of one cell each cost, reckoned from the bench."""
+    rate, memory = _a_core()
+    rows: list[list[object]] = []
+
+    def add(what: str, cost: Callable[[float], str]) -> None:
+        rows.append([what, cost(1e6), cost(1e8)])
+
+    add("one core", lambda n: _long(n / rate))
+    for nodes in (4, 16):
+        add(f"{nodes} nodes of 64 cores", lambda n, nodes=nodes: _long(n / rate / nodes / 64))  # type: ignore[misc]
+    add("memory of a node of 64 cores", lambda _: _large(64 * memory))
+    add("memory of the driver to know what is done", lambda n: _large(n * _bench("a done image in memory") / 1024))
+    add("the driver lists a folder on a local disk", lambda n: _long(n / _bench("names listed")))
+    add("the driver reads what is done, when the run goes on", lambda n: _long(1.5 * n * _bench("a record") / 1e6))
+    add("the images", lambda n: _large(n * _bench("the mask", "peer_value")))
+    add("shards", lambda n: f"{_large(n * _bench('a cell'))} in {n / FLUSH_IMAGES:,.0f} files")
+    add("masks", lambda n: f"{_large(n * _bench('the mask'))} in {n:,.0f} files")
+    add("`cells.csv`", lambda n: _large(n * _bench("a cell", "peer_value")))
+    return _table(["", "1 million cells", "100 million cells"], rows)
+
+
 TABLES = {
     "scores": scores,
     "selection": selection,
@@ -218,13 +288,16 @@ TABLES = {
     "cohort": cohort,
     "published": published,
     "speed": speed,
+    "batch": batch,
     "catalogue": catalogue,
 }
+DOCUMENTS = {README: TABLES, CLUSTER: {"nodes": nodes, "paper": paper}}
 
 
-def written(text: str) -> str:
-    """The README with every table made anew between its marks."""
-    for name, make in TABLES.items():
+def written(document: Path) -> str:
+    """The text of a document with every table made anew between its marks."""
+    text = document.read_text(encoding="utf-8")
+    for name, make in DOCUMENTS[document].items():
         start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
         before, rest = text.split(start)
         after = rest.split(end)[1]
@@ -232,8 +305,9 @@ def written(text: str) -> str:
     return text
 
 
-def main(readme: Path = README) -> None:
-    readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
+def main() -> None:
+    for document in DOCUMENTS:
+        document.write_text(written(document), encoding="utf-8")
 
 
 if __name__ == "__main__":

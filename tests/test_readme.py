@@ -1,16 +1,16 @@
-"""The README says what was measured, and nothing in it is older than the model, the cohort or the bench."""
+"""README and CLUSTER.md say what was measured, and nothing in them is older than the model, the cohort or the bench."""
 
 import pytest
 
-from tests.readme import README, TABLES, written
+from tests.readme import DOCUMENTS, written
 
 
-def test_its_tables_are_those_of_the_shipped_files():
-    text = README.read_text(encoding="utf-8")
-    assert written(text) == text, "run `python -m tests.readme`"
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tables_are_those_of_the_shipped_files(document):
+    assert written(document) == document.read_text(encoding="utf-8"), "run `python -m tests.readme`"
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_every_table_has_its_place(name):
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize(("document", "name"), [(path, name) for path, tables in DOCUMENTS.items() for name in tables])
+def test_every_table_has_its_place(document, name):
+    text = document.read_text(encoding="utf-8")
     assert text.index(f"<!-- {name} -->") < text.index(f"<!-- end {name} -->")
