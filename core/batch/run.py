@@ -307,6 +307,7 @@ class _Turn:
     def __init__(self, turns: "Turns | None", reporter: "_Reporter") -> None:
         self._turns = turns
         self._reporter = reporter
+        self._over = False
 
     def __enter__(self) -> "_Turn":
         return self
@@ -318,10 +319,13 @@ class _Turn:
     def __call__(self, idle: bool) -> bool:
         if self._turns is None:
             return True
-        if self._turns.held and self._turns.due():
+        # Once it is over it stays over, or what is under way would be refilled for ever.
+        self._over = self._over or self._turns.due()
+        if self._over:
             if not idle:
                 return False
             self._turns.give()
+            self._over = False
         mine = self._turns.take()
         self._reporter.waiting = not mine
         return mine
