@@ -45,7 +45,6 @@ def outline_cells(
     Of a field each cell is cut out; the cut-outs share the field's pixels. Where ALL are asked for and there is none, none comes back;
     AUTO then looks for a cell in the middle, as for an image of one.
     """
-
     found = _field(image, segmenter, cells, progress)
     if found is not None:
         return found

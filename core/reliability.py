@@ -31,9 +31,9 @@ from core.inference.model_registry import ModelEntry, load_manifest, write_manif
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, Segmenter
 from core.masks import cell_mask, decode_grey, region_mask, with_environment
-from core.versions import software_versions
 from core.stain import optical_density
 from core.types import CellImage, LabelMap
+from core.versions import software_versions
 
 Pixels = NDArray[np.uint8]
 
