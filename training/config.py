@@ -61,7 +61,7 @@ class TrainingConfig(Settings):
     `maximum_fill` is the range of the window's share that the cell takes; `patience` in epochs without a better
     validation Dice.
 
-    All below `threads` is off, or at what the shipped model was trained with, unless it is set:
+    All below `threads` but `white_balance` is off, unless it is set:
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the data;
     - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
@@ -76,7 +76,7 @@ class TrainingConfig(Settings):
       across the image and of all that is no cell;
     - `boundary_weight` of a further term of the loss (`training.losses`);
     - `start_from` is the folder of a run whose weights to begin with;
-    - `pseudo_set` is a folder written by `python -m training pseudo`, from which an image comes in place of a drawn one with
+    - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image comes in place of a drawn one with
       `pseudo_probability`.
     """
 
