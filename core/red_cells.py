@@ -14,8 +14,8 @@ RED_CELL_UM: Final = 7.5
 # Fewer whole red cells are no ruler: one of two discs that touch is easily taken for one of another size.
 MIN_RED_CELLS: Final = 2
 
-# They are looked for within so many cell diameters of the cell, or so many pixels, since beside a platelet the next red cell lies several of
-# its diameters off; on about so many pixels a side: enough for a disc of 20 px.
+# They are looked for within so many cell diameters of the cell, or so many pixels, since beside a platelet the next red cell lies several
+# of its diameters off; on about so many pixels a side: enough for a disc of 20 px.
 _REACH: Final = 3
 _LEAST_REACH_PX: Final = 200
 _SIDE_PX: Final = 200
