@@ -1,6 +1,6 @@
 """Probabilities to a label map: one cell, without holes, its nucleus inside, other cells kept apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -52,7 +52,7 @@ def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
     areas = np.bincount(components.ravel(), minlength=count + 1)[1:]
     if not count or areas.max() < MIN_CELL_SHARE * window.side**2:
         return CellMap(blank, 0.0)
-    seen = Window(window.top - box[0].start, window.left - box[1].start, window.side)
+    seen = replace(window, top=window.top - box[0].start, left=window.left - box[1].start)
     chosen = int(np.argmax(areas * _centrality(components, count, seen))) + 1
 
     body = ndimage.binary_fill_holes(components == chosen)
