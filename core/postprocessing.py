@@ -1,6 +1,6 @@
 """Probabilities to a label map: one cell, without holes, its nucleus inside, other cells kept apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -23,6 +23,8 @@ MAX_PINHOLE_SHARE: Final = 0.01
 
 _NUCLEUS: Final = CHANNELS.index(Compartment.NUCLEUS)
 _CYTOPLASM: Final = CHANNELS.index(Compartment.CYTOPLASM)
+# Within so many pixels of the cell the network's doubts count for its confidence.
+_NEAR_PX: Final = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,21 +41,35 @@ def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
     A pixel is cell where nucleus and cytoplasm together reach one half, and nucleus where that channel is the larger.
     Among the components the one of greatest area times centrality is the cell. All background when there is none.
     """
-    nucleus_p, cytoplasm_p = probabilities[_NUCLEUS], probabilities[_CYTOPLASM]
-    cell = _parted(nucleus_p + cytoplasm_p >= 0.5)
+    blank = LabelMap(np.zeros(probabilities.shape[1:], np.uint8))
+    found = probabilities[_NUCLEUS] + probabilities[_CYTOPLASM] >= 0.5
+    if not found.any():
+        return CellMap(blank, 0.0)
+    # What is no cell anywhere need not be looked at: on a large image that is most of it.
+    box = _bounds(found)
+    cell, nucleus_p, cytoplasm_p = _parted(found[box]), probabilities[_NUCLEUS][box], probabilities[_CYTOPLASM][box]
     components, count = ndimage.label(cell)
     areas = np.bincount(components.ravel(), minlength=count + 1)[1:]
     if not count or areas.max() < MIN_CELL_SHARE * window.side**2:
-        return CellMap(LabelMap(np.zeros(cell.shape, np.uint8)), 0.0)
-    chosen = int(np.argmax(areas * _centrality(components, count, window))) + 1
+        return CellMap(blank, 0.0)
+    seen = replace(window, top=window.top - box[0].start, left=window.left - box[1].start)
+    chosen = int(np.argmax(areas * _centrality(components, count, seen))) + 1
 
     body = ndimage.binary_fill_holes(components == chosen)
     nucleus = _tidied(body & (nucleus_p > cytoplasm_p))
-    labels = np.zeros(cell.shape, np.uint8)
-    labels[body] = Compartment.CYTOPLASM
-    labels[nucleus] = Compartment.NUCLEUS
-    confidence = _expected_dice(nucleus, body & ~nucleus, nucleus_p, cytoplasm_p, near=ndimage.binary_dilation(body, iterations=3))
-    return CellMap(with_environment(LabelMap(labels), keep_out=cell & ~body), confidence)
+    labels, others = blank.copy(), np.zeros(blank.shape, bool)
+    labels[box][body] = Compartment.CYTOPLASM
+    labels[box][nucleus] = Compartment.NUCLEUS
+    others[box] = cell & ~body
+    confidence = _expected_dice(nucleus, body & ~nucleus, nucleus_p, cytoplasm_p, near=ndimage.binary_dilation(body, iterations=_NEAR_PX))
+    return CellMap(with_environment(LabelMap(labels), keep_out=others), confidence)
+
+
+def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The smallest box around all that is set, and so much more that what is near it lies within."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    top, left = (max(0, int(at[0]) - _NEAR_PX - 1) for at in (rows, columns))
+    return slice(top, int(rows[-1]) + _NEAR_PX + 2), slice(left, int(columns[-1]) + _NEAR_PX + 2)
 
 
 def _parted(cell: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -14,8 +14,10 @@ RED_CELL_UM: Final = 7.5
 # Fewer whole red cells are no ruler: one of two discs that touch is easily taken for one of another size.
 MIN_RED_CELLS: Final = 2
 
-# They are looked for within so many cell diameters of the cell, on about so many pixels a side: enough for a disc of 20 px.
+# They are looked for within so many cell diameters of the cell, or so many pixels, since beside a platelet the next red cell lies several
+# of its diameters off; on about so many pixels a side: enough for a disc of 20 px.
 _REACH: Final = 3
+_LEAST_REACH_PX: Final = 200
 _SIDE_PX: Final = 200
 _MIN_DIAMETER_PX: Final = 8
 # Red optical density over the background: haemoglobin absorbs little red, nuclear dye much. In two laboratories 95 % of red cells reach up
@@ -42,7 +44,7 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
         None where fewer than `MIN_RED_CELLS` are to be seen: in tight crops, marrow, and pictures of other things.
     """
     rows, columns = ndimage.find_objects(cell.astype(np.uint8))[0]
-    reach = _REACH * max(rows.stop - rows.start, columns.stop - columns.start)
+    reach = max(_REACH * max(rows.stop - rows.start, columns.stop - columns.start), _LEAST_REACH_PX)
     around = slice(max(0, rows.start - reach), rows.stop + reach), slice(max(0, columns.start - reach), columns.stop + reach)
     step = max(1, round(max(rgb[around].shape[:2]) / _SIDE_PX))
     density = optical_density(rgb[around][::step, ::step])

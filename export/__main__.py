@@ -24,7 +24,7 @@ from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.model_card import ModelCard
 from core.settings import load_settings
-from core.store.training_runs import SCORES_FILE
+from core.store.training_runs import CONFIG_FILE, SCORES_FILE
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8
 from export.to_onnx import OPSET, convert, embed_card, register
@@ -77,11 +77,16 @@ def _card(config: TrainingConfig, scale: Normalisation, model_id: str, parts: Ma
     )
     public = all(source.name in DATA_SETS for source in sources)
     taught = ""
-    if config.pseudo_set:
-        taught = (
-            f" In {config.pseudo_probability:.0%} of the draws one of {len(masked_samples((config.pseudo_set,)))} images that nobody drew, "
-            "outlined by a network of the same split."
-        )
+    for part in (config, *(TrainingConfig.from_toml(Path(run) / CONFIG_FILE) for run in config.average_of)):
+        if part.pseudo_set:
+            outlined = masked_samples((part.pseudo_set,))
+            # Pseudo-labelled images are called <data set>-<image>.
+            named = {Path(sample.sample_id).name.split("-")[0] for sample in outlined}
+            origins = [f"; {name}: {DATA_SETS[name].citation} ({DATA_SETS[name].terms})" for name in sorted(named & DATA_SETS.keys())]
+            taught += (
+                f" In {part.pseudo_probability:.0%} of the draws of its last part one of {len(outlined)} images that nobody drew, outlined "
+                f"by a network of the same split{''.join(origins)}."
+            )
     return replace(
         inference_card(config, scale),
         model_id=model_id,

@@ -23,10 +23,11 @@ from scipy import special
 from core.datasets import Sample
 from core.imaging import load
 from core.inference.providers import Device, open_session
-from core.preprocessing import Window, normalise, resample
+from core.preprocessing import Window, network_input
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset
+from training.segmenter import inference_card
 
 # Of their crops, at canonical scale and of the whole image, two thirds find the ranges and a third chooses the recipe.
 CALIBRATION_CELLS: Final = 48
@@ -186,7 +187,8 @@ def calibration_crops(samples: Sequence[Sample], config: TrainingConfig, scale: 
     places = np.linspace(0, len(samples) - 1, CALIBRATION_CELLS).astype(int)
     chosen = [samples[i] for i in np.unique(places)]
     images = [load(sample.image).rgb for sample in chosen]
-    coarse = [normalise(resample(rgb, Window.whole(rgb.shape[:2]), config.input_size), *scale) for rgb in images]
+    card = inference_card(config, scale)
+    coarse = [network_input(rgb, Window.whole(rgb.shape[:2]), card)[0] for rgb in images]
     return [crop for pair in zip(canonical_crops(chosen, config, scale), coarse, strict=True) for crop in pair]
 
 
@@ -215,7 +217,7 @@ def _sensitive(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
     """What may be left in fp32, from none to more: names of convolutions by a description.
 
     The first three are the image's own convolution and the block after it, which sees few maps of very different range; the last
-    gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as much.
+    gives the logits. Measured on the networks we shipped, no other layer left in fp32 gained as much.
     """
     convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
     first = tuple(convolutions[:3])

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
@@ -19,7 +20,8 @@ from core.compartments import CHANNELS
 from core.errors import ModelError
 from core.inference.model_registry import MANIFEST, load_manifest, write_manifest
 from core.model_card import METADATA_KEY, ModelCard
-from core.store.training_runs import LOG_FILE
+from core.store.training_runs import CONFIG_FILE, LOG_FILE
+from training.config import TrainingConfig
 from training.loop import SPLIT_FILE
 
 OPSET: Final = 20
@@ -180,25 +182,37 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDAr
 
 
 def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
-    """Enter a model file into the manifest beside it: SHA-256, a copy of its card, and of the run's training log and split.
+    """Enter a model file into the manifest beside it: SHA-256, a copy of its card and of the run's split, and the training log.
 
-    What was measured of the reliability of an earlier file of that id goes.
+    What was measured of an earlier file of that id, its reliability and what it knows, goes.
     """
     manifest: dict[str, Any] = {"default": card.model_id, "models": {}}
     if (out.parent / MANIFEST).exists():
         manifest = load_manifest(out.parent)
-    stale = manifest["models"].get(card.model_id, {}).get("reliability")
-    copies = {"log": (LOG_FILE, f"{card.model_id}.log.csv"), "split": (SPLIT_FILE, f"{card.model_id}.split.json")}
-    for source, name in copies.values():
-        shutil.copyfile(run / source, out.parent / name)
+    before = manifest["models"].get(card.model_id, {})
+    beside = {"log": f"{card.model_id}.log.csv", "split": f"{card.model_id}.split.json"}
+    training_log(run).to_csv(out.parent / beside["log"], index=False)
+    shutil.copyfile(run / SPLIT_FILE, out.parent / beside["split"])
     manifest["models"][card.model_id] = {
         "file": out.name,
         "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
         "card": json.loads(card.to_json()),
-        **{key: name for key, (_, name) in copies.items()},
+        **beside,
     }
     if default:
         manifest["default"] = card.model_id
     write_manifest(manifest, out.parent)
-    if stale:
-        (out.parent / stale).unlink(missing_ok=True)
+    for measured in ("reliability", "novelty"):
+        if measured in before:
+            (out.parent / before[measured]).unlink(missing_ok=True)
+
+
+def training_log(run: Path) -> pd.DataFrame:
+    """The log of a run and, before it, of the runs it goes back to as far as they are there; epochs are counted through."""
+    config = TrainingConfig.from_toml(run / CONFIG_FILE)
+    log = pd.read_csv(run / LOG_FILE)
+    earlier = config.average_of[-1] if config.average_of else config.start_from
+    if earlier and (Path(earlier) / LOG_FILE).is_file():
+        log = pd.concat([training_log(Path(earlier)), log], ignore_index=True)
+        log["epoch"] = range(1, len(log) + 1)
+    return log

@@ -49,7 +49,8 @@ class Settings:
 def _is_like(value: object, default: object) -> bool:
     """Whether a TOML value can stand for a default: a whole number is a fine fraction, a list is a tuple of like members."""
     if isinstance(default, tuple):
-        return isinstance(value, list) and all(type(member) is type(default[0]) for member in value)
+        kind = type(default[0]) if default else str
+        return isinstance(value, list) and all(type(member) is kind for member in value)
     return type(value) is type(default) or (type(default) is float and type(value) is int)
 
 
@@ -61,7 +62,7 @@ class TrainingConfig(Settings):
     `maximum_fill` is the range of the window's share that the cell takes; `patience` in epochs without a better
     validation Dice.
 
-    All below `threads` is off, or at what the shipped model was trained with, unless it is set:
+    All below `threads` but `white_balance` is off, unless it is set:
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the data;
     - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
@@ -76,7 +77,8 @@ class TrainingConfig(Settings):
       across the image and of all that is no cell;
     - `boundary_weight` of a further term of the loss (`training.losses`);
     - `start_from` is the folder of a run whose weights to begin with;
-    - `pseudo_set` is a folder written by `python -m training pseudo`, from which an image comes in place of a drawn one with
+    - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is what is validated and tested;
+    - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image comes in place of a drawn one with
       `pseudo_probability`.
     """
 
@@ -119,6 +121,7 @@ class TrainingConfig(Settings):
     background_change: float = 0.0
     boundary_weight: float = 0.0
     start_from: str = ""
+    average_of: tuple[str, ...] = ()
     pseudo_set: str = ""
     pseudo_probability: float = 0.0
 
@@ -170,6 +173,9 @@ class TrainingConfig(Settings):
             raise UsageError(msg)
         if self.coarse_size % 32:
             msg = f"coarse_size must be a multiple of 32, or 0 for input_size, but is {self.coarse_size}"
+            raise UsageError(msg)
+        if self.average_of and self.start_from:
+            msg = f"only one of start_from and average_of can be set, but they are {self.start_from!r} and {list(self.average_of)}"
             raise UsageError(msg)
         if bool(self.pseudo_set) != (self.pseudo_probability > 0):
             msg = f"pseudo_set and pseudo_probability go together, but are {self.pseudo_set!r} and {self.pseudo_probability}"

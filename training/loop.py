@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -114,7 +115,8 @@ def fit(
         counts = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
         msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
         raise DataSetError(msg)
-    for whose, where in (("pseudo_set", config.pseudo_set), ("start_from", config.start_from)):
+    origins = [("pseudo_set", config.pseudo_set), ("start_from", config.start_from), *(("average_of", run) for run in config.average_of)]
+    for whose, where in origins:
         if where:
             _refuse_leak(Path(where), {sample.sample_id for sample in parts["test"]}, whose)
     torch.set_num_threads(config.threads)
@@ -149,11 +151,14 @@ def fit(
         log = [EpochLog(**row) for row in state["log"]]
         logger.info("going on after epoch %d", len(log))
 
-    while len(log) < config.epochs and not _stopped_early(log, config):
+    while len(log) < (1 if config.average_of else config.epochs) and not _stopped_early(log, config):
         started = time.monotonic()
         data["train"].epoch = len(log)
-        batches = _for_both_passes(_shuffled(data["train"], config), config.coarse_size)
-        train_loss = trainer.train_epoch(batches, seed=config.seed * 100_003 + len(log))
+        if config.average_of:
+            train_loss = math.nan
+        else:
+            batches = _for_both_passes(_shuffled(data["train"], config), config.coarse_size)
+            train_loss = trainer.train_epoch(batches, seed=config.seed * 100_003 + len(log))
         val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
         mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
         seconds = time.monotonic() - started
@@ -177,14 +182,26 @@ def fit(
 
 
 def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:
-    """What training begins with: a pretrained encoder, or the network of the run that `start_from` names."""
-    if not config.start_from:
+    """What training begins with: a pretrained encoder, the network of the run that `start_from` names, or the mean of `average_of`."""
+    runs = config.average_of or ((config.start_from,) if config.start_from else ())
+    if not runs:
         return build(config.architecture, config.encoder), normalisation(config.encoder)
-    network, began, scale = load_network(Path(config.start_from))
-    if (began.architecture, began.encoder) != (config.architecture, config.encoder):
-        msg = f"start_from: {config.start_from} holds {began.architecture} on {began.encoder}; this run has another network"
+    networks, scales = [], []
+    for run in runs:
+        network, began, scale = load_network(Path(run))
+        if (began.architecture, began.encoder) != (config.architecture, config.encoder):
+            msg = f"{run} holds {began.architecture} on {began.encoder}; this run has another network"
+            raise UsageError(msg)
+        networks.append(network)
+        scales.append(scale)
+    if len(set(scales)) > 1:
+        msg = f"average_of: the networks of {', '.join(runs)} are fed differently scaled images; only runs that began alike have a mean"
         raise UsageError(msg)
-    return network, scale
+    first = networks[0]
+    for name, value in first.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
+    return first, scales[0]
 
 
 def _test(

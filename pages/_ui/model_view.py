@@ -1,7 +1,5 @@
 """A model of the manifest: what it is, how good its outlines are, how far its features can be trusted, and how it was trained."""
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
@@ -11,6 +9,7 @@ from core.comparison import title
 from core.familiarity import load
 from core.features.catalogue import CATALOGUE
 from core.inference.model_registry import ModelEntry
+from core.model_card import ModelCard
 from core.report import reliability_table
 from core.store.export import to_csv
 from pages._ui import resources
@@ -19,6 +18,8 @@ from pages._ui.layout import current_look
 from pages._ui.names import data_set_name, encoder_name
 
 _PARTS = ("nucleus", "cytoplasm", "cell")
+# What was scored.
+_OF_IT, _FOLDS, _LEFT_OUT = "this model", "cross-validated", "laboratory left out"
 
 
 def _show_card(model: ModelEntry) -> None:
@@ -43,10 +44,14 @@ def _show_card(model: ModelEntry) -> None:
     st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.")
 
 
-def _show_scores(scores: dict[str, Any]) -> None:
-    """Show overlap with expert masks by data set and part, on images the model never saw."""
+def _show_scores(card: ModelCard) -> None:
+    """Show overlap with expert masks by data set and part: the model's own, and of networks trained alike without what they are shown."""
+    measured = [(_OF_IT, card.scores)] + [
+        (_LEFT_OUT if scheme.startswith("leave-one-source-out") else _FOLDS, found["sources"]) for scheme, found in card.validation.items()
+    ]
     rows = [
         {
+            "Scored": scored,
             "Images": f"{data_set_name(name)} ({found['images']} images)",
             "Part": part,
             "Dice": found[part]["dice_mean"],
@@ -54,6 +59,7 @@ def _show_scores(scores: dict[str, Any]) -> None:
             "95 % interval of the mean": " to ".join(f"{edge:.3f}" for edge in found[part]["dice_ci95"]),
             "Below 0.8": f"{100 * found[part]['below_0.8']:.1f} %",
         }
+        for scored, scores in measured
         for name, found in scores.items()
         if isinstance(found, dict)
         for part in _PARTS
@@ -62,7 +68,10 @@ def _show_scores(scores: dict[str, Any]) -> None:
     if not rows:
         return
     st.markdown("### How good are the outlines?")
-    st.caption("Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels.")
+    st.caption(
+        "Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels. Cross-validated, and with the "
+        "laboratory left out: networks trained much like this one, scored on what they had never seen; the latter knew one laboratory only."
+    )
     number = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="scores", column_config={"Dice": number, "Spread (SD)": number})
     st.caption(
@@ -198,7 +207,7 @@ def show_model() -> None:
     model = resources.default_model()
     _show_card(model)
     st.markdown(f"**Runs on** the {resources.segmenter().provider}.")
-    _show_scores(model.card.scores)
+    _show_scores(model.card)
     _show_reliability(model)
     _show_knowledge(model)
     _show_training(model)

@@ -36,7 +36,7 @@ def test_recorded_split_is_the_one_the_card_tells(entry, split):
 
 @pytest.mark.data
 def test_recorded_split_is_drawn_again_from_the_images(data_dir, split):
-    config = TrainingConfig()
+    config = TrainingConfig.from_toml(ROOT / "training" / "configs" / "shipped-4.toml")
     parts = split_samples(masked_samples(config.data_sets), config)
     assert {part: sorted(sample.sample_id for sample in samples) for part, samples in parts.items()} == split
 

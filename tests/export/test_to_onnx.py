@@ -1,9 +1,12 @@
 import hashlib
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
@@ -19,11 +22,13 @@ from export.to_onnx import (
     embed_card,
     exportable,
     register,
+    training_log,
     verify_parity,
 )
 from training.architectures import ARCHITECTURES, build, find_architecture
 from training.architectures.weights import NO_ENCODER
-from training.loop import LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, load_network
+from training.config import TrainingConfig
+from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, load_network
 
 
 @pytest.fixture(scope="module")
@@ -199,25 +204,38 @@ def test_registered_models_are_listed_and_verified(exported, card, tmp_path):
     entry = find_model("first", tmp_path)
     verify_model(entry)
     assert entry.log is not None
-    assert entry.log.read_bytes() == (exported.run / LOG_FILE).read_bytes()
+    assert pd.read_csv(entry.log).equals(pd.read_csv(exported.run / LOG_FILE))
     assert (tmp_path / manifest["models"]["first"]["split"]).read_bytes() == (exported.run / SPLIT_FILE).read_bytes()
     entry.path.write_bytes(b"another")
     with pytest.raises(ModelError):
         verify_model(entry)
 
 
-def test_a_new_file_of_a_model_drops_what_was_measured_of_the_old_one(exported, card, tmp_path):
-    out, measured = tmp_path / "only.onnx", tmp_path / "only.reliability.json"
+def test_training_log_of_a_run_begins_with_the_runs_it_goes_back_to(exported, tmp_path):
+    config = TrainingConfig.from_toml(exported.run / CONFIG_FILE)
+    runs = {"second": replace(config, start_from=str(exported.run)), "mean": replace(config, average_of=("gone", str(tmp_path / "second")))}
+    for name, settings in runs.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CONFIG_FILE).write_text(settings.to_toml())
+        shutil.copyfile(exported.run / LOG_FILE, tmp_path / name / LOG_FILE)
+    alone, all_of_it = training_log(exported.run), training_log(tmp_path / "mean")
+    assert list(all_of_it["epoch"]) == list(range(1, 3 * len(alone) + 1))
+    assert list(all_of_it["val_loss"]) == 3 * list(alone["val_loss"])
+
+
+@pytest.mark.parametrize("kind", ["reliability", "novelty"])
+def test_a_new_file_of_a_model_drops_what_was_measured_of_the_old_one(exported, card, tmp_path, kind):
+    out, measured = tmp_path / "only.onnx", tmp_path / f"only.{kind}.json"
     out.write_bytes(b"old")
     register(out, card, exported.run, default=True)
     manifest = load_manifest(tmp_path)
-    manifest["models"][card.model_id]["reliability"] = measured.name
+    manifest["models"][card.model_id][kind] = measured.name
     write_manifest(manifest, tmp_path)
     measured.write_text("{}")
-    assert find_model(folder=tmp_path).reliability == measured
+    assert getattr(find_model(folder=tmp_path), kind) == measured
     out.write_bytes(b"new")
     register(out, card, exported.run, default=True)
-    assert find_model(folder=tmp_path).reliability is None
+    assert getattr(find_model(folder=tmp_path), kind) is None
     assert not measured.exists()
 
 

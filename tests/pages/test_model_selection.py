@@ -134,6 +134,10 @@ def test_the_card_is_told_in_words_with_scores_and_curves(open_view):
     scores = table(app, "Dice")
     assert set(scores["Part"]) == {"nucleus", "cytoplasm", "cell"}
     assert scores["Dice"].between(0, 1).all()
+    # What networks trained alike scored on a laboratory they had never seen stands beside the model's own.
+    left_out = scores[(scores["Scored"] == "laboratory left out") & (scores["Part"] == "cytoplasm")]
+    assert list(left_out["Dice"]) == [of["cytoplasm"]["dice_mean"] for of in card.validation["leave-one-source-out"]["sources"].values()]
+    assert (scores["Scored"] == "cross-validated").sum() == 6
     assert charts(app) == 2
 
 

@@ -125,7 +125,11 @@ def test_configs_that_come_with_the_program_can_be_read_and_name_known_architect
     for config in selections:
         assert set(config.grouped + config.as_published) <= ARCHITECTURES.keys()
         assert len(config.grouped) == 9
-    assert TrainingConfig.from_toml(ROOT / "training" / "configs" / "finetune.toml") == TrainingConfig()
+    trainings = [TrainingConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("shipped-*.toml"))]
+    # The model is made in parts, each from the one before.
+    assert [config.start_from for config in trainings] == ["", "runs/shipped-1", "runs/shipped-2", ""]
+    assert trainings[-1].average_of == ("runs/shipped-2", "runs/shipped-3")
+    assert len({(config.name, config.architecture, config.encoder, config.input_size, config.seed) for config in trainings}) == 1
 
 
 @pytest.mark.parametrize(("name", "settings"), [("finetune", TrainingConfig), ("select", SelectionConfig)])

@@ -253,6 +253,20 @@ def test_a_run_can_begin_with_the_weights_of_another(finished, tiny_data, tmp_pa
     assert all(torch.allclose(before[key], after[key], atol=1e-5) for key in learnt)
 
 
+def test_a_run_can_be_the_mean_of_two(finished, tiny_data, tmp_path, samples):
+    report, _ = finished
+    split = json.loads((report.folder / SPLIT_FILE).read_text())
+    parts = {part: [s for s in samples if s.sample_id in split[part]] for part in split}
+    fit(tiny_config(epochs=1, start_from=str(report.folder)), tmp_path / "on", parts=parts)
+    mean = fit(tiny_config(average_of=(str(report.folder), str(tmp_path / "on"))), tmp_path / "mean", parts=parts)
+    first, second, both = (load_file(folder / WEIGHTS_FILE) for folder in (report.folder, tmp_path / "on", tmp_path / "mean"))
+    floating = [key for key, value in both.items() if value.is_floating_point()]
+    assert all(torch.allclose(both[key], (first[key] + second[key]) / 2, atol=1e-6) for key in floating)
+    assert any(not torch.equal(first[key], second[key]) for key in floating)
+    assert mean.epochs == 1
+    assert json.loads((tmp_path / "mean" / SCORES_FILE).read_text())["test"]["images"] == len(parts["test"])
+
+
 def test_beginning_with_a_network_that_saw_the_test_images_is_refused(finished, tiny_data, tmp_path, samples):
     report, _ = finished
     split = json.loads((report.folder / SPLIT_FILE).read_text())

@@ -127,8 +127,8 @@ def validate(
 ) -> Path:
     """Work on a run in `root` until no split is left that nobody works on; returns its folder, which has a report once all are done.
 
-    `{split}` in the config's `start_from` and `pseudo_set` stands for the name of the split: what taught a network must not have seen
-    what it is tested on either. Raises UsageError where the folder holds a run of other settings.
+    `{split}` in the config's `start_from`, `average_of` and `pseudo_set` stands for the name of the split: what taught a network must not
+    have seen what it is tested on either. Raises UsageError where the folder holds a run of other settings.
     """
     folder = root / f"{config.name}-{plan.suffix}"
     _settle(config, folder)
@@ -180,7 +180,10 @@ def _do(
     """Train and score one split."""
     started = time.monotonic()
     config = replace(
-        config, start_from=config.start_from.replace(_PLACE, split.name), pseudo_set=config.pseudo_set.replace(_PLACE, split.name)
+        config,
+        start_from=config.start_from.replace(_PLACE, split.name),
+        average_of=tuple(run.replace(_PLACE, split.name) for run in config.average_of),
+        pseudo_set=config.pseudo_set.replace(_PLACE, split.name),
     )
     parts = {"train": split.train, "validation": split.validation, "test": split.held_out}
     report = fit(config, folder, parts=parts, device=device, on_epoch=(lambda row: on_epoch(split, row)) if on_epoch else None)
