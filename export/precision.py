@@ -217,7 +217,7 @@ def _sensitive(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
     """What may be left in fp32, from none to more: names of convolutions by a description.
 
     The first three are the image's own convolution and the block after it, which sees few maps of very different range; the last
-    gives the logits. Measured on the networks we shipped, no other layer left in fp32 gained as much.
+    gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as much.
     """
     convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
     first = tuple(convolutions[:3])
