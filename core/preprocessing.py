@@ -86,9 +86,17 @@ def white_balance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     pixels are darker than, channel by channel; a picture may be dark, so the factors have a limit.
     """
     step = max(1, math.isqrt(rgb.shape[0] * rgb.shape[1] // _ENOUGH_PIXELS))
-    background = np.percentile(rgb[::step, ::step].reshape(-1, 3), _BACKGROUND_PERCENTILE, axis=0)
+    background = np.array([_percentile(rgb[::step, ::step, channel], _BACKGROUND_PERCENTILE) for channel in range(3)])
     factors = np.minimum(_WHITE / np.maximum(background, 1), _MOST_BRIGHTENING)
     return np.asarray(np.clip(np.rint(np.arange(256)[:, None] * factors), 0, 255), dtype=np.uint8)
+
+
+def _percentile(values: NDArray[np.uint8], percent: float) -> float:
+    """As `np.percentile` has it, by counting: bytes need not be sorted, which takes four times as long."""
+    up_to = np.cumsum(np.bincount(values.ravel(), minlength=256))
+    place = percent / 100 * (values.size - 1)
+    below, above = np.searchsorted(up_to, [math.floor(place), math.ceil(place)], side="right")
+    return float(below + (above - below) * (place % 1))
 
 
 def look_up(rgb: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.draw import polygon2mask
+from skimage.measure import approximate_polygon
 
 from core.compartments import Compartment
 from core.datasets import data_set
 from core.errors import MaskError
 from core.imaging import load_grey
-from core.masks import cell_mask, decode_grey, encode_grey, environment_width, outlines, region_mask, with_environment
+from core.masks import cell_mask, decode_grey, encode_grey, environment_width, outlines, region_mask, simplified, with_environment
 from core.types import as_label_map
 
 BACKGROUND, ENVIRONMENT, CYTOPLASM, NUCLEUS = Compartment
@@ -204,6 +205,16 @@ def test_simplified_outlines_stay_true(synthetic_cell):
     np.testing.assert_array_equal(filled(rings, mask.shape), mask)
     crossings = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
     assert sum(len(ring) for ring in rings) < 0.8 * crossings
+
+
+@pytest.mark.parametrize("points", [2, 3, 50, 400])
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_line_is_simplified_as_by_scikit_image(points, closed):
+    line = np.cumsum(np.random.default_rng(points).normal(size=(points, 2)), axis=0)
+    if closed:
+        line[-1] = line[0]
+    for tolerance in (0.25, 2, 10):
+        np.testing.assert_array_equal(simplified(line, tolerance), approximate_polygon(line, tolerance))
 
 
 def test_an_absent_region_has_no_outline():

@@ -199,6 +199,13 @@ def test_white_balance_takes_the_backgrounds_tint_away_and_leaves_the_dye(backgr
     assert balanced[30, 40] / grey == pytest.approx([0.5, 0.3, 0.6], abs=0.02)
 
 
+def test_white_balance_finds_the_percentile_by_counting():
+    rgb = np.random.default_rng(0).integers(0, 256, (37, 41, 3)).astype(np.uint8)
+    factors = 240 / np.percentile(rgb.reshape(-1, 3), 85, axis=0)
+    expected = np.clip(np.rint(np.arange(256)[:, None] * factors), 0, 255)
+    np.testing.assert_array_equal(white_balance(rgb), expected)
+
+
 def test_white_balance_of_what_is_dark_or_even_stays_finite():
     black = np.zeros((8, 8, 3), np.uint8)
     assert look_up(black, white_balance(black)).max() == 0
