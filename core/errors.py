@@ -7,6 +7,7 @@ CoreError
 |-- ModelError              no model, a damaged one, or one whose contract does not match
 |   `-- ProviderError       the requested execution provider is not there
 |-- FeatureError            a feature was asked for that the catalogue does not have
+|-- SelectionError          a selection, gate or link of the explorer that cannot be used
 |-- StoreError              the cohort cannot be read or written
 |-- ClusterError            no cluster, or one that cannot do the work
 |-- TrainingError           a training run cannot go on
@@ -40,6 +41,10 @@ class ProviderError(ModelError):
 
 class FeatureError(CoreError, ValueError):
     """A feature was asked for that the catalogue does not have."""
+
+
+class SelectionError(CoreError, ValueError):
+    """A selection, gate or link of the explorer that cannot be used."""
 
 
 class StoreError(CoreError, RuntimeError):

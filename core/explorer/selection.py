@@ -1,0 +1,444 @@
+"""What is looked at: which cells, said so that a person, a database and a link all understand it.
+
+A selection is a conjunction of conditions. Each has a key, under which it can be removed, a sentence in plain words, and SQL over the
+relation `cells` (`Cohort.query`). A value that is not there (an unknown patient, an absent feature) meets no condition on it.
+
+Values of ranges and gates are in the basis of comparison (`core.statistics`): micrometres for a feature with a length in its unit, over
+the cells whose scale is known, otherwise as stored.
+"""
+
+import base64
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from itertools import pairwise
+from types import NoneType
+from typing import Any, Final
+
+from core.cell_types import CELL_TYPES, CellType
+from core.charts.labels import number, with_unit
+from core.errors import FeatureError, SelectionError
+from core.features.catalogue import feature_spec
+from core.features.spec import FeatureSpec
+from core.statistics import Basis
+
+MOST_VERTICES: Final = 200  # a lasso drawn by hand has fewer after `simplified`
+MOST_CHOICES: Final = 1000  # values of one filter, ranges or gates
+
+_LINK_VERSION: Final = "1"
+_LONGEST_LINK: Final = 20_000  # characters; browsers and servers cut longer addresses anyway
+_LARGEST_TEXT: Final = 500_000  # characters of a selection's JSON: no link or file unpacks to more
+_LONGEST_VALUE: Final = 500  # characters of a name, an identifier or a source
+
+
+class Quality(StrEnum):
+    """Which cells by quality: those that enter summaries, those that a severe flag keeps out, or both."""
+
+    GOOD = "good"
+    LEFT_OUT = "left_out"
+    ANY = "any"
+
+
+class Scale(StrEnum):
+    """Which cells by calibration: with known micrometres per pixel, without, or both."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    ANY = "any"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A feature between two values, ends included, in the basis of comparison; None leaves an end open."""
+
+    feature: str
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the feature exists and the ends are finite and in order; raises FeatureError or SelectionError."""
+        spec = feature_spec(self.feature)
+        for end in (self.low, self.high):
+            if end is not None:
+                _check_finite(end, f"the range of {spec.label}")
+        if self.low is None and self.high is None:
+            msg = f"the range of {spec.label} has no end; give the lowest value, the highest, or both"
+            raise SelectionError(msg)
+        if self.low is not None and self.high is not None and self.low > self.high:
+            msg = f"the range of {spec.label} goes from {self.low:g} to {self.high:g}; give the lower value first"
+            raise SelectionError(msg)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A named polygon on the plane of two features: what a box or a lasso marked.
+
+    Parameters
+    ----------
+    name
+        What the person calls it; unique in a selection.
+    x, y
+        Features on the axes.
+    polygon
+        At least three vertices (x, y) in the basis of comparison; closed by itself, filled by the even-odd rule. A cell on the
+        left or lower edge of a box lies inside, on the right or upper one outside.
+    log
+        Whether x and y were on logarithmic axes, along which the edges are straight then.
+    """
+
+    name: str
+    x: str
+    y: str
+    polygon: tuple[tuple[float, float], ...]
+    log: tuple[bool, bool] = (False, False)
+
+    def __post_init__(self) -> None:
+        """Check name, features and vertices; raises FeatureError or SelectionError."""
+        _check_text(self.name, "a gate's name")
+        if not 3 <= len(self.polygon) <= MOST_VERTICES:
+            msg = f"gate {self.name!r} has {len(self.polygon)} vertices; draw one of 3 to {MOST_VERTICES}"
+            raise SelectionError(msg)
+        for axis, feature, log in zip((0, 1), (self.x, self.y), self.log, strict=True):
+            spec = feature_spec(feature)
+            for vertex in self.polygon:
+                _check_finite(vertex[axis], f"gate {self.name!r}")
+                on_axis(spec, vertex[axis], log=log)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which cells are looked at; an empty tuple leaves a property free, so `Selection()` is every good cell.
+
+    `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell is theirs.
+    """
+
+    cell_types: tuple[CellType, ...] = ()
+    sources: tuple[str, ...] = ()
+    populations: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    diagnoses: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    quality: Quality = Quality.GOOD
+    scale: Scale = Scale.ANY
+    ranges: tuple[Range, ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check texts, numbers of values, and that no feature has two ranges and no name two gates; raises SelectionError."""
+        for filter_ in CHOICES:
+            for value in getattr(self, filter_):
+                _check_text(value, f"a value of {filter_}")
+        for filter_ in (*CHOICES, "ranges", "gates"):
+            if len(getattr(self, filter_)) > MOST_CHOICES:
+                msg = f"a selection takes at most {MOST_CHOICES} {filter_}, but got {len(getattr(self, filter_))}; choose fewer"
+                raise SelectionError(msg)
+        _check_unique([given.feature for given in self.ranges], "ranges of the feature")
+        _check_unique([gate.name for gate in self.gates], "gates named")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One condition in plain words, e.g. "cell type is monocyte or lymphocyte"; `key` removes it (`without`)."""
+
+    key: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition: its sentence, and SQL that is true, false or null for a cell, with values for its `$names`."""
+
+    sentence: Sentence
+    sql: str
+    parameters: Mapping[str, Any]
+
+
+# Fields of a selection that hold chosen values: the column they choose from, and how it is called.
+CHOICES: Final[Mapping[str, tuple[str, str]]] = {
+    "cell_types": ("cell_type", "cell type"),
+    "sources": ("source", "source"),
+    "populations": ("population", "population"),
+    "patients": ("patient_id", "patient"),
+    "diagnoses": ("diagnosis", "diagnosis"),
+    "models": ("model_id", "model"),
+}
+
+QUALITY_SQL: Final = {Quality.GOOD: "quality_ok", Quality.LEFT_OUT: "NOT quality_ok"}
+_QUALITY_WORDS: Final = {Quality.GOOD: "quality is good", Quality.LEFT_OUT: "quality is too low for summaries"}
+_SCALE_SQL: Final = {Scale.KNOWN: "um_per_px IS NOT NULL", Scale.UNKNOWN: "um_per_px IS NULL"}
+
+
+def value_sql(spec: FeatureSpec) -> str:
+    """SQL of a feature in the basis of comparison; null where it is absent, or has a length and the cell no scale."""
+    return f'("{spec.name}" * um_per_px ** {spec.length_power})' if spec.length_power else f'"{spec.name}"'
+
+
+def basis(spec: FeatureSpec) -> Basis:
+    """What a value of `value_sql` is counted in."""
+    return Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
+
+
+def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
+    """SQL of the place of a cell along an axis: the value, or the logarithm of the shown value; null where that does not exist."""
+    value = value_sql(spec)
+    if not log:
+        return value
+    shown = f"({value} * {spec.display_factor!r}::DOUBLE + {spec.display_offset!r}::DOUBLE)"
+    return f"CASE WHEN {shown} > 0 THEN ln({shown}) END"
+
+
+def on_axis(spec: FeatureSpec, value: float, *, log: bool) -> float:
+    """Place of a value along an axis, as `axis_sql`; raises SelectionError where a logarithmic axis has no such place."""
+    if not log:
+        return value
+    shown = value * spec.display_factor + spec.display_offset
+    if shown <= 0:
+        msg = f"{spec.label} {value:g} has no place on a logarithmic axis; draw to the right of it or above"
+        raise SelectionError(msg)
+    return math.log(shown)
+
+
+def conditions(selection: Selection, prefix: str = "s") -> tuple[Condition, ...]:
+    """Return all conditions of a selection; names of parameters start with the prefix, so that several selections fit one query."""
+    return tuple(_conditions(selection, prefix))
+
+
+def where(selection: Selection, prefix: str = "s") -> tuple[str, dict[str, Any]]:
+    """SQL condition of a selection and the values of its parameters; `true` for one without conditions.
+
+    Every name of a column comes from the catalogue or from this module, every value is a parameter.
+    """
+    found = conditions(selection, prefix)
+    parameters = {name: value for condition in found for name, value in condition.parameters.items()}
+    return " AND ".join(f"({condition.sql})" for condition in found) or "true", parameters
+
+
+def sentences(selection: Selection) -> tuple[Sentence, ...]:
+    """Return the conditions in plain words, in the order of the filters."""
+    return tuple(condition.sentence for condition in conditions(selection))
+
+
+def without(selection: Selection, key: str) -> Selection:
+    """Return the selection without the condition of that key; unchanged if it has none."""
+    kind, _, name = key.partition(":")
+    if kind == "range":
+        return replace(selection, ranges=tuple(given for given in selection.ranges if given.feature != name))
+    if kind == "gate":
+        return replace(selection, gates=tuple(gate for gate in selection.gates if gate.name != name))
+    free: dict[str, Any] = {**dict.fromkeys(CHOICES, ()), "quality": Quality.ANY, "scale": Scale.ANY}
+    return replace(selection, **{key: free[key]}) if key in free else selection
+
+
+def to_json(selection: Selection) -> str:
+    """Text of a selection for a file, indented; what is left free is left out."""
+    return json.dumps({"leukoscope_selection": 1, **_plain(selection)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> Selection:
+    """Read what `to_json` wrote; raises SelectionError, in words, for anything else."""
+    if len(text) > _LARGEST_TEXT:
+        msg = f"a selection has at most {_LARGEST_TEXT} characters, but the text has {len(text)}; choose a file saved by the explorer"
+        raise SelectionError(msg)
+    try:
+        raw = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        msg = "this is no saved selection: it is no JSON; choose a file saved by the explorer"
+        raise SelectionError(msg) from error
+    if not isinstance(raw, dict) or raw.pop("leukoscope_selection", None) != 1:
+        msg = "this is no saved selection of this version; choose a file saved by the explorer"
+        raise SelectionError(msg)
+    return _read(raw)
+
+
+def to_link(selection: Selection) -> str:
+    """Short text for an address: letters, digits, '-', '_' and one '.'; empty for `Selection()`."""
+    plain = _plain(selection)
+    if not plain:
+        return ""
+    packed = zlib.compress(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+    return f"{_LINK_VERSION}.{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
+
+
+def from_link(link: str) -> Selection:
+    """Read what `to_link` wrote; raises SelectionError, in words, for anything else, whatever it is."""
+    if not link:
+        return Selection()
+    version, _, body = link.partition(".")
+    if version != _LINK_VERSION or len(link) > _LONGEST_LINK:
+        msg = "the link holds no selection that this version understands; ask for a new one"
+        raise SelectionError(msg)
+    try:
+        packed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        # What would unpack to more than that is cut, and so no JSON.
+        raw = json.loads(zlib.decompressobj().decompress(packed, _LARGEST_TEXT), parse_constant=_refuse_constant)
+    except (ValueError, zlib.error, RecursionError) as error:
+        msg = "the link is damaged or cut off; copy it again, whole"
+        raise SelectionError(msg) from error
+    if not isinstance(raw, dict):
+        msg = "the link is damaged: it holds no selection; copy it again, whole"
+        raise SelectionError(msg)
+    return _read(raw)
+
+
+def simplified(points: Sequence[tuple[float, float]], most: int = MOST_VERTICES) -> tuple[tuple[float, float], ...]:
+    """A lasso's path with at most that many vertices: every so manieth one, with the six significant digits a screen can tell."""
+    step = max(1, math.ceil(len(points) / most))
+    return tuple((float(f"{x:.6g}"), float(f"{y:.6g}")) for x, y in points[::step])
+
+
+def _conditions(selection: Selection, prefix: str) -> Iterator[Condition]:
+    for key, (column, called) in CHOICES.items():
+        chosen = getattr(selection, key)
+        if chosen:
+            words = f"{called} is {_either([_value_words(key, value) for value in chosen])}"
+            yield Condition(
+                Sentence(key, words), f"list_contains(${prefix}_{key}, {column})", {f"{prefix}_{key}": [str(v) for v in chosen]}
+            )
+    if selection.quality in QUALITY_SQL:
+        yield Condition(Sentence("quality", _QUALITY_WORDS[selection.quality]), QUALITY_SQL[selection.quality], {})
+    if selection.scale in _SCALE_SQL:
+        yield Condition(Sentence("scale", f"scale is {selection.scale.value}"), _SCALE_SQL[selection.scale], {})
+    for index, given in enumerate(selection.ranges):
+        yield _of_range(given, f"{prefix}_r{index}")
+    for index, gate in enumerate(selection.gates):
+        yield _of_gate(gate, f"{prefix}_g{index}")
+
+
+def _of_range(given: Range, prefix: str) -> Condition:
+    spec = feature_spec(given.feature)
+    low, high = (end if end is None else with_unit(spec, end, basis(spec)) for end in (given.low, given.high))
+    if given.low is not None and high is not None:
+        words = f"{number(spec.shown(given.low))} to {high}"
+    else:
+        words = f"at least {low}" if high is None else f"at most {high}"
+    value = value_sql(spec)
+    ends = {f"{prefix}_low": (">=", given.low), f"{prefix}_high": ("<=", given.high)}
+    kept = {name: (sign, float(end)) for name, (sign, end) in ends.items() if end is not None}
+    sql = " AND ".join(f"{value} {sign} ${name}" for name, (sign, _) in kept.items())
+    parameters = {name: end for name, (_, end) in kept.items()}
+    return Condition(Sentence(f"range:{given.feature}", f"{_mid_sentence(spec.label)} is {words}"), sql, parameters)
+
+
+def _of_gate(gate: Gate, prefix: str) -> Condition:
+    """A gate as SQL: within the box around it, then an odd number of edges to the right of the cell."""
+    specs = feature_spec(gate.x), feature_spec(gate.y)
+    x, y = (axis_sql(spec, log=log) for spec, log in zip(specs, gate.log, strict=True))
+    vertices = [tuple(on_axis(s, v, log=log) for s, v, log in zip(specs, vertex, gate.log, strict=True)) for vertex in gate.polygon]
+    parameters: dict[str, float] = {}
+
+    def value(number: float) -> str:
+        name = f"{prefix}_{len(parameters)}"
+        parameters[name] = float(number)
+        return f"${name}"
+
+    xs, ys = zip(*vertices, strict=True)
+    box = f"{x} BETWEEN {value(min(xs))} AND {value(max(xs))} AND {y} BETWEEN {value(min(ys))} AND {value(max(ys))}"
+    crossed = []
+    for (x1, y1), (x2, y2) in pairwise([*vertices, vertices[0]]):
+        if y1 != y2:
+            (x1, y1), (x2, y2) = sorted([(x1, y1), (x2, y2)], key=lambda vertex: vertex[1])
+            line = f"{value(x1)} + ({y} - {value(y1)}) * {value((x2 - x1) / (y2 - y1))}"
+            crossed.append(f"({y} >= {value(y1)} AND {y} < {value(y2)} AND {x} < {line})::TINYINT")
+    inside = f"({' + '.join(crossed)}) % 2 = 1" if crossed else "false"
+    words = f"{_mid_sentence(specs[0].label)} and {_mid_sentence(specs[1].label)} lie in gate {gate.name}"
+    return Condition(Sentence(f"gate:{gate.name}", words), f"{box} AND {inside}", parameters)
+
+
+def _plain(selection: Selection) -> dict[str, Any]:
+    """What differs from `Selection()`, in JSON's types."""
+    default = asdict(Selection())
+    return {name: value for name, value in asdict(selection).items() if value != default[name]}
+
+
+def _read(raw: Mapping[str, Any]) -> Selection:
+    """Build a selection from what a stranger sent; raises SelectionError."""
+    unknown = sorted(set(raw) - set(_READERS))
+    if unknown:
+        msg = f"the selection has conditions that this version does not know: {', '.join(unknown)[:200]}; update Leukoscope"
+        raise SelectionError(msg)
+    try:
+        return Selection(**{name: _READERS[name](value) for name, value in raw.items()})
+    except SelectionError:
+        raise
+    except (FeatureError, ValueError, TypeError, KeyError, OverflowError) as error:
+        msg = f"the selection cannot be read ({str(error)[:200]}); ask for a new one"
+        raise SelectionError(msg) from error
+
+
+def _checked(raw: object, *kinds: type) -> Any:  # noqa: ANN401  (of one of the kinds)
+    if type(raw) not in kinds:
+        msg = f"expected {' or '.join(kind.__name__ for kind in kinds)}, but got {type(raw).__name__}"
+        raise TypeError(msg)
+    return raw
+
+
+def _texts(raw: object) -> tuple[str, ...]:
+    return tuple(_checked(value, str) for value in _checked(raw, list))
+
+
+def _ranges(raw: object) -> tuple[Range, ...]:
+    kinds = {"feature": (str,), "low": (int, float, NoneType), "high": (int, float, NoneType)}
+    return tuple(Range(**{name: _checked(value, *kinds[name]) for name, value in given.items()}) for given in _checked(raw, list))
+
+
+def _gates(raw: object) -> tuple[Gate, ...]:
+    return tuple(
+        Gate(
+            name=_checked(gate["name"], str),
+            x=_checked(gate["x"], str),
+            y=_checked(gate["y"], str),
+            polygon=tuple((_checked(x, int, float), _checked(y, int, float)) for x, y in gate["polygon"]),
+            log=(_checked(gate["log"][0], bool), _checked(gate["log"][1], bool)),
+        )
+        for gate in _checked(raw, list)
+    )
+
+
+_READERS: Final[Mapping[str, Callable[[object], Any]]] = {
+    **dict.fromkeys(CHOICES, _texts),
+    "cell_types": lambda raw: tuple(CellType(value) for value in _texts(raw)),
+    "quality": lambda raw: Quality(_checked(raw, str)),
+    "scale": lambda raw: Scale(_checked(raw, str)),
+    "ranges": _ranges,
+    "gates": _gates,
+}
+
+
+def _refuse_constant(name: str) -> None:
+    msg = f"{name} is no number"
+    raise ValueError(msg)
+
+
+def _check_finite(value: float, what: str) -> None:
+    if not math.isfinite(value):
+        msg = f"{what} needs finite numbers, but has {value}"
+        raise SelectionError(msg)
+
+
+def _check_text(text: str, what: str) -> None:
+    if not 0 < len(text) <= _LONGEST_VALUE or not text.isprintable():
+        msg = f"{what} must be 1 to {_LONGEST_VALUE} printable characters, but is {text[:40]!r}"
+        raise SelectionError(msg)
+
+
+def _check_unique(names: Sequence[str], what: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"a selection cannot have two {what} {twice[0]!r}; change the one there is"
+        raise SelectionError(msg)
+
+
+def _either(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _value_words(key: str, value: str) -> str:
+    return _mid_sentence(CELL_TYPES[CellType(value)].name) if key == "cell_types" else value
+
+
+def _mid_sentence(label: str) -> str:
+    """A label within a sentence; "N:C ratio" and "APL cell" keep their capitals."""
+    return label if len(label) > 1 and not label[1].islower() else label[:1].lower() + label[1:]

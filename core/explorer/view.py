@@ -1,0 +1,642 @@
+"""Questions to the cohort about a selection: how many cells of whom, their values, distributions, summaries and rows.
+
+Every value is in the basis of comparison (`core.explorer.selection`): micrometres for a feature with a length in its unit, as stored
+otherwise; absent values are nan. Percentiles are linearly interpolated order statistics, the standard deviation divides by n - 1, and
+below `core.statistics.SMALL_GROUP` cells there are no percentiles: the cells are points.
+
+Groups. A grouping is a property of cells (`By`) or several named selections; a cell that lies in more than one of these counts in the
+first. Cells whose property is not recorded are a group of their own, the last. Patients of the same pseudonym in two sources are two.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.cell_types import CELL_TYPES, CellType
+from core.explorer.selection import CHOICES, QUALITY_SQL, Quality, Scale, Selection, Sentence, axis_sql, basis, conditions, value_sql, where
+from core.features.catalogue import CATALOGUE, feature_spec
+from core.features.spec import FeatureSpec
+from core.statistics import INTENSITY_CAUTION, SAME_SCALE, SMALL_GROUP, Basis
+from core.store.database import Cohort
+from core.store.schema import IDENTITY_COLUMNS
+
+MOST_POINTS: Final = 20_000  # drawn one by one; more are counted in bins
+ALL_CELLS: Final = "all cells"  # the only group where none are asked for
+NOT_RECORDED: Final = "not recorded"
+PERCENTILES: Final = (2, 25, 50, 75, 98)
+
+_APART: Final = "\x1f"  # between pseudonym and source: in neither
+
+
+class By(StrEnum):
+    """Property by which cells are grouped: the name of its column."""
+
+    CELL_TYPE = "cell_type"
+    SOURCE = "source"
+    PATIENT = "patient_id"
+    POPULATION = "population"
+    DIAGNOSIS = "diagnosis"
+    MODEL = "model_id"
+
+
+Grouping = By | Mapping[str, Selection] | None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Cells that one condition alone keeps out: they meet all others."""
+
+    sentence: Sentence
+    cells: int
+
+
+@dataclass(frozen=True)
+class InView:
+    """What a selection shows and what it leaves out.
+
+    `cells` of `total` in the cohort. `patients` counts those that are named, `unknown_patient` the cells that name none. Properties
+    are mapped to their numbers of cells, in the order of `groups`. `scales` are the smallest and largest known micrometres per pixel,
+    None if no cell has one, and `without_scale` counts the cells that have none. `left_out` tells of each condition how many cells it
+    alone keeps out; `flagged` counts those of them that quality keeps out by severe flag (a cell with two under both).
+    """
+
+    cells: int
+    total: int
+    patients: int
+    unknown_patient: int
+    cell_types: Mapping[str, int]
+    sources: Mapping[str, int]
+    populations: Mapping[str, int]
+    models: Mapping[str, int]
+    scales: tuple[float, float] | None
+    without_scale: int
+    left_out: tuple[LeftOut, ...]
+    flagged: Mapping[str, int]
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before comparing the cells in view, one sentence each."""
+        found = []
+        if len(self.sources) > 1:
+            found.append(
+                f"The cells come from {len(self.sources)} sources: stain, light and camera differ between them, and so may patients. "
+                "Only features that do not depend on the scale are offered."
+            )
+        if self.without_scale:
+            of = "The" if self.without_scale == self.cells else f"{self.without_scale:,} of {self.cells:,}"
+            found.append(f"{of} cells have no known scale: sizes and texture cannot be compared.")
+        elif self._scales_differ:
+            low, high = self.scales or (0.0, 0.0)
+            found.append(f"Scales go from {low:g} to {high:g} µm per pixel: sizes are compared in µm, texture cannot be.")
+        if len(self.models) > 1:
+            found.append(f"The outlines were drawn by {len(self.models)} models: a difference may be theirs.")
+        return tuple(found)
+
+    def refusal(self, feature: str) -> str | None:
+        """Why the cells in view cannot be compared by a feature, in words; None if they can.
+
+        Across sources only scale-free features stand: where a scale is estimated, it differs by source. Within one, lengths need a
+        scale of every cell, and what changes with the size of the pixels one scale of all.
+        """
+        spec = feature_spec(feature)
+        if spec.scale_free:
+            return None
+        if self.without_scale:
+            return f"the scale of {self.without_scale:,} cells is unknown"
+        if len(self.sources) > 1:
+            return f"it depends on the scale, and the cells come from {len(self.sources)} sources"
+        if not spec.length_power and self._scales_differ:
+            return "it changes with the size of the pixels, and not all cells have the same scale"
+        return None
+
+    def caution(self, feature: str) -> str | None:
+        """What qualifies a comparison by a feature that stands; None if nothing does."""
+        return INTENSITY_CAUTION if len(self.sources) > 1 and feature_spec(feature).intensity_dependent else None
+
+    @cached_property
+    def offered(self) -> tuple[str, ...]:
+        """The features by which the cells in view can be compared, in the order of the catalogue."""
+        return tuple(name for name in CATALOGUE if self.refusal(name) is None)
+
+    @property
+    def _scales_differ(self) -> bool:
+        return self.scales is not None and self.scales[1] / self.scales[0] - 1 > SAME_SCALE
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A value that a filter may choose (None: not recorded), how it is called, and the cells there are with all other conditions."""
+
+    value: str | None
+    label: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A named set of cells: `patients` counts those that are named, `unknown_patient` the cells that name none."""
+
+    name: str
+    cells: int
+    patients: int
+    unknown_patient: int
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Cells with their values: arrays of one entry a cell, and a matrix of one column a feature.
+
+    `patient_id` is None where not recorded, `um_per_px` nan where unknown. `matrix` (n, F) is float64 in the basis of comparison, nan
+    where absent. `groups` (n,) holds indices into `group_names`, -1 for a cell in none. `cells` counts the selection's cells, of which
+    these may be a sample.
+    """
+
+    cell_id: NDArray[np.object_]
+    population: NDArray[np.object_]
+    cell_type: NDArray[np.object_]
+    source: NDArray[np.object_]
+    patient_id: NDArray[np.object_]
+    um_per_px: NDArray[np.float64]
+    features: tuple[str, ...]
+    matrix: NDArray[np.float64]
+    group_names: tuple[str, ...]
+    groups: NDArray[np.int32]
+    cells: int
+
+    def __len__(self) -> int:
+        return len(self.cell_id)
+
+    @property
+    def specs(self) -> tuple[FeatureSpec, ...]:
+        """What the catalogue knows of the columns of the matrix."""
+        return tuple(CATALOGUE[name] for name in self.features)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One feature in one group: order statistics, mean and standard deviation of the `n` cells that have a value.
+
+    `absent` cells of the group have none; `patients` is None unless all n cells name theirs. Percentiles are None below `SMALL_GROUP`
+    cells, `mean` without any, `std` for fewer than two.
+    """
+
+    feature: str
+    group: str
+    basis: Basis
+    n: int
+    absent: int
+    patients: int | None
+    p2: float | None
+    p25: float | None
+    p50: float | None
+    p75: float | None
+    p98: float | None
+    mean: float | None
+    std: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Quantiles:
+    """Values of a feature below which given shares of each group's cells lie: `values` (G, P), nan for a group without cells.
+
+    Drawn as an empirical distribution they need as many numbers as there are shares, whatever the number of cells.
+    """
+
+    feature: str
+    basis: Basis
+    group_names: tuple[str, ...]
+    shares: NDArray[np.float64]
+    values: NDArray[np.float64]
+    n: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Cells of each group between `edges` (B + 1 values, ends included): `counts` (G, B); `absent` (G,) have no place on the axis."""
+
+    feature: str
+    basis: Basis
+    log: bool
+    group_names: tuple[str, ...]
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    absent: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Cells of each group in each field of a grid on two axes: `counts` (G, X, Y) between `x_edges` (X + 1) and `y_edges` (Y + 1)."""
+
+    group_names: tuple[str, ...]
+    x_edges: NDArray[np.float64]
+    y_edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """Two features against each other: `points` where they are few enough to draw, else `bins`; `absent` cells lack one of the two.
+
+    `log` tells which axes are logarithmic. The points' matrix has the columns x, y and those asked for besides.
+    """
+
+    x: str
+    y: str
+    log: tuple[bool, bool]
+    cells: int
+    absent: int
+    points: Values | None
+    bins: Bins | None
+
+
+def counts(cohort: Cohort, selection: Selection) -> InView:
+    """Count what a selection shows and what each of its conditions leaves out."""
+    profile, met = _profile(cohort, selection)
+    cells = profile["n"].to_numpy()
+    inside = _all(met)
+    shown = profile.loc[inside]
+    scale = shown["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
+    known = scale[~np.isnan(scale)]
+    named = shown["patient_id"].notna()
+    others_met = met.sum(axis=1) == met.shape[1] - 1
+    left_out = tuple(
+        LeftOut(condition.sentence, int(cells[others_met & ~met[:, index]].sum())) for index, condition in enumerate(conditions(selection))
+    )
+    by_quality = [index for index, given in enumerate(left_out) if given.sentence.key == "quality"]
+    kept_out = profile.loc[others_met & ~met[:, by_quality[0]]] if by_quality else profile.iloc[:0]
+    flagged = kept_out[["severe_flags", "n"]].explode("severe_flags").dropna().groupby("severe_flags")["n"].sum()
+    return InView(
+        cells=int(shown["n"].sum()),
+        total=int(cells.sum()),
+        patients=len(shown.loc[named, ["source", "patient_id"]].drop_duplicates()),
+        unknown_patient=int(shown.loc[~named, "n"].sum()),
+        **{f"{by.name.lower()}s": _counted(cohort, shown, by) for by in (By.CELL_TYPE, By.SOURCE, By.POPULATION, By.MODEL)},
+        scales=(float(known.min()), float(known.max())) if len(known) else None,
+        without_scale=int(shown.loc[np.isnan(scale), "n"].sum()),
+        left_out=left_out,
+        flagged={str(code): int(n) for code, n in flagged.items()},
+    )
+
+
+def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]:
+    """Values of every filter with the cells that choosing it would show; by the filter's key, also "quality" and "scale".
+
+    A filter's own condition does not count, so that what is not chosen keeps its number; values chosen that no cell has are listed
+    with 0 cells.
+    """
+    profile, met = _profile(cohort, selection)
+    keys = [condition.sentence.key for condition in conditions(selection)]
+    found = {}
+    for key, (column, _) in CHOICES.items():
+        others = profile.loc[_met_besides(met, keys, key)]
+        sizes = _counted(cohort, others, By(column))
+        if column != By.PATIENT:
+            unknown = sizes.pop(NOT_RECORDED, 0)
+        else:
+            sizes = {str(name): int(n) for name, n in others.groupby(column)["n"].sum().items()}
+            unknown = int(others.loc[others[column].isna(), "n"].sum())
+        sizes |= {str(value): 0 for value in getattr(selection, key) if value not in sizes}
+        listed = [Facet(value, _label(By(column), value), n) for value, n in sizes.items()]
+        found[key] = (*listed, *([Facet(None, NOT_RECORDED, unknown)] if unknown else []))
+    sides: dict[str, tuple[NDArray[np.bool_], dict[str, str]]] = {
+        "quality": (profile["quality_ok"].to_numpy(dtype=np.bool_), {Quality.GOOD: "good", Quality.LEFT_OUT: "left out of summaries"}),
+        "scale": (profile["um_per_px"].notna().to_numpy(), {Scale.KNOWN: "known", Scale.UNKNOWN: "unknown"}),
+    }
+    for key, (yes, labels) in sides.items():
+        among = _met_besides(met, keys, key)
+        numbers = [int(profile["n"].to_numpy()[side & among].sum()) for side in (yes, ~yes)]
+        found[key] = tuple(Facet(value, label, n) for (value, label), n in zip(labels.items(), numbers, strict=True))
+    return found
+
+
+def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, ...]:
+    """Return the groups of the cells in view: types and populations in the order of the cohort, others by name, named ones as given."""
+    frame, names = _fetch(cohort, selection, {"source": "source", "patient_id": "patient_id", "n": "count(*)"}, by, "GROUP BY ALL")
+    found = []
+    for code, name in enumerate(names):
+        mine = frame[frame["group"] == code]
+        named = mine["patient_id"].notna()
+        found.append(
+            Group(
+                name,
+                int(mine["n"].sum()),
+                len(mine.loc[named, ["source", "patient_id"]].drop_duplicates()),
+                int(mine.loc[~named, "n"].sum()),
+            )
+        )
+    return tuple(found)
+
+
+def values(
+    cohort: Cohort,
+    selection: Selection,
+    features: Sequence[str],
+    by: Grouping = None,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+) -> Values:
+    """Values of features of the cells in view.
+
+    Parameters
+    ----------
+    cohort, selection
+        Which cells.
+    features
+        Columns of the matrix.
+    by
+        How the cells are grouped.
+    sample
+        At most so many cells of each group, drawn at random and the same for the same seed; all if None.
+    seed
+        Number of the draw.
+
+    Raises
+    ------
+    FeatureError
+        If the catalogue has no such feature.
+    """
+    columns = {name: name for name in ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")}
+    specs = [feature_spec(name) for name in features]
+    columns |= {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
+    tail, more = "", {}
+    if sample is not None:
+        columns["of"] = "count(*) OVER ()"
+        tail = 'QUALIFY row_number() OVER (PARTITION BY "group" ORDER BY hash(cell_id, $seed)) <= $sample'
+        more = {"sample": sample, "seed": seed}
+    frame, names = _fetch(cohort, selection, columns, by, tail, more)
+    total = len(frame) if sample is None else int(frame["of"].iloc[0]) if len(frame) else 0
+    matrix = np.empty((len(frame), len(specs)), order="F")
+    for index in range(len(specs)):
+        matrix[:, index] = _floats(frame[f"v{index}"])
+    texts = {name: _texts(frame[name]) for name in ("cell_id", "population", "cell_type", "source", "patient_id")}
+    return Values(
+        **texts,
+        um_per_px=_floats(frame["um_per_px"]),
+        features=tuple(features),
+        matrix=matrix,
+        group_names=names,
+        groups=frame["group"].to_numpy(),
+        cells=total,
+    )
+
+
+def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> tuple[Summary, ...]:
+    """Exact summaries of features by group: feature by feature, in each the groups in the order of `groups`."""
+    specs = [feature_spec(name) for name in features]
+    columns = {"source": "source", "patient_id": "patient_id"} | {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
+    frame, names = _fetch(cohort, selection, columns, by)
+    members = [np.flatnonzero(frame["group"].to_numpy() == code) for code in range(len(names))]
+    patients = _patient_codes(frame)
+
+    def of(index: int) -> list[Summary]:
+        column = _floats(frame[f"v{index}"])
+        return [_summary(specs[index], name, column[cells], patients[cells]) for name, cells in zip(names, members, strict=True)]
+
+    with ThreadPoolExecutor(2) as pool:
+        return tuple(found for rows in pool.map(of, range(len(specs))) for found in rows)
+
+
+def quantiles(cohort: Cohort, selection: Selection, feature: str, by: Grouping = None, shares: Sequence[float] = ()) -> Quantiles:
+    """Return values below which given shares (0 to 1) of each group lie; by default 201 even ones."""
+    spec = feature_spec(feature)
+    wanted = np.asarray(shares if len(shares) else np.linspace(0, 1, 201), dtype=np.float64)
+    frame, names = _fetch(cohort, selection, {"v": value_sql(spec)}, by)
+    column, codes = _floats(frame["v"]), frame["group"].to_numpy()
+    found = np.full((len(names), len(wanted)), np.nan)
+    n = np.zeros(len(names), np.int64)
+    for code in range(len(names)):
+        mine = column[(codes == code) & ~np.isnan(column)]
+        n[code] = len(mine)
+        if len(mine):
+            found[code] = np.quantile(mine, wanted)
+    return Quantiles(feature, basis(spec), names, wanted, found, n)
+
+
+def histogram(cohort: Cohort, selection: Selection, feature: str, by: Grouping = None, *, bins: int = 60, log: bool = False) -> Histogram:
+    """Count the cells of each group in bins of equal width on the axis, from the least to the greatest value in any group."""
+    spec = feature_spec(feature)
+    frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, by)
+    column, codes = _floats(frame["v"]), frame["group"].to_numpy()
+    column[codes < 0] = np.nan
+    edges = _edges(column, bins)
+    counted = np.array([np.histogram(column[codes == code], edges)[0] for code in range(len(names))]).reshape(len(names), bins)
+    sizes = np.bincount(codes[codes >= 0], minlength=len(names))
+    return Histogram(feature, basis(spec), log, names, _off_axis(spec, edges, log=log), counted, sizes - counted.sum(axis=1))
+
+
+def scatter(
+    cohort: Cohort,
+    selection: Selection,
+    x: str,
+    y: str,
+    by: Grouping = None,
+    *,
+    features: Sequence[str] = (),
+    log: tuple[bool, bool] = (False, False),
+    bins: tuple[int, int] = (160, 120),
+) -> Scatter:
+    """Two features against each other: up to `MOST_POINTS` cells with their ids and further features, more counted in bins.
+
+    The bins are even along the axes, from the least to the greatest value.
+    """
+    specs = feature_spec(x), feature_spec(y)
+    places = [axis_sql(spec, log=of_axis) for spec, of_axis in zip(specs, log, strict=True)]
+    frame, names = _fetch(cohort, selection, {"x": places[0], "y": places[1]}, by)
+    codes = frame["group"].to_numpy()
+    across, up = _floats(frame["x"]), _floats(frame["y"])
+    placed = ~(np.isnan(across) | np.isnan(up)) & (codes >= 0)
+    cells, absent = len(frame), int(np.count_nonzero(codes >= 0) - np.count_nonzero(placed))
+    if cells <= MOST_POINTS:
+        points = values(cohort, selection, (x, y, *features), by)
+        return Scatter(x, y, log, cells, absent, points, None)
+    across, up, codes = across[placed], up[placed], codes[placed]
+    edges = _edges(across, bins[0]), _edges(up, bins[1])
+    flat = (codes.astype(np.int64) * bins[0] + _bin_of(across, edges[0])) * bins[1] + _bin_of(up, edges[1])
+    counted = np.bincount(flat, minlength=len(names) * bins[0] * bins[1]).reshape(len(names), *bins)
+    outer = [_off_axis(spec, ends, log=of_axis) for spec, ends, of_axis in zip(specs, edges, log, strict=True)]
+    return Scatter(x, y, log, cells, absent, None, Bins(names, outer[0], outer[1], counted))
+
+
+def table(
+    cohort: Cohort,
+    selection: Selection,
+    columns: Sequence[str],
+    *,
+    limit: int | None = 100,
+    offset: int = 0,
+    order: str | None = None,
+    descending: bool = False,
+) -> pd.DataFrame:
+    """Rows of the cells in view: identity columns as stored, features in the basis of comparison; raises StoreError for others.
+
+    In the order of a column, absent last, and of `cell_id` within equal values; by `cell_id` alone if None.
+    """
+    cohort.check_columns([*columns, *([order] if order else [])])
+    condition, parameters = where(selection)
+    listed = ", ".join(f'{_column_sql(name)} AS "{name}"' for name in columns)
+    first = f"{_column_sql(order)} {'DESC' if descending else 'ASC'} NULLS LAST, " if order else ""
+    sql = f"SELECT {listed} FROM cells WHERE {condition} ORDER BY {first}cell_id"
+    if limit is not None:
+        sql += " LIMIT $limit OFFSET $offset"
+        parameters |= {"limit": limit, "offset": offset}
+    return cohort.query(sql, parameters)
+
+
+def _column_sql(name: str) -> str:
+    return f'"{name}"' if name in IDENTITY_COLUMNS else value_sql(CATALOGUE[name])
+
+
+def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """All cells of the cohort, counted by properties; and whether (rows, conditions) they meet each condition of the selection."""
+    properties = [column for column, _ in CHOICES.values()]
+    found = conditions(selection)
+    listed = [*properties, "quality_ok", "um_per_px", f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN severe_flags END AS severe_flags"]
+    listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(found)]
+    parameters = {name: value for condition in found for name, value in condition.parameters.items()}
+    frame = cohort.query(f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL", parameters)
+    met = frame[[f"met_{index}" for index in range(len(found))]].to_numpy(dtype=np.bool_)
+    return frame, met
+
+
+def _met_besides(met: NDArray[np.bool_], keys: Sequence[str], key: str) -> NDArray[np.bool_]:
+    return _all(met[:, [index for index, other in enumerate(keys) if other != key]])
+
+
+def _all(met: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.logical_and.reduce(met, axis=1)
+    return found
+
+
+def _counted(cohort: Cohort, profile: pd.DataFrame, by: By) -> dict[str, int]:
+    """Cells by value of a property, in the order of the groups."""
+    sizes = profile.groupby(_keys(profile, by))["n"].sum()
+    return {name: int(sizes[key]) for key, name in _named(cohort, sizes.index.tolist(), by)}
+
+
+def _keys(frame: pd.DataFrame, by: By) -> pd.Series:
+    keys = frame[by.value].fillna(NOT_RECORDED)
+    return keys if by is not By.PATIENT else keys + _APART + frame["source"]
+
+
+def _label(by: By, value: str) -> str:
+    return CELL_TYPES[CellType(value)].name if by is By.CELL_TYPE else value
+
+
+def _named(cohort: Cohort, keys: Sequence[str], by: By) -> list[tuple[str, str]]:
+    """Keys of a property's groups with their names, in their order: that of the cohort, else by name; what is not recorded last."""
+    if by is By.CELL_TYPE:
+        order = [kind.value for kind in CellType]
+    elif by is By.POPULATION:
+        order = [stored.population.population_id for stored in cohort.populations()]
+    else:
+        order = sorted(keys)
+    ordered = sorted(keys, key=lambda key: (key.split(_APART)[0] == NOT_RECORDED, order.index(key) if key in order else len(order), key))
+    if by is not By.PATIENT:
+        return [(key, key) for key in ordered]
+    pseudonyms = [key.split(_APART)[0] for key in ordered]
+    return [
+        (key, name if pseudonyms.count(name) == 1 or name == NOT_RECORDED else key.replace(_APART, ", "))
+        for key, name in zip(ordered, pseudonyms, strict=True)
+    ]
+
+
+def _group_sql(by: Grouping) -> tuple[str, dict[str, Any]]:
+    """SQL of the group of a cell: its index for named selections, its key for a property."""
+    if by is None:
+        return "0", {}
+    if by is By.PATIENT:
+        return f"patient_id || '{_APART}' || source", {}
+    if isinstance(by, By):
+        return by.value, {}
+    cases: list[str] = []
+    parameters: dict[str, Any] = {}
+    for index, selection in enumerate(by.values()):
+        condition, more = where(selection, f"g{index}")
+        cases.append(f"WHEN {condition} THEN {index}")
+        parameters |= more
+    return f"CASE {' '.join(cases)} ELSE -1 END" if cases else "-1", parameters
+
+
+def _fetch(
+    cohort: Cohort, selection: Selection, columns: Mapping[str, str], by: Grouping, tail: str = "", more: Mapping[str, Any] | None = None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Columns (SQL by name) of the cells in view with a column `group` of indices into the names of the groups, which come second."""
+    condition, parameters = where(selection)
+    group, of_groups = _group_sql(by)
+    listed = ", ".join(f'{sql} AS "{name}"' for name, sql in {"group": group, **columns}.items())
+    frame = cohort.query(f"SELECT {listed} FROM cells WHERE {condition} {tail}", {**parameters, **of_groups, **(more or {})})
+    if isinstance(by, By):
+        codes, keys = pd.factorize(frame["group"].fillna(NOT_RECORDED))
+        named = _named(cohort, [str(key) for key in keys], by)
+        place = {key: index for index, (key, _) in enumerate(named)}
+        rank = np.array([place[str(key)] for key in keys], dtype=np.int32)
+        frame["group"] = rank[codes] if len(keys) else np.empty(0, np.int32)
+        return frame, tuple(name for _, name in named)
+    frame["group"] = frame["group"].to_numpy(dtype=np.int32)
+    return frame, (ALL_CELLS,) if by is None else tuple(by)
+
+
+def _floats(column: pd.Series) -> NDArray[np.float64]:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+
+
+def _texts(column: pd.Series) -> NDArray[np.object_]:
+    found: NDArray[np.object_] = column.astype(object).to_numpy(copy=True)
+    found[column.isna().to_numpy()] = None
+    return found
+
+
+def _patient_codes(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """A number for each patient of each source, -1 where not recorded."""
+    codes = frame.groupby(["source", "patient_id"], sort=False, dropna=True).ngroup().to_numpy()
+    return np.where(frame["patient_id"].isna(), -1, codes)
+
+
+def _summary(spec: FeatureSpec, group: str, column: NDArray[np.float64], patients: NDArray[np.int64]) -> Summary:
+    present = ~np.isnan(column)
+    found, of = column[present], patients[present]
+    n = len(found)
+    p2, p25, p50, p75, p98 = map(float, np.percentile(found, PERCENTILES)) if n >= SMALL_GROUP else (None,) * len(PERCENTILES)
+    return Summary(
+        spec.name,
+        group,
+        basis(spec),
+        n,
+        len(column) - n,
+        len(np.unique(of)) if n and of.min() >= 0 else None,
+        p2,
+        p25,
+        p50,
+        p75,
+        p98,
+        mean=float(found.mean()) if n else None,
+        std=float(found.std(ddof=1)) if n > 1 else None,
+    )
+
+
+def _edges(column: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Even edges from the least to the greatest value; around a single one, and from 0 to 1 without any."""
+    found = column[~np.isnan(column)]
+    low, high = (float(found.min()), float(found.max())) if len(found) else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
+    return np.linspace(low, high, bins + 1)
+
+
+def _bin_of(column: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    bins = len(edges) - 1
+    found: NDArray[np.int64] = np.minimum(((column - edges[0]) * (bins / (edges[-1] - edges[0]))).astype(np.int64), bins - 1)
+    return found
+
+
+def _off_axis(spec: FeatureSpec, places: NDArray[np.float64], *, log: bool) -> NDArray[np.float64]:
+    """Values at places along an axis: the inverse of `core.explorer.selection.on_axis`."""
+    return (np.exp(places) - spec.display_offset) / spec.display_factor if log else places
