@@ -381,7 +381,9 @@ def _texts(raw: object) -> tuple[str, ...]:
 
 def _ranges(raw: object) -> tuple[Range, ...]:
     kinds = {"feature": (str,), "low": (int, float, NoneType), "high": (int, float, NoneType)}
-    return tuple(Range(**{name: _checked(value, *kinds[name]) for name, value in given.items()}) for given in _checked(raw, list))
+    return tuple(
+        Range(**{name: _checked(value, *kinds[name]) for name, value in _checked(given, dict).items()}) for given in _checked(raw, list)
+    )
 
 
 def _gates(raw: object) -> tuple[Gate, ...]:
@@ -393,7 +395,7 @@ def _gates(raw: object) -> tuple[Gate, ...]:
             polygon=tuple((_checked(x, int, float), _checked(y, int, float)) for x, y in gate["polygon"]),
             log=(_checked(gate["log"][0], bool), _checked(gate["log"][1], bool)),
         )
-        for gate in _checked(raw, list)
+        for gate in (_checked(given, dict) for given in _checked(raw, list))
     )
 
 

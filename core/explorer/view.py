@@ -25,7 +25,6 @@ from core.features.catalogue import CATALOGUE, feature_spec
 from core.features.spec import FeatureSpec
 from core.statistics import INTENSITY_CAUTION, SAME_SCALE, SMALL_GROUP, Basis
 from core.store.database import Cohort
-from core.store.schema import IDENTITY_COLUMNS
 
 MOST_POINTS: Final = 20_000  # drawn one by one; more are counted in bins
 ALL_CELLS: Final = "all cells"  # the only group where none are asked for
@@ -475,7 +474,7 @@ def table(
     order: str | None = None,
     descending: bool = False,
 ) -> pd.DataFrame:
-    """Rows of the cells in view: identity columns as stored, features in the basis of comparison; raises StoreError for others.
+    """Rows of the cells in view: features in the basis of comparison, other columns as stored; raises StoreError for others.
 
     In the order of a column, absent last, and of `cell_id` within equal values; by `cell_id` alone if None.
     """
@@ -491,7 +490,7 @@ def table(
 
 
 def _column_sql(name: str) -> str:
-    return f'"{name}"' if name in IDENTITY_COLUMNS else value_sql(CATALOGUE[name])
+    return value_sql(CATALOGUE[name]) if name in CATALOGUE else f'"{name}"'
 
 
 def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
