@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from core.cell_types import CellType
 from core.errors import StoreError
-from core.store import shards
-from core.store.schema import Population, arrow_schema
+from core.store import edit_log, shards
+from core.store.schema import Population, cohort_schema
 
 _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards and reading them
 
@@ -30,15 +30,15 @@ class Cohort:
         self._connection = connection
         self._lock = threading.Lock()
         self.roots = roots
-        self.columns: Final = tuple(arrow_schema().names)
+        self.columns: Final = tuple(cohort_schema().names)
 
     @classmethod
     def open(cls, roots: Sequence[Path]) -> Self:
         """Open the cohort for reading; roots that are missing or empty hold no populations."""
         folders = tuple(root.resolve() for root in roots)
         connection = duckdb.connect(":memory:")
-        # Shards of older catalogues lack columns; the empty table gives them to every query, as nulls.
-        empty = arrow_schema().empty_table()
+        # Shards of older catalogues lack columns, and all lack what readers add; the empty table gives them to every query, as nulls.
+        empty = cohort_schema().empty_table()
         connection.register("empty", empty)
         connection.execute("CREATE TABLE every_column AS SELECT * FROM empty")
         connection.unregister("empty")
@@ -57,8 +57,8 @@ class Cohort:
 
     @property
     def revision(self) -> str:
-        """Text that changes whenever a file of the cohort does: a key for caches."""
-        return shards.scan(self.roots).revision
+        """Text that changes whenever a file of the cohort does, the log of edits too: a key for caches."""
+        return shards.scan(self.roots).revision + edit_log.revision(self.roots)
 
     def populations(self) -> tuple[shards.StoredPopulation, ...]:
         """Every readable population and where it is: root by root, then in the order of the cell types, then by id."""
@@ -66,8 +66,9 @@ class Cohort:
 
     @property
     def problems(self) -> tuple[StoreError, ...]:
-        """Why folders were left out, one error each."""
-        return tuple(shards.scan(self.roots).problems.values())
+        """Why folders and lines of the log of edits were left out, one error each."""
+        logs = (edit_log.read(root) for root in self.roots)
+        return (*shards.scan(self.roots).problems.values(), *(problem for log in logs for problem in log.problems))
 
     def population(self, population_id: str) -> Population:
         """Return one population; raises StoreError naming those there are."""
@@ -82,7 +83,7 @@ class Cohort:
         return tuple(names)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None, populations: Sequence[str] | None = None) -> pd.DataFrame:
-        """Run a SELECT over the relation `cells`, all cells of the named populations (of all if None).
+        """Run a SELECT over the relation `cells`, all cells of the named populations (of all if None), as readers have changed them.
 
         Parameters
         ----------
@@ -117,9 +118,14 @@ class Cohort:
         if files:
             source += " UNION ALL BY NAME SELECT * FROM read_parquet($shards, union_by_name = true)"
             values["shards"] = [str(file) for file in files]
+        edits = edit_log.overlay(self.roots)
+        if edits is not None:
+            source = edit_log.laid_over(source, "_edits")
         with self._lock:
             cursor = self._connection.cursor()
         try:
+            if edits is not None:
+                cursor.register("_edits", edits)
             # By way of Arrow: nulls stay nulls, and lists become arrays.
             table: Any = cursor.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
         finally:

@@ -62,6 +62,14 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
 IDENTITY_COLUMNS: Final = tuple(name for name, _, _ in _IDENTITY)
 OUTLINE_COLUMNS: Final = tuple(f"{region}_outline" for region in OUTLINE_REGIONS)
 
+# What people have added to a cell (`core.store.edit_log`): columns of the cohort, of no shard.
+_ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
+    ("note", pa.string(), "remark of a reader; null if there is none"),
+    ("excluded_reason", pa.string(), "why a reader left the cell out; null if it is in"),
+)
+ADDED_COLUMNS: Final = tuple(name for name, _, _ in _ADDED)
+EXCLUDED: Final = "excluded"  # severe flag of a cell that a reader left out
+
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 
 # A spreadsheet takes text that starts like this for a formula (OWASP ASVS 1.2.10); file names and patient ids come from outside.
@@ -228,10 +236,19 @@ def arrow_schema() -> pa.Schema:
     Each field's metadata holds `description` and, for features, `label`, `unit`, `depends_on` (magnification, stain) and `ibsi` where the
     IBSI has the quantity; the file's metadata the schema version.
     """
-    identity = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in _IDENTITY]
+    return _schema(_IDENTITY)
+
+
+def cohort_schema() -> pa.Schema:
+    """Columns of the relation `cells`: those of a shard, with those that readers have added after the identity."""
+    return _schema((*_IDENTITY, *_ADDED))
+
+
+def _schema(own: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+    fields = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in own]
     features = [pa.field(spec.name, pa.float64(), metadata=_feature_metadata(spec)) for spec in CATALOGUE.values()]
     metadata = {"leukoscope_schema_version": str(SCHEMA_VERSION), "leukoscope_catalogue": json.dumps(list(CATALOGUE))}
-    return pa.schema(identity + features, metadata=metadata)
+    return pa.schema(fields + features, metadata=metadata)
 
 
 def _feature_metadata(spec: FeatureSpec) -> dict[str, str]:

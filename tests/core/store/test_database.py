@@ -13,7 +13,7 @@ from core.errors import StoreError
 from core.settings import ROOT
 from core.store.database import Cohort
 from core.store.queries import cells, populations, values
-from core.store.schema import arrow_schema
+from core.store.schema import cohort_schema
 from core.store.shards import append_cells, scan, write_population
 from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 
@@ -30,7 +30,7 @@ def test_missing_and_empty_roots_are_an_empty_cohort(root, tmp_path):
     with Cohort.open([root, tmp_path / "nowhere"]) as cohort:
         assert cohort.populations() == ()
         assert cohort.problems == ()
-        assert cohort.query("SELECT * FROM cells").columns.tolist() == arrow_schema().names
+        assert cohort.query("SELECT * FROM cells").columns.tolist() == cohort_schema().names
         with pytest.raises(StoreError, match="there are: none"):
             cells(cohort, "mono")
 
@@ -76,7 +76,7 @@ def test_older_shards_lack_columns_and_younger_ones_have_more(cohort, root):
     pq.write_table(table.drop_columns([RATIO, "provider"]), older)
     pq.write_table(pq.read_table(newer).append_column("nucleus_future_Feature", [[9.0]]), newer)
     frame = cells(cohort, "mono")
-    assert frame.columns.tolist() == arrow_schema().names
+    assert frame.columns.tolist() == cohort_schema().names
     lacking = table.num_rows
     assert frame[RATIO].isna().sum() == lacking
     assert frame["provider"].isna().sum() == lacking

@@ -1,0 +1,166 @@
+"""The log of what readers have changed in cells: one line of JSON per edit, appended under a lock, never rewritten.
+
+`<root>/edits.jsonl` of a user's root. The shards keep what was measured and filed; the log lies over them. A line is whole or it
+is left out: one that a power cut has torn is told and passed over, and the next edit begins on a line of its own.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Self
+
+import pyarrow as pa
+
+from core.errors import StoreError
+from core.store.schema import EXCLUDED
+
+_LOG: Final = "edits.jsonl"
+
+
+class Field(StrEnum):
+    """What a reader may change; each is a column of the cohort."""
+
+    CELL_TYPE = "cell_type"
+    PATIENT_ID = "patient_id"
+    DIAGNOSIS = "diagnosis"
+    NOTE = "note"
+    EXCLUDED_REASON = "excluded_reason"
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One field of some cells set to one value, or given back what the shard says (`restores`; the value is then None).
+
+    `old` holds the value before it by cell, in the order of the cells given; `when` has a time zone.
+    """
+
+    when: datetime
+    who: str
+    field: Field
+    value: str | None
+    restores: bool
+    old: Mapping[str, str | None]
+
+    def to_json(self) -> str:
+        """Return the edit as one line."""
+        line = {"when": self.when.isoformat(), "who": self.who, "field": self.field, "value": self.value, "restores": self.restores}
+        return json.dumps({**line, "old": self.old}, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Self:
+        """Read a line; raises ValueError, KeyError, TypeError or AttributeError when it is damaged."""
+        raw = json.loads(line)
+        when, who, value = datetime.fromisoformat(raw["when"]), raw["who"], raw["value"]
+        old = {str(cell): None if was is None else str(was) for cell, was in raw["old"].items()}
+        return cls(when, str(who), Field(raw["field"]), None if value is None else str(value), raw["restores"] is True, old)
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """The edits of one root in their order, and what could not be read, in words."""
+
+    edits: tuple[Edit, ...] = ()
+    problems: tuple[StoreError, ...] = ()
+
+
+def read(root: Path) -> Log:
+    """Return the log of a root; empty where there is none. Raises StoreError if the file cannot be opened."""
+    path = root / _LOG
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return Log()
+    return _read(path, stat.st_size, stat.st_mtime_ns)
+
+
+def revision(roots: Sequence[Path]) -> str:
+    """Text that changes with every edit; empty where there is none."""
+    stats = [(root / _LOG).stat() for root in roots if (root / _LOG).exists()]
+    return "".join(f"-{stat.st_size}-{stat.st_mtime_ns}" for stat in stats)
+
+
+@contextmanager
+def appending(root: Path) -> Iterator[list[Edit]]:
+    """Hold the log of a root; what the block puts in the list is on disk when it ends. Others wait meanwhile; raises StoreError."""
+    path = root / _LOG
+    edits: list[Edit] = []
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield edits
+            text = "".join(edit.to_json() for edit in edits).encode()
+            if not text:
+                return
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            torn = size > 0 and file.read(1) != b"\n"
+            file.write(b"\n" * torn + text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror or error}; check the free space and the permissions of the folder"
+        raise StoreError(msg) from error
+
+
+def overlay(roots: Sequence[Path]) -> pa.Table | None:
+    """What the logs of all roots come to: `cell_id`, and for each field its value and whether it is changed; None without any edit."""
+    return _overlay(tuple(edit for root in roots for edit in read(root).edits))
+
+
+@lru_cache(maxsize=8)
+def _overlay(edits: tuple[Edit, ...]) -> pa.Table | None:
+    changed: dict[str, dict[Field, str | None]] = {}
+    for edit in edits:
+        for cell in edit.old:
+            if edit.restores:
+                changed.get(cell, {}).pop(edit.field, None)
+            else:
+                changed.setdefault(cell, {})[edit.field] = edit.value
+    changed = {cell: fields for cell, fields in changed.items() if fields}
+    if not changed:
+        return None
+    columns = {"cell_id": pa.array(changed, pa.string())}
+    for field in Field:
+        columns[field] = pa.array([fields.get(field) for fields in changed.values()], pa.string())
+        columns[f"{field}_changed"] = pa.array([field in fields for fields in changed.values()], pa.bool_())
+    return pa.table(columns)
+
+
+def laid_over(source: str, edits: str) -> str:
+    """SQL for the cells of `source` as the relation named `edits` (see `overlay`) has changed them.
+
+    An excluded cell is not good, and says so among its flags.
+    """
+    fields = [f"CASE WHEN e.{field}_changed THEN e.{field} ELSE c.{field} END AS {field}" for field in Field]
+    flags = [
+        f"CASE WHEN e.excluded_reason IS NULL THEN c.{column} ELSE list_append(c.{column}, '{EXCLUDED}') END AS {column}"
+        for column in ("flags", "severe_flags")
+    ]
+    good = "c.quality_ok AND e.excluded_reason IS NULL AS quality_ok"
+    return f"SELECT c.* REPLACE ({', '.join([*fields, *flags, good])}) FROM ({source}) AS c LEFT JOIN {edits} AS e ON c.cell_id = e.cell_id"
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, size: int, changed_ns: int) -> Log:  # noqa: ARG001 (size and time tell one state of the file from the next)
+    edits, problems = [], []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror}); check the permissions of the file"
+        raise StoreError(msg) from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            edits.append(Edit.from_json(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            problems.append(
+                StoreError(f"{path}: line {number} is damaged and was left out; see to it what that edit was, and make it again")
+            )
+    return Log(tuple(edits), tuple(problems))
