@@ -27,10 +27,11 @@ from core.statistics import Basis
 
 MOST_VERTICES: Final = 200  # a lasso drawn by hand has fewer after `simplified`
 MOST_CHOICES: Final = 1000  # values of one filter, ranges or gates
+MOST_CELLS: Final = 20_000  # chosen one by one: as many as a plane draws as points
 
 _LINK_VERSION: Final = "1"
 _LONGEST_LINK: Final = 20_000  # characters; browsers and servers cut longer addresses anyway
-_LARGEST_TEXT: Final = 500_000  # characters of a selection's JSON: no link or file unpacks to more
+_LARGEST_TEXT: Final = 2_000_000  # characters of a selection's JSON: no link or file unpacks to more
 _LONGEST_VALUE: Final = 500  # characters of a name, an identifier or a source
 
 
@@ -112,7 +113,8 @@ class Gate:
 class Selection:
     """Which cells are looked at; an empty tuple leaves a property free, so `Selection()` is every good cell.
 
-    `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell is theirs.
+    `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell is theirs. `cells`
+    are identifiers, for what no gate on features can say.
     """
 
     cell_types: tuple[CellType, ...] = ()
@@ -125,16 +127,20 @@ class Selection:
     scale: Scale = Scale.ANY
     ranges: tuple[Range, ...] = ()
     gates: tuple[Gate, ...] = ()
+    cells: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check texts, numbers of values, and that no feature has two ranges and no name two gates; raises SelectionError."""
-        for filter_ in CHOICES:
+        for filter_ in (*CHOICES, "cells"):
             for value in getattr(self, filter_):
                 _check_text(value, f"a value of {filter_}")
         for filter_ in (*CHOICES, "ranges", "gates"):
             if len(getattr(self, filter_)) > MOST_CHOICES:
                 msg = f"a selection takes at most {MOST_CHOICES} {filter_}, but got {len(getattr(self, filter_))}; choose fewer"
                 raise SelectionError(msg)
+        if len(self.cells) > MOST_CELLS:
+            msg = f"at most {MOST_CELLS:,} cells can be chosen one by one, but got {len(self.cells):,}; choose fewer, or gate features"
+            raise SelectionError(msg)
         _check_unique([given.feature for given in self.ranges], "ranges of the feature")
         _check_unique([gate.name for gate in self.gates], "gates named")
 
@@ -228,7 +234,7 @@ def without(selection: Selection, key: str) -> Selection:
         return replace(selection, ranges=tuple(given for given in selection.ranges if given.feature != name))
     if kind == "gate":
         return replace(selection, gates=tuple(gate for gate in selection.gates if gate.name != name))
-    free: dict[str, Any] = {**dict.fromkeys(CHOICES, ()), "quality": Quality.ANY, "scale": Scale.ANY}
+    free: dict[str, Any] = {**dict.fromkeys((*CHOICES, "cells"), ()), "quality": Quality.ANY, "scale": Scale.ANY}
     return replace(selection, **{key: free[key]}) if key in free else selection
 
 
@@ -254,12 +260,19 @@ def from_json(text: str) -> Selection:
 
 
 def to_link(selection: Selection) -> str:
-    """Short text for an address: letters, digits, '-', '_' and one '.'; empty for `Selection()`."""
+    """Short text for an address: letters, digits, '-', '_' and one '.'; empty for `Selection()`.
+
+    Raises SelectionError for one that no address can hold.
+    """
     plain = _plain(selection)
     if not plain:
         return ""
     packed = zlib.compress(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(), 9)
-    return f"{_LINK_VERSION}.{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
+    link = f"{_LINK_VERSION}.{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
+    if len(link) > _LONGEST_LINK:
+        msg = f"the selection is too long for a link ({len(link):,} characters of at most {_LONGEST_LINK:,}); save it as a file"
+        raise SelectionError(msg)
+    return link
 
 
 def from_link(link: str) -> Selection:
@@ -305,6 +318,10 @@ def _conditions(selection: Selection, prefix: str) -> Iterator[Condition]:
         yield _of_range(given, f"{prefix}_r{index}")
     for index, gate in enumerate(selection.gates):
         yield _of_gate(gate, f"{prefix}_g{index}")
+    if selection.cells:
+        n = len(selection.cells)
+        sql = f"cell_id IN (SELECT unnest(${prefix}_cells))"
+        yield Condition(Sentence("cells", f"{n:,} cell{'s' * (n != 1)} chosen by hand"), sql, {f"{prefix}_cells": list(selection.cells)})
 
 
 def _of_range(given: Range, prefix: str) -> Condition:
@@ -400,7 +417,7 @@ def _gates(raw: object) -> tuple[Gate, ...]:
 
 
 _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
-    **dict.fromkeys(CHOICES, _texts),
+    **dict.fromkeys((*CHOICES, "cells"), _texts),
     "cell_types": lambda raw: tuple(CellType(value) for value in _texts(raw)),
     "quality": lambda raw: Quality(_checked(raw, str)),
     "scale": lambda raw: Scale(_checked(raw, str)),

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import json
 import re
 import zlib
@@ -163,7 +164,7 @@ def test_a_file_that_is_no_selection_is_refused_in_words(text):
     with pytest.raises(SelectionError, match="selection"):
         from_json(text)
     with pytest.raises(SelectionError, match="at most"):
-        from_json(" " * 600_000)
+        from_json(" " * 2_100_000)
 
 
 def test_a_selection_that_makes_no_sense_is_refused():
@@ -291,3 +292,21 @@ def test_a_path_is_thinned_to_what_a_gate_takes():
     assert 3 <= len(thin) <= MOST_VERTICES
     assert thin[0] == (0.0, 0.0)
     assert simplified(((1.23456789, 2), (3, 4), (5, 6))) == ((1.23457, 2.0), (3.0, 4.0), (5.0, 6.0))
+
+
+def test_cells_chosen_by_hand_are_these_cells_and_no_others(small):
+    everything = sorted(ids(small, Selection()))
+    chosen = Selection(cells=(everything[3], everything[5], "nobody"))
+    assert ids(small, chosen) == {everything[3], everything[5]}
+    assert sentences(chosen)[-1].words == "3 cells chosen by hand"
+    assert without(chosen, "cells") == Selection()
+    assert from_link(to_link(chosen)) == from_json(to_json(chosen)) == chosen
+    with pytest.raises(SelectionError, match="at most 20,000 cells"):
+        Selection(cells=("a",) * 20_001)
+
+
+def test_what_no_address_can_hold_is_for_a_file():
+    many = Selection(cells=tuple(hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(3000)))
+    with pytest.raises(SelectionError, match="save it as a file"):
+        to_link(many)
+    assert from_json(to_json(many)) == many
