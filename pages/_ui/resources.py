@@ -14,9 +14,13 @@ import streamlit as st
 from core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from core.charts.trust import Reliability
+    from core.explorer.selection import Selection
+    from core.explorer.view import Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
     from core.inference.model_registry import ModelEntry
     from core.inference.segmenter import OnnxSegmenter
     from core.statistics import ReferencePopulation
@@ -103,6 +107,11 @@ def _populations(revision: str) -> tuple[PopulationInfo, ...]:  # noqa: ARG001 -
     from core.store import queries
 
     return queries.populations(cohort())
+
+
+def population_titles() -> dict[str, str]:
+    """What each population is called, by its identifier."""
+    return {stored.population.population_id: stored.population.title for stored in cohort().populations()}
 
 
 def named_patients() -> int:
@@ -214,3 +223,87 @@ def published_model_selection() -> pd.DataFrame | None:
 
     path = settings().reference / _MODEL_SELECTION_FILE
     return pd.read_csv(path) if path.is_file() else None
+
+
+def in_view(selection: Selection) -> InView:
+    """What a selection shows and leaves out."""
+    return _in_view(cohort().revision, selection)
+
+
+@st.cache_data(show_spinner=False, max_entries=128)
+def _in_view(revision: str, selection: Selection) -> InView:  # noqa: ARG001 - the key
+    from core.explorer import view
+
+    return view.counts(cohort(), selection)
+
+
+def facets(selection: Selection) -> Mapping[str, tuple[Facet, ...]]:
+    """What each filter offers."""
+    return _facets(cohort().revision, selection)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _facets(revision: str, selection: Selection) -> dict[str, tuple[Facet, ...]]:  # noqa: ARG001 - the key
+    from core.explorer import view
+
+    return view.facets(cohort(), selection)
+
+
+def groups(selection: Selection, by: Grouping) -> tuple[Group, ...]:
+    """The groups of the cells in view."""
+    return _groups(cohort().revision, selection, by)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _groups(revision: str, selection: Selection, by: Grouping) -> tuple[Group, ...]:  # noqa: ARG001 - the key
+    from core.explorer import view
+
+    return view.groups(cohort(), selection, by)
+
+
+def histogram(selection: Selection, feature: str, by: Grouping, *, log: bool) -> Histogram:
+    """Cells of each group in bins of a feature."""
+    return _histogram(cohort().revision, selection, feature, by, log)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _histogram(revision: str, selection: Selection, feature: str, by: Grouping, log: bool) -> Histogram:  # noqa: ARG001 - the key
+    from core.explorer import view
+
+    return view.histogram(cohort(), selection, feature, by, log=log)
+
+
+def quantiles(selection: Selection, feature: str, by: Grouping = None) -> Quantiles:
+    """The distribution of a feature in each group, in 201 numbers."""
+    return _quantiles(cohort().revision, selection, feature, by)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _quantiles(revision: str, selection: Selection, feature: str, by: Grouping) -> Quantiles:  # noqa: ARG001 - the key
+    from core.explorer import view
+
+    return view.quantiles(cohort(), selection, feature, by)
+
+
+def summaries(selection: Selection, features: tuple[str, ...], by: Grouping) -> tuple[Summary, ...]:
+    """Exact summaries of features by group."""
+    return _summaries(cohort().revision, selection, features, by)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _summaries(revision: str, selection: Selection, features: tuple[str, ...], by: Grouping) -> tuple[Summary, ...]:  # noqa: ARG001 - the key
+    from core.explorer import view
+
+    return view.summary(cohort(), selection, features, by)
+
+
+def sampled(selection: Selection, features: tuple[str, ...], by: Grouping, sample: int) -> Values:
+    """Values of at most so many cells of each group, the same for the same selection."""
+    return _sampled(cohort().revision, selection, features, by, sample)
+
+
+@st.cache_resource(show_spinner=False, max_entries=6)
+def _sampled(revision: str, selection: Selection, features: tuple[str, ...], by: Grouping, sample: int) -> Values:  # noqa: ARG001 - the key
+    from core.explorer import view
+
+    return view.values(cohort(), selection, features, by, sample=sample)
