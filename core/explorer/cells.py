@@ -1,0 +1,180 @@
+"""Cells one by one: what is stored of them, their outlines, and their picture where its folder is at hand.
+
+A population keeps no image, only its name relative to a folder and its SHA-256. The folder is not stored either: a picture is looked for
+where images of that name may lie, and shown only if the file is the very one that was measured.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from skimage.draw import polygon2mask
+
+from core.compartments import Compartment
+from core.datasets import DATA_SETS
+from core.errors import CoreError, StoreError
+from core.features.catalogue import CATALOGUE
+from core.imaging import decode
+from core.masks import with_environment
+from core.settings import Settings
+from core.store.database import Cohort
+from core.store.schema import decode_rings
+from core.types import CellImage, FeatureSet, LabelMap, Place, as_label_map
+
+_TEXTS: Final = ("population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "model_id", "note", "excluded_reason")
+_DRAWN: Final = (
+    "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width", "place_height", "image_width",
+    "image_height", "um_per_px", "confidence", "severe_flags", "flags", "quality_ok", "created", "cell_outline", "nucleus_outline",
+)  # fmt: skip
+
+Rings = tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCell:
+    """A cell as the cohort holds it, with the changes of readers, without its features.
+
+    `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`) and nucleus are in
+    its pixels. `flags` and `severe_flags` are codes; texts that are not recorded are None.
+    """
+
+    cell_id: str
+    population: str
+    cell_type: str
+    source: str
+    patient_id: str | None
+    diagnosis: str | None
+    tissue: str
+    model_id: str
+    note: str | None
+    excluded_reason: str | None
+    image_name: str
+    image_sha256: str
+    cell_index: int
+    place: Place | None
+    shape: tuple[int, int]
+    um_per_px: float | None
+    confidence: float
+    flags: tuple[str, ...]
+    severe_flags: tuple[str, ...]
+    quality_ok: bool
+    created: datetime
+    outlines: Mapping[Compartment, Rings]
+
+    @property
+    def has_outline(self) -> bool:
+        """Whether there is anything to draw: an imported table has features only."""
+        return any(self.outlines.values())
+
+    @property
+    def side(self) -> float:
+        """Longer side of the box around the cell, in pixels; of what was analysed where there is no outline."""
+        rings = [ring for own in self.outlines.values() for ring in own]
+        return float(np.ptp(np.concatenate(rings), axis=0).max()) if rings else float(max(self.shape))
+
+    def labels(self) -> LabelMap:
+        """The mask, as large as what was analysed, drawn from the outlines; with a ring of surroundings."""
+        drawn = np.zeros(self.shape, np.uint8)
+        for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS):
+            inside = np.zeros(self.shape, np.bool_)
+            for ring in self.outlines.get(compartment, ()):  # even-odd: a ring within another is a hole
+                inside ^= polygon2mask(self.shape, ring[:, ::-1] - 0.5)  # from the pixel's corner to its centre
+            drawn[inside] = compartment
+        return with_environment(as_label_map(drawn)) if drawn.any() else as_label_map(drawn)
+
+
+def cells(cohort: Cohort, cell_ids: Sequence[str]) -> tuple[StoredCell, ...]:
+    """Return cells in the order asked for; those that are not in the cohort (any more) are left out."""
+    if not cell_ids:
+        return ()
+    columns = ", ".join(f'"{name}"' for name in cohort.check_columns(_DRAWN))
+    sql = f"SELECT {columns} FROM cells WHERE list_contains($ids, cell_id)"
+    found = cohort.query(sql, {"ids": list(cell_ids)}, _populations(cohort, cell_ids))
+    by_id = {row["cell_id"]: _cell(row) for row in found.to_dict("records")}
+    return tuple(by_id[cell] for cell in cell_ids if cell in by_id)
+
+
+def features_of(cohort: Cohort, cell_id: str) -> FeatureSet:
+    """Return the stored values of a cell, in pixels; raises StoreError if there is no such cell."""
+    columns = ", ".join(f'"{name}"' for name in (*CATALOGUE, "absent"))
+    found = cohort.query(f"SELECT {columns} FROM cells WHERE cell_id = $id", {"id": cell_id}, _populations(cohort, [cell_id]))
+    if found.empty:
+        msg = f"the cohort has no cell {cell_id}; look at the cohort again, it may have been deleted"
+        raise StoreError(msg)
+    row = found.iloc[0]
+    values = {name: None if pd.isna(row[name]) else float(row[name]) for name in CATALOGUE}
+    return FeatureSet(values, {} if row["absent"] is None else json.loads(row["absent"]))
+
+
+def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) -> CellImage | None:
+    """What was analysed of a cell's image, where its file is at hand and still the same; None otherwise.
+
+    Looked for in the folders of the known data sets, in those that may be chosen from (`Settings.roots`), and in `sources`, folders that
+    batches have measured. Nothing outside these folders is opened.
+    """
+    for path in _candidates(cell.image_name, settings, sources):
+        try:
+            if path.stat().st_size > settings.max_bytes:
+                continue
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != cell.image_sha256:
+                continue
+            image = decode(data, path.name, cell.um_per_px)
+        except (OSError, CoreError):
+            continue
+        shown = replace(image, name=cell.image_name)
+        if cell.place is not None:
+            place = cell.place
+            shown = replace(shown, rgb=image.rgb[place.top : place.top + place.height, place.left : place.left + place.width].copy())
+        return shown if shown.shape == cell.shape else None
+    return None
+
+
+def _candidates(name: str, settings: Settings, sources: Sequence[Path]) -> Iterator[Path]:
+    first, _, rest = name.partition("/")
+    folders = [(settings.data / DATA_SETS[first].folder, rest)] if first in DATA_SETS and rest else []
+    for folder, relative in [*folders, *((folder, name) for folder in (*settings.roots, *sources))]:
+        if folder.is_dir():
+            path = (folder / relative).resolve()
+            if path.is_relative_to(folder.resolve()) and path.is_file():
+                yield path
+
+
+def _populations(cohort: Cohort, cell_ids: Sequence[str]) -> list[str] | None:
+    """Populations that the identifiers begin with, so that no other file is read; None, for all, where one is of another making."""
+    there = {stored.population.population_id for stored in cohort.populations()}
+    named = {cell.partition(":")[0] for cell in cell_ids}
+    return sorted(named) if named <= there else None
+
+
+def _cell(row: Mapping[Any, Any]) -> StoredCell:
+    place = None
+    if not pd.isna(row["place_left"]):
+        place = Place(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
+    texts = {name: None if pd.isna(row[name]) else str(row[name]) for name in _TEXTS}
+    return StoredCell(
+        **texts,  # type: ignore[arg-type]  # those that may not be None never are
+        cell_id=str(row["cell_id"]),
+        image_name=str(row["image_name"]),
+        image_sha256=str(row["image_sha256"]),
+        cell_index=int(row["cell_index"]),
+        place=place,
+        shape=(int(row["image_height"]), int(row["image_width"])),
+        um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
+        confidence=float(row["confidence"]),
+        flags=tuple(row["flags"]),
+        severe_flags=tuple(row["severe_flags"]),
+        quality_ok=bool(row["quality_ok"]),
+        created=row["created"].to_pydatetime(),
+        outlines={
+            Compartment.CYTOPLASM: decode_rings(row["cell_outline"]),
+            Compartment.NUCLEUS: decode_rings(row["nucleus_outline"]),
+        },
+    )
