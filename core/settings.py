@@ -12,7 +12,7 @@ class Settings:
     """Folders and limits. Every field can be set by an environment variable LEUKOSCOPE_<FIELD>.
 
     `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are separated as in PATH.
-    `max_upload_bytes` is the most that a person may have uploaded for all runs that are kept together.
+    `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a person may have uploaded for all runs that are kept together.
     """
 
     data: Path
@@ -22,6 +22,7 @@ class Settings:
     cohort: Path
     selection: Path
     runs: Path
+    cache: Path
     max_pixels: int
     max_bytes: int
     max_upload_bytes: int
@@ -43,6 +44,7 @@ def load_settings() -> Settings:
         cohort=path("COHORT", ROOT / "cohort"),
         selection=path("SELECTION", ROOT / "assets" / "model_selection"),
         runs=path("RUNS", ROOT / "runs"),
+        cache=path("CACHE", ROOT / "runs" / "cache"),
         max_pixels=int(os.environ.get("LEUKOSCOPE_MAX_PIXELS", "25000000")),
         max_bytes=int(os.environ.get("LEUKOSCOPE_MAX_BYTES", str(64 * 2**20))),
         max_upload_bytes=int(os.environ.get("LEUKOSCOPE_MAX_UPLOAD_BYTES", str(4 * 2**30))),
