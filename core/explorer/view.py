@@ -178,6 +178,20 @@ class Values:
         return tuple(CATALOGUE[name] for name in self.features)
 
 
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Which group each cell is in, without its values: what a ranking needs that has the order of the values from elsewhere.
+
+    `hashes` (n,) are those of `cell_id` that `core.explorer.order.OrderIndex` keeps, `groups` (n,) indices into `group_names`, -1 for none,
+    `patients` (n,) numbers of the patients from 0, -1 where not recorded.
+    """
+
+    hashes: NDArray[np.uint64]
+    group_names: tuple[str, ...]
+    groups: NDArray[np.int32]
+    patients: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Summary:
     """One feature in one group: order statistics, mean and standard deviation of the `n` cells that have a value.
@@ -385,6 +399,12 @@ def values(
         groups=frame["group"].to_numpy(),
         cells=total,
     )
+
+
+def members(cohort: Cohort, selection: Selection, by: Grouping) -> Members:
+    """Which group each of the cells in view is in."""
+    frame, names = _fetch(cohort, selection, {"hash": "hash(cell_id)", "source": "source", "patient_id": "patient_id"}, by)
+    return Members(frame["hash"].to_numpy(dtype=np.uint64), names, frame["group"].to_numpy(), _patient_codes(frame))
 
 
 def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> tuple[Summary, ...]:
