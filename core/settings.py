@@ -12,7 +12,8 @@ class Settings:
     """Folders and limits. Every field can be set by an environment variable LEUKOSCOPE_<FIELD>.
 
     `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are separated as in PATH.
-    `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a person may have uploaded for all runs that are kept together.
+    `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a person may have uploaded for all runs that
+    are kept together.
     """
 
     data: Path

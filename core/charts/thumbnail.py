@@ -20,7 +20,9 @@ _LINE_WIDTH_PX: Final = 1.6
 Rings = Sequence[NDArray[np.float32]]
 
 
-def thumbnail_svg(outlines: Mapping[Compartment, Rings], shape: tuple[int, int], rgb: NDArray[np.uint8] | None = None) -> str:
+def thumbnail_svg(
+    outlines: Mapping[Compartment, Rings], shape: tuple[int, int], rgb: NDArray[np.uint8] | None = None, side: int | None = None
+) -> str:
     """Square SVG of a cell, cut out close around it; of the whole image where there is no outline.
 
     Parameters
@@ -31,8 +33,10 @@ def thumbnail_svg(outlines: Mapping[Compartment, Rings], shape: tuple[int, int],
         Height and width of the image.
     rgb : (H, W, 3) uint8, optional
         The image; without it the outlines are filled.
+    side : int, optional
+        Pixels of the square that is shown, with the cell in its middle, so that several cells can be drawn at one scale.
     """
-    left, top, side = _window(outlines, shape)
+    left, top, side = _window(outlines, shape, side)
     body = _picture(rgb, left, top, side) if rgb is not None else ""
     for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS):
         style = STYLES[compartment]
@@ -48,16 +52,16 @@ def thumbnail_svg(outlines: Mapping[Compartment, Rings], shape: tuple[int, int],
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left} {top} {side} {side}" aria-hidden="true">{body}</svg>'
 
 
-def _window(outlines: Mapping[Compartment, Rings], shape: tuple[int, int]) -> tuple[int, int, int]:
+def _window(outlines: Mapping[Compartment, Rings], shape: tuple[int, int], side: int | None) -> tuple[int, int, int]:
     """Left, top and side of the square that is shown; it may reach beyond the image."""
     height, width = shape
     rings = [ring for own in outlines.values() for ring in own]
     if not rings:
-        side = max(height, width)
+        side = side or max(height, width)
         return (width - side) // 2, (height - side) // 2, side
     points = np.concatenate(rings)
     low, high = points.min(axis=0), points.max(axis=0)
-    side = int(np.ceil((1 + 2 * _MARGIN) * (high - low).max()))
+    side = side or int(np.ceil((1 + 2 * _MARGIN) * (high - low).max()))
     left, top = np.floor((low + high - side) / 2).astype(int)
     return int(left), int(top), max(side, 1)
 

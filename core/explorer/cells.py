@@ -20,6 +20,7 @@ from skimage.draw import polygon2mask
 from core.compartments import Compartment
 from core.datasets import DATA_SETS
 from core.errors import CoreError, StoreError
+from core.explorer.selection import Selection, where
 from core.features.catalogue import CATALOGUE
 from core.imaging import decode
 from core.masks import with_environment
@@ -28,6 +29,10 @@ from core.store.database import Cohort
 from core.store.schema import decode_rings
 from core.types import CellImage, FeatureSet, LabelMap, Place, as_label_map
 
+_DIAMETER: Final = "cell_shape2D_MaximumDiameter"
+_NEARLY_ALL: Final = 0.99
+_ROOM: Final = 1.2
+
 _TEXTS: Final = ("population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "model_id", "note", "excluded_reason")
 _DRAWN: Final = (
     "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width", "place_height", "image_width",
@@ -35,6 +40,18 @@ _DRAWN: Final = (
 )  # fmt: skip
 
 Rings = tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Side of the square in which cells are drawn, the same for all: micrometres where a cell's scale is known, else pixels."""
+
+    um: float
+    px: float
+
+    def side(self, cell: "StoredCell") -> int:
+        """Side in the pixels of a cell's image."""
+        return max(1, round(self.px if cell.um_per_px is None else self.um / cell.um_per_px))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +116,20 @@ def cells(cohort: Cohort, cell_ids: Sequence[str]) -> tuple[StoredCell, ...]:
     found = cohort.query(sql, {"ids": list(cell_ids)}, _populations(cohort, cell_ids))
     by_id = {row["cell_id"]: _cell(row) for row in found.to_dict("records")}
     return tuple(by_id[cell] for cell in cell_ids if cell in by_id)
+
+
+def frame(cohort: Cohort, selection: Selection) -> Frame:
+    """Square that holds nearly all cells of a selection with some room around; the few that are larger are cut at the edge."""
+    condition, parameters = where(selection)
+    parts = [
+        f"quantile_cont(CASE WHEN um_per_px IS {known} NULL THEN {of} END, $share)"
+        for known, of in (("NOT", f'"{_DIAMETER}" * um_per_px'), ("", f'"{_DIAMETER}"'))
+    ]
+    found = cohort.query(
+        f"SELECT {parts[0]} AS um, {parts[1]} AS px FROM cells WHERE {condition}", parameters | {"share": _NEARLY_ALL}
+    ).iloc[0]
+    um, px = (1.0 if pd.isna(side) else _ROOM * float(side) for side in (found["um"], found["px"]))
+    return Frame(um, px)
 
 
 def features_of(cohort: Cohort, cell_id: str) -> FeatureSet:

@@ -6,7 +6,8 @@ import pytest
 
 from core.compartments import Compartment
 from core.errors import StoreError
-from core.explorer.cells import cells, features_of, picture
+from core.explorer.cells import cells, features_of, frame, picture
+from core.explorer.selection import Selection
 from core.imaging import encode_png
 from core.masks import cell_mask, region_mask
 from core.settings import load_settings
@@ -135,3 +136,17 @@ def test_pictures_of_the_shipped_cells_are_found_and_are_those_that_were_measure
     settings = replace(load_settings(), data=data_dir)
     found = {cell.population: picture(cell, settings) for cell in cells(shipped, shipped.query(sql)["cell_id"].tolist())}
     assert {name for name, image in found.items() if image is None} == set()
+
+
+def test_the_frame_holds_nearly_all_cells_at_one_scale(shipped):
+    selection = Selection()
+    square = frame(shipped, selection)
+    assert 15 < square.um < 60
+    everything = cells(shipped, _ids(shipped, 400))
+    fitting = [cell.side < square.side(cell) for cell in everything]
+    assert np.mean(fitting) > 0.95
+    scaled = next(cell for cell in everything if cell.um_per_px is not None)
+    assert square.side(scaled) * scaled.um_per_px == pytest.approx(square.um, rel=0.01)
+    assert square.side(replace(scaled, um_per_px=scaled.um_per_px * 2)) == pytest.approx(square.side(scaled) / 2, abs=1)
+    unknown = frame(shipped, Selection(populations=("hcl_marrow",)))
+    assert unknown.side(replace(scaled, um_per_px=None)) == round(unknown.px) > 50
