@@ -9,6 +9,7 @@ CoreError
 |-- FeatureError            a feature was asked for that the catalogue does not have
 |-- SelectionError          a selection, gate or link of the explorer that cannot be used
 |-- StoreError              the cohort cannot be read or written
+|-- QueryError              SQL of a person that is refused, wrong or takes too much
 |-- ClusterError            no cluster, or one that cannot do the work
 |-- TrainingError           a training run cannot go on
 `-- UsageError              arguments that make no sense together
@@ -49,6 +50,10 @@ class SelectionError(CoreError, ValueError):
 
 class StoreError(CoreError, RuntimeError):
     """The cohort cannot be read or written."""
+
+
+class QueryError(CoreError, ValueError):
+    """SQL of a person that is refused, wrong or takes too much."""
 
 
 class ClusterError(CoreError, RuntimeError):

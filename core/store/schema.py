@@ -175,7 +175,7 @@ def cell_row(
         If the image's name is absolute or leaves its folder, an outline region is unknown, or a value is not finite.
     """
     image, segmentation = analysis.image, analysis.segmentation
-    _check_relative(image.name)
+    check_relative(image.name)
     unknown = sorted(set(outlines) - set(OUTLINE_REGIONS))
     if unknown:
         msg = f"{image.name}: outlines are kept of {', '.join(OUTLINE_REGIONS)}, but came for {', '.join(unknown)}"
@@ -257,7 +257,7 @@ def _feature_metadata(spec: FeatureSpec) -> dict[str, str]:
     return found | ({"ibsi": spec.ibsi_id} if spec.ibsi_id else {})
 
 
-def _check_relative(name: str) -> None:
+def check_relative(name: str) -> None:
     """Absolute paths tell about the machine and its user, and `..` leaves the folder they are relative to."""
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or ".." in re.split(r"[/\\]", name):
         msg = f"an image's name must be a path inside its folder, but is {name!r}; give it relative to the data set"

@@ -1,0 +1,231 @@
+"""Free-form SQL over the cohort for the expert: one question at a time, read-only, limited in time, rows and memory, and cancellable.
+
+Every question is answered by a process of its own (`core.store.cage`), which is killed when it takes too long: the database looks
+for an interruption only between blocks of rows, and counts only a part of its memory.
+"""
+
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import pyarrow as pa
+
+from core.errors import QueryError
+from core.features.catalogue import CATALOGUE
+from core.store import cage, edit_log, shards
+from core.store.database import Cohort
+from core.store.schema import cohort_schema
+
+_GRACE_S: Final = 10.0  # what starting, reading the shards' footers and handing over the answer may take besides
+_AT_ONCE: Final = threading.BoundedSemaphore(2)  # each may take a gigabyte and two cores; others wait
+_CATCHABLE: Final = ("IOException", "InvalidInputException", "SerializationException")  # what a missing or damaged shard may cause
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one question may take: rows and bytes of its answer, seconds of computing."""
+
+    rows: int = 10_000
+    bytes: int = 128 * 2**20
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The rows of an answer in its order; `more` tells that there were more than the limits allow."""
+
+    table: pd.DataFrame
+    more: bool
+    seconds: float
+
+    @property
+    def rows_in_words(self) -> str:
+        """How many rows there are: "first 10,000 rows of more"."""
+        n = len(self.table)
+        return f"first {n:,} rows of more" if self.more else "1 row" if n == 1 else f"{n:,} rows"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that can be asked for."""
+
+    relation: str
+    name: str
+    kind: str
+    description: str
+    unit: str
+
+
+def schema() -> tuple[Column, ...]:
+    """Every column of both relations with its type, meaning and unit, to be shown beside the question."""
+    found = []
+    for relation, columns in (("cells", cohort_schema()), ("populations", _POPULATIONS)):
+        for column in columns:
+            metadata = {key.decode(): text.decode() for key, text in (column.metadata or {}).items()}
+            meaning = CATALOGUE[column.name].label if column.name in CATALOGUE else metadata["description"]
+            found.append(Column(relation, column.name, str(column.type), meaning, metadata.get("unit", "")))
+    return tuple(found)
+
+
+class Running:
+    """A question on its way; made by `start`."""
+
+    def __init__(self, request: bytes, files: tuple[Path, ...], limits: Limits) -> None:
+        self._request, self._files, self._limits = request, files, limits
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cancelled = False
+        self._answer: Future[Answer] = Future()
+        threading.Thread(target=self._work, daemon=True, name="expert").start()
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer, or a reason why not."""
+        return self._answer.done()
+
+    def cancel(self) -> None:
+        """Stop it; `result` then says so. Too late for one that is done."""
+        with self._lock:
+            self._cancelled = True
+            if self._process is not None:
+                self._process.kill()
+
+    def result(self, timeout: float | None = None) -> Answer:
+        """Wait for the answer; raises QueryError in words when there is none, TimeoutError if not done in that many seconds."""
+        return self._answer.result(timeout)
+
+    def _work(self) -> None:
+        try:
+            with _AT_ONCE:
+                self._answer.set_result(self._asked())
+        except Exception as error:  # noqa: BLE001 (raised again where the answer is waited for)
+            self._answer.set_exception(error)
+
+    def _asked(self) -> Answer:
+        started = time.monotonic()
+        with self._lock:
+            self._check_cancelled()
+            # Isolated, and without the environment of the server: nothing of either can be asked for.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(cage.__file__)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+            )
+        try:
+            told, _ = self._process.communicate(self._request, timeout=self._limits.seconds + _GRACE_S)
+        except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            self._process.communicate()
+            raise self._too_slow() from error
+        self._check_cancelled()
+        return self._read(told, started)
+
+    def _read(self, told: bytes, started: float) -> Answer:
+        line, _, body = told.partition(b"\n")
+        if not line:  # it did not live to say why
+            raise _too_large()
+        head = json.loads(line)
+        if "error" in head:
+            raise self._problem(head["kind"], head["error"])
+        try:
+            table = pa.ipc.open_stream(io.BytesIO(body)).read_all()
+            return Answer(table.to_pandas(), head["more"], time.monotonic() - started)
+        except (pa.ArrowException, ValueError, TypeError) as error:
+            msg = f"the answer holds values that no table can show ({error}); cast them to text or numbers"
+            raise QueryError(msg) from error
+
+    def _problem(self, kind: str, text: str) -> Exception:
+        if kind == "InterruptException":
+            return self._too_slow()
+        if kind in ("OutOfMemoryException", "MemoryError", "OSError", "ArrowMemoryError"):
+            return _too_large()
+        if kind in _CATCHABLE:
+            if not all(file.exists() for file in self._files):
+                return QueryError("the cohort changed while the question was answered; ask again")
+            bad = shards.find_damaged(self._files)
+            if bad is not None:
+                return shards.damaged(bad)
+        if kind == "PermissionException":
+            return QueryError("no file can be read or written here; there are the relations cells and populations")
+        return QueryError(text)
+
+    def _too_slow(self) -> QueryError:
+        return QueryError(f"stopped after {self._limits.seconds:g} seconds; ask for fewer cells, columns or combinations of rows")
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled:
+            msg = "cancelled"
+            raise QueryError(msg)
+
+
+def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Running:
+    """Begin to answer a question over the relations `cells` (as readers have changed them) and `populations`; see `schema`."""
+    limits = limits or Limits()
+    stored = cohort.populations()
+    files = tuple(shard for population in stored for shard in population.shards)
+    view = "SELECT * FROM every_column"
+    if files:
+        listed = ", ".join(_quoted(str(file)) for file in files)
+        view += f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+    edits = edit_log.overlay(cohort.roots)
+    if edits is not None:
+        view = edit_log.laid_over(view, "edits")
+    head = {"question": question, "view": view, "shards": [str(file) for file in files], **asdict(limits)}
+    rows = [_population_row(found) for found in stored]
+    request = io.BytesIO()
+    request.write(json.dumps(head).encode() + b"\n")
+    unedited = pa.table({"cell_id": pa.array([], pa.string())})
+    for table in (cohort_schema().empty_table(), pa.Table.from_pylist(rows, schema=_POPULATIONS), unedited if edits is None else edits):
+        with pa.ipc.new_stream(request, table.schema) as stream:
+            stream.write_table(table)
+    return Running(request.getvalue(), files, limits)
+
+
+def run(cohort: Cohort, question: str, limits: Limits | None = None) -> Answer:
+    """Answer a question and wait for it; raises QueryError in words, StoreError if a shard is damaged."""
+    return start(cohort, question, limits).result()
+
+
+def _too_large() -> QueryError:
+    return QueryError("stopped: it needs more memory than a question may take; ask for fewer cells, columns or combinations of rows")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+_POPULATIONS: Final = pa.schema(
+    [
+        pa.field(name, kind, metadata={"description": text})
+        for name, kind, text in (
+            ("population", pa.string(), "identifier of the population, as in cells"),
+            ("cell_type", pa.string(), "type its source files the cells under"),
+            ("title", pa.string(), "what it is called"),
+            ("source", pa.string(), "laboratory or data set"),
+            ("tissue", pa.string(), "blood or marrow, as the source says"),
+            ("citation", pa.string(), "what to cite"),
+            ("terms", pa.string(), "terms of use"),
+            ("note", pa.string(), "what to know before drawing conclusions"),
+            ("created", pa.string(), "ISO date"),
+            ("um_per_px", pa.float64(), "micrometres per pixel where all images share one; null otherwise"),
+            ("um_per_px_origin", pa.string(), "how the scale is known, or why not"),
+            ("shipped", pa.bool_(), "whether it comes with the program"),
+        )
+    ]
+)
+
+
+def _population_row(stored: shards.StoredPopulation) -> dict[str, Any]:
+    described = {**asdict(stored.population), "cell_type": stored.population.cell_type.value}
+    return described | {"population": stored.population.population_id, "shipped": shards.is_shipped(stored.root)}

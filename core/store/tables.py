@@ -1,0 +1,281 @@
+"""A table of measured cells made into a population: CSV or Parquet, checked value by value, filed whole or not at all.
+
+Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as `cell_type`,
+`patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. A table taken away from the cohort can be brought back.
+"""
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from core.cell_types import CellType
+from core.errors import DataSetError
+from core.features.catalogue import CATALOGUE
+from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS, CellRow, Population, arrow_schema, check_relative
+from core.store.shards import write_population
+
+ALIASES: Final = {"patient": "patient_id", "image_path": "image_name"}
+
+_SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created")
+_SHARD_CELLS: Final = 1000
+_TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
+_NOT_OK: Final = "not_ok_in_table"  # severe flag of a cell that its table calls not good without a reason
+_KINDS: Final = {field.name: field.type for field in arrow_schema() if field.name not in _SET_ANEW}
+
+
+class Units(StrEnum):
+    """What lengths and areas of a table are counted in."""
+
+    PIXELS = "px"
+    MICROMETRES = "um"
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """What a table holds: columns that are taken, columns that are not, features of the catalogue that it lacks, and its cell types."""
+
+    taken: tuple[str, ...]
+    not_taken: tuple[str, ...]
+    missing: tuple[str, ...]
+    cell_types: tuple[CellType, ...]
+
+    @property
+    def cell_type(self) -> CellType | None:
+        """The type of a population of these cells: theirs if they are all of one, OTHER for several; None if they do not say."""
+        return None if not self.cell_types else self.cell_types[0] if len(self.cell_types) == 1 else CellType.OTHER
+
+
+def look(file: Path) -> TableColumns:
+    """Read what columns and cell types a table has; raises DataSetError for one that cannot be imported."""
+    names = _names(file)
+    taken = {ALIASES.get(name, name): name for name in names if ALIASES.get(name, name) in _KINDS}
+    if len(taken) < sum(ALIASES.get(name, name) in _KINDS for name in names) or len(set(names)) < len(names):
+        msg = f"{file.name}: two columns hold the same; columns must differ in their names, and {_either_name()}"
+        raise DataSetError(msg)
+    if not any(name in CATALOGUE for name in taken):
+        there = ", ".join(names[:5])
+        msg = f"{file.name}: has no feature of the catalogue, only {there}...; name columns as `python -m core catalogue` does"
+        raise DataSetError(msg)
+    types: set[CellType] = set()
+    if "cell_type" in taken:
+        for first, batch in _batches(file, [taken["cell_type"]]):
+            types |= {CellType(value) for value in _column(file, first, batch.column(0), "cell_type") if value is not None}
+    return TableColumns(
+        taken=tuple(taken),
+        not_taken=tuple(name for name in names if name not in taken.values()),
+        missing=tuple(name for name in CATALOGUE if name not in taken),
+        cell_types=tuple(kind for kind in CellType if kind in types),
+    )
+
+
+def import_table(root: Path, population: Population, file: Path, *, units: Units, replace: bool = False) -> int:
+    """File the cells of a table as a population of the user's own; returns how many.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of populations.
+    population : Population
+        Its description; a cell whose row says no type, or no scale, takes the population's.
+    file : Path
+        The table: `.csv` (UTF-8, comma, point) or `.parquet`.
+    units : Units
+        What lengths and areas in it are counted in. They are stored in pixels, so micrometres need a scale.
+    replace : bool
+        Put it in the place of a population of the same id.
+
+    Raises
+    ------
+    DataSetError
+        If a value is no finite number, or not what its column holds, by row and column; nothing is written then.
+    StoreError
+        If the id is taken and not `replace`, or the disk refuses.
+    """
+    columns = look(file)
+    names = {ALIASES.get(name, name): name for name in _names(file)}
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
+    absent = dict.fromkeys(columns.missing, "not in the imported table")
+    now = datetime.now(UTC)
+    seen: dict[str, int] = {}
+
+    def rows() -> Iterator[list[CellRow]]:
+        pending: list[CellRow] = []
+        for first, batch in _batches(file, [names[name] for name in columns.taken]):
+            values = {name: _column(file, first, batch.column(index), name) for index, name in enumerate(columns.taken)}
+            for offset in range(batch.num_rows):
+                number = first + offset
+                row = {name: column[offset] for name, column in values.items()}
+                filled = _row(row, population, units, f"{file.name}, row {number}") | {"created": now}
+                empty = {name: "empty in the imported table" for name in CATALOGUE if name in row and row[name] is None}
+                filled["absent"] = json.dumps(absent | empty, sort_keys=True)
+                filled["image_name"] = filled.get("image_name") or f"{file.stem}/{number}"
+                known = filled.get("image_sha256") is not None and filled.get("cell_index") is not None
+                key = f"{filled['image_sha256'][:16]}:{filled['cell_index']}" if known else f"{digest}:{number}"
+                filled["cell_id"] = f"{population.population_id}:{key}"
+                if filled["cell_id"] in seen:
+                    msg = f"{file.name}: rows {seen[filled['cell_id']]} and {number} are the same cell of the same image; delete one"
+                    raise DataSetError(msg)
+                seen[filled["cell_id"]] = number
+                filled["cell_index"] = filled.get("cell_index") or 0
+                pending.append(filled)
+                if len(pending) == _SHARD_CELLS:
+                    yield pending
+                    pending = []
+        if pending:
+            yield pending
+        if not seen:
+            msg = f"{file.name}: has no rows; choose a table with a row per cell"
+            raise DataSetError(msg)
+
+    return write_population(root, population, rows(), replace=replace)
+
+
+def _row(row: CellRow, population: Population, units: Units, where: str) -> CellRow:
+    """A row as the store keeps it: of the population, in pixels, its flags in agreement."""
+    scale = row.get("um_per_px") or population.um_per_px
+    if units is Units.MICROMETRES:
+        for name in row:
+            if name in CATALOGUE and (power := CATALOGUE[name].length_power) and row[name] is not None:
+                if scale is None:
+                    msg = f"{where}, column {name}: in micrometres, but the cell has no um_per_px; add that column or give the scale"
+                    raise DataSetError(msg)
+                row[name] = row[name] / scale**power
+    severe = row.get("severe_flags") or []
+    if row.get("quality_ok") is False and not severe:
+        severe = [_NOT_OK]
+    return {
+        **row,
+        "population": population.population_id,
+        "cell_type": row.get("cell_type") or population.cell_type.value,
+        "source": population.source,
+        "tissue": population.tissue,
+        "um_per_px": scale,
+        "severe_flags": severe,
+        "flags": list(dict.fromkeys([*(row.get("flags") or []), *severe])),
+        "quality_ok": not severe,
+    }
+
+
+def _column(file: Path, first: int, column: pa.Array, name: str) -> list[Any]:
+    """Values of a column as the store keeps them, None where empty; raises DataSetError naming row and column."""
+    values: list[Any] = column.to_pylist()
+    found = []
+    for offset, value in enumerate(values):
+        try:
+            found.append(None if value is None or value == "" else _value(name, value))
+        except (ValueError, TypeError, OverflowError) as error:
+            shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
+            msg = f"{file.name}, row {first + offset}, column {name}: expected {error}, but is {shown}; correct it and import again"
+            raise DataSetError(msg) from error
+    return found
+
+
+def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (a value of any column)
+    """A value of a column; raises ValueError whose text says what was expected."""
+    kind = _KINDS[name]
+    if pa.types.is_floating(kind):
+        return _number(name, value)
+    if pa.types.is_integer(kind):
+        number = _number(name, value)
+        if number != int(number) or not 0 <= number < 2**31:
+            _expected("a whole number, 0 or more")
+        return int(number)
+    if pa.types.is_boolean(kind):
+        truth = _TRUTH.get(str(value).lower())
+        return truth if truth is not None else _expected("true or false")
+    if name in OUTLINE_COLUMNS:
+        return [[_number(name, place) for place in ring] for ring in value] if isinstance(value, list) else _expected("rings of numbers")
+    if pa.types.is_list(kind):
+        return [str(word) for word in value] if isinstance(value, list) else _text(value).split()
+    return _named(name, _text(value))
+
+
+def _number(name: str, value: Any) -> float:  # noqa: ANN401 (text of a CSV or a number)
+    expected = "a number from 0.005 to 10" if name == "um_per_px" else "a finite number"
+    try:
+        number = float(value)
+    except (ValueError, TypeError):
+        _expected(expected)
+    if not math.isfinite(number) or (name == "um_per_px" and not 0.005 <= number <= 10):
+        _expected(expected)
+    return number
+
+
+def _named(name: str, text: str) -> str | None:
+    if name == "cell_type" and text not in list(CellType):
+        _expected(f"one of {', '.join(CellType)}")
+    if name == "image_sha256" and not (len(text) == 64 and set(text) <= set("0123456789abcdef")):
+        _expected("64 hexadecimal digits")
+    if name == "image_name":
+        # An absolute path tells about the machine it comes from; the name of the file is enough to know the image by.
+        if PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive:
+            text = PureWindowsPath(text).name if "\\" in text else PurePosixPath(text).name
+        check_relative(text)
+    return text or None
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 (text, or a number used as a name)
+    text = str(value).strip()
+    # The apostrophe that `core.store.export.to_csv` puts before what a spreadsheet would run.
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
+
+
+def _expected(what: str) -> Any:  # noqa: ANN401 (never returns)
+    raise ValueError(what)
+
+
+def _names(file: Path) -> list[str]:
+    """Names of the columns; raises DataSetError."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            return list(pq.read_schema(file).names)
+        if file.suffix.lower() == ".csv":
+            with file.open(encoding="utf-8-sig", newline="") as text:
+                return [_text(name) for name in next(csv.reader(text), [])]
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
+    msg = f"a table must be a .csv or .parquet file, but is {file.name}"
+    raise DataSetError(msg)
+
+
+def _batches(file: Path, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Some columns of a table in blocks, each with the number of its first row as a spreadsheet counts (CSV), or from 1."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            number = 1
+            for batch in pq.ParquetFile(file).iter_batches(_SHARD_CELLS, columns=names):
+                yield number, batch.select(names)
+                number += batch.num_rows
+            return
+        all_names = _names(file)
+        options = pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(all_names, pa.string()), include_columns=names, strings_can_be_null=True, null_values=[""]
+        )
+        reading = pa_csv.ReadOptions(column_names=all_names, skip_rows=1, block_size=2**23, use_threads=False)
+        number = 2
+        with pa_csv.open_csv(file, reading, pa_csv.ParseOptions(newlines_in_values=True), options) as blocks:
+            for batch in blocks:
+                yield number, batch
+                number += batch.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> DataSetError:
+    return DataSetError(f"{file.name}: cannot be read as a table ({error}); save it as CSV (UTF-8, comma, point) or Parquet")
+
+
+def _either_name() -> str:
+    return " and ".join(f"{name} is another name of {known}" for name, known in ALIASES.items())

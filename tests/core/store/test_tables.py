@@ -1,0 +1,173 @@
+import json
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.cell_types import CellType
+from core.errors import DataSetError, StoreError
+from core.features.catalogue import CATALOGUE
+from core.store import queries
+from core.store.database import Cohort
+from core.store.export import to_csv, to_parquet
+from core.store.shards import write_population
+from core.store.tables import Units, import_table, look
+from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
+
+LENGTH = "nucleus_shape2D_Perimeter"
+
+
+def cells_of(root, population_id: str = "own") -> pd.DataFrame:
+    with Cohort.open([root]) as cohort:
+        return queries.cells(cohort, population_id)
+
+
+def written(tmp_path, text: str, name: str = "table.csv"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_table_becomes_a_population_and_what_it_lacks_is_absent_with_a_reason(root, tmp_path):
+    table = written(
+        tmp_path,
+        f"patient,cell_type,um_per_px,{AREA},{RATIO},remark\r\n'=p1,apl,0.1,2500.5,0.8,x\r\n,,0.2,1200,,y\r\n",
+    )
+    columns = look(table)
+    assert columns.taken == ("patient_id", "cell_type", "um_per_px", AREA, RATIO)
+    assert columns.not_taken == ("remark",)
+    assert len(columns.missing) == len(CATALOGUE) - 2
+    assert columns.cell_type is CellType.APL
+    assert import_table(root, make_population("own"), table, units=Units.PIXELS) == 2
+    frame = cells_of(root)
+    assert frame["patient_id"].tolist()[0] == "=p1"
+    assert pd.isna(frame["patient_id"].iloc[1])
+    assert frame["cell_type"].tolist() == ["apl", "monocyte"]
+    assert frame["um_per_px"].tolist() == [0.1, 0.2]
+    assert frame[AREA].tolist() == [2500.5, 1200]
+    assert frame["image_name"].tolist() == ["table/2", "table/3"]
+    assert frame["source"].tolist() == ["test laboratory"] * 2
+    assert frame["quality_ok"].all()
+    reasons = json.loads(frame["absent"].iloc[1])
+    assert reasons[RATIO] == "empty in the imported table"
+    assert reasons[LENGTH] == "not in the imported table"
+    assert AREA not in reasons
+
+
+def test_micrometres_are_stored_as_pixels(root, tmp_path):
+    table = written(tmp_path, f"um_per_px,{AREA},{LENGTH},{RATIO}\n0.1,50,20,0.5\n,50,20,0.5\n")
+    import_table(root, make_population("own", um_per_px=0.2), table, units=Units.MICROMETRES)
+    frame = cells_of(root)
+    assert frame[AREA].tolist() == pytest.approx([5000, 1250])
+    assert frame[LENGTH].tolist() == pytest.approx([200, 100])
+    assert frame[RATIO].tolist() == [0.5, 0.5]
+    with pytest.raises(DataSetError, match=f"row 3, column {AREA}: in micrometres, but the cell has no um_per_px"):
+        import_table(root, make_population("other"), table, units=Units.MICROMETRES)
+    assert not (root / "other").exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_was_taken_away_can_be_brought_back(root, tmp_path, kind):
+    population = make_population()
+    rows = make_rows(population, [1.5, None, 3.25], patient="@p")
+    rows[1] |= {"flags": ["blurred", "border"], "severe_flags": ["border"], "quality_ok": False}
+    rows[0] |= {"nucleus_outline": [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]}
+    write_population(root, population, [rows])
+    frame = cells_of(root, "mono")
+    path = tmp_path / f"cells.{kind}"
+    if kind == "csv":
+        path.write_bytes(to_csv(frame))
+    else:
+        to_parquet(frame, path)
+    assert import_table(root, make_population("own"), path, units=Units.PIXELS) == 3
+    again = cells_of(root)
+    assert again["cell_id"].tolist() == [name.replace("mono:", "own:") for name in frame["cell_id"]]
+    # CSV takes no outlines.
+    fresh = ["cell_id", "population", "absent", "created", *(["nucleus_outline", "cell_outline"] if kind == "csv" else [])]
+    plain = [name for name in frame if name not in [*fresh, "flags", "severe_flags", "nucleus_outline", "cell_outline"]]
+    pd.testing.assert_frame_equal(again[plain], frame[plain])
+    for name in ("flags", "severe_flags"):
+        assert [list(words) for words in again[name]] == [list(words) for words in frame[name]]
+    if kind == "parquet":
+        assert [ring.tolist() for ring in again["nucleus_outline"].iloc[0]] == [[1, 2, 3, 4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{AREA}\n1\ninf\n", f"row 3, column {AREA}: expected a finite number, but is 'inf'"),
+        (f"{AREA}\n1\n1e999\n", "row 3"),
+        (f"{AREA}\nnan\n", "expected a finite number"),
+        (f'{AREA}\n"1,5"\n', f"row 2, column {AREA}: expected a finite number, but is '1,5'"),
+        (f"{AREA},um_per_px\n1,0.1\n1,95\n", "row 3, column um_per_px: expected a number from 0.005 to 10"),
+        (f"{AREA},cell_type\n1,Mono\n", "row 2, column cell_type: expected one of monocyte, "),
+        (f"{AREA},quality_ok\n1,perhaps\n", "row 2, column quality_ok: expected true or false"),
+        (f"{AREA},cell_index\n1,-1\n", "row 2, column cell_index: expected a whole number"),
+        (f"{AREA},image_sha256\n1,abc\n", "row 2, column image_sha256: expected 64 hexadecimal digits"),
+        (f"{AREA},patient,patient_id\n1,a,b\n", "two columns hold the same"),
+        (f"{AREA},{AREA}\n1,2\n", "two columns hold the same"),
+        ("area;perimeter\n1;2\n", "has no feature of the catalogue, only area;perimeter"),
+        ("", "has no feature of the catalogue"),
+        (f"{AREA}\n", "has no rows"),
+        (f"{AREA},{RATIO}\n1,2\n3\n", "cannot be read as a table"),
+        (f"{AREA},image_sha256,cell_index\n1,{'a' * 64},0\n2,{'a' * 64},0\n", "rows 2 and 3 are the same cell"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_in_words_and_leaves_nothing(root, tmp_path, text, words):
+    table = written(tmp_path, text)
+    with pytest.raises(DataSetError, match=words):
+        import_table(root, make_population("own"), table, units=Units.PIXELS)
+    assert list(root.iterdir()) == []
+
+
+def test_a_mistake_in_the_last_row_leaves_nothing_of_thousands(root, tmp_path):
+    table = written(tmp_path, f"{AREA}\n" + "1\n" * 2500 + "x\n")
+    with pytest.raises(DataSetError, match="row 2502"):
+        import_table(root, make_population("own"), table, units=Units.PIXELS)
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"PAR1 no table"])
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet", "table.xlsx"])
+def test_what_is_no_table_is_refused_in_words(root, tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataSetError, match=name):
+        import_table(root, make_population("own"), path, units=Units.PIXELS)
+
+
+def test_a_missing_value_of_parquet_is_absent_and_one_that_is_not_finite_is_refused(root, tmp_path):
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({AREA: [1.0, None]}), path)
+    import_table(root, make_population("own"), path, units=Units.PIXELS)
+    assert cells_of(root)[AREA].isna().tolist() == [False, True]
+    pq.write_table(pa.table({AREA: [1.0, float("inf")]}), path)
+    with pytest.raises(DataSetError, match=f"row 2, column {AREA}"):
+        import_table(root, make_population("other"), path, units=Units.PIXELS)
+
+
+def test_an_id_is_taken_once_and_replaced_on_demand(root, tmp_path):
+    import_table(root, make_population("own"), written(tmp_path, f"{AREA}\n1\n"), units=Units.PIXELS)
+    second = written(tmp_path, f"{AREA}\n2\n", "second.csv")
+    with pytest.raises(StoreError, match="already"):
+        import_table(root, make_population("own"), second, units=Units.PIXELS)
+    import_table(root, make_population("own"), second, units=Units.PIXELS, replace=True)
+    assert cells_of(root)[AREA].tolist() == [2]
+
+
+def test_an_absolute_path_is_reduced_and_cells_that_are_not_good_say_so(root, tmp_path):
+    table = written(tmp_path, f"image_path,quality_ok,{AREA}\n/home/x/a.png,false,1\nC:\\data\\b.png,true,2\n")
+    import_table(root, make_population("own"), table, units=Units.PIXELS)
+    frame = cells_of(root)
+    assert frame["image_name"].tolist() == ["a.png", "b.png"]
+    assert frame["quality_ok"].tolist() == [False, True]
+    assert [list(flags) for flags in frame["severe_flags"]] == [["not_ok_in_table"], []]
+
+
+def test_several_types_make_a_mixed_population(root, tmp_path):
+    table = written(tmp_path, f"cell_type,{AREA}\nmonocyte,1\nlymphocyte,2\n")
+    columns = look(table)
+    assert columns.cell_types == (CellType.MONOCYTE, CellType.LYMPHOCYTE)
+    assert columns.cell_type is CellType.OTHER
+    assert look(written(tmp_path, f"{AREA}\n1\n")).cell_type is None
