@@ -1,0 +1,163 @@
+"""Which cells are most like one, and how typical each cell is of its group: distances in robust standard deviations.
+
+Distance of two cells: the root mean square, over the features both have, of the difference of their robust z
+(`core.explorer.scaling`). Distance of a cell from its group: that of its z from the group's median, each feature in the group's own
+robust deviation; in a group of fewer than `core.statistics.SMALL_GROUP` cells, in that of all cells.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UsageError
+from core.explorer.scaling import RobustScaling
+from core.features.catalogue import CATALOGUE
+from core.features.spec import Region
+from core.statistics import SMALL_GROUP
+
+NEAREST: Final = 15
+_ENOUGH: Final = 0.5  # share of the features that two cells must have in common
+_VALUES_AT_ONCE: Final = 4_000_000  # 32 MB
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The cells nearest to one: their rows, the nearest first, and distances, of `cells` in question, in at most `features` features."""
+
+    rows: NDArray[np.int64]
+    distances: Matrix
+    features: int
+    cells: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of the nearest cells bear a label, and of all that came into question."""
+
+    label: str
+    nearest: int
+    all_cells: int
+
+
+def comparable_features(reliable: Collection[str]) -> tuple[str, ...]:
+    """Those of the reliable features in which cells of any source can be compared, in the catalogue's order.
+
+    Neither magnification nor stain changes them, and they are the cell's own; the same by which the Single cell page tells nearness.
+    """
+    return tuple(
+        name
+        for name, spec in CATALOGUE.items()
+        if name in reliable and spec.scale_free and not spec.intensity_dependent and spec.region is not Region.ENVIRONMENT
+    )
+
+
+def nearest(query: Matrix, z: NDArray[np.floating], *, count: int = NEAREST, leave_out: int | None = None) -> Neighbours:
+    """Cells nearest to one, exactly.
+
+    Parameters
+    ----------
+    query : array (F,)
+        The cell, scaled as the others; nan where absent.
+    z : array (n, F)
+        Cells to look among (`RobustScaling.z`). One that shares less than half of the query's features does not come into question.
+    count : int
+        How many at most.
+    leave_out : int, optional
+        Row of the cell itself.
+
+    Raises
+    ------
+    UsageError
+        The cell has none of the features.
+    """
+    has = ~np.isnan(query)
+    features = int(has.sum())
+    if not features:
+        msg = f"the cell has none of the {len(query)} features by which neighbours are found; choose others"
+        raise UsageError(msg)
+    distances = np.empty(len(z))
+    step = max(1, _VALUES_AT_ONCE // len(query))
+    for start in range(0, len(z), step):
+        difference = z[start : start + step][:, has] - query[has]
+        shared = features - np.isnan(difference).sum(axis=1)
+        enough = shared >= _ENOUGH * features
+        mean = np.divide(np.nansum(np.square(difference), axis=1), shared, out=np.full(len(difference), np.inf), where=enough)
+        distances[start : start + step] = np.sqrt(mean)
+    if leave_out is not None:
+        distances[leave_out] = np.inf
+    there = int(np.isfinite(distances).sum())
+    count = min(count, there)
+    rows = np.argpartition(distances, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
+    rows = rows[np.lexsort((rows, distances[rows]))]
+    return Neighbours(rows, distances[rows], features, there)
+
+
+def shares(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> tuple[Share, ...]:
+    """Labels of the nearest cells (type, source ...), the most frequent first; `labels` are those of all cells, (n,)."""
+    every = np.asarray(labels, dtype=object)
+    names, counts = np.unique(every[found.rows].astype(str), return_counts=True)
+    order = np.lexsort((names, -counts))
+    return tuple(Share(str(names[i]), int(counts[i]), int(np.count_nonzero(every == names[i]))) for i in order)
+
+
+def sentence(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> str:
+    """How the nearest cells divide by label ("monocytes"), beside how all do: a type of many cells is often near by its number alone."""
+    if not len(found.rows):
+        return "No cell has enough features in common with this one."
+    parts = ", ".join(
+        f"{share.nearest} {share.label} ({100 * share.all_cells / len(labels):.0f} % of all)" for share in shares(found, labels)
+    )
+    return (
+        f"Of the {len(found.rows)} nearest among {found.cells:,} cells: {parts}; {found.distances[0]:.2f} to {found.distances[-1]:.2f} "
+        f"standard deviations away in {found.features} feature{'s' * (found.features != 1)}."
+    )
+
+
+def outlyingness(matrix: Matrix, groups: NDArray[np.integer], features: Sequence[str]) -> Matrix:
+    """Distance of each cell from the middle of its own group, (n,); 1 is about usual.
+
+    nan for cells of no group (-1) and those without any of the features.
+
+    Parameters
+    ----------
+    matrix : array (n, F)
+        Values, nan where absent.
+    groups : array (n,)
+        Code of each cell's group.
+    features : sequence of str
+        Names of the columns.
+    """
+    distances = np.full(len(matrix), np.nan)
+    inside = groups >= 0
+    everyone = RobustScaling.fit(matrix[inside], features)
+    for group in np.unique(groups[inside]):
+        members = groups == group
+        own = RobustScaling.fit(matrix[members], features)
+        if members.sum() < SMALL_GROUP:
+            own = replace(own, scale=everyone.scale)
+        distances[members] = _root_mean_square(own.z(matrix[members]))
+    return distances
+
+
+def typicality(distances: Matrix, groups: NDArray[np.integer]) -> Matrix:
+    """Per cent of a cell's own group that lies at least as far from the group's middle, (n,): 100 for the most typical."""
+    found = np.full(len(distances), np.nan)
+    for group in np.unique(groups[groups >= 0]):
+        members = np.flatnonzero((groups == group) & ~np.isnan(distances))
+        if len(members):
+            ordered = np.sort(distances[members])
+            found[members] = 100 * (len(members) - np.searchsorted(ordered, distances[members], "left")) / len(members)
+    return found
+
+
+def _root_mean_square(z: Matrix) -> Matrix:
+    present = ~np.isnan(z)
+    count = present.sum(axis=1)
+    total = np.where(present, np.square(z), 0.0).sum(axis=1)
+    distance: Matrix = np.sqrt(np.divide(total, count, out=np.full(len(z), np.nan), where=count > 0))
+    return distance

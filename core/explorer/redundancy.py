@@ -1,0 +1,180 @@
+"""Which features say nearly the same, and which of them may speak for the others.
+
+Two features are alike by the size of Spearman's rank correlation *within* the groups that are compared (the mean over the groups, each
+weighted by its cells): between groups that differ, whatever differs is correlated, though within a cell the one tells nothing of the other.
+Groups of features are those of average linkage, cut where the mean |rho| between two falls below `ALIKE`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from scipy.stats import rankdata
+
+from core.errors import UsageError
+from core.features.catalogue import feature_spec
+
+ALIKE: Final = 0.8  # two thirds of the variance of the ranks shared
+MOST_CELLS: Final = 5000  # of so many the standard error of rho is 0.015 at most
+_FEWEST_CELLS: Final = 10
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AlikeFeatures:
+    """Features that say nearly the same; the representative is the one with the best score among the reliable.
+
+    `others` are the rest, those most like the representative first, and `rho` their rank correlations with it, which may be negative.
+    `reliable` is False where none of them is.
+    """
+
+    representative: str
+    others: tuple[str, ...]
+    rho: tuple[float, ...]
+    reliable: bool
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The representative, then the others."""
+        return (self.representative, *self.others)
+
+    @property
+    def sentence(self) -> str:
+        """What the group is, in words."""
+        label = feature_spec(self.representative).label
+        doubt = "" if self.reliable else " None of them is reliable." if self.others else " It is not reliable."
+        if not self.others:
+            return f"{label} says something that no other feature says.{doubt}"
+        named = ", ".join(f"{feature_spec(name).label} ({rho:.2f})" for name, rho in zip(self.others[:3], self.rho[:3], strict=True))
+        more = f" and {len(self.others) - 3} more" if len(self.others) > 3 else ""
+        noun = "one feature that says" if len(self.others) == 1 else f"{len(self.others)} features that say"
+        return f"{label} stands for {noun} nearly the same: {named}{more} (rank correlation within groups).{doubt}"
+
+
+@dataclass(frozen=True, eq=False)
+class Redundancy:
+    """All features in groups, those with the best representative first.
+
+    `codes` (F,) is the place in `groups` of each feature asked about. `n` cells of `of` were looked at.
+    """
+
+    groups: tuple[AlikeFeatures, ...]
+    codes: NDArray[np.int64]
+    n: int
+    of: int
+
+    @property
+    def sentence(self) -> str:
+        """How much there is to read."""
+        sample = f" (on a sample of {self.n:,} of {self.of:,} cells)" if self.n < self.of else ""
+        return (
+            f"{len(self.codes)} features say {len(self.groups)} different things: those whose ranks correlate at {ALIKE} or more on "
+            f"average, within the groups, count as one{sample}."
+        )
+
+
+def group_alike(
+    matrix: Matrix,
+    groups: NDArray[np.integer],
+    features: Sequence[str],
+    scores: Matrix,
+    reliable: Collection[str],
+    *,
+    seed: int = 0,
+) -> Redundancy:
+    """Group features that say nearly the same.
+
+    Parameters
+    ----------
+    matrix : array (n, F)
+        Values, nan where absent.
+    groups : array (n,)
+        Code of each cell's group; cells with -1 are left out.
+    features : sequence of str
+        Names of the columns.
+    scores : array (F,)
+        How well each feature separates the groups, larger is better; nan counts as worst.
+    reliable : collection of str
+        Features that may stand for others.
+    seed : int
+        For the sample of `MOST_CELLS` cells, where there are more.
+
+    Raises
+    ------
+    UsageError
+        There are fewer than ten cells in groups.
+    """
+    rows = np.flatnonzero(groups >= 0)
+    total = len(rows)
+    if total < _FEWEST_CELLS:
+        msg = f"at least {_FEWEST_CELLS} cells are needed to see which features say the same, but {total} are chosen; choose more"
+        raise UsageError(msg)
+    if total > MOST_CELLS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_CELLS, replace=False))
+    rho = rank_correlation(matrix[rows], groups[rows])
+    if len(features) > 1:
+        distances = squareform(1 - np.abs(rho), checks=False)
+        clusters = fcluster(linkage(distances, "average"), 1 - ALIKE, "distance")
+    else:
+        clusters = np.ones(len(features), dtype=np.int64)
+    trusted = np.array([name in reliable for name in features], dtype=np.bool_)
+    worth = np.nan_to_num(scores, nan=-np.inf)
+
+    speakers: list[int] = []
+    members: list[NDArray[np.int64]] = []
+    for cluster in np.unique(clusters):
+        inside = np.flatnonzero(clusters == cluster)
+        best = inside[np.lexsort((-worth[inside], ~trusted[inside]))]
+        speakers.append(int(best[0]))
+        members.append(inside)
+    order = np.lexsort((-worth[speakers], ~trusted[speakers]))
+    codes = np.zeros(len(features), dtype=np.int64)
+    found = []
+    for place, index in enumerate(order):
+        speaker, inside = speakers[index], members[index]
+        codes[inside] = place
+        others = inside[inside != speaker]
+        others = others[np.argsort(-np.abs(rho[speaker, others]), kind="stable")]
+        found.append(
+            AlikeFeatures(
+                representative=features[speaker],
+                others=tuple(features[other] for other in others),
+                rho=tuple(float(rho[speaker, other]) for other in others),
+                reliable=bool(trusted[speaker]),
+            )
+        )
+    return Redundancy(tuple(found), codes, len(rows), total)
+
+
+def rank_correlation(matrix: Matrix, groups: NDArray[np.integer]) -> Matrix:
+    """Spearman's rho of every two features within groups, (F, F): the mean over the groups, weighted by their cells.
+
+    Ranks are those among a feature's present values; where some are absent, the sum runs over the cells that have both. A feature that does
+    not vary within any group correlates with nothing (0).
+    """
+    count = matrix.shape[1]
+    products, cells = np.zeros((count, count)), np.zeros((count, count))
+    for group in np.unique(groups[groups >= 0]):
+        values = matrix[groups == group]
+        present = ~np.isnan(values)
+        if present.all():
+            ranks = rankdata(values, axis=0)
+        else:
+            ranks = np.zeros_like(values)
+            for column, there in enumerate(present.T):
+                ranks[there, column] = rankdata(values[there, column])
+        n = present.sum(axis=0)
+        ranks = np.where(present, ranks - (n + 1) / 2, 0.0)
+        deviation = np.sqrt(np.square(ranks).sum(axis=0) / np.maximum(n, 1))
+        ranks = np.divide(ranks, deviation, out=np.zeros_like(ranks), where=deviation > 0)
+        products += ranks.T @ ranks
+        there = present.astype(np.float64)
+        cells += there.T @ there
+    rho: Matrix = np.clip(np.divide(products, cells, out=np.zeros_like(products), where=cells > 0), -1.0, 1.0)
+    np.fill_diagonal(rho, 1.0)
+    return rho

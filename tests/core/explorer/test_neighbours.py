@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from core.errors import UsageError
+from core.explorer import neighbours
+from core.explorer.neighbours import comparable_features, nearest, outlyingness, sentence, shares, typicality
+from core.features.catalogue import CATALOGUE
+from core.features.spec import Region
+
+NAMES = [name for name, spec in CATALOGUE.items() if not spec.log_axis]
+
+
+def cells(n=500, features=8, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, features))
+
+
+def test_the_nearest_are_those_of_a_plain_search_in_root_mean_square(monkeypatch):
+    monkeypatch.setattr(neighbours, "_VALUES_AT_ONCE", 800)  # in pieces of 100 cells
+    z = cells()
+    found = nearest(z[3], z, count=7, leave_out=3)
+    distances = cdist(z[3:4], z)[0] / np.sqrt(8)
+    expected = np.argsort(distances)[1:8]
+    assert found.rows.tolist() == expected.tolist()
+    assert found.distances == pytest.approx(distances[expected])
+    assert (found.features, found.cells) == (8, 499)
+
+
+def test_only_what_both_have_counts_and_less_than_half_is_not_enough():
+    z = np.array([[1.0, 1, 1, 1], [1, 1, np.nan, np.nan], [0, np.nan, np.nan, np.nan], [3, 3, 3, 3]])
+    found = nearest(np.array([0.0, 0, 0, 0]), z)
+    assert found.rows.tolist() == [0, 1, 3]
+    assert found.distances.tolist() == [1, 1, 3]
+    query = np.array([0.0, np.nan, np.nan, np.nan])
+    assert nearest(query, z).rows.tolist() == [2, 0, 1, 3]
+
+
+def test_a_cell_without_any_feature_is_refused_and_one_without_company_has_no_neighbours():
+    with pytest.raises(UsageError, match="none of the 8 features"):
+        nearest(np.full(8, np.nan), cells())
+    alone = nearest(np.zeros(2), np.zeros((1, 2)), leave_out=0)
+    assert len(alone.rows) == 0
+    assert sentence(alone, ["monocytes"]).startswith("No cell")
+
+
+def test_shares_name_the_types_of_the_nearest_beside_those_of_all():
+    z = np.array([[0.0], [0.1], [0.2], [0.3], [5], [6]])
+    labels = np.array(["a cells", "b cells", "b cells", "a cells", "a cells", "a cells"], dtype=object)
+    found = nearest(z[0], z, count=3, leave_out=0)
+    assert [(s.label, s.nearest, s.all_cells) for s in shares(found, labels)] == [("b cells", 2, 2), ("a cells", 1, 4)]
+    assert sentence(found, labels) == (
+        "Of the 3 nearest among 5 cells: 2 b cells (33 % of all), 1 a cells (67 % of all); "
+        "0.10 to 0.30 standard deviations away in 1 feature."
+    )
+
+
+def test_the_features_compared_hang_on_neither_magnification_nor_stain():
+    found = comparable_features(CATALOGUE)
+    assert len(found) > 20
+    assert all(CATALOGUE[name].scale_free and not CATALOGUE[name].intensity_dependent for name in found)
+    assert all(CATALOGUE[name].region is not Region.ENVIRONMENT for name in found)
+    assert comparable_features({found[2], found[0], "nucleus_firstorder_Mean"}) == (found[0], found[2])
+
+
+def test_typical_cells_lie_near_the_middle_of_their_own_group():
+    matrix, groups = cells(400), np.repeat([0, 1], 200)
+    matrix[groups == 1] = 50 + 10 * matrix[groups == 1]
+    matrix[0] = np.median(matrix[:200], axis=0)
+    matrix[200] = 50 + 10 * 8
+    distances = outlyingness(matrix, groups, NAMES[:8])
+    assert np.argmin(distances) == 0
+    assert distances[200] == distances.max() == 6, "limited"
+    assert np.median(distances[groups == 0]) == pytest.approx(np.median(distances[groups == 1]), abs=0.15)
+    percent = typicality(distances, groups)
+    assert percent[0] == 100
+    assert percent[200] == 0.5
+
+
+def test_a_small_group_is_judged_by_its_own_middle_and_the_spread_of_all():
+    matrix = np.concatenate([cells(300, 1), [[9.0], [10.0], [11.0]]])
+    groups = np.repeat([0, 1], [300, 3])
+    distances = outlyingness(matrix, groups, NAMES[:1])
+    assert distances[301] == 0
+    assert distances[300] == pytest.approx(distances[302])
+    assert distances[300] == pytest.approx(1, abs=0.15)
+
+
+def test_cells_of_no_group_and_cells_without_values_have_no_distance():
+    matrix, groups = cells(60, 2), np.zeros(60, dtype=int)
+    groups[5], matrix[7] = -1, np.nan
+    distances = outlyingness(matrix, groups, NAMES[:2])
+    assert np.flatnonzero(np.isnan(distances)).tolist() == [5, 7]
+    assert np.flatnonzero(np.isnan(typicality(distances, groups))).tolist() == [5, 7]
