@@ -59,7 +59,8 @@ class StoredCell:
     """A cell as the cohort holds it, with the changes of readers, without its features.
 
     `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`) and nucleus are in
-    its pixels. `flags` and `severe_flags` are codes; texts that are not recorded are None.
+    its pixels. `flags` and `severe_flags` are codes. What is not recorded is None, and the shape (0, 0): an imported table need hold no
+    more than features.
     """
 
     cell_id: str
@@ -68,17 +69,17 @@ class StoredCell:
     source: str
     patient_id: str | None
     diagnosis: str | None
-    tissue: str
-    model_id: str
+    tissue: str | None
+    model_id: str | None
     note: str | None
     excluded_reason: str | None
     image_name: str
-    image_sha256: str
+    image_sha256: str | None
     cell_index: int
     place: Place | None
     shape: tuple[int, int]
     um_per_px: float | None
-    confidence: float
+    confidence: float | None
     flags: tuple[str, ...]
     severe_flags: tuple[str, ...]
     quality_ok: bool
@@ -96,13 +97,22 @@ class StoredCell:
         rings = [ring for own in self.outlines.values() for ring in own]
         return float(np.ptp(np.concatenate(rings), axis=0).max()) if rings else float(max(self.shape))
 
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width to draw on: `shape`, or, where that is not known, as far as the outlines reach."""
+        rings = [ring for own in self.outlines.values() for ring in own]
+        if all(self.shape) or not rings:
+            return self.shape
+        width, height = np.ceil(np.concatenate(rings).max(axis=0)).astype(int) + 1
+        return int(height), int(width)
+
     def labels(self) -> LabelMap:
-        """The mask, as large as what was analysed, drawn from the outlines; with a ring of surroundings."""
-        drawn = np.zeros(self.shape, np.uint8)
+        """The mask, as large as `canvas`, drawn from the outlines; with a ring of surroundings."""
+        drawn = np.zeros(self.canvas, np.uint8)
         for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS):
-            inside = np.zeros(self.shape, np.bool_)
+            inside = np.zeros(self.canvas, np.bool_)
             for ring in self.outlines.get(compartment, ()):  # even-odd: a ring within another is a hole
-                inside ^= polygon2mask(self.shape, ring[:, ::-1] - 0.5)  # from the pixel's corner to its centre
+                inside ^= polygon2mask(self.canvas, ring[:, ::-1] - 0.5)  # from the pixel's corner to its centre
             drawn[inside] = compartment
         return with_environment(as_label_map(drawn)) if drawn.any() else as_label_map(drawn)
 
@@ -194,12 +204,14 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
         **texts,  # type: ignore[arg-type]  # those that may not be None never are
         cell_id=str(row["cell_id"]),
         image_name=str(row["image_name"]),
-        image_sha256=str(row["image_sha256"]),
+        image_sha256=None if pd.isna(row["image_sha256"]) else str(row["image_sha256"]),
         cell_index=int(row["cell_index"]),
         place=place,
-        shape=(int(row["image_height"]), int(row["image_width"])),
+        shape=(0, 0)
+        if pd.isna(row["image_height"]) or pd.isna(row["image_width"])
+        else (int(row["image_height"]), int(row["image_width"])),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
-        confidence=float(row["confidence"]),
+        confidence=None if pd.isna(row["confidence"]) else float(row["confidence"]),
         flags=tuple(row["flags"]),
         severe_flags=tuple(row["severe_flags"]),
         quality_ok=bool(row["quality_ok"]),

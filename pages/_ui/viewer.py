@@ -53,6 +53,17 @@ _HTML: Final = f"""
 """
 
 
+_ONE_HTML: Final = f"""
+<div class="viewer">
+  <div class="panes">
+    <figure><div class="pane" tabindex="0" aria-label="Cell with outlines; plus, minus and arrows: view; o: outlines"></div></figure>
+  </div>
+  <div class="tools">
+    {"".join(_toggle(c) for c in reversed(OUTLINED))}
+    {_ZOOM}
+  </div>
+</div>
+"""
 _FIELD_HTML: Final = f"""
 <div class="viewer">
   <div class="panes">
@@ -64,6 +75,7 @@ _FIELD_HTML: Final = f"""
 _CSS: Final = (_HERE / "viewer.css").read_text(encoding="utf-8")
 _JS: Final = (_HERE / "viewer.js").read_text(encoding="utf-8")
 _VIEWER: Final = st.components.v2.component("leukoscope_viewer", html=_HTML, css=_CSS, js=_JS)
+_ONE_VIEWER: Final = st.components.v2.component("leukoscope_one_viewer", html=_ONE_HTML, css=_CSS, js=_JS)
 _FIELD_VIEWER: Final = st.components.v2.component("leukoscope_field_viewer", html=_FIELD_HTML, css=_CSS, js=_JS)
 _FIELD_KEY: Final = "field_viewer"
 
@@ -75,6 +87,11 @@ def cell_viewer(image: CellImage, labels: LabelMap | None, key: str) -> None:
     """
     mask = mask_svg(image, labels) if labels is not None else ""
     _VIEWER(key="viewer", data={"id": key, "pictures": [outlined_svg(image, labels), mask]})
+
+
+def one_cell_viewer(image: CellImage, labels: LabelMap, key: str) -> None:
+    """Show a cell with its outlines in a single pane; `key` tells one cell's view from the next."""
+    _ONE_VIEWER(key="one_viewer", data={"id": key, "pictures": [outlined_svg(image, labels)]})
 
 
 def field_viewer(picture: str, chosen: int, on_pick: Callable[[int], None], key: str) -> None:

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
-from core.explorer.neighbours import comparable_features, outlyingness, typicality
+from core.explorer.neighbours import comparable_features
+from core.explorer.scaling import RobustScaling
 from core.explorer.selection import Quality, Selection
 from core.explorer.typical import Middles
 from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
+from core.statistics import SMALL_GROUP
 
 FEATURES = comparable_features(CATALOGUE)
 
@@ -15,13 +17,30 @@ def middles(shipped):
     return Middles.fit(shipped, FEATURES)
 
 
-def test_whole_populations_are_as_far_out_as_a_direct_computation_says(shipped, middles):
+def test_a_population_is_judged_by_its_own_middle_and_spread(shipped, middles):
     found = values(shipped, Selection(), FEATURES, By.POPULATION)
-    expected = outlyingness(found.matrix, found.groups, FEATURES)
-    distances = middles.distances(found.matrix, found.population)
-    assert distances == pytest.approx(expected, nan_ok=True)
-    percent = [middles.typicality(d, p) for d, p in zip(distances, found.population, strict=True)]
-    assert percent == pytest.approx(typicality(expected, found.groups))
+    members = found.population == "apl_deepapl"
+    matrix = found.matrix[members]
+    log = np.array([CATALOGUE[name].log_axis for name in FEATURES])
+    matrix[:, log] = np.log(matrix[:, log])
+    location = np.nanmedian(matrix, axis=0)
+    scale = 1.4826 * np.nanmedian(np.abs(matrix - location), axis=0)
+    expected = np.sqrt(np.nanmean(np.square(np.clip((matrix - location) / scale, -6, 6)), axis=1))
+    distances = middles.distances(found.matrix, found.population)[members]
+    assert distances == pytest.approx(expected)
+    percent = [middles.typicality(distance, "apl_deepapl") for distance in distances]
+    assert percent == pytest.approx([100 * np.mean(expected >= distance) for distance in expected])
+    assert max(percent) == 100
+
+
+def test_a_small_group_has_its_own_middle_and_the_spread_of_all(shipped, middles):
+    small = middles.by_population["hcl_smear"]
+    everyone = values(shipped, Selection(), FEATURES, By.POPULATION)
+    assert len(small.distances) < SMALL_GROUP
+    assert small.scaling.scale == pytest.approx(RobustScaling.fit(everyone.matrix, FEATURES).scale)
+    assert small.scaling.location == pytest.approx(
+        RobustScaling.fit(everyone.matrix[everyone.population == "hcl_smear"], FEATURES).location, nan_ok=True
+    )
 
 
 def test_a_cell_is_as_typical_in_any_selection(shipped, middles):
