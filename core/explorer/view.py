@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -284,7 +285,7 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
     )
     by_quality = [index for index, given in enumerate(left_out) if given.sentence.key == "quality"]
     kept_out = profile.loc[others_met & ~met[:, by_quality[0]]] if by_quality else profile.iloc[:0]
-    flagged = kept_out[["severe_flags", "n"]].explode("severe_flags").dropna().groupby("severe_flags")["n"].sum()
+    flagged = kept_out.assign(flag=kept_out["flags"].str.split(" ")).explode("flag").groupby("flag")["n"].sum()
     return InView(
         cells=int(shown["n"].sum()),
         total=int(cells.sum()),
@@ -379,13 +380,10 @@ def values(
     columns = {name: name for name in ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")}
     specs = [feature_spec(name) for name in features]
     columns |= {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
-    tail, more = "", {}
+    tail, more, total = "", {}, None
     if sample is not None:
-        columns["of"] = "count(*) OVER ()"
-        tail = 'QUALIFY row_number() OVER (PARTITION BY "group" ORDER BY hash(cell_id, $seed)) <= $sample'
-        more = {"sample": sample, "seed": seed}
+        tail, more, total = _draw(cohort, selection, by, sample, seed)
     frame, names = _fetch(cohort, selection, columns, by, tail, more)
-    total = len(frame) if sample is None else int(frame["of"].iloc[0]) if len(frame) else 0
     matrix = np.empty((len(frame), len(specs)), order="F")
     for index in range(len(specs)):
         matrix[:, index] = _floats(frame[f"v{index}"])
@@ -397,23 +395,22 @@ def values(
         matrix=matrix,
         group_names=names,
         groups=frame["group"].to_numpy(),
-        cells=total,
+        cells=len(frame) if total is None else total,
     )
 
 
 def members(cohort: Cohort, selection: Selection, by: Grouping) -> Members:
     """Which group each of the cells in view is in."""
-    frame, names = _fetch(cohort, selection, {"hash": "hash(cell_id)", "source": "source", "patient_id": "patient_id"}, by)
+    frame, names = _fetch(cohort, selection, {"hash": "hash(cell_id)", "patient": _PATIENT_SQL}, by)
     return Members(frame["hash"].to_numpy(dtype=np.uint64), names, frame["group"].to_numpy(), _patient_codes(frame))
 
 
 def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> tuple[Summary, ...]:
     """Exact summaries of features by group: feature by feature, in each the groups in the order of `groups`."""
     specs = [feature_spec(name) for name in features]
-    columns = {"source": "source", "patient_id": "patient_id"} | {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
+    columns = {"patient": _PATIENT_SQL} | {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
     frame, names = _fetch(cohort, selection, columns, by)
-    members = [np.flatnonzero(frame["group"].to_numpy() == code) for code in range(len(names))]
-    patients = _patient_codes(frame)
+    members, patients = _by_group(frame["group"].to_numpy(), len(names)), _patient_codes(frame)
 
     def of(index: int) -> list[Summary]:
         column = _floats(frame[f"v{index}"])
@@ -428,14 +425,14 @@ def quantiles(cohort: Cohort, selection: Selection, feature: str, by: Grouping =
     spec = feature_spec(feature)
     wanted = np.asarray(shares if len(shares) else np.linspace(0, 1, 201), dtype=np.float64)
     frame, names = _fetch(cohort, selection, {"v": value_sql(spec)}, by)
-    column, codes = _floats(frame["v"]), frame["group"].to_numpy()
+    column = _floats(frame["v"])
     found = np.full((len(names), len(wanted)), np.nan)
     n = np.zeros(len(names), np.int64)
-    for code in range(len(names)):
-        mine = column[(codes == code) & ~np.isnan(column)]
-        n[code] = len(mine)
-        if len(mine):
-            found[code] = np.quantile(mine, wanted)
+    for code, cells in enumerate(_by_group(frame["group"].to_numpy(), len(names))):
+        ascending = _ascending(column[cells])
+        n[code] = len(ascending)
+        if len(ascending):
+            found[code] = _order_statistics(ascending, wanted)
     return Quantiles(feature, basis(spec), names, wanted, found, n)
 
 
@@ -444,9 +441,10 @@ def histogram(cohort: Cohort, selection: Selection, feature: str, by: Grouping =
     spec = feature_spec(feature)
     frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, by)
     column, codes = _floats(frame["v"]), frame["group"].to_numpy()
-    column[codes < 0] = np.nan
-    edges = _edges(column, bins)
-    counted = np.array([np.histogram(column[codes == code], edges)[0] for code in range(len(names))]).reshape(len(names), bins)
+    placed = ~np.isnan(column) & (codes >= 0)
+    edges = _edges(column[placed], bins)
+    flat = codes[placed] * np.int64(bins) + _bin_of(column[placed], edges)
+    counted = np.bincount(flat, minlength=len(names) * bins).reshape(len(names), bins)
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     return Histogram(feature, basis(spec), log, names, _off_axis(spec, edges, log=log), counted, sizes - counted.sum(axis=1))
 
@@ -478,7 +476,7 @@ def scatter(
         return Scatter(x, y, log, cells, absent, points, None)
     across, up, codes = across[placed], up[placed], codes[placed]
     edges = _edges(across, bins[0]), _edges(up, bins[1])
-    flat = (codes.astype(np.int64) * bins[0] + _bin_of(across, edges[0])) * bins[1] + _bin_of(up, edges[1])
+    flat = (codes * np.int64(bins[0]) + _bin_of(across, edges[0])) * bins[1] + _bin_of(up, edges[1])
     counted = np.bincount(flat, minlength=len(names) * bins[0] * bins[1]).reshape(len(names), *bins)
     outer = [_off_axis(spec, ends, log=of_axis) for spec, ends, of_axis in zip(specs, edges, log, strict=True)]
     return Scatter(x, y, log, cells, absent, None, Bins(names, outer[0], outer[1], counted))
@@ -500,8 +498,8 @@ def table(
     """
     cohort.check_columns([*columns, *([order] if order else [])])
     condition, parameters = where(selection)
-    listed = ", ".join(f'{_column_sql(name)} AS "{name}"' for name in columns)
-    first = f"{_column_sql(order)} {'DESC' if descending else 'ASC'} NULLS LAST, " if order else ""
+    listed = ", ".join(f'{column_sql(name)} AS "{name}"' for name in columns)
+    first = f"{column_sql(order)} {'DESC' if descending else 'ASC'} NULLS LAST, " if order else ""
     sql = f"SELECT {listed} FROM cells WHERE {condition} ORDER BY {first}cell_id"
     if limit is not None:
         sql += " LIMIT $limit OFFSET $offset"
@@ -509,7 +507,8 @@ def table(
     return cohort.query(sql, parameters)
 
 
-def _column_sql(name: str) -> str:
+def column_sql(name: str) -> str:
+    """SQL of a column of `table`: a feature in the basis of comparison, any other as stored."""
     return value_sql(CATALOGUE[name]) if name in CATALOGUE else f'"{name}"'
 
 
@@ -517,7 +516,8 @@ def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArra
     """All cells of the cohort, counted by properties; and whether (rows, conditions) they meet each condition of the selection."""
     properties = [column for column, _ in CHOICES.values()]
     found = conditions(selection)
-    listed = [*properties, "quality_ok", "um_per_px", f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN severe_flags END AS severe_flags"]
+    flags = f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS flags"  # texts are grouped faster
+    listed = [*properties, "quality_ok", "um_per_px", flags]
     listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(found)]
     parameters = {name: value for condition in found for name, value in condition.parameters.items()}
     frame = cohort.query(f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL", parameters)
@@ -567,14 +567,17 @@ def _named(cohort: Cohort, keys: Sequence[str], by: By) -> list[tuple[str, str]]
     ]
 
 
+def _key_sql(by: By) -> str:
+    """SQL of the key of a cell's group by a property; null where it is not recorded."""
+    return f"patient_id || '{_APART}' || source" if by is By.PATIENT else by.value
+
+
 def _group_sql(by: Grouping) -> tuple[str, dict[str, Any]]:
-    """SQL of the group of a cell: its index for named selections, its key for a property."""
+    """SQL of the group of a cell: its index for named selections, the hash of its key for a property, as numbers are fetched faster."""
     if by is None:
         return "0", {}
-    if by is By.PATIENT:
-        return f"patient_id || '{_APART}' || source", {}
     if isinstance(by, By):
-        return by.value, {}
+        return f"hash({_key_sql(by)})", {}
     cases: list[str] = []
     parameters: dict[str, Any] = {}
     for index, selection in enumerate(by.values()):
@@ -593,18 +596,42 @@ def _fetch(
     listed = ", ".join(f'{sql} AS "{name}"' for name, sql in {"group": group, **columns}.items())
     frame = cohort.query(f"SELECT {listed} FROM cells WHERE {condition} {tail}", {**parameters, **of_groups, **(more or {})})
     if isinstance(by, By):
-        codes, keys = pd.factorize(frame["group"].fillna(NOT_RECORDED))
-        named = _named(cohort, [str(key) for key in keys], by)
-        place = {key: index for index, (key, _) in enumerate(named)}
-        rank = np.array([place[str(key)] for key in keys], dtype=np.int32)
-        frame["group"] = rank[codes] if len(keys) else np.empty(0, np.int32)
+        key = _key_sql(by)
+        keys = cohort.query(f"SELECT DISTINCT {key} AS key, hash({key}) AS hash FROM cells WHERE {condition}", parameters)
+        hashes = dict(zip(keys["key"].fillna(NOT_RECORDED), keys["hash"], strict=True))
+        named = _named(cohort, list(hashes), by)
+        codes, found = pd.factorize(frame["group"].to_numpy(dtype=np.uint64))
+        place = {hashes[key]: index for index, (key, _) in enumerate(named)}
+        # A key that came between the two questions is in none.
+        frame["group"] = np.array([place.get(hash_, -1) for hash_ in found], dtype=np.int32)[codes]
         return frame, tuple(name for _, name in named)
     frame["group"] = frame["group"].to_numpy(dtype=np.int32)
     return frame, (ALL_CELLS,) if by is None else tuple(by)
 
 
+def _draw(cohort: Cohort, selection: Selection, by: Grouping, sample: int, seed: int) -> tuple[str, dict[str, Any], int]:
+    """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are.
+
+    A cell's lot is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is a number a cell.
+    """
+    condition, parameters = where(selection)
+    group, of_groups = _group_sql(by)
+    sql = f'SELECT {group} AS "group", hash(cell_id, $seed) AS lot FROM cells WHERE {condition}'
+    frame = cohort.query(sql, {**parameters, **of_groups, "seed": seed})
+    lots = frame["lot"].to_numpy(dtype=np.uint64)
+    codes, found = pd.factorize(frame["group"].to_numpy())
+    kept = []
+    for cells in _by_group(codes, len(found)):
+        mine = lots[cells]
+        kept.append(np.partition(mine, sample - 1)[:sample] if len(mine) > sample else mine)
+    chosen = np.concatenate([np.empty(0, np.uint64), *kept])
+    if len(chosen) == len(lots):
+        return "", {}, len(lots)
+    return "AND hash(cell_id, $seed) IN (SELECT unnest($lots))", {"seed": seed, "lots": chosen.tolist()}, len(lots)
+
+
 def _floats(column: pd.Series) -> NDArray[np.float64]:
-    return column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _texts(column: pd.Series) -> NDArray[np.object_]:
@@ -613,24 +640,52 @@ def _texts(column: pd.Series) -> NDArray[np.object_]:
     return found
 
 
+_PATIENT_SQL: Final = "CASE WHEN patient_id IS NULL THEN 0 ELSE hash(source, patient_id) END"
+
+
 def _patient_codes(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """A number for each patient of each source, -1 where not recorded."""
-    codes = frame.groupby(["source", "patient_id"], sort=False, dropna=True).ngroup().to_numpy()
-    return np.where(frame["patient_id"].isna(), -1, codes)
+    """A number from 0 for each patient of each source, -1 where not recorded; from the column `patient` of `_PATIENT_SQL`."""
+    codes, found = pd.factorize(frame["patient"].to_numpy(dtype=np.uint64))
+    numbers = np.cumsum(found != 0) - 1
+    numbers[found == 0] = -1
+    return numbers[codes]
+
+
+def _by_group(codes: NDArray[np.integer[Any]], groups: int) -> list[NDArray[np.intp]]:
+    """Rows of the cells of each group, ascending."""
+    order = np.argsort(codes, kind="stable")
+    ends = np.searchsorted(codes[order], np.arange(groups + 1))
+    return [order[start:end] for start, end in pairwise(ends)]
+
+
+def _ascending(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values there are, in ascending order."""
+    column = np.sort(column)  # nan last
+    return column[: np.searchsorted(column, np.nan)]
+
+
+def _order_statistics(ascending: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linearly interpolated order statistics, as numpy's `linear`."""
+    place = shares * (len(ascending) - 1)
+    below = np.floor(place).astype(np.intp)
+    above = np.minimum(below + 1, len(ascending) - 1)
+    found: NDArray[np.float64] = ascending[below] + (ascending[above] - ascending[below]) * (place - below)
+    return found
 
 
 def _summary(spec: FeatureSpec, group: str, column: NDArray[np.float64], patients: NDArray[np.int64]) -> Summary:
-    present = ~np.isnan(column)
-    found, of = column[present], patients[present]
+    found = _ascending(column)
     n = len(found)
-    p2, p25, p50, p75, p98 = map(float, np.percentile(found, PERCENTILES)) if n >= SMALL_GROUP else (None,) * len(PERCENTILES)
+    of = patients if n == len(patients) else patients[~np.isnan(column)]
+    shares = np.array(PERCENTILES) / 100
+    p2, p25, p50, p75, p98 = _order_statistics(found, shares).tolist() if n >= SMALL_GROUP else [None] * len(PERCENTILES)
     return Summary(
         spec.name,
         group,
         basis(spec),
         n,
         len(column) - n,
-        len(np.unique(of)) if n and of.min() >= 0 else None,
+        int(np.count_nonzero(np.bincount(of))) if n and of.min() >= 0 else None,
         p2,
         p25,
         p50,
@@ -643,8 +698,7 @@ def _summary(spec: FeatureSpec, group: str, column: NDArray[np.float64], patient
 
 def _edges(column: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     """Even edges from the least to the greatest value; around a single one, and from 0 to 1 without any."""
-    found = column[~np.isnan(column)]
-    low, high = (float(found.min()), float(found.max())) if len(found) else (0.0, 1.0)
+    low, high = (float(column.min()), float(column.max())) if len(column) else (0.0, 1.0)
     if low == high:
         low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
     return np.linspace(low, high, bins + 1)

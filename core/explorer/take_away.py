@@ -1,0 +1,147 @@
+"""What one takes away of the cells in view: the table as Parquet or AnnData, and the SQL or Python that makes it again.
+
+A table is what `core.explorer.view.table` returns: features in the basis of comparison, other columns as stored. As CSV it is written by
+`core.store.export.to_csv`.
+"""
+
+import io
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.explorer.selection import Selection, basis, sentences, to_json, where
+from core.explorer.view import column_sql
+from core.features.catalogue import CATALOGUE
+from core.features.spec import FeatureSpec
+from core.statistics import Basis
+from core.store.schema import OUTLINE_COLUMNS, cohort_schema
+from core.versions import software_versions
+
+
+def parquet(frame: pd.DataFrame, selection: Selection) -> bytes:
+    """Return a table as Parquet: each column with its description and its unit, the file with selection and versions."""
+    known = cohort_schema()
+    fields = [_in_basis(known.field(name)) for name in frame.columns]
+    metadata = {f"leukoscope_{name}": text for name, text in _provenance(selection).items()}
+    table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False).replace_schema_metadata(metadata)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
+    """Return a table as AnnData (`anndata.read_h5ad`), one observation a cell and one variable a feature.
+
+    `X` (n, F) is float64, nan where absent; `obs` holds the other columns but the outlines, lists as words; `var` what the catalogue says
+    of each feature, its unit and meaning; `uns["leukoscope"]` the selection, in words too, and the versions.
+    """
+    import anndata  # takes a second, and only this function needs it
+
+    features = [name for name in frame.columns if name in CATALOGUE]
+    others = [name for name in frame.columns if name not in (*features, *OUTLINE_COLUMNS, "cell_id")]
+    names = frame["cell_id"].tolist() if "cell_id" in frame else [str(row) for row in range(len(frame))]
+    table = anndata.AnnData(
+        X=frame[features].to_numpy(dtype="float64", na_value=float("nan")),
+        obs=pd.DataFrame({name: _observed(frame[name]) for name in others}, index=_texts(names)),
+        # This version of AnnData writes no text of pandas 3, only that of Python.
+        var=pd.DataFrame([_described(name) for name in features], index=_texts(features), dtype=object),
+        uns={"leukoscope": _provenance(selection)},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "cells.h5ad")
+        table.write_h5ad(path)
+        return path.read_bytes()
+
+
+def sql(selection: Selection, columns: Sequence[str]) -> str:
+    """Return the question that makes the table again, for the explorer's own SQL (`core.store.expert`) and for `Cohort.query`."""
+    condition, parameters = where(selection)
+    condition = re.sub(r"\$(\w+)", lambda found: _literal(parameters[found[1]]), condition)
+    listed = ",\n  ".join(f'{column_sql(name)} AS "{name}"' for name in columns)
+    return f"{_remarks('--', selection)}SELECT\n  {listed}\nFROM cells\nWHERE {condition}\nORDER BY cell_id\n"
+
+
+def python(selection: Selection, columns: Sequence[str]) -> str:
+    """Return a program that makes the table again as the data frame `cells`, run in the folder of the program."""
+    listed = "".join(f"    {name!r},\n" for name in columns)
+    return (
+        f"{_remarks('#', selection)}"
+        "from core.explorer.selection import from_json\n"
+        "from core.explorer.view import table\n"
+        "from core.settings import load_settings\n"
+        "from core.store.database import Cohort\n\n"
+        f"selection = from_json({to_json(selection)!r})\n"
+        f"columns = [\n{listed}]\n"
+        "settings = load_settings()\n"
+        "with Cohort.open([settings.reference, settings.cohort]) as cohort:\n"
+        "    cells = table(cohort, selection, columns, limit=None)\n"
+    )
+
+
+def _remarks(sign: str, selection: Selection) -> str:
+    """What is selected, as lines of remarks; a name from outside holds no line end (`core.explorer.selection`)."""
+    lines = (f"Cells of the cohort, Leukoscope {software_versions()['leukoscope']}:", *(said.words for said in sentences(selection)))
+    return "".join(f"{sign} {line}\n" for line in lines)
+
+
+def _literal(value: Any) -> str:  # noqa: ANN401 (any value of a parameter)
+    """A value as SQL; numbers as doubles, which DuckDB makes of nothing without an exponent."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, float):
+        return repr(value) if "e" in repr(value) else f"{value!r}e0"
+    return f"[{', '.join(map(_literal, value))}]"
+
+
+def _provenance(selection: Selection) -> dict[str, str]:
+    return {
+        "selection": to_json(selection),
+        "in_words": "; ".join(said.words for said in sentences(selection)),
+        "versions": json.dumps({**software_versions(), "anndata": version("anndata")}, sort_keys=True),
+    }
+
+
+def _in_basis(field: pa.Field) -> pa.Field:
+    """A column of the schema with the unit that its values have in a table."""
+    if field.name not in CATALOGUE:
+        return field
+    return field.with_metadata({**field.metadata, b"unit": _unit(CATALOGUE[field.name]).encode()})
+
+
+def _unit(spec: FeatureSpec) -> str:
+    return spec.unit.um if basis(spec) is Basis.MICROMETRES else spec.unit.px
+
+
+def _described(name: str) -> dict[str, str]:
+    spec = CATALOGUE[name]
+    depends_on = [what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does]
+    row = {"label": spec.label, "region": str(spec.region), "theme": str(spec.theme), "unit": _unit(spec)}
+    return row | {"description": spec.description, "depends_on": ", ".join(depends_on)}
+
+
+def _observed(column: pd.Series) -> Any:  # noqa: ANN401 (an array that AnnData can write)
+    """A column of `obs`: numbers and truth as they are, all else as categories of text."""
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy()
+    words = [_words(value) for value in column]
+    there = sorted({word for word in words if word is not None})
+    places = {word: place for place, word in enumerate(there)}
+    return pd.Categorical.from_codes([-1 if word is None else places[word] for word in words], _texts(there))
+
+
+def _texts(texts: Sequence[str]) -> Any:  # noqa: ANN401 (pandas' stubs differ by version)
+    return pd.Index(texts, dtype=object)
+
+
+def _words(value: Any) -> str | None:  # noqa: ANN401 (any value)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return None if value is None or pd.isna(value) else str(value)
+    return " ".join(map(str, value))
