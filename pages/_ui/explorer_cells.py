@@ -37,7 +37,7 @@ from pages._ui.names import flag_sentence, plain
 from pages._ui.state import Kept, widget_value
 from pages._ui.viewer import one_cell_viewer
 
-PLACES: Final = 24
+PLACES: Final = 20
 _NEAREST: Final = 12
 _MOST_NEIGHBOURS: Final = 100_000  # cells among which neighbours are looked for
 _PAPER: Final = 244  # grey level behind outlines without a picture
@@ -119,21 +119,19 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
 
 def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ...]) -> tuple[StoredCell, ...]:
     """One page of the gallery; returns its cells."""
-    with st.container(height=760, border=False, key="cells_gallery"):
-        place = st.container()
+    with st.container(height=820, border=False, key="cells_gallery"):
         number = -(-len(ids) // PLACES)
         page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
         shown = cells(resources.cohort(), ids[(page - 1) * PLACES : page * PLACES])
         percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
         words = [_short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %") for cell in shown]
-        with place:
-            gallery(
-                thumbnails(shown, words, square, sources),
-                "cells",
-                places=min(PLACES, len(ids)),
-                chosen=CARD.get() or (shown[0].cell_id if shown else None),
-                on_pick=look_at,
-            )
+        gallery(
+            thumbnails(shown, words, square, sources),
+            "cells",
+            places=min(PLACES, len(ids)),
+            chosen=CARD.get() or (shown[0].cell_id if shown else None),
+            on_pick=look_at,
+        )
         st.caption(_scale_words(shown, square))
     return shown
 
