@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.cell_types import CellType
-from core.charts.theme import edge_colour, population_colour
+from core.charts.theme import DARK, Look, edge_colour, population_colour
 
 # Okabe and Ito's colours that read on white and on black alike, then two of ColorBrewer's Dark2.
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A6761D", "#7570B3")
@@ -41,10 +41,9 @@ class DrawnGroup:
             "patients not all known" if self.patients is None else f"{self.patients} patient{'s' * (self.patients != 1)}"
         )
 
-    @property
-    def line(self) -> str:
-        """Colour of its lines: darker, because light colours are lost on white."""
-        return edge_colour(self.colour)
+    def line(self, look: Look) -> str:
+        """Colour of its lines and edges: on a light page darker, because light colours are lost on white."""
+        return self.colour if look == DARK else edge_colour(self.colour)
 
 
 def styled(

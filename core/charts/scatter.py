@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.charts.axes import Axis
 from core.charts.groups import DrawnGroup
 from core.charts.labels import number
-from core.charts.theme import AnyChart, Look, configured
+from core.charts.theme import DARK, AnyChart, Look, configured
 
 NO_GROUP: Final = "in no group"
 MOST_POINTS: Final = 20_000
@@ -116,11 +116,7 @@ def binned(
 
 def colours(look: Look) -> tuple[str, ...]:
     """Colours of a colour bar from low to high: the more, the further from the page's own brightness."""
-    return _VIRIDIS[3:] if _is_dark(look) else _VIRIDIS[-2::-1]
-
-
-def _is_dark(look: Look) -> bool:
-    return int(look.paper[1:3], 16) < 128
+    return _VIRIDIS[3:] if look == DARK else _VIRIDIS[-2::-1]
 
 
 def scatter_chart(drawn: Scatter, look: Look, height: int = 460) -> AnyChart:
@@ -158,7 +154,7 @@ def _points(drawn: Scatter, marks: Points, look: Look) -> alt.Chart:
     shapes, fills, strokes = (
         [*(g.shape for g in groups), "circle"],
         [*(g.colour for g in groups), look.muted],
-        [*(g.line for g in groups), look.muted],
+        [*(g.line(look) for g in groups), look.muted],
     )
     if not (marks.group < 0).any():
         names, shapes, fills, strokes = names[:-1], shapes[:-1], fills[:-1], strokes[:-1]

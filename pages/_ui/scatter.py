@@ -101,7 +101,7 @@ def packed(drawn: Scatter, look: Look) -> dict[str, Any]:
     data = {
         "x": asdict(drawn.x),
         "y": asdict(drawn.y),
-        "groups": [{"name": g.name, "n": g.n, "colour": g.colour, "edge": g.line, "shape": g.shape} for g in drawn.groups],
+        "groups": [{"name": g.name, "n": g.n, "colour": g.colour, "edge": g.line(look), "shape": g.shape} for g in drawn.groups],
         "none": NO_GROUP,
         "look": asdict(look),
         "colour": None if drawn.colour is None else asdict(drawn.colour) | {"stops": colours(look)},

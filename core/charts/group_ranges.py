@@ -1,0 +1,171 @@
+"""Groups side by side over several features: 2-50-98 % ranges in rows, and the thesis's own view of them."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.charts.axes import drawn
+from core.charts.distributions import Percentiles
+from core.charts.groups import DrawnGroup
+from core.charts.labels import unit, with_unit
+from core.charts.theme import AnyChart, Look, configured
+from core.charts.trust import Reliability, is_poor
+from core.features.catalogue import CATALOGUE
+from core.features.spec import FeatureSpec
+from core.statistics import Basis
+
+LIMIT: Final = 5.0  # typical spreads; what lies beyond is drawn at the edge, its value stands in the hover text
+_IQR_TO_STD: Final = 1.349
+_GROUP_PX: Final = 11
+_GAP_PX: Final = 10
+_COLUMNS: Final = ("row", "group", "low", "middle", "high", "Feature", "2-98 %", "Median", "Who")
+_HINTS: Final = ("Feature", "group", "Median", "2-98 %", "Who")
+
+Summaries = Mapping[str, Sequence[Percentiles]]
+Cells = Mapping[str, Sequence[NDArray[np.float64]]]
+
+
+def basis_of(spec: FeatureSpec) -> Basis:
+    """Basis in which groups are compared by a feature."""
+    return Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
+
+
+def group_range_chart(groups: Sequence[DrawnGroup], summaries: Summaries, cells: Cells, reliability: Reliability, look: Look) -> AnyChart:
+    """A row a feature, in it a line a group: its 2-98 % range and its median, on the scale of the first group.
+
+    Parameters
+    ----------
+    groups
+        The first sets the scale: a row's axis counts its spreads (of the logarithm where the catalogue says so, IQR / 1.349) from its
+        median. A feature by which its middle half does not differ has no row.
+    summaries, cells
+        By feature, in the order of the rows, for each group; `cells` are the values of groups without percentiles, drawn as points, and
+        may be left out where there are none.
+    reliability, look
+        How far each feature can be trusted; colours of the page.
+    """
+    bands: list[dict[str, Any]] = []
+    dots: list[dict[str, Any]] = []
+    for name, of_groups in summaries.items():
+        place = _scale_of(CATALOGUE[name], of_groups[0])
+        if place is None:
+            continue
+        for i, (group, found) in enumerate(zip(groups, of_groups, strict=True)):
+            of_group: dict[str, Any] = {"row": name, "group": group.title, "Feature": CATALOGUE[name].label, "Who": group.who}
+            ends = [place(p) for p in (found.p2, found.p50, found.p98) if p is not None]
+            if len(ends) == 3:
+                bands.append(of_group | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(CATALOGUE[name], found))
+            else:
+                basis = basis_of(CATALOGUE[name])
+                members = cells[name][i] if name in cells else np.empty(0)
+                dots += [
+                    of_group | {"z": place(float(v)), "Value": with_unit(CATALOGUE[name], float(v), basis)}
+                    for v in members
+                    if math.isfinite(v)
+                ]
+    keys = list(dict.fromkeys(row["row"] for row in (*bands, *dots)))
+    poor = [key for key in keys if is_poor(key, reliability)]
+    labels = {key: CATALOGUE[key].label + (", poor" if key in poor else "") for key in keys}
+    axis = alt.Axis(title=None, labelExpr=f"{json.dumps(labels, ensure_ascii=False)}[datum.value]", labelLimit=280, labelOverlap=False)
+    y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys, paddingInner=0.3, paddingOuter=0.1), axis=axis)
+    titles = [group.title for group in groups]
+    offset = alt.YOffset("group:N", sort=None, scale=alt.Scale(domain=titles))
+    scale = alt.Scale(domain=[-LIMIT - 0.3, LIMIT + 0.3], nice=False)
+    what = f"typical spreads from the median of {groups[0].name}"
+    x_axis = alt.Axis(title=what, orient="top", values=list(range(-4, 5, 2)), format="d", gridOpacity=0.5)
+    x = alt.X("low:Q", scale=scale, axis=x_axis)
+    faint = alt.OpacityValue(1, condition={"test": f"indexof({json.dumps(poor)}, datum.row) >= 0", "value": 0.35})
+    base = alt.Chart(pd.DataFrame(bands, columns=list(_COLUMNS))).encode(
+        y=y, yOffset=offset, opacity=faint, tooltip=[alt.Tooltip(f"{name}:N") for name in _HINTS]
+    )
+    points = alt.Chart(pd.DataFrame(dots, columns=["row", "group", "z", "Feature", "Value", "Who"])).encode(
+        x=alt.X("z:Q", scale=scale),
+        y=y,
+        yOffset=offset,
+        opacity=faint,
+        tooltip=[alt.Tooltip(f"{n}:N") for n in ("Feature", "group", "Value", "Who")],
+    )
+    layers = [
+        alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=look.muted).encode(x=alt.X("zero:Q", scale=scale, axis=x_axis)),
+        base.mark_rule(strokeWidth=2.5).encode(x=x, x2="high:Q", **_styles(groups, look)),
+        base.mark_point(filled=True, size=60, strokeWidth=0).encode(x=alt.X("middle:Q"), **_styles(groups, look, shaped=True)),
+        points.mark_point(filled=True, size=22, strokeWidth=0).encode(**_styles(groups, look, shaped=True)),
+    ]
+    return configured(alt.layer(*layers), max(1, len(keys)) * (_GROUP_PX * len(groups) + _GAP_PX))
+
+
+def published_group_chart(groups: Sequence[DrawnGroup], summaries: Summaries, look: Look, height: int = 360) -> AnyChart:
+    """The thesis's view: features along x, values on a logarithmic y, of each group the 2-50-98 % range.
+
+    As there, energy is in millions and 1 is added to skewness; a range that still has no logarithm is left out.
+    """
+    rows = []
+    for name, of_groups in summaries.items():
+        spec = CATALOGUE[name]
+        added = f" + {spec.display_offset:g}" if spec.display_offset else ""
+        label = spec.label + added + (f" ({unit(spec, basis_of(spec))})" if unit(spec, basis_of(spec)) else "")
+        for group, found in zip(groups, of_groups, strict=True):
+            ends = [drawn(name, p, log=True) for p in (found.p2, found.p50, found.p98) if p is not None]
+            if len(ends) == 3 and ends[0] > 0:
+                row: dict[str, Any] = {"row": label, "group": group.title, "Feature": spec.label, "Who": group.who}
+                rows.append(row | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(spec, found))
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    scale = alt.Scale(type="log", nice=False, padding=8)
+    y_axis = alt.Axis(title="value (logarithmic)", gridOpacity=0.4, tickCount=8, format="~r")
+    base = alt.Chart(frame).encode(
+        x=alt.X("row:N", sort=None, axis=alt.Axis(title=None, labelAngle=-40, labelLimit=230, labelOverlap=False)),
+        xOffset=alt.XOffset("group:N", sort=None, scale=alt.Scale(domain=[group.title for group in groups])),
+        tooltip=[alt.Tooltip(f"{name}:N") for name in _HINTS],
+    )
+    layers = [
+        base.mark_rule(strokeWidth=2.5).encode(y=alt.Y("low:Q", scale=scale, axis=y_axis), y2="high:Q", **_styles(groups, look)),
+        base.mark_point(filled=True, size=60, strokeWidth=0).encode(y=alt.Y("middle:Q"), **_styles(groups, look, shaped=True)),
+    ]
+    return configured(alt.layer(*layers), height)
+
+
+class _Place:
+    """Where a value lies among a group: in its typical spreads from its median, at most LIMIT."""
+
+    def __init__(self, *, log: bool, middle: float, spread: float) -> None:
+        self.log, self.middle, self.spread = log, middle, spread
+
+    def __call__(self, value: float) -> float:
+        if self.log and value <= 0:
+            return -LIMIT  # counts as below all others, as in core.statistics
+        z = ((math.log(value) if self.log else value) - self.middle) / self.spread
+        return max(-LIMIT, min(LIMIT, z))
+
+
+def _scale_of(spec: FeatureSpec, found: Percentiles) -> _Place | None:
+    if found.p25 is None or found.p50 is None or found.p75 is None:
+        return None
+    log = spec.log_axis and found.p25 > 0
+    low, middle, high = (math.log(p) if log else p for p in (found.p25, found.p50, found.p75))
+    return _Place(log=log, middle=middle, spread=(high - low) / _IQR_TO_STD) if high > low else None
+
+
+def _words(spec: FeatureSpec, found: Percentiles) -> dict[str, str]:
+    basis = basis_of(spec)
+    return {
+        "2-98 %": f"{with_unit(spec, found.p2, basis)} to {with_unit(spec, found.p98, basis)}",
+        "Median": with_unit(spec, found.p50, basis),
+    }
+
+
+def _styles(groups: Sequence[DrawnGroup], look: Look, *, shaped: bool = False) -> dict[str, Any]:
+    """Colour of each group and, of its points, the shape, in one legend."""
+    titles = [group.title for group in groups]
+    legend = alt.Legend(title=None, orient="bottom", columns=2, symbolOpacity=1, symbolSize=80)
+    found: dict[str, Any] = {
+        "color": alt.Color("group:N", scale=alt.Scale(domain=titles, range=[g.line(look) for g in groups]), legend=legend)
+    }
+    if shaped:
+        found["shape"] = alt.Shape("group:N", scale=alt.Scale(domain=titles, range=[g.shape for g in groups]), legend=legend)
+    return found
