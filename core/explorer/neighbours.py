@@ -1,22 +1,19 @@
-"""Which cells are most like one, and how typical each cell is of its group: distances in robust standard deviations.
+"""Which cells are most like one: distances in robust standard deviations.
 
-Distance of two cells: the root mean square, over the features both have, of the difference of their robust z
-(`core.explorer.scaling`). Distance of a cell from its group: that of its z from the group's median, each feature in the group's own
-robust deviation; in a group of fewer than `core.statistics.SMALL_GROUP` cells, in that of all cells.
+Distance of two cells: the root mean square, over the features both have, of the difference of their robust z (`core.explorer.scaling`). How
+typical a cell is of its population is told by `core.explorer.typical`.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UsageError
-from core.explorer.scaling import RobustScaling
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region
-from core.statistics import SMALL_GROUP
 
 NEAREST: Final = 15
 _ENOUGH: Final = 0.5  # share of the features that two cells must have in common
@@ -116,48 +113,3 @@ def sentence(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> 
         f"Of the {len(found.rows)} nearest among {found.cells:,} cells: {parts}; {found.distances[0]:.2f} to {found.distances[-1]:.2f} "
         f"standard deviations away in {found.features} feature{'s' * (found.features != 1)}."
     )
-
-
-def outlyingness(matrix: Matrix, groups: NDArray[np.integer], features: Sequence[str]) -> Matrix:
-    """Distance of each cell from the middle of its own group, (n,); 1 is about usual.
-
-    nan for cells of no group (-1) and those without any of the features.
-
-    Parameters
-    ----------
-    matrix : array (n, F)
-        Values, nan where absent.
-    groups : array (n,)
-        Code of each cell's group.
-    features : sequence of str
-        Names of the columns.
-    """
-    distances = np.full(len(matrix), np.nan)
-    inside = groups >= 0
-    everyone = RobustScaling.fit(matrix[inside], features)
-    for group in np.unique(groups[inside]):
-        members = groups == group
-        own = RobustScaling.fit(matrix[members], features)
-        if members.sum() < SMALL_GROUP:
-            own = replace(own, scale=everyone.scale)
-        distances[members] = _root_mean_square(own.z(matrix[members]))
-    return distances
-
-
-def typicality(distances: Matrix, groups: NDArray[np.integer]) -> Matrix:
-    """Per cent of a cell's own group that lies at least as far from the group's middle, (n,): 100 for the most typical."""
-    found = np.full(len(distances), np.nan)
-    for group in np.unique(groups[groups >= 0]):
-        members = np.flatnonzero((groups == group) & ~np.isnan(distances))
-        if len(members):
-            ordered = np.sort(distances[members])
-            found[members] = 100 * (len(members) - np.searchsorted(ordered, distances[members], "left")) / len(members)
-    return found
-
-
-def _root_mean_square(z: Matrix) -> Matrix:
-    present = ~np.isnan(z)
-    count = present.sum(axis=1)
-    total = np.where(present, np.square(z), 0.0).sum(axis=1)
-    distance: Matrix = np.sqrt(np.divide(total, count, out=np.full(len(z), np.nan), where=count > 0))
-    return distance

@@ -4,11 +4,9 @@ from scipy.spatial.distance import cdist
 
 from core.errors import UsageError
 from core.explorer import neighbours
-from core.explorer.neighbours import comparable_features, nearest, outlyingness, sentence, shares, typicality
+from core.explorer.neighbours import comparable_features, nearest, sentence, shares
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region
-
-NAMES = [name for name, spec in CATALOGUE.items() if not spec.log_axis]
 
 
 def cells(n=500, features=8, seed=0):
@@ -60,34 +58,3 @@ def test_the_features_compared_hang_on_neither_magnification_nor_stain():
     assert all(CATALOGUE[name].scale_free and not CATALOGUE[name].intensity_dependent for name in found)
     assert all(CATALOGUE[name].region is not Region.ENVIRONMENT for name in found)
     assert comparable_features({found[2], found[0], "nucleus_firstorder_Mean"}) == (found[0], found[2])
-
-
-def test_typical_cells_lie_near_the_middle_of_their_own_group():
-    matrix, groups = cells(400), np.repeat([0, 1], 200)
-    matrix[groups == 1] = 50 + 10 * matrix[groups == 1]
-    matrix[0] = np.median(matrix[:200], axis=0)
-    matrix[200] = 50 + 10 * 8
-    distances = outlyingness(matrix, groups, NAMES[:8])
-    assert np.argmin(distances) == 0
-    assert distances[200] == distances.max() == 6, "limited"
-    assert np.median(distances[groups == 0]) == pytest.approx(np.median(distances[groups == 1]), abs=0.15)
-    percent = typicality(distances, groups)
-    assert percent[0] == 100
-    assert percent[200] == 0.5
-
-
-def test_a_small_group_is_judged_by_its_own_middle_and_the_spread_of_all():
-    matrix = np.concatenate([cells(300, 1), [[9.0], [10.0], [11.0]]])
-    groups = np.repeat([0, 1], [300, 3])
-    distances = outlyingness(matrix, groups, NAMES[:1])
-    assert distances[301] == 0
-    assert distances[300] == pytest.approx(distances[302])
-    assert distances[300] == pytest.approx(1, abs=0.15)
-
-
-def test_cells_of_no_group_and_cells_without_values_have_no_distance():
-    matrix, groups = cells(60, 2), np.zeros(60, dtype=int)
-    groups[5], matrix[7] = -1, np.nan
-    distances = outlyingness(matrix, groups, NAMES[:2])
-    assert np.flatnonzero(np.isnan(distances)).tolist() == [5, 7]
-    assert np.flatnonzero(np.isnan(typicality(distances, groups))).tolist() == [5, 7]
