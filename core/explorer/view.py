@@ -380,7 +380,7 @@ def values(
     columns = {name: name for name in ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")}
     specs = [feature_spec(name) for name in features]
     columns |= {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
-    tail, more, total = "", {}, None
+    tail, more, total = "", dict[str, Any](), None
     if sample is not None:
         tail, more, total = _draw(cohort, selection, by, sample, seed)
     frame, names = _fetch(cohort, selection, columns, by, tail, more)

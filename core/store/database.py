@@ -1,5 +1,6 @@
 """The only import of duckdb: an in-memory database that can read the roots of the cohort, and nothing else on the machine."""
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,11 @@ import pyarrow as pa
 from core.cell_types import CellType
 from core.errors import StoreError
 from core.store import edit_log, shards
+from core.store.columns import ColumnCache
 from core.store.schema import Population, cohort_schema
 
+# Every column at once: the first word of an expression, where a product has a factor before it; or columns by a pattern.
+_STAR: Final = re.compile(r"(?:\bSELECT|\bDISTINCT|[,(.])\s*\*|\bCOLUMNS\b", re.IGNORECASE)
 _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards and reading them
 
 
@@ -29,6 +33,7 @@ class Cohort:
     def __init__(self, connection: duckdb.DuckDBPyConnection, roots: tuple[Path, ...]) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._kept = ColumnCache()
         self.roots = roots
         self.columns: Final = tuple(cohort_schema().names)
 
@@ -103,7 +108,7 @@ class Cohort:
             files = [shard for stored in self._stored(populations) for shard in stored.shards]
             try:
                 return self._run(sql, parameters or {}, files)
-            except duckdb.Error as error:
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
                 if not all(file.exists() for file in files):
                     continue
                 bad = shards.find_damaged(files)
@@ -115,23 +120,37 @@ class Cohort:
 
     def _run(self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path]) -> pd.DataFrame:
         source, values = "SELECT * FROM every_column", dict(parameters)
-        if files:
+        edits = edit_log.overlay(self.roots)
+        named = self._named(sql)
+        if named and edits is not None:
+            named = list(dict.fromkeys([*named, *edit_log.COLUMNS]))
+        kept = self._kept.table(files, named) if named else None
+        if kept is not None:
+            source = "SELECT * FROM _kept"
+        elif files:
             source += " UNION ALL BY NAME SELECT * FROM read_parquet($shards, union_by_name = true)"
             values["shards"] = [str(file) for file in files]
-        edits = edit_log.overlay(self.roots)
         if edits is not None:
             source = edit_log.laid_over(source, "_edits")
         with self._lock:
             cursor = self._connection.cursor()
         try:
-            if edits is not None:
-                cursor.register("_edits", edits)
+            for name, registered in (("_edits", edits), ("_kept", kept)):
+                if registered is not None:
+                    cursor.register(name, registered)
             # By way of Arrow: nulls stay nulls, and lists become arrays.
             table: Any = cursor.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
         finally:
             cursor.close()
-        frame: pd.DataFrame = table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas(split_blocks=True)
         return frame
+
+    def _named(self, sql: str) -> list[str]:
+        """Columns that a query speaks of, or a few more, so all it can read; none if it asks for `*`."""
+        if _STAR.search(sql.replace("count(*)", "")):
+            return []
+        words = set(re.findall(r"\w+", sql.lower()))
+        return [name for name in self.columns if name.lower() in words] or ["population"]
 
     def _stored(self, names: Sequence[str] | None) -> tuple[shards.StoredPopulation, ...]:
         found = shards.scan(self.roots)

@@ -34,6 +34,9 @@ class Field(StrEnum):
     EXCLUDED_REASON = "excluded_reason"
 
 
+COLUMNS: Final = ("cell_id", *Field, "flags", "severe_flags", "quality_ok")  # what `laid_over` reads and changes
+
+
 @dataclass(frozen=True, eq=False)
 class Edit:
     """One field of some cells set to one value, or given back what the shard says (`restores`; the value is then None).
