@@ -151,7 +151,7 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
 
 
 def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
-    """What a filter's values are called, with their cells; every one differently, because the browser tells choices apart by their words."""
+    """What a filter's values are called, with their cells; each in its own words, by which the browser tells choices apart."""
     titles = resources.population_titles() if key == "populations" else {}
     named = {str(facet.value): titles.get(str(facet.value), facet.label) for facet in facets}
     words = list(named.values())
@@ -165,13 +165,13 @@ def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
 def _take_values(key: str, widget: str) -> None:
     chosen = widget_value(widget) or ()
     values = tuple(map(CellType, chosen)) if key == "cell_types" else tuple(chosen)
-    in_words(lambda: select(replace(explored().selection, **{key: values})))
+    in_words(lambda: select(replace(explored().selection, **{key: values})))  # type: ignore[arg-type]
 
 
 def _take_side(key: str, widget: str) -> None:
-    kind = {"quality": Quality, "scale": Scale}[key]
-    value = widget_value(widget)
-    select(replace(explored().selection, **{key: kind.ANY if value is None else kind(value)}))
+    value = widget_value(widget) or "any"
+    selection = explored().selection
+    select(replace(selection, quality=Quality(value)) if key == "quality" else replace(selection, scale=Scale(value)))
 
 
 # --- a feature's range ------------------------------------------------------------------------------------------------------------

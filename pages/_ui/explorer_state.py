@@ -11,10 +11,9 @@ from typing import Any, Final
 
 import streamlit as st
 
-from core.cell_types import CELL_TYPES, CellType
 from core.errors import CoreError, SelectionError
 from core.explorer.selection import Quality, Selection, from_link, to_link
-from core.explorer.view import NOT_RECORDED, By, Grouping
+from core.explorer.view import NOT_RECORDED, By
 from core.features.catalogue import CATALOGUE
 from pages._ui.names import plain
 from pages._ui.state import Kept
@@ -23,6 +22,9 @@ FIRST_FEATURE: Final = "combined_PixelSurface"
 MOST_GROUPS: Final = 8  # more than eight colours and dashes are not told apart
 MOST_SAVED: Final = 20
 LONGEST_NAME: Final = 60
+
+# In place of a second group: all others together, or each of the groups by itself.
+OTHERS, EACH = "~others", "~each"
 
 _APART: Final = "~"  # between a saved selection's name and its link: in no link
 
@@ -46,46 +48,34 @@ class Form(StrEnum):
     STRIP = "strip"
     BOX = "box"
     RANGES = "ranges"
-
-
-BY_WORDS: Final[Mapping[By | None, str]] = {
-    By.CELL_TYPE: "cell type",
-    By.SOURCE: "source",
-    By.POPULATION: "population",
-    By.PATIENT: "patient",
-    By.DIAGNOSIS: "diagnosis",
-    None: "saved selections",
-}
+    HISTOGRAM = "histogram"
 
 
 @dataclass(frozen=True)
 class Explored:
     """What a person looks at.
 
-    `by` tells the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones by name, all where
-    it is empty; `pair` are the two that are set against each other, the second empty for all others and equal to the first for each with each.
-    `features` are those of the range chart. `x` and `y` are the axes of the map, `colour` a feature or empty for the groups.
+    `by` tells the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones by name, all where it
+    is empty. `pair` names the group whose features are ranked and that against which, or `OTHERS` or `EACH`; the first two where it is
+    empty. `log` is None where the catalogue says whether the axis is logarithmic. `features` are those of the chart of ranges, `map` holds
+    what the map keeps by name.
     """
 
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
     question: Question = Question.DISTRIBUTION
     by: By | None = By.CELL_TYPE
     groups: tuple[str, ...] = ()
     pair: tuple[str, ...] = ()
     feature: str = FIRST_FEATURE
     form: Form = Form.DENSITY
+    log: bool | None = None
     features: tuple[str, ...] = ()
     saved: Mapping[str, Selection] = field(default_factory=dict)
     map: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def grouping(self) -> Grouping:
-        """What tells the groups apart."""
-        return dict(self.saved) if self.by is None else self.by
-
-    @property
     def compared(self) -> Selection:
-        """The cells that are compared: those in view, or, between saved selections, any, because each of these says itself which it means."""
+        """Cells that are compared: those in view; between saved selections any, because each of these says itself which it means."""
         return Selection(quality=Quality.ANY) if self.by is None else self.selection
 
 
@@ -138,6 +128,7 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
         "pair": list(seen.pair),
         "feature": [seen.feature] if seen.feature != FIRST_FEATURE else [],
         "as": [seen.form.value] if seen.form is not Form.DENSITY else [],
+        "log": [] if seen.log is None else [str(int(seen.log))],
         "ranges": [" ".join(seen.features)] if seen.features else [],
         "saved": [f"{name}{_APART}{to_link(selection)}" for name, selection in seen.saved.items()],
         "map": [f"{name}{_APART}{value}" for name, value in seen.map.items()],
@@ -167,6 +158,7 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
         pair=read("pair", lambda values: tuple(values[:2]), ()),
         feature=read("feature", lambda values: _known(values)[0], FIRST_FEATURE),
         form=read("as", lambda values: Form(values[0]), Form.DENSITY),
+        log=read("log", lambda values: bool(int(values[0])), None),
         features=read("ranges", lambda values: tuple(_known(values[0].split())), ()),
         saved=read("saved", lambda values: {name: from_link(link) for name, link in _pairs(values[:MOST_SAVED])}, {}),
         map=read("map", lambda values: dict(_pairs(values[:20])), {}),
@@ -191,13 +183,6 @@ def show_problem() -> None:
     if problem is not None:
         st.warning(plain(problem), icon=":material/warning:")
         PROBLEM.clear()
-
-
-def group_label(by: By | None, name: str, titles: Mapping[str, str]) -> str:
-    """What a group is called; `titles` are those of the populations."""
-    if by is By.CELL_TYPE and name in list(CellType):
-        return CELL_TYPES[CellType(name)].name
-    return titles.get(name, name) if by is By.POPULATION else name
 
 
 def _known(features: Iterable[str]) -> list[str]:

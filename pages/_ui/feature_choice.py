@@ -1,5 +1,6 @@
 """Choosing one of hundreds of features: by words, by what it speaks of, by region; the reliable ones first."""
 
+from collections.abc import Callable, Collection
 from typing import Final
 
 import streamlit as st
@@ -38,8 +39,13 @@ def theme_filter(key: str) -> Theme | None:
     return None if chosen == _ANYTHING else Theme(chosen)
 
 
-def feature_chooser(first: str, reliability: Reliability, key: str) -> str | None:
-    """Show a search field, two filters and the list of what they leave; returns the chosen feature, None if nothing is left."""
+def feature_chooser(
+    first: str, reliability: Reliability, key: str, among: Collection[str] = CATALOGUE, on_choose: Callable[[], None] | None = None
+) -> str | None:
+    """Show a search field, two filters and the list of what they leave of `among`; returns the chosen feature, None if nothing is left.
+
+    `on_choose` is called when a feature is chosen in the list, whose key is `key`.
+    """
     columns = st.columns([3, 2, 2, 4], vertical_alignment="bottom", gap="small")
     with columns[0]:
         words = st.text_input("Search", placeholder="round nucleus, eosin, entropy …", key=f"{key}_words", persist_state="session")
@@ -48,7 +54,7 @@ def feature_chooser(first: str, reliability: Reliability, key: str) -> str | Non
     with columns[2]:
         words_of = {_ANY_REGION: None, **{text: region for region, text in REGION_WORDS.items()}}
         region = words_of[st.selectbox("Of the", list(words_of), key=f"{key}_region", persist_state="session")]
-    found = poor_last(matching(words, theme, region), reliability)
+    found = poor_last([name for name in matching(words, theme, region) if name in among], reliability)
     if not found:
         st.info("No feature holds all these words. Try fewer, or another region.", icon=":material/info:")
         return None
@@ -59,4 +65,11 @@ def feature_chooser(first: str, reliability: Reliability, key: str) -> str | Non
         return CATALOGUE[name].label + (f"  ·  {trust(name, reliability)}" if is_poor(name, reliability) else "")
 
     with columns[3]:
-        return st.selectbox(f"How is it distributed? ({len(found)} features)", found, format_func=label, key=key, persist_state="session")
+        return st.selectbox(
+            f"How is it distributed? ({len(found)} features)",
+            found,
+            format_func=label,
+            key=key,
+            on_change=on_choose,
+            persist_state="session",
+        )

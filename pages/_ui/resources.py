@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from core.cell_types import CellType
     from core.charts.trust import Reliability
     from core.explorer.selection import Selection
-    from core.explorer.view import Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
+    from core.explorer.view import By, Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
     from core.inference.model_registry import ModelEntry
     from core.inference.segmenter import OnnxSegmenter
     from core.statistics import ReferencePopulation
@@ -114,6 +115,11 @@ def population_titles() -> dict[str, str]:
     return {stored.population.population_id: stored.population.title for stored in cohort().populations()}
 
 
+def population_types() -> dict[str, CellType]:
+    """The cell type of each population, by its identifier."""
+    return {stored.population.population_id: stored.population.cell_type for stored in cohort().populations()}
+
+
 def named_patients() -> int:
     """How many patients the cells in view name, each once."""
     return _named_patients(cohort().revision)
@@ -149,6 +155,13 @@ def _references(revision: str) -> tuple[ReferencePopulation, ...]:  # noqa: ARG0
 
     measured = tuple(queries.reference(cohort(), info.population.population_id) for info in populations() if info.n_good)
     return measured + published_references(settings().reference)
+
+
+def published() -> tuple[ReferencePopulation, ...]:
+    """The published tables."""
+    from core.store.published import published_references
+
+    return published_references(settings().reference)
 
 
 def reliability() -> Reliability:
@@ -270,19 +283,21 @@ def histogram(selection: Selection, feature: str, by: Grouping, *, log: bool) ->
 def _histogram(revision: str, selection: Selection, feature: str, by: Grouping, log: bool) -> Histogram:  # noqa: ARG001 - the key
     from core.explorer import view
 
-    return view.histogram(cohort(), selection, feature, by, log=log)
+    return view.histogram(cohort(), selection, feature, by, bins=200, log=log)
 
 
-def quantiles(selection: Selection, feature: str, by: Grouping = None) -> Quantiles:
-    """The distribution of a feature in each group, in 201 numbers."""
-    return _quantiles(cohort().revision, selection, feature, by)
+def quantiles(selection: Selection, feature: str, by: Grouping = None, count: int = 201) -> Quantiles:
+    """The distribution of a feature in each group, in so many numbers at even shares, the least and the greatest among them."""
+    return _quantiles(cohort().revision, selection, feature, by, count)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _quantiles(revision: str, selection: Selection, feature: str, by: Grouping) -> Quantiles:  # noqa: ARG001 - the key
+def _quantiles(revision: str, selection: Selection, feature: str, by: Grouping, count: int) -> Quantiles:  # noqa: ARG001 - the key
+    import numpy as np
+
     from core.explorer import view
 
-    return view.quantiles(cohort(), selection, feature, by)
+    return view.quantiles(cohort(), selection, feature, by, np.linspace(0, 1, count).tolist())
 
 
 def summaries(selection: Selection, features: tuple[str, ...], by: Grouping) -> tuple[Summary, ...]:
@@ -307,3 +322,23 @@ def _sampled(revision: str, selection: Selection, features: tuple[str, ...], by:
     from core.explorer import view
 
     return view.values(cohort(), selection, features, by, sample=sample)
+
+
+def group_sources(selection: Selection, by: By) -> dict[str, tuple[str, ...]]:
+    """Where the cells of each group come from."""
+    return _group_sources(cohort().revision, selection, by)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _group_sources(revision: str, selection: Selection, by: By) -> dict[str, tuple[str, ...]]:  # noqa: ARG001 - the key
+    from dataclasses import replace
+
+    from core.explorer import view
+    from core.explorer.view import By
+
+    found: dict[str, tuple[str, ...]] = {}
+    for source in view.counts(cohort(), selection).sources:
+        for group in view.groups(cohort(), replace(selection, sources=(source,)), by):
+            name = group.name.removesuffix(f", {source}") if by is By.PATIENT else group.name
+            found[name] = (*found.get(name, ()), source)
+    return found

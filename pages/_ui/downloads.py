@@ -1,0 +1,34 @@
+"""Everything that is seen can be taken away: charts as SVG, PNG and Vega-Lite, tables as CSV, made when asked for."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from core.charts.theme import AnyChart, to_png, to_svg, to_vega_lite
+from core.store.export import to_csv
+
+_WIDTH: Final = 900
+
+
+def file_name(what: str, suffix: str) -> str:
+    """A name under which a download is found again: leukoscope_<what>_<date>.<suffix>."""
+    return f"leukoscope_{what}_{date.today().isoformat()}.{suffix}"
+
+
+def take_away(key: str, what: str, chart: AnyChart | None = None, table: pd.DataFrame | None = None) -> None:
+    """Show a small menu of downloads of a chart, a table, or both."""
+    makers: dict[str, tuple[Callable[[], bytes], str, str]] = {}
+    if chart is not None:
+        makers |= {
+            "Chart as SVG": (lambda: to_svg(chart, _WIDTH).encode(), "svg", "image/svg+xml"),
+            "Chart as PNG": (lambda: to_png(chart, _WIDTH), "png", "image/png"),
+            "Chart as Vega-Lite": (lambda: to_vega_lite(chart).encode(), "json", "application/json"),
+        }
+    if table is not None:
+        makers["Table as CSV"] = (lambda: to_csv(table), "csv", "text/csv")
+    with st.popover("Take away", icon=":material/download:", type="tertiary", key=f"take-{key}"):
+        for label, (make, suffix, mime) in makers.items():
+            st.download_button(label, make, file_name(what, suffix), mime, key=f"take-{key}-{suffix}", on_click="ignore", type="tertiary")
