@@ -1,0 +1,603 @@
+"""How well each feature separates groups of cells: effect first, then what chance would do, then of how many. Numbers only.
+
+Everything here looks at ranks alone, so a logarithm changes nothing and one outlier little.
+
+Effect. Of two groups Cliff's delta: the share of pairs in which the first group's cell is larger minus the share in which it is smaller,
+``2 AUC - 1``, from -1 to 1. Of three or more epsilon squared of Kruskal and Wallis, ``H / (N - 1)``: the share of the variance of the
+ranks that lies between the groups, from 0 to 1. Equal values count half a pair each.
+
+Patients. Cells of a patient resemble each other, so a thousand cells of three patients are not a thousand witnesses. Where every cell of
+the groups names its patient, the test is made between the patients: each patient of a group counts once, with the median of the ranks of
+its cells there (ranks among all cells compared, so that no scale enters). `Separation.by_patient` is the effect between these medians. A
+patient with cells in two groups counts in both, which is cautious as far as its cells resemble each other.
+
+Interval. 95 %, percentiles of `RESAMPLES` bootstrap resamplings. Where all patients are known and every group has `FEW_PATIENTS` of
+them, whole patients are drawn: within their group, or all together where one has cells in several groups. Otherwise cells are
+drawn within their group, and the interval speaks of these patients only. Of perfectly separated groups it has no width, and epsilon squared
+of resampled cells cannot be 0: it is no test.
+
+Test. Mann and Whitney's U with correction for continuity, Kruskal and Wallis' H, both corrected for ties and in the large-sample
+approximation (scipy's `mannwhitneyu(method="asymptotic")` and `kruskal`), two-sided. `q` is Benjamini and Hochberg's: among the features
+with q up to 0.05 one in twenty is expected to be there by chance.
+"""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse, special
+from scipy.stats import false_discovery_control
+
+from core.cell_types import CELL_TYPES, CellType
+from core.errors import UsageError
+from core.explorer.order import PIECE, Orders, sort_values, take
+from core.features.catalogue import CATALOGUE
+
+FEWEST: Final = 3  # cells of a group, and patients of a group for a test between them
+FEW_PATIENTS: Final = 5  # fewer patients are too few to draw from
+RESAMPLES: Final = 200
+
+_TAIL: Final = 2.5  # per cent on either side of the interval
+_BINS: Final = 512  # of equal numbers of cells: what lies in one counts as equal in resamplings, a 500th of all pairs at most
+_GRID: Final = 4096  # larger groups are drawn in so many equal parts
+_MANY: Final = 100_000  # cells from which on threads are worth their while
+_MOST_WORKERS: Final = 8  # each needs some 40 bytes a cell
+
+
+class Unit(StrEnum):
+    """What was drawn or tested."""
+
+    CELLS = "cells"
+    PATIENTS = "patients"
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well one feature separates the groups.
+
+    Parameters
+    ----------
+    feature
+        Its name.
+    n
+        Cells with a value, by group. Where a group has fewer than `FEWEST`, everything below is None.
+    patients
+        Patients of these cells by group; None unless every cell of the groups names its patient.
+    medians
+        By group; None where only the order of the cells is known.
+    effect
+        Cliff's delta, or epsilon squared of three or more groups.
+    low, high
+        Interval of the effect; None where it was not asked for, or too few patients have the feature.
+    auc
+        Of two groups, the chance that a cell of the first is larger than one of the second.
+    by_patient
+        The effect between the patients' medians; None where they are not known or a group has fewer than `FEWEST`.
+    below, above
+        Of two groups, shares of the first group's cells that lie below and above the second's median cells (of an even number the
+        middle two).
+    p, q
+        Of the test between patients where these are known, else between cells; and corrected for the number of features.
+    p_cells
+        Of the test between cells in any case.
+    """
+
+    feature: str
+    n: tuple[int, ...]
+    patients: tuple[int, ...] | None
+    medians: tuple[float, ...] | None = None
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    auc: float | None = None
+    by_patient: float | None = None
+    below: float | None = None
+    above: float | None = None
+    p: float | None = None
+    q: float | None = None
+    p_cells: float | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All features, the largest effect first.
+
+    `n` and `patients` are of the groups, as in `Separation`. `drawn` tells what was drawn for the intervals, `tested` what p is between,
+    None where the patients are known but too few for a test. `sampled_from` is the number of cells that the ranked ones are a
+    sample of; None where they are all. `note` says in words what to know of interval and p.
+    """
+
+    names: tuple[str, ...]
+    n: tuple[int, ...]
+    patients: tuple[int, ...] | None
+    drawn: Unit
+    tested: Unit | None
+    sampled_from: int | None
+    note: str
+    separations: tuple[Separation, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a feature in the order of the ranking; n, patients and medians in a column a group."""
+        rows = []
+        for found in self.separations:
+            row: dict[str, object] = {"feature": found.feature, "label": CATALOGUE[found.feature].label}
+            row |= {"effect": found.effect, "low": found.low, "high": found.high, "auc": found.auc, "by_patient": found.by_patient}
+            row |= {"p": found.p, "q": found.q, "p_cells": found.p_cells, "below": found.below, "above": found.above}
+            for place, name in enumerate(self.names):
+                row[f"n {name}"] = found.n[place]
+                row[f"patients {name}"] = None if found.patients is None else found.patients[place]
+                row[f"median {name}"] = None if found.medians is None else found.medians[place]
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+class GroupName(NamedTuple):
+    """A group in a sentence: "monocytes" and "monocyte"."""
+
+    plural: str
+    singular: str
+
+
+def group_name(name: str) -> GroupName:
+    """Words for a group named after a cell type, else "cells of ..."."""
+    if name in list(CellType):
+        plural = CELL_TYPES[CellType(name)].plural
+        return GroupName(plural, plural.removesuffix("s"))
+    return GroupName(f"cells of {name}", f"cell of {name}")
+
+
+def sentence(found: Separation, names: Sequence[GroupName]) -> str:
+    """Say it in plain words: "Combined perimeter: 96 % of monocytes lie below the median lymphocyte (delta 0.94, n 1000 / 1000)".
+
+    Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction, so delta has no sign.
+    """
+    label, n = CATALOGUE[found.feature].label, " / ".join(map(str, found.n))
+    if found.effect is None:
+        return f"{label}: too few cells have it to compare (n {n})"
+    if found.patients is not None:
+        n += f" of {' / '.join(map(str, found.patients))} patients"
+    if found.below is None or found.above is None:
+        groups = f"{', '.join(name.plural for name in names[:-1])} and {names[-1].plural}"
+        between = f"{int(100 * found.effect)} % of the differences in rank lie between {groups}"
+        return f"{label}: {between} (epsilon squared {found.effect:.2f}, n {n})"
+    share, side = (found.above, "above") if found.effect > 0 else (found.below, "below")
+    amount = "all" if share == 1 else f"{int(100 * share)} % of"
+    return f"{label}: {amount} {names[0].plural} lie {side} the median {names[1].singular} (delta {abs(found.effect):.2f}, n {n})"
+
+
+def patient_codes(source: Sequence[object] | NDArray[np.object_], patient_id: Sequence[object] | NDArray[np.object_]) -> NDArray[np.intp]:
+    """Number the patients from 0, -1 where a cell names none; the same pseudonym of two sources is two patients."""
+    pairs = pd.DataFrame({"source": source, "patient_id": patient_id})
+    numbers = pairs.groupby(["source", "patient_id"], sort=False).ngroup()
+    return np.where(pairs["patient_id"].isna(), -1, numbers).astype(np.intp)
+
+
+def stratified_sample(groups: NDArray[np.integer], per_group: int, seed: int) -> NDArray[np.intp]:
+    """Rows of at most `per_group` cells of each group, drawn at random, ascending; `groups` (n,) with -1 for a cell in none."""
+    rng = np.random.default_rng(seed)
+    members = (np.flatnonzero(groups == group) for group in range(int(groups.max(initial=-1)) + 1))
+    drawn = [rng.choice(rows, per_group, replace=False) if len(rows) > per_group else rows for rows in members]
+    return np.sort(np.concatenate([np.empty(0, np.intp), *drawn]))
+
+
+def rank_features(
+    orders: Orders,
+    groups: NDArray[np.integer],
+    names: Sequence[str],
+    patients: NDArray[np.integer] | None = None,
+    *,
+    features: Sequence[str] | None = None,
+    intervals: Collection[str] | None = None,
+    seed: int = 0,
+    sampled_from: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ranking:
+    """Rank features by how well they separate groups of cells; exact, whether the values are at hand or an index of their order.
+
+    Parameters
+    ----------
+    orders
+        `Columns` (a matrix) or an `OrderIndex`, of n cells.
+    groups
+        Indices into `names` (n,), -1 for a cell in none.
+    names
+        Of the groups; of two, the effect is positive where the first has the larger values.
+    patients
+        Numbers from 0 (n,), -1 where not known; None if none is.
+    features
+        Those to rank; all that `orders` has if None.
+    intervals
+        Features to have an interval; all if None.
+    seed
+        Of the resamplings. A feature's interval does not depend on which others are ranked.
+    sampled_from
+        How many cells those in groups are a sample of.
+    progress
+        Called with the features done and all features; an exception raised in it ends the ranking.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer than two groups, or one of fewer than `FEWEST` cells.
+    """
+    plan = _plan(groups, names, patients)
+    chosen = tuple(orders.features if features is None else features)
+    bootstrap = _Bootstrap(plan, seed)
+
+    def separate(feature: str) -> Separation:
+        wanted = intervals is None or feature in intervals
+        return _separate(feature, orders, plan, bootstrap if wanted else None)
+
+    found = []
+    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1) if orders.n >= _MANY else 1) as pool:
+        try:
+            for separation in pool.map(separate, chosen):
+                found.append(separation)
+                if progress:
+                    progress(len(found), len(chosen))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Ranking(
+        names=tuple(names),
+        n=plan.sizes,
+        patients=plan.patients,
+        drawn=plan.drawn,
+        tested=plan.tested,
+        sampled_from=sampled_from,
+        note=plan.note,
+        separations=tuple(sorted(_corrected(found), key=_effect_then_chance)),
+    )
+
+
+# --- who is compared --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Cells, groups and patients of a ranking.
+
+    `codes` (n,) numbers the group of each cell, the number of groups standing for none. Where the patients are known, a unit is a patient
+    in a group: `units` (n,) numbers it, group by group, their number standing for none; `group_of_unit` (U,) leads back and
+    `patient_of_unit` (U,) tells which are the same patient.
+    """
+
+    codes: NDArray[np.integer]
+    sizes: tuple[int, ...]
+    patients: tuple[int, ...] | None
+    units: NDArray[np.integer] | None
+    group_of_unit: NDArray[np.integer]
+    patient_of_unit: NDArray[np.intp]
+    drawn: Unit
+    tested: Unit | None
+    note: str
+
+    @property
+    def k(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def total(self) -> int:
+        return sum(self.sizes)
+
+
+def _plan(groups: NDArray[np.integer], names: Sequence[str], patients: NDArray[np.integer] | None) -> _Plan:
+    k = len(names)
+    if not 2 <= k <= np.iinfo(np.int8).max:
+        msg = f"features are ranked between two or more groups of cells, at most {np.iinfo(np.int8).max}, but there are {k}; choose others"
+        raise UsageError(msg)
+    selected = groups >= 0
+    codes = np.where(selected, groups, k).astype(np.int8)
+    sizes = tuple(np.bincount(codes, minlength=k)[:k].tolist())
+    small = [f"{name!r} has {size}" for name, size in zip(names, sizes, strict=True) if size < FEWEST]
+    if small:
+        msg = f"every group needs at least {FEWEST} cells, but {' and '.join(small)}; widen the selection or leave the group out"
+        raise UsageError(msg)
+    unknown = int((patients[selected] < 0).sum()) if patients is not None else sum(sizes)
+    if unknown or patients is None:
+        whose = "no cell names its patient" if unknown == sum(sizes) else f"{unknown} of {sum(sizes)} cells name no patient"
+        note = f"{whose}, so cells were tested and drawn as if they were independent: interval and p are too sure of themselves"
+        return _Plan(codes, sizes, None, None, np.empty(0, np.int8), np.empty(0, np.intp), Unit.CELLS, Unit.CELLS, note)
+
+    several = int(patients.max()) + 1
+    pairs = np.where(selected, groups.astype(np.int64) * several + patients, k * several)
+    there = np.flatnonzero(np.bincount(pairs)[: k * several])
+    number = np.full(k * several + 1, len(there), np.min_scalar_type(len(there)))  # small numbers are sorted faster
+    number[there] = np.arange(len(there))
+    of_group, of_patient = (there // several).astype(np.int8), there % several
+    counts = tuple(np.bincount(of_group).tolist())
+    drawn = Unit.PATIENTS if min(counts) >= FEW_PATIENTS else Unit.CELLS
+    tested = Unit.PATIENTS if min(counts) >= FEWEST else None
+    return _Plan(codes, sizes, counts, number[pairs], of_group, of_patient, drawn, tested, _note(counts, drawn, tested))
+
+
+def _note(patients: tuple[int, ...], drawn: Unit, tested: Unit | None) -> str:
+    fewest = min(patients)
+    who = f"{fewest} patient{'s' if fewest > 1 else ''} in a group"
+    if drawn is Unit.PATIENTS:
+        return "p is between patients, and whole patients were drawn for the interval"
+    interval = "cells were drawn for the interval, which speaks of these patients only"
+    if tested is Unit.PATIENTS:
+        return f"p is between patients; with {who} {interval}"
+    return f"with {who} no test between patients is possible; {interval}"
+
+
+# --- one feature ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The cells of the groups that have a feature, in ascending order: group, unit and value of each (m,), and `first` as in `Line`."""
+
+    codes: NDArray[np.integer]
+    units: NDArray[np.integer] | None
+    values: NDArray[np.float64] | None
+    first: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranks:
+    """Ranks of cells in ascending order, equal values with their mean rank; doubled, so that they are whole numbers.
+
+    `sums` (k,) adds them up by group, `n` (k,) counts the cells, `counts` those of each `PIECE`. `runs` are the places (r + 1,) where
+    another value begins, and the end; None where all values differ. `untied` is the share of the variance that ties leave to ranks.
+    """
+
+    sums: NDArray[np.int64]
+    n: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    runs: NDArray[np.intp] | None
+    untied: float
+
+    def doubled(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Twice the rank of the cells at some places."""
+        if self.runs is None:
+            return 2 * places + 2
+        run = np.searchsorted(self.runs, places, side="right") - 1
+        doubled: NDArray[np.intp] = self.runs[run] + self.runs[run + 1] + 1
+        return doubled
+
+
+def _line_up(feature: str, orders: Orders, plan: _Plan) -> _Cells:
+    line = orders.line_up(feature, plan.codes if plan.units is None else plan.units)
+    labels, first, values = line.labels, line.first, line.values
+    if plan.total < orders.n:
+        members = np.flatnonzero(labels < (plan.k if plan.units is None else len(plan.group_of_unit)))
+        labels, values = labels.take(members), None if values is None else values.take(members)
+        if first is not None:
+            number = np.cumsum(first, dtype=np.int32).take(members)
+            first = np.ones(len(members), dtype=np.bool_)
+            np.not_equal(number[1:], number[:-1], out=first[1:])
+    if plan.units is None:
+        return _Cells(labels, None, values, first)
+    return _Cells(take(plan.group_of_unit, labels), labels, values, first)
+
+
+def _rank(codes: NDArray[np.integer], first: NDArray[np.bool_] | None, k: int) -> _Ranks:
+    """Rank cells given in ascending order by their group; `first` as in `Line`."""
+    total = len(codes)
+    runs, ties = None, 0.0
+    if first is not None:
+        runs = np.append(np.flatnonzero(first), total)
+        equal = np.diff(runs)
+        equal = equal[equal > 1].astype(np.float64)
+        ties = float((equal**3 - equal).sum())
+        doubled = runs[:-1] + runs[1:] + 1
+    counts, sums, seen = np.zeros(((total + PIECE - 1) // PIECE, k), np.int64), np.zeros(k, np.int64), -1
+    for number, start in enumerate(range(0, total, PIECE)):
+        piece = codes[start : start + PIECE]
+        if first is not None:
+            ranks = doubled.take(np.cumsum(first[start : start + PIECE]) + seen)
+            seen += int(np.count_nonzero(first[start : start + PIECE]))
+        for group in range(k - 1):
+            places = np.flatnonzero(piece == group)
+            counts[number, group] = len(places)
+            sums[group] += 2 * (int(places.sum()) + (start + 1) * len(places)) if first is None else ranks.take(places).sum()
+        counts[number, -1] = len(piece) - counts[number].sum()
+    sums[-1] = total * (total + 1) - sums.sum()
+    return _Ranks(sums, counts.sum(axis=0), counts, runs, 1 - ties / (float(total) ** 3 - total) if total > 1 else 0.0)
+
+
+def _effect(sums: NDArray[np.number], n: NDArray[np.number], untied: float) -> NDArray[np.float64]:
+    """Cliff's delta or epsilon squared from twice the rank sums and sizes of the groups, (k,) or (k, R); nan where a group is empty."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if len(n) == 2:
+            found: NDArray[np.float64] = (sums[0] - n[0] * (n[0] + 1.0)) / (n[0] * n[1]) - 1
+            return found
+        total = n.sum(axis=0)
+        between = (n * (sums / (2 * n) - (total + 1) / 2) ** 2).sum(axis=0)
+        return 12 * between / (total * (total + 1) * (total - 1) * untied) if untied > 0 else np.zeros(total.shape)
+
+
+def _p(sums: NDArray[np.int64], n: NDArray[np.int64], untied: float) -> float:
+    """Two-sided p of Mann and Whitney's or Kruskal and Wallis' test from twice the rank sums."""
+    total = float(n.sum())
+    if untied <= 0:  # all values are equal
+        return 1.0
+    if len(n) == 2:
+        pairs = float(n[0]) * float(n[1])
+        distance = abs(float(sums[0]) - float(n[0]) * (float(n[0]) + 1) - pairs) / 2
+        return float(min(1.0, 2 * special.ndtr(-(distance - 0.5) / np.sqrt(pairs * (total + 1) * untied / 12))))
+    h = float(_effect(sums, n, untied)) * (total - 1)
+    return float(special.chdtrc(len(n) - 1, h))
+
+
+def _separate(feature: str, orders: Orders, plan: _Plan, bootstrap: "_Bootstrap | None") -> Separation:
+    k, cells = plan.k, _line_up(feature, orders, plan)
+    ranks = _rank(cells.codes, cells.first, k)
+    middles = patients = None
+    if cells.units is not None:
+        middles = _Middles.of(cells.units, _counted(cells.units, len(plan.group_of_unit)))
+        patients = tuple(np.bincount(plan.group_of_unit[middles.there], minlength=k).tolist())
+    separation = Separation(feature, tuple(ranks.n.tolist()), patients)
+    if ranks.n.min() < FEWEST:
+        return separation
+
+    effect = float(_effect(ranks.sums, ranks.n, ranks.untied))
+    p_cells = _p(ranks.sums, ranks.n, ranks.untied)
+    p, by_patient = (p_cells, None) if middles is None else _between_patients(middles, ranks, plan)
+    of_groups = _Middles.of(cells.codes, ranks.counts)
+    medians = None
+    if cells.values is not None:
+        medians = tuple(((cells.values[of_groups.lower] + cells.values[of_groups.upper]) / 2).tolist())
+    separation = replace(separation, medians=medians, effect=effect, by_patient=by_patient, p=p, p_cells=p_cells)
+    if k == 2:
+        below, above = _beside(cells.codes, ranks, int(of_groups.lower[1]), int(of_groups.upper[1]))
+        separation = replace(separation, auc=(effect + 1) / 2, below=below / int(ranks.n[0]), above=above / int(ranks.n[0]))
+    if bootstrap is not None:
+        low, high = bootstrap.interval(cells, ranks, patients)
+        separation = replace(separation, low=low, high=high)
+    return separation
+
+
+class _Middles(NamedTuple):
+    """Labels that occur, and the places of their middle occurrences: lower and upper, one and the same of an odd number."""
+
+    there: NDArray[np.intp]
+    lower: NDArray[np.intp]
+    upper: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, labels: NDArray[np.integer], counts: NDArray[np.int64]) -> "_Middles":
+        """Find them among labels counted piece by piece: only where a middle lies it is looked for."""
+        through = np.cumsum(counts, axis=0)
+        there = np.flatnonzero(through[-1])
+        wanted = np.concatenate([(through[-1, there] - 1) // 2, through[-1, there] // 2])  # counted from 0
+        label = np.concatenate([there, there])
+        piece_of = (through[:, label] <= wanted).sum(axis=0)
+        places = np.empty(len(wanted), np.intp)
+        for number in np.unique(piece_of):
+            mine = np.flatnonzero(piece_of == number)
+            by_label = np.argsort(labels[number * PIECE : (number + 1) * PIECE], kind="stable")  # of small integers that is a radix sort
+            begin = (np.cumsum(counts[number]) - through[number])[label[mine]]
+            places[mine] = by_label[begin + wanted[mine]] + number * PIECE
+        return cls(there, places[: len(there)], places[len(there) :])
+
+
+def _counted(labels: NDArray[np.integer], several: int) -> NDArray[np.int64]:
+    """How often each label from 0 to below `several` occurs in each piece: (pieces, several)."""
+    pieces = (labels[start : start + PIECE] for start in range(0, len(labels), PIECE))
+    return np.array([np.bincount(piece, minlength=several) for piece in pieces]).reshape(-1, several)
+
+
+def _between_patients(middles: _Middles, ranks: _Ranks, plan: _Plan) -> tuple[float | None, float | None]:
+    """Return p and effect between the patients' medians; None where a group has too few patients."""
+    rows, first = sort_values((ranks.doubled(middles.lower) + ranks.doubled(middles.upper)).astype(np.float64))
+    medians = _rank(plan.group_of_unit[middles.there[rows]], first, plan.k)
+    if medians.n.min() < FEWEST:
+        return None, None
+    return _p(medians.sums, medians.n, medians.untied), float(_effect(medians.sums, medians.n, medians.untied))
+
+
+def _beside(codes: NDArray[np.integer], ranks: _Ranks, lower: int, upper: int) -> tuple[int, int]:
+    """How many cells of group 0 lie strictly below the lower of two places and strictly above the upper."""
+    start, end = lower, upper + 1
+    if ranks.runs is not None:
+        runs = np.searchsorted(ranks.runs, (lower, upper), side="right")
+        start, end = int(ranks.runs[runs[0] - 1]), int(ranks.runs[runs[1]])
+    return int(np.count_nonzero(codes[:start] == 0)), int(np.count_nonzero(codes[end:] == 0))
+
+
+# --- intervals --------------------------------------------------------------------------------------------------------------------
+
+
+class _Bootstrap:
+    """Resamplings of the cells or patients of a plan.
+
+    The cells in ascending order are cut into bins, and a resampling is how often the cells of each group in each bin were drawn. Bins are
+    single values where there are few; otherwise the values in one count as equal. The first column of every table of draws is no drawing
+    but each cell or patient once: its effect is that of the bins, and the interval is moved by what it lacks to the exact one.
+    """
+
+    def __init__(self, plan: _Plan, seed: int) -> None:
+        self._plan, self._seed = plan, seed
+        self._patients = self._draw_patients() if plan.drawn is Unit.PATIENTS else None
+        self._draws_of = lru_cache(maxsize=16)(self._draw_cells)
+
+    def interval(self, cells: _Cells, ranks: _Ranks, patients: tuple[int, ...] | None) -> tuple[float | None, float | None]:
+        """Low and high end for one feature; None where too few patients have it."""
+        m = len(cells.codes)
+        edges = np.arange(_BINS) * m // _BINS if m > _BINS else np.arange(m)
+        if ranks.runs is not None:  # never between equal values
+            edges = np.unique(ranks.runs[np.searchsorted(ranks.runs, edges, side="right") - 1])
+        if self._patients is None:
+            drawn = [self._of_cells(group, cells.codes, edges) for group in range(self._plan.k)]
+        elif cells.units is None or patients is None or min(patients) < FEW_PATIENTS:
+            return None, None
+        else:
+            drawn = self._of_patients(cells.units, edges)
+        total = np.sum(drawn, axis=0)
+        doubled = 2 * np.cumsum(total, axis=0) - total + 1
+        sums = np.array([np.einsum("br,br->r", mine, doubled) for mine in drawn])
+        effects = _effect(sums, np.array([mine.sum(axis=0) for mine in drawn]), ranks.untied)
+        exact = float(_effect(ranks.sums, ranks.n, ranks.untied))
+        low, high = np.nanpercentile(effects[1:], (_TAIL, 100 - _TAIL)) + exact - effects[0]
+        least = -1.0 if self._plan.k == 2 else 0.0
+        return float(np.clip(low, least, 1.0)), float(np.clip(high, least, 1.0))
+
+    def _of_cells(self, group: int, codes: NDArray[np.integer], edges: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Draws by bin, (bins, R + 1).
+
+        The same draws serve all features: what is drawn is the place in the order of the group, and the cell in any place of any feature is
+        drawn as often as any other.
+        """
+        counts = np.add.reduceat(codes == group, edges, dtype=np.int64)
+        n = int(counts.sum())
+        table = self._draws_of(group, n)
+        places = np.append(0, np.cumsum(counts)) * ((len(table) - 1) / n)
+        floor = np.minimum(places.astype(np.intp), len(table) - 2)
+        if n <= _GRID:
+            return np.diff(table[np.append(0, np.cumsum(counts))], axis=0)
+        return np.diff(table[floor] + (places - floor)[:, None] * (table[floor + 1] - table[floor]), axis=0)
+
+    def _draw_cells(self, group: int, n: int) -> NDArray[np.float64]:
+        """Draws of n cells with replacement, cumulated along their order: (min(n, grid) + 1, R + 1)."""
+        parts = min(n, _GRID)
+        rng = np.random.default_rng((self._seed, group, n))
+        draws = rng.multinomial(n, np.full(parts, 1 / parts), size=RESAMPLES).T
+        table = np.zeros((parts + 1, RESAMPLES + 1))
+        table[1:, 0], table[1:, 1:] = np.arange(1, parts + 1) * (n / parts), np.cumsum(draws, axis=0)
+        return table
+
+    def _of_patients(self, units: NDArray[np.integer], edges: NDArray[np.intp]) -> list[NDArray[np.float64]]:
+        assert self._patients is not None
+        bins = np.repeat(np.arange(len(edges)), np.diff(edges, append=len(units)))
+        counts = sparse.coo_matrix((np.ones(len(units)), (bins, units)), (len(edges), len(self._patients))).tocsc()
+        borders = np.searchsorted(self._plan.group_of_unit, np.arange(self._plan.k + 1))
+        return [counts[:, low:high] @ self._patients[low:high] for low, high in pairwise(borders)]
+
+    def _draw_patients(self) -> NDArray[np.float64]:
+        """How often each unit was drawn: (U, R + 1)."""
+        plan, rng = self._plan, np.random.default_rng(self._seed)
+        group, patient = plan.group_of_unit, plan.patient_of_unit
+        table = np.ones((len(group), RESAMPLES + 1))
+        there, place = np.unique(patient, return_inverse=True)
+        # A patient with cells in two groups is drawn with both, as it came.
+        together = len(there) < len(patient)
+        for members in [np.arange(len(group))] if together else [np.flatnonzero(group == g) for g in range(plan.k)]:
+            n = len(there) if together else len(members)
+            draws = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).T
+            table[members, 1:] = draws[place] if together else draws
+        return table
+
+
+# --- all features -----------------------------------------------------------------------------------------------------------------
+
+
+def _corrected(found: Sequence[Separation]) -> list[Separation]:
+    """With q over all features that have a p."""
+    tested = [separation.p for separation in found if separation.p is not None]
+    q = iter(false_discovery_control(tested).tolist() if tested else ())
+    return [separation if separation.p is None else replace(separation, q=next(q)) for separation in found]
+
+
+def _effect_then_chance(found: Separation) -> tuple[float, float, str]:
+    return -abs(found.effect) if found.effect is not None else 1.0, found.p if found.p is not None else 1.0, found.feature
