@@ -37,7 +37,7 @@ from pages._ui.names import flag_sentence, plain
 from pages._ui.state import Kept, widget_value
 from pages._ui.viewer import one_cell_viewer
 
-PLACES: Final = 20
+PLACES: Final = 18
 _NEAREST: Final = 12
 _MOST_NEIGHBOURS: Final = 100_000  # cells among which neighbours are looked for
 _PAPER: Final = 244  # grey level behind outlines without a picture
@@ -104,7 +104,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
             )
         )
     ids, sources = ranked.ordered(order), _batch_sources()
-    left, right = st.columns([1, 1.15], gap="medium")
+    left, right = st.columns([1, 1.5], gap="medium")
     pages = f"cells_page-{_digest(to_json(selection) + order)}"
     with left:
         shown = _small(ids, pages, frame_of(selection), sources)
