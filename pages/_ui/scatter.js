@@ -19,7 +19,7 @@ export default function (component) {
 
   // Kept from one run of the page to the next; a new picture forgets all but the tool at hand.
   const state = (root.state ??= { mode: null });
-  if (state.id !== data.id) Object.assign(state, { id: data.id, marks: decoded(data.marks), group: null, cross: null, path: null, hit: null });
+  if (state.id !== data.id) Object.assign(state, { id: data.id, marks: decoded(data.marks), group: null, cross: null, path: null, corners: null, down: null, hit: null });
   const { marks } = state;
   state.chosen = data.chosen;
   if (!data.select) state.mode = null;
@@ -300,7 +300,7 @@ export default function (component) {
     const kept = simplified(path);
     if (kept.length < 3 || area(kept) < LEAST_AREA_PX) return drawOver();
     state.chosen = kept.map(([x, y]) => [fromX(x), fromY(y)]);
-    setTriggerValue("selected", { polygon: state.chosen });
+    setTriggerValue("selected", { polygon: state.chosen, of: data.id });
     draw();
   };
 
@@ -308,7 +308,7 @@ export default function (component) {
     if (state.path) Object.assign(state, { path: null, corners: null });
     else if (state.chosen) {
       state.chosen = null;
-      setTriggerValue("selected", { polygon: null });
+      setTriggerValue("selected", { polygon: null, of: data.id });
     }
     draw();
   };
@@ -338,15 +338,15 @@ export default function (component) {
     Math.min(Math.max(x, ground.left), ground.width - ground.right),
     Math.min(Math.max(y, ground.top), ground.height - ground.bottom),
   ];
-  let down = null;
   over.onpointerdown = (event) => {
     if (event.button !== 0) return;
     state.cross = null;
-    down = { place: within(placeOf(event)), moved: 0 };
+    state.down = { place: within(placeOf(event)), moved: 0 }; // kept, so that a page that runs again meanwhile does not end a drag
     if (state.mode) over.setPointerCapture(event.pointerId);
   };
   over.onpointermove = (event) => {
     const place = placeOf(event);
+    const { down } = state;
     if (!down || !state.mode) return hover(...place, event.pointerType);
     const [x, y] = within(place);
     const [fromPx, fromPy] = down.place;
@@ -363,19 +363,19 @@ export default function (component) {
     drawOver();
   };
   over.onpointerup = (event) => {
+    const { down } = state;
     if (!down) return;
     const drawn = state.mode && down.moved >= CLICK_PX;
     const near = Math.hypot(placeOf(event)[0] - down.place[0], placeOf(event)[1] - down.place[1]) < 2 * CLICK_PX;
-    down = null;
+    state.down = null;
     if (drawn) choose(state.path);
     else if (near) pick(...placeOf(event), event.pointerType);
   };
   over.onpointercancel = () => {
-    down = null;
-    Object.assign(state, { path: null, corners: null });
+    Object.assign(state, { down: null, path: null, corners: null });
     drawOver();
   };
-  over.onpointerleave = () => !down && leave();
+  over.onpointerleave = () => !state.down && leave();
 
   const act = () => {
     if (!state.mode) return pick(...state.cross, "touch");
@@ -410,7 +410,6 @@ export default function (component) {
 
   const setMode = (mode) => {
     state.mode = mode;
-    Object.assign(state, { path: null, corners: null });
     for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", String(name === mode));
     over.style.touchAction = mode ? "none" : "pan-y"; // a finger draws only when it was asked to, and else moves the page
     over.style.cursor = mode ? "crosshair" : "default";
@@ -418,6 +417,7 @@ export default function (component) {
   for (const [name, button] of Object.entries(buttons)) {
     button.hidden = !data.select;
     button.onclick = () => {
+      Object.assign(state, { path: null, corners: null });
       setMode(state.mode === name ? null : name);
       drawOver();
       say();
@@ -452,6 +452,7 @@ export default function (component) {
       entry.onclick = () => emphasise(g);
       return entry;
     }),
+    ...(marks.kind === "points" && marks.group.some((group) => group < 0) ? [sample("nowhere", data.none)] : []),
     ...(data.own ? [sample("own", onAxes(data.own) ? "this cell" : "this cell lies beyond the axes")] : []),
     ...(data.highlighted.length ? [sample("found", "highlighted")] : []),
   );

@@ -79,10 +79,10 @@ def scatter(
 
     def take_polygon() -> None:
         if on_select is not None:
-            polygon = widget_value(key)["selected"]["polygon"]
-            if polygon is None:
-                on_select(None)
-            elif (found := read_polygon(polygon)) is not None:
+            selected = widget_value(key)["selected"]
+            found = read_polygon(selected["polygon"])
+            # A polygon on the picture before this one may be on other axes; one that is cleared is cleared on any.
+            if selected["polygon"] is None or (found is not None and selected["of"] == data["id"]):
                 on_select(found)
 
     def take_cell() -> None:
