@@ -4,7 +4,7 @@ No group is told by colour alone: the dashes of lines and the shapes of points d
 pair of colour and dash is still its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,18 +51,28 @@ def styled(
 ) -> tuple[DrawnGroup, ...]:
     """Groups in order, each with a colour, a dash and a shape.
 
-    A group of one cell type has that type's colour, in another shade for its second and later groups; others, and all where
-    `cell_types` is None, have the colours of `PALETTE` that no cell type here has taken.
+    A group of one cell type has that type's colour, in another shade for its second and later groups, and the same dash and shape whoever
+    else is there, where they are free; others, and all where `cell_types` is None, have the colours of `PALETTE` that no cell type here has
+    taken.
     """
     kinds = [None] * len(names) if cell_types is None else list(cell_types)
     taken = {population_colour(kind) for kind in kinds if kind is not None}
     free = [colour for colour in PALETTE if colour not in taken] or list(PALETTE)
     seen: dict[CellType | None, int] = {}
-    found = []
+    found: list[DrawnGroup] = []
     for i, (name, count, known, kind) in enumerate(zip(names, n, patients, kinds, strict=True)):
         index = seen.get(kind, 0)
         seen[kind] = index + 1
         colour = free[index % len(free)] if kind is None else population_colour(kind, index)
-        turn = (i + i // len(DASHES)) % len(DASHES)
+        turn = _turn(i, kind if not index else None, {group.shape for group in found})
         found.append(DrawnGroup(name, count, known, colour, DASHES[turn], SHAPES[turn]))
     return tuple(found)
+
+
+def _turn(place: int, kind: CellType | None, taken: Collection[str]) -> int:
+    """Which dash and shape a group has: its cell type's if free, else the first that is; once all are taken they come again, shifted."""
+    free = [i for i in range(len(SHAPES)) if SHAPES[i] not in taken]
+    own = list(CellType).index(kind) % len(SHAPES) if kind is not None else -1
+    if own in free:
+        return own
+    return free[0] if free else (place + place // len(SHAPES)) % len(SHAPES)

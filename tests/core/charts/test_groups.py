@@ -22,6 +22,16 @@ def test_cell_types_keep_their_colours_and_others_take_what_is_left():
     assert len({g.colour for g in (first, second, mine, hcl, other)}) == 5
 
 
+def test_a_cell_type_keeps_its_dash_and_shape_whoever_else_is_there():
+    kinds = [CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, CellType.APL, CellType.PROMYELOCYTE]
+    among_all = styled(list("abcde"), [1] * 5, [None] * 5, kinds)
+    of_two = styled(["d", "e"], [1, 1], [None, None], kinds[3:])
+    assert [(g.dash, g.shape) for g in of_two] == [(g.dash, g.shape) for g in among_all[3:]]
+    every = styled([kind.value for kind in CellType], [1] * len(CellType), [None] * len(CellType), list(CellType))
+    assert len({(g.colour, g.shape) for g in every}) == len(CellType)
+    assert len({g.shape for g in every[:8]}) == 8
+
+
 def test_a_group_says_its_n_and_its_patients():
     one, many = styled(["HCL", "Mono"], [1, 12_000], [None, 30])
     assert (one.title, many.title) == ("HCL (n = 1)", "Mono (n = 12,000)")
