@@ -18,7 +18,7 @@ from pages._ui import resources
 from pages._ui.names import plain
 from pages._ui.state import COHORT_SAID
 
-_TISSUES: Final = ("blood", "marrow")
+TISSUES: Final = ("blood", "marrow")
 _AS_LABELLED: Final = "as labelled"
 
 
@@ -46,7 +46,7 @@ def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
         title = first[0].text_input("Name of the population", max_chars=60, placeholder="Monocytes, our laboratory", key="cohort_title")
         source = first[1].text_input("Source", max_chars=120, placeholder="laboratory or data set", key="cohort_source")
         cell_type = second[0].selectbox("Cell type", types, index=None, format_func=_type_words, key="cohort_type")
-        tissue = second[1].selectbox("Tissue", _TISSUES, key="cohort_tissue")
+        tissue = second[1].selectbox("Tissue", TISSUES, key="cohort_tissue")
         patient = second[2].text_input("Patient, if all are of one", max_chars=60, placeholder="pseudonym", key="cohort_patient")
         pressed = st.form_submit_button("Add to the cohort", icon=":material/library_add:", key="cohort_add")
     if pressed:
@@ -87,7 +87,7 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
 
 def _population(job: Job, filing: _Filing, cell_type: CellType, kind: str) -> Population:
     title = f"{filing.title}: {kind}" if kind else filing.title
-    population_id = _identifier(title)
+    population_id = identifier(title)
     if any(info.shipped and info.population.population_id == population_id for info in resources.populations()):
         msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
         raise UsageError(msg)
@@ -107,7 +107,7 @@ def _population(job: Job, filing: _Filing, cell_type: CellType, kind: str) -> Po
     )
 
 
-def _identifier(title: str) -> str:
+def identifier(title: str) -> str:
     """A folder's name for the title."""
     letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     found = re.sub("[^a-z0-9]+", "_", letters).strip("_")[:60]

@@ -31,6 +31,7 @@ from core.types import CellImage, FeatureSet
 from pages._ui import resources
 from pages._ui.batch_owner import owner
 from pages._ui.explorer_edit import show_changes
+from pages._ui.explorer_take import show_take_away
 from pages._ui.gallery import Item, gallery
 from pages._ui.layout import empty_state
 from pages._ui.names import flag_sentence, plain
@@ -112,6 +113,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
         looked_at = cells(resources.cohort(), [CARD.get() or ""]) or shown[:1]
         if looked_at:
             _card(looked_at[0], ids, pages, sources)
+    show_take_away(selection, ranked.of)
 
 
 # --- in small ---------------------------------------------------------------------------------------------------------------------

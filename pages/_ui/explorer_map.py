@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from enum import StrEnum
+from typing import Final, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -42,6 +43,8 @@ from pages._ui.layout import current_look, empty_state
 from pages._ui.names import plain
 from pages._ui.scatter import Polygon, scatter
 from pages._ui.state import ANALYSIS, Kept, widget_value
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 _KINDS: Final = {Kind.FEATURES: "Two features", Kind.PCA: "Principal axes", Kind.UMAP: "UMAP"}
 _ABOUTS: Final = {About.SHAPE: "size, shape and structure", About.ALL: "all reliable features"}
@@ -108,18 +111,18 @@ def show_map(in_view: InView) -> Selection | None:
 
 
 def _choose_kind() -> Kind:
-    st.session_state["map_kind"] = _kept(Kind, "plane", Kind.FEATURES)
+    st.session_state["map_kind"] = _kept("plane", Kind.FEATURES)
     st.segmented_control(
         "Plane", list(Kind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
         label_visibility="collapsed",
     )  # fmt: skip
-    return _kept(Kind, "plane", Kind.FEATURES)
+    return _kept("plane", Kind.FEATURES)
 
 
-def _kept(kind: type[Any], name: str, default: Any) -> Any:  # noqa: ANN401 - an enumeration
-    """What the address or the person says of the map; the default for what is no member."""
-    said = explored().map.get(name, "")
-    return kind(said) if said in list(kind) else default
+def _kept(name: str, default: Choice) -> Choice:
+    """What the address or the person says of the map; the default for what is no member of its enumeration."""
+    said = explored().map.get(name)
+    return next((member for member in type(default) if member == said), default)
 
 
 def _take(name: str, widget: str) -> None:
@@ -135,9 +138,7 @@ def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Pla
         y = _choose_feature("y", "Up", in_view, _SECOND)
         return features_plane(selection, x, y, _choose_colour(in_view), own, look)
     about = About(
-        _chooser(
-            "about", "By", {kind_.value: words for kind_, words in _ABOUTS.items()}, _kept(About, "about", About.SHAPE).value, width=250
-        )
+        _chooser("about", "By", {kind_.value: words for kind_, words in _ABOUTS.items()}, _kept("about", About.SHAPE).value, width=250)
     )
     colour = _choose_colour(in_view)
     try:
@@ -280,9 +281,9 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
 
 def _axes_features() -> tuple[str, ...]:
     """Features whose distributions are shown: those of the axes; of a computed plane one that is looked at elsewhere."""
-    if _kept(Kind, "plane", Kind.FEATURES) is Kind.FEATURES:
+    if _kept("plane", Kind.FEATURES) is Kind.FEATURES:
         return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
-    colour = explored().map.get("colour")
+    colour = explored().map.get("colour", "")
     return (colour if colour in CATALOGUE else FIRST_FEATURE,)
 
 

@@ -102,7 +102,7 @@ def features_plane(selection: Selection, x: str, y: str, colour: By | str, own: 
         vertices = tuple((axes.measured(x, a, log=log[0]), axes.measured(y, b, log=log[1])) for a, b in polygon)
         return with_gate(selection, Gate(LASSO, x, y, vertices, log))
 
-    absent = (f"{found.absent:,} cells lack one of the two and are not drawn.",) if found.absent else ()
+    absent: tuple[str, ...] = (f"{found.absent:,} cells lack one of the two and are not drawn.",) if found.absent else ()
     if own is not None and own_place is None:
         absent += ("The cell of page Single cell is not drawn: it lacks one of the two, or its scale is unknown.",)
     return Plane(drawn, f"features {x} {y}", absent, choose, found.points)
