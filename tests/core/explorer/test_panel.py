@@ -5,8 +5,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from core.errors import UsageError
+from core.explorer.neighbours import comparable_features
 from core.explorer.panel import MOST_CELLS, MOST_FEATURES, Panels, _auc, _folds, _interval, _score_test, panels
+from core.explorer.ranking import patient_codes
+from core.explorer.selection import Selection
+from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
+from core.settings import load_settings
+from core.store.database import Cohort
 
 LINEAR = [name for name, spec in CATALOGUE.items() if not spec.log_axis]
 LOG = [name for name, spec in CATALOGUE.items() if spec.log_axis]
@@ -234,4 +240,40 @@ def test_a_cohort_of_every_feature_takes_seconds():
     matrix[:, LINEAR.index(LINEAR[5])] += groups
     began = time.process_time()
     assert isinstance(panels(matrix, groups, TWO, np.full(4500, -1), list(CATALOGUE)), Panels)
-    assert time.process_time() - began < 40  # about 10 on one core
+    assert time.process_time() - began < 40  # about 4 on one core
+
+
+# --- the shipped cohort ---
+
+
+@pytest.fixture(scope="module")
+def johns_hopkins():
+    """Features of shape, cells of monocytes and lymphocytes of patients who are all known: matrix, whether a lymphocyte, patient."""
+    selection = Selection(populations=("monocyte_deepapl", "lymphocyte_deepapl"))
+    features = comparable_features(CATALOGUE)
+    with Cohort.open([load_settings().reference]) as cohort:
+        found = values(cohort, selection, features, By.CELL_TYPE)
+    return features, found.matrix, (found.cell_type == "lymphocyte").astype(int), patient_codes(found.source, found.patient_id)
+
+
+def test_monocytes_are_told_from_lymphocytes_of_other_patients(johns_hopkins):
+    features, matrix, groups, patients = johns_hopkins
+    found = panels(matrix, groups, TWO, patients, features)
+    assert found.patients_known
+    panel = found.panels[0]
+    assert panel.low > 0.88
+    assert {feature.feature for feature in panel.features} & {
+        "combined_Sphericity",
+        "combined_PixelSurface",
+        "combined_PerimeterSurfaceRatio",
+    }
+
+
+def test_two_random_halves_of_the_patients_of_one_population_are_not_told_apart(johns_hopkins):
+    features, matrix, groups, patients = johns_hopkins
+    lymphocytes = groups == 1
+    aucs = []
+    for seed in range(4):
+        half = np.random.default_rng(seed).integers(0, 2, patients.max() + 1)[patients]
+        aucs.append(panels(matrix[lymphocytes], half[lymphocytes], ("one", "other"), patients[lymphocytes], features).panels[0].auc)
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.08)
