@@ -14,6 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,13 +25,20 @@ import pandas as pd
 
 from core import familiarity, novelty
 from core.agreement import Grade, save, to_json
+from core.agreement import load as load_reliability
 from core.batch import command as batch_command
 from core.cell_types import CellType, folder_cell_type
 from core.charts.overlay import field_png, outlined_png
+from core.charts.trust import Reliability
 from core.cohort import ImportReport, build_reference, folders_of, import_images
 from core.comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
 from core.compartments import Compartment
-from core.errors import CoreError, UsageError
+from core.errors import CoreError, ModelError, UsageError
+from core.explorer import view
+from core.explorer.ranking import FEWEST
+from core.explorer.report import compare, html_report, to_frame
+from core.explorer.selection import CHOICES, Selection, from_json
+from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
 from core.fields import Cells, composed
@@ -43,12 +51,13 @@ from core.pipeline import Job, Outcome, analyse_many
 from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
 from core.settings import load_settings
-from core.statistics import beside_published, compare_populations
+from core.statistics import beside_published
 from core.store import model_selection, queries, shards
 from core.store.database import Cohort
 from core.store.export import to_csv, to_parquet
 from core.store.published import published_references
 from core.store.schema import Population
+from core.store.tables import Units, import_table, look
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -240,18 +249,8 @@ def _cohort_import(arguments: argparse.Namespace) -> int:
     for name, images in chosen.items():
         cell_type = CellType(arguments.cell_type) if arguments.cell_type else folder_cell_type(name)
         slug = "".join(c if c.isalnum() else "_" for c in f"{name}_{arguments.source}".lower()).strip("_")[:63]
-        population = Population(
-            population_id=arguments.id or slug,
-            cell_type=cell_type,
-            title=arguments.title or f"{name.replace('_', ' ')}, {arguments.source}",
-            source=arguments.source,
-            tissue=arguments.tissue,
-            citation=arguments.citation,
-            terms=arguments.terms,
-            note=arguments.note,
-            created=datetime.now(UTC).date().isoformat(),
-            um_per_px=arguments.um_per_px,
-            um_per_px_origin="given at import" if arguments.um_per_px is not None else "unknown",
+        population = _own_population(
+            arguments, arguments.id or slug, cell_type, arguments.title or f"{name.replace('_', ' ')}, {arguments.source}"
         )
         reports.append(
             import_images(
@@ -332,14 +331,95 @@ def _cohort_summary(arguments: argparse.Namespace) -> int:
 
 
 def _cohort_compare(arguments: argparse.Namespace) -> int:
+    by, settings, reliability = By[arguments.by.upper()], load_settings(), _reliability_if_known()
     with _cohort() as cohort:
-        first, second = (queries.reference(cohort, name) for name in (arguments.first, arguments.second))
-    frame = compare_populations(first, second)
+        selection = _selected(arguments)
+        if by is By.POPULATION:
+            for name in arguments.groups:
+                cohort.population(name)  # names those there are where it is unknown
+        names = arguments.groups or [group.name for group in view.groups(cohort, selection, by) if group.cells >= FEWEST]
+        compared = compare(cohort, selection, by, [(name,) for name in names], names, reliability, settings.cache, _feature_progress())
+    frame = to_frame(compared, reliability)
+    for line in (*compared.in_view.warnings, f"{compared.separated.ranking.note[:1].upper()}{compared.separated.ranking.note[1:]}."):
+        print(line, file=sys.stderr)
+    if arguments.out is not None and arguments.out.suffix == ".html":
+        arguments.out.write_text(html_report(compared, reliability, datetime.now(UTC)), encoding="utf-8")
+    elif arguments.out is not None:
+        arguments.out.write_bytes(to_csv(frame))
     if arguments.json:
         print(frame.to_json(orient="records"))
-    else:
-        print(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    elif arguments.out is None:
+        print(frame.drop(columns="label").to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     return 0
+
+
+def _reliability_if_known() -> Reliability:
+    """What was measured of the default model; empty where there is none, because cells can be compared without."""
+    with suppress(ModelError):
+        measured = find_model(None).reliability
+        return load_reliability(measured) if measured is not None and measured.is_file() else {}
+    return {}
+
+
+def _selected(arguments: argparse.Namespace) -> Selection:
+    """The cells that are compared, from a saved selection and the filters; raises UsageError or SelectionError."""
+    if arguments.out is not None and arguments.out.suffix not in (".csv", ".html"):
+        msg = f"--out must end in .csv or .html, but is {arguments.out.name}"
+        raise UsageError(msg)
+    saved = from_json(arguments.selection.read_text(encoding="utf-8")) if arguments.selection else Selection()
+    given: dict[str, Any] = {key: tuple(getattr(arguments, key)) for key in CHOICES if getattr(arguments, key)}
+    if "cell_types" in given:
+        given["cell_types"] = tuple(CellType(name) for name in given["cell_types"])
+    return replace(saved, **given)
+
+
+def _feature_progress() -> Callable[[int, int], None]:
+    """Progress on one line, for a person who waits."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"{done}/{total} features", file=sys.stderr, end="\r" if done < total else "\n", flush=True)
+
+    return show
+
+
+def _cohort_import_table(arguments: argparse.Namespace) -> int:
+    found = look(arguments.file)
+    cell_type = CellType(arguments.cell_type) if arguments.cell_type else found.cell_type
+    if cell_type is None:
+        msg = f"{arguments.file.name} has no column cell_type; give --cell-type"
+        raise UsageError(msg)
+    slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in arguments.name.lower()).strip("_")[:63]
+    population = _own_population(arguments, arguments.id or slug, cell_type, arguments.name)
+    cells = import_table(load_settings().cohort, population, arguments.file, units=Units(arguments.units), replace=arguments.replace)
+    if arguments.json:
+        print(json.dumps({"population_id": population.population_id, "cells": cells, **asdict(found)}))
+        return 0
+    print(f"{population.population_id}: {cells} cells, sizes taken for {'micrometres' if arguments.units == 'um' else 'pixels'}")
+    print(f"{len(found.taken)} columns taken; not taken: {', '.join(found.not_taken) or 'none'}")
+    print(f"{len(found.missing)} features of the catalogue are not in the table{_some(found.missing)}")
+    return 0
+
+
+def _some(names: Sequence[str]) -> str:
+    return f": {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else ""
+
+
+def _own_population(arguments: argparse.Namespace, population_id: str, cell_type: CellType, title: str) -> Population:
+    """Description of a population of the user's own, from the arguments that both imports have."""
+    return Population(
+        population_id=population_id,
+        cell_type=cell_type,
+        title=title,
+        source=arguments.source,
+        tissue=arguments.tissue,
+        citation=arguments.citation,
+        terms=arguments.terms,
+        note=arguments.note,
+        created=datetime.now(UTC).date().isoformat(),
+        um_per_px=arguments.um_per_px,
+        um_per_px_origin="given at import" if arguments.um_per_px is not None else "unknown",
+    )
 
 
 def _cohort_published(arguments: argparse.Namespace) -> int:
@@ -597,28 +677,45 @@ def _parser() -> argparse.ArgumentParser:
 
     command(commands, "catalogue", _catalogue, "Every feature as a row of CSV: name, meaning, formula, unit, what it depends on.")
 
+    filed = argparse.ArgumentParser(add_help=False)
+    filed.add_argument("--source", required=True, help="laboratory or collection, shown beside every comparison")
+    filed.add_argument("--id", help="identifier of the population (default: made from its name)")
+    filed.add_argument("--tissue", default="peripheral blood")
+    filed.add_argument("--citation", default="own images")
+    filed.add_argument("--terms", default="own images")
+    filed.add_argument("--note", default="")
+    filed.add_argument("--replace", action="store_true", help="put it in the place of a population of the same id")
+
     cohort = commands.add_parser("cohort", help="reference populations and your own").add_subparsers(required=True, metavar="ACTION")
     command(cohort, "build", _cohort_build, "Build the shipped reference populations from the data folder.", model)
-    added = command(cohort, "import", _cohort_import, "Analyse a folder of images into a population of your own.", model, scale)
+    added = command(cohort, "import", _cohort_import, "Analyse a folder of images into a population of your own.", model, scale, filed)
     added.add_argument("folder", type=Path)
     added.add_argument("--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23")
     added.add_argument("--only", nargs="+", metavar="FOLDER", help="with --layout folders: these only")
     added.add_argument("--cell-type", choices=[str(t) for t in CellType], help="default: from the folder's name")
-    added.add_argument("--source", required=True, help="laboratory or collection, shown beside every comparison")
-    added.add_argument("--id", help="identifier of the population (default: from folder and source)")
     added.add_argument("--title")
-    added.add_argument("--tissue", default="peripheral blood")
-    added.add_argument("--citation", default="own images")
-    added.add_argument("--terms", default="own images")
-    added.add_argument("--note", default="")
-    added.add_argument("--replace", action="store_true", help="put it in the place of a population of the same id")
+    text = (
+        "Make a table of measured cells (.csv, .parquet; columns named as in the catalogue) a population of your own, whole or not at all."
+    )
+    added = command(cohort, "import-table", _cohort_import_table, text, scale, filed)
+    added.add_argument("file", type=Path)
+    added.add_argument("--name", required=True, help="what the population is called")
+    added.add_argument("--units", required=True, choices=[str(u) for u in Units], help="what lengths and areas in the table are counted in")
+    added.add_argument("--cell-type", choices=[str(t) for t in CellType], help="of cells whose row says none (default: the table's)")
     command(cohort, "list", _cohort_list, "Populations with their counts and what was left out of the summaries.")
     added = command(cohort, "summary", _cohort_summary, "Percentiles, mean and spread of every feature of a population.")
     added.add_argument("population")
     added.add_argument("--um", action="store_true", help="sizes in micrometres, over cells with a scale")
-    added = command(cohort, "compare", _cohort_compare, "Two populations feature by feature, the best separated first.")
-    added.add_argument("first")
-    added.add_argument("second")
+    text = "Two or more groups of cells feature by feature, the best separated first: the numbers of the page Cohort explorer."
+    added = command(cohort, "compare", _cohort_compare, text)
+    added.add_argument("groups", nargs="*", metavar="GROUP", help="names of two or more groups (default: all that have enough cells)")
+    added.add_argument("--by", choices=[b.name.lower() for b in By], default="population", help="what groups are (default: populations)")
+    for key, (column, called) in CHOICES.items():
+        option = f"--{column.removesuffix('_id').replace('_', '-')}"
+        kinds = [str(t) for t in CellType] if key == "cell_types" else None
+        added.add_argument(option, dest=key, nargs="+", choices=kinds, metavar=called.upper(), help=f"only cells of this {called}")
+    added.add_argument("--selection", type=Path, metavar="FILE", help="only cells of a selection saved on the page")
+    added.add_argument("--out", type=Path, metavar="FILE", help="write the table (.csv) or a report (.html) instead")
     command(cohort, "published", _cohort_published, "Measured populations beside the thesis's printed tables, where a feature has no unit.")
     added = command(cohort, "export", _cohort_export, "Write a population as CSV or Parquet.")
     added.add_argument("population")

@@ -309,24 +309,6 @@ def differs_most(comparisons: Sequence[FeatureComparison], k: int, reference: Re
     return tuple(comparison for comparison, _ in chosen)
 
 
-def compare_populations(first: ReferencePopulation, second: ReferencePopulation) -> pd.DataFrame:
-    """How well each feature separates two measured populations, the best separated first.
-
-    Columns: feature, label, basis, n_first, n_second, median_first, median_second, and Cliff's delta (share of pairs in which the
-    first is larger minus share in which it is smaller, -1 to 1). Features without comparable values on both sides are left out.
-    """
-    rows = []
-    for name, spec in CATALOGUE.items():
-        a, b = (population.ordered.get(name, np.empty(0)) for population in (first, second))
-        if not len(a) or not len(b):
-            continue
-        delta = float((np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")).mean() / len(b) - 1)
-        rows.append((name, spec.label, str(first.summaries[name].basis), len(a), len(b), float(np.median(a)), float(np.median(b)), delta))
-    columns = ["feature", "label", "basis", "n_first", "n_second", "median_first", "median_second", "cliffs_delta"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values("cliffs_delta", key=np.abs, ascending=False, ignore_index=True)
-
-
 def beside_published(measured: Sequence[ReferencePopulation], published: Sequence[ReferencePopulation]) -> pd.DataFrame:
     """Percentiles of measured populations beside those of printed tables of the same cell type.
 

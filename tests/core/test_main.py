@@ -16,6 +16,9 @@ from PIL import Image
 
 from core.__main__ import main
 from core.compartments import Compartment
+from core.explorer.selection import Selection, to_json
+from core.explorer.separation import gather, separate
+from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.imaging import load
@@ -23,6 +26,7 @@ from core.inference.model_registry import find_model
 from core.masks import encode_grey, region_mask
 from core.metrics import overlap
 from core.settings import ROOT
+from core.store.database import Cohort
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from tests.selection_runs import write_run
 
@@ -481,6 +485,91 @@ def test_populations_are_compared_feature_by_feature(cells, capsys):
     code, out, _ = run(capsys, "cohort", "compare", "one", "two", "--json")
     assert code == 0
     assert {row["feature"] for row in json.loads(out)} <= set(CATALOGUE)
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """Three populations of two sources out of tables of a few features, without shipped ones."""
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path / "none"))
+    monkeypatch.setenv("LEUKOSCOPE_COHORT", str(tmp_path / "cohort"))
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(5)
+    for name, kind, source, shift in (("mono", "monocyte", "A", 0.5), ("lympho", "lymphocyte", "A", 0.0), ("far", "monocyte", "B", 1.0)):
+        frame = pd.DataFrame({feature: rng.lognormal(0, 0.2, 30) for feature in list(CATALOGUE)[:8]})
+        frame["combined_PixelSurface"] = rng.normal(2 + shift, 0.1, 30)
+        frame["patient_id"] = [f"p{row % 6}" for row in range(30)]
+        frame.assign(cell_type=kind, um_per_px=0.1).to_csv(tmp_path / f"{name}.csv", index=False)
+        arguments = ("--name", name, "--source", source, "--units", "px")
+        assert main(["cohort", "import-table", str(tmp_path / f"{name}.csv"), *arguments]) == 0
+    return tmp_path
+
+
+def test_a_table_is_imported_and_what_was_not_taken_is_told(tables, capsys):
+    table = tables / "more.csv"
+    table.write_text("combined_PixelSurface,remark\n0.5,x\n", encoding="utf-8")
+    capsys.readouterr()
+    code, _, err = run(capsys, "cohort", "import-table", table, "--name", "More cells", "--source", "A", "--units", "um")
+    assert (code, "give --cell-type" in err) == (2, True)
+    code, out, _ = run(
+        capsys, "cohort", "import-table", table, "--name", "More cells", "--source", "A", "--units", "um", "--cell-type", "hcl"
+    )
+    assert code == 0
+    assert "more_cells: 1 cells, sizes taken for micrometres" in out
+    assert "not taken: remark" in out
+    assert f"{len(CATALOGUE) - 1} features of the catalogue are not in the table" in out
+    table.write_text("combined_PixelSurface\ninf\n", encoding="utf-8")
+    code, _, err = run(capsys, "cohort", "import-table", table, "--name", "Bad", "--source", "A", "--units", "px", "--cell-type", "hcl")
+    assert (code, "row 2, column combined_PixelSurface" in err) == (1, True)
+    assert "bad" not in run(capsys, "cohort", "list")[1]
+
+
+def test_populations_and_types_are_compared_with_the_numbers_of_the_page(tables, capsys):
+    capsys.readouterr()
+    code, out, err = run(capsys, "cohort", "compare", "mono", "lympho", "--json")
+    assert code == 0
+    rows = json.loads(out)
+    with Cohort.open([tables / "cohort"]) as cohort:
+        cells = gather(cohort, Selection(populations=("mono", "lympho")), By.POPULATION, (("mono",), ("lympho",)), list(CATALOGUE))
+    wanted = separate(cells, ("mono", "lympho"), list(CATALOGUE)).ranking.to_frame()
+    assert [row["feature"] for row in rows] == wanted["feature"].tolist()
+    assert rows[0]["feature"] == "combined_PixelSurface"
+    for name in ("effect", "low", "high", "p", "q", "median mono", "patients lympho"):
+        assert rows[0][name] == pytest.approx(wanted[name].iloc[0])
+    assert "p is between patients" in err.lower()
+
+    by_type = json.loads(run(capsys, "cohort", "compare", "--by", "cell_type", "monocyte", "lymphocyte", "--source", "A", "--json")[1])
+    assert [row["effect"] for row in by_type] == [row["effect"] for row in rows]
+    # From several sources there is a warning, and no size is compared.
+    code, out, err = run(capsys, "cohort", "compare", "--by", "cell_type", "--json")
+    assert "The cells come from 2 sources" in err
+    assert all(CATALOGUE[row["feature"]].scale_free for row in json.loads(out))
+
+
+def test_a_comparison_is_written_as_table_and_report(tables, capsys):
+    assert run(capsys, "cohort", "compare", "mono", "lympho", "--out", tables / "out.csv")[0] == 0
+    frame = pd.read_csv(tables / "out.csv")
+    assert frame["feature"].iloc[0] == "combined_PixelSurface"
+    (tables / "chosen.json").write_text(to_json(Selection(patients=("p1", "p2", "p3"))), encoding="utf-8")
+    arguments = ("mono", "lympho", "--selection", tables / "chosen.json", "--out", tables / "out.html")
+    assert run(capsys, "cohort", "compare", *arguments)[0] == 0
+    text = (tables / "out.html").read_text(encoding="utf-8")
+    assert "Mono beside lympho" in text
+    assert "patient is p1, p2 or p3" in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mono", "lympho", "--out", "x.pdf"], "--out must end in .csv or .html"),
+        (["mono"], "two or more groups"),
+        (["--by", "cell_type", "monocyte", "basophil"], "no cell in view is of 'basophil'"),
+        (["mono", "lympho", "--patient", "p1", "nobody", "--cell-type", "hcl"], "no cell in view"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(tables, capsys, arguments, words):
+    code, _, err = run(capsys, "cohort", "compare", *arguments)
+    assert code == 2
+    assert words in err
 
 
 def test_a_taken_id_needs_replace(cells, capsys):

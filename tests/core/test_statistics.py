@@ -15,7 +15,6 @@ from core.statistics import (
     Direction,
     beside_published,
     compare_cell,
-    compare_populations,
     count_patients,
     describe,
     differs_most,
@@ -270,7 +269,6 @@ def test_a_feature_no_member_has_is_not_in_the_population(change):
     assert (compared.comparable, compared.reason) == (False, "not in this population")
     (near,) = nearest(cell(), [older])
     assert near.features == nearest(cell(), [population(frame())])[0].features - 1
-    assert SHARE not in set(compare_populations(older, population(frame()))["feature"])
 
 
 def test_a_small_group_is_comparable_but_gives_points_only():
@@ -429,30 +427,6 @@ def test_nearest_works_with_absent_values_on_both_sides():
     assert found.n == 49
     assert found.features == sum(spec.scale_free and not spec.intensity_dependent for spec in CATALOGUE.values()) - 1
     assert nearest(FeatureSet(dict.fromkeys(CATALOGUE), {}), [population(values)]) == ()
-
-
-def test_cliffs_delta_is_counted_over_pairs():
-    rng = np.random.default_rng(7)
-    first, second = rng.integers(0, 30, 40).astype(float), rng.integers(10, 40, 25).astype(float)
-    table = compare_populations(population(frame(40, **{SHARE: first})), population(frame(25, **{SHARE: second})))
-    row = table.set_index("feature").loc[SHARE]
-    pairs = np.sign(first[:, None] - second[None, :])
-    assert row["cliffs_delta"] == pytest.approx(pairs.mean())
-    assert (row["n_first"], row["n_second"]) == (40, 25)
-    assert (row["median_first"], row["median_second"]) == (np.median(first), np.median(second))
-
-
-def test_the_best_separated_feature_comes_first():
-    apart = compare_populations(population(frame(30)), population(frame(30, **{SHARE: np.arange(100.0, 130.0)})))
-    assert apart.loc[0, "feature"] == SHARE
-    assert apart.loc[0, "cliffs_delta"] == -1
-    assert apart.loc[1:, "cliffs_delta"].eq(0).all(), "the same values on both sides separate nothing"
-
-
-def test_sizes_without_a_scale_separate_no_populations():
-    table = compare_populations(population(frame(30, um=None)), population(frame(30)))
-    assert AREA not in set(table["feature"])
-    assert SHARE in set(table["feature"])
 
 
 def test_measured_percentiles_stand_beside_published_ones_where_there_is_no_unit():

@@ -1,0 +1,143 @@
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.agreement import Grade
+from core.cell_types import CellType
+from core.errors import UsageError
+from core.explorer import report
+from core.explorer.order import Columns
+from core.explorer.ranking import rank_features
+from core.explorer.report import compare, html_report, to_frame
+from core.explorer.selection import Quality, Selection
+from core.explorer.separation import find_panels, gather
+from core.explorer.view import By
+from core.features.catalogue import CATALOGUE
+from core.store.database import Cohort
+from core.store.shards import write_population
+from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE, UNSCALED, spread_rows
+from tests.core.store.conftest import AREA, RATIO, make_population
+from tests.populations import grades
+
+WHEN = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+TWO = (("monocyte",), ("lymphocyte",))
+ONE_SOURCE = Selection(sources=("A",))
+
+
+def compared(cohort, tmp_path, selection=ONE_SOURCE, by=By.CELL_TYPE, sides=TWO, reliability=None):
+    names = [" and ".join(side) for side in sides]
+    return compare(cohort, selection, by, sides, names, reliability or {}, tmp_path)
+
+
+def test_the_ranking_is_of_all_cells_of_the_sides_and_of_no_others(small, tmp_path):
+    found = compared(small, tmp_path)
+    cells = gather(small, ONE_SOURCE, By.CELL_TYPE, TWO, list(CATALOGUE))
+    wanted = rank_features(Columns(cells.matrix, cells.features), cells.sides, ["monocyte", "lymphocyte"], cells.patients, intervals=())
+    effects = {each.feature: each.effect for each in wanted.separations}
+    assert {each.feature: each.effect for each in found.separated.ranking.separations} == effects
+    assert found.separated.ranking.n == (58, 38)
+    assert found.in_view.cells == 96
+    assert found.selection == replace(ONE_SOURCE, cell_types=(CellType.MONOCYTE, CellType.LYMPHOCYTE))
+    assert [population.population_id for population in found.populations] == [MONO, LYMPHO]
+
+
+def test_a_sample_tells_what_says_the_same_and_the_index_ranks_all(small, tmp_path, monkeypatch):
+    whole = compared(small, tmp_path)
+    monkeypatch.setattr(report, "SAMPLE", 20)
+    found = compared(small, tmp_path)
+    assert found.cells.sampled_from == 96
+    assert found.separated.ranking.n == (58, 38)
+    assert found.separated.ranking.sampled_from is None
+    effects = {each.feature: each.effect for each in whole.separated.ranking.separations}
+    assert {each.feature: each.effect for each in found.separated.ranking.separations} == pytest.approx(effects)
+    assert [path.name[:6] for path in tmp_path.iterdir()] == ["order-"]
+
+
+def test_across_sources_only_scale_free_features_are_compared_and_the_report_warns(small, tmp_path):
+    found = compared(small, tmp_path, Selection(), By.POPULATION, ((MONO,), (OTHER_SCALE,)))
+    assert AREA not in found.separated.by_feature
+    assert RATIO in found.separated.by_feature
+    text = html_report(found, {}, WHEN)
+    assert "The cells come from 2 sources" in text
+    assert f"{len(CATALOGUE) - len(found.separated.by_feature)} features are not compared" in text
+
+
+def test_the_report_tells_cells_effects_methods_and_origin_and_fetches_nothing(small, tmp_path):
+    reliability = grades({RATIO: Grade.POOR}, CATALOGUE)
+    found = compared(small, tmp_path, reliability=reliability)
+    found = replace(found, panels=find_panels(found.cells, found.names, found.separated.redundancy, list(CATALOGUE)))
+    text = html_report(found, reliability, WHEN)
+    assert "<h1>Monocyte beside lymphocyte</h1>" in text
+    assert "58 cells, patients not all known" in text
+    assert "Cell type is monocyte or lymphocyte." in text
+    assert "2 cells are left out because not: quality is good" not in text
+    assert "4 cells are left out because not: quality is good" in text
+    assert "Cliff&#x27;s delta" in text
+    assert "Mann and Whitney&#x27;s U, two-sided, corrected for ties, between cells" in text
+    assert f"over {len(CATALOGUE)} features" in text
+    assert "interval and p are too sure of themselves" in text
+    assert "Few features together" in text
+    assert "Version of leukoscope" in text
+    assert found.revision in text
+    assert "23 November 2026, 09:30" in text
+    assert text.count("<svg") == 7
+    assert len(re.findall("<tr[^>]*><td title", text)) == len(CATALOGUE)
+    assert text.rindex(f'title="{CATALOGUE[RATIO].description}') > text.rindex(f'title="{CATALOGUE[AREA].description}')
+    assert "<script" not in text
+    assert not re.search(r"""(?:src|href)=["'](?!#)""", text)
+
+
+def test_poor_features_lead_nothing(small, tmp_path):
+    reliability = grades({}, CATALOGUE)
+    first = compared(small, tmp_path, reliability=reliability).leading(reliability, 1)[0].feature
+    poor = grades({first: Grade.POOR}, CATALOGUE)
+    found = compared(small, tmp_path, reliability=poor)
+    assert first not in [each.feature for each in found.leading(poor, 15)]
+    assert first in found.separated.by_feature
+
+
+def test_three_groups_are_compared_by_shares_of_ranks(small, tmp_path):
+    found = compared(small, tmp_path, Selection(), By.POPULATION, ((MONO,), (LYMPHO,), (OTHER_SCALE,)))
+    text = html_report(found, {}, WHEN)
+    assert "Epsilon squared" in text
+    assert "Kruskal and Wallis&#x27; H" in text
+
+
+def test_patients_are_counted_where_all_are_known(small, tmp_path):
+    found = compared(small, tmp_path, Selection(quality=Quality.ANY), By.POPULATION, ((OTHER_SCALE,), (UNSCALED,)))
+    text = html_report(found, {}, WHEN)
+    assert "30 cells, 4 patients" in text
+    assert "no test between patients is possible" in text
+    assert "not made between so few patients" in text
+
+
+def test_names_from_outside_are_escaped(tmp_path):
+    bad = "<script>alert(1)</script>"
+    root: Path = tmp_path / "cohort"
+    rng = np.random.default_rng(1)
+    for name in ("one", "two"):
+        population = make_population(name, source=bad, title=f"{name} {bad}", note=bad, um_per_px=0.1)
+        write_population(root, population, [spread_rows(population, 25, rng)])
+    with Cohort.open([root]) as cohort:
+        found = compare(cohort, Selection(sources=(bad,)), By.POPULATION, (("one",), ("two",)), (f"one {bad}", "two"), {}, tmp_path)
+    assert bad not in html_report(found, {}, WHEN)
+
+
+def test_the_table_has_units_and_trust(small, tmp_path):
+    reliability = grades({RATIO: Grade.POOR}, CATALOGUE)
+    frame = to_frame(compared(small, tmp_path, reliability=reliability), reliability).set_index("feature")
+    assert frame.loc[AREA, "unit_of_medians"] == "µm²"
+    assert frame.loc[RATIO, "trust"] == "poor"
+    assert frame.loc[AREA, "n monocyte"] == 57  # the third cell has none
+    assert frame["effect"].abs().is_monotonic_decreasing
+
+
+def test_groups_that_are_too_small_are_refused(small, tmp_path):
+    with pytest.raises(UsageError, match="no cell in view"):
+        compared(small, tmp_path, sides=(("monocyte",), ("basophil",)))
+    with pytest.raises(UsageError, match="two or more groups"):
+        compared(small, tmp_path, sides=(("monocyte",),))
