@@ -16,7 +16,7 @@ with errors_in_words():
         show_problem()
         left, centre = st.columns([1, 3.3], gap="medium")
         with left:
-            choose(view)
+            choose()
         with centre:
             question = ask()
             with errors_in_words():

@@ -3,16 +3,19 @@
 What the page, the command line and the report ask; the numbers are those of `ranking`, `redundancy` and `panel`.
 """
 
+import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import UsageError
+from core.errors import CoreError, StoreError, UsageError
 from core.explorer import view
-from core.explorer.order import Columns, OrderIndex
+from core.explorer.order import Columns, IndexBuild, OrderIndex
 from core.explorer.panel import Panels, panels
 from core.explorer.ranking import Ranking, Separation, patient_codes, rank_features
 from core.explorer.redundancy import Redundancy, group_alike
@@ -21,6 +24,7 @@ from core.explorer.view import Grouping
 from core.store.database import Cohort
 
 SAMPLE: Final = 2500  # cells of a side that are ranked at once: delta is known to 0.03
+MOST_AT_ONCE: Final = 20_000  # cells that are ranked without more ado; of more a sample is, and all by the index of their order
 INTERVALS: Final = 40  # features that have an interval: those that come first
 
 Sides = Sequence[Collection[str]]  # names of groups (`core.explorer.view.groups`), side by side
@@ -143,9 +147,66 @@ def rank_exactly(
     return Separated(ranking, sampled.redundancy)
 
 
-def find_panels(cells: Cells, names: Sequence[str], redundancy: Redundancy) -> Panels:
-    """Find a few features that together tell the sides apart; raises UsageError where there are too few patients to judge them."""
-    return panels(cells.matrix, cells.sides, names, cells.patients, cells.features, alike=redundancy.codes)
+class ExactRanking:
+    """A ranking by all cells that goes on in a thread of its own: the index of their order is made if there is none, then they are ranked.
+
+    `result` or `error` is there when it has ended; until then `words` and `share` (0 to 1) tell how far it is.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        build: IndexBuild | OrderIndex,
+        selection: Selection,
+        by: Grouping,
+        sides: Sides,
+        names: Sequence[str],
+        sampled: Separated,
+    ) -> None:
+        self.result: Separated | None = None
+        self.error: str | None = None
+        self.share, self.words = 0.0, "All cells are being ranked."
+        self._build = build
+        self._ask = partial(
+            rank_exactly, cohort, selection=selection, by=by, sides=sides, names=names, sampled=sampled, progress=self._told
+        )
+        self._thread = threading.Thread(target=self._run, name="exact ranking", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when it has ended."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._ask(index=self._index())
+        except CoreError as error:
+            self.error = str(error)
+
+    def _index(self) -> OrderIndex:
+        if isinstance(self._build, OrderIndex):
+            return self._build
+        while self._build.running:
+            self.share = self._build.done / self._build.total
+            self.words = f"All cells are being sorted, once for this cohort: feature {self._build.done} of {self._build.total}."
+            time.sleep(_LOOK_EVERY_S)
+        if self._build.index is None:
+            raise self._build.error or StoreError(_CANCELLED)
+        return self._build.index
+
+    def _told(self, done: int, total: int) -> None:
+        self.share, self.words = done / total, f"All cells are being ranked: feature {done} of {total}."
+
+
+_LOOK_EVERY_S: Final = 0.2
+_CANCELLED: Final = "the sorting of all cells was ended before it was done; ask again"
+
+
+def find_panels(cells: Cells, names: Sequence[str], redundancy: Redundancy, reliable: Collection[str]) -> Panels:
+    """Find a few reliable features that together tell the sides apart; raises UsageError where there are too few patients to judge them."""
+    trusted = [column for column, name in enumerate(cells.features) if name in reliable]
+    features = [cells.features[column] for column in trusted]
+    return panels(cells.matrix[:, trusted], cells.sides, names, cells.patients, features, alike=redundancy.codes[trusted])
 
 
 def _side_of(sides: Sides, there: Collection[str]) -> dict[str, int]:

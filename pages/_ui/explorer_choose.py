@@ -71,7 +71,7 @@ def what_and_why(view: InView) -> list[str]:
     return lines
 
 
-def choose(view: InView) -> None:
+def choose() -> None:
     """Show the column in which cells are chosen."""
     selection = explored().selection
     st.markdown("##### Which cells")
@@ -105,8 +105,6 @@ def choose(view: InView) -> None:
                 _edit_range(selection)
             else:
                 _edit_choice(_KINDS[kind], kind, selection)
-    for warning in view.warnings:
-        st.caption(f":material/warning: {plain(warning)}")
     _saved(selection)
 
 

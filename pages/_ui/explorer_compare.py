@@ -1,5 +1,6 @@
 """What is compared with what: the property that tells groups apart, and which of its groups."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from core.explorer.ranking import GroupName, group_name
 from core.explorer.selection import Selection
 from core.explorer.view import NOT_RECORDED, By, Group, Grouping, InView
 from pages._ui import resources
-from pages._ui.explorer_state import MOST_GROUPS, change, explored
+from pages._ui.explorer_state import MOST_GROUPS, Explored, change, explored
 from pages._ui.names import plain
 from pages._ui.state import widget_value
 
@@ -42,6 +43,12 @@ class Compared:
     def names(self) -> tuple[str, ...]:
         """The groups as questions to the cohort name them."""
         return tuple(group.name for group in self.groups)
+
+    def only(self, names: Sequence[str]) -> "Compared":
+        """Some of the groups, in the order of all."""
+        seen, kept = explored(), [(group, title) for group, title in zip(self.groups, self.titles, strict=True) if group.name in names]
+        groups = tuple(group for group, _ in kept)
+        return _compared(seen, self.by, groups, tuple(title for _, title in kept))
 
     def drawn(self) -> tuple[DrawnGroup, ...]:
         """The groups as charts draw them."""
@@ -79,10 +86,21 @@ def choose_groups() -> Compared | None:
     titles = _titles(seen.by, found)
     with columns[1]:
         _group_chooser(seen.by, found, chosen, titles)
-    selection = _narrowed(seen.compared, seen.by, found, chosen)
-    view = _together([resources.in_view(seen.saved[name]) for name in chosen]) if seen.by is None else resources.in_view(selection)
     groups = tuple(group for group in found if group.name in chosen)
-    return Compared(selection, by, groups, tuple(titles[group.name] for group in groups), view)
+    return _compared(seen, by, groups, tuple(titles[group.name] for group in groups))
+
+
+def show_warnings(view: InView) -> None:
+    """What to know before comparing."""
+    for warning in view.warnings:
+        st.caption(f":material/warning: {plain(warning)}")
+
+
+def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:
+    names = [group.name for group in groups]
+    selection = _narrowed(seen.compared, seen.by, names)
+    view = _together([resources.in_view(seen.saved[name]) for name in names]) if seen.by is None else resources.in_view(selection)
+    return Compared(selection, by, groups, titles, view)
 
 
 def _shown(found: list[Group], wanted: tuple[str, ...]) -> list[str]:
@@ -130,9 +148,9 @@ def _take_groups(widget: str, names: list[str]) -> None:
     change(groups=() if set(chosen) == set(names) else chosen[:MOST_GROUPS])
 
 
-def _narrowed(selection: Selection, by: By | None, found: list[Group], chosen: list[str]) -> Selection:
+def _narrowed(selection: Selection, by: By | None, chosen: list[str]) -> Selection:
     """The selection of the chosen groups alone where filters can say it: what others lack need not bar a comparison."""
-    if by not in _FILTERS or len(chosen) == len(found) or NOT_RECORDED in chosen:
+    if by not in _FILTERS or NOT_RECORDED in chosen:
         return selection
     values = tuple(map(CellType, chosen)) if by is By.CELL_TYPE else tuple(chosen)
     return replace(selection, **{_FILTERS[by]: values})  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from core.report import KEY_FEATURES
 from core.statistics import ReferencePopulation
 from pages._ui import resources
 from pages._ui.downloads import take_away
-from pages._ui.explorer_compare import Compared
+from pages._ui.explorer_compare import Compared, show_warnings
 from pages._ui.explorer_state import Form, change, explored
 from pages._ui.feature_choice import feature_chooser
 from pages._ui.layout import current_look
@@ -54,9 +54,10 @@ def show_distribution(compared: Compared) -> None:
     """Draw what was asked for, and say it in numbers."""
     reliability = resources.reliability_if_known()
     seen = explored()
+    show_warnings(compared.view)
     st.session_state[_FORM] = seen.form
     st.segmented_control(
-        "Drawn as", list(Form), format_func=FORM_WORDS.__getitem__, key=_FORM, on_change=_take_form, label_visibility="collapsed"
+        "Drawn as", list(FORM_WORDS), format_func=FORM_WORDS.__getitem__, key=_FORM, on_change=_take_form, label_visibility="collapsed"
     )
     if not compared.view.offered:
         st.info("These cells cannot be compared by any feature: choose cells of one source, or with a known scale.", icon=":material/info:")

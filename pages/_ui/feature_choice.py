@@ -66,7 +66,7 @@ def feature_chooser(
 
     with columns[3]:
         return st.selectbox(
-            f"How is it distributed? ({len(found)} features)",
+            f"Feature ({len(found)})",
             found,
             format_func=label,
             key=key,

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
     from core.cell_types import CellType
     from core.charts.trust import Reliability
+    from core.explorer.order import IndexBuild
+    from core.explorer.panel import Panels
     from core.explorer.selection import Selection
+    from core.explorer.separation import Cells as SideCells
+    from core.explorer.separation import ExactRanking, Separated
     from core.explorer.view import By, Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
     from core.inference.model_registry import ModelEntry
     from core.inference.segmenter import OnnxSegmenter
     from core.statistics import ReferencePopulation
     from core.store.database import Cohort
     from core.store.queries import PopulationInfo
+
+Sides = tuple[tuple[str, ...], ...]
 
 _MODEL_SELECTION_FILE: Final = "published_model_selection.csv"
 
@@ -342,3 +348,90 @@ def _group_sources(revision: str, selection: Selection, by: By) -> dict[str, tup
             name = group.name.removesuffix(f", {source}") if by is By.PATIENT else group.name
             found[name] = (*found.get(name, ()), source)
     return found
+
+
+def separated(
+    selection: Selection,
+    by: Grouping,
+    sides: Sides,
+    names: tuple[str, ...],
+    features: tuple[str, ...],
+    reliable: frozenset[str],
+    sample: int | None,
+) -> Separated:
+    """Which features separate the sides, by all their cells or a sample."""
+    return _separated(cohort().revision, selection, by, sides, names, features, reliable, sample)[1]
+
+
+@st.cache_resource(show_spinner=False, max_entries=6)
+def _separated(
+    revision: str,  # noqa: ARG001 - the key
+    selection: Selection,
+    by: Grouping,
+    sides: Sides,
+    names: tuple[str, ...],
+    features: tuple[str, ...],
+    reliable: frozenset[str],
+    sample: int | None,
+) -> tuple[SideCells, Separated]:
+    from core.explorer import separation
+
+    cells = separation.gather(cohort(), selection, by, sides, features, sample)
+    return cells, separation.separate(cells, names, reliable)
+
+
+def panels(
+    selection: Selection,
+    by: Grouping,
+    sides: Sides,
+    names: tuple[str, ...],
+    features: tuple[str, ...],
+    reliable: frozenset[str],
+    sample: int | None,
+) -> Panels:
+    """A few features that together tell the sides apart."""
+    return _panels(cohort().revision, selection, by, sides, names, features, reliable, sample)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _panels(
+    revision: str,
+    selection: Selection,
+    by: Grouping,
+    sides: Sides,
+    names: tuple[str, ...],
+    features: tuple[str, ...],
+    reliable: frozenset[str],
+    sample: int | None,
+) -> Panels:
+    from core.explorer import separation
+
+    cells, found = _separated(revision, selection, by, sides, names, features, reliable, sample)
+    return separation.find_panels(cells, names, found.redundancy, reliable)
+
+
+def exact_ranking(selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...], key: str, sampled: Separated) -> ExactRanking:
+    """The ranking by all cells, which goes on in the background; `key` names the comparison at this state of the cohort."""
+    return _exact_ranking(key, selection, by, sides, names, sampled)
+
+
+@st.cache_resource(show_spinner=False, max_entries=6)
+def _exact_ranking(
+    key: str,  # noqa: ARG001 - the key
+    _selection: Selection,
+    _by: Grouping,
+    _sides: Sides,
+    _names: tuple[str, ...],
+    _sampled: Separated,
+) -> ExactRanking:
+    from core.explorer import order, separation
+
+    index = order.find_index(cohort(), settings().cache) or _index_build(str(order.index_path(cohort(), settings().cache)))
+    return separation.ExactRanking(cohort(), index, _selection, _by, _sides, _names, _sampled)
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _index_build(path: str) -> IndexBuild:  # noqa: ARG001 - the key: one for all sessions
+    from core.explorer.order import IndexBuild
+
+    return IndexBuild(cohort(), settings().cache)

@@ -3,9 +3,9 @@ import pytest
 
 from core.errors import UsageError
 from core.explorer import view
-from core.explorer.order import build_index
+from core.explorer.order import IndexBuild, build_index
 from core.explorer.selection import Selection
-from core.explorer.separation import INTERVALS, find_panels, gather, rank_exactly, separate
+from core.explorer.separation import INTERVALS, ExactRanking, find_panels, gather, rank_exactly, separate
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 
@@ -54,12 +54,35 @@ def test_the_index_ranks_as_the_values_do(shipped, tmp_path):
     assert {found.feature for found in with_interval} == {found.feature for found in by_values.ranking.separations if found.low is not None}
 
 
+def test_all_cells_are_ranked_in_the_background(shipped, tmp_path):
+    features = SOME[:8]
+    sampled = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, features, sample=300), NAMES, features)
+    job = ExactRanking(shipped, IndexBuild(shipped, tmp_path), BARCELONA, By.CELL_TYPE, SIDES, NAMES, sampled)
+    job.wait()
+    assert job.error is None
+    assert job.share == 1
+    exact = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, features), NAMES, features)
+    assert {name: found.effect for name, found in job.result.by_feature.items()} == pytest.approx(
+        {name: found.effect for name, found in exact.by_feature.items()}, abs=1e-12
+    )
+
+
+def test_an_index_that_cannot_be_built_is_told(shipped, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    sampled = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME[:2], sample=50), NAMES, SOME[:2])
+    job = ExactRanking(shipped, IndexBuild(shipped, tmp_path / "file"), BARCELONA, By.CELL_TYPE, SIDES, NAMES, sampled)
+    job.wait()
+    assert job.result is None
+    assert "cannot be written" in job.error
+
+
 def test_a_panel_tells_the_sides_apart(shipped):
     cells = gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME, sample=200)
     separated = separate(cells, NAMES, SOME)
-    found = find_panels(cells, NAMES, separated.redundancy)
+    found = find_panels(cells, NAMES, separated.redundancy, SOME[:20])
     assert found.panels[0].auc > 0.9
     assert found.panels[0].cells == (200, 200)
+    assert {each.feature for each in found.panels[0].features} <= set(SOME[:20])
 
 
 @pytest.mark.parametrize(
