@@ -213,7 +213,7 @@ class UmapCache:
     """The folder in which maps are computed and kept; any number of servers may share it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder = folder.resolve()
 
     def look(self, key: str) -> UmapState:
         """Where a map stands; takes no time."""
