@@ -39,6 +39,7 @@ from pages._ui.state import Kept, widget_value
 from pages._ui.viewer import one_cell_viewer
 
 PLACES: Final = 18
+_HEIGHT: Final = 960
 _NEAREST: Final = 12
 _MOST_NEIGHBOURS: Final = 100_000  # cells among which neighbours are looked for
 _PAPER: Final = 244  # grey level behind outlines without a picture
@@ -84,14 +85,12 @@ def look_at(cell_id: str) -> None:
 
 def show_cells(selection: Selection, called: str = "in view") -> None:
     """Show the cells of a selection in small, and one of them closely; `called` says in a word or two which they are."""
-    ranked = _ranked(resources.cohort().revision, _digest(to_json(selection)), _features(), selection)
-    if not ranked.ids:
+    n = resources.in_view(selection).cells
+    if not n:
         empty_state("No cells", "No cell meets all conditions. Remove one of them, or draw a larger outline.", "search_off")
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="cells_head"):
-        n = len(ranked.ids)
-        drawn = f"; of these {n:,} drawn by chance" if n < ranked.of else ""
-        st.markdown(f"##### The {ranked.of:,} cells {called}{drawn}" if ranked.of > 1 else f"##### The one cell {called}", width="content")
+        st.markdown(f"##### The {n:,} cells {called}" if n > 1 else f"##### The one cell {called}", width="content")
         st.space("stretch")
         order = Order(
             st.segmented_control(
@@ -104,16 +103,18 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
                 persist_state="session",
             )
         )
-    ids, sources = ranked.ordered(order), _batch_sources()
     left, right = st.columns([1, 1.5], gap="medium")
-    pages = f"cells_page-{_digest(to_json(selection) + order)}"
-    with left:
+    pages, sources = f"cells_page-{_digest(to_json(selection) + order)}", _batch_sources()
+    with left, st.container(height=_HEIGHT, border=False, key="cells_gallery"):
+        ids = _ranked(resources.cohort().revision, _digest(to_json(selection)), _features(), selection).ordered(order)
         shown = _small(ids, pages, frame_of(selection), sources)
-    with right:
+        if len(ids) < n:
+            st.caption(f"{len(ids):,} of them, drawn by chance.")
+    with right, st.container(height=_HEIGHT, key="cell_card"):
         looked_at = cells(resources.cohort(), [CARD.get() or ""]) or shown[:1]
         if looked_at:
             _card(looked_at[0], ids, pages, sources)
-    show_take_away(selection, ranked.of)
+    show_take_away(selection, n)
 
 
 # --- in small ---------------------------------------------------------------------------------------------------------------------
@@ -121,20 +122,19 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
 
 def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ...]) -> tuple[StoredCell, ...]:
     """One page of the gallery; returns its cells."""
-    with st.container(height=820, border=False, key="cells_gallery"):
-        number = -(-len(ids) // PLACES)
-        page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
-        shown = cells(resources.cohort(), ids[(page - 1) * PLACES : page * PLACES])
-        percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
-        words = [_short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %") for cell in shown]
-        gallery(
-            thumbnails(shown, words, square, sources),
-            "cells",
-            places=min(PLACES, len(ids)),
-            chosen=CARD.get() or (shown[0].cell_id if shown else None),
-            on_pick=look_at,
-        )
-        st.caption(_scale_words(shown, square))
+    number = -(-len(ids) // PLACES)
+    page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
+    shown = cells(resources.cohort(), ids[(page - 1) * PLACES : page * PLACES])
+    percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
+    words = [_short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %") for cell in shown]
+    gallery(
+        thumbnails(shown, words, square, sources),
+        "cells",
+        places=min(PLACES, len(ids)),
+        chosen=CARD.get() or (shown[0].cell_id if shown else None),
+        on_pick=look_at,
+    )
+    st.caption(_scale_words(shown, square))
     return shown
 
 
@@ -188,24 +188,27 @@ def _batch_sources() -> tuple[str, ...]:
 
 
 def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, ...]) -> None:
-    with st.container(border=True, key="cell_card"):
-        _walk(cell, ids, pages)
-        left, right = st.columns([1.3, 1], gap="medium")
-        with left:
-            _large(cell, sources)
-        with right:
-            _who(cell)
-        section = st.segmented_control(
-            "About the cell", [_MEASURES, _NEIGHBOURS, _CHANGES], default=_MEASURES, required=True, key="card_section",
-            label_visibility="collapsed", persist_state="session",
-        )  # fmt: skip
-        with st.container(height=330, border=False, key="card_body"):
-            if section == _MEASURES:
-                _measures(cell)
-            elif section == _NEIGHBOURS:
-                _neighbours(cell, sources)
-            else:
-                show_changes(cell)
+    _walk(cell, ids, pages)
+    left, right = st.columns([1.2, 1], gap="medium")
+    with left:
+        _large(cell, sources)
+    with right:
+        _who(cell)
+    section = st.segmented_control(
+        "About the cell",
+        [_MEASURES, _NEIGHBOURS, _CHANGES],
+        default=_MEASURES,
+        required=True,
+        key="card_section",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    if section == _MEASURES:
+        _measures(cell)
+    elif section == _NEIGHBOURS:
+        _neighbours(cell, sources)
+    else:
+        show_changes(cell)
 
 
 def _walk(cell: StoredCell, ids: Sequence[str], pages: str) -> None:

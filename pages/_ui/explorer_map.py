@@ -58,6 +58,7 @@ _COLOURS: Final = {
 _SECOND: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_Elongation")
 _HEIGHT: Final = 480
 _ROWS: Final = 200
+_JOINED: Final = 4  # bins of a large chart that are one of a small one
 _CHOSEN, _REST = "chosen", "the rest"
 
 
@@ -81,29 +82,32 @@ def show_map(in_view: InView) -> Selection | None:
     kind = _choose_kind()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="map_axes"):
         plane = _plane(kind, in_view, selection, look)
-    if plane is None:
-        return None
     kept = _OUTLINE.get()
-    outline = kept.polygon if kept is not None and kept.plane == plane.key else None
-    chosen = None if outline is None else plane.choose(outline)
+    outline = kept.polygon if kept is not None and isinstance(plane, Plane) and kept.plane == plane.key else None
+    chosen = plane.choose(outline) if outline is not None and isinstance(plane, Plane) else None
     left, right = st.columns([2.5, 1], gap="medium")
     with left:
-        scatter(
-            _ringed(plane),
-            look,
-            "map",
-            chosen=outline,
-            on_select=lambda polygon: _OUTLINE.clear() if polygon is None else _OUTLINE.set(_Outline(plane.key, polygon)),
-            on_pick=look_at,
-            height=_HEIGHT,
-        )
+        if isinstance(plane, Plane):
+            scatter(
+                _ringed(plane),
+                look,
+                "map",
+                chosen=outline,
+                on_select=lambda polygon: _OUTLINE.clear() if polygon is None else _OUTLINE.set(_Outline(plane.key, polygon)),
+                on_pick=look_at,
+                height=_HEIGHT,
+            )
+        elif isinstance(plane, Laid):
+            _wait_for_umap(plane)
+        else:
+            empty_state("No plane", f"{plane[:1].upper()}{plane[1:]}.", "scatter_plot")
     with right, st.container(height=_HEIGHT + 90, border=False, key="map_chosen"):
         _show_chosen(chosen, outline is not None, selection, in_view, look)
-    for sentence in plane.sentences:
-        st.caption(plain(sentence))
-    with st.container(horizontal=True, gap="small", key="map_foot"):
+    if isinstance(plane, Plane):
+        for sentence in plane.sentences:
+            st.caption(plain(sentence))
         take_away("map", "plane", scatter_chart(plane.drawn, look))
-    _table(chosen or selection, chosen is not None)
+        _table(chosen or selection, chosen is not None)
     return chosen
 
 
@@ -131,7 +135,8 @@ def _take(name: str, widget: str) -> None:
         change(map={**explored().map, name: str(value)})
 
 
-def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Plane | None:
+def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Plane | Laid | str:
+    """The picture; cells that are still to be laid out; or in words why there is none."""
     own = ANALYSIS.get()
     if kind is Kind.FEATURES:
         x = _choose_feature("x", "Across", in_view, (FIRST_FEATURE,))
@@ -144,16 +149,11 @@ def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Pla
     try:
         found = laid(selection, looked_at(in_view, about))
     except CoreError as error:
-        empty_state("No plane", f"{str(error)[:1].upper()}{str(error)[1:]}.", "scatter_plot")
-        return None
+        return str(error)
     if kind is Kind.PCA:
         return pca_plane(selection, found, colour, own, look)
-    name, cache = umap_name(found), umap_cache()
-    state = cache.look(name)
-    if state.found is None:
-        _wait_for_umap(name, found)
-        return None
-    return umap_plane(selection, found, state, colour, own, look)
+    state = umap_cache().look(umap_name(found))
+    return found if state.found is None else umap_plane(selection, found, state.found, colour, own, look)
 
 
 def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str, ...]) -> str:
@@ -183,8 +183,9 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
     return chosen
 
 
-def _wait_for_umap(name: str, found: Laid) -> None:
+def _wait_for_umap(found: Laid) -> None:
     """Offer to compute the map, or tell how long it has been at it; the page runs again when it is there."""
+    name = umap_name(found)
     state = umap_cache().look(name)
     if state.started is None:
         with st.container(border=True, height=_HEIGHT, vertical_alignment="center", horizontal_alignment="center", key="map_umap"):
@@ -263,9 +264,6 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
     )
     patients = f"; {found.patients:,} patient{'s' * (found.patients != 1)} named" if found.patients else ""
     st.markdown(f"{plain(kinds)}{patients}.")
-    features = _axes_features()
-    for feature in features:
-        _histogram(feature, chosen, selection, found.cells, in_view.cells - found.cells, look)
     name = st.text_input(
         "Name",
         max_chars=LONGEST_NAME,
@@ -277,6 +275,8 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
     with st.container(horizontal=True, gap="small", key="map_use"):
         st.button("Compare with the rest", type="primary", key="map_compare", on_click=_compare, args=(name, chosen, selection))
         st.button("Keep only these", key="map_keep", on_click=_keep, args=(name, chosen))
+    for feature in _axes_features():
+        _histogram(feature, chosen, selection, found.cells, in_view.cells - found.cells, look)
 
 
 def _axes_features() -> tuple[str, ...]:
@@ -291,7 +291,8 @@ def _histogram(feature: str, chosen: Selection, selection: Selection, inside: in
     spec = CATALOGUE[feature]
     found = resources.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis)
     groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
-    chart = histogram_chart(groups, feature, basis(spec), found.edges, found.counts, look, log=spec.log_axis)
+    counts = found.counts.reshape(2, -1, _JOINED).sum(axis=2)
+    chart = histogram_chart(groups, feature, basis(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
     st.altair_chart(chart, width="stretch", key=f"map_histogram-{feature}", alt=f"{spec.label} of the chosen cells above that of the rest")
 
 

@@ -19,7 +19,7 @@ from core.charts.scatter import Bins, Points, Scatter, colour_bar
 from core.charts.theme import Look
 from core.charts.trust import graded
 from core.explorer import view
-from core.explorer.embedding import MOST_CELLS, Prepared, PrincipalAxes, UmapCache, UmapState, prepare, principal_axes, umap_key
+from core.explorer.embedding import MOST_CELLS, Prepared, PrincipalAxes, Umap, UmapCache, prepare, principal_axes, umap_key
 from core.explorer.selection import Gate, Quality, Selection, basis
 from core.explorer.view import MOST_POINTS, By, InView, Values
 from core.features.catalogue import CATALOGUE
@@ -203,10 +203,8 @@ def pca_plane(selection: Selection, found: Laid, colour: By | str, own: CellAnal
     return _computed(selection, found.values, xy, titles, words, f"pca {found.digest}", colour, own_place, look)
 
 
-def umap_plane(selection: Selection, found: Laid, state: UmapState, colour: By | str, own: CellAnalysis | None, look: Look) -> Plane:
+def umap_plane(selection: Selection, found: Laid, laid_out: Umap, colour: By | str, own: CellAnalysis | None, look: Look) -> Plane:
     """The plane that UMAP has computed."""
-    laid_out = state.found
-    assert laid_out is not None
     own_z = _own_z(own, found)
     own_place = None if own_z is None else laid_out.place(own_z[0], found.prepared.z)
     words = (laid_out.sentence, f"It looks at {found.prepared.sentence}")
