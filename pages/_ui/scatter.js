@@ -19,7 +19,10 @@ export default function (component) {
 
   // Kept from one run of the page to the next; a new picture forgets all but the tool at hand.
   const state = (root.state ??= { mode: null });
-  if (state.id !== data.id) Object.assign(state, { id: data.id, marks: decoded(data.marks), group: null, cross: null, path: null, corners: null, down: null, hit: null });
+  if (state.id !== data.id) {
+    const nothing = { group: null, cross: null, path: null, corners: null, down: null, hit: null };
+    Object.assign(state, nothing, { id: data.id, marks: decoded(data.marks) });
+  }
   const { marks } = state;
   state.chosen = data.chosen;
   if (!data.select) state.mode = null;
@@ -264,7 +267,8 @@ export default function (component) {
     }
     const counts = data.groups.map((group, g) => [marks.counts[k * data.groups.length + g], group.name]).filter(([count]) => count);
     counts.sort((a, b) => b[0] - a[0]);
-    const lines = [[`${cells(marks.total[k])} here`, "strong"], ...counts.map(([count, name]) => [`${name}: ${count.toLocaleString("en")}`])];
+    const lines = [[`${cells(marks.total[k])} here`, "strong"]];
+    for (const [count, name] of counts) lines.push([`${name}: ${count.toLocaleString("en")}`]);
     if (data.colour) lines.push([`${data.colour.title}, mean: ${number(marks.value[k])}`]);
     return lines;
   };
@@ -273,9 +277,8 @@ export default function (component) {
     state.hit = state.path ? null : marks.kind === "points" ? nearest(px, py, REACH_PX[kind] ?? 12) : squareAt(px, py);
     tip.hidden = state.hit === null;
     if (state.hit !== null) {
-      tip.replaceChildren(
-        ...words(state.hit).map(([text, name]) => Object.assign(document.createElement("div"), { textContent: text, className: name ?? "" })),
-      );
+      const row = ([textContent, className = ""]) => Object.assign(document.createElement("div"), { textContent, className });
+      tip.replaceChildren(...words(state.hit).map(row));
       const beside = px + 16 + tip.offsetWidth > ground.width ? px - 16 - tip.offsetWidth : px + 16;
       tip.style.left = `${Math.max(2, Math.min(beside, ground.width - tip.offsetWidth - 2))}px`;
       tip.style.top = `${Math.max(2, Math.min(py + 14, ground.height - tip.offsetHeight - 4))}px`;
@@ -320,7 +323,8 @@ export default function (component) {
     else if (state.mode === "box") parts.push("Drag a box over cells.");
     else if (data.pick) parts.push("Click a cell to look at it.");
     if (marks.kind === "points") {
-      if (marks.of !== null && marks.of > marks.x.length) parts.push(`${cells(marks.x.length)} drawn of ${marks.of.toLocaleString("en")}, by chance.`);
+      const sampled = marks.of !== null && marks.of > marks.x.length;
+      if (sampled) parts.push(`${cells(marks.x.length)} drawn of ${marks.of.toLocaleString("en")}, by chance.`);
     } else parts.push(`${cells(marks.sum)} counted in squares${data.colour ? "" : "; the colour is that of most of them"}.`);
     const absent = marks.kind === "points" ? marks.x.length - state.drawn : marks.absent;
     if (absent) parts.push(`${cells(absent)} without a value here.`);
@@ -431,7 +435,7 @@ export default function (component) {
 
   const emphasise = (group) => {
     state.group = state.group === group ? null : group;
-    for (const [g, entry] of [...legend.querySelectorAll("button")].entries()) entry.setAttribute("aria-pressed", String(g === state.group));
+    legend.querySelectorAll("button").forEach((entry, g) => entry.setAttribute("aria-pressed", String(g === state.group)));
     draw();
   };
   legend.replaceChildren(
@@ -554,12 +558,12 @@ function logTicks(low, high, about) {
   return ticks.map((v) => [v, plain(v, Math.max(0, -Math.floor(Math.log10(v) + 1e-9)))]);
 }
 
-const RAISED = { "-": "\u207b", 0: "\u2070", 1: "\u00b9", 2: "\u00b2", 3: "\u00b3", 4: "\u2074", 5: "\u2075", 6: "\u2076", 7: "\u2077", 8: "\u2078", 9: "\u2079" };
+const RAISED = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079";
 
 function plain(v, digits) {
   if (v !== 0 && (Math.abs(v) >= 1e7 || Math.abs(v) < 1e-4)) {
     const [lead, power] = v.toExponential(2).split("e");
-    const raised = [...String(Number(power))].map((sign) => RAISED[sign]).join("");
+    const raised = [...String(Number(power))].map((sign) => (sign === "-" ? "\u207b" : RAISED[sign])).join("");
     return `${Number(lead) === 1 ? "" : `${Number(lead)}\u00d7`}10${raised}`;
   }
   return v.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "\u2212");
@@ -577,9 +581,11 @@ function cells(n) {
 }
 
 function described({ x, y, groups, select, pick }) {
-  const doing = [pick && "Enter looks at the nearest cell", select && "with a tool chosen Enter sets corners, twice closes, Escape clears"].filter(Boolean);
+  const doing = [];
+  if (pick) doing.push("Enter looks at the nearest cell");
+  if (select) doing.push("with a tool chosen Enter sets corners, twice closes, Escape clears");
   const who = groups.map((group) => `${group.name} ${group.n}`).join(", ");
-  return `Scatter of ${y.title} against ${x.title}; ${who}. Arrows move a cross; ${doing.join("; ")}`;
+  return `Scatter of ${y.title} against ${x.title}; ${who}. ${["Arrows move a cross", ...doing].join("; ")}`;
 }
 
 // -- shapes and colours -------------------------------------------------------------------------------------------------------------------
