@@ -35,7 +35,7 @@ from core.store.database import Cohort
 PIECE: Final = 1 << 16  # cells gone through at once: what is worked on stays in the processor's cache, and memory small
 
 _FORMAT: Final = 1
-_BATCH: Final = 8  # features read at once; of a million cells 64 MB
+_AT_ONCE: Final = 8_000_000  # values read from the cohort: 64 MB
 _ABANDONED: Final = 3600.0  # seconds since an unfinished file was last written to; a build writes every second
 
 
@@ -208,9 +208,9 @@ def build_index(cohort: Cohort, folder: Path, progress: Callable[[int, int], Non
     hashes = _hashes(cohort)
 
     def columns() -> Iterator[NDArray[np.float64]]:
-        names = list(CATALOGUE)
-        for start in range(0, len(names), _BATCH):
-            batch = names[start : start + _BATCH]
+        names, several = list(CATALOGUE), max(1, _AT_ONCE // max(1, len(hashes)))
+        for start in range(0, len(names), several):
+            batch = names[start : start + several]
             listed = ", ".join(f'{value_sql(CATALOGUE[name])} AS "{name}"' for name in batch)
             frame = cohort.query(f"SELECT hash(cell_id) AS hash, {listed} FROM cells")
             found = frame["hash"].to_numpy(dtype=np.uint64)
@@ -256,7 +256,8 @@ def write_index(path: Path, hashes: NDArray[np.uint64], features: Sequence[str],
         msg = f"the index of the cohort's order cannot be written to {path.parent} ({error}); free space there or set LEUKOSCOPE_CACHE"
         raise StoreError(msg) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 class IndexBuild:

@@ -484,8 +484,8 @@ class _Middles(NamedTuple):
 
 def _counted(labels: NDArray[np.integer], several: int) -> NDArray[np.int64]:
     """How often each label from 0 to below `several` occurs in each piece: (pieces, several)."""
-    pieces = (labels[start : start + PIECE] for start in range(0, len(labels), PIECE))
-    return np.array([np.bincount(piece, minlength=several) for piece in pieces]).reshape(-1, several)
+    pieces = (labels[start : start + PIECE] for start in range(0, max(1, len(labels)), PIECE))
+    return np.array([np.bincount(piece, minlength=several) for piece in pieces])
 
 
 def _between_patients(middles: _Middles, ranks: _Ranks, plan: _Plan) -> tuple[float | None, float | None]:
