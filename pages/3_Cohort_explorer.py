@@ -20,7 +20,7 @@ with errors_in_words():
         with centre:
             question = ask()
             with errors_in_words():
-                show_answer(question)
+                show_answer(question, view)
         show_populations()
         write_address()
     else:

@@ -23,7 +23,7 @@ from core.explorer.panel import Panels
 from core.explorer.ranking import FEW_PATIENTS, RESAMPLES, Separation, group_name, sentence
 from core.explorer.redundancy import ALIKE
 from core.explorer.selection import CHOICES, Selection, basis, sentences, to_json
-from core.explorer.separation import SAMPLE, Cells, Separated, Sides, gather, rank_exactly, separate
+from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, Separated, Sides, gather, rank_exactly, separate
 from core.explorer.view import NOT_RECORDED, By, Grouping, InView
 from core.features.catalogue import CATALOGUE
 from core.statistics import SMALL_GROUP
@@ -73,7 +73,7 @@ def compare(
 ) -> Comparison:
     """Rank the features that may be compared between sides, by all their cells.
 
-    Where there are more than `SAMPLE` cells a side, which features say the same is told by a sample, and the ranks come from the index in
+    Where there are more than `MOST_AT_ONCE` cells, which features say the same is told by a sample, and the ranks come from the index in
     the folder `cache`, which is built where it is missing.
 
     Raises
@@ -85,7 +85,7 @@ def compare(
     """
     narrowed = _narrowed(selection, by, sides)
     in_view = view.counts(cohort, narrowed)
-    cells = gather(cohort, narrowed, by, sides, in_view.offered, SAMPLE)
+    cells = gather(cohort, narrowed, by, sides, in_view.offered, SAMPLE if in_view.cells > MOST_AT_ONCE else None)
     separated = separate(cells, names, graded(reliability), progress)
     if cells.sampled_from is not None:
         index = find_index(cohort, cache) or build_index(cohort, cache, progress)

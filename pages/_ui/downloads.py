@@ -18,8 +18,10 @@ def file_name(what: str, suffix: str) -> str:
     return f"leukoscope_{what}_{date.today().isoformat()}.{suffix}"
 
 
-def take_away(key: str, what: str, chart: AnyChart | None = None, table: pd.DataFrame | None = None) -> None:
-    """Show a small menu of downloads of a chart, a table, or both."""
+def take_away(
+    key: str, what: str, chart: AnyChart | None = None, table: pd.DataFrame | None = None, report: Callable[[], str] | None = None
+) -> None:
+    """Show a small menu of downloads of a chart, a table and a report, of those that there are."""
     makers: dict[str, tuple[Callable[[], bytes], str, str]] = {}
     if chart is not None:
         makers |= {
@@ -29,6 +31,8 @@ def take_away(key: str, what: str, chart: AnyChart | None = None, table: pd.Data
         }
     if table is not None:
         makers["Table as CSV"] = (lambda: to_csv(table), "csv", "text/csv")
+    if report is not None:
+        makers["Report (HTML)"] = (lambda: report().encode(), "html", "text/html")
     with st.popover("Take away", icon=":material/download:", type="tertiary", key=f"take-{key}"):
         for label, (make, suffix, mime) in makers.items():
             st.download_button(label, make, file_name(what, suffix), mime, key=f"take-{key}-{suffix}", on_click="ignore", type="tertiary")

@@ -6,10 +6,15 @@ import pandas as pd
 import streamlit as st
 
 from core.cell_types import CELL_TYPES
+from core.explorer.view import InView
 from pages._ui import resources
+from pages._ui.explorer_cells import show_cells
 from pages._ui.explorer_compare import choose_groups
+from pages._ui.explorer_data import show_own_data
 from pages._ui.explorer_distribution import show_distribution
+from pages._ui.explorer_map import show_map
 from pages._ui.explorer_separation import show_separation
+from pages._ui.explorer_sql import show_sql
 from pages._ui.explorer_state import Question, change, explored
 from pages._ui.names import flag_words
 from pages._ui.state import widget_value
@@ -56,7 +61,7 @@ def _take(widget: str) -> None:
         change(question=Question(question))
 
 
-def show_answer(question: Question) -> None:
+def show_answer(question: Question, view: InView) -> None:
     """Answer the question."""
     if question is Question.DISTRIBUTION:
         compared = choose_groups()
@@ -66,6 +71,15 @@ def show_answer(question: Question) -> None:
         compared = choose_groups()
         if compared is not None:
             show_separation(compared)
+    elif question is Question.MAP:
+        chosen = show_map(view)
+        show_cells(chosen or explored().selection, "chosen" if chosen else "in view")
+    elif question is Question.CELLS:
+        show_cells(explored().selection)
+    elif question is Question.OWN_DATA:
+        show_own_data()
+    else:
+        show_sql()
 
 
 def show_populations() -> None:

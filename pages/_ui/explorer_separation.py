@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 import pandas as pd
@@ -15,8 +16,9 @@ from core.errors import UsageError
 from core.explorer.panel import Panels
 from core.explorer.ranking import GroupName, Separation, Unit, sentence
 from core.explorer.redundancy import AlikeFeatures
+from core.explorer.report import Comparison, html_report
 from core.explorer.selection import Selection
-from core.explorer.separation import MOST_AT_ONCE, SAMPLE, ExactRanking, Separated, Sides
+from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, ExactRanking, Separated, Sides
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
 from pages._ui import resources
@@ -86,10 +88,10 @@ def show_separation(compared: Compared) -> None:
     with st.spinner(
         f"Ranking {len(view.offered)} features by {f'{SAMPLE:,} cells a side' if sample else f'{versus.cells:,} cells'}", show_time=True
     ):
-        separated = resources.separated(*what, view.offered, reliable, sample)
+        cells, separated = resources.separated(*what, view.offered, reliable, sample)
     if sample is not None:
         separated = _exact(versus, separated, what)
-    _show_ranking(versus, separated, reliability)
+    _show_ranking(versus, cells, separated, reliability)
     _show_panels(versus, lambda: resources.panels(*what, view.offered, reliable, sample))
 
 
@@ -161,7 +163,7 @@ def _watch(versus: Versus, job: ExactRanking) -> None:
 # --- the ranking ------------------------------------------------------------------------------------------------------------------
 
 
-def _show_ranking(versus: Versus, separated: Separated, reliability: Reliability) -> None:
+def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> None:
     by_feature, two = separated.by_feature, len(versus.words) == 2
     groups = _ordered(separated, reliability)
     best = groups[0].representative
@@ -185,7 +187,7 @@ def _show_ranking(versus: Versus, separated: Separated, reliability: Reliability
         charted = [by_feature[name] for name in names[:_CHART_ROWS]]
         chart = separation_chart(charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look())
         table = separated.ranking.to_frame()
-        take_away("ranking", f"ranking_{versus.key}", chart, table)
+        take_away("ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability))
     if form == _CHART:
         st.altair_chart(
             chart, width="stretch", key="ranking_chart", alt=f"The {len(charted)} features that separate best, with their effects"
@@ -195,6 +197,17 @@ def _show_ranking(versus: Versus, separated: Separated, reliability: Reliability
         _list(versus, separated, names, {group.representative: group for group in groups}, reliability, two=two)
     chosen = explored().feature
     _detail(versus, separated, chosen if chosen in by_feature and chosen != FIRST_FEATURE else best, reliability)
+
+
+def _report(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> str:
+    """What is shown as a report of one file."""
+    stored = [
+        found.population for found in resources.cohort().populations() if found.population.population_id in versus.compared.view.populations
+    ]
+    comparison = Comparison(
+        versus.compared.selection, versus.compared.view, versus.names, cells, separated, tuple(stored), resources.cohort().revision
+    )
+    return html_report(comparison, reliability, datetime.now().astimezone())
 
 
 def _ordered(separated: Separated, reliability: Reliability) -> list[AlikeFeatures]:

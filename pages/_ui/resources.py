@@ -358,9 +358,9 @@ def separated(
     features: tuple[str, ...],
     reliable: frozenset[str],
     sample: int | None,
-) -> Separated:
-    """Which features separate the sides, by all their cells or a sample."""
-    return _separated(cohort().revision, selection, by, sides, names, features, reliable, sample)[1]
+) -> tuple[SideCells, Separated]:
+    """Which features separate the sides, by all their cells or a sample, which come first."""
+    return _separated(cohort().revision, selection, by, sides, names, features, reliable, sample)
 
 
 @st.cache_resource(show_spinner=False, max_entries=6)
