@@ -19,15 +19,27 @@ def file_name(what: str, suffix: str) -> str:
 
 
 def take_away(
-    key: str, what: str, chart: AnyChart | None = None, table: pd.DataFrame | None = None, report: Callable[[], str] | None = None
+    key: str,
+    what: str,
+    chart: AnyChart | Callable[[], AnyChart] | None = None,
+    table: pd.DataFrame | None = None,
+    report: Callable[[], str] | None = None,
 ) -> None:
-    """Show a small menu of downloads of a chart, a table and a report, of those that there are."""
+    """Show a small menu of downloads of a chart, a table and a report, of those that there are.
+
+    A chart that is not on the page comes as what draws it, and is drawn when it is asked for.
+    """
+
+    def drawn() -> AnyChart:
+        assert chart is not None
+        return chart() if callable(chart) else chart
+
     makers: dict[str, tuple[Callable[[], bytes], str, str]] = {}
     if chart is not None:
         makers |= {
-            "Chart as SVG": (lambda: to_svg(chart, _WIDTH).encode(), "svg", "image/svg+xml"),
-            "Chart as PNG": (lambda: to_png(chart, _WIDTH), "png", "image/png"),
-            "Chart as Vega-Lite": (lambda: to_vega_lite(chart).encode(), "json", "application/json"),
+            "Chart as SVG": (lambda: to_svg(drawn(), _WIDTH).encode(), "svg", "image/svg+xml"),
+            "Chart as PNG": (lambda: to_png(drawn(), _WIDTH), "png", "image/png"),
+            "Chart as Vega-Lite": (lambda: to_vega_lite(drawn()).encode(), "json", "application/json"),
         }
     if table is not None:
         makers["Table as CSV"] = (lambda: to_csv(table), "csv", "text/csv")

@@ -111,7 +111,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
         if len(ids) < n:
             st.caption(f"{len(ids):,} of them, drawn by chance.")
     with right, st.container(height=_HEIGHT, key="cell_card"):
-        looked_at = cells(resources.cohort(), [CARD.get() or ""]) or shown[:1]
+        looked_at = _stored((CARD.get() or "",)) or shown[:1]
         if looked_at:
             _card(looked_at[0], ids, pages, sources)
     show_take_away(selection, n)
@@ -124,7 +124,7 @@ def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ..
     """One page of the gallery; returns its cells."""
     number = -(-len(ids) // PLACES)
     page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
-    shown = cells(resources.cohort(), ids[(page - 1) * PLACES : page * PLACES])
+    shown = _stored(tuple(ids[(page - 1) * PLACES : page * PLACES]))
     percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
     words = [_short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %") for cell in shown]
     gallery(
@@ -270,7 +270,7 @@ def _who(cell: StoredCell) -> None:
 
 def _measures(cell: StoredCell) -> None:
     """Show what a morphologist looks for first, and where it lies in the cell's own population."""
-    features, reference = features_of(resources.cohort(), cell.cell_id), _reference(resources.cohort().revision, cell.population)
+    features, reference = _feature_set(resources.cohort().revision, cell.cell_id), _reference(resources.cohort().revision, cell.population)
     placed = {found.feature: found for found in compare_cell(features, cell.um_per_px, reference)}
     reliability = resources.reliability_if_known()
     rows = []
@@ -318,7 +318,7 @@ def _reference(revision: str, population_id: str) -> ReferencePopulation:  # noq
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
     space = _space(resources.cohort().revision, _features())
-    stored = features_of(resources.cohort(), cell.cell_id).values
+    stored = _feature_set(resources.cohort().revision, cell.cell_id).values
     query = space.scaling.z(
         np.array([[np.nan if stored[name] is None else stored[name] for name in space.values.features]], dtype=np.float64)
     )[0]
@@ -327,7 +327,7 @@ def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     labels = np.array([CELL_TYPES[CellType(name)].plural for name in space.values.cell_type], dtype=object)
     drawn = f" Of {space.values.cells:,} good cells these were drawn by chance." if len(space.values) < space.values.cells else ""
     st.caption(sentence(found, labels) + drawn)
-    shown = cells(resources.cohort(), [str(space.values.cell_id[row]) for row in found.rows])
+    shown = _stored(tuple(str(space.values.cell_id[row]) for row in found.rows))
     distances = {str(space.values.cell_id[row]): distance for row, distance in zip(found.rows, found.distances, strict=True)}
     words = [f"{_short(other)} {distances[other.cell_id]:.2f}" for other in shown]
     gallery(thumbnails(shown, words, frame_of(Selection()), sources), "card_neighbours", places=_NEAREST, on_pick=look_at)
@@ -359,6 +359,20 @@ def _features() -> tuple[str, ...]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stored(cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:
+    return _cells(resources.cohort().revision, cell_ids)
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _cells(revision: str, cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:  # noqa: ARG001 - the key
+    return cells(resources.cohort(), cell_ids)
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _feature_set(revision: str, cell_id: str) -> FeatureSet:  # noqa: ARG001 - the key
+    return features_of(resources.cohort(), cell_id)
 
 
 @st.cache_resource(show_spinner="Ordering the cells", max_entries=16)

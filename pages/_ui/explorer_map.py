@@ -106,7 +106,7 @@ def show_map(in_view: InView) -> Selection | None:
     if isinstance(plane, Plane):
         for sentence in plane.sentences:
             st.caption(plain(sentence))
-        take_away("map", "plane", scatter_chart(plane.drawn, look))
+        take_away("map", "plane", lambda: scatter_chart(plane.drawn, look))
         _table(chosen or selection, chosen is not None)
     return chosen
 
