@@ -16,13 +16,14 @@ from pages._ui.explorer_state import MOST_GROUPS, Explored, change, explored
 from pages._ui.names import plain
 from pages._ui.state import widget_value
 
-BY_WORDS: Final[dict[By | None, str]] = {
+_SAVED: Final = "saved"  # a choice of None would be none
+BY_WORDS: Final[dict[str, str]] = {
     By.CELL_TYPE: "Cell type",
     By.SOURCE: "Source",
     By.POPULATION: "Population",
     By.PATIENT: "Patient",
     By.DIAGNOSIS: "Diagnosis",
-    None: "Saved selections",
+    _SAVED: "Saved selections",
 }
 _FILTERS: Final = {By.CELL_TYPE: "cell_types", By.SOURCE: "sources", By.POPULATION: "populations", By.DIAGNOSIS: "diagnoses"}
 _MOST_PILLS: Final = 14
@@ -72,7 +73,7 @@ def choose_groups() -> Compared | None:
     seen = explored()
     columns = st.columns([1.2, 4.6], vertical_alignment="top", gap="small")
     with columns[0]:
-        st.session_state[_BY] = seen.by
+        st.session_state[_BY] = _SAVED if seen.by is None else seen.by
         st.selectbox("Compare by", list(BY_WORDS), format_func=BY_WORDS.__getitem__, key=_BY, on_change=_take_by)
     if seen.by is None and not seen.saved:
         columns[1].info("Save two selections at the left under names; then they can be set beside one another.", icon=":material/info:")
@@ -140,7 +141,8 @@ def _group_chooser(by: By | None, found: list[Group], chosen: list[str], titles:
 
 
 def _take_by() -> None:
-    change(by=widget_value(_BY), groups=(), pair=())
+    by = widget_value(_BY)
+    change(by=None if by == _SAVED else By(by), groups=(), pair=())
 
 
 def _take_groups(widget: str, names: list[str]) -> None:

@@ -2,15 +2,297 @@ import json
 import shutil
 
 import pyarrow.parquet as pq
+import pytest
+from streamlit.testing.v1 import AppTest
 
+from core.cell_types import CellType
+from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
+from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
+from pages._ui.explorer_state import Explored, Form, Question, from_address, to_address
 from tests.pages.conftest import table, texts
+from tests.populations import AREA, ELONGATION, RATIO
 
 PAGE = "pages/3_Cohort_explorer.py"
+MONOCYTES = Selection(cell_types=(CellType.MONOCYTE,))
+
+
+@pytest.fixture
+def open_link(open_page, monkeypatch):
+    """Open the page by an address, as somebody who was sent it."""
+
+    def visit(seen: Explored) -> AppTest:
+        app = open_page()
+        for name, values in to_address(seen).items():
+            app.query_params[name] = values
+        return app.switch_page(PAGE).run()
+
+    return visit
+
+
+def link(app) -> Selection:
+    """What the address says of the cells."""
+    said = app.query_params["s"]
+    return from_link(said if isinstance(said, str) else said[0])
+
+
+def button(app, words):
+    return next(found for found in app.button if words in found.label)
+
+
+# --- what is in view --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_counts_stand_on_top_and_say_what_is_left_out(open_page):
+    said = texts(open_page(PAGE))
+    assert "71 cells in view, 7 patients named, 4 sources; 1 left out" in said
+    assert "“quality is good” alone keeps out 1: border 1" in said
+    assert "The patient of 50 cells is not recorded." in said
+
+
+def test_a_condition_is_a_sentence_that_can_be_removed(open_page):
+    app = open_page(PAGE)
+    button(app, "quality is good").click().run()
+    assert "72 cells in view" in texts(app)
+    assert link(app) == Selection(quality=Quality.ANY)
+    assert not [found for found in app.button if "quality" in found.label]
+
+
+def test_values_are_chosen_with_their_numbers_and_every_kind_of_filter_works(open_page):
+    app = open_page(PAGE)
+    for kind, widget, value, expected in (
+        ("Cell type", "filter-cell_types", ["monocyte"], "44 cells in view"),
+        ("Source", "filter-sources", ["Laboratory 1"], "21 cells in view"),
+        ("Patient", "filter-patients", ["p0", "p1"], "6 cells in view"),
+        ("Quality", "filter-quality", "left_out", "0 cells in view"),
+        ("Quality", "filter-quality", None, "6 cells in view"),
+        ("Scale", "filter-scale", "known", "6 cells in view"),
+    ):
+        app.selectbox(key="explorer_add").set_value(kind).run()
+        app.button_group(key=widget).set_value(value).run()
+        assert not app.exception
+        assert expected in texts(app), kind
+    assert [found.label for found in app.button if found.key.startswith("drop-")] == [
+        "cell type is monocyte",
+        "source is Laboratory 1",
+        "patient is p0 or p1",
+        "scale is known",
+    ]
+
+
+def test_a_range_is_cut_from_a_histogram_and_its_ends_are_open(open_page):
+    app = open_page(PAGE)
+    app.selectbox(key="explorer_add").set_value("Range of a feature").run()
+    app.text_input(key="range-words").set_value("nuclear cytoplasmic zebra").run()
+    assert "No feature holds all these words" in texts(app)
+    app.text_input(key="range-words").set_value("N:C area").run()
+    app.selectbox(key="range-feature").set_value(RATIO).run()
+    slider = app.slider(key=f"range-{RATIO}")
+    low, high = slider.min, slider.max
+    middle = (low + high) / 2
+    slider.set_value((middle, high)).run()
+    assert not app.exception
+    kept = link(app).ranges
+    assert [given.feature for given in kept] == [RATIO]
+    assert kept[0].low == pytest.approx(app.slider(key=f"range-{RATIO}").value[0])
+    assert kept[0].high is None
+    assert "0 left out" not in texts(app)
+    app.slider(key=f"range-{RATIO}").set_value((low, high)).run()
+    assert "s" not in app.query_params
+
+
+# --- saved, shared ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_address_says_everything_and_restores_it():
+    seen = Explored(
+        selection=Selection(scale=Scale.KNOWN, ranges=(Range(AREA, 20.0, None),)),
+        question=Question.SEPARATION,
+        by=None,
+        groups=("a", "b & c"),
+        pair=("a", "b & c"),
+        feature=ELONGATION,
+        form=Form.BOX,
+        log=False,
+        features=(RATIO, ELONGATION),
+        saved={"a": MONOCYTES, "b & c": Selection()},
+        map={"x": AREA, "lasso": "1,2"},
+    )
+    assert from_address(to_address(seen)) == (seen, [])
+    assert to_address(Explored()) == {}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"s": ["1.zzz"]},
+        {"show": ["everything"]},
+        {"by": ["mood"]},
+        {"feature": ["no_such"]},
+        {"as": ["pie"]},
+        {"log": ["perhaps"]},
+        {"ranges": ["no such"]},
+        {"saved": ["name~1.damaged"]},
+    ],
+)
+def test_what_an_address_says_wrongly_is_told_and_left_out(raw):
+    seen, problems = from_address(raw)
+    assert seen == Explored()
+    assert len(problems) == 1
+    assert problems[0][0].isupper()
+
+
+def test_a_damaged_link_is_told_and_the_page_stands(open_page):
+    app = open_page()
+    app.query_params["s"] = "1.damaged"
+    app.switch_page(PAGE).run()
+    assert not app.exception
+    assert "copy it again" in app.warning[0].value
+    assert "71 cells in view" in texts(app)
+
+
+def test_a_link_restores_cells_question_and_feature(open_link):
+    app = open_link(Explored(selection=MONOCYTES, by=By.POPULATION, feature=ELONGATION, form=Form.CUMULATIVE))
+    assert "44 cells in view" in texts(app)
+    assert app.selectbox(key="explorer_feature").value == ELONGATION
+    assert app.button_group(key="explorer_form").value is Form.CUMULATIVE
+    assert set(table(app, "n")["Group"]) >= {"monocyte drawn", "monocyte other"}
+
+
+def test_cells_are_saved_under_a_name_found_again_and_forgotten(open_link):
+    app = open_link(Explored(selection=MONOCYTES))
+    app.text_input(key="save-name-0").set_value("  My   monocytes ").run()
+    app.button(key="explorer_save_button").click().run()
+    button(app, "cell type is monocyte").click().run()
+    assert "71 cells in view" in texts(app)
+    app.button(key="load-My monocytes").click().run()
+    assert "44 cells in view" in texts(app)
+    app.button(key="forget-My monocytes").click().run()
+    assert not [found for found in app.button if found.key == "load-My monocytes"]
+    app.button(key="explorer_save_button").click().run()
+    assert "a name needs" in app.warning[0].value
+
+
+def test_a_file_brings_a_selection_back(open_page):
+    app = open_page(PAGE)
+    app.get("file_uploader")[0].set_value(("mono cytes.json", to_json(MONOCYTES).encode(), "application/json")).run()
+    assert not app.exception
+    assert "44 cells in view" in texts(app)
+    assert app.button(key="load-mono cytes")
+    app.get("file_uploader")[0].set_value(("bad.json", b"[]", "application/json")).run()
+    assert "no saved selection" in app.warning[0].value
+
+
+# --- how they are distributed -----------------------------------------------------------------------------------------------------
+
+
+def test_every_form_draws_and_the_numbers_stand_below(open_page):
+    app = open_page(PAGE)
+    for form in Form:
+        app.button_group(key="explorer_form").set_value(form).run()
+        assert not app.exception, form
+        assert json.loads(app.get("vega_lite_chart")[0].proto.spec)
+        groups = table(app, "n")
+        assert set(groups["Group"]) >= {"Monocyte", "Lymphocyte", "Hairy cell (HCL)"}
+    app.button_group(key="explorer_form").set_value(Form.BOX).run()
+    found = table(app, "n").set_index("Group")
+    assert found.loc["Monocyte", "n"] == 44
+    assert found.loc["Monocyte", "Patients"] == "not all known"
+    assert found.loc["Monocyte", "Source"] == "Laboratory 0; Laboratory 1"
+
+
+def test_published_tables_stand_beside_and_are_never_pooled(open_page):
+    app = open_page(PAGE)
+    found = table(app, "n").set_index("Group")
+    published = found[found["Patients"] == "generated images"]
+    assert published["n"].sum() == 566 + 552
+    assert found.loc["Monocyte", "n"] == 44
+
+
+def test_only_what_can_be_compared_is_offered(open_link):
+    app = open_link(Explored(feature=AREA))
+    assert "cannot be compared here: the scale of 5 cells is unknown" in app.info[0].value
+    assert all(CATALOGUE[name].scale_free for name in _offered(app))
+    app = open_link(Explored(feature=AREA, by=By.POPULATION, groups=("monocyte_drawn",)))
+    assert not app.info
+    assert app.selectbox(key="explorer_feature").value == AREA
+    assert len(_offered(app)) == len(CATALOGUE)
+
+
+def _offered(app):
+    labels = {spec.label: name for name, spec in CATALOGUE.items()}
+    return [labels[option.partition("  ·")[0]] for option in app.selectbox(key="explorer_feature").options]
+
+
+def test_groups_are_chosen_by_any_property(open_page):
+    app = open_page(PAGE)
+    app.selectbox(key="compare-by").set_value(By.SOURCE).run()
+    assert set(table(app, "n")["Group"]) >= {f"Laboratory {number}" for number in range(4)}
+    app.button_group(key="groups-source").set_value(["Laboratory 0", "Laboratory 2"]).run()
+    measured = table(app, "n")
+    assert list(measured[measured["Patients"] != "generated images"]["Group"]) == ["Laboratory 0", "Laboratory 2"]
+    app.selectbox(key="compare-by").set_value(By.DIAGNOSIS).run()
+    assert not app.exception
+    app.selectbox(key="compare-by").set_value("saved").run()
+    assert "Save two selections" in app.info[0].value
+
+
+# --- what separates them ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
+    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn")))
+    assert not app.exception
+    headline = next(found.value for found in app.markdown if "delta" in found.value and found.value.startswith("####"))
+    assert "cells of monocyte drawn" in headline
+    assert "n 23 / 22" in headline
+    ranked = table(app, "In words")
+    for poor in (False, True):
+        assert ranked["Effect"][ranked["Feature"].str.endswith("poor") == poor].is_monotonic_decreasing
+    assert ranked["n"].iloc[0] == "23 / 22"
+    assert all(ranked["In words"].str.contains("cells of monocyte drawn lie"))
+    app.toggle(key="ranking_every").set_value(True).run()
+    assert len(table(app, "In words")) > len(ranked)
+    app.button_group(key="ranking_form").set_value("Chart").run()
+    assert not app.exception
+
+
+def test_one_against_the_rest_and_each_with_each(open_link):
+    app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "~others")))
+    assert "the other cells" in next(found.value for found in app.markdown if "delta" in found.value) or "other cell" in texts(app)
+    app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "~each")))
+    assert not app.exception
+    assert "epsilon squared" in texts(app)
+
+
+def test_saved_selections_are_set_against_each_other_whatever_is_in_view(open_link):
+    saved = {"old": Selection(populations=("monocyte_drawn",)), "new": Selection(populations=("monocyte_other",))}
+    app = open_link(Explored(selection=Selection(cell_types=(CellType.HCL,)), question=Question.SEPARATION, by=None, saved=saved))
+    assert not app.exception
+    assert "n 23 / 21" in texts(app)
+
+
+def test_a_small_set_is_found_when_asked_for(open_link):
+    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn")))
+    app.button(key="find_panel").click().run(timeout=120)
+    assert not app.exception
+    assert "cross-validated AUC" in texts(app).replace("\\", "")
+
+
+def test_groups_too_small_to_compare_say_so(open_link):
+    few = Selection(populations=("hcl_drawn", "lymphocyte_drawn"), patients=("nobody",))
+    app = open_link(Explored(selection=few, question=Question.SEPARATION))
+    assert not app.exception
+    assert "No cell is left to compare" in app.info[0].value
+
+
+# --- the cohort itself ------------------------------------------------------------------------------------------------------------
 
 
 def test_every_population_stands_with_its_counts(open_page):
     app = open_page(PAGE)
+    app.session_state["explorer_populations"] = True
+    app.run()
     found = table(app, "Good cells").set_index("Population")
     assert found["Good cells"].sum() == 71
     flagged = found[found["Left out"] > 0]
@@ -18,53 +300,25 @@ def test_every_population_stands_with_its_counts(open_page):
     assert "7" in set(found["Patients"])
 
 
-def test_measured_and_published_stand_side_by_side(open_page):
-    app = open_page(PAGE)
-    kinds = table(app, "Kind").groupby("Kind")["n"].sum()
-    assert kinds["measured"] == 71
-    assert kinds["published table"] == 566 + 552
-    app.selectbox(key="explorer_feature").set_value("nucleus_shape2D_Elongation").run()
-    assert CATALOGUE["nucleus_shape2D_Elongation"].description in texts(app)
-
-
-def test_what_changes_with_the_pixels_says_so(open_page):
-    app = open_page(PAGE)
-    app.selectbox(key="explorer_feature").set_value("nucleus_firstorder_Energy").run()
-    assert not app.exception
-    assert "same µm per pixel" in texts(app)
-    assert len(table(app, "Kind")) == 4
-
-
-def test_populations_of_an_older_catalogue_say_that_they_lack_the_feature(open_page, monkeypatch, tmp_path, drawn_root):
+def test_populations_of_an_older_catalogue_have_no_value(open_page, monkeypatch, tmp_path, drawn_root):
     root = tmp_path / "reference"
     shutil.copytree(drawn_root, root)
     for shard in root.glob("*/*.parquet"):
         older = pq.read_table(shard)
-        pq.write_table(older.drop_columns(["nucleus_glcm_Contrast"]), shard)
+        pq.write_table(older.drop_columns([ELONGATION]), shard)
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(root))
     app = open_page(PAGE)
-    app.selectbox(key="explorer_feature").set_value("nucleus_glcm_Contrast").run()
+    app.selectbox(key="explorer_feature").set_value(ELONGATION).run()
     assert not app.exception
-    assert "None of these populations was measured with this feature" in app.info[0].value
+    found = table(app, "n")
+    assert found[found["Patients"] != "generated images"]["n"].sum() == 0
 
 
-def test_every_form_draws_and_no_type_says_so(open_page):
-    app = open_page(PAGE)
-    for form in ("Cumulative", "Every cell", "Histogram"):
-        app.button_group(key="explorer_form").set_value(form).run()
-        assert not app.exception
-        assert json.loads(app.get("vega_lite_chart")[0].proto.spec)
-    app.multiselect(key="explorer_types").set_value([]).run()
-    assert "Choose at least one" in app.info[0].value
-
-
-def test_without_measured_populations_the_published_tables_are_there(open_page, monkeypatch, tmp_path, drawn_root):
-    (tmp_path / "published_populations.csv").write_bytes((drawn_root / "published_populations.csv").read_bytes())
+def test_without_populations_the_page_says_how_to_get_some(open_page, monkeypatch, tmp_path):
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path))
     app = open_page(PAGE)
     assert not app.exception
     assert "make cohort" in texts(app)
-    assert len(app.get("vega_lite_chart")) == 1
 
 
 def test_a_damaged_population_is_named_and_hides_no_other(open_page, monkeypatch, tmp_path, drawn_root):
@@ -74,5 +328,9 @@ def test_a_damaged_population_is_named_and_hides_no_other(open_page, monkeypatch
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(root))
     app = open_page(PAGE)
     assert not app.exception
-    assert table(app, "Good cells")["Good cells"].sum() == 66
+    assert "66 cells in view" in texts(app)
     assert "hcl_drawn" in app.warning[0].value
+
+
+def test_a_link_is_short():
+    assert len(to_link(Selection(cell_types=(CellType.MONOCYTE,), ranges=(Range(RATIO, 0.2, 0.4),)))) < 200

@@ -48,6 +48,7 @@ def test_the_ranking_is_of_all_cells_of_the_sides_and_of_no_others(small, tmp_pa
 def test_a_sample_tells_what_says_the_same_and_the_index_ranks_all(small, tmp_path, monkeypatch):
     whole = compared(small, tmp_path)
     monkeypatch.setattr(report, "SAMPLE", 20)
+    monkeypatch.setattr(report, "MOST_AT_ONCE", 20)
     found = compared(small, tmp_path)
     assert found.cells.sampled_from == 96
     assert found.separated.ranking.n == (58, 38)
