@@ -59,12 +59,15 @@ class Middles:
             found[members] = _distances(self.by_population[population].scaling, matrix[members])
         return found
 
-    def typicality(self, distance: float, population: str) -> float | None:
-        """Per cent of a population's cells that lie at least as far out: 100 for the most typical; None where that is not known."""
-        middle = self.by_population.get(population)
-        if middle is None or not len(middle.distances) or np.isnan(distance):
-            return None
-        return 100 * (1 - float(np.searchsorted(middle.distances, distance, "left")) / len(middle.distances))
+    def typicality(self, distances: NDArray[np.float64], populations: NDArray[np.object_]) -> NDArray[np.float64]:
+        """Per cent of the cells of its population that lie at least as far out as a cell (n,): 100 for the most typical; nan if unknown."""
+        found = np.full(len(distances), np.nan)
+        for population in set(populations.tolist()) & set(self.by_population):
+            own = self.by_population[population].distances
+            members = np.flatnonzero((populations == population) & ~np.isnan(distances))
+            if len(own):
+                found[members] = 100 * (1 - np.searchsorted(own, distances[members], "left") / len(own))
+        return found
 
 
 def _distances(scaling: RobustScaling, matrix: Matrix) -> NDArray[np.float64]:

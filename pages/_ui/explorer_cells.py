@@ -59,14 +59,10 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Cells from the most typical of their populations to the farthest out, those without a distance last.
-
-    `distances` are those from the populations' middles (`core.explorer.typical`); the cells may be a sample of `of`.
-    """
+    """Cells, of very many a sample, from the most typical of their populations to the farthest out, after the `known` all others."""
 
     ids: tuple[str, ...]
-    distances: NDArray[np.float64]
-    of: int
+    known: int
 
     def ordered(self, order: Order) -> tuple[str, ...]:
         """The identifiers in another order."""
@@ -74,8 +70,7 @@ class Ranked:
             return self.ids
         if order is Order.CHANCE:
             return tuple(self.ids[i] for i in np.random.default_rng(0).permutation(len(self.ids)))
-        known = int(np.count_nonzero(~np.isnan(self.distances)))
-        return self.ids[:known][::-1] + self.ids[known:]
+        return self.ids[: self.known][::-1] + self.ids[self.known :]
 
 
 def look_at(cell_id: str) -> None:
@@ -378,9 +373,11 @@ def _feature_set(revision: str, cell_id: str) -> FeatureSet:  # noqa: ARG001 - t
 @st.cache_resource(show_spinner="Ordering the cells", max_entries=16)
 def _ranked(revision: str, chosen: str, features: tuple[str, ...], _selection: Selection) -> Ranked:  # noqa: ARG001 - the key
     found = values(resources.cohort(), _selection, features, sample=MOST_POINTS)
-    distances = _middles(revision, features).distances(found.matrix, found.population)
-    order = np.lexsort((found.cell_id.astype(str), distances))  # nan last
-    return Ranked(tuple(str(cell) for cell in found.cell_id[order]), distances[order], found.cells)
+    middles = _middles(revision, features)
+    distances = middles.distances(found.matrix, found.population)
+    percent = middles.typicality(distances, found.population)
+    order = np.lexsort((found.cell_id.astype(str), distances, -percent))  # nan last
+    return Ranked(tuple(str(cell) for cell in found.cell_id[order]), int(np.count_nonzero(~np.isnan(percent))))
 
 
 @st.cache_resource(show_spinner="Finding the middle of each population", max_entries=2)
@@ -389,15 +386,12 @@ def _middles(revision: str, features: tuple[str, ...]) -> Middles:  # noqa: ARG0
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _typicalities(revision: str, cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float | None]:
-    """How typical some cells are of their populations, by id."""
+def _typicalities(revision: str, cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
+    """How typical some cells are of their populations, by id, as far as that is known."""
     middles = _middles(revision, features)
     found = values(resources.cohort(), Selection(quality=Quality.ANY, cells=cell_ids), features)
-    distances = middles.distances(found.matrix, found.population)
-    return {
-        str(cell): middles.typicality(float(distance), str(population))
-        for cell, distance, population in zip(found.cell_id, distances, found.population, strict=True)
-    }
+    percent = middles.typicality(middles.distances(found.matrix, found.population), found.population)
+    return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}
 
 
 def frame_of(selection: Selection) -> Frame:

@@ -1,18 +1,21 @@
-"""The gallery and the card of a cell, without the page around them."""
+"""The gallery, the card of a cell and what may be changed in it, without the page around them."""
 
 import json
+import re
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.explorer.selection import Quality, Selection, to_json
+from core.settings import load_settings
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
-from pages._ui.names import flag_sentence
+from pages._ui.names import flag_sentence, flag_words
 from tests.pages.conftest import texts
 
 FLAGGED = "monocyte_drawn:000000" + "0" * 10 + ":0"
+FIRST = "monocyte_drawn:000001" + "0" * 10 + ":0"
 HCL = "hcl_drawn:030001" + "0" * 10 + ":0"
 CARD = "leukoscope_explorer_card"
 
@@ -26,21 +29,166 @@ def _script(selection: str) -> None:
 
 @pytest.fixture
 def explore(open_page):
-    """Show the cells of a selection; opening Home first points the program to the drawn cohort."""
+    """Show the cells of a selection of the drawn cohort, one of them closely."""
 
-    def visit(selection: Selection = Selection()) -> AppTest:
-        return AppTest.from_function(_script, default_timeout=120, args=(to_json(selection),)).run()
+    def visit(selection: Selection | None = None, card: str | None = None) -> AppTest:
+        app = AppTest.from_function(_script, default_timeout=240, args=(to_json(selection or Selection()),))
+        if card is not None:
+            app.session_state[CARD] = card
+        return app.run()
 
     return visit
 
 
-def _gallery(app: AppTest, key: str = "cells") -> dict:
-    element = next(e for e in app.get("bidi_component") if e.proto.id.endswith(f"-{key}") or f"-{key}" in e.proto.id)
-    return json.loads(element.proto.json) if element.proto.json else json.loads(element.proto.mixed.json)
+def component(app: AppTest, key: str) -> dict:
+    """What is sent to the browser for a component."""
+    proto = next(element.proto for element in app.get("bidi_component") if element.proto.id.endswith(f"-{key}"))
+    return json.loads(proto.json or proto.mixed.json)
+
+
+def _section(app: AppTest, name: str) -> AppTest:
+    return app.button_group(key="card_section").set_value(name).run()
+
+
+def _ids(app: AppTest) -> list[str]:
+    return [item["id"] for item in component(app, "cells")["items"]]
+
+
+def _percents(app: AppTest) -> list[int]:
+    return [int(re.search(r"(\d+) %", item["words"])[1]) for item in component(app, "cells")["items"]]
 
 
 def test_the_most_typical_cells_come_first_and_every_order_holds_all(explore):
     app = explore()
-    assert not app.exception, app.exception
+    assert not app.exception
     assert "The 71 cells in view" in texts(app)
-    print([e.proto for e in app.get("bidi_component")][:1])
+    assert _percents(app) == sorted(_percents(app), reverse=True)
+    seen = {}
+    for order in ("Most typical first", "Farthest out first", "By chance"):
+        app.button_group(key="cells_order").set_value(order).run()
+        pages = []
+        for page in range(1, 5):
+            key = "cells_page-" + app.get("pagination")[0].proto.id.rpartition("-")[2]
+            app.session_state[key] = page
+            app.run()
+            pages += _ids(app)
+        seen[order] = pages
+    assert len({*seen["Most typical first"]}) == 71
+    assert {*seen["Most typical first"]} == {*seen["Farthest out first"]} == {*seen["By chance"]}
+    assert seen["Farthest out first"][0] == seen["Most typical first"][-1]
+
+
+def test_pictures_are_at_one_scale_and_those_without_a_scale_are_marked(explore):
+    app = explore()
+    square = re.compile(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"')
+    boxes = {square.search(item["picture"]).groups() for item in component(app, "cells")["items"] if "≈" not in item["words"]}
+    assert len(boxes) == 1
+    assert "All at one scale" in texts(app)
+    hairy = component(explore(Selection(populations=("hcl_drawn",))), "cells")["items"]
+    assert len(hairy) == 5
+    assert all(item["words"].startswith("≈ HCL") for item in hairy)
+
+
+def test_without_a_cell_the_page_says_so(explore):
+    app = explore(Selection(sources=("nowhere",)))
+    assert not app.exception
+    assert "No cell meets all conditions" in texts(app)
+
+
+def test_the_card_tells_who_the_cell_is_and_what_stands_against_it(explore):
+    app = explore(card=FLAGGED)
+    assert not app.exception
+    said = texts(app)
+    assert "**Monocyte**" in said
+    assert "Patient unknown" in said
+    assert flag_sentence("border") in said
+    assert "not among the cells shown" in said
+    assert component(app, "one_viewer")["id"] == FLAGGED
+    assert "only the outline" in said
+    app = explore(card=FIRST)
+    assert "nothing stands against" in texts(app)
+    assert "than" in texts(app)
+    assert "of monocytes" in texts(app)
+    assert "n = 23 good cells" in texts(app)
+
+
+def test_a_cell_of_few_has_points_and_no_percentile(explore):
+    app = explore(card=HCL)
+    assert not app.exception
+    assert "only 5 cells to compare with" in texts(app)
+
+
+def test_next_and_previous_walk_through_the_cells_in_their_order(explore):
+    app = explore()
+    order = _ids(app)
+    assert app.button(key="card_back").disabled
+    for expected in order[1:3]:
+        app.button(key="card_on").click().run()
+        assert app.session_state[CARD] == expected
+    app.button(key="card_back").click().run()
+    assert app.session_state[CARD] == order[1]
+    app.session_state[CARD] = order[-1]
+    app.run()
+    app.button(key="card_on").click().run()
+    assert app.session_state[CARD] == _ids(app)[0] != order[0], "the gallery turns the page"
+
+
+def test_the_nearest_cells_are_named_with_their_types_and_distances(explore):
+    app = _section(explore(card=FIRST), "Nearest cells")
+    assert not app.exception
+    assert re.search(r"Of the 12 nearest among \d+ cells: \d+ monocytes", texts(app))
+    items = component(app, "card_neighbours")["items"]
+    distances = [float(item["words"].split()[-1]) for item in items]
+    assert distances == sorted(distances)
+    assert FIRST not in [item["id"] for item in items]
+
+
+def _log(folder) -> tuple:
+    with Cohort.open([load_settings().reference, load_settings().cohort]) as cohort:
+        return edits.log(cohort)
+
+
+def test_a_relabelled_cell_keeps_its_history_and_can_be_taken_back(explore, tmp_path):
+    app = _section(explore(card=FIRST), "Correct or annotate")
+    assert "as its source filed it" in texts(app)
+    app.selectbox(key=f"edit_value-cell_type-{FIRST}").set_value("blast")
+    app.button(key="edit_save").click().run()
+    assert "name of who makes the edit" in texts(app), "nobody said who it is"
+    assert _log(tmp_path) == ()
+    app.text_input(key="edit_who").set_value("Ann").run()
+    app.button(key="edit_save").click().run()
+    assert not app.exception
+    assert "**Blast" in texts(app)
+    assert re.search(r"Ann: cell type Monocyte → Blast", texts(app))
+    (edit,) = _log(tmp_path)
+    assert (edit.who, edit.field, edit.value, dict(edit.old)) == ("Ann", Field.CELL_TYPE, "blast", {FIRST: "monocyte"})
+    app.button(key="edit_back").click().run()
+    assert "**Monocyte**" in texts(app)
+    assert "Blast → Monocyte, as filed" in texts(app)
+    assert app.button(key="edit_back").disabled
+
+
+def test_an_excluded_cell_leaves_the_gallery_and_says_why(explore):
+    app = _section(explore(card=FIRST), "Correct or annotate")
+    app.text_input(key="edit_who").set_value("Ann").run()
+    app.button_group(key="edit_field").set_value(Field.EXCLUDED_REASON).run()
+    app.button(key="edit_save").click().run()
+    assert "must be 1 to 2000 characters" in texts(app), "a reason is needed"
+    app.text_input(key=f"edit_value-excluded_reason-{FIRST}").set_value("crushed <b>").run()
+    app.button(key="edit_save").click().run()
+    said = texts(app)
+    assert "The 70 cells in view" in said
+    assert "Left out: crushed &lt;b&gt;" in said
+    assert flag_sentence("excluded") in said
+    again = explore(Selection(quality=Quality.LEFT_OUT))
+    assert {*_ids(again)} == {FIRST, FLAGGED}, "another session sees it"
+
+
+def test_every_flag_has_a_sentence_with_its_consequence():
+    import core.quality as quality
+    from core.settings import ROOT
+
+    code = (ROOT / "core" / "quality.py").read_text()
+    codes = {*re.findall(r'QualityFlag\(\s*"(\w+)"', code), quality.TOO_SMALL, quality.UNLIKE_LEUKOCYTE, quality.GRANULOCYTE}
+    assert len(codes) > 12
+    assert not [name for name in codes if flag_sentence(name) == f"Flagged as {flag_words(name)}."]

@@ -29,7 +29,7 @@ def test_a_population_is_judged_by_its_own_middle_and_spread(shipped):
     distances = middles.distances(found.matrix, found.population)[members]
     assert varies.sum() > 5
     assert distances == pytest.approx(expected)
-    percent = [middles.typicality(distance, "apl_deepapl") for distance in distances]
+    percent = middles.typicality(distances, found.population[members])
     assert percent == pytest.approx([100 * np.mean(expected >= distance - 1e-12) for distance in expected])
     assert max(percent) == 100
 
@@ -63,5 +63,5 @@ def test_nothing_is_said_of_a_population_without_good_cells_or_of_a_cell_without
     nothing = np.full((1, len(FEATURES)), np.nan)
     assert np.isnan(middles.distances(nothing, np.array(["apl_deepapl"], dtype=object))).all()
     assert np.isnan(middles.distances(np.ones((1, len(FEATURES))), np.array(["other"], dtype=object))).all()
-    assert middles.typicality(1.0, "other") is None
-    assert middles.typicality(float("nan"), "apl_deepapl") is None
+    told = middles.typicality(np.array([1.0, np.nan, 1.0]), np.array(["other", "apl_deepapl", "apl_deepapl"], dtype=object))
+    assert np.isnan(told).tolist() == [True, True, False]
