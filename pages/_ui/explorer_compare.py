@@ -93,8 +93,8 @@ def choose_groups() -> Compared | None:
 
 def show_warnings(view: InView) -> None:
     """What to know before comparing."""
-    for warning in view.warnings:
-        st.caption(f":material/warning: {plain(warning)}")
+    if view.warnings:
+        st.caption("  \n".join(f":material/warning: {plain(warning)}" for warning in view.warnings))
 
 
 def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:

@@ -105,18 +105,20 @@ def _choose_sides(compared: Compared) -> Versus | None:
     if len(names) < 2:
         st.info("There is only one group: choose a second above, or compare by another property.", icon=":material/info:")
         return None
-    pair = explored().pair
-    first = pair[0] if pair and pair[0] in names else names[0]
-    options = [name for name in names if name != first] + ([OTHERS, EACH] if len(names) > 2 else [])
+    pair, several = explored().pair, len(names) > 2
+    first = pair[0] if pair and pair[0] in [*names, *([EACH] if several else [])] else names[0]
+    options = [name for name in names if name != first] + ([OTHERS] if several else [])
     second = pair[1] if len(pair) > 1 and pair[1] in options else options[0]
     st.session_state["side-first"], st.session_state["side-second"] = first, second
-    called = titles | {OTHERS: "all other groups together", EACH: "each of the groups"}
+    called = titles | {OTHERS: "all other groups together", EACH: "Every group from every other, at once"}
     left, right = st.columns(2, gap="small")
-    left.selectbox("What sets apart", names, format_func=called.__getitem__, key="side-first", on_change=_take_sides)
+    left.selectbox(
+        "What sets apart", [*names, *([EACH] if several else [])], format_func=called.__getitem__, key="side-first", on_change=_take_sides
+    )
+    if first == EACH:
+        return Versus(compared, [[name] for name in names], compared.words())
     right.selectbox("from", options, format_func=called.__getitem__, key="side-second", on_change=_take_sides)
     words = dict(zip(names, compared.words(), strict=True))
-    if second == EACH:
-        return Versus(compared, [[name] for name in names], tuple(words.values()))
     if second == OTHERS:
         others = [name for name in names if name != first]
         return Versus(compared, [[first], others], (words[first], _OTHERS))
@@ -124,7 +126,8 @@ def _choose_sides(compared: Compared) -> Versus | None:
 
 
 def _take_sides() -> None:
-    change(pair=(widget_value("side-first"), widget_value("side-second")))
+    first, second = widget_value("side-first"), widget_value("side-second")
+    change(pair=(first,) if second is None or first == EACH else (first, second))
 
 
 # --- many cells: a sample first ---------------------------------------------------------------------------------------------------
@@ -249,6 +252,7 @@ def _list(
     key = hashlib.sha256(repr((versus.key, separated.ranking.sampled_from, list(names))).encode()).hexdigest()[:12]
     event: Any = st.dataframe(
         pd.DataFrame(rows),
+        column_order=[name for name in rows[0] if two or name != "In words"],  # of several groups it is the same in every row
         hide_index=True,
         height=_LIST_PX,
         key=f"ranking-{key}",  # a row is told by its place, so another table must be another widget

@@ -23,7 +23,7 @@ MOST_GROUPS: Final = 8  # more than eight colours and dashes are not told apart
 MOST_SAVED: Final = 20
 LONGEST_NAME: Final = 60
 
-# In place of a second group: all others together, or each of the groups by itself.
+# In place of a second group: all others together; in place of a first: every group from every other.
 OTHERS, EACH = "~others", "~each"
 
 _APART: Final = "~"  # between a saved selection's name and its link: in no link
@@ -56,7 +56,7 @@ class Explored:
     """What a person looks at.
 
     `by` tells the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones by name, all where it
-    is empty. `pair` names the group whose features are ranked and that against which, or `OTHERS` or `EACH`; the first two where it is
+    is empty. `pair` names the group that is set apart and that from which, or `OTHERS`; or `EACH` alone; the first two where it is
     empty. `log` is None where the catalogue says whether the axis is logarithmic. `features` are those of the chart of ranges, `map` holds
     what the map keeps by name.
     """

@@ -248,7 +248,7 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
     assert "n 23 / 22" in headline
     ranked = table(app, "In words")
     for poor in (False, True):
-        assert ranked["Effect"][ranked["Feature"].str.endswith("poor") == poor].is_monotonic_decreasing
+        assert ranked["Effect"][ranked["Feature"].str.endswith("poor") == poor].dropna().is_monotonic_decreasing
     assert ranked["n"].iloc[0] == "23 / 22"
     assert all(ranked["In words"].str.contains("cells of monocyte drawn lie"))
     app.toggle(key="ranking_every").set_value(True).run()
@@ -260,9 +260,12 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
 def test_one_against_the_rest_and_each_with_each(open_link):
     app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "~others")))
     assert "the other cells" in next(found.value for found in app.markdown if "delta" in found.value) or "other cell" in texts(app)
-    app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "~each")))
+    app = open_link(Explored(question=Question.SEPARATION, pair=("~each",)))
     assert not app.exception
     assert "epsilon squared" in texts(app)
+    app.selectbox(key="side-first").set_value("hcl").run()
+    assert not app.exception
+    assert "n 5 / 44" in texts(app)
 
 
 def test_saved_selections_are_set_against_each_other_whatever_is_in_view(open_link):
