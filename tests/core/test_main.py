@@ -479,14 +479,6 @@ def test_import_list_summary_export_delete(cells, tmp_path, capsys):
     assert "mine" not in [row["population"]["population_id"] for row in json.loads(run(capsys, "cohort", "list", "--json")[1])]
 
 
-def test_populations_are_compared_feature_by_feature(cells, capsys):
-    for name in ("one", "two"):
-        assert import_cells(capsys, cells, "--id", name)[0] == 0
-    code, out, _ = run(capsys, "cohort", "compare", "one", "two", "--json")
-    assert code == 0
-    assert {row["feature"] for row in json.loads(out)} <= set(CATALOGUE)
-
-
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
     """Three populations of two sources out of tables of a few features, without shipped ones."""
