@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -47,7 +47,7 @@ RESAMPLES: Final = 200
 
 _TAIL: Final = 2.5  # per cent on either side of the interval
 _BINS: Final = 512  # of equal numbers of cells: what lies in one counts as equal in resamplings, a 500th of all pairs at most
-_GRID: Final = 4096  # larger groups are drawn in so many equal parts
+_GRID: Final = 1024  # larger groups are drawn in so many equal parts
 _MANY: Final = 100_000  # cells from which on threads are worth their while
 _MOST_WORKERS: Final = 8  # each needs some 40 bytes a cell
 
@@ -519,8 +519,7 @@ class _Bootstrap:
 
     def __init__(self, plan: _Plan, seed: int) -> None:
         self._plan, self._seed = plan, seed
-        self._patients = self._draw_patients() if plan.drawn is Unit.PATIENTS else None
-        self._draws_of = lru_cache(maxsize=16)(self._draw_cells)
+        self._draws_of = lru_cache(maxsize=32)(self._draw_cells)
 
     def interval(self, cells: _Cells, ranks: _Ranks, patients: tuple[int, ...] | None) -> tuple[float | None, float | None]:
         """Low and high end for one feature; None where too few patients have it."""
@@ -528,7 +527,7 @@ class _Bootstrap:
         edges = np.arange(_BINS) * m // _BINS if m > _BINS else np.arange(m)
         if ranks.runs is not None:  # never between equal values
             edges = np.unique(ranks.runs[np.searchsorted(ranks.runs, edges, side="right") - 1])
-        if self._patients is None:
+        if self._plan.drawn is Unit.CELLS:
             drawn = [self._of_cells(group, cells.codes, edges) for group in range(self._plan.k)]
         elif cells.units is None or patients is None or min(patients) < FEW_PATIENTS:
             return None, None
@@ -550,12 +549,13 @@ class _Bootstrap:
         drawn as often as any other.
         """
         counts = np.add.reduceat(codes == group, edges, dtype=np.int64)
-        n = int(counts.sum())
+        ends = np.append(0, np.cumsum(counts))
+        n = int(ends[-1])
         table = self._draws_of(group, n)
-        places = np.append(0, np.cumsum(counts)) * ((len(table) - 1) / n)
-        floor = np.minimum(places.astype(np.intp), len(table) - 2)
         if n <= _GRID:
-            return np.diff(table[np.append(0, np.cumsum(counts))], axis=0)
+            return np.diff(table[ends], axis=0)
+        places = ends * (_GRID / n)
+        floor = np.minimum(places.astype(np.intp), _GRID - 1)
         return np.diff(table[floor] + (places - floor)[:, None] * (table[floor + 1] - table[floor]), axis=0)
 
     def _draw_cells(self, group: int, n: int) -> NDArray[np.float64]:
@@ -568,13 +568,13 @@ class _Bootstrap:
         return table
 
     def _of_patients(self, units: NDArray[np.integer], edges: NDArray[np.intp]) -> list[NDArray[np.float64]]:
-        assert self._patients is not None
         bins = np.repeat(np.arange(len(edges)), np.diff(edges, append=len(units)))
         counts = sparse.coo_matrix((np.ones(len(units)), (bins, units)), (len(edges), len(self._patients))).tocsc()
         borders = np.searchsorted(self._plan.group_of_unit, np.arange(self._plan.k + 1))
         return [counts[:, low:high] @ self._patients[low:high] for low, high in pairwise(borders)]
 
-    def _draw_patients(self) -> NDArray[np.float64]:
+    @cached_property
+    def _patients(self) -> NDArray[np.float64]:
         """How often each unit was drawn: (U, R + 1)."""
         plan, rng = self._plan, np.random.default_rng(self._seed)
         group, patient = plan.group_of_unit, plan.patient_of_unit
