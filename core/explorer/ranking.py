@@ -180,14 +180,6 @@ def patient_codes(source: Sequence[object] | NDArray[np.object_], patient_id: Se
     return np.where(pairs["patient_id"].isna(), -1, numbers).astype(np.intp)
 
 
-def stratified_sample(groups: NDArray[np.integer], per_group: int, seed: int) -> NDArray[np.intp]:
-    """Rows of at most `per_group` cells of each group, drawn at random, ascending; `groups` (n,) with -1 for a cell in none."""
-    rng = np.random.default_rng(seed)
-    members = (np.flatnonzero(groups == group) for group in range(int(groups.max(initial=-1)) + 1))
-    drawn = [rng.choice(rows, per_group, replace=False) if len(rows) > per_group else rows for rows in members]
-    return np.sort(np.concatenate([np.empty(0, np.intp), *drawn]))
-
-
 def rank_features(
     orders: Orders,
     groups: NDArray[np.integer],

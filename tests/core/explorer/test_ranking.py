@@ -19,7 +19,6 @@ from core.explorer.ranking import (
     patient_codes,
     rank_features,
     sentence,
-    stratified_sample,
 )
 from core.features.catalogue import CATALOGUE
 
@@ -497,13 +496,3 @@ def test_the_table_has_a_column_a_group():
     assert table["feature"].tolist() == [separation.feature for separation in found.separations]
     assert table[["n x", "n y", "patients x", "patients y"]].to_numpy().tolist() == [[120, 120, 6, 6]] * 2
     assert table["median x"].tolist() == [separation.medians[0] for separation in found.separations]
-
-
-def test_a_sample_takes_at_most_so_many_of_each_group():
-    groups = np.array([0] * 500 + [-1] * 100 + [1] * 7 + [2] * 50)
-    rows = stratified_sample(groups, 40, seed=1)
-    assert np.bincount(groups[rows]).tolist() == [40, 7, 40]
-    assert (np.diff(rows) > 0).all()
-    np.testing.assert_array_equal(rows, stratified_sample(groups, 40, seed=1))
-    assert not np.array_equal(rows, stratified_sample(groups, 40, seed=2))
-    assert len(stratified_sample(np.full(5, -1), 40, seed=1)) == 0
