@@ -226,7 +226,7 @@ def _catalogue(arguments: argparse.Namespace) -> int:
 
 def _cohort() -> Cohort:
     settings = load_settings()
-    return Cohort.open([settings.reference, settings.cohort])
+    return Cohort.open([settings.reference, settings.cohort], settings.cache)
 
 
 def _references() -> list[Any]:

@@ -68,6 +68,12 @@ def batch() -> list[dict[str, object]]:
     return bench_batch.measured(row)
 
 
+def explorer() -> list[dict[str, object]]:
+    from tests import bench_explorer  # here, because Polars is not in every environment that runs tests
+
+    return bench_explorer.measured(row)
+
+
 def inference() -> list[dict[str, object]]:
     """The network alone; in fewer bits; a whole outline; and how to divide the cores for one image and for many."""
     entry = find_model()
@@ -205,7 +211,7 @@ def row(what: str, ours: float, peer: str, theirs: float, ratio: float, unit: st
     return {"what": what, "ours": round(ours, 2), "peer": peer, "peer_value": round(theirs, 2), "ratio": round(ratio, 2), "unit": unit}
 
 
-TOPICS = {topic.__name__: topic for topic in (features, inference, cell, page, batch)}
+TOPICS = {topic.__name__: topic for topic in (features, inference, cell, page, batch, explorer)}
 
 
 def main(chosen: Sequence[str]) -> None:

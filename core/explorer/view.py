@@ -32,6 +32,7 @@ ALL_CELLS: Final = "all cells"  # the only group where none are asked for
 NOT_RECORDED: Final = "not recorded"
 PERCENTILES: Final = (2, 25, 50, 75, 98)
 
+_MOST_COLUMNS: Final = 30  # of more features the rows of the cells are read, where there is a cache of them
 _APART: Final = "\x1f"  # between pseudonym and source: in neither
 
 
@@ -379,14 +380,22 @@ def values(
     """
     columns = {name: name for name in ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")}
     specs = [feature_spec(name) for name in features]
-    columns |= {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
+    by_row = len(specs) > _MOST_COLUMNS and cohort.keeps_rows
+    if not by_row:
+        columns |= {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
     tail, more, total = "", dict[str, Any](), None
     if sample is not None:
         tail, more, total = _draw(cohort, selection, by, sample, seed)
     frame, names = _fetch(cohort, selection, columns, by, tail, more)
-    matrix = np.empty((len(frame), len(specs)), order="F")
-    for index in range(len(specs)):
-        matrix[:, index] = _floats(frame[f"v{index}"])
+    if by_row:
+        powers = np.array([spec.length_power for spec in specs])
+        matrix = cohort.features_of(frame["cell_id"].tolist(), features)
+        lengths = np.flatnonzero(powers)
+        matrix[:, lengths] *= _floats(frame["um_per_px"])[:, None] ** powers[lengths]
+    else:
+        matrix = np.empty((len(frame), len(specs)), order="F")
+        for index in range(len(specs)):
+            matrix[:, index] = _floats(frame[f"v{index}"])
     texts = {name: _texts(frame[name]) for name in ("cell_id", "population", "cell_type", "source", "patient_id")}
     return Values(
         **texts,
@@ -627,7 +636,7 @@ def _draw(cohort: Cohort, selection: Selection, by: Grouping, sample: int, seed:
     chosen = np.concatenate([np.empty(0, np.uint64), *kept])
     if len(chosen) == len(lots):
         return "", {}, len(lots)
-    return "AND hash(cell_id, $seed) IN (SELECT unnest($lots))", {"seed": seed, "lots": chosen.tolist()}, len(lots)
+    return "AND hash(cell_id, $seed) IN (SELECT unnest($lots)) ORDER BY cell_id", {"seed": seed, "lots": chosen.tolist()}, len(lots)
 
 
 def _floats(column: pd.Series) -> NDArray[np.float64]:

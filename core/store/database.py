@@ -8,17 +8,22 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from core.cell_types import CellType
 from core.errors import StoreError
 from core.store import edit_log, shards
 from core.store.columns import ColumnCache
+from core.store.rows import RowCache
 from core.store.schema import Population, cohort_schema
 
 # Every column at once: the first word of an expression, where a product has a factor before it; or columns by a pattern.
 _STAR: Final = re.compile(r"(?:\bSELECT|\bDISTINCT|[,(.])\s*\*|\bCOLUMNS\b", re.IGNORECASE)
+_CHANGED: Final = "the cohort changed too often while it was read; try again"
 _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards and reading them
 
 
@@ -30,16 +35,20 @@ class Cohort:
     checked by `check_columns`.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, roots: tuple[Path, ...]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, roots: tuple[Path, ...], rows: Path | None) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._kept = ColumnCache()
+        self._rows = None if rows is None else RowCache(rows)
         self.roots = roots
         self.columns: Final = tuple(cohort_schema().names)
 
     @classmethod
-    def open(cls, roots: Sequence[Path]) -> Self:
-        """Open the cohort for reading; roots that are missing or empty hold no populations."""
+    def open(cls, roots: Sequence[Path], rows: Path | None = None) -> Self:
+        """Open the cohort for reading; roots that are missing or empty hold no populations.
+
+        `rows` is a folder of caches (`core.store.rows`): with it, every feature of a few cells of very many is read at once.
+        """
         folders = tuple(root.resolve() for root in roots)
         connection = duckdb.connect(":memory:")
         # Shards of older catalogues lack columns, and all lack what readers add; the empty table gives them to every query, as nulls.
@@ -48,7 +57,7 @@ class Cohort:
         connection.execute("CREATE TABLE every_column AS SELECT * FROM empty")
         connection.unregister("empty")
         _cage(connection, folders)
-        return cls(connection, folders)
+        return cls(connection, folders, rows)
 
     def close(self) -> None:
         """Release the database; the files stay as they are."""
@@ -109,14 +118,45 @@ class Cohort:
             try:
                 return self._run(sql, parameters or {}, files)
             except (duckdb.Error, pa.ArrowException, OSError) as error:
-                if not all(file.exists() for file in files):
-                    continue
-                bad = shards.find_damaged(files)
-                if bad is None:
-                    raise
-                raise shards.damaged(bad) from error
-        msg = "the cohort changed too often while it was read; try again"
-        raise StoreError(msg)
+                _raise_if_damaged(files, error)
+        raise StoreError(_CHANGED)
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether `features_of` can be asked."""
+        return self._rows is not None
+
+    def features_of(self, cell_ids: Sequence[str], features: Sequence[str]) -> NDArray[np.float64]:
+        """Values of some cells (n, F) as stored, nan where absent; for many features of few cells, where `query` would read all.
+
+        Raises
+        ------
+        StoreError
+            If a cell is not in the cohort, a shard is damaged, or the folder of the cache cannot be written to.
+        """
+        wanted = pa.array(cell_ids, pa.string())
+        for _ in range(_ATTEMPTS):
+            files = [shard for stored in self._stored(None) for shard in stored.shards]
+            try:
+                return self._read_rows(files, wanted, features)
+            except (pa.ArrowException, OSError) as error:
+                _raise_if_damaged(files, error)
+        raise StoreError(_CHANGED)
+
+    def _read_rows(self, files: Sequence[Path], wanted: pa.Array, features: Sequence[str]) -> NDArray[np.float64]:
+        if self._rows is None:
+            msg = "the cohort was opened without a cache of rows; open it with a folder for one"
+            raise StoreError(msg)
+        found = np.empty((len(wanted), len(features)))
+        if not len(wanted):
+            return found
+        kept = self._kept.table(files, ["cell_id"])
+        places = pc.fill_null(pc.index_in(kept["cell_id"], value_set=wanted), -1).to_numpy() if kept is not None else np.empty(0)
+        rows = np.flatnonzero(places >= 0)
+        if len(rows) != len(wanted):
+            raise StoreError(_CHANGED)
+        found[places[rows]] = self._rows.read(files, rows, features)
+        return found
 
     def _run(self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path]) -> pd.DataFrame:
         source, values = "SELECT * FROM every_column", dict(parameters)
@@ -174,6 +214,13 @@ class Cohort:
             return self.roots.index(stored.root), types.index(stored.population.cell_type), stored.population.population_id
 
         return tuple(sorted(found.populations.values(), key=place))
+
+
+def _raise_if_damaged(files: Sequence[Path], error: Exception) -> None:
+    """Raise what is wrong with the files; return if one of them is gone, as they are to be listed again then."""
+    if all(file.exists() for file in files):
+        bad = shards.find_damaged(files)
+        raise error if bad is None else shards.damaged(bad) from error
 
 
 def query_shards(files: Sequence[Path], sql: str, parameters: Mapping[str, Any] | None = None, superseded: pa.Table = None) -> pd.DataFrame:

@@ -92,16 +92,16 @@ def model_problem(path: str, sha256: str, modified: float) -> str | None:  # noq
 def cohort() -> Cohort:
     """The shipped and the user's populations, read where they lie."""
     found = settings()
-    return _cohort(str(found.reference), str(found.cohort))
+    return _cohort(str(found.reference), str(found.cohort), str(found.cache))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _cohort(reference: str, user: str) -> Cohort:
+def _cohort(reference: str, user: str, cache: str) -> Cohort:
     from pathlib import Path
 
     from core.store.database import Cohort
 
-    return Cohort.open([Path(reference), Path(user)])
+    return Cohort.open([Path(reference), Path(user)], Path(cache))
 
 
 def populations() -> tuple[PopulationInfo, ...]:

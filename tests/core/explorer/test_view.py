@@ -24,9 +24,11 @@ from core.explorer.view import (
 )
 from core.features.catalogue import CATALOGUE
 from core.statistics import SMALL_GROUP, summarise
+from core.store.database import Cohort
 from core.store.queries import values as values_frame
+from core.store.shards import write_population
 from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE, UNSCALED
-from tests.core.store.conftest import AREA, RATIO
+from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 
 EVERY = Selection(quality=Quality.ANY)
 SKEWNESS, TEXTURE, TONE = "nucleus_firstorder_Skewness", "nucleus_glcm_Contrast", "nucleus_firstorder_Mean"
@@ -163,11 +165,7 @@ def test_groups_are_named_and_ordered(small):
     assert by_patient[-1] == view.Group(NOT_RECORDED, 100, 0, 100)
 
 
-def test_the_same_pseudonym_in_two_sources_is_two_groups(shipped, tmp_path, small):
-    from core.store.database import Cohort
-    from core.store.shards import write_population
-    from tests.core.store.conftest import make_population, make_rows
-
+def test_the_same_pseudonym_in_two_sources_is_two_groups(tmp_path):
     for source in ("A", "B"):
         population = make_population(source.lower(), source=source)
         write_population(tmp_path, population, [make_rows(population, [1.0] * (2 if source == "A" else 3), patient="p1")])
@@ -347,3 +345,16 @@ def test_an_unknown_scale_leaves_lengths_absent_and_ratios_there(shipped):
     assert np.isnan(found.matrix[:, 0]).all()
     assert np.isfinite(found.matrix[:, 1]).all()
     assert "The cells have no known scale" in " ".join(counts(shipped, unknown).warnings)
+
+
+@pytest.mark.parametrize("sample", [None, 9])
+def test_many_features_are_read_by_row_and_are_the_same(small, tmp_path, sample):
+    names = list(CATALOGUE)
+    expected = values(small, EVERY, names, By.POPULATION, sample=sample)
+    with Cohort.open(small.roots, tmp_path) as cohort:
+        assert list(tmp_path.iterdir()) == []
+        found = values(cohort, EVERY, names, By.POPULATION, sample=sample)
+        assert list(tmp_path.iterdir())
+    assert found.cell_id.tolist() == expected.cell_id.tolist()
+    np.testing.assert_allclose(found.matrix, expected.matrix, rtol=1e-12)
+    np.testing.assert_array_equal(found.groups, expected.groups)

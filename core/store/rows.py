@@ -1,0 +1,112 @@
+"""Features of cells side by side in files of a cache: some cells with every feature are read at once.
+
+A shard keeps its values column by column, packed: to read every feature of a few thousand cells, all of it is unpacked. Here a cell's
+values lie together, unpacked (8 bytes each). A file is made when its shard is first asked for; it can be made again at any time.
+"""
+
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.errors import StoreError
+from core.features.catalogue import CATALOGUE
+
+_BATCH: Final = 8192  # cells unpacked at a time; of every feature 50 MB
+_BUFFER: Final = 2**16  # bytes read ahead of each column
+_UNUSED: Final = 30 * 24 * 3600.0  # seconds since a file was last read, after which its shard is taken for gone
+
+
+class RowCache:
+    """Files of rows in a folder, one a shard; safe to share between threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def read(self, shards: Sequence[Path], rows: NDArray[np.intp], features: Sequence[str]) -> NDArray[np.float64]:
+        """Values as stored (n, F), nan where absent, of rows counted through the shards in their order, ascending.
+
+        Raises
+        ------
+        OSError, pyarrow.ArrowException
+            If a shard is gone or damaged.
+        StoreError
+            If the folder of the cache cannot be written to.
+        """
+        columns = np.array([list(CATALOGUE).index(name) for name in features], dtype=np.intp)
+        found = np.empty((len(rows), len(features)))
+        start = 0
+        for shard in shards:
+            cells = np.memmap(self._file(shard), np.float64, "r").reshape(-1, len(CATALOGUE))
+            first, last = np.searchsorted(rows, (start, start + len(cells)))
+            for part in range(first, last, _BATCH):
+                some = slice(part, min(part + _BATCH, last))
+                found[some] = cells[rows[some] - start][:, columns]
+            start += len(cells)
+        return found
+
+    def _file(self, shard: Path) -> Path:
+        """Where the rows of a shard are, made if they are not."""
+        stat = shard.stat()
+        told = json.dumps([str(shard), stat.st_size, stat.st_mtime_ns, list(CATALOGUE)])
+        path = self._folder / f"rows-{hashlib.sha256(told.encode()).hexdigest()[:32]}.f64"
+        with self._lock:
+            if not path.exists():
+                self._make(shard, path)
+        with suppress(OSError):
+            os.utime(path)
+        return path
+
+    def _make(self, shard: Path, path: Path) -> None:
+        unfinished = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+        try:
+            with pq.ParquetFile(shard, buffer_size=_BUFFER) as opened:
+                with self._refusals(shard):
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    self._remove_unused()
+                    unfinished.touch()
+                for block in _blocks(opened):
+                    with self._refusals(shard), unfinished.open("ab") as file:
+                        file.write(block.data)
+            with self._refusals(shard):
+                unfinished.replace(path)
+        finally:
+            with suppress(OSError):
+                unfinished.unlink()
+
+    @contextmanager
+    def _refusals(self, shard: Path) -> Iterator[None]:
+        """Turn what the disk of the cache refuses into words."""
+        try:
+            yield
+        except OSError as error:
+            msg = f"{self._folder} cannot take the rows of {shard.name} ({error}); free space there or set LEUKOSCOPE_CACHE"
+            raise StoreError(msg) from error
+
+    def _remove_unused(self) -> None:
+        for file in (*self._folder.glob("rows-*.f64"), *self._folder.glob(".rows-*")):
+            with suppress(OSError):
+                if time.time() - file.stat().st_mtime > _UNUSED:
+                    file.unlink()
+
+
+def _blocks(shard: pq.ParquetFile) -> Iterator[NDArray[np.float64]]:
+    """Values of some cells at a time: (cells, features of the catalogue)."""
+    there = set(shard.schema_arrow.names)
+    places = {name: index for index, name in enumerate(CATALOGUE) if name in there}
+    for batch in shard.iter_batches(_BATCH, columns=list(places)):
+        block = np.full((batch.num_rows, len(CATALOGUE)), np.nan)
+        for name, index in places.items():
+            block[:, index] = batch[name].to_numpy(zero_copy_only=False)
+        yield block
