@@ -24,6 +24,7 @@ from core.store.schema import Population, cohort_schema
 # Every column at once: the first word of an expression, where a product has a factor before it; or columns by a pattern.
 _STAR: Final = re.compile(r"(?:\bSELECT|\bDISTINCT|[,(.])\s*\*|\bCOLUMNS\b", re.IGNORECASE)
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
+_MOST_BLOCKS: Final = 100
 _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards and reading them
 
 
@@ -182,7 +183,8 @@ class Cohort:
             table: Any = cursor.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
         finally:
             cursor.close()
-        frame: pd.DataFrame = table.to_pandas(split_blocks=True)
+        # A wide frame is made of one block, because pandas warns whoever adds a column to one of more than a hundred.
+        frame: pd.DataFrame = table.to_pandas(split_blocks=table.num_columns <= _MOST_BLOCKS)
         return frame
 
     def _named(self, sql: str) -> list[str]:
