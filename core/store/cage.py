@@ -47,7 +47,8 @@ def check(connection: duckdb.DuckDBPyConnection, question: str) -> None:
         msg = f"expected one question, but there are {len(statements)} statements; ask one at a time"
         raise RefusedError(msg)
     if statements[0].type is not duckdb.StatementType.SELECT:
-        msg = f"only questions can be asked (SELECT, WITH, VALUES, SUMMARIZE, DESCRIBE), but this is {statements[0].type.name}"
+        kind = statements[0].type.name.replace("MULTI", "several in one (to pivot, write FROM (PIVOT ... ON ... IN (...) USING ...))")
+        msg = f"only questions can be asked (SELECT, WITH, VALUES, SUMMARIZE, DESCRIBE), but this is {kind}"
         raise RefusedError(msg)
     ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [question]).fetchall()
     tree = json.loads(text)

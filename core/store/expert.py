@@ -26,6 +26,7 @@ from core.store.schema import cohort_schema
 
 _GRACE_S: Final = 10.0  # what starting, reading the shards' footers and handing over the answer may take besides
 _AT_ONCE: Final = threading.BoundedSemaphore(2)  # each may take a gigabyte and two cores; others wait
+_LONGEST: Final = 100_000  # characters of a question
 _CATCHABLE: Final = ("IOException", "InvalidInputException", "SerializationException")  # what a missing or damaged shard may cause
 
 
@@ -170,8 +171,14 @@ class Running:
 
 
 def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Running:
-    """Begin to answer a question over the relations `cells` (as readers have changed them) and `populations`; see `schema`."""
+    """Begin to answer a question over the relations `cells` (as readers have changed them) and `populations`; see `schema`.
+
+    Raises QueryError for a text that is no question of a person; all else is told by `Running.result`.
+    """
     limits = limits or Limits()
+    if len(question) > _LONGEST or any("\ud800" <= character <= "\udfff" for character in question):
+        msg = f"a question is at most {_LONGEST:,} characters of text, but this has {len(question):,} or holds some that are none"
+        raise QueryError(msg)
     stored = cohort.populations()
     files = tuple(shard for population in stored for shard in population.shards)
     view = "SELECT * FROM every_column"

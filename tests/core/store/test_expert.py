@@ -103,3 +103,9 @@ def test_the_schema_is_what_can_be_asked_for(cohort):
     for relation in ("cells", "populations"):
         answer = run(cohort, f"DESCRIBE {relation}")
         assert answer.table["column_name"].tolist() == [column.name for column in columns if column.relation == relation]
+
+
+@pytest.mark.parametrize("question", ["SELECT '\ud800'", "SELECT 1 -- " + "x" * 100_000])
+def test_what_no_person_types_is_not_even_asked(cohort, question):
+    with pytest.raises(QueryError, match="at most 100,000 characters"):
+        start(cohort, question)
