@@ -57,7 +57,8 @@ def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "cells.h5ad")
-        table.write_h5ad(path)
+        # Texts that repeat would become categories of the kind that it cannot write.
+        table.write_h5ad(path, convert_strings_to_categoricals=False)
         return path.read_bytes()
 
 

@@ -42,7 +42,7 @@ def show_changes(cell: StoredCell) -> None:
         "Change", list(Field), default=Field.CELL_TYPE, required=True, format_func=_WORDS.__getitem__, key="edit_field",
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
-    value = f"edit_value-{field}-{cell.cell_id}"
+    value = f"edit_value-{field}-{cell.cell_id}-{len(changes)}"  # after a change the field is made anew, with what holds now
     left, right = st.columns([1.6, 1], vertical_alignment="bottom", gap="small")
     with left:
         if field is Field.CELL_TYPE:

@@ -267,7 +267,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
     name = st.text_input(
         "Name",
         max_chars=LONGEST_NAME,
-        placeholder="Name for these cells",
+        placeholder="Name for the chosen cells",
         key="map_name",
         label_visibility="collapsed",
         persist_state="session",

@@ -151,7 +151,7 @@ def _log(folder) -> tuple:
 def test_a_relabelled_cell_keeps_its_history_and_can_be_taken_back(explore, tmp_path):
     app = _section(explore(card=FIRST), "Correct or annotate")
     assert "as its source filed it" in texts(app)
-    app.selectbox(key=f"edit_value-cell_type-{FIRST}").set_value("blast")
+    app.selectbox(key=f"edit_value-cell_type-{FIRST}-0").set_value("blast")
     app.button(key="edit_save").click().run()
     assert "name of who makes the edit" in texts(app), "nobody said who it is"
     assert _log(tmp_path) == ()
@@ -174,7 +174,7 @@ def test_an_excluded_cell_leaves_the_gallery_and_says_why(explore):
     app.button_group(key="edit_field").set_value(Field.EXCLUDED_REASON).run()
     app.button(key="edit_save").click().run()
     assert "must be 1 to 2000 characters" in texts(app), "a reason is needed"
-    app.text_input(key=f"edit_value-excluded_reason-{FIRST}").set_value("crushed <b>").run()
+    app.text_input(key=f"edit_value-excluded_reason-{FIRST}-0").set_value("crushed <b>").run()
     app.button(key="edit_save").click().run()
     said = texts(app)
     assert "The 70 cells in view" in said

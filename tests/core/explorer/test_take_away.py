@@ -104,3 +104,12 @@ def test_nothing_in_view_is_an_empty_table(small, tmp_path):
     path = tmp_path / "cells.h5ad"
     path.write_bytes(h5ad(frame, SELECTIONS["none"]))
     assert anndata.read_h5ad(path).shape == (0, 2)
+
+
+def test_all_columns_of_the_cohort_fit_into_anndata(small, tmp_path):
+    columns = [name for name in small.columns if not name.endswith("_outline")]
+    path = tmp_path / "cells.h5ad"
+    path.write_bytes(h5ad(table(small, Selection(), columns, limit=None), Selection()))
+    found = anndata.read_h5ad(path)
+    assert found.var_names.tolist() == list(CATALOGUE)
+    assert found.var.loc[AREA, "unit"] == "µm²"
