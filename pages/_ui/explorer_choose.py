@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from core.cell_types import CellType
 from core.charts.labels import unit
@@ -48,7 +49,7 @@ def counts_line(view: InView) -> str:
 
 def show_counts(view: InView) -> None:
     """Say what is in view, and one click away what was left out and why."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explorer_counts"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="explorer_counts"):
         st.markdown(f"### {counts_line(view)}", width="content")
         with st.popover("What and why", type="tertiary", icon=":material/help:", key="explorer_why"):
             st.markdown("\n".join(f"- {line}" for line in what_and_why(view)))
@@ -206,7 +207,7 @@ def _edit_range(selection: Selection) -> None:
     )
     widget = f"range-{feature}"
     st.session_state[widget] = kept
-    st.html(_histogram_svg(values, lying.shares * int(lying.n[0]), (low, high), kept))
+    st.html(_histogram(values, lying.shares * int(lying.n[0]), (low, high), kept))
     label = f"{spec.label} ({unit(spec, basis(spec))})" if unit(spec, basis(spec)) else spec.label
     decimals = max(0, int(np.ceil(-np.log10(step))))
     st.slider(
@@ -232,17 +233,19 @@ def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
     in_words(lambda: select(replace(selection, ranges=(*others, given))))
 
 
-def _histogram_svg(values: Any, cells: Any, ends: tuple[float, float], kept: tuple[float, ...]) -> str:  # noqa: ANN401 - arrays
-    """Bars above a slider, as wide as its track; those of the kept part are dark."""
+def _histogram(values: NDArray[np.float64], cells: NDArray[np.float64], ends: tuple[float, float], kept: tuple[float, ...]) -> str:
+    """Bars above a slider, as wide as its track; those of the kept part are dark.
+
+    `values` are those below which so many `cells` lie, both ascending.
+    """
     edges = np.linspace(*ends, _BARS + 1)
     heights = np.diff(np.interp(edges, values, cells))
     tallest = float(heights.max()) or 1.0
     bars = "".join(
-        f'<rect x="{index + 0.08:.2f}" y="{40 - 40 * height / tallest:.2f}" width="0.84" height="{40 * height / tallest:.2f}" '
-        f'class="{"kept" if kept[0] <= (left + right) / 2 <= kept[1] else "dropped"}"/>'
-        for index, (height, left, right) in enumerate(zip(heights, edges[:-1], edges[1:], strict=True))
+        f'<i style="height:{100 * height / tallest:.0f}%"{" class=kept" if kept[0] <= (left + right) / 2 <= kept[1] else ""}></i>'
+        for height, left, right in zip(heights, edges[:-1], edges[1:], strict=True)
     )
-    return f'<svg class="range-bars" viewBox="0 0 {_BARS} 40" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>'
+    return f'<div class="range-bars">{bars}</div>'
 
 
 # --- saved selections, files, the link --------------------------------------------------------------------------------------------
@@ -285,7 +288,9 @@ def _saved(selection: Selection) -> None:
             "These cells as a file", lambda: to_json(selection), "leukoscope_selection.json", "application/json", key="explorer_down",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
-        st.file_uploader("A file saved here", ["json"], key=f"explorer_up_{turn}", on_change=_take_file, args=(f"explorer_up_{turn}",))
+        st.file_uploader(
+            "A file saved here", ["json"], max_upload_size=2, key=f"explorer_up_{turn}", on_change=_take_file, args=(f"explorer_up_{turn}",)
+        )
 
 
 def _link() -> str:

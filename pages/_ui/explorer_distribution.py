@@ -1,6 +1,7 @@
 """How are they distributed? One feature in the groups, or several side by side, drawn and in numbers, the published tables beside."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from core.charts.populations import Form as Rows
 from core.charts.populations import distribution_chart
 from core.charts.theme import AnyChart
 from core.charts.trust import Reliability, poor_last, why
-from core.explorer.selection import basis
+from core.explorer.selection import Range, Selection, basis
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE
 from core.report import KEY_FEATURES
@@ -37,15 +38,17 @@ FORM_WORDS: Final = {
     Form.BOX: "Box",
     Form.RANGES: "Several features",
 }
+_TAILS: Final = "Outermost cells (1 % of a group) that would stretch the axis are not drawn."
 _HINTS: Final = {
-    Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
-    Form.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
+    Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells. " + _TAILS,
+    Form.HISTOGRAM: "Share of each group's cells by value, all groups on one scale. " + _TAILS,
     Form.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
     Form.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
     Form.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
     Form.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
 }
 _POINTS: Final = 300
+_STRETCHED: Final = 1.6  # so many times as long as it need be is an axis
 _MOST_FEATURES: Final = 20
 _FEATURE, _FORM, _FEATURES = "explorer_feature", "explorer_form", "explorer_features"
 
@@ -117,7 +120,7 @@ def feature_chart(compared: Compared, feature: str, form: Form, summaries: Mappi
     """One feature in the compared groups, drawn in one of the forms."""
     look, groups, of = current_look(), compared.drawn(), basis(CATALOGUE[feature])
     if form in (Form.DENSITY, Form.HISTOGRAM):
-        found = resources.histogram(compared.selection, feature, compared.by, log=log)
+        found = resources.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
         rows = [found.group_names.index(name) for name in compared.names]
         if form is Form.DENSITY:
             return density_chart(groups, feature, of, found.edges, found.counts[rows], look, log=log)
@@ -131,6 +134,26 @@ def feature_chart(compared: Compared, feature: str, form: Form, summaries: Mappi
     if form is Form.STRIP:
         return cells_chart(groups, feature, of, cells, look, log=log)
     return box_chart(groups, feature, of, [summaries[name] for name in compared.names], cells, look, log=log)
+
+
+def _without_tails(compared: Compared, feature: str) -> Selection:
+    """The cells without those beyond every group's middle 99 %, where these would leave the others a small part of the axis."""
+    lying = resources.quantiles(compared.selection, feature, compared.by)
+    values = lying.values[[lying.group_names.index(name) for name in compared.names]]
+    values = values[np.isfinite(values).all(axis=1)]
+    if not len(values):
+        return compared.selection
+    low, high = float(values[:, 1].min()), float(values[:, -2].max())
+    least, greatest = float(values.min()), float(values.max())
+    if low >= high or greatest - least < _STRETCHED * (high - low):
+        return compared.selection
+    given = next((given for given in compared.selection.ranges if given.feature == feature), None)
+    others = tuple(each for each in compared.selection.ranges if each is not given)
+    ends = (
+        max(low, given.low) if given is not None and given.low is not None else low,
+        min(high, given.high) if given is not None and given.high is not None else high,
+    )
+    return replace(compared.selection, ranges=(*others, Range(feature, *ends)))
 
 
 def _merged(counts: NDArray[np.int64], width: int) -> NDArray[np.int64]:

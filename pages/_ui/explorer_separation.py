@@ -238,16 +238,16 @@ def _list(
     rows = [_row(separated.by_feature[name], versus.words, stands.get(name), reliability) for name in names]
     effect = "Cliff's delta" if two else "Epsilon squared"
     unit = "patients" if separated.ranking.drawn is Unit.PATIENTS else "cells"
-    number: Any = st.column_config.ProgressColumn(effect, min_value=0, max_value=1, format="%.2f", width=110, help=_EFFECT_HELP[two])
+    number: Any = st.column_config.ProgressColumn(effect, min_value=0, max_value=1, format="%.2f", width=95, help=_EFFECT_HELP[two])
     config: dict[str, Any] = {
-        "Feature": st.column_config.TextColumn(pinned=True, width=190),
-        "In words": st.column_config.TextColumn(width=275),
+        "Feature": st.column_config.TextColumn(pinned=True, width=180),
+        "In words": st.column_config.TextColumn(width=300),
         "Effect": number,
         "Interval": st.column_config.TextColumn(
-            "95 %", width=90, help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first."
+            "95 %", width=85, help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first."
         ),
         "q": st.column_config.TextColumn("q", width=60, help=_Q_HELP),
-        "Stands for": st.column_config.NumberColumn("same", width=55, help="So many features say nearly the same; a click shows which."),
+        "Stands for": st.column_config.NumberColumn("same", width=52, help="So many features say nearly the same; a click shows which."),
     }
     key = hashlib.sha256(repr((versus.key, separated.ranking.sampled_from, list(names))).encode()).hexdigest()[:12]
     event: Any = st.dataframe(
