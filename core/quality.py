@@ -5,6 +5,7 @@ Confidence in the shipped cohort, cells of two laboratories the model never saw:
 in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of set 1.
 """
 
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -141,11 +142,13 @@ def _of_parts(nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: ND
 
 
 def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
-    if (rgb[cell].min(axis=1) >= 250).mean() > CLIPPED_SHARE:
+    # Channel by channel: numpy is ten times slower along an axis of three.
+    darkest, brightest = (reduce(pick, np.moveaxis(rgb, 2, 0)) for pick in (np.minimum, np.maximum))
+    if (darkest[cell] >= 250).mean() > CLIPPED_SHARE:
         message = "The cell is over-exposed: parts of it are plain white, so tone values are too bright and the outline may be too small."
         return [QualityFlag("over_exposed", message, severe=True)]
-    dark_background = not cell.all() and float(np.median(rgb[~cell].max(axis=1))) < DARK_BACKGROUND
-    if dark_background or (nucleus.any() and (rgb[nucleus].max(axis=1) <= 5).mean() > CLIPPED_SHARE):
+    dark_background = not cell.all() and float(np.median(brightest[~cell])) < DARK_BACKGROUND
+    if dark_background or (nucleus.any() and (brightest[nucleus] <= 5).mean() > CLIPPED_SHARE):
         return [
             QualityFlag(
                 "under_exposed", "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.", severe=True
