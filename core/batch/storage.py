@@ -84,6 +84,7 @@ class LocalStorage(Storage):
         """Remove what a killed run left behind; only while no other run writes here."""
         with _in_words(self.root):
             shutil.rmtree(self.root / _UNFINISHED, ignore_errors=True)
+            self._made.clear()
 
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Write elsewhere on the same disk, bring it there, then rename."""
@@ -166,10 +167,7 @@ class RemoteStorage(Storage):
     """A bucket or another file system that fsspec knows: an object is there whole or not at all, and durably."""
 
     def __init__(self, url: str) -> None:
-        # Not at the top: few runs write into a bucket.
-        import fsspec
-
-        self._system, root = fsspec.core.url_to_fs(url)
+        self._system, root = file_system(url)
         self._root = root.rstrip("/")
 
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  # it always is
@@ -229,9 +227,22 @@ class RemoteStorage(Storage):
 
 
 def open_storage(out: str) -> Storage:
-    """The storage of a path or URL."""
+    """The storage of a path or URL; raises UsageError where nothing opens the URL."""
     local = out.removeprefix("file://")
     return RemoteStorage(local) if "://" in local else LocalStorage(Path(local))
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the path in it; raises UsageError where fsspec knows none, or lacks a package for it."""
+    # Not at the top: few runs read from a bucket or write into one.
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        msg = f"{url}: expected an address that fsspec can open, but {error}; install the package it names"
+        raise UsageError(msg) from error
+    return system, path
 
 
 @contextmanager

@@ -87,6 +87,11 @@ def test_a_path_or_url_tells_where_results_go(tmp_path):
     assert open_storage(f"{bucket}/").read("run.json") == b"x"
 
 
+def test_a_url_that_nothing_opens_is_told():
+    with pytest.raises(UsageError, match="nosuch://bucket/out: expected an address that fsspec can open"):
+        open_storage("nosuch://bucket/out")
+
+
 # --- a disk --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -146,18 +151,8 @@ def test_what_a_killed_run_left_unfinished_is_cleared_and_nothing_else(local):
         (work / "cells.csv").write_bytes(b"half")
         local.clear_unfinished()
         assert files(local.root) == ["run.json"]
-    local.clear_unfinished()
-    assert local.read("run.json") == b"x"
-
-
-def test_a_run_writes_on_after_what_was_unfinished_is_cleared(tmp_path):
-    killed = LocalStorage(tmp_path)
-    with killed.work_folder():
-        pass
-    storage = LocalStorage(tmp_path)
-    storage.clear_unfinished()
-    storage.write("run.json", b"x")
-    assert storage.read("run.json") == b"x"
+    local.write("errors.csv", b"y")
+    assert files(local.root) == ["errors.csv", "run.json"]
 
 
 def test_a_place_where_no_folder_can_be_is_told(tmp_path):

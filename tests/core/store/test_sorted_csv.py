@@ -95,6 +95,15 @@ def test_an_image_is_left_out_of_the_file_where_it_no_longer_holds(tmp_path):
     assert [(row["image_path"], float(row["value"])) for row in rows] == [("a.png", 2), ("b.png", 1)]
 
 
+@pytest.mark.parametrize(("name", "other"), [("run[1]", "run1"), ("run*", "running"), ("ru?", "run"), ("[!a]", "b")])
+def test_a_folder_whose_name_looks_like_a_pattern_is_read_alone(name, other, tmp_path):
+    for folder in (name, other):  # a copy has shards of the same names
+        (tmp_path / folder).mkdir()
+        write_cells(tmp_path / folder / "cells.parquet", cell(f"{folder}.png"), cell("gone.png"))
+    path = tmp_path / name / "cells.parquet"
+    assert [image for image, _ in keys(table([path], tmp_path, (path, "gone.png")))] == [f"{name}.png"]
+
+
 def test_more_than_memory_holds_is_sorted_on_the_disk(tmp_path, monkeypatch):
     """Cells that take more than 64 MB to sort, which fails where there is no place for what is put aside; of that nothing is left."""
     count = 300_000
