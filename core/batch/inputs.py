@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from core.archives import ImageArchive
-from core.batch.storage import file_system
+from core.batch.storage import bucket_in_words, file_system
 from core.batch.tasks import Stamp
 from core.errors import CoreError, ImageError, UsageError
 from core.imaging import IMAGE_SUFFIXES
@@ -214,7 +214,9 @@ class BucketInputs(Inputs):
         super().__init__(pattern)
         self._url = url
         system, root = file_system(url)
-        if not system.isdir(root):
+        with bucket_in_words(url):
+            there = system.isdir(root)
+        if not there:
             msg = f"expected a folder of images, but {url} is none; check the address and the credentials"
             raise UsageError(msg)
 

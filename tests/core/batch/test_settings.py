@@ -1,6 +1,7 @@
 """What a run is asked to do: what is refused, what begins a new run, and what survives its file."""
 
 import json
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -88,6 +89,8 @@ def test_model_versions_and_labels_decide_the_key_and_their_order_does_not():
         ({"um_per_px": float("nan")}, "between 0.005 and 10 um per pixel, but is nan"),
         ({"limit": 0}, "above 0, but are 60.0 s, 2048 MB and 0 images"),
         ({"time_limit_s": 0}, "above 0, but are 0 s"),
+        ({"time_limit_s": math.inf}, "above 0, but are inf s"),
+        ({"time_limit_s": math.nan}, "above 0, but are nan s"),
         ({"memory_limit_mb": -1}, "above 0, but are 60.0 s, -1 MB"),
     ],
 )

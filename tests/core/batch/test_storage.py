@@ -4,8 +4,11 @@ import os
 import threading
 import uuid
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from core.batch.inputs import open_inputs
 from core.batch.storage import FileRefusedError, LocalStorage, RemoteStorage, open_storage
 from core.errors import StoreError, UsageError
 
@@ -159,3 +162,22 @@ def test_a_place_where_no_folder_can_be_is_told(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"cannot be kept in .*file.out \(Not a directory\); choose another --out"):
         LocalStorage(tmp_path / "file" / "out").make()
+
+
+class _Refusing(MemoryFileSystem):
+    protocol = "refusing"
+
+    def _open(self, *_, **__):
+        raise PermissionError("the token has expired")
+
+    ls = mv = exists = isdir = cat_file = pipe_file = _open
+
+
+def test_what_a_bucket_refuses_is_told():
+    fsspec.register_implementation("refusing", _Refusing, clobber=True)
+    bucket = open_storage("refusing://results")
+    for ask in (bucket.read, bucket.open, bucket.names, lambda path: bucket.write(path, b"1"), lambda path: bucket.move(path, "b")):
+        with pytest.raises(StoreError, match=r"a: the bucket refuses \(PermissionError: the token has expired\); check"):
+            ask("a")
+    with pytest.raises(StoreError, match="check address, credentials"):
+        open_inputs("refusing://smears")
