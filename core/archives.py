@@ -14,42 +14,13 @@ from core.errors import UsageError
 from core.imaging import IMAGE_SUFFIXES, base_name
 from core.settings import Settings
 
-MAX_MEMBERS: Final = 10_000
 # Photographs hardly shrink; a member that unpacks to a hundred times its size is no photograph.
 MAX_RATIO: Final = 100
-# An archive that is read in place, by a batch, may hold more: a member costs half a kilobyte of memory.
-MAX_MEMBERS_IN_PLACE: Final = 1_000_000
+# A member costs half a kilobyte of memory.
+MAX_MEMBERS: Final = 1_000_000
 _CHUNK: Final = 2**20
 _ENCRYPTED: Final = 0x1
 _ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
-
-
-def read_images(data: bytes, name: str, settings: Settings) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of each image in a ZIP, one at a time; nothing is ever written to disk.
-
-    Folders, hidden files and other kinds of files are passed over. Sizes are counted while unpacking, because the ones in the
-    header may lie: a member larger than `settings.max_bytes` or packed more than a hundredfold ends the reading.
-
-    Raises
-    ------
-    UsageError
-        If it is no ZIP, holds too many files, none that is an image, or one beyond the limits.
-    """
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    except zipfile.BadZipFile as error:
-        msg = f"{base_name(name)}: expected a ZIP archive, but it is not one or is damaged ({error}); pack the images again"
-        raise UsageError(msg) from error
-    with archive:
-        members = [member for member in archive.infolist() if _is_image(member.filename)]
-        if len(archive.infolist()) > MAX_MEMBERS:
-            msg = f"{base_name(name)}: expected at most {MAX_MEMBERS:,} files, but it holds {len(archive.infolist()):,}; split the archive"
-            raise UsageError(msg)
-        if not members:
-            msg = f"{base_name(name)}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none"
-            raise UsageError(msg)
-        for member in members:
-            yield base_name(member.filename), _unpack(archive, member, base_name(name), settings)
 
 
 @dataclass(frozen=True)
@@ -75,7 +46,7 @@ class ImageArchive:
     Raises
     ------
     UsageError
-        If it is no ZIP, holds more than MAX_MEMBERS_IN_PLACE files, or unpacks to more than MAX_RATIO times its size: then it is refused
+        If it is no ZIP, holds more than MAX_MEMBERS files, or unpacks to more than MAX_RATIO times its size: then it is refused
         as a whole.
     """
 
@@ -87,8 +58,8 @@ class ImageArchive:
             raise UsageError(msg) from error
         self._name = name
         infos = self._archive.infolist()
-        if len(infos) > MAX_MEMBERS_IN_PLACE:
-            msg = f"{name}: expected at most {MAX_MEMBERS_IN_PLACE:,} files, but it holds {len(infos):,}; unpack it into a folder"
+        if len(infos) > MAX_MEMBERS:
+            msg = f"{name}: expected at most {MAX_MEMBERS:,} files, but it holds {len(infos):,}; unpack it into a folder"
             raise UsageError(msg)
         packed, unpacked = (sum(getattr(info, size) for info in infos) for size in ("compress_size", "file_size"))
         if unpacked > MAX_RATIO * packed + _CHUNK:
@@ -113,7 +84,27 @@ class ImageArchive:
 
     def read(self, path: str, settings: Settings) -> bytes:
         """Content of a member within the limits; raises UsageError naming what is wrong with it, KeyError where there is none."""
-        return _unpack(self._archive, self._archive.getinfo(path), self._name, settings)
+        member = self._archive.getinfo(path)
+        limit = min(settings.max_bytes, MAX_RATIO * max(member.compress_size, 1) + _CHUNK)
+        content = bytearray()
+        try:
+            with self._archive.open(member) as file:
+                while chunk := file.read(_CHUNK):
+                    content += chunk
+                    if len(content) > limit:
+                        shown = f"{self._name}: {base_name(member.filename)}"
+                        msg = f"{shown} unpacks to more than {limit / 2**20:.0f} MB; pack photographs only"
+                        raise UsageError(msg)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+        ) as error:  # damaged, encrypted, or of an unknown method
+            msg = f"{self._name}: {base_name(member.filename)} cannot be unpacked ({error}); pack the images again, without a password"
+            raise UsageError(msg) from error
+        return bytes(content)
 
     def _problem(self, info: zipfile.ZipInfo) -> str | None:
         path = info.filename
@@ -141,28 +132,6 @@ def _is_archive(path: str) -> bool:
 def _is_image(path: str) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts if part not in {".", ".."})
     return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not hidden
-
-
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, settings: Settings) -> bytes:
-    limit = min(settings.max_bytes, MAX_RATIO * max(member.compress_size, 1) + _CHUNK)
-    content = bytearray()
-    try:
-        with archive.open(member) as file:
-            while chunk := file.read(_CHUNK):
-                content += chunk
-                if len(content) > limit:
-                    msg = f"{name}: {base_name(member.filename)} unpacks to more than {limit / 2**20:.0f} MB; pack photographs only"
-                    raise UsageError(msg)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        RuntimeError,
-        NotImplementedError,
-        EOFError,
-    ) as error:  # damaged, encrypted, or of an unknown method
-        msg = f"{name}: {base_name(member.filename)} cannot be unpacked ({error}); pack the images again, without a password"
-        raise UsageError(msg) from error
-    return bytes(content)
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

@@ -112,13 +112,18 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
     The origin is the corner of the top-left pixel (as QuPath and SVG have it), so a pixel's centre is at +0.5. Holes are
     outlines of their own (even-odd filling). Simplified to OUTLINE_TOLERANCE_PX; empty list for an absent region.
     """
-    mask = np.pad(region_mask(labels, region), 1)
+    mask = region_mask(labels, region)
+    if not mask.any():
+        return []
+    rows, columns = ndimage.find_objects(mask.astype(np.uint8))[0]
+    mask = np.pad(mask[rows, columns], 1)
+    corner = np.array([columns.start, rows.start], dtype=np.float64)
     rings = []
     for contour in measure.find_contours(mask.astype(np.float32), 0.5):
         simple = simplified(contour, OUTLINE_TOLERANCE_PX)
         if len(simple) >= 4:
             # find_contours counts from pixel centres; -1 undoes the padding, +0.5 moves the origin to the pixel's corner.
-            rings.append((simple[:, ::-1] - 0.5).astype(np.float32))
+            rings.append((simple[:, ::-1] - 0.5 + corner).astype(np.float32))
     return rings
 
 

@@ -5,6 +5,8 @@ Confidence in the shipped cohort, cells of two laboratories the model never saw:
 in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of set 1.
 """
 
+import math
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -141,11 +143,13 @@ def _of_parts(nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: ND
 
 
 def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
-    if (rgb[cell].min(axis=1) >= 250).mean() > CLIPPED_SHARE:
+    # Channel by channel: numpy is ten times slower along an axis of three.
+    darkest, brightest = (reduce(pick, np.moveaxis(rgb, 2, 0)) for pick in (np.minimum, np.maximum))
+    if (darkest[cell] >= 250).mean() > CLIPPED_SHARE:
         message = "The cell is over-exposed: parts of it are plain white, so tone values are too bright and the outline may be too small."
         return [QualityFlag("over_exposed", message, severe=True)]
-    dark_background = not cell.all() and float(np.median(rgb[~cell].max(axis=1))) < DARK_BACKGROUND
-    if dark_background or (nucleus.any() and (rgb[nucleus].max(axis=1) <= 5).mean() > CLIPPED_SHARE):
+    dark_background = not cell.all() and float(np.median(brightest[~cell])) < DARK_BACKGROUND
+    if dark_background or (nucleus.any() and (brightest[nucleus] <= 5).mean() > CLIPPED_SHARE):
         return [
             QualityFlag(
                 "under_exposed", "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.", severe=True
@@ -171,6 +175,10 @@ def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np
     diameter = 2 * float(np.sqrt(cell.sum() / np.pi))
     further = _FURTHER_BLUR * diameter
     zone = ndimage.binary_dilation(nucleus, iterations=_EDGE_ZONE_PX) & ~ndimage.binary_erosion(nucleus, iterations=_EDGE_ZONE_PX)
+    # What the filters reach from the edge is enough of the picture.
+    reach = 4 * math.ceil(np.hypot(0.7, further)) + 1
+    near = tuple(slice(max(0, at.start - reach), at.stop + reach) for at in ndimage.find_objects(zone.astype(np.uint8))[0])
+    luma, zone = luma[near], zone[near]
     # Pixel noise is smoothed away before slopes are taken.
     present, flattened = (
         float(np.square(ndimage.gaussian_gradient_magnitude(luma, np.hypot(0.7, extra))[zone]).mean()) for extra in (0, further)

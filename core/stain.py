@@ -215,9 +215,10 @@ def appearance(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: ND
     outside = ~(nucleus | cytoplasm)
     if not (nucleus.any() and cytoplasm.any() and outside.any()):
         return None
-    density = optical_density(rgb)
-    background = np.percentile(density[outside], 20, axis=0)
-    return np.concatenate([np.median(density[region], axis=0) - background for region in (nucleus, cytoplasm)]).astype(np.float64)
+    channels = [_DENSITY[channel] for channel in np.moveaxis(rgb, 2, 0)]
+    background = np.array([np.percentile(density[outside], 20) for density in channels])
+    found = [np.array([np.median(density[region]) for density in channels]) - background for region in (nucleus, cytoplasm)]
+    return np.concatenate(found).astype(np.float64)
 
 
 def appearance_distance(vector: NDArray[np.float64], mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:

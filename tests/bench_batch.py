@@ -1,6 +1,6 @@
 """Speed of very many images: `python -m core batch` beside the thesis's way, on the same real images in one run; and what it costs.
 
-The images are 20 real ones of four collections, and copies of them that differ in a few bytes behind the picture. The thesis's way is
+The images are 60 real ones of four collections, and copies of them that differ in a few bytes behind the picture. The thesis's way is
 PyTorch eager on both cores, one image at a time: read, decode, both passes of the same network, then with masks that it is given
 `RadiomicsFeatureExtractor().execute` with default settings and `shape2D` for nucleus, cytoplasm and cell on the grey image (102 features
 of each); nothing is written. As a second peer the same extractor measures every feature of ours. The engine writes everything.
@@ -49,13 +49,13 @@ from core.types import LabelMap
 from training.architectures import build
 
 COLLECTIONS = ("set1", "set2", "acevedo", "deepapl")
-SMALL, LARGE = 20, 400
-ON_RAY = 160
+SMALL, LARGE = 60, 1_200
+ON_RAY = 400
 JOBS = 2
 NAMES = 200_000
-STARTS = 3
+STARTS = 5
 # Images done that a run reads again before it goes on, and of how many its shards are when it is a long one.
-DONE, SHARD = 40_000, 400
+DONE, SHARD = 50_000, 500
 ENGINE = (sys.executable, "-m", "core", "batch")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from core.archives import ImageArchive
+from core.batch.storage import bucket_in_words, file_system
 from core.batch.tasks import Stamp
 from core.errors import CoreError, ImageError, UsageError
 from core.imaging import IMAGE_SUFFIXES
@@ -179,7 +180,7 @@ class ArchiveInputs(Inputs):
     def _archive(self) -> ImageArchive:
         file: str | IO[bytes] = self._url
         if "://" in self._url:
-            system, path = _file_system(self._url)
+            system, path = file_system(self._url)
             file = system.open(path, "rb")
         return ImageArchive(file, self._url.rsplit("/", 1)[-1])
 
@@ -212,8 +213,10 @@ class BucketInputs(Inputs):
     def __init__(self, url: str, pattern: str | None = None) -> None:
         super().__init__(pattern)
         self._url = url
-        system, root = _file_system(url)
-        if not system.isdir(root):
+        system, root = file_system(url)
+        with bucket_in_words(url):
+            there = system.isdir(root)
+        if not there:
             msg = f"expected a folder of images, but {url} is none; check the address and the credentials"
             raise UsageError(msg)
 
@@ -222,7 +225,7 @@ class BucketInputs(Inputs):
 
     @cached_property
     def _system(self) -> tuple[Any, str]:
-        system, root = _file_system(self._url)
+        system, root = file_system(self._url)
         return system, root.rstrip("/")
 
     def _listed(self, *, in_order: bool) -> Iterator[Listed]:  # noqa: ARG002  # a bucket lists in order anyway
@@ -313,18 +316,6 @@ def _remote_stamp(info: dict[str, Any]) -> Stamp:
     """Buckets tell an entity tag, a checksum or a time of change, each under its own name."""
     told = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if info.get(key)), "")
     return Stamp(int(info.get("size") or 0), told)
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    # Not at the top: few runs have their images in a bucket.
-    import fsspec
-
-    try:
-        system, path = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        msg = f"{url}: expected an address that fsspec can open, but {error}; install the package it names"
-        raise UsageError(msg) from error
-    return system, path
 
 
 def _printable(path: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
@@ -47,9 +48,9 @@ class BatchSettings:
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
             msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
             raise UsageError(msg)
-        if self.time_limit_s <= 0 or self.memory_limit_mb <= 0 or (self.limit is not None and self.limit < 1):
+        if not 0 < self.time_limit_s < math.inf or self.memory_limit_mb <= 0 or (self.limit is not None and self.limit < 1):
             msg = (
-                f"limits must be above 0, but are {self.time_limit_s} s, {self.memory_limit_mb} MB and {self.limit} images; "
+                f"limits must be numbers above 0, but are {self.time_limit_s} s, {self.memory_limit_mb} MB and {self.limit} images; "
                 "leave out those that are not wanted"
             )
             raise UsageError(msg)

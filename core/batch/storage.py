@@ -84,6 +84,7 @@ class LocalStorage(Storage):
         """Remove what a killed run left behind; only while no other run writes here."""
         with _in_words(self.root):
             shutil.rmtree(self.root / _UNFINISHED, ignore_errors=True)
+            self._made.clear()
 
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Write elsewhere on the same disk, bring it there, then rename."""
@@ -166,15 +167,12 @@ class RemoteStorage(Storage):
     """A bucket or another file system that fsspec knows: an object is there whole or not at all, and durably."""
 
     def __init__(self, url: str) -> None:
-        # Not at the top: few runs write into a bucket.
-        import fsspec
-
-        self._system, root = fsspec.core.url_to_fs(url)
+        self._system, root = file_system(url)
         self._root = root.rstrip("/")
 
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:  # noqa: ARG002  # it always is
         """Put an object."""
-        with _in_words(path):
+        with bucket_in_words(path):
             self._system.makedirs(f"{self._root}/{path}".rpartition("/")[0], exist_ok=True)
             self._system.pipe_file(f"{self._root}/{path}", content)
 
@@ -183,42 +181,43 @@ class RemoteStorage(Storage):
 
     def read(self, path: str) -> bytes | None:
         """Fetch an object."""
-        try:
+        with bucket_in_words(path), suppress(FileNotFoundError):
             found: bytes = self._system.cat_file(f"{self._root}/{path}")
-        except FileNotFoundError:
-            return None
-        return found
+            return found
+        return None
 
     def open(self, path: str) -> BinaryIO:
         """Open an object, of which only the parts that are read are fetched."""
-        found: BinaryIO = self._system.open(f"{self._root}/{path}", "rb")
+        with bucket_in_words(path):
+            found: BinaryIO = self._system.open(f"{self._root}/{path}", "rb")
         return found
 
     def names(self, folder: str) -> list[str]:
         """List a prefix."""
         self._system.invalidate_cache()
-        try:
+        found: list[str] = []
+        with bucket_in_words(folder), suppress(FileNotFoundError):
             found = self._system.ls(f"{self._root}/{folder}", detail=False)
-        except FileNotFoundError:
-            return []
         return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
     def move(self, path: str, target: str) -> None:
         """Copy, then delete."""
-        if self._system.exists(f"{self._root}/{path}"):
-            self._system.mv(f"{self._root}/{path}", f"{self._root}/{target}", recursive=True)
+        with bucket_in_words(path):
+            if self._system.exists(f"{self._root}/{path}"):
+                self._system.mv(f"{self._root}/{path}", f"{self._root}/{target}", recursive=True)
 
     @contextmanager
     def local_copies(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
         """Fetch the files into a folder that is gone afterwards."""
         with TemporaryDirectory() as made:
             for name in names:
-                self._system.get_file(f"{self._root}/{folder}/{name}", str(Path(made) / name))
+                with bucket_in_words(name):
+                    self._system.get_file(f"{self._root}/{folder}/{name}", str(Path(made) / name))
             yield Path(made)
 
     def place(self, path: str, source: Path) -> None:
         """Put the file as an object."""
-        with _in_words(path):
+        with bucket_in_words(path):
             self._system.put_file(str(source), f"{self._root}/{path}")
 
     @contextmanager
@@ -229,9 +228,22 @@ class RemoteStorage(Storage):
 
 
 def open_storage(out: str) -> Storage:
-    """The storage of a path or URL."""
+    """The storage of a path or URL; raises UsageError where nothing opens the URL."""
     local = out.removeprefix("file://")
     return RemoteStorage(local) if "://" in local else LocalStorage(Path(local))
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the path in it; raises UsageError where fsspec knows none, or lacks a package for it."""
+    # Not at the top: few runs read from a bucket or write into one.
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        msg = f"{url}: expected an address that fsspec can open, but {error}; install the package it names"
+        raise UsageError(msg) from error
+    return system, path
 
 
 @contextmanager
@@ -243,6 +255,19 @@ def _in_words(path: object) -> Iterator[None]:
         if error.errno in _OF_THE_FILE:
             raise FileRefusedError(error.errno, f"{error.strerror}: {path}") from error
         msg = f"cannot write {path}: {error.strerror or error}; check the free space and the permissions, then give the same command again"
+        raise StoreError(msg) from error
+
+
+@contextmanager
+def bucket_in_words(path: str) -> Iterator[None]:
+    """Turn what a bucket refuses into words; that there is no such object is no refusal."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # every kind of bucket has errors of its own
+        told = f"{type(error).__name__}: {error}"
+        msg = f"{path}: the bucket refuses ({told}); check address, credentials and rights, then give the same command again"
         raise StoreError(msg) from error
 
 

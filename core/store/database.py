@@ -170,7 +170,7 @@ class Cohort:
             source = "SELECT * FROM _kept"
         elif files:
             source += " UNION ALL BY NAME SELECT * FROM read_parquet($shards, union_by_name = true)"
-            values["shards"] = [str(file) for file in files]
+            values["shards"] = [shards.literal(file) for file in files]
         if edits is not None:
             source = edit_log.laid_over(source, "_edits")
         with self._lock:
@@ -247,7 +247,7 @@ def query_shards(files: Sequence[Path], sql: str, parameters: Mapping[str, Any] 
     source = "SELECT * FROM read_parquet($shards, filename = true)"
     if superseded is not None:
         source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_path)"
-    values = {**(parameters or {}), "shards": [str(file) for file in files]}
+    values = {**(parameters or {}), "shards": [shards.literal(file) for file in files]}
     with duckdb.connect(":memory:") as connection:
         if superseded is not None:
             connection.register("superseded", superseded)
@@ -266,6 +266,7 @@ def query_shards(files: Sequence[Path], sql: str, parameters: Mapping[str, Any] 
 def _cage(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
     # `read_only` is no sandbox: it still reads and writes files elsewhere. These settings are one, in this order.
     connection.execute("SET temp_directory = ''")
-    connection.execute("SET allowed_directories = ?", [[str(folder) for folder in folders]])
+    allowed = [spelt for folder in folders for spelt in (str(folder), shards.literal(folder))]
+    connection.execute("SET allowed_directories = ?", [allowed])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

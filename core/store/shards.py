@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -265,6 +266,11 @@ def _read_ids(shard: Path) -> list[str]:
     except (pa.ArrowException, KeyError) as error:
         raise damaged(shard) from error
     return ids
+
+
+def literal(path: Path) -> str:
+    """The path as DuckDB takes it for itself: `*`, `?` and `[` in it would make a pattern, which other files may fit."""
+    return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 
 def damaged(shard: Path) -> StoreError:

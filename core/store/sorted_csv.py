@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from core.errors import StoreError
 from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS
+from core.store.shards import literal
 
 # Sorting needs little, but the widest rows of two threads are to fit.
 _MEMORY = "1GB"
@@ -37,14 +38,14 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
     connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "temp_directory": str(target.parent), "threads": 2})
     try:
         connection.register("superseded", superseded)
-        kinds = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(files[0])]).fetchall()
+        kinds = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [literal(files[0])]).fetchall()
         columns = ", ".join(_as_csv(name, kind) for name, kind, *_ in kinds if name not in OUTLINE_COLUMNS)
         query = (
             f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells "
             "ANTI JOIN superseded ON cells.filename = superseded.filename AND cells.image_path = superseded.image_path "
             f"ORDER BY {', '.join(f'cells.{_quoted(name)}' for name in order)}"
         )
-        connection.sql(query, params=[[str(file) for file in files]]).write_csv(str(target), header=True)
+        connection.sql(query, params=[[literal(file) for file in files]]).write_csv(str(target), header=True)
     except duckdb.Error as error:
         msg = f"the table {target.name} cannot be written: {error}; check the free space, then give the same command again"
         raise StoreError(msg) from error

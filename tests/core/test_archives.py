@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.archives import pack, read_images
+from core.archives import ImageArchive, pack
 from core.errors import UsageError
 from core.settings import load_settings
 
@@ -19,44 +19,52 @@ def _zip(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     return buffer.getvalue()
 
 
-def test_images_come_out_by_base_name_and_the_rest_is_passed_over():
-    data = _zip({"a/one.png": b"1", "two.JPG": b"2", "notes.txt": b"x", "__MACOSX/one.png": b"x", ".hidden.png": b"x", "folder/": b""})
-    assert list(read_images(data, "cells.zip", SETTINGS)) == [("one.png", b"1"), ("two.JPG", b"2")]
+def _read(data: bytes, name: str) -> bytes:
+    return ImageArchive(io.BytesIO(data), "cells.zip").read(name, SETTINGS)
 
 
-def test_paths_that_leave_the_folder_lose_their_way():
-    assert next(read_images(_zip({"../../evil.png": b"1"}), "cells.zip", SETTINGS))[0] == "evil.png"
+def test_images_are_listed_by_their_paths_and_the_rest_is_passed_over():
+    data = _zip({"two.JPG": b"2", "a/one.png": b"1", "notes.txt": b"x", "__MACOSX/one.png": b"x", ".hidden.png": b"x", "folder/": b""})
+    assert [member.path for member in ImageArchive(io.BytesIO(data), "cells.zip").members()] == ["a/one.png", "two.JPG"]
+    assert _read(data, "a/one.png") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("../../evil.png", "leads out"), ("/evil.png", "leads out"), ("C:\\evil.png", "leads out"), ("inner.zip", "archive inside")],
+)
+def test_bad_names_are_told_and_not_read(path, words):
+    (member,) = ImageArchive(io.BytesIO(_zip({path: b"1"})), "cells.zip").members()
+    assert words in (member.problem or "")
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [
-        (b"no archive", "expected a ZIP"),
-        (_zip({"notes.txt": b"x"}), "holds none"),
-        (_zip({"bomb.png": b"0" * 5_000_000}), "unpacks to more than"),
-    ],
+    [(b"no archive", "expected a ZIP"), (_zip({"bomb.png": b"0" * 500_000_000}), "unpack to 477 MB")],
+    ids=["text", "bomb"],
 )
-def test_bad_archives_say_why(data, words):
+def test_bad_archives_are_refused_as_a_whole(data, words):
     with pytest.raises(UsageError, match=words):
-        list(read_images(data, "cells.zip", SETTINGS))
-
-
-def test_a_member_beyond_the_limit_is_refused_whatever_its_header_says():
-    with pytest.raises(UsageError, match="unpacks to more than"):
-        list(read_images(_zip({"big.png": bytes(range(256)) * 100}, zipfile.ZIP_STORED), "z.zip", replace(SETTINGS, max_bytes=1000)))
+        ImageArchive(io.BytesIO(data), "cells.zip")
 
 
 def test_too_many_members_are_refused(monkeypatch):
     monkeypatch.setattr("core.archives.MAX_MEMBERS", 2)
     with pytest.raises(UsageError, match="at most 2 files"):
-        list(read_images(_zip({f"{i}.png": b"1" for i in range(3)}), "z.zip", SETTINGS))
+        ImageArchive(io.BytesIO(_zip({f"{i}.png": b"1" for i in range(3)})), "cells.zip")
 
 
-def test_encrypted_or_damaged_members_say_so():
+def test_a_member_beyond_the_limit_is_refused_whatever_its_header_says():
+    archive = ImageArchive(io.BytesIO(_zip({"big.png": bytes(range(256)) * 100}, zipfile.ZIP_STORED)), "cells.zip")
+    with pytest.raises(UsageError, match="unpacks to more than"):
+        archive.read("big.png", replace(SETTINGS, max_bytes=1000))
+
+
+def test_damaged_members_say_so():
     data = bytearray(_zip({"one.png": b"12345678" * 20}, zipfile.ZIP_STORED))
     data[60] ^= 0xFF
     with pytest.raises(UsageError, match="cannot be unpacked"):
-        list(read_images(bytes(data), "z.zip", SETTINGS))
+        _read(bytes(data), "one.png")
 
 
 def test_packed_files_come_back():

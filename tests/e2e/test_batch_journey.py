@@ -15,7 +15,7 @@ from core.synthetic import draw_cell
 pytestmark = pytest.mark.browser
 
 PATIENCE_MS = 300_000  # a run measures a cell in a tenth of a second, or in five where others compute
-CELLS = 12
+CELLS = 120  # long enough to be stopped in mid-run on a quick machine
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def archive(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("archive") / "slides of May.zip"
     with zipfile.ZipFile(path, "w") as packed:
         for seed in range(CELLS):
-            packed.writestr(f"lymphocyte/{seed:02d}.png", encode_png(draw_cell(seed)[0].rgb))
+            packed.writestr(f"lymphocyte/{seed:03d}.png", encode_png(draw_cell(seed)[0].rgb))
         packed.writestr("lymphocyte/notes.png", b"no image")
         packed.writestr("../outside.png", b"no image")
     return path
@@ -46,14 +46,14 @@ def test_a_zip_from_upload_to_table_over_a_closed_page(server, page, archive):
     start.click()
 
     # It goes on, and can be stopped and gone on with.
-    expect(page.get_by_text(re.compile(r"Measuring\. \d+ of 14 images"))).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text(re.compile(rf"Measuring\. \d+ of {CELLS + 2} images"))).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator(".gallery .picture svg").first).to_be_visible(timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).click()
     again = page.get_by_role("button", name="Go on")
     expect(again).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("are still to be done")).to_be_visible()
     again.click()
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
     # The page is closed; whoever comes with another browser sees nothing of it, and who comes back finds it.
     context = page.context
@@ -83,7 +83,7 @@ def test_a_zip_from_upload_to_table_over_a_closed_page(server, page, archive):
     file, content = _taken(page, "Table (CSV)")
     assert re.fullmatch(r"leukoscope_slides_of_May_\d{4}-\d{2}-\d{2}\.csv", file)
     table = pd.read_csv(io.BytesIO(content))
-    assert table["image_path"].tolist() == [f"lymphocyte/{seed:02d}.png" for seed in range(CELLS)]
+    assert table["image_path"].tolist() == [f"lymphocyte/{seed:03d}.png" for seed in range(CELLS)]
     _, content = _taken(page, "Masks (ZIP)")
     with zipfile.ZipFile(io.BytesIO(content)) as masks:
         assert len(masks.namelist()) == CELLS

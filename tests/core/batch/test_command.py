@@ -14,12 +14,7 @@ import tifffile
 from PIL import Image
 
 from core.__main__ import main
-from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, run_key
-from core.errors import UsageError
-from core.features.extract import Engine
-from core.fields import Cells
 from core.imaging import encode_png, load
-from core.inference.providers import Device
 from core.pipeline import analyse
 from core.settings import ROOT
 from core.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -46,34 +41,6 @@ def table(path):
 def pixels(path):
     with Image.open(path) as image:
         return np.asarray(image)
-
-
-def test_the_choices_are_those_of_the_engine():
-    assert list(CELLS) == [str(c) for c in Cells]
-    assert list(FEATURE_ENGINES) == [str(e) for e in Engine]
-    assert list(DEVICES) == [str(d) for d in Device]
-
-
-def test_settings_survive_json_and_decide_the_key():
-    settings = BatchSettings("in", um_per_px=0.1, limit=3)
-    assert BatchSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
-    key = run_key(settings, "sha", {"numpy": "2"})
-    assert key == run_key(BatchSettings("in", um_per_px=0.1, time_limit_s=5), "sha", {"numpy": "2"})
-    others = [
-        run_key(BatchSettings("in", um_per_px=0.2), "sha", {"numpy": "2"}),
-        run_key(settings, "other", {"numpy": "2"}),
-        run_key(settings, "sha", {"numpy": "3"}),
-        run_key(settings, "sha", {"numpy": "2"}, "table"),
-    ]
-    assert len({key, *others}) == 5
-
-
-@pytest.mark.parametrize("wrong", [{"cells": "some"}, {"um_per_px": 99}, {"limit": 0}, {"time_limit_s": 0}])
-def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(UsageError):
-        BatchSettings("in", **wrong)
-    with pytest.raises(UsageError, match="unknown settings colour"):
-        BatchSettings.from_json({"input": "in", "colour": 1})
 
 
 def test_cells_get_label_patient_mask_overlay_and_outlines(folder, tmp_path, capsys):

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.batch.review import Order, Review, newest_cells
-from core.charts.thumbnail import thumbnail_svg
 from core.compartments import Compartment
 from core.errors import StoreError
 from core.imaging import encode_png
@@ -93,17 +92,6 @@ def test_a_cell_is_found_by_its_key_with_picture_and_mask(review):
         assert cell_mask(labels).sum() == pytest.approx(size.loc[mine, "cell_shape2D_PixelSurface"].iloc[0], rel=0.01)
     assert review.cell("lymphocyte/field.png#9") is None
     assert review.cell("'; DROP TABLE cells; --#0") is None
-
-
-def test_a_thumbnail_shows_the_picture_or_else_the_filled_outlines(review):
-    cell = review.pictured(Order.BY_IMAGE, 0, 1)[0]
-    with_picture = thumbnail_svg(cell.outlines, cell.shape, review.picture(cell).rgb)
-    without = thumbnail_svg(cell.outlines, cell.shape)
-    assert with_picture.count("<image") == 1
-    assert "<image" not in without
-    assert "fill-opacity" in without
-    assert len(with_picture) < 40_000
-    assert "<path" not in thumbnail_svg({}, (20, 30)).replace('<path d=""', "")
 
 
 def test_a_picture_that_went_or_changed_is_not_shown(measured, tmp_path):

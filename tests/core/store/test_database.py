@@ -6,15 +6,16 @@ import threading
 import time
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from core.errors import StoreError
 from core.settings import ROOT
-from core.store.database import Cohort
+from core.store.database import Cohort, query_shards
 from core.store.queries import cells, populations, values
-from core.store.schema import cohort_schema
-from core.store.shards import append_cells, scan, write_population
+from core.store.schema import arrow_schema, cohort_schema
+from core.store.shards import append_cells, scan, write_parquet, write_population
 from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 
 
@@ -184,3 +185,13 @@ def test_roots_with_unusual_names_work(tmp_path, name, monkeypatch):
     write_population(tmp_path / name, population, [make_rows(population, [1, 2])])
     with Cohort.open([tmp_path / name]) as cohort:
         assert values(cohort, "mono", [AREA])[AREA].tolist() == [1, 2]
+
+
+def test_a_copy_beside_a_folder_whose_name_looks_like_a_pattern_is_not_read(tmp_path):
+    for name, area in (("cells [1]", 1.0), ("cells 1", 2.0)):
+        (tmp_path / name).mkdir()
+        write_parquet(tmp_path / name / "cells.parquet", pa.table({"image_path": ["a.png"], AREA: [area]}))
+    shards = [tmp_path / "cells [1]" / "cells.parquet"]
+    assert query_shards(shards, f'SELECT "{AREA}" FROM cells')[AREA].tolist() == [1]
+    gone = pa.table({"filename": [str(shards[0])], "image_path": ["a.png"]})
+    assert query_shards(shards, f'SELECT "{AREA}" FROM cells', superseded=gone).empty
