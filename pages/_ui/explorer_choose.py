@@ -49,7 +49,7 @@ def counts_line(view: InView) -> str:
 
 def show_counts(view: InView) -> None:
     """Say what is in view, and one click away what was left out and why."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="explorer_counts"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explorer_counts"):
         st.markdown(f"### {counts_line(view)}", width="content")
         with st.popover("What and why", type="tertiary", icon=":material/help:", key="explorer_why"):
             st.markdown("\n".join(f"- {line}" for line in what_and_why(view)))

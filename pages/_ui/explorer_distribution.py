@@ -177,7 +177,7 @@ def _table(compared: Compared, summaries: Sequence[Summary]) -> pd.DataFrame:
     """Numbers of groups, one row a group and feature."""
     titles = dict(zip(compared.names, compared.titles, strict=True))
     several = len({found.feature for found in summaries}) > 1
-    sources = {name: _sources(compared, name) for name in compared.names}
+    sources = {name: "; ".join(sources_of(compared, name)) for name in compared.names}
     rows = []
     for found in summaries:
         spec = CATALOGUE[found.feature]
@@ -199,12 +199,13 @@ def _table(compared: Compared, summaries: Sequence[Summary]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _sources(compared: Compared, name: str) -> str:
+def sources_of(compared: Compared, name: str) -> tuple[str, ...]:
+    """Where the cells of a group come from."""
     if compared.by is By.SOURCE:
-        return name
+        return (name,)
     if isinstance(compared.by, By):
-        return "; ".join(resources.group_sources(compared.selection, compared.by).get(name, ()))
-    return "; ".join(resources.in_view(explored().saved[name]).sources)
+        return resources.group_sources(compared.selection, compared.by).get(name, ())
+    return tuple(resources.in_view(explored().saved[name]).sources)
 
 
 def _published_rows(published: Sequence[ReferencePopulation], feature: str) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from core.features.catalogue import CATALOGUE
 from pages._ui import resources
 from pages._ui.downloads import take_away
 from pages._ui.explorer_compare import Compared, show_warnings
-from pages._ui.explorer_distribution import feature_chart
+from pages._ui.explorer_distribution import feature_chart, sources_of
 from pages._ui.explorer_state import EACH, FIRST_FEATURE, OTHERS, Form, Question, change, explored
 from pages._ui.layout import current_look
 from pages._ui.names import plain
@@ -77,7 +77,10 @@ def show_separation(compared: Compared) -> None:
     if versus is None:
         return
     view = versus.compared.view
-    show_warnings(view)
+    if _other_sources(versus):
+        st.warning(_CONFOUNDED, icon=":material/warning:")
+    else:
+        show_warnings(view)
     if not view.offered:
         st.info("These cells cannot be compared by any feature: choose cells of one source, or with a known scale.", icon=":material/info:")
         return
@@ -123,6 +126,18 @@ def _choose_sides(compared: Compared) -> Versus | None:
         others = [name for name in names if name != first]
         return Versus(compared, [[first], others], (words[first], _OTHERS))
     return Versus(compared.only([first, second]), [[first], [second]], (words[first], words[second]))
+
+
+def _other_sources(versus: Versus) -> bool:
+    """Whether no two sides have a source in common."""
+    sources = [source for names in versus.sides for source in {of for name in names for of in sources_of(versus.compared, name)}]
+    return len(set(sources)) == len(sources)
+
+
+_CONFOUNDED: Final = (
+    "Each side comes from another source: what separates them may be stain, light, camera or patients rather than the kind of cell. Only "
+    "features that do not depend on the scale are offered; those of shape are the safer ones. Within one source the comparison says more."
+)
 
 
 def _take_sides() -> None:
@@ -247,7 +262,7 @@ def _list(
             "95 %", width=85, help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first."
         ),
         "q": st.column_config.TextColumn("q", width=60, help=_Q_HELP),
-        "Stands for": st.column_config.NumberColumn("same", width=52, help="So many features say nearly the same; a click shows which."),
+        "Stands for": st.column_config.NumberColumn("alike", width=52, help="So many features say nearly the same; a click shows which."),
     }
     key = hashlib.sha256(repr((versus.key, separated.ranking.sampled_from, list(names))).encode()).hexdigest()[:12]
     event: Any = st.dataframe(

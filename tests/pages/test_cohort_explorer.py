@@ -252,9 +252,20 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
     assert ranked["n"].iloc[0] == "23 / 22"
     assert all(ranked["In words"].head().str.contains("cells of monocyte drawn lie"))
     app.toggle(key="ranking_every").set_value(True).run()
-    assert len(table(app, "In words")) > len(ranked)
+    every = table(app, "In words")
+    assert len(every) == sum(spec.scale_free for spec in CATALOGUE.values())
+    assert every["Effect"].dropna().is_monotonic_decreasing
     app.button_group(key="ranking_form").set_value("Chart").run()
     assert not app.exception
+
+
+def test_sides_of_other_sources_are_warned_of(open_link):
+    app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "hcl")))
+    assert "may be stain, light, camera or patients" in app.warning[0].value
+    both = {"one": Selection(patients=("p0", "p1", "p2", "p3")), "two": Selection(sources=("Laboratory 1",), patients=("p4", "p5", "p6"))}
+    app = open_link(Explored(question=Question.SEPARATION, by=None, saved=both))
+    assert not app.exception
+    assert not app.warning
 
 
 def test_one_against_the_rest_and_each_with_each(open_link):
