@@ -18,7 +18,7 @@ from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 # Long texts and outlines are read of few cells at a time and would push everything else out.
 UNKEPT: Final = frozenset({*OUTLINE_COLUMNS, "absent", "versions"})
 
-_BUDGET: Final = 640 * 2**20  # bytes; 80 features of a million cells
+_BUDGET: Final = 400 * 2**20  # bytes; 50 features of a million cells
 _REQUEST: Final = 256 * 2**20  # the most that one question may bring in
 
 _File = tuple[Path, int, int]  # with size and time of change
@@ -85,3 +85,5 @@ class ColumnCache:
         while self._bytes > self._budget:
             _, array = self._arrays.popitem(last=False)
             self._bytes -= array.nbytes
+            if self._bytes <= self._budget:
+                pa.default_memory_pool().release_unused()
