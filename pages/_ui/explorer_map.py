@@ -264,7 +264,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
     )
     patients = f"; {found.patients:,} patient{'s' * (found.patients != 1)} named" if found.patients else ""
     st.markdown(f"{plain(kinds)}{patients}.")
-    name = st.text_input(
+    st.text_input(
         "Name",
         max_chars=LONGEST_NAME,
         placeholder="Name for the chosen cells",
@@ -273,8 +273,8 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
         persist_state="session",
     )
     with st.container(horizontal=True, gap="small", key="map_use"):
-        st.button("Compare with the rest", type="primary", key="map_compare", on_click=_compare, args=(name, chosen, selection))
-        st.button("Keep only these", key="map_keep", on_click=_keep, args=(name, chosen))
+        st.button("Compare with the rest", type="primary", key="map_compare", on_click=_compare, args=(chosen, selection))
+        st.button("Keep only these", key="map_keep", on_click=_keep, args=(chosen,))
     for feature in _axes_features():
         _histogram(feature, chosen, selection, found.cells, in_view.cells - found.cells, look)
 
@@ -296,8 +296,9 @@ def _histogram(feature: str, chosen: Selection, selection: Selection, inside: in
     st.altair_chart(chart, width="stretch", key=f"map_histogram-{feature}", alt=f"{spec.label} of the chosen cells above that of the rest")
 
 
-def _named(name: str) -> str:
-    return " ".join(name.split()) or "Chosen cells"
+def _name() -> str:
+    """What the person calls them; read when it is needed, because a name and a click may come in one."""
+    return " ".join(str(widget_value("map_name") or "").split()) or "Chosen cells"
 
 
 def _final(chosen: Selection, name: str) -> Selection:
@@ -305,10 +306,10 @@ def _final(chosen: Selection, name: str) -> Selection:
     return replace(chosen, gates=tuple(replace(gate, name=name) if gate.name == LASSO else gate for gate in chosen.gates))
 
 
-def _keep(name: str, chosen: Selection) -> None:
+def _keep(chosen: Selection) -> None:
     """Go on with the chosen cells alone."""
     try:
-        select(_final(chosen, _unused(_named(name), chosen)))
+        select(_final(chosen, _unused(_name(), chosen)))
     except CoreError as error:
         PROBLEM.set(str(error))
         return
@@ -321,9 +322,9 @@ def _unused(name: str, chosen: Selection) -> str:
     return next(tried for tried in (name, *(f"{name} {number}" for number in range(2, len(taken) + 3))) if tried not in taken)
 
 
-def _compare(name: str, chosen: Selection, selection: Selection) -> None:
+def _compare(chosen: Selection, selection: Selection) -> None:
     """Save the chosen cells and the others under names, and ask what separates them."""
-    inside = _named(name)
+    inside = _name()
     outside = f"All but {inside}"[:LONGEST_NAME]
     try:
         save(inside, _final(chosen, _unused(inside, chosen)))
