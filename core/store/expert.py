@@ -183,12 +183,13 @@ def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Runnin
     files = tuple(shard for population in stored for shard in population.shards)
     view = "SELECT * FROM every_column"
     if files:
-        listed = ", ".join(_quoted(str(file)) for file in files)
+        listed = ", ".join(_quoted(shards.literal(file)) for file in files)
         view += f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true)"
     edits = edit_log.overlay(cohort.roots)
     if edits is not None:
         view = edit_log.laid_over(view, "edits")
-    head = {"question": question, "view": view, "shards": [str(file) for file in files], **asdict(limits)}
+    allowed = [spelt for file in files for spelt in (str(file), shards.literal(file))]
+    head = {"question": question, "view": view, "shards": allowed, **asdict(limits)}
     rows = [_population_row(found) for found in stored]
     request = io.BytesIO()
     request.write(json.dumps(head).encode() + b"\n")

@@ -38,6 +38,14 @@ def test_a_question_sees_the_cells_as_readers_have_changed_them_and_the_populati
     assert answer.table["shipped"].tolist() == [False] * 3
 
 
+def test_a_folder_whose_name_looks_like_a_pattern_is_asked_alone(tmp_path):
+    population = make_population()
+    for name, areas in (("lab[1]", [1, 2, 3]), ("lab1", [4])):
+        write_population(tmp_path / name, population, [make_rows(population, areas)])
+    with Cohort.open([tmp_path / "lab[1]"]) as opened:
+        assert sorted(run(opened, f'SELECT "{AREA}" AS area FROM cells').table["area"]) == [1, 2, 3]
+
+
 def test_rows_beyond_the_limit_are_told(cohort):
     answer = run(cohort, "SELECT a.range AS i FROM range(1000000) AS a ORDER BY i DESC", Limits(rows=1000))
     assert answer.rows_in_words == "first 1,000 rows of more"
