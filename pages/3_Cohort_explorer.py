@@ -4,9 +4,9 @@ import streamlit as st
 
 from pages._ui import resources
 from pages._ui.explorer_choose import choose, show_counts
-from pages._ui.explorer_page import ask, show_answer, show_populations
+from pages._ui.explorer_page import ask, show_answer, show_nothing, show_populations
 from pages._ui.explorer_state import explored, show_problem, write_address
-from pages._ui.layout import empty_state, errors_in_words, page_setup
+from pages._ui.layout import errors_in_words, page_setup
 
 page_setup("Cohort explorer")
 with errors_in_words():
@@ -24,10 +24,6 @@ with errors_in_words():
         show_populations()
         write_address()
     else:
-        empty_state(
-            "No measured population yet",
-            "`make cohort` measures the reference images; `python -m core cohort import` adds a laboratory's own cells.",
-            "groups",
-        )
+        show_nothing()
 for problem in resources.cohort().problems:
     st.warning(str(problem), icon=":material/warning:")

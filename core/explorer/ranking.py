@@ -48,6 +48,7 @@ RESAMPLES: Final = 200
 _TAIL: Final = 2.5  # per cent on either side of the interval
 _BINS: Final = 512  # of equal numbers of cells: what lies in one counts as equal in resamplings, a 500th of all pairs at most
 _GRID: Final = 1024  # larger groups are drawn in so many equal parts
+_MANY_CELLS: Final = 10_000  # from which on a number is read with a mark at the thousands
 _MANY: Final = 100_000  # cells from which on threads are worth their while
 _MOST_WORKERS: Final = 8  # each needs some 40 bytes a cell
 
@@ -159,7 +160,7 @@ def sentence(found: Separation, names: Sequence[GroupName]) -> str:
 
     Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction, so delta has no sign.
     """
-    label, n = CATALOGUE[found.feature].label, " / ".join(map(str, found.n))
+    label, n = CATALOGUE[found.feature].label, " / ".join(f"{n:,}" if n >= _MANY_CELLS else str(n) for n in found.n)
     if found.effect is None:
         return f"{label}: too few cells have it to compare (n {n})"
     if found.patients is not None:

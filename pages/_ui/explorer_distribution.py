@@ -38,6 +38,7 @@ FORM_WORDS: Final = {
     Form.BOX: "Box",
     Form.RANGES: "Several features",
 }
+_PUBLISHED: Final = "Dashed: 2 to 98 %; tick: median. They were made from generated images and are never pooled with cells."
 _TAILS: Final = "Outermost cells (1 % of a group) that would stretch the axis are not drawn."
 _HINTS: Final = {
     Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells. " + _TAILS,
@@ -93,7 +94,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
         change(feature=feature)
     spec = CATALOGUE[feature]
     told = [spec.description, why(feature, reliability), compared.view.caution(feature) or ""]
-    st.caption(" ".join(plain(text) for text in told if text))
+    st.caption(" ".join(text for text in told if text))
     summaries = resources.summaries(compared.selection, (feature,), compared.by)
     by_group = {found.group: found for found in summaries}
     chart = feature_chart(compared, feature, seen.form, by_group, log=spec.log_axis if seen.log is None else seen.log)
@@ -237,7 +238,21 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
     if published:
         with st.expander("The published tables, drawn", key="published_drawn"):
             st.altair_chart(distribution_chart(published, feature, Rows.HISTOGRAM, current_look()), width="stretch", key="published_chart")
-            st.caption("Dashed: 2 to 98 %; tick: median. They were made from generated images and are never pooled with cells.")
+            st.caption(_PUBLISHED)
+
+
+def show_published_alone() -> None:
+    """The published tables while there is nothing to set beside them."""
+    published = resources.published()
+    features = [name for name in CATALOGUE if any(name in found.summaries for found in published)]
+    if not features:
+        return
+    st.markdown("### The published tables")
+    feature = st.selectbox("Feature", features, format_func=lambda name: CATALOGUE[name].label, key="published_feature")
+    with_it = [found for found in published if feature in found.summaries]
+    st.altair_chart(distribution_chart(with_it, feature, Rows.HISTOGRAM, current_look()), width="stretch", key="published_chart")
+    st.caption(_PUBLISHED)
+    _show_table(_published_rows(with_it, feature), pd.DataFrame())
 
 
 # --- several features -------------------------------------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ from pages._ui import resources
 from pages._ui.explorer_cells import show_cells
 from pages._ui.explorer_compare import choose_groups
 from pages._ui.explorer_data import show_own_data
-from pages._ui.explorer_distribution import show_distribution
+from pages._ui.explorer_distribution import show_distribution, show_published_alone
 from pages._ui.explorer_map import show_map
 from pages._ui.explorer_separation import show_separation
 from pages._ui.explorer_sql import show_sql
 from pages._ui.explorer_state import Question, change, explored
+from pages._ui.layout import empty_state
 from pages._ui.names import flag_words
 from pages._ui.state import widget_value
 
@@ -80,6 +81,17 @@ def show_answer(question: Question, view: InView) -> None:
         show_own_data()
     else:
         show_sql()
+
+
+def show_nothing() -> None:
+    """Say how to get cells, offer to bring one's own, and show the published tables."""
+    empty_state(
+        "No measured population yet",
+        "`make cohort` measures the reference images; below, or with `python -m core cohort import`, a laboratory's own cells come in.",
+        "groups",
+    )
+    show_own_data()
+    show_published_alone()
 
 
 def show_populations() -> None:

@@ -155,7 +155,7 @@ def _exact(versus: Versus, sampled: Separated, what: _Asked) -> Separated:
     if versus.key not in shown:
         shown = {versus.key: job.result is not None}
         _EXACT_SHOWN.set(shown)
-    with st.container(height=64, border=False, key="exact_state"):
+    with st.container(height=58, border=False, key="exact_state"):
         if shown[versus.key] and job.result is not None:
             st.caption(f":material/check_circle: Ranked by all {versus.cells:,} cells.")
             return job.result
@@ -253,16 +253,16 @@ def _list(
     rows = [_row(separated.by_feature[name], versus.words, stands.get(name), reliability) for name in names]
     effect = "Cliff's delta" if two else "Epsilon squared"
     unit = "patients" if separated.ranking.drawn is Unit.PATIENTS else "cells"
-    number: Any = st.column_config.ProgressColumn(effect, min_value=0, max_value=1, format="%.2f", width=95, help=_EFFECT_HELP[two])
+    number: Any = st.column_config.ProgressColumn(effect, min_value=0, max_value=1, format="%.2f", width=88, help=_EFFECT_HELP[two])
     config: dict[str, Any] = {
         "Feature": st.column_config.TextColumn(pinned=True, width=180),
-        "In words": st.column_config.TextColumn(width=300),
+        "In words": st.column_config.TextColumn(width=315),
         "Effect": number,
         "Interval": st.column_config.TextColumn(
-            "95 %", width=85, help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first."
+            "95 %", width=80, help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first."
         ),
-        "q": st.column_config.TextColumn("q", width=60, help=_Q_HELP),
-        "Stands for": st.column_config.NumberColumn("alike", width=52, help="So many features say nearly the same; a click shows which."),
+        "q": st.column_config.TextColumn("q", width=55, help=_Q_HELP),
+        "Stands for": st.column_config.NumberColumn("alike", width=48, help="So many features say nearly the same; a click shows which."),
     }
     key = hashlib.sha256(repr((versus.key, separated.ranking.sampled_from, list(names))).encode()).hexdigest()[:12]
     event: Any = st.dataframe(

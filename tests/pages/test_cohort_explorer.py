@@ -328,11 +328,14 @@ def test_populations_of_an_older_catalogue_have_no_value(open_page, monkeypatch,
     assert found[found["Patients"] != "generated images"]["n"].sum() == 0
 
 
-def test_without_populations_the_page_says_how_to_get_some(open_page, monkeypatch, tmp_path):
+def test_without_populations_the_page_says_how_to_get_some_and_shows_the_published_tables(open_page, monkeypatch, tmp_path, drawn_root):
+    shutil.copy(drawn_root / "published_populations.csv", tmp_path)
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path))
     app = open_page(PAGE)
     assert not app.exception
     assert "make cohort" in texts(app)
+    assert table(app, "n")["n"].sum() == 566 + 552
+    assert len(app.get("vega_lite_chart")) == 1
 
 
 def test_a_damaged_population_is_named_and_hides_no_other(open_page, monkeypatch, tmp_path, drawn_root):
