@@ -11,6 +11,7 @@ from core.store.expert import Answer, Limits, Running
 from core.store.export import to_csv
 from pages._ui import resources
 from pages._ui.downloads import file_name
+from pages._ui.explorer_choose import in_words
 from pages._ui.layout import errors_in_words
 from pages._ui.state import Kept, widget_value
 
@@ -48,9 +49,9 @@ def show_sql() -> None:
     with left:
         st.menu_button("Start from an example", list(_EXAMPLES), key="sql_example", on_click=_take_example, icon=":material/lightbulb:")
         st.session_state.setdefault(_TEXT, _FIRST)
-        text = st.text_area("Question", key=_TEXT, height=230, label_visibility="collapsed", persist_state="session")
+        st.text_area("Question", key=_TEXT, height=230, label_visibility="collapsed", persist_state="session")
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.button("Run", type="primary", icon=":material/play_arrow:", key="sql_run", disabled=busy, on_click=_start, args=(text,))
+            st.button("Run", type="primary", icon=":material/play_arrow:", key="sql_run", disabled=busy, on_click=_start)
             st.button("Cancel", icon=":material/stop:", key="sql_cancel", disabled=not busy, on_click=_cancel)
             st.caption(
                 f"Reads only. At most {_LIMITS.rows:,} rows and {_LIMITS.seconds:g} seconds; sizes are stored in pixels: "
@@ -72,8 +73,9 @@ def _take_example() -> None:
     st.session_state[_TEXT] = _EXAMPLES[widget_value("sql_example")]
 
 
-def _start(text: str) -> None:
-    _RUNNING.set(expert.start(resources.cohort(), text))
+def _start() -> None:
+    """Ask what stands in the field now: typing and a click may come in one."""
+    in_words(lambda: _RUNNING.set(expert.start(resources.cohort(), str(widget_value(_TEXT) or ""))))
 
 
 def _cancel() -> None:

@@ -1,0 +1,95 @@
+"""Own populations on the page: a table comes in, is seen by another session, and is deleted for good."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.settings import load_settings
+from core.store import queries
+from core.store.database import Cohort
+from tests.pages.conftest import table, texts
+from tests.populations import AREA
+
+TABLE = f"cell_type,um_per_px,{AREA},other\nblast,0.1,900,=x\nblast,0.1,1000,y\n"
+
+
+def _script() -> None:
+    from pages._ui.explorer_data import show_own_data
+
+    show_own_data()
+
+
+@pytest.fixture
+def own(open_page):
+    open_page()
+
+    def visit() -> AppTest:
+        return AppTest.from_function(_script, default_timeout=120).run()
+
+    return visit
+
+
+def _populations() -> dict:
+    with Cohort.open([load_settings().reference, load_settings().cohort]) as cohort:
+        return {info.population.population_id: info for info in queries.populations(cohort)}
+
+
+def _bring(app: AppTest, text: str = TABLE, title: str = "My blasts", name: str = "mine.csv") -> AppTest:
+    app.button_group(key="own_section").set_value("Bring in a table").run()
+    turn = app.session_state["leukoscope_tables_taken"] if "leukoscope_tables_taken" in app.session_state else 0  # noqa: SIM401
+    app.file_uploader(key=f"own_table_{turn}").set_value([(name, text.encode(), "text/csv")]).run()
+    if not app.text_input:
+        return app
+    app.text_input(key="own_title").set_value(title)
+    app.text_input(key="own_source").set_value("here")
+    app.button(key="own_import").click()
+    return app.run()
+
+
+def test_the_shipped_populations_cannot_be_deleted(own):
+    app = own()
+    assert not app.exception
+    assert "No population of your own yet" in texts(app)
+    assert "never deleted" in texts(app)
+    assert not [button for button in app.button if "Delete" in button.label]
+
+
+def test_a_table_is_looked_at_filed_seen_by_others_and_deleted(own):
+    app = own()
+    app.button_group(key="own_section").set_value("Bring in a table").run()
+    app.file_uploader(key="own_table_0").set_value([("mine.csv", TABLE.encode(), "text/csv")]).run()
+    said = texts(app)
+    assert "1 of 720 features" in said
+    assert "Not taken, because nobody here knows them: other" in said
+    assert "Cell types: Blast" in said
+    assert table(app, AREA)[AREA].tolist() == ["900", "1000"]
+    app = _bring(own())
+    assert not app.exception
+    assert "2 cells were brought in" in app.success[0].value
+    found = _populations()["my_blasts"]
+    assert (found.n, found.population.cell_type, found.population.source) == (2, "blast", "here")
+    other = own()
+    assert "**My blasts**: 2 cells" in texts(other)
+    other.button(key="own-gone-my_blasts").click().run()
+    assert "was deleted" in other.success[0].value
+    assert "my_blasts" not in _populations()
+
+
+def test_a_name_that_is_shipped_or_a_bad_value_changes_nothing(own):
+    app = _bring(own(), title="monocyte drawn")
+    assert "shipped with the program" in app.error[0].value
+    app = _bring(own(), text=TABLE.replace("1000", "many"))
+    assert "row 3, column nucleus_shape2D_PixelSurface" in app.error[0].value
+    app = _bring(own(), text="a,b\n1,2\n")
+    assert "has no feature of the catalogue" in app.error[0].value
+    app = _bring(own(), title="  ")
+    assert "one is missing" in app.error[0].value
+    assert "my_blasts" not in _populations()
+
+
+def test_images_lead_to_page_batch(open_page):
+    app = open_page()
+    app.query_params["show"] = "own"
+    app.switch_page("pages/3_Cohort_explorer.py").run()
+    app.button_group(key="own_section").set_value("Bring in images").run()
+    assert not app.exception
+    assert "measured on page Batch" in texts(app)
