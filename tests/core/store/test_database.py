@@ -14,7 +14,7 @@ from core.errors import StoreError
 from core.settings import ROOT
 from core.store.database import Cohort, query_shards
 from core.store.queries import cells, populations, values
-from core.store.schema import arrow_schema, cohort_schema
+from core.store.schema import cohort_schema
 from core.store.shards import append_cells, scan, write_parquet, write_population
 from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 
