@@ -184,7 +184,7 @@ def _batch_sources() -> tuple[str, ...]:
 
 def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, ...]) -> None:
     _walk(cell, ids, pages)
-    left, right = st.columns([1.2, 1], gap="medium")
+    left, right = st.columns([1.6, 1], gap="medium")
     with left:
         _large(cell, sources)
     with right:

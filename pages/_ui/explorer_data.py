@@ -210,7 +210,7 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
         msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
         raise UsageError(msg)
     with st.spinner("Filing the cells"), _on_disk(file.name, file.getvalue()) as path:
-        cells = import_table(resources.settings().cohort, population, path, units=units, replace=replace)
+        cells = import_table(resources.settings().cohort, population, path, units=Units(str(units)), replace=replace)
     _SAID.set(f"{cells:,} cells were brought in as “{population.title}”; they are among the populations now.")
     _TAKEN.set(turn + 1)
     st.rerun()
