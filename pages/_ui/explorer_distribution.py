@@ -20,7 +20,7 @@ from core.explorer.selection import Range, Selection, basis
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE
 from core.report import KEY_FEATURES
-from core.statistics import ReferencePopulation
+from core.statistics import SMALL_GROUP, ReferencePopulation
 from pages._ui import resources
 from pages._ui.downloads import take_away
 from pages._ui.explorer_compare import Compared, show_warnings
@@ -39,10 +39,10 @@ FORM_WORDS: Final = {
     Form.RANGES: "Several features",
 }
 _PUBLISHED: Final = "Dashed: 2 to 98 %; tick: median. They were made from generated images and are never pooled with cells."
-_TAILS: Final = "Outermost cells (1 % of a group) that would stretch the axis are not drawn."
+_TAILS: Final = " Outermost cells (1 % of a group) that would stretch the axis are not drawn."
 _HINTS: Final = {
-    Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells. " + _TAILS,
-    Form.HISTOGRAM: "Share of each group's cells by value, all groups on one scale. " + _TAILS,
+    Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
+    Form.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
     Form.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
     Form.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
     Form.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
@@ -97,13 +97,16 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     st.caption(" ".join(text for text in told if text))
     summaries = resources.summaries(compared.selection, (feature,), compared.by)
     by_group = {found.group: found for found in summaries}
-    chart = feature_chart(compared, feature, seen.form, by_group, log=spec.log_axis if seen.log is None else seen.log)
+    few = all(by_group[name].n < SMALL_GROUP for name in compared.names)
+    form = Form.STRIP if few and seen.form is not Form.CUMULATIVE else seen.form
+    chart = feature_chart(compared, feature, form, by_group, log=spec.log_axis if seen.log is None else seen.log)
     st.altair_chart(
         chart, width="stretch", key="distribution", alt=f"{spec.label}, {FORM_WORDS[seen.form].lower()}, in {', '.join(compared.titles)}"
     )
     table = _table(compared, [by_group[name] for name in compared.names if name in by_group])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="distribution_foot"):
-        st.caption(_HINTS[seen.form], width="stretch")
+        cut = form in (Form.DENSITY, Form.HISTOGRAM) and _without_tails(compared, feature) != compared.selection
+        st.caption(_HINTS[form] + _TAILS * cut, width="stretch")
         if spec.log_axis or seen.log is not None:
             st.session_state["explorer_log"] = spec.log_axis if seen.log is None else seen.log
             st.toggle("Logarithmic", key="explorer_log", on_change=lambda: change(log=bool(widget_value("explorer_log"))))

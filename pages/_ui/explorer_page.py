@@ -16,7 +16,6 @@ from pages._ui.explorer_map import show_map
 from pages._ui.explorer_separation import show_separation
 from pages._ui.explorer_sql import show_sql
 from pages._ui.explorer_state import Question, change, explored
-from pages._ui.layout import empty_state
 from pages._ui.names import flag_words
 from pages._ui.state import widget_value
 
@@ -85,10 +84,9 @@ def show_answer(question: Question, view: InView) -> None:
 
 def show_nothing() -> None:
     """Say how to get cells, offer to bring one's own, and show the published tables."""
-    empty_state(
-        "No measured population yet",
-        "`make cohort` measures the reference images; below, or with `python -m core cohort import`, a laboratory's own cells come in.",
-        "groups",
+    st.markdown("### No measured population yet")
+    st.markdown(
+        "`make cohort` measures the reference images; here, or with `python -m core cohort import`, a laboratory's own cells come in."
     )
     show_own_data()
     show_published_alone()
