@@ -13,7 +13,14 @@ import pandas as pd
 
 from core.agreement import FeatureReliability, Grade, load
 from core.batch.run import FLUSH_IMAGES
+from core.charts.trust import graded
 from core.comparison import Measure, leaks, paired_differences, ranking, title, verdict
+from core.explorer import view
+from core.explorer.order import Columns
+from core.explorer.ranking import Separation, rank_features
+from core.explorer.selection import Selection
+from core.explorer.separation import find_panels, gather, separate
+from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
 from core.inference.model_registry import find_model
@@ -49,6 +56,24 @@ KNOWN = (
     "cell_projections_ContourShare",
     "nucleus_glcm_Contrast",
     "cell_glcm_JointEntropy",
+)
+
+# What the README says of the cohort: who is set beside whom, the last pair the same cells of two laboratories, and by what.
+SET_SIDE_BY_SIDE = (
+    ("monocyte_acevedo", "lymphocyte_acevedo"),
+    ("monocyte_deepapl", "lymphocyte_deepapl"),
+    ("apl_deepapl", "monocyte_deepapl"),
+    ("apl_deepapl", "lymphocyte_deepapl"),
+    ("apl_deepapl", "promyelocyte_acevedo"),
+    ("monocyte_deepapl", "monocyte_acevedo"),
+)
+TOLD_APART_BY = (
+    "combined_PixelSurface",
+    "combined_Perimeter",
+    "combined_Sphericity",
+    "nucleus_shape2D_PixelSurface",
+    "cell_shape2D_PixelSurface",
+    "nucleus_granularity_Medium",
 )
 
 
@@ -153,6 +178,50 @@ def published() -> str:
     )
 
 
+def findings() -> str:
+    rows: list[list[object]] = []
+    with Cohort.open([load_settings().reference]) as opened:
+        infos = {info.population.population_id: info for info in queries.populations(opened)}
+        for pair in SET_SIDE_BY_SIDE:
+            selection = Selection(populations=pair)
+            offered = view.counts(opened, selection).offered
+            wanted = [name for name in TOLD_APART_BY if name in offered]
+            cells = gather(opened, selection, By.POPULATION, [(name,) for name in pair], wanted)
+            found = rank_features(Columns(cells.matrix, cells.features), cells.sides, pair, cells.patients)
+            effects = {each.feature: _effect(each) for each in found.separations}
+            rows.append([_sides(infos, pair), *(effects.get(name, "not compared") for name in TOLD_APART_BY)])
+    return _table(["cells", *(CATALOGUE[name].label for name in TOLD_APART_BY)], rows)
+
+
+def panels() -> str:
+    reliable = graded(load(find_model().reliability))
+    rows: list[list[object]] = []
+    with Cohort.open([load_settings().reference]) as opened:
+        infos = {info.population.population_id: info for info in queries.populations(opened)}
+        for pair in SET_SIDE_BY_SIDE:
+            selection = Selection(populations=pair)
+            shape = [
+                name
+                for name in view.counts(opened, selection).offered
+                if name in reliable and not CATALOGUE[name].intensity_dependent and CATALOGUE[name].region is not Region.ENVIRONMENT
+            ]
+            cells = gather(opened, selection, By.POPULATION, [(name,) for name in pair], shape)
+            (found,) = find_panels(cells, pair, separate(cells, pair, reliable).redundancy, reliable).panels
+            told = "; ".join(f"{CATALOGUE[each.feature].label} ({each.chosen})" for each in found.features)
+            judged = "patients" if found.patients else "cells, of patients unknown"
+            rows.append([_sides(infos, pair), told, f"{found.auc:.3f} ({found.low:.3f}-{found.high:.3f})", judged])
+    return _table(["cells", "features together (chosen in how many of 5 folds)", "AUC (95 %)", "left out"], rows)
+
+
+def _sides(infos: Mapping[str, queries.PopulationInfo], pair: tuple[str, str]) -> str:
+    return " / ".join(infos[name].population.title for name in pair)
+
+
+def _effect(found: Separation) -> str:
+    between = f"; {found.by_patient:+.2f}" if found.by_patient is not None else ""
+    return f"{found.effect:+.2f} ({found.low:+.2f} to {found.high:+.2f}){between}"
+
+
 def catalogue() -> str:
     kinds: dict[tuple[str, str], list[FeatureSpec]] = {}
     for spec in CATALOGUE.values():
@@ -222,6 +291,10 @@ def batch() -> str:
     return _measured("batch")
 
 
+def explorer() -> str:
+    return _measured("explorer")
+
+
 def _bench(what: str, key: str = "ours") -> float:
     """A figure of the bench of very many images: of its rows the first that begins so."""
     rows = json.loads((BENCHMARKS / "batch.json").read_text(encoding="utf-8"))["rows"]
@@ -287,6 +360,9 @@ TABLES = {
     "reliability": reliability,
     "cohort": cohort,
     "published": published,
+    "findings": findings,
+    "panels": panels,
+    "explorer": explorer,
     "speed": speed,
     "batch": batch,
     "catalogue": catalogue,
