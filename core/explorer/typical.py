@@ -60,12 +60,15 @@ class Middles:
         return found
 
     def typicality(self, distances: NDArray[np.float64], populations: NDArray[np.object_]) -> NDArray[np.float64]:
-        """Per cent of the cells of its population that lie at least as far out as a cell (n,): 100 for the most typical; nan if unknown."""
+        """Per cent of its population's cells that lie at least as far out as a cell (n,): 100 for the most typical.
+
+        nan where the distance is not known, and for a population of fewer than `SMALL_GROUP` cells.
+        """
         found = np.full(len(distances), np.nan)
         for population in set(populations.tolist()) & set(self.by_population):
             own = self.by_population[population].distances
             members = np.flatnonzero((populations == population) & ~np.isnan(distances))
-            if len(own):
+            if len(own) >= SMALL_GROUP:
                 found[members] = 100 * (1 - np.searchsorted(own, distances[members], "left") / len(own))
         return found
 

@@ -59,18 +59,19 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Cells, of very many a sample, from the most typical of their populations to the farthest out, after the `known` all others."""
+    """Cells, of very many a sample, from the most typical of their populations outward, and from the farthest out inward.
 
-    ids: tuple[str, ...]
-    known: int
+    Those of which nothing is known come last in both.
+    """
+
+    outward: tuple[str, ...]
+    inward: tuple[str, ...]
 
     def ordered(self, order: Order) -> tuple[str, ...]:
-        """The identifiers in another order."""
-        if order is Order.TYPICAL:
-            return self.ids
+        """The identifiers in an order."""
         if order is Order.CHANCE:
-            return tuple(self.ids[i] for i in np.random.default_rng(0).permutation(len(self.ids)))
-        return self.ids[: self.known][::-1] + self.ids[self.known :]
+            return tuple(self.outward[i] for i in np.random.default_rng(0).permutation(len(self.outward)))
+        return self.outward if order is Order.TYPICAL else self.inward
 
 
 def look_at(cell_id: str) -> None:
@@ -142,7 +143,7 @@ def _scale_words(shown: Sequence[StoredCell], square: Frame) -> str:
     )
     if any(known) and not all(known):
         words += " Cells of unknown scale are marked with ≈."
-    return f"{words} The per cent of a population's cells that lie at least as far from its middle tell how typical a cell is."
+    return f"{words} The number: per cent of a cell's population that lie at least as far from its middle; 100 % is most typical."
 
 
 def thumbnails(shown: Sequence[StoredCell], words: Sequence[str], square: Frame, sources: tuple[str, ...]) -> list[Item]:
@@ -243,7 +244,7 @@ def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
 
 
 def _who(cell: StoredCell) -> None:
-    patient = f"Patient {plain(cell.patient_id)}" if cell.patient_id else "Patient unknown"
+    patient = f"Patient: {plain(cell.patient_id)}" if cell.patient_id else "Patient unknown"
     diagnosis = f", {plain(cell.diagnosis)}" if cell.diagnosis else ""
     scale = f"{cell.um_per_px:g} µm per pixel" if cell.um_per_px is not None else "scale unknown"
     certainty = f"; outline certain to {cell.confidence:.2f}" if cell.confidence is not None else ""
@@ -275,7 +276,8 @@ def _measures(cell: StoredCell) -> None:
         hint = html.escape(f"{spec.description} {why(name, reliability)}".strip(), quote=True)
         poor = " (poor)" if is_poor(name, reliability) else ""
         beside = (
-            strip_html(name, [(reference, placed[name])]) + f'<span class="none">{html.escape(_stands(placed[name], reference))}</span>'
+            strip_html(name, [(reference, placed[name])])
+            + f'<span class="none">{html.escape(_stands(placed[name], reference, cell.um_per_px))}</span>'
         )
         label = f'<span class="name" title="{hint}">{html.escape(spec.label)}{poor}</span>'
         rows.append(f'<div>{label}<span class="value">{figure} <small>{unit}</small></span></div><div>{beside}</div>')
@@ -290,10 +292,10 @@ def _value(features: FeatureSet, name: str, um_per_px: float | None) -> str:
     return with_unit(spec, value, Basis.PIXELS)
 
 
-def _stands(found: FeatureComparison, reference: ReferencePopulation) -> str:
-    if not found.comparable or reference.n < SMALL_GROUP:
-        return found.reason or f"only {reference.n} cells to compare with"
-    return describe(found)
+def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:
+    if not found.comparable:
+        return "its scale is unknown" if scale is None and not CATALOGUE[found.feature].scale_free else found.reason or ""
+    return describe(found) if reference.n >= SMALL_GROUP else f"only {reference.n} cells to compare with"
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
@@ -376,8 +378,9 @@ def _ranked(revision: str, chosen: str, features: tuple[str, ...], _selection: S
     middles = _middles(revision, features)
     distances = middles.distances(found.matrix, found.population)
     percent = middles.typicality(distances, found.population)
-    order = np.lexsort((found.cell_id.astype(str), distances, -percent))  # nan last
-    return Ranked(tuple(str(cell) for cell in found.cell_id[order]), int(np.count_nonzero(~np.isnan(percent))))
+    names = found.cell_id.astype(str)
+    outward, inward = np.lexsort((names, distances, -percent)), np.lexsort((names, -distances, percent))  # nan last
+    return Ranked(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
 
 
 @st.cache_resource(show_spinner="Finding the middle of each population", max_entries=2)

@@ -63,5 +63,6 @@ def test_nothing_is_said_of_a_population_without_good_cells_or_of_a_cell_without
     nothing = np.full((1, len(FEATURES)), np.nan)
     assert np.isnan(middles.distances(nothing, np.array(["apl_deepapl"], dtype=object))).all()
     assert np.isnan(middles.distances(np.ones((1, len(FEATURES))), np.array(["other"], dtype=object))).all()
-    told = middles.typicality(np.array([1.0, np.nan, 1.0]), np.array(["other", "apl_deepapl", "apl_deepapl"], dtype=object))
-    assert np.isnan(told).tolist() == [True, True, False]
+    populations = np.array(["other", "apl_deepapl", "hcl_smear", "apl_deepapl"], dtype=object)
+    told = middles.typicality(np.array([1.0, np.nan, 1.0, 1.0]), populations)
+    assert np.isnan(told).tolist() == [True, True, True, False], "five cells make no per cent"
