@@ -101,7 +101,7 @@ def show_map(in_view: InView) -> Selection | None:
             _wait_for_umap(plane)
         else:
             empty_state("No plane", f"{plane[:1].upper()}{plane[1:]}.", "scatter_plot")
-    with right, st.container(height=_HEIGHT + 90, border=False, key="map_chosen"):
+    with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
         _show_chosen(chosen, outline is not None, selection, in_view, look)
     if isinstance(plane, Plane):
         for sentence in plane.sentences:
