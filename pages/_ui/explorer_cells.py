@@ -35,7 +35,7 @@ from pages._ui.explorer_take import show_take_away
 from pages._ui.gallery import Item, gallery
 from pages._ui.layout import empty_state
 from pages._ui.names import flag_sentence, plain
-from pages._ui.state import Kept, widget_value
+from pages._ui.state import CARD, widget_value
 from pages._ui.viewer import one_cell_viewer
 
 PLACES: Final = 18
@@ -44,9 +44,6 @@ _NEAREST: Final = 12
 _MOST_NEIGHBOURS: Final = 100_000  # cells among which neighbours are looked for
 _PAPER: Final = 244  # grey level behind outlines without a picture
 _MEASURES, _NEIGHBOURS, _CHANGES = "Measures", "Nearest cells", "Correct or annotate"
-
-# The cell that is looked at closely, by its id.
-CARD: Final = Kept[str]("leukoscope_explorer_card")
 
 
 class Order(StrEnum):

@@ -13,7 +13,7 @@ from core.store.edit_log import Field
 from core.store.edits import Change
 from pages._ui import resources
 from pages._ui.names import plain
-from pages._ui.state import Kept, widget_value
+from pages._ui.state import CARD, Kept, widget_value
 
 # Who changes cells, typed once in a session; and what came of the last change: a sentence, and whether it is good news.
 WHO: Final = Kept[str]("leukoscope_reader")
@@ -105,6 +105,7 @@ def _remember() -> None:
 
 
 def _save(cell_id: str, field: Field, widget: str) -> None:
+    CARD.set(cell_id)  # it stays before the eyes, even if it leaves the cells in view
     cohort, value, who = resources.cohort(), str(widget_value(widget) or ""), WHO.get() or ""
     try:
         if field is Field.NOTE:

@@ -23,7 +23,7 @@ from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
 from pages._ui import resources
 from pages._ui.downloads import take_away
-from pages._ui.explorer_cells import CARD, look_at
+from pages._ui.explorer_cells import look_at
 from pages._ui.explorer_plane import (
     LASSO,
     About,
@@ -42,7 +42,7 @@ from pages._ui.explorer_state import FIRST_FEATURE, LONGEST_NAME, PROBLEM, Quest
 from pages._ui.layout import current_look, empty_state
 from pages._ui.names import plain
 from pages._ui.scatter import Polygon, scatter
-from pages._ui.state import ANALYSIS, Kept, widget_value
+from pages._ui.state import ANALYSIS, CARD, Kept, widget_value
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

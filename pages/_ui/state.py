@@ -69,6 +69,8 @@ RUN_PROBLEM: Final = Kept[str]("leukoscope_run_problem")
 # Of a run, by name: the cell that is looked at closely, and what was said when its cells were added to the cohort.
 CELL_LOOKED_AT: Final = Kept[tuple[str, str]]("leukoscope_cell_looked_at")
 COHORT_SAID: Final = Kept[tuple[str, str]]("leukoscope_cohort_said")
+# The cell of the cohort that is looked at closely, by its id.
+CARD: Final = Kept[str]("leukoscope_explorer_card")
 
 
 def widget_value(key: str) -> Any:  # noqa: ANN401 - the widget decides the type

@@ -189,6 +189,19 @@ def test_an_excluded_cell_leaves_the_gallery_and_says_why(explore):
     assert {*_ids(again)} == {FIRST, FLAGGED}, "another session sees it"
 
 
+def test_the_first_cell_stays_on_the_card_when_it_is_left_out(explore):
+    app = explore()
+    first = _ids(app)[0]
+    _section(app, "Correct or annotate")
+    app.text_input(key="edit_who").set_value("Ann").run()
+    app.button_group(key="edit_field").set_value(Field.EXCLUDED_REASON).run()
+    app.text_input(key=f"edit_value-excluded_reason-{first}-0").set_value("crushed").run()
+    app.button(key="edit_save").click().run()
+    assert first not in _ids(app)
+    assert component(app, "one_viewer")["id"] == first
+    assert "Saved; the original is kept." in texts(app)
+
+
 def test_every_flag_has_a_sentence_with_its_consequence():
     import core.quality as quality
     from core.settings import ROOT
