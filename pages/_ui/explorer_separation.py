@@ -167,7 +167,10 @@ def _exact(versus: Versus, sampled: Separated, what: _Asked) -> Separated:
 def _watch(versus: Versus, job: ExactRanking) -> None:
     sampled = f"Ranked by a sample of {SAMPLE:,} cells a side."
     if job.error is not None:
-        st.caption(f"{sampled} :material/warning: Not by all cells: {plain(job.error)}")
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(f"{sampled} :material/warning: Not by all cells: {plain(job.error)}", width="stretch")
+            if st.button("Try again", key="exact_again", on_click=resources.forget_exact_rankings):
+                st.rerun(scope="app")
     elif job.result is not None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.caption(f"{sampled} The ranking by all {versus.cells:,} cells is ready.", width="content")

@@ -363,7 +363,7 @@ def separated(
     return _separated(cohort().revision, selection, by, sides, names, features, reliable, sample)
 
 
-@st.cache_resource(show_spinner=False, max_entries=6)
+@st.cache_resource(show_spinner=False, max_entries=3)
 def _separated(
     revision: str,  # noqa: ARG001 - the key
     selection: Selection,
@@ -413,6 +413,12 @@ def _panels(
 def exact_ranking(selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...], key: str, sampled: Separated) -> ExactRanking:
     """The ranking by all cells, which goes on in the background; `key` names the comparison at this state of the cohort."""
     return _exact_ranking(key, selection, by, sides, names, sampled)
+
+
+def forget_exact_rankings() -> None:
+    """Let what has failed be tried again."""
+    _exact_ranking.clear()
+    _index_build.clear()
 
 
 @st.cache_resource(show_spinner=False, max_entries=6)

@@ -19,6 +19,7 @@ def server(drawn_root, tmp_path_factory) -> Iterator[str]:
         "LEUKOSCOPE_REFERENCE": str(drawn_root),
         "LEUKOSCOPE_COHORT": str(folder / "cohort"),
         "LEUKOSCOPE_RUNS": str(folder / "runs"),
+        "LEUKOSCOPE_CACHE": str(folder / "cache"),
     }
     with serve(environment, folder / "server.log") as (address, _):
         yield address

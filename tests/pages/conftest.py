@@ -21,6 +21,7 @@ def open_page(monkeypatch, drawn_root, tmp_path) -> Callable[[str], AppTest]:
     """Open a page the way a person does: from Home. The cohort holds drawn populations, the model is the shipped one."""
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(drawn_root))
     monkeypatch.setenv("LEUKOSCOPE_COHORT", str(tmp_path / "cohort"))
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
     st.cache_data.clear()
 
     def visit(page: str = "") -> AppTest:

@@ -1,14 +1,17 @@
 import json
 import shutil
+import time
 
 import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.cell_types import CellType
+from core.explorer.order import index_path
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
+from pages._ui import explorer_separation, resources
 from pages._ui.explorer_state import Explored, Form, Question, from_address, to_address
 from tests.pages.conftest import table, texts
 from tests.populations import AREA, ELONGATION, RATIO
@@ -256,6 +259,43 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
     assert len(every) == sum(spec.scale_free for spec in CATALOGUE.values())
     assert every["Effect"].dropna().is_monotonic_decreasing
     app.button_group(key="ranking_form").set_value("Chart").run()
+    assert not app.exception
+
+
+@pytest.fixture
+def few_are_many(monkeypatch):
+    """Let a dozen cells be too many to be ranked at once."""
+    monkeypatch.setattr(explorer_separation, "MOST_AT_ONCE", 12)
+    monkeypatch.setattr(explorer_separation, "SAMPLE", 8)
+
+
+def _until(app, shown):
+    """Run the page again, as its clock does, until something is there."""
+    deadline = time.monotonic() + 120
+    while not shown():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        app.run()
+
+
+def test_many_cells_are_ranked_by_a_sample_until_all_are_asked_for(open_link, few_are_many):
+    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn")))
+    assert "n 8 / 8" in texts(app)
+    _until(app, lambda: any(found.key == "show_exact" for found in app.button))
+    assert "n 8 / 8" in texts(app), "nothing changes before it is asked for"
+    app.button(key="show_exact").click().run()
+    assert not app.exception
+    assert "Ranked by all 45 cells" in texts(app)
+    assert "n 23 / 22" in texts(app)
+
+
+def test_where_all_cannot_be_ranked_the_sample_stays_and_the_reason_is_told(open_link, few_are_many, tmp_path):
+    index_path(resources.cohort(), tmp_path / "cache").mkdir(parents=True)  # a folder in the way of the index
+    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_other", "lymphocyte_drawn")))
+    _until(app, lambda: any(found.key == "exact_again" for found in app.button))
+    assert "cannot be written" in texts(app)
+    assert "n 8 / 8" in texts(app)
+    app.button(key="exact_again").click().run()
     assert not app.exception
 
 
