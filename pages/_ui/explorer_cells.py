@@ -27,6 +27,7 @@ from core.features.catalogue import CATALOGUE
 from core.report import KEY_FEATURES
 from core.statistics import SMALL_GROUP, Basis, FeatureComparison, ReferencePopulation, compare_cell, describe, reference_population
 from core.store import queries
+from core.store.schema import EXCLUDED
 from core.types import CellImage, FeatureSet
 from pages._ui import resources
 from pages._ui.batch_owner import owner
@@ -249,12 +250,11 @@ def _who(cell: StoredCell) -> None:
     percent = _typicalities(resources.cohort().revision, (cell.cell_id,), _features()).get(cell.cell_id)
     if percent is not None:
         st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the middle in shape.")
-    notes = [
-        ("warn" if code in cell.severe_flags else "info", flag_sentence(code)) for code in dict.fromkeys((*cell.severe_flags, *cell.flags))
-    ]
-    notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
+    codes = [code for code in dict.fromkeys((*cell.severe_flags, *cell.flags)) if code != EXCLUDED]
+    notes = [("warn" if code in cell.severe_flags else "info", flag_sentence(code)) for code in codes]
     if cell.excluded_reason:
         notes.append(("warn", f"Left out: {cell.excluded_reason}"))
+    notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
     st.html('<ul class="sentences">' + "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in notes) + "</ul>")

@@ -19,7 +19,6 @@ _FLAGS: Final = {
     "blurred": "The cell is out of focus: outlines are uncertain and fine tone differences are lost.",
     "low_confidence": "The outline is uncertain: look at it before using any number.",
     "unlike_training": "The colours are unlike those the model was trained on: the outline may be wrong.",
-    "excluded": "A reader has left the cell out.",
     "not_ok_in_table": "The imported table calls the cell not good, without a reason.",
 }
 
