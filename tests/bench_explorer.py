@@ -22,7 +22,7 @@ import numpy as np
 
 from core.cell_types import CellType
 from core.explorer import view
-from core.explorer.order import build_index
+from core.explorer.order import IndexBuild
 from core.explorer.selection import Gate, Range, Selection
 from core.explorer.separation import SAMPLE, gather, rank_exactly, separate
 from core.features.catalogue import CATALOGUE
@@ -83,7 +83,10 @@ def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
 def explorer(folder: Path) -> tuple[Questions, dict[str, float]]:
     cohort = Cohort.open([folder / "cohort"], folder / "cache")
     started = time.perf_counter()
-    index = build_index(cohort, folder / "cache")
+    build = IndexBuild(cohort, folder / "cache")
+    build.wait()
+    index = build.index
+    assert index is not None, build.error
     indexed = 1000 * (time.perf_counter() - started)
     kinds, sides = tuple(CellType(name) for name in TYPES), [[name] for name in TYPES]
     good, features = Selection(), list(CATALOGUE)

@@ -14,6 +14,9 @@ length (uint64). Little-endian throughout. The file's name holds the key of what
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -29,6 +32,7 @@ from numpy.typing import NDArray
 from core.errors import CoreError, StoreError
 from core.explorer.selection import value_sql
 from core.features.catalogue import CATALOGUE
+from core.settings import ROOT
 from core.store import shards
 from core.store.database import Cohort
 
@@ -261,13 +265,17 @@ def write_index(path: Path, hashes: NDArray[np.uint64], features: Sequence[str],
 
 
 class IndexBuild:
-    """A build that goes on in a thread of its own: how far it is, and how it ended."""
+    """A build that goes on in a process of its own: how far it is, and how it ended.
+
+    In a process, because half a gigabyte of what sorting a million cells takes would stay with the server.
+    """
 
     def __init__(self, cohort: Cohort, folder: Path) -> None:
         self.done, self.total = 0, len(CATALOGUE)
         self.error: CoreError | None = None
         self.index: OrderIndex | None = None
-        self._stop = threading.Event()
+        self._cancelled = False
+        self._child: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._run, args=(cohort, folder), name="order of the cohort", daemon=True)
         self._thread.start()
 
@@ -277,29 +285,45 @@ class IndexBuild:
         return self._thread.is_alive()
 
     def cancel(self) -> None:
-        """End it after the feature it is at; nothing is left behind."""
-        self._stop.set()
+        """End it; nothing is left behind."""
+        self._cancelled = True
+        if self._child is not None:
+            self._child.terminate()
 
     def wait(self) -> None:
         """Return when it has ended."""
         self._thread.join()
 
     def _run(self, cohort: Cohort, folder: Path) -> None:
+        command = [sys.executable, "-m", __name__, str(folder.resolve()), *map(str, cohort.roots)]
+        said = "the build of the order ended before it was done; start it again"
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as self._child:
+            if self._cancelled:
+                self._child.terminate()
+            for line in self._child.stdout or ():
+                if line.strip().isdigit():
+                    self.done = int(line)
+                else:
+                    said = line.strip() or said
+        if self._cancelled:
+            return
+        if self._child.returncode:
+            self.error = StoreError(said)
+            return
         try:
-            self.index = build_index(cohort, folder, self._told)
-        except _Cancelled:
-            pass
-        except CoreError as error:
+            self.index = OrderIndex.open(index_path(cohort, folder))
+        except StoreError as error:
             self.error = error
 
-    def _told(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-        if self._stop.is_set():
-            raise _Cancelled
 
-
-class _Cancelled(Exception):  # noqa: N818
-    """No error: somebody has ended the build."""
+def _build(folder: Path, roots: Sequence[Path]) -> None:
+    """All that the process does: says how many features are done, line by line, or in the last what is wrong."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that what is unfinished is cleared away
+    try:
+        with Cohort.open(roots) as cohort:
+            build_index(cohort, folder, lambda done, _: print(done, flush=True))  # noqa: T201  (read by whoever waits)
+    except CoreError as error:
+        sys.exit(str(error))
 
 
 _CHANGED: Final = "the cohort changed while its order was read; build the index again"
@@ -333,3 +357,7 @@ def _remove_abandoned(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _ABANDONED:
                 leftover.unlink()
+
+
+if __name__ == "__main__":
+    _build(Path(sys.argv[1]), [Path(root) for root in sys.argv[2:]])
