@@ -110,7 +110,9 @@ def _shown(found: list[Group], wanted: tuple[str, ...]) -> list[str]:
     chosen = [name for name in names if name in wanted]
     if chosen:
         return chosen[:MOST_GROUPS]
-    largest = {group.name for group in sorted(found, key=lambda group: -group.cells)[:MOST_GROUPS]}
+    # Cells of nobody in particular are no group worth a place among many.
+    ordered = sorted(found, key=lambda group: (len(found) > MOST_GROUPS and group.name == NOT_RECORDED, -group.cells))
+    largest = {group.name for group in ordered[:MOST_GROUPS]}
     return [name for name in names if name in largest]
 
 
@@ -134,6 +136,7 @@ def _group_chooser(by: By | None, found: list[Group], chosen: list[str], titles:
             list(labels),
             format_func=labels.__getitem__,
             max_selections=MOST_GROUPS,
+            wrap=True,
             **take,
         )
     else:
@@ -152,7 +155,13 @@ def _take_groups(widget: str, names: list[str]) -> None:
 
 def _narrowed(selection: Selection, by: By | None, chosen: list[str]) -> Selection:
     """The selection of the chosen groups alone where filters can say it: what others lack need not bar a comparison."""
-    if by not in _FILTERS or NOT_RECORDED in chosen:
+    if NOT_RECORDED in chosen:
+        return selection
+    if by is By.PATIENT:  # where a pseudonym stands in two sources the group's name has its source behind a comma
+        return replace(
+            selection, patients=tuple(dict.fromkeys(part for name in chosen for part in (name, name.rpartition(", ")[0]) if part))
+        )
+    if by not in _FILTERS:
         return selection
     values = tuple(map(CellType, chosen)) if by is By.CELL_TYPE else tuple(chosen)
     return replace(selection, **{_FILTERS[by]: values})  # type: ignore[arg-type]

@@ -271,6 +271,7 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
         offered,
         format_func=lambda name: CATALOGUE[name].label,
         max_selections=_MOST_FEATURES,
+        wrap=True,
         key=_FEATURES,
         on_change=lambda: change(features=tuple(widget_value(_FEATURES))),
     )

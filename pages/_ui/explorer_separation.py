@@ -190,7 +190,7 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
     best = groups[0].representative
     st.markdown(f"#### {plain(sentence(by_feature[best], versus.words))}")
     note = separated.ranking.note
-    st.caption(f"{plain(note[:1].upper() + note[1:])}. {plain(separated.redundancy.sentence)}")
+    st.caption(f"{plain(separated.redundancy.sentence)} How chance was judged: {plain(note)}.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranking_head"):
         form = st.segmented_control(
             "Shown as",

@@ -240,6 +240,14 @@ def test_groups_are_chosen_by_any_property(open_page):
     assert "Save two selections" in app.info[0].value
 
 
+def test_patients_are_compared_by_sizes_too_where_theirs_is_the_only_scale(open_link):
+    app = open_link(Explored(feature=AREA, by=By.PATIENT, groups=("p0", "p1")))
+    assert not app.info
+    assert app.selectbox(key="explorer_feature").value == AREA
+    measured = table(app, "n")
+    assert measured[measured["Patients"] == "1"]["Group"].tolist() == ["p0", "p1"]
+
+
 # --- what separates them ----------------------------------------------------------------------------------------------------------
 
 
