@@ -34,7 +34,7 @@ from pages._ui.batch_owner import owner
 from pages._ui.explorer_edit import show_changes
 from pages._ui.explorer_take import show_take_away
 from pages._ui.gallery import Item, gallery
-from pages._ui.layout import empty_state
+from pages._ui.layout import empty_state, errors_in_words
 from pages._ui.names import flag_sentence, plain
 from pages._ui.state import CARD, widget_value
 from pages._ui.viewer import one_cell_viewer
@@ -133,7 +133,9 @@ def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ..
 
 
 def _scale_words(shown: Sequence[StoredCell], square: Frame) -> str:
-    known = [cell.um_per_px is not None for cell in shown]
+    known = [cell.um_per_px is not None for cell in shown if cell.has_outline]
+    if not known:
+        return "Imported as numbers, without outlines: there is nothing to draw."
     words = (
         f"All at one scale: each square is {square.um:.0f} µm wide."
         if any(known)
@@ -200,7 +202,8 @@ def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, 
     if section == _MEASURES:
         _measures(cell)
     elif section == _NEIGHBOURS:
-        _neighbours(cell, sources)
+        with errors_in_words():
+            _neighbours(cell, sources)
     else:
         show_changes(cell)
 

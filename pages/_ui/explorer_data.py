@@ -76,7 +76,7 @@ def _populations() -> None:
     shipped = len(resources.populations()) - len(own)
     changed = {cell for edit in edits.log(resources.cohort()) for cell in edit.old}
     words = f"The {shipped} populations that come with the program can be corrected cell by cell, but never deleted or overwritten."
-    st.caption(words + (f" Readers have changed {len(changed):,} cells; each card tells who and when." if changed else ""))
+    st.caption(words + (f" Cells that readers have changed: {len(changed):,}; each card tells who and when." if changed else ""))
 
 
 def _population(info: PopulationInfo) -> None:

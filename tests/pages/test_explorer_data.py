@@ -74,6 +74,25 @@ def test_a_table_is_looked_at_filed_seen_by_others_and_deleted(own):
     assert "my_blasts" not in _populations()
 
 
+def _cells() -> None:
+    from core.explorer.selection import Selection
+    from pages._ui.explorer_cells import show_cells
+
+    show_cells(Selection(populations=("my_blasts",)))
+
+
+def test_cells_of_a_table_have_a_card_of_numbers(own):
+    _bring(own())
+    app = AppTest.from_function(_cells, default_timeout=120).run()
+    assert not app.exception
+    assert "The 2 cells in view" in texts(app)
+    assert "there is nothing to draw" in texts(app)
+    assert "only 2 cells to compare with" in texts(app)
+    app.button_group(key="card_section").set_value("Nearest cells").run()
+    assert not app.exception
+    assert "has none of the" in app.error[0].value
+
+
 def test_a_name_that_is_shipped_or_a_bad_value_changes_nothing(own):
     app = _bring(own(), title="monocyte drawn")
     assert "shipped with the program" in app.error[0].value
