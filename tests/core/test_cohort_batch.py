@@ -7,7 +7,7 @@ from core.cohort import add_cells
 from core.errors import StoreError
 from core.store import queries
 from core.store.database import Cohort
-from core.store.schema import Population, arrow_schema, cell_row
+from core.store.schema import Population, cell_row, cohort_schema
 from core.synthetic import draw_cell
 from core.types import CellAnalysis, FeatureSet, Segmentation
 
@@ -41,7 +41,7 @@ def test_cells_are_filed_as_they_were_measured_under_what_was_said_of_them(tmp_p
     added = add_cells(tmp_path, _population(um_per_px=0.2, um_per_px_origin="given"), [rows[:1], rows[1:]])
     assert (added.new, added.known) == (2, 0)
     found = _cells(tmp_path)
-    assert list(found.columns) == arrow_schema().names
+    assert list(found.columns) == cohort_schema().names
     assert found["image_name"].tolist() == ["folder/1.png", "folder/2.png"]
     assert found["cell_shape2D_PixelSurface"].tolist() == [11, 12]
     assert found["um_per_px"].tolist() == [0.2, 0.1]
