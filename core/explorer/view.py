@@ -8,6 +8,7 @@ Groups. A grouping is a property of cells (`By`) or several named selections; a 
 first. Cells whose property is not recorded are a group of their own, the last. Patients of the same pseudonym in two sources are two.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -419,11 +420,14 @@ def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: G
     specs = [feature_spec(name) for name in features]
     columns = {"patient": _PATIENT_SQL} | {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
     frame, names = _fetch(cohort, selection, columns, by)
-    members, patients = _by_group(frame["group"].to_numpy(), len(names)), _patient_codes(frame)
+    members, codes = _by_group(frame["group"].to_numpy(), len(names)), _patient_codes(frame)
+    patients = [codes[cells] for cells in members]
+    people = [_count_patients(mine) for mine in patients]
 
     def of(index: int) -> list[Summary]:
         column = _floats(frame[f"v{index}"])
-        return [_summary(specs[index], name, column[cells], patients[cells]) for name, cells in zip(names, members, strict=True)]
+        groups = zip(names, members, patients, people, strict=True)
+        return [_summary(specs[index], name, column[cells], mine, known) for name, cells, mine, known in groups]
 
     with ThreadPoolExecutor(2) as pool:
         return tuple(found for rows in pool.map(of, range(len(specs))) for found in rows)
@@ -682,27 +686,26 @@ def _order_statistics(ascending: NDArray[np.float64], shares: NDArray[np.float64
     return found
 
 
-def _summary(spec: FeatureSpec, group: str, column: NDArray[np.float64], patients: NDArray[np.int64]) -> Summary:
-    found = _ascending(column)
-    n = len(found)
-    of = patients if n == len(patients) else patients[~np.isnan(column)]
+def _summary(spec: FeatureSpec, group: str, column: NDArray[np.float64], patients: NDArray[np.int64], known: int | None) -> Summary:
+    """Summarise a column, which is used up; `patients` are those of its cells, and `known` is how many there are."""
+    there = ~np.isnan(column)
+    n = int(np.count_nonzero(there))
+    if n < len(column):
+        known = _count_patients(patients[there])
+    column.sort()  # nan last
+    found = column[:n]
     shares = np.array(PERCENTILES) / 100
     p2, p25, p50, p75, p98 = _order_statistics(found, shares).tolist() if n >= SMALL_GROUP else [None] * len(PERCENTILES)
-    return Summary(
-        spec.name,
-        group,
-        basis(spec),
-        n,
-        len(column) - n,
-        int(np.count_nonzero(np.bincount(of))) if n and of.min() >= 0 else None,
-        p2,
-        p25,
-        p50,
-        p75,
-        p98,
-        mean=float(found.mean()) if n else None,
-        std=float(found.std(ddof=1)) if n > 1 else None,
-    )
+    mean = float(found.mean()) if n else None
+    if mean is not None:
+        found -= mean
+    std = math.sqrt(float(found @ found) / (n - 1)) if n > 1 else None
+    return Summary(spec.name, group, basis(spec), n, len(column) - n, known, p2, p25, p50, p75, p98, mean, std)
+
+
+def _count_patients(patients: NDArray[np.int64]) -> int | None:
+    """How many different patients there are; None where there is no cell or one does not say its patient."""
+    return int(np.count_nonzero(np.bincount(patients))) if len(patients) and patients.min() >= 0 else None
 
 
 def _edges(column: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
