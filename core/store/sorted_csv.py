@@ -1,5 +1,6 @@
-"""Very many cells as one CSV file in a fixed order, sorted by DuckDB with a bounded memory."""
+"""Very many cells as one CSV file in a fixed order, by DuckDB: their places are sorted, then the rows are read stretch by stretch."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,14 +11,17 @@ from core.errors import StoreError
 from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS
 from core.store.shards import literal
 
-# Sorting needs little, but the widest rows of two threads are to fit.
-_MEMORY = "1GB"
+# What a stretch takes, and the places of all cells, which go to the disk where they are too many.
+_MEMORY = "512MB"
+# Rows written at a time: few enough that they take little memory, enough that a file is opened for few of them.
+_STRETCH = 2_000
 
 
 def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], superseded: pa.Table) -> None:
     """Write the rows of Parquet files as one CSV file (UTF-8, with a header), without outlines; lists become words separated by blanks.
 
-    Text that a spreadsheet would take for a formula gets a leading apostrophe.
+    Text that a spreadsheet would take for a formula gets a leading apostrophe. Memory does not grow with the rows; files whose rows lie
+    near each other in the order are read about once, others as often as there are stretches.
 
     Parameters
     ----------
@@ -35,22 +39,37 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
     StoreError
         If a file is damaged or the disk refuses.
     """
-    connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "temp_directory": str(target.parent), "threads": 2})
+    stretch = target.with_suffix(".stretch")
+    connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "temp_directory": str(target.parent), "threads": 1})
     try:
         connection.register("superseded", superseded)
         kinds = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [literal(files[0])]).fetchall()
         columns = ", ".join(_as_csv(name, kind) for name, kind, *_ in kinds if name not in OUTLINE_COLUMNS)
-        query = (
-            f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells "
-            "ANTI JOIN superseded ON cells.filename = superseded.filename AND cells.image_path = superseded.image_path "
-            f"ORDER BY {', '.join(f'cells.{_quoted(name)}' for name in order)}"
+        keys = ", ".join(map(_quoted, order))
+        connection.execute(
+            f"CREATE TABLE places AS SELECT filename, {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS place "
+            "FROM read_parquet(?, filename = true) ANTI JOIN superseded USING (filename, image_path)",
+            [[literal(file) for file in files]],
         )
-        connection.sql(query, params=[[literal(file) for file in files]]).write_csv(str(target), header=True)
-    except duckdb.Error as error:
+        [(count,)] = connection.execute("SELECT count(*) FROM places").fetchall()
+        with target.open("wb") as whole:
+            for start in range(0, max(count, 1), _STRETCH):
+                here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
+                names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [(str(files[0]),)]
+                query = (
+                    f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells JOIN {here} AS places USING (filename, {keys}) "
+                    "ORDER BY place"
+                )
+                rows = connection.sql(query, params=[[literal(name) for (name,) in names]])
+                rows.write_csv(str(stretch), header=start == 0)
+                with stretch.open("rb") as part:
+                    shutil.copyfileobj(part, whole)
+    except (duckdb.Error, OSError) as error:
         msg = f"the table {target.name} cannot be written: {error}; check the free space, then give the same command again"
         raise StoreError(msg) from error
     finally:
         connection.close()
+        stretch.unlink(missing_ok=True)
 
 
 def _as_csv(name: str, kind: str) -> str:

@@ -104,6 +104,16 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_read_alone(name, other, tmp
     assert [image for image, _ in keys(table([path], tmp_path, (path, "gone.png")))] == [f"{name}.png"]
 
 
+@pytest.mark.parametrize("stretch", [1, 2, 5, 6])
+def test_rows_written_stretch_by_stretch_are_those_written_at_once(stretch, tmp_path, monkeypatch):
+    old = write_cells(tmp_path / "old.parquet", *(cell(f"{n}.png", part, value=n) for n in (3, 0, 2) for part in (1, 0)))
+    new = write_cells(tmp_path / "new.parquet", cell("0.png", value=10), cell("1.png", value=1))
+    rows = table([old, new], tmp_path, (old, "0.png"))
+    assert keys(rows) == [("0.png", 0), ("1.png", 0), ("2.png", 0), ("2.png", 1), ("3.png", 0), ("3.png", 1)]
+    monkeypatch.setattr(sorted_csv, "_STRETCH", stretch)
+    assert table([old, new], tmp_path, (old, "0.png")) == rows
+
+
 def test_more_than_memory_holds_is_sorted_on_the_disk(tmp_path, monkeypatch):
     """Cells that take more than 64 MB to sort, which fails where there is no place for what is put aside; of that nothing is left."""
     count = 300_000
