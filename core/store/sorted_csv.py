@@ -52,18 +52,20 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
             [[literal(file) for file in files]],
         )
         [(count,)] = connection.execute("SELECT count(*) FROM places").fetchall()
-        with target.open("wb") as whole:
-            for start in range(0, max(count, 1), _STRETCH):
-                here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
-                names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [(str(files[0]),)]
-                query = (
-                    f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells JOIN {here} AS places USING (filename, {keys}) "
-                    "ORDER BY place"
-                )
-                rows = connection.sql(query, params=[[literal(name) for (name,) in names]])
-                rows.write_csv(str(stretch), header=start == 0)
-                with stretch.open("rb") as part:
-                    shutil.copyfileobj(part, whole)
+        for start in range(0, max(count, 1), _STRETCH):
+            here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
+            names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [(str(files[0]),)]
+            query = (
+                f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells JOIN {here} AS places USING (filename, {keys}) "
+                "ORDER BY place"
+            )
+            rows = connection.sql(query, params=[[literal(name) for (name,) in names]])
+            if start == 0:
+                rows.write_csv(str(target), header=True)
+                continue
+            rows.write_csv(str(stretch), header=False)
+            with stretch.open("rb") as part, target.open("ab") as whole:
+                shutil.copyfileobj(part, whole)
     except (duckdb.Error, OSError) as error:
         msg = f"the table {target.name} cannot be written: {error}; check the free space, then give the same command again"
         raise StoreError(msg) from error
