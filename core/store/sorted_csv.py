@@ -20,8 +20,8 @@ _STRETCH = 2_000
 def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], superseded: pa.Table) -> None:
     """Write the rows of Parquet files as one CSV file (UTF-8, with a header), without outlines; lists become words separated by blanks.
 
-    Text that a spreadsheet would take for a formula gets a leading apostrophe. Memory does not grow with the rows; files whose rows lie
-    near each other in the order are read about once, others as often as there are stretches.
+    Text that a spreadsheet would take for a formula gets a leading apostrophe. Memory grows little with the rows: by their
+    places, not by what they hold. Files whose rows lie near each other in the order are read about once, others once a stretch.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
             [[literal(file) for file in files]],
         )
         [(count,)] = connection.execute("SELECT count(*) FROM places").fetchall()
-        for start in range(0, max(count, 1), _STRETCH):
+        for start in range(0, max(count, 1), _STRETCH):  # without any row the header is written all the same
             here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
             names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [(str(files[0]),)]
             query = (
