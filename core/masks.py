@@ -11,6 +11,7 @@ from skimage import measure
 
 from core.compartments import ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION, Compartment
 from core.errors import MaskError
+from core.morphology import bounds, within
 from core.types import LabelMap, as_label_map
 
 # Grey levels by coding. Files hold stray and anti-aliased values (5 of 100 masks of set 2), so levels are taken by
@@ -83,7 +84,7 @@ def region_mask(labels: LabelMap, region: str) -> NDArray[np.bool_]:
 
 def environment_width(cell: NDArray[np.bool_]) -> float:
     """Width in pixels of the ring around a cell: a tenth of its equivalent diameter, at least two pixels."""
-    diameter = 2 * math.sqrt(float(cell.sum()) / math.pi)
+    diameter = 2 * math.sqrt(np.count_nonzero(cell) / math.pi)
     return max(ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION * diameter)
 
 
@@ -96,10 +97,8 @@ def with_environment(labels: LabelMap, keep_out: NDArray[np.bool_] | None = None
     ringed = np.where(cell, labels, np.uint8(Compartment.BACKGROUND))
     if cell.any():
         width = environment_width(cell)
-        near = tuple(
-            slice(max(0, math.floor(at.start - width)), math.ceil(at.stop + width)) for at in ndimage.find_objects(cell.astype(np.uint8))[0]
-        )
-        ring = ~cell[near] & (ndimage.distance_transform_edt(~cell[near]) <= width)
+        near = tuple(slice(max(0, math.floor(at.start - width)), math.ceil(at.stop + width)) for at in bounds(cell))
+        ring = ~cell[near] & within(cell[near], width)
         if keep_out is not None:
             ring &= ~keep_out[near]
         ringed[near][ring] = Compartment.ENVIRONMENT

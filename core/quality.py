@@ -6,7 +6,6 @@ in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of set 1.
 """
 
 import math
-from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,8 @@ from core.familiarity import Knowledge, Traits, traits
 from core.imaging import grey
 from core.masks import cell_mask, region_mask
 from core.model_card import ModelCard
+from core.morphology import bounds, dilated, eroded
+from core.quantiles import counted_median
 from core.red_cells import RED_CELL_UM, red_cell_diameter
 from core.stain import appearance, appearance_distance, nuclear_contrast
 from core.types import CellImage, FeatureSet, QualityFlag, Segmentation
@@ -77,7 +78,7 @@ def assess(
 
 def _surroundings(cell: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of the cell's bounding box, widened by its longer side on every side."""
-    rows, columns = ndimage.find_objects(cell.astype(np.uint8))[0]
+    rows, columns = bounds(cell)
     margin = max(rows.stop - rows.start, columns.stop - columns.start)
     return slice(max(0, rows.start - margin), rows.stop + margin), slice(max(0, columns.start - margin), columns.stop + margin)
 
@@ -92,7 +93,7 @@ def _of_stain(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
 
 def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
     """By the scale, or else by the red cells beside the cell; nothing where there is neither."""
-    diameter = 2 * float(np.sqrt(cell.sum() / np.pi))
+    diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
     red_cell = RED_CELL_UM / image.um_per_px if image.um_per_px is not None else red_cell_diameter(image.rgb, cell)
     if red_cell is None or diameter >= MIN_RED_CELLS_ACROSS * red_cell:
         return []
@@ -133,8 +134,9 @@ def _of_parts(nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: ND
         flags.append(QualityFlag("no_cytoplasm", "No cytoplasm is visible: cytoplasm and combined features are absent.", severe=False))
     if cell[0].any() or cell[-1].any() or cell[:, 0].any() or cell[:, -1].any():
         flags.append(QualityFlag("border", "The cell touches the image edge: areas and diameters are too small.", severe=True))
-    if cell.sum() < SMALL_CELL_PX:
-        message = f"The cell covers only {int(cell.sum())} pixels: outlines and shape are coarse. A larger magnification is needed."
+    area = np.count_nonzero(cell)
+    if area < SMALL_CELL_PX:
+        message = f"The cell covers only {area} pixels: outlines and shape are coarse. A larger magnification is needed."
         flags.append(QualityFlag("small_cell", message, severe=True))
     if others:
         objects = "another stained cell" if others == 1 else f"{others} other stained cells"
@@ -144,11 +146,12 @@ def _of_parts(nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: ND
 
 def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
     # Channel by channel: numpy is ten times slower along an axis of three.
-    darkest, brightest = (reduce(pick, np.moveaxis(rgb, 2, 0)) for pick in (np.minimum, np.maximum))
+    channels = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))
+    darkest, brightest = channels.min(axis=0), channels.max(axis=0)
     if (darkest[cell] >= 250).mean() > CLIPPED_SHARE:
         message = "The cell is over-exposed: parts of it are plain white, so tone values are too bright and the outline may be too small."
         return [QualityFlag("over_exposed", message, severe=True)]
-    dark_background = not cell.all() and float(np.median(brightest[~cell])) < DARK_BACKGROUND
+    dark_background = not cell.all() and _median(brightest[~cell]) < DARK_BACKGROUND
     if dark_background or (nucleus.any() and (brightest[nucleus] <= 5).mean() > CLIPPED_SHARE):
         return [
             QualityFlag(
@@ -156,6 +159,10 @@ def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
             )
         ]
     return []
+
+
+def _median(values: NDArray[np.uint8]) -> float:
+    return float(counted_median(np.bincount(values, minlength=256), np.arange(256.0)))
 
 
 def _of_sharpness(
@@ -172,12 +179,12 @@ def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np
     A further, known blur flattens a sharp edge much and a blurred one little; the ratio of the slopes tells the blur whatever the
     contrast (Zhuo and Sim 2011, Pattern Recognition 44:1852).
     """
-    diameter = 2 * float(np.sqrt(cell.sum() / np.pi))
+    diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
     further = _FURTHER_BLUR * diameter
-    zone = ndimage.binary_dilation(nucleus, iterations=_EDGE_ZONE_PX) & ~ndimage.binary_erosion(nucleus, iterations=_EDGE_ZONE_PX)
+    zone = dilated(nucleus, _EDGE_ZONE_PX) & ~eroded(nucleus, _EDGE_ZONE_PX)
     # What the filters reach from the edge is enough of the picture.
     reach = 4 * math.ceil(np.hypot(0.7, further)) + 1
-    near = tuple(slice(max(0, at.start - reach), at.stop + reach) for at in ndimage.find_objects(zone.astype(np.uint8))[0])
+    near = tuple(slice(max(0, at.start - reach), at.stop + reach) for at in bounds(zone))
     luma, zone = luma[near], zone[near]
     # Pixel noise is smoothed away before slopes are taken.
     present, flattened = (

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from core.morphology import bounds, dilated, filled, opened
+from core.quantiles import median, percentile
 from core.stain import optical_density
 
 # Diameter of a normal red cell in a smear.
@@ -43,36 +45,34 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     float or None
         None where fewer than `MIN_RED_CELLS` are to be seen: in tight crops, marrow, and pictures of other things.
     """
-    rows, columns = ndimage.find_objects(cell.astype(np.uint8))[0]
+    rows, columns = bounds(cell)
     reach = max(_REACH * max(rows.stop - rows.start, columns.stop - columns.start), _LEAST_REACH_PX)
     around = slice(max(0, rows.start - reach), rows.stop + reach), slice(max(0, columns.start - reach), columns.stop + reach)
     step = max(1, round(max(rgb[around].shape[:2]) / _SIDE_PX))
-    density = optical_density(rgb[around][::step, ::step])
-    outside = ~ndimage.binary_dilation(cell[around][::step, ::step], iterations=2)
+    outside = ~dilated(cell[around][::step, ::step], 2)
     if not outside.any():
         return None
-    density -= np.percentile(density[outside], 10, axis=0)
-    red, green = density[..., 0], ndimage.gaussian_filter(density[..., 1], 0.7)
+    red, green = (optical_density(rgb[around][::step, ::step, channel]) for channel in (0, 1))
+    red -= percentile(red[outside], 10)
+    green = ndimage.gaussian_filter(green - percentile(green[outside], 10), 0.7)
     unstained = outside & (red < _MAX_RED_DENSITY)
     if not unstained.any():
         return None
     # Green is what haemoglobin absorbs.
     coloured = outside & (green > 0.75 * threshold_otsu(green[unstained]))
-    discs = ndimage.binary_opening(ndimage.binary_fill_holes(coloured) & outside)
-    parts, count = ndimage.label(discs)
-    if not count:
-        return None
+    discs = opened(filled(coloured) & outside)
+    parts, _ = ndimage.label(discs)
+    areas, places = np.bincount(parts.ravel())[1:], ndimage.find_objects(parts)
     diameters = [
         2 * step * float(np.sqrt(area / np.pi))
-        for area, absorbed, (rows, columns) in zip(
-            np.bincount(parts.ravel())[1:], ndimage.median(red, parts, range(1, count + 1)), ndimage.find_objects(parts), strict=True
-        )
-        if absorbed < _MAX_RED_DENSITY and _is_whole_disc(area, rows, columns, discs.shape)
+        for number, (area, at) in enumerate(zip(areas, places, strict=True), start=1)
+        if _is_whole_disc(area, at, discs.shape) and median(red[at][parts[at] == number]) < _MAX_RED_DENSITY
     ]
     return float(np.median(diameters)) if len(diameters) >= MIN_RED_CELLS else None
 
 
-def _is_whole_disc(area: int, rows: slice, columns: slice, shape: tuple[int, ...]) -> bool:
+def _is_whole_disc(area: int, at: tuple[slice, slice], shape: tuple[int, ...]) -> bool:
+    rows, columns = at
     height, width = rows.stop - rows.start, columns.stop - columns.start
     cut = rows.start == 0 or columns.start == 0 or rows.stop == shape[0] or columns.stop == shape[1]
     return (

@@ -11,7 +11,9 @@ from scipy import ndimage
 from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
+from core.morphology import bounds, dilated, eroded, filled, opened
 from core.preprocessing import Window
+from core.quantiles import channel_counts, counted_median, counted_percentile, median, percentile
 
 # -ln((value + 1) / 256) of every 8-bit value.
 _DENSITY: Final = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
@@ -81,17 +83,18 @@ class Nucleus:
 
 
 def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """-ln((value + 1) / 256) per channel, float32 (H, W, 3); 0 is white."""
-    return np.asarray(_DENSITY[rgb])
+    """-ln((value + 1) / 256) per value, float32 of the same shape, (H, W, 3) or one channel; 0 is white."""
+    return _DENSITY.take(rgb)
 
 
 def nuclear_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """How much nuclear dye there is, float32 (H, W): red + green - blue optical density, smoothed by a pixel, 0 in the background."""
-    red, green, blue = np.moveaxis(rgb, 2, 0)
-    density = _DENSITY[red] + _DENSITY[green]
-    density -= _DENSITY[blue]
-    density = ndimage.gaussian_filter(density, 1.0)
-    return np.asarray(density - np.median(density), dtype=np.float32)
+    density, green, blue = (optical_density(rgb[..., channel]) for channel in range(3))
+    density += green
+    density -= blue
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(density, 1.0)
+    smooth -= median(smooth)
+    return smooth
 
 
 def nuclear_stain(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -102,18 +105,29 @@ def nuclear_stain(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     for number, (area, at) in enumerate(zip(np.bincount(objects.ravel())[1:], ndimage.find_objects(objects), strict=True), start=1):
         if area >= _SPECK_PX:
             stained[at] |= _to_half(density[at], objects[at] == number)
+    if stained.any():
+        at = bounds(stained)
+        background = optical_density(np.percentile(rgb[::4, ::4], 75, axis=(0, 1)).astype(np.uint8))
+        stained[at] = filled(_dyed(stained[at], density[at], rgb[at], background))
+    return stained
+
+
+def _dyed(
+    stained: NDArray[np.bool_], density: NDArray[np.float32], rgb: NDArray[np.uint8], background: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """The objects whose colour is that of the dye."""
     parts, count = ndimage.label(stained)
     part = parts[stained]
-    background = _DENSITY[np.percentile(rgb[::4, ::4], 75, axis=(0, 1)).astype(np.uint8)]
-    green, blue = (np.maximum(np.bincount(part, _DENSITY[rgb[stained, channel]] - background[channel], count + 1), 0) for channel in (1, 2))
+    absorbed = (optical_density(rgb[..., channel][stained]) - background[channel] for channel in (1, 2))
+    green, blue = (np.maximum(np.bincount(part, each, count + 1), 0) for each in absorbed)
     dyed = blue <= MAX_BLUE_OVER_GREEN * green
     dyed |= np.bincount(part, density[stained], count + 1) >= _DENSER_THAN_RED_CELLS * np.bincount(part, minlength=count + 1)
-    return np.asarray(ndimage.binary_fill_holes(dyed[parts] & stained))
+    return np.asarray(dyed[parts] & stained)
 
 
 def _to_half(density: NDArray[np.float32], dense: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where one dense object reaches half of its density; the same again for what it leaves of a paler nucleus that it touches."""
-    stained = dense & (density > _EDGE * np.percentile(density[dense], 90))
+    stained = dense & (density > _EDGE * percentile(density[dense], 90))
     if 2 * np.count_nonzero(stained) > np.count_nonzero(dense):
         return stained
     depth, away = _depth(stained).max(), _depth(~stained)
@@ -123,7 +137,7 @@ def _to_half(density: NDArray[np.float32], dense: NDArray[np.bool_]) -> NDArray[
     for number, core in enumerate(ndimage.find_objects(cores), start=1):
         at = tuple(slice(max(0, part.start - math.ceil(reach)), part.stop + math.ceil(reach)) for part in core)
         paler = _to_half(density[at], rest[at] & (_depth(cores[at] != number) < reach))
-        outline = paler & ~ndimage.binary_erosion(paler)
+        outline = paler & ~eroded(paler)
         if np.mean(away[at][outline] <= rim + 2) < _HUGGING:
             stained[at] |= paler
     return stained
@@ -139,14 +153,18 @@ def find_nuclei(rgb: NDArray[np.uint8]) -> list[Nucleus]:
     Works on a reduced copy of large images, so that memory stays small beside the image.
     """
     step = -(-max(rgb.shape[:2]) // _GRID_SIDE)
-    stained, _ = ndimage.label(nuclear_stain(_reduced(rgb, step)))
-    places = ndimage.find_objects(stained)
-    areas = np.bincount(stained.ravel())[1:]
+    stained = nuclear_stain(_reduced(rgb, step))
+    if not stained.any():
+        return []
+    rows, columns = bounds(stained)
+    objects, _ = ndimage.label(stained[rows, columns])
+    areas = np.bincount(objects.ravel())[1:]
     typical = typical_area(areas)
     nuclei = []
-    for number, (area, at) in enumerate(zip(areas, places, strict=True), start=1):
+    for number, (area, at) in enumerate(zip(areas, ndimage.find_objects(objects), strict=True), start=1):
         if area >= MIN_NUCLEUS_SHARE * typical:
-            nuclei += _parted(np.pad(stained[at] == number, 1), at[0].start - 1, at[1].start - 1, step, typical)
+            top, left = rows.start + at[0].start, columns.start + at[1].start
+            nuclei += _parted(np.pad(objects[at] == number, 1), top - 1, left - 1, step, typical)
     return sorted(nuclei, key=lambda nucleus: -nucleus.area)
 
 
@@ -175,13 +193,26 @@ def _parted(mask: NDArray[np.bool_], top: int, left: int, step: int, typical: fl
     waist = _WAIST * float(np.sqrt(typical / np.pi))
     depth = ndimage.distance_transform_edt(mask)
     depth = np.where(mask, ndimage.gaussian_filter(depth, waist), 0)
-    peaks, count = ndimage.label(depth - reconstruction(np.maximum(depth - waist, 0), depth) > 0.99 * waist)
+    peaks, count = ndimage.label(_peaks(depth, waist))
     parts = watershed(-depth, peaks, mask=mask) if count > 1 else mask.astype(np.int32)
     found = []
     for number, at in enumerate(ndimage.find_objects(parts), start=1):
         if at is not None:
             found.append(Nucleus(parts[at] == number, top + at[0].start, left + at[1].start, step))
     return found
+
+
+def _peaks(depth: NDArray[np.float64], height: float) -> NDArray[np.bool_]:
+    """The tops of all that rises so high above every way to something higher, bool (H, W)."""
+    least = 0.99 * height
+    maxima = (depth == ndimage.maximum_filter(depth, 3)) & (depth > least)
+    peaks = np.zeros(depth.shape, bool)
+    if maxima.any():
+        # Below the foot of the lowest maximum is neither a peak nor a way from one that matters.
+        upper = depth >= depth[maxima].min() - height
+        at = bounds(upper)
+        peaks[at] = upper[at] & (depth[at] - reconstruction(np.maximum(depth[at] - height, 0), depth[at]) > least)
+    return peaks
 
 
 def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus: NDArray[np.bool_]) -> int:
@@ -193,8 +224,8 @@ def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus:
     if not nucleus.any():
         return 0
     density = nuclear_density(rgb)
-    outside = (density >= np.percentile(density[nucleus], 25)) & ~ndimage.binary_dilation(cell, iterations=2)
-    parts, count = ndimage.label(ndimage.binary_opening(outside, iterations=2))
+    outside = (density >= percentile(density[nucleus], 25)) & ~dilated(cell, 2)
+    parts, count = ndimage.label(opened(outside, 2))
     areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
     return int(np.count_nonzero(areas >= 0.25 * nucleus.sum()))
 
@@ -204,7 +235,7 @@ def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: N
     if not nucleus.any() or cell.all():
         return None
     density = nuclear_density(rgb)
-    return float(np.median(density[nucleus]) - np.percentile(density[~cell], 20))
+    return float(median(density[nucleus]) - percentile(density[~cell], 20))
 
 
 def appearance(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]) -> NDArray[np.float64] | None:
@@ -215,9 +246,10 @@ def appearance(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: ND
     outside = ~(nucleus | cytoplasm)
     if not (nucleus.any() and cytoplasm.any() and outside.any()):
         return None
-    channels = [_DENSITY[channel] for channel in np.moveaxis(rgb, 2, 0)]
-    background = np.array([np.percentile(density[outside], 20) for density in channels])
-    found = [np.array([np.median(density[region]) for density in channels]) - background for region in (nucleus, cytoplasm)]
+    # Densities ascend as values descend.
+    levels, (around, *parts) = _DENSITY[::-1], channel_counts(rgb, outside, nucleus, cytoplasm)[..., ::-1]
+    background = np.array([counted_percentile(counts, levels, 20) for counts in around])
+    found = [np.array([counted_median(counts, levels) for counts in part]) - background for part in parts]
     return np.concatenate(found).astype(np.float64)
 
 

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from core.quantiles import channel_counts, counted_median, counted_percentile, median, percentile
+
+PERCENTS = (0, 5, 10, 20, 25, 50, 75, 90, 99.5, 100)
+
+
+def samples(dtype):
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 3, 4, 10, 101, 4096, 70_001):
+        yield rng.normal(size=size).astype(dtype)
+        yield rng.integers(0, 5, size).astype(dtype)
+    yield rng.normal(size=(40, 30)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_median_and_percentile_are_those_of_numpy_to_the_last_bit(dtype):
+    for values in samples(dtype):
+        before = values.copy()
+        assert median(values) == np.median(values)
+        assert median(values).dtype == dtype
+        for percent in PERCENTS:
+            assert percentile(values, percent) == np.percentile(values, percent)
+            assert percentile(values, percent).dtype == dtype
+        assert np.array_equal(values, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_counted_values_have_the_quantiles_of_numpy_to_the_last_bit(dtype):
+    rng = np.random.default_rng(1)
+    levels = np.sort(rng.normal(size=256)).astype(dtype)
+    for size in (1, 2, 3, 10, 999, 50_000):
+        for most in (1, 3, 256):
+            values = rng.integers(0, most, size)
+            counts = np.bincount(values, minlength=256)
+            assert counted_median(counts, levels) == np.median(levels[values])
+            for percent in PERCENTS:
+                assert counted_percentile(counts, levels, percent) == np.percentile(levels[values], percent)
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 1])
+def test_values_are_counted_channel_by_channel_within_the_region(share):
+    rng = np.random.default_rng(2)
+    rgb = rng.integers(0, 256, (50, 61, 3)).astype(np.uint8)[3:, ::2]
+    where = rng.random((50, 61))[3:, ::2] < share
+    expected = [np.bincount(rgb[..., channel][where], minlength=256) for channel in range(3)]
+    assert np.array_equal(channel_counts(rgb, where, where)[1], expected)
