@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage import measure
 
 from core.compartments import ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION, Compartment
 from core.errors import MaskError
@@ -22,8 +21,18 @@ _FOUR_LEVEL: Final = {c: c.grey for c in Compartment}
 # Up to so many levels are somebody's own coding (0, 1, 2 for one); more are shades of a picture.
 _FEW_LEVELS: Final = 8
 
+# How an outline runs through the square between four pixel centres, region on its right: from the middle of one side (top, left, right,
+# bottom) to that of another. By which of the four are in the region (bits: top left, top right, bottom left, bottom right); of two
+# opposite ones, each keeps its own.
+_SEGMENTS: Final = ("", "tl", "rt", "rl", "lb", "tb", "rt lb", "rb", "br", "tl br", "bt", "bl", "lr", "tr", "lt", "")
+# The same as arrays: which segments there are, where each starts and stops (square, segment, down and right, in half pixels).
+_SIDES: Final = {"t": (0, 1), "l": (1, 0), "r": (1, 2), "b": (2, 1), " ": (0, 0)}
+_DRAWN: Final = np.array([[bool(segments), " " in segments] for segments in _SEGMENTS])
+_STARTS, _STOPS = (np.array([[_SIDES[segments.ljust(5)[i]] for i in (at, at + 3)] for segments in _SEGMENTS]) for at in (0, 1))
+
 # Outlines are kept to this tolerance: a quarter of a pixel is below what a 2 px line shows.
 OUTLINE_TOLERANCE_PX: Final = 0.25
+_TINY: Final = np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +127,37 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
     mask = np.pad(mask[rows, columns], 1)
     corner = np.array([columns.start, rows.start], dtype=np.float64)
     rings = []
-    for contour in measure.find_contours(mask.astype(np.float32), 0.5):
-        simple = simplified(contour, OUTLINE_TOLERANCE_PX)
+    for ring in traced(mask):
+        simple = simplified(ring, OUTLINE_TOLERANCE_PX)
         if len(simple) >= 4:
-            # find_contours counts from pixel centres; -1 undoes the padding, +0.5 moves the origin to the pixel's corner.
+            # Traced from pixel centres; -1 undoes the padding, +0.5 moves the origin to the pixel's corner.
             rings.append((simple[:, ::-1] - 0.5 + corner).astype(np.float32))
     return rings
+
+
+def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Outlines of a region that keeps off the image's edges, half way between pixels in and out: closed (N, 2) lines of row, column.
+
+    What `skimage.measure.find_contours` finds at 0.5, at a third of its time: parts are 4-connected, holes are outlines of their own.
+    """
+    inside, stride = mask.view(np.uint8), 2 * mask.shape[1]
+    pairs = inside[:, :-1] + 2 * inside[:, 1:]
+    squares = (pairs[:-1] + 4 * pairs[1:]).ravel()
+    at = np.flatnonzero((squares > 0) & (squares < 15))
+    row, column = np.divmod(at, mask.shape[1] - 1)
+    # Points are numbered along the rows of a grid of half pixels.
+    corners = 2 * (row * stride + column)
+    start, stop = ((corners[:, None] + (ends @ (stride, 1))[squares[at]])[_DRAWN[squares[at]]] for ends in (_STARTS, _STOPS))
+    after = dict(zip(start.tolist(), stop.tolist(), strict=True))
+    rings = []
+    while after:
+        end, point = after.popitem()
+        ring = [point]
+        while point != end:
+            point = after.pop(point)
+            ring.append(point)
+        rings.append(ring)
+    return [np.column_stack(np.divmod([*ring, ring[0]], stride)) / 2 for ring in sorted(rings, key=min)]
 
 
 def simplified(line: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
@@ -131,6 +165,7 @@ def simplified(line: NDArray[np.float64], tolerance: float) -> NDArray[np.float6
 
     All pieces of a level are cut at once, which is ten times as fast as one after the other (`skimage.measure.approximate_polygon`).
     """
+    points = line[:, 0] + 1j * line[:, 1]
     kept = np.zeros(len(line), dtype=bool)
     kept[[0, -1]] = True
     starts, ends = np.array([0]), np.array([len(line) - 1])
@@ -140,15 +175,18 @@ def simplified(line: NDArray[np.float64], tolerance: float) -> NDArray[np.float6
         if not starts.size:
             return line[kept]
         counts = ends - starts - 1
-        first = np.cumsum(counts) - counts
-        piece = np.repeat(np.arange(len(starts)), counts)
-        inner = np.arange(len(piece)) + (starts + 1 - first)[piece]
-        from_start, chord = line[inner] - line[starts][piece], (line[ends] - line[starts])[piece]
+        first = counts.cumsum() - counts
+        inner = np.arange(counts.sum()) + (starts + 1 - first).repeat(counts)
+        chords = points[ends] - points[starts]
         # A closed line begins with a chord of no length: its farthest point is that farthest from the start.
-        along = (from_start * chord).sum(axis=1) / np.maximum((chord**2).sum(axis=1), np.finfo(float).tiny)
-        distances = np.hypot(*(from_start - np.clip(along, 0, 1)[:, None] * chord).T)
-        farthest = inner[np.lexsort((-distances, piece))[first]]
-        bent = np.maximum.reduceat(distances, first) > tolerance
-        cuts = farthest[bent]
+        lengths = np.maximum(chords.real**2 + chords.imag**2, _TINY)
+        from_start, chord = points[inner] - points[starts].repeat(counts), chords.repeat(counts)
+        along = (from_start.real * chord.real + from_start.imag * chord.imag) / lengths.repeat(counts)
+        away = from_start - np.minimum(np.maximum(along, 0), 1) * chord
+        distances = np.hypot(away.real, away.imag)
+        largest = np.maximum.reduceat(distances, first)
+        farthest = np.flatnonzero(distances == largest.repeat(counts))
+        bent = largest > tolerance
+        cuts = inner[farthest[np.searchsorted(farthest, first)]][bent]
         kept[cuts] = True
         starts, ends = np.concatenate([starts[bent], cuts]), np.concatenate([cuts, ends[bent]])

@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
-from skimage import measure
 
 from core.features.regions import box, fill_holes
+from core.masks import traced
 
 # An outline traced along pixels is a staircase, a twentieth too long on a circle. Each pass gives a vertex half of its own place and a
 # quarter of either neighbour's; four leave the circumference of circles from a radius of 8 px on right to half a per cent, at the price
@@ -26,7 +26,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.complex128]]:
     Parts are 4-connected. Turning the mask by a right angle turns the polygons, up to where they start.
     """
     polygons = []
-    for rows_columns in measure.find_contours(fill_holes(mask[box(mask)]).astype(np.float64), 0.5):
+    for rows_columns in traced(fill_holes(mask[box(mask)])):
         vertices = rows_columns[:-1, 1] + 1j * rows_columns[:-1, 0]
         for _ in range(_SMOOTHING_PASSES):
             vertices = vertices / 2 + (np.roll(vertices, 1) + np.roll(vertices, -1)) / 4

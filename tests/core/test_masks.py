@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.draw import polygon2mask
-from skimage.measure import approximate_polygon
+from skimage.measure import approximate_polygon, find_contours
 
 from core.compartments import Compartment
 from core.datasets import data_set
 from core.errors import MaskError
 from core.imaging import load_grey
-from core.masks import cell_mask, decode_grey, encode_grey, environment_width, outlines, region_mask, simplified, with_environment
+from core.masks import cell_mask, decode_grey, encode_grey, environment_width, outlines, region_mask, simplified, traced, with_environment
 from core.types import as_label_map
 
 BACKGROUND, ENVIRONMENT, CYTOPLASM, NUCLEUS = Compartment
@@ -205,6 +205,14 @@ def test_simplified_outlines_stay_true(synthetic_cell):
     np.testing.assert_array_equal(filled(rings, mask.shape), mask)
     crossings = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
     assert sum(len(ring) for ring in rings) < 0.8 * crossings
+
+
+@given(label_maps)
+def test_a_region_is_traced_as_by_scikit_image(labels):
+    mask = np.pad(np.asarray(labels) > 1, 1)
+    expected = find_contours(mask.astype(float), 0.5)
+    for ring, same in zip(traced(mask), expected, strict=True):
+        np.testing.assert_array_equal(ring, same)
 
 
 @pytest.mark.parametrize("points", [2, 3, 50, 400])
