@@ -161,6 +161,9 @@ def _by_region() -> Mapping[Region, _Classes]:
 
 
 _MEASURED: Final = _by_region()
+_RATIOS: Final = {name: spec.ratio_of for name, spec in CATALOGUE.items() if spec.ratio_of}
+# The plane that a class is measured in, where that is one of the channels.
+_CHANNELS: Final = {**{FeatureClass(channel): channel for channel in Channel}, FeatureClass.PROJECTIONS: Channel.HAEMATOXYLIN}
 
 
 def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, engine: Engine = Engine.FAST) -> FeatureSet:
@@ -197,7 +200,7 @@ def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, en
     for region, classes in _MEASURED.items():
         obstacle = _obstacle(cell, region)
         for feature_class, specs in classes.items():
-            reason = obstacle or _colourless(cell, feature_class)
+            reason = obstacle or (None if _CHANNELS.get(feature_class, Channel.GREY) in cell.channels else "the image is grey")
             measured = {} if reason else _FAMILIES[engine][feature_class](cell, region)
             for spec in specs:
                 value = reason or measured[spec.feature]
@@ -206,15 +209,13 @@ def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, en
                 else:
                     values[spec.name] = value
 
-    for spec in CATALOGUE.values():
-        if spec.ratio_of:
-            numerator, denominators = spec.ratio_of
-            missing = [absent[part] for part in (numerator, *denominators) if part in absent]
-            if missing:
-                absent[spec.name] = " and ".join(dict.fromkeys(missing))
-            else:
-                # Never a division by zero: no shape value is 0 unless the region is a line.
-                values[spec.name] = values[numerator] / sum(values[part] for part in denominators)
+    for name, (numerator, denominators) in _RATIOS.items():
+        missing = [absent[part] for part in (numerator, *denominators) if part in absent]
+        if missing:
+            absent[name] = " and ".join(dict.fromkeys(missing))
+        else:
+            # Never a division by zero: no shape value is 0 unless the region is a line.
+            values[name] = values[numerator] / sum(values[part] for part in denominators)
 
     return FeatureSet({name: values.get(name) for name in CATALOGUE}, {name: absent[name] for name in CATALOGUE if name in absent})
 
@@ -256,10 +257,3 @@ def _obstacle(cell: Cell, region: Region) -> str | None:
     if np.all(steps[:, 0] * steps[-1, 1] == steps[:, 1] * steps[-1, 0]):
         return f"the {region} is a single pixel wide"
     return None
-
-
-def _colourless(cell: Cell, feature_class: FeatureClass) -> str | None:
-    """Why a class that is measured in a channel has none, in words."""
-    plane = Channel.HAEMATOXYLIN if feature_class is FeatureClass.PROJECTIONS else feature_class
-    of_channel = any(plane.value == channel for channel in Channel)
-    return "the image is grey" if of_channel and Channel(plane) not in cell.channels else None

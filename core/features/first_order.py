@@ -27,11 +27,12 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
     https://pyradiomics.readthedocs.io/en/latest/features.html#module-radiomics.firstorder
     """
     values = plane[mask]
-    values = values[~np.isnan(values)]
+    values.sort()
+    if np.isnan(values[-1]):  # what is not a number comes last
+        values = values[: np.searchsorted(values, np.nan)]
     if len(values) < 3:
         return dict.fromkeys(_NAMES, "fewer than three pixels have a colour")
-    values.sort()
-    p10, p25, p50, p75, p90 = (_percentile(values, share) for share in (0.10, 0.25, 0.50, 0.75, 0.90))
+    p10, p25, p50, p75, p90 = (percentile(values, share) for share in (0.10, 0.25, 0.50, 0.75, 0.90))
     n = len(values)
     lowest, highest, mean = values[0], values[-1], values.sum() / n
 
@@ -41,9 +42,9 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
     # Asked of the values, because the mean of equal values that are no whole numbers can differ from them in the last digit.
     flat = lowest == highest
 
-    bins = np.floor(values / bin_width).astype(np.intp)
-    counts = np.bincount(bins - bins[0])
-    share = counts[counts > 0] / n
+    bins = np.floor(values / bin_width)
+    last = np.flatnonzero(bins[1:] != bins[:-1])  # of each bin but the highest, in ascending order as the values are
+    share = np.diff(np.concatenate([[-1], last, [n - 1]])) / n
 
     inner = values[np.searchsorted(values, p10) : np.searchsorted(values, p90, side="right")]
     energy = (values * values).sum()  # not np.dot: threads of BLAS wait for each other where every core is busy with a cell
@@ -60,7 +61,7 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
         "Median": float(p50),
         "Minimum": float(lowest),
         "Range": float(highest - lowest),
-        "RobustMeanAbsoluteDeviation": float(np.abs(inner - inner.mean()).mean()),
+        "RobustMeanAbsoluteDeviation": float(np.abs(inner - inner.sum() / len(inner)).sum() / len(inner)),
         "RootMeanSquared": float(np.sqrt(energy / n)),
         "Skewness": 0.0 if flat else float((squared * deviation).sum() / n / variance**1.5),
         "TotalEnergy": float(energy),
@@ -75,8 +76,8 @@ _NAMES = (
 )  # fmt: skip
 
 
-def _percentile(ordered: NDArray[np.float64], share: float) -> np.float64:
-    """Linearly interpolated order statistic, operation by operation as `numpy.percentile` computes it, without its overhead."""
+def percentile(ordered: NDArray[np.float64], share: float) -> np.float64:
+    """Linearly interpolated order statistic of ascending values, operation by operation as in `numpy.percentile`, without its overhead."""
     position = share * (len(ordered) - 1)
     below = int(position)
     weight = position - below

@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
-from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, fill_holes, radius_of, widened
+from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, fill_holes, radius_of, reached, widened
 
 # Stained is what lies this far on the way from the background to the cytoplasm. Less than half, because hairs are thinner than the body
 # and blurred by the lens: half loses many that the eye sees on hairy cells of two sources, a quarter lets in the noise of the slide.
@@ -60,16 +61,16 @@ def projections(
     along_limit[0] = 0
     cell = fill_holes(stained & (along_limit <= 2 * half_width)[beside])[1:-1, 1:-1]
 
-    core = ndimage.distance_transform_edt(cell) > half_width
+    core = ~reached(~cell, half_width)
     if not core.any():
         return dict.fromkeys(_NAMES, "what is stained is too narrow to tell projections from a body")
     # What lies within half a width of the core is the body; beyond that, the distance is height.
-    distance = ndimage.distance_transform_edt(~core)
-    body = distance <= half_width
-    height = (distance - half_width) / radius
+    body = reached(core, half_width)
     parts, count = ndimage.label(cell & ~body, EIGHT_NEIGHBOURS)
+    beyond = np.argwhere(parts)
+    distance, _ = KDTree(np.argwhere(core & widened(~core))).query(beyond)
     heights = np.zeros(count + 1)
-    np.maximum.at(heights, parts[parts > 0], height[parts > 0])
+    np.maximum.at(heights, parts[tuple(beyond.T)], (distance - half_width) / radius)
     touching = np.bincount(parts[widened(body)], minlength=count + 1) > 0
     heights[~touching] = 0  # a stain apart from the cell
 

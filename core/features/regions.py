@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from core.features.first_order import percentile
+
 EIGHT_NEIGHBOURS: Final = np.ones((3, 3), dtype=bool)
 
 # Part of the environment that is taken for background: the palest tenth, because neighbours may fill the rest.
-BACKGROUND_PERCENTILE: Final = 10
+PALEST: Final = 0.1
 # Where the cytoplasm has less optical density than this beyond the background, the one cannot be told from the other.
 MIN_CONTRAST: Final = 0.1
 
@@ -31,6 +33,23 @@ def widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return square
 
 
+def reached(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Pixels no farther than a radius from one of the region, bool (H, W).
+
+    What `scipy.ndimage.distance_transform_edt(~mask) <= radius` gives, in a fraction of its time: a disc is a bundle of rows.
+    """
+    steps = np.arange(int(radius) + 1)
+    across = np.count_nonzero(np.sqrt(np.add.outer(steps**2, steps**2)) <= radius, axis=1) - 1  # of the disc's rows from the middle on
+    row, disc = mask.copy(), np.zeros_like(mask)
+    for aside in steps.tolist():
+        row[:, aside:] |= mask[:, : -aside or None]
+        row[:, : -aside or None] |= mask[:, aside:]
+        for down in np.flatnonzero(across == aside).tolist():
+            disc[down:] |= row[: -down or None]
+            disc[: -down or None] |= row[down:]
+    return disc
+
+
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Region and what it encloses, bool (H + 2, W + 2): with a margin of background. Diagonal pixels enclose nothing."""
     outside, _ = ndimage.label(~np.pad(mask, 1), EIGHT_NEIGHBOURS)
@@ -50,8 +69,9 @@ def background_and_cytoplasm(
         return "there is no environment of the cell to tell the background"
     if not cytoplasm.any():
         return "no cytoplasm was found"
-    background = float(np.percentile(plane[environment], BACKGROUND_PERCENTILE))
-    typical = float(np.median(plane[cytoplasm]))
+    around, within = np.sort(plane[environment]), np.sort(plane[cytoplasm])
+    background = float(percentile(around, PALEST))
+    typical = float(within[(len(within) - 1) // 2] + within[len(within) // 2]) / 2
     if typical - background < MIN_CONTRAST:
         return "the cytoplasm is hardly more stained than the background"
     return background, typical
