@@ -17,7 +17,7 @@ from core.imaging import grey
 from core.masks import cell_mask, region_mask
 from core.model_card import ModelCard
 from core.morphology import bounds, dilated, eroded
-from core.quantiles import counted_median
+from core.quantiles import BYTES, counted_median, counts
 from core.red_cells import RED_CELL_UM, red_cell_diameter
 from core.stain import appearance, appearance_distance, nuclear_contrast
 from core.types import CellImage, FeatureSet, QualityFlag, Segmentation
@@ -151,7 +151,7 @@ def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
     if (darkest[cell] >= 250).mean() > CLIPPED_SHARE:
         message = "The cell is over-exposed: parts of it are plain white, so tone values are too bright and the outline may be too small."
         return [QualityFlag("over_exposed", message, severe=True)]
-    dark_background = not cell.all() and _median(brightest[~cell]) < DARK_BACKGROUND
+    dark_background = not cell.all() and counted_median(counts(brightest[~cell]), BYTES) < DARK_BACKGROUND
     if dark_background or (nucleus.any() and (brightest[nucleus] <= 5).mean() > CLIPPED_SHARE):
         return [
             QualityFlag(
@@ -159,10 +159,6 @@ def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
             )
         ]
     return []
-
-
-def _median(values: NDArray[np.uint8]) -> float:
-    return float(counted_median(np.bincount(values, minlength=256), np.arange(256.0)))
 
 
 def _of_sharpness(

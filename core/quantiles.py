@@ -5,13 +5,16 @@ Bytes need not be ordered at all, but counted.
 """
 
 import math
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 _Float = TypeVar("_Float", np.float32, np.float64)
+
+# The levels that bytes have.
+BYTES: Final = np.arange(256, dtype=np.float64)
 
 
 def median(values: NDArray[_Float]) -> _Float:
@@ -32,16 +35,21 @@ def channel_counts(rgb: NDArray[np.uint8], *regions: NDArray[np.bool_]) -> NDArr
     return np.reshape([image.histogram(Image.fromarray(region)) for region in regions], (-1, 3, 256))
 
 
-def counted_median(counts: NDArray[np.int64], levels: NDArray[_Float]) -> _Float:
+def counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each of the 256 values occurs in an array of bytes, (256,)."""
+    return np.bincount(values.ravel(), minlength=256)
+
+
+def counted_median(occurrences: NDArray[np.int64], levels: NDArray[_Float]) -> _Float:
     """`median` of ascending levels, of which each occurs so many times."""
-    below, above = _counted_neighbours(counts, levels, (counts.sum() - 1) / 2)
+    below, above = _counted_neighbours(occurrences, levels, (occurrences.sum() - 1) / 2)
     return (below + above) / 2
 
 
-def counted_percentile(counts: NDArray[np.int64], levels: NDArray[_Float], percent: float) -> _Float:
+def counted_percentile(occurrences: NDArray[np.int64], levels: NDArray[_Float], percent: float) -> _Float:
     """`percentile` of ascending levels, of which each occurs so many times."""
-    place = percent / 100 * float(counts.sum() - 1)
-    return _between(*_counted_neighbours(counts, levels, place), place % 1)
+    place = percent / 100 * float(occurrences.sum() - 1)
+    return _between(*_counted_neighbours(occurrences, levels, place), place % 1)
 
 
 def _neighbours(values: NDArray[_Float], place: float) -> tuple[_Float, _Float]:
@@ -51,8 +59,8 @@ def _neighbours(values: NDArray[_Float], place: float) -> tuple[_Float, _Float]:
     return parted[first], parted[first + 1 :].min() if place > first else parted[first]
 
 
-def _counted_neighbours(counts: NDArray[np.int64], levels: NDArray[_Float], place: float) -> tuple[_Float, _Float]:
-    below, above = levels[np.searchsorted(np.cumsum(counts), [math.floor(place), math.ceil(place)], side="right")]
+def _counted_neighbours(occurrences: NDArray[np.int64], levels: NDArray[_Float], place: float) -> tuple[_Float, _Float]:
+    below, above = levels[np.searchsorted(np.cumsum(occurrences), [math.floor(place), math.ceil(place)], side="right")]
     return below, above
 
 

@@ -13,7 +13,7 @@ from skimage.segmentation import watershed
 
 from core.morphology import bounds, dilated, eroded, filled, opened
 from core.preprocessing import Window
-from core.quantiles import channel_counts, counted_median, counted_percentile, median, percentile
+from core.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts, median, percentile
 
 # -ln((value + 1) / 256) of every 8-bit value.
 _DENSITY: Final = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
@@ -107,8 +107,8 @@ def nuclear_stain(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
             stained[at] |= _to_half(density[at], objects[at] == number)
     if stained.any():
         at = bounds(stained)
-        background = optical_density(np.percentile(rgb[::4, ::4], 75, axis=(0, 1)).astype(np.uint8))
-        stained[at] = filled(_dyed(stained[at], density[at], rgb[at], background))
+        background = [counted_percentile(counts(rgb[::4, ::4, channel]), BYTES, 75) for channel in range(3)]
+        stained[at] = filled(_dyed(stained[at], density[at], rgb[at], optical_density(np.array(background).astype(np.uint8))))
     return stained
 
 
@@ -225,9 +225,11 @@ def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus:
         return 0
     density = nuclear_density(rgb)
     outside = (density >= percentile(density[nucleus], 25)) & ~dilated(cell, 2)
-    parts, count = ndimage.label(opened(outside, 2))
-    areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    return int(np.count_nonzero(areas >= 0.25 * nucleus.sum()))
+    others, least = opened(outside, 2), 0.25 * np.count_nonzero(nucleus)
+    if np.count_nonzero(others) < least:
+        return 0
+    parts, _ = ndimage.label(others)
+    return int(np.count_nonzero(np.bincount(parts.ravel())[1:] >= least))
 
 
 def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float | None:
@@ -248,8 +250,8 @@ def appearance(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: ND
         return None
     # Densities ascend as values descend.
     levels, (around, *parts) = _DENSITY[::-1], channel_counts(rgb, outside, nucleus, cytoplasm)[..., ::-1]
-    background = np.array([counted_percentile(counts, levels, 20) for counts in around])
-    found = [np.array([counted_median(counts, levels) for counts in part]) - background for part in parts]
+    background = np.array([counted_percentile(each, levels, 20) for each in around])
+    found = [np.array([counted_median(each, levels) for each in part]) - background for part in parts]
     return np.concatenate(found).astype(np.float64)
 
 

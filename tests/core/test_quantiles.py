@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.quantiles import channel_counts, counted_median, counted_percentile, median, percentile
+from core.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts, median, percentile
 
 PERCENTS = (0, 5, 10, 20, 25, 50, 75, 90, 99.5, 100)
 
@@ -33,10 +33,11 @@ def test_counted_values_have_the_quantiles_of_numpy_to_the_last_bit(dtype):
     for size in (1, 2, 3, 10, 999, 50_000):
         for most in (1, 3, 256):
             values = rng.integers(0, most, size)
-            counts = np.bincount(values, minlength=256)
-            assert counted_median(counts, levels) == np.median(levels[values])
+            occurrences = counts(values.astype(np.uint8))
+            assert counted_median(occurrences, levels) == np.median(levels[values])
             for percent in PERCENTS:
-                assert counted_percentile(counts, levels, percent) == np.percentile(levels[values], percent)
+                assert counted_percentile(occurrences, levels, percent) == np.percentile(levels[values], percent)
+                assert counted_percentile(occurrences, BYTES, percent) == np.percentile(values, percent)
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 1])
