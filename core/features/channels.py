@@ -97,7 +97,8 @@ def _hue_and_saturation(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ND
         towards_blue = np.where(value == green, 2 + (blue - red) / chroma, 4 + (red - green) / chroma)
         sixth = np.where(value == red, (green - blue) / chroma, towards_blue)
     saturation = np.divide(100 * chroma, value, out=np.zeros_like(value), where=value > 0)
-    return (60 * sixth - HUE_CUT) % 360 + HUE_CUT, saturation
+    turned = 60 * sixth - HUE_CUT
+    return np.where(turned < 0, turned + 360, turned) + HUE_CUT, saturation
 
 
 def _unmixing() -> NDArray[np.float64]:

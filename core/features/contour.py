@@ -27,9 +27,10 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.complex128]]:
     """
     polygons = []
     for rows_columns in traced(fill_holes(mask[box(mask)])):
-        vertices = rows_columns[:-1, 1] + 1j * rows_columns[:-1, 0]
+        ring = rows_columns[:-1, 1] + 1j * rows_columns[:-1, 0]
+        vertices = np.concatenate([ring[-_SMOOTHING_PASSES:], ring, ring[:_SMOOTHING_PASSES]])  # a pass takes one at either end
         for _ in range(_SMOOTHING_PASSES):
-            vertices = vertices / 2 + (np.roll(vertices, 1) + np.roll(vertices, -1)) / 4
+            vertices = vertices[1:-1] / 2 + (vertices[:-2] + vertices[2:]) / 4
         polygons.append(vertices)
     return polygons
 

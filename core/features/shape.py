@@ -61,17 +61,14 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
 def _diameter(inside: NDArray[np.uint8]) -> float:
     """Largest distance between two points of the outline, which lie half way between a pixel inside and its neighbour outside.
 
-    Of each row only the first and the last point can be a corner of the hull, and only corners of the hull can be the farthest apart;
-    pyradiomics compares all with all.
+    pyradiomics compares all with all. But the farthest apart lie at corners of the convex hull of the pixels' centres, which are the first
+    or the last of their rows, and both half a pixel beyond, in the direction in which the two are farther apart.
     """
     from scipy.spatial import ConvexHull  # here, because not every program that reads the catalogue measures
 
-    points = []
-    for crossings, half_row, half_column in ((inside[:, :-1] != inside[:, 1:], 0, 1), (inside[:-1] != inside[1:], 1, 0)):
-        (row,) = np.nonzero(crossings.any(axis=1))
-        first, last = crossings[row].argmax(axis=1), crossings.shape[1] - 1 - crossings[row, ::-1].argmax(axis=1)
-        points += [np.column_stack([2 * row + half_row, 2 * column + half_column]) for column in (first, last)]
-    outline = np.concatenate(points)
-    corners = outline[ConvexHull(outline).vertices]  # in half pixels
-    between = corners[:, None] - corners
-    return float(np.sqrt((between * between).sum(axis=2).max()) / 2)
+    (row,) = np.nonzero(inside.any(axis=1))
+    first, last = inside[row].argmax(axis=1), inside.shape[1] - 1 - inside[row, ::-1].argmax(axis=1)
+    ends = np.concatenate([np.column_stack([row, column]) for column in (first, last)])
+    corners = ends[ConvexHull(ends).vertices]
+    between = np.abs(corners[:, None] - corners)
+    return float(np.sqrt(((between * between).sum(axis=2) + 2 * between.max(axis=2) + 1).max()))
