@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Final
 
 from core.errors import ModelError
@@ -17,7 +18,8 @@ class ModelCard:
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
     side takes in the fine pass; `coarse_size` is the side of the coarse pass's window in pixels (0: as `input_size`);
     `white_balance` says whether the background's tint is taken away first; `detail` is the side in pixels to which a window is reduced
-    before it is enlarged to the network's grid (0: it is not);
+    before it is enlarged to the network's grid (0: it is not); `finder` names the file, beside the model's own, and the SHA-256 of a small
+    network that makes the coarse pass (empty: there is none);
     `temperature` divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set;
     `parity` the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
     `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation part;
@@ -45,6 +47,7 @@ class ModelCard:
     coarse_size: int = 0
     white_balance: bool = False
     detail: int = 0
+    finder: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
     parity: dict[str, float] = field(default_factory=dict)
     fidelity: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +87,9 @@ class ModelCard:
             raise ModelError(msg)
         if card.coarse_size % 32 or card.coarse_size < 0:
             msg = f"{origin}: coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is {card.coarse_size}"
+            raise ModelError(msg)
+        if card.finder and (set(card.finder) != {"file", "sha256"} or Path(card.finder["file"]).name != card.finder["file"]):
+            msg = f"{origin}: finder must be a file beside the model's and its sha256, but is {card.finder}"
             raise ModelError(msg)
         if not card.temperature > 0:
             msg = f"{origin}: temperature must be positive, but is {card.temperature}"

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from core.compartments import CHANNELS, Compartment
 from core.masks import with_environment
+from core.morphology import bounds, dilated, filled, within
 from core.preprocessing import Window
 from core.types import LabelMap
 
@@ -35,47 +36,62 @@ class CellMap:
     confidence: float
 
 
-def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
-    """Turn (len(CHANNELS), H, W) probabilities into the label map of the cell nearest the centre of the window.
+def middle_cell(
+    probabilities: NDArray[np.float32], window: Window
+) -> tuple[tuple[slice, slice], NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """The cell nearest the centre of a window: a box around all cells and, within it, where that one is and where any is.
 
-    A pixel is cell where nucleus and cytoplasm together reach one half, and nucleus where that channel is the larger.
-    Among the components the one of greatest area times centrality is the cell. All background when there is none.
+    A pixel is cell where nucleus and cytoplasm together reach one half of the (len(CHANNELS), H, W) probabilities. Among the components the
+    one of greatest area times centrality is the cell. None when there is none.
     """
-    blank = LabelMap(np.zeros(probabilities.shape[1:], np.uint8))
     found = probabilities[_NUCLEUS] + probabilities[_CYTOPLASM] >= 0.5
     if not found.any():
-        return CellMap(blank, 0.0)
+        return None
     # What is no cell anywhere need not be looked at: on a large image that is most of it.
     box = _bounds(found)
-    cell, nucleus_p, cytoplasm_p = _parted(found[box]), probabilities[_NUCLEUS][box], probabilities[_CYTOPLASM][box]
-    components, count = ndimage.label(cell)
+    cells = _parted(found[box])
+    components, count = ndimage.label(cells)
     areas = np.bincount(components.ravel(), minlength=count + 1)[1:]
     if not count or areas.max() < MIN_CELL_SHARE * window.side**2:
-        return CellMap(blank, 0.0)
+        return None
+    if count == 1:
+        return box, cells, cells
     seen = replace(window, top=window.top - box[0].start, left=window.left - box[1].start)
     chosen = int(np.argmax(areas * _centrality(components, count, seen))) + 1
+    return box, components == chosen, cells
 
-    body = ndimage.binary_fill_holes(components == chosen)
+
+def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
+    """Turn (len(CHANNELS), H, W) probabilities into the label map of `middle_cell`; all background when there is none.
+
+    A pixel of the cell is nucleus where that channel is the larger.
+    """
+    labels = LabelMap(np.zeros(probabilities.shape[1:], np.uint8))
+    found = middle_cell(probabilities, window)
+    if found is None:
+        return CellMap(labels, 0.0)
+    box, cell, cells = found
+    nucleus_p, cytoplasm_p = probabilities[_NUCLEUS][box], probabilities[_CYTOPLASM][box]
+    body = filled(cell)
     nucleus = _tidied(body & (nucleus_p > cytoplasm_p))
-    labels, others = blank.copy(), np.zeros(blank.shape, bool)
+    others = np.zeros(labels.shape, bool)
     labels[box][body] = Compartment.CYTOPLASM
     labels[box][nucleus] = Compartment.NUCLEUS
-    others[box] = cell & ~body
-    confidence = _expected_dice(nucleus, body & ~nucleus, nucleus_p, cytoplasm_p, near=ndimage.binary_dilation(body, iterations=_NEAR_PX))
-    return CellMap(with_environment(LabelMap(labels), keep_out=others), confidence)
+    others[box] = cells & ~body
+    confidence = _expected_dice(nucleus, body & ~nucleus, nucleus_p, cytoplasm_p, near=dilated(body, _NEAR_PX))
+    return CellMap(with_environment(labels, keep_out=others), confidence)
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """The smallest box around all that is set, and so much more that what is near it lies within."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    top, left = (max(0, int(at[0]) - _NEAR_PX - 1) for at in (rows, columns))
-    return slice(top, int(rows[-1]) + _NEAR_PX + 2), slice(left, int(columns[-1]) + _NEAR_PX + 2)
+    rows, columns = (slice(max(0, at.start - _NEAR_PX - 1), at.stop + _NEAR_PX + 1) for at in bounds(mask))
+    return rows, columns
 
 
 def _parted(cell: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Cut bridges of a pixel or two between touching cells, without rounding the outline of what remains."""
     radius = max(1, round(0.02 * float(np.sqrt(cell.sum()))))
-    core = ndimage.distance_transform_edt(cell) > radius
+    core = ~within(~cell, radius)
     if not core.any():
         return cell
     parts, count = ndimage.label(core)
@@ -103,7 +119,7 @@ def _tidied(nucleus: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Without specks beside the nucleus and without pinholes in it."""
     area = np.count_nonzero(nucleus)
     kept = nucleus & ~_parts_below(nucleus, MIN_LOBE_SHARE * area)
-    holes = ndimage.binary_fill_holes(kept) & ~kept
+    holes = filled(kept) & ~kept
     return np.asarray(kept | _parts_below(holes, MAX_PINHOLE_SHARE * area))
 
 

@@ -30,9 +30,10 @@ def percentile(values: NDArray[_Float], percent: float) -> _Float:
 
 
 def channel_counts(rgb: NDArray[np.uint8], *regions: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many pixels of each region of an image (H, W, 3) have each of the 256 values in each channel, (regions, 3, 256)."""
+    """How many pixels of an image (H, W, 3), or of each of its regions, have each of the 256 values in each channel, (regions, 3, 256)."""
     image = Image.fromarray(rgb)
-    return np.reshape([image.histogram(Image.fromarray(region)) for region in regions], (-1, 3, 256))
+    found = [image.histogram(Image.fromarray(region)) for region in regions] or [image.histogram()]
+    return np.reshape(found, (-1, 3, 256))
 
 
 def counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ where it harms the outlines or the features, it is refused.
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
@@ -123,7 +124,10 @@ def _run(arguments: argparse.Namespace) -> int:
     for validated in arguments.validation:
         card = replace(card, validation={**card.validation, **for_card(validated)})
     with TemporaryDirectory() as folder:
-        draft = Path(folder) / out.name
+        draft, finder = Path(folder) / out.name, Path(folder) / f"{out.stem}.finder.onnx"
+        if arguments.finder:
+            _export_finder(arguments.finder, finder, parts["test"])
+            card = replace(card, finder={"file": finder.name, "sha256": hashlib.sha256(finder.read_bytes()).hexdigest()})
         _say(f"writing {out.name} and comparing it with torch")
         card = replace(card, parity=convert(network, config.input_size, draft))
         embed_card(draft, card)
@@ -135,9 +139,10 @@ def _run(arguments: argparse.Namespace) -> int:
         card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
         embed_card(draft, card)
         out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = out.with_suffix(".part")
-        shutil.copyfile(draft, unfinished)
-        unfinished.replace(out)
+        for made in (finder, draft) if arguments.finder else (draft,):
+            unfinished = out.with_suffix(".part")
+            shutil.copyfile(made, unfinished)
+            unfinished.replace(out.with_name(finder.name) if made == finder else out)
     register(out, card, run, default=not arguments.not_default)
     if arguments.json:
         facts = {"parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}
@@ -145,6 +150,20 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         _tell(out, card)
     return 0
+
+
+def _export_finder(run: Path, out: Path, test: Sequence[Sample]) -> None:
+    """Export the network that makes the coarse pass; raises ModelError where it was trained on what the model is tested on."""
+    network, config, scale = load_network(run)
+    parts = _parts(run, config)
+    tested = {sample.group for sample in test}
+    if seen := sorted(sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested):
+        msg = f"the finder {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on the same split"
+        raise ModelError(msg)
+    _say(f"writing {out.name}, comparing it with torch and scoring it by itself")
+    card = replace(_card(config, scale, out.stem, parts), temperature=_temperature(run), parity=convert(network, config.input_size, out))
+    embed_card(out, card)
+    embed_card(out, replace(card, scores={"test": summarise(evaluate(OnnxSegmenter(out, Device.CPU), test))}))
 
 
 def _temperature(run: Path) -> float:
@@ -208,6 +227,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--validation", type=Path, nargs="*", default=[], metavar="DIR", help="runs of `training.experiments validate`, for the card"
+    )
+    parser.add_argument(
+        "--finder", type=Path, metavar="RUN", help="folder of the training run of a small network that is to make the coarse pass"
     )
     parser.add_argument("--force", action="store_true", help="export a precision even though it harms the measurements")
     parser.add_argument("--not-default", action="store_true", help="do not make it the model the app opens with")

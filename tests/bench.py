@@ -5,6 +5,7 @@ there the ratio is that of the target to what was measured. The yardsticks are t
 of what they drew. `python -m tests.bench batch` measures one topic only.
 """
 
+import copy
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import onnxruntime
@@ -30,14 +32,17 @@ from core.features.extract import Engine, extract
 from core.imaging import load, load_grey
 from core.inference.model_registry import find_model, list_models
 from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
-from core.masks import decode_grey
+from core.inference.segmenter import OnnxSegmenter, TwoPassSegmenter
+from core.masks import cell_mask, decode_grey
+from core.metrics import overlap
 from core.preprocessing import Window, network_input
+from core.types import CellImage
 from tests.e2e.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
-from training.evaluate import annotator_agreement
+from training.evaluate import annotator_agreement, evaluate, summarise
 
 REPETITIONS = 9
+FOUND_IN = ("set1", "set2", "acevedo", "deepapl", "hairy_cell_marrow")
 THINKING_MS = 3000  # nobody chooses an image and clicks within the same second
 OUT = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -75,25 +80,30 @@ def explorer() -> list[dict[str, object]]:
 
 
 def inference() -> list[dict[str, object]]:
-    """The network alone; in fewer bits; a whole outline; and how to divide the cores for one image and for many."""
+    """The networks alone; in fewer bits; a whole outline; how to divide the cores for one image and for many; and what the finder does."""
     entry = find_model()
     card = entry.card
-    network = build(card.architecture, card.encoder, pretrained=False).eval()
     image = load(data_set("acevedo").samples()[0].image)
     whole = Window.whole(image.shape)
-    passes = [network_input(image.rgb, whole, card, card.coarse_size or card.input_size), network_input(image.rgb, whole, card)]
+    sessions = {threads: OnnxSegmenter.from_entry(entry, Device.CPU, threads) for threads in (1, 2)}
+
+    def networks(segmenter: OnnxSegmenter) -> tuple[TwoPassSegmenter, TwoPassSegmenter]:
+        """Those of the coarse and of the fine pass."""
+        return segmenter.finder or segmenter, segmenter
+
+    inputs = [network_input(image.rgb, whole, network.card) for network in networks(sessions[1])]
+    in_torch = [build(network.card.architecture, network.card.encoder, pretrained=False).eval() for network in networks(sessions[1])]
 
     def eager() -> None:
         with torch.no_grad():
-            for tensor in passes:
+            for network, tensor in zip(in_torch, inputs, strict=True):
                 network(torch.from_numpy(tensor))
 
     def both(segmenter: OnnxSegmenter) -> None:
-        for tensor in passes:
-            segmenter.logits(tensor)
+        for network, tensor in zip(networks(segmenter), inputs, strict=True):
+            network.logits(tensor)
 
     rows = []
-    sessions = {threads: OnnxSegmenter.from_entry(entry, Device.CPU, threads) for threads in (1, 2)}
     for threads, segmenter in sessions.items():
         torch.set_num_threads(threads)
         rows.append(row(f"both passes, {threads} thread(s)", *_beside("PyTorch eager", lambda s=segmenter: both(s), eager)))
@@ -113,6 +123,32 @@ def inference() -> list[dict[str, object]]:
         peer = "one after the other on 2 threads"
         times = _beside(peer, lambda: many(sessions[1], at_once=True), lambda: many(sessions[2], at_once=False))
         rows.append(row("8 images, two at once on 1 thread each", *times))
+    return rows + _finder(sessions[1], image)
+
+
+def _finder(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object]]:
+    """What the small network of the coarse pass gains, and what it changes: in every tenth image, and in scores of the test images."""
+    alone = copy.copy(segmenter)
+    alone.finder = None
+    peer = "the large network alone"
+    rows = [row("one cell outlined, 1 thread", *_beside(peer, lambda: segmenter.segment(image), lambda: alone.segment(image)))]
+    samples = [sample for name in FOUND_IN for sample in data_set(name).samples()[::10]]
+    again, same = 0, []
+    for sample in samples:
+        shown = load(sample.image)
+        with patch.object(segmenter, "logits", wraps=segmenter.logits) as passes:
+            found = segmenter.segment(shown).labels
+        again += passes.call_count > 1
+        same.append(overlap(cell_mask(found), cell_mask(alone.segment(shown).labels)).dice)
+    share = 100 * again / len(samples)
+    rows.append(row(f"of {len(samples):,} images looked over by the large network after all", share, "all", 100, 100 / share, "%"))
+    rows.append(row("Dice of the cells with those of the large network alone, mean", 100 * np.mean(same), "least", 100 * min(same), 1, "%"))
+    test = json.loads(find_model().split.read_text(encoding="utf-8"))["test"]
+    drawn = [sample for name in ("set1", "set2") for sample in data_set(name).samples() if sample.sample_id in test]
+    ours, theirs = (summarise(evaluate(each, drawn)) for each in (segmenter, alone))
+    for region in ("nucleus", "cytoplasm", "cell"):
+        with_it, without = (100 * each[region]["dice_mean"] for each in (ours, theirs))
+        rows.append(row(f"Dice of the {region}, {len(drawn)} test images", with_it, peer, without, with_it / without, "%"))
     return rows
 
 

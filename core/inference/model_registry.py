@@ -91,17 +91,21 @@ def find_model(name: str | None = None, folder: Path | None = None) -> ModelEntr
 
 
 def verify_model(entry: ModelEntry) -> None:
-    """Check that the file is there, is the one of the manifest, and is a single file; raises ModelError."""
-    if not entry.path.is_file():
-        msg = f"model {entry.model_id}: {entry.path.name} is missing from the models folder; restore it from the repository"
-        raise ModelError(msg)
-    digest = hashlib.sha256(entry.path.read_bytes()).hexdigest()
-    if digest != entry.sha256:
-        msg = (
-            f"model {entry.model_id}: {entry.path.name} should have SHA-256 {entry.sha256[:16]}..., but has {digest[:16]}...; "
-            "the file is damaged or was replaced: restore it from the repository"
-        )
-        raise ModelError(msg)
+    """Check that the file is there, is the one of the manifest, and is a single file, and so its finder; raises ModelError."""
+    expected = [(entry.path, entry.sha256)]
+    if entry.card.finder:
+        expected.append((entry.path.with_name(entry.card.finder["file"]), entry.card.finder["sha256"]))
+    for path, sha256 in expected:
+        if not path.is_file():
+            msg = f"model {entry.model_id}: {path.name} is missing from the models folder; restore it from the repository"
+            raise ModelError(msg)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != sha256:
+            msg = (
+                f"model {entry.model_id}: {path.name} should have SHA-256 {sha256[:16]}..., but has {digest[:16]}...; "
+                "the file is damaged or was replaced: restore it from the repository"
+            )
+            raise ModelError(msg)
 
 
 def card_of(custom_metadata: dict[str, str], origin: str) -> ModelCard:

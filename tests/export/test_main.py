@@ -12,7 +12,7 @@ from core.cell_types import CellType
 from core.compartments import CHANNELS
 from core.datasets import Sample
 from core.imaging import load
-from core.inference.model_registry import find_model
+from core.inference.model_registry import find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from export.__main__ import _limits, main
@@ -116,3 +116,24 @@ def test_output_of_another_suffix_is_wrong_use(exported, tmp_path, capsys):
         main([str(exported.run), "--out", str(tmp_path / "m.pt")])
     assert exit_.value.code == 2
     assert "--out must end in .onnx, but is m.pt" in capsys.readouterr().err
+
+
+def test_a_finder_is_exported_beside_the_model_and_makes_its_coarse_pass(exported, coarse, tiny_data, tmp_path):
+    out = tmp_path / "models" / "fine.onnx"
+    assert main([str(exported.run), "--out", str(out), "--finder", str(coarse.run)]) == 0
+    entry = find_model(folder=out.parent)
+    beside = out.with_name("fine.finder.onnx")
+    assert entry.card.finder == {"file": beside.name, "sha256": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    assert [model.model_id for model in list_models(out.parent)] == ["fine"]
+    finder = OnnxSegmenter.from_entry(entry, Device.CPU).finder
+    assert (finder.card.model_id, finder.card.architecture, finder.finder) == ("fine.finder", "pspnet", None)
+    assert finder.card.scores["test"]["images"] == entry.card.scores["test"]["images"]
+
+
+def test_a_finder_that_was_trained_on_test_images_is_refused(exported, coarse, tiny_data, tmp_path, capsys):
+    run = shutil.copytree(coarse.run, tmp_path / "run")
+    split = json.loads((run / SPLIT_FILE).read_text())
+    (run / SPLIT_FILE).write_text(json.dumps({**split, "train": split["test"], "test": split["train"]}))
+    assert main([str(exported.run), "--out", str(tmp_path / "models" / "fine.onnx"), "--finder", str(run)]) == 2
+    assert f"the finder run was trained on {len(split['test'])} of the model's test images" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
