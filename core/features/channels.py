@@ -69,14 +69,14 @@ def planes(image: NDArray[np.uint8] | NDArray[np.float64]) -> dict[Channel, NDAr
         luma = image.astype(np.float64)
         return {Channel.GREY: luma, Channel.OPTICAL_DENSITY: -np.log((luma + 1) / 256)}
     rgb = np.asarray(image, dtype=np.uint8)
-    density = [_DENSITY[rgb[..., colour]] for colour in range(3)]
-    basic, eosin = (sum(share * d for share, d in zip(_UNMIXING[:, dye], density, strict=True)) for dye in range(2))
+    red, green, blue = (_DENSITY[rgb[..., colour]] for colour in range(3))
+    basic, eosin = (of_red * red + of_green * green + of_blue * blue for of_red, of_green, of_blue in _UNMIXING.T[:2])
     hue, saturation = _hue_and_saturation(rgb)
     return {
         Channel.GREY: grey(rgb),
-        Channel.OPTICAL_DENSITY: (density[0] + density[1] + density[2]) / 3,
-        Channel.HAEMATOXYLIN: np.asarray(basic),
-        Channel.EOSIN: np.asarray(eosin),
+        Channel.OPTICAL_DENSITY: (red + green + blue) / 3,
+        Channel.HAEMATOXYLIN: basic,
+        Channel.EOSIN: eosin,
         Channel.HUE: hue,
         Channel.SATURATION: saturation,
     }

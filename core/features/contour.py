@@ -62,7 +62,7 @@ def contour(mask: NDArray[np.bool_]) -> dict[str, float]:
     area, length = areas.sum(), sum(_length(part) for part in parts)
     corners = [_hull(part) for part in parts]
     spanning = np.concatenate([part[at] for part, at in zip(parts, corners, strict=True)])
-    envelope = spanning[_hull(spanning)]
+    envelope = spanning[_hull(spanning)] if len(parts) > 1 else spanning
     dents = [_deepest_dent(part, at) for part, at in zip(parts, corners, strict=True)]
     low, high = np.sqrt(areas @ np.square([_harmonics(part) for part in parts]) / area)
     return {

@@ -34,17 +34,20 @@ def lobes(nucleus: NDArray[np.bool_]) -> dict[str, float]:
     """
     depth = ndimage.distance_transform_edt(fill_holes(nucleus[box(nucleus)]))
     rows, columns = np.nonzero((depth == ndimage.maximum_filter(depth, 3)) & (depth > 0))
+    deepest_first = np.argsort(-depth[rows, columns])
+    rows, columns = rows[deepest_first], columns[deepest_first]
     peaks = depth[rows, columns]
-    prominence = PROMINENCE * peaks.max()
-    count, present = 0, 0
-    known = np.zeros(len(peaks), dtype=bool)
+    prominence = PROMINENCE * peaks[0]
+    count, present, known = 0, 0, 0
     # From the deepest level outwards, as the bodies appear; a level stands for the slice of depth around it.
-    for level in (np.arange(_LEVELS)[::-1] + 0.5) / _LEVELS * (peaks.max() - prominence):
-        parts, _ = ndimage.label(depth > level, EIGHT_NEIGHBOURS)
-        bodies = parts[rows, columns]
-        prominent = peaks >= level + prominence
-        now = set(bodies[prominent].tolist())
+    for level in (np.arange(_LEVELS)[::-1] + 0.5) / _LEVELS * (peaks[0] - prominence):
+        deep = depth > level
+        within = box(deep)
+        parts, _ = ndimage.label(deep[within], EIGHT_NEIGHBOURS)
+        prominent = int(np.count_nonzero(peaks >= level + prominence))
+        bodies = parts[rows[:prominent] - within[0].start, columns[:prominent] - within[1].start].tolist()
+        now = set(bodies)
         present += len(now)
-        count += len(now) - len(set(bodies[known].tolist()))
+        count += len(now) - len(set(bodies[:known]))
         known = prominent
     return {"LobeCount": float(count), "Lobulation": present / _LEVELS}

@@ -48,7 +48,7 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
     return {
         "Elongation": float(np.sqrt(minor / major)),
         "MajorAxisLength": float(4 * np.sqrt(major)),
-        "MaximumDiameter": _diameter(inside),
+        "MaximumDiameter": _diameter(region),
         "MeshSurface": float(surface),
         "MinorAxisLength": float(4 * np.sqrt(minor)),
         "Perimeter": float(perimeter),
@@ -58,7 +58,7 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
     }
 
 
-def _diameter(inside: NDArray[np.uint8]) -> float:
+def _diameter(inside: NDArray[np.bool_]) -> float:
     """Largest distance between two points of the outline, which lie half way between a pixel inside and its neighbour outside.
 
     pyradiomics compares all with all. But the farthest apart lie at corners of the convex hull of the pixels' centres, which are the first
@@ -69,6 +69,6 @@ def _diameter(inside: NDArray[np.uint8]) -> float:
     (row,) = np.nonzero(inside.any(axis=1))
     first, last = inside[row].argmax(axis=1), inside.shape[1] - 1 - inside[row, ::-1].argmax(axis=1)
     ends = np.concatenate([np.column_stack([row, column]) for column in (first, last)])
-    corners = ends[ConvexHull(ends).vertices]
-    between = np.abs(corners[:, None] - corners)
-    return float(np.sqrt(((between * between).sum(axis=2) + 2 * between.max(axis=2) + 1).max()))
+    y, x = ends[ConvexHull(ends).vertices].T
+    down, across = np.abs(y[:, None] - y), np.abs(x[:, None] - x)
+    return float(np.sqrt((down * down + across * across + 2 * np.maximum(down, across)).max() + 1))

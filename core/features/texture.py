@@ -54,11 +54,11 @@ def discretise(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: f
     """
     within = box(mask)
     inside = mask[within]
-    bins = np.floor(plane[within] / bin_width)
-    below = bins.min(where=inside, initial=np.inf) - 1
-    count = int(bins.max(where=inside, initial=-np.inf) - below)
+    bins = np.floor(plane[within][inside] / bin_width)
+    below = bins.min() - 1
+    count = int(bins.max() - below)
     image = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), dtype=np.min_scalar_type(8 * count))
-    np.copyto(image[1:-1, 1:-1], bins - below, where=inside, casting="unsafe")
+    image[1:-1, 1:-1][inside] = bins - below
     return Levels(image, count, np.flatnonzero(np.bincount(image.ravel())[1:]) + 1)
 
 
