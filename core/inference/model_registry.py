@@ -30,6 +30,12 @@ class ModelEntry:
     reliability: Path | None
     novelty: Path | None = None
 
+    @property
+    def files(self) -> dict[Path, str]:
+        """The model's file and its finder's, where it has one, with the SHA-256 that each must have."""
+        finder = self.card.finder
+        return {self.path: self.sha256} | ({self.path.with_name(finder["file"]): finder["sha256"]} if finder else {})
+
 
 def load_manifest(folder: Path | None = None) -> dict[str, Any]:
     """The manifest as written by `python -m export`; raises ModelError when there is none or it is damaged."""
@@ -91,11 +97,8 @@ def find_model(name: str | None = None, folder: Path | None = None) -> ModelEntr
 
 
 def verify_model(entry: ModelEntry) -> None:
-    """Check that the file is there, is the one of the manifest, and is a single file, and so its finder; raises ModelError."""
-    expected = [(entry.path, entry.sha256)]
-    if entry.card.finder:
-        expected.append((entry.path.with_name(entry.card.finder["file"]), entry.card.finder["sha256"]))
-    for path, sha256 in expected:
+    """Check that each of its files is there, is the one of the manifest, and is a single file; raises ModelError."""
+    for path, sha256 in entry.files.items():
         if not path.is_file():
             msg = f"model {entry.model_id}: {path.name} is missing from the models folder; restore it from the repository"
             raise ModelError(msg)

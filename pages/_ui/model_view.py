@@ -25,7 +25,8 @@ _OF_IT, _FOLDS, _LEFT_OUT = "this model", "cross-validated", "laboratory left ou
 def _show_card(model: ModelEntry) -> None:
     """Show what the model is, in words, and whether its file is the one that was exported."""
     card = model.card
-    problem = resources.model_problem(str(model.path), model.sha256, model.path.stat().st_mtime if model.path.is_file() else 0.0)
+    modified = tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in model.files)
+    problem = resources.model_problem(str(model.path), model.sha256, modified)
     st.markdown(f"### {model.model_id}: {title(card.architecture)} on {encoder_name(card.encoder)}")
     if problem:
         st.error(problem, icon=":material/gpp_bad:")
@@ -41,7 +42,8 @@ def _show_card(model: ModelEntry) -> None:
         st.markdown(f"**Trained on.** {card.training_data}")
         st.markdown(f"**Split.** {card.split}")
         st.markdown(f"**Licence.** {card.licence}")
-    st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.")
+    found = " A small network of its own finds the cell in the picture first." if card.finder else ""
+    st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.{found}")
 
 
 def _show_scores(card: ModelCard) -> None:

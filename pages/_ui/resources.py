@@ -77,8 +77,8 @@ def warm_up() -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def model_problem(path: str, sha256: str, modified: float) -> str | None:  # noqa: ARG001 - the key: checked again when the file changes
-    """Why the default model's file is not the one of the manifest, or None."""
+def model_problem(path: str, sha256: str, modified: tuple[float, ...]) -> str | None:  # noqa: ARG001 - the key: checked again when a file changes
+    """Why the default model's files are not those of the manifest, or None."""
     from core.errors import ModelError
     from core.inference.model_registry import verify_model
 
