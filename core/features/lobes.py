@@ -34,20 +34,17 @@ def lobes(nucleus: NDArray[np.bool_]) -> dict[str, float]:
     """
     depth = ndimage.distance_transform_edt(fill_holes(nucleus[box(nucleus)]))
     rows, columns = np.nonzero((depth == ndimage.maximum_filter(depth, 3)) & (depth > 0))
-    deepest_first = np.argsort(-depth[rows, columns])
-    rows, columns = rows[deepest_first], columns[deepest_first]
     peaks = depth[rows, columns]
-    prominence = PROMINENCE * peaks[0]
-    count, present, known = 0, 0, 0
+    prominence = PROMINENCE * peaks.max()
+    count, present = 0, 0
+    known = np.zeros(len(peaks), dtype=bool)
     # From the deepest level outwards, as the bodies appear; a level stands for the slice of depth around it.
-    for level in (np.arange(_LEVELS)[::-1] + 0.5) / _LEVELS * (peaks[0] - prominence):
-        deep = depth > level
-        within = box(deep)
-        parts, _ = ndimage.label(deep[within], EIGHT_NEIGHBOURS)
-        prominent = int(np.count_nonzero(peaks >= level + prominence))
-        bodies = parts[rows[:prominent] - within[0].start, columns[:prominent] - within[1].start].tolist()
-        now = set(bodies)
+    for level in (np.arange(_LEVELS)[::-1] + 0.5) / _LEVELS * (peaks.max() - prominence):
+        parts, _ = ndimage.label(depth > level, EIGHT_NEIGHBOURS)
+        bodies = parts[rows, columns]
+        prominent = peaks >= level + prominence
+        now = set(bodies[prominent].tolist())
         present += len(now)
-        count += len(now) - len(set(bodies[:known]))
+        count += len(now) - len(set(bodies[known].tolist()))
         known = prominent
     return {"LobeCount": float(count), "Lobulation": present / _LEVELS}

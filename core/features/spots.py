@@ -106,7 +106,7 @@ def _opened(plane: NDArray[np.float64], region: NDArray[np.bool_], side: int) ->
 def _lowest(plane: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """Smallest value in the square of odd side around each pixel.
 
-    `scipy.ndimage.minimum_filter` at a tenth of its time: minima over 2, 4, 8 ... pixels are made from those over half as many.
+    `scipy.ndimage.minimum_filter` in less than half of its time: minima over 2, 4, 8 ... pixels are made from those over half as many.
     """
     for _ in range(2):
         lowest = np.full((len(plane) + side - 1, plane.shape[1]), np.inf)
