@@ -138,7 +138,7 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
 def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Outlines of a region that keeps off the image's edges, half way between pixels in and out: closed (N, 2) lines of row, column.
 
-    What `skimage.measure.find_contours` finds at 0.5, in less than half of its time: parts are 4-connected, holes are outlines of their own.
+    What `skimage.measure.find_contours` finds at 0.5, in less than half of its time: parts are 4-connected, and holes have outlines.
     """
     inside, stride = mask.view(np.uint8), 2 * mask.shape[1]
     pairs = inside[:, :-1] + 2 * inside[:, 1:]
