@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from core.features.regions import box, fill_holes
+from core.features.regions import fill_holes
 from core.masks import traced
+from core.morphology import bounds
 
 # An outline traced along pixels is a staircase, a twentieth too long on a circle. Each pass gives a vertex half of its own place and a
 # quarter of either neighbour's; four leave the circumference of circles from a radius of 8 px on right to half a per cent, at the price
@@ -26,7 +27,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.complex128]]:
     Parts are 4-connected. Turning the mask by a right angle turns the polygons, up to where they start.
     """
     polygons = []
-    for rows_columns in traced(fill_holes(mask[box(mask)])):
+    for rows_columns in traced(fill_holes(mask[bounds(mask)])):
         ring = rows_columns[:-1, 1] + 1j * rows_columns[:-1, 0]
         vertices = np.concatenate([ring[-_SMOOTHING_PASSES:], ring, ring[:_SMOOTHING_PASSES]])  # a pass takes one at either end
         for _ in range(_SMOOTHING_PASSES):

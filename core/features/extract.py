@@ -20,12 +20,12 @@ from core.features.first_order import first_order
 from core.features.lobes import lobes
 from core.features.position import position
 from core.features.projections import projections
-from core.features.regions import box
 from core.features.shape import shape_2d
 from core.features.spec import FeatureClass, FeatureSpec, Region
 from core.features.spots import granularity, vacuoles
 from core.features.texture import UNDEFINED, Levels, discretise, glcm, gldm, glrlm, glszm, ngtdm
 from core.masks import region_mask
+from core.morphology import bounds
 from core.types import FeatureSet, LabelMap
 
 
@@ -192,7 +192,7 @@ def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, en
         The label map's shape differs from the image's.
     """
     _check(image, labels)
-    within = box(labels > 0) if labels.any() else (slice(0), slice(0))
+    within = bounds(labels > 0) if labels.any() else (slice(0), slice(0))
     cell = Cell(LabelMap(labels[within]), planes(image[within]))
 
     values: dict[str, float] = {}

@@ -32,7 +32,7 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
         values = values[: np.searchsorted(values, np.nan)]
     if len(values) < 3:
         return dict.fromkeys(_NAMES, "fewer than three pixels have a colour")
-    p10, p25, p50, p75, p90 = (percentile(values, share) for share in (0.10, 0.25, 0.50, 0.75, 0.90))
+    p10, p25, p50, p75, p90 = (_percentile(values, share) for share in (0.10, 0.25, 0.50, 0.75, 0.90))
     n = len(values)
     lowest, highest, mean = values[0], values[-1], values.sum() / n
 
@@ -76,7 +76,7 @@ _NAMES = (
 )  # fmt: skip
 
 
-def percentile(ordered: NDArray[np.float64], share: float) -> np.float64:
+def _percentile(ordered: NDArray[np.float64], share: float) -> np.float64:
     """Linearly interpolated order statistic of ascending values, operation by operation as in `numpy.percentile`, without its overhead."""
     position = share * (len(ordered) - 1)
     below = int(position)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.features.regions import EIGHT_NEIGHBOURS, box, fill_holes
+from core.features.regions import EIGHT_NEIGHBOURS, fill_holes
+from core.morphology import bounds
 
 # A lobe reaches this much deeper than its neck, as a share of the nucleus's greatest depth. Less is the unevenness of a single body.
 PROMINENCE: Final = 0.1
@@ -32,7 +33,7 @@ def lobes(nucleus: NDArray[np.bool_]) -> dict[str, float]:
         LobeCount: bodies that reach `PROMINENCE` of the greatest depth deeper than their necks. Lobulation: how many such bodies there
         are on the average of all depths, 1 for a single one; two of a size that just touch make 2, a wide neck little more than 1.
     """
-    depth = ndimage.distance_transform_edt(fill_holes(nucleus[box(nucleus)]))
+    depth = ndimage.distance_transform_edt(fill_holes(nucleus[bounds(nucleus)]))
     rows, columns = np.nonzero((depth == ndimage.maximum_filter(depth, 3)) & (depth > 0))
     peaks = depth[rows, columns]
     prominence = PROMINENCE * peaks.max()

@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.features.regions import fill_holes, radius_of, reached, widened
+from core.features.regions import fill_holes, radius_of, widened
+from core.morphology import within
 
 # Cytoplasm no wider than this share of the cell's radius (0.5 um on a lymphocyte) is no rim to speak of.
 RIM_WIDTH: Final = 0.08
@@ -32,7 +33,7 @@ def position(nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> dict[str, f
     reach = RIM_WIDTH * radius + 1  # neighbouring pixels are 1 apart, and nothing lies between them
     return {
         "NuclearEccentricity": float(np.hypot(*offset) / radius),
-        "RimContact": float(np.mean(reached(~cell, reach)[membrane])),
+        "RimContact": float(np.mean(within(~cell, reach)[membrane])),
     }
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, fill_holes, radius_of, reached, widened
+from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, fill_holes, radius_of, widened
+from core.morphology import within
 
 # Stained is what lies this far on the way from the background to the cytoplasm. Less than half, because hairs are thinner than the body
 # and blurred by the lens: half loses many that the eye sees on hairy cells of two sources, a quarter lets in the noise of the slide.
@@ -61,11 +62,11 @@ def projections(
     along_limit[0] = 0
     cell = fill_holes(stained & (along_limit <= 2 * half_width)[beside])[1:-1, 1:-1]
 
-    core = ~reached(~cell, half_width)
+    core = ~within(~cell, half_width)
     if not core.any():
         return dict.fromkeys(_NAMES, "what is stained is too narrow to tell projections from a body")
     # What lies within half a width of the core is the body; beyond that, the distance is height.
-    body = reached(core, half_width)
+    body = within(core, half_width)
     parts, count = ndimage.label(cell & ~body, EIGHT_NEIGHBOURS)
     beyond = np.argwhere(parts)
     distance, _ = KDTree(np.argwhere(core & widened(~core))).query(beyond)

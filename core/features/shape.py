@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.features.regions import box
+from core.morphology import bounds
 
 # The outline is found by marching squares: it runs straight or at 45 degrees through each square between four pixel centres, according to
 # which of the four lie in the region (the bits of the index: top left, top right, bottom left, bottom right). Per square, the length of
@@ -32,7 +32,7 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
     ----------
     https://pyradiomics.readthedocs.io/en/latest/features.html#module-radiomics.shape2D
     """
-    region = mask[box(mask)]
+    region = mask[bounds(mask)]
     inside = np.zeros((region.shape[0] + 2, region.shape[1] + 2), dtype=np.uint8)  # the outline needs a margin
     inside[1:-1, 1:-1] = region
     top, bottom = inside[:-1], inside[1:]

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, box, radius_of, widened
+from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, radius_of, widened
+from core.morphology import bounds
 
 # Diameters of vacuoles as shares of the cell's diameter (0.5 to 4 um on a monocyte), and the share of the square around a vacuole that it
 # fills at least: a disc fills 0.79, two that touch or half of one 0.39, the clear rim beside a nucleus less.
@@ -76,7 +77,7 @@ def granularity(region: NDArray[np.bool_], cell: NDArray[np.bool_], density: NDA
     dict
         Fine, Medium, Coarse, 0 to 1; in place of a value that there is not, the reason.
     """
-    within = box(region)
+    within = bounds(region)
     region, density = region[within], density[within]
     whole = density[region].sum()
     if whole == 0:

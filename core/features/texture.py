@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.features.regions import box
+from core.morphology import bounds
 
 # The reason for an absent value, in either engine: a matrix without entries, or a root of what rounding has made negative, which
 # takes a handful of pixels whose levels are independent of each other.
@@ -52,7 +52,7 @@ def discretise(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: f
     bin_width
         In the unit of the plane.
     """
-    within = box(mask)
+    within = bounds(mask)
     inside = mask[within]
     bins = np.floor(plane[within][inside] / bin_width)
     below = bins.min() - 1

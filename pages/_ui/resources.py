@@ -221,8 +221,8 @@ def drawn_cell(sample_id: str, data_sets: tuple[str, ...]) -> str | None:
     from core.charts.overlay import outlined_svg
     from core.datasets import data_set
     from core.errors import CoreError
-    from core.features.regions import box
     from core.imaging import load
+    from core.morphology import bounds
     from core.reliability import drawing
     from core.types import as_label_map
 
@@ -231,7 +231,7 @@ def drawn_cell(sample_id: str, data_sets: tuple[str, ...]) -> str | None:
             for sample in data_set(name).samples():
                 if sample.sample_id == sample_id:
                     image, labels = load(sample.image), drawing(sample)
-                    cell = box(labels > 0)
+                    cell = bounds(labels > 0)
                     return outlined_svg(replace(image, rgb=image.rgb[cell].copy()), as_label_map(labels[cell].copy()))
     return None
 

@@ -2,26 +2,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core.features.regions import MIN_CONTRAST, background_and_cytoplasm, box, fill_holes, radius_of, reached, widened
+from core.features.regions import MIN_CONTRAST, background_and_cytoplasm, fill_holes, radius_of, widened
 from tests.shapes import disc, small_patterns
-
-
-def test_the_box_holds_the_region_and_no_more():
-    mask = np.zeros((9, 12), dtype=bool)
-    mask[2, 5] = mask[6, 3] = True
-    assert box(mask) == (slice(2, 7), slice(3, 6))
 
 
 def test_widening_is_a_dilation_by_a_square():
     for mask in small_patterns():
         assert np.array_equal(widened(mask), ndimage.binary_dilation(mask, np.ones((3, 3))))
-
-
-@pytest.mark.parametrize("radius", [0, 1, 2**0.5, 3.7, 5, 30])
-def test_what_is_reached_is_no_farther_than_the_radius(radius):
-    for mask in small_patterns():
-        expected = ndimage.distance_transform_edt(~mask) <= radius if mask.any() else mask
-        assert np.array_equal(reached(mask, radius), expected)
 
 
 def test_holes_are_filled_and_diagonals_enclose_nothing():
