@@ -27,6 +27,8 @@ from pages._ui.viewer import cell_viewer
 
 _PICTURES: Final = 16
 _GROUPS: Final = 100
+# More kinds of failures than this scroll.
+_GROUPS_IN_VIEW: Final = 6
 _ROWS: Final = 100
 # Cells. A file goes through the server's memory to the browser; larger ones are fetched from where they are.
 _MOST_TO_BROWSER: Final = 100_000
@@ -181,7 +183,7 @@ def _failures(review: Review) -> None:
         f"<small>{html.escape(_named(group))}</small></td></tr>"
         for group in groups[:_GROUPS]
     ]
-    with st.container(height=420, border=False, key="batch_failures"):
+    with st.container(height=420 if len(rows) > _GROUPS_IN_VIEW else "content", border=False, key="batch_failures"):
         st.html(f'<table class="reasons"><tr><th>Images</th><th>Why they could not be measured</th></tr>{"".join(rows)}</table>')
     st.caption("Images that failed alike are counted together, with the reason of the first; the file of failures names each.")
 

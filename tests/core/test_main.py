@@ -639,7 +639,7 @@ def test_reliability_is_kept_with_the_model_and_counted_for_people(data_dir, tmp
     """On two images only, by a split of its own."""
     models = tmp_path / "models"
     models.mkdir()
-    for path in (model_entry.path, model_entry.novelty, model_entry.path.with_name("manifest.json")):
+    for path in (*model_entry.files, model_entry.novelty, model_entry.path.with_name("manifest.json")):
         (models / path.name).write_bytes(path.read_bytes())
     (models / model_entry.split.name).write_text(json.dumps({"test": ["set1/112", "set1/139"]}))
     monkeypatch.setenv("LEUKOSCOPE_MODELS", str(models))
