@@ -139,10 +139,11 @@ def _run(arguments: argparse.Namespace) -> int:
         card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
         embed_card(draft, card)
         out.parent.mkdir(parents=True, exist_ok=True)
-        for made in (finder, draft) if arguments.finder else (draft,):
-            unfinished = out.with_suffix(".part")
-            shutil.copyfile(made, unfinished)
-            unfinished.replace(out.with_name(finder.name) if made == finder else out)
+        for made, place in ((finder, out.with_name(finder.name)), (draft, out)):
+            if made.exists():
+                unfinished = place.with_suffix(".part")
+                shutil.copyfile(made, unfinished)
+                unfinished.replace(place)
     register(out, card, run, default=not arguments.not_default)
     if arguments.json:
         facts = {"parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}
