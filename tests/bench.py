@@ -141,7 +141,9 @@ def _finder(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object
         again += passes.call_count > 1
         same.append(overlap(cell_mask(found), cell_mask(alone.segment(shown).labels)).dice)
     share = 100 * again / len(samples)
-    rows.append(row(f"of {len(samples):,} images looked over by the large network after all", share, "all", 100, 100 / share, "%"))
+    rows.append(
+        row(f"of {len(samples):,} images looked over by the large network after all", share, "all", 100, len(samples) / max(again, 1), "%")
+    )
     rows.append(row("Dice of the cells with those of the large network alone, mean", 100 * np.mean(same), "least", 100 * min(same), 1, "%"))
     test = json.loads(find_model().split.read_text(encoding="utf-8"))["test"]
     drawn = [sample for name in ("set1", "set2") for sample in data_set(name).samples() if sample.sample_id in test]

@@ -4,8 +4,8 @@ The images are 60 real ones of four collections, and copies of them that differ 
 half an hour, because only a long run shows whether memory grows. The thesis's way is PyTorch eager on both cores, one image at a time:
 read, decode, both passes by our network (the engine's coarse one is its finder's), then with masks that it is given
 `RadiomicsFeatureExtractor().execute` with default settings and `shape2D` for nucleus, cytoplasm and cell on the grey image (102 features
-of each); nothing is written. As a second peer the same extractor measures every feature of ours, and as a third so it does after one pass
-of the thesis's own network, of untrained weights, which take as long. The engine writes everything.
+of each); nothing is written. As a second peer the same extractor measures every feature of ours. Two more are the same after one pass of
+the thesis's own network, of untrained weights, which take as long. The engine writes everything.
 """
 
 import json
