@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.theme import population_colour
+from core.domain.cell_types import CELL_TYPES, CellType
 from pages._ui import resources
 from pages._ui.layout import errors_in_words, page_setup
 from pages._ui.names import data_set_name

@@ -27,13 +27,14 @@ from core import familiarity, novelty
 from core.agreement import Grade, save, to_json
 from core.agreement import load as load_reliability
 from core.batch import command as batch_command
-from core.cell_types import CellType, folder_cell_type
 from core.charts.overlay import field_png, outlined_png
 from core.charts.trust import Reliability
 from core.cohort import ImportReport, build_reference, folders_of, import_images
 from core.comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
-from core.compartments import Compartment
-from core.errors import CoreError, ModelError, UsageError
+from core.domain.cell_types import CellType, folder_cell_type
+from core.domain.compartments import Compartment
+from core.domain.errors import CoreError, ModelError, UsageError
+from core.domain.settings import load_settings
 from core.explorer import view
 from core.explorer.ranking import FEWEST
 from core.explorer.report import compare, html_report, to_frame
@@ -42,15 +43,14 @@ from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
 from core.fields import Cells, composed
-from core.imaging import encode_png, find_images, load, load_grey
+from core.image.imaging import encode_png, find_images, load, load_grey
+from core.image.masks import decode_grey, encode_grey, with_environment
 from core.inference.model_registry import ModelEntry, find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
-from core.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
 from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
-from core.settings import load_settings
 from core.statistics import beside_published
 from core.store import model_selection, queries, shards
 from core.store.database import Cohort

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from core.cell_types import CellType
 from core.datasets import DataSet, Sample, data_set
-from core.errors import DataSetError, StoreError, UsageError
+from core.domain.cell_types import CellType
+from core.domain.errors import DataSetError, StoreError, UsageError
 from core.fields import Cells
-from core.imaging import find_images
+from core.image.imaging import find_images
+from core.image.masks import outlines
 from core.inference.model_registry import ModelEntry
-from core.masks import outlines
 from core.pipeline import Job, Outcome, analyse_many
 from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
 from core.store.shards import append_cells, scan, write_population

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from core.cell_types import CellType, folder_cell_type
-from core.errors import DataSetError
-from core.imaging import IMAGE_SUFFIXES
-from core.settings import load_settings
+from core.domain.cell_types import CellType, folder_cell_type
+from core.domain.errors import DataSetError
+from core.domain.settings import load_settings
+from core.image.imaging import IMAGE_SUFFIXES
 
 # The table of a folder written by `python -m training augment`.
 COPIES_MANIFEST: Final = "copies.csv"
@@ -267,7 +267,7 @@ DATA_SETS: Final[Mapping[str, DataSet]] = MappingProxyType({data_set.name: data_
 def data_set(name: str) -> DataSet:
     """The entry of that name, or one for the folder at that path; raises DataSetError listing the known names.
 
-    A folder holds `images/` and `masks/` with files of equal names (any coding that `core.masks.decode_grey` reads), or one such
+    A folder holds `images/` and `masks/` with files of equal names (any coding that `core.image.masks.decode_grey` reads), or one such
     folder per cell type. `labels.csv` beside them (`image_id,cell_type,duplicate_group`) is optional.
     """
     if name in DATA_SETS:

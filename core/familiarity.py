@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ModelError
+from core.domain.errors import ModelError
 
 # A value per trait; nan where the cell has none.
 Traits = Mapping[str, float]

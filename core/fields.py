@@ -1,6 +1,6 @@
 """Fields with several cells: whether an image is one, and every cell in it, looked at at its own scale and outlined on its own.
 
-Nuclei are found by their stain (`core.stain`), and each that no cell has yet is shown to the network in a window of its own. What the
+Nuclei are found by their stain (`core.image.stain`), and each that no cell has yet is shown to the network in a window of its own. What the
 network draws around it is its cell, unless a neck says that two ran together. Lobes of one nucleus lie in one cell, so they count once.
 """
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
-from core.compartments import Compartment
-from core.masks import cell_mask, region_mask, with_environment
-from core.preprocessing import Window
-from core.stain import Nucleus, find_nuclei, typical_area
-from core.types import LabelMap, Place
+from core.domain.compartments import Compartment
+from core.domain.types import LabelMap, Place
+from core.image.masks import cell_mask, region_mask, with_environment
+from core.image.stain import Nucleus, find_nuclei, typical_area
+from core.image.window import Window
 
 # Turns the cell in the middle of a window of an image into a label map of that image and its confidence (0: there is none).
 Outline = Callable[[NDArray[np.uint8], Window], tuple[LabelMap, float]]

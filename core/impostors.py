@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.cell_types import CellType
 from core.datasets import Sample, data_set
-from core.imaging import load
-from core.stain import nuclear_density, optical_density
-from core.types import CellImage
+from core.domain.cell_types import CellType
+from core.domain.types import CellImage
+from core.image.imaging import load
+from core.image.stain import nuclear_density, optical_density
 
 Pixels = NDArray[np.uint8]
 # Rows and columns of a picture.
@@ -70,7 +70,7 @@ SMEARS: Final = ("acevedo", "deepapl")
 # So many pictures of a data set are searched for each kind, evenly out of all; specks lie in few.
 _SEARCHED: Final = MappingProxyType({Kind.RED_CELLS: 40, Kind.EMPTY: 15, Kind.SPECK: 300})
 _SMEARED: Final = 15
-# Nuclear density (`core.stain`) from which on something is stained: red cells stay below it where blood is thin.
+# Nuclear density (`core.image.stain`) from which on something is stained: red cells stay below it where blood is thin.
 _STAINED: Final = 0.8
 _CUT_PX: Final = 110
 _EMPTY_PX: Final = 40

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import MaskError
+from core.domain.errors import MaskError
 
 
 @dataclass(frozen=True)

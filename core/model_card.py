@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from core.errors import ModelError
+from core.domain.errors import ModelError
 
 METADATA_KEY: Final = "leukoscope_model_card"
 

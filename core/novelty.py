@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.cell_types import CELL_TYPES, CellType
 from core.datasets import DATA_SETS, Sample
-from core.errors import DataSetError, ModelError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import DataSetError, ModelError
+from core.domain.types import CellImage
 from core.familiarity import (
     FAMILIAR,
     GRANULOCYTE_COLOUR,
@@ -36,14 +37,13 @@ from core.familiarity import (
     traits,
 )
 from core.fields import Cells
-from core.imaging import load
+from core.image.imaging import load
 from core.impostors import Kind, evenly, impostors
 from core.inference.model_registry import ModelEntry, load_manifest, write_manifest
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, Segmenter
 from core.pipeline import analyse_cells
 from core.quality import TOO_SMALL, UNLIKE_LEUKOCYTE
-from core.types import CellImage
 
 Floats = NDArray[np.float64]
 

@@ -9,17 +9,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.errors import CoreError
+from core.domain.errors import CoreError
+from core.domain.types import CellAnalysis, CellImage, Place, Segmentation
+from core.domain.versions import software_versions
 from core.features.extract import Engine, extract
 from core.fields import MOST_NUCLEI, Cells, find_cells, shows_one_cell
-from core.imaging import load
+from core.image.imaging import load
+from core.image.stain import Nucleus, find_nuclei
 from core.inference.model_registry import ModelEntry
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, Segmenter
 from core.quality import assess
-from core.stain import Nucleus, find_nuclei
-from core.types import CellAnalysis, CellImage, Place, Segmentation
-from core.versions import software_versions
 
 # Told in words what is being done, and which share of all is done.
 Progress = Callable[[str, float], None]

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.compartments import CHANNELS, Compartment
-from core.masks import with_environment
-from core.morphology import bounds, dilated, filled, within
-from core.preprocessing import Window
-from core.types import LabelMap
+from core.domain.compartments import CHANNELS, Compartment
+from core.domain.types import LabelMap
+from core.image.masks import with_environment
+from core.image.morphology import bounds, dilated, filled, within
+from core.image.window import Window
 
 # A component is a candidate for the cell from this share of the window's area on; smaller ones are debris or platelets.
 # In the masked data the smallest cell covers 4 % of its image.

@@ -1,75 +1,24 @@
 """From an image to the network's input and back. The one preprocessing: training and inference both come through here.
 
-The network sees square windows at a canonical scale. A `Window` may reach beyond the image; what lies outside is the
-image mirrored at its edge, so that the network never meets an artificial black border.
+The network sees square windows (`core.image.window`) at a canonical scale.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.image.quantiles import BYTES, channel_counts, counted_percentile
+from core.image.window import Window, resample
 from core.model_card import ModelCard
-from core.quantiles import BYTES, channel_counts, counted_percentile
 
 # The background's grey after white balance, below 255 so that its grain is not cut off; and what tells it.
 _WHITE: Final = 240
 _BACKGROUND_PERCENTILE: Final = 85
 _MOST_BRIGHTENING: Final = 4
 _ENOUGH_PIXELS: Final = 50_000
-
-
-@dataclass(frozen=True)
-class Window:
-    """A square of an image, in pixels of that image; `left` and `top` may be negative, `side` fractional."""
-
-    left: float
-    top: float
-    side: float
-
-    @classmethod
-    def whole(cls, shape: tuple[int, int]) -> "Window":
-        """The smallest centred square that holds an image of (H, W)."""
-        height, width = shape
-        side = float(max(height, width))
-        return cls((width - side) / 2, (height - side) / 2, side)
-
-    @classmethod
-    def around(cls, region: NDArray[np.bool_], fill: float) -> "Window":
-        """The square centred on a region's bounding box, whose longer side takes the share `fill` of the window."""
-        rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-        side = float(max(bottom - top, right - left)) / fill
-        return cls((left + right - side) / 2, (top + bottom - side) / 2, side)
-
-
-def resample(image: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
-    """The window of a uint8 image (H, W, 3) as (size, size, 3), mirrored outside; bilinear, antialiased when shrinking."""
-    return _resample(image, window, size, "symmetric", Image.Resampling.BILINEAR)
-
-
-def resample_labels(labels: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
-    """The window of a label map (H, W) as (size, size), nearest neighbour.
-
-    Outside the image all is background: a mirrored copy of the cell is another cell, and only the centred one is wanted.
-    """
-    return _resample(labels, window, size, "constant", Image.Resampling.NEAREST)
-
-
-def _resample(
-    image: NDArray[np.uint8], window: Window, size: int, outside: Literal["symmetric", "constant"], method: Image.Resampling
-) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    above, below = max(0, math.ceil(-window.top)), max(0, math.ceil(window.top + window.side - height))
-    before, after = max(0, math.ceil(-window.left)), max(0, math.ceil(window.left + window.side - width))
-    if above or below or before or after:
-        image = np.pad(image, [(above, below), (before, after)] + [(0, 0)] * (image.ndim - 2), mode=outside)
-    left, top = window.left + before, window.top + above
-    box = (left, top, min(left + window.side, image.shape[1]), min(top + window.side, image.shape[0]))
-    return np.asarray(Image.fromarray(image).resize((size, size), method, box=box))
 
 
 def normalise(rgb: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:

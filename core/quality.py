@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from core.domain.types import CellImage, FeatureSet, QualityFlag, Segmentation
 from core.familiarity import Knowledge, Traits, traits
-from core.imaging import grey
-from core.masks import cell_mask, region_mask
+from core.image.imaging import grey
+from core.image.masks import cell_mask, region_mask
+from core.image.morphology import bounds, dilated, eroded
+from core.image.quantiles import BYTES, counted_median, counts
+from core.image.stain import appearance, appearance_distance, nuclear_contrast
 from core.model_card import ModelCard
-from core.morphology import bounds, dilated, eroded
-from core.quantiles import BYTES, counted_median, counts
 from core.red_cells import RED_CELL_UM, red_cell_diameter
-from core.stain import appearance, appearance_distance, nuclear_contrast
-from core.types import CellImage, FeatureSet, QualityFlag, Segmentation
 
 LOW_CONFIDENCE: Final = 0.85
 # Standard deviation of the blur as a share of the cell's diameter, so that it means the same at every magnification. From here on

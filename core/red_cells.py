@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from core.morphology import bounds, dilated, filled, opened
-from core.quantiles import median, percentile
-from core.stain import optical_density
+from core.image.morphology import bounds, dilated, filled, opened
+from core.image.quantiles import median, percentile
+from core.image.stain import optical_density
 
 # Diameter of a normal red cell in a smear.
 RED_CELL_UM: Final = 7.5

@@ -20,20 +20,20 @@ from PIL import Image
 from scipy import ndimage
 
 from core.agreement import Cells, Disturbance, FeatureReliability, ReliabilityReport, assess, save
-from core.cell_types import CELL_TYPES
-from core.compartments import Compartment
 from core.datasets import Sample, data_set
-from core.errors import DataSetError, ModelError
+from core.domain.cell_types import CELL_TYPES
+from core.domain.compartments import Compartment
+from core.domain.errors import DataSetError, ModelError
+from core.domain.types import CellImage, LabelMap
+from core.domain.versions import software_versions
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.imaging import decode, load, load_grey
+from core.image.imaging import decode, load, load_grey
+from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
+from core.image.stain import optical_density
 from core.inference.model_registry import ModelEntry, load_manifest, write_manifest
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, Segmenter
-from core.masks import cell_mask, decode_grey, region_mask, with_environment
-from core.stain import optical_density
-from core.types import CellImage, LabelMap
-from core.versions import software_versions
 
 Pixels = NDArray[np.uint8]
 

@@ -12,7 +12,6 @@ from typing import Final
 import pandas as pd
 
 from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import number, unit, who, with_unit
 from core.charts.overlay import mask_svg, outlined_svg
 from core.charts.ranges import comparable, range_chart
@@ -20,12 +19,14 @@ from core.charts.rows import blocks, halves, leading, part, themes
 from core.charts.strips import strip_html
 from core.charts.theme import LIGHT, to_svg
 from core.charts.trust import Reliability, graded, is_poor, poor_last, trust, why
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.types import CellAnalysis, FeatureSet
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.fields import composed
-from core.imaging import encode_png
+from core.image.imaging import encode_png
+from core.image.masks import encode_grey
 from core.inference.model_registry import ModelEntry
-from core.masks import encode_grey
 from core.statistics import (
     INTENSITY_CAUTION,
     SMALL_GROUP,
@@ -38,7 +39,6 @@ from core.statistics import (
     differs_most,
     nearest,
 )
-from core.types import CellAnalysis, FeatureSet
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis. A description of one image; the judgement is the morphologist's."
 

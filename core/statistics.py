@@ -37,10 +37,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.cell_types import CELL_TYPES, CellType
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.types import FeatureSet
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region
-from core.types import FeatureSet
 
 SMALL_GROUP: Final = 20  # the 2nd percentile of fewer cells is little more than their minimum
 SAME_SCALE: Final = 0.02  # relative difference; shifts a sum over pixels by 4 %, far less than cells differ

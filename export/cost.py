@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.errors import CoreError, UsageError
+from core.domain.errors import CoreError, UsageError
 from core.inference.providers import Device, open_session
 from core.store import model_selection as results
 from export.to_onnx import convert, remove_notes

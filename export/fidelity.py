@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.datasets import Sample
+from core.domain.types import LabelMap
 from core.features.extract import extract
-from core.imaging import load
+from core.image.imaging import load
+from core.image.masks import region_mask
 from core.inference.segmenter import Segmenter
-from core.masks import region_mask
 from core.metrics import overlap
-from core.types import LabelMap
 from training.data import load_labelled
 from training.evaluate import REGIONS
 

@@ -21,9 +21,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from scipy import special
 
 from core.datasets import Sample
-from core.imaging import load
+from core.image.imaging import load
+from core.image.window import Window
 from core.inference.providers import Device, open_session
-from core.preprocessing import Window, network_input
+from core.preprocessing import network_input
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset

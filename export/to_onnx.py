@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
 from timm.layers.conv2d_same import Conv2dSame
 
-from core.compartments import CHANNELS
-from core.errors import ModelError
+from core.domain.compartments import CHANNELS
+from core.domain.errors import ModelError
 from core.inference.model_registry import MANIFEST, load_manifest, write_manifest
 from core.model_card import METADATA_KEY, ModelCard
 from core.store.training_runs import CONFIG_FILE, LOG_FILE

@@ -25,18 +25,19 @@ import onnxruntime
 import torch
 from playwright.sync_api import sync_playwright
 
-from core.cell_types import CellType
 from core.datasets import data_set
+from core.domain.cell_types import CellType
+from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
-from core.imaging import load, load_grey
+from core.image.imaging import load, load_grey
+from core.image.masks import cell_mask, decode_grey
+from core.image.window import Window
 from core.inference.model_registry import find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, TwoPassSegmenter
-from core.masks import cell_mask, decode_grey
 from core.metrics import overlap
-from core.preprocessing import Window, network_input
-from core.types import CellImage
+from core.preprocessing import network_input
 from tests.e2e.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
 from training.evaluate import annotator_agreement, evaluate, summarise

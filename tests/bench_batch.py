@@ -39,15 +39,16 @@ from core.batch.results import Index, Record, RunFolder
 from core.batch.settings import BatchSettings, Progress
 from core.batch.tasks import ImageResult, Loaded, Stamp, Task
 from core.datasets import data_set
+from core.domain.settings import ROOT
+from core.domain.types import LabelMap
 from core.features.extract import Engine, extract
-from core.imaging import grey, load
+from core.image.imaging import grey, load
+from core.image.masks import region_mask
+from core.image.window import Window
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
-from core.masks import region_mask
-from core.preprocessing import Window, network_input
-from core.settings import ROOT
-from core.types import LabelMap
+from core.preprocessing import network_input
 from training.architectures import build
 
 COLLECTIONS = ("set1", "set2", "acevedo", "deepapl")

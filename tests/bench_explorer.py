@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from core.cell_types import CellType
+from core.domain.cell_types import CellType
+from core.domain.settings import ROOT
 from core.explorer import view
 from core.explorer.order import IndexBuild
 from core.explorer.selection import Gate, Range, Selection
 from core.explorer.separation import SAMPLE, gather, rank_exactly, separate
 from core.features.catalogue import CATALOGUE
-from core.settings import ROOT
 from core.store.database import Cohort
 from tests.million import write_million
 

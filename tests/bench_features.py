@@ -21,14 +21,14 @@ from SimpleITK import GetImageFromArray
 from skimage.measure import regionprops_table
 
 from core.datasets import data_set
+from core.domain.types import LabelMap
 from core.features.channels import BIN_WIDTH, Channel
 from core.features.extract import extract
 from core.features.first_order import first_order
 from core.features.shape import shape_2d
 from core.features.texture import discretise, glcm, gldm, glrlm, glszm, ngtdm
-from core.imaging import grey, load, load_grey
-from core.masks import decode_grey, region_mask, with_environment
-from core.types import LabelMap
+from core.image.imaging import grey, load, load_grey
+from core.image.masks import decode_grey, region_mask, with_environment
 
 Region = tuple[NDArray[np.float64], NDArray[np.bool_]]
 TEXTURES = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import load_settings
-from core.synthetic import draw_cell
-from core.types import CellImage, LabelMap
+from core.domain.settings import load_settings
+from core.domain.types import CellImage, LabelMap
+from core.image.synthetic import draw_cell
 from tests.populations import write_drawn
 
 

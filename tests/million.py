@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.domain.settings import load_settings
 from core.features.catalogue import CATALOGUE
-from core.settings import load_settings
 from core.store.schema import arrow_schema
 from core.store.shards import StoredPopulation, scan, write_parquet
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from core.agreement import Change, Disturbance, FeatureReliability, Grade
-from core.cell_types import CellType
+from core.domain.cell_types import CellType
+from core.domain.types import CellAnalysis, FeatureSet, QualityFlag, Segmentation
 from core.features.extract import extract
-from core.masks import outlines
+from core.image.masks import outlines
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.statistics import ReferencePopulation
 from core.store import queries
 from core.store.database import Cohort
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row
 from core.store.shards import write_population
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import CellAnalysis, FeatureSet, QualityFlag, Segmentation
 
 AREA, ELONGATION, RATIO = "nucleus_shape2D_PixelSurface", "nucleus_shape2D_Elongation", "combined_PixelSurface"
 

@@ -15,6 +15,7 @@ from core.agreement import FeatureReliability, Grade, load
 from core.batch.run import FLUSH_IMAGES
 from core.charts.trust import graded
 from core.comparison import Measure, leaks, paired_differences, ranking, title, verdict
+from core.domain.settings import ROOT, load_settings
 from core.explorer import view
 from core.explorer.order import Columns
 from core.explorer.ranking import Separation, rank_features
@@ -24,7 +25,6 @@ from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
 from core.inference.model_registry import find_model
-from core.settings import ROOT, load_settings
 from core.statistics import SMALL_GROUP, beside_published
 from core.store import model_selection, queries
 from core.store.database import Cohort

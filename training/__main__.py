@@ -16,15 +16,15 @@ import torch
 from core.charts.overlay import field_png
 from core.comparison import Measure, fair, paired_differences, ranking, title, verdict
 from core.datasets import COPIES_MANIFEST, Sample
-from core.errors import CoreError, UsageError
+from core.domain.errors import CoreError, UsageError
+from core.domain.settings import load_settings
+from core.domain.types import CellImage
 from core.fields import FieldCell
 from core.inference.model_registry import ModelEntry, find_model
 from core.inference.providers import Device
 from core.inference.segmenter import VIEWS, OnnxSegmenter
-from core.settings import load_settings
 from core.store import model_selection as results
 from core.store.training_runs import CASES_FOLDER
-from core.types import CellImage
 from training.augment import COPIES, write_copies
 from training.calibration import trust
 from training.config import SelectionConfig, TrainingConfig

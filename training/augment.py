@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.datasets import COPIES_MANIFEST, Sample
-from core.errors import DataSetError
-from core.imaging import encode_png
-from core.masks import encode_grey, with_environment
-from core.types import LabelMap
+from core.domain.errors import DataSetError
+from core.domain.types import LabelMap
+from core.image.imaging import encode_png
+from core.image.masks import encode_grey, with_environment
 from training.augmentation import LabelledImage
 from training.data import load_labelled, read_pairs
 

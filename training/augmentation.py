@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.compartments import Compartment
-from core.masks import cell_mask
-from core.preprocessing import Window, resample, resample_labels
-from core.stain import optical_density
-from core.types import LabelMap
+from core.domain.compartments import Compartment
+from core.domain.types import LabelMap
+from core.image.masks import cell_mask
+from core.image.stain import optical_density
+from core.image.window import Window, resample, resample_labels
 from training.config import TrainingConfig
 
 # A square turned by 45 degrees needs sqrt(2) times its side, or its corners are mirrored content.

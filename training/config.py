@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 
 
 class Settings:

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from core.compartments import CHANNELS
 from core.datasets import Sample, data_set
-from core.errors import CoreError, DataSetError, ImageError, UsageError
-from core.imaging import load, load_grey
-from core.masks import cell_mask, decode_grey, region_mask, with_environment
-from core.preprocessing import Window, look_up, normalise, resample, resample_labels, soften, white_balance
+from core.domain.compartments import CHANNELS
+from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
+from core.image.imaging import load, load_grey
+from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
+from core.image.window import Window, resample, resample_labels
+from core.preprocessing import look_up, normalise, soften, white_balance
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import Augmentation, LabelledImage
 from training.config import TrainingConfig

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compartments import CHANNELS, Compartment
 from core.datasets import Sample
-from core.imaging import load
+from core.domain.compartments import CHANNELS, Compartment
+from core.domain.types import LabelMap
+from core.image.imaging import load
+from core.image.masks import region_mask
+from core.image.stain import appearance, appearance_distance
 from core.inference.segmenter import Segmenter
-from core.masks import region_mask
 from core.metrics import overlap
-from core.stain import appearance, appearance_distance
-from core.types import LabelMap
 from training.data import load_labelled
 
 REGIONS = ("nucleus", "cytoplasm", "cell")

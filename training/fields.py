@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from core.domain.types import LabelMap
 from core.fields import FieldCell, Outline, find_cells
-from core.masks import cell_mask, region_mask
+from core.image.masks import cell_mask, region_mask
+from core.image.stain import count_other_nuclei
 from core.metrics import overlap
-from core.stain import count_other_nuclei
-from core.types import LabelMap
 from training.augmentation import LabelledImage
 from training.evaluate import REGIONS
 

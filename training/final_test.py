@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 from torch.utils.data import DataLoader
 
-from core.compartments import CHANNELS, STYLES, Compartment
 from core.datasets import Sample
-from core.imaging import base_name, encode_png
+from core.domain.compartments import CHANNELS, STYLES, Compartment
+from core.image.imaging import base_name, encode_png
 from training.data import SegDataset
 from training.evaluate import ImageScore, score_channels
 from training.trainer import Trainer

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from core.comparison import title
 from core.datasets import Sample
-from core.errors import DataSetError, ModelError, UsageError
+from core.domain.errors import DataSetError, ModelError, UsageError
 from core.store.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
 from training.architectures import build, check_input
 from training.architectures.weights import Normalisation, normalisation

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from core.compartments import CHANNELS, Compartment
+from core.domain.compartments import CHANNELS, Compartment
 
 # Dice, as loss and as metric, sees the drawn objects only; the environment is a ring, seen by BCE alone.
 OBJECTS = [index for index, channel in enumerate(CHANNELS) if channel is not Compartment.ENVIRONMENT]

@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from core.settings import ROOT
+from core.domain.settings import ROOT
 
 
 def versions() -> dict[str, str]:

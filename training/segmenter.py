@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.compartments import CHANNELS
+from core.domain.compartments import CHANNELS
 from core.inference.segmenter import TwoPassSegmenter
 from core.model_card import ModelCard
 from training.architectures.weights import Normalisation

@@ -29,9 +29,10 @@ import torch
 from numpy.typing import NDArray
 
 from core.datasets import Sample
-from core.errors import DataSetError, TrainingError, UsageError
-from core.masks import cell_mask
-from core.preprocessing import Window, normalise, resample, resample_labels
+from core.domain.errors import DataSetError, TrainingError, UsageError
+from core.image.masks import cell_mask
+from core.image.window import Window, resample, resample_labels
+from core.preprocessing import normalise
 from core.store import model_selection as results
 from training.architectures import build, check_input, count_parameters, find_architecture
 from training.architectures.weights import NO_ENCODER, Normalisation, normalisation

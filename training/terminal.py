@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from core.errors import CoreError
+from core.domain.errors import CoreError
 from training.config import SelectionConfig
 from training.selection import Progress, Unit, select
 from training.trainer import find_device

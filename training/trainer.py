@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import torch
 
-from core.compartments import CHANNELS
-from core.errors import TrainingError, UsageError
+from core.domain.compartments import CHANNELS
+from core.domain.errors import TrainingError, UsageError
 from training.config import SelectionConfig, TrainingConfig
 from training.losses import OBJECTS, hard_dice, segmentation_loss
 

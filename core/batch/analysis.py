@@ -15,19 +15,19 @@ from skimage.measure import points_in_poly
 
 from core.batch.settings import BatchSettings
 from core.batch.tasks import ImageResult, Loaded, Stage
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.overlay import field_png, outlined_png
-from core.errors import CoreError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError
+from core.domain.types import CellAnalysis, CellImage
 from core.features.extract import Engine
 from core.fields import Cells, composed
-from core.imaging import decode, encode_png
+from core.image.imaging import decode, encode_png
+from core.image.masks import encode_grey, outlines
 from core.inference.model_registry import ModelEntry
 from core.inference.providers import PROVIDER_NAMES, Device
 from core.inference.segmenter import OnnxSegmenter
-from core.masks import encode_grey, outlines
 from core.pipeline import OutlinedCell, measure, outline_many
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row
-from core.types import CellAnalysis, CellImage
 
 _POPULATION: Final = "batch"
 # Of the columns of a cohort those that only an import into one can fill.

@@ -24,8 +24,8 @@ from core.batch.measure import Measurer
 from core.batch.results import Record, Run, RunFolder
 from core.batch.run import FLUSH_BYTES, FLUSH_CELLS, FLUSH_IMAGES, Engine, Tasks
 from core.batch.tasks import ImageResult, Stage, Task
-from core.errors import ClusterError, CoreError, UsageError
-from core.versions import software_versions
+from core.domain.errors import ClusterError, CoreError, UsageError
+from core.domain.versions import software_versions
 
 # Images of the first chunks; later ones grow to FLUSH_IMAGES, so that a short run is shared out evenly and a long one has few shards.
 _FIRST_CHUNK: Final = 8

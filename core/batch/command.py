@@ -10,7 +10,7 @@ from typing import Final
 
 from core.batch.run import Batch, plan, run_batch
 from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, Progress, State
-from core.errors import CoreError, UsageError
+from core.domain.errors import CoreError, UsageError
 from core.inference.model_registry import find_model
 
 # Where standard error is no terminal, a line every so many tellings.

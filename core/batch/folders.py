@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 
 MOST_ENTRIES: Final = 500  # of one folder, in a list to choose from
 

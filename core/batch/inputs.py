@@ -15,12 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final
 
-from core.archives import ImageArchive
 from core.batch.storage import bucket_in_words, file_system
 from core.batch.tasks import Stamp
-from core.errors import CoreError, ImageError, UsageError
-from core.imaging import IMAGE_SUFFIXES
-from core.settings import load_settings
+from core.domain.errors import CoreError, ImageError, UsageError
+from core.domain.settings import load_settings
+from core.image.archives import ImageArchive
+from core.image.imaging import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.batch.settings import Progress, State
-from core.errors import StoreError, UsageError
-from core.settings import ROOT
+from core.domain.errors import StoreError, UsageError
+from core.domain.settings import ROOT
 
 _REQUEST: Final = "request.json"
 _PROCESS: Final = "process.json"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.cell_types import CellType, folder_cell_type
-from core.errors import UsageError
+from core.domain.cell_types import CellType, folder_cell_type
+from core.domain.errors import UsageError
 
 # From an image's relative path to what is said of it; None where nothing is.
 _Finder = Callable[[str], str | None]

@@ -17,7 +17,7 @@ from typing import Final
 
 from core.batch.measure import Measurer
 from core.batch.tasks import ImageResult, Stage, Task
-from core.errors import CoreError, ModelError
+from core.domain.errors import CoreError, ModelError
 
 # An image that takes its worker with it is tried once more, alone in a fresh one: the first time may have been the system's doing.
 _TRIES: Final = 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from core.batch.inputs import Inputs
 from core.batch.settings import BatchSettings
 from core.batch.tasks import ImageResult, Loaded, Task
-from core.errors import ImageError
+from core.domain.errors import ImageError
 from core.inference.model_registry import ModelEntry
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ import pyarrow.parquet as pq
 from core.batch.settings import BatchSettings, Progress, State
 from core.batch.storage import FileRefusedError, LocalStorage, open_storage
 from core.batch.tasks import ImageResult, Stage, Stamp
-from core.errors import StoreError, UsageError
+from core.domain.errors import StoreError, UsageError
 from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
 from core.store.shards import parquet_bytes
 

@@ -22,15 +22,15 @@ from skimage.draw import polygon2mask
 
 from core.batch.inputs import open_inputs
 from core.batch.results import Index, RunFolder, cells_schema, failures_of
-from core.compartments import Compartment
-from core.errors import CoreError
-from core.imaging import decode, load_grey
-from core.masks import decode_grey, with_environment
+from core.domain.compartments import Compartment
+from core.domain.errors import CoreError
+from core.domain.types import CellImage, LabelMap, Place
+from core.image.imaging import decode, load_grey
+from core.image.masks import decode_grey, with_environment
 from core.store.database import query_shards
 from core.store.export import to_csv
 from core.store.schema import CellRow, decode_rings
 from core.store.sorted_csv import write_sorted_csv
-from core.types import CellImage, LabelMap, Place
 
 _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5

@@ -22,9 +22,9 @@ from core.batch.measure import Measurer
 from core.batch.results import Counts, Index, Record, Run, RunFolder, failures_of, new_run
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.batch.tasks import ImageResult, Stage, Task
-from core.errors import CoreError, UsageError
+from core.domain.errors import CoreError, UsageError
+from core.domain.versions import software_versions
 from core.inference.model_registry import ModelEntry
-from core.versions import software_versions
 
 if TYPE_CHECKING:
     from core.batch.turns import Turns

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 
 # Values of `core.fields.Cells`, `core.features.extract.Engine` and `core.inference.providers.Device`; a test holds them equal. Written out,
 # because the parent of a run is at work before the image libraries behind those could be imported.

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 
-from core.errors import StoreError, UsageError
+from core.domain.errors import StoreError, UsageError
 
 _UNFINISHED: Final = ".unfinished"
 # Such an error is the file's own (its name is too long, or a folder is called as it): others can be written all the same.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Protocol, cast
 
-from core.archives import ImageArchive
-from core.errors import StoreError, UsageError
-from core.imaging import IMAGE_SUFFIXES
-from core.settings import Settings
+from core.domain.errors import StoreError, UsageError
+from core.domain.settings import Settings
+from core.image.archives import ImageArchive
+from core.image.imaging import IMAGE_SUFFIXES
 
 MOST_FILES: Final = 20_000  # waiting together; a ZIP counts as one
 _MOST_PARTS: Final = 16

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from core.cell_types import CellType
 from core.charts.theme import DARK, Look, edge_colour, population_colour
+from core.domain.cell_types import CellType
 
 # Okabe and Ito's colours that read on white and on black alike, then two of ColorBrewer's Dark2.
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A6761D", "#7570B3")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from core.compartments import STYLES, Compartment
-from core.imaging import encode_png
-from core.masks import cell_mask, outlines
-from core.types import CellImage, LabelMap, Place
+from core.domain.compartments import STYLES, Compartment
+from core.domain.types import CellImage, LabelMap, Place
+from core.image.imaging import encode_png
+from core.image.masks import cell_mask, outlines
 
 OUTLINED: Final = (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS)
 OUTLINE_WIDTH_PX: Final = 1.8

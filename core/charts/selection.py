@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.charts.theme import AnyChart, Look, configured
 from core.comparison import PRACTICALLY_NOTHING, Leak, Measure, PairedDifference, Score, title
-from core.compartments import STYLES, Compartment
+from core.domain.compartments import STYLES, Compartment
 
 MEASURE_NAMES: Final = {
     Measure.MEAN: "Dice, mean of nucleus and cytoplasm",

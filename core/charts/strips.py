@@ -6,9 +6,9 @@ HTML with inline styles rather than SVG: it takes the width it is given, and its
 import html
 from collections.abc import Callable, Sequence
 
-from core.cell_types import CELL_TYPES
 from core.charts.labels import who, with_unit
 from core.charts.theme import population_colour
+from core.domain.cell_types import CELL_TYPES
 from core.features.catalogue import CATALOGUE
 from core.statistics import FeatureComparison, ReferencePopulation
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from core.cell_types import CELL_TYPES, CellType
+from core.domain.cell_types import CELL_TYPES, CellType
 
 AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 

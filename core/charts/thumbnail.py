@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.compartments import STYLES, Compartment
+from core.domain.compartments import STYLES, Compartment
 
 _SIDE_PX: Final = 176  # twice as many would not be seen
 _QUALITY: Final = 85

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from core.charts.theme import AnyChart, Look, configured
-from core.compartments import STYLES, Compartment
+from core.domain.compartments import STYLES, Compartment
 
 DICE_COLUMNS: Final = {"val_dice_nucleus": "nucleus", "val_dice_cytoplasm": "cytoplasm"}
 LOSS_COLUMNS: Final = {"train_loss": "training images", "val_loss": "validation images"}

@@ -17,17 +17,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
-from core.compartments import Compartment
 from core.datasets import DATA_SETS
-from core.errors import CoreError, StoreError
+from core.domain.compartments import Compartment
+from core.domain.errors import CoreError, StoreError
+from core.domain.settings import Settings
+from core.domain.types import CellImage, FeatureSet, LabelMap, Place, as_label_map
 from core.explorer.selection import Selection, where
 from core.features.catalogue import CATALOGUE
-from core.imaging import decode
-from core.masks import with_environment
-from core.settings import Settings
+from core.image.imaging import decode
+from core.image.masks import with_environment
 from core.store.database import Cohort
 from core.store.schema import decode_rings
-from core.types import CellImage, FeatureSet, LabelMap, Place, as_label_map
 
 _DIAMETER: Final = "cell_shape2D_MaximumDiameter"
 _NEARLY_ALL: Final = 0.99

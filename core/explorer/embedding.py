@@ -27,11 +27,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import StoreError, UsageError
+from core.domain.errors import StoreError, UsageError
+from core.domain.settings import ROOT
 from core.explorer.neighbours import nearest
 from core.explorer.scaling import RobustScaling
 from core.features.catalogue import feature_spec
-from core.settings import ROOT
 from core.statistics import SAME_THING
 
 MOST_ABSENT: Final = 0.05

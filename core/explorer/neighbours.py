@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region
 

@@ -29,10 +29,10 @@ from typing import Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import CoreError, StoreError
+from core.domain.errors import CoreError, StoreError
+from core.domain.settings import ROOT
 from core.explorer.selection import value_sql
 from core.features.catalogue import CATALOGUE
-from core.settings import ROOT
 from core.store import shards
 from core.store.database import Cohort
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from core.charts.labels import with_unit
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.explorer.scaling import RobustScaling
 from core.explorer.selection import basis
 from core.features.catalogue import feature_spec

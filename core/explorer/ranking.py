@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 from scipy.stats import false_discovery_control
 
-from core.cell_types import CELL_TYPES, CellType
-from core.errors import UsageError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import UsageError
 from core.explorer.order import PIECE, Orders, sort_values, take
 from core.features.catalogue import CATALOGUE
 

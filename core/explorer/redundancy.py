@@ -15,7 +15,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.features.catalogue import feature_spec
 
 ALIKE: Final = 0.8  # two thirds of the variance of the ranks shared

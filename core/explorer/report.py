@@ -10,13 +10,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.cell_types import CellType
 from core.charts.distributions import box_chart
 from core.charts.groups import DrawnGroup, styled
 from core.charts.labels import number, with_unit
 from core.charts.separation import separation_chart
 from core.charts.theme import LIGHT, to_svg
 from core.charts.trust import Reliability, graded, is_poor, poor_last, trust
+from core.domain.cell_types import CellType
+from core.domain.versions import software_versions
 from core.explorer import view
 from core.explorer.order import build_index, find_index
 from core.explorer.panel import Panels
@@ -29,7 +30,6 @@ from core.features.catalogue import CATALOGUE
 from core.statistics import SMALL_GROUP
 from core.store.database import Cohort
 from core.store.schema import Population
-from core.versions import software_versions
 
 _NOTICE: Final = "Research use, not for diagnosis. A description of the cells that were measured; the judgement is the morphologist's."
 _LEADING: Final = 15  # features drawn beside each other

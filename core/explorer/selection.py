@@ -18,9 +18,9 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any, Final
 
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import number, with_unit
-from core.errors import FeatureError, SelectionError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import FeatureError, SelectionError
 from core.features.catalogue import feature_spec
 from core.features.spec import FeatureSpec
 from core.statistics import Basis

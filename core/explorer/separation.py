@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import CoreError, StoreError, UsageError
+from core.domain.errors import CoreError, StoreError, UsageError
 from core.explorer import view
 from core.explorer.order import Columns, IndexBuild, OrderIndex
 from core.explorer.panel import Panels, panels

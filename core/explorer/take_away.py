@@ -17,13 +17,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.domain.versions import software_versions
 from core.explorer.selection import Selection, basis, sentences, to_json, where
 from core.explorer.view import column_sql
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
 from core.statistics import Basis
 from core.store.schema import OUTLINE_COLUMNS, cohort_schema
-from core.versions import software_versions
 
 
 def parquet(frame: pd.DataFrame, selection: Selection) -> bytes:
@@ -77,7 +77,7 @@ def python(selection: Selection, columns: Sequence[str]) -> str:
         f"{_remarks('#', selection)}"
         "from core.explorer.selection import from_json\n"
         "from core.explorer.view import table\n"
-        "from core.settings import load_settings\n"
+        "from core.domain.settings import load_settings\n"
         "from core.store.database import Cohort\n\n"
         f"selection = from_json({to_json(selection)!r})\n"
         f"columns = [\n{listed}]\n"

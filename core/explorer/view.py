@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.cell_types import CELL_TYPES, CellType
+from core.domain.cell_types import CELL_TYPES, CellType
 from core.explorer.selection import CHOICES, QUALITY_SQL, Quality, Scale, Selection, Sentence, axis_sql, basis, conditions, value_sql, where
 from core.features.catalogue import CATALOGUE, feature_spec
 from core.features.spec import FeatureSpec

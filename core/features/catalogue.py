@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from core.errors import FeatureError
+from core.domain.errors import FeatureError
 from core.features.definitions.first_order import QUANTITIES, rows
 from core.features.definitions.shape import SHAPES
 from core.features.definitions.structure import COMBINED, STRUCTURES

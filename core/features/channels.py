@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.imaging import grey
+from core.image.imaging import grey
 
 
 class Channel(StrEnum):

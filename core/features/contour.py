@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from core.features.regions import fill_holes
-from core.masks import traced
-from core.morphology import bounds
+from core.image.masks import traced
+from core.image.morphology import bounds
 
 # An outline traced along pixels is a staircase, a twentieth too long on a circle. Each pass gives a vertex half of its own place and a
 # quarter of either neighbour's; four leave the circumference of circles from a radius of 8 px on right to half a per cent, at the price

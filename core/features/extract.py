@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ImageError, MaskError
+from core.domain.errors import ImageError, MaskError
+from core.domain.types import FeatureSet, LabelMap
 from core.features import reference
 from core.features.catalogue import CATALOGUE, CELL_REGIONS
 from core.features.channels import BIN_WIDTH, Channel, planes
@@ -24,9 +25,8 @@ from core.features.shape import shape_2d
 from core.features.spec import FeatureClass, FeatureSpec, Region
 from core.features.spots import granularity, vacuoles
 from core.features.texture import UNDEFINED, Levels, discretise, glcm, gldm, glrlm, glszm, ngtdm
-from core.masks import region_mask
-from core.morphology import bounds
-from core.types import FeatureSet, LabelMap
+from core.image.masks import region_mask
+from core.image.morphology import bounds
 
 
 class Engine(StrEnum):

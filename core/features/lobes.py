@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from core.features.regions import EIGHT_NEIGHBOURS, fill_holes
-from core.morphology import bounds
+from core.image.morphology import bounds
 
 # A lobe reaches this much deeper than its neck, as a share of the nucleus's greatest depth. Less is the unevenness of a single body.
 PROMINENCE: Final = 0.1

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.features.regions import fill_holes, radius_of, widened
-from core.morphology import within
+from core.image.morphology import within
 
 # Cytoplasm no wider than this share of the cell's radius (0.5 um on a lymphocyte) is no rim to speak of.
 RIM_WIDTH: Final = 0.08

@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, fill_holes, radius_of, widened
-from core.morphology import within
+from core.image.morphology import within
 
 # Stained is what lies this far on the way from the background to the cytoplasm. Less than half, because hairs are thinner than the body
 # and blurred by the lens: half loses many that the eye sees on hairy cells of two sources, a quarter lets in the noise of the slide.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.quantiles import median, percentile
+from core.image.quantiles import median, percentile
 
 EIGHT_NEIGHBOURS: Final = np.ones((3, 3), dtype=bool)
 

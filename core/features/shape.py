@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.morphology import bounds
+from core.image.morphology import bounds
 
 # The outline is found by marching squares: it runs straight or at 45 degrees through each square between four pixel centres, according to
 # which of the four lie in the region (the bits of the index: top left, top right, bottom left, bottom right). Per square, the length of

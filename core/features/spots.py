@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, radius_of, widened
-from core.morphology import bounds
+from core.image.morphology import bounds
 
 # Diameters of vacuoles as shares of the cell's diameter (0.5 to 4 um on a monocyte), and the share of the square around a vacuole that it
 # fills at least: a disc fills 0.79, two that touch or half of one 0.39, the clear rim beside a nucleus less.

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.morphology import bounds
+from core.image.morphology import bounds
 
 # The reason for an absent value, in either engine: a matrix without entries, or a root of what rounding has made negative, which
 # takes a handful of pixels whose levels are independent of each other.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from core.errors import ModelError
+from core.domain.errors import ModelError
+from core.domain.settings import load_settings
 from core.model_card import METADATA_KEY, ModelCard
-from core.settings import load_settings
 
 MANIFEST: Final = "manifest.json"
 

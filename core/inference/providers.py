@@ -7,7 +7,7 @@ from typing import Final
 
 import onnxruntime
 
-from core.errors import ModelError, ProviderError
+from core.domain.errors import ModelError, ProviderError
 
 
 class Device(StrEnum):

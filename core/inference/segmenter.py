@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from core.compartments import CHANNELS
-from core.errors import ModelError, UsageError
+from core.domain.compartments import CHANNELS
+from core.domain.errors import ModelError, UsageError
+from core.domain.types import CellImage, LabelMap, Segmentation
 from core.familiarity import Knowledge
 from core.familiarity import load as load_knowledge
+from core.image.masks import cell_mask, region_mask
+from core.image.stain import count_other_nuclei, find_nuclei
+from core.image.window import Window
 from core.inference.model_registry import ModelEntry, card_of, verify_model
 from core.inference.providers import Device, open_session, provider_name
-from core.masks import cell_mask, region_mask
 from core.model_card import ModelCard
 from core.postprocessing import label_cell, middle_cell
-from core.preprocessing import Window, network_input, to_image_grid
-from core.stain import count_other_nuclei, find_nuclei
-from core.types import CellImage, LabelMap, Segmentation
+from core.preprocessing import network_input, to_image_grid
 
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom into it.
 MIN_WINDOW_SHARE = 0.12

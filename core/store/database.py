@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from core.cell_types import CellType
-from core.errors import StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import StoreError
 from core.store import edit_log, shards
 from core.store.columns import ColumnCache
 from core.store.rows import RowCache

@@ -18,7 +18,7 @@ from typing import Final, Self
 
 import pyarrow as pa
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.store.schema import EXCLUDED
 
 _LOG: Final = "edits.jsonl"

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pandas as pd
 import pyarrow as pa
 
-from core.errors import QueryError
+from core.domain.errors import QueryError
 from core.features.catalogue import CATALOGUE
 from core.store import cage, edit_log, shards
 from core.store.database import Cohort

@@ -20,8 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import StoreError
-from core.settings import load_settings
+from core.domain.errors import StoreError
+from core.domain.settings import load_settings
 
 _UNIT: Final = {
     "run_id": pa.string(),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.cell_types import CELL_TYPES, CellType
-from core.errors import StoreError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
 from core.statistics import PopulationSummary, ReferencePopulation, published_summary
 

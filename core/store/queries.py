@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
 from core.statistics import PopulationSummary, ReferencePopulation, count_patients, reference_population, summarise
 from core.store.database import Cohort

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
 
 _BATCH: Final = 8192  # cells unpacked at a time; of every feature 50 MB

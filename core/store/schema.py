@@ -13,16 +13,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.cell_types import CellType
-from core.errors import StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import StoreError
+from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.types import CellAnalysis
 
 SCHEMA_VERSION: Final = 1
 
 # Names the columns <region>_outline. The cytoplasm is what lies in the cell and not in the nucleus (even-odd over both), and
-# the environment a ring around the cell (`core.masks`), so two outlines tell everything.
+# the environment a ring around the cell (`core.image.masks`), so two outlines tell everything.
 OUTLINE_REGIONS: Final = ("nucleus", "cell")
 
 # Rings of x0, y0, x1, y1, ... in pixels of the image (of the cut-out, where `place` says so), filled by the even-odd rule.
@@ -31,7 +31,7 @@ _RINGS: Final = pa.list_(pa.list_(pa.float32()))
 _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("cell_id", pa.string(), "population, start of the image's SHA-256 and index of the cell in it: unique"),
     ("population", pa.string(), "identifier of the population: the name of its folder"),
-    ("cell_type", pa.string(), "member of core.cell_types.CellType"),
+    ("cell_type", pa.string(), "member of core.domain.cell_types.CellType"),
     ("source", pa.string(), "laboratory or data set the image comes from"),
     ("patient_id", pa.string(), "pseudonym of the patient; null if unknown"),
     ("diagnosis", pa.string(), "diagnosis of the patient as filed by the source; null if unknown"),

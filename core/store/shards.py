@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import StoreError
-from core.settings import load_settings
+from core.domain.errors import StoreError
+from core.domain.settings import load_settings
 from core.store.schema import CellRow, Population, arrow_schema, check_population_id
 
 _DESCRIPTION: Final = "population.json"

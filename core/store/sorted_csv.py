@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS
 from core.store.shards import literal
 

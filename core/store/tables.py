@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from core.cell_types import CellType
-from core.errors import DataSetError
+from core.domain.cell_types import CellType
+from core.domain.errors import DataSetError
 from core.features.catalogue import CATALOGUE
 from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS, CellRow, Population, arrow_schema, check_relative
 from core.store.shards import write_population

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from core.errors import StoreError
-from core.settings import load_settings
+from core.domain.errors import StoreError
+from core.domain.settings import load_settings
 
 CONFIG_FILE: Final = "config.toml"
 LOG_FILE: Final = "log.csv"

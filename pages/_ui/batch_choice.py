@@ -12,8 +12,8 @@ from core.batch.folders import listing, resolve
 from core.batch.inputs import open_inputs
 from core.batch.jobs import Job, Owner, Request
 from core.batch.uploads import Uploads, Waiting
-from core.errors import CoreError
-from core.imaging import IMAGE_SUFFIXES
+from core.domain.errors import CoreError
+from core.image.imaging import IMAGE_SUFFIXES
 from pages._ui.layout import errors_in_words
 from pages._ui.resources import settings
 from pages._ui.state import UPLOAD_PROBLEM, UPLOADS_TAKEN

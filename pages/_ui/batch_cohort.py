@@ -10,9 +10,9 @@ import streamlit as st
 
 from core.batch.jobs import Job
 from core.batch.review import Overview, Review
-from core.cell_types import CELL_TYPES, CellType
 from core.cohort import add_cells
-from core.errors import CoreError, UsageError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError, UsageError
 from core.store.schema import Population
 from pages._ui import resources
 from pages._ui.names import plain

@@ -8,7 +8,7 @@ import streamlit as st
 from core.batch.jobs import Job
 from core.batch.review import MeasuredCell, Review, newest_cells, picture
 from core.charts.thumbnail import thumbnail_svg
-from core.types import CellImage
+from core.domain.types import CellImage
 from pages._ui.gallery import Item
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.batch.jobs import Job, Standing
 from core.batch.settings import Progress, State
-from core.errors import CoreError
+from core.domain.errors import CoreError
 from pages._ui.batch_pictures import newest
 from pages._ui.gallery import gallery
 from pages._ui.layout import errors_in_words

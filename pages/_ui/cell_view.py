@@ -9,7 +9,6 @@ from typing import Final
 import streamlit as st
 
 from core.agreement import Grade
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import who, with_unit
 from core.charts.overlay import outlined_png
 from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
@@ -17,10 +16,12 @@ from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_
 from core.charts.strips import strip_html
 from core.charts.theme import AnyChart, Look, population_colour
 from core.charts.trust import Reliability, is_poor, why
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
-from core.imaging import encode_png
-from core.masks import encode_grey
+from core.image.imaging import encode_png
+from core.image.masks import encode_grey
 from core.report import (
     KEY_FEATURES,
     Placed,
@@ -38,7 +39,6 @@ from core.report import (
 )
 from core.statistics import INTENSITY_CAUTION, SMALL_GROUP, Basis, FeatureComparison, Nearness, ReferencePopulation, describe
 from core.store.export import to_csv
-from core.types import CellAnalysis
 from pages._ui import resources
 
 _BY_DISTANCE: Final = "By distance"

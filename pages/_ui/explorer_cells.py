@@ -12,11 +12,12 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.labels import with_unit
 from core.charts.strips import strip_html
 from core.charts.thumbnail import thumbnail_svg
 from core.charts.trust import graded, is_poor, why
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
 from core.explorer.neighbours import comparable_features, nearest, sentence
 from core.explorer.scaling import RobustScaling
@@ -28,7 +29,6 @@ from core.report import KEY_FEATURES
 from core.statistics import SMALL_GROUP, Basis, FeatureComparison, ReferencePopulation, compare_cell, describe, reference_population
 from core.store import queries
 from core.store.schema import EXCLUDED
-from core.types import CellImage, FeatureSet
 from pages._ui import resources
 from pages._ui.batch_owner import owner
 from pages._ui.explorer_edit import show_changes

@@ -9,9 +9,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.cell_types import CellType
 from core.charts.labels import unit
-from core.errors import CoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import CoreError
 from core.explorer.selection import CHOICES, Quality, Range, Scale, Selection, basis, from_json, sentences, to_json, without
 from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import streamlit as st
 
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.groups import DrawnGroup, styled
+from core.domain.cell_types import CELL_TYPES, CellType
 from core.explorer.ranking import GroupName, group_name
 from core.explorer.selection import Selection
 from core.explorer.view import NOT_RECORDED, By, Group, Grouping, InView

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import streamlit as st
 
-from core.cell_types import CELL_TYPES, CellType
-from core.errors import CoreError, UsageError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError, UsageError
 from core.features.catalogue import CATALOGUE
 from core.store import edits
 from core.store.queries import PopulationInfo

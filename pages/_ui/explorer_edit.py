@@ -5,8 +5,8 @@ from typing import Final
 
 import streamlit as st
 
-from core.cell_types import CELL_TYPES, CellType
-from core.errors import CoreError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError
 from core.explorer.cells import StoredCell
 from core.store import edits
 from core.store.edit_log import Field

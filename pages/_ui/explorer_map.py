@@ -9,14 +9,14 @@ from typing import Final, TypeVar
 import numpy as np
 import streamlit as st
 
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.distributions import histogram_chart
 from core.charts.groups import styled
 from core.charts.labels import unit
 from core.charts.scatter import Points, Scatter, scatter_chart
 from core.charts.theme import Look
 from core.charts.trust import is_poor, poor_last
-from core.errors import CoreError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError
 from core.explorer import view
 from core.explorer.selection import Selection, basis
 from core.explorer.view import By, InView

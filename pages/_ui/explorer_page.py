@@ -5,7 +5,7 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from core.cell_types import CELL_TYPES
+from core.domain.cell_types import CELL_TYPES
 from core.explorer.view import InView
 from pages._ui import resources
 from pages._ui.explorer_cells import show_cells

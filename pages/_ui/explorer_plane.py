@@ -11,20 +11,20 @@ import streamlit as st
 from numpy.typing import NDArray
 from skimage.measure import points_in_poly
 
-from core.cell_types import CELL_TYPES, CellType
 from core.charts import axes
 from core.charts.axes import Axis
 from core.charts.groups import DrawnGroup, styled
 from core.charts.scatter import Bins, Points, Scatter, colour_bar
 from core.charts.theme import Look
 from core.charts.trust import graded
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.types import CellAnalysis
 from core.explorer import view
 from core.explorer.embedding import MOST_CELLS, Prepared, PrincipalAxes, Umap, UmapCache, prepare, principal_axes, umap_key
 from core.explorer.selection import Gate, Quality, Selection, basis
 from core.explorer.view import MOST_POINTS, By, InView, Values
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
-from core.types import CellAnalysis
 from pages._ui import resources
 from pages._ui.explorer_state import MOST_GROUPS
 from pages._ui.scatter import Polygon

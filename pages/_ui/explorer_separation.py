@@ -12,7 +12,7 @@ import streamlit as st
 from core.charts.groups import DrawnGroup, styled
 from core.charts.separation import separation_chart
 from core.charts.trust import Reliability, graded, is_poor, why
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.explorer.panel import Panels
 from core.explorer.ranking import GroupName, Separation, Unit, sentence
 from core.explorer.redundancy import AlikeFeatures

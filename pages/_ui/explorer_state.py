@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from core.errors import CoreError, SelectionError
+from core.domain.errors import CoreError, SelectionError
 from core.explorer.selection import Quality, Selection, from_link, to_link
 from core.explorer.view import NOT_RECORDED, By
 from core.features.catalogue import CATALOGUE

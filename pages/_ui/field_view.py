@@ -10,12 +10,12 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from core.archives import pack
 from core.charts.overlay import field_png, field_svg
+from core.domain.types import CellAnalysis, LabelMap, Place
 from core.features.catalogue import CATALOGUE
+from core.image.archives import pack
 from core.report import analyses_table, file_name, mask_files
 from core.store.export import to_csv
-from core.types import CellAnalysis, LabelMap, Place
 from pages._ui.cell_view import download
 from pages._ui.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field
 from pages._ui.viewer import field_viewer

@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 
 from core.charts.theme import Look, look
-from core.errors import CoreError
+from core.domain.errors import CoreError
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis"
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from core.settings import Settings, load_settings
+from core.domain.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
 
-    from core.cell_types import CellType
     from core.charts.trust import Reliability
+    from core.domain.cell_types import CellType
     from core.explorer.order import IndexBuild
     from core.explorer.panel import Panels
     from core.explorer.selection import Selection
@@ -57,9 +57,9 @@ def segmenter() -> OnnxSegmenter:
 
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _segmenter(path: str, sha256: str) -> OnnxSegmenter:  # noqa: ARG001 - the key: a new model is a new session
+    from core.image.synthetic import draw_cell
     from core.inference.segmenter import OnnxSegmenter
     from core.pipeline import analyse
-    from core.synthetic import draw_cell
 
     opened = OnnxSegmenter.from_entry(default_model())
     # The first analysis of a process loads pyradiomics and allocates: nobody should wait for that with a cell on the screen.
@@ -69,7 +69,7 @@ def _segmenter(path: str, sha256: str) -> OnnxSegmenter:  # noqa: ARG001 - the k
 
 def warm_up() -> None:
     """Load what the first click needs, while the person is still choosing an image; problems are told when they matter."""
-    from core.errors import CoreError
+    from core.domain.errors import CoreError
 
     with suppress(CoreError):
         segmenter()
@@ -79,7 +79,7 @@ def warm_up() -> None:
 @st.cache_resource(show_spinner=False)
 def model_problem(path: str, sha256: str, modified: tuple[float, ...]) -> str | None:  # noqa: ARG001 - the key: checked again when a file changes
     """Why the default model's files are not those of the manifest, or None."""
-    from core.errors import ModelError
+    from core.domain.errors import ModelError
     from core.inference.model_registry import verify_model
 
     try:
@@ -178,7 +178,7 @@ def reliability() -> Reliability:
 
 def reliability_if_known() -> Reliability:
     """The same where no outline is at stake: without a readable model nothing is known, and nothing is marked."""
-    from core.errors import ModelError
+    from core.domain.errors import ModelError
 
     try:
         return reliability()
@@ -220,11 +220,11 @@ def drawn_cell(sample_id: str, data_sets: tuple[str, ...]) -> str | None:
 
     from core.charts.overlay import outlined_svg
     from core.datasets import data_set
-    from core.errors import CoreError
-    from core.imaging import load
-    from core.morphology import bounds
+    from core.domain.errors import CoreError
+    from core.domain.types import as_label_map
+    from core.image.imaging import load
+    from core.image.morphology import bounds
     from core.reliability import drawing
-    from core.types import as_label_map
 
     for name in data_sets:
         with suppress(CoreError):

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import streamlit as st
 
-from core.types import CellAnalysis, CellImage
+from core.domain.types import CellAnalysis, CellImage
 
 Value = TypeVar("Value")
 

@@ -7,8 +7,8 @@ from typing import Final
 import streamlit as st
 
 from core.charts.overlay import OUTLINED, mask_svg, outlined_svg
-from core.compartments import STYLES, Compartment
-from core.types import CellImage, LabelMap
+from core.domain.compartments import STYLES, Compartment
+from core.domain.types import CellImage, LabelMap
 from pages._ui.state import widget_value
 
 _HERE: Final = Path(__file__).parent

@@ -4,11 +4,11 @@ from typing import Final
 
 import streamlit as st
 
-from core.imaging import IMAGE_SUFFIXES, encode_png
-from core.settings import load_settings
+from core.domain.settings import load_settings
+from core.image.imaging import IMAGE_SUFFIXES, encode_png
 from pages._ui.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, Chosen, widget_value
 
-# As in core.synthetic, which is imported only when one is drawn; a test holds the two together.
+# As in core.image.synthetic, which is imported only when one is drawn; a test holds the two together.
 EXAMPLES: Final = ("lymphocyte", "monocyte", "hairy_cell")
 _EXAMPLE_SEED: Final = 7
 _EXAMPLE = "single_example"
@@ -37,7 +37,7 @@ def _example_label(name: str) -> str:
 
 
 def _take_example() -> None:
-    from core.synthetic import SYNTHETIC_CELLS, draw_cell
+    from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 
     image, _ = draw_cell(_EXAMPLE_SEED, SYNTHETIC_CELLS[widget_value(_EXAMPLE)])
     EXAMPLES_TAKEN.set((EXAMPLES_TAKEN.get() or 0) + 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import ROOT
+from core.domain.settings import ROOT
 
 # A checkout or home folder, not part of a longer path or an address.
 MACHINE_PATH = re.compile(rb"(?<![\w.])/(?:home|Users|root|work)/[\w.-]+")

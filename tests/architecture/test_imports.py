@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import ROOT
+from core.domain.settings import ROOT
 
 TRAINING_STACK = {"torch", "torchvision", "segmentation_models_pytorch", "timm", "albumentations", "cv2", "training"}
 
@@ -46,7 +46,7 @@ def test_core_starts_without_a_user_interface_or_a_training_stack() -> None:
     assert not loaded & (TRAINING_STACK | {"streamlit"})
 
 
-@pytest.mark.parametrize("module", ["core.types", "core.imaging", "core.masks", "core.synthetic"])
+@pytest.mark.parametrize("module", ["core.domain.types", "core.image.imaging", "core.image.masks", "core.image.synthetic"])
 def test_looking_at_an_image_needs_no_database_and_no_network(module: str) -> None:
     assert not loaded_by(module) & (TRAINING_STACK | {"streamlit", "duckdb", "pyarrow", "onnxruntime", "radiomics", "SimpleITK", "altair"})
 

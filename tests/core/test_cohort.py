@@ -3,17 +3,17 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.cell_types import CellType, folder_cell_type
 from core.cohort import REFERENCE, build_reference, folders_of, import_images
 from core.datasets import DATA_SETS
-from core.errors import DataSetError, StoreError
+from core.domain.cell_types import CellType, folder_cell_type
+from core.domain.errors import DataSetError, StoreError
+from core.domain.settings import load_settings
 from core.features.catalogue import CATALOGUE
-from core.imaging import find_images
-from core.settings import load_settings
+from core.image.imaging import find_images
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.store import queries
 from core.store.database import Cohort
 from core.store.schema import Population
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
 
 
 def population(name="ours", cell_type=CellType.HCL, **changes):

@@ -2,14 +2,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from core.cell_types import CellType
 from core.cohort import add_cells
-from core.errors import StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import StoreError
+from core.domain.types import CellAnalysis, FeatureSet, Segmentation
+from core.image.synthetic import draw_cell
 from core.store import queries
 from core.store.database import Cohort
 from core.store.schema import Population, cell_row, cohort_schema
-from core.synthetic import draw_cell
-from core.types import CellAnalysis, FeatureSet, Segmentation
 
 
 def _row(seed: int, patient: str | None = None, um_per_px: float | None = None) -> dict:

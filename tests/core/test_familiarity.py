@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.errors import ModelError
+from core.domain.errors import ModelError
+from core.domain.types import LabelMap
 from core.familiarity import (
     FAMILIAR,
     GRANULOCYTE_COLOUR,
@@ -22,9 +23,8 @@ from core.familiarity import (
 )
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.masks import with_environment
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import LabelMap
+from core.image.masks import with_environment
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 
 COUNT = len(FAMILIAR)
 MIDDLE = dict.fromkeys(TRAITS, 0.0)

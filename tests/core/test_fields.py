@@ -6,16 +6,16 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from core.compartments import Compartment
 from core.datasets import data_set
+from core.domain.compartments import Compartment
+from core.domain.settings import ROOT
+from core.domain.types import LabelMap
 from core.fields import composed, find_cells, shows_one_cell
-from core.imaging import load
-from core.masks import cell_mask, region_mask
+from core.image.imaging import load
+from core.image.masks import cell_mask, region_mask
+from core.image.stain import Nucleus, find_nuclei
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.metrics import overlap
-from core.settings import ROOT
-from core.stain import Nucleus, find_nuclei
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import LabelMap
 
 BACKGROUND, CYTOPLASM, NUCLEUS, RED_CELL = (253, 229, 206), (205, 195, 215), (64, 24, 116), (218, 172, 166)
 
@@ -312,8 +312,8 @@ from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
 from core.pipeline import analyse_cells
-from core.synthetic import draw_cell
-from core.types import CellImage
+from core.image.synthetic import draw_cell
+from core.domain.types import CellImage
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

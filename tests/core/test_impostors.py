@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from core import impostors as module
+from core.image.stain import nuclear_density
 from core.impostors import Kind, evenly, impostors
-from core.stain import nuclear_density
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,19 @@ import tifffile
 from PIL import Image
 
 from core.__main__ import main
-from core.compartments import Compartment
+from core.domain.compartments import Compartment
+from core.domain.settings import ROOT
 from core.explorer.selection import Selection, to_json
 from core.explorer.separation import gather, separate
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.imaging import load
+from core.image.imaging import load
+from core.image.masks import encode_grey, region_mask
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.inference.model_registry import find_model
-from core.masks import encode_grey, region_mask
 from core.metrics import overlap
-from core.settings import ROOT
 from core.store.database import Cohort
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from tests.selection_runs import write_run
 
 LEVELS = {0, 85, 170, 255}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
-from core.errors import MaskError
+from core.domain.errors import MaskError
 from core.metrics import overlap
 
 masks = arrays(bool, (5, 7))

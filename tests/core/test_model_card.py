@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from core.compartments import CHANNELS
-from core.errors import ModelError
+from core.domain.compartments import CHANNELS
+from core.domain.errors import ModelError
 from core.model_card import ModelCard
 
 

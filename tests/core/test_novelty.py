@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from core.datasets import data_set
-from core.errors import DataSetError, ModelError
+from core.domain.errors import DataSetError, ModelError
 from core.familiarity import FAMILIAR, TRAITS, load, traits
 from core.features.extract import extract
 from core.fields import Cells
+from core.image.synthetic import draw_cell
 from core.impostors import Kind
 from core.inference.model_registry import MANIFEST, find_model
 from core.inference.providers import Device
@@ -29,7 +30,6 @@ from core.novelty import (
     store,
     subjects,
 )
-from core.synthetic import draw_cell
 
 # How far, in standard deviations within a type, the laboratories' means lie apart in every trait.
 APART = 0.5

@@ -5,16 +5,16 @@ import pytest
 from PIL import Image
 
 from core.datasets import data_set
+from core.domain.types import CellImage
+from core.domain.versions import software_versions
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
 from core.fields import Cells
-from core.imaging import encode_png
+from core.image.imaging import encode_png
+from core.image.stain import find_nuclei
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.inference.providers import Device
 from core.pipeline import Job, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job
-from core.stain import find_nuclei
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import CellImage
-from core.versions import software_versions
 
 BROKEN = 2
 

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from core.compartments import CHANNELS, Compartment
-from core.masks import cell_mask, region_mask
+from core.domain.compartments import CHANNELS, Compartment
+from core.image.masks import cell_mask, region_mask
+from core.image.window import Window
 from core.postprocessing import MIN_CELL_SHARE, MIN_LOBE_SHARE, label_cell
-from core.preprocessing import Window
 
 SIDE = 200
 WINDOW = Window.whole((SIDE, SIDE))

@@ -3,7 +3,7 @@
 import pytest
 
 from core.datasets import data_set
-from core.imaging import load
+from core.image.imaging import load
 from core.impostors import Kind, evenly, impostors, other_pictures
 from core.pipeline import analyse
 from core.quality import UNLIKE_LEUKOCYTE

@@ -8,13 +8,15 @@ from PIL import Image
 from scipy import ndimage
 
 from core.agreement import Disturbance, load_report
-from core.compartments import Compartment
-from core.errors import DataSetError, ModelError
+from core.domain.compartments import Compartment
+from core.domain.errors import DataSetError, ModelError
+from core.domain.types import LabelMap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
+from core.image.masks import cell_mask, encode_grey, region_mask, with_environment
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.inference.model_registry import MANIFEST, find_model
 from core.inference.providers import Device
-from core.masks import cell_mask, encode_grey, region_mask, with_environment
 from core.reliability import (
     IMAGES,
     OUTLINES,
@@ -28,8 +30,6 @@ from core.reliability import (
     store,
     unseen_samples,
 )
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import LabelMap
 
 SIDE = 150
 CELLS = 7

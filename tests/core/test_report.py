@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from core.agreement import Grade
-from core.cell_types import CellType
 from core.charts.rows import part
+from core.domain.cell_types import CellType
+from core.domain.types import FeatureSet, Place, QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
+from core.image.masks import cell_mask, encode_grey
 from core.inference.model_registry import find_model
-from core.masks import cell_mask, encode_grey
 from core.report import (
     KEY_FEATURES,
     analyses_table,
@@ -38,7 +39,6 @@ from core.report import (
 from core.statistics import Nearness
 from core.store.export import to_csv
 from core.store.published import published_references
-from core.types import FeatureSet, Place, QualityFlag
 from tests.populations import AREA, ELONGATION, RATIO, analysed, drawn_references, grades
 
 GRADES = grades({AREA: Grade.POOR, ELONGATION: Grade.MODERATE}, among=CATALOGUE)

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.cell_types import CellType
+from core.domain.cell_types import CellType
+from core.domain.types import FeatureSet
 from core.features.catalogue import CATALOGUE
 from core.statistics import (
     INTENSITY_CAUTION,
@@ -23,7 +24,6 @@ from core.statistics import (
     reference_population,
     summarise,
 )
-from core.types import FeatureSet
 
 AREA = "nucleus_shape2D_PixelSurface"  # area, logarithmic
 LENGTH = "nucleus_shape2D_Perimeter"

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.imaging import encode_png
-from core.synthetic import draw_cell
+from core.image.imaging import encode_png
+from core.image.synthetic import draw_cell
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from core.cell_types import CellType
+from core.domain.cell_types import CellType
 from core.explorer.selection import Selection, from_link, to_json
 
 pytestmark = pytest.mark.browser

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from core.imaging import encode_png
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.image.imaging import encode_png
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 
 pytestmark = pytest.mark.browser
 

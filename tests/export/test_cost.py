@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.compartments import CHANNELS
+from core.domain.compartments import CHANNELS
 from core.store import model_selection as results
 from export.cost import WARM_UP, Candidate, count_macs, main, measure, prepare, time_rounds
 from training.architectures import build, count_parameters

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core.imaging import load
-from core.masks import cell_mask, with_environment
-from core.types import LabelMap, Segmentation
+from core.domain.types import LabelMap, Segmentation
+from core.image.imaging import load
+from core.image.masks import cell_mask, with_environment
 from export.fidelity import KEY_FEATURES, MAX_DICE_DROP, MAX_DRIFT, compare, harm
 from training.data import load_labelled, masked_samples
 

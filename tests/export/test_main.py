@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from safetensors.torch import save_file
 
-from core.cell_types import CellType
-from core.compartments import CHANNELS
 from core.datasets import Sample
-from core.imaging import load
+from core.domain.cell_types import CellType
+from core.domain.compartments import CHANNELS
+from core.image.imaging import load
 from core.inference.model_registry import find_model, list_models
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter

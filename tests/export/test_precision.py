@@ -4,11 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
-from core.imaging import load
+from core.image.imaging import load
+from core.image.window import Window
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
-from core.preprocessing import Window, network_input
+from core.preprocessing import network_input
 from export.__main__ import main
 from export.fidelity import KEY_FEATURES, MAX_DRIFT, harm
 from export.precision import CALIBRATION_CELLS, agreement, calibration_crops, canonical_crops, run, to_fp16, to_int8

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from core.domain.settings import ROOT
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter
-from core.settings import ROOT
 from training.config import TrainingConfig
 from training.data import masked_samples, split_samples
 from training.evaluate import by_data_set, evaluate, summarise

@@ -15,11 +15,11 @@ import pytest
 
 from core.batch.jobs import Owner, Request
 from core.batch.settings import State
-from core.cell_types import CellType
-from core.imaging import encode_png
+from core.domain.cell_types import CellType
+from core.image.imaging import encode_png
+from core.image.synthetic import draw_cell
 from core.store import queries
 from core.store.database import Cohort
-from core.synthetic import draw_cell
 from tests.pages.conftest import table, texts
 
 PAGE = "pages/2_Batch.py"

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.cell_types import CellType
+from core.domain.cell_types import CellType
 from core.explorer.order import index_path
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By

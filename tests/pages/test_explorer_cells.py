@@ -6,8 +6,8 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.domain.settings import load_settings
 from core.explorer.selection import Quality, Selection, to_json
-from core.settings import load_settings
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
@@ -204,7 +204,7 @@ def test_the_first_cell_stays_on_the_card_when_it_is_left_out(explore):
 
 def test_every_flag_has_a_sentence_with_its_consequence():
     import core.quality as quality
-    from core.settings import ROOT
+    from core.domain.settings import ROOT
 
     code = (ROOT / "core" / "quality.py").read_text()
     codes = {*re.findall(r'QualityFlag\(\s*"(\w+)"', code), quality.TOO_SMALL, quality.UNLIKE_LEUKOCYTE, quality.GRANULOCYTE}

@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.settings import load_settings
+from core.domain.settings import load_settings
 from core.store import queries
 from core.store.database import Cohort
 from tests.pages.conftest import table, texts

@@ -6,13 +6,13 @@ import pytest
 from PIL import Image
 
 from core.agreement import Grade
-from core.cell_types import CELL_TYPES
 from core.charts.rows import MOST_ROWS, POOR_HEADING, part
+from core.domain.cell_types import CELL_TYPES
+from core.domain.types import FeatureSet, QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
-from core.imaging import encode_png
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import FeatureSet, QualityFlag
+from core.image.imaging import encode_png
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from pages._ui.widgets import EXAMPLES
 from tests.pages.conftest import table, texts
 from tests.populations import ELONGATION

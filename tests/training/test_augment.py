@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core.compartments import Compartment
 from core.datasets import COPIES_MANIFEST, data_set
-from core.errors import DataSetError
-from core.imaging import load, load_grey
-from core.masks import cell_mask, with_environment
-from core.types import as_label_map
+from core.domain.compartments import Compartment
+from core.domain.errors import DataSetError
+from core.domain.types import as_label_map
+from core.image.imaging import load, load_grey
+from core.image.masks import cell_mask, with_environment
 from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main
 from training.augment import COPIES, copies, write_copies

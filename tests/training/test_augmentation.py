@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from core.compartments import Compartment
-from core.masks import cell_mask, with_environment
-from core.preprocessing import Window, resample, resample_labels
-from core.types import as_label_map
+from core.domain.compartments import Compartment
+from core.domain.types import as_label_map
+from core.image.masks import cell_mask, with_environment
+from core.image.window import Window, resample, resample_labels
 from tests.training.tiny import tiny_config
 from training.augmentation import (
     Augmentation,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.compartments import CHANNELS
+from core.domain.compartments import CHANNELS
 from tests.training.tiny import tiny_config
 from training.calibration import calibration_error, fit_temperature, logits_of, trust
 from training.data import SegDataset

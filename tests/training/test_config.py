@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import UsageError
-from core.settings import ROOT
+from core.domain.errors import UsageError
+from core.domain.settings import ROOT
 from training.architectures import ARCHITECTURES
 from training.config import SelectionConfig, TrainingConfig
 

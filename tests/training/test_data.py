@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from core.cell_types import CellType
-from core.compartments import CHANNELS, Compartment
 from core.datasets import Sample
-from core.errors import DataSetError, UsageError
-from core.imaging import encode_png
+from core.domain.cell_types import CellType
+from core.domain.compartments import CHANNELS, Compartment
+from core.domain.errors import DataSetError, UsageError
+from core.image.imaging import encode_png
 from tests.training.tiny import DUPLICATES, PER_TYPE, tiny_config
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import LabelledImage

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.stain import appearance, appearance_distance
-from core.types import LabelMap, Segmentation
+from core.domain.types import LabelMap, Segmentation
+from core.image.stain import appearance, appearance_distance
 from training.data import load_labelled
 from training.evaluate import REGIONS, ImageScore, appearance_of, by_cell_type, by_data_set, evaluate, in_a_line, in_words, summarise
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from core.domain.types import LabelMap, Place
 from core.fields import FieldCell
-from core.masks import cell_mask
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import LabelMap, Place
+from core.image.masks import cell_mask
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from training.augmentation import LabelledImage
 from training.fields import CellScore, FieldScore, Standing, make_field, score_field, score_fields, summarise_fields
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.errors import DataSetError, ModelError, UsageError
+from core.domain.errors import DataSetError, ModelError, UsageError
 from tests.training.tiny import tiny_config
 from training.architectures import build
 from training.architectures.weights import Normalisation, normalisation

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from core.compartments import CHANNELS, Compartment
+from core.domain.compartments import CHANNELS, Compartment
 from training.losses import BOUNDARY_PX, boundary_loss, hard_dice, segmentation_loss, soft_dice
 
 ENVIRONMENT, CYTOPLASM, NUCLEUS = (CHANNELS.index(c) for c in (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS))

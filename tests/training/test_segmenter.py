@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.compartments import CHANNELS, Compartment
-from core.errors import ModelError
-from core.imaging import load
-from core.masks import cell_mask, region_mask
+from core.domain.compartments import CHANNELS, Compartment
+from core.domain.errors import ModelError
+from core.image.imaging import load
+from core.image.masks import cell_mask, region_mask
+from core.image.window import Window
 from core.metrics import overlap
-from core.preprocessing import Window
 from tests.training.tiny import tiny_config
 from training.architectures.weights import normalisation
 from training.data import load_labelled

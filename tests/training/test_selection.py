@@ -14,10 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.cell_types import CellType
 from core.datasets import Sample
-from core.errors import DataSetError, UsageError
-from core.settings import ROOT
+from core.domain.cell_types import CellType
+from core.domain.errors import DataSetError, UsageError
+from core.domain.settings import ROOT
 from core.store import model_selection as results
 from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from tests.training.tiny import tiny_config
 from training.trainer import OBJECT_NAMES, DivergedError, Trainer, find_device, read_checkpoint, write_checkpoint
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from core.compartments import CHANNELS
+from core.domain.compartments import CHANNELS
 from training.architectures import build, u2net
 from training.losses import segmentation_loss
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.cell_types import CellType
-from core.imaging import encode_png
-from core.masks import encode_grey
-from core.preprocessing import Window, resample, resample_labels
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import as_label_map
+from core.domain.cell_types import CellType
+from core.domain.types import as_label_map
+from core.image.imaging import encode_png
+from core.image.masks import encode_grey
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.image.window import Window, resample, resample_labels
 from training.augmentation import jitter_stain
 from training.config import TrainingConfig
 

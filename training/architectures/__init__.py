@@ -11,8 +11,8 @@ import torch
 from timm.models.efficientnet import EfficientNetFeatures
 
 from core.comparison import title
-from core.compartments import CHANNELS
-from core.errors import UsageError
+from core.domain.compartments import CHANNELS
+from core.domain.errors import UsageError
 from training.architectures import u2net
 from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, hub_weights, load_packaged, require_encoder
 

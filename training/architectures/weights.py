@@ -13,7 +13,7 @@ import timm
 import torch
 from segmentation_models_pytorch.encoders import get_encoder_names, get_preprocessing_params
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.cell_types import CellType
-from core.errors import CoreError, UsageError
+from core.domain.cell_types import CellType
+from core.domain.errors import CoreError, UsageError
+from core.domain.settings import load_settings
 from core.inference.model_registry import find_model
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, TwoPassSegmenter
-from core.settings import load_settings
 from training.config import TrainingConfig
 from training.experiments.pseudo import unlabelled_samples, write_pseudo
 from training.experiments.results import results_table, write_results

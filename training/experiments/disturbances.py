@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from core.imaging import decode
-from core.masks import cell_mask, region_mask
-from core.stain import optical_density
-from core.types import LabelMap
+from core.domain.types import LabelMap
+from core.image.imaging import decode
+from core.image.masks import cell_mask, region_mask
+from core.image.stain import optical_density
 from training.augment import surrounded
 from training.augmentation import LabelledImage, beside, shifted, widen_nucleus
 

@@ -13,17 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.cell_types import CellType
-from core.compartments import CHANNELS, Compartment
 from core.datasets import Sample, data_set
-from core.errors import DataSetError, UsageError
-from core.imaging import encode_png, load
+from core.domain.cell_types import CellType
+from core.domain.compartments import CHANNELS, Compartment
+from core.domain.errors import DataSetError, UsageError
+from core.domain.types import LabelMap
+from core.image.imaging import encode_png, load
+from core.image.masks import cell_mask, encode_grey, region_mask
+from core.image.window import Window, resample_labels
 from core.inference.segmenter import TwoPassSegmenter
-from core.masks import cell_mask, encode_grey, region_mask
 from core.metrics import overlap
-from core.preprocessing import Window, resample_labels
 from core.quality import assess
-from core.types import LabelMap
 from training.loop import SPLIT_FILE
 
 SEEN_FILE: Final = "seen.csv"

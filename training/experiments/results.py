@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from training.experiments.disturbances import DECIDING, Condition
 from training.experiments.validation import IMAGES_FILE, REPORT_FILE, criterion
 

@@ -27,9 +27,9 @@ import pandas as pd
 import torch
 
 from core.datasets import Sample
-from core.errors import DataSetError, UsageError
+from core.domain.errors import DataSetError, UsageError
+from core.domain.types import CellImage
 from core.store.training_runs import CONFIG_FILE
-from core.types import CellImage
 from training.augmentation import LabelledImage
 from training.calibration import calibration_error, fit_temperature, logits_of, trust
 from training.claims import claim

@@ -14,9 +14,9 @@ from core.batch.measure import Measurer
 from core.batch.run import Batch, run_batch
 from core.batch.settings import BatchSettings
 from core.batch.tasks import ImageResult, Stage
-from core.errors import ImageError
+from core.domain.errors import ImageError
 from core.features.catalogue import CATALOGUE
-from core.imaging import decode, encode_png
+from core.image.imaging import decode, encode_png
 from core.inference.model_registry import find_model
 
 

@@ -15,15 +15,15 @@ from core.batch.analysis import Analyst
 from core.batch.results import cells_schema
 from core.batch.settings import BatchSettings
 from core.batch.tasks import Loaded, Stage, Stamp, Task
-from core.cell_types import CELL_TYPES, CellType
-from core.compartments import Compartment
-from core.errors import ImageError
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.compartments import Compartment
+from core.domain.errors import ImageError
+from core.domain.types import Segmentation, as_label_map
 from core.features.catalogue import CATALOGUE
-from core.imaging import decode, encode_png
-from core.masks import encode_grey, with_environment
+from core.image.imaging import decode, encode_png
+from core.image.masks import encode_grey, with_environment
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.pipeline import OutlinedCell, analyse
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import Segmentation, as_label_map
 
 WHEN = datetime(2026, 11, 23, 5, 30, tzinfo=UTC)
 STAMP = Stamp(9, "today")

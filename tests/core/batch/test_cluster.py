@@ -13,8 +13,8 @@ import pytest
 from core.batch.cluster import ray_engine
 from core.batch.run import run_batch
 from core.batch.settings import State
-from core.errors import ClusterError
-from core.settings import ROOT
+from core.domain.errors import ClusterError
+from core.domain.settings import ROOT
 from tests.core.batch.support import Quick, Slow, batch, run, write_images
 
 pytestmark = [

@@ -14,10 +14,10 @@ import tifffile
 from PIL import Image
 
 from core.__main__ import main
-from core.imaging import encode_png, load
+from core.domain.settings import ROOT
+from core.image.imaging import encode_png, load
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.pipeline import analyse
-from core.settings import ROOT
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
 from tests.core.batch.support import run
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from core.batch.folders import MOST_ENTRIES, listing, resolve
-from core.errors import UsageError
+from core.domain.errors import UsageError
 
 
 @pytest.fixture

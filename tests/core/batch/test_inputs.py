@@ -10,9 +10,9 @@ import zipfile
 import fsspec
 import pytest
 
-from core.archives import MAX_RATIO
 from core.batch.inputs import ArchiveInputs, FolderInputs, open_inputs
-from core.errors import ImageError, UsageError
+from core.domain.errors import ImageError, UsageError
+from core.image.archives import MAX_RATIO
 
 
 def touch(root, *names):

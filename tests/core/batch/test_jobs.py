@@ -13,9 +13,9 @@ import pytest
 
 from core.batch.jobs import Job, Owner, Request
 from core.batch.settings import State
-from core.errors import StoreError, UsageError
-from core.imaging import encode_png
-from core.synthetic import draw_cell
+from core.domain.errors import StoreError, UsageError
+from core.image.imaging import encode_png
+from core.image.synthetic import draw_cell
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 240  # a loaded machine is slow, not wrong

@@ -1,7 +1,7 @@
 import pytest
 
 from core.batch.labels import read_labels
-from core.errors import UsageError
+from core.domain.errors import UsageError
 
 
 def test_without_labels_nothing_is_said():

@@ -14,7 +14,7 @@ from core.batch.inputs import FolderInputs
 from core.batch.local import LocalEngine
 from core.batch.settings import BatchSettings
 from core.batch.tasks import ImageResult, Stage, Task
-from core.errors import ModelError
+from core.domain.errors import ModelError
 from tests.core.batch.support import Quick, Slower, write_images
 
 WHEN = datetime(2026, 11, 23, tzinfo=UTC)

@@ -15,8 +15,8 @@ from core.batch.inputs import FolderInputs
 from core.batch.measure import Measurer
 from core.batch.settings import BatchSettings
 from core.batch.tasks import Stage, Task
-from core.errors import ModelError, ProviderError
-from core.imaging import encode_png
+from core.domain.errors import ModelError, ProviderError
+from core.image.imaging import encode_png
 from tests.core.batch.support import Quick, write_images
 
 WHEN = datetime(2026, 11, 23, tzinfo=UTC)

@@ -15,7 +15,7 @@ import pytest
 from core.batch.results import Counts, Index, Record, Run, RunFolder, cells_schema, failures_of, new_run
 from core.batch.settings import BatchSettings, State
 from core.batch.tasks import ImageResult, Stage, Stamp
-from core.errors import StoreError, UsageError
+from core.domain.errors import StoreError, UsageError
 from core.features.catalogue import CATALOGUE
 
 KEY = "a" * 64

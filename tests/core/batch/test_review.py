@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.batch.review import Order, Review, newest_cells
-from core.compartments import Compartment
-from core.errors import StoreError
-from core.imaging import encode_png
-from core.masks import cell_mask
-from core.synthetic import draw_cell
+from core.domain.compartments import Compartment
+from core.domain.errors import StoreError
+from core.image.imaging import encode_png
+from core.image.masks import cell_mask
+from core.image.synthetic import draw_cell
 
 ROOT = Path(__file__).parents[3]
 

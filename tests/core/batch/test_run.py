@@ -19,9 +19,9 @@ from core.batch import run as batch_run
 from core.batch.inputs import BucketInputs
 from core.batch.run import plan, run_batch
 from core.batch.settings import Progress, State
-from core.errors import StoreError, UsageError
-from core.imaging import encode_png
-from core.settings import ROOT
+from core.domain.errors import StoreError, UsageError
+from core.domain.settings import ROOT
+from core.image.imaging import encode_png
 from tests.core.batch.support import Poisoned, PoisonedTogether, Quick, Vanishing, batch, run, write_images
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 
 from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, Progress, Seen, State, run_key
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.features.extract import Engine
 from core.fields import Cells
 from core.inference.providers import Device

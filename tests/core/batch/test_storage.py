@@ -10,7 +10,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from core.batch.inputs import open_inputs
 from core.batch.storage import FileRefusedError, LocalStorage, RemoteStorage, open_storage
-from core.errors import StoreError, UsageError
+from core.domain.errors import StoreError, UsageError
 
 
 @pytest.fixture

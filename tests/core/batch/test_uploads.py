@@ -7,10 +7,10 @@ import pytest
 
 from core.batch import uploads as module
 from core.batch.uploads import Uploads
-from core.errors import StoreError, UsageError
-from core.imaging import encode_png
-from core.settings import load_settings
-from core.synthetic import draw_cell
+from core.domain.errors import StoreError, UsageError
+from core.domain.settings import load_settings
+from core.image.imaging import encode_png
+from core.image.synthetic import draw_cell
 
 
 class Upload(io.BytesIO):

@@ -1,8 +1,8 @@
 import pytest
 
+from core.domain.types import CellAnalysis
 from core.report import Placed, place_cell
 from core.store.published import published_references
-from core.types import CellAnalysis
 from tests.populations import analysed, drawn_references
 
 

@@ -1,6 +1,6 @@
-from core.cell_types import CellType
 from core.charts.groups import DASHES, PALETTE, SHAPES, styled
 from core.charts.theme import population_colour
+from core.domain.cell_types import CellType
 
 
 def test_eight_groups_are_told_apart_without_colour():

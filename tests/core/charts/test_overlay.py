@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from core.charts.overlay import OUTLINED, field_png, field_svg, mask_svg, outer_outline, outlined_png, outlined_svg, scale_bar_um
-from core.compartments import STYLES, Compartment
-from core.types import CellImage, Place, as_label_map
+from core.domain.compartments import STYLES, Compartment
+from core.domain.types import CellImage, Place, as_label_map
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
 from core.charts.axes import Axis, axis
 from core.charts.groups import styled
 from core.charts.scatter import MOST_POINTS, NO_GROUP, Points, Scatter, binned, colour_bar, colours, scatter_chart
 from core.charts.theme import DARK, LIGHT, to_svg
+from core.domain.cell_types import CellType
 
 GROUPS = styled(["Monocyte", "Lymphocyte"], [3, 2], [None, None], [CellType.MONOCYTE, CellType.LYMPHOCYTE])
 X, Y = np.array([1.0, 2.0, 3.0, 4.0, np.nan]), np.array([1.0, 10.0, 100.0, 1000.0, 1.0])

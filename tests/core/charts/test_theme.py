@@ -1,9 +1,9 @@
 import re
 
-from core.cell_types import CELL_TYPES, CellType
 from core.charts.ranges import range_chart
 from core.charts.rows import blocks, part
 from core.charts.theme import DARK, LIGHT, edge_colour, look, population_colour, to_svg
+from core.domain.cell_types import CELL_TYPES, CellType
 from core.features.spec import Theme
 from core.report import Placed
 

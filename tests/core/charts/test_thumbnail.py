@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from core.charts.thumbnail import thumbnail_svg
-from core.compartments import STYLES, Compartment
-from core.masks import outlines
+from core.domain.compartments import STYLES, Compartment
+from core.image.masks import outlines
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
-from core.settings import ROOT
+from core.domain.cell_types import CellType
+from core.domain.settings import ROOT
+from core.domain.types import QualityFlag
 from core.store.database import Cohort
 from core.store.schema import CellRow, Population, cell_row
 from core.store.shards import write_population
-from core.types import QualityFlag
 from tests.core.store.conftest import AREA, RATIO, WHEN, make_analysis, make_population
 
 MONO, LYMPHO, OTHER_SCALE, UNSCALED = "mono", "lympho", "mono_other", "hcl"

@@ -4,18 +4,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.compartments import Compartment
-from core.errors import StoreError
+from core.domain.compartments import Compartment
+from core.domain.errors import StoreError
+from core.domain.settings import load_settings
+from core.domain.types import Place
 from core.explorer.cells import cells, features_of, frame, picture
 from core.explorer.selection import Selection
-from core.imaging import encode_png
-from core.masks import cell_mask, region_mask
-from core.settings import load_settings
+from core.image.imaging import encode_png
+from core.image.masks import cell_mask, region_mask
+from core.image.synthetic import draw_cell
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
-from core.synthetic import draw_cell
-from core.types import Place
 from tests.populations import AREA
 
 FIRST = "monocyte_drawn:000000" + "0" * 10 + ":0"

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from core.errors import StoreError, UsageError
+from core.domain.errors import StoreError, UsageError
+from core.domain.settings import ROOT
 from core.explorer import embedding
 from core.explorer.embedding import MOST_CELLS, Umap, UmapCache, prepare, principal_axes, umap_key
 from core.features.catalogue import CATALOGUE
-from core.settings import ROOT
 
 NAMES = [name for name, spec in CATALOGUE.items() if not spec.log_axis]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.explorer import neighbours
 from core.explorer.neighbours import comparable_features, nearest, sentence, shares
 from core.features.catalogue import CATALOGUE

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
-from core.errors import StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import StoreError
 from core.explorer import order
 from core.explorer.order import Columns, IndexBuild, OrderIndex, build_index, find_index, index_path, sort_values, take, write_index
 from core.explorer.selection import value_sql

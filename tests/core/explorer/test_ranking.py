@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.explorer import order, ranking
 from core.explorer.order import Columns, OrderIndex, write_index
 from core.explorer.ranking import (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.explorer.redundancy import MOST_CELLS, group_alike, rank_correlation
 from core.features.catalogue import CATALOGUE
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.agreement import Grade
-from core.cell_types import CellType
-from core.errors import UsageError
+from core.domain.cell_types import CellType
+from core.domain.errors import UsageError
 from core.explorer import report
 from core.explorer.order import Columns
 from core.explorer.ranking import rank_features

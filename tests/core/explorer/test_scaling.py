@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from core.errors import FeatureError
+from core.domain.errors import FeatureError
 from core.explorer.scaling import LIMIT, RobustScaling
 
 LINEAR, OTHER, LOG = "nucleus_contour_Solidity", "combined_PixelSurface", "nucleus_shape2D_PixelSurface"

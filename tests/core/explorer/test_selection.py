@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
-from core.errors import FeatureError, SelectionError
+from core.domain.cell_types import CellType
+from core.domain.errors import FeatureError, SelectionError
 from core.explorer.selection import (
     MOST_CHOICES,
     MOST_VERTICES,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.errors import UsageError
+from core.domain.errors import UsageError
 from core.explorer import view
 from core.explorer.order import IndexBuild, build_index
 from core.explorer.selection import Selection

@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from core.cell_types import CellType
+from core.domain.cell_types import CellType
+from core.domain.settings import ROOT
 from core.explorer.selection import Gate, Quality, Range, Scale, Selection, from_json
 from core.explorer.take_away import h5ad, parquet, python, sql
 from core.explorer.view import table
 from core.features.catalogue import CATALOGUE
-from core.settings import ROOT
 from core.store.expert import run
 from tests.core.store.conftest import AREA, RATIO
 

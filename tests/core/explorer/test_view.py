@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
-from core.errors import FeatureError, StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import FeatureError, StoreError
 from core.explorer import view
 from core.explorer.selection import Gate, Quality, Range, Scale, Selection, value_sql, without
 from core.explorer.view import (

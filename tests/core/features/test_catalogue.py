@@ -9,7 +9,7 @@ from radiomics.glszm import RadiomicsGLSZM
 from radiomics.ngtdm import RadiomicsNGTDM
 from radiomics.shape2D import RadiomicsShape2D
 
-from core.errors import FeatureError
+from core.domain.errors import FeatureError
 from core.features.catalogue import CATALOGUE, CELL_REGIONS, TONE_REGIONS, feature_spec
 from core.features.definitions.structure import COMBINED, STRUCTURES
 from core.features.spec import FeatureClass, Region, Theme, Unit

@@ -5,7 +5,7 @@ import pytest
 from skimage.color import rgb2hsv, separate_stains
 
 from core.features.channels import BASIC_DYE, BIN_WIDTH, EOSIN, HUE_CUT, Channel, planes
-from core.imaging import grey
+from core.image.imaging import grey
 
 RGB = np.random.default_rng(5).integers(0, 256, (17, 23, 3), dtype=np.uint8)
 

@@ -6,14 +6,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from core.compartments import Compartment
-from core.errors import ImageError, MaskError
+from core.domain.compartments import Compartment
+from core.domain.errors import ImageError, MaskError
+from core.domain.types import as_label_map
 from core.features import reference
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
 from core.features.spec import FeatureClass, Region, Theme
-from core.masks import with_environment
-from core.types import as_label_map
+from core.image.masks import with_environment
 
 TOLERANCE = 1e-9
 # Counts and order statistics.

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from core.compartments import Compartment
+from core.domain.compartments import Compartment
 from core.features import reference
 from core.features.definitions.texture import TEXTURES
 from core.features.texture import UNDEFINED, discretise, glcm, gldm, glrlm, glszm, ngtdm
@@ -100,7 +100,7 @@ def test_other_bins_are_what_pyradiomics_says(bin_width):
 def test_real_regions_of_all_sources_are_what_pyradiomics_says(real_cells):
     regions, worst = 0, (0.0, "")
     for _, image, labels in real_cells:
-        luma = image.rgb @ np.array([0.299, 0.587, 0.114])  # not rounded, as `core.imaging.grey` is
+        luma = image.rgb @ np.array([0.299, 0.587, 0.114])  # not rounded, as `core.image.imaging.grey` is
         for mask in (labels == Compartment.NUCLEUS, labels == Compartment.CYTOPLASM, labels >= Compartment.CYTOPLASM):
             if mask.any():
                 worst = max(worst, largest_difference(measure(luma, mask), by_pyradiomics(luma, mask), floor=0.0))

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.errors import ModelError
+from core.domain.errors import ModelError
 from core.inference.model_registry import MANIFEST, card_of, find_model, list_models, load_manifest, verify_model, write_manifest
 from core.model_card import METADATA_KEY
 

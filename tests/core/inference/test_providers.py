@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ModelError, ProviderError
+from core.domain.errors import ModelError, ProviderError
 from core.inference import providers
 from core.inference.providers import PROVIDER_NAMES, Device, open_session, provider_name
 

@@ -9,20 +9,20 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from core.compartments import CHANNELS, Compartment
 from core.datasets import data_set
-from core.errors import ModelError, UsageError
-from core.imaging import load, load_grey
+from core.domain.compartments import CHANNELS, Compartment
+from core.domain.errors import ModelError, UsageError
+from core.domain.types import CellImage, as_label_map
+from core.image.imaging import load, load_grey
+from core.image.masks import cell_mask, decode_grey, region_mask
+from core.image.stain import nuclear_stain
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.image.window import Window, resample_labels
 from core.inference.providers import Device
 from core.inference.segmenter import OnnxSegmenter, TwoPassSegmenter
-from core.masks import cell_mask, decode_grey, region_mask
 from core.metrics import overlap
 from core.model_card import METADATA_KEY
-from core.preprocessing import Window, resample_labels
 from core.quality import assess
-from core.stain import nuclear_stain
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.types import CellImage, as_label_map
 
 BACKGROUND, RED_CELL = (253, 229, 206), (218, 172, 166)
 

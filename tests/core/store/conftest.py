@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
+from core.domain.cell_types import CellType
+from core.domain.types import CellAnalysis, CellImage, FeatureSet, Place, QualityFlag, Segmentation, as_label_map
 from core.features.catalogue import CATALOGUE
 from core.store.schema import CellRow, Population, cell_row
-from core.types import CellAnalysis, CellImage, FeatureSet, Place, QualityFlag, Segmentation, as_label_map
 
 AREA = "nucleus_shape2D_PixelSurface"
 RATIO = "combined_PixelSurface"

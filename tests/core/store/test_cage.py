@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from core.settings import ROOT
+from core.domain.settings import ROOT
 from core.store import cage
 from core.store.schema import cohort_schema
 from core.store.shards import scan, write_population

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import StoreError
-from core.settings import ROOT
+from core.domain.errors import StoreError
+from core.domain.settings import ROOT
 from core.store.database import Cohort, query_shards
 from core.store.queries import cells, populations, values
 from core.store.schema import cohort_schema

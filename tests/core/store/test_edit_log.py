@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.store import edit_log
 from core.store.edit_log import Edit, Field
 

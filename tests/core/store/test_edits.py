@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.store import queries
 from core.store.database import Cohort
 from core.store.edit_log import Field

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from core.errors import QueryError, StoreError
+from core.domain.errors import QueryError, StoreError
 from core.store import expert
 from core.store.database import Cohort
 from core.store.edit_log import Field

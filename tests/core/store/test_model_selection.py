@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.store import model_selection as results
 
 RUN = "run"

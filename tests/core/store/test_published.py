@@ -1,12 +1,12 @@
 import pytest
 
-from core.cell_types import CellType
-from core.errors import StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import StoreError
+from core.domain.settings import ROOT
+from core.domain.types import FeatureSet
 from core.features.catalogue import CATALOGUE
-from core.settings import ROOT
 from core.statistics import nearest
 from core.store.published import PUBLISHED_FILE, published_references
-from core.types import FeatureSet
 
 SHIPPED = ROOT / "assets" / "reference"
 HEADER = "population,region,feature,p2,p50,p98,mean,std,source\n"

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
-from core.errors import StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import StoreError
+from core.domain.types import QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.statistics import Basis, compare_cell
 from core.store import queries
 from core.store.database import Cohort
 from core.store.schema import cell_row, decode_rings
 from core.store.shards import write_population
-from core.types import QualityFlag
 from tests.core.store.conftest import AREA, make_analysis, make_population, make_rows
 
 BORDER = QualityFlag("touches_border", "The cell touches the edge.", severe=True)

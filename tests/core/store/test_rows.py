@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
 from core.store import rows as module
 from core.store.database import Cohort

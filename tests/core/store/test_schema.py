@@ -5,12 +5,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.cell_types import CellType
-from core.compartments import Compartment
-from core.errors import StoreError
+from core.domain.cell_types import CellType
+from core.domain.compartments import Compartment
+from core.domain.errors import StoreError
+from core.domain.types import Place, QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.store.schema import SCHEMA_VERSION, Population, arrow_schema, cell_row, check_population_id, decode_rings
-from core.types import Place, QualityFlag
 from tests.core.store.conftest import AREA, WHEN, make_analysis, make_population
 
 SQUARE = np.array([[1.5, 2.0], [9.5, 2.0], [9.5, 8.0]])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import StoreError
-from core.settings import ROOT
+from core.domain.errors import StoreError
+from core.domain.settings import ROOT
 from core.store import shards
 from core.store.database import Cohort
 from core.store.queries import cells, values

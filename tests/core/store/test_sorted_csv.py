@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.store import sorted_csv
 from core.store.schema import FORMULA_STARTS
 from core.store.sorted_csv import write_sorted_csv

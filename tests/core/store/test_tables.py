@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.cell_types import CellType
-from core.errors import DataSetError, StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import DataSetError, StoreError
 from core.features.catalogue import CATALOGUE
 from core.store import queries
 from core.store.database import Cohort

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from core.errors import StoreError
+from core.domain.errors import StoreError
 from core.store.training_runs import training_runs
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from core.masks import cell_mask, region_mask
-from core.stain import count_other_nuclei, optical_density
+from core.image.masks import cell_mask, region_mask
+from core.image.stain import count_other_nuclei, optical_density
 from training.augmentation import LabelledImage
 from training.experiments.disturbances import DECIDING, Condition, disturbed
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.compartments import Compartment
-from core.masks import with_environment
-from core.types import as_label_map
+from core.domain.compartments import Compartment
+from core.domain.types import as_label_map
+from core.image.masks import with_environment
 from training.augmentation import LabelledImage
 from training.evaluate import appearance_of
 from training.experiments.failure_modes import FAILURE_MODES, by_mode, describe

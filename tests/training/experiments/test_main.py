@@ -1,5 +1,5 @@
-from core.imaging import encode_png
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.image.imaging import encode_png
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from tests.training.tiny import tiny_config
 from training.experiments.__main__ import main
 from training.loop import SPLIT_FILE

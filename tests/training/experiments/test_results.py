@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.errors import UsageError
-from core.settings import ROOT
+from core.domain.errors import UsageError
+from core.domain.settings import ROOT
 from training.config import TrainingConfig
 from training.experiments.disturbances import Condition
 from training.experiments.results import NOTES, results_table, write_results

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from core.errors import DataSetError, UsageError
+from core.domain.errors import DataSetError, UsageError
 from tests.training.tiny import PER_TYPE, tiny_config
 from training.data import load_labelled, masked_samples
 from training.evaluate import evaluate

@@ -3,8 +3,8 @@ from statistics import mean, median
 import numpy as np
 import pytest
 
-from core.cell_types import CellType
 from core.datasets import data_set
+from core.domain.cell_types import CellType
 from core.features.contour import contour
 from core.features.definitions.structure import COMBINED, STRUCTURES
 from core.features.extract import extract
@@ -14,7 +14,7 @@ from core.features.projections import projections
 from core.features.spec import FeatureClass, Region, Unit
 from core.features.spots import granularity, vacuoles
 from core.fields import Cells
-from core.imaging import load
+from core.image.imaging import load
 from core.pipeline import outline_cells
 from tests.shapes import disc
 

@@ -1,6 +1,6 @@
 import re
 
-from core.cell_types import CELL_TYPES, CellType
+from core.domain.cell_types import CELL_TYPES, CellType
 
 
 def test_every_cell_type_is_described_in_order():

@@ -6,12 +6,22 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.draw import polygon2mask
 from skimage.measure import approximate_polygon, find_contours
 
-from core.compartments import Compartment
 from core.datasets import data_set
-from core.errors import MaskError
-from core.imaging import load_grey
-from core.masks import cell_mask, decode_grey, encode_grey, environment_width, outlines, region_mask, simplified, traced, with_environment
-from core.types import as_label_map
+from core.domain.compartments import Compartment
+from core.domain.errors import MaskError
+from core.domain.types import as_label_map
+from core.image.imaging import load_grey
+from core.image.masks import (
+    cell_mask,
+    decode_grey,
+    encode_grey,
+    environment_width,
+    outlines,
+    region_mask,
+    simplified,
+    traced,
+    with_environment,
+)
 
 BACKGROUND, ENVIRONMENT, CYTOPLASM, NUCLEUS = Compartment
 

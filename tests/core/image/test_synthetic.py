@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from skimage.measure import label, regionprops
 
-from core.compartments import Compartment
-from core.imaging import grey
-from core.masks import cell_mask, region_mask, with_environment
-from core.synthetic import SYNTHETIC_CELLS, UM_PER_PX, CellDrawing, draw_cell
+from core.domain.compartments import Compartment
+from core.image.imaging import grey
+from core.image.masks import cell_mask, region_mask, with_environment
+from core.image.synthetic import SYNTHETIC_CELLS, UM_PER_PX, CellDrawing, draw_cell
 
 DRAWINGS = pytest.mark.parametrize("drawing", SYNTHETIC_CELLS.values(), ids=SYNTHETIC_CELLS)
 PLAIN = CellDrawing("plain", 140, 0.8, 0.0, 0.5, 0.7, 0.0, 0.0, 0.5, (150, 150, 200))

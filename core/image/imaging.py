@@ -16,9 +16,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from core.errors import ImageError, UsageError
-from core.settings import Settings, load_settings
-from core.types import CellImage
+from core.domain.errors import ImageError, UsageError
+from core.domain.settings import Settings, load_settings
+from core.domain.types import CellImage
 
 # Pillow knows some forty formats; the exotic ones are rarely needed and have been the way in for decompression bombs.
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")

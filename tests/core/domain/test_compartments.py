@@ -1,4 +1,4 @@
-from core.compartments import CHANNELS, STYLES, Compartment
+from core.domain.compartments import CHANNELS, STYLES, Compartment
 
 
 def test_grey_codes_are_evenly_spaced_levels():

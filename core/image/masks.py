@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.compartments import ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION, Compartment
-from core.errors import MaskError
-from core.morphology import bounds, within
-from core.types import LabelMap, as_label_map
+from core.domain.compartments import ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION, Compartment
+from core.domain.errors import MaskError
+from core.domain.types import LabelMap, as_label_map
+from core.image.morphology import bounds, within
 
 # Grey levels by coding. Files hold stray and anti-aliased values (5 of 100 masks of set 2), so levels are taken by
 # thresholds half way between two codes, never by equality.

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import ROOT, load_settings
+from core.domain.settings import ROOT, load_settings
 
 NAMES = ("DATA", "MODELS", "REFERENCE", "COHORT", "MAX_PIXELS", "MAX_BYTES", "MAX_UPLOAD_BYTES", "ROOTS")
 

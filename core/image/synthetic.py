@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.compartments import Compartment
-from core.imaging import decode, encode_png
-from core.masks import with_environment
-from core.types import CellImage, LabelMap, as_label_map
+from core.domain.compartments import Compartment
+from core.domain.types import CellImage, LabelMap, as_label_map
+from core.image.imaging import decode, encode_png
+from core.image.masks import with_environment
 
 SIDE_PX: Final = 360
 # The scale of the drawing: red cells of 7.5 um are 79 px across, as in the CellaVision images it imitates.

@@ -11,9 +11,9 @@ from scipy import ndimage
 from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
-from core.morphology import bounds, dilated, eroded, filled, opened
-from core.preprocessing import Window
-from core.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts, median, percentile
+from core.image.morphology import bounds, dilated, eroded, filled, opened
+from core.image.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts, median, percentile
+from core.image.window import Window
 
 # -ln((value + 1) / 256) of every 8-bit value.
 _DENSITY: Final = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)

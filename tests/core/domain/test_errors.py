@@ -2,7 +2,7 @@ import inspect
 
 import pytest
 
-from core import errors
+from core.domain import errors
 
 ALL = [error for _, error in inspect.getmembers(errors, inspect.isclass)]
 

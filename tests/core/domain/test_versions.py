@@ -9,8 +9,8 @@ import scipy
 import skimage
 
 from core import __version__
-from core.settings import ROOT
-from core.versions import software_versions
+from core.domain.settings import ROOT
+from core.domain.versions import software_versions
 
 
 def test_versions_name_what_a_number_depends_on():
@@ -34,7 +34,7 @@ def test_what_is_not_installed_is_left_out():
 
 def test_asking_imports_none_of_the_packages():
     code = (
-        "import sys; from core.versions import software_versions; software_versions(); "
+        "import sys; from core.domain.versions import software_versions; software_versions(); "
         "print([name for name in ('numpy', 'scipy', 'skimage', 'PIL', 'radiomics', 'onnxruntime') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

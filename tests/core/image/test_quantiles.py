@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts, median, percentile
+from core.image.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts, median, percentile
 
 PERCENTS = (0, 5, 10, 20, 25, 50, 75, 90, 99.5, 100)
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from core.archives import ImageArchive, pack
-from core.errors import UsageError
-from core.settings import load_settings
+from core.domain.errors import UsageError
+from core.domain.settings import load_settings
+from core.image.archives import ImageArchive, pack
 
 SETTINGS = load_settings()
 
@@ -49,7 +49,7 @@ def test_bad_archives_are_refused_as_a_whole(data, words):
 
 
 def test_too_many_members_are_refused(monkeypatch):
-    monkeypatch.setattr("core.archives.MAX_MEMBERS", 2)
+    monkeypatch.setattr("core.image.archives.MAX_MEMBERS", 2)
     with pytest.raises(UsageError, match="at most 2 files"):
         ImageArchive(io.BytesIO(_zip({f"{i}.png": b"1" for i in range(3)})), "cells.zip")
 

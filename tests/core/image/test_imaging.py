@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from core.errors import ImageError, UsageError
-from core.imaging import IMAGE_SUFFIXES, MIN_SIDE_PX, base_name, decode, encode_png, find_images, grey, load, load_grey
-from core.types import CellImage
+from core.domain.errors import ImageError, UsageError
+from core.domain.types import CellImage
+from core.image.imaging import IMAGE_SUFFIXES, MIN_SIDE_PX, base_name, decode, encode_png, find_images, grey, load, load_grey
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -6,8 +6,8 @@ from typing import NewType
 import numpy as np
 from numpy.typing import NDArray
 
-from core.compartments import Compartment
-from core.errors import ImageError, MaskError
+from core.domain.compartments import Compartment
+from core.domain.errors import ImageError, MaskError
 
 # (H, W) uint8 whose values are Compartment members; never grey codes such as 128 or 255.
 LabelMap = NewType("LabelMap", "NDArray[np.uint8]")

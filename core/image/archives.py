@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO, Final
 
-from core.errors import UsageError
-from core.imaging import IMAGE_SUFFIXES, base_name
-from core.settings import Settings
+from core.domain.errors import UsageError
+from core.domain.settings import Settings
+from core.image.imaging import IMAGE_SUFFIXES, base_name
 
 # Photographs hardly shrink; a member that unpacks to a hundred times its size is no photograph.
 MAX_RATIO: Final = 100

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core.morphology import bounds, dilated, eroded, filled, opened, within
+from core.image.morphology import bounds, dilated, eroded, filled, opened, within
 from tests.shapes import disc, small_patterns
 
 

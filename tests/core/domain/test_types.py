@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from core.errors import ImageError, MaskError
-from core.types import CellAnalysis, CellImage, FeatureSet, QualityFlag, Segmentation, as_label_map
+from core.domain.errors import ImageError, MaskError
+from core.domain.types import CellAnalysis, CellImage, FeatureSet, QualityFlag, Segmentation, as_label_map
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
 

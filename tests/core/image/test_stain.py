@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from core.masks import region_mask
-from core.metrics import overlap
-from core.stain import (
+from core.image.masks import region_mask
+from core.image.stain import (
     MIN_NUCLEAR_DENSITY,
     WINDOW_SIDE,
     appearance,
@@ -16,7 +15,8 @@ from core.stain import (
     optical_density,
     typical_area,
 )
-from core.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.metrics import overlap
 
 BACKGROUND, RED_CELL, NUCLEUS = (253, 229, 206), (218, 172, 166), (70, 30, 120)
 

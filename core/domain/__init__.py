@@ -1,0 +1,1 @@
+"""What the rest speaks of: the values that flow, the errors, the lists of types and compartments, settings and versions."""

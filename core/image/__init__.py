@@ -1,0 +1,1 @@
+"""From bytes to pixels and back: image files, masks, stain, windows, and the arithmetic on pixels."""
