@@ -42,15 +42,15 @@ from core.explorer.selection import CHOICES, Selection, from_json
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
-from core.fields import Cells, composed
 from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
-from core.inference.model_registry import ModelEntry, find_model, list_models
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
 from core.pipeline import Job, Outcome, analyse_many
 from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
+from core.segmentation.field_of_view import Cells, composed
+from core.segmentation.model_registry import ModelEntry, find_model, list_models
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 from core.statistics import beside_published
 from core.store import model_selection, queries, shards
 from core.store.database import Cohort

@@ -11,11 +11,11 @@ from typing import Final
 from core.datasets import DataSet, Sample, data_set
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, StoreError, UsageError
-from core.fields import Cells
 from core.image.imaging import find_images
 from core.image.masks import outlines
-from core.inference.model_registry import ModelEntry
 from core.pipeline import Job, Outcome, analyse_many
+from core.segmentation.field_of_view import Cells
+from core.segmentation.model_registry import ModelEntry
 from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
 from core.store.shards import append_cells, scan, write_population
 

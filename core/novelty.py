@@ -36,14 +36,14 @@ from core.familiarity import (
     save,
     traits,
 )
-from core.fields import Cells
 from core.image.imaging import load
 from core.impostors import Kind, evenly, impostors
-from core.inference.model_registry import ModelEntry, load_manifest, write_manifest
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter, Segmenter
 from core.pipeline import analyse_cells
 from core.quality import TOO_SMALL, UNLIKE_LEUKOCYTE
+from core.segmentation.field_of_view import Cells
+from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 
 Floats = NDArray[np.float64]
 

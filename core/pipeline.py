@@ -13,13 +13,13 @@ from core.domain.errors import CoreError
 from core.domain.types import CellAnalysis, CellImage, Place, Segmentation
 from core.domain.versions import software_versions
 from core.features.extract import Engine, extract
-from core.fields import MOST_NUCLEI, Cells, find_cells, shows_one_cell
 from core.image.imaging import load
 from core.image.stain import Nucleus, find_nuclei
-from core.inference.model_registry import ModelEntry
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter, Segmenter
 from core.quality import assess
+from core.segmentation.field_of_view import MOST_NUCLEI, Cells, find_cells, shows_one_cell
+from core.segmentation.model_registry import ModelEntry
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 
 # Told in words what is being done, and which share of all is done.
 Progress = Callable[[str, float], None]

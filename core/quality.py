@@ -19,8 +19,8 @@ from core.image.masks import cell_mask, region_mask
 from core.image.morphology import bounds, dilated, eroded
 from core.image.quantiles import BYTES, counted_median, counts
 from core.image.stain import appearance, appearance_distance, nuclear_contrast
-from core.model_card import ModelCard
 from core.red_cells import RED_CELL_UM, red_cell_diameter
+from core.segmentation.model_card import ModelCard
 
 LOW_CONFIDENCE: Final = 0.85
 # Standard deviation of the blur as a share of the cell's diameter, so that it means the same at every magnification. From here on

@@ -31,9 +31,9 @@ from core.features.extract import extract
 from core.image.imaging import decode, load, load_grey
 from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
 from core.image.stain import optical_density
-from core.inference.model_registry import ModelEntry, load_manifest, write_manifest
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter, Segmenter
+from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 
 Pixels = NDArray[np.uint8]
 

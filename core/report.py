@@ -23,10 +23,10 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellAnalysis, FeatureSet
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
-from core.fields import composed
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
-from core.inference.model_registry import ModelEntry
+from core.segmentation.field_of_view import composed
+from core.segmentation.model_registry import ModelEntry
 from core.statistics import (
     INTENSITY_CAUTION,
     SMALL_GROUP,

@@ -21,10 +21,10 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.compartments import ENVIRONMENT_RING_FRACTION
 from core.domain.errors import CoreError, ModelError
 from core.domain.settings import load_settings
-from core.inference.model_registry import list_models
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
-from core.model_card import ModelCard
+from core.segmentation.model_card import ModelCard
+from core.segmentation.model_registry import list_models
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 from core.store.training_runs import CONFIG_FILE, SCORES_FILE
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.domain.errors import CoreError, UsageError
-from core.inference.providers import Device, open_session
+from core.segmentation.providers import Device, open_session
 from core.store import model_selection as results
 from export.to_onnx import convert, remove_notes
 from training.architectures import build, count_parameters

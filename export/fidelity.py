@@ -12,8 +12,8 @@ from core.domain.types import LabelMap
 from core.features.extract import extract
 from core.image.imaging import load
 from core.image.masks import region_mask
-from core.inference.segmenter import Segmenter
 from core.metrics import overlap
+from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
 from training.evaluate import REGIONS
 

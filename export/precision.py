@@ -23,8 +23,8 @@ from scipy import special
 from core.datasets import Sample
 from core.image.imaging import load
 from core.image.window import Window
-from core.inference.providers import Device, open_session
-from core.preprocessing import network_input
+from core.segmentation.preprocessing import network_input
+from core.segmentation.providers import Device, open_session
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset
@@ -124,7 +124,7 @@ def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe
     """Write an 8-bit copy, the best of several recipes, and say which.
 
     Activations are unsigned, weights signed and per channel. Weights of 7 bits would be safe on processors without VNNI, but
-    cost up to three times the error; `core.inference.providers` asks onnxruntime for exact products there instead.
+    cost up to three times the error; `core.segmentation.providers` asks onnxruntime for exact products there instead.
 
     Parameters
     ----------

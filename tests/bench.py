@@ -33,11 +33,11 @@ from core.features.extract import Engine, extract
 from core.image.imaging import load, load_grey
 from core.image.masks import cell_mask, decode_grey
 from core.image.window import Window
-from core.inference.model_registry import find_model, list_models
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter, TwoPassSegmenter
 from core.metrics import overlap
-from core.preprocessing import network_input
+from core.segmentation.model_registry import find_model, list_models
+from core.segmentation.preprocessing import network_input
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from tests.e2e.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
 from training.evaluate import annotator_agreement, evaluate, summarise

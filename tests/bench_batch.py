@@ -45,10 +45,10 @@ from core.features.extract import Engine, extract
 from core.image.imaging import grey, load
 from core.image.masks import region_mask
 from core.image.window import Window
-from core.inference.model_registry import find_model
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
-from core.preprocessing import network_input
+from core.segmentation.model_registry import find_model
+from core.segmentation.preprocessing import network_input
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 from training.architectures import build
 
 COLLECTIONS = ("set1", "set2", "acevedo", "deepapl")

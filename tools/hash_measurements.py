@@ -12,8 +12,8 @@ from pathlib import Path
 
 from core.domain.settings import load_settings
 from core.image.imaging import find_images
-from core.inference.model_registry import find_model
 from core.pipeline import Job, Outcome, analyse_many
+from core.segmentation.model_registry import find_model
 
 FOLDERS = ("wbc_zheng/set1/images", "wbc_zheng/set2/images", "acevedo", "hairy_cell_smear", "hairy_cell_marrow")
 

@@ -19,10 +19,10 @@ from core.datasets import COPIES_MANIFEST, Sample
 from core.domain.errors import CoreError, UsageError
 from core.domain.settings import load_settings
 from core.domain.types import CellImage
-from core.fields import FieldCell
-from core.inference.model_registry import ModelEntry, find_model
-from core.inference.providers import Device
-from core.inference.segmenter import VIEWS, OnnxSegmenter
+from core.segmentation.field_of_view import FieldCell
+from core.segmentation.model_registry import ModelEntry, find_model
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import VIEWS, OnnxSegmenter
 from core.store import model_selection as results
 from core.store.training_runs import CASES_FOLDER
 from training.augment import COPIES, write_copies

@@ -19,7 +19,7 @@ from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
 from core.image.imaging import load, load_grey
 from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
 from core.image.window import Window, resample, resample_labels
-from core.preprocessing import look_up, normalise, soften, white_balance
+from core.segmentation.preprocessing import look_up, normalise, soften, white_balance
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import Augmentation, LabelledImage
 from training.config import TrainingConfig

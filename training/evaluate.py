@@ -15,8 +15,8 @@ from core.domain.types import LabelMap
 from core.image.imaging import load
 from core.image.masks import region_mask
 from core.image.stain import appearance, appearance_distance
-from core.inference.segmenter import Segmenter
 from core.metrics import overlap
+from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
 
 REGIONS = ("nucleus", "cytoplasm", "cell")

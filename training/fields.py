@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from core.domain.types import LabelMap
-from core.fields import FieldCell, Outline, find_cells
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei
 from core.metrics import overlap
+from core.segmentation.field_of_view import FieldCell, Outline, find_cells
 from training.augmentation import LabelledImage
 from training.evaluate import REGIONS
 
@@ -269,7 +269,7 @@ def score_fields(
     seed: int = 7,
     on_field: Callable[[int, MadeField, list[FieldCell]], None] | None = None,
 ) -> list[FieldScore]:
-    """Make `count` fields of the images and score what `core.fields.find_cells` finds in them with the given network.
+    """Make `count` fields of the images and score what `core.segmentation.field_of_view.find_cells` finds in them with the given network.
 
     Each field depends on the seed and its own number only. `side` defaults to five times the longest side of the images. `on_field` is
     told the number, from 0, the field and the cells found in it.

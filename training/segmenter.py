@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from core.domain.compartments import CHANNELS
-from core.inference.segmenter import TwoPassSegmenter
-from core.model_card import ModelCard
+from core.segmentation.model_card import ModelCard
+from core.segmentation.segmenter import TwoPassSegmenter
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.loop import load_network

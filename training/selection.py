@@ -32,7 +32,7 @@ from core.datasets import Sample
 from core.domain.errors import DataSetError, TrainingError, UsageError
 from core.image.masks import cell_mask
 from core.image.window import Window, resample, resample_labels
-from core.preprocessing import normalise
+from core.segmentation.preprocessing import normalise
 from core.store import model_selection as results
 from training.architectures import build, check_input, count_parameters, find_architecture
 from training.architectures.weights import NO_ENCODER, Normalisation, normalisation

@@ -20,13 +20,13 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError
 from core.domain.types import CellAnalysis, CellImage
 from core.features.extract import Engine
-from core.fields import Cells, composed
 from core.image.imaging import decode, encode_png
 from core.image.masks import encode_grey, outlines
-from core.inference.model_registry import ModelEntry
-from core.inference.providers import PROVIDER_NAMES, Device
-from core.inference.segmenter import OnnxSegmenter
 from core.pipeline import OutlinedCell, measure, outline_many
+from core.segmentation.field_of_view import Cells, composed
+from core.segmentation.model_registry import ModelEntry
+from core.segmentation.providers import PROVIDER_NAMES, Device
+from core.segmentation.segmenter import OnnxSegmenter
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row
 
 _POPULATION: Final = "batch"

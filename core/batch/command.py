@@ -11,7 +11,7 @@ from typing import Final
 from core.batch.run import Batch, plan, run_batch
 from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, Progress, State
 from core.domain.errors import CoreError, UsageError
-from core.inference.model_registry import find_model
+from core.segmentation.model_registry import find_model
 
 # Where standard error is no terminal, a line every so many tellings.
 _QUIET_BEATS: Final = 30

@@ -13,7 +13,7 @@ from core.batch.inputs import Inputs
 from core.batch.settings import BatchSettings
 from core.batch.tasks import ImageResult, Loaded, Task
 from core.domain.errors import ImageError
-from core.inference.model_registry import ModelEntry
+from core.segmentation.model_registry import ModelEntry
 
 if TYPE_CHECKING:
     from core.batch.analysis import Analyst

@@ -24,7 +24,7 @@ from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, UsageError
 from core.domain.versions import software_versions
-from core.inference.model_registry import ModelEntry
+from core.segmentation.model_registry import ModelEntry
 
 if TYPE_CHECKING:
     from core.batch.turns import Turns

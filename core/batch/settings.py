@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from core.domain.errors import UsageError
 
-# Values of `core.fields.Cells`, `core.features.extract.Engine` and `core.inference.providers.Device`; a test holds them equal. Written out,
+# Values of `core.segmentation.field_of_view.Cells`, `core.features.extract.Engine` and `core.segmentation.providers.Device`; a test holds them equal. Written out,
 # because the parent of a run is at work before the image libraries behind those could be imported.
 CELLS: Final = ("auto", "one", "all")
 FEATURE_ENGINES: Final = ("fast", "reference")

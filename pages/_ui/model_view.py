@@ -8,9 +8,9 @@ from core.charts.training import dice_chart, loss_chart
 from core.comparison import title
 from core.familiarity import load
 from core.features.catalogue import CATALOGUE
-from core.inference.model_registry import ModelEntry
-from core.model_card import ModelCard
 from core.report import reliability_table
+from core.segmentation.model_card import ModelCard
+from core.segmentation.model_registry import ModelEntry
 from core.store.export import to_csv
 from pages._ui import resources
 from pages._ui.feature_choice import matching, theme_filter

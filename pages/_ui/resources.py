@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from core.explorer.separation import Cells as SideCells
     from core.explorer.separation import ExactRanking, Separated
     from core.explorer.view import By, Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
-    from core.inference.model_registry import ModelEntry
-    from core.inference.segmenter import OnnxSegmenter
+    from core.segmentation.model_registry import ModelEntry
+    from core.segmentation.segmenter import OnnxSegmenter
     from core.statistics import ReferencePopulation
     from core.store.database import Cohort
     from core.store.queries import PopulationInfo
@@ -44,7 +44,7 @@ def settings() -> Settings:
 
 def default_model() -> ModelEntry:
     """The model the app uses; raises ModelError."""
-    from core.inference.model_registry import find_model
+    from core.segmentation.model_registry import find_model
 
     return find_model(folder=settings().models)
 
@@ -58,8 +58,8 @@ def segmenter() -> OnnxSegmenter:
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _segmenter(path: str, sha256: str) -> OnnxSegmenter:  # noqa: ARG001 - the key: a new model is a new session
     from core.image.synthetic import draw_cell
-    from core.inference.segmenter import OnnxSegmenter
     from core.pipeline import analyse
+    from core.segmentation.segmenter import OnnxSegmenter
 
     opened = OnnxSegmenter.from_entry(default_model())
     # The first analysis of a process loads pyradiomics and allocates: nobody should wait for that with a cell on the screen.
@@ -80,7 +80,7 @@ def warm_up() -> None:
 def model_problem(path: str, sha256: str, modified: tuple[float, ...]) -> str | None:  # noqa: ARG001 - the key: checked again when a file changes
     """Why the default model's files are not those of the manifest, or None."""
     from core.domain.errors import ModelError
-    from core.inference.model_registry import verify_model
+    from core.segmentation.model_registry import verify_model
 
     try:
         verify_model(default_model())

@@ -2,9 +2,9 @@
 
 import pytest
 
-from core.inference.model_registry import ModelEntry, find_model
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
+from core.segmentation.model_registry import ModelEntry, find_model
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 
 
 @pytest.fixture(scope="session")

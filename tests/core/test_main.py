@@ -25,8 +25,8 @@ from core.features.extract import extract
 from core.image.imaging import load
 from core.image.masks import encode_grey, region_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.inference.model_registry import find_model
 from core.metrics import overlap
+from core.segmentation.model_registry import find_model
 from core.store.database import Cohort
 from tests.selection_runs import write_run
 

@@ -11,11 +11,8 @@ from core.datasets import data_set
 from core.domain.errors import DataSetError, ModelError
 from core.familiarity import FAMILIAR, TRAITS, load, traits
 from core.features.extract import extract
-from core.fields import Cells
 from core.image.synthetic import draw_cell
 from core.impostors import Kind
-from core.inference.model_registry import MANIFEST, find_model
-from core.inference.providers import Device
 from core.novelty import (
     KNOWN_SOURCES,
     LEUKOCYTE,
@@ -30,6 +27,9 @@ from core.novelty import (
     store,
     subjects,
 )
+from core.segmentation.field_of_view import Cells
+from core.segmentation.model_registry import MANIFEST, find_model
+from core.segmentation.providers import Device
 
 # How far, in standard deviations within a type, the laboratories' means lie apart in every trait.
 APART = 0.5

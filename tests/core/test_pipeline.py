@@ -9,12 +9,12 @@ from core.domain.types import CellImage
 from core.domain.versions import software_versions
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
-from core.fields import Cells
 from core.image.imaging import encode_png
 from core.image.stain import find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.inference.providers import Device
 from core.pipeline import Job, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job
+from core.segmentation.field_of_view import Cells
+from core.segmentation.providers import Device
 
 BROKEN = 2
 
@@ -157,7 +157,7 @@ def test_a_cell_of_a_field_measures_what_it_measures_alone(segmenter, field):
 
 
 def test_a_field_with_too_many_nuclei_says_how_many_were_left_out(segmenter, field, monkeypatch):
-    for module in ("core.fields", "core.pipeline"):
+    for module in ("core.segmentation.field_of_view", "core.pipeline"):
         monkeypatch.setattr(f"{module}.MOST_NUCLEI", 3)
     found = analyse_cells(field, segmenter)
     assert 1 <= len(found) <= 3

@@ -15,8 +15,6 @@ from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.masks import cell_mask, encode_grey, region_mask, with_environment
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.inference.model_registry import MANIFEST, find_model
-from core.inference.providers import Device
 from core.reliability import (
     IMAGES,
     OUTLINES,
@@ -30,6 +28,8 @@ from core.reliability import (
     store,
     unseen_samples,
 )
+from core.segmentation.model_registry import MANIFEST, find_model
+from core.segmentation.providers import Device
 
 SIDE = 150
 CELLS = 7

@@ -16,7 +16,6 @@ from core.domain.types import FeatureSet, Place, QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.masks import cell_mask, encode_grey
-from core.inference.model_registry import find_model
 from core.report import (
     KEY_FEATURES,
     analyses_table,
@@ -36,6 +35,7 @@ from core.report import (
     reliability_table,
     scale_source,
 )
+from core.segmentation.model_registry import find_model
 from core.statistics import Nearness
 from core.store.export import to_csv
 from core.store.published import published_references

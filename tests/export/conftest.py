@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.model_card import ModelCard
+from core.segmentation.model_card import ModelCard
 from export.__main__ import main
 from tests.training.tiny import tiny_config, write_tiny_data
 from training.loop import fit, load_network

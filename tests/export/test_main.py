@@ -12,9 +12,9 @@ from core.datasets import Sample
 from core.domain.cell_types import CellType
 from core.domain.compartments import CHANNELS
 from core.image.imaging import load
-from core.inference.model_registry import find_model, list_models
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
+from core.segmentation.model_registry import find_model, list_models
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 from export.__main__ import _limits, main
 from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET
 from training.architectures.weights import Normalisation, normalisation

@@ -6,10 +6,10 @@ import pytest
 
 from core.image.imaging import load
 from core.image.window import Window
-from core.inference.model_registry import find_model
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
-from core.preprocessing import network_input
+from core.segmentation.model_registry import find_model
+from core.segmentation.preprocessing import network_input
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 from export.__main__ import main
 from export.fidelity import KEY_FEATURES, MAX_DRIFT, harm
 from export.precision import CALIBRATION_CELLS, agreement, calibration_crops, canonical_crops, run, to_fp16, to_int8

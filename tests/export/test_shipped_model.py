@@ -5,9 +5,9 @@ import json
 import pytest
 
 from core.domain.settings import ROOT
-from core.inference.model_registry import find_model
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
+from core.segmentation.model_registry import find_model
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 from training.config import TrainingConfig
 from training.data import masked_samples, split_samples
 from training.evaluate import by_data_set, evaluate, summarise

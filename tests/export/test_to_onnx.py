@@ -14,7 +14,7 @@ from timm.layers import Conv2dSame
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError
-from core.inference.model_registry import card_of, find_model, list_models, load_manifest, verify_model, write_manifest
+from core.segmentation.model_registry import card_of, find_model, list_models, load_manifest, verify_model, write_manifest
 from export.to_onnx import (
     MAX_LOGIT_DIFFERENCE,
     OPSET,

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.agreement import Grade, ReliabilityReport, save
 from core.features.catalogue import CATALOGUE
-from core.inference.model_registry import MANIFEST, find_model
+from core.segmentation.model_registry import MANIFEST, find_model
 from tests.populations import grades
 
 HOME = str(Path(__file__).parents[2] / "Home.py")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from core.inference.model_registry import find_model
+from core.segmentation.model_registry import find_model
 from tests.pages.conftest import texts
 
 PAGES = sorted(path.name for path in (Path(__file__).parents[2] / "pages").glob("*.py") if path.name != "__init__.py")

@@ -6,7 +6,7 @@ import pytest
 from core.agreement import Grade
 from core.comparison import Measure
 from core.features.catalogue import CATALOGUE
-from core.inference.model_registry import find_model, load_manifest, write_manifest
+from core.segmentation.model_registry import find_model, load_manifest, write_manifest
 from core.store import model_selection as results
 from tests.pages.conftest import table, texts
 from tests.populations import AREA, ELONGATION

@@ -9,7 +9,7 @@ from core.comparison import TITLES
 from core.domain.compartments import CHANNELS
 from core.domain.errors import UsageError
 from core.domain.settings import ROOT
-from core.inference.model_registry import find_model
+from core.segmentation.model_registry import find_model
 from tests.training.tiny import tiny_config
 from training.architectures import ARCHITECTURES, build, check_input, count_parameters, find_architecture
 from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, normalisation

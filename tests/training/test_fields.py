@@ -3,9 +3,9 @@ import pytest
 from scipy import ndimage
 
 from core.domain.types import LabelMap, Place
-from core.fields import FieldCell
 from core.image.masks import cell_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.segmentation.field_of_view import FieldCell
 from training.augmentation import LabelledImage
 from training.fields import CellScore, FieldScore, Standing, make_field, score_field, score_fields, summarise_fields
 

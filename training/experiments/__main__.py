@@ -9,9 +9,9 @@ from pathlib import Path
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError, UsageError
 from core.domain.settings import load_settings
-from core.inference.model_registry import find_model
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter, TwoPassSegmenter
+from core.segmentation.model_registry import find_model
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training.config import TrainingConfig
 from training.experiments.pseudo import unlabelled_samples, write_pseudo
 from training.experiments.results import results_table, write_results

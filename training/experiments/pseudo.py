@@ -21,9 +21,9 @@ from core.domain.types import LabelMap
 from core.image.imaging import encode_png, load
 from core.image.masks import cell_mask, encode_grey, region_mask
 from core.image.window import Window, resample_labels
-from core.inference.segmenter import TwoPassSegmenter
 from core.metrics import overlap
 from core.quality import assess
+from core.segmentation.segmenter import TwoPassSegmenter
 from training.loop import SPLIT_FILE
 
 SEEN_FILE: Final = "seen.csv"

@@ -17,7 +17,7 @@ from core.batch.tasks import ImageResult, Stage
 from core.domain.errors import ImageError
 from core.features.catalogue import CATALOGUE
 from core.image.imaging import decode, encode_png
-from core.inference.model_registry import find_model
+from core.segmentation.model_registry import find_model
 
 
 class Quick(Measurer):

@@ -9,8 +9,8 @@ import pytest
 from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, Progress, Seen, State, run_key
 from core.domain.errors import UsageError
 from core.features.extract import Engine
-from core.fields import Cells
-from core.inference.providers import Device
+from core.segmentation.field_of_view import Cells
+from core.segmentation.providers import Device
 
 SETTINGS = BatchSettings("in", um_per_px=0.1)
 VERSIONS = {"numpy": "2", "python": "3"}

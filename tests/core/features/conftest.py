@@ -4,13 +4,13 @@ import pytest
 
 from core.datasets import DATA_SETS, data_set
 from core.domain.types import CellImage, LabelMap
-from core.fields import Cells
 from core.image.imaging import load, load_grey
 from core.image.masks import decode_grey, with_environment
-from core.inference.model_registry import find_model
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
 from core.pipeline import outline_cells
+from core.segmentation.field_of_view import Cells
+from core.segmentation.model_registry import find_model
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from core.features.position import position
 from core.features.projections import projections
 from core.features.spec import FeatureClass, Region, Unit
 from core.features.spots import granularity, vacuoles
-from core.fields import Cells
 from core.image.imaging import load
 from core.pipeline import outline_cells
+from core.segmentation.field_of_view import Cells
 from tests.shapes import disc
 
 NUCLEUS, CELL, AROUND = (disc(60, 60, radius, side=120) for radius in (25, 45, 54))

@@ -20,11 +20,11 @@ from core.familiarity import load as load_knowledge
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei, find_nuclei
 from core.image.window import Window
-from core.inference.model_registry import ModelEntry, card_of, verify_model
-from core.inference.providers import Device, open_session, provider_name
-from core.model_card import ModelCard
-from core.postprocessing import label_cell, middle_cell
-from core.preprocessing import network_input, to_image_grid
+from core.segmentation.model_card import ModelCard
+from core.segmentation.model_registry import ModelEntry, card_of, verify_model
+from core.segmentation.postprocessing import label_cell, middle_cell
+from core.segmentation.preprocessing import network_input, to_image_grid
+from core.segmentation.providers import Device, open_session, provider_name
 
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom into it.
 MIN_WINDOW_SHARE = 0.12

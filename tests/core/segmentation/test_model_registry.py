@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from core.domain.errors import ModelError
-from core.inference.model_registry import MANIFEST, card_of, find_model, list_models, load_manifest, verify_model, write_manifest
-from core.model_card import METADATA_KEY
+from core.segmentation.model_card import METADATA_KEY
+from core.segmentation.model_registry import MANIFEST, card_of, find_model, list_models, load_manifest, verify_model, write_manifest
 
 
 @pytest.fixture

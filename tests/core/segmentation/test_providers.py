@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from core.domain.errors import ModelError, ProviderError
-from core.inference import providers
-from core.inference.providers import PROVIDER_NAMES, Device, open_session, provider_name
+from core.segmentation import providers
+from core.segmentation.providers import PROVIDER_NAMES, Device, open_session, provider_name
 
 HAS_DRIVER = Path("/proc/driver/nvidia/version").exists()
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.image.quantiles import BYTES, channel_counts, counted_percentile
 from core.image.window import Window, resample
-from core.model_card import ModelCard
+from core.segmentation.model_card import ModelCard
 
 # The background's grey after white balance, below 255 so that its grain is not cut off; and what tells it.
 _WHITE: Final = 240

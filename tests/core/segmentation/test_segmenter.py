@@ -18,11 +18,11 @@ from core.image.masks import cell_mask, decode_grey, region_mask
 from core.image.stain import nuclear_stain
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.image.window import Window, resample_labels
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter, TwoPassSegmenter
 from core.metrics import overlap
-from core.model_card import METADATA_KEY
 from core.quality import assess
+from core.segmentation.model_card import METADATA_KEY
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 
 BACKGROUND, RED_CELL = (253, 229, 206), (218, 172, 166)
 

@@ -10,12 +10,12 @@ from core.datasets import data_set
 from core.domain.compartments import Compartment
 from core.domain.settings import ROOT
 from core.domain.types import LabelMap
-from core.fields import composed, find_cells, shows_one_cell
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import Nucleus, find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.metrics import overlap
+from core.segmentation.field_of_view import composed, find_cells, shows_one_cell
 
 BACKGROUND, CYTOPLASM, NUCLEUS, RED_CELL = (253, 229, 206), (205, 195, 215), (64, 24, 116), (218, 172, 166)
 
@@ -227,7 +227,7 @@ def test_of_two_drawings_of_one_cell_the_more_certain_remains():
 
 
 def test_of_too_many_nuclei_those_in_the_middle_are_seen_to_whatever_their_size(monkeypatch):
-    monkeypatch.setattr("core.fields.MOST_NUCLEI", 3)
+    monkeypatch.setattr("core.segmentation.field_of_view.MOST_NUCLEI", 3)
     shape = (300, 1000)
     drawing = Drawing(shape)
     for x, radius in ((100, 40), (300, 24), (500, 20), (700, 28), (900, 40)):
@@ -307,10 +307,10 @@ def test_images_of_one_cell_are_taken_as_such(data_dir, name):
 _MEASURE = """
 import resource
 import numpy as np
-from core.fields import Cells
-from core.inference.model_registry import find_model
-from core.inference.providers import Device
-from core.inference.segmenter import OnnxSegmenter
+from core.segmentation.field_of_view import Cells
+from core.segmentation.model_registry import find_model
+from core.segmentation.providers import Device
+from core.segmentation.segmenter import OnnxSegmenter
 from core.pipeline import analyse_cells
 from core.image.synthetic import draw_cell
 from core.domain.types import CellImage

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from core.image.window import Window, resample
-from core.preprocessing import look_up, network_input, normalise, soften, to_image_grid, white_balance
+from core.segmentation.preprocessing import look_up, network_input, normalise, soften, to_image_grid, white_balance
 from tests.windows import SHAPE, WINDOWS, noise, pixel_centres, ramps, well_inside, windows
 
 

@@ -7,7 +7,7 @@ from scipy import ndimage
 from core.domain.compartments import CHANNELS, Compartment
 from core.image.masks import cell_mask, region_mask
 from core.image.window import Window
-from core.postprocessing import MIN_CELL_SHARE, MIN_LOBE_SHARE, label_cell
+from core.segmentation.postprocessing import MIN_CELL_SHARE, MIN_LOBE_SHARE, label_cell
 
 SIDE = 200
 WINDOW = Window.whole((SIDE, SIDE))

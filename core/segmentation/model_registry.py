@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from core.domain.errors import ModelError
 from core.domain.settings import load_settings
-from core.model_card import METADATA_KEY, ModelCard
+from core.segmentation.model_card import METADATA_KEY, ModelCard
 
 MANIFEST: Final = "manifest.json"
 

@@ -5,7 +5,7 @@ import pytest
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError
-from core.model_card import ModelCard
+from core.segmentation.model_card import ModelCard
 
 
 @pytest.fixture(scope="module")
