@@ -23,7 +23,7 @@ from typing import Any
 
 import pandas as pd
 
-from core import familiarity, novelty
+from core import novelty
 from core.agreement import Grade, save, to_json
 from core.agreement import load as load_reliability
 from core.batch import command as batch_command
@@ -45,6 +45,7 @@ from core.features.extract import Engine, extract
 from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
+from core.quality.flags import novelty
 from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
 from core.segmentation.field_of_view import Cells, composed
@@ -576,9 +577,9 @@ def _novelty(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         novelty.store(found, model)
     else:
-        familiarity.save(found, out)
+        novelty.save(found, out)
     if arguments.json:
-        print(familiarity.to_json(found), end="")
+        print(novelty.to_json(found), end="")
         return 0
     print(
         f"A cell is flagged as unlike a leukocyte beyond a distance of {found.familiarity.limit:.2f}, and as a granulocyte where both odds "

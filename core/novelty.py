@@ -22,7 +22,11 @@ from core.datasets import DATA_SETS, Sample
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import DataSetError, ModelError
 from core.domain.types import CellImage
-from core.familiarity import (
+from core.image.imaging import load
+from core.impostors import Kind, evenly, impostors
+from core.pipeline import analyse_cells
+from core.quality.flags import TOO_SMALL, UNLIKE_LEUKOCYTE
+from core.quality.flags.novelty import (
     FAMILIAR,
     GRANULOCYTE_COLOUR,
     GRANULOCYTE_NUCLEUS,
@@ -36,10 +40,6 @@ from core.familiarity import (
     save,
     traits,
 )
-from core.image.imaging import load
-from core.impostors import Kind, evenly, impostors
-from core.pipeline import analyse_cells
-from core.quality import TOO_SMALL, UNLIKE_LEUKOCYTE
 from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
 from core.segmentation.providers import Device

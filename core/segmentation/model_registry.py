@@ -18,7 +18,7 @@ class ModelEntry:
     """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, and what lies beside it.
 
     `log` of the training, `split` of the images, `reliability` of the features (`core.agreement.load` reads it) and `novelty`, what the
-    model knows (`core.familiarity.load`): None where there is none.
+    model knows (`core.quality.flags.novelty.load`): None where there is none.
     """
 
     model_id: str

@@ -15,11 +15,11 @@ from scipy import special
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError, UsageError
 from core.domain.types import CellImage, LabelMap, Segmentation
-from core.familiarity import Knowledge
-from core.familiarity import load as load_knowledge
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei, find_nuclei
 from core.image.window import Window
+from core.quality.flags.novelty import Knowledge
+from core.quality.flags.novelty import load as load_knowledge
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry, card_of, verify_model
 from core.segmentation.postprocessing import label_cell, middle_cell

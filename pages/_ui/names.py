@@ -2,7 +2,7 @@
 
 from typing import Final
 
-# What a stored flag means for the numbers; `core.quality` says it of one image, with what it saw there.
+# What a stored flag means for the numbers; `core.quality.flags` says it of one image, with what it saw there.
 _FLAGS: Final = {
     "no_cell": "No cell was found in the image: nothing was measured.",
     "no_nuclear_stain": "It takes hardly any nuclear stain: probably a red cell or an empty place.",

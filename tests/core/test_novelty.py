@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from core.quality.flags.novelty import FAMILIAR, TRAITS, load, traits
 
 from core.datasets import data_set
 from core.domain.errors import DataSetError, ModelError
-from core.familiarity import FAMILIAR, TRAITS, load, traits
 from core.features.extract import extract
 from core.image.synthetic import draw_cell
 from core.impostors import Kind

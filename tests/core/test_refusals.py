@@ -6,7 +6,7 @@ from core.datasets import data_set
 from core.image.imaging import load
 from core.impostors import Kind, evenly, impostors, other_pictures
 from core.pipeline import analyse
-from core.quality import UNLIKE_LEUKOCYTE
+from core.quality.flags import UNLIKE_LEUKOCYTE
 
 
 def refused(image, segmenter):

@@ -203,7 +203,7 @@ def test_the_first_cell_stays_on_the_card_when_it_is_left_out(explore):
 
 
 def test_every_flag_has_a_sentence_with_its_consequence():
-    import core.quality as quality
+    import core.quality.flags as quality
     from core.domain.settings import ROOT
 
     code = (ROOT / "core" / "quality.py").read_text()

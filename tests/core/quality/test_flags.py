@@ -2,19 +2,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from core.quality.flags.novelty import FAMILIAR, TRAITS, Coefficient, Familiarity, GranulocyteRule, Knowledge, LogisticScore, traits
 from PIL import Image
 from scipy import ndimage
 
 from core.datasets import data_set
 from core.domain.compartments import Compartment
 from core.domain.types import CellImage, Segmentation, as_label_map
-from core.familiarity import FAMILIAR, TRAITS, Coefficient, Familiarity, GranulocyteRule, Knowledge, LogisticScore, traits
 from core.features.extract import extract
 from core.image.imaging import grey, load
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import nuclear_density
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.quality import BLURRED, assess, blur
+from core.quality.flags import BLURRED, assess, blur
 
 DRAWINGS = SYNTHETIC_CELLS.values()
 

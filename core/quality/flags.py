@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from core.domain.types import CellImage, FeatureSet, QualityFlag, Segmentation
-from core.familiarity import Knowledge, Traits, traits
 from core.image.imaging import grey
 from core.image.masks import cell_mask, region_mask
 from core.image.morphology import bounds, dilated, eroded
 from core.image.quantiles import BYTES, counted_median, counts
 from core.image.stain import appearance, appearance_distance, nuclear_contrast
-from core.red_cells import RED_CELL_UM, red_cell_diameter
+from core.quality.flags.novelty import Knowledge, Traits, traits
+from core.quality.flags.red_cells import RED_CELL_UM, red_cell_diameter
 from core.segmentation.model_card import ModelCard
 
 LOW_CONFIDENCE: Final = 0.85

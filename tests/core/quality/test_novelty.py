@@ -3,11 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
-
-from core.domain.errors import ModelError
-from core.domain.types import LabelMap
-from core.familiarity import (
+from core.quality.flags.novelty import (
     FAMILIAR,
     GRANULOCYTE_COLOUR,
     GRANULOCYTE_NUCLEUS,
@@ -21,6 +17,10 @@ from core.familiarity import (
     save,
     traits,
 )
+from PIL import Image
+
+from core.domain.errors import ModelError
+from core.domain.types import LabelMap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.masks import with_environment
