@@ -45,6 +45,7 @@ from core.features.extract import Engine, extract
 from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
+from core.populations.comparison import beside_published
 from core.quality.flags import novelty
 from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
@@ -52,7 +53,6 @@ from core.segmentation.field_of_view import Cells, composed
 from core.segmentation.model_registry import ModelEntry, find_model, list_models
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
-from core.statistics import beside_published
 from core.store import model_selection, queries, shards
 from core.store.database import Cohort
 from core.store.export import to_csv, to_parquet

@@ -25,9 +25,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
-from core.segmentation.field_of_view import composed
-from core.segmentation.model_registry import ModelEntry
-from core.statistics import (
+from core.populations.comparison import (
     INTENSITY_CAUTION,
     SMALL_GROUP,
     Basis,
@@ -39,6 +37,8 @@ from core.statistics import (
     differs_most,
     nearest,
 )
+from core.segmentation.field_of_view import composed
+from core.segmentation.model_registry import ModelEntry
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis. A description of one image; the judgement is the morphologist's."
 
@@ -114,7 +114,7 @@ def most_different(
 
 
 def nearest_populations(features: FeatureSet, references: Sequence[ReferencePopulation], reliability: Reliability) -> tuple[Nearness, ...]:
-    """`core.statistics.nearest` among the features graded good; among all where nothing was measured."""
+    """`core.populations.comparison.nearest` among the features graded good; among all where nothing was measured."""
     return nearest(features, references, graded(reliability, (Grade.GOOD,)))
 
 

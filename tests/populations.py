@@ -17,7 +17,7 @@ from core.domain.types import CellAnalysis, FeatureSet, QualityFlag, Segmentatio
 from core.features.extract import extract
 from core.image.masks import outlines
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.statistics import ReferencePopulation
+from core.populations.comparison import ReferencePopulation
 from core.store import queries
 from core.store.database import Cohort
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row

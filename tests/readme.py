@@ -24,8 +24,8 @@ from core.explorer.separation import find_panels, gather, separate
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
+from core.populations.comparison import SMALL_GROUP, beside_published
 from core.segmentation.model_registry import find_model
-from core.statistics import SMALL_GROUP, beside_published
 from core.store import model_selection, queries
 from core.store.database import Cohort
 from core.store.published import published_references

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.charts.labels import unit
 from core.features.catalogue import CATALOGUE
-from core.statistics import Basis
+from core.populations.comparison import Basis
 
 _ROOM: Final = 0.04
 

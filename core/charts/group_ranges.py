@@ -18,7 +18,7 @@ from core.charts.theme import AnyChart, Look, configured
 from core.charts.trust import Reliability, is_poor
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.statistics import Basis
+from core.populations.comparison import Basis
 
 LIMIT: Final = 5.0  # typical spreads; what lies beyond is drawn at the edge, its value stands in the hover text
 _IQR_TO_STD: Final = 1.349
@@ -138,7 +138,7 @@ class _Place:
 
     def __call__(self, value: float) -> float:
         if self.log and value <= 0:
-            return -LIMIT  # counts as below all others, as in core.statistics
+            return -LIMIT  # counts as below all others, as in core.populations.comparison
         z = ((math.log(value) if self.log else value) - self.middle) / self.spread
         return max(-LIMIT, min(LIMIT, z))
 

@@ -4,7 +4,7 @@ import math
 
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.statistics import Basis, FeatureComparison, ReferencePopulation, describe
+from core.populations.comparison import Basis, FeatureComparison, ReferencePopulation, describe
 
 _SIGNIFICANT = 3
 _MANY = 10_000

@@ -10,7 +10,7 @@ from core.charts.labels import who, with_unit
 from core.charts.theme import population_colour
 from core.domain.cell_types import CELL_TYPES
 from core.features.catalogue import CATALOGUE
-from core.statistics import FeatureComparison, ReferencePopulation
+from core.populations.comparison import FeatureComparison, ReferencePopulation
 
 _LINE_PX = 13
 _LABEL_PX = 60

@@ -12,7 +12,7 @@ the same way (nested cross-validation, Varma and Simon 2006). The AUC is that of
 drawing patients anew. A cell whose patient is unknown counts as a patient of its own: then cells of one person stand on both sides, and the
 AUC is too good; the result says so.
 
-Values are scaled robustly (`core.explorer.scaling`), so their units do not matter; an absent one counts as the middle.
+Values are scaled robustly (`core.populations.scaling`), so their units do not matter; an absent one counts as the middle.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +26,9 @@ from scipy.stats import rankdata
 
 from core.charts.labels import with_unit
 from core.domain.errors import UsageError
-from core.explorer.scaling import RobustScaling
 from core.explorer.selection import basis
 from core.features.catalogue import feature_spec
+from core.populations.scaling import RobustScaling
 
 MOST_FEATURES: Final = 5
 MOST_CELLS: Final = 5000  # more only narrow an interval that is as wide as the patients are few

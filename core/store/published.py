@@ -8,7 +8,7 @@ import pandas as pd
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
-from core.statistics import PopulationSummary, ReferencePopulation, published_summary
+from core.populations.comparison import PopulationSummary, ReferencePopulation, published_summary
 
 PUBLISHED_FILE = "published_populations.csv"
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
-from core.statistics import PopulationSummary, ReferencePopulation, count_patients, reference_population, summarise
+from core.populations.comparison import PopulationSummary, ReferencePopulation, count_patients, reference_population, summarise
 from core.store.database import Cohort
 from core.store.schema import Population
 from core.store.shards import StoredPopulation, is_shipped
@@ -58,7 +58,7 @@ def cells(cohort: Cohort, population_id: str, columns: Sequence[str] | None = No
 
 
 def values(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> pd.DataFrame:
-    """Values frame (`core.statistics`) of the good cells: `cell_id`, `patient_id`, `um_per_px`, then features in pixels, absent as nan."""
+    """Values frame (`core.populations.comparison`) of the good cells: `cell_id`, `patient_id`, `um_per_px`, then features in pixels, absent as nan."""
     names = tuple(CATALOGUE) if features is None else tuple(features)
     return cells(cohort, population_id, [*_VALUE_COLUMNS, *names], good_only=True)
 
@@ -69,7 +69,7 @@ def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[Popul
 
 
 def reference(cohort: Cohort, population_id: str) -> ReferencePopulation:
-    """Return a population ready for `core.statistics.compare_cell` and `nearest`."""
+    """Return a population ready for `core.populations.comparison.compare_cell` and `nearest`."""
     population = cohort.population(population_id)
     return reference_population(
         values(cohort, population_id),

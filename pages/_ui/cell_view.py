@@ -22,6 +22,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
+from core.populations.comparison import INTENSITY_CAUTION, SMALL_GROUP, Basis, FeatureComparison, Nearness, ReferencePopulation, describe
 from core.report import (
     KEY_FEATURES,
     Placed,
@@ -37,7 +38,6 @@ from core.report import (
     obstacles,
     scale_source,
 )
-from core.statistics import INTENSITY_CAUTION, SMALL_GROUP, Basis, FeatureComparison, Nearness, ReferencePopulation, describe
 from core.store.export import to_csv
 from pages._ui import resources
 

@@ -19,14 +19,22 @@ from core.charts.trust import graded, is_poor, why
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
-from core.explorer.neighbours import comparable_features, nearest, sentence
-from core.explorer.scaling import RobustScaling
 from core.explorer.selection import Quality, Selection, to_json
-from core.explorer.typical import Middles
 from core.explorer.view import MOST_POINTS, Values, values
 from core.features.catalogue import CATALOGUE
+from core.populations.comparison import (
+    SMALL_GROUP,
+    Basis,
+    FeatureComparison,
+    ReferencePopulation,
+    compare_cell,
+    describe,
+    reference_population,
+)
+from core.populations.neighbours import comparable_features, nearest, sentence
+from core.populations.scaling import RobustScaling
+from core.populations.typicality import Middles
 from core.report import KEY_FEATURES
-from core.statistics import SMALL_GROUP, Basis, FeatureComparison, ReferencePopulation, compare_cell, describe, reference_population
 from core.store import queries
 from core.store.schema import EXCLUDED
 from pages._ui import resources

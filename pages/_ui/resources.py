@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from core.explorer.separation import Cells as SideCells
     from core.explorer.separation import ExactRanking, Separated
     from core.explorer.view import By, Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
+    from core.populations.comparison import ReferencePopulation
     from core.segmentation.model_registry import ModelEntry
     from core.segmentation.segmenter import OnnxSegmenter
-    from core.statistics import ReferencePopulation
     from core.store.database import Cohort
     from core.store.queries import PopulationInfo
 

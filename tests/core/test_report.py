@@ -16,6 +16,7 @@ from core.domain.types import FeatureSet, Place, QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.masks import cell_mask, encode_grey
+from core.populations.comparison import Nearness
 from core.report import (
     KEY_FEATURES,
     analyses_table,
@@ -36,7 +37,6 @@ from core.report import (
     scale_source,
 )
 from core.segmentation.model_registry import find_model
-from core.statistics import Nearness
 from core.store.export import to_csv
 from core.store.published import published_references
 from tests.populations import AREA, ELONGATION, RATIO, analysed, drawn_references, grades

@@ -9,7 +9,7 @@ from core.charts.group_ranges import LIMIT, basis_of, group_range_chart, publish
 from core.charts.groups import styled
 from core.charts.theme import LIGHT, to_svg
 from core.features.catalogue import CATALOGUE
-from core.statistics import Basis
+from core.populations.comparison import Basis
 from tests.populations import AREA, ELONGATION, grades
 
 ENERGY, SKEWNESS = "nucleus_firstorder_Energy", "nucleus_firstorder_Skewness"

@@ -6,12 +6,12 @@ from sklearn.metrics import roc_auc_score
 
 from core.domain.errors import UsageError
 from core.domain.settings import load_settings
-from core.explorer.neighbours import comparable_features
 from core.explorer.panel import MOST_CELLS, MOST_FEATURES, Panels, _auc, _folds, _interval, _score_test, panels
 from core.explorer.ranking import patient_codes
 from core.explorer.selection import Selection
 from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
+from core.populations.neighbours import comparable_features
 from core.store.database import Cohort
 
 LINEAR = [name for name, spec in CATALOGUE.items() if not spec.log_axis]

@@ -5,7 +5,7 @@ from core.domain.errors import StoreError
 from core.domain.settings import ROOT
 from core.domain.types import FeatureSet
 from core.features.catalogue import CATALOGUE
-from core.statistics import nearest
+from core.populations.comparison import nearest
 from core.store.published import PUBLISHED_FILE, published_references
 
 SHIPPED = ROOT / "assets" / "reference"

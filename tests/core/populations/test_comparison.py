@@ -8,7 +8,7 @@ import pytest
 from core.domain.cell_types import CellType
 from core.domain.types import FeatureSet
 from core.features.catalogue import CATALOGUE
-from core.statistics import (
+from core.populations.comparison import (
     INTENSITY_CAUTION,
     SAME_THING,
     SMALL_GROUP,

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from core.explorer.neighbours import comparable_features
-from core.explorer.scaling import RobustScaling
 from core.explorer.selection import Quality, Selection
-from core.explorer.typical import Middles
 from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
-from core.statistics import SMALL_GROUP
+from core.populations.comparison import SMALL_GROUP
+from core.populations.neighbours import comparable_features
+from core.populations.scaling import RobustScaling
+from core.populations.typicality import Middles
 
 FEATURES = comparable_features(CATALOGUE)
 

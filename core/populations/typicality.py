@@ -1,7 +1,7 @@
 """How typical each cell is of its population: its distance from the population's middle, beside that of the population's own cells.
 
-The distance is the root mean square of a cell's robust z (`core.explorer.scaling`) over the features it has: 1 is about usual. A population
-of fewer than `core.statistics.SMALL_GROUP` cells has a middle of its own, and the spread of all cells. Middle and spread are those of the
+The distance is the root mean square of a cell's robust z (`core.populations.scaling`) over the features it has: 1 is about usual. A population
+of fewer than `core.populations.comparison.SMALL_GROUP` cells has a middle of its own, and the spread of all cells. Middle and spread are those of the
 good cells, at most `MOST_FITTED` of each population, whatever is looked at: a cell is as typical in any selection.
 """
 
@@ -12,10 +12,10 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.explorer.scaling import Matrix, RobustScaling
 from core.explorer.selection import Selection
 from core.explorer.view import By, values
-from core.statistics import SMALL_GROUP
+from core.populations.comparison import SMALL_GROUP
+from core.populations.scaling import Matrix, RobustScaling
 from core.store.database import Cohort
 
 MOST_FITTED: Final = 5000

@@ -3,10 +3,10 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from core.domain.errors import UsageError
-from core.explorer import neighbours
-from core.explorer.neighbours import comparable_features, nearest, sentence, shares
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region
+from core.populations import neighbours
+from core.populations.neighbours import comparable_features, nearest, sentence, shares
 
 
 def cells(n=500, features=8, seed=0):

@@ -1,6 +1,6 @@
 """Features of different units on one scale: robust deviations from the middle, limited so that no single value rules a distance.
 
-The same quantities as in `core.statistics`: ``z = (g(x) - location) / scale`` with the median and 1.4826 times the median absolute
+The same quantities as in `core.populations.comparison`: ``z = (g(x) - location) / scale`` with the median and 1.4826 times the median absolute
 deviation (``IQR / 1.349`` where that is 0), ``g`` the natural logarithm where the catalogue says ``log_axis``, limited to +-`LIMIT`.
 """
 

@@ -1,0 +1,1 @@
+"""What a population of cells is like, and where a cell stands in it."""
