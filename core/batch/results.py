@@ -390,7 +390,7 @@ class RunFolder:
     def write_table(self, shards: Sequence[str]) -> None:
         """Write `cells.csv`, sorted by image and cell: the same cells give the same file. Raises StoreError."""
         # Not at the top: sorting is the last thing a run does.
-        from core.store.sorted_csv import write_sorted_csv
+        from core.batch.sorted_csv import write_sorted_csv
 
         with self.storage.work_folder() as work, self.storage.local_copies(_CELLS, shards) as folder:
             target = work / "cells.csv"

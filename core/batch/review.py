@@ -22,6 +22,7 @@ from skimage.draw import polygon2mask
 
 from core.batch.inputs import open_inputs
 from core.batch.results import Index, RunFolder, cells_schema, failures_of
+from core.batch.sorted_csv import write_sorted_csv
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError
 from core.domain.types import CellImage, LabelMap, Place
@@ -30,7 +31,6 @@ from core.image.masks import decode_grey, with_environment
 from core.store.database import query_shards
 from core.store.export import to_csv
 from core.store.schema import CellRow, decode_rings
-from core.store.sorted_csv import write_sorted_csv
 
 _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.store import edit_log, shards
-from core.store.columns import ColumnCache
-from core.store.rows import RowCache
+from core.store.column_cache import ColumnCache
+from core.store.row_cache import RowCache
 from core.store.schema import Population, cohort_schema
 
 # Every column at once: the first word of an expression, where a product has a factor before it; or columns by a pattern.
@@ -48,7 +48,7 @@ class Cohort:
     def open(cls, roots: Sequence[Path], rows: Path | None = None) -> Self:
         """Open the cohort for reading; roots that are missing or empty hold no populations.
 
-        `rows` is a folder of caches (`core.store.rows`): with it, every feature of a few cells of very many is read at once.
+        `rows` is a folder of caches (`core.store.row_cache`): with it, every feature of a few cells of very many is read at once.
         """
         folders = tuple(root.resolve() for root in roots)
         connection = duckdb.connect(":memory:")

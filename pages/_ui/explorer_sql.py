@@ -6,9 +6,9 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from core.store import expert
-from core.store.expert import Answer, Limits, Running
+from core.store import sql_query
 from core.store.export import to_csv
+from core.store.sql_query import Answer, Limits, Running
 from pages._ui import resources
 from pages._ui.downloads import file_name
 from pages._ui.explorer_choose import in_words
@@ -75,7 +75,7 @@ def _take_example() -> None:
 
 def _start() -> None:
     """Ask what stands in the field now: typing and a click may come in one."""
-    in_words(lambda: _RUNNING.set(expert.start(resources.cohort(), str(widget_value(_TEXT) or ""))))
+    in_words(lambda: _RUNNING.set(sql_query.start(resources.cohort(), str(widget_value(_TEXT) or ""))))
 
 
 def _cancel() -> None:
@@ -131,7 +131,7 @@ def _columns() -> None:
     wanted = words.lower().split()
     rows = [
         {"Column": column.name, "Meaning": column.description, "Unit": column.unit, "Of": column.relation, "Kind": column.kind}
-        for column in expert.schema()
+        for column in sql_query.schema()
         if all(word in f"{column.name} {column.description} {column.relation}".lower() for word in wanted)
     ]
     if rows:

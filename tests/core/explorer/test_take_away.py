@@ -15,7 +15,7 @@ from core.explorer.selection import Gate, Quality, Range, Scale, Selection, from
 from core.explorer.take_away import h5ad, parquet, python, sql
 from core.explorer.view import table
 from core.features.catalogue import CATALOGUE
-from core.store.expert import run
+from core.store.sql_query import run
 from tests.core.store.conftest import AREA, RATIO
 
 COLUMNS = ("cell_id", "cell_type", "patient_id", "um_per_px", "quality_ok", "flags", AREA, RATIO)

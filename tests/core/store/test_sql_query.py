@@ -3,12 +3,12 @@ import time
 import pytest
 
 from core.domain.errors import QueryError, StoreError
-from core.store import expert
+from core.store import sql_query
 from core.store.database import Cohort
 from core.store.edit_log import Field
 from core.store.edits import exclude, relabel
-from core.store.expert import Limits, run, schema, start
 from core.store.shards import scan, write_population
+from core.store.sql_query import Limits, run, schema, start
 from tests.core.store.conftest import AREA, make_population, make_rows
 
 
@@ -80,7 +80,7 @@ def test_a_question_that_the_database_can_stop_ends_in_time(cohort):
 
 
 def test_a_question_that_the_database_cannot_stop_is_killed(cohort, monkeypatch):
-    monkeypatch.setattr(expert, "_GRACE_S", 1.0)
+    monkeypatch.setattr(sql_query, "_GRACE_S", 1.0)
     started = time.monotonic()
     with pytest.raises(QueryError, match="stopped after 3 seconds"):
         run(cohort, "SELECT levenshtein(repeat('a', 3000000), repeat('b', 3000000))", Limits(seconds=3))

@@ -8,9 +8,9 @@ import pytest
 
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
-from core.store import rows as module
+from core.store import row_cache as module
 from core.store.database import Cohort
-from core.store.rows import RowCache
+from core.store.row_cache import RowCache
 from core.store.shards import append_cells, delete_population, scan, write_population
 from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 

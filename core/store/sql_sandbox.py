@@ -1,6 +1,6 @@
 """The cage for SQL of a person: a process of its own that answers one question and knows nothing but the cells.
 
-Started as a script with an empty environment (`core.store.expert` is its only caller), so that hanging, crashing and using up memory
+Started as a script with an empty environment (`core.store.sql_query` is its only caller), so that hanging, crashing and using up memory
 end with it. Four walls: the text must be a single question over `cells` and `populations`, judged by DuckDB's own parser; the database
 may open the shards and no other file, and its configuration is locked; the system lets the process write no file; and what it allocates
 and computes is limited.

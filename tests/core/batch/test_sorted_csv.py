@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.batch import sorted_csv
+from core.batch.sorted_csv import write_sorted_csv
 from core.domain.errors import StoreError
-from core.store import sorted_csv
 from core.store.schema import FORMULA_STARTS
-from core.store.sorted_csv import write_sorted_csv
 
 ORDER = ("image_path", "cell_index")
 COLUMNS = pa.schema(

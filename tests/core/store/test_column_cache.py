@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.store.columns import UNKEPT, ColumnCache
+from core.store.column_cache import UNKEPT, ColumnCache
 from core.store.database import Cohort
 from core.store.schema import cohort_schema
 from core.store.shards import append_cells, delete_population, scan, write_population

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from core.domain.settings import ROOT
-from core.store import cage
+from core.store import sql_sandbox
 from core.store.schema import cohort_schema
 from core.store.shards import scan, write_population
 from tests.core.store.conftest import make_population, make_rows
@@ -33,7 +33,7 @@ def opened(root):
         with pa.ipc.new_stream(source, table.schema) as stream:
             stream.write_table(table)
     source.seek(0)
-    connection = cage._opened({"view": view, "shards": [str(shard)], "seconds": 20}, source)
+    connection = sql_sandbox._opened({"view": view, "shards": [str(shard)], "seconds": 20}, source)
     yield connection
     connection.close()
 
@@ -55,7 +55,7 @@ def opened(root):
     ],
 )
 def test_questions_over_the_cells_are_answered(opened, question):
-    cage.check(opened, question)
+    sql_sandbox.check(opened, question)
     opened.sql(question).limit(5).to_arrow_table()
 
 
@@ -199,8 +199,8 @@ def test_everything_else_is_refused_before_it_reaches_the_database(opened, root,
         with pytest.raises(duckdb.CatalogException, match="getenv"):
             opened.sql(text)
         return
-    with pytest.raises(cage.RefusedError) as refused:
-        cage.check(opened, text)
+    with pytest.raises(sql_sandbox.RefusedError) as refused:
+        sql_sandbox.check(opened, text)
     assert len(str(refused.value)) > 20
 
 
@@ -221,17 +221,17 @@ def test_every_function_that_is_more_than_a_value_is_closed_or_known_to_be_harml
     harmless = {"random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "error", "stats", "vector_type"}
     own = {"current_connection_id", "current_query", "current_query_id", "current_transaction_id"}  # of the cage's own process
     found = {name for (name,) in opened.execute(sql).fetchall()}
-    assert found - harmless - own <= set(cage._CLOSED_FUNCTIONS)
+    assert found - harmless - own <= set(sql_sandbox._CLOSED_FUNCTIONS)
 
 
 def test_the_process_writes_no_file(tmp_path):
     script = textwrap.dedent(
         """
         import signal, sys
-        from core.store import cage
+        from core.store import sql_sandbox
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        cage.limit_process()
+        sql_sandbox.limit_process()
         with open(sys.argv[1], "wb") as file:
             file.write(b"x")
         """

@@ -1,6 +1,6 @@
 """Free-form SQL over the cohort for the expert: one question at a time, read-only, limited in time, rows and memory, and cancellable.
 
-Every question is answered by a process of its own (`core.store.cage`), which is killed when it takes too long: the database looks
+Every question is answered by a process of its own (`core.store.sql_sandbox`), which is killed when it takes too long: the database looks
 for an interruption only between blocks of rows, and counts only a part of its memory.
 """
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from core.domain.errors import QueryError
 from core.features.catalogue import CATALOGUE
-from core.store import cage, edit_log, shards
+from core.store import edit_log, shards, sql_sandbox
 from core.store.database import Cohort
 from core.store.schema import cohort_schema
 
@@ -116,7 +116,7 @@ class Running:
             self._check_cancelled()
             # Isolated, and without the environment of the server: nothing of either can be asked for.
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(cage.__file__)],
+                [sys.executable, "-I", str(sql_sandbox.__file__)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
