@@ -23,18 +23,19 @@ from typing import Any
 
 import pandas as pd
 
-from core import novelty
-from core.agreement import Grade, save, to_json
-from core.agreement import load as load_reliability
 from core.batch import command as batch_command
 from core.charts.overlay import field_png, outlined_png
 from core.charts.trust import Reliability
 from core.cohort import ImportReport, build_reference, folders_of, import_images
-from core.comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, ModelError, UsageError
 from core.domain.settings import load_settings
+from core.evaluation import model_selection, novelty_fit
+from core.evaluation.agreement import Grade, save, to_json
+from core.evaluation.agreement import load as load_reliability
+from core.evaluation.model_comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
+from core.evaluation.reliability import measure_reliability, store
 from core.explorer import view
 from core.explorer.ranking import FEWEST
 from core.explorer.report import compare, html_report, to_frame
@@ -46,14 +47,12 @@ from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
 from core.populations.comparison import beside_published
-from core.quality.flags import novelty
-from core.reliability import measure_reliability, store
 from core.report import analyses_table, place_cell
 from core.segmentation.field_of_view import Cells, composed
 from core.segmentation.model_registry import ModelEntry, find_model, list_models
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
-from core.store import model_selection, queries, shards
+from core.store import queries, shards
 from core.store.database import Cohort
 from core.store.export import to_csv, to_parquet
 from core.store.published import published_references
@@ -573,13 +572,13 @@ def _late_progress() -> Callable[[int, int], None]:
 def _novelty(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
     out = _kept_in(arguments, model)
-    found = novelty.learn(model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress())
+    found = novelty_fit.learn(model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress())
     if arguments.out is None:
-        novelty.store(found, model)
+        novelty_fit.store(found, model)
     else:
-        novelty.save(found, out)
+        novelty_fit.save(found, out)
     if arguments.json:
-        print(novelty.to_json(found), end="")
+        print(novelty_fit.to_json(found), end="")
         return 0
     print(
         f"A cell is flagged as unlike a leukocyte beyond a distance of {found.familiarity.limit:.2f}, and as a granulocyte where both odds "

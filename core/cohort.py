@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from core.datasets import DataSet, Sample, data_set
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, StoreError, UsageError
+from core.evaluation.datasets import DataSet, Sample, data_set
 from core.image.imaging import find_images
 from core.image.masks import outlines
 from core.pipeline import Job, Outcome, analyse_many

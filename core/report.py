@@ -11,7 +11,6 @@ from typing import Final
 
 import pandas as pd
 
-from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.charts.labels import number, unit, who, with_unit
 from core.charts.overlay import mask_svg, outlined_svg
 from core.charts.ranges import comparable, range_chart
@@ -21,6 +20,7 @@ from core.charts.theme import LIGHT, to_svg
 from core.charts.trust import Reliability, graded, is_poor, poor_last, trust, why
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellAnalysis, FeatureSet
+from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.domain.errors import CoreError, UsageError
+from core.evaluation import model_selection as results
 from core.segmentation.providers import Device, open_session
-from core.store import model_selection as results
 from export.to_onnx import convert, remove_notes
 from training.architectures import build, count_parameters
 from training.provenance import cpu_name, versions
@@ -103,7 +103,7 @@ def time_rounds(runners: Sequence[Callable[[], object]], rounds: int) -> NDArray
 
 
 def measure(candidates: Sequence[Candidate], rounds: int) -> list[dict[str, Any]]:
-    """Time all candidates together; returns their rows of `core.store.model_selection.COST_SCHEMA`, the fastest first."""
+    """Time all candidates together; returns their rows of `core.evaluation.model_selection.COST_SCHEMA`, the fastest first."""
     with _torch_threads(THREADS), torch.inference_mode():
         took = time_rounds([run for one in candidates for run in (one.run_onnx, one.run_torch)], rounds)
     measured = {

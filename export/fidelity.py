@@ -7,12 +7,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets import Sample
 from core.domain.types import LabelMap
+from core.evaluation.datasets import Sample
+from core.evaluation.metrics import overlap
 from core.features.extract import extract
 from core.image.imaging import load
 from core.image.masks import region_mask
-from core.metrics import overlap
 from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
 from training.evaluate import REGIONS
@@ -35,7 +35,7 @@ KEY_FEATURES: Final = (
 )
 # Dice with the drawn masks, of nucleus or of cytoplasm, may fall by this much: half of what the scores on a card are uncertain by.
 MAX_DICE_DROP: Final = 0.002
-# Of two measurements with spread 1 and agreement r, the root mean square difference is sqrt(2 (1 - r)) (core.agreement grades by the
+# Of two measurements with spread 1 and agreement r, the root mean square difference is sqrt(2 (1 - r)) (core.evaluation.agreement grades by the
 # same formula, "good" from r = 0.75 on). A precision must agree with fp32 to 0.99; two drawings of a cell agree far less.
 MAX_DRIFT: Final = math.sqrt(2 * (1 - 0.99))
 

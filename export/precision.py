@@ -20,7 +20,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from scipy import special
 
-from core.datasets import Sample
+from core.evaluation.datasets import Sample
 from core.image.imaging import load
 from core.image.window import Window
 from core.segmentation.preprocessing import network_input

@@ -18,9 +18,9 @@ from timm.layers.conv2d_same import Conv2dSame
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError
+from core.evaluation.training_runs import CONFIG_FILE, LOG_FILE
 from core.segmentation.model_card import METADATA_KEY, ModelCard
 from core.segmentation.model_registry import MANIFEST, load_manifest, write_manifest
-from core.store.training_runs import CONFIG_FILE, LOG_FILE
 from training.config import TrainingConfig
 from training.loop import SPLIT_FILE
 

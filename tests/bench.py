@@ -25,15 +25,15 @@ import onnxruntime
 import torch
 from playwright.sync_api import sync_playwright
 
-from core.datasets import data_set
 from core.domain.cell_types import CellType
 from core.domain.types import CellImage
+from core.evaluation.datasets import data_set
+from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
 from core.image.imaging import load, load_grey
 from core.image.masks import cell_mask, decode_grey
 from core.image.window import Window
-from core.metrics import overlap
 from core.segmentation.model_registry import find_model, list_models
 from core.segmentation.preprocessing import network_input
 from core.segmentation.providers import Device

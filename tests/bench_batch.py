@@ -38,9 +38,9 @@ from core.batch.inputs import open_inputs
 from core.batch.results import Index, Record, RunFolder
 from core.batch.settings import BatchSettings, Progress
 from core.batch.tasks import ImageResult, Loaded, Stamp, Task
-from core.datasets import data_set
 from core.domain.settings import ROOT
 from core.domain.types import LabelMap
+from core.evaluation.datasets import data_set
 from core.features.extract import Engine, extract
 from core.image.imaging import grey, load
 from core.image.masks import region_mask

@@ -20,8 +20,8 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 from SimpleITK import GetImageFromArray
 from skimage.measure import regionprops_table
 
-from core.datasets import data_set
 from core.domain.types import LabelMap
+from core.evaluation.datasets import data_set
 from core.features.channels import BIN_WIDTH, Channel
 from core.features.extract import extract
 from core.features.first_order import first_order

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.agreement import Change, Disturbance, FeatureReliability, Grade
 from core.domain.cell_types import CellType
 from core.domain.types import CellAnalysis, FeatureSet, QualityFlag, Segmentation
+from core.evaluation.agreement import Change, Disturbance, FeatureReliability, Grade
 from core.features.extract import extract
 from core.image.masks import outlines
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell

@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from core.agreement import FeatureReliability, Grade, load
 from core.batch.run import FLUSH_IMAGES
 from core.charts.trust import graded
-from core.comparison import Measure, leaks, paired_differences, ranking, title, verdict
 from core.domain.settings import ROOT, load_settings
+from core.evaluation import model_selection
+from core.evaluation.agreement import FeatureReliability, Grade, load
+from core.evaluation.model_comparison import Measure, leaks, paired_differences, ranking, title, verdict
 from core.explorer import view
 from core.explorer.order import Columns
 from core.explorer.ranking import Separation, rank_features
@@ -26,7 +27,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
 from core.populations.comparison import SMALL_GROUP, beside_published
 from core.segmentation.model_registry import find_model
-from core.store import model_selection, queries
+from core.store import queries
 from core.store.database import Cohort
 from core.store.published import published_references
 

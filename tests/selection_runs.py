@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.store import model_selection as results
+from core.evaluation import model_selection as results
 
 # Mean Dice by architecture; folds, images and parts are spread around it.
 LEVELS = {"unet": 0.95, "fpn": 0.94, "pspnet": 0.90}

@@ -14,17 +14,17 @@ from typing import Final
 import torch
 
 from core.charts.overlay import field_png
-from core.comparison import Measure, fair, paired_differences, ranking, title, verdict
-from core.datasets import COPIES_MANIFEST, Sample
 from core.domain.errors import CoreError, UsageError
 from core.domain.settings import load_settings
 from core.domain.types import CellImage
+from core.evaluation import model_selection as results
+from core.evaluation.datasets import COPIES_MANIFEST, Sample
+from core.evaluation.model_comparison import Measure, fair, paired_differences, ranking, title, verdict
+from core.evaluation.training_runs import CASES_FOLDER
 from core.segmentation.field_of_view import FieldCell
 from core.segmentation.model_registry import ModelEntry, find_model
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import VIEWS, OnnxSegmenter
-from core.store import model_selection as results
-from core.store.training_runs import CASES_FOLDER
 from training.augment import COPIES, write_copies
 from training.calibration import trust
 from training.config import SelectionConfig, TrainingConfig

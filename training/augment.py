@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets import COPIES_MANIFEST, Sample
 from core.domain.errors import DataSetError
 from core.domain.types import LabelMap
+from core.evaluation.datasets import COPIES_MANIFEST, Sample
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey, with_environment
 from training.augmentation import LabelledImage

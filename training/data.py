@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from core.datasets import Sample, data_set
 from core.domain.compartments import CHANNELS
 from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
+from core.evaluation.datasets import Sample, data_set
 from core.image.imaging import load, load_grey
 from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
 from core.image.window import Window, resample, resample_labels

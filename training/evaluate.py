@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets import Sample
 from core.domain.compartments import CHANNELS, Compartment
 from core.domain.types import LabelMap
+from core.evaluation.datasets import Sample
+from core.evaluation.metrics import overlap
 from core.image.imaging import load
 from core.image.masks import region_mask
 from core.image.stain import appearance, appearance_distance
-from core.metrics import overlap
 from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from core.domain.types import LabelMap
+from core.evaluation.metrics import overlap
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei
-from core.metrics import overlap
 from core.segmentation.field_of_view import FieldCell, Outline, find_cells
 from training.augmentation import LabelledImage
 from training.evaluate import REGIONS

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 from torch.utils.data import DataLoader
 
-from core.datasets import Sample
 from core.domain.compartments import CHANNELS, STYLES, Compartment
+from core.evaluation.datasets import Sample
 from core.image.imaging import base_name, encode_png
 from training.data import SegDataset
 from training.evaluate import ImageScore, score_channels

@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from core.comparison import title
-from core.datasets import Sample
 from core.domain.errors import DataSetError, ModelError, UsageError
-from core.store.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
+from core.evaluation.datasets import Sample
+from core.evaluation.model_comparison import title
+from core.evaluation.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
 from training.architectures import build, check_input
 from training.architectures.weights import Normalisation, normalisation
 from training.calibration import fit_temperature, logits_of

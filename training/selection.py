@@ -28,12 +28,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.datasets import Sample
 from core.domain.errors import DataSetError, TrainingError, UsageError
+from core.evaluation import model_selection as results
+from core.evaluation.datasets import Sample
 from core.image.masks import cell_mask
 from core.image.window import Window, resample, resample_labels
 from core.segmentation.preprocessing import normalise
-from core.store import model_selection as results
 from training.architectures import build, check_input, count_parameters, find_architecture
 from training.architectures.weights import NO_ENCODER, Normalisation, normalisation
 from training.augment import COPIES, copies

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.charts.theme import AnyChart, Look, configured
-from core.comparison import PRACTICALLY_NOTHING, Leak, Measure, PairedDifference, Score, title
 from core.domain.compartments import STYLES, Compartment
+from core.evaluation.model_comparison import PRACTICALLY_NOTHING, Leak, Measure, PairedDifference, Score, title
 
 MEASURE_NAMES: Final = {
     Measure.MEAN: "Dice, mean of nucleus and cytoplasm",

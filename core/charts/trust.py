@@ -1,6 +1,6 @@
 """How far a feature can be trusted with the model that drew the outlines: its words, and who takes part in what; the same everywhere.
 
-`Reliability` is what `core.agreement` measured of one model: a feature from its outlines beside the same feature from drawn ones. It is
+`Reliability` is what `core.evaluation.agreement` measured of one model: a feature from its outlines beside the same feature from drawn ones. It is
 empty where nothing was measured: then nothing is marked, and every feature takes part. Where it was measured, a feature it does not
 know is no better than unknown, and is not relied on.
 """
@@ -8,7 +8,7 @@ know is no better than unknown, and is not relied on.
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from core.agreement import FeatureReliability, Grade
+from core.evaluation.agreement import FeatureReliability, Grade
 from core.features.catalogue import CATALOGUE
 
 Reliability = Mapping[str, FeatureReliability]

@@ -17,11 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
-from core.datasets import DATA_SETS
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, StoreError
 from core.domain.settings import Settings
 from core.domain.types import CellImage, FeatureSet, LabelMap, Place, as_label_map
+from core.evaluation.datasets import DATA_SETS
 from core.explorer.selection import Selection, where
 from core.features.catalogue import CATALOGUE
 from core.image.imaging import decode

@@ -40,7 +40,7 @@ SMALL_CELL_PX: Final = 400
 # below it (two laboratories), of platelets 20 in 29, of which the largest has 1.5.
 MIN_RED_CELLS_ACROSS: Final = 0.95
 
-# Codes of the flags that `core.novelty` measures.
+# Codes of the flags that `core.evaluation.novelty_fit` measures.
 TOO_SMALL: Final = "too_small"
 UNLIKE_LEUKOCYTE: Final = "unlike_leukocyte"
 GRANULOCYTE: Final = "granulocyte"

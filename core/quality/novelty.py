@@ -1,6 +1,6 @@
 """What a model knows, in traits of a cell that have names, and the file beside the model in which that is kept.
 
-`python -m core novelty` makes the file (`core.novelty`); here a cell is held against it. The traits have no unit and hang little on stain,
+`python -m core novelty` makes the file (`core.evaluation.novelty_fit`); here a cell is held against it. The traits have no unit and hang little on stain,
 camera and magnification: a laboratory the model has not seen must not look like another kind of thing.
 """
 
@@ -181,7 +181,7 @@ class GranulocyteRule:
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """What is kept beside a model; `measured` holds the tables of `core.novelty` that say how well it works."""
+    """What is kept beside a model; `measured` holds the tables of `core.evaluation.novelty_fit` that say how well it works."""
 
     model_id: str
     model_sha256: str

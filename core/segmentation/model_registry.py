@@ -17,7 +17,7 @@ MANIFEST: Final = "manifest.json"
 class ModelEntry:
     """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, and what lies beside it.
 
-    `log` of the training, `split` of the images, `reliability` of the features (`core.agreement.load` reads it) and `novelty`, what the
+    `log` of the training, `split` of the images, `reliability` of the features (`core.evaluation.agreement.load` reads it) and `novelty`, what the
     model knows (`core.quality.flags.novelty.load`): None where there is none.
     """
 

@@ -8,7 +8,6 @@ from typing import Final
 
 import streamlit as st
 
-from core.agreement import Grade
 from core.charts.labels import who, with_unit
 from core.charts.overlay import outlined_png
 from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
@@ -18,6 +17,7 @@ from core.charts.theme import AnyChart, Look, population_colour
 from core.charts.trust import Reliability, is_poor, why
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellAnalysis
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png

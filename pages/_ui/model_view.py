@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 from core.quality.flags.novelty import load
 
-from core.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.charts.training import dice_chart, loss_chart
-from core.comparison import title
+from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
+from core.evaluation.model_comparison import title
 from core.features.catalogue import CATALOGUE
 from core.report import reliability_table
 from core.segmentation.model_card import ModelCard

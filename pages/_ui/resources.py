@@ -190,7 +190,7 @@ def reliability_if_known() -> Reliability:
 def _reliability(path: str, modified: float) -> Reliability:  # noqa: ARG001 - the key: read again when the file changes
     from pathlib import Path
 
-    from core.agreement import load
+    from core.evaluation.agreement import load
 
     return load(Path(path))
 
@@ -208,7 +208,7 @@ def selection_table(folder: str, table: str, signature: str) -> pd.DataFrame:  #
     """One table of a model-selection run; raises StoreError."""
     from pathlib import Path
 
-    from core.store import model_selection
+    from core.evaluation import model_selection
 
     return model_selection.read(Path(folder), table)
 
@@ -219,12 +219,12 @@ def drawn_cell(sample_id: str, data_sets: tuple[str, ...]) -> str | None:
     from dataclasses import replace
 
     from core.charts.overlay import outlined_svg
-    from core.datasets import data_set
     from core.domain.errors import CoreError
     from core.domain.types import as_label_map
+    from core.evaluation.datasets import data_set
+    from core.evaluation.reliability import drawing
     from core.image.imaging import load
     from core.image.morphology import bounds
-    from core.reliability import drawing
 
     for name in data_sets:
         with suppress(CoreError):

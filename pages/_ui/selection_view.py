@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from core.charts.selection import COSTS, MEASURE_NAMES, cost_chart, differences_chart, leak_chart, learning_chart, ranking_chart
-from core.comparison import (
+from core.evaluation import model_selection as results
+from core.evaluation.model_comparison import (
     PRACTICALLY_NOTHING,
     Measure,
     PairedDifference,
@@ -21,7 +22,6 @@ from core.comparison import (
     title,
     verdict,
 )
-from core.store import model_selection as results
 from core.store.export import to_csv
 from pages._ui import resources
 from pages._ui.layout import current_look, empty_state

@@ -6,7 +6,7 @@ from typing import Any, Final
 import streamlit as st
 
 from core.charts.training import dice_chart, loss_chart
-from core.store.training_runs import TrainingRun, training_runs
+from core.evaluation.training_runs import TrainingRun, training_runs
 from pages._ui import resources
 from pages._ui.layout import current_look, empty_state, errors_in_words
 

@@ -4,10 +4,10 @@ import tifffile
 from PIL import Image
 
 from core.cohort import REFERENCE, build_reference, folders_of, import_images
-from core.datasets import DATA_SETS
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import DataSetError, StoreError
 from core.domain.settings import load_settings
+from core.evaluation.datasets import DATA_SETS
 from core.features.catalogue import CATALOGUE
 from core.image.imaging import find_images
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell

@@ -17,6 +17,7 @@ from PIL import Image
 from core.__main__ import main
 from core.domain.compartments import Compartment
 from core.domain.settings import ROOT
+from core.evaluation.metrics import overlap
 from core.explorer.selection import Selection, to_json
 from core.explorer.separation import gather, separate
 from core.explorer.view import By
@@ -25,7 +26,6 @@ from core.features.extract import extract
 from core.image.imaging import load
 from core.image.masks import encode_grey, region_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.metrics import overlap
 from core.segmentation.model_registry import find_model
 from core.store.database import Cohort
 from tests.selection_runs import write_run

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.datasets import data_set
 from core.domain.types import CellImage
 from core.domain.versions import software_versions
+from core.evaluation.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import Engine, extract
 from core.image.imaging import encode_png

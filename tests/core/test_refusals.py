@@ -2,9 +2,9 @@
 
 import pytest
 
-from core.datasets import data_set
+from core.evaluation.datasets import data_set
+from core.evaluation.ood_negatives import Kind, evenly, impostors, other_pictures
 from core.image.imaging import load
-from core.impostors import Kind, evenly, impostors, other_pictures
 from core.pipeline import analyse
 from core.quality.flags import UNLIKE_LEUKOCYTE
 

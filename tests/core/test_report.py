@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core.agreement import Grade
 from core.charts.rows import part
 from core.domain.cell_types import CellType
 from core.domain.types import FeatureSet, Place, QualityFlag
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.masks import cell_mask, encode_grey

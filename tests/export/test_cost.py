@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.domain.compartments import CHANNELS
-from core.store import model_selection as results
+from core.evaluation import model_selection as results
 from export.cost import WARM_UP, Candidate, count_macs, main, measure, prepare, time_rounds
 from training.architectures import build, count_parameters
 from training.provenance import versions

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from safetensors.torch import save_file
 
-from core.datasets import Sample
 from core.domain.cell_types import CellType
 from core.domain.compartments import CHANNELS
+from core.evaluation.datasets import Sample
 from core.image.imaging import load
 from core.segmentation.model_registry import find_model, list_models
 from core.segmentation.providers import Device

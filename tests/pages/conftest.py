@@ -8,7 +8,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.agreement import Grade, ReliabilityReport, save
+from core.evaluation.agreement import Grade, ReliabilityReport, save
 from core.features.catalogue import CATALOGUE
 from core.segmentation.model_registry import MANIFEST, find_model
 from tests.populations import grades

@@ -1,7 +1,7 @@
 import pytest
 
-from core.agreement import Grade
 from core.charts.rows import REGION_WORDS, themes
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
 from pages._ui.feature_choice import matching

@@ -3,11 +3,11 @@ import shutil
 
 import pytest
 
-from core.agreement import Grade
-from core.comparison import Measure
+from core.evaluation import model_selection as results
+from core.evaluation.agreement import Grade
+from core.evaluation.model_comparison import Measure
 from core.features.catalogue import CATALOGUE
 from core.segmentation.model_registry import find_model, load_manifest, write_manifest
-from core.store import model_selection as results
 from tests.pages.conftest import table, texts
 from tests.populations import AREA, ELONGATION
 from tests.selection_runs import LEVELS, write_run

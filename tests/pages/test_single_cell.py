@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.agreement import Grade
 from core.charts.rows import MOST_ROWS, POOR_HEADING, part
 from core.domain.cell_types import CELL_TYPES
 from core.domain.types import FeatureSet, QualityFlag
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
 from core.image.imaging import encode_png

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.datasets import Sample
+from core.evaluation.datasets import Sample
 from tests.training.tiny import tiny_config, write_tiny_data
 from training.data import load_labelled, masked_samples
 from training.loop import fit

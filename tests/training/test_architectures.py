@@ -5,10 +5,10 @@ import pytest
 import torch
 from segmentation_models_pytorch.encoders import encoders
 
-from core.comparison import TITLES
 from core.domain.compartments import CHANNELS
 from core.domain.errors import UsageError
 from core.domain.settings import ROOT
+from core.evaluation.model_comparison import TITLES
 from core.segmentation.model_registry import find_model
 from tests.training.tiny import tiny_config
 from training.architectures import ARCHITECTURES, build, check_input, count_parameters, find_architecture

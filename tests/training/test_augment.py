@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core.datasets import COPIES_MANIFEST, data_set
 from core.domain.compartments import Compartment
 from core.domain.errors import DataSetError
 from core.domain.types import as_label_map
+from core.evaluation.datasets import COPIES_MANIFEST, data_set
 from core.image.imaging import load, load_grey
 from core.image.masks import cell_mask, with_environment
 from tests.training.tiny import DUPLICATES, PER_TYPE

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from core.datasets import Sample
 from core.domain.cell_types import CellType
 from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import DataSetError, UsageError
+from core.evaluation.datasets import Sample
 from core.image.imaging import encode_png
 from tests.training.tiny import DUPLICATES, PER_TYPE, tiny_config
 from training.architectures.weights import Normalisation, normalisation

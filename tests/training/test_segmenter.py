@@ -4,10 +4,10 @@ import torch
 
 from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import ModelError
+from core.evaluation.metrics import overlap
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
 from core.image.window import Window
-from core.metrics import overlap
 from tests.training.tiny import tiny_config
 from training.architectures.weights import normalisation
 from training.data import load_labelled

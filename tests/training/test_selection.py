@@ -14,11 +14,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.datasets import Sample
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, UsageError
 from core.domain.settings import ROOT
-from core.store import model_selection as results
+from core.evaluation import model_selection as results
+from core.evaluation.datasets import Sample
 from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main
 from training.architectures.weights import normalisation

@@ -10,9 +10,9 @@ import segmentation_models_pytorch as smp
 import torch
 from timm.models.efficientnet import EfficientNetFeatures
 
-from core.comparison import title
 from core.domain.compartments import CHANNELS
 from core.domain.errors import UsageError
+from core.evaluation.model_comparison import title
 from training.architectures import u2net
 from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, hub_weights, load_packaged, require_encoder
 
@@ -23,7 +23,7 @@ class Architecture:
 
     `network` makes it, taking segmentation-models-pytorch's keywords `encoder_name`, `encoder_weights` and `classes` where
     it `takes_encoder`, and `classes` alone where not. `smallest_side` is the least input in pixels; `smallest_batch` the least
-    batch that batch normalisation can be trained with. Its name in the literature is in `core.comparison`.
+    batch that batch normalisation can be trained with. Its name in the literature is in `core.evaluation.model_comparison`.
     """
 
     network: Callable[..., torch.nn.Module]

@@ -1,6 +1,6 @@
 """Pseudo-labels: a network outlines images that nobody drew, and what it is consistent about becomes a data set to train with.
 
-The folder it makes is a data set like any (`core.datasets.data_set` reads it), holds copies of the images, and belongs nowhere near the
+The folder it makes is a data set like any (`core.evaluation.datasets.data_set` reads it), holds copies of the images, and belongs nowhere near the
 repository. Beside the masks lies the teacher's own split: training refuses pseudo-labels whose teacher saw what is to be tested on.
 """
 
@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.datasets import Sample, data_set
 from core.domain.cell_types import CellType
 from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import DataSetError, UsageError
 from core.domain.types import LabelMap
+from core.evaluation.datasets import Sample, data_set
+from core.evaluation.metrics import overlap
 from core.image.imaging import encode_png, load
 from core.image.masks import cell_mask, encode_grey, region_mask
 from core.image.window import Window, resample_labels
-from core.metrics import overlap
 from core.quality.flags import assess
 from core.segmentation.segmenter import TwoPassSegmenter
 from training.loop import SPLIT_FILE

@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core.datasets import Sample
 from core.domain.errors import DataSetError, UsageError
 from core.domain.types import CellImage
-from core.store.training_runs import CONFIG_FILE
+from core.evaluation.datasets import Sample
+from core.evaluation.training_runs import CONFIG_FILE
 from training.augmentation import LabelledImage
 from training.calibration import calibration_error, fit_temperature, logits_of, trust
 from training.claims import claim

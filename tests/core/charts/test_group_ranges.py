@@ -4,10 +4,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from core.agreement import Grade
 from core.charts.group_ranges import LIMIT, basis_of, group_range_chart, published_group_chart
 from core.charts.groups import styled
 from core.charts.theme import LIGHT, to_svg
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import Basis
 from tests.populations import AREA, ELONGATION, grades

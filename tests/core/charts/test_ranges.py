@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from core.agreement import Grade
 from core.charts.ranges import LIMIT, overview_chart, published_view, range_chart, shades
 from core.charts.rows import POOR_HEADING, blocks, part
 from core.charts.theme import LIGHT, population_colour
 from core.domain.cell_types import CellType
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from tests.populations import ELONGATION, grades

@@ -1,7 +1,7 @@
 import pytest
 
-from core.agreement import Grade
 from core.charts.rows import MOST_ROWS, POOR_HEADING, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
 from tests.populations import AREA, ELONGATION, RATIO, grades

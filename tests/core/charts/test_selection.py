@@ -5,8 +5,8 @@ import pytest
 
 from core.charts.selection import COSTS, cost_chart, differences_chart, leak_chart, learning_chart, ranking_chart
 from core.charts.theme import LIGHT
-from core.comparison import Measure, fair, leaks, paired_differences, pareto, ranking
-from core.store import model_selection as results
+from core.evaluation import model_selection as results
+from core.evaluation.model_comparison import Measure, fair, leaks, paired_differences, pareto, ranking
 from tests.selection_runs import LEVELS, K, tables, write_run
 
 

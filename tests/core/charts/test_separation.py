@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 
-from core.agreement import Grade
 from core.charts.groups import styled
 from core.charts.separation import separation_chart
 from core.charts.theme import DARK, LIGHT, to_svg
+from core.evaluation.agreement import Grade
 from tests.populations import AREA, ELONGATION, RATIO, grades
 
 TWO = styled(["monocytes", "lymphocytes"], [1000, 900], [12, 11])

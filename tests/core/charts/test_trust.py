@@ -1,5 +1,5 @@
-from core.agreement import Grade
 from core.charts.trust import NOT_MEASURED, graded, is_poor, poor_last, trust, why
+from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from tests.populations import AREA, ELONGATION, RATIO, grades
 

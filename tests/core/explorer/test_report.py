@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.agreement import Grade
 from core.domain.cell_types import CellType
 from core.domain.errors import UsageError
+from core.evaluation.agreement import Grade
 from core.explorer import report
 from core.explorer.order import Columns
 from core.explorer.ranking import rank_features

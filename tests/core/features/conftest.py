@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.datasets import DATA_SETS, data_set
 from core.domain.types import CellImage, LabelMap
+from core.evaluation.datasets import DATA_SETS, data_set
 from core.image.imaging import load, load_grey
 from core.image.masks import decode_grey, with_environment
 from core.pipeline import outline_cells

@@ -6,10 +6,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.draw import polygon2mask
 from skimage.measure import approximate_polygon, find_contours
 
-from core.datasets import data_set
 from core.domain.compartments import Compartment
 from core.domain.errors import MaskError
 from core.domain.types import as_label_map
+from core.evaluation.datasets import data_set
 from core.image.imaging import load_grey
 from core.image.masks import (
     cell_mask,

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from core.evaluation.metrics import overlap
 from core.image.masks import region_mask
 from core.image.stain import (
     MIN_NUCLEAR_DENSITY,
@@ -16,7 +17,6 @@ from core.image.stain import (
     typical_area,
 )
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.metrics import overlap
 
 BACKGROUND, RED_CELL, NUCLEUS = (253, 229, 206), (218, 172, 166), (70, 30, 120)
 

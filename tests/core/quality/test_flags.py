@@ -6,9 +6,9 @@ from core.quality.flags.novelty import FAMILIAR, TRAITS, Coefficient, Familiarit
 from PIL import Image
 from scipy import ndimage
 
-from core.datasets import data_set
 from core.domain.compartments import Compartment
 from core.domain.types import CellImage, Segmentation, as_label_map
+from core.evaluation.datasets import data_set
 from core.features.extract import extract
 from core.image.imaging import grey, load
 from core.image.masks import cell_mask, region_mask

@@ -3,7 +3,7 @@ import pytest
 from core.quality.flags.red_cells import RED_CELL_UM, red_cell_diameter
 from PIL import Image
 
-from core.datasets import data_set
+from core.evaluation.datasets import data_set
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
 from core.image.synthetic import RED_CELL_RADIUS_PX, SYNTHETIC_CELLS, draw_cell

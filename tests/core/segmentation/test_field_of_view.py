@@ -6,15 +6,15 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from core.datasets import data_set
 from core.domain.compartments import Compartment
 from core.domain.settings import ROOT
 from core.domain.types import LabelMap
+from core.evaluation.datasets import data_set
+from core.evaluation.metrics import overlap
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import Nucleus, find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.metrics import overlap
 from core.segmentation.field_of_view import composed, find_cells, shows_one_cell
 
 BACKGROUND, CYTOPLASM, NUCLEUS, RED_CELL = (253, 229, 206), (205, 195, 215), (64, 24, 116), (218, 172, 166)

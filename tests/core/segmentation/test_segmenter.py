@@ -9,16 +9,16 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from core.datasets import data_set
 from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import ModelError, UsageError
 from core.domain.types import CellImage, as_label_map
+from core.evaluation.datasets import data_set
+from core.evaluation.metrics import overlap
 from core.image.imaging import load, load_grey
 from core.image.masks import cell_mask, decode_grey, region_mask
 from core.image.stain import nuclear_stain
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.image.window import Window, resample_labels
-from core.metrics import overlap
 from core.quality.flags import assess
 from core.segmentation.model_card import METADATA_KEY
 from core.segmentation.providers import Device

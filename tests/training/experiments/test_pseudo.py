@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from core.datasets import Sample
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, UsageError
+from core.evaluation.datasets import Sample
+from core.evaluation.metrics import overlap
 from core.image.imaging import encode_png
 from core.image.masks import cell_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.metrics import overlap
 from tests.training.test_segmenter import SCALE, ByColour
 from tests.training.tiny import tiny_config
 from training.data import SegDataset, load_labelled, masked_samples

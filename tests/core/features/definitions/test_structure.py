@@ -3,8 +3,8 @@ from statistics import mean, median
 import numpy as np
 import pytest
 
-from core.datasets import data_set
 from core.domain.cell_types import CellType
+from core.evaluation.datasets import data_set
 from core.features.contour import contour
 from core.features.definitions.structure import COMBINED, STRUCTURES
 from core.features.extract import extract

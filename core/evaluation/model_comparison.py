@@ -3,7 +3,7 @@
 Folds share most of their training images, so their scores are no independent sample and a plain t-test finds differences where there
 are none. All intervals and tests here take the variance of Nadeau and Bengio (Machine Learning 52, 2003): that of the mean of n folds
 is (1/n + validation/training images) times the variance between folds. Several k are taken together, as repeated cross-validation.
-The functions take the tables `folds` and `images` of `core.store.model_selection`.
+The functions take the tables `folds` and `images` of `core.evaluation.model_selection`.
 """
 
 import math

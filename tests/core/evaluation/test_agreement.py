@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.agreement import (
+from core.domain.errors import ModelError
+from core.evaluation.agreement import (
     MIN_FREEDOM,
     Cells,
     Change,
@@ -20,7 +21,6 @@ from core.agreement import (
     save,
     to_json,
 )
-from core.domain.errors import ModelError
 
 # Shrout and Fleiss 1979, table 2: six subjects, four judges.
 JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=np.float64)

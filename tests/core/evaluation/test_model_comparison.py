@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.comparison import (
+from core.evaluation.model_comparison import (
     Measure,
     fair,
     hardest,

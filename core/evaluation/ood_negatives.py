@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.datasets import Sample, data_set
 from core.domain.cell_types import CellType
 from core.domain.types import CellImage
+from core.evaluation.datasets import Sample, data_set
 from core.image.imaging import load
 from core.image.stain import nuclear_density, optical_density
 

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain.errors import StoreError
-from core.store import model_selection as results
+from core.evaluation import model_selection as results
 
 RUN = "run"
 

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from core.domain.errors import StoreError
-from core.store.training_runs import training_runs
+from core.evaluation.training_runs import training_runs
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from core.datasets import DATA_SETS, data_set
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError
+from core.evaluation.datasets import DATA_SETS, data_set
 
 
 def test_every_data_set_states_source_and_terms():

@@ -7,15 +7,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from core.agreement import Disturbance, load_report
 from core.domain.compartments import Compartment
 from core.domain.errors import DataSetError, ModelError
 from core.domain.types import LabelMap
-from core.features.catalogue import CATALOGUE
-from core.features.extract import extract
-from core.image.masks import cell_mask, encode_grey, region_mask, with_environment
-from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.reliability import (
+from core.evaluation.agreement import Disturbance, load_report
+from core.evaluation.reliability import (
     IMAGES,
     OUTLINES,
     SCALES,
@@ -28,6 +24,10 @@ from core.reliability import (
     store,
     unseen_samples,
 )
+from core.features.catalogue import CATALOGUE
+from core.features.extract import extract
+from core.image.masks import cell_mask, encode_grey, region_mask, with_environment
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.segmentation.model_registry import MANIFEST, find_model
 from core.segmentation.providers import Device
 

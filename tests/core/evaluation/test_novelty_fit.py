@@ -8,12 +8,9 @@ import pandas as pd
 import pytest
 from core.quality.flags.novelty import FAMILIAR, TRAITS, load, traits
 
-from core.datasets import data_set
 from core.domain.errors import DataSetError, ModelError
-from core.features.extract import extract
-from core.image.synthetic import draw_cell
-from core.impostors import Kind
-from core.novelty import (
+from core.evaluation.datasets import data_set
+from core.evaluation.novelty_fit import (
     KNOWN_SOURCES,
     LEUKOCYTE,
     UNSEEN_SOURCES,
@@ -27,6 +24,9 @@ from core.novelty import (
     store,
     subjects,
 )
+from core.evaluation.ood_negatives import Kind
+from core.features.extract import extract
+from core.image.synthetic import draw_cell
 from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import MANIFEST, find_model
 from core.segmentation.providers import Device

@@ -4,9 +4,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from core import impostors as module
+from core.evaluation import ood_negatives as module
+from core.evaluation.ood_negatives import Kind, evenly, impostors
 from core.image.stain import nuclear_density
-from core.impostors import Kind, evenly, impostors
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Knowing when not to answer: fits what a model knows, and measures how well that tells leukocytes from everything else.
 
-Nothing is fitted on the things to be refused (`core.impostors`), so each kind of them is one never seen. Known is every leukocyte with a
+Nothing is fitted on the things to be refused (`core.evaluation.ood_negatives`), so each kind of them is one never seen. Known is every leukocyte with a
 nucleus, abnormal ones included, of laboratories whose terms allow fitting; the others stand for the laboratory that comes next.
 """
 
@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.datasets import DATA_SETS, Sample
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import DataSetError, ModelError
 from core.domain.types import CellImage
+from core.evaluation.datasets import DATA_SETS, Sample
+from core.evaluation.ood_negatives import Kind, evenly, impostors
 from core.image.imaging import load
-from core.impostors import Kind, evenly, impostors
 from core.pipeline import analyse_cells
 from core.quality.flags import TOO_SMALL, UNLIKE_LEUKOCYTE
 from core.quality.flags.novelty import (

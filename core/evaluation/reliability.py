@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from core.agreement import Cells, Disturbance, FeatureReliability, ReliabilityReport, assess, save
-from core.datasets import Sample, data_set
 from core.domain.cell_types import CELL_TYPES
 from core.domain.compartments import Compartment
 from core.domain.errors import DataSetError, ModelError
 from core.domain.types import CellImage, LabelMap
 from core.domain.versions import software_versions
+from core.evaluation.agreement import Cells, Disturbance, FeatureReliability, ReliabilityReport, assess, save
+from core.evaluation.datasets import Sample, data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.imaging import decode, load, load_grey

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from core.domain.errors import MaskError
-from core.metrics import overlap
+from core.evaluation.metrics import overlap
 
 masks = arrays(bool, (5, 7))
 
