@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from core.explorer import take_away, view
+from core.explorer import export, view
 from core.explorer.selection import Selection
 from core.features.catalogue import CATALOGUE
 from core.store.export import to_csv
@@ -30,12 +30,12 @@ def show_take_away(selection: Selection, cells: int) -> None:
             st.caption(f"Too many for a browser (up to {MOST:,}): the Python program below makes the table on this computer.")
         makers: list[tuple[str, str, str, Callable[[], bytes]]] = [
             ("CSV, for a spreadsheet", "csv", "text/csv", lambda: to_csv(_table(selection))),
-            ("Parquet", "parquet", "application/vnd.apache.parquet", lambda: take_away.parquet(_table(selection), selection)),
-            ("AnnData (h5ad), for scanpy", "h5ad", "application/x-hdf5", lambda: take_away.h5ad(_table(selection), selection)),
+            ("Parquet", "parquet", "application/vnd.apache.parquet", lambda: export.parquet(_table(selection), selection)),
+            ("AnnData (h5ad), for scanpy", "h5ad", "application/x-hdf5", lambda: export.h5ad(_table(selection), selection)),
         ]
         texts: list[tuple[str, str, str, Callable[[], bytes]]] = [
-            ("SQL of this table", "sql", "application/sql", lambda: take_away.sql(selection, COLUMNS).encode()),
-            ("Python program of this table", "py", "text/x-python", lambda: take_away.python(selection, COLUMNS).encode()),
+            ("SQL of this table", "sql", "application/sql", lambda: export.sql(selection, COLUMNS).encode()),
+            ("Python program of this table", "py", "text/x-python", lambda: export.python(selection, COLUMNS).encode()),
         ]
         for label, suffix, mime, make in [*(makers if cells <= MOST else []), *texts]:
             st.download_button(

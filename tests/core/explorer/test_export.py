@@ -11,8 +11,8 @@ import pytest
 
 from core.domain.cell_types import CellType
 from core.domain.settings import ROOT
+from core.explorer.export import h5ad, parquet, python, sql
 from core.explorer.selection import Gate, Quality, Range, Scale, Selection, from_json
-from core.explorer.take_away import h5ad, parquet, python, sql
 from core.explorer.view import table
 from core.features.catalogue import CATALOGUE
 from core.store.sql_query import run
