@@ -38,7 +38,6 @@ from core.evaluation.model_comparison import Measure, fair, leaks, paired_differ
 from core.evaluation.reliability import measure_reliability, store
 from core.explorer import view
 from core.explorer.ranking import FEWEST
-from core.explorer.report import compare, html_report, to_frame
 from core.explorer.selection import CHOICES, Selection, from_json
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
@@ -47,7 +46,8 @@ from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
 from core.populations.comparison import beside_published
-from core.report import analyses_table, place_cell
+from core.reports.cell import analyses_table, place_cell
+from core.reports.comparison import compare, html_report, to_frame
 from core.segmentation.field_of_view import Cells, composed
 from core.segmentation.model_registry import ModelEntry, find_model, list_models
 from core.segmentation.providers import Device

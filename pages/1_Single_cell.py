@@ -8,7 +8,7 @@ from core import pipeline
 from core.domain.errors import ImageError
 from core.domain.types import CellAnalysis
 from core.image.imaging import decode
-from core.report import nearest_populations, place_cell
+from core.reports.cell import nearest_populations, place_cell
 from core.segmentation.field_of_view import Cells
 from pages._ui import resources
 from pages._ui.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality

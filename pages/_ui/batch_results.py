@@ -14,7 +14,7 @@ from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Revie
 from core.batch.settings import State
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
-from core.report import file_name
+from core.reports.cell import file_name
 from pages._ui.batch_cohort import add_to_cohort
 from pages._ui.batch_pictures import pictures, review_of
 from pages._ui.batch_run import duration

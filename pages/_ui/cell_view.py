@@ -23,7 +23,7 @@ from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
 from core.populations.comparison import INTENSITY_CAUTION, SMALL_GROUP, Basis, FeatureComparison, Nearness, ReferencePopulation, describe
-from core.report import (
+from core.reports.cell import (
     KEY_FEATURES,
     Placed,
     by_cell_type,

@@ -34,7 +34,7 @@ from core.populations.comparison import (
 from core.populations.neighbours import comparable_features, nearest, sentence
 from core.populations.scaling import RobustScaling
 from core.populations.typicality import Middles
-from core.report import KEY_FEATURES
+from core.reports.cell import KEY_FEATURES
 from core.store import queries
 from core.store.schema import EXCLUDED
 from pages._ui import resources

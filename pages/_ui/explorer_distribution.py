@@ -20,7 +20,7 @@ from core.explorer.selection import Range, Selection, basis
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import SMALL_GROUP, ReferencePopulation
-from core.report import KEY_FEATURES
+from core.reports.cell import KEY_FEATURES
 from pages._ui import resources
 from pages._ui.downloads import take_away
 from pages._ui.explorer_compare import Compared, show_warnings

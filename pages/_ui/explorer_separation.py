@@ -16,11 +16,11 @@ from core.domain.errors import UsageError
 from core.explorer.panel import Panels
 from core.explorer.ranking import GroupName, Separation, Unit, sentence
 from core.explorer.redundancy import AlikeFeatures
-from core.explorer.report import Comparison, html_report
 from core.explorer.selection import Selection
 from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, ExactRanking, Separated, Sides
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
+from core.reports.comparison import Comparison, html_report
 from pages._ui import resources
 from pages._ui.downloads import take_away
 from pages._ui.explorer_compare import Compared, show_warnings

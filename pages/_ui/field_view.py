@@ -14,7 +14,7 @@ from core.charts.overlay import field_png, field_svg
 from core.domain.types import CellAnalysis, LabelMap, Place
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
-from core.report import analyses_table, file_name, mask_files
+from core.reports.cell import analyses_table, file_name, mask_files
 from core.store.export import to_csv
 from pages._ui.cell_view import download
 from pages._ui.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field

@@ -8,7 +8,7 @@ from core.charts.training import dice_chart, loss_chart
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.evaluation.model_comparison import title
 from core.features.catalogue import CATALOGUE
-from core.report import reliability_table
+from core.reports.cell import reliability_table
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry
 from core.store.export import to_csv

@@ -1,7 +1,7 @@
 import pytest
 
 from core.domain.types import CellAnalysis
-from core.report import Placed, place_cell
+from core.reports.cell import Placed, place_cell
 from core.store.published import published_references
 from tests.populations import analysed, drawn_references
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from core.charts.strips import strip_html
-from core.report import place_cell
+from core.reports.cell import place_cell
 
 RATIO, AREA = "combined_PixelSurface", "cell_shape2D_PixelSurface"
 

@@ -10,14 +10,14 @@ import pytest
 from core.domain.cell_types import CellType
 from core.domain.errors import UsageError
 from core.evaluation.agreement import Grade
-from core.explorer import report
 from core.explorer.order import Columns
 from core.explorer.ranking import rank_features
-from core.explorer.report import compare, html_report, to_frame
 from core.explorer.selection import Quality, Selection
 from core.explorer.separation import find_panels, gather
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
+from core.reports import comparison
+from core.reports.comparison import compare, html_report, to_frame
 from core.store.database import Cohort
 from core.store.shards import write_population
 from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE, UNSCALED, spread_rows
@@ -48,9 +48,9 @@ def test_the_ranking_is_of_all_cells_of_the_sides_and_of_no_others(small, tmp_pa
 
 def test_a_sample_tells_what_says_the_same_and_the_index_ranks_all(small, tmp_path, monkeypatch):
     whole = compared(small, tmp_path)
-    monkeypatch.setattr(report, "MOST_AT_ONCE", 50)
-    monkeypatch.setattr(report, "SAMPLE", 20)
-    monkeypatch.setattr(report, "MOST_AT_ONCE", 20)
+    monkeypatch.setattr(comparison, "MOST_AT_ONCE", 50)
+    monkeypatch.setattr(comparison, "SAMPLE", 20)
+    monkeypatch.setattr(comparison, "MOST_AT_ONCE", 20)
     found = compared(small, tmp_path)
     assert found.cells.sampled_from == 96
     assert found.separated.ranking.n == (58, 38)

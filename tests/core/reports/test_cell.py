@@ -17,7 +17,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.masks import cell_mask, encode_grey
 from core.populations.comparison import Nearness
-from core.report import (
+from core.reports.cell import (
     KEY_FEATURES,
     analyses_table,
     by_cell_type,

@@ -1,0 +1,1 @@
+"""The reports a person takes away."""
