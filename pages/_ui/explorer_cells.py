@@ -20,6 +20,7 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
 from core.explorer.selection import Quality, Selection, to_json
+from core.explorer.typicality import Middles
 from core.explorer.view import MOST_POINTS, Values, values
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import (
@@ -33,7 +34,6 @@ from core.populations.comparison import (
 )
 from core.populations.neighbours import comparable_features, nearest, sentence
 from core.populations.scaling import RobustScaling
-from core.populations.typicality import Middles
 from core.reports.cell import KEY_FEATURES
 from core.store import queries
 from core.store.schema import EXCLUDED

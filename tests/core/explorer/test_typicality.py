@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from core.explorer.selection import Quality, Selection
+from core.explorer.typicality import Middles
 from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import SMALL_GROUP
 from core.populations.neighbours import comparable_features
 from core.populations.scaling import RobustScaling
-from core.populations.typicality import Middles
 
 FEATURES = comparable_features(CATALOGUE)
 
