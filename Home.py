@@ -4,9 +4,9 @@ import streamlit as st
 
 from core.charts.theme import population_colour
 from core.domain.cell_types import CELL_TYPES, CellType
-from pages._ui import resources
-from pages._ui.layout import errors_in_words, page_setup
-from pages._ui.names import data_set_name
+from pages._ui.common import resources
+from pages._ui.common.layout import errors_in_words, page_setup
+from pages._ui.common.names import data_set_name
 
 
 def door(path: str, title: str, text: str, icon: str) -> None:

@@ -10,13 +10,13 @@ from core.domain.types import CellAnalysis
 from core.image.imaging import decode
 from core.reports.cell import nearest_populations, place_cell
 from core.segmentation.field_of_view import Cells
-from pages._ui import resources
-from pages._ui.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
-from pages._ui.field_view import open_field, show_field
-from pages._ui.layout import current_look, empty_state, errors_in_words, page_setup
-from pages._ui.state import ANALYSIS, CHOSEN, FIELD, SCALE, Chosen, Field
-from pages._ui.viewer import cell_viewer
-from pages._ui.widgets import image_chooser
+from pages._ui.common import resources
+from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
+from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, Chosen, Field
+from pages._ui.common.widgets import image_chooser
+from pages._ui.components.viewer.viewer import cell_viewer
+from pages._ui.single_cell.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
+from pages._ui.single_cell.field_view import open_field, show_field
 
 
 def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cells = Cells.AUTO) -> None:

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from pages._ui import resources
-from pages._ui.explorer_choose import choose, show_counts
-from pages._ui.explorer_page import ask, show_answer, show_nothing, show_populations
-from pages._ui.explorer_state import explored, show_problem, write_address
-from pages._ui.layout import errors_in_words, page_setup
+from pages._ui.common import resources
+from pages._ui.common.layout import errors_in_words, page_setup
+from pages._ui.explorer.choose import choose, show_counts
+from pages._ui.explorer.page import ask, show_answer, show_nothing, show_populations
+from pages._ui.explorer.state import explored, show_problem, write_address
 
 page_setup("Cohort explorer")
 with errors_in_words():

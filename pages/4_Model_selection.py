@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from pages._ui.layout import errors_in_words, page_setup
-from pages._ui.model_view import show_model
-from pages._ui.selection_view import show_comparison
-from pages._ui.training_view import show_trainings
+from pages._ui.common.layout import errors_in_words, page_setup
+from pages._ui.models.model_view import show_model
+from pages._ui.models.selection_view import show_comparison
+from pages._ui.models.training_view import show_trainings
 
 _VIEWS = {"Which network?": show_comparison, "The model in use": show_model, "Trainings on this computer": show_trainings}
 

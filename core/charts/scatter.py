@@ -1,6 +1,6 @@
 """Where cells lie in a plane: what is drawn, as points or counted in squares, and the same as a chart to take away.
 
-The page draws it on a canvas (`pages._ui.scatter`), which a browser can do for a million cells; the Altair chart is for files.
+The page draws it on a canvas (`pages._ui.components.scatter.scatter`), which a browser can do for a million cells; the Altair chart is for files.
 """
 
 import math

@@ -340,7 +340,7 @@ def test_a_run_that_ended_early_can_go_on_or_be_deleted(batch, finished, tmp_pat
 
 
 def test_what_is_too_large_for_a_browser_says_where_it_is(batch, finished, monkeypatch):
-    monkeypatch.setattr("pages._ui.batch_results._MOST_TO_BROWSER", 3)
+    monkeypatch.setattr("pages._ui.batch.results._MOST_TO_BROWSER", 3)
     app = batch()
     assert not app.exception
     assert not app.get("download_button")

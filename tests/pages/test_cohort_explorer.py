@@ -11,8 +11,9 @@ from core.explorer.order import index_path
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from pages._ui import explorer_separation, resources
-from pages._ui.explorer_state import Explored, Form, Question, from_address, to_address
+from pages._ui.common import resources
+from pages._ui.explorer import separation
+from pages._ui.explorer.state import Explored, Form, Question, from_address, to_address
 from tests.pages.conftest import table, texts
 from tests.populations import AREA, ELONGATION, RATIO
 
@@ -273,8 +274,8 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
 @pytest.fixture
 def few_are_many(monkeypatch):
     """Let a dozen cells be too many to be ranked at once."""
-    monkeypatch.setattr(explorer_separation, "MOST_AT_ONCE", 12)
-    monkeypatch.setattr(explorer_separation, "SAMPLE", 8)
+    monkeypatch.setattr(separation, "MOST_AT_ONCE", 12)
+    monkeypatch.setattr(separation, "SAMPLE", 8)
 
 
 def _until(app, shown):

@@ -11,7 +11,7 @@ from core.explorer.selection import Quality, Selection, to_json
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
-from pages._ui.names import flag_sentence, flag_words
+from pages._ui.common.names import flag_sentence, flag_words
 from tests.pages.conftest import texts
 
 FLAGGED = "monocyte_drawn:000000" + "0" * 10 + ":0"
@@ -22,7 +22,7 @@ CARD = "leukoscope_explorer_card"
 
 def _script(selection: str) -> None:
     from core.explorer.selection import from_json
-    from pages._ui.explorer_cells import show_cells
+    from pages._ui.explorer.cells import show_cells
 
     show_cells(from_json(selection))
 

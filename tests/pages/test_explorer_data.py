@@ -13,7 +13,7 @@ TABLE = f"cell_type,um_per_px,{AREA},other\nblast,0.1,900,=x\nblast,0.1,1000,y\n
 
 
 def _script() -> None:
-    from pages._ui.explorer_data import show_own_data
+    from pages._ui.explorer.data import show_own_data
 
     show_own_data()
 
@@ -76,7 +76,7 @@ def test_a_table_is_looked_at_filed_seen_by_others_and_deleted(own):
 
 def _cells() -> None:
     from core.explorer.selection import Selection
-    from pages._ui.explorer_cells import show_cells
+    from pages._ui.explorer.cells import show_cells
 
     show_cells(Selection(populations=("my_blasts",)))
 

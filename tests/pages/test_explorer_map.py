@@ -12,9 +12,10 @@ from core.charts.theme import LIGHT
 from core.explorer import view
 from core.explorer.selection import Selection, to_link
 from core.explorer.view import By
-from pages._ui import explorer_plane, resources
-from pages._ui.explorer_map import _Outline
-from pages._ui.explorer_plane import Kind, features_plane
+from pages._ui.common import resources
+from pages._ui.explorer import plane
+from pages._ui.explorer.map import _Outline
+from pages._ui.explorer.plane import Kind, features_plane
 from tests.pages.conftest import texts
 from tests.pages.test_explorer_cells import component
 from tests.populations import ELONGATION, RATIO, analysed
@@ -141,7 +142,7 @@ def test_principal_axes_are_told_in_words_and_an_outline_chooses_by_hand(plane):
 
 def _plane_key() -> str:
     """Key of the plane of principal axes, as the page makes it."""
-    found = explorer_plane.laid(Selection(), explorer_plane.looked_at(resources.in_view(Selection()), explorer_plane.About.SHAPE))
+    found = plane.laid(Selection(), plane.looked_at(resources.in_view(Selection()), plane.About.SHAPE))
     return f"{Kind.PCA} {found.digest}"
 
 
@@ -161,11 +162,11 @@ def test_too_few_cells_for_a_computed_plane_are_refused_in_words(plane):
 def test_many_cells_are_counted_in_squares_and_an_outline_still_chooses_exactly(open_page, monkeypatch):
     open_page()
     monkeypatch.setattr(view, "MOST_POINTS", 30)
-    explorer_plane._scatter.clear()
+    plane._scatter.clear()
     drawn = features_plane(Selection(), RATIO, ELONGATION, By.CELL_TYPE, None, LIGHT)
     assert isinstance(drawn.drawn.marks, Bins)
     assert drawn.drawn.marks.counts.sum() == 71
     chosen = drawn.choose(EVERYTHING)
     assert chosen is not None
     assert resources.in_view(chosen).cells == 71
-    explorer_plane._scatter.clear()
+    plane._scatter.clear()

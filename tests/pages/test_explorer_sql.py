@@ -11,8 +11,8 @@ PATIENCE_S = 120
 
 
 def _script() -> None:
-    from pages._ui.explorer_sql import show_sql
-    from pages._ui.explorer_state import show_problem
+    from pages._ui.explorer.sql import show_sql
+    from pages._ui.explorer.state import show_problem
 
     show_sql()
     show_problem()

@@ -4,7 +4,7 @@ from core.charts.rows import REGION_WORDS, themes
 from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
-from pages._ui.feature_choice import matching
+from pages._ui.common.feature_choice import matching
 from tests.pages.conftest import texts
 from tests.populations import RATIO
 

@@ -12,7 +12,7 @@ from core.charts.axes import Axis, axis
 from core.charts.groups import styled
 from core.charts.scatter import BINS, MOST_POINTS, Bins, Points, Scatter, binned, colour_bar
 from core.charts.theme import LIGHT
-from pages._ui.scatter import MOST_VERTICES, packed, read_polygon
+from pages._ui.components.scatter.scatter import MOST_VERTICES, packed, read_polygon
 
 MOST_BYTES = 2_000_000
 GROUPS = styled([f"group {i}" for i in range(8)], [1] * 8, [None] * 8)

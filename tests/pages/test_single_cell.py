@@ -13,7 +13,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
 from core.image.imaging import encode_png
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from pages._ui.widgets import EXAMPLES
+from pages._ui.common.widgets import EXAMPLES
 from tests.pages.conftest import table, texts
 from tests.populations import ELONGATION
 

@@ -1,0 +1,117 @@
+"""Filing a run's cells in the cohort: under which cell type, from where, of whom."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import streamlit as st
+
+from core.batch.jobs import Job
+from core.batch.review import Overview, Review
+from core.cohort import add_cells
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError, UsageError
+from core.store.schema import Population
+from pages._ui.common import resources
+from pages._ui.common.names import plain
+from pages._ui.common.state import COHORT_SAID
+
+TISSUES: Final = ("blood", "marrow")
+_AS_LABELLED: Final = "as labelled"
+
+
+@dataclass(frozen=True)
+class _Filing:
+    """What a person said of the cells; without a cell type each goes by its label."""
+
+    title: str
+    cell_type: CellType | None
+    source: str
+    tissue: str
+    patient: str | None
+
+
+def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
+    """Ask what the cells are and where they come from, and add them to a population of the user's own."""
+    st.caption(
+        "The cells become a population in the cohort, or join one of the same name. Nothing is measured again, and flagged cells stay out "
+        "of summaries. A patient is a pseudonym, never a name."
+    )
+    labels = [CellType(name) for name in overview.labels]
+    types: list[CellType | str] = [*([_AS_LABELLED] if labels else []), *CellType]
+    with st.form("batch_cohort", border=False):
+        first, second = st.columns(2, gap="medium"), st.columns(3, gap="medium")
+        title = first[0].text_input("Name of the population", max_chars=60, placeholder="Monocytes, our laboratory", key="cohort_title")
+        source = first[1].text_input("Source", max_chars=120, placeholder="laboratory or data set", key="cohort_source")
+        cell_type = second[0].selectbox("Cell type", types, index=None, format_func=_type_words, key="cohort_type")
+        tissue = second[1].selectbox("Tissue", TISSUES, key="cohort_tissue")
+        patient = second[2].text_input("Patient, if all are of one", max_chars=60, placeholder="pseudonym", key="cohort_patient")
+        pressed = st.form_submit_button("Add to the cohort", icon=":material/library_add:", key="cohort_add")
+    if pressed:
+        try:
+            if not title.strip() or not source.strip() or cell_type is None:
+                msg = "expected a name, a source and a cell type, but one is missing; fill them in"
+                raise UsageError(msg)
+            chosen = None if cell_type == _AS_LABELLED else CellType(cell_type)
+            with st.spinner("Adding the cells"):
+                filing = _Filing(title.strip(), chosen, source.strip(), tissue, patient.strip() or None)
+                COHORT_SAID.set((job.name, _file(job, review, filing, labels)))
+        except CoreError as error:
+            COHORT_SAID.clear()
+            st.error(str(error), icon=":material/error:")
+    said = COHORT_SAID.get()
+    if said is not None and said[0] == job.name:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":material/check_circle: {plain(said[1])}", width="content")
+            st.page_link("pages/3_Cohort_explorer.py", label="See them in the cohort", icon=":material/scatter_plot:")
+
+
+def _type_words(name: CellType | str) -> str:
+    return CELL_TYPES[name].name if isinstance(name, CellType) else "By the folder each image lies in"
+
+
+def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> str:
+    """Add the cells; returns in words what was added."""
+    sentences = []
+    for cell_type in [filing.cell_type] if filing.cell_type is not None else labels:
+        several = filing.cell_type is None and len(labels) > 1
+        population = _population(job, filing, cell_type, CELL_TYPES[cell_type].plural if several else "")
+        rows = review.rows(None if filing.cell_type is not None else cell_type.value)
+        added = add_cells(resources.settings().cohort, population, rows, patient_id=filing.patient)
+        known = f" ({added.known:,} were there already)" if added.known else ""
+        sentences.append(f"{added.new:,} cells added to “{population.title}”{known}.")
+    return " ".join(sentences)
+
+
+def _population(job: Job, filing: _Filing, cell_type: CellType, kind: str) -> Population:
+    title = f"{filing.title}: {kind}" if kind else filing.title
+    population_id = identifier(title)
+    if any(info.shipped and info.population.population_id == population_id for info in resources.populations()):
+        msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
+        raise UsageError(msg)
+    um_per_px = job.request.um_per_px
+    return Population(
+        population_id=population_id,
+        cell_type=cell_type,
+        title=title,
+        source=filing.source,
+        tissue=filing.tissue,
+        citation="",
+        terms="the user's own",
+        note=f"Added from a batch run on {date.today().isoformat()}.",
+        created=date.today().isoformat(),
+        um_per_px=um_per_px,
+        um_per_px_origin="given for the run" if um_per_px is not None else "unknown",
+    )
+
+
+def identifier(title: str) -> str:
+    """A folder's name for the title."""
+    letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    found = re.sub("[^a-z0-9]+", "_", letters).strip("_")[:60]
+    if not found:
+        msg = f"expected a name with letters or digits (a to z, 0 to 9), but got {title!r}; choose another"
+        raise UsageError(msg)
+    return found

@@ -1,0 +1,193 @@
+"""What came of a run: a sentence, the cells to look at first, the table, what failed and why, and files to take away."""
+
+import html
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.batch.jobs import Job, Standing
+from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
+from core.batch.settings import State
+from core.domain.types import CellImage
+from core.features.catalogue import CATALOGUE
+from core.reports.cell import file_name
+from pages._ui.batch.cohort import add_to_cohort
+from pages._ui.batch.pictures import pictures, review_of
+from pages._ui.batch.run import duration
+from pages._ui.common.layout import empty_state
+from pages._ui.common.names import flag_words
+from pages._ui.common.resources import settings
+from pages._ui.common.state import CELL_LOOKED_AT
+from pages._ui.components.gallery.gallery import gallery
+from pages._ui.components.viewer.viewer import cell_viewer
+
+_PICTURES: Final = 16
+_GROUPS: Final = 100
+# More kinds of failures than this scroll.
+_GROUPS_IN_VIEW: Final = 6
+_ROWS: Final = 100
+# Cells. A file goes through the server's memory to the browser; larger ones are fetched from where they are.
+_MOST_TO_BROWSER: Final = 100_000
+_PAPER: Final = 244  # grey level behind outlines without a picture
+_FEATURES: Final = ("combined_PixelSurface", "cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface", "nucleus_shape2D_Elongation")
+_LOOK, _TABLE, _FAILURES, _COHORT = "Look through", "All cells", "Failures", "Add to the cohort"
+
+
+def show_results(job: Job, standing: Standing) -> None:
+    """Show a run that has ended, whole or in part."""
+    review = review_of(job)
+    overview, failed = review.overview, len(review.failures)
+    st.markdown(_summary(standing, review))
+    if standing.state is not State.FINISHED and standing.message:
+        st.markdown(f":material/info: {standing.message}")
+    if not overview.cells and not failed:
+        empty_state("Nothing measured", "Press **Go on** to continue this run, or start a new one above.", "hourglass_empty")
+        return
+    _downloads(job, review, failed)
+    views = [_LOOK, _TABLE, _COHORT] if overview.cells else []
+    views += [_FAILURES] if failed else []
+    view = st.segmented_control(
+        "View",
+        views,
+        default=views[0],
+        required=True,
+        format_func=lambda name: f"{name} ({failed:,})" if name == _FAILURES else name,
+        key="batch_view",
+        label_visibility="collapsed",
+    )
+    if view == _LOOK:
+        _look_through(job, review, overview)
+    elif view == _TABLE:
+        _table(job, review, overview)
+    elif view == _COHORT:
+        add_to_cohort(job, review, overview)
+    else:
+        _failures(review)
+
+
+def _summary(standing: Standing, review: Review) -> str:
+    overview, failed = review.overview, len(review.failures)
+    flagged = overview.cells - overview.good
+    cells = "1 cell" if overview.cells == 1 else f"{overview.cells:,} cells"
+    sentence = f"**{cells} measured in {duration(review.seconds)}**: {overview.good:,} good, {flagged:,} flagged; "
+    sentence += f"{failed:,} {'image' if failed == 1 else 'images'} could not be measured." if failed else "no image failed."
+    progress = standing.progress
+    if standing.state is State.FINISHED or progress is None or progress.total is None:
+        return sentence
+    return f"{sentence} {progress.total - progress.done:,} images are still to be done."
+
+
+def _downloads(job: Job, review: Review, failed: int) -> None:
+    if review.overview.cells > _MOST_TO_BROWSER:
+        place = job.results.relative_to(settings().runs.resolve()).as_posix()
+        st.markdown(
+            f"Too large for a browser: the table, the masks and the failures are on the server, in `{place}` of the folder of runs."
+        )
+        return
+    now = datetime.now().astimezone()
+    files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
+        ("Table (CSV)", "csv", "", "text/csv", review.csv),
+        ("Table (Parquet)", "parquet", "", "application/vnd.apache.parquet", review.parquet),
+        ("Masks (ZIP)", "zip", "masks", "application/zip", review.masks),
+    ]
+    if failed:
+        files.append(("Failures (CSV)", "csv", "failures", "text/csv", review.failures_csv))
+    title = job.request.title.rpartition("/")[2]
+    with st.container(horizontal=True, gap="small"):
+        for label, suffix, what, mime, make in files:
+            name = file_name(title, now, suffix, what)
+            st.download_button(label, make, name, mime, key=f"batch-{label}", on_click="ignore", icon=":material/download:")
+
+
+def _look_through(job: Job, review: Review, overview: Overview) -> None:
+    left, right = st.columns([1.1, 1], gap="medium")
+    with left:
+        st.caption(
+            "Least certain outlines first. The number is how far the network itself expects to be right; click a cell to see it large."
+        )
+        pages = -(-overview.cells // _PICTURES)
+        with st.container(height=620, border=False, key="batch_pictures"):
+            place = st.container()
+            page = st.pagination(pages, key=f"batch_page_{job.name}", max_visible_pages=5) if pages > 1 else 1
+            shown = review.pictured(Order.LEAST_CERTAIN, (page - 1) * _PICTURES, _PICTURES)
+            looked_at = _looked_at(job, review, shown)
+            with place:
+                gallery(
+                    pictures(job, shown),
+                    f"batch_gallery_{job.name}",
+                    places=min(_PICTURES, overview.cells),
+                    chosen=looked_at.key if looked_at else None,
+                    on_pick=lambda key: CELL_LOOKED_AT.set((job.name, key)),
+                )
+    with right:
+        if looked_at is not None:
+            _closely(review, looked_at)
+
+
+def _looked_at(job: Job, review: Review, shown: list[MeasuredCell]) -> MeasuredCell | None:
+    """The cell that was clicked, found by its name; else the first."""
+    chosen = CELL_LOOKED_AT.get()
+    found = None
+    if chosen is not None and chosen[0] == job.name:
+        found = next((cell for cell in shown if cell.key == chosen[1]), None) or review.cell(chosen[1])
+    return found or (shown[0] if shown else None)
+
+
+def _closely(review: Review, cell: MeasuredCell) -> None:
+    shown = review.picture(cell)
+    words = f"Certainty {cell.confidence:.2f}; {'flagged: ' if cell.flags else 'no flags'}{', '.join(map(flag_words, cell.flags))}."
+    if shown is None:
+        words += " The picture is not there any more, only the outlines."
+        paper = np.full((*cell.shape, 3), _PAPER, np.uint8)
+        shown = CellImage(paper, cell.image_path, cell.image_sha256, cell.um_per_px)
+    with st.container(height=76, border=False, gap="xxsmall", key="batch_cell_words"):
+        st.text(f"{cell.image_path}, cell {cell.cell_index + 1}" if cell.place else cell.image_path)
+        st.caption(words)
+    cell_viewer(shown, review.labels(cell), key=f"{cell.image_sha256[:16]}-{cell.cell_index}")
+
+
+def _table(job: Job, review: Review, overview: Overview) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        order = st.segmented_control(
+            "Order", list(Order), default=Order.LEAST_CERTAIN, required=True, key="batch_order", label_visibility="collapsed"
+        )
+        pages = -(-overview.cells // _ROWS)
+        page = st.pagination(pages, key=f"batch_rows_{job.name}_{order}", max_visible_pages=7) if pages > 1 else 1
+    columns = ["confidence", "quality_ok", "flags", "cell_type", "patient_id", *_FEATURES]
+    rows = review.cells(columns, Order(order), (page - 1) * _ROWS, _ROWS)
+    shown = pd.DataFrame(
+        {
+            "Image": rows["image_path"],
+            "Cell": rows["cell_index"] + 1,
+            "Certainty": rows["confidence"],
+            "Good": rows["quality_ok"],
+            "Flags": [", ".join(map(flag_words, flags)) for flags in rows["flags"]],
+            "Cell type": rows["cell_type"],
+            "Patient": rows["patient_id"],
+            **{CATALOGUE[name].label: rows[name] for name in _FEATURES},
+        }
+    ).dropna(axis="columns", how="all")
+    numbers = {name: st.column_config.NumberColumn(format="%.3g") for name in shown.columns if shown[name].dtype == "float64"}
+    st.dataframe(shown, hide_index=True, height=420, column_config=numbers, key="batch_table")
+    st.caption("Sizes in this table are in pixels; the files hold all features and the scale.")
+
+
+def _failures(review: Review) -> None:
+    groups = review.failure_groups()
+    rows = [
+        f"<tr><td>{group.images:,}</td><td>{html.escape(group.reason[:1].upper() + group.reason[1:])}"
+        f"<small>{html.escape(_named(group))}</small></td></tr>"
+        for group in groups[:_GROUPS]
+    ]
+    with st.container(height=420 if len(rows) > _GROUPS_IN_VIEW else "content", border=False, key="batch_failures"):
+        st.html(f'<table class="reasons"><tr><th>Images</th><th>Why they could not be measured</th></tr>{"".join(rows)}</table>')
+    st.caption("Images that failed alike are counted together, with the reason of the first; the file of failures names each.")
+
+
+def _named(group: FailureGroup) -> str:
+    others = group.images - len(group.examples)
+    return ", ".join(group.examples) + (f" and {others:,} others" if others else "")

@@ -1,0 +1,75 @@
+"""Choosing one of hundreds of features: by words, by what it speaks of, by region; the reliable ones first."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import streamlit as st
+
+from core.charts.rows import REGION_WORDS, themes
+from core.charts.trust import Reliability, is_poor, poor_last, trust
+from core.features.catalogue import CATALOGUE
+from core.features.spec import FeatureSpec, Region, Theme
+from pages._ui.common.state import widget_value
+
+# Words, because an empty choice would show a button that clears it.
+_ANYTHING: Final = "Anything"
+_ANY_REGION: Final = "Any region"
+
+
+def _text(spec: FeatureSpec) -> str:
+    return " ".join((spec.label, spec.group, spec.theme, spec.name, spec.description)).lower()
+
+
+_TEXTS: Final = {name: _text(spec) for name, spec in CATALOGUE.items()}
+
+
+def matching(words: str, theme: Theme | None, region: Region | None) -> list[str]:
+    """Features of a theme and region, of any if None, that hold every word in their name, label, heading or description."""
+    wanted = words.lower().split()
+    return [
+        name
+        for name, spec in CATALOGUE.items()
+        if theme in (None, spec.theme) and region in (None, spec.region) and all(word in _TEXTS[name] for word in wanted)
+    ]
+
+
+def theme_filter(key: str) -> Theme | None:
+    """Field that asks for a theme; None stands for all."""
+    chosen = st.selectbox("About", [_ANYTHING, *themes()], key=key, persist_state="session")
+    return None if chosen == _ANYTHING else Theme(chosen)
+
+
+def feature_chooser(
+    first: str, reliability: Reliability, key: str, among: Collection[str] = CATALOGUE, on_choose: Callable[[], None] | None = None
+) -> str | None:
+    """Show a search field, two filters and the list of what they leave of `among`; returns the chosen feature, None if nothing is left.
+
+    `on_choose` is called when a feature is chosen in the list, whose key is `key`.
+    """
+    columns = st.columns([3, 2, 2, 4], vertical_alignment="bottom", gap="small")
+    with columns[0]:
+        words = st.text_input("Search", placeholder="round nucleus, eosin, entropy …", key=f"{key}_words", persist_state="session")
+    with columns[1]:
+        theme = theme_filter(f"{key}_theme")
+    with columns[2]:
+        words_of = {_ANY_REGION: None, **{text: region for region, text in REGION_WORDS.items()}}
+        region = words_of[st.selectbox("Of the", list(words_of), key=f"{key}_region", persist_state="session")]
+    found = poor_last([name for name in matching(words, theme, region) if name in among], reliability)
+    if not found:
+        st.info("No feature holds all these words. Try fewer, or another region.", icon=":material/info:")
+        return None
+    if widget_value(key) not in found:
+        st.session_state[key] = first if first in found else found[0]
+
+    def label(name: str) -> str:
+        return CATALOGUE[name].label + (f"  ·  {trust(name, reliability)}" if is_poor(name, reliability) else "")
+
+    with columns[3]:
+        return st.selectbox(
+            f"Feature ({len(found)})",
+            found,
+            format_func=label,
+            key=key,
+            on_change=on_choose,
+            persist_state="session",
+        )

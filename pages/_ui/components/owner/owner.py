@@ -1,0 +1,32 @@
+"""Whose runs a page shows: those of the account that is logged in, else of this browser."""
+
+import re
+import secrets
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from core.batch.jobs import Owner
+from pages._ui.common.resources import settings
+from pages._ui.common.state import BROWSER
+
+_SCRIPT: Final = (Path(__file__).parent / "owner.js").read_text(encoding="utf-8")
+_BROWSER: Final = st.components.v2.component("leukoscope_browser", html="<i></i>", js=_SCRIPT)
+_KEY: Final = "browser"
+
+
+def owner() -> Owner | None:
+    """The person at the page; None in the moment before the browser has said who it is."""
+    root = settings().runs / "batch"
+    if st.user.get("is_logged_in"):
+        # The issuer is part of it: two of them may give the same subject to different persons.
+        return Owner(root, f"account {st.user.get('iss')} {st.user.get('sub') or st.user.get('email')}")
+    with st.container(height=1, border=False, key="browser_place"):
+        said = _BROWSER(key=_KEY, data={"known": BROWSER.get()}, default={"identity": None}, on_identity_change=lambda: None).identity
+    if said == "" and BROWSER.get() is None:
+        BROWSER.set(secrets.token_hex(16))  # for this session only
+    elif said is not None and re.fullmatch("[0-9a-f]{32}", said):
+        BROWSER.set(said)
+    known = BROWSER.get()
+    return None if known is None else Owner(root, f"browser {known}")

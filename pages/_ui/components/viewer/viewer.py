@@ -1,0 +1,106 @@
+"""The viewers: image with outlines and mask side by side, enlarged and moved together; a field whose cells can be clicked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from core.charts.overlay import OUTLINED, mask_svg, outlined_svg
+from core.domain.compartments import STYLES, Compartment
+from core.domain.types import CellImage, LabelMap
+from pages._ui.common.state import widget_value
+
+_HERE: Final = Path(__file__).parent
+_LABELS: Final = {
+    Compartment.NUCLEUS: "nucleus",
+    Compartment.CYTOPLASM: "cell border",
+    Compartment.ENVIRONMENT: "surroundings",
+}
+
+
+def _toggle(compartment: Compartment) -> str:
+    style = STYLES[compartment]
+    dash = " ".join(map(str, style.dash))
+    checked = "" if compartment is Compartment.ENVIRONMENT else " checked"
+    line = f'<path d="M0 5H26" stroke="{style.colour}" stroke-width="3" stroke-dasharray="{dash}"/>'
+    return (
+        f'<label><input type="checkbox" value="{compartment.label}"{checked}>'
+        f'<svg viewBox="0 0 26 10" aria-hidden="true">{line}</svg>'
+        f"{_LABELS[compartment]}</label>"
+    )
+
+
+_ZOOM: Final = """
+    <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button>
+      <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
+      <button class="zoom-in" type="button" aria-label="Larger">+</button></span>"""
+
+_HTML: Final = f"""
+<div class="viewer">
+  <div class="panes">
+    <figure><div class="pane" tabindex="0" aria-label="Image with outlines; plus, minus and arrows: view; o: outlines"></div>
+      <figcaption>Image with outlines</figcaption></figure>
+    <figure><div class="pane" tabindex="0" aria-label="Mask; plus and minus enlarge, arrows move"></div>
+      <figcaption>Mask</figcaption></figure>
+  </div>
+  <div class="tools">
+    {"".join(_toggle(c) for c in reversed(OUTLINED))}
+    <label>opacity <input type="range" min="0" max="100" step="5" value="100" aria-label="Opacity of the outlines"></label>
+    {_ZOOM}
+  </div>
+</div>
+"""
+
+
+_ONE_HTML: Final = f"""
+<div class="viewer">
+  <div class="panes">
+    <figure><div class="pane" tabindex="0" aria-label="Cell with outlines; plus, minus and arrows: view; o: outlines"></div></figure>
+  </div>
+  <div class="tools">
+    {"".join(_toggle(c) for c in reversed(OUTLINED))}
+    {_ZOOM}
+  </div>
+</div>
+"""
+_FIELD_HTML: Final = f"""
+<div class="viewer">
+  <div class="panes">
+    <figure><div class="pane wide" tabindex="0" aria-label="Field with numbered cells; plus, minus and arrows: view"></div></figure>
+  </div>
+  <div class="tools"><span>Click a cell to see its numbers below.</span>{_ZOOM}</div>
+</div>
+"""
+_CSS: Final = (_HERE / "viewer.css").read_text(encoding="utf-8")
+_JS: Final = (_HERE / "viewer.js").read_text(encoding="utf-8")
+_VIEWER: Final = st.components.v2.component("leukoscope_viewer", html=_HTML, css=_CSS, js=_JS)
+_ONE_VIEWER: Final = st.components.v2.component("leukoscope_one_viewer", html=_ONE_HTML, css=_CSS, js=_JS)
+_FIELD_VIEWER: Final = st.components.v2.component("leukoscope_field_viewer", html=_FIELD_HTML, css=_CSS, js=_JS)
+_FIELD_KEY: Final = "field_viewer"
+
+
+def cell_viewer(image: CellImage, labels: LabelMap | None, key: str) -> None:
+    """Show a cell and its mask, or, without labels, the image alone in the place where its outlines will be.
+
+    `key` tells one cell's view from the next, so that the enlargement is kept only for the same cell.
+    """
+    mask = mask_svg(image, labels) if labels is not None else ""
+    _VIEWER(key="viewer", data={"id": key, "pictures": [outlined_svg(image, labels), mask]})
+
+
+def one_cell_viewer(image: CellImage, labels: LabelMap, key: str) -> None:
+    """Show a cell with its outlines in a single pane; `key` tells one cell's view from the next."""
+    _ONE_VIEWER(key="one_viewer", data={"id": key, "pictures": [outlined_svg(image, labels)]})
+
+
+def field_viewer(picture: str, chosen: int, on_pick: Callable[[int], None], key: str) -> None:
+    """Show a field with its numbered cells (`core.charts.overlay.field_svg`), the chosen number marked.
+
+    `on_pick` is called with the number of the cell that is clicked, before the page runs again; `key` tells one field from the next.
+    """
+
+    def take() -> None:
+        on_pick(int(widget_value(_FIELD_KEY)["picked"]))
+
+    _FIELD_VIEWER(key=_FIELD_KEY, data={"id": key, "pictures": [picture], "chosen": chosen}, on_picked_change=take)

@@ -1,0 +1,415 @@
+"""The cells behind a selection: in small at one scale, and one of them looked at closely, set beside its population, changed."""
+
+import hashlib
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from core.charts.labels import with_unit
+from core.charts.strips import strip_html
+from core.charts.thumbnail import thumbnail_svg
+from core.charts.trust import graded, is_poor, why
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.types import CellImage, FeatureSet
+from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
+from core.explorer.selection import Quality, Selection, to_json
+from core.explorer.typicality import Middles
+from core.explorer.view import MOST_POINTS, Values, values
+from core.features.catalogue import CATALOGUE
+from core.populations.comparison import (
+    SMALL_GROUP,
+    Basis,
+    FeatureComparison,
+    ReferencePopulation,
+    compare_cell,
+    describe,
+    reference_population,
+)
+from core.populations.neighbours import comparable_features, nearest, sentence
+from core.populations.scaling import RobustScaling
+from core.reports.cell import KEY_FEATURES
+from core.store import queries
+from core.store.schema import EXCLUDED
+from pages._ui.common import resources
+from pages._ui.common.layout import empty_state, errors_in_words
+from pages._ui.common.names import flag_sentence, plain
+from pages._ui.common.state import CARD, widget_value
+from pages._ui.components.gallery.gallery import Item, gallery
+from pages._ui.components.owner.owner import owner
+from pages._ui.components.viewer.viewer import one_cell_viewer
+from pages._ui.explorer.edit import show_changes
+from pages._ui.explorer.take import show_take_away
+
+PLACES: Final = 18
+_HEIGHT: Final = 960
+_NEAREST: Final = 12
+_MOST_NEIGHBOURS: Final = 100_000  # cells among which neighbours are looked for
+_PAPER: Final = 244  # grey level behind outlines without a picture
+_MEASURES, _NEIGHBOURS, _CHANGES = "Measures", "Nearest cells", "Correct or annotate"
+
+
+class Order(StrEnum):
+    """How the cells are ordered."""
+
+    TYPICAL = "Most typical first"
+    OUTLYING = "Farthest out first"
+    CHANCE = "By chance"
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Cells, of very many a sample, from the most typical of their populations outward, and from the farthest out inward.
+
+    Those of which nothing is known come last in both.
+    """
+
+    outward: tuple[str, ...]
+    inward: tuple[str, ...]
+
+    def ordered(self, order: Order) -> tuple[str, ...]:
+        """The identifiers in an order."""
+        if order is Order.CHANCE:
+            return tuple(self.outward[i] for i in np.random.default_rng(0).permutation(len(self.outward)))
+        return self.outward if order is Order.TYPICAL else self.inward
+
+
+def look_at(cell_id: str) -> None:
+    """Look at a cell closely."""
+    CARD.set(cell_id)
+
+
+def show_cells(selection: Selection, called: str = "in view") -> None:
+    """Show the cells of a selection in small, and one of them closely; `called` says in a word or two which they are."""
+    n = resources.in_view(selection).cells
+    if not n:
+        empty_state("No cells", "No cell meets all conditions. Remove one of them, or draw a larger outline.", "search_off")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="cells_head"):
+        st.markdown(f"##### The {n:,} cells {called}" if n > 1 else f"##### The one cell {called}", width="content")
+        st.space("stretch")
+        order = Order(
+            st.segmented_control(
+                "Order",
+                list(Order),
+                default=Order.TYPICAL,
+                required=True,
+                key="cells_order",
+                label_visibility="collapsed",
+                persist_state="session",
+            )
+        )
+    left, right = st.columns([1, 1.5], gap="medium")
+    pages, sources = f"cells_page-{_digest(to_json(selection) + order)}", _batch_sources()
+    with left, st.container(height=_HEIGHT, border=False, key="cells_gallery"):
+        ids = _ranked(resources.cohort().revision, _digest(to_json(selection)), _features(), selection).ordered(order)
+        shown = _small(ids, pages, frame_of(selection), sources)
+        if len(ids) < n:
+            st.caption(f"{len(ids):,} of them, drawn by chance.")
+    with right, st.container(height=_HEIGHT, key="cell_card"):
+        looked_at = _stored((CARD.get() or "",)) or shown[:1]
+        if looked_at:
+            _card(looked_at[0], ids, pages, sources)
+    show_take_away(selection, n)
+
+
+# --- in small ---------------------------------------------------------------------------------------------------------------------
+
+
+def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ...]) -> tuple[StoredCell, ...]:
+    """One page of the gallery; returns its cells."""
+    number = -(-len(ids) // PLACES)
+    page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
+    shown = _stored(tuple(ids[(page - 1) * PLACES : page * PLACES]))
+    percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
+    words = [_short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %") for cell in shown]
+    gallery(
+        thumbnails(shown, words, square, sources),
+        "cells",
+        places=min(PLACES, len(ids)),
+        chosen=CARD.get() or (shown[0].cell_id if shown else None),
+        on_pick=look_at,
+    )
+    st.caption(_scale_words(shown, square))
+    return shown
+
+
+def _scale_words(shown: Sequence[StoredCell], square: Frame) -> str:
+    known = [cell.um_per_px is not None for cell in shown if cell.has_outline]
+    if not known:
+        return "Imported as numbers, without outlines: there is nothing to draw."
+    words = (
+        f"All at one scale: each square is {square.um:.0f} µm wide."
+        if any(known)
+        else "The scale is unknown: squares of equally many pixels."
+    )
+    if any(known) and not all(known):
+        words += " Cells of unknown scale are marked with ≈."
+    return f"{words} The number: per cent of a cell's population that lie at least as far from its middle; 100 % is most typical."
+
+
+def thumbnails(shown: Sequence[StoredCell], words: Sequence[str], square: Frame, sources: tuple[str, ...]) -> list[Item]:
+    """Cells in small with words under them, all in squares of one size; `sources` are folders where pictures may lie besides."""
+    items = []
+    for cell, text in zip(shown, words, strict=True):
+        svg = _thumbnail(cell.cell_id, cell.image_sha256, square.side(cell), sources, cell)
+        hint = f"{_type(cell)}, {cell.source}, {'patient ' + cell.patient_id if cell.patient_id else 'patient unknown'}"
+        items.append(Item(cell.cell_id, svg, ("≈ " if cell.um_per_px is None else "") + text, hint, flagged=not cell.quality_ok))
+    return items
+
+
+def _type(cell: StoredCell) -> str:
+    return CELL_TYPES[CellType(cell.cell_type)].name
+
+
+def _short(cell: StoredCell) -> str:
+    return CELL_TYPES[CellType(cell.cell_type)].short
+
+
+@st.cache_data(show_spinner=False, max_entries=4000)
+def _thumbnail(cell_id: str, sha256: str | None, side: int, sources: tuple[str, ...], _cell: StoredCell) -> str:  # noqa: ARG001 - the key
+    image = _picture(_cell, sources)
+    return thumbnail_svg(_cell.outlines, _cell.canvas, None if image is None else image.rgb, side if _cell.has_outline else None)
+
+
+def _picture(cell: StoredCell, sources: tuple[str, ...]) -> CellImage | None:
+    return picture(cell, resources.settings(), [Path(source) for source in sources])
+
+
+def _batch_sources() -> tuple[str, ...]:
+    """Folders that this person's batches have measured: pictures of cells added from there are shown as long as they lie there."""
+    person = owner()
+    return () if person is None else tuple(sorted({str(job.source) for job in person.jobs()}))
+
+
+# --- one of them ------------------------------------------------------------------------------------------------------------------
+
+
+def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, ...]) -> None:
+    _walk(cell, ids, pages)
+    left, right = st.columns([1.6, 1], gap="medium")
+    with left:
+        _large(cell, sources)
+    with right:
+        _who(cell)
+    section = st.segmented_control(
+        "About the cell",
+        [_MEASURES, _NEIGHBOURS, _CHANGES],
+        default=_MEASURES,
+        required=True,
+        key="card_section",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    if section == _MEASURES:
+        _measures(cell)
+    elif section == _NEIGHBOURS:
+        with errors_in_words():
+            _neighbours(cell, sources)
+    else:
+        show_changes(cell)
+
+
+def _walk(cell: StoredCell, ids: Sequence[str], pages: str) -> None:
+    """Go on to the next cell, or back."""
+    at = ids.index(cell.cell_id) if cell.cell_id in ids else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="card_walk"):
+        st.button(
+            "Previous", icon=":material/chevron_left:", key="card_back", disabled=not at, on_click=_go, args=(ids, (at or 0) - 1, pages)
+        )
+        st.button(
+            "Next",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            key="card_on",
+            disabled=at == len(ids) - 1,
+            on_click=_go,
+            args=(ids, 0 if at is None else at + 1, pages),
+        )
+        st.caption(f"{at + 1:,} of {len(ids):,}" if at is not None else "not among the cells shown")
+
+
+def _go(ids: Sequence[str], at: int, pages: str) -> None:
+    look_at(ids[at])
+    if widget_value(pages) is not None:
+        st.session_state[pages] = at // PLACES + 1
+
+
+def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
+    image = _picture(cell, sources)
+    if image is None and not cell.has_outline:
+        empty_state("No outline", "This cell was imported as numbers: there is nothing to draw.", "table_rows")
+        return
+    if image is None:
+        image = CellImage(np.full((*cell.canvas, 3), _PAPER, np.uint8), cell.image_name, cell.image_sha256 or "", cell.um_per_px)
+        st.caption("Its picture is not at hand, only the outline.")
+    one_cell_viewer(image, cell.labels(), key=cell.cell_id)
+
+
+def _who(cell: StoredCell) -> None:
+    patient = f"Patient: {plain(cell.patient_id)}" if cell.patient_id else "Patient unknown"
+    diagnosis = f", {plain(cell.diagnosis)}" if cell.diagnosis else ""
+    scale = f"{cell.um_per_px:g} µm per pixel" if cell.um_per_px is not None else "scale unknown"
+    certainty = f"; outline certain to {cell.confidence:.2f}" if cell.confidence is not None else ""
+    st.markdown(f"**{plain(_type(cell))}**  \n{plain(cell.source)}  \n{patient}{diagnosis}  \n{scale}{certainty}")
+    percent = _typicalities(resources.cohort().revision, (cell.cell_id,), _features()).get(cell.cell_id)
+    if percent is not None:
+        st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the middle in shape.")
+    codes = [code for code in dict.fromkeys((*cell.severe_flags, *cell.flags)) if code != EXCLUDED]
+    notes = [("warn" if code in cell.severe_flags else "info", flag_sentence(code)) for code in codes]
+    if cell.excluded_reason:
+        notes.append(("warn", f"Left out: {cell.excluded_reason}"))
+    notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
+    if cell.note:
+        notes.append(("info", f"Note: {cell.note}"))
+    st.html('<ul class="sentences">' + "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in notes) + "</ul>")
+    st.caption(plain(cell.image_name))
+
+
+def _measures(cell: StoredCell) -> None:
+    """Show what a morphologist looks for first, and where it lies in the cell's own population."""
+    features, reference = _feature_set(resources.cohort().revision, cell.cell_id), _reference(resources.cohort().revision, cell.population)
+    placed = {found.feature: found for found in compare_cell(features, cell.um_per_px, reference)}
+    reliability = resources.reliability_if_known()
+    rows = []
+    for name in KEY_FEATURES:
+        spec = CATALOGUE[name]
+        figure, _, unit = _value(features, name, cell.um_per_px).partition(" ")
+        hint = html.escape(f"{spec.description} {why(name, reliability)}".strip(), quote=True)
+        poor = " (poor)" if is_poor(name, reliability) else ""
+        beside = (
+            strip_html(name, [(reference, placed[name])])
+            + f'<span class="none">{html.escape(_stands(placed[name], reference, cell.um_per_px))}</span>'
+        )
+        label = f'<span class="name" title="{hint}">{html.escape(spec.label)}{poor}</span>'
+        rows.append(f'<div>{label}<span class="value">{figure} <small>{unit}</small></span></div><div>{beside}</div>')
+    st.caption(f"Beside {plain(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")
+    st.html(f'<div class="measures">{"".join(rows)}</div>')
+
+
+def _value(features: FeatureSet, name: str, um_per_px: float | None) -> str:
+    spec, value = CATALOGUE[name], features.values.get(name)
+    if value is not None and spec.length_power and um_per_px is not None:
+        return with_unit(spec, spec.in_um(value, um_per_px), Basis.MICROMETRES)
+    return with_unit(spec, value, Basis.PIXELS)
+
+
+def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:
+    if not found.comparable:
+        return "its scale is unknown" if scale is None and not CATALOGUE[found.feature].scale_free else found.reason or ""
+    return describe(found) if reference.n >= SMALL_GROUP else f"only {reference.n} cells to compare with"
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _reference(revision: str, population_id: str) -> ReferencePopulation:  # noqa: ARG001 - the key
+    """The cell's population, by the key measures only: of a million cells all features would not fit in memory."""
+    cohort = resources.cohort()
+    population = cohort.population(population_id)
+    return reference_population(
+        queries.values(cohort, population_id, KEY_FEATURES),
+        population=population_id,
+        cell_type=population.cell_type,
+        title=population.title,
+        source=population.source,
+    )
+
+
+def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
+    """Show the cells of the whole cohort that are most like it."""
+    space = _space(resources.cohort().revision, _features())
+    stored = _feature_set(resources.cohort().revision, cell.cell_id).values
+    query = space.scaling.z(
+        np.array([[np.nan if stored[name] is None else stored[name] for name in space.values.features]], dtype=np.float64)
+    )[0]
+    itself = np.flatnonzero(space.values.cell_id == cell.cell_id)
+    found = nearest(query, space.z, count=_NEAREST, leave_out=int(itself[0]) if len(itself) else None)
+    labels = np.array([CELL_TYPES[CellType(name)].plural for name in space.values.cell_type], dtype=object)
+    drawn = f" Of {space.values.cells:,} good cells these were drawn by chance." if len(space.values) < space.values.cells else ""
+    st.caption(sentence(found, labels) + drawn)
+    shown = _stored(tuple(str(space.values.cell_id[row]) for row in found.rows))
+    distances = {str(space.values.cell_id[row]): distance for row, distance in zip(found.rows, found.distances, strict=True)}
+    words = [f"{_short(other)} {distances[other.cell_id]:.2f}" for other in shown]
+    gallery(thumbnails(shown, words, frame_of(Selection()), sources), "card_neighbours", places=_NEAREST, on_pick=look_at)
+
+
+@dataclass(frozen=True, eq=False)
+class _Space:
+    """Good cells of the whole cohort, and their scaled features (n, F)."""
+
+    values: Values
+    scaling: RobustScaling
+    z: NDArray[np.float32]
+
+
+@st.cache_resource(show_spinner="Reading the cohort to find neighbours", max_entries=2)
+def _space(revision: str, features: tuple[str, ...]) -> _Space:  # noqa: ARG001 - the key
+    found = values(resources.cohort(), Selection(), features, sample=_MOST_NEIGHBOURS)
+    scaling = RobustScaling.fit(found.matrix, features)
+    return _Space(found, scaling, scaling.z(found.matrix).astype(np.float32))
+
+
+# --- what is computed once --------------------------------------------------------------------------------------------------------
+
+
+def _features() -> tuple[str, ...]:
+    """Features in which cells of any source can be compared, as far as they are reliable."""
+    return comparable_features(graded(resources.reliability_if_known()))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stored(cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:
+    return _cells(resources.cohort().revision, cell_ids)
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _cells(revision: str, cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:  # noqa: ARG001 - the key
+    return cells(resources.cohort(), cell_ids)
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _feature_set(revision: str, cell_id: str) -> FeatureSet:  # noqa: ARG001 - the key
+    return features_of(resources.cohort(), cell_id)
+
+
+@st.cache_resource(show_spinner="Ordering the cells", max_entries=16)
+def _ranked(revision: str, chosen: str, features: tuple[str, ...], _selection: Selection) -> Ranked:  # noqa: ARG001 - the key
+    found = values(resources.cohort(), _selection, features, sample=MOST_POINTS)
+    middles = _middles(revision, features)
+    distances = middles.distances(found.matrix, found.population)
+    percent = middles.typicality(distances, found.population)
+    names = found.cell_id.astype(str)
+    outward, inward = np.lexsort((names, distances, -percent)), np.lexsort((names, -distances, percent))  # nan last
+    return Ranked(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
+
+
+@st.cache_resource(show_spinner="Finding the middle of each population", max_entries=2)
+def _middles(revision: str, features: tuple[str, ...]) -> Middles:  # noqa: ARG001 - the key
+    return Middles.fit(resources.cohort(), features)
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def _typicalities(revision: str, cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
+    """How typical some cells are of their populations, by id, as far as that is known."""
+    middles = _middles(revision, features)
+    found = values(resources.cohort(), Selection(quality=Quality.ANY, cells=cell_ids), features)
+    percent = middles.typicality(middles.distances(found.matrix, found.population), found.population)
+    return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}
+
+
+def frame_of(selection: Selection) -> Frame:
+    """The square in which the cells of a selection are drawn."""
+    return _frame(resources.cohort().revision, _digest(to_json(selection)), selection)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _frame(revision: str, chosen: str, _selection: Selection) -> Frame:  # noqa: ARG001 - the key
+    return frame(resources.cohort(), _selection)

@@ -1,0 +1,323 @@
+"""Which cells are looked at: how many and what was left out, the conditions as sentences, new ones, saved selections, the link."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from core.charts.labels import unit
+from core.domain.cell_types import CellType
+from core.domain.errors import CoreError
+from core.explorer.selection import CHOICES, Quality, Range, Scale, Selection, basis, from_json, sentences, to_json, without
+from core.explorer.view import Facet, InView
+from core.features.catalogue import CATALOGUE
+from pages._ui.common import resources
+from pages._ui.common.feature_choice import matching
+from pages._ui.common.names import flag_words, plain
+from pages._ui.common.state import Kept, widget_value
+from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, save, select, to_address
+
+# How often a file was taken, or a name saved: their fields are then made anew, empty.
+_TAKEN: Final = Kept[int]("leukoscope_explorer_taken")
+
+_FEATURE: Final = "Range of a feature"
+_KINDS: Final = {
+    **{called.capitalize(): key for key, (_, called) in CHOICES.items()},
+    "Quality": "quality",
+    "Scale": "scale",
+    _FEATURE: "range",
+}
+_MOST_PILLS: Final = 14  # more are found faster by typing
+_STEPS: Final = 200
+_BARS: Final = 48
+
+
+def counts_line(view: InView) -> str:
+    """How many cells of whom are in view: "4,384 cells in view, 79 patients named, 4 sources; 69 left out"."""
+    of = [
+        f"{view.cells:,} cell{'s' * (view.cells != 1)} in view",
+        f"{view.patients:,} patient{'s' * (view.patients != 1)} named" if view.patients else "no patient named",
+        f"{len(view.sources)} source{'s' * (len(view.sources) != 1)}",
+    ]
+    out = view.total - view.cells
+    return ", ".join(of) + (f"; {out:,} left out" if out else "")
+
+
+def show_counts(view: InView) -> None:
+    """Say what is in view, and one click away what was left out and why."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explorer_counts"):
+        st.markdown(f"### {counts_line(view)}", width="content")
+        with st.popover("What and why", type="tertiary", icon=":material/help:", key="explorer_why"):
+            st.markdown("\n".join(f"- {line}" for line in what_and_why(view)))
+
+
+def what_and_why(view: InView) -> list[str]:
+    """Sentences on who is in view and what keeps cells out."""
+    lines = [f"**{plain(source)}**: {cells:,} cells" for source, cells in view.sources.items()]
+    if view.unknown_patient:
+        lines.append(f"The patient of {view.unknown_patient:,} cells is not recorded.")
+    if view.total == view.cells:
+        return [*lines, "No cell of the cohort is left out."]
+    lines.append(f"{view.total - view.cells:,} of {view.total:,} cells are left out.")
+    for left_out in view.left_out:
+        reasons = ""
+        if left_out.sentence.key == "quality" and view.flagged:
+            listed = ", ".join(f"{flag_words(code)} {n:,}" for code, n in view.flagged.items())
+            reasons = f": {listed}; a cell with two reasons counts under both"
+        lines.append(f"“{plain(left_out.sentence.words)}” alone keeps out {left_out.cells:,}{reasons}.")
+    return lines
+
+
+def choose() -> None:
+    """Show the column in which cells are chosen."""
+    selection = explored().selection
+    st.markdown("##### Which cells")
+    with st.container(gap="xsmall", key="explorer_sentences"):
+        for sentence in sentences(selection):
+            st.button(
+                plain(sentence.words),
+                key=f"drop-{sentence.key}",
+                icon=":material/close:",
+                icon_position="right",
+                help="Remove this condition",
+                on_click=_drop,
+                args=(sentence.key,),
+                width="stretch",
+            )
+        if not sentences(selection):
+            st.caption("Every cell of the cohort, the flagged ones too.")
+    kind = st.selectbox(
+        "Add a filter",
+        list(_KINDS),
+        index=None,
+        placeholder="Add a filter",
+        label_visibility="collapsed",
+        icon=":material/add:",
+        key="explorer_add",
+        persist_state="session",
+    )
+    if kind is not None:
+        with st.container(border=True, key="explorer_editor"):
+            if kind == _FEATURE:
+                _edit_range(selection)
+            else:
+                _edit_choice(_KINDS[kind], kind, selection)
+    _saved(selection)
+
+
+def _drop(key: str) -> None:
+    select(without(explored().selection, key))
+
+
+def in_words(do: Callable[[], None]) -> None:
+    """Run what a callback is to do; the page that follows tells what went wrong."""
+    try:
+        do()
+    except CoreError as error:
+        PROBLEM.set(str(error))
+
+
+# --- filters by value -------------------------------------------------------------------------------------------------------------
+
+
+def _edit_choice(key: str, called: str, selection: Selection) -> None:
+    """Values of one filter, each with the cells that it would show."""
+    facets = [facet for facet in resources.facets(selection)[key] if facet.value is not None]
+    if not facets:
+        st.caption(f"No cell names its {called.lower()}.")
+        return
+    labels = _labels(key, facets)
+    widget = f"filter-{key}"
+    if key in ("quality", "scale"):
+        default: Any = getattr(selection, key).value
+        free = {"quality": Quality.ANY, "scale": Scale.ANY}[key]
+        st.session_state[widget] = None if default == free else default
+        st.pills(called, list(labels), format_func=lambda value: plain(labels[value]), key=widget, on_change=_take_side, args=(key, widget))
+    else:
+        st.session_state[widget] = [str(value) for value in getattr(selection, key)]
+        take: dict[str, Any] = {"key": widget, "on_change": _take_values, "args": (key, widget)}
+        if len(facets) > _MOST_PILLS:
+            st.multiselect(called, list(labels), format_func=labels.__getitem__, placeholder=f"Any of {len(labels)}", **take)
+        else:
+            st.pills(called, list(labels), format_func=lambda value: plain(labels[value]), selection_mode="multi", **take)
+    unknown = sum(facet.cells for facet in resources.facets(selection)[key] if facet.value is None)
+    if unknown:
+        st.caption(f"{unknown:,} cells name none: any choice leaves them out.")
+
+
+def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
+    """What a filter's values are called, with their cells; each in its own words, by which the browser tells choices apart."""
+    titles = resources.population_titles() if key == "populations" else {}
+    named = {str(facet.value): titles.get(str(facet.value), facet.label) for facet in facets}
+    words = list(named.values())
+    labels = {}
+    for facet in facets:
+        value, name = str(facet.value), named[str(facet.value)]
+        labels[value] = f"{name if words.count(name) == 1 else f'{name}, {value}'} · {facet.cells:,}"
+    return labels
+
+
+def _take_values(key: str, widget: str) -> None:
+    chosen = widget_value(widget) or ()
+    values = tuple(map(CellType, chosen)) if key == "cell_types" else tuple(chosen)
+    in_words(lambda: select(replace(explored().selection, **{key: values})))  # type: ignore[arg-type]
+
+
+def _take_side(key: str, widget: str) -> None:
+    value = widget_value(widget) or "any"
+    selection = explored().selection
+    select(replace(selection, quality=Quality(value)) if key == "quality" else replace(selection, scale=Scale(value)))
+
+
+# --- a feature's range ------------------------------------------------------------------------------------------------------------
+
+
+def _edit_range(selection: Selection) -> None:
+    """Search a feature, see how its values lie, and keep a part of them."""
+    words = st.text_input("Search", placeholder="round nucleus, eosin, entropy …", key="range-words", persist_state="session")
+    found = matching(words, None, None)
+    if not found:
+        st.caption("No feature holds all these words; try fewer.")
+        return
+    if widget_value("range-feature") not in found:
+        st.session_state["range-feature"] = found[0]
+    feature = st.selectbox(
+        f"Feature ({len(found)})", found, format_func=lambda name: CATALOGUE[name].label, key="range-feature", persist_state="session"
+    )
+    spec = CATALOGUE[feature]
+    lying = resources.quantiles(without(selection, f"range:{feature}"), feature)
+    values = lying.values[0] * spec.display_factor if len(lying.values) else np.empty(0)
+    # Between the outermost 0.5 % of the cells: a few extreme ones would leave the slider no room. Its ends stay open.
+    low, high = (float(values[1]), float(values[-2])) if len(values) and np.isfinite(values).all() else (0.0, 0.0)
+    if low >= high:
+        st.caption(
+            "No cells in view have it, or all the same value." if spec.scale_free else "No cells in view have it with a known scale."
+        )
+        return
+    step = _step(high - low)
+    low, high = np.floor(low / step) * step, np.ceil(high / step) * step
+    given = next((range_ for range_ in selection.ranges if range_.feature == feature), Range(feature, high=0.0))
+    kept = tuple(
+        end if stored is None else min(max(spec.shown(stored), low), high)
+        for end, stored in ((low, given.low), (high, None if given not in selection.ranges else given.high))
+    )
+    widget = f"range-{feature}"
+    st.session_state[widget] = kept
+    st.html(_histogram(values, lying.shares * int(lying.n[0]), (low, high), kept))
+    label = f"{spec.label} ({unit(spec, basis(spec))})" if unit(spec, basis(spec)) else spec.label
+    decimals = max(0, int(np.ceil(-np.log10(step))))
+    st.slider(
+        plain(label), low, high, step=step, format=f"%.{decimals}f", key=widget, on_change=_take_range, args=(feature, widget, (low, high))
+    )
+    st.caption(f"{int(lying.n[0]):,} cells have it; at its ends the range is open.")
+
+
+def _step(width: float) -> float:
+    """A round step, about a two-hundredth of the width."""
+    power = 10.0 ** np.floor(np.log10(width / _STEPS))
+    return float(power * min((1, 2, 5, 10), key=lambda factor: abs(factor * power - width / _STEPS)))
+
+
+def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
+    spec, selection = CATALOGUE[feature], explored().selection
+    low, high = widget_value(widget)
+    others = tuple(given for given in selection.ranges if given.feature != feature)
+    if low <= ends[0] and high >= ends[1]:
+        select(replace(selection, ranges=others))
+        return
+    given = Range(feature, low / spec.display_factor if low > ends[0] else None, high / spec.display_factor if high < ends[1] else None)
+    in_words(lambda: select(replace(selection, ranges=(*others, given))))
+
+
+def _histogram(values: NDArray[np.float64], cells: NDArray[np.float64], ends: tuple[float, float], kept: tuple[float, ...]) -> str:
+    """Bars above a slider, as wide as its track; those of the kept part are dark.
+
+    `values` are those below which so many `cells` lie, both ascending.
+    """
+    edges = np.linspace(*ends, _BARS + 1)
+    heights = np.diff(np.interp(edges, values, cells))
+    tallest = float(heights.max()) or 1.0
+    bars = "".join(
+        f'<i style="height:{100 * height / tallest:.0f}%"{" class=kept" if kept[0] <= (left + right) / 2 <= kept[1] else ""}></i>'
+        for height, left, right in zip(heights, edges[:-1], edges[1:], strict=True)
+    )
+    return f'<div class="range-bars">{bars}</div>'
+
+
+# --- saved selections, files, the link --------------------------------------------------------------------------------------------
+
+
+def _saved(selection: Selection) -> None:
+    """Name what is looked at, find it again, take it along as a file or an address."""
+    turn = _TAKEN.get() or 0
+    st.markdown("##### Saved selections")
+    for name, stored in explored().saved.items():
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False, key=f"saved-{name}"):
+            shown = stored == selection
+            st.button(
+                plain(name),
+                key=f"load-{name}",
+                icon=":material/check:" if shown else ":material/bookmark:",
+                help="; ".join(plain(sentence.words) for sentence in sentences(stored)) or "Every cell",
+                on_click=select,
+                args=(stored,),
+                width="stretch",
+            )
+            st.button(
+                "",
+                key=f"forget-{name}",
+                icon=":material/delete:",
+                type="tertiary",
+                help=f"Forget “{plain(name)}”",
+                on_click=_forget,
+                args=(name,),
+            )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", wrap=False, key="explorer_save"):
+        st.text_input(
+            "Name", max_chars=LONGEST_NAME, placeholder="Name for these cells", key=f"save-name-{turn}", label_visibility="collapsed"
+        )
+        st.button("Save", key="explorer_save_button", on_click=_save, args=(f"save-name-{turn}",))
+    with st.popover("Link and files", icon=":material/share:", width="stretch", key="explorer_share"):
+        st.markdown("The address of this page holds everything that is chosen here. Whoever opens it sees the same.")
+        st.code(_link(), language=None, wrap_lines=True)
+        st.download_button(
+            "These cells as a file", lambda: to_json(selection), "leukoscope_selection.json", "application/json", key="explorer_down",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+        st.file_uploader(
+            "A file saved here", ["json"], max_upload_size=2, key=f"explorer_up_{turn}", on_change=_take_file, args=(f"explorer_up_{turn}",)
+        )
+
+
+def _link() -> str:
+    base = (st.context.url or "").partition("?")[0]
+    return f"{base}?{urlencode(to_address(explored()), doseq=True)}"
+
+
+def _forget(name: str) -> None:
+    change(saved={other: stored for other, stored in explored().saved.items() if other != name})
+
+
+def _save(widget: str) -> None:
+    def do() -> None:
+        save(str(widget_value(widget) or ""), explored().selection)
+        _TAKEN.set((_TAKEN.get() or 0) + 1)
+
+    in_words(do)
+
+
+def _take_file(widget: str) -> None:
+    """Save the selection of a file under the file's name, and look at it."""
+
+    def do() -> None:
+        file = widget_value(widget)
+        selection = from_json(file.getvalue().decode(errors="replace"))
+        save(file.name.rpartition(".")[0].replace("~", " ")[:LONGEST_NAME], selection)
+        select(selection)
+
+    in_words(do)
+    _TAKEN.set((_TAKEN.get() or 0) + 1)

@@ -1,0 +1,191 @@
+"""What is compared with what: the property that tells groups apart, and which of its groups."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import streamlit as st
+
+from core.charts.groups import DrawnGroup, styled
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.explorer.ranking import GroupName, group_name
+from core.explorer.selection import Selection
+from core.explorer.view import NOT_RECORDED, By, Group, Grouping, InView
+from pages._ui.common import resources
+from pages._ui.common.names import plain
+from pages._ui.common.state import widget_value
+from pages._ui.explorer.state import MOST_GROUPS, Explored, change, explored
+
+_SAVED: Final = "saved"  # a choice of None would be none
+BY_WORDS: Final[dict[str, str]] = {
+    By.CELL_TYPE: "Cell type",
+    By.SOURCE: "Source",
+    By.POPULATION: "Population",
+    By.PATIENT: "Patient",
+    By.DIAGNOSIS: "Diagnosis",
+    _SAVED: "Saved selections",
+}
+_FILTERS: Final = {By.CELL_TYPE: "cell_types", By.SOURCE: "sources", By.POPULATION: "populations", By.DIAGNOSIS: "diagnoses"}
+_MOST_PILLS: Final = 14
+_BY: Final = "compare-by"
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """The chosen groups of the cells in `selection`, in order, how they are called, and what is known of their cells together."""
+
+    selection: Selection
+    by: Grouping
+    groups: tuple[Group, ...]
+    titles: tuple[str, ...]
+    view: InView
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The groups as questions to the cohort name them."""
+        return tuple(group.name for group in self.groups)
+
+    def only(self, names: Sequence[str]) -> "Compared":
+        """Some of the groups, in the order of all."""
+        seen, kept = explored(), [(group, title) for group, title in zip(self.groups, self.titles, strict=True) if group.name in names]
+        groups = tuple(group for group, _ in kept)
+        return _compared(seen, self.by, groups, tuple(title for _, title in kept))
+
+    def drawn(self) -> tuple[DrawnGroup, ...]:
+        """The groups as charts draw them."""
+        patients = [None if group.unknown_patient else group.patients for group in self.groups]
+        return styled(self.titles, [group.cells for group in self.groups], patients, [self._cell_type(name) for name in self.names])
+
+    def words(self) -> tuple[GroupName, ...]:
+        """The groups in sentences."""
+        if self.by is By.CELL_TYPE:
+            return tuple(group_name(name) for name in self.names)
+        return tuple(GroupName(f"cells of {title}", f"cell of {title}") for title in self.titles)
+
+    def _cell_type(self, name: str) -> CellType | None:
+        if self.by is By.CELL_TYPE:
+            return CellType(name)
+        return resources.population_types().get(name) if self.by is By.POPULATION else None
+
+
+def choose_groups() -> Compared | None:
+    """Show the row that tells the groups; returns what is compared, None if there is no cell."""
+    seen = explored()
+    columns = st.columns([1.2, 4.6], vertical_alignment="top", gap="small")
+    with columns[0]:
+        st.session_state[_BY] = _SAVED if seen.by is None else seen.by
+        st.selectbox("Compare by", list(BY_WORDS), format_func=BY_WORDS.__getitem__, key=_BY, on_change=_take_by)
+    if seen.by is None and not seen.saved:
+        columns[1].info("Save two selections at the left under names; then they can be set beside one another.", icon=":material/info:")
+        return None
+    by: Grouping = dict(seen.saved) if seen.by is None else seen.by
+    found = [group for group in resources.groups(seen.compared, by) if group.cells]
+    if not found:
+        columns[1].info("No cell is left to compare: remove a condition at the left.", icon=":material/info:")
+        return None
+    chosen = _shown(found, seen.groups)
+    titles = _titles(seen.by, found)
+    with columns[1]:
+        _group_chooser(seen.by, found, chosen, titles)
+    groups = tuple(group for group in found if group.name in chosen)
+    return _compared(seen, by, groups, tuple(titles[group.name] for group in groups))
+
+
+def show_warnings(view: InView) -> None:
+    """What to know before comparing."""
+    if view.warnings:
+        st.caption("  \n".join(f":material/warning: {plain(warning)}" for warning in view.warnings))
+
+
+def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:
+    names = [group.name for group in groups]
+    selection = _narrowed(seen.compared, seen.by, names)
+    view = _together([resources.in_view(seen.saved[name]) for name in names]) if seen.by is None else resources.in_view(selection)
+    return Compared(selection, by, groups, titles, view)
+
+
+def _shown(found: list[Group], wanted: tuple[str, ...]) -> list[str]:
+    """Groups that are shown: those asked for, else all, of very many the largest."""
+    names = [group.name for group in found]
+    chosen = [name for name in names if name in wanted]
+    if chosen:
+        return chosen[:MOST_GROUPS]
+    # Cells of nobody in particular are no group worth a place among many.
+    ordered = sorted(found, key=lambda group: (len(found) > MOST_GROUPS and group.name == NOT_RECORDED, -group.cells))
+    largest = {group.name for group in ordered[:MOST_GROUPS]}
+    return [name for name in names if name in largest]
+
+
+def _titles(by: By | None, found: list[Group]) -> dict[str, str]:
+    if by is By.CELL_TYPE:
+        return {group.name: CELL_TYPES[CellType(group.name)].name for group in found}
+    named = resources.population_titles() if by is By.POPULATION else {}
+    titles = {group.name: named.get(group.name, group.name) for group in found}
+    again = list(titles.values())
+    return {name: title if again.count(title) == 1 else f"{title}, {name}" for name, title in titles.items()}
+
+
+def _group_chooser(by: By | None, found: list[Group], chosen: list[str], titles: dict[str, str]) -> None:
+    widget = f"groups-{by.value if by else 'saved'}"
+    st.session_state[widget] = chosen
+    labels = {group.name: f"{titles[group.name]} · {group.cells:,}" for group in found}
+    take: dict[str, Any] = {"key": widget, "on_change": _take_groups, "args": (widget, [group.name for group in found])}
+    if len(found) > _MOST_PILLS:
+        st.multiselect(
+            f"Groups (up to {MOST_GROUPS} of {len(found)})",
+            list(labels),
+            format_func=labels.__getitem__,
+            max_selections=MOST_GROUPS,
+            wrap=True,
+            **take,
+        )
+    else:
+        st.pills("Groups", list(labels), selection_mode="multi", format_func=lambda name: plain(labels[name]), **take)
+
+
+def _take_by() -> None:
+    by = widget_value(_BY)
+    change(by=None if by == _SAVED else By(by), groups=(), pair=())
+
+
+def _take_groups(widget: str, names: list[str]) -> None:
+    chosen = tuple(widget_value(widget) or ())
+    change(groups=() if set(chosen) == set(names) else chosen[:MOST_GROUPS])
+
+
+def _narrowed(selection: Selection, by: By | None, chosen: list[str]) -> Selection:
+    """The selection of the chosen groups alone where filters can say it: what others lack need not bar a comparison."""
+    if NOT_RECORDED in chosen:
+        return selection
+    if by is By.PATIENT:  # where a pseudonym stands in two sources the group's name has its source behind a comma
+        return replace(
+            selection, patients=tuple(dict.fromkeys(part for name in chosen for part in (name, name.rpartition(", ")[0]) if part))
+        )
+    if by not in _FILTERS:
+        return selection
+    values = tuple(map(CellType, chosen)) if by is By.CELL_TYPE else tuple(chosen)
+    return replace(selection, **{_FILTERS[by]: values})  # type: ignore[arg-type]
+
+
+def _together(views: list[InView]) -> InView:
+    """What is known of the cells of several selections; one that lies in two counts twice."""
+    known = [view.scales for view in views if view.scales is not None]
+
+    def of(field: str) -> dict[str, int]:
+        names = dict.fromkeys(name for view in views for name in getattr(view, field))
+        return {name: sum(getattr(view, field).get(name, 0) for view in views) for name in names}
+
+    return InView(
+        cells=sum(view.cells for view in views),
+        total=max(view.total for view in views),
+        patients=sum(view.patients for view in views),
+        unknown_patient=sum(view.unknown_patient for view in views),
+        cell_types=of("cell_types"),
+        sources=of("sources"),
+        populations=of("populations"),
+        models=of("models"),
+        scales=(min(low for low, _ in known), max(high for _, high in known)) if known else None,
+        without_scale=sum(view.without_scale for view in views),
+        left_out=(),
+        flagged={},
+    )

@@ -1,0 +1,375 @@
+"""Where do they lie? Cells in a plane of two features, principal axes or UMAP; an outline around some of them, and what they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import numpy as np
+import streamlit as st
+
+from core.charts.distributions import histogram_chart
+from core.charts.groups import styled
+from core.charts.labels import unit
+from core.charts.scatter import Points, Scatter, scatter_chart
+from core.charts.theme import Look
+from core.charts.trust import is_poor, poor_last
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError
+from core.explorer import view
+from core.explorer.selection import Selection, basis
+from core.explorer.view import By, InView
+from core.features.catalogue import CATALOGUE
+from pages._ui.common import resources
+from pages._ui.common.downloads import take_away
+from pages._ui.common.layout import current_look, empty_state
+from pages._ui.common.names import plain
+from pages._ui.common.state import ANALYSIS, CARD, Kept, widget_value
+from pages._ui.components.scatter.scatter import Polygon, scatter
+from pages._ui.explorer.cells import look_at
+from pages._ui.explorer.plane import (
+    LASSO,
+    About,
+    Kind,
+    Laid,
+    Plane,
+    features_plane,
+    laid,
+    looked_at,
+    pca_plane,
+    umap_cache,
+    umap_name,
+    umap_plane,
+)
+from pages._ui.explorer.state import FIRST_FEATURE, LONGEST_NAME, PROBLEM, Question, change, explored, save, select
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+_KINDS: Final = {Kind.FEATURES: "Two features", Kind.PCA: "Principal axes", Kind.UMAP: "UMAP"}
+_ABOUTS: Final = {About.SHAPE: "size, shape and structure", About.ALL: "all reliable features"}
+_COLOURS: Final = {
+    By.CELL_TYPE: "Cell type",
+    By.SOURCE: "Source",
+    By.POPULATION: "Population",
+    By.PATIENT: "Patient",
+    By.DIAGNOSIS: "Diagnosis",
+}
+_SECOND: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_Elongation")
+_HEIGHT: Final = 480
+_ROWS: Final = 200
+_JOINED: Final = 4  # bins of a large chart that are one of a small one
+_CHOSEN, _REST = "chosen", "the rest"
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """What was drawn around cells, on which axes."""
+
+    plane: str
+    polygon: Polygon
+
+
+_OUTLINE: Final = Kept[_Outline]("leukoscope_map_outline")
+
+
+def show_map(in_view: InView) -> Selection | None:
+    """Show the plane and what is chosen on it; returns the chosen cells as a selection, None where none are."""
+    if not in_view.offered:
+        st.info("These cells cannot be compared by any feature: choose cells of one source, or with a known scale.", icon=":material/info:")
+        return None
+    selection, look = explored().selection, current_look()
+    kind = _choose_kind()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="map_axes"):
+        plane = _plane(kind, in_view, selection, look)
+    kept = _OUTLINE.get()
+    outline = kept.polygon if kept is not None and isinstance(plane, Plane) and kept.plane == plane.key else None
+    chosen = plane.choose(outline) if outline is not None and isinstance(plane, Plane) else None
+    left, right = st.columns([2.5, 1], gap="medium")
+    with left:
+        if isinstance(plane, Plane):
+            scatter(
+                _ringed(plane),
+                look,
+                "map",
+                chosen=outline,
+                on_select=lambda polygon: _OUTLINE.clear() if polygon is None else _OUTLINE.set(_Outline(plane.key, polygon)),
+                on_pick=look_at,
+                height=_HEIGHT,
+            )
+        elif isinstance(plane, Laid):
+            _wait_for_umap(plane)
+        else:
+            empty_state("No plane", f"{plane[:1].upper()}{plane[1:]}.", "scatter_plot")
+    with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
+        _show_chosen(chosen, outline is not None, selection, in_view, look)
+    if isinstance(plane, Plane):
+        for sentence in plane.sentences:
+            st.caption(plain(sentence))
+        take_away("map", "plane", lambda: scatter_chart(plane.drawn, look))
+        _table(chosen or selection, chosen is not None)
+    return chosen
+
+
+# --- what the plane is made of ----------------------------------------------------------------------------------------------------
+
+
+def _choose_kind() -> Kind:
+    st.session_state["map_kind"] = _kept("plane", Kind.FEATURES)
+    st.segmented_control(
+        "Plane", list(Kind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
+        label_visibility="collapsed",
+    )  # fmt: skip
+    return _kept("plane", Kind.FEATURES)
+
+
+def _kept(name: str, default: Choice) -> Choice:
+    """What the address or the person says of the map; the default for what is no member of its enumeration."""
+    said = explored().map.get(name)
+    return next((member for member in type(default) if member == said), default)
+
+
+def _take(name: str, widget: str) -> None:
+    value = widget_value(widget)
+    if value is not None:
+        change(map={**explored().map, name: str(value)})
+
+
+def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Plane | Laid | str:
+    """The picture; cells that are still to be laid out; or in words why there is none."""
+    own = ANALYSIS.get()
+    if kind is Kind.FEATURES:
+        x = _choose_feature("x", "Across", in_view, (FIRST_FEATURE,))
+        y = _choose_feature("y", "Up", in_view, _SECOND)
+        return features_plane(selection, x, y, _choose_colour(in_view), own, look)
+    about = About(
+        _chooser("about", "By", {kind_.value: words for kind_, words in _ABOUTS.items()}, _kept("about", About.SHAPE).value, width=250)
+    )
+    colour = _choose_colour(in_view)
+    try:
+        found = laid(selection, looked_at(in_view, about))
+    except CoreError as error:
+        return str(error)
+    if kind is Kind.PCA:
+        return pca_plane(selection, found, colour, own, look)
+    state = umap_cache().look(umap_name(found))
+    return found if state.found is None else umap_plane(selection, found, state.found, colour, own, look)
+
+
+def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str, ...]) -> str:
+    reliability = resources.reliability_if_known()
+    offered = poor_last(in_view.offered, reliability)
+    chosen = explored().map.get(name)
+    if chosen not in in_view.offered:
+        chosen = next((feature for feature in preferred if feature in in_view.offered), offered[0])
+    labels = {feature: CATALOGUE[feature].label + ("  ·  poor" if is_poor(feature, reliability) else "") for feature in offered}
+    return _chooser(name, label, labels, chosen, width=280)
+
+
+def _choose_colour(in_view: InView) -> By | str:
+    labels: dict[str, str] = {by.value: words for by, words in _COLOURS.items()} | {
+        feature: CATALOGUE[feature].label for feature in in_view.offered
+    }
+    said = explored().map.get("colour", By.CELL_TYPE.value)
+    chosen = _chooser("colour", "Coloured by", labels, said if said in labels else By.CELL_TYPE.value, width=220)
+    return By(chosen) if chosen in list(By) else chosen
+
+
+def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, width: int) -> str:
+    """A list whose choice is kept with the map."""
+    widget = f"map_{name}"
+    st.session_state[widget] = chosen
+    st.selectbox(label, list(labels), format_func=labels.__getitem__, key=widget, on_change=_take, args=(name, widget), width=width)
+    return chosen
+
+
+def _wait_for_umap(found: Laid) -> None:
+    """Offer to compute the map, or tell how long it has been at it; the page runs again when it is there."""
+    name = umap_name(found)
+    state = umap_cache().look(name)
+    if state.started is None:
+        with st.container(border=True, height=_HEIGHT, vertical_alignment="center", horizontal_alignment="center", key="map_umap"):
+            st.markdown(
+                "### :material/blur_on: Lay the cells out so that those alike lie together", text_alignment="center", width="content"
+            )
+            n = len(found.prepared.z)
+            st.markdown(
+                f"UMAP of {n:,} cells by {len(found.prepared.features)} features. It goes on in the background, {_long(n)}, and is kept.",
+                text_alignment="center",
+                width="content",
+            )
+            st.button(
+                "Lay them out", type="primary", icon=":material/play_arrow:", key="map_umap_start", on_click=_start, args=(name, found)
+            )
+            if state.problem is not None:
+                st.error(f"The last try ended early: {plain(state.problem)}", icon=":material/error:")
+        return
+    _watch_umap(name)
+
+
+def _long(n: int) -> str:
+    return "some seconds" if n < 1500 else "less than a minute" if n < 6000 else "some minutes"
+
+
+def _start(name: str, found: Laid) -> None:
+    try:
+        umap_cache().start(name, found.prepared)
+    except CoreError as error:
+        PROBLEM.set(str(error))
+
+
+@st.fragment(run_every=2)
+def _watch_umap(name: str) -> None:
+    state = umap_cache().look(name)
+    if state.started is None:
+        st.rerun()
+    seconds = max(0, round(datetime.now(UTC).timestamp() - state.started)) if state.started is not None else 0
+    with st.container(border=True, height=_HEIGHT, vertical_alignment="center", horizontal_alignment="center", key="map_umap"):
+        st.markdown("### :material/hourglass_top: Laying the cells out", text_alignment="center", width="content")
+        st.markdown(
+            f"Since {seconds} seconds, in the background: it goes on when you look at something else, and is shown when it is done.",
+            text_alignment="center",
+            width="content",
+        )
+
+
+def _ringed(plane: Plane) -> Scatter:
+    """The picture with a ring around the cell that is looked at closely."""
+    card, marks = CARD.get(), plane.drawn.marks
+    if card is None or not isinstance(marks, Points) or card not in marks.ids:
+        return plane.drawn
+    at = list(marks.ids).index(card)
+    place = float(marks.x[at]), float(marks.y[at])
+    return replace(plane.drawn, highlighted=(place,)) if np.isfinite(place).all() else plane.drawn
+
+
+# --- what is chosen on it ---------------------------------------------------------------------------------------------------------
+
+
+def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in_view: InView, look: Look) -> None:
+    """Say which cells were chosen, set them beside the rest, and let them be kept."""
+    if chosen is None:
+        st.markdown("##### Nothing chosen")
+        st.markdown(
+            "No cell lies within this outline: draw a larger one."
+            if drawn
+            else "Press **Lasso** or **Box** and draw around cells. Here stands then which they are and in what they differ from the rest; "
+            "below, how they look. A click on a cell shows it closely."
+        )
+        return
+    found = resources.in_view(chosen)
+    st.markdown(f"##### {found.cells:,} of {in_view.cells:,} cells chosen")
+    kinds = ", ".join(
+        f"{n:,} {CELL_TYPES[CellType(kind)].plural if kind in list(CellType) else kind}" for kind, n in found.cell_types.items()
+    )
+    patients = f"; {found.patients:,} patient{'s' * (found.patients != 1)} named" if found.patients else ""
+    st.markdown(f"{plain(kinds)}{patients}.")
+    st.text_input(
+        "Name",
+        max_chars=LONGEST_NAME,
+        placeholder="Name for the chosen cells",
+        key="map_name",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    with st.container(horizontal=True, gap="small", key="map_use"):
+        st.button("Compare with the rest", type="primary", key="map_compare", on_click=_compare, args=(chosen, selection))
+        st.button("Keep only these", key="map_keep", on_click=_keep, args=(chosen,))
+    for feature in _axes_features():
+        _histogram(feature, chosen, selection, found.cells, in_view.cells - found.cells, look)
+
+
+def _axes_features() -> tuple[str, ...]:
+    """Features whose distributions are shown: those of the axes; of a computed plane one that is looked at elsewhere."""
+    if _kept("plane", Kind.FEATURES) is Kind.FEATURES:
+        return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
+    colour = explored().map.get("colour", "")
+    return (colour if colour in CATALOGUE else FIRST_FEATURE,)
+
+
+def _histogram(feature: str, chosen: Selection, selection: Selection, inside: int, outside: int, look: Look) -> None:
+    spec = CATALOGUE[feature]
+    found = resources.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis)
+    groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
+    counts = found.counts.reshape(2, -1, _JOINED).sum(axis=2)
+    chart = histogram_chart(groups, feature, basis(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
+    st.altair_chart(chart, width="stretch", key=f"map_histogram-{feature}", alt=f"{spec.label} of the chosen cells above that of the rest")
+
+
+def _name() -> str:
+    """What the person calls them; read when it is needed, because a name and a click may come in one."""
+    return " ".join(str(widget_value("map_name") or "").split()) or "Chosen cells"
+
+
+def _final(chosen: Selection, name: str) -> Selection:
+    """The chosen cells with the name on their gate."""
+    return replace(chosen, gates=tuple(replace(gate, name=name) if gate.name == LASSO else gate for gate in chosen.gates))
+
+
+def _keep(chosen: Selection) -> None:
+    """Go on with the chosen cells alone."""
+    try:
+        select(_final(chosen, _unused(_name(), chosen)))
+    except CoreError as error:
+        PROBLEM.set(str(error))
+        return
+    _OUTLINE.clear()
+
+
+def _unused(name: str, chosen: Selection) -> str:
+    """The name, with a number where a gate has it already."""
+    taken = {gate.name for gate in chosen.gates}
+    return next(tried for tried in (name, *(f"{name} {number}" for number in range(2, len(taken) + 3))) if tried not in taken)
+
+
+def _compare(chosen: Selection, selection: Selection) -> None:
+    """Save the chosen cells and the others under names, and ask what separates them."""
+    inside = _name()
+    outside = f"All but {inside}"[:LONGEST_NAME]
+    try:
+        save(inside, _final(chosen, _unused(inside, chosen)))
+        save(outside, selection)
+    except CoreError as error:
+        PROBLEM.set(str(error))
+        return
+    # A cell counts in the first of the named selections in which it lies: what is chosen comes before the cells it was chosen from.
+    saved = explored().saved
+    first = {kept: saved[kept] for kept in (inside, outside)}
+    change(saved={**first, **saved}, by=None, groups=(inside, outside), pair=(inside, outside), question=Question.SEPARATION)
+
+
+def _table(cells: Selection, some: bool) -> None:
+    """List the cells; a click on a row shows the cell closely."""
+    opened = st.expander(f"The {'chosen ' if some else ''}cells as a table", on_change="rerun", key="map_table")
+    if not opened.open:
+        return
+    features = _axes_features()
+    rows = view.table(
+        resources.cohort(), cells, ["cell_id", "cell_type", "source", "patient_id", *features], limit=_ROWS, order=features[0]
+    )
+    shown = rows.assign(cell_type=[CELL_TYPES[CellType(kind)].name for kind in rows["cell_type"]])
+    for feature in features:
+        shown[feature] = rows[feature] * CATALOGUE[feature].display_factor
+    titles = {"cell_type": "Cell type", "source": "Source", "patient_id": "Patient"} | {
+        feature: f"{CATALOGUE[feature].label} {unit(CATALOGUE[feature], basis(CATALOGUE[feature]))}".strip() for feature in features
+    }
+    ids = rows["cell_id"].tolist()
+    # The browser remembers a row by its number, so other rows are another table.
+    key = f"map_rows-{hash(tuple(ids))}"
+
+    def take() -> None:
+        chosen = widget_value(key)["selection"]["rows"]
+        if chosen:
+            look_at(ids[chosen[0]])
+
+    opened.dataframe(
+        shown.drop(columns="cell_id").rename(columns=titles),
+        hide_index=True,
+        height=300,
+        key=key,
+        on_select=take,
+        selection_mode="single-row",
+        column_config={titles[feature]: st.column_config.NumberColumn(format="%.4g") for feature in features},
+    )
+    if len(rows) == _ROWS:
+        opened.caption(f"The first {_ROWS} by {CATALOGUE[features[0]].label.lower()}; all of them can be taken away below.")

@@ -1,0 +1,408 @@
+"""What separates them? Every feature by how well it tells groups apart, one of those that say the same, and a few that do it together."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+
+from core.charts.groups import DrawnGroup, styled
+from core.charts.separation import separation_chart
+from core.charts.trust import Reliability, graded, is_poor, why
+from core.domain.errors import UsageError
+from core.explorer.panel import Panels
+from core.explorer.ranking import GroupName, Separation, Unit, sentence
+from core.explorer.redundancy import AlikeFeatures
+from core.explorer.selection import Selection
+from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, ExactRanking, Separated, Sides
+from core.explorer.view import Grouping
+from core.features.catalogue import CATALOGUE
+from core.reports.comparison import Comparison, html_report
+from pages._ui.common import resources
+from pages._ui.common.downloads import take_away
+from pages._ui.common.layout import current_look
+from pages._ui.common.names import plain
+from pages._ui.common.state import Kept, widget_value
+from pages._ui.explorer.compare import Compared, show_warnings
+from pages._ui.explorer.distribution import feature_chart, sources_of
+from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, Form, Question, change, explored
+
+_OTHERS: Final = GroupName("the other cells", "other cell")
+_CHART_ROWS: Final = 20
+_LIST_PX: Final = 388
+_DETAIL_PX: Final = 500
+_LIST, _CHART = "List", "Chart"
+_SURE: Final = 0.001
+
+_Asked = tuple[Selection, Grouping, tuple[tuple[str, ...], ...], tuple[str, ...]]  # selection, grouping, sides, and what these are called
+
+# Of comparisons of many cells, by name, whether the ranking by all of them is shown or that by a sample: it changes on a click only.
+_EXACT_SHOWN: Final = Kept[dict[str, bool]]("leukoscope_exact_shown")
+# Of which comparison a small set was asked for.
+_PANEL_OF: Final = Kept[str]("leukoscope_panel_of")
+
+
+@dataclass(frozen=True, eq=False)
+class Versus:
+    """Who is set against whom: the sides as groups, and in words; `compared` is narrowed to them."""
+
+    compared: Compared
+    sides: Sides
+    words: tuple[GroupName, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sides as the ranking names them."""
+        return tuple(word.plural for word in self.words)
+
+    @property
+    def cells(self) -> int:
+        """All cells on a side."""
+        of = {group.name: group.cells for group in self.compared.groups}
+        return sum(of[name] for names in self.sides for name in names)
+
+    @property
+    def key(self) -> str:
+        """Short name of the comparison, other for other cells."""
+        told = repr((resources.cohort().revision, self.compared.selection, self.compared.by, self.sides))
+        return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def show_separation(compared: Compared) -> None:
+    """Rank the features between two groups, one and all others, or each of them."""
+    versus = _choose_sides(compared)
+    if versus is None:
+        return
+    view = versus.compared.view
+    if _other_sources(versus):
+        st.warning(_CONFOUNDED, icon=":material/warning:")
+    else:
+        show_warnings(view)
+    if not view.offered:
+        st.info("These cells cannot be compared by any feature: choose cells of one source, or with a known scale.", icon=":material/info:")
+        return
+    reliability = resources.reliability_if_known()
+    reliable = frozenset(graded(reliability))
+    sample = SAMPLE if versus.cells > MOST_AT_ONCE else None
+    what: _Asked = (versus.compared.selection, versus.compared.by, tuple(map(tuple, versus.sides)), versus.names)
+    with st.spinner(
+        f"Ranking {len(view.offered)} features by {f'{SAMPLE:,} cells a side' if sample else f'{versus.cells:,} cells'}", show_time=True
+    ):
+        cells, separated = resources.separated(*what, view.offered, reliable, sample)
+    if sample is not None:
+        separated = _exact(versus, separated, what)
+    _show_ranking(versus, cells, separated, reliability)
+    _show_panels(versus, lambda: resources.panels(*what, view.offered, reliable, sample))
+
+
+# --- who against whom -------------------------------------------------------------------------------------------------------------
+
+
+def _choose_sides(compared: Compared) -> Versus | None:
+    """Show the two fields that tell the sides."""
+    titles = dict(zip(compared.names, compared.titles, strict=True))
+    names = list(titles)
+    if len(names) < 2:
+        st.info("There is only one group: choose a second above, or compare by another property.", icon=":material/info:")
+        return None
+    pair, several = explored().pair, len(names) > 2
+    first = pair[0] if pair and pair[0] in [*names, *([EACH] if several else [])] else names[0]
+    options = [name for name in names if name != first] + ([OTHERS] if several else [])
+    second = pair[1] if len(pair) > 1 and pair[1] in options else options[0]
+    st.session_state["side-first"], st.session_state["side-second"] = first, second
+    called = titles | {OTHERS: "all other groups together", EACH: "Every group from every other, at once"}
+    left, right = st.columns(2, gap="small")
+    left.selectbox(
+        "What sets apart", [*names, *([EACH] if several else [])], format_func=called.__getitem__, key="side-first", on_change=_take_sides
+    )
+    if first == EACH:
+        return Versus(compared, [[name] for name in names], compared.words())
+    right.selectbox("from", options, format_func=called.__getitem__, key="side-second", on_change=_take_sides)
+    words = dict(zip(names, compared.words(), strict=True))
+    if second == OTHERS:
+        others = [name for name in names if name != first]
+        return Versus(compared, [[first], others], (words[first], _OTHERS))
+    return Versus(compared.only([first, second]), [[first], [second]], (words[first], words[second]))
+
+
+def _other_sources(versus: Versus) -> bool:
+    """Whether no two sides have a source in common."""
+    sources = [source for names in versus.sides for source in {of for name in names for of in sources_of(versus.compared, name)}]
+    return len(set(sources)) == len(sources)
+
+
+_CONFOUNDED: Final = (
+    "Each side comes from another source: what separates them may be stain, light, camera or patients rather than the kind of cell. Only "
+    "features that do not depend on the scale are offered; those of shape are the safer ones. Within one source the comparison says more."
+)
+
+
+def _take_sides() -> None:
+    first, second = widget_value("side-first"), widget_value("side-second")
+    change(pair=(first,) if second is None or first == EACH else (first, second))
+
+
+# --- many cells: a sample first ---------------------------------------------------------------------------------------------------
+
+
+def _exact(versus: Versus, sampled: Separated, what: _Asked) -> Separated:
+    """The ranking by all cells once it is there and asked for; until then that of the sample, and how far the other is."""
+    job = resources.exact_ranking(*what, versus.key, sampled)
+    shown = _EXACT_SHOWN.get() or {}
+    if versus.key not in shown:
+        shown = {versus.key: job.result is not None}
+        _EXACT_SHOWN.set(shown)
+    with st.container(height=58, border=False, key="exact_state"):
+        if shown[versus.key] and job.result is not None:
+            st.caption(f":material/check_circle: Ranked by all {versus.cells:,} cells.")
+            return job.result
+        _watch(versus, job)
+    return sampled
+
+
+@st.fragment(run_every=1.0)
+def _watch(versus: Versus, job: ExactRanking) -> None:
+    sampled = f"Ranked by a sample of {SAMPLE:,} cells a side."
+    if job.error is not None:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(f"{sampled} :material/warning: Not by all cells: {plain(job.error)}", width="stretch")
+            if st.button("Try again", key="exact_again", on_click=resources.forget_exact_rankings):
+                st.rerun(scope="app")
+    elif job.result is not None:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(f"{sampled} The ranking by all {versus.cells:,} cells is ready.", width="content")
+            if st.button("Show it", key="show_exact"):
+                _EXACT_SHOWN.set({versus.key: True})
+                st.rerun(scope="app")
+    else:
+        st.progress(job.share, f"{sampled} {job.words}")
+
+
+# --- the ranking ------------------------------------------------------------------------------------------------------------------
+
+
+def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> None:
+    by_feature, two = separated.by_feature, len(versus.words) == 2
+    groups = _ordered(separated, reliability)
+    best = groups[0].representative
+    st.markdown(f"#### {plain(sentence(by_feature[best], versus.words))}")
+    note = separated.ranking.note
+    st.caption(f"{plain(separated.redundancy.sentence)} How chance was judged: {plain(note)}.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranking_head"):
+        form = st.segmented_control(
+            "Shown as",
+            [_LIST, _CHART],
+            default=_LIST,
+            required=True,
+            key="ranking_form",
+            persist_state="session",
+            label_visibility="collapsed",
+        )
+        every = st.toggle(
+            "Every feature", key="ranking_every", persist_state="session", help="Also those that say nearly the same as another."
+        )
+        names = [found.feature for found in separated.ranking.separations] if every else [group.representative for group in groups]
+        charted = [by_feature[name] for name in names[:_CHART_ROWS]]
+        chart = separation_chart(charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look())
+        table = separated.ranking.to_frame()
+        take_away("ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability))
+    if form == _CHART:
+        st.altair_chart(
+            chart, width="stretch", key="ranking_chart", alt=f"The {len(charted)} features that separate best, with their effects"
+        )
+        st.caption("Point: effect; line: its 95 % interval; hollow: q not below 0.05.")
+    else:
+        _list(versus, separated, names, {group.representative: group for group in groups}, reliability, two=two)
+    chosen = explored().feature
+    _detail(versus, separated, chosen if chosen in by_feature and chosen != FIRST_FEATURE else best, reliability)
+
+
+def _report(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> str:
+    """What is shown as a report of one file."""
+    stored = [
+        found.population for found in resources.cohort().populations() if found.population.population_id in versus.compared.view.populations
+    ]
+    comparison = Comparison(
+        versus.compared.selection, versus.compared.view, versus.names, cells, separated, tuple(stored), resources.cohort().revision
+    )
+    return html_report(comparison, reliability, datetime.now().astimezone())
+
+
+def _ordered(separated: Separated, reliability: Reliability) -> list[AlikeFeatures]:
+    """Groups of features that say the same, those with the largest effect first, poor ones last."""
+    by_feature = separated.by_feature
+
+    def place(group: AlikeFeatures) -> tuple[bool, float]:
+        return is_poor(group.representative, reliability), -abs(by_feature[group.representative].effect or 0.0)
+
+    return sorted(separated.redundancy.groups, key=place)
+
+
+def _drawn(versus: Versus) -> tuple[DrawnGroup, ...]:
+    """The sides as charts draw them; several groups together are grey."""
+    of = dict(zip(versus.compared.names, versus.compared.drawn(), strict=True))
+    cells = {group.name: group.cells for group in versus.compared.groups}
+    others = styled(["the other cells"], [sum(cells[name] for name in versus.sides[-1])], [None])[0]
+    return tuple(of[next(iter(names))] if len(names) == 1 else replace(others, colour=current_look().muted) for names in versus.sides)
+
+
+def _list(
+    versus: Versus, separated: Separated, names: Sequence[str], stands: dict[str, AlikeFeatures], reliability: Reliability, *, two: bool
+) -> None:
+    """Table of features; a click on a row looks at the feature below."""
+    rows = [_row(separated.by_feature[name], versus.words, stands.get(name), reliability) for name in names]
+    effect = "Cliff's delta" if two else "Epsilon squared"
+    unit = "patients" if separated.ranking.drawn is Unit.PATIENTS else "cells"
+    number: Any = st.column_config.ProgressColumn(effect, min_value=0, max_value=1, format="%.2f", width=88, help=_EFFECT_HELP[two])
+    config: dict[str, Any] = {
+        "Feature": st.column_config.TextColumn(pinned=True, width=180),
+        "In words": st.column_config.TextColumn(width=315),
+        "Effect": number,
+        "Interval": st.column_config.TextColumn(
+            "95 %", width=80, help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first."
+        ),
+        "q": st.column_config.TextColumn("q", width=55, help=_Q_HELP),
+        "Stands for": st.column_config.NumberColumn("alike", width=48, help="So many features say nearly the same; a click shows which."),
+    }
+    key = hashlib.sha256(repr((versus.key, separated.ranking.sampled_from, list(names))).encode()).hexdigest()[:12]
+    event: Any = st.dataframe(
+        pd.DataFrame(rows),
+        column_order=[name for name in rows[0] if two or name != "In words"],  # of several groups it is the same in every row
+        hide_index=True,
+        height=_LIST_PX,
+        key=f"ranking-{key}",  # a row is told by its place, so another table must be another widget
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config=config,
+        placeholder="",
+    )
+    if event.selection.rows:
+        change(feature=names[event.selection.rows[0]])
+
+
+_EFFECT_HELP: Final = {
+    True: "Of all pairs of a cell here and a cell there: the share in which the first is larger minus the share in which it is smaller, "
+    "without its sign. 0: no difference; 1: no overlap.",
+    False: "Share of the differences in rank that lies between the groups. 0: none; 1: no overlap.",
+}
+_Q_HELP: Final = (
+    "The test's p, corrected for the number of features (Benjamini and Hochberg): of the features below 0.05 one in twenty is expected "
+    "to be there by chance. With thousands of cells nearly everything is below: look at the effect."
+)
+
+
+def _row(found: Separation, words: Sequence[GroupName], group: AlikeFeatures | None, reliability: Reliability) -> dict[str, Any]:
+    label = CATALOGUE[found.feature].label
+    said = sentence(found, words).removeprefix(f"{label}: ").rpartition(" (")[0]
+    return {
+        "Feature": label + ("  ·  poor" if is_poor(found.feature, reliability) else ""),
+        "In words": said[:1].upper() + said[1:],
+        "Effect": None if found.effect is None else abs(found.effect),
+        "Interval": _interval(found),
+        "q": _p_words(found.q),
+        "n": " / ".join(f"{n:,}" for n in found.n),
+        "Stands for": len(group.others) if group is not None else None,
+    }
+
+
+def _interval(found: Separation) -> str:
+    """Ends of the interval with the sign of the effect taken off, as the effect is shown; empty where there is none."""
+    if found.effect is None or found.low is None or found.high is None:
+        return ""
+    low, high = (found.low, found.high) if found.effect >= 0 else (-found.high, -found.low)
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _p_words(p: float | None) -> str:
+    return "not tested" if p is None else f"< {_SURE}" if p < _SURE else f"{p:.3f}"
+
+
+def _detail(versus: Versus, separated: Separated, feature: str, reliability: Reliability) -> None:
+    """The feature that was clicked: how it lies in the groups, and what says the same."""
+    found, view = separated.by_feature[feature], versus.compared.view
+    with st.container(border=True, height=_DETAIL_PX, key="separation_detail"):
+        left, right = st.columns([1.3, 1], gap="medium")
+        with left:
+            summaries = {each.group: each for each in resources.summaries(versus.compared.selection, (feature,), versus.compared.by)}
+            chart = feature_chart(versus.compared, feature, Form.DENSITY, summaries, log=CATALOGUE[feature].log_axis)
+            st.altair_chart(chart, width="stretch", key="separation_density", alt=f"{CATALOGUE[feature].label} in the groups")
+        with right:
+            st.markdown(f"**{plain(sentence(found, versus.words))}**")
+            st.caption(" ".join(plain(text) for text in _qualified(found, separated, reliability, view.caution(feature))))
+            st.button("Look at it closely", key="separation_open", icon=":material/open_in_full:", on_click=_open, args=(feature,))
+            group = next(group for group in separated.redundancy.groups if feature in group.members)
+            if len(group.members) > 1:
+                st.caption("Nearly the same say:")
+                others = [name for name in group.members if name != feature]
+                rows = [{"Feature": CATALOGUE[name].label, "Effect": abs(separated.by_feature[name].effect or 0.0)} for name in others]
+                st.dataframe(
+                    pd.DataFrame(rows),
+                    hide_index=True,
+                    key=f"alike-{feature}",
+                    height=min(38 + 35 * len(rows), 150),
+                    column_config=_TWO_DIGITS,
+                )
+
+
+_TWO_DIGITS: Final[Any] = {"Effect": st.column_config.NumberColumn(format="%.2f")}
+
+
+def _qualified(found: Separation, separated: Separated, reliability: Reliability, caution: str | None) -> list[str]:
+    """What stands behind an effect, in sentences."""
+    told = []
+    if _interval(found):
+        told.append(f"95 % interval {_interval(found)}, drawing {separated.ranking.drawn.value}.")
+    if found.by_patient is not None:
+        told.append(f"Between the patients' medians the effect is {abs(found.by_patient):.2f}.")
+    if separated.ranking.tested is not None:
+        told.append(f"Test between {separated.ranking.tested.value}: q {_p_words(found.q)} (p {_p_words(found.p)}).")
+    return [text for text in (*told, why(found.feature, reliability), CATALOGUE[found.feature].description, caution) if text]
+
+
+def _open(feature: str) -> None:
+    change(feature=feature, question=Question.DISTRIBUTION, form=Form.DENSITY)
+
+
+# --- a small set ------------------------------------------------------------------------------------------------------------------
+
+
+def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
+    st.markdown("##### A small set that tells them apart")
+    if _PANEL_OF.get() != versus.key:
+        st.caption(
+            "Up to five features that together tell the groups, judged on patients that had no part in the choice. Takes some seconds."
+        )
+        st.button("Find it", key="find_panel", icon=":material/search:", on_click=lambda: _PANEL_OF.set(versus.key))
+        return
+    try:
+        with st.spinner("Choosing features without each patient in turn, and judging them on that patient", show_time=True):
+            found = find()
+    except UsageError as error:
+        st.info(plain(str(error)), icon=":material/info:")
+        return
+    for panel in found.panels:
+        st.markdown(f"**{plain(panel.sentence)}**")
+        rows = [
+            {
+                "Feature": CATALOGUE[each.feature].label,
+                "Alone, AUC": max(each.auc, 1 - each.auc),
+                "Larger in": panel.group if each.auc >= 0.5 else panel.rest,
+                "In the folds": f"{each.chosen} of {found.folds}; or one that says the same: {each.chosen_alike}",
+            }
+            for each in panel.features
+        ]
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            key=f"panel-{panel.group}",
+            column_config={"Alone, AUC": st.column_config.NumberColumn(format="%.3f")},
+        )
+        if panel.rules:
+            st.caption(f"As rules, which are right in {100 * panel.balanced_accuracy:.0f} % of the cells on either side:")
+            st.markdown("\n".join(f"- {plain(rule.sentence)}" for rule in panel.rules))
+    for note in found.notes:
+        st.caption(f":material/warning: {plain(note)}")
+    st.caption("AUC: the chance that a cell of the first group scores higher than one of the second; 0.5 is chance, 1 is always.")

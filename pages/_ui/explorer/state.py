@@ -1,0 +1,197 @@
+"""What the cohort explorer keeps in a session, and how its address says the same: who opens that sees what was seen.
+
+Everything on the page follows from one value, `Explored`; widgets are set from it and change it in their callbacks. The address holds what
+differs from a page just opened, so it is short, and is read once, when the page is opened.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final
+
+import streamlit as st
+
+from core.domain.errors import CoreError, SelectionError
+from core.explorer.selection import Quality, Selection, from_link, to_link
+from core.explorer.view import NOT_RECORDED, By
+from core.features.catalogue import CATALOGUE
+from pages._ui.common.names import plain
+from pages._ui.common.state import Kept
+
+FIRST_FEATURE: Final = "combined_PixelSurface"
+MOST_GROUPS: Final = 8  # more than eight colours and dashes are not told apart
+MOST_SAVED: Final = 20
+LONGEST_NAME: Final = 60
+
+# In place of a second group: all others together; in place of a first: every group from every other.
+OTHERS, EACH = "~others", "~each"
+
+_APART: Final = "~"  # between a saved selection's name and its link: in no link
+
+
+class Question(StrEnum):
+    """What the centre of the page answers; the value is what the address says."""
+
+    DISTRIBUTION = "distribution"
+    SEPARATION = "separation"
+    MAP = "map"
+    CELLS = "cells"
+    OWN_DATA = "own"
+    SQL = "sql"
+
+
+class Form(StrEnum):
+    """How the distribution of values is drawn; the value is what the address says."""
+
+    DENSITY = "density"
+    CUMULATIVE = "cumulative"
+    STRIP = "strip"
+    BOX = "box"
+    RANGES = "ranges"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What a person looks at.
+
+    `by` tells the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones by name, all where it
+    is empty. `pair` names the group that is set apart and that from which, or `OTHERS`; or `EACH` alone; the first two where it is
+    empty. `log` is None where the catalogue says whether the axis is logarithmic. `features` are those of the chart of ranges, `map` holds
+    what the map keeps by name.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    question: Question = Question.DISTRIBUTION
+    by: By | None = By.CELL_TYPE
+    groups: tuple[str, ...] = ()
+    pair: tuple[str, ...] = ()
+    feature: str = FIRST_FEATURE
+    form: Form = Form.DENSITY
+    log: bool | None = None
+    features: tuple[str, ...] = ()
+    saved: Mapping[str, Selection] = field(default_factory=dict)
+    map: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> Selection:
+        """Cells that are compared: those in view; between saved selections any, because each of these says itself which it means."""
+        return Selection(quality=Quality.ANY) if self.by is None else self.selection
+
+
+_EXPLORED: Final = Kept[Explored]("leukoscope_explored")
+# What the address could not say, or a button could not do; told once.
+PROBLEM: Final = Kept[str]("leukoscope_explorer_problem")
+
+
+def explored() -> Explored:
+    """What is looked at; for the first time in a session, what the address says."""
+    found = _EXPLORED.get()
+    if found is None:
+        found, problems = from_address(_address())
+        if problems:
+            PROBLEM.set(" ".join(problems))
+        _EXPLORED.set(found)
+    return found
+
+
+def change(**what: Any) -> None:  # noqa: ANN401 - fields of Explored
+    """Look at something else: the named fields of `Explored` change."""
+    _EXPLORED.set(replace(explored(), **what))
+
+
+def select(selection: Selection) -> None:
+    """Look at other cells."""
+    change(selection=selection)
+
+
+def save(name: str, selection: Selection) -> None:
+    """Keep a selection under a name, in the place of one of the same name; raises SelectionError."""
+    name = " ".join(name.split())
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or _APART in name or name == NOT_RECORDED:
+        msg = f"a name needs 1 to {LONGEST_NAME} letters, without {_APART!r}, but is {name[:80]!r}; choose another"
+        raise SelectionError(msg)
+    saved = {**explored().saved, name: selection}
+    if len(saved) > MOST_SAVED:
+        msg = f"{MOST_SAVED} selections are saved already, and an address holds no more; remove one first"
+        raise SelectionError(msg)
+    change(saved=saved)
+
+
+def to_address(seen: Explored) -> dict[str, list[str]]:
+    """Query parameters that differ from a page just opened; raises SelectionError where an address cannot hold the selection."""
+    found = {
+        "s": [link] if (link := to_link(seen.selection)) else [],
+        "show": [seen.question.value] if seen.question is not Question.DISTRIBUTION else [],
+        "by": [seen.by.value if seen.by else "saved"] if seen.by is not By.CELL_TYPE else [],
+        "group": list(seen.groups),
+        "pair": list(seen.pair),
+        "feature": [seen.feature] if seen.feature != FIRST_FEATURE else [],
+        "as": [seen.form.value] if seen.form is not Form.DENSITY else [],
+        "log": [] if seen.log is None else [str(int(seen.log))],
+        "ranges": [" ".join(seen.features)] if seen.features else [],
+        "saved": [f"{name}{_APART}{to_link(selection)}" for name, selection in seen.saved.items()],
+        "map": [f"{name}{_APART}{value}" for name, value in seen.map.items()],
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]:
+    """Read what `to_address` wrote; what a stranger's address says wrongly is left out and told in words."""
+    problems: list[str] = []
+
+    def read(name: str, reader: Any, default: Any) -> Any:  # noqa: ANN401 - one reader a parameter
+        if not raw.get(name):
+            return default
+        try:
+            return reader(list(raw[name]))
+        except (CoreError, ValueError, LookupError) as error:
+            told = str(error) if isinstance(error, CoreError) else f"the address says nothing sensible of {name!r}"
+            problems.append(f"{told[:1].upper()}{told[1:]}.")
+            return default
+
+    found = Explored(
+        selection=read("s", lambda values: from_link(values[0]), Selection()),
+        question=read("show", lambda values: Question(values[0]), Question.DISTRIBUTION),
+        by=read("by", lambda values: None if values[0] == "saved" else By(values[0]), By.CELL_TYPE),
+        groups=read("group", lambda values: tuple(values[:MOST_GROUPS]), ()),
+        pair=read("pair", lambda values: tuple(values[:2]), ()),
+        feature=read("feature", lambda values: _known(values)[0], FIRST_FEATURE),
+        form=read("as", lambda values: Form(values[0]), Form.DENSITY),
+        log=read("log", lambda values: bool(int(values[0])), None),
+        features=read("ranges", lambda values: tuple(_known(values[0].split())), ()),
+        saved=read("saved", lambda values: {name: from_link(link) for name, link in _pairs(values[:MOST_SAVED])}, {}),
+        map=read("map", lambda values: dict(_pairs(values[:20])), {}),
+    )
+    return found, problems
+
+
+def write_address() -> None:
+    """Let the browser's address say what is looked at; raises SelectionError where it cannot, and leaves it as it is."""
+    wanted = to_address(explored())
+    if _address() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def _address() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def show_problem() -> None:
+    """Tell once what went wrong in a callback or an address."""
+    problem = PROBLEM.get()
+    if problem is not None:
+        st.warning(plain(problem), icon=":material/warning:")
+        PROBLEM.clear()
+
+
+def _known(features: Iterable[str]) -> list[str]:
+    found = [name for name in features if name in CATALOGUE]
+    if not found:
+        msg = "no feature of this name"
+        raise LookupError(msg)
+    return found
+
+
+def _pairs(values: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, rest) for name, apart, rest in (value.partition(_APART) for value in values) if name and apart]

@@ -1,0 +1,79 @@
+"""Fine-tuning runs of this computer, watched while they go on."""
+
+import time
+from typing import Any, Final
+
+import streamlit as st
+
+from core.charts.training import dice_chart, loss_chart
+from core.evaluation.training_runs import TrainingRun, training_runs
+from pages._ui.common import resources
+from pages._ui.common.layout import current_look, empty_state, errors_in_words
+
+# A run whose last epoch ended longer ago than this many of its epochs is taken for stopped.
+_PATIENCE_EPOCHS: Final = 3
+_REFRESH_S: Final = 10
+
+
+def show_trainings() -> None:
+    """List the runs in the folder of runs, and follow the chosen one."""
+    root = resources.settings().runs
+    runs = training_runs(root)
+    if not runs:
+        empty_state(
+            "No training yet",
+            f"`python -m training finetune --out runs/NAME` trains a network on your masks. Runs in {root} are shown here, also while "
+            "they go on.",
+            "model_training",
+        )
+        return
+    by_name = {run.name: run for run in runs}
+    name = st.selectbox("Run", list(by_name), key="training_run", help=f"Folders in {root}, the latest first")
+    run = by_name[name]
+    _follow(run) if run.scores() is None else _show(run)
+
+
+@st.fragment(run_every=_REFRESH_S)
+def _follow(run: TrainingRun) -> None:
+    _show(run)
+
+
+def _show(run: TrainingRun) -> None:
+    with errors_in_words():
+        log, scores = run.log(), run.scores()
+        best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
+        since = time.time() - run.modified
+        going_on = scores is None and since < _PATIENCE_EPOCHS * max(float(log["seconds"].mean()), _REFRESH_S)
+        state = "finished" if scores else "going on" if going_on else f"stopped {_duration(since)} ago; the same command goes on"
+        st.markdown(
+            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())}; best on the "
+            f"validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, "
+            f"{best['val_dice_cytoplasm']:.3f} for the cytoplasm."
+        )
+        if scores:
+            _show_scores(scores)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            st.altair_chart(dice_chart(log), width="stretch", key="run-dice", alt="Dice on the validation images by epoch")
+        with right:
+            st.altair_chart(loss_chart(log, current_look()), width="stretch", key="run-loss", alt="Loss by epoch")
+        for end, heading in (("worst", "Where it does worst"), ("best", "Where it does best")):
+            if pictures := run.cases(end):
+                with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
+                    for picture in pictures:
+                        st.image(picture.read_bytes(), caption=picture.stem, width="content")
+        with st.expander("Settings"):
+            st.code(run.config(), language="toml")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"
+
+
+def _show_scores(scores: dict[str, Any]) -> None:
+    test = scores["test"]
+    parts = []
+    for region in ("nucleus", "cytoplasm"):
+        low, high = test[region]["dice_ci95"]
+        parts.append(f"{region} {test[region]['dice_mean']:.3f} ± {test[region]['dice_std']:.3f} ({low:.3f} to {high:.3f})")
+    st.markdown(f"**Test**, {test['images']} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval of the mean.")

@@ -1,0 +1,401 @@
+"""The parts of the single-cell page: measures, quality, the populations' tabs, downloads."""
+
+import html
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import PurePath
+from typing import Final
+
+import streamlit as st
+
+from core.charts.labels import who, with_unit
+from core.charts.overlay import outlined_png
+from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
+from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
+from core.charts.strips import strip_html
+from core.charts.theme import AnyChart, Look, population_colour
+from core.charts.trust import Reliability, is_poor, why
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.types import CellAnalysis
+from core.evaluation.agreement import Grade
+from core.features.catalogue import CATALOGUE
+from core.features.spec import Theme
+from core.image.imaging import encode_png
+from core.image.masks import encode_grey
+from core.populations.comparison import INTENSITY_CAUTION, SMALL_GROUP, Basis, FeatureComparison, Nearness, ReferencePopulation, describe
+from core.reports.cell import (
+    KEY_FEATURES,
+    Placed,
+    by_cell_type,
+    comparison_table,
+    distances,
+    feature_table,
+    file_name,
+    html_report,
+    main_sources,
+    most_different,
+    nearest_in_words,
+    obstacles,
+    scale_source,
+)
+from core.store.export import to_csv
+from pages._ui.common import resources
+
+_BY_DISTANCE: Final = "By distance"
+_AS_PUBLISHED: Final = "As published (log axis)"
+_TABLE_HEIGHT: Final = 420
+_PINNED_PX: Final = 250
+_FIRST_TABS: Final = (CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, CellType.APL)
+
+
+def _sentences(items: Iterable[tuple[str, str]], *, wide: bool = False) -> str:
+    """HTML of sentences, each with the class that sets its mark; texts are escaped, so names from outside are harmless."""
+    body = "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in items)
+    return f'<ul class="sentences{" two-columns" if wide else ""}">{body}</ul>'
+
+
+def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
+    """Show what a morphologist looks for first, each with a strip that shows where it lies among the populations."""
+    sources = main_sources(placed)
+    scale = analysis.image.um_per_px
+    rows = []
+    for feature in KEY_FEATURES:
+        spec, value = CATALOGUE[feature], analysis.features.values.get(feature)
+        strip = strip_html(feature, [(p.reference, p.of(feature)) for p in sources])
+        if value is not None and spec.length_power and scale is not None:
+            text = with_unit(spec, spec.in_um(value, scale), Basis.MICROMETRES)
+        else:
+            text = with_unit(spec, value, Basis.PIXELS)
+        figure, _, unit = text.partition(" ")
+        if not strip:
+            reason = analysis.features.absent.get(feature) or (
+                "give µm per pixel to compare" if spec.length_power else "nothing to compare with"
+            )
+            strip = f'<span class="none">{html.escape(reason)}</span>'
+        hint = html.escape(f"{spec.description} {why(feature, reliability)}".strip(), quote=True)
+        poor = " (poor)" if is_poor(feature, reliability) else ""
+        name = f'<span class="name" title="{hint}">{html.escape(spec.label)}{poor}</span>'
+        rows.append(f'<div>{name}<span class="value">{figure} <small>{unit}</small></span></div><div>{strip}</div>')
+    st.html(f'<div class="measures">{"".join(rows)}</div>')
+
+
+def show_quality(analysis: CellAnalysis) -> None:
+    """Say in sentences what to know before trusting the numbers."""
+    items = [("warn" if flag.severe else "info", flag.message) for flag in analysis.flags]
+    if not items:
+        items.append(("good", "Quality: nothing stands against using these numbers."))
+    if not analysis.quality_ok:
+        items.append(("warn", "Populations leave such a cell out: look at the outline before using any number."))
+    items += [("info", f"On opening the image: {note}.") for note in analysis.image.notes]
+    st.html(_sentences(items))
+
+
+def show_nearest(found: Sequence[Nearness]) -> None:
+    """Describe which population the cell is most typical of, and the runner-up."""
+    if found:
+        st.markdown(
+            f":material/near_me: {nearest_in_words(found)} A description, no classification.",
+            help=f"Over {found[0].features} shape features that need no scale and can be trusted: the distance of this cell from each "
+            "population's centre, "
+            "every feature counted in the population's own spread and at most six spreads. The per cent tells how many of the "
+            "population's own cells lie at least that far out: the higher, the more typical this cell would be. "
+            "Tone is left out, because staining differs between laboratories.",
+        )
+
+
+def _choose_part() -> list[str]:
+    """Ask what to compare, and of what where there is more than can be read at once; returns features in catalogue order."""
+    columns = st.columns([3, 2], gap="medium")
+    with columns[0]:
+        theme = st.pills("What to compare", themes(), default=Theme.SHAPE, required=True, key="part_theme", persist_state="session")
+    choices = regions(theme)
+    if not choices:
+        return part(theme)
+    with columns[1]:
+        region = st.pills(
+            "Of the",
+            choices,
+            default=choices[0],
+            required=True,
+            format_func=REGION_WORDS.__getitem__,
+            key=f"part_region-{theme.name}",
+            persist_state="session",
+        )
+    return part(theme, region)
+
+
+def _columns_of(features: Sequence[str], distance: dict[str, float], reliability: Reliability, key: str) -> list[list[Block]]:
+    """Rows of a chart in columns: of many features the reliable ones that differ most, unless all are asked for."""
+    shown = list(features)
+    if len(features) > MOST_ROWS and not st.toggle(f"Draw all {len(features)}", key=f"all-{key}"):
+        shown = leading(features, distance, reliability)
+        st.caption(f"Drawn: the {len(shown)} in which this cell lies farthest from a median, poor ones left for last.")
+    return halves(blocks(shown, reliability))
+
+
+def _overview_tab(placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
+    banded = [p for p in placed if p.reference.n >= SMALL_GROUP and not p.reference.published]
+    if not banded:
+        st.info("There is no population to compare with yet. `make cohort` builds the reference cohort.", icon=":material/info:")
+        return
+    features = _choose_part()
+    distance = distances(banded)
+    present = [name for name in features if name in distance]
+    if not present:
+        _say_why_not(banded, features)
+        return
+    st.markdown("All populations at once: blue below a population's median, orange above, a triangle outside its 2-98 % range.")
+    columns = _columns_of(present, distance, reliability, "overview")
+    places = [(p.reference, p.comparisons) for p in banded]
+    _side_by_side(
+        [overview_chart(places, column, reliability, look) for column in columns], "overview", "Place of this cell in every population"
+    )
+    _say_intensity(present)
+
+
+def _say_why_not(placed: Iterable[Placed], features: Sequence[str]) -> None:
+    """Fill the place of a chart that cannot be drawn with the reasons."""
+    reasons = dict.fromkeys(text for place in placed for text in obstacles(place, features))
+    st.info("\n\n".join(reasons), icon=":material/info:")
+
+
+def _say_intensity(features: Iterable[str]) -> None:
+    dependent = [CATALOGUE[name].intensity_dependent for name in features]
+    if any(dependent):
+        which = "These features" if all(dependent) else "Some of these features (projections, vacuoles, granularity)"
+        st.caption(f"{which} depend on stain, light and camera: another laboratory shifts them.")
+
+
+def _side_by_side(charts: Sequence[AnyChart], key: str, alt: str) -> None:
+    for index, (column, chart) in enumerate(zip(st.columns(len(charts), gap="medium"), charts, strict=True)):
+        with column:
+            st.altair_chart(chart, width="stretch", key=f"{key}-{index}", alt=alt)
+
+
+def _source_label(place: Placed) -> str:
+    kind = "  ·  published table" if place.reference.published else ""
+    return f"**{place.reference.title}**  ·  {who(place.reference)}{kind}"
+
+
+def _differences(place: Placed, reliability: Reliability) -> None:
+    def item(comparison: FeatureComparison) -> tuple[str, str]:
+        return ("above" if comparison.direction is not None and comparison.direction.value == "above" else "below", describe(comparison))
+
+    shapes, tones = most_different(place, reliability)
+    which = "reliable feature" if reliability else "feature"
+    if not shapes and not tones:
+        st.markdown(f"Every {which} that can be compared lies within the 2-98 % range.")
+        return
+    if shapes:
+        st.html(_sentences(map(item, shapes), wide=True))
+    else:
+        st.markdown(f"In shape and structure, every {which} that can be compared lies within the 2-98 % range.")
+    if tones:
+        st.caption(f"In tone, colour and texture. {INTENSITY_CAUTION}")
+        st.html(_sentences(map(item, tones), wide=True))
+
+
+def _legend(scale: Placed, others: Sequence[ReferencePopulation], *, any_poor: bool) -> str:
+    """Key to the range chart as HTML, with the same marks as the chart."""
+    colour = population_colour(scale.reference.cell_type)
+    line = f"border:1.5px dashed {colour}" if scale.reference.published else f"background:{colour}59;border-left:0"
+    entries = [
+        (f"width:26px;height:11px;border-radius:3px;{line}", f"{scale.reference.title}: 2-98 %, with a tick at the median"),
+        ("width:10px;height:10px;border-radius:50%;background:currentColor", "this cell, inside"),
+        (f"border:6px solid transparent;border-left:11px solid {colour};border-right:0", "this cell, outside"),
+    ]
+    if any_poor:
+        entries.append(("width:10px;height:10px;border-radius:50%;border:2px solid #9CA3AF", "faint, hollow: poor, do not rely on it"))
+    for reference, shade in zip(others, shades(scale.reference, others), strict=True):
+        if reference.published:
+            mark = "width:26px;height:11px;border:1px dashed currentColor"
+        elif reference.n < SMALL_GROUP:
+            mark = f"width:8px;height:8px;border-radius:50%;background:{shade}"
+        else:
+            mark = f"width:26px;height:3px;background:{shade}"
+        entries.append((mark, reference.title))
+    spans = "".join(f'<span><i style="{style}"></i>{html.escape(text)}</span>' for style, text in entries)
+    return f'<div class="legend">{spans}</div>'
+
+
+def _population_tab(kind: CellType, sources: list[Placed], placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
+    st.caption(CELL_TYPES[kind].description)
+    chosen = sources[0]
+    if len(sources) > 1:
+        index = st.radio(
+            "Compare with",
+            range(len(sources)),
+            format_func=lambda i: _source_label(sources[i]),
+            key=f"source-{kind}",
+            persist_state="session",
+        )
+        chosen = sources[index]
+    else:
+        st.markdown(_source_label(chosen))
+    note = resources.notes().get(chosen.reference.population)
+    if note:
+        st.caption(note)
+    scale = scale_source(chosen, placed)
+    if chosen.reference.n < SMALL_GROUP:
+        st.warning(
+            f"Only {chosen.reference.n} cells: they are drawn as points, and no percentile is given."
+            + (f" The rows are spread out by {scale.reference.title}, for orientation." if scale else ""),
+            icon=":material/scatter_plot:",
+        )
+    else:
+        st.markdown("##### Where this cell differs most")
+        _differences(chosen, reliability)
+    st.markdown("##### Feature by feature")
+    features = _choose_part()
+    if not any(chosen.of(name).comparable for name in features):
+        _say_why_not([chosen], features)
+        return
+    for text in obstacles(chosen, features):
+        st.caption(text)
+    if scale is not None:
+        _range_charts(kind, chosen, sources, scale, features, reliability, look)
+    show_table(chosen, features, reliability, key=f"table-{kind}")
+
+
+def _range_charts(
+    kind: CellType,
+    chosen: Placed,
+    sources: Sequence[Placed],
+    scale: Placed,
+    features: Sequence[str],
+    reliability: Reliability,
+    look: Look,
+) -> None:
+    view = _BY_DISTANCE
+    if scale is chosen and any(in_thesis(CATALOGUE[name]) for name in features):
+        views = [_BY_DISTANCE, _AS_PUBLISHED]
+        view = st.segmented_control("View", views, default=view, required=True, key=f"view-{kind}", label_visibility="collapsed")
+    alt = f"Place of this cell among {chosen.reference.title}, feature by feature; the table below holds the same numbers"
+    if view == _AS_PUBLISHED:
+        chart = published_view(chosen.comparisons, chosen.reference, features, reliability, look)
+        _side_by_side([chart], f"published-{kind}", alt)
+        return
+    others = [p.reference for p in sources if p is not scale and any(name in p.reference.summaries for name in features)]
+    distance, stands = distances([scale]), comparable(scale.comparisons, features)
+    present = [c.feature for c in stands if c.feature in distance]
+    columns = _columns_of(present, distance, reliability, str(kind))
+    drawn = [name for column in columns for block in column for name in block.features]
+    st.html(_legend(scale, others, any_poor=any(is_poor(name, reliability) for name in drawn)))
+    charts = [range_chart(scale.comparisons, scale.reference, others, column, reliability, look) for column in columns]
+    _side_by_side(charts, f"ranges-{kind}", alt)
+    if len(stands) > len(present):
+        st.caption(f"In the table only: {len(stands) - len(present)} in which {scale.reference.plural} hardly vary.")
+    _say_intensity(present)
+
+
+def _widest(labels: Iterable[str]) -> int:
+    """Width in pixels of a column that shows the longest of the labels, within what leaves room for the numbers."""
+    return min(340, max(150, 7 * max(map(len, labels))))
+
+
+def show_table(place: Placed, features: Sequence[str], reliability: Reliability, key: str) -> None:
+    """Show features with their range, mean and spread, sortable, the poor ones last; how far to trust each and its meaning at the end."""
+    number = st.column_config.NumberColumn(format="%.4g")
+    columns = dict.fromkeys(("This cell", "2 %", "50 %", "98 %", "Mean", "SD"), number)
+    table = comparison_table(place, reliability, features)
+    width = _widest(table["Feature"])
+    st.dataframe(
+        table.style.apply(lambda row: ["color: #757d88" if row["Trust"] == Grade.POOR else ""] * len(row), axis=1),
+        hide_index=True,
+        height=min(_TABLE_HEIGHT, 38 + 35 * len(features)),
+        key=key,
+        placeholder="",
+        column_config={
+            **columns,
+            # Long names are not pinned: on a narrow screen there would be nothing but them.
+            "Feature": st.column_config.TextColumn(pinned=width <= _PINNED_PX, width=width),
+            "Trust": st.column_config.TextColumn(
+                help="How well it agrees with the same feature from a drawn outline; the last columns say why"
+            ),
+            "Percentile": st.column_config.NumberColumn(format="%.0f", help="Per cent of the population below this cell"),
+            "Robust z": st.column_config.NumberColumn(format="%.1f", help="Distance from the median in the population's typical spreads"),
+            "Place": st.column_config.TextColumn(help="Inside, above or below the 2-98 % range"),
+            "SD": st.column_config.NumberColumn(format="%.4g", help="Standard deviation"),
+            "n": st.column_config.NumberColumn(format="%d", help="Cells of the population that have this feature"),
+            "Why": st.column_config.TextColumn(width="medium", help="The reason for the grade"),
+            "Meaning": st.column_config.TextColumn(width="large"),
+        },
+    )
+
+
+def _say_trust(reliability: Reliability) -> None:
+    """Say what the grades mean, with the way to the list."""
+    if not reliability:
+        st.caption("How far each feature can be trusted is not yet measured for this model: none is marked.")
+        return
+    poor = sum(is_poor(name, reliability) for name in CATALOGUE)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="trust"):
+        st.caption(
+            "Trust: how well a feature from this model's outline agrees with the same from a drawn one. "
+            + (
+                f"The {poor} poor ones come last, faint, and decide nothing."
+                if poor != 1
+                else "The 1 poor one comes last, faint, and decides nothing."
+            )
+        )
+        st.page_link("pages/4_Model_selection.py", label="All grades", icon=":material/verified:")
+
+
+@st.fragment
+def show_populations(placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
+    """Show a tab for all populations together and one for each cell type; only the open one is built."""
+    _say_trust(reliability)
+    grouped = by_cell_type(placed)
+    kinds = [kind for kind in _FIRST_TABS if kind in grouped] + [kind for kind in grouped if kind not in _FIRST_TABS]
+    names = ["General", *(CELL_TYPES[kind].name for kind in kinds)]
+    tabs = st.tabs(names, on_change="rerun", key="population_tabs")
+    if tabs[0].open:
+        with tabs[0]:
+            _overview_tab(placed, reliability, look)
+    for tab, kind in zip(tabs[1:], kinds, strict=True):
+        if tab.open:
+            with tab:
+                _population_tab(kind, grouped[kind], placed, reliability, look)
+
+
+def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
+    """Offer everything as files; the report is made when it is asked for."""
+    now = datetime.now().astimezone()
+    name = analysis.image.name
+    if analysis.place:
+        name = f"{PurePath(name).stem}_cell{analysis.cell_index + 1}{PurePath(name).suffix}"
+    labels = analysis.segmentation.labels
+
+    def report() -> bytes:
+        model = resources.default_model()
+        settings = {"Allowed image size": f"{resources.settings().max_pixels:,} pixels"}
+        return html_report(analysis, [p.reference for p in placed], model, reliability, now, settings).encode()
+
+    with st.container(horizontal=True, gap="small", key="downloads"):
+        download("Report", report, file_name(name, now, "html"), ":material/description:", "Everything here in one file that opens offline")
+        download(
+            "Features (CSV)",
+            lambda: to_csv(feature_table(analysis, placed, reliability)),
+            file_name(name, now, "csv"),
+            ":material/table:",
+            "One row per feature, with its place in every population",
+        )
+        download(
+            "Mask (PNG)",
+            lambda: encode_png(encode_grey(labels)),
+            file_name(name, now, "png", "mask"),
+            ":material/contrast:",
+            "Grey levels: 255 nucleus, 170 cytoplasm, 85 surroundings, 0 background",
+        )
+        download(
+            "Outlines (PNG)",
+            lambda: outlined_png(analysis.image, labels),
+            file_name(name, now, "png", "outlines"),
+            ":material/image:",
+            "The image with its outlines, enlarged",
+        )
+
+
+def download(label: str, make: Callable[[], bytes], name: str, icon: str, hint: str) -> None:
+    """Show a button for a file that is made only when it is asked for."""
+    st.download_button(label, make, name, key=f"download-{label}", icon=icon, help=hint, on_click="ignore")

@@ -1,0 +1,137 @@
+"""A field on the single-cell page: its numbered cells, the choice of one, and what can be taken away of all."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import PurePath
+from typing import Final
+
+import pandas as pd
+import streamlit as st
+
+from core.charts.overlay import field_png, field_svg
+from core.domain.types import CellAnalysis, LabelMap, Place
+from core.features.catalogue import CATALOGUE
+from core.image.archives import pack
+from core.reports.cell import analyses_table, file_name, mask_files
+from core.store.export import to_csv
+from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field
+from pages._ui.components.viewer.viewer import field_viewer
+from pages._ui.single_cell.cell_view import download
+
+_AREAS: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface")
+_NUCLEAR_SHARE: Final = "combined_PixelSurface"
+_ROW_PX: Final = 35
+_MOST_ROWS: Final = 11
+
+
+def open_field(field: Field) -> None:
+    """Let the choice fall on the cell nearest the middle of a new field."""
+    height, width = field.image.shape
+
+    def off_centre(place: Place) -> float:
+        return math.hypot(place.left + place.width / 2 - width / 2, place.top + place.height / 2 - height / 2)
+
+    _click(1 + min(range(len(field.cells)), key=lambda index: off_centre(_places(field.cells)[index][0])))
+
+
+def _click(number: int) -> None:
+    """Choose a cell from outside the list, which is then made anew with that row marked."""
+    CELL_CHOSEN.set(number)
+    CELL_CLICKS.set((CELL_CLICKS.get() or 0) + 1)
+
+
+def _places(cells: Sequence[CellAnalysis]) -> list[tuple[Place, LabelMap]]:
+    return [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
+
+
+def show_field(field: Field) -> CellAnalysis:
+    """Show the field with its numbered cells and let the person choose one, in the picture or in the list; returns that one's analysis."""
+    # Features are kept in pixels, so a new scale needs no new outlines.
+    scale = SCALE.get()
+    image = replace(field.image, um_per_px=scale)
+    cells = [replace(cell, image=replace(cell.image, um_per_px=scale)) for cell in field.cells]
+    if scale not in field.pictures:
+        field.pictures[scale] = field_svg(image, _places(cells))
+    key = f"field-{image.sha256[:16]}-{scale}"
+    left, right = st.columns([1.9, 1.1], gap="medium")
+    with right:
+        flagged = sum(not cell.quality_ok for cell in cells)
+        st.markdown(
+            f"#### {len(cells)} {'cell' if len(cells) == 1 else 'cells'} in this field" + (f", {flagged} flagged" if flagged else "")
+        )
+        number = _choose_in_list(cells, f"{key}-{CELL_CLICKS.get()}")
+        _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
+    with left:
+        field_viewer(field.pictures[scale], number, _click, key=key)
+    return cells[number - 1]
+
+
+def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
+    """The cells in a table with one row marked; returns its number. The mark is kept by position, so the key must change with the cells."""
+    chosen = st.dataframe(
+        _table(cells),
+        key=key,
+        hide_index=True,
+        height=_ROW_PX * (1 + min(len(cells), _MOST_ROWS)) + 3,
+        on_select="rerun",
+        selection_mode="single-row-required",
+        selection_default={"selection": {"rows": [(CELL_CHOSEN.get() or 1) - 1]}},
+        column_config={
+            "Cell": st.column_config.NumberColumn(width=50),
+            "N:C": st.column_config.NumberColumn(format="%.2f", help=CATALOGUE[_NUCLEAR_SHARE].description),
+            "Certainty": st.column_config.NumberColumn(format="%.2f", help="How sure the outlining is of itself, 0 to 1"),
+            "Quality": st.column_config.TextColumn(help="Why a cell is flagged stands below its picture"),
+        },
+    )
+    (row,) = chosen.selection.rows
+    CELL_CHOSEN.set(row + 1)
+    return row + 1
+
+
+def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
+    """What one chooses a cell by: its numbers as in the picture, its areas, and how far they can be trusted."""
+    scale = cells[0].image.um_per_px
+
+    def value(cell: CellAnalysis, feature: str) -> float | None:
+        found = cell.features.values[feature]
+        return found if found is None or scale is None else CATALOGUE[feature].in_um(found, scale)
+
+    rows = {
+        "Cell": [cell.cell_index + 1 for cell in cells],
+        "N:C": [value(cell, _NUCLEAR_SHARE) for cell in cells],
+        "Quality": ["good" if cell.quality_ok else "flagged" for cell in cells],
+        **{
+            f"{feature.partition('_')[0].capitalize()} {'px²' if scale is None else 'µm²'}": [value(cell, feature) for cell in cells]
+            for feature in _AREAS
+        },
+        "Certainty": [cell.segmentation.confidence for cell in cells],
+    }
+    return pd.DataFrame(rows).round({name: 0 for name in rows if name.endswith("²")})
+
+
+def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis], picture: Callable[[], bytes]) -> None:
+    now = datetime.now().astimezone()
+    with st.container(horizontal=True, gap="small", key="field_downloads"):
+        download(
+            "All cells (CSV)",
+            lambda: to_csv(analyses_table(cells)),
+            file_name(name, now, "csv", "cells"),
+            ":material/table:",
+            "One row per cell: its number, its place in the field, and every feature",
+        )
+        download(
+            "All masks (ZIP)",
+            lambda: pack(mask_files(PurePath(name).stem, shape, cells)),
+            file_name(name, now, "zip", "masks"),
+            ":material/contrast:",
+            "All cells in one mask (255 nucleus, 170 cytoplasm, 85 surroundings, 0 background), and a 16-bit image of their numbers",
+        )
+        download(
+            "Numbered cells (PNG)",
+            picture,
+            file_name(name, now, "png", "field"),
+            ":material/image:",
+            "The field with its outlines and numbers",
+        )
