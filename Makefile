@@ -29,7 +29,7 @@ imports: $(VENV)/.tests  ## Check the import contracts
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench  ## Measure speed and write benchmarks/
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m benchmarks.__main__
 
 cohort: $(VENV)/.runtime  ## Build the reference cohort from the images in LEUKOSCOPE_DATA
 	$(BIN)/python -m core cohort build --jobs 2
@@ -50,7 +50,7 @@ $(VENV)/.runtime: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/.bench: tests/bench-requirements.txt | $(VENV)/.tests
+$(VENV)/.bench: benchmarks/requirements.txt | $(VENV)/.tests
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.readme import DOCUMENTS, written
+from tools.readme import DOCUMENTS, written
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_tables_are_those_of_the_shipped_files(document):
-    assert written(document) == document.read_text(encoding="utf-8"), "run `python -m tests.readme`"
+    assert written(document) == document.read_text(encoding="utf-8"), "run `python -m tools.readme`"
 
 
 @pytest.mark.parametrize(("document", "name"), [(path, name) for path, tables in DOCUMENTS.items() for name in tables])

@@ -30,7 +30,7 @@ from core.segmentation.providers import Device, open_session, provider_name
 MIN_WINDOW_SHARE = 0.12
 # The finder's window is good enough where the cell that is outlined in it has so much confidence, lies off its middle by no more than this
 # share of its side, and would have asked for one between so many times smaller and larger. Otherwise the large network looks for the cell:
-# in 2 of 100 images of five collections (`python -m tests.bench inference`).
+# in 2 of 100 images of five collections (`python -m benchmarks.__main__ inference`).
 SURE: Final = 0.85
 MOST_OFF: Final = 0.06
 MOST_RESIZED: Final = 1.18

@@ -75,7 +75,7 @@ def extractor(classes: tuple[str, ...], **settings: object) -> RadiomicsFeatureE
 
 
 def measured(paired: Callable[..., tuple[float, float, float]], row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
-    """The rows of the table; `paired` and `row` are those of `tests.bench`."""
+    """The rows of the table; `paired` and `row` are those of `benchmarks.__main__`."""
     images = cells()
     regions: list[Region] = [(grey(rgb), region_mask(labels, name)) for rgb, labels in images for name in ("nucleus", "cytoplasm", "cell")]
     ready = [(GetImageFromArray(plane), GetImageFromArray(mask.astype(np.uint8))) for plane, mask in regions]

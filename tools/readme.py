@@ -1,4 +1,4 @@
-"""`python -m tests.readme`: write the tables of README and CLUSTER.md from what was measured; a test holds them equal.
+"""`python -m tools.readme`: write the tables of README and CLUSTER.md from what was measured; a test holds them equal.
 
 Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run, populations
 from the shipped cohort, speed from `benchmarks/`, which `make bench` writes.

@@ -2,8 +2,8 @@
 
 Everybody has a process of their own that stays: what a library keeps between questions, it keeps; the first time of each question does not
 count. Peers read the columns they need of the same shards each time, filter, and compute the same numbers. A ranking of every feature by
-a peer is measured on `RANKED` features and multiplied. `python -m tests.bench_explorer WHO FOLDER` measures one alone, on a cohort that
-`python -m tests.million FOLDER/cohort` has made. All of it takes 13 GB of disk.
+a peer is measured on `RANKED` features and multiplied. `python -m benchmarks.explorer WHO FOLDER` measures one alone, on a cohort that
+`python -m benchmarks.million FOLDER/cohort` has made. All of it takes 13 GB of disk.
 """
 
 import json
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.million import write_million
 from core.domain.cell_types import CellType
 from core.domain.settings import ROOT
 from core.explorer import view
@@ -28,7 +29,6 @@ from core.explorer.selection import Gate, Range, Selection
 from core.explorer.separation import SAMPLE, gather, rank_exactly, separate
 from core.features.catalogue import CATALOGUE
 from core.store.database import Cohort
-from tests.million import write_million
 
 CORES = 2
 REPETITIONS, OF_PEERS = 20, 5
@@ -60,7 +60,7 @@ Questions = Mapping[str, Callable[[], object]]
 
 
 def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
-    """The rows of the table; `row` is that of `tests.bench`."""
+    """The rows of the table; `row` is that of `benchmarks.__main__`."""
     with tempfile.TemporaryDirectory() as made:
         cells = write_million(Path(made) / "cohort")
         found = {who: _in_a_process(who, Path(made)) for who in WHO}
@@ -220,7 +220,7 @@ def _within(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _in_a_process(who: str, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.bench_explorer", who, str(folder)]
+    command = [sys.executable, "-m", "benchmarks.explorer", who, str(folder)]
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 

@@ -1,4 +1,4 @@
-"""A cohort of very many cells, for measuring speed and looking at the explorer: `python -m tests.million FOLDER [CELLS]`.
+"""A cohort of very many cells, for measuring speed and looking at the explorer: `python -m benchmarks.million FOLDER [CELLS]`.
 
 Resampled from the shipped cohort: each cell is a cell of that with every feature moved a little, so it says nothing about leukocytes.
 Title and source of its populations say so.

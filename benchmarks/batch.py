@@ -65,7 +65,7 @@ ENGINE = (sys.executable, "-m", "core", "batch")
 
 
 def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
-    """The rows of the table; `row` is that of `tests.bench`."""
+    """The rows of the table; `row` is that of `benchmarks.__main__`."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         images = write_images(root / "in", LARGE)

@@ -2,7 +2,7 @@
 
 Writes benchmarks/<topic>.json; the ratios are what counts, milliseconds belong to the machine at hand. The page has no peer:
 there the ratio is that of the target to what was measured. The yardsticks are the annotators' agreement with themselves and the shape
-of what they drew. `python -m tests.bench batch` measures one topic only.
+of what they drew. `python -m benchmarks.__main__ batch` measures one topic only.
 """
 
 import copy
@@ -63,21 +63,21 @@ def paired(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[floa
 
 
 def features() -> list[dict[str, object]]:
-    from tests import bench_features  # here, because Nyxus is not in every environment that runs tests
+    from benchmarks import features  # here, because Nyxus is not in every environment that runs tests
 
-    return bench_features.measured(paired, row)
+    return features.measured(paired, row)
 
 
 def batch() -> list[dict[str, object]]:
-    from tests import bench_batch  # here, because it only serves this topic
+    from benchmarks import batch  # here, because it only serves this topic
 
-    return bench_batch.measured(row)
+    return batch.measured(row)
 
 
 def explorer() -> list[dict[str, object]]:
-    from tests import bench_explorer  # here, because Polars is not in every environment that runs tests
+    from benchmarks import explorer  # here, because Polars is not in every environment that runs tests
 
-    return bench_explorer.measured(row)
+    return explorer.measured(row)
 
 
 def inference() -> list[dict[str, object]]:
