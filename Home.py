@@ -21,7 +21,8 @@ def show_model() -> None:
     model = resources.default_model()
     scores = model.card.scores
     parts = [
-        f"{data_set_name(name)}: nucleus {found['nucleus']['dice_mean']:.3f}, cytoplasm {found['cytoplasm']['dice_mean']:.3f}"
+        f"{data_set_name(name)}: nucleus {found['nucleus']['dice_mean']:.3f}, cytoplasm"
+        f" {found['cytoplasm']['dice_mean']:.3f}"
         for name, found in scores.items()
         if isinstance(found, dict) and "nucleus" in found and "cytoplasm" in found
     ]
@@ -34,7 +35,9 @@ def show_cohort() -> None:
     """Count the cells of the reference cohort by cell type."""
     infos = resources.populations()
     if not infos:
-        st.markdown("**Reference cohort**: none yet. `make cohort` builds it; the published tables are there meanwhile.")
+        st.markdown(
+            "**Reference cohort**: none yet. `make cohort` builds it; the published tables are there meanwhile."
+        )
         return
     good, sources = sum(info.n_good for info in infos), {info.population.source for info in infos}
     st.markdown(f"**Reference cohort**: {good:,} good cells, {len(sources)} source{'s' * (len(sources) != 1)}.")
@@ -58,7 +61,12 @@ with doors[0]:
         "biotech",
     )
 with doors[1]:
-    door("pages/2_Batch.py", "I have a folder", "Measure many images at once and take the features and masks away.", "photo_library")
+    door(
+        "pages/2_Batch.py",
+        "I have a folder",
+        "Measure many images at once and take the features and masks away.",
+        "photo_library",
+    )
 with doors[2]:
     door(
         "pages/3_Cohort_explorer.py",
@@ -72,6 +80,7 @@ with left, st.container(border=True), errors_in_words():
     show_cohort()
 with right, st.container(border=True):
     st.markdown(
-        "**What it does not do.** It names no disease and no cell type: it describes, the morphologist judges. It is not a medical device. "
-        "It measures one mononuclear cell per image. Another laboratory's stain, camera and scale shift some features; the pages say which."
+        "**What it does not do.** It names no disease and no cell type: it describes, the morphologist judges. It is"
+        " not a medical device. It measures one mononuclear cell per image. Another laboratory's stain, camera and"
+        " scale shift some features; the pages say which."
     )

@@ -29,7 +29,7 @@ imports: $(VENV)/.tests  ## Check the import contracts
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench  ## Measure speed and write benchmarks/
-	$(BIN)/python -m benchmarks.__main__
+	$(BIN)/python -m benchmarks
 
 cohort: $(VENV)/.runtime  ## Build the reference cohort from the images in LEUKOSCOPE_DATA
 	$(BIN)/python -m core cohort build --jobs 2

@@ -1,8 +1,10 @@
-"""`make bench`: speed against what a user would otherwise do, both measured in one run on the same real images; and two yardsticks.
+"""`make bench`: speed against what a user would otherwise do, both measured in one run on the same real images.
 
-Writes benchmarks/<topic>.json; the ratios are what counts, milliseconds belong to the machine at hand. The page has no peer:
-there the ratio is that of the target to what was measured. The yardsticks are the annotators' agreement with themselves and the shape
-of what they drew. `python -m benchmarks.__main__ batch` measures one topic only.
+And two yardsticks.
+
+Writes benchmarks/<topic>.json; the ratios are what counts, milliseconds belong to the machine at hand. The page has no
+peer: there the ratio is that of the target to what was measured. The yardsticks are the annotators' agreement with
+themselves and the shape of what they drew. `python -m benchmarks batch` measures one topic only.
 """
 
 import copy
@@ -59,7 +61,10 @@ def paired(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[floa
             row.append(1000 * (time.perf_counter() - started))
         times.append((row[0], row[1]))
     counted = times[1:]  # the first warms caches
-    return (*(statistics.median(column) for column in zip(*counted, strict=True)), statistics.median(b / a for a, b in counted))
+    return (
+        *(statistics.median(column) for column in zip(*counted, strict=True)),
+        statistics.median(b / a for a, b in counted),
+    )
 
 
 def features() -> list[dict[str, object]]:
@@ -81,7 +86,10 @@ def explorer() -> list[dict[str, object]]:
 
 
 def inference() -> list[dict[str, object]]:
-    """The networks alone; in fewer bits; a whole outline; how to divide the cores for one image and for many; and what the finder does."""
+    """The networks alone.
+
+    In fewer bits; a whole outline; how to divide the cores for one image and for many; and what the finder does.
+    """
     entry = find_model()
     card = entry.card
     image = load(data_set("acevedo").samples()[0].image)
@@ -93,7 +101,10 @@ def inference() -> list[dict[str, object]]:
         return segmenter.finder or segmenter, segmenter
 
     inputs = [network_input(image.rgb, whole, network.card) for network in networks(sessions[1])]
-    in_torch = [build(network.card.architecture, network.card.encoder, pretrained=False).eval() for network in networks(sessions[1])]
+    in_torch = [
+        build(network.card.architecture, network.card.encoder, pretrained=False).eval()
+        for network in networks(sessions[1])
+    ]
 
     def eager() -> None:
         with torch.no_grad():
@@ -107,15 +118,26 @@ def inference() -> list[dict[str, object]]:
     rows = []
     for threads, segmenter in sessions.items():
         torch.set_num_threads(threads)
-        rows.append(row(f"both passes, {threads} thread(s)", *_beside("PyTorch eager", lambda s=segmenter: both(s), eager)))
-    for reduced in (model for model in list_models() if model.card.precision != "fp32" and model.card.architecture == card.architecture):
+        rows.append(
+            row(f"both passes, {threads} thread(s)", *_beside("PyTorch eager", lambda s=segmenter: both(s), eager))
+        )
+    for reduced in (
+        model
+        for model in list_models()
+        if model.card.precision != "fp32" and model.card.architecture == card.architecture
+    ):
         for threads, segmenter in sessions.items():
             smaller = OnnxSegmenter.from_entry(reduced, Device.CPU, threads)
             what = f"both passes in {reduced.card.precision}, {threads} thread(s)"
             rows.append(row(what, *_beside("fp32", lambda s=smaller: both(s), lambda s=segmenter: both(s))))
     outline = statistics.median(_milliseconds(lambda: sessions[1].segment(image)) for _ in range(REPETITIONS))
     rows.append(row("one cell outlined, post-processing included, 1 thread", outline, "target", 100, 100 / outline))
-    rows.append(row("one image, 2 threads", *_beside("1 thread", lambda: sessions[2].segment(image), lambda: sessions[1].segment(image))))
+    rows.append(
+        row(
+            "one image, 2 threads",
+            *_beside("1 thread", lambda: sessions[2].segment(image), lambda: sessions[1].segment(image)),
+        )
+    )
     with ThreadPoolExecutor(2) as pool:
 
         def many(segmenter: OnnxSegmenter, *, at_once: bool) -> None:
@@ -128,11 +150,19 @@ def inference() -> list[dict[str, object]]:
 
 
 def _finder(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object]]:
-    """What the small network of the coarse pass gains, and what it changes: in every tenth image, and in scores of the test images."""
+    """What the small network of the coarse pass gains, and what it changes.
+
+    In every tenth image, and in scores of the test images.
+    """
     alone = copy.copy(segmenter)
     alone.finder = None
     peer = "the large network alone"
-    rows = [row("one cell outlined, 1 thread", *_beside(peer, lambda: segmenter.segment(image), lambda: alone.segment(image)))]
+    rows = [
+        row(
+            "one cell outlined, 1 thread",
+            *_beside(peer, lambda: segmenter.segment(image), lambda: alone.segment(image)),
+        )
+    ]
     samples = [sample for name in FOUND_IN for sample in data_set(name).samples()[::10]]
     again, same = 0, []
     for sample in samples:
@@ -143,15 +173,33 @@ def _finder(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object
         same.append(overlap(cell_mask(found), cell_mask(alone.segment(shown).labels)).dice)
     share = 100 * again / len(samples)
     rows.append(
-        row(f"of {len(samples):,} images looked over by the large network after all", share, "all", 100, len(samples) / max(again, 1), "%")
+        row(
+            f"of {len(samples):,} images looked over by the large network after all",
+            share,
+            "all",
+            100,
+            len(samples) / max(again, 1),
+            "%",
+        )
     )
-    rows.append(row("Dice of the cells with those of the large network alone, mean", 100 * np.mean(same), "least", 100 * min(same), 1, "%"))
+    rows.append(
+        row(
+            "Dice of the cells with those of the large network alone, mean",
+            100 * np.mean(same),
+            "least",
+            100 * min(same),
+            1,
+            "%",
+        )
+    )
     test = json.loads(find_model().split.read_text(encoding="utf-8"))["test"]
     drawn = [sample for name in ("set1", "set2") for sample in data_set(name).samples() if sample.sample_id in test]
     ours, theirs = (summarise(evaluate(each, drawn)) for each in (segmenter, alone))
     for region in ("nucleus", "cytoplasm", "cell"):
         with_it, without = (100 * each[region]["dice_mean"] for each in (ours, theirs))
-        rows.append(row(f"Dice of the {region}, {len(drawn)} test images", with_it, peer, without, with_it / without, "%"))
+        rows.append(
+            row(f"Dice of the {region}, {len(drawn)} test images", with_it, peer, without, with_it / without, "%")
+        )
     return rows
 
 
@@ -168,7 +216,10 @@ def _milliseconds(run: Callable[[], object]) -> float:
 
 
 def cell() -> list[dict[str, object]]:
-    """One image to its mask and features, against the thesis's way: PyTorch eager, both passes, and RadiomicsFeatureExtractor."""
+    """One image to its mask and features, against the thesis's way.
+
+    PyTorch eager, both passes, and RadiomicsFeatureExtractor.
+    """
     entry = find_model()
     segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, threads=2)
     network = build(entry.card.architecture, entry.card.encoder, pretrained=False).eval()
@@ -184,7 +235,15 @@ def cell() -> list[dict[str, object]]:
         extract(image.rgb, labels, Engine.REFERENCE)
 
     ours, theirs, ratio = paired(lambda: extract(image.rgb, segmenter.segment(image).labels), peer)
-    return [row("one 360x363 image to mask and every feature, 2 threads", ours, "PyTorch eager + RadiomicsFeatureExtractor", theirs, ratio)]
+    return [
+        row(
+            "one 360x363 image to mask and every feature, 2 threads",
+            ours,
+            "PyTorch eager + RadiomicsFeatureExtractor",
+            theirs,
+            ratio,
+        )
+    ]
 
 
 def page() -> list[dict[str, object]]:
@@ -210,14 +269,22 @@ def page() -> list[dict[str, object]]:
             started = time.perf_counter()
             view.get_by_role("button", name="Calculate features").click()
             view.get_by_text(re.compile("Nearest in shape|Unlike every population")).wait_for()
-            view.wait_for_function("document.querySelectorAll('.stVegaLiteChart canvas, .stVegaLiteChart svg').length >= 2")
+            view.wait_for_function(
+                "document.querySelectorAll('.stVegaLiteChart canvas, .stVegaLiteChart svg').length >= 2"
+            )
             clicks.append(1000 * (time.perf_counter() - started))
         memory = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text(encoding="ascii"))
         browser.close()
     return [
         row("first page after a cold start", first, "target", 4000, 4000 / first),
         row("first click of a browser to all plots drawn", clicks[0], "target", 1500, 1500 / clicks[0]),
-        row("later clicks to all plots drawn, median", (later := statistics.median(clicks[1:])), "target", 1500, 1500 / later),
+        row(
+            "later clicks to all plots drawn, median",
+            (later := statistics.median(clicks[1:])),
+            "target",
+            1500,
+            1500 / later,
+        ),
         row(
             "server process with the model loaded",
             (mib := int(memory[1]) / 1024 if memory else float("nan")),
@@ -230,15 +297,22 @@ def page() -> list[dict[str, object]]:
 
 
 def drawn_masks() -> dict[str, dict[str, dict[str, float]]]:
-    """Median of every scale-free shape feature of the drawn masks, by data set and cell type: what the model learnt from."""
+    """Median of every scale-free shape feature of the drawn masks, by data set and cell type.
+
+    What the model learnt from.
+    """
     medians: dict[str, dict[str, dict[str, float]]] = {}
     wanted = [name for name, spec in CATALOGUE.items() if spec.scale_free and not spec.intensity_dependent]
     for name in ("set1", "set2"):
         for cell_type in (CellType.MONOCYTE, CellType.LYMPHOCYTE):
             samples = [s for s in data_set(name).samples() if s.cell_type is cell_type]
-            found = [extract(load(s.image).rgb, decode_grey(load_grey(s.mask)).labels).values for s in samples if s.mask]
+            found = [
+                extract(load(s.image).rgb, decode_grey(load_grey(s.mask)).labels).values for s in samples if s.mask
+            ]
             values = {feature: [v for cell in found if (v := cell[feature]) is not None] for feature in wanted}
-            medians.setdefault(name, {})[cell_type] = {feature: round(statistics.median(v), 4) for feature, v in values.items()}
+            medians.setdefault(name, {})[cell_type] = {
+                feature: round(statistics.median(v), 4) for feature, v in values.items()
+            }
     return medians
 
 
@@ -247,7 +321,14 @@ def write(name: str, content: object) -> None:
 
 
 def row(what: str, ours: float, peer: str, theirs: float, ratio: float, unit: str = "ms") -> dict[str, object]:
-    return {"what": what, "ours": round(ours, 2), "peer": peer, "peer_value": round(theirs, 2), "ratio": round(ratio, 2), "unit": unit}
+    return {
+        "what": what,
+        "ours": round(ours, 2),
+        "peer": peer,
+        "peer_value": round(theirs, 2),
+        "ratio": round(ratio, 2),
+        "unit": unit,
+    }
 
 
 TOPICS = {topic.__name__: topic for topic in (features, inference, cell, page, batch, explorer)}
@@ -258,13 +339,17 @@ def main(chosen: Sequence[str]) -> None:
     if not chosen:
         write("agreement", annotator_agreement(data_set("set1").samples()))
         write("drawn_masks", drawn_masks())
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, "
+    machine = (
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, onnxruntime"
+        f" {onnxruntime.__version__}, "
+    )
     machine += f"torch {torch.__version__}, numpy {np.__version__}"
     for name in chosen or TOPICS:
         rows = TOPICS[name]()
         for line in rows:
             print(
-                f"{line['what']}: {line['ours']} {line['unit']}, {line['peer']}: {line['peer_value']} {line['unit']}, ratio {line['ratio']}"
+                f"{line['what']}: {line['ours']} {line['unit']}, {line['peer']}: {line['peer_value']} {line['unit']},"
+                f" ratio {line['ratio']}"
             )
         write(name, {"command": "make bench", "machine": machine, "rows": rows})
 

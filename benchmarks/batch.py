@@ -1,11 +1,14 @@
-"""Speed of very many images: `python -m core batch` beside the thesis's way, on the same real images in one run; and what it costs.
+"""Speed of very many images: `python -m core batch` beside the thesis's way, on the same real images in one run.
 
-The images are 60 real ones of four collections, and copies of them that differ in a few bytes behind the picture, 20,000 in all: over
-half an hour, because only a long run shows whether memory grows. The thesis's way is PyTorch eager on both cores, one image at a time:
-read, decode, both passes by our network (the engine's coarse one is its finder's), then with masks that it is given
-`RadiomicsFeatureExtractor().execute` with default settings and `shape2D` for nucleus, cytoplasm and cell on the grey image (102 features
-of each); nothing is written. As a second peer the same extractor measures every feature of ours. Two more are the same after one pass of
-the thesis's own network, of untrained weights, which take as long. The engine writes everything.
+And what it costs.
+
+The images are 60 real ones of four collections, and copies of them that differ in a few bytes behind the picture,
+20,000 in all: over half an hour, because only a long run shows whether memory grows. The thesis's way is PyTorch eager
+on both cores, one image at a time: read, decode, both passes by our network (the engine's coarse one is its finder's),
+then with masks that it is given `RadiomicsFeatureExtractor().execute` with default settings and `shape2D` for nucleus,
+cytoplasm and cell on the grey image (102 features of each); nothing is written. As a second peer the same extractor
+measures every feature of ours. Two more are the same after one pass of the thesis's own network, of untrained weights,
+which take as long. The engine writes everything.
 """
 
 import json
@@ -55,7 +58,8 @@ COLLECTIONS = ("set1", "set2", "acevedo", "deepapl")
 SOURCES, EARLY, LARGE = 60, 1_000, 20_000
 ON_RAY = 400
 JOBS = 2
-# The network that the thesis chose, which it showed the whole image, here at the side of `training/configs/select-thesis.toml`.
+# The network that the thesis chose, which it showed the whole image, here at the side of
+# `training/configs/select-thesis.toml`.
 OWN_ENCODER, OWN_SIDE = "efficientnet-b6", 320
 NAMES = 200_000
 STARTS = 5
@@ -65,7 +69,7 @@ ENGINE = (sys.executable, "-m", "core", "batch")
 
 
 def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
-    """The rows of the table; `row` is that of `benchmarks.__main__`."""
+    """The rows of the table; `row` is that of `benchmarks`."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         images = write_images(root / "in", LARGE)
@@ -85,21 +89,49 @@ def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
     peers = {name: statistics.mean(half[name] for half in halves) for name in halves[0]}
     alone = {name: statistics.mean(half[name] for half in parts) for name in parts[0]}
     total, bottleneck = sum(alone.values()), max(alone, key=lambda name: alone[name])
-    # Writing goes on beside the workers and mostly waits for the disk: it limits only where it takes longer than they do.
+    # Writing goes on beside the workers and mostly waits for the disk: it limits only where it takes longer than they
+    # do.
     allowed = min(1000 * JOBS / (total - alone["write"]), 1000 * JOBS / alone["write"])
     image = 1000 * run.seconds / LARGE
     what = f"an image, {JOBS} jobs, all of a run of {LARGE:,}"
     return [
         *(row(what, image, peer, took, took / image) for peer, took in peers.items()),
         *(
-            row(f"{name} alone{', the bottleneck' if name == bottleneck else ''}", took, "all parts, a process", total, total / took)
+            row(
+                f"{name} alone{', the bottleneck' if name == bottleneck else ''}",
+                took,
+                "all parts, a process",
+                total,
+                total / took,
+            )
             for name, took in alone.items()
         ),
         row("images a second under way", run.rate, "what the parts allow", allowed, run.rate / allowed, "images/s"),
-        row("images a second under way, Ray", cluster.rate, "the local engine", run.rate, cluster.rate / run.rate, "images/s"),
-        row(f"peak memory of all processes, {LARGE:,} images", run.peak, f"{EARLY:,} images", run.early, run.early / run.peak, "MiB"),
+        row(
+            "images a second under way, Ray",
+            cluster.rate,
+            "the local engine",
+            run.rate,
+            cluster.rate / run.rate,
+            "images/s",
+        ),
+        row(
+            f"peak memory of all processes, {LARGE:,} images",
+            run.peak,
+            f"{EARLY:,} images",
+            run.early,
+            run.early / run.peak,
+            "MiB",
+        ),
         row("memory while the table is written", run.table, "peak before", run.peak, run.peak / run.table, "MiB"),
-        row("peak memory of all processes, Ray", cluster.peak, "the local engine", run.peak, run.peak / cluster.peak, "MiB"),
+        row(
+            "peak memory of all processes, Ray",
+            cluster.peak,
+            "the local engine",
+            run.peak,
+            run.peak / cluster.peak,
+            "MiB",
+        ),
         row("from the command to the first result", first, "target", 3000, 3000 / first),
         row("names listed", names, f"target ({NAMES:,} files)", 1e6 / 60, names / (1e6 / 60), "a second"),
         row(
@@ -110,8 +142,22 @@ def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
             sizes["out/cells.csv"] / sizes["out/cells"],
             "KiB",
         ),
-        row("the mask of an image", sizes["out/masks"], "the image", sizes["in"], sizes["in"] / sizes["out/masks"], "KiB"),
-        row("a record of a done image, read again", 1000 * again, "measuring the image", 1000 * image, image / again, "µs"),
+        row(
+            "the mask of an image",
+            sizes["out/masks"],
+            "the image",
+            sizes["in"],
+            sizes["in"] / sizes["out/masks"],
+            "KiB",
+        ),
+        row(
+            "a record of a done image, read again",
+            1000 * again,
+            "measuring the image",
+            1000 * image,
+            image / again,
+            "µs",
+        ),
         row("a done image in memory, at most", known, "its record as text", text, text / known, "bytes"),
     ]
 
@@ -121,7 +167,9 @@ def write_images(folder: Path, count: int) -> list[Path]:
     each = SOURCES // len(COLLECTIONS)
     samples = [data_set(name).samples() for name in COLLECTIONS]
     sources = [found[number * len(found) // each].image for number in range(each) for found in samples]
-    paths = [folder / f"{number // 100:03d}" / f"{number:05d}{sources[number % SOURCES].suffix}" for number in range(count)]
+    paths = [
+        folder / f"{number // 100:03d}" / f"{number:05d}{sources[number % SOURCES].suffix}" for number in range(count)
+    ]
     for number, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(sources[number % SOURCES].read_bytes() + number.to_bytes(4, "big"))
@@ -144,7 +192,10 @@ class Thesis:
         self(images[:4])  # the first call of a network plans its work
 
     def __call__(self, images: Sequence[Path]) -> dict[str, float]:
-        """Milliseconds an image by what is done: which network, and the extractor's default features or every feature of ours."""
+        """Milliseconds an image by what is done.
+
+        Which network, and the extractor's default features or every feature of ours.
+        """
         marks = []
         for path in images:
             times = [time.perf_counter()]
@@ -186,7 +237,7 @@ class Thesis:
                 self._extractor.execute(image, GetImageFromArray(mask.astype(np.uint8)))
 
 
-# --- the parts alone ----------------------------------------------------------------------------------------------------------------
+# --- the parts alone --------------------------------------------------------------------------------------------------
 
 
 def parts_alone(images: Sequence[Path]) -> dict[str, float]:
@@ -234,15 +285,15 @@ def _analyse(analyst: Analyst, images: Sequence[Path]) -> tuple[dict[str, float]
     return dict(zip(("read and decode", "outline", "measure"), 1000 * np.mean(marks, axis=0), strict=True)), results
 
 
-# --- whole runs ---------------------------------------------------------------------------------------------------------------------
+# --- whole runs -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Watched:
     """A run from command to exit.
 
-    Its seconds; images a second between its `SOURCES`th and its last; and MiB of all its processes at most: until the `EARLY`th image,
-    until the last, and while the table is written, when the workers have ended.
+    Its seconds; images a second between its `SOURCES`th and its last; and MiB of all its processes at most: until the
+    `EARLY`th image, until the last, and while the table is written, when the workers have ended.
     """
 
     seconds: float
@@ -276,7 +327,9 @@ def watched(folder: Path, out: Path, *arguments: str) -> Watched:
         if done >= SOURCES:
             came.setdefault(done, when)
     rate = (max(came) - min(came)) / (came[max(came)] - came[min(came)])
-    return Watched(seconds, rate, max(used for _, done, used in seen if done <= EARLY), max(used for _, _, used in seen), table)
+    return Watched(
+        seconds, rate, max(used for _, done, used in seen if done <= EARLY), max(used for _, _, used in seen), table
+    )
 
 
 def memory(pid: int) -> float:
@@ -284,7 +337,9 @@ def memory(pid: int) -> float:
     total = 0
     for each in family(pid):
         with suppress(OSError):  # it has just ended
-            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii"), re.MULTILINE)
+            found = re.search(
+                r"^Pss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii"), re.MULTILINE
+            )
             total += int(found[1]) if found else 0
     return total / 2**10
 
@@ -301,7 +356,9 @@ def family(pid: int) -> Iterator[int]:
 def first_result(folder: Path, out: Path) -> float:
     """Milliseconds from the command to the first durable result of an empty run, its workers started and the model opened."""
     started = time.monotonic()
-    process = subprocess.Popen([*ENGINE, str(folder), "--out", str(out), "--limit", "1"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*ENGINE, str(folder), "--out", str(out), "--limit", "1"], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     while not list((out / "cells").glob("*.parquet")):
         assert process.poll() in {None, 0}
         time.sleep(0.01)
@@ -310,7 +367,7 @@ def first_result(folder: Path, out: Path) -> float:
     return took
 
 
-# --- what grows with the number of images -------------------------------------------------------------------------------------------
+# --- what grows with the number of images -----------------------------------------------------------------------------
 
 
 def listing(folder: Path) -> float:
@@ -337,7 +394,10 @@ def records_read_again(out: Path, done: Path) -> float:
     """Milliseconds an image of what a run that goes on does first: it reads the records of the images that are done."""
     rows = pq.read_table(out / "cells").slice(0, SHARD).to_pylist()
     folder = RunFolder(str(done))
-    folder.save([ImageResult(row["image_path"], row["image_sha256"], Stamp(n, str(n)), [row]) for n, row in enumerate(rows)], "key")
+    folder.save(
+        [ImageResult(row["image_path"], row["image_sha256"], Stamp(n, str(n)), [row]) for n, row in enumerate(rows)],
+        "key",
+    )
     (shard,) = (done / "cells").iterdir()
     for number in range(1, DONE // SHARD):
         shutil.copy(shard, shard.with_stem(f"{shard.stem}-{number}"))

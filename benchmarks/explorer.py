@@ -1,9 +1,10 @@
 """Speed of the cohort explorer on a million synthetic cells, on two cores, beside pandas and Polars that read the same Parquet files.
 
-Everybody has a process of their own that stays: what a library keeps between questions, it keeps; the first time of each question does not
-count. Peers read the columns they need of the same shards each time, filter, and compute the same numbers. A ranking of every feature by
-a peer is measured on `RANKED` features and multiplied. `python -m benchmarks.explorer WHO FOLDER` measures one alone, on a cohort that
-`python -m benchmarks.million FOLDER/cohort` has made. All of it takes 13 GB of disk.
+Everybody has a process of their own that stays: what a library keeps between questions, it keeps; the first time of
+each question does not count. Peers read the columns they need of the same shards each time, filter, and compute the
+same numbers. A ranking of every feature by a peer is measured on `RANKED` features and multiplied. `python -m
+benchmarks.explorer WHO FOLDER` measures one alone, on a cohort that `python -m benchmarks.million FOLDER/cohort` has
+made. All of it takes 13 GB of disk.
 """
 
 import json
@@ -60,7 +61,7 @@ Questions = Mapping[str, Callable[[], object]]
 
 
 def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
-    """The rows of the table; `row` is that of `benchmarks.__main__`."""
+    """The rows of the table; `row` is that of `benchmarks`."""
     with tempfile.TemporaryDirectory() as made:
         cells = write_million(Path(made) / "cohort")
         found = {who: _in_a_process(who, Path(made)) for who in WHO}
@@ -73,10 +74,16 @@ def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
             same = what in theirs["ms"]
             peer = statistics.median(theirs["ms"][what if same else EXACT])
             rows.append(row(f"{what}, {cells:,} cells, p50", p50, who if same else f"{who}, exact", peer, peer / p50))
-    for what, once in (("index of the order", ours["index"]), ("first ranking, with the rows of every shard", ours["rows"])):
+    for what, once in (
+        ("index of the order", ours["index"]),
+        ("first ranking, with the rows of every shard", ours["rows"]),
+    ):
         rows.append(row(f"{what}, once for a cohort", once, "one exact ranking", p50, p50 / once))
     rows.append(row("memory, peak", ours["mib"], "target", MEMORY_MIB, MEMORY_MIB / ours["mib"], "MiB"))
-    rows += [row("memory, peak", ours["mib"], who, theirs["mib"], theirs["mib"] / ours["mib"], "MiB") for who, theirs in found.items()]
+    rows += [
+        row("memory, peak", ours["mib"], who, theirs["mib"], theirs["mib"] / ours["mib"], "MiB")
+        for who, theirs in found.items()
+    ]
     return rows
 
 
@@ -117,7 +124,9 @@ def pandas(folder: Path) -> tuple[Questions, dict[str, float]]:
     files = sorted((folder / "cohort").glob("*/*.parquet"))
 
     def read(*columns: str) -> Any:
-        frame = pd.concat([pd.read_parquet(file, columns=[*columns, "quality_ok"]) for file in files], ignore_index=True)
+        frame = pd.concat(
+            [pd.read_parquet(file, columns=[*columns, "quality_ok"]) for file in files], ignore_index=True
+        )
         return frame[frame["quality_ok"]]
 
     def counts() -> object:
@@ -152,7 +161,10 @@ def pandas(folder: Path) -> tuple[Questions, dict[str, float]]:
         frame = frame[frame["cell_type"].isin(TYPES)]
         return frame[TWENTY[:RANKED]].rank()[frame["cell_type"] == TYPES[0]].sum()
 
-    return _with_ranking({COUNTS: counts, HISTOGRAM: histogram, SUMMARY: summary, SCATTER: scatter, GATED: gated}, exact), {}
+    return (
+        _with_ranking({COUNTS: counts, HISTOGRAM: histogram, SUMMARY: summary, SCATTER: scatter, GATED: gated}, exact),
+        {},
+    )
 
 
 def polars(folder: Path) -> tuple[Questions, dict[str, float]]:
@@ -179,7 +191,11 @@ def polars(folder: Path) -> tuple[Questions, dict[str, float]]:
         for name in TWENTY:
             column = pl.col(name)
             told += [column.quantile(q, "linear").alias(f"{name}_{q}") for q in (0.02, 0.25, 0.5, 0.75, 0.98)]
-            told += [column.mean().alias(f"{name}_mean"), column.std().alias(f"{name}_std"), column.count().alias(f"{name}_n")]
+            told += [
+                column.mean().alias(f"{name}_mean"),
+                column.std().alias(f"{name}_std"),
+                column.count().alias(f"{name}_n"),
+            ]
         return good().group_by("cell_type").agg(told).collect()
 
     def scatter() -> object:
@@ -198,7 +214,10 @@ def polars(folder: Path) -> tuple[Questions, dict[str, float]]:
         two = good().filter(pl.col("cell_type").is_in(TYPES)).select("cell_type", *TWENTY[:RANKED])
         return two.with_columns(pl.col(*TWENTY[:RANKED]).rank()).filter(pl.col("cell_type") == TYPES[0]).sum().collect()
 
-    return _with_ranking({COUNTS: counts, HISTOGRAM: histogram, SUMMARY: summary, SCATTER: scatter, GATED: gated}, exact), {}
+    return (
+        _with_ranking({COUNTS: counts, HISTOGRAM: histogram, SUMMARY: summary, SCATTER: scatter, GATED: gated}, exact),
+        {},
+    )
 
 
 WHO = {who.__name__: who for who in (explorer, pandas, polars)}
@@ -215,7 +234,9 @@ def _within(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     inside = np.zeros(len(x), np.bool_)
     for x1, y1, x2, y2 in zip(xs, ys, np.roll(xs, -1), np.roll(ys, -1), strict=True):
         if y1 != y2:
-            inside[near] ^= ((y1 <= y[near]) != (y2 <= y[near])) & (x[near] < x1 + (y[near] - y1) * (x2 - x1) / (y2 - y1))
+            inside[near] ^= ((y1 <= y[near]) != (y2 <= y[near])) & (
+                x[near] < x1 + (y[near] - y1) * (x2 - x1) / (y2 - y1)
+            )
     return inside
 
 
@@ -238,7 +259,11 @@ def _alone(who: str, folder: Path) -> dict[str, Any]:
     factor = {EXACT: len(CATALOGUE) / RANKED} if who != "explorer" else {}
     memory = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
     mib = int(memory[1]) / 1024 if memory else float("nan")
-    return {"ms": {what: [took * factor.get(what, 1) for took in each[1:]] for what, each in times.items()}, "mib": mib, **more}
+    return {
+        "ms": {what: [took * factor.get(what, 1) for took in each[1:]] for what, each in times.items()},
+        "mib": mib,
+        **more,
+    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Feature speed: per region against pyradiomics, Nyxus and scikit-image; of the whole stage with one and two processes; memory.
+"""Feature speed: per region against pyradiomics, Nyxus and scikit-image; of the whole stage with one and two processes.
 
-All on the same real images in one run: every tenth drawn cell of sets 1 and 2. A peer gets what it wants to have ready: SimpleITK images
-for pyradiomics, whole numbers and a label image for Nyxus.
+Memory.
+
+All on the same real images in one run: every tenth drawn cell of sets 1 and 2. A peer gets what it wants to have ready:
+SimpleITK images for pyradiomics, whole numbers and a label image for Nyxus.
 """
 
 import logging
@@ -74,10 +76,14 @@ def extractor(classes: tuple[str, ...], **settings: object) -> RadiomicsFeatureE
     return made
 
 
-def measured(paired: Callable[..., tuple[float, float, float]], row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
-    """The rows of the table; `paired` and `row` are those of `benchmarks.__main__`."""
+def measured(
+    paired: Callable[..., tuple[float, float, float]], row: Callable[..., dict[str, object]]
+) -> list[dict[str, object]]:
+    """The rows of the table; `paired` and `row` are those of `benchmarks`."""
     images = cells()
-    regions: list[Region] = [(grey(rgb), region_mask(labels, name)) for rgb, labels in images for name in ("nucleus", "cytoplasm", "cell")]
+    regions: list[Region] = [
+        (grey(rgb), region_mask(labels, name)) for rgb, labels in images for name in ("nucleus", "cytoplasm", "cell")
+    ]
     ready = [(GetImageFromArray(plane), GetImageFromArray(mask.astype(np.uint8))) for plane, mask in regions]
     # Nucleus and cytoplasm as labels 1 and 2 of one image, the cell alone in another: labels cannot overlap.
     labelled = [
@@ -102,33 +108,67 @@ def measured(paired: Callable[..., tuple[float, float, float]], row: Callable[..
 
     few, everything = ("shape2D", "firstorder"), ("shape2D", "firstorder", *TEXTURES)
     comparisons = (
-        ("a region's shape and first order (27 features)", shape_and_first_order, "RadiomicsFeatureExtractor.execute", execute(few)),
+        (
+            "a region's shape and first order (27 features)",
+            shape_and_first_order,
+            "RadiomicsFeatureExtractor.execute",
+            execute(few),
+        ),
         (
             "a region's shape and first order (27 features)",
             shape_and_first_order,
             "the same with additionalInfo=False",
             execute(few, additionalInfo=False),
         ),
-        ("a region's shape and first order (27 features)", shape_and_first_order, f"Nyxus, {len(NYXUS)} of them", nyxus(NYXUS)),
-        ("a region's shape and first order (27 features)", shape_and_first_order, "regionprops_table, 9 of them", regionprops),
-        ("a region's shape, first order and texture (102)", all_classes, "RadiomicsFeatureExtractor.execute", execute(everything)),
+        (
+            "a region's shape and first order (27 features)",
+            shape_and_first_order,
+            f"Nyxus, {len(NYXUS)} of them",
+            nyxus(NYXUS),
+        ),
+        (
+            "a region's shape and first order (27 features)",
+            shape_and_first_order,
+            "regionprops_table, 9 of them",
+            regionprops,
+        ),
+        (
+            "a region's shape, first order and texture (102)",
+            all_classes,
+            "RadiomicsFeatureExtractor.execute",
+            execute(everything),
+        ),
         (
             "a region's shape, first order and texture (102)",
             all_classes,
             "the same with additionalInfo=False",
             execute(everything, additionalInfo=False),
         ),
-        ("a region's shape, first order and texture (102)", all_classes, "Nyxus, its texture classes too", nyxus(NYXUS + NYXUS_TEXTURES)),
+        (
+            "a region's shape, first order and texture (102)",
+            all_classes,
+            "Nyxus, its texture classes too",
+            nyxus(NYXUS + NYXUS_TEXTURES),
+        ),
     )
     rows = []
     for what, measure, peer, theirs in comparisons:
         mine, their_time, ratio = paired(ours(measure), theirs)
         rows.append(row(what, mine / len(regions), peer, their_time / len(regions), ratio))
     one, two = throughput(1), throughput(2)
-    rows.append(row("cells measured a second (every feature), 2 processes", two, "1 process", one, two / one, "cells/s"))
+    rows.append(
+        row("cells measured a second (every feature), 2 processes", two, "1 process", one, two / one, "cells/s")
+    )
     added, added_theirs = memory("fast"), memory("reference")
     rows.append(
-        row("peak memory of `python -m core features`", added, "with the reference engine", added_theirs, added_theirs / added, "MiB")
+        row(
+            "peak memory of `python -m core features`",
+            added,
+            "with the reference engine",
+            added_theirs,
+            added_theirs / added,
+            "MiB",
+        )
     )
     return rows
 

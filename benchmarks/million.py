@@ -1,7 +1,9 @@
-"""A cohort of very many cells, for measuring speed and looking at the explorer: `python -m benchmarks.million FOLDER [CELLS]`.
+"""A cohort of very many cells, for measuring speed and looking at the explorer.
 
-Resampled from the shipped cohort: each cell is a cell of that with every feature moved a little, so it says nothing about leukocytes.
-Title and source of its populations say so.
+`python -m benchmarks.million FOLDER [CELLS]`.
+
+Resampled from the shipped cohort: each cell is a cell of that with every feature moved a little, so it says nothing
+about leukocytes. Title and source of its populations say so.
 """
 
 import sys
@@ -24,10 +26,16 @@ SPREAD = 0.05  # standard deviation of the logarithm of the factor that moves a 
 
 
 def write_million(root: Path, cells: int = MILLION, seed: int = 7) -> int:
-    """Write populations like the shipped ones, of so many cells together, shard by shard; returns the number written."""
+    """Write populations like the shipped ones, of so many cells together, shard by shard.
+
+    Returns the number written.
+    """
     rng = np.random.default_rng(seed)
     shipped = scan([load_settings().reference]).populations.values()
-    sizes = {stored.population.population_id: sum(pq.read_metadata(shard).num_rows for shard in stored.shards) for stored in shipped}
+    sizes = {
+        stored.population.population_id: sum(pq.read_metadata(shard).num_rows for shard in stored.shards)
+        for stored in shipped
+    }
     written = 0
     for stored in shipped:
         share = round(cells * sizes[stored.population.population_id] / sum(sizes.values()))
@@ -48,7 +56,9 @@ def write_million(root: Path, cells: int = MILLION, seed: int = 7) -> int:
     return written
 
 
-def _tables(stored: StoredPopulation, population_id: str, source: str, cells: int, rng: np.random.Generator) -> Iterator[pa.Table]:
+def _tables(
+    stored: StoredPopulation, population_id: str, source: str, cells: int, rng: np.random.Generator
+) -> Iterator[pa.Table]:
     real = pa.concat_tables([pq.read_table(shard) for shard in stored.shards]).combine_chunks()
     schema = arrow_schema()
     for start in range(0, cells, SHARD_CELLS):

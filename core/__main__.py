@@ -1,4 +1,7 @@
-"""`python -m core`: the command line over the same engine as the pages. Exit codes: 0 all went well, 1 some inputs failed, 2 wrong use."""
+"""`python -m core`: the command line over the same engine as the pages.
+
+Exit codes: 0 all went well, 1 some inputs failed, 2 wrong use.
+"""
 
 import sys
 
@@ -46,6 +49,7 @@ from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
 from core.populations.comparison import beside_published
+from core.quality import novelty
 from core.reports.cell import analyses_table, place_cell
 from core.reports.comparison import compare, html_report, to_frame
 from core.segmentation.field_of_view import Cells, composed
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-# --- segment and analyse ---------------------------------------------------------------------------------------------------------
+# --- segment and analyse ----------------------------------------------------------------------------------------------
 
 
 def _segment(arguments: argparse.Namespace) -> int:
@@ -136,14 +140,18 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
     unique = []
     for path in paths:
         if path.stem in seen:
-            failures[str(path)] = f"{path.name} would overwrite the result of {seen[path.stem]}; rename it or use another --out"
+            failures[str(path)] = (
+                f"{path.name} would overwrite the result of {seen[path.stem]}; rename it or use another --out"
+            )
         else:
             seen[path.stem] = path
             unique.append(path)
     jobs = [Job(path, arguments.um_per_px, Cells(arguments.cells), Engine(arguments.feature_engine)) for path in unique]
     model = find_model(arguments.model)
     show = _progress(len(jobs))
-    for number, outcome in enumerate(analyse_many(jobs, model, jobs=arguments.jobs, device=Device(arguments.device)), start=1):
+    for number, outcome in enumerate(
+        analyse_many(jobs, model, jobs=arguments.jobs, device=Device(arguments.device)), start=1
+    ):
         show(number)
         if outcome.reason is not None:
             failures[str(outcome.path)] = outcome.reason
@@ -164,7 +172,9 @@ def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
     if overlay:
         (folder / "overlays").mkdir(exist_ok=True)
         # The cells carry their cut-outs only, so the field is opened once more.
-        picture = field_png(load(outcome.path, first.image.um_per_px), cells) if cells else outlined_png(first.image, labels)
+        picture = (
+            field_png(load(outcome.path, first.image.um_per_px), cells) if cells else outlined_png(first.image, labels)
+        )
         (folder / "overlays" / name).write_bytes(picture)
 
 
@@ -187,26 +197,35 @@ def _progress(total: int) -> Callable[[int], None]:
     return show
 
 
-# --- features of a given mask ----------------------------------------------------------------------------------------------------
+# --- features of a given mask -----------------------------------------------------------------------------------------
 
 
 def _features(arguments: argparse.Namespace) -> int:
     image = load(arguments.image, arguments.um_per_px)
     mask = decode_grey(load_grey(arguments.mask), arguments.mask.name)
     if mask.repaired:
-        print(f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest", file=sys.stderr)
+        print(
+            f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest",
+            file=sys.stderr,
+        )
     # A drawn environment is measured as it is drawn; masks of the older coding have none and get the usual ring.
     labels = mask.labels if (mask.labels == Compartment.ENVIRONMENT).any() else with_environment(mask.labels)
     found = extract(image.rgb, labels, Engine(arguments.feature_engine))
     values = found.values
     if image.um_per_px is not None:
-        values = {name: None if value is None else CATALOGUE[name].in_um(value, image.um_per_px) for name, value in values.items()}
+        values = {
+            name: None if value is None else CATALOGUE[name].in_um(value, image.um_per_px)
+            for name, value in values.items()
+        }
     if arguments.json:
         print(json.dumps({"features": values, "absent": found.absent}))
         return 0
     for name, value in values.items():
         unit = CATALOGUE[name].unit.px if image.um_per_px is None else CATALOGUE[name].unit.um
-        print(f"{name:{max(map(len, CATALOGUE))}} {'absent: ' + found.absent[name] if value is None else f'{value:.6g} {unit}'}")
+        print(
+            f"{name:{max(map(len, CATALOGUE))}}"
+            f" {'absent: ' + found.absent[name] if value is None else f'{value:.6g} {unit}'}"
+        )
     return 0
 
 
@@ -221,7 +240,7 @@ def _catalogue(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# --- cohort ----------------------------------------------------------------------------------------------------------------------
+# --- cohort -----------------------------------------------------------------------------------------------------------
 
 
 def _cohort() -> Cohort:
@@ -231,13 +250,19 @@ def _cohort() -> Cohort:
 
 def _references() -> list[Any]:
     with _cohort() as cohort:
-        measured = [queries.reference(cohort, info.population.population_id) for info in queries.populations(cohort) if info.n_good]
+        measured = [
+            queries.reference(cohort, info.population.population_id)
+            for info in queries.populations(cohort)
+            if info.n_good
+        ]
     return [*measured, *published_references(load_settings().reference)]
 
 
 def _cohort_build(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
-    reports = build_reference(load_settings().reference, find_model(arguments.model), jobs=arguments.jobs, progress=_population_progress())
+    reports = build_reference(
+        load_settings().reference, find_model(arguments.model), jobs=arguments.jobs, progress=_population_progress()
+    )
     print(f"built in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
     return _tell_imports(reports, as_json=arguments.json)
 
@@ -250,7 +275,10 @@ def _cohort_import(arguments: argparse.Namespace) -> int:
         cell_type = CellType(arguments.cell_type) if arguments.cell_type else folder_cell_type(name)
         slug = "".join(c if c.isalnum() else "_" for c in f"{name}_{arguments.source}".lower()).strip("_")[:63]
         population = _own_population(
-            arguments, arguments.id or slug, cell_type, arguments.title or f"{name.replace('_', ' ')}, {arguments.source}"
+            arguments,
+            arguments.id or slug,
+            cell_type,
+            arguments.title or f"{name.replace('_', ' ')}, {arguments.source}",
         )
         reports.append(
             import_images(
@@ -315,7 +343,10 @@ def _cohort_list(arguments: argparse.Namespace) -> int:
         patients = "patients unknown" if info.patients is None else f"{info.patients} patients"
         excluded = ", ".join(f"{count} {code}" for code, count in info.excluded.items())
         left_out = f"; left out: {excluded}" if excluded else ""
-        print(f"{info.population.population_id:24} {info.population.title:40} {info.n_good} of {info.n} cells, {patients}{left_out}")
+        print(
+            f"{info.population.population_id:24} {info.population.title:40} {info.n_good} of {info.n} cells,"
+            f" {patients}{left_out}"
+        )
     return 0
 
 
@@ -325,7 +356,9 @@ def _cohort_summary(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(summary) for summary in found]))
         return 0
-    frame = pd.DataFrame([asdict(summary) for summary in found])[["feature", "basis", "n", "p2", "p50", "p98", "mean", "std"]]
+    frame = pd.DataFrame([asdict(summary) for summary in found])[
+        ["feature", "basis", "n", "p2", "p50", "p98", "mean", "std"]
+    ]
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.5g}"))
     return 0
 
@@ -337,10 +370,17 @@ def _cohort_compare(arguments: argparse.Namespace) -> int:
         if by is By.POPULATION:
             for name in arguments.groups:
                 cohort.population(name)  # names those there are where it is unknown
-        names = arguments.groups or [group.name for group in view.groups(cohort, selection, by) if group.cells >= FEWEST]
-        compared = compare(cohort, selection, by, [(name,) for name in names], names, reliability, settings.cache, _feature_progress())
+        names = arguments.groups or [
+            group.name for group in view.groups(cohort, selection, by) if group.cells >= FEWEST
+        ]
+        compared = compare(
+            cohort, selection, by, [(name,) for name in names], names, reliability, settings.cache, _feature_progress()
+        )
     frame = to_frame(compared, reliability)
-    for line in (*compared.in_view.warnings, f"{compared.separated.ranking.note[:1].upper()}{compared.separated.ranking.note[1:]}."):
+    for line in (
+        *compared.in_view.warnings,
+        f"{compared.separated.ranking.note[:1].upper()}{compared.separated.ranking.note[1:]}.",
+    ):
         print(line, file=sys.stderr)
     if arguments.out is not None and arguments.out.suffix == ".html":
         arguments.out.write_text(html_report(compared, reliability, datetime.now(UTC)), encoding="utf-8")
@@ -391,11 +431,16 @@ def _cohort_import_table(arguments: argparse.Namespace) -> int:
         raise UsageError(msg)
     slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in arguments.name.lower()).strip("_")[:63]
     population = _own_population(arguments, arguments.id or slug, cell_type, arguments.name)
-    cells = import_table(load_settings().cohort, population, arguments.file, units=Units(arguments.units), replace=arguments.replace)
+    cells = import_table(
+        load_settings().cohort, population, arguments.file, units=Units(arguments.units), replace=arguments.replace
+    )
     if arguments.json:
         print(json.dumps({"population_id": population.population_id, "cells": cells, **asdict(found)}))
         return 0
-    print(f"{population.population_id}: {cells} cells, sizes taken for {'micrometres' if arguments.units == 'um' else 'pixels'}")
+    print(
+        f"{population.population_id}: {cells} cells, sizes taken for"
+        f" {'micrometres' if arguments.units == 'um' else 'pixels'}"
+    )
     print(f"{len(found.taken)} columns taken; not taken: {', '.join(found.not_taken) or 'none'}")
     print(f"{len(found.missing)} features of the catalogue are not in the table{_some(found.missing)}")
     return 0
@@ -425,7 +470,11 @@ def _own_population(arguments: argparse.Namespace, population_id: str, cell_type
 def _cohort_published(arguments: argparse.Namespace) -> int:
     references = _references()
     table = beside_published([r for r in references if not r.published], [r for r in references if r.published])
-    print(table.to_json(orient="records") if arguments.json else table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    print(
+        table.to_json(orient="records")
+        if arguments.json
+        else table.to_string(index=False, float_format=lambda value: f"{value:.3f}")
+    )
     return 0
 
 
@@ -448,19 +497,24 @@ def _cohort_delete(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# --- models ----------------------------------------------------------------------------------------------------------------------
+# --- models -----------------------------------------------------------------------------------------------------------
 
 
 def _models_list(arguments: argparse.Namespace) -> int:
     entries = list_models()
     if arguments.json:
-        rows = [{"model_id": e.model_id, "file": e.path.name, "sha256": e.sha256, "card": asdict(e.card)} for e in entries]
+        rows = [
+            {"model_id": e.model_id, "file": e.path.name, "sha256": e.sha256, "card": asdict(e.card)} for e in entries
+        ]
         print(json.dumps({"default": entries[0].model_id, "models": rows}))
         return 0
     for number, entry in enumerate(entries):
         dice = entry.card.scores.get("test", {}).get("mean_dice", "not measured")
         default = ", opened by default" if number == 0 else ""
-        print(f"{entry.model_id}: {entry.card.architecture} with {entry.card.encoder}, test Dice {dice}, {entry.card.created}{default}")
+        print(
+            f"{entry.model_id}: {entry.card.architecture} with {entry.card.encoder}, test Dice {dice},"
+            f" {entry.card.created}{default}"
+        )
     return 0
 
 
@@ -480,7 +534,7 @@ def _models_verify(arguments: argparse.Namespace) -> int:
     return 0 if all(row["ok"] for row in rows) else 1
 
 
-# --- model selection --------------------------------------------------------------------------------------------------------------
+# --- model selection --------------------------------------------------------------------------------------------------
 
 
 def _selection(arguments: argparse.Namespace) -> int:
@@ -488,7 +542,11 @@ def _selection(arguments: argparse.Namespace) -> int:
     name = arguments.name or next(iter(runs), None)
     if name not in runs:
         there = f"there are {', '.join(runs)}" if runs else "there are none; `python -m training select` makes one"
-        msg = f"no run {name!r} in {load_settings().selection}; {there}" if name else f"no run in {load_settings().selection}; {there}"
+        msg = (
+            f"no run {name!r} in {load_settings().selection}; {there}"
+            if name
+            else f"no run in {load_settings().selection}; {there}"
+        )
         raise UsageError(msg)
     everything, images = (model_selection.read(runs[name], table) for table in ("folds", "images"))
     folds = everything[everything["protocol"] == arguments.protocol]
@@ -499,7 +557,10 @@ def _selection(arguments: argparse.Namespace) -> int:
     scores, differences = ranking(folds, measure), paired_differences(folds, measure)
     added = leaks(everything, images, measure)
     if arguments.json:
-        rows = {key: [asdict(row) for row in found] for key, found in (("ranking", scores), ("differences", differences), ("leaks", added))}
+        rows = {
+            key: [asdict(row) for row in found]
+            for key, found in (("ranking", scores), ("differences", differences), ("leaks", added))
+        }
         print(json.dumps({"run": name, "protocol": arguments.protocol, "measure": measure.value, **rows}))
         return 0
     print(verdict(scores, differences))
@@ -508,8 +569,9 @@ def _selection(arguments: argparse.Namespace) -> int:
         print(f"{title(score.architecture):14} {score.mean:.4f}{spread}, {score.folds} folds")
     for pair in differences:
         print(
-            f"{title(pair.first)} - {title(pair.second)}: {100 * pair.mean:+.2f} points ({100 * pair.low:+.2f} to {100 * pair.high:+.2f}), "
-            f"p {pair.p_adjusted:.3f} after Holm, chance of a practical tie {pair.practically_equal:.0%}"
+            f"{title(pair.first)} - {title(pair.second)}: {100 * pair.mean:+.2f} points ({100 * pair.low:+.2f} to"
+            f" {100 * pair.high:+.2f}), p {pair.p_adjusted:.3f} after Holm, chance of a practical tie"
+            f" {pair.practically_equal:.0%}"
         )
     for leak in added:
         print(
@@ -519,7 +581,7 @@ def _selection(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# --- reliability ------------------------------------------------------------------------------------------------------------------
+# --- reliability ------------------------------------------------------------------------------------------------------
 
 
 def _reliability(arguments: argparse.Namespace) -> int:
@@ -543,7 +605,10 @@ def _reliability(arguments: argparse.Namespace) -> int:
 def _kept_in(arguments: argparse.Namespace, model: ModelEntry) -> Path:
     """The model's file, beside which a measurement is kept, or --out; raises UsageError where it cannot be."""
     if arguments.limit is not None and arguments.out is None:
-        msg = "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as well"
+        msg = (
+            "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as"
+            " well"
+        )
         raise UsageError(msg)
     out: Path = arguments.out or model.path
     try:  # now, not after minutes of measuring
@@ -566,23 +631,26 @@ def _late_progress() -> Callable[[int, int], None]:
     return progress
 
 
-# --- novelty ----------------------------------------------------------------------------------------------------------------------
+# --- novelty ----------------------------------------------------------------------------------------------------------
 
 
 def _novelty(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
     out = _kept_in(arguments, model)
-    found = novelty_fit.learn(model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress())
+    found = novelty_fit.learn(
+        model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress()
+    )
     if arguments.out is None:
         novelty_fit.store(found, model)
     else:
-        novelty_fit.save(found, out)
+        novelty.save(found, out)
     if arguments.json:
-        print(novelty_fit.to_json(found), end="")
+        print(novelty.to_json(found), end="")
         return 0
     print(
-        f"A cell is flagged as unlike a leukocyte beyond a distance of {found.familiarity.limit:.2f}, and as a granulocyte where both odds "
-        f"exceed e to the power {found.granulocyte.limit:g}. Shares in per cent, with their 95 % intervals."
+        f"A cell is flagged as unlike a leukocyte beyond a distance of {found.familiarity.limit:.2f}, and as a"
+        f" granulocyte where both odds exceed e to the power {found.granulocyte.limit:g}. Shares in per cent, with"
+        " their 95 % intervals."
     )
     for name, rows in found.measured.items():
         table = pd.DataFrame([{column: _percent(value) for column, value in row.items()} for row in rows])
@@ -592,12 +660,13 @@ def _novelty(arguments: argparse.Namespace) -> int:
 
 _NOVELTY_TITLES = {
     "kinds": (
-        "What is no leukocyte: AUC of the distance against lymphocytes and monocytes of known and of never fitted laboratories; shares "
-        "flagged as unlike, as too small, refused by any severe flag, and refused without these two"
+        "What is no leukocyte: AUC of the distance against lymphocytes and monocytes of known and of never fitted"
+        " laboratories; shares flagged as unlike, as too small, refused by any severe flag, and refused without"
+        " these two"
     ),
     "cells": (
-        "Leukocytes: shares flagged falsely by what was fitted without the cell's fold, or without its laboratory (left out); refused for "
-        "that alone; told to be granulocytes"
+        "Leukocytes: shares flagged falsely by what was fitted without the cell's fold, or without its laboratory (left"
+        " out); refused for that alone; told to be granulocytes"
     ),
     "granulocytes": "Neutrophils and eosinophils against mononuclear cells of known laboratories",
 }
@@ -611,7 +680,7 @@ def _percent(value: Any) -> Any:  # noqa: ANN401 (any cell of a table)
     return f"{share:.1f} ({low:.1f}-{high:.1f})"
 
 
-# --- arguments -------------------------------------------------------------------------------------------------------------------
+# --- arguments --------------------------------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -633,14 +702,22 @@ def _parser() -> argparse.ArgumentParser:
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--model", metavar="ID", help="model of the manifest (default: its default)")
     model.add_argument(
-        "--device", choices=[str(d) for d in Device], default="auto", help="cuda fails where it cannot run; auto falls back to the CPU"
+        "--device",
+        choices=[str(d) for d in Device],
+        default="auto",
+        help="cuda fails where it cannot run; auto falls back to the CPU",
     )
-    model.add_argument("--jobs", type=_positive, default=1, help="processes, one thread each (default 1 process with all threads)")
+    model.add_argument(
+        "--jobs", type=_positive, default=1, help="processes, one thread each (default 1 process with all threads)"
+    )
     scale = argparse.ArgumentParser(add_help=False)
     scale.add_argument("--um-per-px", type=float, metavar="UM", help="scale of the images in micrometres per pixel")
     engine = argparse.ArgumentParser(add_help=False)
     engine.add_argument(
-        "--feature-engine", choices=[str(e) for e in Engine], default=str(Engine.FAST), help="reference is pyradiomics itself"
+        "--feature-engine",
+        choices=[str(e) for e in Engine],
+        default=str(Engine.FAST),
+        help="reference is pyradiomics itself",
     )
 
     for name, run, text in (
@@ -648,13 +725,18 @@ def _parser() -> argparse.ArgumentParser:
         (
             "analyse",
             _analyse,
-            "Segment, measure and place in the populations: features.parquet, features.csv, places.parquet, masks, errors.csv.",
+            (
+                "Segment, measure and place in the populations: features.parquet, features.csv, places.parquet, masks,"
+                " errors.csv."
+            ),
         ),
     ):
         added = command(commands, name, run, text, model, scale, engine)
         added.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="image files or folders of them")
         added.add_argument("--out", type=Path, required=True, help="folder for the results")
-        added.add_argument("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
+        added.add_argument(
+            "--overlay", action="store_true", help="also write pictures with the outlines drawn over them"
+        )
         added.add_argument(
             "--cells",
             choices=[str(c) for c in Cells],
@@ -675,7 +757,12 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--image", type=Path, required=True)
     added.add_argument("--mask", type=Path, required=True, help="grey levels 0/128/255 or 0/85/170/255")
 
-    command(commands, "catalogue", _catalogue, "Every feature as a row of CSV: name, meaning, formula, unit, what it depends on.")
+    command(
+        commands,
+        "catalogue",
+        _catalogue,
+        "Every feature as a row of CSV: name, meaning, formula, unit, what it depends on.",
+    )
 
     filed = argparse.ArgumentParser(add_help=False)
     filed.add_argument("--source", required=True, help="laboratory or collection, shown beside every comparison")
@@ -686,37 +773,76 @@ def _parser() -> argparse.ArgumentParser:
     filed.add_argument("--note", default="")
     filed.add_argument("--replace", action="store_true", help="put it in the place of a population of the same id")
 
-    cohort = commands.add_parser("cohort", help="reference populations and your own").add_subparsers(required=True, metavar="ACTION")
+    cohort = commands.add_parser("cohort", help="reference populations and your own").add_subparsers(
+        required=True, metavar="ACTION"
+    )
     command(cohort, "build", _cohort_build, "Build the shipped reference populations from the data folder.", model)
-    added = command(cohort, "import", _cohort_import, "Analyse a folder of images into a population of your own.", model, scale, filed)
+    added = command(
+        cohort,
+        "import",
+        _cohort_import,
+        "Analyse a folder of images into a population of your own.",
+        model,
+        scale,
+        filed,
+    )
     added.add_argument("folder", type=Path)
-    added.add_argument("--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23")
+    added.add_argument(
+        "--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23"
+    )
     added.add_argument("--only", nargs="+", metavar="FOLDER", help="with --layout folders: these only")
     added.add_argument("--cell-type", choices=[str(t) for t in CellType], help="default: from the folder's name")
     added.add_argument("--title")
     text = (
-        "Make a table of measured cells (.csv, .parquet; columns named as in the catalogue) a population of your own, whole or not at all."
+        "Make a table of measured cells (.csv, .parquet; columns named as in the catalogue) a population of your own,"
+        " whole or not at all."
     )
     added = command(cohort, "import-table", _cohort_import_table, text, scale, filed)
     added.add_argument("file", type=Path)
     added.add_argument("--name", required=True, help="what the population is called")
-    added.add_argument("--units", required=True, choices=[str(u) for u in Units], help="what lengths and areas in the table are counted in")
-    added.add_argument("--cell-type", choices=[str(t) for t in CellType], help="of cells whose row says none (default: the table's)")
+    added.add_argument(
+        "--units",
+        required=True,
+        choices=[str(u) for u in Units],
+        help="what lengths and areas in the table are counted in",
+    )
+    added.add_argument(
+        "--cell-type", choices=[str(t) for t in CellType], help="of cells whose row says none (default: the table's)"
+    )
     command(cohort, "list", _cohort_list, "Populations with their counts and what was left out of the summaries.")
-    added = command(cohort, "summary", _cohort_summary, "Percentiles, mean and spread of every feature of a population.")
+    added = command(
+        cohort, "summary", _cohort_summary, "Percentiles, mean and spread of every feature of a population."
+    )
     added.add_argument("population")
     added.add_argument("--um", action="store_true", help="sizes in micrometres, over cells with a scale")
-    text = "Two or more groups of cells feature by feature, the best separated first: the numbers of the page Cohort explorer."
+    text = (
+        "Two or more groups of cells feature by feature, the best separated first: the numbers of the page Cohort"
+        " explorer."
+    )
     added = command(cohort, "compare", _cohort_compare, text)
-    added.add_argument("groups", nargs="*", metavar="GROUP", help="names of two or more groups (default: all that have enough cells)")
-    added.add_argument("--by", choices=[b.name.lower() for b in By], default="population", help="what groups are (default: populations)")
+    added.add_argument(
+        "groups", nargs="*", metavar="GROUP", help="names of two or more groups (default: all that have enough cells)"
+    )
+    added.add_argument(
+        "--by",
+        choices=[b.name.lower() for b in By],
+        default="population",
+        help="what groups are (default: populations)",
+    )
     for key, (column, called) in CHOICES.items():
         option = f"--{column.removesuffix('_id').replace('_', '-')}"
         kinds = [str(t) for t in CellType] if key == "cell_types" else None
-        added.add_argument(option, dest=key, nargs="+", choices=kinds, metavar=called.upper(), help=f"only cells of this {called}")
+        added.add_argument(
+            option, dest=key, nargs="+", choices=kinds, metavar=called.upper(), help=f"only cells of this {called}"
+        )
     added.add_argument("--selection", type=Path, metavar="FILE", help="only cells of a selection saved on the page")
     added.add_argument("--out", type=Path, metavar="FILE", help="write the table (.csv) or a report (.html) instead")
-    command(cohort, "published", _cohort_published, "Measured populations beside the thesis's printed tables, where a feature has no unit.")
+    command(
+        cohort,
+        "published",
+        _cohort_published,
+        "Measured populations beside the thesis's printed tables, where a feature has no unit.",
+    )
     added = command(cohort, "export", _cohort_export, "Write a population as CSV or Parquet.")
     added.add_argument("population")
     added.add_argument("--out", type=Path, required=True)
@@ -727,9 +853,14 @@ def _parser() -> argparse.ArgumentParser:
     text = "Measure on the model's test images how far each feature can be trusted, and keep it with the model."
     added = command(commands, "reliability", _reliability, text, model)
     added.add_argument("--out", type=Path, metavar="FILE", help="write the result here instead")
-    added.add_argument("--limit", type=_positive, metavar="N", help="only so many images, evenly out of all; needs --out")
+    added.add_argument(
+        "--limit", type=_positive, metavar="N", help="only so many images, evenly out of all; needs --out"
+    )
 
-    text = "Learn what leukocytes look like to a model, measure how well that tells them from everything else, and keep it with the model."
+    text = (
+        "Learn what leukocytes look like to a model, measure how well that tells them from everything else, and keep it"
+        " with the model."
+    )
     added = command(commands, "novelty", _novelty, text, model)
     added.add_argument("--out", type=Path, metavar="FILE", help="write the result here instead")
     added.add_argument("--limit", type=_positive, metavar="N", help="only so many images of each kind; needs --out")
@@ -737,10 +868,14 @@ def _parser() -> argparse.ArgumentParser:
     text = "Which architecture is better, and how sure that is: a run of `python -m training select`."
     added = command(commands, "selection", _selection, text)
     added.add_argument("name", nargs="?", metavar="RUN", help="folder in LEUKOSCOPE_SELECTION (default: the first)")
-    added.add_argument("--protocol", choices=["grouped", "as-published"], default="grouped", help="what was dealt into the folds")
+    added.add_argument(
+        "--protocol", choices=["grouped", "as-published"], default="grouped", help="what was dealt into the folds"
+    )
     added.add_argument("--of", choices=["mean", "nucleus", "cytoplasm"], default="mean", help="Dice of what")
 
-    models = commands.add_parser("models", help="the models that are there").add_subparsers(required=True, metavar="ACTION")
+    models = commands.add_parser("models", help="the models that are there").add_subparsers(
+        required=True, metavar="ACTION"
+    )
     command(models, "list", _models_list, "Models with their cards.")
     added = command(models, "verify", _models_verify, "Check every model's SHA-256 and open it on the wanted device.")
     added.add_argument("--device", choices=[str(d) for d in Device], default="auto")

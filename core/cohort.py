@@ -38,10 +38,18 @@ class ReferenceRecipe:
 
 REFERENCE: Final = (
     ReferenceRecipe(
-        "monocyte_acevedo", "acevedo", CellType.MONOCYTE, "Monocytes, Barcelona", "Healthy donors; patients not named by the source."
+        "monocyte_acevedo",
+        "acevedo",
+        CellType.MONOCYTE,
+        "Monocytes, Barcelona",
+        "Healthy donors; patients not named by the source.",
     ),
     ReferenceRecipe(
-        "lymphocyte_acevedo", "acevedo", CellType.LYMPHOCYTE, "Lymphocytes, Barcelona", "Healthy donors; patients not named by the source."
+        "lymphocyte_acevedo",
+        "acevedo",
+        CellType.LYMPHOCYTE,
+        "Lymphocytes, Barcelona",
+        "Healthy donors; patients not named by the source.",
     ),
     ReferenceRecipe(
         "promyelocyte_acevedo",
@@ -55,8 +63,8 @@ REFERENCE: Final = (
         "deepapl",
         CellType.APL,
         "APL cells, Johns Hopkins",
-        "Promyelocytes and blasts, as the laboratory filed them, of patients with APL proven by PML/RARA; many neoplastic promyelocytes "
-        "are filed under blast. The patient, not the cell, is the unit of any claim.",
+        "Promyelocytes and blasts, as the laboratory filed them, of patients with APL proven by PML/RARA; many"
+        " neoplastic promyelocytes are filed under blast. The patient, not the cell, is the unit of any claim.",
     ),
     ReferenceRecipe(
         "monocyte_deepapl",
@@ -99,8 +107,13 @@ class ImportReport:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def build_reference(root: Path, model: ModelEntry, *, jobs: int, progress: Progress | None = None) -> list[ImportReport]:
-    """Build every shipped population anew in `root` from the data folder with the given model; replaces what is there."""
+def build_reference(
+    root: Path, model: ModelEntry, *, jobs: int, progress: Progress | None = None
+) -> list[ImportReport]:
+    """Build every shipped population anew in `root` from the data folder with the given model.
+
+    Replaces what is there.
+    """
     reports = []
     for recipe in REFERENCE:
         source = data_set(recipe.data_set)
@@ -108,7 +121,15 @@ def build_reference(root: Path, model: ModelEntry, *, jobs: int, progress: Progr
         population = _described(recipe, source)
         reports.append(
             _import(
-                root, population, samples, model, jobs=jobs, is_field=recipe.is_field, progress=progress, replace_old=True, shipped=True
+                root,
+                population,
+                samples,
+                model,
+                jobs=jobs,
+                is_field=recipe.is_field,
+                progress=progress,
+                replace_old=True,
+                shipped=True,
             )
         )
     return reports
@@ -124,11 +145,24 @@ def import_images(
     progress: Progress | None = None,
     replace_old: bool = False,
 ) -> ImportReport:
-    """Analyse images of one kind into a population of the user's own; an unreadable image is named in the report and skipped."""
+    """Analyse images of one kind into a population of the user's own.
+
+    An unreadable image is named in the report and skipped.
+    """
     base = Path(os.path.commonpath([path.parent for path in images]))
     names = {path: path.relative_to(base).as_posix() for path in images}
     samples = [Sample(name, path, None, population.cell_type, name) for path, name in names.items()]
-    return _import(root, population, samples, model, jobs=jobs, is_field=False, progress=progress, replace_old=replace_old, shipped=False)
+    return _import(
+        root,
+        population,
+        samples,
+        model,
+        jobs=jobs,
+        is_field=False,
+        progress=progress,
+        replace_old=replace_old,
+        shipped=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +173,9 @@ class Added:
     known: int
 
 
-def add_cells(root: Path, population: Population, batches: Iterable[Sequence[CellRow]], *, patient_id: str | None = None) -> Added:
+def add_cells(
+    root: Path, population: Population, batches: Iterable[Sequence[CellRow]], *, patient_id: str | None = None
+) -> Added:
     """File cells that a batch has measured in a population of the user's own, which is made if it is not there.
 
     Parameters
@@ -147,9 +183,11 @@ def add_cells(root: Path, population: Population, batches: Iterable[Sequence[Cel
     root : Path
         Folder of populations.
     population : Population
-        Where they are filed. One of that id that is there already keeps its description, and must agree in cell type, source and tissue.
+        Where they are filed. One of that id that is there already keeps its description, and must agree in cell type,
+        source and tissue.
     batches : iterable of sequences of rows
-        Cells as the shards of a batch hold them, with `image_path`; nothing is measured again. A shard is written for each sequence.
+        Cells as the shards of a batch hold them, with `image_path`; nothing is measured again. A shard is written for
+        each sequence.
     patient_id : str, optional
         The patient of all of them; by default each keeps its own.
 
@@ -171,11 +209,13 @@ def add_cells(root: Path, population: Population, batches: Iterable[Sequence[Cel
         new = write_population(root, population, _at_least_one(filed()))
     else:
         there = stored.population
-        differing = [name for name in ("cell_type", "source", "tissue") if getattr(there, name) != getattr(population, name)]
+        differing = [
+            name for name in ("cell_type", "source", "tissue") if getattr(there, name) != getattr(population, name)
+        ]
         if differing:
             msg = (
-                f"the population {there.title!r} has another {' and '.join(differing).replace('_', ' ')} ({there.cell_type.value}, "
-                f"{there.source}, {there.tissue}); choose another name, or the same values"
+                f"the population {there.title!r} has another {' and '.join(differing).replace('_', ' ')}"
+                f" ({there.cell_type.value}, {there.source}, {there.tissue}); choose another name, or the same values"
             )
             raise StoreError(msg)
         new = sum(append_cells(root, population.population_id, rows) for rows in _at_least_one(filed()))
@@ -207,7 +247,10 @@ def _filed(row: CellRow, population: Population, patient_id: str | None) -> Cell
 
 
 def folders_of(root: Path) -> dict[str, list[Path]]:
-    """Images by the name of their sub-folder (a folder per cell type, as MLL23 is laid out); raises DataSetError where there is none."""
+    """Images by the name of their sub-folder (a folder per cell type, as MLL23 is laid out).
+
+    Raises DataSetError where there is none.
+    """
     if not root.is_dir():
         msg = f"expected a folder with one sub-folder of images per cell type, but {root} is no folder"
         raise DataSetError(msg)

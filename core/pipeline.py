@@ -40,10 +40,12 @@ class OutlinedCell:
 def outline_cells(
     image: CellImage, segmenter: Segmenter, cells: Cells = Cells.AUTO, *, progress: Progress | None = None
 ) -> tuple[OutlinedCell, ...]:
-    """The cell in the middle of an image, or every leukocyte of a field in reading order; the image decides, unless told.
+    """The cell in the middle of an image, or every leukocyte of a field in reading order.
 
-    Of a field each cell is cut out; the cut-outs share the field's pixels. Where ALL are asked for and there is none, none comes back;
-    AUTO then looks for a cell in the middle, as for an image of one.
+    The image decides, unless told.
+
+    Of a field each cell is cut out; the cut-outs share the field's pixels. Where ALL are asked for and there is none,
+    none comes back; AUTO then looks for a cell in the middle, as for an image of one.
     """
     found = _field(image, segmenter, cells, progress)
     if found is not None:
@@ -63,7 +65,9 @@ def outline_many(
     return [(next(outlined),) if field is None else field for field in fields]
 
 
-def _field(image: CellImage, segmenter: Segmenter, cells: Cells, progress: Progress | None) -> tuple[OutlinedCell, ...] | None:
+def _field(
+    image: CellImage, segmenter: Segmenter, cells: Cells, progress: Progress | None
+) -> tuple[OutlinedCell, ...] | None:
     """The cells of a field; None where the one in the middle is wanted."""
 
     def tell(done: int, total: int) -> None:
@@ -86,14 +90,19 @@ def _cells_of_field(
     each_ms = 1000 * (time.perf_counter() - started) / max(len(found), 1)
     notes = [*image.notes, "cut out of a field"]
     if len(nuclei) > MOST_NUCLEI:
-        notes.append(f"the field has {len(nuclei):,} stained nuclei, of which only the {MOST_NUCLEI:,} nearest its middle were seen to")
+        notes.append(
+            f"the field has {len(nuclei):,} stained nuclei, of which only the {MOST_NUCLEI:,} nearest its middle were"
+            " seen to"
+        )
     outlined = []
     for index, cell in enumerate(found):
         place = cell.place
         rgb = image.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
         cut = replace(image, rgb=rgb, notes=tuple(notes))
         # The other cells of a field are measured on their own, so none counts as left aside.
-        segmentation = Segmentation(cell.labels, cell.confidence, 0, segmenter.card.model_id, segmenter.provider, each_ms)
+        segmentation = Segmentation(
+            cell.labels, cell.confidence, 0, segmenter.card.model_id, segmenter.provider, each_ms
+        )
         outlined.append(OutlinedCell(cut, segmentation, index, place))
     return tuple(outlined)
 
@@ -102,7 +111,9 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: Engine = Engine
     """Measure a cell, and check it by what is known of the segmenter that outlined it."""
     features = extract(cell.image.rgb, cell.segmentation.labels, engine)
     flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
-    return CellAnalysis(cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions()))
+    return CellAnalysis(
+        cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions())
+    )
 
 
 def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.FAST) -> CellAnalysis:
@@ -124,7 +135,9 @@ def analyse_cells(
         if progress:
             progress(doing, share)
 
-    outlined = outline_cells(image, segmenter, cells, progress=lambda doing, share: tell(doing, _OUTLINING_SHARE * share))
+    outlined = outline_cells(
+        image, segmenter, cells, progress=lambda doing, share: tell(doing, _OUTLINING_SHARE * share)
+    )
     analyses = []
     for done, cell in enumerate(outlined):
         of = f" cell {done + 1} of {len(outlined)}" if cell.place else ""
@@ -160,10 +173,14 @@ def run_job(job: Job, segmenter: Segmenter) -> Outcome:
         found = analyse_cells(image, segmenter, job.cells, engine=job.engine)
     except CoreError as error:
         return Outcome(job.path, reason=str(error))
-    return Outcome(job.path, found, image.shape, None if found else f"{job.path.name}: no stained leukocyte was found in the field")
+    return Outcome(
+        job.path, found, image.shape, None if found else f"{job.path.name}: no stained leukocyte was found in the field"
+    )
 
 
-def analyse_many(jobs_to_do: Iterable[Job], model: ModelEntry, *, jobs: int = 1, device: Device = Device.AUTO) -> Iterator[Outcome]:
+def analyse_many(
+    jobs_to_do: Iterable[Job], model: ModelEntry, *, jobs: int = 1, device: Device = Device.AUTO
+) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs, computed by `jobs` processes with one session and one thread each.
 
     Only a few jobs a process are under way at a time, so memory does not grow with their number.

@@ -1,7 +1,7 @@
 """`python -m export RUN --out FILE.onnx`: export, verify, score on the untouched test part, embed the card.
 
-An fp32 file is verified against torch. A smaller precision is made from such a file and measured against it on the validation part:
-where it harms the outlines or the features, it is refused.
+An fp32 file is verified against torch. A smaller precision is made from such a file and measured against it on the
+validation part: where it harms the outlines or the features, it is refused.
 """
 
 import argparse
@@ -38,8 +38,8 @@ from training.loop import SPLIT_FILE, load_network
 from training.segmenter import inference_card
 
 INTENDED_USE = (
-    "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of measurements, for research "
-    "and decision support. Not a diagnostic device: a morphologist decides."
+    "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of"
+    " measurements, for research and decision support. Not a diagnostic device: a morphologist decides."
 )
 
 
@@ -51,10 +51,14 @@ def _limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
     """What a network trained on these cells cannot be expected to know."""
     counts = Counter(sample.cell_type for sample in train)
     types = ", ".join(
-        f"{count} {CELL_TYPES[cell_type].plural}" for cell_type, count in counts.most_common() if cell_type is not CellType.OTHER
+        f"{count} {CELL_TYPES[cell_type].plural}"
+        for cell_type, count in counts.most_common()
+        if cell_type is not CellType.OTHER
     )
     named = (
-        f" ({types}{f', {counts[CellType.OTHER]} of no named type' if counts[CellType.OTHER] else ''})" if types else " of no named type"
+        f" ({types}{f', {counts[CellType.OTHER]} of no named type' if counts[CellType.OTHER] else ''})"
+        if types
+        else " of no named type"
     )
     absent = [
         info.plural
@@ -63,18 +67,21 @@ def _limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
     ]
     lacking = f"; {', '.join(absent)} were not among them" if absent and types else ""
     return (
-        f"Trained on {len(train)} cells{named} of {', '.join(data_set(name).title for name in data_sets)}{lacking}. Other stains and "
-        "cameras, very thin cytoplasm, touching cells, and images of anything but a leukocyte need a look at the outline."
+        f"Trained on {len(train)} cells{named} of {', '.join(data_set(name).title for name in data_sets)}{lacking}."
+        " Other stains and cameras, very thin cytoplasm, touching cells, and images of anything but a leukocyte need a"
+        " look at the outline."
     )
 
 
-def _card(config: TrainingConfig, scale: Normalisation, model_id: str, parts: Mapping[str, Sequence[Sample]]) -> ModelCard:
+def _card(
+    config: TrainingConfig, scale: Normalisation, model_id: str, parts: Mapping[str, Sequence[Sample]]
+) -> ModelCard:
     counts = {part: len(samples) for part, samples in parts.items()}
     sources = [data_set(name) for name in config.data_sets]
     described = "; ".join(f"{source.name}: {source.citation} ({source.terms})" for source in sources)
     split_text = (
-        f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images by groups of originals "
-        f"(duplicates together), stratified by data set and cell type, seed {config.seed}"
+        f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images by groups of"
+        f" originals (duplicates together), stratified by data set and cell type, seed {config.seed}"
     )
     public = all(source.name in DATA_SETS for source in sources)
     taught = ""
@@ -83,21 +90,30 @@ def _card(config: TrainingConfig, scale: Normalisation, model_id: str, parts: Ma
             outlined = masked_samples((part.pseudo_set,))
             # Pseudo-labelled images are called <data set>-<image>.
             named = {Path(sample.sample_id).name.split("-")[0] for sample in outlined}
-            origins = [f"; {name}: {DATA_SETS[name].citation} ({DATA_SETS[name].terms})" for name in sorted(named & DATA_SETS.keys())]
+            origins = [
+                f"; {name}: {DATA_SETS[name].citation} ({DATA_SETS[name].terms})"
+                for name in sorted(named & DATA_SETS.keys())
+            ]
             taught += (
-                f" In {part.pseudo_probability:.0%} of the draws of its last part one of {len(outlined)} images that nobody drew, outlined "
-                f"by a network of the same split{''.join(origins)}."
+                f" In {part.pseudo_probability:.0%} of the draws of its last part one of {len(outlined)} images that"
+                f" nobody drew, outlined by a network of the same split{''.join(origins)}."
             )
     return replace(
         inference_card(config, scale),
         model_id=model_id,
-        training_data=f"{counts['train']} images. {described}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of the "
-        f"cell's diameter.{taught}",
+        training_data=(
+            f"{counts['train']} images. {described}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of"
+            f" the cell's diameter.{taught}"
+        ),
         split=split_text,
         appearance=appearance_of(parts["train"]),
         intended_use=INTENDED_USE,
         limits=_limits(parts["train"], config.data_sets),
-        licence="Apache-2.0 for the weights; see assets/NOTICE.md for the training data" if public else "that of whoever trained it",
+        licence=(
+            "Apache-2.0 for the weights; see assets/NOTICE.md for the training data"
+            if public
+            else "that of whoever trained it"
+        ),
         created=datetime.now(UTC).date().isoformat(),
         opset=OPSET,
     )
@@ -108,7 +124,10 @@ def _parts(run: Path, config: TrainingConfig) -> dict[str, list[Sample]]:
     known = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
     split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
     if gone := [sample_id for ids in split.values() for sample_id in ids if sample_id not in known]:
-        msg = f"{len(gone)} images of the training are no longer there, first {gone[0]}; put them back: the model is scored on some of them"
+        msg = (
+            f"{len(gone)} images of the training are no longer there, first {gone[0]}; put them back: the model is"
+            " scored on some of them"
+        )
         raise ModelError(msg)
     return {part: [known[sample_id] for sample_id in ids] for part, ids in split.items()}
 
@@ -118,7 +137,10 @@ def _run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     network, config, scale = load_network(run)
     if not (run / SCORES_FILE).exists():
-        _say("this training has not ended; its best weights so far are exported, and its probabilities are not calibrated")
+        _say(
+            "this training has not ended; its best weights so far are exported, and its probabilities are not"
+            " calibrated"
+        )
     parts = _parts(run, config)
     card = replace(_card(config, scale, out.stem, parts), temperature=_temperature(run))
     for validated in arguments.validation:
@@ -127,13 +149,19 @@ def _run(arguments: argparse.Namespace) -> int:
         draft, finder = Path(folder) / out.name, Path(folder) / f"{out.stem}.finder.onnx"
         if arguments.finder:
             _export_finder(arguments.finder, finder, parts["test"])
-            card = replace(card, finder={"file": finder.name, "sha256": hashlib.sha256(finder.read_bytes()).hexdigest()})
+            card = replace(
+                card, finder={"file": finder.name, "sha256": hashlib.sha256(finder.read_bytes()).hexdigest()}
+            )
         _say(f"writing {out.name} and comparing it with torch")
         card = replace(card, parity=convert(network, config.input_size, draft))
         embed_card(draft, card)
         if arguments.precision is not Precision.FP32:
-            _say(f"making it {arguments.precision}, and measuring {len(parts['validation'])} validation images with both")
-            draft, card = _reduced(draft, replace(card, precision=str(arguments.precision)), config, parts, force=arguments.force)
+            _say(
+                f"making it {arguments.precision}, and measuring {len(parts['validation'])} validation images with both"
+            )
+            draft, card = _reduced(
+                draft, replace(card, precision=str(arguments.precision)), config, parts, force=arguments.force
+            )
         _say(f"scoring {len(parts['test'])} test images")
         scores = evaluate(OnnxSegmenter(draft, Device.CPU), parts["test"])
         card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
@@ -154,15 +182,27 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _export_finder(run: Path, out: Path, test: Sequence[Sample]) -> None:
-    """Export the network that makes the coarse pass; raises ModelError where it was trained on what the model is tested on."""
+    """Export the network that makes the coarse pass.
+
+    Raises ModelError where it was trained on what the model is tested on.
+    """
     network, config, scale = load_network(run)
     parts = _parts(run, config)
     tested = {sample.group for sample in test}
-    if seen := sorted(sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested):
-        msg = f"the finder {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on the same split"
+    if seen := sorted(
+        sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested
+    ):
+        msg = (
+            f"the finder {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on"
+            " the same split"
+        )
         raise ModelError(msg)
     _say(f"writing {out.name}, comparing it with torch and scoring it by itself")
-    card = replace(_card(config, scale, out.stem, parts), temperature=_temperature(run), parity=convert(network, config.input_size, out))
+    card = replace(
+        _card(config, scale, out.stem, parts),
+        temperature=_temperature(run),
+        parity=convert(network, config.input_size, out),
+    )
     embed_card(out, card)
     embed_card(out, replace(card, scores={"test": summarise(evaluate(OnnxSegmenter(out, Device.CPU), test))}))
 
@@ -179,7 +219,10 @@ def _tell(out: Path, card: ModelCard) -> None:
     beside = "torch" if card.precision == Precision.FP32 else "the fp32 file"
     agreement = f"{card.parity['mask_agreement']:.4%} of the mask's pixels agree"
     print(f"beside {beside}: logits differ by at most {card.parity['max_logit_difference']:.2g}, {agreement}")
-    print(f"test, {card.scores['test']['images']} images never seen, cell found by the network:\n{in_words(card.scores['test'])}")
+    print(
+        f"test, {card.scores['test']['images']} images never seen, cell found by the"
+        f" network:\n{in_words(card.scores['test'])}"
+    )
     elsewhere = f"LEUKOSCOPE_MODELS={out.parent} " if out.parent.resolve() != load_settings().models.resolve() else ""
     default = list_models(out.parent)[0].model_id
     print(f"the app opens with {default}" if default == card.model_id else f"the app still opens with {default}")
@@ -189,8 +232,15 @@ def _tell(out: Path, card: ModelCard) -> None:
 def _reduced(
     original: Path, card: ModelCard, config: TrainingConfig, parts: Mapping[str, Sequence[Sample]], *, force: bool
 ) -> tuple[Path, ModelCard]:
-    """The model file in fewer bits, as the card's `precision` says, and its card with what they cost; ModelError where they harm."""
-    out, precision, scale = original.with_name("reduced.onnx"), Precision(card.precision), Normalisation(card.mean, card.std)
+    """The model file in fewer bits, as the card's `precision` says, and its card with what they cost.
+
+    ModelError where they harm.
+    """
+    out, precision, scale = (
+        original.with_name("reduced.onnx"),
+        Precision(card.precision),
+        Normalisation(card.mean, card.std),
+    )
     recipe = "weights and arithmetic in half precision"
     if precision is Precision.FP16:
         to_fp16(original, out)
@@ -203,7 +253,10 @@ def _reduced(
     embed_card(out, card)
     cost = compare(OnnxSegmenter(original, Device.CPU), OnnxSegmenter(out, Device.CPU), parts["validation"])
     if (reasons := harm(cost)) and not force:
-        msg = f"{precision} harms the measurements: {'; '.join(reasons)}; nothing was exported. Use fp32, or --force if you must"
+        msg = (
+            f"{precision} harms the measurements: {'; '.join(reasons)}; nothing was exported. Use fp32, or --force if"
+            " you must"
+        )
         raise ModelError(msg)
     return out, replace(card, fidelity={"recipe": recipe, **cost})
 
@@ -217,7 +270,10 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         required=True,
         metavar="FILE.onnx",
-        help="the model file; the app looks in LEUKOSCOPE_MODELS, or assets/models. The folder's manifest.json gets an entry",
+        help=(
+            "the model file; the app looks in LEUKOSCOPE_MODELS, or assets/models. The folder's manifest.json gets an"
+            " entry"
+        ),
     )
     parser.add_argument(
         "--precision",
@@ -227,10 +283,18 @@ def main(argv: list[str] | None = None) -> int:
         help="bits of weights and arithmetic (default: fp32)",
     )
     parser.add_argument(
-        "--validation", type=Path, nargs="*", default=[], metavar="DIR", help="runs of `training.experiments validate`, for the card"
+        "--validation",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="DIR",
+        help="runs of `training.experiments validate`, for the card",
     )
     parser.add_argument(
-        "--finder", type=Path, metavar="RUN", help="folder of the training run of a small network that is to make the coarse pass"
+        "--finder",
+        type=Path,
+        metavar="RUN",
+        help="folder of the training run of a small network that is to make the coarse pass",
     )
     parser.add_argument("--force", action="store_true", help="export a precision even though it harms the measurements")
     parser.add_argument("--not-default", action="store_true", help="do not make it the model the app opens with")

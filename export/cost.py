@@ -1,8 +1,10 @@
 """`python -m export.cost RUN_FOLDER`: what each architecture of a model-selection run costs on this machine.
 
-Parameters, multiply-adds, size of the model file and time of one image do not depend on what was learned: the networks are built
-untrained, and nothing is downloaded. They are exported as a trained one is, and run on one thread, one image at a time.
+Parameters, multiply-adds, size of the model file and time of one image do not depend on what was learned: the networks
+are built untrained, and nothing is downloaded. They are exported as a trained one is, and run on one thread, one image
+at a time.
 """
+
 # ruff: noqa: T201 (a command line prints)
 
 import argparse
@@ -39,7 +41,10 @@ WARM_UP: Final = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network of a run: its row of the costs without times, and one image through it under onnxruntime and in PyTorch."""
+    """A network of a run.
+
+    Its row of the costs without times, and one image through it under onnxruntime and in PyTorch.
+    """
 
     row: dict[str, Any]
     run_onnx: Callable[[], object]
@@ -47,27 +52,41 @@ class Candidate:
 
 
 def architectures_of(folder: Path) -> list[tuple[str, str, int]]:
-    """Architecture, encoder and input size of the finished folds in a run's folder, each once; raises UsageError where there are none."""
+    """Architecture, encoder and input size of the finished folds in a run's folder, each once.
+
+    Raises UsageError where there are none.
+    """
     if not (folder / results.CONFIG_FILE).is_file():
-        msg = f"{folder} holds no run of a model selection; make one with `python -m training select --config FILE`, and name its folder"
+        msg = (
+            f"{folder} holds no run of a model selection; make one with `python -m training select --config FILE`, and"
+            " name its folder"
+        )
         raise UsageError(msg)
     folds = results.read(folder, "folds")
     done = folds.loc[folds["status"] == "done", ["architecture", "encoder", "input_size"]].drop_duplicates()
     if done.empty:
-        msg = f"{folder} has no finished fold yet ({len(folds)} failed); let `python -m training select` finish one first"
+        msg = (
+            f"{folder} has no finished fold yet ({len(folds)} failed); let `python -m training select` finish one first"
+        )
         raise UsageError(msg)
     return list(done.itertuples(index=False, name=None))
 
 
 def count_macs(network: torch.nn.Module, size: int) -> int:
-    """Multiply-adds of one image (1, 3, size, size): those of convolutions and matrix products; all else is left out, as is usual."""
+    """Multiply-adds of one image (1, 3, size, size).
+
+    Those of convolutions and matrix products; all else is left out, as is usual.
+    """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, size, size))
     return int(counter.get_total_flops()) // 2  # a multiply-add is two operations there
 
 
 def prepare(architecture: str, encoder: str, size: int) -> Candidate:
-    """Build and export a network, and count what can be counted; raises ModelError where the file and the network disagree."""
+    """Build and export a network, and count what can be counted.
+
+    Raises ModelError where the file and the network disagree.
+    """
     network = build(architecture, encoder, pretrained=False).eval()
     row = {
         "architecture": architecture,
@@ -90,8 +109,8 @@ def prepare(architecture: str, encoder: str, size: int) -> Candidate:
 def time_rounds(runners: Sequence[Callable[[], object]], rounds: int) -> NDArray[np.float64]:
     """Milliseconds (rounds, len(runners)) of single calls, after WARM_UP rounds that are not counted.
 
-    Each round calls all in turn: what else goes on meanwhile on the machine slows all of them alike, and each finds the processor's
-    caches filled by another's work, as in use.
+    Each round calls all in turn: what else goes on meanwhile on the machine slows all of them alike, and each finds the
+    processor's caches filled by another's work, as in use.
     """
     took = np.empty((WARM_UP + rounds, len(runners)))
     for one_round in took:
@@ -103,7 +122,10 @@ def time_rounds(runners: Sequence[Callable[[], object]], rounds: int) -> NDArray
 
 
 def measure(candidates: Sequence[Candidate], rounds: int) -> list[dict[str, Any]]:
-    """Time all candidates together; returns their rows of `core.evaluation.model_selection.COST_SCHEMA`, the fastest first."""
+    """Time all candidates together.
+
+    Returns their rows of `core.evaluation.model_selection.COST_SCHEMA`, the fastest first.
+    """
     with _torch_threads(THREADS), torch.inference_mode():
         took = time_rounds([run for one in candidates for run in (one.run_onnx, one.run_torch)], rounds)
     measured = {
@@ -115,7 +137,12 @@ def measure(candidates: Sequence[Candidate], rounds: int) -> list[dict[str, Any]
     rows = []
     for one, by_onnx, by_torch in zip(candidates, took[:, ::2].T, took[:, 1::2].T, strict=True):
         first, median, third = np.percentile(by_onnx, (25, 50, 75))
-        times = {"milliseconds": median, "milliseconds_q1": first, "milliseconds_q3": third, "torch_milliseconds": np.median(by_torch)}
+        times = {
+            "milliseconds": median,
+            "milliseconds_q1": first,
+            "milliseconds_q3": third,
+            "torch_milliseconds": np.median(by_torch),
+        }
         rows.append({**one.row, **{name: float(value) for name, value in times.items()}, **measured})
     return sorted(rows, key=lambda row: float(row["milliseconds"]))
 
@@ -161,12 +188,18 @@ def _run(folder: Path, rounds: int) -> int:
         print(f"{number}/{len(wanted)} exporting {name}", file=sys.stderr, flush=True)
         try:
             candidates.append(prepare(architecture, encoder, size))
-        except (CoreError, RuntimeError) as error:  # RuntimeError is torch's, of a network that refuses the size or the exporter
+        except (
+            CoreError,
+            RuntimeError,
+        ) as error:  # RuntimeError is torch's, of a network that refuses the size or the exporter
             failed.append(f"{name}: {_reason(error)}")
     if candidates:
         print(f"timing {len(candidates)} networks, {WARM_UP} + {rounds} rounds", file=sys.stderr, flush=True)
         rows = measure(candidates, rounds)
-        print(f"{_table(rows)}\none image at a time on {THREADS} thread of {rows[0]['machine']}, median of {rounds} rounds")
+        print(
+            f"{_table(rows)}\none image at a time on {THREADS} thread of {rows[0]['machine']}, median of {rounds}"
+            " rounds"
+        )
         try:
             print(f"written to {results.write_costs(folder, rows)}")
         except OSError as error:
@@ -179,7 +212,9 @@ def _run(folder: Path, rounds: int) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m export.cost", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="RUN_FOLDER", help="folder of a model-selection run; it gets a costs.parquet")
+    parser.add_argument(
+        "folder", type=Path, metavar="RUN_FOLDER", help="folder of a model-selection run; it gets a costs.parquet"
+    )
     parser.add_argument("--rounds", type=int, default=50, help="how often each network is timed (default: 50)")
     arguments = parser.parse_args(argv)
     if arguments.rounds < 1:

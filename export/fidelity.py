@@ -1,4 +1,7 @@
-"""What fewer bits cost: a network's outlines and measurements beside those of its fp32 original, and when that is too much."""
+"""What fewer bits cost.
+
+A network's outlines and measurements beside those of its fp32 original, and when that is too much.
+"""
 
 import math
 from collections.abc import Sequence
@@ -33,10 +36,12 @@ KEY_FEATURES: Final = (
     "nucleus_firstorder_Entropy",
     "cytoplasm_firstorder_Entropy",
 )
-# Dice with the drawn masks, of nucleus or of cytoplasm, may fall by this much: half of what the scores on a card are uncertain by.
+# Dice with the drawn masks, of nucleus or of cytoplasm, may fall by this much: half of what the scores on a card are
+# uncertain by.
 MAX_DICE_DROP: Final = 0.002
-# Of two measurements with spread 1 and agreement r, the root mean square difference is sqrt(2 (1 - r)) (core.evaluation.agreement grades by the
-# same formula, "good" from r = 0.75 on). A precision must agree with fp32 to 0.99; two drawings of a cell agree far less.
+# Of two measurements with spread 1 and agreement r, the root mean square difference is sqrt(2 (1 - r))
+# (core.evaluation.agreement grades by the same formula, "good" from r = 0.75 on). A precision must agree with fp32 to
+# 0.99; two drawings of a cell agree far less.
 MAX_DRIFT: Final = math.sqrt(2 * (1 - 0.99))
 
 
@@ -46,9 +51,10 @@ def compare(original: Segmenter, candidate: Segmenter, samples: Sequence[Sample]
     Returns
     -------
     dict
-        `images`; by region `agreement` (mean Dice between the two networks' masks), `least_agreement` (of the worst image) and
-        `dice_change` (mean Dice with the drawn mask, candidate minus original); and `drift` by key feature: `mean` and root
-        mean square (`rms`) of candidate minus original, in standard deviations between the cells of a data set.
+        `images`; by region `agreement` (mean Dice between the two networks' masks), `least_agreement` (of the worst
+        image) and `dice_change` (mean Dice with the drawn mask, candidate minus original); and `drift` by key feature:
+        `mean` and root mean square (`rms`) of candidate minus original, in standard deviations between the cells of a
+        data set.
     """
     agreement, change = [], []
     values: list[NDArray[np.float64]] = []
@@ -69,14 +75,21 @@ def compare(original: Segmenter, candidate: Segmenter, samples: Sequence[Sample]
 
 
 def harm(cost: dict[str, Any]) -> list[str]:
-    """Why a precision of that cost (from `compare`) must not be used for measuring, as clauses of a sentence; empty where it may."""
+    """Why a precision of that cost (from `compare`) must not be used for measuring, as clauses of a sentence.
+
+    Empty where it may.
+    """
     falls = [
-        f"Dice of the {region} with the drawn masks falls by {-cost['dice_change'][region]:.4f} (at most {MAX_DICE_DROP})"
+        f"Dice of the {region} with the drawn masks falls by {-cost['dice_change'][region]:.4f} (at most"
+        f" {MAX_DICE_DROP})"
         for region in ("nucleus", "cytoplasm")
         if not cost["dice_change"][region] >= -MAX_DICE_DROP
     ]
     if not cost["drift"]:
-        falls.append(f"in {cost['images']} validation images no key feature could be measured with both often enough to see what it does")
+        falls.append(
+            f"in {cost['images']} validation images no key feature could be measured with both often enough to see what"
+            " it does"
+        )
     moves = {feature: drift["rms"] for feature, drift in cost["drift"].items() if not drift["rms"] <= MAX_DRIFT}
     worst = max(moves, key=lambda feature: moves[feature], default=None)
     if worst:
@@ -101,7 +114,9 @@ def _measured(rgb: NDArray[np.uint8], labels: LabelMap) -> list[float]:
 
 
 def _drift(values: NDArray[np.float64], sources: NDArray[np.str_]) -> dict[str, dict[str, float]]:
-    """Drift by feature of values (cells, 2, features), original first; a feature that too few cells have, or all alike, is left out.
+    """Drift by feature of values (cells, 2, features), original first.
+
+    A feature that too few cells have, or all alike, is left out.
 
     Data sets differ in magnification and stain, so that the spread is that between the cells of one data set, pooled.
     """

@@ -43,7 +43,7 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
-# --- half precision --------------------------------------------------------------------------------------------------------------
+# --- half precision ---------------------------------------------------------------------------------------------------
 
 _FLOAT, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 # ONNX wants the factors of an enlargement in fp32 whatever is enlarged.
@@ -61,7 +61,11 @@ def to_fp16(source: Path, out: Path) -> None:
     for node in graph.node:
         constant_of_fp32 = node.op_type == "Constant" and node.output[0] in keep
         for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == _FLOAT and not constant_of_fp32:
+            if (
+                attribute.type == onnx.AttributeProto.TENSOR
+                and attribute.t.data_type == _FLOAT
+                and not constant_of_fp32
+            ):
                 attribute.t.CopyFrom(_halved(attribute.t))
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == _FLOAT:
                 attribute.i = _HALF
@@ -82,18 +86,25 @@ def to_fp16(source: Path, out: Path) -> None:
 
 def _halved(tensor: onnx.TensorProto) -> onnx.TensorProto:
     limit = np.finfo(np.float16).max
-    return onnx.numpy_helper.from_array(np.clip(onnx.numpy_helper.to_array(tensor), -limit, limit).astype(np.float16), tensor.name)
+    return onnx.numpy_helper.from_array(
+        np.clip(onnx.numpy_helper.to_array(tensor), -limit, limit).astype(np.float16), tensor.name
+    )
 
 
-# --- 8-bit integers --------------------------------------------------------------------------------------------------------------
+# --- 8-bit integers ---------------------------------------------------------------------------------------------------
 
 _METHODS: Final[Mapping[str, CalibrationMethod]] = MappingProxyType(
-    {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
+    {
+        "minmax": CalibrationMethod.MinMax,
+        "percentile": CalibrationMethod.Percentile,
+        "entropy": CalibrationMethod.Entropy,
+    }
 )
 # A recipe that keeps fewer layers is preferred while its error is at most this share above the least.
 _TOLERANCE: Final = 0.1
-# All operators, not convolutions alone: only then is an activation merged into its convolution's output, and its clipped range is
-# what 8 bits are spent on. Convolutions alone cost the first network we shipped ten times as much Dice.
+# All operators, not convolutions alone: only then is an activation merged into its convolution's output, and its
+# clipped range is what 8 bits are spent on. Convolutions alone cost the first network we shipped ten times as much
+# Dice.
 _OPERATORS: Final = sorted({*QLinearOpsRegistry, *QDQRegistry})
 
 
@@ -123,8 +134,9 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # has no types
 def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe:
     """Write an 8-bit copy, the best of several recipes, and say which.
 
-    Activations are unsigned, weights signed and per channel. Weights of 7 bits would be safe on processors without VNNI, but
-    cost up to three times the error; `core.segmentation.providers` asks onnxruntime for exact products there instead.
+    Activations are unsigned, weights signed and per channel. Weights of 7 bits would be safe on processors without
+    VNNI, but cost up to three times the error; `core.segmentation.providers` asks onnxruntime for exact products there
+    instead.
 
     Parameters
     ----------
@@ -174,16 +186,23 @@ def agreement(original: Path, reduced: Path, crops: Crops) -> dict[str, float]:
     """Largest difference of the logits of two model files over the crops, and the share of mask pixels they agree in."""
     pairs = list(zip(run(original, crops), run(reduced, crops), strict=True))
     difference = float(np.max([np.abs(a - b).max() for a, b in pairs]))
-    return {"max_logit_difference": difference, "mask_agreement": float(np.mean([((a > 0) == (b > 0)).mean() for a, b in pairs]))}
+    return {
+        "max_logit_difference": difference,
+        "mask_agreement": float(np.mean([((a > 0) == (b > 0)).mean() for a, b in pairs])),
+    }
 
 
-def canonical_crops(samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation) -> list[NDArray[np.float32]]:
+def canonical_crops(
+    samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation
+) -> list[NDArray[np.float32]]:
     """Network inputs (3, S, S) of cells at their canonical scale, as the fine pass sees them."""
     data = SegDataset.from_samples(samples, config, augment=False, scale=scale)
     return [data[i][0].numpy() for i in range(len(data))]
 
 
-def calibration_crops(samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation) -> list[NDArray[np.float32]]:
+def calibration_crops(
+    samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation
+) -> list[NDArray[np.float32]]:
     """Up to `CALIBRATION_CELLS` cells of the samples, evenly over them, each as the fine pass and as the coarse pass sees it."""
     places = np.linspace(0, len(samples) - 1, CALIBRATION_CELLS).astype(int)
     chosen = [samples[i] for i in np.unique(places)]
@@ -195,7 +214,10 @@ def calibration_crops(samples: Sequence[Sample], config: TrainingConfig, scale: 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what onnxruntime's quantiser prints and logs on its way: a line per tensor it leaves as it is, and its progress."""
+    """Without what onnxruntime's quantiser prints and logs on its way.
+
+    A line per tensor it leaves as it is, and its progress.
+    """
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -207,7 +229,9 @@ def _quietly() -> Iterator[None]:
 def _ranges(model: Path, method: str, crops: Crops, folder: Path) -> Path:
     """Find the range of every tensor over the crops; returns the file they are kept in."""
     ranges = folder / f"{method}.json"
-    calibrator = create_calibrator(model, _OPERATORS, str(folder / "augmented.onnx"), _METHODS[method], extra_options={"symmetric": False})
+    calibrator = create_calibrator(
+        model, _OPERATORS, str(folder / "augmented.onnx"), _METHODS[method], extra_options={"symmetric": False}
+    )
     for crop in crops:  # one by one: all maps of all crops would fill the memory
         calibrator.collect_data(_Reader(crop))
     save_tensors_data(calibrator.compute_data(), ranges)
@@ -217,8 +241,8 @@ def _ranges(model: Path, method: str, crops: Crops, folder: Path) -> Path:
 def _sensitive(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
     """What may be left in fp32, from none to more: names of convolutions by a description.
 
-    The first three are the image's own convolution and the block after it, which sees few maps of very different range; the last
-    gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as much.
+    The first three are the image's own convolution and the block after it, which sees few maps of very different range;
+    the last gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as much.
     """
     convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
     first = tuple(convolutions[:3])

@@ -25,7 +25,8 @@ from training.config import TrainingConfig
 from training.loop import SPLIT_FILE
 
 OPSET: Final = 20
-# Logits of torch and onnxruntime may differ by this much (a probability moves by less than 0.001); masks by nothing to speak of.
+# Logits of torch and onnxruntime may differ by this much (a probability moves by less than 0.001); masks by nothing to
+# speak of.
 MAX_LOGIT_DIFFERENCE: Final = 5e-3
 MIN_MASK_AGREEMENT: Final = 0.9999
 
@@ -33,8 +34,8 @@ MIN_MASK_AGREEMENT: Final = 0.9999
 class _EvenSame(Conv2dSame):
     """TensorFlow's SAME padding for an input whose sides the stride divides, as every layer's are for multiples of 32.
 
-    timm computes this padding from the shape at run time; under a dynamic shape each layer's expression then contains all
-    those before it, and the exporter does not come to an end.
+    timm computes this padding from the shape at run time; under a dynamic shape each layer's expression then contains
+    all those before it, and the exporter does not come to an end.
     """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -50,7 +51,8 @@ class _EvenSame(Conv2dSame):
 class _MatrixPooled(PSPBlock):  # type: ignore[misc]  # has no types
     """PSPNet's adaptive average pooling as two products with matrices of bin weights.
 
-    ONNX has no adaptive pooling, and the exporter unrolls it for the traced size alone; bins computed from the shape hold for any.
+    ONNX has no adaptive pooling, and the exporter unrolls it for the traced size alone; bins computed from the shape
+    hold for any.
     """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -91,7 +93,8 @@ def exportable(network: torch.nn.Module) -> torch.nn.Module:
 def convert(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
     """Write the network to `out` with dynamic batch, height and width (multiples of 32); returns the measured parity.
 
-    `size` is the side of the traced input. Raises ModelError, and removes the file, when onnxruntime and torch disagree.
+    `size` is the side of the traced input. Raises ModelError, and removes the file, when onnxruntime and torch
+    disagree.
     """
     batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height32", "width32"))
     program = torch.onnx.export(
@@ -120,7 +123,10 @@ def convert(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
 
 
 def _ask_normalised_maps_for_their_shape(graph: Any) -> None:  # noqa: ANN401 (an onnx_ir graph, which has no types)
-    """Where a shape is taken of a map before its batch normalisation, take it after: else the two layers are never made one."""
+    """Where a shape is taken of a map before its batch normalisation, take it after.
+
+    Else the two layers are never made one.
+    """
     for node in graph:
         if node.op_type == "BatchNormalization":
             for user, index in tuple(node.inputs[0].uses()):
@@ -159,7 +165,8 @@ def verify_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, 
         (got,) = session.run(None, {"image": images})
         if got.shape != (shape[0], len(CHANNELS), *shape[1:]):
             msg = (
-                f"the exported network gives {got.shape} for an input of {images.shape}, expected {len(CHANNELS)} channels of the same size"
+                f"the exported network gives {got.shape} for an input of {images.shape}, expected {len(CHANNELS)}"
+                " channels of the same size"
             )
             raise ModelError(msg)
         difference = float(np.maximum(difference, np.abs(got - expected).max()))  # NaN stays NaN
@@ -168,8 +175,8 @@ def verify_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, 
     agreement = equal / pixels
     if not (difference <= MAX_LOGIT_DIFFERENCE and agreement >= MIN_MASK_AGREEMENT):
         msg = (
-            f"onnxruntime and torch disagree: logits by {difference:.2g} (at most {MAX_LOGIT_DIFFERENCE}), masks agree in "
-            f"{agreement:.4%} of the pixels (at least {MIN_MASK_AGREEMENT:.2%}); nothing was exported"
+            f"onnxruntime and torch disagree: logits by {difference:.2g} (at most {MAX_LOGIT_DIFFERENCE}), masks agree"
+            f" in {agreement:.4%} of the pixels (at least {MIN_MASK_AGREEMENT:.2%}); nothing was exported"
         )
         raise ModelError(msg)
     return {"max_logit_difference": difference, "mask_agreement": agreement}
@@ -182,7 +189,9 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDAr
 
 
 def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
-    """Enter a model file into the manifest beside it: SHA-256, a copy of its card and of the run's split, and the training log.
+    """Enter a model file into the manifest beside it.
+
+    SHA-256, a copy of its card and of the run's split, and the training log.
 
     What was measured of an earlier file of that id, its reliability and what it knows, goes.
     """
@@ -208,7 +217,10 @@ def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
 
 
 def training_log(run: Path) -> pd.DataFrame:
-    """The log of a run and, before it, of the runs it goes back to as far as they are there; epochs are counted through."""
+    """The log of a run and, before it, of the runs it goes back to as far as they are there.
+
+    Epochs are counted through.
+    """
     config = TrainingConfig.from_toml(run / CONFIG_FILE)
     log = pd.read_csv(run / LOG_FILE)
     earlier = config.average_of[-1] if config.average_of else config.start_from

@@ -1,4 +1,7 @@
-"""One image: its outlines, its features, and where the cell stands among the populations; of a field, any of its cells."""
+"""One image.
+
+Its outlines, its features, and where the cell stands among the populations; of a field, any of its cells.
+"""
 
 from dataclasses import replace
 
@@ -49,7 +52,11 @@ def show_preview(chosen: Chosen) -> None:
     with left:
         cell_viewer(image, None, key=f"preview-{image.sha256[:16]}-{image.um_per_px}")
     with right:
-        empty_state("Ready", "Press **Calculate features** to outline the nucleus and the cell and to measure them.", "play_circle")
+        empty_state(
+            "Ready",
+            "Press **Calculate features** to outline the nucleus and the cell and to measure them.",
+            "play_circle",
+        )
 
 
 def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
@@ -61,14 +68,20 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
     with left:
         cell_viewer(image, analysis.segmentation.labels, key=f"cell-{image.sha256[:16]}-{image.um_per_px}-{index}")
         show_quality(analysis)
-        if chosen is not None and analysis.segmentation.other_cells and st.button("Outline every cell", key="every_cell"):
+        if (
+            chosen is not None
+            and analysis.segmentation.other_cells
+            and st.button("Outline every cell", key="every_cell")
+        ):
             measure(chosen, status, Cells.ALL)
             st.rerun()
     with right:
         if measured:
             show_measures(analysis, placed, reliability)
         else:
-            empty_state("Nothing to measure", "The sentence below the image says why. Choose another image above.", "search_off")
+            empty_state(
+                "Nothing to measure", "The sentence below the image says why. Choose another image above.", "search_off"
+            )
     if measured:
         show_nearest(nearest_populations(analysis.features, [p.reference for p in placed], reliability))
     show_downloads(analysis, placed, reliability)
@@ -111,8 +124,8 @@ with errors_in_words():
     else:
         empty_state(
             "No image yet",
-            "Drop the image of a stained white blood cell above, or of a field with several, or try an example. PNG, JPEG, TIFF or BMP; "
-            "it stays on this computer.",
+            "Drop the image of a stained white blood cell above, or of a field with several, or try an example. PNG,"
+            " JPEG, TIFF or BMP; it stays on this computer.",
             "add_photo_alternate",
         )
 

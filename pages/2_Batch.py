@@ -39,6 +39,7 @@ if jobs:
 else:
     empty_state(
         "No run yet",
-        "Choose images above and press **Start measuring**. The run goes on when this page is closed; one bad image never stops the rest.",
+        "Choose images above and press **Start measuring**. The run goes on when this page is closed; one bad image"
+        " never stops the rest.",
         "photo_library",
     )

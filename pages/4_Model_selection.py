@@ -7,7 +7,11 @@ from pages._ui.models.model_view import show_model
 from pages._ui.models.selection_view import show_comparison
 from pages._ui.models.training_view import show_trainings
 
-_VIEWS = {"Which network?": show_comparison, "The model in use": show_model, "Trainings on this computer": show_trainings}
+_VIEWS = {
+    "Which network?": show_comparison,
+    "The model in use": show_model,
+    "Trainings on this computer": show_trainings,
+}
 
 page_setup("Models")
 view = st.segmented_control(

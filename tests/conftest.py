@@ -22,7 +22,10 @@ def _missing(what: str, required_by: str) -> None:
 def data_dir() -> Path:
     folder = load_settings().data
     if not folder.is_dir():
-        _missing("the real images are not there; set LEUKOSCOPE_DATA, sources are in assets/NOTICE.md", "LEUKOSCOPE_REQUIRE_DATA")
+        _missing(
+            "the real images are not there; set LEUKOSCOPE_DATA, sources are in assets/NOTICE.md",
+            "LEUKOSCOPE_REQUIRE_DATA",
+        )
     return folder
 
 

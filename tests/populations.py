@@ -1,4 +1,6 @@
-"""Populations around drawn cells: one cell of a type measured on its true mask, its features spread as among real cells.
+"""Populations around drawn cells.
+
+One cell of a type measured on its true mask, its features spread as among real cells.
 
 Drawing every member would take a minute; what is tested here needs their numbers only.
 """
@@ -41,7 +43,11 @@ def grades(given: Mapping[str, Grade], among: Iterable[str]) -> dict[str, Featur
     for name in among:
         grade = given.get(name, Grade.GOOD)
         icc = {Grade.GOOD: 0.95, Grade.MODERATE: 0.7, Grade.POOR: 0.2}[grade]
-        moved = {Disturbance.WIDER: Change(0.1, 0.3), Disturbance.JPEG_50: Change(0.0, 0.1), Disturbance.PALER: Change(0.5, 0.9)}
+        moved = {
+            Disturbance.WIDER: Change(0.1, 0.3),
+            Disturbance.JPEG_50: Change(0.0, 0.1),
+            Disturbance.PALER: Change(0.5, 0.9),
+        }
         found[name] = FeatureReliability(
             name,
             grade,
@@ -66,7 +72,9 @@ def analysed(drawing: str, seed: int, um_per_px: float | None = 0.095) -> CellAn
     image, labels = draw_cell(seed, SYNTHETIC_CELLS[drawing])
     segmentation = Segmentation(labels, 0.97, 0, "true-mask", "CPU", 1.0)
     features = extract(image.rgb, labels)
-    return CellAnalysis(replace(image, um_per_px=um_per_px), segmentation, features, (), versions={"leukoscope": "test"})
+    return CellAnalysis(
+        replace(image, um_per_px=um_per_px), segmentation, features, (), versions={"leukoscope": "test"}
+    )
 
 
 def write_drawn(root: Path) -> None:
@@ -89,13 +97,20 @@ def write_drawn(root: Path) -> None:
         drawn = {region: outlines(drawn_cell.segmentation.labels, region) for region in OUTLINE_REGIONS}
         rows = []
         for number in range(count):
-            spread = {k: None if v is None else v * math.exp(rng.normal(0, _SPREAD)) for k, v in drawn_cell.features.values.items()}
+            spread = {
+                k: None if v is None else v * math.exp(rng.normal(0, _SPREAD))
+                for k, v in drawn_cell.features.values.items()
+            }
             sha256 = f"{index:02d}{number:04d}".ljust(64, "0")
             flags = (QualityFlag("border", "touches", severe=True),) if name == "monocyte_drawn" and number == 0 else ()
             image = replace(drawn_cell.image, name=f"{number}.png", sha256=sha256)
             analysis = replace(drawn_cell, image=image, features=FeatureSet(spread, {}), flags=flags)
             patient = f"p{number % 7}" if name == "monocyte_other" else None
-            rows.append(cell_row(analysis, population, outlines=drawn, patient_id=patient, created=datetime(2026, 1, 1, tzinfo=UTC)))
+            rows.append(
+                cell_row(
+                    analysis, population, outlines=drawn, patient_id=patient, created=datetime(2026, 1, 1, tzinfo=UTC)
+                )
+            )
         write_population(root, population, [rows])
 
 

@@ -15,7 +15,9 @@ IMAGES_A_FOLD = 4
 LEAK = 0.02
 
 
-def write_run(root: Path, name: str = "drawn", *, skip: Sequence[tuple[str, int]] = (), failed: Sequence[tuple[str, int]] = ()) -> Path:
+def write_run(
+    root: Path, name: str = "drawn", *, skip: Sequence[tuple[str, int]] = (), failed: Sequence[tuple[str, int]] = ()
+) -> Path:
     """A run of three architectures over five grouped folds and of U-Net as published, which there scores higher by LEAK.
 
     `skip` and `failed` name grouped folds (architecture, fold) that are not there yet, or went wrong.
@@ -24,7 +26,9 @@ def write_run(root: Path, name: str = "drawn", *, skip: Sequence[tuple[str, int]
     folder.mkdir(parents=True)
     (folder / results.CONFIG_FILE).write_text(
         f'name = "{name}"\ndata_sets = ["set2"]\ngrouped = {list(LEVELS)}\nas_published = ["unet"]\nk = [{K}]\n'
-        'encoder = "tu-tf_efficientnet_lite0"\ninput_size = 64\nepochs = 3\nimages_per_epoch = 8\nseed = 7\n'.replace("'", '"'),
+        'encoder = "tu-tf_efficientnet_lite0"\ninput_size = 64\nepochs = 3\nimages_per_epoch = 8\nseed = 7\n'.replace(
+            "'", '"'
+        ),
         encoding="utf-8",
     )
     units = [("grouped", fold, architecture) for fold in range(1, K + 1) for architecture in LEVELS]
@@ -33,14 +37,18 @@ def write_run(root: Path, name: str = "drawn", *, skip: Sequence[tuple[str, int]
         if protocol == "grouped" and (architecture, fold) in skip:
             continue
         bad = protocol == "grouped" and (architecture, fold) in failed
-        results.add_unit(folder, f"{protocol}-{fold}-{architecture}", _tables(name, protocol, fold, architecture, bad=bad))
+        results.add_unit(
+            folder, f"{protocol}-{fold}-{architecture}", _tables(name, protocol, fold, architecture, bad=bad)
+        )
     return folder
 
 
 def _tables(run: str, protocol: str, fold: int, architecture: str, *, bad: bool) -> dict[str, list[dict[str, object]]]:
     unit = {"run_id": run, "protocol": protocol, "k": K, "fold": fold, "architecture": architecture}
     rng = np.random.default_rng((fold, sorted(LEVELS).index(architecture)))
-    level = LEVELS[architecture] + (LEAK if protocol == "as-published" else 0) + 0.002 * (fold - 3) + rng.normal(0, 0.001)
+    level = (
+        LEVELS[architecture] + (LEAK if protocol == "as-published" else 0) + 0.002 * (fold - 3) + rng.normal(0, 0.001)
+    )
     images = [
         {
             **unit,

@@ -6,7 +6,10 @@ import numpy as np
 
 
 def polar(radius, shape=np.ones_like, centre=(0.0, 0.0)):
-    """Region within radius * shape(angle) of the image's middle, moved by `centre`; with room for half as much again."""
+    """Region within radius * shape(angle) of the image's middle, moved by `centre`.
+
+    With room for half as much again.
+    """
     side = 3 * radius // 2
     y, x = np.mgrid[-side : side + 1, -side : side + 1]
     y, x = y - centre[0], x - centre[1]

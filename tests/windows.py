@@ -16,7 +16,9 @@ WINDOWS = [
     Window(-7.5, -17.25, 75),
 ]
 # Any that see some of the image: that is what cells in it give.
-windows = st.builds(lambda x, y, side: Window(x - side / 2, y - side / 2, side), st.floats(0, 60), st.floats(0, 40), st.floats(12, 90))
+windows = st.builds(
+    lambda x, y, side: Window(x - side / 2, y - side / 2, side), st.floats(0, 60), st.floats(0, 40), st.floats(12, 90)
+)
 
 
 def noise(shape=SHAPE):

@@ -1,7 +1,8 @@
 """Writes one hash per image over all that is measured of it, so that a change which must change no number can be proved not to.
 
-`python -m tools.hash_measurements > before.txt`, then the same afterwards, then `diff`. A line is `<image> <cells> <sha256>`; the hash is over
-every cell's label map, its 720 values to the bit, its absences and its flags (code and severity, not their words).
+`python -m tools.hash_measurements > before.txt`, then the same afterwards, then `diff`. A line is `<image> <cells>
+<sha256>`; the hash is over every cell's label map, its 720 values to the bit, its absences and its flags (code and
+severity, not their words).
 """
 
 import argparse
@@ -35,7 +36,9 @@ def digest(outcome: Outcome) -> str:
 def main() -> None:
     """Hash every image of the folders, in the order of their names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, help="folders of images; without, the collections the model was measured on")
+    parser.add_argument(
+        "folders", nargs="*", type=Path, help="folders of images; without, the collections the model was measured on"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     data = load_settings().data

@@ -1,7 +1,7 @@
 """`python -m tools.readme`: write the tables of README and CLUSTER.md from what was measured; a test holds them equal.
 
-Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run, populations
-from the shipped cohort, speed from `benchmarks/`, which `make bench` writes.
+Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection
+run, populations from the shipped cohort, speed from `benchmarks/`, which `make bench` writes.
 """
 
 import json
@@ -59,7 +59,8 @@ KNOWN = (
     "cell_glcm_JointEntropy",
 )
 
-# What the README says of the cohort: who is set beside whom, the last pair the same cells of two laboratories, and by what.
+# What the README says of the cohort: who is set beside whom, the last pair the same cells of two laboratories, and by
+# what.
 SET_SIDE_BY_SIDE = (
     ("monocyte_acevedo", "lymphocyte_acevedo"),
     ("monocyte_deepapl", "lymphocyte_deepapl"),
@@ -97,7 +98,9 @@ def scores() -> str:
         rows.append([name, part["images"], *_dice(part), f"{100 * part['cell']['below_0.8']:.1f} %"])
     for scheme, of in card.validation.items():
         for key, part in of["sources"].items():
-            rows.append([f"{scheme}: {names[key]}", part["images"], *_dice(part), f"{100 * part['cell']['below_0.8']:.1f} %"])
+            rows.append(
+                [f"{scheme}: {names[key]}", part["images"], *_dice(part), f"{100 * part['cell']['below_0.8']:.1f} %"]
+            )
     for pair in json.loads((BENCHMARKS / "agreement.json").read_text(encoding="utf-8")):
         both = f"annotators, images {pair['first'].split('/')[1]} and {pair['second'].split('/')[1]} of set 1"
         rows.append([both, 2, *(f"{pair[r]:.3f}" for r in ("nucleus", "cytoplasm", "cell")), ""])
@@ -107,7 +110,11 @@ def scores() -> str:
 def _counts(features: Mapping[str, FeatureReliability]) -> str:
     rows: list[list[object]] = []
     for theme in Theme:
-        graded = [(CATALOGUE[name].region, feature.grade) for name, feature in features.items() if CATALOGUE[name].theme is theme]
+        graded = [
+            (CATALOGUE[name].region, feature.grade)
+            for name, feature in features.items()
+            if CATALOGUE[name].theme is theme
+        ]
         cells = [" / ".join(str(graded.count((region, grade))) for grade in Grade) for region in Region]
         total = " / ".join(str(sum(found is grade for _, found in graded)) for grade in Grade)
         rows.append([theme.value, *("" if cell == "0 / 0 / 0" else cell for cell in cells), total])
@@ -175,7 +182,14 @@ def published() -> str:
         masks = " / ".join(f"{drawn[name][kind][row.feature]:.2f}" for name in ("set1", "set2"))
         rows.append([kind, row.feature.replace("shape2D_", ""), *spans, masks])
     return _table(
-        ["cells", "feature", "measured, Barcelona: median (2-98 %)", "published table", "drawn masks, set 1 / set 2: median"], rows
+        [
+            "cells",
+            "feature",
+            "measured, Barcelona: median (2-98 %)",
+            "published table",
+            "drawn masks, set 1 / set 2: median",
+        ],
+        rows,
     )
 
 
@@ -204,7 +218,9 @@ def panels() -> str:
             shape = [
                 name
                 for name in view.counts(opened, selection).offered
-                if name in reliable and not CATALOGUE[name].intensity_dependent and CATALOGUE[name].region is not Region.ENVIRONMENT
+                if name in reliable
+                and not CATALOGUE[name].intensity_dependent
+                and CATALOGUE[name].region is not Region.ENVIRONMENT
             ]
             cells = gather(opened, selection, By.POPULATION, [(name,) for name in pair], shape)
             (found,) = find_panels(cells, pair, separate(cells, pair, reliable).redundancy, reliable).panels
@@ -247,12 +263,16 @@ def selection() -> str:
     costs = model_selection.read_costs(folder).set_index("architecture")
     leaked = {leak.architecture: leak for leak in leaks(folds, images, Measure.MEAN)}
     grouped = folds[folds["protocol"] == "grouped"]
-    parts = [{score.architecture: score for score in ranking(grouped, part)} for part in (Measure.NUCLEUS, Measure.CYTOPLASM)]
+    parts = [
+        {score.architecture: score for score in ranking(grouped, part)} for part in (Measure.NUCLEUS, Measure.CYTOPLASM)
+    ]
     differences = paired_differences(grouped, Measure.MEAN)
     rows: list[list[object]] = []
     for score in ranking(grouped, Measure.MEAN):
         name, cost, leak = score.architecture, costs.loc[score.architecture], leaked.get(score.architecture)
-        behind = next((pair for pair in differences if pair.second == name and pair.first == differences[0].first), None)
+        behind = next(
+            (pair for pair in differences if pair.second == name and pair.first == differences[0].first), None
+        )
         assert score.low is not None
         assert score.high is not None
         rows.append(
@@ -267,7 +287,17 @@ def selection() -> str:
                 f"{cost['milliseconds']:.0f} ms",
             ]
         )
-    head = ["network", "Dice, % (95 %)", "nucleus", "cytoplasm", "behind the first", "added by twins", "thesis", "parameters", "an image"]
+    head = [
+        "network",
+        "Dice, % (95 %)",
+        "nucleus",
+        "cytoplasm",
+        "behind the first",
+        "added by twins",
+        "thesis",
+        "parameters",
+        "an image",
+    ]
     return f"{_table(head, rows)}\n\n{verdict(ranking(grouped, Measure.MEAN), differences)}"
 
 
@@ -317,7 +347,10 @@ def _large(kib: float) -> str:
 
 
 def _a_core() -> tuple[float, float]:
-    """Images a second and KiB of memory of one core of a cluster: half of what two actors, with Ray and the driver, did and took."""
+    """Images a second and KiB of memory of one core of a cluster.
+
+    Half of what two actors, with Ray and the driver, did and took.
+    """
     return _bench("images a second under way, Ray") / 2, _bench("peak memory of all processes, Ray") * 1024 / 2
 
 
@@ -328,7 +361,10 @@ def nodes() -> str:
     rows: list[list[object]] = []
     for cores in (2, 16, 64):
         images = cores * rate
-        moved = f"{images:.0f} reads, {images:.0f} writes; {_large(images * image)} in, {_large(images * (mask + cell))} out"
+        moved = (
+            f"{images:.0f} reads, {images:.0f} writes; {_large(images * image)} in,"
+            f" {_large(images * (mask + cell))} out"
+        )
         rows.append([cores, f"{images:.0f}", _long(1e6 / images), _large(cores * memory), moved])
     return _table(["cores", "images a second", "a million images", "memory", "of the storage, a second"], rows)
 

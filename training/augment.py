@@ -1,9 +1,12 @@
-"""The thesis's offline augmentation: an image and its mask become sixteen, on disk, with a manifest that remembers the original.
+"""The thesis's offline augmentation.
 
-Copy 0 is the original; copies 1 to 7 are its rotations by 45 degrees each; copy 8 is the flip, 9 to 15 the flip's rotations.
-Right angles only move pixels. The other rotations need content from outside the image: the image is mirrored there, except where
-the mirror would show the cell again. Those pixels are filled in from the background around, so that no copy holds a cell, or a part
-of one, that the mask does not know. The mask itself is background out there, and a cell that its own image cuts off stays cut off.
+An image and its mask become sixteen, on disk, with a manifest that remembers the original.
+
+Copy 0 is the original; copies 1 to 7 are its rotations by 45 degrees each; copy 8 is the flip, 9 to 15 the flip's
+rotations. Right angles only move pixels. The other rotations need content from outside the image: the image is mirrored
+there, except where the mirror would show the cell again. Those pixels are filled in from the background around, so that
+no copy holds a cell, or a part of one, that the mask does not know. The mask itself is background out there, and a cell
+that its own image cuts off stays cut off.
 """
 
 import csv
@@ -33,7 +36,10 @@ _ROTATIONS: Final = 8
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One copy on disk: `image_id` is its file name without ending, `original` and `group` are those of the image it was made of."""
+    """One copy on disk.
+
+    `image_id` is its file name without ending, `original` and `group` are those of the image it was made of.
+    """
 
     image_id: str
     original: str
@@ -46,7 +52,10 @@ class ManifestRow:
 
 
 def copies(item: LabelledImage) -> Iterator[LabelledImage]:
-    """The sixteen copies in order, under the id of the original; canvases grow only where a turned cell would not fit."""
+    """The sixteen copies in order, under the id of the original.
+
+    Canvases grow only where a turned cell would not fit.
+    """
     for flipped in (False, True):
         rgb, labels = (item.rgb[:, ::-1], item.labels[:, ::-1]) if flipped else (item.rgb, item.labels)
         around = surrounded(rgb, labels)
@@ -105,18 +114,22 @@ def _rotated(
     )
 
     def warp(pixels: NDArray[np.uint8], method: int) -> NDArray[np.uint8]:
-        return np.asarray(cv2.warpAffine(pixels, back, (size[0], size[1]), flags=method | cv2.WARP_INVERSE_MAP), dtype=np.uint8)
+        return np.asarray(
+            cv2.warpAffine(pixels, back, (size[0], size[1]), flags=method | cv2.WARP_INVERSE_MAP), dtype=np.uint8
+        )
 
     return warp(wide_rgb, cv2.INTER_LINEAR), warp(wide_labels, cv2.INTER_NEAREST)
 
 
 def write_copies(samples: Sequence[Sample], folder: Path, *, on_image: Callable[[int], None] | None = None) -> int:
-    """Write the sixteen copies of every sample as `images/`, `masks/` (255/170/85 coding) and `copies.csv`; returns how many.
+    """Write the sixteen copies of every sample as `images/`, `masks/` (255/170/85 coding) and `copies.csv`.
 
-    The folder is a data set of its own: its name can stand wherever that of a data set can, and its copies keep the group of their
-    original. All pairs are read before the first copy is written, and the manifest comes last: an unfinished folder is no data set.
-    What stops the writing takes back what was written. Raises DataSetError when the folder holds anything already, when a pair
-    cannot be used, and for images that are copies themselves.
+    Returns how many.
+
+    The folder is a data set of its own: its name can stand wherever that of a data set can, and its copies keep the
+    group of their original. All pairs are read before the first copy is written, and the manifest comes last: an
+    unfinished folder is no data set. What stops the writing takes back what was written. Raises DataSetError when the
+    folder holds anything already, when a pair cannot be used, and for images that are copies themselves.
     """
     if folder.exists() and any(folder.iterdir()):
         msg = f"{folder} is not empty; give a new folder for the copies, or delete this one"
@@ -159,7 +172,16 @@ def _write_images(samples: Sequence[Sample], folder: Path, on_image: Callable[[i
             (folder / "images" / f"{image_id}.png").write_bytes(encode_png(turned.rgb))
             (folder / "masks" / f"{image_id}.png").write_bytes(encode_png(encode_grey(turned.labels)))
             rows.append(
-                ManifestRow(image_id, sample.sample_id, sample.group, sample.cell_type.value, copy, bool(flipped), 45 * turn, repaired)
+                ManifestRow(
+                    image_id,
+                    sample.sample_id,
+                    sample.group,
+                    sample.cell_type.value,
+                    copy,
+                    bool(flipped),
+                    45 * turn,
+                    repaired,
+                )
             )
         if on_image:
             on_image(number)

@@ -1,4 +1,7 @@
-"""What a training sample goes through on the fly. albumentations is used here and nowhere else, so that it can be replaced."""
+"""What a training sample goes through on the fly.
+
+Albumentations is used here and nowhere else, so that it can be replaced.
+"""
 
 import math
 from dataclasses import dataclass
@@ -20,11 +23,12 @@ from training.config import TrainingConfig
 # A square turned by 45 degrees needs sqrt(2) times its side, or its corners are mirrored content.
 _MARGIN = math.sqrt(2)
 
-# A thing in the background counts as stained from this optical density over the background on, and as a red cell from this share of the
-# leukocyte's area on; smaller ones are platelets and debris.
+# A thing in the background counts as stained from this optical density over the background on, and as a red cell from
+# this share of the leukocyte's area on; smaller ones are platelets and debris.
 _STAINED = 0.15
 _RED_CELL_SHARE = 0.1
-# Rays along which a nucleus is widened, and the share of the pixels inside its rays that must be nucleus: a horseshoe is left as it is.
+# Rays along which a nucleus is widened, and the share of the pixels inside its rays that must be nucleus: a horseshoe
+# is left as it is.
 _RAYS = 72
 _ROUND = 0.97
 
@@ -48,7 +52,10 @@ def random_window(labels: LabelMap, config: TrainingConfig, rng: np.random.Gener
 
 
 def jitter_stain(rgb: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0) -> NDArray[np.uint8]:
-    """Another stain and lamp: optical density times one global and three channel factors, plus an offset per channel."""
+    """Another stain and lamp.
+
+    Optical density times one global and three channel factors, plus an offset per channel.
+    """
     density = -np.log((rgb.astype(np.float32) + 1) / 256)
     factor = rng.uniform(0.6**strength, 1.5**strength) * rng.uniform(0.8**strength, 1.25**strength, size=3)
     offset = rng.uniform(-0.08 * strength, 0.12 * strength) + rng.uniform(-0.05 * strength, 0.05 * strength, size=3)
@@ -59,11 +66,13 @@ def _seen_through(density: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(256 * np.exp(-density) - 1, 0, 255).astype(np.uint8))
 
 
-def change_light(rgb: NDArray[np.uint8], labels: LabelMap, config: TrainingConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+def change_light(
+    rgb: NDArray[np.uint8], labels: LabelMap, config: TrainingConfig, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Dyes of other colours, another background, uneven light: each by the config's magnitude, in optical density.
 
-    The dyes change as all mixing matrices near the identity let them, which holds the scaling of dyes along fixed directions of Tellez et
-    al. 2018 (IEEE Trans Med Imaging 37:2126) without the need to know the directions.
+    The dyes change as all mixing matrices near the identity let them, which holds the scaling of dyes along fixed
+    directions of Tellez et al. 2018 (IEEE Trans Med Imaging 37:2126) without the need to know the directions.
     """
     density = optical_density(rgb)
     if config.stain_mix:
@@ -80,10 +89,15 @@ def change_light(rgb: NDArray[np.uint8], labels: LabelMap, config: TrainingConfi
     return _seen_through(density)
 
 
-def widen_nucleus(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> tuple[NDArray[np.uint8], LabelMap]:
-    """The same cell with a thin cytoplasm: on every ray from the nucleus's centre it is widened, and what lies outside it squeezed.
+def widen_nucleus(
+    rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], LabelMap]:
+    """The same cell with a thin cytoplasm.
 
-    The masked data have few such cells, lymphocytes of other laboratories many. A nucleus whose rays cross more than nucleus is left.
+    On every ray from the nucleus's centre it is widened, and what lies outside it squeezed.
+
+    The masked data have few such cells, lymphocytes of other laboratories many. A nucleus whose rays cross more than
+    nucleus is left.
     """
     nucleus, cell = labels == Compartment.NUCLEUS, cell_mask(labels)
     if not nucleus.any():
@@ -109,16 +123,20 @@ def widen_nucleus(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Gener
     maps = [(centre + (place - centre) * share).astype(np.float32) for centre, place in ((centre_x, x), (centre_y, y))]
 
     def warp(pixels: NDArray[np.uint8], method: int) -> NDArray[np.uint8]:
-        return np.asarray(cv2.remap(pixels, maps[0], maps[1], method, borderMode=cv2.BORDER_REFLECT_101), dtype=np.uint8)
+        return np.asarray(
+            cv2.remap(pixels, maps[0], maps[1], method, borderMode=cv2.BORDER_REFLECT_101), dtype=np.uint8
+        )
 
     return warp(rgb, cv2.INTER_LINEAR), LabelMap(warp(labels, cv2.INTER_NEAREST))
 
 
 def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one to six red cells beside, against and under the cell; of one size and colour, with or without a pale middle.
+    """Draw one to six red cells beside, against and under the cell.
 
-    They are everybody's neighbours, in another colour in every laboratory. The cell's own pixels stay, and light is lost to all that
-    lies on top of each other.
+    Of one size and colour, with or without a pale middle.
+
+    They are everybody's neighbours, in another colour in every laboratory. The cell's own pixels stay, and light is
+    lost to all that lies on top of each other.
     """
     cell = cell_mask(labels)
     away = ndimage.distance_transform_edt(~cell)
@@ -136,12 +154,16 @@ def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Gener
         reach = np.hypot(along, across) / radius
         # The outline is as soft as a pixel or two of the network's grid.
         thickness = np.clip((1 - reach) * radius / 1.5, 0, 1) * (1 - pallor * np.exp(-((reach / 0.45) ** 2)))
-        density = density + np.where(cell, 0, thickness)[..., None] * (colour * rng.uniform(0.9, 1.1)).astype(np.float32)
+        density = density + np.where(cell, 0, thickness)[..., None] * (colour * rng.uniform(0.9, 1.1)).astype(
+            np.float32
+        )
     return np.where(cell[..., None], rgb, _seen_through(density))
 
 
 def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> LabelMap | None:
-    """A thing in the background marked as if it were the cell: a red cell, or else a disc of nothing; None where there is no room.
+    """A thing in the background marked as if it were the cell.
+
+    A red cell, or else a disc of nothing; None where there is no room.
 
     The disc teaches that a seam alone does not mean a neighbour.
     """
@@ -172,7 +194,8 @@ def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) 
 def beside(cell: NDArray[np.bool_], other: NDArray[np.bool_], angle: float, gap: float) -> tuple[int, int]:
     """By how many rows and columns to move `other` so that it lies in that direction from `cell`.
 
-    `gap` is the distance between them as a share of the cell's own extent that way, from its centre; negative where they overlap.
+    `gap` is the distance between them as a share of the cell's own extent that way, from its centre; negative where
+    they overlap.
     """
     direction = np.array([math.sin(angle), math.cos(angle)])
 
@@ -191,9 +214,15 @@ def shifted(array: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
     """An array (H, W, ...) moved down and to the right; 0 where nothing came from."""
     height, width = array.shape[:2]
     moved = np.zeros_like(array)
-    to_rows, to_columns = slice(max(0, rows), min(height, height + rows)), slice(max(0, columns), min(width, width + columns))
+    to_rows, to_columns = (
+        slice(max(0, rows), min(height, height + rows)),
+        slice(max(0, columns), min(width, width + columns)),
+    )
     if to_rows.start < to_rows.stop and to_columns.start < to_columns.stop:
-        from_rows, from_columns = slice(max(0, -rows), min(height, height - rows)), slice(max(0, -columns), min(width, width - columns))
+        from_rows, from_columns = (
+            slice(max(0, -rows), min(height, height - rows)),
+            slice(max(0, -columns), min(width, width - columns)),
+        )
         moved[to_rows, to_columns] = array[from_rows, from_columns]
     return moved
 
@@ -210,8 +239,8 @@ def paste_neighbour(
 ) -> tuple[NDArray[np.uint8], LabelMap]:
     """Set another cell beside or against the centred one, as background: only the centred cell is to be outlined.
 
-    Both pairs share a canvas size. The other background is matched to this one's in optical density, channel by channel. `gap` is the
-    range of `beside`'s, `seam` that of the blending's standard deviation in pixels.
+    Both pairs share a canvas size. The other background is matched to this one's in optical density, channel by
+    channel. `gap` is the range of `beside`'s, `seam` that of the blending's standard deviation in pixels.
     """
     cell, other = cell_mask(labels), cell_mask(other_labels)
     if not cell.any() or cell.all() or not other.any() or other.all():
@@ -252,7 +281,10 @@ def _pipeline(size: int) -> A.Compose:
                     A.GaussianBlur(blur_limit=(3, 7)),
                     # By default these two move the image by up to 2 and 4 pixels, and leave its labels where they are.
                     A.MotionBlur(blur_limit=5, allow_shifted=False),
-                    A.Downscale(scale_range=(0.4, 0.8), interpolation_pair={"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}),
+                    A.Downscale(
+                        scale_range=(0.4, 0.8),
+                        interpolation_pair={"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR},
+                    ),
                 ],
                 p=0.35,
             ),
@@ -263,7 +295,10 @@ def _pipeline(size: int) -> A.Compose:
 
 
 class Augmentation:
-    """Draws training samples: window, neighbour, stain, geometry, camera. One instance per config; deterministic by `rng`."""
+    """Draws training samples: window, neighbour, stain, geometry, camera.
+
+    One instance per config; deterministic by `rng`.
+    """
 
     def __init__(self, config: TrainingConfig) -> None:
         self._config = config

@@ -19,14 +19,19 @@ POOR_DICE: Final = 0.9
 _BINS: Final = 15
 
 
-def logits_of(predict: Callable[[torch.Tensor], torch.Tensor], data: SegDataset, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def logits_of(
+    predict: Callable[[torch.Tensor], torch.Tensor], data: SegDataset, batch_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and targets (N, C, S, S) of all items of a data set without augmentation."""
     pairs = [(predict(images), targets) for images, targets in DataLoader(data, batch_size)]
     return torch.cat([logits for logits, _ in pairs]), torch.cat([targets for _, targets in pairs])
 
 
 def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
-    """What to divide logits by so that BCE of nucleus and cytoplasm is least (Guo et al. 2017, ICML, PMLR 70:1321); masks hardly change."""
+    """What to divide logits by so that BCE of nucleus and cytoplasm is least (Guo et al.
+
+    2017, ICML, PMLR 70:1321); masks hardly change.
+    """
     given, wanted = logits[:, OBJECTS].flatten().double(), targets[:, OBJECTS].flatten().double()
     log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([log_temperature], max_iter=50, line_search_fn="strong_wolfe")
@@ -42,7 +47,10 @@ def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 def calibration_error(logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> float:
-    """Expected calibration error of nucleus and cytoplasm: mean distance of probability and frequency over 15 equal bins, by pixels."""
+    """Expected calibration error of nucleus and cytoplasm.
+
+    Mean distance of probability and frequency over 15 equal bins, by pixels.
+    """
     probability = torch.sigmoid(logits[:, OBJECTS] / temperature).flatten().double()
     wanted = targets[:, OBJECTS].flatten().double()
     bins = (probability * _BINS).long().clamp(max=_BINS - 1)
@@ -53,8 +61,8 @@ def calibration_error(logits: torch.Tensor, targets: torch.Tensor, temperature: 
 def trust(scores: Sequence[ImageScore]) -> dict[str, float | int | None]:
     """How well confidence foretells Dice, the mean of nucleus and cytoplasm (of what can be scored).
 
-    `spearman` rank correlation; `auroc`, the chance that a poor cell (Dice below 0.9) has less confidence than another one; `poor`, their
-    number. None where there is no telling: all alike, or all poor, or none.
+    `spearman` rank correlation; `auroc`, the chance that a poor cell (Dice below 0.9) has less confidence than another
+    one; `poor`, their number. None where there is no telling: all alike, or all poor, or none.
     """
     dice = np.array([np.nanmean([score.dice["nucleus"], score.dice["cytoplasm"]]) for score in scores])
     confidence = np.array([score.confidence for score in scores])

@@ -1,9 +1,10 @@
 """Who works on what, among processes that share a folder: files that only one can make.
 
-The owner of a unit is the newest of its claim files, `<unit>.<generation>.claim`, each made in one step that fails where the file
-exists. An owner touches its file while it lives. A claim is stale when its process is gone (same host) or when it has not been
-touched for STALE_AFTER_S (any host); whoever then makes the next generation's file first is the new owner. So two takers of one stale
-claim cannot both get it, and there is no lock to be left behind by a killed process.
+The owner of a unit is the newest of its claim files, `<unit>.<generation>.claim`, each made in one step that fails
+where the file exists. An owner touches its file while it lives. A claim is stale when its process is gone (same host)
+or when it has not been touched for STALE_AFTER_S (any host); whoever then makes the next generation's file first is the
+new owner. So two takers of one stale claim cannot both get it, and there is no lock to be left behind by a killed
+process.
 """
 
 import json

@@ -15,7 +15,10 @@ class Settings:
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
-        """Read a config; UsageError for no file, no TOML, unknown keys (listing the known ones) and values of another type."""
+        """Read a config.
+
+        UsageError for no file, no TOML, unknown keys (listing the known ones) and values of another type.
+        """
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -28,7 +31,10 @@ class Settings:
         for name, value in raw.items():
             wanted = defaults[name]
             if not _is_like(value, wanted):
-                msg = f"{path.name}: {name} must be like {list(wanted) if isinstance(wanted, tuple) else wanted!r}, but is {value!r}"
+                msg = (
+                    f"{path.name}: {name} must be like {list(wanted) if isinstance(wanted, tuple) else wanted!r}, but"
+                    f" is {value!r}"
+                )
                 raise UsageError(msg)
             if isinstance(value, list):
                 raw[name] = tuple(value)
@@ -47,7 +53,10 @@ class Settings:
 
 
 def _is_like(value: object, default: object) -> bool:
-    """Whether a TOML value can stand for a default: a whole number is a fine fraction, a list is a tuple of like members."""
+    """Whether a TOML value can stand for a default.
+
+    A whole number is a fine fraction, a list is a tuple of like members.
+    """
     if isinstance(default, tuple):
         kind = type(default[0]) if default else str
         return isinstance(value, list) and all(type(member) is kind for member in value)
@@ -64,21 +73,28 @@ class TrainingConfig(Settings):
 
     All below `threads` but `white_balance` is off, unless it is set:
 
-    - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the data;
+    - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the
+      data;
     - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
-    - `white_balance`, whether the background's tint is taken away first; `detail`, side in pixels that a window is reduced to before it is
+    - `white_balance`, whether the background's tint is taken away first; `detail`, side in pixels that a window is
+      reduced to before it is
       enlarged to the network's grid, so that cameras differ less in sharpness (0: it is not);
-    - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in shares of its radius,
-      and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with `clutter_probability`
-      another image's red cell, or an empty piece of its background, is pasted; with `red_cell_probability` red cells are drawn;
+    - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in
+      shares of its radius,
+      and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with
+      `clutter_probability` another image's red cell, or an empty piece of its background, is pasted; with
+      `red_cell_probability` red cells are drawn;
     - `thin_probability` of a nucleus swollen until the cytoplasm is thin;
-    - stain and light: with `stain_probability` a jitter `stain_strength` times the ordinary one; `stain_mix` is the spread of what each
-      colour's optical density takes from the others', `light_gradient` and `background_change` the largest change of optical density
-      across the image and of all that is no cell;
+    - stain and light: with `stain_probability` a jitter `stain_strength` times the ordinary one; `stain_mix` is the
+      spread of what each
+      colour's optical density takes from the others', `light_gradient` and `background_change` the largest change of
+      optical density across the image and of all that is no cell;
     - `boundary_weight` of a further term of the loss (`training.losses`);
     - `start_from` is the folder of a run whose weights to begin with;
-    - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is what is validated and tested;
-    - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image comes in place of a drawn one with
+    - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is what is
+      validated and tested;
+    - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image comes in place of
+      a drawn one with
       `pseudo_probability`.
     """
 
@@ -129,23 +145,41 @@ class TrainingConfig(Settings):
         """Refuse settings that cannot work, in words."""
         self._check_levers()
         if abs(self.train + self.validation + self.test - 1) > 1e-9 or min(self.train, self.validation, self.test) <= 0:
-            msg = f"train, validation and test must be positive and sum to 1, but are {self.train}, {self.validation}, {self.test}"
+            msg = (
+                f"train, validation and test must be positive and sum to 1, but are {self.train}, {self.validation},"
+                f" {self.test}"
+            )
             raise UsageError(msg)
         if self.input_size % 32 or self.input_size <= 0:
             msg = f"input_size must be a positive multiple of 32, but is {self.input_size}"
             raise UsageError(msg)
         if not 0 < self.minimum_fill < self.maximum_fill <= 1:
-            msg = f"0 < minimum_fill < maximum_fill <= 1 must hold, but they are {self.minimum_fill} and {self.maximum_fill}"
+            msg = (
+                f"0 < minimum_fill < maximum_fill <= 1 must hold, but they are {self.minimum_fill} and"
+                f" {self.maximum_fill}"
+            )
             raise UsageError(msg)
         if not 0 <= self.paste_probability < 1:
-            msg = f"paste_probability must be at least 0 and below 1, or pasting never ends, but is {self.paste_probability}"
+            msg = (
+                "paste_probability must be at least 0 and below 1, or pasting never ends, but is"
+                f" {self.paste_probability}"
+            )
             raise UsageError(msg)
         if min(self.epochs, self.batch_size, self.patience) < 1:
-            msg = f"epochs, batch_size and patience must be at least 1, but are {self.epochs}, {self.batch_size}, {self.patience}"
+            msg = (
+                f"epochs, batch_size and patience must be at least 1, but are {self.epochs}, {self.batch_size},"
+                f" {self.patience}"
+            )
             raise UsageError(msg)
 
     def _check_levers(self) -> None:
-        for name in ("clutter_probability", "red_cell_probability", "thin_probability", "stain_probability", "pseudo_probability"):
+        for name in (
+            "clutter_probability",
+            "red_cell_probability",
+            "thin_probability",
+            "stain_probability",
+            "pseudo_probability",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 msg = f"{name} must lie between 0 and 1, but is {getattr(self, name)}"
                 raise UsageError(msg)
@@ -175,13 +209,22 @@ class TrainingConfig(Settings):
             msg = f"coarse_size must be a multiple of 32, or 0 for input_size, but is {self.coarse_size}"
             raise UsageError(msg)
         if self.average_of and self.start_from:
-            msg = f"only one of start_from and average_of can be set, but they are {self.start_from!r} and {list(self.average_of)}"
+            msg = (
+                f"only one of start_from and average_of can be set, but they are {self.start_from!r} and"
+                f" {list(self.average_of)}"
+            )
             raise UsageError(msg)
         if bool(self.pseudo_set) != (self.pseudo_probability > 0):
-            msg = f"pseudo_set and pseudo_probability go together, but are {self.pseudo_set!r} and {self.pseudo_probability}"
+            msg = (
+                f"pseudo_set and pseudo_probability go together, but are {self.pseudo_set!r} and"
+                f" {self.pseudo_probability}"
+            )
             raise UsageError(msg)
         if 0 < self.images_per_epoch < self.batch_size:
-            msg = f"an epoch must hold at least one batch, but images_per_epoch is {self.images_per_epoch} of {self.batch_size}"
+            msg = (
+                f"an epoch must hold at least one batch, but images_per_epoch is {self.images_per_epoch} of"
+                f" {self.batch_size}"
+            )
             raise UsageError(msg)
 
 
@@ -189,9 +232,10 @@ class TrainingConfig(Settings):
 class SelectionConfig(Settings):
     """Everything that decides the outcome of `python -m training select`.
 
-    `name` is the run's id. `grouped` lists the architectures compared on folds of originals, `as_published` those also tried on
-    the thesis's folds of copies; `k` the numbers of folds. An epoch is `images_per_epoch` copies drawn from the training part (0:
-    all of it), so that the budget of every fold is `epochs * images_per_epoch` images, whatever the architecture or the protocol.
+    `name` is the run's id. `grouped` lists the architectures compared on folds of originals, `as_published` those also
+    tried on the thesis's folds of copies; `k` the numbers of folds. An epoch is `images_per_epoch` copies drawn from
+    the training part (0: all of it), so that the budget of every fold is `epochs * images_per_epoch` images, whatever
+    the architecture or the protocol.
     """
 
     name: str = "selection"
@@ -250,5 +294,8 @@ class SelectionConfig(Settings):
             )
             raise UsageError(msg)
         if 0 < self.images_per_epoch < self.batch_size:
-            msg = f"an epoch must hold at least one batch, but images_per_epoch is {self.images_per_epoch} of {self.batch_size}"
+            msg = (
+                f"an epoch must hold at least one batch, but images_per_epoch is {self.images_per_epoch} of"
+                f" {self.batch_size}"
+            )
             raise UsageError(msg)

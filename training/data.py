@@ -38,8 +38,13 @@ def masked_samples(names: tuple[str, ...]) -> list[Sample]:
     Raises DataSetError for a data set without masks, and for two samples of one id.
     """
     samples = [sample for name in names for sample in data_set(name).samples()]
-    if twice := [sample_id for sample_id, count in Counter(sample.sample_id for sample in samples).items() if count > 1]:
-        msg = f"{len(twice)} images come twice, first {twice[0]}; name each data set once, and folders by names of their own"
+    if twice := [
+        sample_id for sample_id, count in Counter(sample.sample_id for sample in samples).items() if count > 1
+    ]:
+        msg = (
+            f"{len(twice)} images come twice, first {twice[0]}; name each data set once, and folders by names of"
+            " their own"
+        )
         raise DataSetError(msg)
     if without := [sample.sample_id for sample in samples if sample.mask is None]:
         msg = f"training needs drawn masks, but {len(without)} samples have none, first {without[0]}"
@@ -63,7 +68,10 @@ def _joined(samples: list[Sample]) -> list[Sample]:
         if mine != theirs:
             joined[mine] = theirs
     if joined:
-        logger.info("%d images are in a group with an equal one: never one of them learnt from and another tested on", len(joined))
+        logger.info(
+            "%d images are in a group with an equal one: never one of them learnt from and another tested on",
+            len(joined),
+        )
     return [replace(sample, group=group_of(sample.group)) for sample in samples]
 
 
@@ -77,7 +85,8 @@ def _digest(path: Path) -> bytes:
 def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
     """Note in a run's folder what it works on; raises UsageError where it began with other images, masks or groups.
 
-    A run that went on with others would test on what it has learnt from, and set folds of different images side by side.
+    A run that went on with others would test on what it has learnt from, and set folds of different images side by
+    side.
     """
     content = hashlib.sha256()
     for sample in samples:
@@ -85,7 +94,10 @@ def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
         content.update(_digest(sample.image) + (_digest(sample.mask) if sample.mask else b""))
     path = folder / DATA_FILE
     if path.exists() and path.read_text(encoding="utf-8").strip() != content.hexdigest():
-        msg = f"{folder} holds a run that began with other images, masks or labels; put them back to go on, or begin a new run elsewhere"
+        msg = (
+            f"{folder} holds a run that began with other images, masks or labels; put them back to go on, or begin a"
+            " new run elsewhere"
+        )
         raise UsageError(msg)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{content.hexdigest()}\n", encoding="utf-8")
@@ -117,8 +129,8 @@ def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
 def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]:
     """Read all pairs, as `load_labelled` does; what is wrong with any of them is told at the end, of all at once.
 
-    Raises DataSetError, after the last good pair, for pairs that cannot be used and where no mask shows a nucleus, or no cytoplasm.
-    Repaired masks are logged, the most repaired first: many pixels of one may be a coding of its own.
+    Raises DataSetError, after the last good pair, for pairs that cannot be used and where no mask shows a nucleus, or
+    no cytoplasm. Repaired masks are logged, the most repaired first: many pixels of one may be a coding of its own.
     """
     faults: list[str] = []
     repaired: dict[str, tuple[int, float]] = {}
@@ -142,7 +154,10 @@ def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]
         raise DataSetError(msg)
     for region in ("nucleus", "cytoplasm"):
         if not showing[region]:
-            msg = f"none of the {len(samples)} masks shows {region}; background is 0, cytoplasm 128 (or 170 beside 85), nucleus 255"
+            msg = (
+                f"none of the {len(samples)} masks shows {region}; background is 0, cytoplasm 128 (or 170 beside 85),"
+                " nucleus 255"
+            )
             raise DataSetError(msg)
         if showing[region] < len(samples):
             logger.info("%d of %d masks show no %s", len(samples) - showing[region], len(samples), region)
@@ -191,10 +206,10 @@ def to_channels(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Pairs held in memory, as items (3, S, S) float32 and (len(CHANNELS), S, S) float32.
 
-    With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at its
-    canonical scale. An index beyond the number of pairs is another draw of a pair, the remainder's. `scale` is the normalisation of the
-    input, by default that of the config's encoder. `pseudo` are pairs whose masks nobody drew: one of them comes in place of a drawn one
-    with the config's `pseudo_probability`, when augmenting.
+    With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at
+    its canonical scale. An index beyond the number of pairs is another draw of a pair, the remainder's. `scale` is the
+    normalisation of the input, by default that of the config's encoder. `pseudo` are pairs whose masks nobody drew: one
+    of them comes in place of a drawn one with the config's `pseudo_probability`, when augmenting.
     """
 
     def __init__(
@@ -207,13 +222,17 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         pseudo: Sequence[LabelledImage] = (),
     ) -> None:
         self.scale = scale or normalisation(config.encoder)
-        self._items, self._pseudo = ([_balanced(item) if config.white_balance else item for item in some] for some in (items, pseudo))
+        self._items, self._pseudo = (
+            [_balanced(item) if config.white_balance else item for item in some] for some in (items, pseudo)
+        )
         self._config = config
         self._augmentation = Augmentation(config) if augment else None
         self.epoch = 0
 
     @classmethod
-    def from_samples(cls, samples: Sequence[Sample], config: TrainingConfig, *, augment: bool, scale: Normalisation | None = None) -> Self:
+    def from_samples(
+        cls, samples: Sequence[Sample], config: TrainingConfig, *, augment: bool, scale: Normalisation | None = None
+    ) -> Self:
         """Read pairs from disk, as `load_labelled` does."""
         return cls([load_labelled(sample)[0] for sample in samples], config, augment=augment, scale=scale)
 

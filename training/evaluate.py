@@ -20,8 +20,8 @@ from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
 
 REGIONS = ("nucleus", "cytoplasm", "cell")
-# An image is unlike the training images from this multiple of their own 99th percentile of distance on: other laboratories'
-# cells of the same stain family stay inside (measured: largest 5.2 of 390 cells, limit about 7.1).
+# An image is unlike the training images from this multiple of their own 99th percentile of distance on: other
+# laboratories' cells of the same stain family stay inside (measured: largest 5.2 of 390 cells, limit about 7.1).
 APPEARANCE_MARGIN = 1.5
 # Fewer do not tell how they vary: five for each of the six numbers that describe an appearance.
 MIN_APPEARANCES = 30
@@ -38,7 +38,9 @@ class ImageScore:
     confidence: float
 
 
-def evaluate(segmenter: Segmenter, samples: Sequence[Sample], *, on_image: Callable[[int], None] | None = None) -> list[ImageScore]:
+def evaluate(
+    segmenter: Segmenter, samples: Sequence[Sample], *, on_image: Callable[[int], None] | None = None
+) -> list[ImageScore]:
     """Segment every sample and compare it with its drawn mask."""
     scores = []
     for number, sample in enumerate(samples, start=1):
@@ -53,11 +55,18 @@ def evaluate(segmenter: Segmenter, samples: Sequence[Sample], *, on_image: Calla
 def score_labels(sample_id: str, cell_type: str, found: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:
     """Score a label map (H, W) against the drawn one."""
     pairs = {region: overlap(region_mask(found, region), region_mask(truth, region)) for region in REGIONS}
-    return ImageScore(sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence)
+    return ImageScore(
+        sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence
+    )
 
 
-def score_channels(sample_id: str, cell_type: str, found: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float) -> ImageScore:
-    """Score binary channels (len(CHANNELS), H, W) as a network gives them; the cell is nucleus and cytoplasm together."""
+def score_channels(
+    sample_id: str, cell_type: str, found: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float
+) -> ImageScore:
+    """Score binary channels (len(CHANNELS), H, W) as a network gives them.
+
+    The cell is nucleus and cytoplasm together.
+    """
     nucleus, cytoplasm = CHANNELS.index(Compartment.NUCLEUS), CHANNELS.index(Compartment.CYTOPLASM)
 
     def regions(channels: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
@@ -65,11 +74,15 @@ def score_channels(sample_id: str, cell_type: str, found: NDArray[np.bool_], dra
         return {"nucleus": channels[nucleus], "cytoplasm": channels[cytoplasm], "cell": cell}
 
     pairs = {region: overlap(mask, regions(drawn)[region]) for region, mask in regions(found).items()}
-    return ImageScore(sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence)
+    return ImageScore(
+        sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence
+    )
 
 
 def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:
-    """Per region: mean Dice with a 95 % bootstrap interval over images, spread, mean IoU, share under 0.8; and the thesis's mean.
+    """Per region: mean Dice with a 95 % bootstrap interval over images, spread, mean IoU, share under 0.8.
+
+    And the thesis's mean.
 
     Images in which a region is in neither mask do not count for that region; a region that no image has is left out.
     """
@@ -108,7 +121,9 @@ def in_words(scores: dict[str, Any]) -> str:
 def in_a_line(scores: dict[str, Any]) -> str:
     """The same on one line: mean Dice of each region, and its 95 % interval."""
     found = [(region, scores[region]) for region in REGIONS if region in scores]
-    return ", ".join(f"{region} {of['dice_mean']:.4f} ({of['dice_ci95'][0]:.4f}-{of['dice_ci95'][1]:.4f})" for region, of in found)
+    return ", ".join(
+        f"{region} {of['dice_mean']:.4f} ({of['dice_ci95'][0]:.4f}-{of['dice_ci95'][1]:.4f})" for region, of in found
+    )
 
 
 def by_cell_type(scores: Sequence[ImageScore]) -> dict[str, Any]:
@@ -124,7 +139,9 @@ def by_data_set(scores: Sequence[ImageScore]) -> dict[str, Any]:
 
 
 def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:
-    """How the stain came out in samples with drawn masks, for the card: mean, covariance, and the distance that counts as unlike.
+    """How the stain came out in samples with drawn masks, for the card.
+
+    Mean, covariance, and the distance that counts as unlike.
 
     Empty for fewer than MIN_APPEARANCES.
     """
@@ -156,6 +173,8 @@ def annotator_agreement(samples: Sequence[Sample]) -> list[dict[str, Any]]:
         for first, second in itertools.combinations(members, 2):
             a, b = (load_labelled(sample)[0].labels for sample in (first, second))
             if a.shape == b.shape:
-                dice = {region: round(overlap(region_mask(a, region), region_mask(b, region)).dice, 4) for region in REGIONS}
+                dice = {
+                    region: round(overlap(region_mask(a, region), region_mask(b, region)).dice, 4) for region in REGIONS
+                }
                 rows.append({"first": first.sample_id, "second": second.sample_id, **dice})
     return rows

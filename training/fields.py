@@ -55,9 +55,12 @@ class MadeField:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A drawn cell to make fields of: its image on the common background colour, its label map, and what else the image shows whole.
+    """A drawn cell to make fields of.
 
-    `scenery` (H, W) float32 is 1 on red cells, platelets and crumbs that neither the image's border nor the cell cuts, 0 elsewhere.
+    Its image on the common background colour, its label map, and what else the image shows whole.
+
+    `scenery` (H, W) float32 is 1 on red cells, platelets and crumbs that neither the image's border nor the cell cuts,
+    0 elsewhere.
     """
 
     rgb: NDArray[np.uint8]
@@ -111,7 +114,9 @@ def _scenery(item: LabelledImage, plasma: NDArray[np.float64]) -> NDArray[np.flo
     return np.asarray(ndimage.gaussian_filter(whole.astype(np.float32), 1.0))
 
 
-def make_field(items: Sequence[LabelledImage], side: int, cells: int, rng: np.random.Generator, *, touching: float = 0.5) -> MadeField:
+def make_field(
+    items: Sequence[LabelledImage], side: int, cells: int, rng: np.random.Generator, *, touching: float = 0.5
+) -> MadeField:
     """Paste drawn cells onto red cells and background of the same images.
 
     Parameters
@@ -125,7 +130,8 @@ def make_field(items: Sequence[LabelledImage], side: int, cells: int, rng: np.ra
     rng
         Decides everything: the same state gives the same field.
     touching
-        Share of the cells that are set against another one, without a gap, and up to a tenth of their diameter under it.
+        Share of the cells that are set against another one, without a gap, and up to a tenth of their diameter under
+        it.
     """
     plasma, given = sources(items)
     canvas = _Canvas(side, plasma)
@@ -156,22 +162,35 @@ class _Canvas:
         wide = ndimage.binary_dilation(np.pad(cell, distance), iterations=distance)
         own = ndimage.center_of_mass(cell)
         for _ in range(_TRIES):
-            top, left = (round(at - middle) for at, middle in zip(rng.uniform(0, self.numbers.shape[0], 2), own, strict=True))
-            if self._visible(cell, top, left) >= _LEAST_VISIBLE and not self._met(wide, top - distance, left - distance):
+            top, left = (
+                round(at - middle) for at, middle in zip(rng.uniform(0, self.numbers.shape[0], 2), own, strict=True)
+            )
+            if self._visible(cell, top, left) >= _LEAST_VISIBLE and not self._met(
+                wide, top - distance, left - distance
+            ):
                 self._place(source, top, left, Standing.APART)
                 return True
         return False
 
     def place_against(self, number: int, source: Source, rng: np.random.Generator) -> bool:
-        """Slide a cell from afar against that cell, and up to a tenth of its diameter under it; False where others are met."""
+        """Slide a cell from afar against that cell, and up to a tenth of its diameter under it.
+
+        False where others are met.
+        """
         cell, target = source.cell, self.numbers == number
         middle, own = ndimage.center_of_mass(target), ndimage.center_of_mass(cell)
         afar = round(2 * (math.sqrt(target.sum()) + math.sqrt(cell.sum())))
         under = round(rng.uniform(0, _UNDER) * 2 * math.sqrt(cell.sum() / np.pi))
         for angle in rng.uniform(0, 2 * np.pi, _DIRECTIONS):
             direction = np.array([math.sin(angle), math.cos(angle)])
-            places = [np.round(middle + direction * distance - own).astype(int).tolist() for distance in range(afar, 0, -1)]
-            stop = next(step for step, (top, left) in enumerate([*places, (0, 0)]) if step == len(places) or self._met(cell, top, left))
+            places = [
+                np.round(middle + direction * distance - own).astype(int).tolist() for distance in range(afar, 0, -1)
+            ]
+            stop = next(
+                step
+                for step, (top, left) in enumerate([*places, (0, 0)])
+                if step == len(places) or self._met(cell, top, left)
+            )
             if not 0 < stop < len(places) - under:
                 continue
             top, left = places[stop - 1 + under]
@@ -223,7 +242,10 @@ class _Canvas:
 
 @dataclass(frozen=True)
 class CellScore:
-    """A drawn cell of a field: how it stands, and by region the Dice with the cell found in its place; None where none was."""
+    """A drawn cell of a field.
+
+    How it stands, and by region the Dice with the cell found in its place; None where none was.
+    """
 
     standing: Standing
     dice: dict[str, float] | None
@@ -244,7 +266,9 @@ def score_field(made: MadeField, found: Iterable[FieldCell]) -> FieldScore:
     count = 0
     for cell in found:
         count += 1
-        here = np.s_[cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width]
+        here = np.s_[
+            cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width
+        ]
         own = cell_mask(cell.labels)
         shared = np.bincount(made.numbers[here][own], minlength=len(areas))
         shared[0] = 0
@@ -271,8 +295,8 @@ def score_fields(
 ) -> list[FieldScore]:
     """Make `count` fields of the images and score what `core.segmentation.field_of_view.find_cells` finds in them with the given network.
 
-    Each field depends on the seed and its own number only. `side` defaults to five times the longest side of the images. `on_field` is
-    told the number, from 0, the field and the cells found in it.
+    Each field depends on the seed and its own number only. `side` defaults to five times the longest side of the
+    images. `on_field` is told the number, from 0, the field and the cells found in it.
     """
     scores = []
     side = side or 5 * max(max(item.labels.shape) for item in items)
@@ -288,12 +312,19 @@ def score_fields(
 def _dice(made: MadeField, number: int, cell: FieldCell) -> dict[str, float]:
     drawn = LabelMap(np.where(made.numbers == number, made.labels, np.uint8(0)))
     found = np.zeros_like(drawn)
-    found[cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width] = cell.labels
-    return {region: overlap(region_mask(LabelMap(found), region), region_mask(drawn, region)).dice for region in REGIONS}
+    found[cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width] = (
+        cell.labels
+    )
+    return {
+        region: overlap(region_mask(LabelMap(found), region), region_mask(drawn, region)).dice for region in REGIONS
+    }
 
 
 def summarise_fields(scores: Sequence[FieldScore]) -> dict[str, Any]:
-    """Recall, precision, mean absolute error of the count; and by standing recall, mean Dice of the matched cells, share under 0.8."""
+    """Recall, precision, mean absolute error of the count.
+
+    And by standing recall, mean Dice of the matched cells, share under 0.8.
+    """
     cells = [cell for score in scores for cell in score.cells]
     matched, found = sum(cell.dice is not None for cell in cells), sum(score.found for score in scores)
     result: dict[str, Any] = {
@@ -307,8 +338,14 @@ def summarise_fields(scores: Sequence[FieldScore]) -> dict[str, Any]:
     for standing in Standing:
         group = [cell.dice for cell in cells if cell.standing is standing]
         dice = [one for one in group if one is not None]
-        result[standing.value] = {"cells": len(group), "recall": round(len(dice) / len(group), 4) if group else None} | {
-            region: {"dice_mean": round(float(np.nanmean(values)), 4), "below_0.8": round(float(np.mean(np.array(values) < 0.8)), 4)}
+        result[standing.value] = {
+            "cells": len(group),
+            "recall": round(len(dice) / len(group), 4) if group else None,
+        } | {
+            region: {
+                "dice_mean": round(float(np.nanmean(values)), 4),
+                "below_0.8": round(float(np.mean(np.array(values) < 0.8)), 4),
+            }
             for region in REGIONS
             if (values := [one[region] for one in dice])
         }

@@ -34,7 +34,10 @@ class Outcome:
 
 
 def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], batch_size: int) -> list[Outcome]:
-    """Score every item of a data set without augmentation, whose samples these are; a pixel is found from probability 0.5 on."""
+    """Score every item of a data set without augmentation, whose samples these are.
+
+    A pixel is found from probability 0.5 on.
+    """
     outcomes: list[Outcome] = []
     for images, targets in DataLoader(data, batch_size):
         for image, target, logits in zip(images, targets, trainer.predict(images), strict=True):

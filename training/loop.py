@@ -1,4 +1,7 @@
-"""One fine-tuning run: one config in, one self-describing folder out; resumable, logged, scored at the end. Nothing here prints."""
+"""One fine-tuning run: one config in, one self-describing folder out; resumable, logged, scored at the end.
+
+Nothing here prints.
+"""
 
 import csv
 import functools
@@ -44,7 +47,10 @@ _COARSE_EVERY: Final = 3
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One row of the training log. Dice are means over the validation images at canonical scale, of the averaged weights."""
+    """One row of the training log.
+
+    Dice are means over the validation images at canonical scale, of the averaged weights.
+    """
 
     epoch: int
     train_loss: float
@@ -73,9 +79,15 @@ class TrainingReport:
 
 
 def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig, Normalisation]:
-    """The network of a training run with its best weights, in eval mode, its settings and normalisation; ModelError where there is none."""
+    """The network of a training run with its best weights, in eval mode, its settings and normalisation.
+
+    ModelError where there is none.
+    """
     if not (run / WEIGHTS_FILE).is_file():
-        msg = f"{run} holds no {WEIGHTS_FILE}: name the folder of a training run; `python -m training finetune --out {run}` makes one"
+        msg = (
+            f"{run} holds no {WEIGHTS_FILE}: name the folder of a training run; `python -m training finetune --out"
+            f" {run}` makes one"
+        )
         raise ModelError(msg)
     config = TrainingConfig.from_toml(run / CONFIG_FILE)
     network = build(config.architecture, config.encoder, pretrained=False)
@@ -92,16 +104,19 @@ def fit(
     device: torch.device | None = None,
     on_epoch: Callable[[EpochLog], None] | None = None,
 ) -> TrainingReport:
-    """Train into `folder`, or go on where a killed run of the same config stopped; then score the test part, once, and keep its cases.
+    """Train into `folder`, or go on where a killed run of the same config stopped.
 
-    The folder describes itself: `config.toml`, `split.json`, `log.csv` (a row as each epoch ends, so it can be watched), the best
-    weights `weights.safetensors` (by validation Dice of the averaged weights), `scores.json` with the scores of the test part, Dice
-    per image, versions and commit, and in `cases/` pictures of its best and worst. Runs on the CPU unless a `device` is given.
-    `parts` are the samples to train on, validate and test, in place of those the config's shares give.
+    Then score the test part, once, and keep its cases.
 
-    Raises UsageError when the folder holds a run of another config or of other images, or where weights to begin with or pseudo-labels
-    come of images that are to be tested on, DataSetError when a pair cannot be used or there are too few to divide, all before anything
-    is written; and DivergedError when the loss is no longer a number.
+    The folder describes itself: `config.toml`, `split.json`, `log.csv` (a row as each epoch ends, so it can be
+    watched), the best weights `weights.safetensors` (by validation Dice of the averaged weights), `scores.json` with
+    the scores of the test part, Dice per image, versions and commit, and in `cases/` pictures of its best and worst.
+    Runs on the CPU unless a `device` is given. `parts` are the samples to train on, validate and test, in place of
+    those the config's shares give.
+
+    Raises UsageError when the folder holds a run of another config or of other images, or where weights to begin with
+    or pseudo-labels come of images that are to be tested on, DataSetError when a pair cannot be used or there are too
+    few to divide, all before anything is written; and DivergedError when the loss is no longer a number.
     """
     device = device or torch.device("cpu")
     check_input(config.architecture, config.input_size, config.batch_size)
@@ -115,7 +130,11 @@ def fit(
         counts = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
         msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
         raise DataSetError(msg)
-    origins = [("pseudo_set", config.pseudo_set), ("start_from", config.start_from), *(("average_of", run) for run in config.average_of)]
+    origins = [
+        ("pseudo_set", config.pseudo_set),
+        ("start_from", config.start_from),
+        *(("average_of", run) for run in config.average_of),
+    ]
     for whose, where in origins:
         if where:
             _refuse_leak(Path(where), {sample.sample_id for sample in parts["test"]}, whose)
@@ -162,7 +181,9 @@ def fit(
         val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
         mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
         seconds = time.monotonic() - started
-        row = EpochLog(len(log) + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], trainer.learning_rate, seconds)
+        row = EpochLog(
+            len(log) + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], trainer.learning_rate, seconds
+        )
         log.append(row)
         if _best(log) is row:
             _write_weights(trainer.averaged, scale, folder / WEIGHTS_FILE)
@@ -182,7 +203,10 @@ def fit(
 
 
 def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:
-    """What training begins with: a pretrained encoder, the network of the run that `start_from` names, or the mean of `average_of`."""
+    """What training begins with.
+
+    A pretrained encoder, the network of the run that `start_from` names, or the mean of `average_of`.
+    """
     runs = config.average_of or ((config.start_from,) if config.start_from else ())
     if not runs:
         return build(config.architecture, config.encoder), normalisation(config.encoder)
@@ -195,7 +219,10 @@ def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisati
         networks.append(network)
         scales.append(scale)
     if len(set(scales)) > 1:
-        msg = f"average_of: the networks of {', '.join(runs)} are fed differently scaled images; only runs that began alike have a mean"
+        msg = (
+            f"average_of: the networks of {', '.join(runs)} are fed differently scaled images; only runs that began"
+            " alike have a mean"
+        )
         raise UsageError(msg)
     first = networks[0]
     for name, value in first.state_dict().items():
@@ -212,7 +239,10 @@ def _test(
     repaired: Mapping[str, int],
     folder: Path,
 ) -> None:
-    """Score the test part with the best weights, and leave pictures and `scores.json`, in this order: the file says that all is done."""
+    """Score the test part with the best weights, and leave pictures and `scores.json`, in this order.
+
+    The file says that all is done.
+    """
     outcomes = score_items(trainer, data["test"], samples, config.batch_size)
     temperature = fit_temperature(*logits_of(trainer.predict, data["validation"], config.batch_size))
     scores = [outcome.score for outcome in outcomes]
@@ -220,7 +250,10 @@ def _test(
     report = {
         "test": summarise(scores),
         "by_data_set": by_data_set(scores),
-        "measured": f"on the network's grid of {config.input_size} px, in the canonical window around the drawn cell, best weights",
+        "measured": (
+            f"on the network's grid of {config.input_size} px, in the canonical window around the drawn cell, best"
+            " weights"
+        ),
         "per_image": {score.sample_id: score.dice for score in scores},
         "repaired_mask_pixels": repaired,
         "temperature": temperature,
@@ -251,7 +284,10 @@ def _refuse_leak(folder: Path, tested: set[str], whose: str) -> None:
         msg = f"{whose}: {folder} does not tell in {SPLIT_FILE} which images its network was trained on ({error})"
         raise UsageError(msg) from error
     if leaked := sorted(tested & seen):
-        msg = f"{whose}: the network of {folder} has seen {len(leaked)} of the images to be tested on, first {leaked[0]}; take another"
+        msg = (
+            f"{whose}: the network of {folder} has seen {len(leaked)} of the images to be tested on, first {leaked[0]};"
+            " take another"
+        )
         raise UsageError(msg)
 
 
@@ -261,15 +297,24 @@ def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.
         rng = np.random.default_rng((config.seed, data.epoch))
         rounds = -(-config.images_per_epoch // len(data))
         # Round after round of all images; the second time an image comes it is another draw.
-        drawn = np.concatenate([rng.permutation(len(data)) + len(data) * i for i in range(rounds)])[: config.images_per_epoch]
+        drawn = np.concatenate([rng.permutation(len(data)) + len(data) * i for i in range(rounds)])[
+            : config.images_per_epoch
+        ]
         return DataLoader(data, config.batch_size, sampler=drawn.tolist(), drop_last=True, num_workers=config.workers)
     order = torch.Generator().manual_seed(config.seed * 100_003 + data.epoch)
     last_too = len(data) <= config.batch_size
-    return DataLoader(data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order)
+    return DataLoader(
+        data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order
+    )
 
 
-def _for_both_passes(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], coarse_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches, every so often one on the grid of the coarse pass: the network tells the middle by the size of its input."""
+def _for_both_passes(
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]], coarse_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches, every so often one on the grid of the coarse pass.
+
+    The network tells the middle by the size of its input.
+    """
     for number, (images, targets) in enumerate(batches):
         if coarse_size and number % _COARSE_EVERY == 0:
             yield (
@@ -289,7 +334,10 @@ def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -
 
 
 def read_weights(run: Path, encoder: str) -> tuple[dict[str, torch.Tensor], Normalisation]:
-    """The best weights of a run and their normalisation: the encoder's own in files from before it was kept with them."""
+    """The best weights of a run and their normalisation.
+
+    The encoder's own in files from before it was kept with them.
+    """
     with safe_open(run / WEIGHTS_FILE, "pt") as file:
         kept = (file.metadata() or {}).get("normalisation")
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (the file itself cannot be iterated)

@@ -22,7 +22,9 @@ def commit() -> str:
     """The commit this process runs from, with `+` where its code differs from it; empty outside a repository."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", "core", "training") else "")
@@ -32,5 +34,9 @@ def commit() -> str:
 
 def cpu_name() -> str:
     """The processor's name as it gives it itself on Linux; the kind of processor elsewhere."""
-    found = re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8")) if sys.platform == "linux" else []
+    found = (
+        re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        if sys.platform == "linux"
+        else []
+    )
     return str(found[0]) if found else platform.machine()

@@ -1,4 +1,7 @@
-"""A network in torch behind the same two passes and post-processing as an exported one: to score what is not worth exporting."""
+"""A network in torch behind the same two passes and post-processing as an exported one.
+
+To score what is not worth exporting.
+"""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,13 +1,15 @@
-"""The comparison of architectures by k-fold cross-validation: resumable, shared by any number of processes, nothing counted twice.
+"""The comparison of architectures by k-fold cross-validation.
 
-Every original becomes its sixteen copies (`training.augment`), as in the thesis; networks learn from them without further augmentation.
-Two protocols differ in one thing only, what is dealt into the folds:
+Resumable, shared by any number of processes, nothing counted twice.
+
+Every original becomes its sixteen copies (`training.augment`), as in the thesis; networks learn from them without
+further augmentation. Two protocols differ in one thing only, what is dealt into the folds:
 
 - `grouped`: originals, with their copies and duplicates. What is validated on was never seen, in no rotation.
 - `as-published`: the copies, as the thesis did. A rotated twin of a validation image may be trained on.
 
-Each item is validated once for each k, by the averaged weights after the last epoch: nothing is chosen on the validation fold. Dice is
-measured on the network's grid, in the canonical window around the drawn cell.
+Each item is validated once for each k, by the averaged weights after the last epoch: nothing is chosen on the
+validation fold. Dice is measured on the network's grid, in the canonical window around the drawn cell.
 """
 
 import errno
@@ -48,7 +50,8 @@ logger = logging.getLogger(__name__)
 GROUPED: Final = "grouped"
 AS_PUBLISHED: Final = "as-published"
 
-# These say what is to be run, and may grow from start to start of one run; all others decide how a fold comes out, and may not.
+# These say what is to be run, and may grow from start to start of one run; all others decide how a fold comes out, and
+# may not.
 _LISTS: Final = ("grouped", "as_published", "k", "threads")
 
 
@@ -69,7 +72,9 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """All copies of all originals as the network sees them: `rgb` uint8 (N, S, S, 3), `labels` uint8 (N, S, S); sorted by original.
+    """All copies of all originals as the network sees them.
+
+    `rgb` uint8 (N, S, S, 3), `labels` uint8 (N, S, S); sorted by original.
 
     `scale` is the normalisation the encoder wants of `rgb`.
     """
@@ -79,7 +84,9 @@ class Items:
     labels: NDArray[np.uint8]
     scale: Normalisation
 
-    def batches(self, order: Sequence[int] | NDArray[np.intp], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(
+        self, order: Sequence[int] | NDArray[np.intp], size: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Images (n, 3, S, S) and targets (n, C, S, S), float32, in the given order, `size` at a time."""
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
@@ -109,7 +116,10 @@ def units_of(config: SelectionConfig) -> list[Unit]:
 
 
 def load_items(originals: Sequence[Sample], config: SelectionConfig) -> Items:
-    """Read the pairs and make the copies; those of a folder written by `augment` are there. Raises DataSetError as `read_pairs` does."""
+    """Read the pairs and make the copies; those of a folder written by `augment` are there.
+
+    Raises DataSetError as `read_pairs` does.
+    """
     by_id = {sample.sample_id: sample for sample in originals}
     samples, rgb, labels = [], [], []
     for item, _ in read_pairs(originals):
@@ -126,14 +136,17 @@ def load_items(originals: Sequence[Sample], config: SelectionConfig) -> Items:
 def deal(groups: Sequence[str], strata: Sequence[str], k: int, seed: int) -> NDArray[np.intp]:
     """The fold, 1 to k, of every item: groups stay whole, and each stratum's groups are spread evenly over the folds.
 
-    The groups of one fold differ from another's by one at most, over all and in each stratum. A group is of its first item's
-    stratum. Raises DataSetError for fewer groups than folds.
+    The groups of one fold differ from another's by one at most, over all and in each stratum. A group is of its first
+    item's stratum. Raises DataSetError for fewer groups than folds.
     """
     stratum: dict[str, str] = {}
     for group, its in zip(groups, strata, strict=True):
         stratum.setdefault(group, its)
     if len(stratum) < k:
-        msg = f"{k} folds need at least as many independent images, but there are {len(stratum)}; give more images, or a smaller k"
+        msg = (
+            f"{k} folds need at least as many independent images, but there are {len(stratum)}; give more images, or a"
+            " smaller k"
+        )
         raise DataSetError(msg)
     names = sorted(stratum)
     shuffled = [names[i] for i in np.random.default_rng((seed, k)).permutation(len(names))]
@@ -159,10 +172,10 @@ def select(
 ) -> Path:
     """Work on a run in `root` until no unit is left that nobody works on; returns its folder.
 
-    Any number of processes may do so at once, and any of them may be killed: the next goes on with its fold after the last epoch.
-    The last to finish compacts the results. `on_start` is called when all is checked and the work begins, the others after each epoch
-    (with its number) and each unit. Raises UsageError where the folder holds a run of other settings or other images, and DataSetError
-    for pairs that cannot be used, before anything is written.
+    Any number of processes may do so at once, and any of them may be killed: the next goes on with its fold after the
+    last epoch. The last to finish compacts the results. `on_start` is called when all is checked and the work begins,
+    the others after each epoch (with its number) and each unit. Raises UsageError where the folder holds a run of other
+    settings or other images, and DataSetError for pairs that cannot be used, before anything is written.
     """
     units = units_of(config)
     for unit in units:
@@ -194,8 +207,13 @@ def _check_settings(config: SelectionConfig, folder: Path) -> None:
     path = folder / results.CONFIG_FILE
     if path.exists():
         there = SelectionConfig.from_toml(path)
-        if wrong := [name for name, value in asdict(there).items() if name not in _LISTS and getattr(config, name) != value]:
-            msg = f"{folder} holds a run with other settings ({', '.join(wrong)}); choose another name, or the same settings to go on"
+        if wrong := [
+            name for name, value in asdict(there).items() if name not in _LISTS and getattr(config, name) != value
+        ]:
+            msg = (
+                f"{folder} holds a run with other settings ({', '.join(wrong)}); choose another name, or the same"
+                " settings to go on"
+            )
             raise UsageError(msg)
 
 
@@ -281,14 +299,21 @@ def _do(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    # First, so that there is room for the row on a full disk; were this process killed here, the fold would be trained again.
+    # First, so that there is room for the row on a full disk; were this process killed here, the fold would be trained
+    # again.
     checkpoint.unlink(missing_ok=True)
     checkpoint.with_suffix(".tmp").unlink(missing_ok=True)
-    tables = {"folds": [row], **{name: [{**identity, **line} for line in outcome[name]] for name in ("images", "epochs")}}
+    tables = {
+        "folds": [row],
+        **{name: [{**identity, **line} for line in outcome[name]] for name in ("images", "epochs")},
+    }
     try:
         results.add_unit(folder, unit.name, tables)
     except OSError as error:
-        msg = f"the results of {unit.name} could not be written ({error}); make room and start again: the other folds are kept"
+        msg = (
+            f"the results of {unit.name} could not be written ({error}); make room and start again: the other folds are"
+            " kept"
+        )
         raise TrainingError(msg) from error
     return row
 
@@ -318,11 +343,20 @@ def _train(
     drawn = min(config.images_per_epoch or len(train), len(train))
     # Whole batches only, or batch normalisation would meet one of a single image.
     drawn = drawn - drawn % config.batch_size or drawn
-    outcome["folds"] |= {"images_train": len(train), "images_validation": len(validation), "images_drawn": drawn * config.epochs}
+    outcome["folds"] |= {
+        "images_train": len(train),
+        "images_validation": len(validation),
+        "images_drawn": drawn * config.epochs,
+    }
     seed = int(np.random.default_rng((config.seed, unit.k, unit.fold)).integers(2**31))
     torch.manual_seed(seed)
     encoder = config.encoder if find_architecture(unit.architecture).takes_encoder else NO_ENCODER
-    trainer = Trainer(build(unit.architecture, encoder), config, total_steps=config.epochs * -(-drawn // config.batch_size), device=device)
+    trainer = Trainer(
+        build(unit.architecture, encoder),
+        config,
+        total_steps=config.epochs * -(-drawn // config.batch_size),
+        device=device,
+    )
     outcome["folds"] |= {"parameters": count_parameters(trainer.network), "precision": trainer.precision}
     epochs: list[dict[str, Any]] = outcome["epochs"]
     cpu_before, cpu_started = 0.0, time.process_time()
@@ -349,7 +383,10 @@ def _train(
                 "seconds": time.monotonic() - started,
             }
         )
-        write_checkpoint(checkpoint, {**trainer.state(), "epochs": epochs, "cpu_seconds": cpu_before + time.process_time() - cpu_started})
+        write_checkpoint(
+            checkpoint,
+            {**trainer.state(), "epochs": epochs, "cpu_seconds": cpu_before + time.process_time() - cpu_started},
+        )
         if on_epoch:
             on_epoch(unit, len(epochs))
     started = time.monotonic()

@@ -1,4 +1,7 @@
-"""What the command line says while it works, on standard error; and a further process that works at a selection beside it."""
+"""What the command line says while it works, on standard error.
+
+And a further process that works at a selection beside it.
+"""
 
 import logging
 import signal
@@ -47,7 +50,11 @@ def show_unit(progress: Progress) -> None:
     """Tell the end of a fold."""
     row = progress.row
     unit = Unit(row["protocol"], row["k"], row["fold"], row["architecture"])
-    scores = f"nucleus {row['dice_nucleus']:.4f} cytoplasm {row['dice_cytoplasm']:.4f}" if row["status"] == "done" else row["status"]
+    scores = (
+        f"nucleus {row['dice_nucleus']:.4f} cytoplasm {row['dice_cytoplasm']:.4f}"
+        if row["status"] == "done"
+        else row["status"]
+    )
     left = in_time(60 * progress.minutes_left)
     say(f"{progress.done}/{progress.units} {named(unit)}: {scores}, {row['seconds']:.0f} s, about {left} left")
 
@@ -56,7 +63,13 @@ def work(config: SelectionConfig, root: Path, device: str) -> None:
     """Work at a run in a process of its own; the one that started it stops it, and tells the results of both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        select(config, root, find_device(device), on_start=lambda: say(f"another process takes part, on {device}"), on_unit=show_unit)
+        select(
+            config,
+            root,
+            find_device(device),
+            on_start=lambda: say(f"another process takes part, on {device}"),
+            on_unit=show_unit,
+        )
     except CoreError as error:
         say(f"a worker gave up: {error}")
         sys.exit(1)

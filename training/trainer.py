@@ -1,4 +1,7 @@
-"""A network in training: optimiser, schedule, averaged weights, one epoch at a time. Both pipelines train through here."""
+"""A network in training: optimiser, schedule, averaged weights, one epoch at a time.
+
+Both pipelines train through here.
+"""
 
 import copy
 import io
@@ -25,7 +28,9 @@ class DivergedError(TrainingError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is out, whichever library found it so."""
-    by_word = isinstance(error, RuntimeError) and re.search(r"not enough memory|can't allocate memory|ALLOC_FAILED", str(error))
+    by_word = isinstance(error, RuntimeError) and re.search(
+        r"not enough memory|can't allocate memory|ALLOC_FAILED", str(error)
+    )
     return bool(by_word) or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
@@ -49,7 +54,10 @@ class _Average:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name (`cpu`, `cuda`, `cuda:1`; `auto`: CUDA where there is one); raises UsageError where it is not there."""
+    """The device of that name (`cpu`, `cuda`, `cuda:1`.
+
+    `auto`: CUDA where there is one); raises UsageError where it is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -58,7 +66,10 @@ def find_device(name: str) -> torch.device:
         msg = f"device must be auto, cpu, cuda or cuda:<number>, but is {name!r}"
         raise UsageError(msg) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        msg = f"device {name} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu, or install a driver"
+        msg = (
+            f"device {name} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu,"
+            " or install a driver"
+        )
         raise UsageError(msg)
     return device
 
@@ -68,9 +79,9 @@ class Trainer:
 
     `loss` of logits and targets is what is minimised; validation always states the thesis's.
 
-    On CUDA the network runs in bfloat16 where the card has it (loss and optimiser stay in float32) and cuDNN keeps to deterministic
-    algorithms; torch has but slow ones for upsampling and adaptive pooling, which are not asked for, so two runs there agree to
-    rounding only. On the CPU they agree exactly.
+    On CUDA the network runs in bfloat16 where the card has it (loss and optimiser stay in float32) and cuDNN keeps to
+    deterministic algorithms; torch has but slow ones for upsampling and adaptive pooling, which are not asked for, so
+    two runs there agree to rounding only. On the CPU they agree exactly.
     """
 
     def __init__(
@@ -88,7 +99,9 @@ class Trainer:
             torch.backends.cudnn.deterministic = True
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = _Average(self.network, config.ema_decay)
-        self._optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        self._optimiser = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser, config.learning_rate, total_steps=total_steps, pct_start=0.15, cycle_momentum=False
         )
@@ -112,8 +125,8 @@ class Trainer:
     def train_epoch(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], *, seed: int) -> float:
         """One pass over batches of images (N, 3, S, S) and targets (N, C, S, S); returns the mean loss over images.
 
-        `seed`, another in every epoch, decides the dropout: a run that goes on needs no state of a random generator. Raises
-        DivergedError when the loss is no finite number.
+        `seed`, another in every epoch, decides the dropout: a run that goes on needs no state of a random generator.
+        Raises DivergedError when the loss is no finite number.
         """
         torch.manual_seed(seed)
         self.network.train()

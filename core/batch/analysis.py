@@ -1,4 +1,7 @@
-"""What is done to the images of a batch: decoded, outlined together, measured one by one, and turned into rows and files."""
+"""What is done to the images of a batch.
+
+Decoded, outlined together, measured one by one, and turned into rows and files.
+"""
 
 import hashlib
 import json
@@ -64,11 +67,15 @@ class Analyst:
     def _outline(self, good: Sequence[tuple[Loaded, CellImage]]) -> list[tuple[OutlinedCell, ...] | ImageResult]:
         cells = Cells(self._settings.cells)
         if len(good) > 1:
-            together = _tried(good[0][0], Stage.OUTLINE, partial(self._outline_together, [image for _, image in good], cells))
+            together = _tried(
+                good[0][0], Stage.OUTLINE, partial(self._outline_together, [image for _, image in good], cells)
+            )
             if not isinstance(together, ImageResult):
                 return list(together)
         # One by one: the only one, or the one that spoils the batch is to be found.
-        return [_tried(one, Stage.OUTLINE, partial(self._outline_one, image, cells), image.sha256) for one, image in good]
+        return [
+            _tried(one, Stage.OUTLINE, partial(self._outline_one, image, cells), image.sha256) for one, image in good
+        ]
 
     def _outline_together(self, images: Sequence[CellImage], cells: Cells) -> list[tuple[OutlinedCell, ...]]:
         return outline_many(images, self._segmenter, cells, progress=lambda *_: self._alive())
@@ -80,7 +87,9 @@ class Analyst:
         if isinstance(cells, ImageResult):
             return cells
         if not cells:
-            return one.failed(Stage.OUTLINE, f"{one.task.image_path}: no stained leukocyte was found in the field", image.sha256)
+            return one.failed(
+                Stage.OUTLINE, f"{one.task.image_path}: no stained leukocyte was found in the field", image.sha256
+            )
         return _tried(one, Stage.MEASURE, lambda: self._measured(one, image, cells), image.sha256)
 
     def _measured(self, one: Loaded, image: CellImage, cells: Sequence[OutlinedCell]) -> ImageResult:
@@ -91,19 +100,33 @@ class Analyst:
             self._alive()
         rings = [{region: outlines(a.segmentation.labels, region) for region in OUTLINE_REGIONS} for a in analyses]
         rows = [self._row(one, analysis, own) for analysis, own in zip(analyses, rings, strict=True)]
-        return ImageResult(one.task.image_path, image.sha256, one.stamp, rows, dict(self._files(one, image, analyses, rings)))
+        return ImageResult(
+            one.task.image_path, image.sha256, one.stamp, rows, dict(self._files(one, image, analyses, rings))
+        )
 
     def _row(self, one: Loaded, analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]]) -> dict[str, Any]:
         said = one.task.cell_type
         population = Population(
-            _POPULATION, CellType(said or CellType.OTHER), "Batch", "unknown", "unknown", "", "", "", self._created.date().isoformat()
+            _POPULATION,
+            CellType(said or CellType.OTHER),
+            "Batch",
+            "unknown",
+            "unknown",
+            "",
+            "",
+            "",
+            self._created.date().isoformat(),
         )
         row = cell_row(analysis, population, outlines=rings, patient_id=one.task.patient_id, created=self._created)
         row |= {"image_path": row.pop("image_name"), "cell_type": said, **dict.fromkeys(_NOT_KNOWN)}
         return row
 
     def _files(
-        self, one: Loaded, image: CellImage, analyses: Sequence[CellAnalysis], rings: Sequence[dict[str, list[NDArray[np.float32]]]]
+        self,
+        one: Loaded,
+        image: CellImage,
+        analyses: Sequence[CellAnalysis],
+        rings: Sequence[dict[str, list[NDArray[np.float32]]]],
     ) -> Iterator[tuple[str, bytes]]:
         """Path in the run's folder and content of everything that is written of an image."""
         path = one.task.image_path
@@ -134,17 +157,28 @@ def _tried(one: Loaded, stage: Stage, work: Callable[[], _Done], sha256: str | N
         pass
     except Exception as error:  # noqa: BLE001  # a hundred thousand images do not end at one that meets a bug
         if "alloc" not in str(error).lower():  # so onnxruntime and others say that there is no memory
-            return one.failed(stage, f"{one.task.image_path}: unexpected {type(error).__name__}: {error}; please report it", sha256)
-    return one.failed(Stage.MEMORY, f"{one.task.image_path}: needs more memory than an image may take; raise --memory-limit", sha256)
+            return one.failed(
+                stage, f"{one.task.image_path}: unexpected {type(error).__name__}: {error}; please report it", sha256
+            )
+    return one.failed(
+        Stage.MEMORY, f"{one.task.image_path}: needs more memory than an image may take; raise --memory-limit", sha256
+    )
 
 
-# --- outlines for QuPath -----------------------------------------------------------------------------------------------------------
+# --- outlines for QuPath ----------------------------------------------------------------------------------------------
 
 
-def _feature(analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]], cell_type: CellType | None) -> dict[str, Any] | None:
-    """A cell as QuPath reads it (an object of type cell with its nucleus), in pixels of the whole image; None where there is no cell."""
+def _feature(
+    analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]], cell_type: CellType | None
+) -> dict[str, Any] | None:
+    """A cell as QuPath reads it (an object of type cell with its nucleus), in pixels of the whole image.
+
+    None where there is no cell.
+    """
     left, top = (analysis.place.left, analysis.place.top) if analysis.place else (0, 0)
-    cell, nucleus = ([ring + np.array([left, top], np.float32) for ring in rings[region]] for region in ("cell", "nucleus"))
+    cell, nucleus = (
+        [ring + np.array([left, top], np.float32) for ring in rings[region]] for region in ("cell", "nucleus")
+    )
     if not cell:
         return None
     feature: dict[str, Any] = {

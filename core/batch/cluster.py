@@ -1,8 +1,9 @@
 """The engine of a cluster: Ray actors, each with a local engine of one worker, take chunks of images and save what comes of them.
 
-The driver only lists images and hands out names; images and results never pass through it, so input and output must be reachable from every
-node. What goes wrong with an image, the local engine of its actor sees to. What goes wrong with an actor or its node costs the chunk being
-done again elsewhere, under the same name of its shard; `core/batch/CLUSTER.md` says what to start where.
+The driver only lists images and hands out names; images and results never pass through it, so input and output must be
+reachable from every node. What goes wrong with an image, the local engine of its actor sees to. What goes wrong with an
+actor or its node costs the chunk being done again elsewhere, under the same name of its shard; `core/batch/CLUSTER.md`
+says what to start where.
 """
 
 import hashlib
@@ -27,9 +28,11 @@ from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import ClusterError, CoreError, UsageError
 from core.domain.versions import software_versions
 
-# Images of the first chunks; later ones grow to FLUSH_IMAGES, so that a short run is shared out evenly and a long one has few shards.
+# Images of the first chunks; later ones grow to FLUSH_IMAGES, so that a short run is shared out evenly and a long one
+# has few shards.
 _FIRST_CHUNK: Final = 8
-# A chunk is at most this share of what each actor has been given so far: so much longer may the last actor take than the others.
+# A chunk is at most this share of what each actor has been given so far: so much longer may the last actor take than
+# the others.
 _SHARE: Final = 1 / 8
 # Chunks an actor has: one is measured while the one before is saved.
 _AHEAD: Final = 2
@@ -50,7 +53,8 @@ def ray_engine(address: str | None = None, actors: int | None = None) -> Callabl
     Parameters
     ----------
     address : str, optional
-        Of the cluster to join, as `ray start` prints it; without it one is started on this machine, and ended with the run.
+        Of the cluster to join, as `ray start` prints it; without it one is started on this machine, and ended with the
+        run.
     actors : int, optional
         How many; by default as many as the cluster has CPUs (or 8 a GPU, if it has any), also of nodes that join later.
 
@@ -61,12 +65,17 @@ def ray_engine(address: str | None = None, actors: int | None = None) -> Callabl
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if address is None or address.startswith(("127.0.0.1", "localhost")):
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # so Ray is told, on any system, to listen at 127.0.0.1 only
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+            "0"  # so Ray is told, on any system, to listen at 127.0.0.1 only
+        )
     try:
         with _sigterm_kept():
             import ray
     except ImportError as error:
-        msg = f"expected Ray for --engine ray, but it cannot be imported ({error}); pip install -r requirements-cluster.txt"
+        msg = (
+            f"expected Ray for --engine ray, but it cannot be imported ({error}); pip install -r"
+            " requirements-cluster.txt"
+        )
         raise ClusterError(msg) from error
     return lambda folder, run, measurer: _ClusterEngine(ray, address, actors, folder, run, measurer)
 
@@ -84,14 +93,20 @@ def _sigterm_kept() -> Iterator[None]:
 
 @dataclass(eq=False)
 class _Chunk:
-    """Images that are measured by one actor and accounted for by one shard; a `suspect` was with an actor that ended."""
+    """Images that are measured by one actor and accounted for by one shard.
+
+    A `suspect` was with an actor that ended.
+    """
 
     tasks: Sequence[Task | ImageResult]
     suspect: bool = False
 
     @property
     def name(self) -> str:
-        """Of the shard, without its ending: the same images have the same, so that a chunk done again overwrites what it left."""
+        """Of the shard, without its ending.
+
+        The same images have the same, so that a chunk done again overwrites what it left.
+        """
         return f"cells-{hashlib.sha256(chr(0).join(task.image_path for task in self.tasks).encode()).hexdigest()[:32]}"
 
     def halves(self) -> tuple["_Chunk", "_Chunk"]:
@@ -117,7 +132,9 @@ class _Member:
 class _ClusterEngine:
     """Hands out chunks; `ray` is the module."""
 
-    def __init__(self, ray: Any, address: str | None, actors: int | None, folder: RunFolder, run: Run, measurer: Measurer) -> None:  # noqa: ANN401
+    def __init__(
+        self, ray: Any, address: str | None, actors: int | None, folder: RunFolder, run: Run, measurer: Measurer
+    ) -> None:  # noqa: ANN401
         self._ray = ray
         self._address = address
         self._actors = actors
@@ -153,7 +170,10 @@ class _ClusterEngine:
             if port.isdigit():  # Ray itself would try for many minutes
                 socket.create_connection((host, int(port)), _CONNECT_S).close()
         except OSError as error:
-            msg = f"expected a cluster at {self._address}, but {error.strerror or error}; look at `ray status` there, or start one"
+            msg = (
+                f"expected a cluster at {self._address}, but {error.strerror or error}; look at `ray status` there, or"
+                " start one"
+            )
             raise ClusterError(msg) from error
         how: dict[str, Any] = {"address": self._address or "local"}
         if not self._address:
@@ -181,7 +201,10 @@ class _ClusterEngine:
                 yield None
 
     def _keep_up(self) -> None:
-        """See from time to time that there are as many actors as the cluster has room for; what is lost is replaced, what joins is used."""
+        """See from time to time that there are as many actors as the cluster has room for.
+
+        What is lost is replaced, what joins is used.
+        """
         if time.monotonic() - self._looked < _LOOK_S and self._members:
             return
         self._looked = time.monotonic()
@@ -228,7 +251,8 @@ class _ClusterEngine:
             self._failed_starts += 1
             if self._failed_starts == _FAILED_STARTS:
                 msg = (
-                    f"no actor gets ready on the cluster ({error}); every node needs this version of Leukoscope, see core/batch/CLUSTER.md"
+                    f"no actor gets ready on the cluster ({error}); every node needs this version of Leukoscope, see"
+                    " core/batch/CLUSTER.md"
                 )
                 raise ClusterError(msg) from error
         except self._ray.exceptions.RayTaskError as error:
@@ -273,7 +297,10 @@ class _Given(Iterator[Task | ImageResult]):
 
 
 class _Actor:
-    """On a node: a local engine of one worker process, which outlives the chunks, and a folder of results of its own to write into."""
+    """On a node.
+
+    A local engine of one worker process, which outlives the chunks, and a folder of results of its own to write into.
+    """
 
     def __init__(self, out: str, key: str, measurer: Measurer, versions: Mapping[str, str]) -> None:
         self._out = out
@@ -287,16 +314,24 @@ class _Actor:
     def open(self) -> None:
         """Get ready; raises CoreError where this node is not as the driver."""
         if (here := software_versions()) != self._versions:
-            names = sorted(name for name in here.keys() | self._versions.keys() if here.get(name) != self._versions.get(name))
+            names = sorted(
+                name for name in here.keys() | self._versions.keys() if here.get(name) != self._versions.get(name)
+            )
             differ = ", ".join(f"{name} {here.get(name)} instead of {self._versions.get(name)}" for name in names)
-            msg = f"the node {socket.gethostname()} has {differ}; install the same there, or results could not stand in one table"
+            msg = (
+                f"the node {socket.gethostname()} has {differ}; install the same there, or results could not stand in"
+                " one table"
+            )
             raise UsageError(msg)
         self._folder = RunFolder(self._out)
         # It keeps its worker from chunk to chunk; as long as a chunk is not done, it may take from what was given.
         self._results = LocalEngine(self._measurer, jobs=1).results(self._given, lambda _: self._left > 0)
 
     def measure(self, tasks: Sequence[Task | ImageResult], name: str) -> list[Record]:
-        """Measure a chunk and save it; raises CoreError where the model cannot be opened or the results cannot be written."""
+        """Measure a chunk and save it.
+
+        Raises CoreError where the model cannot be opened or the results cannot be written.
+        """
         records: list[Record] = []
         results: list[ImageResult] = []
         parts = cells = size = 0

@@ -17,8 +17,9 @@ from core.segmentation.model_registry import find_model
 _QUIET_BEATS: Final = 30
 
 DESCRIPTION: Final = (
-    "Measure a folder, a ZIP file or a bucket of any size. Stopped, killed or out of disk, the same command goes on where it was; "
-    "the finished table is the same. Exit code 0: every image measured; 1: some failed (errors.csv) or the run was stopped; 2: wrong use."
+    "Measure a folder, a ZIP file or a bucket of any size. Stopped, killed or out of disk, the same command goes on"
+    " where it was; the finished table is the same. Exit code 0: every image measured; 1: some failed (errors.csv) or"
+    " the run was stopped; 2: wrong use."
 )
 
 
@@ -28,26 +29,53 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     add = made.add_argument
     add("input", metavar="INPUT", help="folder, ZIP file, or URL that fsspec knows (s3://, gs://, memory://)")
     add("--out", required=True, help="folder (or URL) for the results")
-    add("--jobs", type=_positive, help="worker processes, one thread each (default 1; on a cluster, all it has room for)")
+    add(
+        "--jobs",
+        type=_positive,
+        help="worker processes, one thread each (default 1; on a cluster, all it has room for)",
+    )
     add("--engine", choices=["local", "ray"], default="local", help="ray: on a cluster (see requirements-cluster.txt)")
     add("--ray-address", metavar="ADDRESS", help="cluster to join; a local one is started without it")
     add("--device", choices=DEVICES, default="auto", help="cuda fails where it cannot run; auto falls back to the CPU")
     add("--model", metavar="ID", help="model of the manifest (default: its default)")
-    add("--batch-size", type=_batch_size, default=None, metavar="auto|N", help="images outlined together (auto: 1 on CPU, 16 on CUDA)")
+    add(
+        "--batch-size",
+        type=_batch_size,
+        default=None,
+        metavar="auto|N",
+        help="images outlined together (auto: 1 on CPU, 16 on CUDA)",
+    )
     add("--limit", type=_positive, metavar="N", help="only the first N images")
     add("--dry-run", action="store_true", help="list and count, and say what would be done; writes nothing")
     add("--pattern", metavar="GLOB", help="only images whose relative path fits, as '*/blood_*.png'")
     add("--um-per-pixel", "--um-per-px", type=float, metavar="UM", help="scale of all images in micrometres per pixel")
-    add("--cells", choices=CELLS, default="auto", help="one: the cell in the middle; all: every leukocyte; auto: what the image shows")
+    add(
+        "--cells",
+        choices=CELLS,
+        default="auto",
+        help="one: the cell in the middle; all: every leukocyte; auto: what the image shows",
+    )
     add("--feature-engine", choices=FEATURE_ENGINES, default="fast", help="reference is pyradiomics itself")
-    add("--label-from", metavar="HOW", help="cell type of each image: folder, regex:PATTERN with a group named label, or csv:FILE")
-    add("--patient-from", metavar="HOW", help="patient of each image: folder, regex:PATTERN with a group named patient, or csv:FILE")
+    add(
+        "--label-from",
+        metavar="HOW",
+        help="cell type of each image: folder, regex:PATTERN with a group named label, or csv:FILE",
+    )
+    add(
+        "--patient-from",
+        metavar="HOW",
+        help="patient of each image: folder, regex:PATTERN with a group named patient, or csv:FILE",
+    )
     add("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
     add("--outlines", action="store_true", help="also write outlines as GeoJSON, a file per image, for QuPath")
     add("--retry-failed", action="store_true", help="try again what failed before")
     add("--time-limit", type=float, default=60.0, metavar="S", help="seconds an image may take (default 60)")
     add(
-        "--memory-limit", type=_positive, default=2048, metavar="MB", help="memory an image may take beyond its worker's own (default 2048)"
+        "--memory-limit",
+        type=_positive,
+        default=2048,
+        metavar="MB",
+        help="memory an image may take beyond its worker's own (default 2048)",
     )
     add("--turns", metavar="FOLDER", help="take turns with the other runs that name this folder")
     add("--owner", default="", help="whose run it is, for --turns")
@@ -74,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"out": arguments.out, **asdict(ended), "last": None}))
     if ended.failed:
-        print(f"failed: {ended.failed:,} of {ended.done:,} images; {arguments.out}/errors.csv says why", file=sys.stderr)
+        print(
+            f"failed: {ended.failed:,} of {ended.done:,} images; {arguments.out}/errors.csv says why", file=sys.stderr
+        )
     return 0 if ended.state is State.FINISHED and not ended.failed else 1
 
 
@@ -127,7 +157,10 @@ def _tell_plan(batch: Batch, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(asdict(found)))
     else:
-        print(f"{found.listed:,} images: {found.to_do:,} to do, {found.done:,} done before, {len(found.refused):,} that cannot be measured")
+        print(
+            f"{found.listed:,} images: {found.to_do:,} to do, {found.done:,} done before, {len(found.refused):,} that"
+            " cannot be measured"
+        )
     return 1 if found.refused else 0
 
 
@@ -144,7 +177,12 @@ class _Line:
         news = (progress.state, progress.message) != self._said and not progress.message.endswith("so far")
         if terminal or news or self._beats % _QUIET_BEATS == 0:
             self._said = (progress.state, progress.message)
-            print(_sentence(progress), file=sys.stderr, end="\r" if terminal and not progress.state.ended else "\n", flush=True)
+            print(
+                _sentence(progress),
+                file=sys.stderr,
+                end="\r" if terminal and not progress.state.ended else "\n",
+                flush=True,
+            )
         self._beats += 1
 
 

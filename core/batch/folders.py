@@ -1,4 +1,7 @@
-"""The folders that a person may choose from on a page: the configured roots and what is below them, never anything else."""
+"""The folders that a person may choose from on a page.
+
+The configured roots and what is below them, never anything else.
+"""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +29,8 @@ def resolve(root: Path, parts: Sequence[str]) -> Path:
     Raises
     ------
     UsageError
-        If it is not there, or would be reached through a link, a hidden folder, or any other way than down from the root.
+        If it is not there, or would be reached through a link, a hidden folder, or any other way than down from the
+        root.
     """
     path = root.resolve()
     for part in parts:
@@ -34,7 +38,8 @@ def resolve(root: Path, parts: Sequence[str]) -> Path:
             msg = f"expected the name of a folder, but got {part!r}; choose one from the list"
             raise UsageError(msg)
         path = path / part
-        # Links are refused even where they stay inside: what they point to may change between this look and the reading.
+        # Links are refused even where they stay inside: what they point to may change between this look and the
+        # reading.
         if path.is_symlink():
             msg = f"{part} is a link to another place, and links are not followed; choose the folder itself"
             raise UsageError(msg)
@@ -45,7 +50,10 @@ def resolve(root: Path, parts: Sequence[str]) -> Path:
 
 
 def listing(folder: Path) -> Listing:
-    """Sub-folders and ZIP files directly in a folder, without links and hidden ones; raises UsageError when it cannot be read."""
+    """Sub-folders and ZIP files directly in a folder, without links and hidden ones.
+
+    Raises UsageError when it cannot be read.
+    """
     folders: list[str] = []
     archives: list[str] = []
     try:

@@ -1,7 +1,9 @@
-"""Where the images are: a folder, a ZIP file, or a bucket; names are streamed in a stable order, contents read one at a time.
+"""Where the images are: a folder, a ZIP file, or a bucket.
 
-Nothing outside the input is ever opened: links are followed only inside it. Every kind can be pickled, so that a worker on another machine
-reads for itself.
+Names are streamed in a stable order, contents read one at a time.
+
+Nothing outside the input is ever opened: links are followed only inside it. Every kind can be pickled, so that a worker
+on another machine reads for itself.
 """
 
 import os
@@ -27,8 +29,8 @@ from core.image.imaging import IMAGE_SUFFIXES
 class Listed:
     """A path of the listing, relative to the input, with the `problem` in words where it cannot be read as an image.
 
-    That of a `folder` that cannot be listed is told whatever the pattern: nobody knows what is in it. `stamp` is there where the listing
-    tells it at no cost.
+    That of a `folder` that cannot be listed is told whatever the pattern: nobody knows what is in it. `stamp` is there
+    where the listing tells it at no cost.
     """
 
     path: str
@@ -38,7 +40,10 @@ class Listed:
 
 
 class Inputs(ABC):
-    """Images by their relative POSIX path. `pattern` is a glob on it (`*` also crosses folders); hidden and other files are passed over."""
+    """Images by their relative POSIX path.
+
+    `pattern` is a glob on it (`*` also crosses folders); hidden and other files are passed over.
+    """
 
     def __init__(self, pattern: str | None = None) -> None:
         self._pattern = pattern
@@ -68,14 +73,17 @@ class Inputs(ABC):
 
     @abstractmethod
     def read(self, path: str) -> tuple[bytes, Stamp]:
-        """Content of an image; raises ImageError in words where it cannot be read or is larger than `Settings.max_bytes`."""
+        """Content of an image.
+
+        Raises ImageError in words where it cannot be read or is larger than `Settings.max_bytes`.
+        """
 
 
 class FolderInputs(Inputs):
     """The images in a folder and its sub-folders.
 
-    Links are followed to files inside the folder; links that leave it, and links to folders (which could go round in circles), are named as
-    problems.
+    Links are followed to files inside the folder; links that leave it, and links to folders (which could go round in
+    circles), are named as problems.
     """
 
     def __init__(self, root: Path, pattern: str | None = None) -> None:
@@ -96,7 +104,8 @@ class FolderInputs(Inputs):
                             self._sort_in(folder, entry, files, folders, problems)
             except OSError as error:
                 yield Listed(
-                    _printable(folder) or ".", f"expected a folder that can be listed, but {error.strerror}; check its permissions"
+                    _printable(folder) or ".",
+                    f"expected a folder that can be listed, but {error.strerror}; check its permissions",
                 )
             if in_order:
                 files.sort()
@@ -107,13 +116,19 @@ class FolderInputs(Inputs):
                 yield Listed(name)
             waiting += folders
 
-    def _sort_in(self, folder: str, entry: os.DirEntry[str], files: list[str], folders: list[str], problems: list[Listed]) -> None:
+    def _sort_in(
+        self, folder: str, entry: os.DirEntry[str], files: list[str], folders: list[str], problems: list[Listed]
+    ) -> None:
         path = f"{folder}/{entry.name}" if folder else entry.name
         looks_like_image = entry.name.lower().endswith(IMAGE_SUFFIXES)
         problem = None
         if entry.is_dir(follow_symlinks=False):
             folders.append(path)
-            problem = "expected an image file, but it is a folder (whose images are measured); rename it" if looks_like_image else None
+            problem = (
+                "expected an image file, but it is a folder (whose images are measured); rename it"
+                if looks_like_image
+                else None
+            )
         elif entry.is_symlink():
             problem = self._problem_of_link(path, looks_like_image=looks_like_image)
         elif looks_like_image and not entry.is_file(follow_symlinks=False):
@@ -129,7 +144,11 @@ class FolderInputs(Inputs):
         try:
             target = (self._root / path).resolve(strict=True)
         except (OSError, RuntimeError):  # it points to nothing, or to itself
-            return "expected an image file, but it is a link that leads nowhere; copy the image itself" if looks_like_image else None
+            return (
+                "expected an image file, but it is a link that leads nowhere; copy the image itself"
+                if looks_like_image
+                else None
+            )
         if target.is_dir():
             return "a link to a folder is not followed; give that folder as input, or copy it"
         if not looks_like_image:
@@ -154,14 +173,19 @@ class FolderInputs(Inputs):
                 msg = f"{name}: a link that leaves the folder is not followed; copy the image itself"
                 raise ImageError(msg)
             # Not blocking: a pipe would be waited for until somebody writes.
-            with os.fdopen(os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+            with os.fdopen(
+                os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
+            ) as file:
                 found = os.fstat(file.fileno())
                 if not stat.S_ISREG(found.st_mode):
                     msg = f"{name}: expected an image file, but it is a folder, device or pipe; remove it"
                     raise ImageError(msg)
                 return _within_limit(file, found.st_size, name), _stamp(found)
         except OSError as error:
-            msg = f"{name}: expected a readable image file, but {error.strerror or error}; check the path and the permissions"
+            msg = (
+                f"{name}: expected a readable image file, but {error.strerror or error}; check the path and the"
+                " permissions"
+            )
             raise ImageError(msg) from error
 
 
@@ -187,7 +211,14 @@ class ArchiveInputs(Inputs):
     def _listed(self, *, in_order: bool) -> Iterator[Listed]:  # noqa: ARG002  # the archive's own order is one
         for member in self._archive.members():
             path = _printable(member.path)
-            yield Listed(path, member.problem if path == member.path else "expected a file name in UTF-8, but it is not; rename the file")
+            yield Listed(
+                path,
+                (
+                    member.problem
+                    if path == member.path
+                    else "expected a file name in UTF-8, but it is not; rename the file"
+                ),
+            )
 
     def stamp(self, path: str) -> Stamp | None:
         """Size and checksum, as the archive's directory says."""
@@ -203,7 +234,10 @@ class ArchiveInputs(Inputs):
             member = self._archive.member(path)
             return self._archive.read(path, load_settings()), Stamp(member.size, member.checksum)
         except (CoreError, KeyError, OSError) as error:
-            msg = f"{path.rsplit('/', 1)[-1]}: expected a readable member of the archive, but {error}; pack the images again"
+            msg = (
+                f"{path.rsplit('/', 1)[-1]}: expected a readable member of the archive, but {error}; pack the images"
+                " again"
+            )
             raise ImageError(msg) from error
 
 
@@ -242,7 +276,11 @@ class BucketInputs(Inputs):
                 if entry["type"] != "directory" and path.lower().endswith(IMAGE_SUFFIXES):
                     yield Listed(path, stamp=_remote_stamp(entry))
             waiting += reversed(
-                [entry["name"] for entry in entries if entry["type"] == "directory" and entry["name"].rstrip("/") != folder]
+                [
+                    entry["name"]
+                    for entry in entries
+                    if entry["type"] == "directory" and entry["name"].rstrip("/") != folder
+                ]
             )
 
     def stamp(self, path: str) -> Stamp | None:
@@ -262,7 +300,10 @@ class BucketInputs(Inputs):
             with system.open(f"{root}/{path}", "rb") as file:
                 return _within_limit(file, found.size, name), found
         except OSError as error:
-            msg = f"{name}: expected a readable image, but {error.strerror or error}; check the address and the permissions"
+            msg = (
+                f"{name}: expected a readable image, but {error.strerror or error}; check the address and the"
+                " permissions"
+            )
             raise ImageError(msg) from error
 
 
@@ -301,8 +342,8 @@ def _within_limit(file: IO[bytes], size: int, name: str) -> bytes:
                 break
     if max(size, len(content)) > limit:
         msg = (
-            f"{name}: expected at most {limit / 2**20:.0f} MB, but the file has {max(size, len(content)) / 2**20:.0f} MB; "
-            "cut out the cell, or raise LEUKOSCOPE_MAX_BYTES"
+            f"{name}: expected at most {limit / 2**20:.0f} MB, but the file has {max(size, len(content)) / 2**20:.0f}"
+            " MB; cut out the cell, or raise LEUKOSCOPE_MAX_BYTES"
         )
         raise ImageError(msg)
     return bytes(content)
@@ -314,7 +355,9 @@ def _stamp(found: os.stat_result) -> Stamp:
 
 def _remote_stamp(info: dict[str, Any]) -> Stamp:
     """Buckets tell an entity tag, a checksum or a time of change, each under its own name."""
-    told = next((str(info[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if info.get(key)), "")
+    told = next(
+        (str(info[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created") if info.get(key)), ""
+    )
     return Stamp(int(info.get("size") or 0), told)
 
 

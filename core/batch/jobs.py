@@ -1,8 +1,9 @@
 """Runs that pages start: each is the command `python -m core batch ...` in a process of its own, and is found again by its folder.
 
-`<root>/<owner>/<run>/` holds `request.json` (what was asked for), `process.json` (which process works on it), `log.txt` (what it
-said), `input/` where images were uploaded, and `results/`, the run's own folder. The process belongs to no page: it goes on when the page
-is closed or the server ends, and whoever is the owner finds it by the files. A run that was stopped or killed goes on by the same command.
+`<root>/<owner>/<run>/` holds `request.json` (what was asked for), `process.json` (which process works on it), `log.txt`
+(what it said), `input/` where images were uploaded, and `results/`, the run's own folder. The process belongs to no
+page: it goes on when the page is closed or the server ends, and whoever is the owner finds it by the files. A run that
+was stopped or killed goes on by the same command.
 """
 
 import fcntl
@@ -42,9 +43,9 @@ _LOG_TAIL: Final = 4000
 class Request:
     """What a person asked for.
 
-    `source` is the folder or ZIP file to measure; of an upload of so many bytes it lies in the run's own folder and is given relative to
-    that. `um_per_px` and `cells` are as in `core.batch.settings`; `by_folder` files each cell under the cell type that its folder is
-    named after.
+    `source` is the folder or ZIP file to measure; of an upload of so many bytes it lies in the run's own folder and is
+    given relative to that. `um_per_px` and `cells` are as in `core.batch.settings`; `by_folder` files each cell under
+    the cell type that its folder is named after.
     """
 
     title: str
@@ -137,7 +138,11 @@ class Job:
         if asked:
             return Standing(State.STOPPED, progress)
         if own:
-            return Standing(State.STOPPED, progress, "It was interrupted, perhaps by a restart of the computer; what was done is kept.")
+            return Standing(
+                State.STOPPED,
+                progress,
+                "It was interrupted, perhaps by a restart of the computer; what was done is kept.",
+            )
         return Standing(State.FAILED, progress, self._last_words() or "It ended before it began; start it again.")
 
     def _last_words(self) -> str:
@@ -173,13 +178,22 @@ class Job:
                 with (self.folder / _LOG).open("wb") as log:
                     # A session of its own: neither the server's end nor a Ctrl-C in its terminal reaches it.
                     child = subprocess.Popen(
-                        self.command(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                        self.command(),
+                        cwd=ROOT,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
                     )
                 _write(self.folder / _PROCESS, json.dumps({"pid": child.pid, "born": _born(child.pid)}))
             except OSError as error:
-                msg = f"the run cannot be started: {error.strerror or error}; check the free space and the permissions of {self.folder}"
+                msg = (
+                    f"the run cannot be started: {error.strerror or error}; check the free space and the permissions of"
+                    f" {self.folder}"
+                )
                 raise StoreError(msg) from error
-            # Without somebody who waits for it, a child that ended stays in the process table as long as the server runs.
+            # Without somebody who waits for it, a child that ended stays in the process table as long as the server
+            # runs.
             threading.Thread(target=child.wait, daemon=True, name=f"waits for {self.name}").start()
 
     def stop(self) -> None:
@@ -230,8 +244,8 @@ class Owner:
     root : Path
         Folder of all owners, made if it is missing.
     identity : str
-        What only this person has: a name from the log-in, or a random number kept by the browser. Files and processes carry only its
-        hash, so whoever sees a path or a list of processes learns nothing to come in with.
+        What only this person has: a name from the log-in, or a random number kept by the browser. Files and processes
+        carry only its hash, so whoever sees a path or a list of processes learns nothing to come in with.
     """
 
     def __init__(self, root: Path, identity: str) -> None:
@@ -264,7 +278,10 @@ class Owner:
                 uploads.rename(folder / _INPUT)
             _write(folder / _REQUEST, request.to_json())
         except OSError as error:
-            msg = f"the run cannot be prepared: {error.strerror or error}; check the free space and the permissions of {self.folder}"
+            msg = (
+                f"the run cannot be prepared: {error.strerror or error}; check the free space and the permissions of"
+                f" {self.folder}"
+            )
             raise StoreError(msg) from error
         return Job(folder, request)
 
@@ -283,10 +300,13 @@ def _born(process_id: int) -> str | None:
             stat = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return None
-        # After the name in brackets, which may hold anything, the first field is the state and the twentieth the ticks since the boot.
+        # After the name in brackets, which may hold anything, the first field is the state and the twentieth the ticks
+        # since the boot.
         fields = stat.rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
-    listed = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(process_id)], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["ps", "-o", "state=,lstart=", "-p", str(process_id)], capture_output=True, text=True, check=False
+    ).stdout
     state, _, began = listed.strip().partition(" ")
     return None if not began or state.startswith("Z") else began.strip()

@@ -16,19 +16,28 @@ _Finder = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class Labels:
-    """Cell type and patient of every image; `digest` is the SHA-256 of the tables they come from, empty where there is none."""
+    """Cell type and patient of every image.
+
+    `digest` is the SHA-256 of the tables they come from, empty where there is none.
+    """
 
     _cell_type: _Finder | None
     _patient: _Finder | None
     digest: str = ""
 
     def cell_type(self, image_path: str) -> str | None:
-        """A value of `CellType`; None where no labels were asked for. Raises UsageError in words where the label is missing or unknown."""
+        """A value of `CellType`; None where no labels were asked for.
+
+        Raises UsageError in words where the label is missing or unknown.
+        """
         if self._cell_type is None:
             return None
         said = self._cell_type(image_path)
         if said is None:
-            msg = "expected a cell type, but nothing names one for this image; file it in a folder named after its type, or list it"
+            msg = (
+                "expected a cell type, but nothing names one for this image; file it in a folder named after its type,"
+                " or list it"
+            )
             raise UsageError(msg)
         return _known(said)
 
@@ -58,7 +67,9 @@ def read_labels(label_from: str | None, patient_from: str | None) -> Labels:
     return Labels(cell_type, patient, hashlib.sha256(b"\0".join(tables)).hexdigest() if tables else "")
 
 
-def _finder(option: str, how: str | None, group: str, column: str, by_folder: _Finder, tables: list[bytes]) -> _Finder | None:
+def _finder(
+    option: str, how: str | None, group: str, column: str, by_folder: _Finder, tables: list[bytes]
+) -> _Finder | None:
     kind, _, rest = (how or "").partition(":")
     if how is None:
         return None
@@ -71,7 +82,10 @@ def _finder(option: str, how: str | None, group: str, column: str, by_folder: _F
             msg = f"{option}: {rest!r} is no regular expression ({error})"
             raise UsageError(msg) from error
         if group not in pattern.groupindex:
-            msg = f"{option}: expected a pattern with a group named {group}, as '(?P<{group}>[a-z]+)_', but it is {rest!r}"
+            msg = (
+                f"{option}: expected a pattern with a group named {group}, as '(?P<{group}>[a-z]+)_', but it is"
+                f" {rest!r}"
+            )
             raise UsageError(msg)
         return _by_pattern(pattern, group)
     if kind == "csv" and rest:
@@ -102,7 +116,10 @@ def _read_table(path: Path, column: str, tables: list[bytes]) -> Mapping[str, st
             raise UsageError(msg)
         table = {row["image_path"]: row[column].strip() for row in rows if row[column] and row[column].strip()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        msg = f"{path.name}: expected a table in UTF-8 with the columns image_path and {column}, but it cannot be read ({error})"
+        msg = (
+            f"{path.name}: expected a table in UTF-8 with the columns image_path and {column}, but it cannot be read"
+            f" ({error})"
+        )
         raise UsageError(msg) from error
     tables.append(content)
     return table

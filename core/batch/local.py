@@ -1,4 +1,7 @@
-"""The engine of one machine: worker processes, each with one session, that may hang, run out of memory or crash without harm to the run."""
+"""The engine of one machine.
+
+Worker processes, each with one session, that may hang, run out of memory or crash without harm to the run.
+"""
 
 import multiprocessing
 import os
@@ -19,7 +22,8 @@ from core.batch.measure import Measurer
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, ModelError
 
-# An image that takes its worker with it is tried once more, alone in a fresh one: the first time may have been the system's doing.
+# An image that takes its worker with it is tried once more, alone in a fresh one: the first time may have been the
+# system's doing.
 _TRIES: Final = 2
 # Workers that end before they are ready, one after the other, until the run is given up.
 _FAILED_STARTS: Final = 3
@@ -50,12 +54,14 @@ class LocalEngine:
         self._tries: Counter[str] = Counter()
         self._failed_starts = 0
 
-    def results(self, tasks: Iterator[Task | ImageResult], may_submit: Callable[[bool], bool]) -> Generator[ImageResult | None, None, None]:
+    def results(
+        self, tasks: Iterator[Task | ImageResult], may_submit: Callable[[bool], bool]
+    ) -> Generator[ImageResult | None, None, None]:
         """Results as they come, in no order; None when nothing came for a while.
 
-        Only a few tasks a worker are taken ahead, so neither many images nor a slow reader of the results cost memory. A task that is a
-        result already is passed on. `may_submit` is told whether the workers are idle, and asked whether they may be given more. Closing
-        the iterator ends the workers at once.
+        Only a few tasks a worker are taken ahead, so neither many images nor a slow reader of the results cost memory.
+        A task that is a result already is passed on. `may_submit` is told whether the workers are idle, and asked
+        whether they may be given more. Closing the iterator ends the workers at once.
 
         Raises
         ------
@@ -82,7 +88,9 @@ class LocalEngine:
                         yield from self._take(worker)
                     elif worker.overdue(self._settings.time_limit_s):
                         worker.end()
-                        yield from self._lost(worker, Stage.TIME, f"nothing came of it for {self._settings.time_limit_s:g} s")
+                        yield from self._lost(
+                            worker, Stage.TIME, f"nothing came of it for {self._settings.time_limit_s:g} s"
+                        )
                     if worker.ended:
                         workers[number] = _Worker(self._measurer)
                 if not came:
@@ -91,8 +99,13 @@ class LocalEngine:
             for worker in workers:
                 worker.end()
 
-    def _fill(self, workers: list["_Worker"], tasks: Iterator[Task | ImageResult]) -> Generator[ImageResult, None, bool]:
-        """Give every worker what it may have ahead; results that need no work are yielded. Returns whether all is done."""
+    def _fill(
+        self, workers: list["_Worker"], tasks: Iterator[Task | ImageResult]
+    ) -> Generator[ImageResult, None, bool]:
+        """Give every worker what it may have ahead; results that need no work are yielded.
+
+        Returns whether all is done.
+        """
         exhausted = False
         for worker in workers:
             if self._suspects and not worker.tasks:
@@ -126,11 +139,17 @@ class LocalEngine:
             yield message
 
     def _lost(self, worker: "_Worker", stage: Stage, what: str) -> Iterator[ImageResult]:
-        """See to the tasks of a worker that ended: the one it was at is to blame, or those it had together are tried alone."""
+        """See to the tasks of a worker that ended.
+
+        The one it was at is to blame, or those it had together are tried alone.
+        """
         if worker.batch_size is None:
             self._failed_starts += 1
             if self._failed_starts == _FAILED_STARTS:
-                msg = f"the processes that measure end while they open the model ({what}); is there enough memory for --jobs {self._jobs}?"
+                msg = (
+                    f"the processes that measure end while they open the model ({what}); is there enough memory for"
+                    f" --jobs {self._jobs}?"
+                )
                 raise ModelError(msg)
         at_work = 0 if worker.batch_size is None else min(worker.batch_size, len(worker.tasks))
         for task in islice(worker.tasks, at_work):
@@ -139,7 +158,9 @@ class LocalEngine:
             if sure or self._tries[task.image_path] >= _TRIES:
                 del self._tries[task.image_path]
                 reason = f"{task.image_path}: {what}; look at the image, or raise the limits and use --retry-failed"
-                yield ImageResult(task.image_path, stamp=self._measurer.inputs.stamp(task.image_path), stage=stage, reason=reason)
+                yield ImageResult(
+                    task.image_path, stamp=self._measurer.inputs.stamp(task.image_path), stage=stage, reason=reason
+                )
             else:
                 self._suspects.append(task)
         self._again.extend(islice(worker.tasks, at_work, None))
@@ -247,7 +268,10 @@ def _end_with_parent() -> None:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Allow this process so much memory beyond what it has now; where the system cannot say or limit it, nothing happens."""
+    """Allow this process so much memory beyond what it has now.
+
+    Where the system cannot say or limit it, nothing happens.
+    """
     used = Path("/proc/self/statm")
     if not used.exists():
         return

@@ -1,6 +1,7 @@
 """The unit of work of every engine: images by name in, results out, never an exception because of an image.
 
-This module is light: whoever hands a `Measurer` on needs no image libraries. They are imported when it is opened, in the worker.
+This module is light: whoever hands a `Measurer` on needs no image libraries. They are imported when it is opened, in
+the worker.
 """
 
 import queue
@@ -58,7 +59,10 @@ class Measurer:
         self._analyst: Analyst | None = None
 
     def open(self) -> None:
-        """Open the model; raises ModelError or ProviderError where it cannot be. Call it once, in the process that measures."""
+        """Open the model; raises ModelError or ProviderError where it cannot be.
+
+        Call it once, in the process that measures.
+        """
         # Here and not at the top: whoever only hands a measurer on is at work a second sooner.
         from core.batch.analysis import Analyst
 

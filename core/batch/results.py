@@ -12,9 +12,10 @@ OUT/progress.json           `core.batch.settings.Progress`
 OUT/earlier/                results of other settings, models or versions
 ```
 
-A shard is cells plus the record of the images they come from, failed ones too, so that one rename makes both durable. The files of an
-image are there before the shard that accounts for it; so an image without a record is simply done again. Of several records of one image
-the latest holds: an image that changed is measured again, and two runs that write into one bucket do no harm.
+A shard is cells plus the record of the images they come from, failed ones too, so that one rename makes both durable.
+The files of an image are there before the shard that accounts for it; so an image without a record is simply done
+again. Of several records of one image the latest holds: an image that changed is measured again, and two runs that
+write into one bucket do no harm.
 """
 
 import csv
@@ -65,7 +66,10 @@ def cells_schema() -> pa.Schema:
 
 @dataclass(frozen=True)
 class Record:
-    """What a shard says of an image: what it was, its cells, whether one is flagged, the lowest confidence, or why it failed."""
+    """What a shard says of an image.
+
+    What it was, its cells, whether one is flagged, the lowest confidence, or why it failed.
+    """
 
     image_path: str
     sha256: str | None
@@ -80,7 +84,9 @@ class Record:
     def of(cls, result: ImageResult) -> "Record":
         """The record of a result."""
         cells, flagged, confidence = len(result.rows), result.flagged, result.confidence
-        return cls(result.image_path, result.sha256, result.stamp, cells, flagged, confidence, result.stage, result.reason)
+        return cls(
+            result.image_path, result.sha256, result.stamp, cells, flagged, confidence, result.stage, result.reason
+        )
 
     def to_json(self) -> list[Any]:
         """Return the record as a JSON array, without the names that every image would repeat."""
@@ -91,7 +97,16 @@ class Record:
     def from_json(cls, raw: Sequence[Any]) -> "Record":
         """Read what `to_json` gave."""
         path, sha256, stamp, cells, flagged, confidence, stage, reason = raw
-        return cls(path, sha256, Stamp(*stamp) if stamp else None, cells, flagged, confidence, Stage(stage) if stage else None, reason)
+        return cls(
+            path,
+            sha256,
+            Stamp(*stamp) if stamp else None,
+            cells,
+            flagged,
+            confidence,
+            Stage(stage) if stage else None,
+            reason,
+        )
 
 
 @dataclass(frozen=True)
@@ -154,8 +169,8 @@ class Run:
 class Index:
     """Which images are done: 38 bytes of memory an image, so that very many are no burden.
 
-    Paths and contents are kept as 64-bit digests; an image counts as done only where both that of its path and that of its size and time of
-    change (or of its content) agree.
+    Paths and contents are kept as 64-bit digests; an image counts as done only where both that of its path and that of
+    its size and time of change (or of its content) agree.
     """
 
     def __init__(self, records: Iterable[tuple[int, Record]] = ()) -> None:
@@ -190,7 +205,9 @@ class Index:
     def counts_of(self, image_path: str) -> "Counts":
         """What an image adds to the counts; nothing where there is no record of it."""
         at = self._find(image_path)
-        return Counts() if at is None else Counts(1, int(self._cells[at]), int(self._flagged[at]), int(self._failed[at]))
+        return (
+            Counts() if at is None else Counts(1, int(self._cells[at]), int(self._flagged[at]), int(self._failed[at]))
+        )
 
     def knows(self, image_path: str) -> bool:
         """Whether there is a record of the image, as it is or as it was."""
@@ -204,7 +221,8 @@ class Index:
     def is_done(self, image_path: str, stamp: Stamp | None, read: Callable[[], bytes | None]) -> bool:
         """Whether there is a record of this very image.
 
-        Where size or time of change differ, the content decides, which is then read; one that cannot be read now is not done again.
+        Where size or time of change differ, the content decides, which is then read; one that cannot be read now is not
+        done again.
         """
         at = self._find(image_path)
         if at is None:
@@ -237,10 +255,20 @@ class Counts:
     failed: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.images + other.images, self.cells + other.cells, self.flagged + other.flagged, self.failed + other.failed)
+        return Counts(
+            self.images + other.images,
+            self.cells + other.cells,
+            self.flagged + other.flagged,
+            self.failed + other.failed,
+        )
 
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(self.images - other.images, self.cells - other.cells, self.flagged - other.flagged, self.failed - other.failed)
+        return Counts(
+            self.images - other.images,
+            self.cells - other.cells,
+            self.flagged - other.flagged,
+            self.failed - other.failed,
+        )
 
     @classmethod
     def of(cls, record: Record) -> "Counts":
@@ -256,8 +284,8 @@ class RunFolder:
     out : str
         A folder, made if it is missing, or an fsspec URL.
 
-    On a disk only one run at a time may have it open (`with RunFolder(...)`): UsageError says so. Several processes on several machines may
-    call `save` at the same time on a bucket.
+    On a disk only one run at a time may have it open (`with RunFolder(...)`): UsageError says so. Several processes on
+    several machines may call `save` at the same time on a bucket.
     """
 
     def __init__(self, out: str) -> None:
@@ -286,7 +314,9 @@ class RunFolder:
         return Run.from_json(text.decode("utf-8", "replace"), f"{self.out}/{_RUN}") if text is not None else None
 
     def begin(self, run: Run) -> tuple[Run, str]:
-        """Go on with the run that is there, if it has the same key, or begin this one; the old one's results go to `earlier/`.
+        """Go on with the run that is there, if it has the same key, or begin this one.
+
+        The old one's results go to `earlier/`.
 
         Returns the run with the time of its beginning, and what was done in words.
         """
@@ -296,7 +326,10 @@ class RunFolder:
             place = f"earlier/{there.created:%Y%m%d-%H%M%S}-{there.key[:8]}"
             for name in _OF_A_RUN:
                 self.storage.move(name, f"{place}/{name}")
-            said = f"input, settings, model or versions are not those of the run that is here, so a new one begins; the old is in {place}"
+            said = (
+                "input, settings, model or versions are not those of the run that is here, so a new one begins; the"
+                f" old is in {place}"
+            )
         elif there is not None:
             run = replace(there, settings=run.settings)
             said = f"going on with the run of {there.created:%Y-%m-%d %H:%M} UTC"
@@ -318,8 +351,9 @@ class RunFolder:
     def save(self, results: Sequence[ImageResult], key: str, name: str | None = None) -> list[Record]:
         """Write the files of some images, then the shard that accounts for them; durable when this returns.
 
-        A file that cannot be written under its name makes its image a failure. `name` is that of the shard, unique if not given; who writes
-        the same images again under the same name overwrites it. Raises StoreError where the disk refuses.
+        A file that cannot be written under its name makes its image a failure. `name` is that of the shard, unique if
+        not given; who writes the same images again under the same name overwrites it. Raises StoreError where the disk
+        refuses.
         """
         kept = [self._with_files(result) for result in results]
         self.storage.make_durable(path for result in kept for path in result.files)
@@ -337,12 +371,18 @@ class RunFolder:
             try:
                 self.storage.write(path, content)
             except FileRefusedError as error:
-                reason = f"{result.image_path}: its results cannot be written under its name ({error.strerror}); rename the image"
+                reason = (
+                    f"{result.image_path}: its results cannot be written under its name ({error.strerror}); rename the"
+                    " image"
+                )
                 return ImageResult(result.image_path, result.sha256, result.stamp, stage=Stage.WRITE, reason=reason)
         return result
 
     def shards(self, key: str, *, set_aside: bool = True) -> list[str]:
-        """Names of the readable shards of a run, the earliest first; damaged ones are set aside in `damaged/`, their images done again."""
+        """Names of the readable shards of a run, the earliest first.
+
+        Damaged ones are set aside in `damaged/`, their images done again.
+        """
         found = []
         for name in self.storage.names(_CELLS):
             if name.endswith(".parquet"):
@@ -371,7 +411,10 @@ class RunFolder:
         except OSError as error:
             if error.errno is None:  # so pyarrow says that a file is damaged
                 return None
-            msg = f"{self.out}: {shard} cannot be read ({error.strerror}); check the permissions, then give the same command again"
+            msg = (
+                f"{self.out}: {shard} cannot be read ({error.strerror}); check the permissions, then give the same"
+                " command again"
+            )
             raise StoreError(msg) from error
         return found
 
@@ -426,11 +469,16 @@ def new_run(key: str, settings: BatchSettings, model_id: str, model_sha256: str,
 
 
 def _digest(*parts: object) -> int:
-    return int.from_bytes(hashlib.blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"), digest_size=8).digest())
+    return int.from_bytes(
+        hashlib.blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    )
 
 
 def _lock(path: Path) -> int | None:
-    """Descriptor of a file that this process has locked; it goes away with the process. None where the system has no such locks."""
+    """Descriptor of a file that this process has locked; it goes away with the process.
+
+    None where the system has no such locks.
+    """
     try:
         import fcntl
     except ImportError:  # Windows; there the unique names of the shards are what keeps two runs apart

@@ -1,4 +1,6 @@
-"""The results of a run as a person looks through them: counts, a page of the table, one cell, failures by reason, files to take away.
+"""The results of a run as a person looks through them.
+
+Counts, a page of the table, one cell, failures by reason, files to take away.
 
 Whatever the size of the run, no more than what is shown is held in memory.
 """
@@ -59,7 +61,10 @@ class Overview:
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Images that failed alike: at which stage, why in words (those of the first), how many, and the first of them by name."""
+    """Images that failed alike.
+
+    At which stage, why in words (those of the first), how many, and the first of them by name.
+    """
 
     stage: str
     reason: str
@@ -71,8 +76,8 @@ class FailureGroup:
 class MeasuredCell:
     """A cell of a run with what is needed to draw it.
 
-    `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; the outlines of cell (`CYTOPLASM`) and nucleus are in
-    its pixels.
+    `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; the outlines of cell (`CYTOPLASM`)
+    and nucleus are in its pixels.
     """
 
     image_path: str
@@ -96,7 +101,9 @@ class MeasuredCell:
         if self.place is None:
             return image
         place = self.place
-        return replace(image, rgb=image.rgb[place.top : place.top + place.height, place.left : place.left + place.width])
+        return replace(
+            image, rgb=image.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
+        )
 
 
 class Review:
@@ -136,7 +143,9 @@ class Review:
         return f"{len(shards)} {shards[-1] if shards else ''}"
 
     def _overview(self) -> Overview:
-        counts = self._query("SELECT cell_type, count(*) AS cells, count(*) FILTER (quality_ok) AS good FROM cells GROUP BY cell_type")
+        counts = self._query(
+            "SELECT cell_type, count(*) AS cells, count(*) FILTER (quality_ok) AS good FROM cells GROUP BY cell_type"
+        )
         if counts.empty:
             return Overview(0, 0, {})
         labelled = counts.dropna(subset=["cell_type"])
@@ -153,14 +162,19 @@ class Review:
             alike = stage, re.sub(r"\d+([.,]\d+)?", "#", plain)
             groups.setdefault(alike, []).append(image_path)
             words.setdefault(alike, plain)
-        found = [FailureGroup(alike[0], words[alike], len(paths), tuple(paths[:_EXAMPLES])) for alike, paths in groups.items()]
+        found = [
+            FailureGroup(alike[0], words[alike], len(paths), tuple(paths[:_EXAMPLES]))
+            for alike, paths in groups.items()
+        ]
         return sorted(found, key=lambda group: -group.images)
 
     def cells(self, columns: Sequence[str], order: Order, offset: int, limit: int) -> pd.DataFrame:
         """Some cells in an order, with `image_path`, `cell_index` and the columns; raises StoreError."""
         chosen = ", ".join(f'"{name}"' for name in dict.fromkeys(["image_path", "cell_index", *columns]))
         by = "confidence, image_path, cell_index" if order is Order.LEAST_CERTAIN else "image_path, cell_index"
-        return self._query(f"SELECT {chosen} FROM cells ORDER BY {by} LIMIT $limit OFFSET $offset", {"limit": limit, "offset": offset})
+        return self._query(
+            f"SELECT {chosen} FROM cells ORDER BY {by} LIMIT $limit OFFSET $offset", {"limit": limit, "offset": offset}
+        )
 
     def pictured(self, order: Order, offset: int, limit: int) -> list[MeasuredCell]:
         """Some cells with their outlines, in an order; raises StoreError."""
@@ -171,12 +185,16 @@ class Review:
         image_path, _, index = key.rpartition("#")
         columns = ", ".join(f'"{name}"' for name in ("image_path", "cell_index", *_PICTURED))
         found = self._query(
-            f"SELECT {columns} FROM cells WHERE image_path = $path AND cell_index = $index", {"path": image_path, "index": int(index)}
+            f"SELECT {columns} FROM cells WHERE image_path = $path AND cell_index = $index",
+            {"path": image_path, "index": int(index)},
         )
         return None if found.empty else _measured_cell(found.to_dict("records")[0])
 
     def rows(self, cell_type: str | None = None) -> Iterator[list[CellRow]]:
-        """All cells with all their columns, a thousand at a time; only those labelled with the cell type, if one is given."""
+        """All cells with all their columns, a thousand at a time.
+
+        Only those labelled with the cell type, if one is given.
+        """
         for shard in self._shards:
             gone = self._superseded.get(shard, ())
             for batch in pq.ParquetFile(shard).iter_batches(_ROWS_AT_ONCE):
@@ -189,7 +207,9 @@ class Review:
     def csv(self) -> bytes:
         """The table as CSV, sorted by image; raises StoreError."""
         finished = self.results / "cells.csv"
-        if finished.is_file() and all(finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards):
+        if finished.is_file() and all(
+            finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards
+        ):
             return finished.read_bytes()
         with TemporaryDirectory() as folder:
             target = Path(folder) / "cells.csv"
@@ -224,7 +244,10 @@ class Review:
         return None if image is None else cell.cut_out(image)
 
     def labels(self, cell: MeasuredCell) -> LabelMap:
-        """The mask of a cell, as large as what was analysed; of a field's cell, or where its file has gone, drawn from the outlines."""
+        """The mask of a cell, as large as what was analysed.
+
+        Of a field's cell, or where its file has gone, drawn from the outlines.
+        """
         labels = mask(self.results, cell.image_path) if cell.place is None else None
         return labels if labels is not None and labels.shape == cell.shape else _drawn(cell)
 
@@ -238,7 +261,9 @@ class Review:
         return query_shards(self._shards, sql, parameters, self._superseded_table()) if self._shards else pd.DataFrame()
 
 
-def picture(source: Path, image_path: str, sha256: str | None = None, um_per_px: float | None = None) -> CellImage | None:
+def picture(
+    source: Path, image_path: str, sha256: str | None = None, um_per_px: float | None = None
+) -> CellImage | None:
     """An image of a run, if it is still there and, where the SHA-256 is given, still the same."""
     try:
         data, _ = open_inputs(str(source)).read(image_path)
@@ -256,7 +281,10 @@ def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
             table = pq.read_table(shard, columns=["image_path", "cell_index", *_PICTURED])
         except (OSError, pa.ArrowException):  # moved away a moment ago
             continue
-        found += [_measured_cell(row) for row in table.slice(max(0, len(table) - limit)).to_pandas().iloc[::-1].to_dict("records")]
+        found += [
+            _measured_cell(row)
+            for row in table.slice(max(0, len(table) - limit)).to_pandas().iloc[::-1].to_dict("records")
+        ]
         if len(found) >= limit:
             break
     return found[:limit]

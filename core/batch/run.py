@@ -1,4 +1,7 @@
-"""A run from beginning to end, whatever engine does the work: what is listed and not done is measured, told of, and put into tables."""
+"""A run from beginning to end, whatever engine does the work.
+
+What is listed and not done is measured, told of, and put into tables.
+"""
 
 import os
 import signal
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
 
 FLUSH_IMAGES: Final = 500
 FLUSH_S: Final = 5.0
-# A long run saves less often, because small shards are mostly description: a hundredth of its time so far may be lost, a minute at most.
+# A long run saves less often, because small shards are mostly description: a hundredth of its time so far may be lost,
+# a minute at most.
 _FLUSH_SHARE: Final = 0.01
 _LATEST_FLUSH_S: Final = 60.0
 # A flush comes earlier where few images have very many cells or large files.
@@ -48,16 +52,22 @@ class Engine(Protocol):
     """Measures tasks and saves what comes of them in the folder of the run."""
 
     def __call__(self, tasks: Tasks, may_submit: Callable[[bool], bool]) -> Generator[Record | None, None, None]:
-        """A record of each image when it is measured, None when none came for a while; all is durable when the iterator ends or is closed.
+        """A record of each image when it is measured, None when none came for a while.
 
-        A task that is a result already only needs saving. `may_submit` is told whether nothing is under way, and asked whether more may be.
+        All is durable when the iterator ends or is closed.
+
+        A task that is a result already only needs saving. `may_submit` is told whether nothing is under way, and asked
+        whether more may be.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do: images listed, of these done before, to be done, and not even to be tried, each with its reason."""
+    """What a run would do.
+
+    Images listed, of these done before, to be done, and not even to be tried, each with its reason.
+    """
 
     listed: int
     done: int
@@ -69,9 +79,9 @@ class Plan:
 class Batch:
     """Everything that is asked for.
 
-    `out` is a folder or an fsspec URL. `jobs`, `device` and `batch_size` say how, not what. `turns` are those with other runs of the
-    machine. `measurer` is the class that measures; `engine`, given the folder, the run and a measurer, is by default `jobs` processes of
-    this machine.
+    `out` is a folder or an fsspec URL. `jobs`, `device` and `batch_size` say how, not what. `turns` are those with
+    other runs of the machine. `measurer` is the class that measures; `engine`, given the folder, the run and a
+    measurer, is by default `jobs` processes of this machine.
     """
 
     out: str
@@ -105,8 +115,9 @@ def plan(batch: Batch) -> Plan:
 def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -> Progress:
     """Measure what is listed and not done, and write the tables; returns how it ended.
 
-    `tell` is called about every second, also from another thread. SIGINT and SIGTERM, where this is the main thread, stop the run: what is
-    done is kept, and the same call goes on. The folder holds the same then as after a run that nothing disturbed.
+    `tell` is called about every second, also from another thread. SIGINT and SIGTERM, where this is the main thread,
+    stop the run: what is done is kept, and the same call goes on. The folder holds the same then as after a run that
+    nothing disturbed.
 
     Raises
     ------
@@ -129,7 +140,9 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
             _counting(inputs, batch.settings.limit, reporter),
         ):
             measurer = batch.measurer(inputs, run.settings, batch.model, run.created, batch.device, batch.batch_size)
-            make = batch.engine or (lambda folder, run, measurer: _Local(folder, run, LocalEngine(measurer, batch.jobs)))
+            make = batch.engine or (
+                lambda folder, run, measurer: _Local(folder, run, LocalEngine(measurer, batch.jobs))
+            )
             try:
                 _measure(make(folder, run, measurer), work, reporter, failures, _Turn(batch.turns, reporter))
                 shards = folder.shards(run.key)
@@ -140,7 +153,10 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
                 folder.write_errors(failures_of(folder.records(shards)))
                 state = State.STOPPED if reporter.stopping else State.FINISHED
             except BaseException as error:
-                state, words = State.FAILED, str(error) if isinstance(error, CoreError) else f"unexpected {type(error).__name__}: {error}"
+                state, words = (
+                    State.FAILED,
+                    str(error) if isinstance(error, CoreError) else f"unexpected {type(error).__name__}: {error}",
+                )
                 reporter.end(state, words)
                 with suppress(CoreError, OSError):  # the disk may be full
                     folder.write_run(replace(run, state=state, seconds=run.seconds + time.monotonic() - started))
@@ -164,7 +180,9 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
     return open_inputs(settings.input, settings.pattern), labels, new
 
 
-def _measure(engine: Engine, work: "_Work", reporter: "_Reporter", failures: dict[str, tuple[str, str]], turn: "_Turn") -> None:
+def _measure(
+    engine: Engine, work: "_Work", reporter: "_Reporter", failures: dict[str, tuple[str, str]], turn: "_Turn"
+) -> None:
     """Let the engine work until all is done or the run is to stop; failures are kept up to date in errors.csv."""
     told, changed = time.monotonic(), True
     with turn:
@@ -228,7 +246,7 @@ class _Work:
             return None
 
 
-# --- the engine of this machine ----------------------------------------------------------------------------------------------------
+# --- the engine of this machine ---------------------------------------------------------------------------------------
 
 
 class _Local:
@@ -251,7 +269,10 @@ class _Local:
 
 
 class _Saver:
-    """Collects results and saves them together, while the next are measured; leaving it saves the rest. Raises StoreError."""
+    """Collects results and saves them together, while the next are measured; leaving it saves the rest.
+
+    Raises StoreError.
+    """
 
     def __init__(self, folder: RunFolder, key: str) -> None:
         self._folder = folder
@@ -298,11 +319,14 @@ class _Saver:
             saving.result()
 
 
-# --- turns, signals, and what is told ------------------------------------------------------------------------------------------------
+# --- turns, signals, and what is told ---------------------------------------------------------------------------------
 
 
 class _Turn:
-    """Whether more may be submitted: always, or only while this run has the turn, which is given when what is under way is finished."""
+    """Whether more may be submitted.
+
+    Always, or only while this run has the turn, which is given when what is under way is finished.
+    """
 
     def __init__(self, turns: "Turns | None", reporter: "_Reporter") -> None:
         self._turns = turns
@@ -332,7 +356,10 @@ class _Turn:
 
 
 class _Reporter:
-    """Counts, and tells in `progress.json` and to whoever listens, from a thread of its own: also while the run waits or lists."""
+    """Counts, and tells in `progress.json` and to whoever listens, from a thread of its own.
+
+    Also while the run waits or lists.
+    """
 
     def __init__(self, folder: RunFolder, before: Counts, tell: Callable[[Progress], None], message: str) -> None:
         self.folder = folder
@@ -405,7 +432,9 @@ class _Reporter:
             since, done = self._marks[0]
             rate = (self._new - done) / (now - since) if self._new > done else None
             total = None if self._total is None else max(self._total, self._counts.images)
-            left = (total - self._counts.images) / rate if rate and total is not None and not self._state.ended else None
+            left = (
+                (total - self._counts.images) / rate if rate and total is not None and not self._state.ended else None
+            )
             state = State.STOPPING if self.stopping else State.WAITING if self.waiting else self._state
             listing = f"{self._listed:,} images found so far" if self._total is None and not self._state.ended else ""
             return Progress(

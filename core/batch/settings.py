@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from core.domain.errors import UsageError
 
-# Values of `core.segmentation.field_of_view.Cells`, `core.features.extract.Engine` and `core.segmentation.providers.Device`; a test holds them equal. Written out,
-# because the parent of a run is at work before the image libraries behind those could be imported.
+# Values of `core.segmentation.field_of_view.Cells`, `core.features.extract.Engine` and
+# `core.segmentation.providers.Device`; a test holds them equal. Written out, because the parent of a run is at work
+# before the image libraries behind those could be imported.
 CELLS: Final = ("auto", "one", "all")
 FEATURE_ENGINES: Final = ("fast", "reference")
 DEVICES: Final = ("auto", "cpu", "cuda")
@@ -21,9 +22,10 @@ DEVICES: Final = ("auto", "cpu", "cuda")
 class BatchSettings:
     """What is measured of which images, and what is written of it.
 
-    `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and `patient_from` as
-    `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the listing after so many images. One image, or
-    one cell of a field, may take `time_limit_s` seconds, and an image `memory_limit_mb` megabytes beyond what its worker needs anyway.
+    `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and
+    `patient_from` as `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the listing
+    after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
+    `memory_limit_mb` megabytes beyond what its worker needs anyway.
     """
 
     input: str
@@ -41,17 +43,24 @@ class BatchSettings:
 
     def __post_init__(self) -> None:
         """Check choices and limits; raises UsageError."""
-        for name, value, known in (("cells", self.cells, CELLS), ("feature engine", self.feature_engine, FEATURE_ENGINES)):
+        for name, value, known in (
+            ("cells", self.cells, CELLS),
+            ("feature engine", self.feature_engine, FEATURE_ENGINES),
+        ):
             if value not in known:
                 msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"
                 raise UsageError(msg)
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
             msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
             raise UsageError(msg)
-        if not 0 < self.time_limit_s < math.inf or self.memory_limit_mb <= 0 or (self.limit is not None and self.limit < 1):
+        if (
+            not 0 < self.time_limit_s < math.inf
+            or self.memory_limit_mb <= 0
+            or (self.limit is not None and self.limit < 1)
+        ):
             msg = (
-                f"limits must be numbers above 0, but are {self.time_limit_s} s, {self.memory_limit_mb} MB and {self.limit} images; "
-                "leave out those that are not wanted"
+                f"limits must be numbers above 0, but are {self.time_limit_s} s, {self.memory_limit_mb} MB and"
+                f" {self.limit} images; leave out those that are not wanted"
             )
             raise UsageError(msg)
 
@@ -74,7 +83,9 @@ _NOT_DECIDING: Final = ("limit", "time_limit_s", "memory_limit_mb")
 
 
 def run_key(settings: BatchSettings, model_sha256: str, versions: Mapping[str, str], labels: str = "") -> str:
-    """SHA-256 over everything that decides a result: input, settings, model, versions, and the digest of a table of labels.
+    """SHA-256 over everything that decides a result.
+
+    Input, settings, model, versions, and the digest of a table of labels.
 
     Results of one key may stand in one table; another key begins a new run.
     """
@@ -102,7 +113,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Seen:
-    """An image that was measured a moment ago, with its cells and the lowest confidence among them; None where it has no cell."""
+    """An image that was measured a moment ago, with its cells and the lowest confidence among them.
+
+    None where it has no cell.
+    """
 
     image_path: str
     cells: int
@@ -113,10 +127,11 @@ class Seen:
 class Progress:
     """What `progress.json` holds, rewritten at most every second.
 
-    Counts of images are `done` (in this start and in earlier ones, good or not), of which `failed` have no result, `flagged` a cell that is
-    kept out of summaries, and `skipped` were done before this start; `cells` counts cells. `total` is None while images are still being
-    counted; `rate` is in images per second over the last minute, `seconds_left` from it, both None where nothing can be said. `started` and
-    `updated` are ISO times with zone; `message` says in words what goes on or went wrong; `last` holds the newest images, newest first.
+    Counts of images are `done` (in this start and in earlier ones, good or not), of which `failed` have no result,
+    `flagged` a cell that is kept out of summaries, and `skipped` were done before this start; `cells` counts cells.
+    `total` is None while images are still being counted; `rate` is in images per second over the last minute,
+    `seconds_left` from it, both None where nothing can be said. `started` and `updated` are ISO times with zone;
+    `message` says in words what goes on or went wrong; `last` holds the newest images, newest first.
     """
 
     state: State

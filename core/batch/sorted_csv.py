@@ -1,4 +1,7 @@
-"""Very many cells as one CSV file in a fixed order, by DuckDB: their places are sorted, then the rows are read stretch by stretch."""
+"""Very many cells as one CSV file in a fixed order, by DuckDB.
+
+Their places are sorted, then the rows are read stretch by stretch.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -18,10 +21,13 @@ _STRETCH = 2_000
 
 
 def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], superseded: pa.Table) -> None:
-    """Write the rows of Parquet files as one CSV file (UTF-8, with a header), without outlines; lists become words separated by blanks.
+    """Write the rows of Parquet files as one CSV file (UTF-8, with a header), without outlines.
 
-    Text that a spreadsheet would take for a formula gets a leading apostrophe. Memory grows little with the rows: by their
-    places, not by what they hold. Files whose rows lie near each other in the order are read about once, others once a stretch.
+    Lists become words separated by blanks.
+
+    Text that a spreadsheet would take for a formula gets a leading apostrophe. Memory grows little with the rows: by
+    their places, not by what they hold. Files whose rows lie near each other in the order are read about once, others
+    once a stretch.
 
     Parameters
     ----------
@@ -40,7 +46,9 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
         If a file is damaged or the disk refuses.
     """
     stretch = target.with_suffix(".stretch")
-    connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "temp_directory": str(target.parent), "threads": 1})
+    connection = duckdb.connect(
+        ":memory:", config={"memory_limit": _MEMORY, "temp_directory": str(target.parent), "threads": 1}
+    )
     try:
         connection.register("superseded", superseded)
         kinds = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [literal(files[0])]).fetchall()
@@ -54,10 +62,12 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
         [(count,)] = connection.execute("SELECT count(*) FROM places").fetchall()
         for start in range(0, max(count, 1), _STRETCH):  # without any row the header is written all the same
             here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
-            names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [(str(files[0]),)]
+            names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [
+                (str(files[0]),)
+            ]
             query = (
-                f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells JOIN {here} AS places USING (filename, {keys}) "
-                "ORDER BY place"
+                f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells JOIN {here} AS places USING"
+                f" (filename, {keys}) ORDER BY place"
             )
             rows = connection.sql(query, params=[[literal(name) for (name,) in names]])
             if start == 0:
@@ -67,7 +77,10 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
             with stretch.open("rb") as part, target.open("ab") as whole:
                 shutil.copyfileobj(part, whole)
     except (duckdb.Error, OSError) as error:
-        msg = f"the table {target.name} cannot be written: {error}; check the free space, then give the same command again"
+        msg = (
+            f"the table {target.name} cannot be written: {error}; check the free space, then give the same command"
+            " again"
+        )
         raise StoreError(msg) from error
     finally:
         connection.close()

@@ -14,8 +14,17 @@ from typing import Any, BinaryIO, Final
 from core.domain.errors import StoreError, UsageError
 
 _UNFINISHED: Final = ".unfinished"
-# Such an error is the file's own (its name is too long, or a folder is called as it): others can be written all the same.
-_OF_THE_FILE: Final = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENOTEMPTY}
+# Such an error is the file's own (its name is too long, or a folder is called as it): others can be written all the
+# same.
+_OF_THE_FILE: Final = {
+    errno.ENAMETOOLONG,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.ENOTEMPTY,
+}
 
 
 class FileRefusedError(OSError):
@@ -234,7 +243,10 @@ def open_storage(out: str) -> Storage:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the path in it; raises UsageError where fsspec knows none, or lacks a package for it."""
+    """The file system of a URL and the path in it.
+
+    Raises UsageError where fsspec knows none, or lacks a package for it.
+    """
     # Not at the top: few runs read from a bucket or write into one.
     import fsspec
 
@@ -254,7 +266,10 @@ def _in_words(path: object) -> Iterator[None]:
     except OSError as error:
         if error.errno in _OF_THE_FILE:
             raise FileRefusedError(error.errno, f"{error.strerror}: {path}") from error
-        msg = f"cannot write {path}: {error.strerror or error}; check the free space and the permissions, then give the same command again"
+        msg = (
+            f"cannot write {path}: {error.strerror or error}; check the free space and the permissions, then give the"
+            " same command again"
+        )
         raise StoreError(msg) from error
 
 
@@ -267,7 +282,10 @@ def bucket_in_words(path: str) -> Iterator[None]:
         raise
     except Exception as error:  # every kind of bucket has errors of its own
         told = f"{type(error).__name__}: {error}"
-        msg = f"{path}: the bucket refuses ({told}); check address, credentials and rights, then give the same command again"
+        msg = (
+            f"{path}: the bucket refuses ({told}); check address, credentials and rights, then give the same command"
+            " again"
+        )
         raise StoreError(msg) from error
 
 

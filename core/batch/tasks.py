@@ -22,7 +22,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells without reading that a file is still the same: size in bytes and time of change, checksum or entity tag."""
+    """What tells without reading that a file is still the same.
+
+    Size in bytes and time of change, checksum or entity tag.
+    """
 
     size: int
     modified: str
@@ -30,7 +33,10 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Task:
-    """One image to measure: its path relative to the input, and what its cells are filed under; None where nothing was said."""
+    """One image to measure.
+
+    Its path relative to the input, and what its cells are filed under; None where nothing was said.
+    """
 
     image_path: str
     cell_type: str | None = None
@@ -41,8 +47,8 @@ class Task:
 class ImageResult:
     """What became of an image: a row per cell and files to write, or the stage at which it failed and the reason in words.
 
-    `rows` map the columns of `core.batch.results.cells_schema` to values; `files` map paths in the run's folder to contents. `sha256` and
-    `stamp` are None where it could not be read.
+    `rows` map the columns of `core.batch.results.cells_schema` to values; `files` map paths in the run's folder to
+    contents. `sha256` and `stamp` are None where it could not be read.
     """
 
     image_path: str

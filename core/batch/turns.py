@@ -1,9 +1,9 @@
 """Fair turns between runs on one machine: the owners take turns, and each owner's runs among themselves.
 
-A run computes only while it has the turn, an flock on one file, and passes it on after a slice of time if another run waits: a small run is
-not stuck behind a large one, and an owner with ten runs gets no more of the machine than one with a single run. Locks go away with their
-process, however it ends, so nothing that is killed keeps the others waiting. Who was served when stands in one small file, changed only
-under its own lock.
+A run computes only while it has the turn, an flock on one file, and passes it on after a slice of time if another run
+waits: a small run is not stuck behind a large one, and an owner with ten runs gets no more of the machine than one with
+a single run. Locks go away with their process, however it ends, so nothing that is killed keeps the others waiting. Who
+was served when stands in one small file, changed only under its own lock.
 """
 
 import fcntl
@@ -59,7 +59,9 @@ class Turns:
         return self._held is not None
 
     def take(self) -> bool:
-        """Take the turn if it is free and nobody else is next; otherwise wait in the queue, and ask again after `POLL_S`.
+        """Take the turn if it is free and nobody else is next.
+
+        Otherwise wait in the queue, and ask again after `POLL_S`.
 
         Raises OSError when the folder cannot be written.
         """
@@ -84,7 +86,10 @@ class Turns:
         return True
 
     def due(self) -> bool:
-        """Whether the turn has been held for its slice and another run waits; cheap enough to be asked before every image."""
+        """Whether the turn has been held for its slice and another run waits.
+
+        Cheap enough to be asked before every image.
+        """
         now = time.monotonic()
         if not self.held or now - self._taken < self._slice_s or now - self._looked < min(_LOOK_AGAIN_S, self._slice_s):
             return False
@@ -109,7 +114,10 @@ class Turns:
         return min(self._queue(), key=lambda who: (served.get(who[0], 0), served.get(who[1], 0), who), default=None)
 
     def _queue(self) -> list[list[str]]:
-        """Owner and run of every live run that waits; the places of dead ones are cleared away. Only under the ledger's lock."""
+        """Owner and run of every live run that waits; the places of dead ones are cleared away.
+
+        Only under the ledger's lock.
+        """
         queue = []
         for place in sorted(self._folder.glob("*.waiting")):
             abandoned = _lock(place)
@@ -139,7 +147,10 @@ class Turns:
 
 
 def _lock(path: Path) -> int | None:
-    """Descriptor of the file, made if missing, with its lock; None while another holds it. Closing it gives the lock back."""
+    """Descriptor of the file, made if missing, with its lock; None while another holds it.
+
+    Closing it gives the lock back.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

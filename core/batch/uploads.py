@@ -1,4 +1,7 @@
-"""Images that a person brought and has not measured yet: checked as a whole, then kept on disk, so that no page holds them in memory."""
+"""Images that a person brought and has not measured yet.
+
+Checked as a whole, then kept on disk, so that no page holds them in memory.
+"""
 
 import re
 import shutil
@@ -85,7 +88,8 @@ class Uploads:
         Raises
         ------
         UsageError
-            If a name, a kind, a number or a size is not allowed, or the ZIP is none or beyond the limits; nothing is written then.
+            If a name, a kind, a number or a size is not allowed, or the ZIP is none or beyond the limits; nothing is
+            written then.
         StoreError
             If the disk refuses; what was written of these files is removed.
         """
@@ -98,7 +102,10 @@ class Uploads:
         except OSError as error:
             for file in written:
                 file.unlink(missing_ok=True)
-            msg = f"the files cannot be kept: {error.strerror or error}; check the free space and the permissions of {self.folder.parent}"
+            msg = (
+                f"the files cannot be kept: {error.strerror or error}; check the free space and the permissions of"
+                f" {self.folder.parent}"
+            )
             raise StoreError(msg) from error
         return len(named)
 
@@ -110,25 +117,37 @@ class Uploads:
         waiting = self.waiting()
         archives = [upload for path, upload in named if path.suffix.lower() == ".zip"]
         if archives and (len(named) > 1 or waiting.files):
-            msg = f"a ZIP archive is measured by itself, but {archives[0].name} came with other files; measure or clear those first"
+            msg = (
+                f"a ZIP archive is measured by itself, but {archives[0].name} came with other files; measure or clear"
+                " those first"
+            )
             raise UsageError(msg)
         if waiting.archive is not None and named:
             msg = f"{waiting.archive} is waiting and is measured by itself; measure or clear it before you add images"
             raise UsageError(msg)
         if waiting.files + len(named) > MOST_FILES:
             msg = (
-                f"expected at most {MOST_FILES:,} files, but these would make {waiting.files + len(named):,}; use a ZIP archive or a folder"
+                f"expected at most {MOST_FILES:,} files, but these would make {waiting.files + len(named):,}; use a ZIP"
+                " archive or a folder"
             )
             raise UsageError(msg)
         for path, upload in named:
             if path.suffix.lower() != ".zip" and upload.size > self._settings.max_bytes:
                 limit = self._settings.max_bytes / 2**20
-                msg = f"{path}: expected at most {limit:.0f} MB an image, but it has {upload.size / 2**20:.0f} MB; cut it into fields"
+                msg = (
+                    f"{path}: expected at most {limit:.0f} MB an image, but it has {upload.size / 2**20:.0f} MB; cut it"
+                    " into fields"
+                )
                 raise UsageError(msg)
         self._check_room(sum(upload.size for _, upload in named), waiting.size + kept)
         for upload in archives:
-            if not any(member.problem is None for member in ImageArchive(cast("BinaryIO", upload), upload.name).members()):
-                msg = f"{upload.name}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none that can be used"
+            if not any(
+                member.problem is None for member in ImageArchive(cast("BinaryIO", upload), upload.name).members()
+            ):
+                msg = (
+                    f"{upload.name}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none that can"
+                    " be used"
+                )
                 raise UsageError(msg)
 
     def _check_room(self, new: int, kept: int) -> None:

@@ -16,14 +16,16 @@ from core.features.catalogue import CATALOGUE
 MOST_FEATURES: Final = 40  # more rows are no longer read
 
 
-def correlation_chart(alike: Sequence[Sequence[str]], features: Sequence[str], rho: NDArray[np.float64], look: Look) -> AnyChart:
+def correlation_chart(
+    alike: Sequence[Sequence[str]], features: Sequence[str], rho: NDArray[np.float64], look: Look
+) -> AnyChart:
     """Map of rank correlations: blue against each other, orange together; a line after each group.
 
     Parameters
     ----------
     alike
-        Groups of features that say nearly the same, the representative first, printed bold. As many groups are drawn, in order, as have
-        room among MOST_FEATURES; of the first one, if it alone has more, its first.
+        Groups of features that say nearly the same, the representative first, printed bold. As many groups are drawn,
+        in order, as have room among MOST_FEATURES; of the first one, if it alone has more, its first.
     features, rho
         Spearman's rho of every two features (F, F), in the order of `features`.
     look
@@ -38,7 +40,13 @@ def correlation_chart(alike: Sequence[Sequence[str]], features: Sequence[str], r
     names = list(chain.from_iterable(shown))
     at = {name: i for i, name in enumerate(features)}
     rows = [
-        {"row": a, "column": b, "rho": float(rho[at[a], at[b]]), "First": CATALOGUE[a].label, "Second": CATALOGUE[b].label}
+        {
+            "row": a,
+            "column": b,
+            "rho": float(rho[at[a], at[b]]),
+            "First": CATALOGUE[a].label,
+            "Second": CATALOGUE[b].label,
+        }
         for a in names
         for b in names
     ]
@@ -46,14 +54,22 @@ def correlation_chart(alike: Sequence[Sequence[str]], features: Sequence[str], r
     first = json.dumps([members[0] for members in shown])
     weight = {"condition": {"test": f"indexof({first}, datum.value) >= 0", "value": "bold"}, "value": "normal"}
     axis = alt.Axis(
-        title=None, labelExpr=f"{labels}[datum.value]", labelFontWeight=weight, labelLimit=280, labelOverlap=False, ticks=False, grid=False
+        title=None,
+        labelExpr=f"{labels}[datum.value]",
+        labelFontWeight=weight,
+        labelLimit=280,
+        labelOverlap=False,
+        ticks=False,
+        grid=False,
     )
     across = alt.Axis(title=None, labels=False, ticks=False, domain=False)
     scale = alt.Scale(domain=names, padding=0)
     colour = alt.Color(
         "rho:Q",
         scale=alt.Scale(domain=[-1, 0, 1], range=["#0072B2", look.grid, "#E69F00"], interpolate="rgb"),
-        legend=alt.Legend(title="rank correlation (Spearman's rho)", titleLimit=300, orient="bottom", gradientLength=220),
+        legend=alt.Legend(
+            title="rank correlation (Spearman's rho)", titleLimit=300, orient="bottom", gradientLength=220
+        ),
     )
     squares = (
         alt.Chart(pd.DataFrame(rows, columns=["row", "column", "rho", "First", "Second"]))
@@ -66,5 +82,9 @@ def correlation_chart(alike: Sequence[Sequence[str]], features: Sequence[str], r
         )
     )
     ends = pd.DataFrame({"row": [members[-1] for members in shown[:-1]]})
-    lines = alt.Chart(ends).mark_rule(color=look.ink, strokeWidth=1).encode(y=alt.Y("row:N", sort=None, scale=scale, bandPosition=1))
+    lines = (
+        alt.Chart(ends)
+        .mark_rule(color=look.ink, strokeWidth=1)
+        .encode(y=alt.Y("row:N", sort=None, scale=scale, bandPosition=1))
+    )
     return configured(alt.layer(squares, lines), max(1, len(names)) * ROW_HEIGHT_PX)

@@ -1,8 +1,8 @@
 """One feature in two or more groups: density, histogram, cumulative shares, every cell, boxes.
 
-All but "every cell" are drawn from counts in bins and from percentiles, so a million cells cost no more than a hundred. Values come in
-the basis of comparison and are drawn as tables print them. A group below `core.populations.comparison.SMALL_GROUP` cells is points, never a curve or
-a box.
+All but "every cell" are drawn from counts in bins and from percentiles, so a million cells cost no more than a hundred.
+Values come in the basis of comparison and are drawn as tables print them. A group below
+`core.populations.comparison.SMALL_GROUP` cells is points, never a curve or a box.
 """
 
 import json
@@ -97,14 +97,23 @@ def density_chart(
             ticks += [{"value": float(v), "group": group.title} for v in np.repeat(cells, of_group)]
             continue
         heights = smoothed(along, of_group, grid)
-        rows += [{"value": float(v), "frequency": float(h), "group": group.title} for v, h in zip(values, heights, strict=True)]
+        rows += [
+            {"value": float(v), "frequency": float(h), "group": group.title}
+            for v, h in zip(values, heights, strict=True)
+        ]
     groups = [group for group, of_group in zip(groups, counts, strict=True) if of_group.any()]
     x = _value(feature, basis, log=log)
     # A height means nothing by itself, but two may be compared.
-    y = alt.Y("frequency:Q", stack=None, axis=alt.Axis(title="relative frequency", labels=False, ticks=False, gridOpacity=0.3))
+    y = alt.Y(
+        "frequency:Q", stack=None, axis=alt.Axis(title="relative frequency", labels=False, ticks=False, gridOpacity=0.3)
+    )
     tooltip = [alt.Tooltip("group:N"), alt.Tooltip("value:Q", title=CATALOGUE[feature].label, format=".3~g")]
-    curves = alt.Chart(pd.DataFrame(rows, columns=["value", "frequency", "group"])).encode(x=x, y=y, color=_lines(groups, look))
-    marks = alt.Chart(pd.DataFrame(ticks, columns=["value", "group"])).encode(x=x, y=alt.value(_CURVE_PX - 8), color=_lines(groups, look))
+    curves = alt.Chart(pd.DataFrame(rows, columns=["value", "frequency", "group"])).encode(
+        x=x, y=y, color=_lines(groups, look)
+    )
+    marks = alt.Chart(pd.DataFrame(ticks, columns=["value", "group"])).encode(
+        x=x, y=alt.value(_CURVE_PX - 8), color=_lines(groups, look)
+    )
     layers = [
         curves.mark_area(opacity=0.1),
         curves.mark_line(strokeWidth=2).encode(strokeDash=_dashes(groups), tooltip=tooltip),
@@ -114,10 +123,12 @@ def density_chart(
 
 
 def smoothed(edges: NDArray[np.float64], counts: NDArray[np.integer], grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian kernel density of counts in bins, at the places of `grid`; its area between the first and the last edge is 1.
+    """Gaussian kernel density of counts in bins, at the places of `grid`.
 
-    The kernel's width is Silverman's (1986, eq. 3.31), at least that of a bin. What would reach beyond an end is mirrored there: no value
-    lies beyond it.
+    Its area between the first and the last edge is 1.
+
+    The kernel's width is Silverman's (1986, eq. 3.31), at least that of a bin. What would reach beyond an end is
+    mirrored there: no value lies beyond it.
     """
     middles, weights = (edges[:-1] + edges[1:]) / 2, counts / counts.sum()
     mean = float(weights @ middles)
@@ -144,8 +155,8 @@ def cumulative_chart(
 ) -> AnyChart:
     """Share of cells at or below each value, a line a group.
 
-    `values` (G, P) are those below which `shares` (P,), 0 to 1, of each group lie: exact numbers, not bins; a row of nan for a group
-    without any is left out.
+    `values` (G, P) are those below which `shares` (P,), 0 to 1, of each group lie: exact numbers, not bins; a row of
+    nan for a group without any is left out.
     """
     rows = [
         {"value": float(v), "share": 100 * float(share), "group": group.title}
@@ -157,7 +168,9 @@ def cumulative_chart(
     groups = [group for group in groups if group.title in shown]
     chart = alt.Chart(pd.DataFrame(rows, columns=["value", "share", "group"])).encode(
         x=_value(feature, basis, log=log),
-        y=alt.Y("share:Q", axis=alt.Axis(title="cells at or below (%)", gridOpacity=0.5), scale=alt.Scale(domain=[0, 100])),
+        y=alt.Y(
+            "share:Q", axis=alt.Axis(title="cells at or below (%)", gridOpacity=0.5), scale=alt.Scale(domain=[0, 100])
+        ),
         color=_lines(groups, look),
         strokeDash=_dashes(groups),
         order="share:Q",
@@ -180,7 +193,9 @@ def histogram_chart(
     *,
     log: bool = False,
 ) -> AnyChart:
-    """Histograms in rows on one axis, all of one scale: the share of a group's cells. `edges` (B + 1,), `counts` (G, B).
+    """Histograms in rows on one axis, all of one scale: the share of a group's cells.
+
+    `edges` (B + 1,), `counts` (G, B).
 
     The cells of a small group are ticks in the middle of their bins.
     """
@@ -207,7 +222,9 @@ def histogram_chart(
     ]
     columns = ["value", "end", "y", "top", "group", "Cells", "Share", "From", "Who"]
     feet = pd.DataFrame({"y": [i + _BASELINE for i in range(len(groups))]})
-    bars = alt.Chart(pd.DataFrame(rows, columns=columns)).mark_bar(opacity=0.7, binSpacing=0, clip=True, strokeWidth=0.4)
+    bars = alt.Chart(pd.DataFrame(rows, columns=columns)).mark_bar(
+        opacity=0.7, binSpacing=0, clip=True, strokeWidth=0.4
+    )
     layers = [
         bars.encode(
             x=_value(feature, basis, log=log),
@@ -221,7 +238,10 @@ def histogram_chart(
         alt.Chart(pd.DataFrame(ticks, columns=["value", "y", "group", "Who"]))
         .mark_tick(orient="vertical", size=0.3 * _ROW_PX, thickness=2)
         .encode(
-            x=_value(feature, basis, log=log), y=_row(groups), color=_fills(groups), tooltip=[alt.Tooltip("group:N"), alt.Tooltip("Who:N")]
+            x=_value(feature, basis, log=log),
+            y=_row(groups),
+            color=_fills(groups),
+            tooltip=[alt.Tooltip("group:N"), alt.Tooltip("Who:N")],
         ),
         alt.Chart(feet).mark_rule(color=look.muted, strokeWidth=0.75).encode(y=_row(groups)),
         _empty(groups, [int(total) for total in totals.ravel()], look),
@@ -230,15 +250,27 @@ def histogram_chart(
 
 
 def cells_chart(
-    groups: Sequence[DrawnGroup], feature: str, basis: Basis, cells: Sequence[NDArray[np.float64]], look: Look, *, log: bool = False
+    groups: Sequence[DrawnGroup],
+    feature: str,
+    basis: Basis,
+    cells: Sequence[NDArray[np.float64]],
+    look: Look,
+    *,
+    log: bool = False,
 ) -> AnyChart:
-    """Every cell as a point, a row a group, with a tick at the median; of more than 300 values an even sample, extremes included.
+    """Every cell as a point, a row a group, with a tick at the median.
+
+    Of more than 300 values an even sample, extremes included.
 
     `cells` are the values of each group in the basis of comparison, nan where absent.
     """
     found = [np.sort(values[np.isfinite(values)]) for values in cells]
-    medians = [{"value": float(drawn(feature, np.median(v), log=log)), "y": i + 0.5} for i, v in enumerate(found) if len(v)]
-    ticks = alt.Chart(pd.DataFrame(medians, columns=["value", "y"])).encode(x=_value(feature, basis, log=log), y=_row(groups))
+    medians = [
+        {"value": float(drawn(feature, np.median(v), log=log)), "y": i + 0.5} for i, v in enumerate(found) if len(v)
+    ]
+    ticks = alt.Chart(pd.DataFrame(medians, columns=["value", "y"])).encode(
+        x=_value(feature, basis, log=log), y=_row(groups)
+    )
     layers = [
         _dots(groups, feature, basis, found, log=log),
         ticks.mark_tick(orient="vertical", size=0.7 * _ROW_PX, thickness=2.5, color=look.ink, clip=True),
@@ -257,12 +289,17 @@ def box_chart(
     *,
     log: bool = False,
 ) -> AnyChart:
-    """A row a group: line 2-98 %, box 25-75 %, tick at the median; a group without percentiles is its `cells`, as in `cells_chart`."""
+    """A row a group.
+
+    Line 2-98 %, box 25-75 %, tick at the median; a group without percentiles is its `cells`, as in `cells_chart`.
+    """
     rows = []
     for i, (group, found) in enumerate(zip(groups, summaries, strict=True)):
         if found.p2 is None or found.p25 is None or found.p50 is None or found.p75 is None or found.p98 is None:
             continue
-        p2, p25, p50, p75, p98 = (drawn(feature, p, log=log) for p in (found.p2, found.p25, found.p50, found.p75, found.p98))
+        p2, p25, p50, p75, p98 = (
+            drawn(feature, p, log=log) for p in (found.p2, found.p25, found.p50, found.p75, found.p98)
+        )
         rows.append(
             {
                 "y": i + 0.5, "group": group.title, "value": p2, "quarter": p25, "middle": p50, "three": p75, "high": p98,
@@ -286,14 +323,18 @@ def box_chart(
             stroke=alt.Stroke("group:N", scale=_scale(groups, [g.line(look) for g in groups]), legend=None),
         ),
         # Dark on any page: it lies on the group's colour.
-        base.mark_tick(orient="vertical", size=0.5 * _ROW_PX, thickness=2.5, color=LIGHT.ink, clip=True).encode(x=alt.X("middle:Q")),
+        base.mark_tick(orient="vertical", size=0.5 * _ROW_PX, thickness=2.5, color=LIGHT.ink, clip=True).encode(
+            x=alt.X("middle:Q")
+        ),
         _dots(groups, feature, basis, few, log=log),
         _empty(groups, [s.n for s in summaries], look),
     ]
     return configured(alt.layer(*layers), _ROW_PX * max(1, len(groups)))
 
 
-def _dots(groups: Sequence[DrawnGroup], feature: str, basis: Basis, ordered: Sequence[NDArray[np.float64]], *, log: bool) -> alt.Chart:
+def _dots(
+    groups: Sequence[DrawnGroup], feature: str, basis: Basis, ordered: Sequence[NDArray[np.float64]], *, log: bool
+) -> alt.Chart:
     """Ascending values as points, each with a fixed offset across its row that keeps neighbours apart."""
     rows = []
     for i, (group, values) in enumerate(zip(groups, ordered, strict=True)):
@@ -327,20 +368,30 @@ def _empty(groups: Sequence[DrawnGroup], n: Sequence[int], look: Look) -> alt.Ch
     """Words in the rows of groups without any value."""
     rows = pd.DataFrame({"y": [i + 0.5 for i in range(len(groups)) if not n[i]]})
     words: alt.Chart = (
-        alt.Chart(rows).mark_text(align="left", fontSize=12, color=look.muted, text=NO_VALUE).encode(x=alt.value(10), y=_row(groups))
+        alt.Chart(rows)
+        .mark_text(align="left", fontSize=12, color=look.muted, text=NO_VALUE)
+        .encode(x=alt.value(10), y=_row(groups))
     )
     return words
 
 
 def _value(feature: str, basis: Basis, *, log: bool) -> alt.X:
     axis = alt.Axis(title=title(feature, basis, log=log), gridOpacity=0.4, tickCount=8)
-    return alt.X("value:Q", axis=axis, scale=alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=6))
+    return alt.X(
+        "value:Q", axis=axis, scale=alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=6)
+    )
 
 
 def _row(groups: Sequence[DrawnGroup]) -> alt.Y:
     """Axis of rows, a group in each."""
     names = json.dumps({str(i + 0.5): group.title for i, group in enumerate(groups)}, ensure_ascii=False)
-    axis = alt.Axis(title=None, values=[i + 0.5 for i in range(len(groups))], labelExpr=f"{names}[datum.value]", labelLimit=300, grid=False)
+    axis = alt.Axis(
+        title=None,
+        values=[i + 0.5 for i in range(len(groups))],
+        labelExpr=f"{names}[datum.value]",
+        labelLimit=300,
+        grid=False,
+    )
     return alt.Y("y:Q", scale=alt.Scale(domain=[len(groups), 0], nice=False), axis=axis)
 
 

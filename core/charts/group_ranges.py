@@ -36,17 +36,19 @@ def basis_of(spec: FeatureSpec) -> Basis:
     return Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
 
 
-def group_range_chart(groups: Sequence[DrawnGroup], summaries: Summaries, cells: Cells, reliability: Reliability, look: Look) -> AnyChart:
+def group_range_chart(
+    groups: Sequence[DrawnGroup], summaries: Summaries, cells: Cells, reliability: Reliability, look: Look
+) -> AnyChart:
     """A row a feature, in it a line a group: its 2-98 % range and its median, on the scale of the first group.
 
     Parameters
     ----------
     groups
-        The first sets the scale: a row's axis counts its spreads (of the logarithm where the catalogue says so, IQR / 1.349) from its
-        median. A feature by which its middle half does not differ has no row.
+        The first sets the scale: a row's axis counts its spreads (of the logarithm where the catalogue says so, IQR /
+        1.349) from its median. A feature by which its middle half does not differ has no row.
     summaries, cells
-        By feature, in the order of the rows, for each group; `cells` are the values of groups without percentiles, drawn as points, and
-        may be left out where there are none.
+        By feature, in the order of the rows, for each group; `cells` are the values of groups without percentiles,
+        drawn as points, and may be left out where there are none.
     reliability, look
         How far each feature can be trusted; colours of the page.
     """
@@ -57,10 +59,17 @@ def group_range_chart(groups: Sequence[DrawnGroup], summaries: Summaries, cells:
         if place is None:
             continue
         for i, (group, found) in enumerate(zip(groups, of_groups, strict=True)):
-            of_group: dict[str, Any] = {"row": name, "group": group.title, "Feature": CATALOGUE[name].label, "Who": group.who}
+            of_group: dict[str, Any] = {
+                "row": name,
+                "group": group.title,
+                "Feature": CATALOGUE[name].label,
+                "Who": group.who,
+            }
             ends = [place(p) for p in (found.p2, found.p50, found.p98) if p is not None]
             if len(ends) == 3:
-                bands.append(of_group | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(CATALOGUE[name], found))
+                bands.append(
+                    of_group | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(CATALOGUE[name], found)
+                )
             else:
                 basis = basis_of(CATALOGUE[name])
                 members = cells[name][i] if name in cells else np.empty(0)
@@ -72,7 +81,12 @@ def group_range_chart(groups: Sequence[DrawnGroup], summaries: Summaries, cells:
     keys = list(dict.fromkeys(row["row"] for row in (*bands, *dots)))
     poor = [key for key in keys if is_poor(key, reliability)]
     labels = {key: CATALOGUE[key].label + (", poor" if key in poor else "") for key in keys}
-    axis = alt.Axis(title=None, labelExpr=f"{json.dumps(labels, ensure_ascii=False)}[datum.value]", labelLimit=280, labelOverlap=False)
+    axis = alt.Axis(
+        title=None,
+        labelExpr=f"{json.dumps(labels, ensure_ascii=False)}[datum.value]",
+        labelLimit=280,
+        labelOverlap=False,
+    )
     y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys, paddingInner=0.3, paddingOuter=0.1), axis=axis)
     titles = [group.title for group in groups]
     offset = alt.YOffset("group:N", sort=None, scale=alt.Scale(domain=titles))
@@ -92,15 +106,21 @@ def group_range_chart(groups: Sequence[DrawnGroup], summaries: Summaries, cells:
         tooltip=[alt.Tooltip(f"{n}:N") for n in ("Feature", "group", "Value", "Who")],
     )
     layers = [
-        alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=look.muted).encode(x=alt.X("zero:Q", scale=scale, axis=x_axis)),
+        alt.Chart(pd.DataFrame({"zero": [0]}))
+        .mark_rule(color=look.muted)
+        .encode(x=alt.X("zero:Q", scale=scale, axis=x_axis)),
         base.mark_rule(strokeWidth=2.5).encode(x=x, x2="high:Q", **_styles(groups, look)),
-        base.mark_point(filled=True, size=60, strokeWidth=0).encode(x=alt.X("middle:Q"), **_styles(groups, look, shaped=True)),
+        base.mark_point(filled=True, size=60, strokeWidth=0).encode(
+            x=alt.X("middle:Q"), **_styles(groups, look, shaped=True)
+        ),
         points.mark_point(filled=True, size=22, strokeWidth=0).encode(**_styles(groups, look, shaped=True)),
     ]
     return configured(alt.layer(*layers), max(1, len(keys)) * (_GROUP_PX * len(groups) + _GAP_PX))
 
 
-def published_group_chart(groups: Sequence[DrawnGroup], summaries: Summaries, look: Look, height: int = 360) -> AnyChart:
+def published_group_chart(
+    groups: Sequence[DrawnGroup], summaries: Summaries, look: Look, height: int = 360
+) -> AnyChart:
     """The thesis's view: features along x, values on a logarithmic y, of each group the 2-50-98 % range.
 
     As there, energy is in millions and 1 is added to skewness; a range that still has no logarithm is left out.
@@ -124,8 +144,12 @@ def published_group_chart(groups: Sequence[DrawnGroup], summaries: Summaries, lo
         tooltip=[alt.Tooltip(f"{name}:N") for name in _HINTS],
     )
     layers = [
-        base.mark_rule(strokeWidth=2.5).encode(y=alt.Y("low:Q", scale=scale, axis=y_axis), y2="high:Q", **_styles(groups, look)),
-        base.mark_point(filled=True, size=60, strokeWidth=0).encode(y=alt.Y("middle:Q"), **_styles(groups, look, shaped=True)),
+        base.mark_rule(strokeWidth=2.5).encode(
+            y=alt.Y("low:Q", scale=scale, axis=y_axis), y2="high:Q", **_styles(groups, look)
+        ),
+        base.mark_point(filled=True, size=60, strokeWidth=0).encode(
+            y=alt.Y("middle:Q"), **_styles(groups, look, shaped=True)
+        ),
     ]
     return configured(alt.layer(*layers), height)
 
@@ -164,8 +188,12 @@ def _styles(groups: Sequence[DrawnGroup], look: Look, *, shaped: bool = False) -
     titles = [group.title for group in groups]
     legend = alt.Legend(title=None, orient="bottom", columns=2, symbolOpacity=1, symbolSize=80)
     found: dict[str, Any] = {
-        "color": alt.Color("group:N", scale=alt.Scale(domain=titles, range=[g.line(look) for g in groups]), legend=legend)
+        "color": alt.Color(
+            "group:N", scale=alt.Scale(domain=titles, range=[g.line(look) for g in groups]), legend=legend
+        )
     }
     if shaped:
-        found["shape"] = alt.Shape("group:N", scale=alt.Scale(domain=titles, range=[g.shape for g in groups]), legend=legend)
+        found["shape"] = alt.Shape(
+            "group:N", scale=alt.Scale(domain=titles, range=[g.shape for g in groups]), legend=legend
+        )
     return found

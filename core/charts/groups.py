@@ -1,7 +1,9 @@
-"""What a chart writes and draws for a group of cells: a name with its n, and a colour, a dash and a shape that tell it from others.
+"""What a chart writes and draws for a group of cells.
 
-No group is told by colour alone: the dashes of lines and the shapes of points differ for eight groups, and for more than eight every
-pair of colour and dash is still its own.
+A name with its n, and a colour, a dash and a shape that tell it from others.
+
+No group is told by colour alone: the dashes of lines and the shapes of points differ for eight groups, and for more
+than eight every pair of colour and dash is still its own.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +16,16 @@ from core.domain.cell_types import CellType
 # Okabe and Ito's colours that read on white and on black alike, then two of ColorBrewer's Dark2.
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A6761D", "#7570B3")
 DASHES: Final = ((1, 0), (7, 3), (2, 2), (9, 3, 2, 3), (14, 4), (4, 2, 1, 2, 1, 2), (1, 3), (5, 5))
-SHAPES: Final = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+SHAPES: Final = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,9 @@ class DrawnGroup:
         """How many cells of how many patients."""
         cells = f"n = {self.n:,} cell{'s' * (self.n != 1)}"
         return f"{cells}, " + (
-            "patients not all known" if self.patients is None else f"{self.patients} patient{'s' * (self.patients != 1)}"
+            "patients not all known"
+            if self.patients is None
+            else f"{self.patients} patient{'s' * (self.patients != 1)}"
         )
 
     def line(self, look: Look) -> str:
@@ -47,13 +60,16 @@ class DrawnGroup:
 
 
 def styled(
-    names: Sequence[str], n: Sequence[int], patients: Sequence[int | None], cell_types: Sequence[CellType | None] | None = None
+    names: Sequence[str],
+    n: Sequence[int],
+    patients: Sequence[int | None],
+    cell_types: Sequence[CellType | None] | None = None,
 ) -> tuple[DrawnGroup, ...]:
     """Groups in order, each with a colour, a dash and a shape.
 
-    A group of one cell type has that type's colour, in another shade for its second and later groups, and the same dash and shape whoever
-    else is there, where they are free; others, and all where `cell_types` is None, have the colours of `PALETTE` that no cell type here has
-    taken.
+    A group of one cell type has that type's colour, in another shade for its second and later groups, and the same dash
+    and shape whoever else is there, where they are free; others, and all where `cell_types` is None, have the colours
+    of `PALETTE` that no cell type here has taken.
     """
     kinds = [None] * len(names) if cell_types is None else list(cell_types)
     taken = {population_colour(kind) for kind in kinds if kind is not None}
@@ -70,7 +86,10 @@ def styled(
 
 
 def _turn(place: int, kind: CellType | None, taken: Collection[str]) -> int:
-    """Which dash and shape a group has: its cell type's if free, else the first that is; once all are taken they come again, shifted."""
+    """Which dash and shape a group has.
+
+    Its cell type's if free, else the first that is; once all are taken they come again, shifted.
+    """
     free = [i for i in range(len(SHAPES)) if SHAPES[i] not in taken]
     own = list(CellType).index(kind) % len(SHAPES) if kind is not None else -1
     if own in free:

@@ -42,7 +42,11 @@ def who(reference: ReferencePopulation) -> str:
     if reference.published:
         return f"n = {reference.n} images, {reference.source}"
     cells = "cell" if reference.n == 1 else "cells"
-    patients = "patients not recorded" if reference.patients is None else f"{reference.patients} patient{'s' * (reference.patients != 1)}"
+    patients = (
+        "patients not recorded"
+        if reference.patients is None
+        else f"{reference.patients} patient{'s' * (reference.patients != 1)}"
+    )
     return f"n = {reference.n} {cells}, {patients}, {reference.source}"
 
 

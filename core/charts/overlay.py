@@ -24,7 +24,8 @@ _SMALL_IMAGE_PX: Final = 200
 # A field is shown as an overview: no more pixels than a screen has, which also keeps the page light.
 _OVERVIEW_PX: Final = 1600
 _OVERVIEW_QUALITY: Final = 88
-# Lines are drawn at twice the size and reduced up to this side; larger pictures are fine enough for plain lines, and many megabytes.
+# Lines are drawn at twice the size and reduced up to this side; larger pictures are fine enough for plain lines, and
+# many megabytes.
 _SMOOTH_UP_TO_PX: Final = 2048
 _SCALE_BAR_STEPS_UM: Final = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 _SCALE_BAR_MAX_SHARE: Final = 0.3
@@ -33,7 +34,8 @@ _SCALE_BAR_MAX_SHARE: Final = 0.3
 def outer_outline(labels: LabelMap, compartment: Compartment) -> list[NDArray[np.float32]]:
     """Outline of a compartment together with all that lies inside it, as (N, 2) arrays of x, y in pixels.
 
-    The cytoplasm's line is therefore the cell's border, the environment's the outer rim of the ring: no border is drawn twice.
+    The cytoplasm's line is therefore the cell's border, the environment's the outer rim of the ring: no border is drawn
+    twice.
     """
     inside = np.where(labels >= compartment, np.uint8(Compartment.NUCLEUS), np.uint8(Compartment.BACKGROUND))
     return outlines(LabelMap(inside), Compartment.NUCLEUS.label)
@@ -86,11 +88,14 @@ def _svg(image: CellImage, label: str, body: str) -> str:
 def outlined_svg(image: CellImage, labels: LabelMap | None = None, opacity: float = 1.0) -> str:
     """The image with its outlines as SVG text, in the image's own coordinates; pixels stay sharp at any zoom.
 
-    Nucleus solid, cell border dashed, surroundings dotted, each in a group of class `outline <compartment>` so that a page
-    can hide it. Without `labels` it is the bare image. The image's name goes in escaped.
+    Nucleus solid, cell border dashed, surroundings dotted, each in a group of class `outline <compartment>` so that a
+    page can hide it. Without `labels` it is the bare image. The image's name goes in escaped.
     """
     height, width = image.shape
-    body = f'<image href="{_data_uri(image.rgb)}" width="{width}" height="{height}" style="image-rendering:{_rendering(image)}"/>'
+    body = (
+        f'<image href="{_data_uri(image.rgb)}" width="{width}" height="{height}"'
+        f' style="image-rendering:{_rendering(image)}"/>'
+    )
     if labels is not None:
         body += f'<g class="outlines" opacity="{opacity:g}" fill="none" stroke-linejoin="round">'
         for compartment in OUTLINED:
@@ -98,7 +103,11 @@ def outlined_svg(image: CellImage, labels: LabelMap | None = None, opacity: floa
             path = _path(outer_outline(labels, compartment))
             dash = f' stroke-dasharray="{" ".join(map(str, style.dash))}"' if style.dash else ""
             line = f'<path d="{path}" vector-effect="non-scaling-stroke"'
-            casing = f'{line} stroke="#fff" stroke-opacity="0.65" stroke-width="{_CASING_WIDTH_PX}"/>' if compartment in _CASED else ""
+            casing = (
+                f'{line} stroke="#fff" stroke-opacity="0.65" stroke-width="{_CASING_WIDTH_PX}"/>'
+                if compartment in _CASED
+                else ""
+            )
             body += (
                 f'<g class="outline {compartment.label}">{casing}'
                 f'{line} stroke="{style.colour}" stroke-width="{OUTLINE_WIDTH_PX}"{dash}/></g>'
@@ -122,23 +131,24 @@ def mask_svg(image: CellImage, labels: LabelMap) -> str:
 def field_svg(field: CellImage, cells: Sequence[tuple[Place, LabelMap]]) -> str:
     """A field with every cell outlined and numbered from 1, as SVG text in the field's own pixels.
 
-    Each cell is a group of class `cell` whose `data-cell` is its number, with a filled shape to click on; the picture is reduced to what a
-    screen shows. The image's name goes in escaped.
+    Each cell is a group of class `cell` whose `data-cell` is its number, with a filled shape to click on; the picture
+    is reduced to what a screen shows. The image's name goes in escaped.
     """
     height, width = field.shape
     body = f'<image href="{_overview_uri(field.rgb)}" width="{width}" height="{height}"/>'
     for number, (place, labels) in enumerate(cells, start=1):
         lines = {c: _path(_moved(outer_outline(labels, c), place)) for c in _CASED}
         drawn = "".join(
-            f'<path class="outline {c.label}" d="{path}" fill="none" stroke="{STYLES[c].colour}" stroke-width="{OUTLINE_WIDTH_PX}" '
-            'vector-effect="non-scaling-stroke"/>'
+            f'<path class="outline {c.label}" d="{path}" fill="none" stroke="{STYLES[c].colour}"'
+            f' stroke-width="{OUTLINE_WIDTH_PX}" vector-effect="non-scaling-stroke"/>'
             for c, path in lines.items()
         )
         x, y, size = _number_at(place, labels, width)
         body += (
-            f'<g class="cell" data-cell="{number}"><path class="shape" d="{lines[Compartment.CYTOPLASM]}" fill="#fff" fill-opacity="0"/>'
-            f'{drawn}<text x="{x:.1f}" y="{y:.1f}" font-family="sans-serif" font-weight="600" font-size="{size:.1f}" text-anchor="middle" '
-            f'fill="#fff" stroke="#000" stroke-width="{size / 5:.1f}" stroke-linejoin="round" paint-order="stroke">{number}</text></g>'
+            f'<g class="cell" data-cell="{number}"><path class="shape" d="{lines[Compartment.CYTOPLASM]}" fill="#fff"'
+            f' fill-opacity="0"/>{drawn}<text x="{x:.1f}" y="{y:.1f}" font-family="sans-serif" font-weight="600"'
+            f' font-size="{size:.1f}" text-anchor="middle" fill="#fff" stroke="#000" stroke-width="{size / 5:.1f}"'
+            f' stroke-linejoin="round" paint-order="stroke">{number}</text></g>'
         )
     return _svg(field, f"{field.name}: {len(cells)} cells, outlined and numbered", body)
 
@@ -156,7 +166,10 @@ def _moved(rings: Sequence[NDArray[np.float32]], place: Place) -> list[NDArray[n
 
 
 def _number_at(place: Place, labels: LabelMap, field_width: int) -> tuple[float, float, float]:
-    """Where to write a cell's number, x, y of the middle of its foot, and how large: on its upper edge, legible in an overview."""
+    """Where to write a cell's number, x, y of the middle of its foot, and how large.
+
+    On its upper edge, legible in an overview.
+    """
     rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
     size = min(max(field_width / 45, 0.16 * rows.size), 0.5 * rows.size)
     return place.left + (columns[0] + columns[-1]) / 2, max(size, place.top + rows[0] + size / 3), size
@@ -173,7 +186,10 @@ def _dashes(ring: NDArray[np.float32], dash: tuple[int, ...]) -> list[list[tuple
     for start in np.arange(0.0, along[-1], on + off):
         at = np.linspace(start, min(start + on, along[-1]), num=max(2, int(on)))
         pieces.append(
-            [(float(x), float(y)) for x, y in zip(np.interp(at, along, ring[:, 0]), np.interp(at, along, ring[:, 1]), strict=True)]
+            [
+                (float(x), float(y))
+                for x, y in zip(np.interp(at, along, ring[:, 0]), np.interp(at, along, ring[:, 1]), strict=True)
+            ]
         )
     return pieces
 
@@ -197,7 +213,11 @@ def _drawn_png(image: CellImage, cells: Sequence[tuple[Place, LabelMap]], min_si
     smooth = 2 if factor * side <= _SMOOTH_UP_TO_PX else 1
     big = np.repeat(np.repeat(image.rgb, factor, axis=0), factor, axis=1) if factor > 1 else image.rgb
     picture = Image.fromarray(big)
-    layer = Image.new("RGBA", (smooth * picture.width, smooth * picture.height), (255, 255, 255, 0)) if smooth > 1 else picture
+    layer = (
+        Image.new("RGBA", (smooth * picture.width, smooth * picture.height), (255, 255, 255, 0))
+        if smooth > 1
+        else picture
+    )
     pen = ImageDraw.Draw(layer, "RGBA" if smooth == 1 else None)
     line = smooth * max(2, round(factor * side / (800 if numbered else 400)))
     for number, (place, labels) in enumerate(cells, start=1):
@@ -206,13 +226,24 @@ def _drawn_png(image: CellImage, cells: Sequence[tuple[Place, LabelMap]], min_si
             for ring in _moved(outer_outline(labels, compartment), place):
                 scaled = ring * (smooth * factor)
                 if compartment in _CASED:
-                    pen.line([(float(x), float(y)) for x, y in scaled], fill=(255, 255, 255, 150), width=2 * line, joint="curve")
+                    pen.line(
+                        [(float(x), float(y)) for x, y in scaled],
+                        fill=(255, 255, 255, 150),
+                        width=2 * line,
+                        joint="curve",
+                    )
                 for piece in _dashes(scaled, () if numbered else tuple(length * line // 2 for length in style.dash)):
                     pen.line(piece, fill=style.colour, width=line, joint="curve")
         if numbered:
             x, y, size = (smooth * factor * value for value in _number_at(place, labels, image.shape[1]))
             pen.text(
-                (x, y), str(number), fill="white", stroke_fill="black", stroke_width=max(1, round(size / 9)), font_size=size, anchor="ms"
+                (x, y),
+                str(number),
+                fill="white",
+                stroke_fill="black",
+                stroke_width=max(1, round(size / 9)),
+                font_size=size,
+                anchor="ms",
             )
     _draw_scale(pen, image, smooth * factor)
     if smooth > 1:
@@ -231,8 +262,17 @@ def _draw_scale(pen: ImageDraw.ImageDraw, image: CellImage, factor: int) -> None
         length = scale_bar_um(width, image.um_per_px)
         text = f"{length:g} um"  # Pillow's built-in font has no micro sign
         pen.rectangle(
-            (x, y, x + length / image.um_per_px * factor, y + 1.2 * unit), fill="white", outline="black", width=max(1, round(unit / 4))
+            (x, y, x + length / image.um_per_px * factor, y + 1.2 * unit),
+            fill="white",
+            outline="black",
+            width=max(1, round(unit / 4)),
         )
     pen.text(
-        (x, y - 0.8 * unit), text, fill="white", stroke_fill="black", stroke_width=max(1, round(unit / 3)), font_size=4 * unit, anchor="ls"
+        (x, y - 0.8 * unit),
+        text,
+        fill="white",
+        stroke_fill="black",
+        stroke_width=max(1, round(unit / 3)),
+        font_size=4 * unit,
+        anchor="ls",
     )

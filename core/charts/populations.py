@@ -37,22 +37,32 @@ def _name(reference: ReferencePopulation) -> str:
 def distribution_chart(references: Sequence[ReferencePopulation], feature: str, form: Form, look: Look) -> AnyChart:
     """One feature in several measured and published populations, one row each, on a common axis.
 
-    Small groups are always points and published tables always a hollow dashed bar, whatever the `form`; a tick marks each median.
-    Populations without a value in the common unit are left out. At most 300 cells of a population are drawn as points, an even
-    sample of the ordered values, so that the extremes stay.
+    Small groups are always points and published tables always a hollow dashed bar, whatever the `form`; a tick marks
+    each median. Populations without a value in the common unit are left out. At most 300 cells of a population are
+    drawn as points, an even sample of the ordered values, so that the extremes stay.
     """
     spec = CATALOGUE[feature]
     basis = Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
-    usable = [r for r in references if feature in r.summaries and r.summaries[feature].n > 0 and r.summaries[feature].basis is basis]
+    usable = [
+        r
+        for r in references
+        if feature in r.summaries and r.summaries[feature].n > 0 and r.summaries[feature].basis is basis
+    ]
     measured = [r for r in usable if not r.published]
-    everything = np.concatenate([spec.display_factor * r.ordered[feature] for r in measured]) if measured else np.array([0.0, 1.0])
+    everything = (
+        np.concatenate([spec.display_factor * r.ordered[feature] for r in measured])
+        if measured
+        else np.array([0.0, 1.0])
+    )
     summaries = [r.summaries[feature] for r in usable]
     bands = [spec.shown(p) for s in summaries for p in (s.p2, s.p98) if p is not None]
     low, high = (float(edge) for edge in np.percentile(everything, [0.1, 99.9]))
     low, high = min([low, *bands]), max([high, *bands])
     domain = [low, high if high > low else low + 1]
     title = spec.label + (f" ({unit(spec, basis)})" if unit(spec, basis) else "")
-    x = alt.X("value:Q", axis=alt.Axis(title=title, gridOpacity=0.5, tickCount=8), scale=alt.Scale(domain=domain, nice=True))
+    x = alt.X(
+        "value:Q", axis=alt.Axis(title=title, gridOpacity=0.5, tickCount=8), scale=alt.Scale(domain=domain, nice=True)
+    )
     names = [_name(r) for r in usable]
     colours = _colours(usable, look)
     if form is Form.CUMULATIVE:
@@ -62,7 +72,9 @@ def distribution_chart(references: Sequence[ReferencePopulation], feature: str, 
     labels = alt.Axis(
         title=None,
         values=[i + 0.5 for i in rows],
-        labelExpr=f"{json.dumps({str(i + 0.5): name for i, name in zip(rows, names, strict=True)}, ensure_ascii=False)}[datum.value]",
+        labelExpr=(
+            f"{json.dumps({str(i + 0.5): name for i, name in zip(rows, names, strict=True)}, ensure_ascii=False)}[datum.value]"
+        ),
         labelLimit=340,
         grid=False,
     )
@@ -110,7 +122,10 @@ def _sampled(values: NDArray[np.float64]) -> list[tuple[float, float]]:
 
 
 def _histograms(references: Sequence[ReferencePopulation], feature: str, domain: list[float]) -> alt.Chart:
-    """Histograms whose height is relative to the population's fullest bin; values beyond the axis count in its last bins."""
+    """Histograms whose height is relative to the population's fullest bin.
+
+    Values beyond the axis count in its last bins.
+    """
     factor = CATALOGUE[feature].display_factor
     edges = np.linspace(domain[0], domain[1], _BINS + 1)
     rows: list[dict[str, Any]] = []
@@ -128,7 +143,9 @@ def _histograms(references: Sequence[ReferencePopulation], feature: str, domain:
         ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["population", "value", "end", "y", "top", "Cells", "Share", "Who"])
     bars: alt.Chart = (
-        alt.Chart(frame).mark_bar(opacity=0.6, binSpacing=0.5, clip=True).encode(tooltip=["population:N", "Cells:N", "Share:N", "Who:N"])
+        alt.Chart(frame)
+        .mark_bar(opacity=0.6, binSpacing=0.5, clip=True)
+        .encode(tooltip=["population:N", "Cells:N", "Share:N", "Who:N"])
     )
     return bars
 
@@ -155,17 +172,27 @@ def _bands(
                     "Who": who(reference),
                 }
             )
-    frame = pd.DataFrame(rows, columns=["population", "published", "y", "value", "middle", "high", "2-98 %", "Median", "Who"])
+    frame = pd.DataFrame(
+        rows, columns=["population", "published", "y", "value", "middle", "high", "2-98 %", "Median", "Who"]
+    )
     base = alt.Chart(frame).encode(y=y, tooltip=["population:N", "2-98 %:N", "Median:N", "Who:N"])
-    hollow = base.transform_filter("datum.published").mark_bar(height=18, fillOpacity=0, stroke=look.muted, strokeDash=[4, 3], clip=True)
+    hollow = base.transform_filter("datum.published").mark_bar(
+        height=18, fillOpacity=0, stroke=look.muted, strokeDash=[4, 3], clip=True
+    )
     return [
         hollow.encode(x=x, x2="high:Q"),
-        base.transform_filter("!datum.published").mark_rule(strokeWidth=1.5, color=look.muted, clip=True).encode(x=x, x2="high:Q"),
-        base.mark_tick(orient="vertical", size=14, thickness=2.5, color=look.ink, clip=True).encode(x=alt.X("middle:Q")),
+        base.transform_filter("!datum.published")
+        .mark_rule(strokeWidth=1.5, color=look.muted, clip=True)
+        .encode(x=x, x2="high:Q"),
+        base.mark_tick(orient="vertical", size=14, thickness=2.5, color=look.ink, clip=True).encode(
+            x=alt.X("middle:Q")
+        ),
     ]
 
 
-def _cumulative(references: Sequence[ReferencePopulation], feature: str, x: alt.X, names: list[str], colours: list[str]) -> AnyChart:
+def _cumulative(
+    references: Sequence[ReferencePopulation], feature: str, x: alt.X, names: list[str], colours: list[str]
+) -> AnyChart:
     """Share of cells at or below each value; published tables as their three known points."""
     factor = CATALOGUE[feature].display_factor
     rows: list[dict[str, Any]] = []
@@ -173,17 +200,29 @@ def _cumulative(references: Sequence[ReferencePopulation], feature: str, x: alt.
         summary = reference.summaries[feature]
         if reference.published:
             known = ((summary.p2, 2), (summary.p50, 50), (summary.p98, 98))
-            rows += [{"population": _name(reference), "value": factor * p, "share": s, "known": True} for p, s in known if p is not None]
+            rows += [
+                {"population": _name(reference), "value": factor * p, "share": s, "known": True}
+                for p, s in known
+                if p is not None
+            ]
             continue
         values = factor * reference.ordered[feature]
         at = np.linspace(0, len(values) - 1, min(len(values), _ECDF_POINTS)).round().astype(int)
         rows += [
-            {"population": _name(reference), "value": float(values[i]), "share": 100 * (i + 1) / len(values), "known": False} for i in at
+            {
+                "population": _name(reference),
+                "value": float(values[i]),
+                "share": 100 * (i + 1) / len(values),
+                "known": False,
+            }
+            for i in at
         ]
     frame = pd.DataFrame(rows, columns=["population", "value", "share", "known"])
     base = alt.Chart(frame).encode(
         x=x,
-        y=alt.Y("share:Q", axis=alt.Axis(title="cells at or below (%)", gridOpacity=0.5), scale=alt.Scale(domain=[0, 100])),
+        y=alt.Y(
+            "share:Q", axis=alt.Axis(title="cells at or below (%)", gridOpacity=0.5), scale=alt.Scale(domain=[0, 100])
+        ),
         color=alt.Color(
             "population:N",
             scale=alt.Scale(domain=names, range=[edge_colour(c) for c in colours]),

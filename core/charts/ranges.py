@@ -16,7 +16,13 @@ from core.charts.trust import Reliability, is_poor, poor_last, why
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec as Spec
 from core.features.spec import Unit
-from core.populations.comparison import SMALL_GROUP, Direction, FeatureComparison, PopulationSummary, ReferencePopulation
+from core.populations.comparison import (
+    SMALL_GROUP,
+    Direction,
+    FeatureComparison,
+    PopulationSummary,
+    ReferencePopulation,
+)
 
 # Beyond this many typical spreads a mark sits at the edge; its value stands at the right and in the hover text.
 LIMIT: Final = 5.0
@@ -36,7 +42,10 @@ def _clipped(z: float, limit: float = LIMIT) -> float:
 
 
 def _in_rows(blocks: Sequence[Block], present: Collection[str]) -> tuple[list[str], list[str]]:
-    """Features that have a row, and the keys of all rows from top to bottom: a heading before each block that has any."""
+    """Features that have a row, and the keys of all rows from top to bottom.
+
+    A heading before each block that has any.
+    """
     features: list[str] = []
     keys: list[str] = []
     for block in blocks:
@@ -56,7 +65,13 @@ def _row_axis(keys: list[str], reliability: Reliability, *, grid: bool = True) -
     """Axis of features: headings bold, poor features faint and with their region, because they stand together."""
     poor = [key for key in keys if is_poor(key, reliability)]
     labels = {
-        key: key.removeprefix(_HEADING) if key.startswith(_HEADING) else CATALOGUE[key].label if key in poor else CATALOGUE[key].short
+        key: (
+            key.removeprefix(_HEADING)
+            if key.startswith(_HEADING)
+            else CATALOGUE[key].label
+            if key in poor
+            else CATALOGUE[key].short
+        )
         for key in keys
     }
     heading = f"datum.value[0] == '{_HEADING}'"
@@ -64,7 +79,10 @@ def _row_axis(keys: list[str], reliability: Reliability, *, grid: bool = True) -
         title=None,
         labelExpr=_expression(labels),
         labelFontWeight={"condition": {"test": heading, "value": "bold"}, "value": "normal"},
-        labelOpacity={"condition": {"test": f"indexof({json.dumps(poor)}, datum.value) >= 0", "value": 0.65}, "value": 1},
+        labelOpacity={
+            "condition": {"test": f"indexof({json.dumps(poor)}, datum.value) >= 0", "value": 0.65},
+            "value": 1,
+        },
         labelPadding=6,
         labelOverlap=False,
         grid=grid,
@@ -83,7 +101,11 @@ def _tips(*names: str) -> list[alt.Tooltip]:
 
 
 def _band_row(
-    row: str, summary: PopulationSummary, scale: PopulationSummary, reference: ReferencePopulation, reliability: Reliability
+    row: str,
+    summary: PopulationSummary,
+    scale: PopulationSummary,
+    reference: ReferencePopulation,
+    reliability: Reliability,
 ) -> dict[str, Any] | None:
     """A population's 2-98 % band on the scale of another; None where it has no band or not the same unit."""
     if summary.basis is not scale.basis or summary.p2 is None or summary.p50 is None or summary.p98 is None:
@@ -141,11 +163,18 @@ def _hints(comparison: FeatureComparison, reliability: Reliability) -> dict[str,
 _HINTS: Final = ("Feature", "This cell", "Percentile", "In words", "Trust", "Meaning")
 
 
-def _cell_row(comparison: FeatureComparison, scale: PopulationSummary, reliability: Reliability) -> dict[str, Any] | None:
+def _cell_row(
+    comparison: FeatureComparison, scale: PopulationSummary, reliability: Reliability
+) -> dict[str, Any] | None:
     z = scale.robust_z(comparison.value) if comparison.value is not None else None
     if z is None:
         return None
-    return {"row": comparison.feature, "z": _clipped(z), "place": _side(comparison, reliability), **_hints(comparison, reliability)}
+    return {
+        "row": comparison.feature,
+        "z": _clipped(z),
+        "place": _side(comparison, reliability),
+        **_hints(comparison, reliability),
+    }
 
 
 def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSummary) -> list[dict[str, Any]]:
@@ -170,7 +199,10 @@ def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSum
 
 
 def shades(scale: ReferencePopulation, others: Sequence[ReferencePopulation]) -> list[str]:
-    """Colours of the further populations of a range chart: every source of a cell type has its own shade, `scale` the plain colour."""
+    """Colours of the further populations of a range chart.
+
+    Every source of a cell type has its own shade, `scale` the plain colour.
+    """
     seen = {scale.cell_type: 1}
     colours = []
     for reference in others:
@@ -198,7 +230,8 @@ def range_chart(
         Population whose median and spread set each row's axis; drawn as the broad band. It is the population asked
         about, or, where that is a small group, the one chosen to set it against.
     others
-        Further populations on the same axis: bands as thin bars, published tables dashed and hollow, small groups as points.
+        Further populations on the same axis: bands as thin bars, published tables dashed and hollow, small groups as
+        points.
     blocks
         Headings and features to include, from top to bottom.
     reliability
@@ -215,8 +248,12 @@ def range_chart(
     kept = [c for c in comparable(comparisons, wanted) if scale.summaries[c.feature].scale is not None]
     cell = [row for c in kept if (row := _cell_row(c, scale.summaries[c.feature], reliability)) is not None]
     features, keys = _in_rows(blocks, {row["row"] for row in cell})
-    # The layers share one scale and one axis. The first says what they are like; said in each, they would be copied with every layer.
-    first_y, y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, reliability)), alt.Y("row:N", sort=None)
+    # The layers share one scale and one axis. The first says what they are like; said in each, they would be copied
+    # with every layer.
+    first_y, y = (
+        alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, reliability)),
+        alt.Y("row:N", sort=None),
+    )
     x_axis = alt.Axis(
         title="typical spreads (robust SD) from the median",
         values=list(range(-4, 5, 2)),
@@ -235,11 +272,15 @@ def range_chart(
             for name in features
             if name in reference.summaries
         )
-        return pd.DataFrame([row for row in rows if row is not None], columns=["row", "poor", "low", "middle", "high", *_BAND_TOOLTIP])
+        return pd.DataFrame(
+            [row for row in rows if row is not None], columns=["row", "poor", "low", "middle", "high", *_BAND_TOOLTIP]
+        )
 
     main = alt.Chart(bands(scale)).encode(opacity=_FAINT_WHERE_POOR, tooltip=_BAND_TIPS)
     layers = [
-        main.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(scale, colour)).encode(x=first_x, x2=_HIGH_X, y=first_y),
+        main.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(scale, colour)).encode(
+            x=first_x, x2=_HIGH_X, y=first_y
+        ),
         main.mark_tick(size=13, thickness=2.5, color=colour).encode(x=alt.X("middle:Q"), y=y),
     ]
     for reference, shade in zip(others, shades(scale, others), strict=True):
@@ -257,7 +298,9 @@ def range_chart(
         base = alt.Chart(bands(reference)).encode(y=y, opacity=_FAINT_WHERE_POOR, tooltip=_BAND_TIPS)
         if reference.published:
             layers += [
-                base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1).encode(x=x, x2=_HIGH_X),
+                base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1).encode(
+                    x=x, x2=_HIGH_X
+                ),
                 base.mark_tick(size=15, thickness=1, color=look.muted).encode(x=alt.X("middle:Q")),
             ]
         else:
@@ -271,7 +314,13 @@ def range_chart(
         key: "" for key in keys if key.startswith(_HEADING)
     }
     right = alt.Axis(
-        title=None, orient="right", labelExpr=_expression(values), domain=False, ticks=False, labelPadding=6, labelOverlap=False
+        title=None,
+        orient="right",
+        labelExpr=_expression(values),
+        domain=False,
+        ticks=False,
+        labelPadding=6,
+        labelOverlap=False,
     )
     value_column = (
         alt.Chart(pd.DataFrame(cell, columns=["row"]))
@@ -283,7 +332,10 @@ def range_chart(
 
 
 def _cell_layer(cell: list[dict[str, Any]], y: alt.Y, colour: str, look: Look) -> alt.Chart:
-    """Draw this cell's marks: a dot with a ring inside the band, a triangle in the population's colour outside, always on top."""
+    """Draw this cell's marks.
+
+    A dot with a ring inside the band, a triangle in the population's colour outside, always on top.
+    """
     marks: alt.Chart = (
         alt.Chart(pd.DataFrame(cell, columns=["row", "z", "place", *_HINTS]))
         .mark_point(size=70, filled=True, opacity=1, strokeWidth=1.6)
@@ -296,9 +348,15 @@ def _marks(colour: str, look: Look, above: str, below: str) -> dict[str, Any]:
     """Encodings of this cell's marks by `place`; a poor feature has a hollow ring in grey."""
     sides = [_INSIDE, _ABOVE, _BELOW, _POOR]
     return {
-        "shape": alt.Shape("place:N", scale=alt.Scale(domain=sides, range=["circle", above, below, "circle"]), legend=None),
-        "fill": alt.Fill("place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour, look.paper]), legend=None),
-        "stroke": alt.Stroke("place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink, look.muted]), legend=None),
+        "shape": alt.Shape(
+            "place:N", scale=alt.Scale(domain=sides, range=["circle", above, below, "circle"]), legend=None
+        ),
+        "fill": alt.Fill(
+            "place:N", scale=alt.Scale(domain=sides, range=[look.ink, colour, colour, look.paper]), legend=None
+        ),
+        "stroke": alt.Stroke(
+            "place:N", scale=alt.Scale(domain=sides, range=[look.paper, look.ink, look.ink, look.muted]), legend=None
+        ),
         "tooltip": _tips(*_HINTS),
     }
 
@@ -319,9 +377,12 @@ def published_view(
     look: Look,
     height: int = 340,
 ) -> AnyChart:
-    """The thesis's own view of those features that it has: along x, with a logarithmic y, the 2-50-98 % range and this cell's value.
+    """The thesis's own view of those features that it has.
 
-    Energy is shown in millions and 1 is added to Skewness, as in the thesis; a value that still has no logarithm is left out.
+    Along x, with a logarithmic y, the 2-50-98 % range and this cell's value.
+
+    Energy is shown in millions and 1 is added to Skewness, as in the thesis; a value that still has no logarithm is
+    left out.
     """
     ranges: list[dict[str, Any]] = []
     cell: list[dict[str, Any]] = []
@@ -340,7 +401,9 @@ def published_view(
             low, middle, high = points
             hints = {"Feature": spec.label, "Population": reference.title, "Who": who(reference)}
             ranges.append(common | {"low": low, "middle": middle, "high": high} | hints)
-        cell.append(common | {"value": value, "place": _side(comparison, reliability)} | _hints(comparison, reliability))
+        cell.append(
+            common | {"value": value, "place": _side(comparison, reliability)} | _hints(comparison, reliability)
+        )
     colour = population_colour(reference.cell_type)
     x = alt.X(
         "feature:N",
@@ -351,7 +414,8 @@ def published_view(
     y_axis = alt.Axis(title="value (logarithmic)", format="~g", grid=True, gridOpacity=0.5)
     range_columns = ["feature", "poor", "low", "middle", "high", "Feature", "Population", "Who"]
     percents = [
-        alt.Tooltip(f"{key}:Q", title=title, format=".3~g") for key, title in (("low", "2 %"), ("middle", "50 %"), ("high", "98 %"))
+        alt.Tooltip(f"{key}:Q", title=title, format=".3~g")
+        for key, title in (("low", "2 %"), ("middle", "50 %"), ("high", "98 %"))
     ]
     band = alt.Chart(pd.DataFrame(ranges, columns=range_columns)).encode(
         x=x, opacity=_FAINT_WHERE_POOR, tooltip=[*_tips("Feature", "Population"), *percents, *_tips("Who")]
@@ -379,8 +443,8 @@ def overview_chart(
 ) -> AnyChart:
     """All populations at once: a field per feature and population, blue where the cell lies below its median, orange above.
 
-    A triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small groups)
-    have no column.
+    A triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small
+    groups) have no column.
     """
     wanted = {name for block in blocks for name in block.features}
     rows = [
@@ -400,7 +464,10 @@ def overview_chart(
     frame = pd.DataFrame(rows, columns=["row", "poor", "population", "z", "sign", *_HINTS, "Who"])
     _, keys = _in_rows(blocks, set(frame["row"]))
     middle = look.grid
-    wrapped = {name: textwrap.wrap(name.replace(" = ", "\u00a0=\u00a0"), _COLUMN_CHARACTERS) for name in dict.fromkeys(frame["population"])}
+    wrapped = {
+        name: textwrap.wrap(name.replace(" = ", "\u00a0=\u00a0"), _COLUMN_CHARACTERS)
+        for name in dict.fromkeys(frame["population"])
+    }
     column_axis = alt.Axis(
         title=None, orient="top", labelExpr=_expression(wrapped), labelAngle=-90, labelAlign="left", labelFontSize=11, labelLimit=220,
         labelOverlap=False, domain=False, ticks=False,
@@ -414,7 +481,9 @@ def overview_chart(
     colour = alt.Color(
         "z:Q",
         scale=alt.Scale(domain=[-4, 0, 4], range=["#0072B2", middle, "#E69F00"], interpolate="rgb"),
-        legend=alt.Legend(title="typical spreads below or above the median", titleLimit=300, orient="bottom", gradientLength=220),
+        legend=alt.Legend(
+            title="typical spreads below or above the median", titleLimit=300, orient="bottom", gradientLength=220
+        ),
     )
     chart = alt.layer(
         base.mark_rect(cornerRadius=3, stroke=look.paper, strokeWidth=2).encode(color=colour),

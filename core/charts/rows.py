@@ -1,4 +1,7 @@
-"""Which features a chart shows, in which order and under which headings: hundreds are measured, and a person reads some dozens."""
+"""Which features a chart shows, in which order and under which headings.
+
+Hundreds are measured, and a person reads some dozens.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -42,7 +45,10 @@ def themes() -> list[Theme]:
 
 
 def regions(theme: Theme) -> list[Region]:
-    """Regions to choose from within a theme, in the order of the catalogue; none if all of the theme can be read at once."""
+    """Regions to choose from within a theme, in the order of the catalogue.
+
+    None if all of the theme can be read at once.
+    """
     found = [spec.region for spec in CATALOGUE.values() if spec.theme is theme]
     return list(dict.fromkeys(found)) if len(found) > MOST_ROWS else []
 
@@ -52,8 +58,12 @@ def part(theme: Theme, region: Region | None = None) -> list[str]:
     return [name for name, spec in CATALOGUE.items() if spec.theme is theme and region in (None, spec.region)]
 
 
-def leading(features: Iterable[str], distance: Mapping[str, float], reliability: Reliability, most: int = MOST_ROWS) -> list[str]:
-    """The at most `most` features to draw: first those not known to be poor, of them the ones with the largest `distance`.
+def leading(
+    features: Iterable[str], distance: Mapping[str, float], reliability: Reliability, most: int = MOST_ROWS
+) -> list[str]:
+    """The at most `most` features to draw.
+
+    First those not known to be poor, of them the ones with the largest `distance`.
 
     They come in the order in which they were given; a feature without a distance is the last to be chosen.
     """
@@ -72,7 +82,10 @@ def blocks(features: Iterable[str], reliability: Reliability) -> list[Block]:
 
 
 def halves(found: Sequence[Block]) -> list[list[Block]]:
-    """Blocks in two columns of about the same height, few rows in one; a block longer than half of all goes on in the second column."""
+    """Blocks in two columns of about the same height, few rows in one.
+
+    A block longer than half of all goes on in the second column.
+    """
     height = sum(1 + len(block.features) for block in found)
     if height <= _FEW_ROWS:
         return [list(found)] if found else []

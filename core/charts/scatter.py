@@ -1,6 +1,7 @@
 """Where cells lie in a plane: what is drawn, as points or counted in squares, and the same as a chart to take away.
 
-The page draws it on a canvas (`pages._ui.components.scatter.scatter`), which a browser can do for a million cells; the Altair chart is for files.
+The page draws it on a canvas (`pages._ui.components.scatter.scatter`), which a browser can do for a million cells; the
+Altair chart is for files.
 """
 
 import math
@@ -23,8 +24,20 @@ _FEW: Final = 200
 BINS: Final = 200  # squares of about 5 px on a wide screen, and a pack below 2 MB for eight groups
 _COLOUR_PERCENTILES: Final = (2, 98)  # a few extreme cells would leave one colour for all others
 
-# Viridis (van der Walt and Smith 2015), seen alike by the colour-blind, without the end that is lost on the page's ground.
-_VIRIDIS: Final = ("#440154", "#482878", "#3E4989", "#31688E", "#26828E", "#1F9E89", "#35B779", "#6DCD59", "#B4DE2C", "#FDE725")
+# Viridis (van der Walt and Smith 2015), seen alike by the colour-blind, without the end that is lost on the page's
+# ground.
+_VIRIDIS: Final = (
+    "#440154",
+    "#482878",
+    "#3E4989",
+    "#31688E",
+    "#26828E",
+    "#1F9E89",
+    "#35B779",
+    "#6DCD59",
+    "#B4DE2C",
+    "#FDE725",
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +51,12 @@ class ColourBar:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Cells one by one, at most MOST_POINTS: x, y and `group` of shape (n,), the last an index into the groups or -1 for none; n `ids`.
+    """Cells one by one, at most MOST_POINTS.
 
-    nan in x or y: not drawn. `words` name each cell in the hover text, or are empty. `value` is what the colour bar shows. `of` is the
-    number of cells of which these are a sample, or None where they are all.
+    X, y and `group` of shape (n,), the last an index into the groups or -1 for none; n `ids`.
+
+    nan in x or y: not drawn. `words` name each cell in the hover text, or are empty. `value` is what the colour bar
+    shows. `of` is the number of cells of which these are a sample, or None where they are all.
     """
 
     x: NDArray[np.float64]
@@ -57,7 +72,8 @@ class Points:
 class Bins:
     """Cells counted in a grid: `counts` (G, X, Y) between `x_edges` (X + 1,) and `y_edges` (Y + 1,), ascending, in the axes' own values.
 
-    `value` (X, Y) is the mean of what the colour bar shows, nan where there is none. `absent` cells have no place on the axes.
+    `value` (X, Y) is the mean of what the colour bar shows, nan where there is none. `absent` cells have no place on
+    the axes.
     """
 
     counts: NDArray[np.int64]
@@ -69,7 +85,10 @@ class Bins:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """What is drawn: two axes, groups, their cells; `own` is the cell of page Single cell, `highlighted` are others to find, as x and y."""
+    """What is drawn.
+
+    Two axes, groups, their cells; `own` is the cell of page Single cell, `highlighted` are others to find, as x and y.
+    """
 
     x: Axis
     y: Axis
@@ -95,7 +114,9 @@ def binned(
     value: NDArray[np.float64] | None = None,
     size: int = BINS,
 ) -> Bins:
-    """Count cells in `size` x `size` fields, even along two axes; those off the axes, in no group or without a place are left out.
+    """Count cells in `size` x `size` fields, even along two axes.
+
+    Those off the axes, in no group or without a place are left out.
 
     `points` are x and y, `group` their index below `groups` or -1, `value` what a colour bar shows, all of shape (n,).
     """
@@ -103,7 +124,9 @@ def binned(
     inside = (group >= 0) & (across >= 0) & (across <= 1) & (up >= 0) & (up <= 1)  # nan is neither
     column, row = (np.minimum((place[inside] * size).astype(np.int64), size - 1) for place in (across, up))
     place = column * size + row
-    counts = np.bincount(group[inside] * size * size + place, minlength=groups * size * size).reshape(groups, size, size)
+    counts = np.bincount(group[inside] * size * size + place, minlength=groups * size * size).reshape(
+        groups, size, size
+    )
     x_edges, y_edges = (_edges(of_axis, size) for of_axis in axes)
     if value is None:
         return Bins(counts, x_edges, y_edges)
@@ -121,7 +144,9 @@ def colours(look: Look) -> tuple[str, ...]:
 
 def scatter_chart(drawn: Scatter, look: Look, height: int = 460) -> AnyChart:
     """The same picture as a chart of vectors, for SVG, PNG and Vega-Lite."""
-    layers = [_points(drawn, drawn.marks, look) if isinstance(drawn.marks, Points) else _squares(drawn, drawn.marks, look)]
+    layers = [
+        _points(drawn, drawn.marks, look) if isinstance(drawn.marks, Points) else _squares(drawn, drawn.marks, look)
+    ]
     if drawn.highlighted:
         layers.append(_rings(drawn, drawn.highlighted, look, size=110))
     if drawn.own is not None:
@@ -130,12 +155,17 @@ def scatter_chart(drawn: Scatter, look: Look, height: int = 460) -> AnyChart:
 
 
 def _scale(of_axis: Axis) -> alt.Scale:
-    return alt.Scale(type="log" if of_axis.log else "linear", domain=[of_axis.low, of_axis.high], nice=False, zero=False)
+    return alt.Scale(
+        type="log" if of_axis.log else "linear", domain=[of_axis.low, of_axis.high], nice=False, zero=False
+    )
 
 
 def _place(drawn: Scatter) -> dict[str, alt.X | alt.Y]:
     axes = [alt.Axis(title=of_axis.title, gridOpacity=0.4, tickCount=8, format="~r") for of_axis in (drawn.x, drawn.y)]
-    return {"x": alt.X("x:Q", scale=_scale(drawn.x), axis=axes[0]), "y": alt.Y("y:Q", scale=_scale(drawn.y), axis=axes[1])}
+    return {
+        "x": alt.X("x:Q", scale=_scale(drawn.x), axis=axes[0]),
+        "y": alt.Y("y:Q", scale=_scale(drawn.y), axis=axes[1]),
+    }
 
 
 def _legend(groups: int) -> alt.Legend:
@@ -144,7 +174,9 @@ def _legend(groups: int) -> alt.Legend:
 
 def _by_value(bar: ColourBar, look: Look) -> alt.Color:
     scale = alt.Scale(domain=[bar.low, bar.high], range=list(colours(look)), interpolate="rgb", clamp=True)
-    return alt.Color("value:Q", scale=scale, legend=alt.Legend(title=bar.title, orient="bottom", gradientLength=260, titleLimit=300))
+    return alt.Color(
+        "value:Q", scale=scale, legend=alt.Legend(title=bar.title, orient="bottom", gradientLength=260, titleLimit=300)
+    )
 
 
 def _points(drawn: Scatter, marks: Points, look: Look) -> alt.Chart:
@@ -162,7 +194,13 @@ def _points(drawn: Scatter, marks: Points, look: Look) -> alt.Chart:
     placed = np.isfinite(drawn.x.along(marks.x) + drawn.y.along(marks.y))
     # Rows rather than a frame: those are not held to Altair's 5,000.
     rows = [
-        {"x": float(x), "y": float(y), "group": names[code], "value": float(v) if math.isfinite(v) else None, "cell": name}
+        {
+            "x": float(x),
+            "y": float(y),
+            "group": names[code],
+            "value": float(v) if math.isfinite(v) else None,
+            "cell": name,
+        }
         for there, x, y, code, v, name in zip(placed, marks.x, marks.y, marks.group, value, marks.ids, strict=True)
         if there
     ]
@@ -175,7 +213,9 @@ def _points(drawn: Scatter, marks: Points, look: Look) -> alt.Chart:
         alt.Tooltip("y:Q", title=drawn.y.title),
     ]
     data = alt.InlineData(values=rows)
-    chart = alt.Chart(data).mark_point(filled=True, size=_symbol_size(len(rows)), opacity=0.65, strokeWidth=0.4, clip=True)
+    chart = alt.Chart(data).mark_point(
+        filled=True, size=_symbol_size(len(rows)), opacity=0.65, strokeWidth=0.4, clip=True
+    )
     encoded: alt.Chart = chart.encode(**_place(drawn), shape=shape, tooltip=tooltip)
     if drawn.colour is not None:
         encoded = encoded.encode(color=_by_value(drawn.colour, look))
@@ -226,11 +266,20 @@ def _edges(of_axis: Axis, n: int) -> NDArray[np.float64]:
     return (np.geomspace if of_axis.log else np.linspace)(of_axis.low, of_axis.high, n + 1)
 
 
-def _rings(drawn: Scatter, places: Sequence[tuple[float, float]], look: Look, *, size: int, fill: str | None = None) -> alt.Chart:
+def _rings(
+    drawn: Scatter, places: Sequence[tuple[float, float]], look: Look, *, size: int, fill: str | None = None
+) -> alt.Chart:
     """Marks with a ring of the page's other brightness, so that they stand out from points of any colour."""
     rows = [{"x": x, "y": y, "place": f"{number(x)}, {number(y)}"} for x, y in places]
     chart = alt.Chart(alt.InlineData(values=rows)).mark_point(
-        size=size, opacity=1, clip=True, stroke=look.paper if fill else look.ink, strokeWidth=2, fill=fill or "transparent"
+        size=size,
+        opacity=1,
+        clip=True,
+        stroke=look.paper if fill else look.ink,
+        strokeWidth=2,
+        fill=fill or "transparent",
     )
-    encoded: alt.Chart = chart.encode(**_place(drawn), tooltip=[alt.Tooltip("place:N", title="This cell" if fill else "Highlighted")])
+    encoded: alt.Chart = chart.encode(
+        **_place(drawn), tooltip=[alt.Tooltip("place:N", title="This cell" if fill else "Highlighted")]
+    )
     return encoded

@@ -45,13 +45,20 @@ def _rows(names: Sequence[str]) -> alt.Y:
 def ranking_chart(
     scores: Sequence[Score], folds: pd.DataFrame, measure: Measure, look: Look, published: pd.DataFrame | None = None
 ) -> AnyChart:
-    """One row an architecture, best on top: a dot a fold, the mean with its 95 % interval, and hollow the `published` mean.
+    """One row an architecture, best on top.
 
-    `folds` are the rows that `scores` were made of. `published` has `architecture` (as in configs), `mean_dice_percent`, `encoder`
-    and `source`; architectures not in `scores` get rows of their own below.
+    A dot a fold, the mean with its 95 % interval, and hollow the `published` mean.
+
+    `folds` are the rows that `scores` were made of. `published` has `architecture` (as in configs),
+    `mean_dice_percent`, `encoder` and `source`; architectures not in `scores` get rows of their own below.
     """
     colour = _colour(measure, look)
-    means = pd.DataFrame([{"name": title(s.architecture), "mean": s.mean, "low": s.low, "high": s.high, "folds": s.folds} for s in scores])
+    means = pd.DataFrame(
+        [
+            {"name": title(s.architecture), "mean": s.mean, "low": s.low, "high": s.high, "folds": s.folds}
+            for s in scores
+        ]
+    )
     dots = folds.assign(name=folds["architecture"].map(title), score=folds[measure.value])
     marks = None if published is None else published.assign(name=published["architecture"].map(title))
     names = list(dict.fromkeys([*means["name"], *([] if marks is None else marks["name"])]))
@@ -61,7 +68,11 @@ def ranking_chart(
     scale = alt.Scale(domain=[min(values) - room, min(1.0, max(values) + room)], nice=False)
 
     def x(field: str) -> alt.X:
-        return alt.X(f"{field}:Q", scale=scale, axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".2f"))
+        return alt.X(
+            f"{field}:Q",
+            scale=scale,
+            axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".2f"),
+        )
 
     of_means = alt.Chart(means).encode(y=_rows(names))
     tooltip = [
@@ -86,9 +97,9 @@ def ranking_chart(
                 alt.Tooltip("images_validation:Q", title="validated images"),
             ],
         ),
-        of_means.mark_point(shape="diamond", size=130, filled=True, opacity=1, color=colour, stroke=look.paper, strokeWidth=1.5).encode(
-            x=x("mean"), tooltip=tooltip
-        ),
+        of_means.mark_point(
+            shape="diamond", size=130, filled=True, opacity=1, color=colour, stroke=look.paper, strokeWidth=1.5
+        ).encode(x=x("mean"), tooltip=tooltip),
     ]
     if marks is not None:
         layers.append(
@@ -109,7 +120,10 @@ def ranking_chart(
 
 
 def differences_chart(differences: Sequence[PairedDifference], beside: str, look: Look) -> AnyChart:
-    """How far every other architecture lies from `beside`, in points of Dice, with 95 % intervals; the grey band is a practical tie."""
+    """How far every other architecture lies from `beside`, in points of Dice, with 95 % intervals.
+
+    The grey band is a practical tie.
+    """
     rows = []
     for found in differences:
         if beside not in (found.first, found.second):
@@ -129,10 +143,17 @@ def differences_chart(differences: Sequence[PairedDifference], beside: str, look
         )
     table = pd.DataFrame(rows).sort_values("points", ascending=False)
     names = list(table["name"])
-    x = alt.X("low:Q", axis=alt.Axis(title=f"points of Dice from {title(beside)} (100 points = Dice of 1)", gridOpacity=0.5, tickCount=9))
+    x = alt.X(
+        "low:Q",
+        axis=alt.Axis(
+            title=f"points of Dice from {title(beside)} (100 points = Dice of 1)", gridOpacity=0.5, tickCount=9
+        ),
+    )
     band = pd.DataFrame([{"from": -100 * PRACTICALLY_NOTHING, "to": 100 * PRACTICALLY_NOTHING}])
     base = alt.Chart(table).encode(y=_rows(names))
-    told = alt.Color("verdict:N", scale=alt.Scale(domain=["more than chance", "may be chance"], range=[look.ink, look.muted]))
+    told = alt.Color(
+        "verdict:N", scale=alt.Scale(domain=["more than chance", "may be chance"], range=[look.ink, look.muted])
+    )
     legend = alt.Legend(title=None, orient="bottom")
     chart = alt.layer(
         alt.Chart(band).mark_rect(color=look.muted, opacity=0.18).encode(x=alt.X("from:Q"), x2="to:Q"),
@@ -169,13 +190,17 @@ def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> 
         axis=alt.Axis(title=words, gridOpacity=0.5, tickCount=6, format="~g"),
     )
     y = alt.Y(
-        "mean:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".3f")
+        "mean:Q",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".3f"),
     )
     base = alt.Chart(shown).encode(x=x)
     fill = alt.condition(alt.datum.best, alt.value(_colour(measure, look)), alt.value(look.muted))
     label = base.encode(y=y, text="name:N")
     chart = alt.layer(
-        alt.Chart(shown[shown["best"]]).mark_line(interpolate="step-after", color=look.muted, strokeDash=[4, 3]).encode(x=x, y=y),
+        alt.Chart(shown[shown["best"]])
+        .mark_line(interpolate="step-after", color=look.muted, strokeDash=[4, 3])
+        .encode(x=x, y=y),
         base.mark_rule(opacity=0.35, color=look.muted).encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_point(size=110, filled=True, opacity=1, stroke=look.paper, strokeWidth=1.5).encode(
             y=y,
@@ -193,7 +218,10 @@ def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> 
 
 
 def _labels_on_the_left(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whose name, of n points, stands to the left: that of a point which has another right above it, or nearly so, on its right side."""
+    """Whose name, of n points, stands to the left.
+
+    That of a point which has another right above it, or nearly so, on its right side.
+    """
     near_x, near_y = 0.18 * (np.ptp(x) or 1), 0.06 * (np.ptp(y) or 1)
     right = x[None, :] - x[:, None]
     crowded = (right >= 0) & (right < near_x) & (np.abs(y[None, :] - y[:, None]) < near_y)
@@ -207,17 +235,24 @@ def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
         [
             {"name": title(leak.architecture), "score": score, "protocol": protocol}
             for leak in leaks
-            for protocol, score in (("twins kept together", leak.grouped), ("as published: twins in both", leak.as_published))
+            for protocol, score in (
+                ("twins kept together", leak.grouped),
+                ("as published: twins in both", leak.as_published),
+            )
         ]
     )
     kinds = list(table["protocol"].unique())
     names = list(table.groupby("name")["score"].max().sort_values(ascending=False).index)
     base = alt.Chart(table).encode(y=_rows(names))
     x = alt.X(
-        "score:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".3f")
+        "score:Q",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".3f"),
     )
     shape = alt.Shape(
-        "protocol:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), legend=alt.Legend(title=None, orient="bottom")
+        "protocol:N",
+        scale=alt.Scale(domain=kinds, range=["diamond", "circle"]),
+        legend=alt.Legend(title=None, orient="bottom"),
     )
     colour = _colour(measure, look)
     chart = alt.layer(
@@ -225,14 +260,20 @@ def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
         base.mark_point(size=120, strokeWidth=2, color=colour, fill=look.paper, opacity=1).encode(
             x=x,
             shape=shape,
-            tooltip=[alt.Tooltip("name:N", title="network"), alt.Tooltip("protocol:N"), alt.Tooltip("score:Q", title="Dice", format=".4f")],
+            tooltip=[
+                alt.Tooltip("name:N", title="network"),
+                alt.Tooltip("protocol:N"),
+                alt.Tooltip("score:Q", title="Dice", format=".4f"),
+            ],
         ),
     )
     return configured(chart, max(90, _ROW_PX * len(names)))
 
 
 def learning_chart(epochs: pd.DataFrame, column: str, words: str) -> AnyChart:
-    """Mean over the folds by epoch, a line an architecture, its lowest to highest fold as a band; `column` is one of `epochs`.
+    """Mean over the folds by epoch, a line an architecture, its lowest to highest fold as a band.
+
+    `column` is one of `epochs`.
 
     The axis holds all that comes after the first quarter of the epochs.
     """
@@ -240,10 +281,14 @@ def learning_chart(epochs: pd.DataFrame, column: str, words: str) -> AnyChart:
     names = list(dict.fromkeys(table["name"]))
     colours = [_PALETTE[i % len(_PALETTE)] for i in range(len(names))]
     dashes = [_DASHES[i // len(_PALETTE) % len(_DASHES)] for i in range(len(names))]
-    by_epoch = table.groupby(["name", "epoch"])[column].agg(mean="mean", low="min", high="max", folds="size").reset_index()
+    by_epoch = (
+        table.groupby(["name", "epoch"])[column].agg(mean="mean", low="min", high="max", folds="size").reset_index()
+    )
     legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", symbolSize=500, symbolOpacity=1, columns=5)
     colour = alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), legend=legend)
-    base = alt.Chart(by_epoch).encode(x=alt.X("epoch:Q", axis=alt.Axis(title="epoch", tickMinStep=1, format="d", grid=False)), color=colour)
+    base = alt.Chart(by_epoch).encode(
+        x=alt.X("epoch:Q", axis=alt.Axis(title="epoch", tickMinStep=1, format="d", grid=False)), color=colour
+    )
     # The first steps from nothing would press the rest, where networks differ, into one line.
     late = by_epoch[by_epoch["epoch"] > by_epoch["epoch"].max() / 4]
     low, high = float(late["low"].min()), float(late["high"].max())

@@ -1,4 +1,7 @@
-"""What separates groups: features in rows, each with its effect and its interval, the effect before p, and n always beside it."""
+"""What separates groups.
+
+Features in rows, each with its effect and its interval, the effect before p, and n always beside it.
+"""
 
 import json
 from collections.abc import Sequence
@@ -20,9 +23,12 @@ _LEAST_P: Final = 0.001
 
 
 class Effect(Protocol):
-    """One feature between groups: Cliff's delta of two, positive where the first has the larger values; epsilon squared of more.
+    """One feature between groups.
 
-    `n` cells, and patients where known, by group; `low` to `high` an interval, `q` the corrected p. None where not known.
+    Cliff's delta of two, positive where the first has the larger values; epsilon squared of more.
+
+    `n` cells, and patients where known, by group; `low` to `high` an interval, `q` the corrected p. None where not
+    known.
     """
 
     @property
@@ -44,7 +50,9 @@ class Effect(Protocol):
 def separation_chart(
     found: Sequence[Effect], words: Sequence[str], groups: Sequence[DrawnGroup], reliability: Reliability, look: Look
 ) -> AnyChart:
-    """Draw effects as points with intervals, in the order given; hollow where q is unknown or not below 0.05, faint where poor.
+    """Draw effects as points with intervals, in the order given.
+
+    Hollow where q is unknown or not below 0.05, faint where poor.
 
     Parameters
     ----------
@@ -60,18 +68,47 @@ def separation_chart(
         Colours of the page.
     """
     two = len(groups) == 2
-    rows = [_row(each, text, groups, reliability) for each, text in zip(found, words, strict=True) if each.effect is not None]
-    columns = ["feature", "effect", "low", "high", "larger", "sure", "poor", "In words", "Interval", "n", "Patients", "q", "Trust"]
+    rows = [
+        _row(each, text, groups, reliability)
+        for each, text in zip(found, words, strict=True)
+        if each.effect is not None
+    ]
+    columns = [
+        "feature",
+        "effect",
+        "low",
+        "high",
+        "larger",
+        "sure",
+        "poor",
+        "In words",
+        "Interval",
+        "n",
+        "Patients",
+        "q",
+        "Trust",
+    ]
     frame = pd.DataFrame(rows, columns=columns)
     keys = list(frame["feature"])
     scale = alt.Scale(domain=[-1, 1] if two else [0, 1], nice=False)
-    x_axis = alt.Axis(title=_axis_title(groups), gridOpacity=0.5, tickCount=9 if two else 6, format=".2~f", orient="top")
+    x_axis = alt.Axis(
+        title=_axis_title(groups), gridOpacity=0.5, tickCount=9 if two else 6, format=".2~f", orient="top"
+    )
     x = alt.X("effect:Q", scale=scale, axis=x_axis)
     labels = {key: CATALOGUE[key].label + (", poor" if is_poor(key, reliability) else "") for key in keys}
-    left = alt.Axis(title=None, labelExpr=_expression(labels), labelLimit=280, grid=True, gridOpacity=0.25, labelOverlap=False)
+    left = alt.Axis(
+        title=None, labelExpr=_expression(labels), labelLimit=280, grid=True, gridOpacity=0.25, labelOverlap=False
+    )
     beside = {row["feature"]: f"n {row['n']}, q {row['q']}" for row in rows}
     right = alt.Axis(
-        title=None, orient="right", labelExpr=_expression(beside), domain=False, ticks=False, labelOverlap=False, labelLimit=260, grid=False
+        title=None,
+        orient="right",
+        labelExpr=_expression(beside),
+        domain=False,
+        ticks=False,
+        labelOverlap=False,
+        labelLimit=260,
+        grid=False,
     )
     y_scale = alt.Scale(domain=keys)
     y = alt.Y("feature:N", sort=None, scale=y_scale, axis=left)
@@ -79,7 +116,10 @@ def separation_chart(
     if not two or _EQUAL in set(frame["larger"]):
         sides.append((_EQUAL, look.ink, "circle"))
     names, colours, shapes = zip(*sides, strict=True)
-    colour, shape = alt.Scale(domain=list(names), range=list(colours)), alt.Scale(domain=list(names), range=list(shapes))
+    colour, shape = (
+        alt.Scale(domain=list(names), range=list(colours)),
+        alt.Scale(domain=list(names), range=list(shapes)),
+    )
     faint = alt.OpacityValue(1, condition={"test": "datum.poor", "value": 0.35})
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("In words", "Interval", "n", "Patients", "q", "Trust")]
     base = alt.Chart(frame).encode(y=y, opacity=faint)

@@ -18,10 +18,12 @@ _MARGIN = 0.04
 
 
 def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, FeatureComparison]]) -> str:
-    """One line per population on a common axis in the feature's own unit: band 2-98 %, tick at the median, points for small groups.
+    """One line per population on a common axis in the feature's own unit.
 
-    The cell is the upright line through all of them. Populations the cell cannot be compared with are left out; without any,
-    the text is empty. Text and cell take the page's own colour; hover texts say what each line is.
+    Band 2-98 %, tick at the median, points for small groups.
+
+    The cell is the upright line through all of them. Populations the cell cannot be compared with are left out; without
+    any, the text is empty. Text and cell take the page's own colour; hover texts say what each line is.
     """
     spec = CATALOGUE[feature]
     kept = [(reference, c) for reference, c in places if c.comparable and c.value is not None and c.summary is not None]
@@ -38,8 +40,9 @@ def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, Feature
     lines = "".join(_line(reference, c, at) for reference, c in kept)
     this = html.escape(f"{spec.label} of this cell: {with_unit(spec, value, basis)}", quote=True)
     cell = (
-        f'<div style="position:absolute;left:{_LABEL_PX}px;right:0;top:0;bottom:0;pointer-events:none"><div title="{this}" '
-        f'style="position:absolute;left:calc({at(value):.1f}% - 1px);width:2px;top:0;bottom:0;background:currentColor"></div></div>'
+        f'<div style="position:absolute;left:{_LABEL_PX}px;right:0;top:0;bottom:0;pointer-events:none"><div'
+        f' title="{this}" style="position:absolute;left:calc({at(value):.1f}% -'
+        ' 1px);width:2px;top:0;bottom:0;background:currentColor"></div></div>'
     )
     return f'<div style="position:relative;max-width:460px" role="img" aria-label="{this}">{lines}{cell}</div>'
 
@@ -67,13 +70,14 @@ def _line(reference: ReferencePopulation, comparison: FeatureComparison, at: Cal
         )
     else:
         marks = "".join(
-            f'<span style="position:absolute;left:calc({at(v):.1f}% - 3px);width:6px;top:3px;height:6px;border-radius:50%;'
-            f'background:{colour}"></span>'
+            f'<span style="position:absolute;left:calc({at(v):.1f}% -'
+            f' 3px);width:6px;top:3px;height:6px;border-radius:50%;background:{colour}"></span>'
             for v in _edges(reference, comparison)
         )
     name = html.escape(CELL_TYPES[reference.cell_type].short)
     return (
-        f'<div title="{html.escape(hint, quote=True)}" style="display:flex;height:{_LINE_PX}px;align-items:center">'
-        f'<span style="width:{_LABEL_PX - 6}px;padding-right:6px;text-align:right;font-size:11px;line-height:1;opacity:.8">{name}</span>'
-        f'<span style="position:relative;flex:1;height:{_LINE_PX}px">{marks}</span></div>'
+        f'<div title="{html.escape(hint, quote=True)}"'
+        f' style="display:flex;height:{_LINE_PX}px;align-items:center"><span'
+        f' style="width:{_LABEL_PX - 6}px;padding-right:6px;text-align:right;font-size:11px;line-height:1;opacity:.8">{name}</span><span'
+        f' style="position:relative;flex:1;height:{_LINE_PX}px">{marks}</span></div>'
     )

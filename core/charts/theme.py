@@ -1,4 +1,7 @@
-"""How every chart looks: colours, sizes, and the way to a stand-alone SVG. The only place that sets an Altair configuration."""
+"""How every chart looks: colours, sizes, and the way to a stand-alone SVG.
+
+The only place that sets an Altair configuration.
+"""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +16,8 @@ AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 ROW_HEIGHT_PX: Final = 20
 FONT: Final = "Source Sans, Source Sans 3, Segoe UI, Helvetica, Arial, sans-serif"
 
-# A second and third source of one cell type keep its colour and differ in lightness: mixed this far with white or black.
+# A second and third source of one cell type keep its colour and differ in lightness: mixed this far with white or
+# black.
 _SOURCE_SHADES: Final = (0.0, 0.45, -0.35, 0.65, -0.55)
 
 
@@ -54,8 +58,12 @@ def edge_colour(colour: str) -> str:
 
 
 def configured(chart: AnyChart, height: int | None = None) -> AnyChart:
-    """The chart with the common settings that hold on light and dark pages alike; colours of text are left to the page."""
-    # Only the width adapts to the page: the height is that of the plot, so rows keep their height whatever the axes need.
+    """The chart with the common settings that hold on light and dark pages alike.
+
+    Colours of text are left to the page.
+    """
+    # Only the width adapts to the page: the height is that of the plot, so rows keep their height whatever the axes
+    # need.
     properties: dict[str, Any] = {"autosize": alt.AutoSizeParams(type="fit-x", contains="padding")}
     if height is not None:
         properties["height"] = height
@@ -65,12 +73,17 @@ def configured(chart: AnyChart, height: int | None = None) -> AnyChart:
         axisY=alt.AxisConfig(domain=False, ticks=False),
         legend=alt.LegendConfig(labelFontSize=12, titleFontSize=12, labelLimit=320, symbolStrokeWidth=2),
     )
-    done: AnyChart = chart.properties(**properties)  # one copy of the chart, where each configure_ call would make another
+    done: AnyChart = chart.properties(
+        **properties
+    )  # one copy of the chart, where each configure_ call would make another
     return done
 
 
 def to_svg(chart: AnyChart, width: int) -> str:
-    """The chart as a stand-alone SVG text on white; `width` in pixels includes the axes. Drawn without a browser or network."""
+    """The chart as a stand-alone SVG text on white; `width` in pixels includes the axes.
+
+    Drawn without a browser or network.
+    """
     import vl_convert  # 40 MB and only needed for reports
 
     svg: str = vl_convert.vegalite_to_svg(_stand_alone(chart, width), vl_version="6.1")

@@ -21,35 +21,47 @@ Rings = Sequence[NDArray[np.float32]]
 
 
 def thumbnail_svg(
-    outlines: Mapping[Compartment, Rings], shape: tuple[int, int], rgb: NDArray[np.uint8] | None = None, side: int | None = None
+    outlines: Mapping[Compartment, Rings],
+    shape: tuple[int, int],
+    rgb: NDArray[np.uint8] | None = None,
+    side: int | None = None,
 ) -> str:
     """Square SVG of a cell, cut out close around it; of the whole image where there is no outline.
 
     Parameters
     ----------
     outlines : mapping of compartment to rings
-        Of `CYTOPLASM` the border of the cell and of `NUCLEUS` that of the nucleus, (N, 2) arrays of x, y in pixels of the image.
+        Of `CYTOPLASM` the border of the cell and of `NUCLEUS` that of the nucleus, (N, 2) arrays of x, y in pixels of
+        the image.
     shape : tuple of int
         Height and width of the image.
     rgb : (H, W, 3) uint8, optional
         The image; without it the outlines are filled.
     side : int, optional
-        Pixels of the square that is shown, with the cell in its middle, so that several cells can be drawn at one scale.
+        Pixels of the square that is shown, with the cell in its middle, so that several cells can be drawn at one
+        scale.
     """
     left, top, side = _window(outlines, shape, side)
     body = _picture(rgb, left, top, side) if rgb is not None else ""
     for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS):
         style = STYLES[compartment]
-        path = "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in ring[:-1]) + "Z" for ring in outlines.get(compartment, ()))
+        path = "".join(
+            "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in ring[:-1]) + "Z" for ring in outlines.get(compartment, ())
+        )
         line = f'<path d="{path}" vector-effect="non-scaling-stroke" stroke-linejoin="round"'
         fill = "none"
         if rgb is None:
-            fill = f'{style.colour}" fill-opacity="{0.55 if compartment is Compartment.NUCLEUS else 0.3}" fill-rule="evenodd'
+            fill = (
+                f'{style.colour}" fill-opacity="{0.55 if compartment is Compartment.NUCLEUS else 0.3}"'
+                ' fill-rule="evenodd'
+            )
         else:
             body += f'{line} fill="none" stroke="#fff" stroke-opacity="0.65" stroke-width="{_CASING_WIDTH_PX}"/>'
         dash = f' stroke-dasharray="{" ".join(map(str, style.dash))}"' if style.dash else ""
         body += f'{line} fill="{fill}" stroke="{style.colour}" stroke-width="{_LINE_WIDTH_PX}"{dash}/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left} {top} {side} {side}" aria-hidden="true">{body}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left} {top} {side} {side}" aria-hidden="true">{body}</svg>'
+    )
 
 
 def _window(outlines: Mapping[Compartment, Rings], shape: tuple[int, int], side: int | None) -> tuple[int, int, int]:

@@ -1,8 +1,10 @@
-"""How far a feature can be trusted with the model that drew the outlines: its words, and who takes part in what; the same everywhere.
+"""How far a feature can be trusted with the model that drew the outlines.
 
-`Reliability` is what `core.evaluation.agreement` measured of one model: a feature from its outlines beside the same feature from drawn ones. It is
-empty where nothing was measured: then nothing is marked, and every feature takes part. Where it was measured, a feature it does not
-know is no better than unknown, and is not relied on.
+Its words, and who takes part in what; the same everywhere.
+
+`Reliability` is what `core.evaluation.agreement` measured of one model: a feature from its outlines beside the same
+feature from drawn ones. It is empty where nothing was measured: then nothing is marked, and every feature takes part.
+Where it was measured, a feature it does not know is no better than unknown, and is not relied on.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -41,7 +43,10 @@ def poor_last(features: Iterable[str], reliability: Reliability) -> list[str]:
 
 
 def graded(reliability: Reliability, grades: Collection[Grade] = RELIABLE) -> Collection[str]:
-    """Features of these grades, from which conclusions may be drawn; all of the catalogue where nothing was measured."""
+    """Features of these grades, from which conclusions may be drawn.
+
+    All of the catalogue where nothing was measured.
+    """
     if not reliability:
         return CATALOGUE
     return {feature for feature, found in reliability.items() if found.grade in grades}

@@ -1,1 +1,4 @@
-"""What the rest speaks of: the values that flow, the errors, the lists of types and compartments, settings and versions."""
+"""What the rest speaks of.
+
+The values that flow, the errors, the lists of types and compartments, settings and versions.
+"""

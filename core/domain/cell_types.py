@@ -1,4 +1,7 @@
-"""The cell types Leukoscope can name: id, display name, colour, meaning. The only list; add one here and every picker knows it."""
+"""The cell types Leukoscope can name: id, display name, colour, meaning.
+
+The only list; add one here and every picker knows it.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,7 +41,12 @@ class CellTypeInfo:
 CELL_TYPES: Final = MappingProxyType(
     {
         CellType.MONOCYTE: CellTypeInfo(
-            "Monocyte", "monocytes", "Mono", "#0072B2", True, "Large cell, folded or kidney-shaped nucleus, grey-blue cytoplasm."
+            "Monocyte",
+            "monocytes",
+            "Mono",
+            "#0072B2",
+            True,
+            "Large cell, folded or kidney-shaped nucleus, grey-blue cytoplasm.",
         ),
         CellType.LYMPHOCYTE: CellTypeInfo(
             "Lymphocyte", "lymphocytes", "Lympho", "#009E73", True, "Small cell, round dense nucleus, narrow cytoplasm."
@@ -57,28 +65,58 @@ CELL_TYPES: Final = MappingProxyType(
             "APL",
             "#CC79A7",
             True,
-            "Promyelocyte or blast, as filed by the laboratory, of a patient with acute promyelocytic leukaemia (PML/RARA).",
+            "Promyelocyte or blast, as filed by the laboratory, of a patient with acute promyelocytic leukaemia"
+            " (PML/RARA).",
         ),
         CellType.PROMYELOCYTE: CellTypeInfo(
-            "Promyelocyte", "promyelocytes", "Promyelo", "#F0E442", True, "Granulocyte precursor: large, granular cytoplasm, round nucleus."
+            "Promyelocyte",
+            "promyelocytes",
+            "Promyelo",
+            "#F0E442",
+            True,
+            "Granulocyte precursor: large, granular cytoplasm, round nucleus.",
         ),
-        CellType.BLAST: CellTypeInfo("Blast", "blasts", "Blast", "#56B4E9", True, "Immature leukaemic cell of unspecified lineage."),
+        CellType.BLAST: CellTypeInfo(
+            "Blast", "blasts", "Blast", "#56B4E9", True, "Immature leukaemic cell of unspecified lineage."
+        ),
         CellType.NEUTROPHIL: CellTypeInfo(
-            "Neutrophil", "neutrophils", "Neutro", "#E69F00", False, "Granulocyte with a segmented nucleus; not mononuclear."
+            "Neutrophil",
+            "neutrophils",
+            "Neutro",
+            "#E69F00",
+            False,
+            "Granulocyte with a segmented nucleus; not mononuclear.",
         ),
         CellType.EOSINOPHIL: CellTypeInfo(
-            "Eosinophil", "eosinophils", "Eosino", "#A6761D", False, "Granulocyte with coarse orange granules; not mononuclear."
+            "Eosinophil",
+            "eosinophils",
+            "Eosino",
+            "#A6761D",
+            False,
+            "Granulocyte with coarse orange granules; not mononuclear.",
         ),
         CellType.BASOPHIL: CellTypeInfo(
-            "Basophil", "basophils", "Baso", "#7570B3", False, "Granulocyte with dark granules over the nucleus; not mononuclear."
+            "Basophil",
+            "basophils",
+            "Baso",
+            "#7570B3",
+            False,
+            "Granulocyte with dark granules over the nucleus; not mononuclear.",
         ),
-        CellType.ERYTHROBLAST: CellTypeInfo("Erythroblast", "erythroblasts", "Erythro", "#8C564B", False, "Nucleated red-cell precursor."),
-        CellType.PLATELET: CellTypeInfo("Platelet", "platelets", "Platelet", "#7F7F7F", False, "Cell fragment without a nucleus."),
-        CellType.OTHER: CellTypeInfo("Other", "other cells", "Other", "#999999", True, "A population named by its laboratory."),
+        CellType.ERYTHROBLAST: CellTypeInfo(
+            "Erythroblast", "erythroblasts", "Erythro", "#8C564B", False, "Nucleated red-cell precursor."
+        ),
+        CellType.PLATELET: CellTypeInfo(
+            "Platelet", "platelets", "Platelet", "#7F7F7F", False, "Cell fragment without a nucleus."
+        ),
+        CellType.OTHER: CellTypeInfo(
+            "Other", "other cells", "Other", "#999999", True, "A population named by its laboratory."
+        ),
     }
 )
 
-# Folder names under which collections file a type, beyond our own names. MLL23 (Zenodo 14277609) has a folder of .tif per class.
+# Folder names under which collections file a type, beyond our own names. MLL23 (Zenodo 14277609) has a folder of .tif
+# per class.
 _FOLDER_NAMES: Final = {
     "hairy_cell": CellType.HCL,
     "hairy": CellType.HCL,
@@ -92,7 +130,10 @@ _FOLDER_NAMES: Final = {
 
 
 def folder_cell_type(name: str) -> CellType:
-    """The cell type a folder's name stands for (`Hairy cell`, `hairy_cells`, `monocyte` ...); OTHER where it is none of ours."""
+    """The cell type a folder's name stands for (`Hairy cell`, `hairy_cells`, `monocyte` ...).
+
+    OTHER where it is none of ours.
+    """
     key = name.strip().lower().replace(" ", "_").replace("-", "_")
     for candidate in (key, key.removesuffix("s")):
         if candidate in _FOLDER_NAMES:

@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 class Settings:
     """Folders and limits. Every field can be set by an environment variable LEUKOSCOPE_<FIELD>.
 
-    `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are separated as in PATH.
-    `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a person may have uploaded for all runs that
-    are kept together.
+    `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are
+    separated as in PATH. `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a
+    person may have uploaded for all runs that are kept together.
     """
 
     data: Path
@@ -39,7 +39,11 @@ def load_settings() -> Settings:
     roots = os.environ.get("LEUKOSCOPE_ROOTS")
     return Settings(
         data=data,
-        roots=tuple(Path(folder).expanduser() for folder in roots.split(os.pathsep) if folder) if roots is not None else (data,),
+        roots=(
+            tuple(Path(folder).expanduser() for folder in roots.split(os.pathsep) if folder)
+            if roots is not None
+            else (data,)
+        ),
         models=path("MODELS", ROOT / "assets" / "models"),
         reference=path("REFERENCE", ROOT / "assets" / "reference"),
         cohort=path("COHORT", ROOT / "cohort"),

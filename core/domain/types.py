@@ -29,7 +29,10 @@ class CellImage:
     def __post_init__(self) -> None:
         """Check dtype, shape and scale, and freeze the pixels."""
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
-            msg = f"{self.name}: an image must be uint8 with shape (H, W, 3), but is {self.rgb.dtype} with shape {self.rgb.shape}"
+            msg = (
+                f"{self.name}: an image must be uint8 with shape (H, W, 3), but is {self.rgb.dtype} with shape"
+                f" {self.rgb.shape}"
+            )
             raise ImageError(msg)
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
             msg = f"{self.name}: the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"

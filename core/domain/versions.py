@@ -6,7 +6,15 @@ from importlib import metadata
 
 from core import __version__
 
-_MEASURING_PACKAGES = ("numpy", "scipy", "scikit-image", "pillow", "pyradiomics-bhklab", "onnxruntime-gpu", "onnxruntime")
+_MEASURING_PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "pyradiomics-bhklab",
+    "onnxruntime-gpu",
+    "onnxruntime",
+)
 
 
 @cache

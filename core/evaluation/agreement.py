@@ -1,7 +1,8 @@
 """How well two measurements of the same cells agree, what that is worth, and the file in which a model's agreement is kept.
 
-A feature is only as good as the outline it was measured in. The result of `python -m core reliability` says, for every feature, how the
-value from the model's outline agrees with the value from the drawn one, and how it moves when image or outline are disturbed.
+A feature is only as good as the outline it was measured in. The result of `python -m core reliability` says, for every
+feature, how the value from the model's outline agrees with the value from the drawn one, and how it moves when image or
+outline are disturbed.
 """
 
 import json
@@ -22,8 +23,8 @@ from core.domain.errors import ModelError
 # Koo and Li 2016, J Chiropr Med 15:155: not the estimate but its 95 % limits decide, below 0.5 poor, from 0.75 on good.
 GOOD_FROM: Final = 0.75
 MODERATE_FROM: Final = 0.5
-# The same two borders for a change in standard deviations between cells: of two measurements with spread 1 and agreement r, the
-# root mean square difference is sqrt(2 (1 - r)).
+# The same two borders for a change in standard deviations between cells: of two measurements with spread 1 and
+# agreement r, the root mean square difference is sqrt(2 (1 - r)).
 MODERATE_CHANGE: Final = math.sqrt(2 * (1 - GOOD_FROM))
 POOR_CHANGE: Final = math.sqrt(2 * (1 - MODERATE_FROM))
 
@@ -59,15 +60,24 @@ class Disturbance(StrEnum):
     BLUER = "stain bluer"
 
 
-# Light and stain do not enter the grade: they move all images of a laboratory together. What they move has to be calibrated, or compared
-# within one laboratory, as the pages say of every feature that depends on intensity; there it can be trusted. Outline and compression
-# are accidents of one image, which nobody sees in the value.
-LIGHT_AND_STAIN: Final = (Disturbance.DIMMER, Disturbance.BRIGHTER, Disturbance.PALER, Disturbance.DEEPER, Disturbance.BLUER)
+# Light and stain do not enter the grade: they move all images of a laboratory together. What they move has to be
+# calibrated, or compared within one laboratory, as the pages say of every feature that depends on intensity; there it
+# can be trusted. Outline and compression are accidents of one image, which nobody sees in the value.
+LIGHT_AND_STAIN: Final = (
+    Disturbance.DIMMER,
+    Disturbance.BRIGHTER,
+    Disturbance.PALER,
+    Disturbance.DEEPER,
+    Disturbance.BLUER,
+)
 SCALING: Final = (Disturbance.SMALLER, Disturbance.LARGER)
 
 
 class Change(NamedTuple):
-    """What a disturbance does to a feature, in standard deviations between cells of a type: the median change, and its root mean square."""
+    """What a disturbance does to a feature, in standard deviations between cells of a type.
+
+    The median change, and its root mean square.
+    """
 
     shift: float
     size: float
@@ -84,8 +94,9 @@ class Interval(NamedTuple):
 class SourceAgreement(NamedTuple):
     """Agreement within one data set.
 
-    `bias` is the mean of model minus drawing, `limit_low` and `limit_high` are Bland and Altman's 95 % limits, `spread` is the standard
-    deviation between the drawn cells of a type: all in the feature's own unit, in pixels; of the natural logarithm where it is `log`.
+    `bias` is the mean of model minus drawing, `limit_low` and `limit_high` are Bland and Altman's 95 % limits, `spread`
+    is the standard deviation between the drawn cells of a type: all in the feature's own unit, in pixels; of the
+    natural logarithm where it is `log`.
     """
 
     n: int
@@ -113,11 +124,13 @@ class FeatureReliability:
     log
         Compared as logarithms: the feature is positive by nature and skewed among cells, and was positive throughout.
     icc, icc_low, icc_high
-        ICC(2,1) of model and drawing among cells of one type and data set, with its 95 % interval; None where it cannot be told.
+        ICC(2,1) of model and drawing among cells of one type and data set, with its 95 % interval; None where it cannot
+        be told.
     bias, limit_low, limit_high
         Mean of model minus drawing and Bland and Altman's 95 % limits, in standard deviations between cells of a type.
     mononuclear
-        The same ICC of the mononuclear cells alone, for which the model is meant. They are few, so it can lower the grade, no more.
+        The same ICC of the mononuclear cells alone, for which the model is meant. They are few, so it can lower the
+        grade, no more.
     sources
         The same by data set, in the feature's own unit.
     disturbances
@@ -125,7 +138,8 @@ class FeatureReliability:
     largest
         The disturbance that counts for the grade and changes the feature most; None where none could be measured.
     annotators
-        Root mean square difference between two drawings of the same cell, in standard deviations between cells of a type; None if unknown.
+        Root mean square difference between two drawings of the same cell, in standard deviations between cells of a
+        type; None if unknown.
     """
 
     feature: str
@@ -148,14 +162,20 @@ class FeatureReliability:
 
     @property
     def difference(self) -> float | None:
-        """Root mean square of model minus drawing in standard deviations between cells of a type: to be set beside `annotators`."""
+        """Root mean square of model minus drawing in standard deviations between cells of a type.
+
+        To be set beside `annotators`.
+        """
         if self.bias is None or self.limit_low is None or self.limit_high is None:
             return None
         return math.hypot(self.bias, (self.limit_high - self.limit_low) / (2 * _NORMAL_95))
 
     @property
     def calibrate(self) -> Disturbance | None:
-        """The change of light or stain that moves the feature most, if it moves it beyond `MODERATE_CHANGE`: calibrate before comparing."""
+        """The change of light or stain that moves the feature most, if it moves it beyond `MODERATE_CHANGE`.
+
+        Calibrate before comparing.
+        """
         beyond = [d for d in LIGHT_AND_STAIN if d in self.disturbances and self.disturbances[d].size > MODERATE_CHANGE]
         return max(beyond, key=lambda d: self.disturbances[d].size, default=None)
 
@@ -163,16 +183,17 @@ class FeatureReliability:
 def intraclass_correlation(ratings: NDArray[np.float64], groups: NDArray[Any] | None = None) -> Interval | None:
     """ICC(2,1): two-way random effects, absolute agreement, single measurement.
 
-    Shrout and Fleiss 1979, Psychol Bull 86:420; the interval by the F method of McGraw and Wong 1996, Psychol Methods 1:30, where it is
-    ICC(A,1).
+    Shrout and Fleiss 1979, Psychol Bull 86:420; the interval by the F method of McGraw and Wong 1996, Psychol Methods
+    1:30, where it is ICC(A,1).
 
     Parameters
     ----------
     ratings
         float (n, k): n cells, each measured in k ways; no value missing.
     groups
-        (n,): a group for each cell. Differences between the groups' means then do not count as differences between cells, and each group
-        takes a degree of freedom of theirs. What a rater does differently in one group than in another is error.
+        (n,): a group for each cell. Differences between the groups' means then do not count as differences between
+        cells, and each group takes a degree of freedom of theirs. What a rater does differently in one group than in
+        another is error.
 
     Returns
     -------
@@ -240,10 +261,10 @@ def assess(
 ) -> FeatureReliability:
     """Judge one feature.
 
-    Over data sets of different magnification and stain, and over cell types, agreement would mostly be that of their means: any outline
-    tells a lobed nucleus from a round one. A cell is compared with cells of its kind, so differences between cells are those within
-    a type and data set: each value is centred on the mean of the drawn cells of its type and data set, and scaled by the standard
-    deviation that remains in the data set.
+    Over data sets of different magnification and stain, and over cell types, agreement would mostly be that of their
+    means: any outline tells a lobed nucleus from a round one. A cell is compared with cells of its kind, so differences
+    between cells are those within a type and data set: each value is centred on the mean of the drawn cells of its type
+    and data set, and scaled by the standard deviation that remains in the data set.
 
     Parameters
     ----------
@@ -280,7 +301,9 @@ def assess(
             changes[disturbance] = Change(float(np.median(change)), float(np.sqrt((change**2).mean())))
     counted = [d for d in changes if d not in LIGHT_AND_STAIN and not (pixel_bound and d in SCALING)]
     largest = max(counted, key=lambda d: changes[d].size, default=None)
-    again = [np.diff(scale(pairs)).ravel() / found[source].spread for source, pairs in redrawn.items() if source in found]
+    again = [
+        np.diff(scale(pairs)).ravel() / found[source].spread for source, pairs in redrawn.items() if source in found
+    ]
     between = np.concatenate([np.zeros(0), *again])
     between = between[np.isfinite(between)]
     annotators = float(np.sqrt((between**2).mean())) if len(between) else None
@@ -290,7 +313,9 @@ def assess(
     if not found:
         alike = n - len(np.unique(cells.groups[both])) >= MIN_FREEDOM
         reason = (
-            "the test cells of a type do not differ in it" if alike else f"only {n} of {len(drawn)} test cells have it from both outlines"
+            "the test cells of a type do not differ in it"
+            if alike
+            else f"only {n} of {len(drawn)} test cells have it from both outlines"
         )
         return FeatureReliability(feature, Grade.POOR, f"it cannot be judged: {reason}", n, unpaired, log)
     pairs = (np.column_stack([drawn, predicted]) - mean[:, None]) / spread[:, None]
@@ -348,15 +373,17 @@ def _judged(
 ) -> tuple[Grade, str]:
     """Grade and reason: the band of the ICC's lower limit, which two things can lower.
 
-    The mononuclear cells are too few to carry a grade, but not to refute one: where even their upper limit lies below a border, it is not
-    reached. And a disturbance that counts must not change the feature too much.
+    The mononuclear cells are too few to carry a grade, but not to refute one: where even their upper limit lies below a
+    border, it is not reached. And a disturbance that counts must not change the feature too much.
     """
     agreement = _band(icc.low)
     how = {Grade.GOOD: "well", Grade.MODERATE: "only moderately", Grade.POOR: "poorly"}[agreement]
     grade, why = agreement, f"from the model's outline it agrees {how} with the drawn one ({_printed(icc)}, {n} cells)"
     lowering = []
     if mononuclear is not None:
-        lowering.append((_band(mononuclear.high), f"among mononuclear cells alone it does not ({_printed(mononuclear)})"))
+        lowering.append(
+            (_band(mononuclear.high), f"among mononuclear cells alone it does not ({_printed(mononuclear)})")
+        )
     if largest is not None:
         size = changes[largest].size
         steadiness = list(Grade)[(size > MODERATE_CHANGE) + (size > POOR_CHANGE)]
@@ -379,7 +406,7 @@ def _printed(icc: Interval) -> str:
     return f"ICC {icc.value:.2f}, {icc.low:.2f} to {icc.high:.2f}"
 
 
-# --- the file --------------------------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -398,14 +425,25 @@ class ReliabilityReport:
 
 def to_json(report: ReliabilityReport) -> str:
     """The text of the file: a header, then a line a feature, with no more digits than mean anything."""
-    header = {name: getattr(report, name) for name in ("model_id", "model_sha256", "created", "command", "cells", "pairs", "versions")}
+    header = {
+        name: getattr(report, name)
+        for name in ("model_id", "model_sha256", "created", "command", "cells", "pairs", "versions")
+    }
     header["unit"] = (
-        "agreement, annotators and disturbances in standard deviations between cells of a type and data set; sources in the feature's"
+        "agreement, annotators and disturbances in standard deviations between cells of a type and data set; sources in"
+        " the feature's"
     )
     header["grades"] = {
-        Grade.GOOD: f"lower limit of the ICC from {GOOD_FROM} on, largest change that counts at most {MODERATE_CHANGE:.2f}",
-        Grade.MODERATE: f"lower limit of the ICC from {MODERATE_FROM} on, largest change that counts at most {POOR_CHANGE:.2f}",
-        "lowered": f"where the upper limit of the mononuclear cells' ICC is below {GOOD_FROM} (moderate) or {MODERATE_FROM} (poor)",
+        Grade.GOOD: (
+            f"lower limit of the ICC from {GOOD_FROM} on, largest change that counts at most {MODERATE_CHANGE:.2f}"
+        ),
+        Grade.MODERATE: (
+            f"lower limit of the ICC from {MODERATE_FROM} on, largest change that counts at most {POOR_CHANGE:.2f}"
+        ),
+        "lowered": (
+            f"where the upper limit of the mononuclear cells' ICC is below {GOOD_FROM} (moderate) or {MODERATE_FROM}"
+            " (poor)"
+        ),
         "not counted": [*LIGHT_AND_STAIN, "rescaling, where the feature is compared at equal magnification only"],
     }
     header["columns"] = {
@@ -415,7 +453,9 @@ def to_json(report: ReliabilityReport) -> str:
         "disturbances": Change._fields,
     }
     header["disturbances"] = list(Disturbance)
-    lines = [f"  {json.dumps(name)}: {json.dumps(_row(f), separators=(',', ':'))}" for name, f in report.features.items()]
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps(_row(f), separators=(',', ':'))}" for name, f in report.features.items()
+    ]
     start = json.dumps(header, indent=1).removesuffix("\n}")
     return start + ',\n "features": {\n' + ",\n".join(lines) + "\n }\n}\n"
 
@@ -436,7 +476,9 @@ def _row(feature: FeatureReliability) -> dict[str, Any]:
             source: [found.n, *_short(*found[1:4]), *(float(f"{value:.4g}") for value in found[4:])]
             for source, found in feature.sources.items()
         },
-        "disturbances": [_short(*feature.disturbances[d], digits=2) if d in feature.disturbances else None for d in Disturbance],
+        "disturbances": [
+            _short(*feature.disturbances[d], digits=2) if d in feature.disturbances else None for d in Disturbance
+        ],
     }
 
 
@@ -469,7 +511,10 @@ def load_report(path: Path) -> ReliabilityReport:
             features=MappingProxyType(features),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{path.name} in the models folder is missing or damaged ({error!r}); restore it or run `python -m core reliability` again"
+        msg = (
+            f"{path.name} in the models folder is missing or damaged ({error!r}); restore it or run `python -m core"
+            " reliability` again"
+        )
         raise ModelError(msg) from error
 
 
@@ -490,7 +535,9 @@ def _feature(name: str, row: dict[str, Any], names: list[Disturbance]) -> Featur
         *_three(row["agreement"]),
         mononuclear=row["mononuclear"] and Interval(*row["mononuclear"]),
         sources={source: SourceAgreement(*values) for source, values in row["sources"].items()},
-        disturbances={d: Change(*values) for d, values in zip(names, row["disturbances"], strict=True) if values is not None},
+        disturbances={
+            d: Change(*values) for d, values in zip(names, row["disturbances"], strict=True) if values is not None
+        },
         largest=row["largest"] and Disturbance(row["largest"]),
         annotators=row["annotators"],
     )

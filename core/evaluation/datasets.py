@@ -1,4 +1,7 @@
-"""The data sets Leukoscope knows: where their images, masks, labels and patients are, and on what terms. One entry each."""
+"""The data sets Leukoscope knows: where their images, masks, labels and patients are, and on what terms.
+
+One entry each.
+"""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +23,8 @@ COPIES_MANIFEST: Final = "copies.csv"
 class Sample:
     """One image of a data set. `sample_id` is `<data set>/<relative name>`; samples of one `group` belong in one fold.
 
-    `original` is the id of the image that an offline augmentation made this one of, `copy` its number there (0: unchanged).
+    `original` is the id of the image that an offline augmentation made this one of, `copy` its number there (0:
+    unchanged).
     """
 
     sample_id: str
@@ -49,11 +53,15 @@ class DataSet:
     read: Callable[[Path, str], Iterator[Sample]]
 
     def samples(self, data: Path | None = None) -> list[Sample]:
-        """All samples, sorted by id; `data` defaults to the settings' data folder. Raises DataSetError where it is missing."""
+        """All samples, sorted by id; `data` defaults to the settings' data folder.
+
+        Raises DataSetError where it is missing.
+        """
         root = (data or load_settings().data) / self.folder
         if not root.is_dir():
             msg = (
-                f"data set {self.name}: expected the folder {self.folder} in LEUKOSCOPE_DATA, but it is not there. Source: {self.citation}"
+                f"data set {self.name}: expected the folder {self.folder} in LEUKOSCOPE_DATA, but it is not there."
+                f" Source: {self.citation}"
             )
             raise DataSetError(msg)
         return sorted(self.read(root, self.name), key=lambda sample: sample.sample_id)
@@ -71,14 +79,20 @@ def _by_stem(folder: Path, name: str) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             if path.stem in found:
-                msg = f"data set {name}: {folder.name}/ holds both {found[path.stem].name} and {path.name}; a name may occur once"
+                msg = (
+                    f"data set {name}: {folder.name}/ holds both {found[path.stem].name} and {path.name}; a name may"
+                    " occur once"
+                )
                 raise DataSetError(msg)
             found[path.stem] = path
     return found
 
 
 def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
-    """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`; raises DataSetError where one stands without the other."""
+    """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`.
+
+    Raises DataSetError where one stands without the other.
+    """
     images, masks = (_by_stem(root / part, name) for part in ("images", "masks"))
     alone = [
         f"{len(stems)} of {there}/ stand without one in {lacks}/: {', '.join(stems[:5])}{' ...' * (len(stems) > 5)}"
@@ -89,19 +103,30 @@ def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
         if stems
     ]
     if alone:
-        msg = f"data set {name}: every image needs a mask of the same name (its ending may differ) and the reverse, but {'; '.join(alone)}"
+        msg = (
+            f"data set {name}: every image needs a mask of the same name (its ending may differ) and the reverse, but"
+            f" {'; '.join(alone)}"
+        )
         raise DataSetError(msg)
     if not images:
-        msg = f"data set {name}: {root} holds no image; expected {', '.join(IMAGE_SUFFIXES)} files in images/ and masks/"
+        msg = (
+            f"data set {name}: {root} holds no image; expected {', '.join(IMAGE_SUFFIXES)} files in images/ and masks/"
+        )
         raise DataSetError(msg)
     return [(stem, images[stem], masks[stem]) for stem in images]
 
 
 def _rows_by_id(path: Path, stems: Iterable[str], name: str, columns: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The rows of a table beside the pairs, by `image_id`; raises DataSetError for a missing column or row, or a type that is none."""
+    """The rows of a table beside the pairs, by `image_id`.
+
+    Raises DataSetError for a missing column or row, or a type that is none.
+    """
     table = _table(path)
     if table and (lacking := [column for column in columns if column not in table[0]]):
-        msg = f"data set {name}: {path.name} needs the columns {','.join(columns)}, with commas between, but has no {', '.join(lacking)}"
+        msg = (
+            f"data set {name}: {path.name} needs the columns {','.join(columns)}, with commas between, but has no"
+            f" {', '.join(lacking)}"
+        )
         raise DataSetError(msg)
     rows = {row["image_id"]: row for row in table}
     if missing := sorted(set(stems) - rows.keys()):
@@ -138,7 +163,9 @@ def _has_pairs(folder: Path, name: str) -> bool:
     """Whether a folder holds `images/` and `masks/`; raises DataSetError where it holds only one of them."""
     there = [part for part in ("images", "masks") if (folder / part).is_dir()]
     if len(there) == 1:
-        msg = f"data set {name}: {folder} holds {there[0]}/ alone; expected images/ and masks/ with files of equal names"
+        msg = (
+            f"data set {name}: {folder} holds {there[0]}/ alone; expected images/ and masks/ with files of equal names"
+        )
         raise DataSetError(msg)
     return bool(there)
 
@@ -157,8 +184,8 @@ def _read_folder(root: Path, name: str) -> Iterator[Sample]:
     typed = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and _has_pairs(folder, name)]
     if not typed:
         msg = (
-            f"data set {name}: expected images/ and masks/ with files of equal names, or one folder per cell type that holds them, "
-            f"but {root} has neither"
+            f"data set {name}: expected images/ and masks/ with files of equal names, or one folder per cell type that"
+            f" holds them, but {root} has neither"
         )
         raise DataSetError(msg)
     for folder in typed:
@@ -169,7 +196,9 @@ def _read_folder(root: Path, name: str) -> Iterator[Sample]:
 
 def _read_acevedo(root: Path, name: str) -> Iterator[Sample]:
     for row in _table(root / "manifest.csv"):
-        yield Sample(f"{name}/{row['path']}", root / row["path"], None, CellType(row["cell_type"]), f"{name}/{row['path']}")
+        yield Sample(
+            f"{name}/{row['path']}", root / row["path"], None, CellType(row["cell_type"]), f"{name}/{row['path']}"
+        )
 
 
 def _read_deepapl(root: Path, name: str) -> Iterator[Sample]:
@@ -177,7 +206,9 @@ def _read_deepapl(root: Path, name: str) -> Iterator[Sample]:
         apl = row["diagnosis"] == "APL" and row["cell_class"] in ("promyelocyte", "blast")
         cell_type = CellType.APL if apl else CellType(row["cell_class"])
         patient = row["patient_id"]
-        yield Sample(f"{name}/{row['path']}", root / row["path"], None, cell_type, f"{name}/{patient}", patient, row["diagnosis"])
+        yield Sample(
+            f"{name}/{row['path']}", root / row["path"], None, cell_type, f"{name}/{patient}", patient, row["diagnosis"]
+        )
 
 
 def _read_hairy(root: Path, name: str) -> Iterator[Sample]:
@@ -267,8 +298,9 @@ DATA_SETS: Final[Mapping[str, DataSet]] = MappingProxyType({data_set.name: data_
 def data_set(name: str) -> DataSet:
     """The entry of that name, or one for the folder at that path; raises DataSetError listing the known names.
 
-    A folder holds `images/` and `masks/` with files of equal names (any coding that `core.image.masks.decode_grey` reads), or one such
-    folder per cell type. `labels.csv` beside them (`image_id,cell_type,duplicate_group`) is optional.
+    A folder holds `images/` and `masks/` with files of equal names (any coding that `core.image.masks.decode_grey`
+    reads), or one such folder per cell type. `labels.csv` beside them (`image_id,cell_type,duplicate_group`) is
+    optional.
     """
     if name in DATA_SETS:
         return DATA_SETS[name]
@@ -278,5 +310,8 @@ def data_set(name: str) -> DataSet:
         # The absolute path stands for itself, whatever the data folder is.
         path, whose = str(folder), "images and masks of the user's own"
         return DataSet(folder.name, folder.name, whose, "as their owner says", "", None, _NO_SCALE, path, _read_folder)
-    msg = f"unknown data set {name!r}; known are {', '.join(DATA_SETS)}, or give the path of a folder with images/ and masks/"
+    msg = (
+        f"unknown data set {name!r}; known are {', '.join(DATA_SETS)}, or give the path of a folder with images/ and"
+        " masks/"
+    )
     raise DataSetError(msg)

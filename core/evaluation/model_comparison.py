@@ -1,9 +1,12 @@
-"""Which architecture is better, and how sure that is: scores of cross-validation, their paired differences, what a leak of twins adds.
+"""Which architecture is better, and how sure that is.
 
-Folds share most of their training images, so their scores are no independent sample and a plain t-test finds differences where there
-are none. All intervals and tests here take the variance of Nadeau and Bengio (Machine Learning 52, 2003): that of the mean of n folds
-is (1/n + validation/training images) times the variance between folds. Several k are taken together, as repeated cross-validation.
-The functions take the tables `folds` and `images` of `core.evaluation.model_selection`.
+Scores of cross-validation, their paired differences, what a leak of twins adds.
+
+Folds share most of their training images, so their scores are no independent sample and a plain t-test finds
+differences where there are none. All intervals and tests here take the variance of Nadeau and Bengio (Machine Learning
+52, 2003): that of the mean of n folds is (1/n + validation/training images) times the variance between folds. Several k
+are taken together, as repeated cross-validation. The functions take the tables `folds` and `images` of
+`core.evaluation.model_selection`.
 """
 
 import math
@@ -31,7 +34,8 @@ TITLES: Final = {
     "u2net-small": "U2-Net small",
 }
 
-# Differences of Dice below this mean nothing in practice: half a point, where two drawings of one cell differ by several.
+# Differences of Dice below this mean nothing in practice: half a point, where two drawings of one cell differ by
+# several.
 PRACTICALLY_NOTHING: Final = 0.005
 
 ALPHA: Final = 0.05
@@ -48,7 +52,10 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """Dice of one architecture over its folds; `low` to `high` is the corrected 95 % interval of the mean, None of one fold."""
+    """Dice of one architecture over its folds.
+
+    `low` to `high` is the corrected 95 % interval of the mean, None of one fold.
+    """
 
     architecture: str
     folds: int
@@ -62,9 +69,9 @@ class Score:
 class PairedDifference:
     """Dice of `first` minus that of `second` over the same folds.
 
-    `p` is of the corrected resampled t-test; `p_adjusted` is Holm's over all pairs of the comparison. `practically_equal` is the
-    probability that the true difference is below PRACTICALLY_NOTHING either way (Benavoli et al., JMLR 18, 2017: the Bayesian
-    reading of the same t distribution).
+    `p` is of the corrected resampled t-test; `p_adjusted` is Holm's over all pairs of the comparison.
+    `practically_equal` is the probability that the true difference is below PRACTICALLY_NOTHING either way (Benavoli et
+    al., JMLR 18, 2017: the Bayesian reading of the same t distribution).
     """
 
     first: str
@@ -87,9 +94,9 @@ class PairedDifference:
 class Leak:
     """What rotated twins among the training images add to the Dice of one architecture's validated originals.
 
-    Each original was validated once by networks that had seen none of its copies, and once where folds were drawn over the copies.
-    `added` is the mean difference over `originals`; `low` to `high` its 95 % bootstrap interval over them. The other two are
-    the means as they would be reported: over all validated images of a protocol.
+    Each original was validated once by networks that had seen none of its copies, and once where folds were drawn over
+    the copies. `added` is the mean difference over `originals`; `low` to `high` its 95 % bootstrap interval over them.
+    The other two are the means as they would be reported: over all validated images of a protocol.
     """
 
     architecture: str
@@ -107,7 +114,10 @@ def title(architecture: str) -> str:
 
 
 def fair(folds: pd.DataFrame) -> pd.DataFrame:
-    """Finished rows of the (k, fold) pairs that every architecture has finished: only over these can means be compared."""
+    """Finished rows of the (k, fold) pairs that every architecture has finished.
+
+    Only over these can means be compared.
+    """
     done = folds[folds["status"] == "done"]
     complete = done.groupby(["k", "fold"])["architecture"].transform("nunique") == done["architecture"].nunique()
     kept: pd.DataFrame = done[complete]
@@ -115,7 +125,10 @@ def fair(folds: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking(folds: pd.DataFrame, measure: Measure) -> tuple[Score, ...]:
-    """Scores of the architectures, best first, over the folds that all of them have; `folds` are rows of one protocol."""
+    """Scores of the architectures, best first, over the folds that all of them have.
+
+    `folds` are rows of one protocol.
+    """
     rows = fair(folds)
     scores = []
     for architecture, its in rows.groupby("architecture", sort=True):
@@ -154,7 +167,9 @@ def paired_differences(folds: pd.DataFrame, measure: Measure) -> tuple[PairedDif
 
 
 def leaks(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> tuple[Leak, ...]:
-    """What the leak adds, for each architecture that both protocols have finished for the same k; `folds` and `images` of both.
+    """What the leak adds, for each architecture that both protocols have finished for the same k.
+
+    `folds` and `images` of both.
 
     An interval needs several originals; it is over images, not over repeated trainings.
     """
@@ -187,7 +202,9 @@ def leaks(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> tuple[
 
 
 def hardest(images: pd.DataFrame, measure: Measure, count: int) -> pd.DataFrame:
-    """The originals on which the architectures do worst in the mean: `sample_id`, `cell_type`, `mean`, `worst`, `best`, `networks`.
+    """The originals on which the architectures do worst in the mean.
+
+    `sample_id`, `cell_type`, `mean`, `worst`, `best`, `networks`.
 
     `worst` and `best` are over the architectures, each over its k. `images` are rows of one protocol.
     """
@@ -201,7 +218,10 @@ def hardest(images: pd.DataFrame, measure: Measure, count: int) -> pd.DataFrame:
 
 
 def pareto(cost: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of n points nobody beats in both: less or equal cost and more or equal gain, one of them strictly; both shaped (n,)."""
+    """Which of n points nobody beats in both.
+
+    Less or equal cost and more or equal gain, one of them strictly; both shaped (n,).
+    """
     cheaper = cost[:, None] <= cost[None, :]
     better = gain[:, None] >= gain[None, :]
     strictly = (cost[:, None] < cost[None, :]) | (gain[:, None] > gain[None, :])
@@ -221,11 +241,17 @@ def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]
     """The comparison in two sentences: who leads by how much, and from whom it can and cannot be told apart."""
     first = scores[0]
     if len(scores) == 1:
-        return f"{title(first.architecture)} reaches a Dice of {first.mean:.3f} over {first.folds} folds; there is no other to compare."
+        return (
+            f"{title(first.architecture)} reaches a Dice of {first.mean:.3f} over {first.folds} folds; there is no"
+            " other to compare."
+        )
     second = scores[1]
     gap = 100 * (first.mean - second.mean)
     points = f"{gap:.1f} points" if gap >= 0.1 else "less than 0.1 points"
-    lead = f"{title(first.architecture)} leads with a Dice of {first.mean:.3f}, {points} before {title(second.architecture)}."
+    lead = (
+        f"{title(first.architecture)} leads with a Dice of {first.mean:.3f}, {points} before"
+        f" {title(second.architecture)}."
+    )
     others = [found for found in differences if found.first == first.architecture]
     if not others:
         return f"{lead} One fold says nothing of chance."
@@ -251,7 +277,10 @@ def _complete(folds: pd.DataFrame, architecture: str, protocol: str) -> set[int]
 
 
 def _standard_error(values: NDArray[np.float64], sizes: pd.DataFrame) -> float | None:
-    """Corrected standard error of the mean of fold scores; `sizes` has `images_validation` and `images_train`, a row a fold."""
+    """Corrected standard error of the mean of fold scores.
+
+    `sizes` has `images_validation` and `images_train`, a row a fold.
+    """
     if len(values) < 2:
         return None
     ratio = float((sizes["images_validation"] / sizes["images_train"]).mean())
@@ -266,4 +295,10 @@ def _difference(values: NDArray[np.float64], sizes: pd.DataFrame) -> tuple[float
     posterior = stats.t(freedom, mean, error)
     low, high = posterior.interval(1 - ALPHA)
     p = 2 * stats.t.sf(abs(mean) / error, freedom)
-    return mean, float(low), float(high), float(p), float(posterior.cdf(PRACTICALLY_NOTHING) - posterior.cdf(-PRACTICALLY_NOTHING))
+    return (
+        mean,
+        float(low),
+        float(high),
+        float(p),
+        float(posterior.cdf(PRACTICALLY_NOTHING) - posterior.cdf(-PRACTICALLY_NOTHING)),
+    )

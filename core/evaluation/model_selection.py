@@ -1,9 +1,12 @@
-"""Results of model selection on disk: one row per trained fold, its Dice per image, its training curve. Readable while a run goes on.
+"""Results of model selection on disk: one row per trained fold, its Dice per image, its training curve.
 
-`<root>/<run_id>/config.toml`, three tables (`folds`, `images`, `epochs`) as `<table>.parquet`, and `units/<unit>/<table>.parquet` for
-folds that ended since. A unit is one fold of one architecture under one protocol; its folder appears in one step when all three of
-its files are complete, so a unit is there once or not at all. `compact` moves the units into the three tables. What the architectures
-cost is in `costs.parquet`, once `python -m export.cost` has measured it.
+Readable while a run goes on.
+
+`<root>/<run_id>/config.toml`, three tables (`folds`, `images`, `epochs`) as `<table>.parquet`, and
+`units/<unit>/<table>.parquet` for folds that ended since. A unit is one fold of one architecture under one protocol;
+its folder appears in one step when all three of its files are complete, so a unit is there once or not at all.
+`compact` moves the units into the three tables. What the architectures cost is in `costs.parquet`, once `python -m
+export.cost` has measured it.
 """
 
 import errno
@@ -43,7 +46,8 @@ UNIT_COLUMNS: Final = tuple(_UNIT)
 
 SCHEMAS: Final[Mapping[str, pa.Schema]] = MappingProxyType(
     {
-        # Dice are means over the images of the validation fold, on the network's grid; null, as is loss, where `status` is not "done".
+        # Dice are means over the images of the validation fold, on the network's grid; null, as is loss, where `status`
+        # is not "done".
         "folds": pa.schema(
             {
                 **_UNIT,
@@ -99,8 +103,9 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = MappingProxyType(
     }
 )
 
-# One row per architecture, encoder and input size: what one image of that size, in pixels, costs on `machine`. `macs` are multiply-adds,
-# `onnx_mb` counts 10**6 bytes; milliseconds are of onnxruntime (median and quartiles) and of eager PyTorch (median), with so many threads.
+# One row per architecture, encoder and input size: what one image of that size, in pixels, costs on `machine`. `macs`
+# are multiply-adds, `onnx_mb` counts 10**6 bytes; milliseconds are of onnxruntime (median and quartiles) and of eager
+# PyTorch (median), with so many threads.
 COST_SCHEMA: Final = pa.schema(
     {
         "architecture": pa.string(),
@@ -150,10 +155,15 @@ def signature(folder: Path) -> str:
 
 
 def read(folder: Path, table: str) -> pd.DataFrame:
-    """One of the three tables of a run, each unit once, whatever of it is there; raises StoreError naming a damaged file."""
+    """One of the three tables of a run, each unit once, whatever of it is there.
+
+    Raises StoreError naming a damaged file.
+    """
     # Units before the compacted table: one that vanishes in between is in the table that is read after it.
     paths = sorted(folder.glob(f"units/*/{table}.parquet"))
-    parts = [part for path in [*paths, folder / f"{table}.parquet"] if (part := _read_file(path, SCHEMAS[table])) is not None]
+    parts = [
+        part for path in [*paths, folder / f"{table}.parquet"] if (part := _read_file(path, SCHEMAS[table])) is not None
+    ]
     if not parts:
         empty: pd.DataFrame = SCHEMAS[table].empty_table().to_pandas()
         return empty
@@ -194,7 +204,11 @@ def add_unit(folder: Path, unit: str, tables: Mapping[str, Sequence[Mapping[str,
         (folder / "units").mkdir(parents=True, exist_ok=True)
         unfinished.mkdir(parents=True)
         for table, schema in SCHEMAS.items():
-            pq.write_table(pa.Table.from_pylist(list(tables[table]), schema=schema), unfinished / f"{table}.parquet", compression="zstd")
+            pq.write_table(
+                pa.Table.from_pylist(list(tables[table]), schema=schema),
+                unfinished / f"{table}.parquet",
+                compression="zstd",
+            )
         unfinished.rename(folder / "units" / unit)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -205,7 +219,10 @@ def add_unit(folder: Path, unit: str, tables: Mapping[str, Sequence[Mapping[str,
 
 
 def compact(folder: Path) -> None:
-    """Move all units into the three tables. Killed at any moment it leaves every unit readable, once; run by one process at a time."""
+    """Move all units into the three tables.
+
+    Killed at any moment it leaves every unit readable, once; run by one process at a time.
+    """
     units = sorted((folder / "units").glob("*"))
     # Folds last: a unit counts as finished by its row there, and by then its other rows are in place.
     for table in ("images", "epochs", "folds"):
@@ -217,7 +234,10 @@ def compact(folder: Path) -> None:
 
 
 def discard_failed(folder: Path) -> int:
-    """Forget the units whose status is not "done", so that they are run again; returns how many. Not while the run is worked on."""
+    """Forget the units whose status is not "done", so that they are run again; returns how many.
+
+    Not while the run is worked on.
+    """
     folds = read(folder, "folds")
     failed = folds.loc[folds["status"] != "done", list(UNIT_COLUMNS)]
     if failed.empty:
@@ -226,19 +246,29 @@ def discard_failed(folder: Path) -> int:
     # Folds first: what has no row there is run again, and replaces what is left of it elsewhere.
     for table in ("folds", "images", "epochs"):
         rows = read(folder, table)
-        _replace(folder, table, rows[~pd.MultiIndex.from_frame(rows[list(UNIT_COLUMNS)]).isin(pd.MultiIndex.from_frame(failed))])
+        _replace(
+            folder,
+            table,
+            rows[~pd.MultiIndex.from_frame(rows[list(UNIT_COLUMNS)]).isin(pd.MultiIndex.from_frame(failed))],
+        )
     return len(failed)
 
 
 def read_costs(folder: Path) -> pd.DataFrame:
-    """What the architectures of a run cost (COST_SCHEMA), empty where it was not measured; raises StoreError for a damaged file."""
+    """What the architectures of a run cost (COST_SCHEMA), empty where it was not measured.
+
+    Raises StoreError for a damaged file.
+    """
     costs = _read_file(folder / _COSTS, COST_SCHEMA, "run `python -m export.cost` on the run's folder again")
     frame: pd.DataFrame = (COST_SCHEMA.empty_table() if costs is None else costs).to_pandas()
     return frame
 
 
 def write_costs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Put these rows of COST_SCHEMA in the place of all earlier ones, in one step; returns the file. Raises OSError as the disk does."""
+    """Put these rows of COST_SCHEMA in the place of all earlier ones, in one step; returns the file.
+
+    Raises OSError as the disk does.
+    """
     return _put(folder / _COSTS, pa.Table.from_pylist(list(rows), schema=COST_SCHEMA))
 
 

@@ -1,7 +1,10 @@
-"""Knowing when not to answer: fits what a model knows, and measures how well that tells leukocytes from everything else.
+"""Knowing when not to answer.
 
-Nothing is fitted on the things to be refused (`core.evaluation.ood_negatives`), so each kind of them is one never seen. Known is every leukocyte with a
-nucleus, abnormal ones included, of laboratories whose terms allow fitting; the others stand for the laboratory that comes next.
+Fits what a model knows, and measures how well that tells leukocytes from everything else.
+
+Nothing is fitted on the things to be refused (`core.evaluation.ood_negatives`), so each kind of them is one never seen.
+Known is every leukocyte with a nucleus, abnormal ones included, of laboratories whose terms allow fitting; the others
+stand for the laboratory that comes next.
 """
 
 import json
@@ -26,7 +29,7 @@ from core.evaluation.ood_negatives import Kind, evenly, impostors
 from core.image.imaging import load
 from core.pipeline import analyse_cells
 from core.quality.flags import TOO_SMALL, UNLIKE_LEUKOCYTE
-from core.quality.flags.novelty import (
+from core.quality.novelty import (
     FAMILIAR,
     GRANULOCYTE_COLOUR,
     GRANULOCYTE_NUCLEUS,
@@ -47,12 +50,14 @@ from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 
 Floats = NDArray[np.float64]
 
-# Laboratories whose cells are known, and those never fitted: without terms for it, or of hairy cells, which are to show how the rare fare.
+# Laboratories whose cells are known, and those never fitted: without terms for it, or of hairy cells, which are to show
+# how the rare fare.
 KNOWN_SOURCES: Final = ("set1", "set2", "acevedo")
 UNSEEN_SOURCES: Final = ("deepapl", "hairy_cell_marrow", "hairy_cell_smear")
 LEUKOCYTES: Final = tuple(t for t in CellType if t not in (CellType.ERYTHROBLAST, CellType.PLATELET, CellType.OTHER))
 GRANULOCYTES: Final = (CellType.NEUTROPHIL, CellType.EOSINOPHIL)
-# Basophils, whose nucleus hides under granules, are neither: they cannot be told, and no mononuclear cell should pay for it.
+# Basophils, whose nucleus hides under granules, are neither: they cannot be told, and no mononuclear cell should pay
+# for it.
 MONONUCLEAR: Final = tuple(t for t in LEUKOCYTES if CELL_TYPES[t].mononuclear)
 _HEALTHY: Final = (CellType.LYMPHOCYTE, CellType.MONOCYTE)
 LEUKOCYTE: Final = "leukocyte"
@@ -60,11 +65,12 @@ LEUKOCYTE: Final = "leukocyte"
 _MOST_KNOWN: Final = 300
 _MOST_UNSEEN: Final = 120
 
-# The limit lets pass this share of all known cells, and of those of every type and laboratory with enough of them to tell.
+# The limit lets pass this share of all known cells, and of those of every type and laboratory with enough of them to
+# tell.
 KEPT: Final = 0.99
 _ENOUGH: Final = 50
-# Of each correlation between traits this share is taken back, so that a direction in which the known cells hardly spread counts no more
-# than it should.
+# Of each correlation between traits this share is taken back, so that a direction in which the known cells hardly
+# spread counts no more than it should.
 _SHRINKAGE: Final = 0.05
 # The cell is a granulocyte to both scores when the odds are beyond e to this power.
 GRANULOCYTE_LIMIT: Final = 1.0
@@ -75,12 +81,15 @@ _FOLDS: Final = 5
 _CONFIDENCE_LEVEL: Final = 0.95
 
 
-# --- measuring -------------------------------------------------------------------------------------------------------------------
+# --- measuring --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A picture to measure: of leukocytes of a type, or of an impostor's kind, without one; `source` is its data set, if it has one."""
+    """A picture to measure.
+
+    Of leukocytes of a type, or of an impostor's kind, without one; `source` is its data set, if it has one.
+    """
 
     kind: str
     source: str
@@ -91,12 +100,17 @@ class Subject:
 
 
 def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
-    """Everything to measure: leukocytes the model was not trained on, and every impostor; at most `limit` of each type or kind and source.
+    """Everything to measure: leukocytes the model was not trained on, and every impostor.
+
+    At most `limit` of each type or kind and source.
 
     Raises ModelError when the model has no split beside it, DataSetError when images are missing.
     """
     if entry.split is None:
-        msg = f"model {entry.model_id} has no split beside it, so its training images are unknown; export it again with `python -m export`"
+        msg = (
+            f"model {entry.model_id} has no split beside it, so its training images are unknown; export it again with"
+            " `python -m export`"
+        )
         raise ModelError(msg)
     trained = set(json.loads(entry.split.read_text(encoding="utf-8"))["train"])
     found = []
@@ -111,7 +125,10 @@ def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
         origin = impostor.source if impostor.source in DATA_SETS else ""
         strange.setdefault((impostor.kind, origin), []).append(impostor.image)
     for (kind, origin), pictures in strange.items():
-        found += [Subject(kind.value, origin, "", image.name, image, Cells.ONE) for image in evenly(pictures, limit or len(pictures))]
+        found += [
+            Subject(kind.value, origin, "", image.name, image, Cells.ONE)
+            for image in evenly(pictures, limit or len(pictures))
+        ]
     return found
 
 
@@ -140,7 +157,9 @@ def measure(subject: Subject, segmenter: Segmenter) -> list[dict[str, Any]]:
     return rows
 
 
-def measure_all(todo: Sequence[Subject], entry: ModelEntry, jobs: int, device: Device) -> Iterator[list[dict[str, Any]]]:
+def measure_all(
+    todo: Sequence[Subject], entry: ModelEntry, jobs: int, device: Device
+) -> Iterator[list[dict[str, Any]]]:
     """`measure` of each subject in order, by `jobs` processes of one thread each, so that their number does not change a value."""
     if jobs == 1:
         segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
@@ -165,11 +184,14 @@ def _work(subject: Subject) -> list[dict[str, Any]]:
     return measure(subject, _worker_segmenter)
 
 
-# --- fitting ---------------------------------------------------------------------------------------------------------------------
+# --- fitting ----------------------------------------------------------------------------------------------------------
 
 
 def _weights(cells: pd.DataFrame) -> Floats:
-    """One over the root of the number of cells of the type and source: many count for more than few, but not in proportion."""
+    """One over the root of the number of cells of the type and source.
+
+    Many count for more than few, but not in proportion.
+    """
     alike: Floats = cells.groupby(["source", "cell_type"])["kind"].transform("size").to_numpy(np.float64)
     return 1 / np.sqrt(alike)
 
@@ -177,7 +199,8 @@ def _weights(cells: pd.DataFrame) -> Floats:
 def fit_familiarity(cells: pd.DataFrame) -> Familiarity:
     """The cloud of the known cells and its limit.
 
-    Its spread is the mean spread within a laboratory plus that of a laboratory's mean: what one more laboratory would be expected to show.
+    Its spread is the mean spread within a laboratory plus that of a laboratory's mean: what one more laboratory would
+    be expected to show.
     """
     cells = cells.dropna(subset=list(FAMILIAR))
     values, weights = cells[list(FAMILIAR)].to_numpy(np.float64), _weights(cells)
@@ -193,7 +216,9 @@ def fit_familiarity(cells: pd.DataFrame) -> Familiarity:
     correlation = (1 - _SHRINKAGE) * covariance / np.outer(deviation, deviation) + _SHRINKAGE * np.eye(len(FAMILIAR))
     cloud = Familiarity(np.mean(means, axis=0), deviation, correlation, limit=np.inf)
     distances = _distances(cells, cloud)
-    groups = [of_group for _, of_group in distances.groupby([cells["source"], cells["cell_type"]]) if len(of_group) >= _ENOUGH]
+    groups = [
+        of_group for _, of_group in distances.groupby([cells["source"], cells["cell_type"]]) if len(of_group) >= _ENOUGH
+    ]
     limit = max(float(group.quantile(KEPT)) for group in (distances, *groups))
     return Familiarity(cloud.mean, cloud.deviation, cloud.correlation, limit)
 
@@ -212,7 +237,9 @@ def _traits_of(cells: pd.DataFrame) -> Iterator[Traits]:
 def fit_granulocytes(cells: pd.DataFrame) -> GranulocyteRule:
     """The rule that tells neutrophils and eosinophils from mononuclear cells."""
     cells = cells[cells["cell_type"].isin([*GRANULOCYTES, *MONONUCLEAR])]
-    return GranulocyteRule(_fit_logistic(cells, GRANULOCYTE_NUCLEUS), _fit_logistic(cells, GRANULOCYTE_COLOUR), GRANULOCYTE_LIMIT)
+    return GranulocyteRule(
+        _fit_logistic(cells, GRANULOCYTE_NUCLEUS), _fit_logistic(cells, GRANULOCYTE_COLOUR), GRANULOCYTE_LIMIT
+    )
 
 
 def _fit_logistic(cells: pd.DataFrame, chosen: Sequence[str]) -> LogisticScore:
@@ -238,13 +265,16 @@ def _fit_logistic(cells: pd.DataFrame, chosen: Sequence[str]) -> LogisticScore:
     return LogisticScore(float(found[0]), {name: Coefficient(float(m), float(s), float(w)) for name, m, s, w in rows})
 
 
-# --- evaluating ------------------------------------------------------------------------------------------------------------------
+# --- evaluating -------------------------------------------------------------------------------------------------------
 
 
 def _unseen(
     cells: pd.DataFrame, known: pd.DataFrame, folds: pd.Series, score: Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
 ) -> pd.Series:
-    """`score(known, cells)` of every cell by what was fitted on the known cells of other folds; `folds` goes with `cells`."""
+    """`score(known, cells)` of every cell by what was fitted on the known cells of other folds.
+
+    `folds` goes with `cells`.
+    """
     found = pd.Series(np.nan, index=cells.index)
     for fold in folds.unique():
         part = cells[folds == fold]
@@ -287,14 +317,19 @@ def _share(hits: pd.Series) -> list[float] | None:
 
 
 def evaluate(table: pd.DataFrame) -> dict[str, list[Row]]:
-    """The tables of a measurement (`measure`'s rows): `kinds` of impostors, `cells` by type and source, and the rule for `granulocytes`.
+    """The tables of a measurement (`measure`'s rows).
 
-    What is said of a known cell is said by what was fitted without the cell's fold, or without its laboratory (`left_out`).
+    `kinds` of impostors, `cells` by type and source, and the rule for `granulocytes`.
+
+    What is said of a known cell is said by what was fitted without the cell's fold, or without its laboratory
+    (`left_out`).
     """
     cells = table[table["kind"] == LEUKOCYTE]
     fitted = cells["source"].isin(KNOWN_SOURCES)
     # Cells that are never fitted make one more fold.
-    folds = cells["group"].map(lambda group: f"fold {zlib.crc32(group.encode()) % _FOLDS}").where(fitted, "never fitted")
+    folds = (
+        cells["group"].map(lambda group: f"fold {zlib.crc32(group.encode()) % _FOLDS}").where(fitted, "never fitted")
+    )
     laboratories = cells["source"].where(fitted, "never fitted")
     crossed, left_out = (
         pd.DataFrame(
@@ -323,8 +358,9 @@ def _is_unlike(strangeness: pd.Series) -> pd.Series:
 def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series) -> list[Row]:
     """Of each kind of impostor and the data set it comes from.
 
-    `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted laboratories; then the
-    shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and refused without these two.
+    `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted
+    laboratories; then the shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and
+    refused without these two.
     """
     fitted = cells["source"].isin(KNOWN_SOURCES)
     healthy = cells["cell_type"].isin(_HEALTHY)
@@ -350,7 +386,10 @@ def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series)
 
 
 def _of_cells(cells: pd.DataFrame, crossed: pd.DataFrame, left_out: pd.DataFrame) -> list[Row]:
-    """Of each type of leukocyte and its source: shares flagged falsely, refused for that alone, and told to be a granulocyte."""
+    """Of each type of leukocyte and its source.
+
+    Shares flagged falsely, refused for that alone, and told to be a granulocyte.
+    """
     rows = []
     for (cell_type, source), part in cells.groupby(["cell_type", "source"], sort=False):
         unlike = _is_unlike(crossed.loc[part.index, "strangeness"])
@@ -382,7 +421,7 @@ def _of_rule(cells: pd.DataFrame, told: pd.Series) -> Row:
     }
 
 
-# --- the command -----------------------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------------------
 
 
 def learn(
@@ -422,11 +461,17 @@ def learn(
 
 
 def knowledge_of(entry: ModelEntry, table: pd.DataFrame, command: str) -> Knowledge:
-    """What follows from `measure`'s rows of all subjects; raises DataSetError where a known laboratory has too few outlined cells."""
+    """What follows from `measure`'s rows of all subjects.
+
+    Raises DataSetError where a known laboratory has too few outlined cells.
+    """
     known = table[(table["kind"] == LEUKOCYTE) & table["source"].isin(KNOWN_SOURCES)]
     outlined = known.dropna(subset=list(FAMILIAR))["source"].value_counts()
     if few := [source for source in KNOWN_SOURCES if outlined.get(source, 0) <= len(FAMILIAR)]:
-        msg = f"of {', '.join(few)} fewer cells were outlined than there are traits to fit; take more images, or see what the model draws"
+        msg = (
+            f"of {', '.join(few)} fewer cells were outlined than there are traits to fit; take more images, or see what"
+            " the model draws"
+        )
         raise DataSetError(msg)
     return Knowledge(
         model_id=entry.model_id,

@@ -1,4 +1,7 @@
-"""Pictures that show no leukocyte, by kind: what a model must not answer. All are made from the data folder, scikit-image, or numbers."""
+"""Pictures that show no leukocyte, by kind: what a model must not answer.
+
+All are made from the data folder, scikit-image, or numbers.
+"""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -65,7 +68,8 @@ _PICTURES: Final = (
 )
 _SMALLEST_CROP: Final = 60
 
-# Smears from which places without a leukocyte are cut: the known cells come from the first among others, from the second none.
+# Smears from which places without a leukocyte are cut: the known cells come from the first among others, from the
+# second none.
 SMEARS: Final = ("acevedo", "deepapl")
 # So many pictures of a data set are searched for each kind, evenly out of all; specks lie in few.
 _SEARCHED: Final = MappingProxyType({Kind.RED_CELLS: 40, Kind.EMPTY: 15, Kind.SPECK: 300})
@@ -82,7 +86,10 @@ def impostors() -> Iterator[Impostor]:
 
 
 def other_pictures() -> Iterator[Impostor]:
-    """Those of them that need no data set: photographs, tissue, text and drawings of scikit-image, and what is drawn by numbers."""
+    """Those of them that need no data set.
+
+    Photographs, tissue, text and drawings of scikit-image, and what is drawn by numbers.
+    """
     return chain(_crops(), _blots(), _noise(), _blanks())
 
 
@@ -97,7 +104,7 @@ def _picture(kind: Kind, source: str, name: str, rgb: NDArray[np.generic]) -> Im
     return Impostor(kind, source, CellImage(np.ascontiguousarray(rgb, dtype=np.uint8), name, ""))
 
 
-# --- from smears -----------------------------------------------------------------------------------------------------------------
+# --- from smears ------------------------------------------------------------------------------------------------------
 
 
 def _of_other_cells() -> Iterator[Impostor]:
@@ -176,11 +183,13 @@ def _smeared(rgb: Pixels, rng: np.random.Generator) -> Pixels:
     for step in steps:
         at = [rows + bent[0] + step * np.sin(angle), columns + bent[1] + step * np.cos(angle)]
         for colour in range(3):
-            drawn[..., colour] += ndimage.map_coordinates(rgb[..., colour].astype(np.float64), at, order=1, mode="reflect")
+            drawn[..., colour] += ndimage.map_coordinates(
+                rgb[..., colour].astype(np.float64), at, order=1, mode="reflect"
+            )
     return np.asarray(np.rint(drawn / len(steps)), dtype=np.uint8)
 
 
-# --- other pictures --------------------------------------------------------------------------------------------------------------
+# --- other pictures ---------------------------------------------------------------------------------------------------
 
 
 def _crops() -> Iterator[Impostor]:
@@ -220,7 +229,9 @@ def _blots() -> Iterator[Impostor]:
     """Smooth noise cut into the colours of a smear: round dark patches with a paler rim, of any size."""
     for seed in range(20):
         rng = np.random.default_rng([11, seed])
-        noise = ndimage.gaussian_filter(rng.normal(size=(_DRAWN_PX, _DRAWN_PX)), np.exp(rng.uniform(np.log(4), np.log(30))))
+        noise = ndimage.gaussian_filter(
+            rng.normal(size=(_DRAWN_PX, _DRAWN_PX)), np.exp(rng.uniform(np.log(4), np.log(30)))
+        )
         dark = rng.uniform(0.03, 0.2)
         levels = np.quantile(noise, [rng.uniform(0.3, 0.6), 1 - 2 * dark, 1 - dark])
         smooth = ndimage.gaussian_filter(_PALETTE[np.digitize(noise, levels)], (1, 1, 0))
@@ -231,7 +242,9 @@ def _noise() -> Iterator[Impostor]:
     shape = (_DRAWN_PX, _DRAWN_PX, 3)
     for seed in range(10):
         rng = np.random.default_rng([13, seed])
-        clouds = ndimage.gaussian_filter(rng.normal(size=shape), (*(np.exp(rng.uniform(np.log(2), np.log(30))),) * 2, 0))
+        clouds = ndimage.gaussian_filter(
+            rng.normal(size=shape), (*(np.exp(rng.uniform(np.log(2), np.log(30))),) * 2, 0)
+        )
         for name, pixels in (
             ("white", rng.uniform(0, 256, shape)),
             ("faint", np.array([235, 215, 225]) + rng.normal(0, 12, shape)),

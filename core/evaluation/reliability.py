@@ -1,4 +1,7 @@
-"""How far each feature can be trusted when a model draws the outline: measured on its test images, as they are and disturbed."""
+"""How far each feature can be trusted when a model draws the outline.
+
+Measured on its test images, as they are and disturbed.
+"""
 
 import io
 import json
@@ -42,7 +45,10 @@ SCALES: Final = MappingProxyType({Disturbance.SMALLER: 3 / 4, Disturbance.LARGER
 
 
 def _rescaled(rgb: Pixels, factor: float) -> Pixels:
-    """Resampled by exactly the factor in both directions; less than a pixel of the result is lost at the right and bottom edges."""
+    """Resampled by exactly the factor in both directions.
+
+    Less than a pixel of the result is lost at the right and bottom edges.
+    """
     height, width = (int(factor * side) for side in rgb.shape[:2])
     box = (0, 0, width / factor, height / factor)
     return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box))
@@ -103,7 +109,9 @@ def outlined(labels: LabelMap, move: Callable[[NDArray[np.bool_]], NDArray[np.bo
     return with_environment(LabelMap(moved))
 
 
-def disturbed(disturbance: Disturbance, image: CellImage, labels: LabelMap, segmenter: Segmenter) -> tuple[CellImage, LabelMap]:
+def disturbed(
+    disturbance: Disturbance, image: CellImage, labels: LabelMap, segmenter: Segmenter
+) -> tuple[CellImage, LabelMap]:
     """Image and label map after a disturbance; `labels` is the model's undisturbed result for the image."""
     if disturbance in OUTLINES:
         return image, outlined(labels, OUTLINES[disturbance])
@@ -111,7 +119,7 @@ def disturbed(disturbance: Disturbance, image: CellImage, labels: LabelMap, segm
     return changed, with_environment(segmenter.segment(changed).labels)
 
 
-# --- the images ------------------------------------------------------------------------------------------------------------------
+# --- the images -------------------------------------------------------------------------------------------------------
 
 
 def _source(sample: Sample) -> str:
@@ -124,18 +132,31 @@ def unseen_samples(entry: ModelEntry) -> list[Sample]:
     Raises ModelError when the model has no split beside it, DataSetError when its images are not there.
     """
     if entry.split is None:
-        msg = f"model {entry.model_id} has no split beside it, so its test images are unknown; export it again with `python -m export`"
+        msg = (
+            f"model {entry.model_id} has no split beside it, so its test images are unknown; export it again with"
+            " `python -m export`"
+        )
         raise ModelError(msg)
     wanted = json.loads(entry.split.read_text(encoding="utf-8"))["test"]
-    there = {sample.sample_id: sample for name in sorted({name.split("/")[0] for name in wanted}) for sample in data_set(name).samples()}
+    there = {
+        sample.sample_id: sample
+        for name in sorted({name.split("/")[0] for name in wanted})
+        for sample in data_set(name).samples()
+    }
     if missing := [name for name in wanted if name not in there]:
-        msg = f"{len(missing)} of {len(wanted)} test images of {entry.model_id} are not in LEUKOSCOPE_DATA, first {missing[0]}"
+        msg = (
+            f"{len(missing)} of {len(wanted)} test images of {entry.model_id} are not in LEUKOSCOPE_DATA, first"
+            f" {missing[0]}"
+        )
         raise DataSetError(msg)
     return sorted((there[name] for name in wanted), key=lambda sample: sample.sample_id)
 
 
 def drawn_twice(names: Sequence[str]) -> list[tuple[Sample, Sample]]:
-    """Pairs of (nearly) identical images of the data sets, of equal size: the same cell drawn twice, whatever part it is in."""
+    """Pairs of (nearly) identical images of the data sets, of equal size.
+
+    The same cell drawn twice, whatever part it is in.
+    """
     pairs = []
     for name in names:
         groups: dict[str, list[Sample]] = {}
@@ -154,7 +175,7 @@ def drawing(sample: Sample) -> LabelMap:
     return with_environment(decode_grey(load_grey(sample.mask), sample.sample_id).labels)
 
 
-# --- the measurement -------------------------------------------------------------------------------------------------------------
+# --- the measurement --------------------------------------------------------------------------------------------------
 
 _DRAWN: Final = 0
 _PREDICTED: Final = 1
@@ -168,7 +189,10 @@ def _values(image: CellImage, labels: LabelMap, px: float = 1.0) -> NDArray[np.f
 
 
 def measure(sample: Sample, segmenter: Segmenter) -> NDArray[np.float64]:
-    """Every feature from the drawn outline, from the model's, and after each disturbance: (2 + disturbances, features)."""
+    """Every feature from the drawn outline, from the model's, and after each disturbance.
+
+    (2 + disturbances, features).
+    """
     image = load(sample.image)
     labels = with_environment(segmenter.segment(image).labels)
     rows = [_values(image, drawing(sample)), _values(image, labels)]
@@ -241,7 +265,8 @@ def measure_reliability(
         model_id=entry.model_id,
         model_sha256=entry.sha256,
         created=datetime.now(UTC).date().isoformat(),
-        command=f"python -m core reliability --model {entry.model_id}" + (f" --limit {limit}" if limit is not None else ""),
+        command=f"python -m core reliability --model {entry.model_id}"
+        + (f" --limit {limit}" if limit is not None else ""),
         cells=counts,
         pairs=tuple((first.sample_id, second.sample_id) for first, second in pairs),
         versions=software_versions(),
@@ -249,7 +274,9 @@ def measure_reliability(
     )
 
 
-def measure_all(samples: Sequence[Sample], entry: ModelEntry, jobs: int, device: Device) -> Iterator[NDArray[np.float64]]:
+def measure_all(
+    samples: Sequence[Sample], entry: ModelEntry, jobs: int, device: Device
+) -> Iterator[NDArray[np.float64]]:
     """`measure` of each sample in order, by `jobs` processes of one thread each."""
     if jobs == 1:
         segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)

@@ -1,4 +1,7 @@
-"""Fine-tuning runs on disk, finished or still going on: what `python -m training finetune` leaves in a folder, as pages read it."""
+"""Fine-tuning runs on disk, finished or still going on.
+
+What `python -m training finetune` leaves in a folder, as pages read it.
+"""
 
 import json
 from dataclasses import dataclass
@@ -59,12 +62,18 @@ class TrainingRun:
         return found
 
     def cases(self, end: str) -> list[Path]:
-        """Pictures of the "best" or "worst" test images, most extreme first: the image, the drawn outlines, the found ones."""
+        """Pictures of the "best" or "worst" test images, most extreme first.
+
+        The image, the drawn outlines, the found ones.
+        """
         return sorted((self.folder / CASES_FOLDER).glob(f"{end}-*.png"))
 
 
 def training_runs(root: Path | None = None) -> list[TrainingRun]:
-    """Runs in folders under `root` (default: the settings' folder of runs), the latest first; empty where there are none."""
+    """Runs in folders under `root` (default.
+
+    The settings' folder of runs), the latest first; empty where there are none.
+    """
     base = root or load_settings().runs
     runs = [TrainingRun(path.parent) for path in base.glob(f"*/{LOG_FILE}") if (path.parent / CONFIG_FILE).is_file()]
     return sorted(runs, key=lambda run: -run.modified)

@@ -1,1 +1,4 @@
-"""Questions of the cohort explorer: what is looked at, how it is distributed, what tells groups apart; no user interface."""
+"""Questions of the cohort explorer.
+
+What is looked at, how it is distributed, what tells groups apart; no user interface.
+"""

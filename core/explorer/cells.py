@@ -1,7 +1,7 @@
 """Cells one by one: what is stored of them, their outlines, and their picture where its folder is at hand.
 
-A population keeps no image, only its name relative to a folder and its SHA-256. The folder is not stored either: a picture is looked for
-where images of that name may lie, and shown only if the file is the very one that was measured.
+A population keeps no image, only its name relative to a folder and its SHA-256. The folder is not stored either: a
+picture is looked for where images of that name may lie, and shown only if the file is the very one that was measured.
 """
 
 import hashlib
@@ -33,7 +33,17 @@ _DIAMETER: Final = "cell_shape2D_MaximumDiameter"
 _NEARLY_ALL: Final = 0.99
 _ROOM: Final = 1.2
 
-_TEXTS: Final = ("population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "model_id", "note", "excluded_reason")
+_TEXTS: Final = (
+    "population",
+    "cell_type",
+    "source",
+    "patient_id",
+    "diagnosis",
+    "tissue",
+    "model_id",
+    "note",
+    "excluded_reason",
+)
 _DRAWN: Final = (
     "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width", "place_height", "image_width",
     "image_height", "um_per_px", "confidence", "severe_flags", "flags", "quality_ok", "created", "cell_outline", "nucleus_outline",
@@ -44,7 +54,10 @@ Rings = tuple[NDArray[np.float32], ...]
 
 @dataclass(frozen=True)
 class Frame:
-    """Side of the square in which cells are drawn, the same for all: micrometres where a cell's scale is known, else pixels."""
+    """Side of the square in which cells are drawn, the same for all.
+
+    Micrometres where a cell's scale is known, else pixels.
+    """
 
     um: float
     px: float
@@ -58,9 +71,9 @@ class Frame:
 class StoredCell:
     """A cell as the cohort holds it, with the changes of readers, without its features.
 
-    `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`) and nucleus are in
-    its pixels. `flags` and `severe_flags` are codes. What is not recorded is None, and the shape (0, 0): an imported table need hold no
-    more than features.
+    `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`)
+    and nucleus are in its pixels. `flags` and `severe_flags` are codes. What is not recorded is None, and the shape (0,
+    0): an imported table need hold no more than features.
     """
 
     cell_id: str
@@ -129,7 +142,10 @@ def cells(cohort: Cohort, cell_ids: Sequence[str]) -> tuple[StoredCell, ...]:
 
 
 def frame(cohort: Cohort, selection: Selection) -> Frame:
-    """Square that holds nearly all cells of a selection with some room around; the few that are larger are cut at the edge."""
+    """Square that holds nearly all cells of a selection with some room around.
+
+    The few that are larger are cut at the edge.
+    """
     condition, parameters = where(selection)
     parts = [
         f"quantile_cont(CASE WHEN um_per_px IS {known} NULL THEN {of} END, $share)"
@@ -145,7 +161,9 @@ def frame(cohort: Cohort, selection: Selection) -> Frame:
 def features_of(cohort: Cohort, cell_id: str) -> FeatureSet:
     """Return the stored values of a cell, in pixels; raises StoreError if there is no such cell."""
     columns = ", ".join(f'"{name}"' for name in (*CATALOGUE, "absent"))
-    found = cohort.query(f"SELECT {columns} FROM cells WHERE cell_id = $id", {"id": cell_id}, _populations(cohort, [cell_id]))
+    found = cohort.query(
+        f"SELECT {columns} FROM cells WHERE cell_id = $id", {"id": cell_id}, _populations(cohort, [cell_id])
+    )
     if found.empty:
         msg = f"the cohort has no cell {cell_id}; look at the cohort again, it may have been deleted"
         raise StoreError(msg)
@@ -157,8 +175,8 @@ def features_of(cohort: Cohort, cell_id: str) -> FeatureSet:
 def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) -> CellImage | None:
     """What was analysed of a cell's image, where its file is at hand and still the same; None otherwise.
 
-    Looked for in the folders of the known data sets, in those that may be chosen from (`Settings.roots`), and in `sources`, folders that
-    batches have measured. Nothing outside these folders is opened.
+    Looked for in the folders of the known data sets, in those that may be chosen from (`Settings.roots`), and in
+    `sources`, folders that batches have measured. Nothing outside these folders is opened.
     """
     for path in _candidates(cell.image_name, settings, sources):
         try:
@@ -173,7 +191,9 @@ def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) 
         shown = replace(image, name=cell.image_name)
         if cell.place is not None:
             place = cell.place
-            shown = replace(shown, rgb=image.rgb[place.top : place.top + place.height, place.left : place.left + place.width].copy())
+            shown = replace(
+                shown, rgb=image.rgb[place.top : place.top + place.height, place.left : place.left + place.width].copy()
+            )
         return shown if shown.shape == cell.shape else None
     return None
 
@@ -189,7 +209,10 @@ def _candidates(name: str, settings: Settings, sources: Sequence[Path]) -> Itera
 
 
 def _populations(cohort: Cohort, cell_ids: Sequence[str]) -> list[str] | None:
-    """Populations that the identifiers begin with, so that no other file is read; None, for all, where one is of another making."""
+    """Populations that the identifiers begin with, so that no other file is read.
+
+    None, for all, where one is of another making.
+    """
     there = {stored.population.population_id for stored in cohort.populations()}
     named = {cell.partition(":")[0] for cell in cell_ids}
     return sorted(named) if named <= there else None
@@ -207,9 +230,11 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
         image_sha256=None if pd.isna(row["image_sha256"]) else str(row["image_sha256"]),
         cell_index=int(row["cell_index"]),
         place=place,
-        shape=(0, 0)
-        if pd.isna(row["image_height"]) or pd.isna(row["image_width"])
-        else (int(row["image_height"]), int(row["image_width"])),
+        shape=(
+            (0, 0)
+            if pd.isna(row["image_height"]) or pd.isna(row["image_width"])
+            else (int(row["image_height"]), int(row["image_width"]))
+        ),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
         confidence=None if pd.isna(row["confidence"]) else float(row["confidence"]),
         flags=tuple(row["flags"]),

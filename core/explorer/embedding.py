@@ -1,11 +1,13 @@
 """Cells in a plane: principal axes at once, UMAP in a process of its own, whose result is kept in a folder.
 
-Both look at robustly scaled features (`core.populations.scaling`). A feature absent in more than `MOST_ABSENT` of the cells, or one that does
-not vary, is dropped; other absent values stand at the median. UMAP (McInnes, Healy and Melville 2018, arXiv 1802.03426) shows which cells
-are alike; distances between clouds, and their sizes, mean little. It hangs on its seed, which is shown.
+Both look at robustly scaled features (`core.populations.scaling`). A feature absent in more than `MOST_ABSENT` of the
+cells, or one that does not vary, is dropped; other absent values stand at the median. UMAP (McInnes, Healy and Melville
+2018, arXiv 1802.03426) shows which cells are alike; distances between clouds, and their sizes, mean little. It hangs on
+its seed, which is shown.
 
-In the folder each map has a key: `<key>.npz` is its result, `<key>.input.npz` what it is computed from, `<key>.log` what the process
-said, and `<key>.lock` is locked while it lives. They compute one after the other, so that ten visitors do not cost ten times the memory.
+In the folder each map has a key: `<key>.npz` is its result, `<key>.input.npz` what it is computed from, `<key>.log`
+what the process said, and `<key>.lock` is locked while it lives. They compute one after the other, so that ten visitors
+do not cost ten times the memory.
 """
 
 import fcntl
@@ -67,10 +69,15 @@ class Prepared:
     @property
     def sentence(self) -> str:
         """What was looked at, in words."""
-        dropped = f"; {len(self.dropped)} left out because they are absent in too many cells or do not vary" if self.dropped else ""
+        dropped = (
+            f"; {len(self.dropped)} left out because they are absent in too many cells or do not vary"
+            if self.dropped
+            else ""
+        )
         filled = f"; {self.filled:,} absent values stand at the median" if self.filled else ""
         return (
-            f"{len(self.z):,} cells by {len(self.features)} features, each in robust standard deviations from its median{dropped}{filled}."
+            f"{len(self.z):,} cells by {len(self.features)} features, each in robust standard deviations from its"
+            f" median{dropped}{filled}."
         )
 
     def place(self, values: Matrix) -> Matrix:
@@ -82,8 +89,9 @@ class Prepared:
 class PrincipalAxes:
     """Directions in which the cells vary most.
 
-    `scores` (n, k) are the cells' places in robust standard deviations, `explained` (k,) the shares of the variance, `loadings` (F, k) unit
-    vectors, each turned so that its largest entry is positive, and `words` say of each axis which features make it.
+    `scores` (n, k) are the cells' places in robust standard deviations, `explained` (k,) the shares of the variance,
+    `loadings` (F, k) unit vectors, each turned so that its largest entry is positive, and `words` say of each axis
+    which features make it.
     """
 
     scores: Matrix
@@ -111,16 +119,19 @@ class Umap:
     @property
     def sentence(self) -> str:
         """How it was made."""
-        sample = f"a sample of {len(self.rows):,} of {self.n:,} cells" if len(self.rows) < self.n else f"{self.n:,} cells"
+        sample = (
+            f"a sample of {len(self.rows):,} of {self.n:,} cells" if len(self.rows) < self.n else f"{self.n:,} cells"
+        )
         return (
-            f"UMAP of {sample} ({NEIGHBOURS} neighbours, least distance {MIN_DIST}, seed {self.seed}): cells that lie together are alike; "
-            f"distances between clouds mean little."
+            f"UMAP of {sample} ({NEIGHBOURS} neighbours, least distance {MIN_DIST}, seed {self.seed}): cells that lie"
+            " together are alike; distances between clouds mean little."
         )
 
     def place(self, query: Matrix, z: Matrix) -> tuple[float, float]:
         """About where another cell (F,) would lie: the middle of its nearest on the map, the nearer weighing more.
 
-        `z` (n, F) are all cells that the map was asked for, in their order. Raises UsageError if the cell has no features.
+        `z` (n, F) are all cells that the map was asked for, in their order. Raises UsageError if the cell has no
+        features.
         """
         found = nearest(query, z[self.rows], count=NEIGHBOURS)
         weights = 1 / np.maximum(found.distances, 1e-6)
@@ -130,7 +141,10 @@ class Umap:
 
 @dataclass(frozen=True)
 class UmapState:
-    """Where a map stands: there (`found`), computed since `started` (seconds since 1970), failed for a `problem`, or none of these."""
+    """Where a map stands.
+
+    There (`found`), computed since `started` (seconds since 1970), failed for a `problem`, or none of these.
+    """
 
     found: Umap | None = None
     started: float | None = None
@@ -153,7 +167,10 @@ def prepare(matrix: Matrix, features: Sequence[str]) -> Prepared:
         There are fewer than `FEWEST_CELLS` cells, or fewer than two features are left.
     """
     if len(matrix) < FEWEST_CELLS:
-        msg = f"at least {FEWEST_CELLS} cells are needed to lay them out in a plane, but {len(matrix)} are chosen; choose more"
+        msg = (
+            f"at least {FEWEST_CELLS} cells are needed to lay them out in a plane, but {len(matrix)} are chosen; choose"
+            " more"
+        )
         raise UsageError(msg)
     absent = np.isnan(matrix).mean(axis=0)
     scale = RobustScaling.fit(matrix, features).scale
@@ -166,7 +183,10 @@ def prepare(matrix: Matrix, features: Sequence[str]) -> Prepared:
     kept = [name not in dropped for name in features]
     names = [name for name in features if name not in dropped]
     if len(names) < 2:
-        msg = f"at least two features that vary are needed to lay cells out in a plane, but {len(names)} are left; choose others"
+        msg = (
+            f"at least two features that vary are needed to lay cells out in a plane, but {len(names)} are left; choose"
+            " others"
+        )
         raise UsageError(msg)
     scaling = RobustScaling.fit(matrix[:, kept], names)
     z = scaling.z(matrix[:, kept])
@@ -188,11 +208,15 @@ def principal_axes(prepared: Prepared) -> PrincipalAxes:
     explained = variances[:count] / variances.sum()
     deviation = np.sqrt(np.diag(covariance))
     correlation = np.abs(covariance / np.maximum(np.outer(deviation, deviation), 1e-12))
-    words = tuple(_words(number, explained[number], vectors[:, number], correlation, prepared.features) for number in range(count))
+    words = tuple(
+        _words(number, explained[number], vectors[:, number], correlation, prepared.features) for number in range(count)
+    )
     return PrincipalAxes((z - mean) @ vectors, explained, vectors, mean, words)
 
 
-def _words(number: int, share: float, loadings: Matrix, correlation: Matrix, features: Sequence[str], most: int = 4) -> str:
+def _words(
+    number: int, share: float, loadings: Matrix, correlation: Matrix, features: Sequence[str], most: int = 4
+) -> str:
     """Name the features that make an axis, passing over one that only says again what another before it says."""
     named: list[int] = []
     for column in np.argsort(-np.abs(loadings), kind="stable"):
@@ -247,18 +271,31 @@ class UmapCache:
                 os.utime(lock.fileno())
                 self._launch(key, prepared, seed, lock.fileno())
         except OSError as error:
-            msg = f"the map cannot be computed: {error.strerror or error}; check the free space and the permissions of {self._folder}"
+            msg = (
+                f"the map cannot be computed: {error.strerror or error}; check the free space and the permissions of"
+                f" {self._folder}"
+            )
             raise StoreError(msg) from error
 
     def _launch(self, key: str, prepared: Prepared, seed: int, lock: int) -> None:
         n = len(prepared.z)
-        rows = np.arange(n) if n <= MOST_CELLS else np.sort(np.random.default_rng(seed).choice(n, MOST_CELLS, replace=False))
-        _write(self._path(key, ".input.npz"), z=prepared.z[rows].astype(np.float32), rows=rows, n=np.array(n), seed=np.array(seed))
+        rows = (
+            np.arange(n)
+            if n <= MOST_CELLS
+            else np.sort(np.random.default_rng(seed).choice(n, MOST_CELLS, replace=False))
+        )
+        _write(
+            self._path(key, ".input.npz"),
+            z=prepared.z[rows].astype(np.float32),
+            rows=rows,
+            n=np.array(n),
+            seed=np.array(seed),
+        )
         # One thread: with a seed, UMAP uses no more, and numba would start as many as there are cores.
         environment = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with self._path(key, ".log").open("wb") as log:
-            # The child inherits the lock, so it is held until the child has ended, however it ends. A session of its own: neither the
-            # server's end nor a Ctrl-C in its terminal reaches it.
+            # The child inherits the lock, so it is held until the child has ended, however it ends. A session of its
+            # own: neither the server's end nor a Ctrl-C in its terminal reaches it.
             child = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(self._path(key, ""))],
                 cwd=ROOT,
@@ -286,7 +323,10 @@ class UmapCache:
 
 
 def _locked(descriptor: int) -> bool:
-    """Take the lock of an open file; False where a process holds it, rather than somebody who only looks for a moment."""
+    """Take the lock of an open file.
+
+    False where a process holds it, rather than somebody who only looks for a moment.
+    """
     for _ in range(_ATTEMPTS):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -326,15 +366,27 @@ def _compute(stem: Path) -> None:
             z, rows, n, seed = stored["z"], stored["rows"], stored["n"], stored["seed"]
         began = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tensorflow is not there for a kind of map that is not made, a seed allows one thread only
+            warnings.simplefilter(
+                "ignore"
+            )  # tensorflow is not there for a kind of map that is not made, a seed allows one thread only
             import umap  # takes seconds and compiles: only here
 
-            # Neighbours found exactly: the search that umap-learn would use compiles for four times as long as all the rest takes.
+            # Neighbours found exactly: the search that umap-learn would use compiles for four times as long as all the
+            # rest takes.
             distances, indices = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(z).kneighbors(z)
             known = indices.astype(np.int32), distances.astype(np.float32)
-            model = umap.UMAP(n_neighbors=NEIGHBOURS, min_dist=MIN_DIST, random_state=int(seed), n_jobs=1, precomputed_knn=known)
+            model = umap.UMAP(
+                n_neighbors=NEIGHBOURS, min_dist=MIN_DIST, random_state=int(seed), n_jobs=1, precomputed_knn=known
+            )
             xy = np.asarray(model.fit_transform(z), dtype=np.float32)
-        _write(stem.with_name(f"{stem.name}.npz"), xy=xy, rows=rows, n=n, seed=seed, seconds=np.array(time.perf_counter() - began))
+        _write(
+            stem.with_name(f"{stem.name}.npz"),
+            xy=xy,
+            rows=rows,
+            n=n,
+            seed=seed,
+            seconds=np.array(time.perf_counter() - began),
+        )
     source.unlink()
     _remove_old(stem.parent, _KEPT)
 

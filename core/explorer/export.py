@@ -1,7 +1,7 @@
 """What one takes away of the cells in view: the table as Parquet or AnnData, and the SQL or Python that makes it again.
 
-A table is what `core.explorer.view.table` returns: features in the basis of comparison, other columns as stored. As CSV it is written by
-`core.store.export.to_csv`.
+A table is what `core.explorer.view.table` returns: features in the basis of comparison, other columns as stored. As CSV
+it is written by `core.store.export.to_csv`.
 """
 
 import io
@@ -27,11 +27,16 @@ from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 
 
 def parquet(frame: pd.DataFrame, selection: Selection) -> bytes:
-    """Return a table as Parquet: each column with its description and its unit, the file with selection and versions."""
+    """Return a table as Parquet.
+
+    Each column with its description and its unit, the file with selection and versions.
+    """
     known = cohort_schema()
     fields = [_in_basis(known.field(name)) for name in frame.columns]
     metadata = {f"leukoscope_{name}": text for name, text in _provenance(selection).items()}
-    table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False).replace_schema_metadata(metadata)
+    table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False).replace_schema_metadata(
+        metadata
+    )
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
@@ -40,8 +45,9 @@ def parquet(frame: pd.DataFrame, selection: Selection) -> bytes:
 def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
     """Return a table as AnnData (`anndata.read_h5ad`), one observation a cell and one variable a feature.
 
-    `X` (n, F) is float64, nan where absent; `obs` holds the other columns but the outlines, lists as words; `var` what the catalogue says
-    of each feature, its unit and meaning; `uns["leukoscope"]` the selection, in words too, and the versions.
+    `X` (n, F) is float64, nan where absent; `obs` holds the other columns but the outlines, lists as words; `var` what
+    the catalogue says of each feature, its unit and meaning; `uns["leukoscope"]` the selection, in words too, and the
+    versions.
     """
     import anndata  # takes a second, and only this function needs it
 
@@ -89,7 +95,10 @@ def python(selection: Selection, columns: Sequence[str]) -> str:
 
 def _remarks(sign: str, selection: Selection) -> str:
     """What is selected, as lines of remarks; a name from outside holds no line end (`core.explorer.selection`)."""
-    lines = (f"Cells of the cohort, Leukoscope {software_versions()['leukoscope']}:", *(said.words for said in sentences(selection)))
+    lines = (
+        f"Cells of the cohort, Leukoscope {software_versions()['leukoscope']}:",
+        *(said.words for said in sentences(selection)),
+    )
     return "".join(f"{sign} {line}\n" for line in lines)
 
 
@@ -123,7 +132,9 @@ def _unit(spec: FeatureSpec) -> str:
 
 def _described(name: str) -> dict[str, str]:
     spec = CATALOGUE[name]
-    depends_on = [what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does]
+    depends_on = [
+        what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does
+    ]
     row = {"label": spec.label, "region": str(spec.region), "theme": str(spec.theme), "unit": _unit(spec)}
     return row | {"description": spec.description, "depends_on": ", ".join(depends_on)}
 

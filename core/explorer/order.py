@@ -1,14 +1,16 @@
 """Cells in the order of a feature's values: what every rank statistic needs, sorted on the spot or kept in a file.
 
-Whichever cells are compared, their order by a feature is a part of the order of all cells. So the order of all cells, made once for a
-cohort, answers every ranking without sorting and without reading a value: `OrderIndex`, four bytes a cell and feature.
+Whichever cells are compared, their order by a feature is a part of the order of all cells. So the order of all cells,
+made once for a cohort, answers every ranking without sorting and without reading a value: `OrderIndex`, four bytes a
+cell and feature.
 
 File
 ----
-One block a feature: the row numbers (uint32) of the cells that have it, ascending by value, then zeros up to `n`; then, where some values
-are equal, a bit a position, set where the value differs from the one before. After the blocks `n` hashes of `cell_id` (uint64), which tell
-the cell behind a row number, then JSON with `n` and `features` (name: cells with a value, and whether some values are equal), then its
-length (uint64). Little-endian throughout. The file's name holds the key of what it was made from; another key is another file.
+One block a feature: the row numbers (uint32) of the cells that have it, ascending by value, then zeros up to `n`; then,
+where some values are equal, a bit a position, set where the value differs from the one before. After the blocks `n`
+hashes of `cell_id` (uint64), which tell the cell behind a row number, then JSON with `n` and `features` (name: cells
+with a value, and whether some values are equal), then its length (uint64). Little-endian throughout. The file's name
+holds the key of what it was made from; another key is another file.
 """
 
 import hashlib
@@ -47,8 +49,8 @@ _ABANDONED: Final = 3600.0  # seconds since an unfinished file was last written 
 class Line:
     """The cells that have a feature, ascending by value, equal ones in any order.
 
-    `labels` (m,) are theirs, `first` (m,) tells where a value differs from the one before (None where all do), `values` (m,) are None
-    where only the order is known.
+    `labels` (m,) are theirs, `first` (m,) tells where a value differs from the one before (None where all do), `values`
+    (m,) are None where only the order is known.
     """
 
     labels: NDArray[np.integer]
@@ -69,7 +71,10 @@ class Orders(Protocol):
 
 
 def sort_values(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
-    """Rows (m,) ascending by float values (n,), those with nan left out; and where a value differs from the one before, None if all do."""
+    """Rows (m,) ascending by float values (n,), those with nan left out.
+
+    And where a value differs from the one before, None if all do.
+    """
     rows = np.argsort(values)[: len(values) - int(np.isnan(values).sum())]  # nan is sorted last
     ascending = values[rows]
     first = np.ones(len(rows), dtype=np.bool_)
@@ -78,7 +83,10 @@ def sort_values(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[
 
 
 def take(table: NDArray[np.integer], places: NDArray[np.integer]) -> NDArray[np.integer]:
-    """`table[places]` piece by piece: numpy would first make 64-bit numbers of all places, which takes longer than what is asked for."""
+    """`table[places]` piece by piece.
+
+    Numpy would first make 64-bit numbers of all places, which takes longer than what is asked for.
+    """
     found = np.empty(len(places), table.dtype)
     for start in range(0, len(places), PIECE):
         found[start : start + PIECE] = table.take(places[start : start + PIECE])
@@ -108,8 +116,8 @@ class Columns:
 class OrderIndex:
     """The order of all cells of a cohort by every feature, in a file; little of it is in memory at any time.
 
-    `present` counts by feature the cells that have it and tells whether some values are equal; `hashes` (n,) are those of `cell_id` in
-    the order of the rows.
+    `present` counts by feature the cells that have it and tells whether some values are equal; `hashes` (n,) are those
+    of `cell_id` in the order of the rows.
     """
 
     path: Path
@@ -125,14 +133,19 @@ class OrderIndex:
             with path.open("rb") as file:
                 file.seek(size - 8 - length)
                 footer = json.loads(file.read(length))
-            present, n = {name: (int(m), bool(tied)) for name, (m, tied) in footer["features"].items()}, int(footer["n"])
+            present, n = (
+                {name: (int(m), bool(tied)) for name, (m, tied) in footer["features"].items()},
+                int(footer["n"]),
+            )
             blocks = len(present) * _stride(n)
             hashes = np.fromfile(path, "<u8", n, offset=blocks)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             msg = f"the index {path.name} of the cohort's order is missing or damaged ({error!r}); build it again"
             raise StoreError(msg) from error
         if size != blocks + 8 * n + length + 8:
-            msg = f"the index {path.name} of the cohort's order has {size} bytes, not as many as it says; build it again"
+            msg = (
+                f"the index {path.name} of the cohort's order has {size} bytes, not as many as it says; build it again"
+            )
             raise StoreError(msg)
         return cls(path, present, hashes)
 
@@ -147,7 +160,10 @@ class OrderIndex:
         return tuple(self.present)
 
     def line_up(self, feature: str, labels: NDArray[np.integer]) -> Line:
-        """Labels (n,) of the cells in the order of one feature; raises StoreError when the file is gone because the cohort has changed."""
+        """Labels (n,) of the cells in the order of one feature.
+
+        Raises StoreError when the file is gone because the cohort has changed.
+        """
         m, tied = self.present[feature]
         start = self.features.index(feature) * _stride(self.n)
         found = np.empty(m, labels.dtype)
@@ -174,7 +190,8 @@ class OrderIndex:
 def index_path(cohort: Cohort, folder: Path) -> Path:
     """Where the index of a cohort as it is now belongs.
 
-    What readers have changed in cells (`core.store.edit_log`) moves no value, so the key is of the shards and of what is read from them.
+    What readers have changed in cells (`core.store.edit_log`) moves no value, so the key is of the shards and of what
+    is read from them.
     """
     expressions = [value_sql(spec) for spec in CATALOGUE.values()]
     told = json.dumps([_FORMAT, shards.scan(cohort.roots).revision, expressions])
@@ -191,8 +208,8 @@ def find_index(cohort: Cohort, folder: Path) -> OrderIndex | None:
 def build_index(cohort: Cohort, folder: Path, progress: Callable[[int, int], None] | None = None) -> OrderIndex:
     """Sort all cells of a cohort by every feature of the catalogue, in the basis of comparison, and keep the result.
 
-    Takes about a tenth of a second a feature of a million cells. The file appears when it is complete; those of other states of the
-    cohort in the same folder are removed then.
+    Takes about a tenth of a second a feature of a million cells. The file appears when it is complete; those of other
+    states of the cohort in the same folder are removed then.
 
     Parameters
     ----------
@@ -201,7 +218,8 @@ def build_index(cohort: Cohort, folder: Path, progress: Callable[[int, int], Non
     folder
         Of caches; made if it is missing.
     progress
-        Called with the features done and all features; an exception raised in it ends the build and leaves nothing behind.
+        Called with the features done and all features; an exception raised in it ends the build and leaves nothing
+        behind.
 
     Raises
     ------
@@ -218,7 +236,8 @@ def build_index(cohort: Cohort, folder: Path, progress: Callable[[int, int], Non
             listed = ", ".join(f'{value_sql(CATALOGUE[name])} AS "{name}"' for name in batch)
             frame = cohort.query(f"SELECT hash(cell_id) AS hash, {listed} FROM cells")
             found = frame["hash"].to_numpy(dtype=np.uint64)
-            # Without a join or an order the database keeps the order of the files, but it promises that to nobody who joins.
+            # Without a join or an order the database keeps the order of the files, but it promises that to nobody who
+            # joins.
             places = None if np.array_equal(found, hashes) else _find(hashes, found)
             if len(found) != len(hashes) or index_path(cohort, folder) != path:
                 raise StoreError(_CHANGED)
@@ -235,8 +254,13 @@ def build_index(cohort: Cohort, folder: Path, progress: Callable[[int, int], Non
     return OrderIndex.open(path)
 
 
-def write_index(path: Path, hashes: NDArray[np.uint64], features: Sequence[str], columns: Iterator[NDArray[np.float64]]) -> None:
-    """Sort columns (n,), one a feature, into a file that appears when it is complete; raises StoreError when the disk refuses."""
+def write_index(
+    path: Path, hashes: NDArray[np.uint64], features: Sequence[str], columns: Iterator[NDArray[np.float64]]
+) -> None:
+    """Sort columns (n,), one a feature, into a file that appears when it is complete.
+
+    Raises StoreError when the disk refuses.
+    """
     n = len(hashes)
     present: dict[str, tuple[int, bool]] = {}
     unfinished = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
@@ -257,7 +281,10 @@ def write_index(path: Path, hashes: NDArray[np.uint64], features: Sequence[str],
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
-        msg = f"the index of the cohort's order cannot be written to {path.parent} ({error}); free space there or set LEUKOSCOPE_CACHE"
+        msg = (
+            f"the index of the cohort's order cannot be written to {path.parent} ({error}); free space there or set"
+            " LEUKOSCOPE_CACHE"
+        )
         raise StoreError(msg) from error
     finally:
         with suppress(OSError):
@@ -276,7 +303,9 @@ class IndexBuild:
         self.index: OrderIndex | None = None
         self._cancelled = False
         self._child: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._run, args=(cohort, folder), name="order of the cohort", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(cohort, folder), name="order of the cohort", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -297,7 +326,9 @@ class IndexBuild:
     def _run(self, cohort: Cohort, folder: Path) -> None:
         command = [sys.executable, "-m", __name__, str(folder.resolve()), *map(str, cohort.roots)]
         said = "the build of the order ended before it was done; start it again"
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as self._child:
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as self._child:
             if self._cancelled:
                 self._child.terminate()
             for line in self._child.stdout or ():

@@ -2,17 +2,19 @@
 
 For two groups there is one panel; for more, one for each group against all others.
 
-How a panel is chosen. Logistic regression, grown by one feature at a time: the one whose score test (Rao 1948) says it would add most to
-those chosen, so that a feature that repeats another adds nothing. Both sides weigh the same, whatever their numbers. It ends at the
-smallest size whose cross-validated AUC is within one standard error of the best (Breiman et al. 1984), at `MOST_FEATURES` at the latest.
+How a panel is chosen. Logistic regression, grown by one feature at a time: the one whose score test (Rao 1948) says it
+would add most to those chosen, so that a feature that repeats another adds nothing. Both sides weigh the same, whatever
+their numbers. It ends at the smallest size whose cross-validated AUC is within one standard error of the best (Breiman
+et al. 1984), at `MOST_FEATURES` at the latest.
 
-How it is judged. Patients are dealt into folds, all cells of one together. For each fold in turn everything is done without it, middle and
-spread of the features, choice, size and weights, and its cells are scored with the result. The size is found among the other folds in
-the same way (nested cross-validation, Varma and Simon 2006). The AUC is that of all cells by these scores; its interval comes from
-drawing patients anew. A cell whose patient is unknown counts as a patient of its own: then cells of one person stand on both sides, and the
-AUC is too good; the result says so.
+How it is judged. Patients are dealt into folds, all cells of one together. For each fold in turn everything is done
+without it, middle and spread of the features, choice, size and weights, and its cells are scored with the result. The
+size is found among the other folds in the same way (nested cross-validation, Varma and Simon 2006). The AUC is that of
+all cells by these scores; its interval comes from drawing patients anew. A cell whose patient is unknown counts as a
+patient of its own: then cells of one person stand on both sides, and the AUC is too good; the result says so.
 
-Values are scaled robustly (`core.populations.scaling`), so their units do not matter; an absent one counts as the middle.
+Values are scaled robustly (`core.populations.scaling`), so their units do not matter; an absent one counts as the
+middle.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +38,9 @@ FOLDS: Final = 5
 _FEWEST_FOLDS: Final = 3  # one to score, one to find the size, one to learn from
 _DEPTH: Final = 2
 _SMALLEST_LEAF: Final = 0.02  # of the cells
-_NEW: Final = 0.01  # least share of a feature's variance that those chosen leave unexplained; else it is one of them again
+_NEW: Final = (
+    0.01  # least share of a feature's variance that those chosen leave unexplained; else it is one of them again
+)
 _DRAWS: Final = 1000
 _DRAWS_AT_ONCE: Final = 100
 
@@ -49,9 +53,9 @@ Codes = NDArray[np.integer]
 class PanelFeature:
     """One feature of a panel.
 
-    `weight` is the change of the log-odds per robust standard deviation, with the others held; `auc` that of the feature alone over all
-    cells, over 0.5 where it is higher in the group. Of the folds' own panels, `chosen` have it and `chosen_alike` have it or one
-    that says nearly the same.
+    `weight` is the change of the log-odds per robust standard deviation, with the others held; `auc` that of the
+    feature alone over all cells, over 0.5 where it is higher in the group. Of the folds' own panels, `chosen` have it
+    and `chosen_alike` have it or one that says nearly the same.
     """
 
     feature: str
@@ -80,9 +84,10 @@ class Rule:
 class Panel:
     """Features that tell one group from the rest.
 
-    `auc` with its 95 % interval is of scores of cells that had no part in them, and `fold_aucs` is the same within each fold that has both
-    sides. `rules` are a tree of depth 2 on the same features, over all cells; `balanced_accuracy` is its mean share of right answers on
-    both sides, found as the AUC is. `cells` and `patients` count group and rest; patients are None unless all are known.
+    `auc` with its 95 % interval is of scores of cells that had no part in them, and `fold_aucs` is the same within each
+    fold that has both sides. `rules` are a tree of depth 2 on the same features, over all cells; `balanced_accuracy` is
+    its mean share of right answers on both sides, found as the AUC is. `cells` and `patients` count group and rest;
+    patients are None unless all are known.
     """
 
     group: str
@@ -102,7 +107,8 @@ class Panel:
         """Which features tell the group, and how well."""
         people = f"; patients {self.patients[0]} / {self.patients[1]}" if self.patients else ""
         measured = (
-            f"cross-validated AUC {self.auc:.3f} ({self.low:.3f} to {self.high:.3f}; n {self.cells[0]:,} / {self.cells[1]:,}{people})"
+            f"cross-validated AUC {self.auc:.3f} ({self.low:.3f} to {self.high:.3f}; n {self.cells[0]:,} /"
+            f" {self.cells[1]:,}{people})"
         )
         if self.low <= 0.5:
             return f"No few features are seen to tell {self.group} from {self.rest}: {measured}."
@@ -113,7 +119,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Panels:
-    """Panels of a comparison, in the order of the groups, from `n` of `of` cells in `folds` folds; `notes` qualify the AUC, in words."""
+    """Panels of a comparison, in the order of the groups, from `n` of `of` cells in `folds` folds.
+
+    `notes` qualify the AUC, in words.
+    """
 
     panels: tuple[Panel, ...]
     folds: int
@@ -138,8 +147,8 @@ def panels(
     Parameters
     ----------
     matrix : array (n, F)
-        Values in the basis of comparison, nan where absent. Give every feature that may be chosen, not only those that look good on these
-        cells: choosing belongs inside the folds.
+        Values in the basis of comparison, nan where absent. Give every feature that may be chosen, not only those that
+        look good on these cells: choosing belongs inside the folds.
     groups : array (n,)
         Each cell's place in `names`; -1 for cells of no group.
     names : sequence of str
@@ -149,15 +158,16 @@ def panels(
     features : sequence of str
         Names of the columns.
     alike : array (F,), optional
-        Code of each feature's group of features that say nearly the same (`core.explorer.redundancy`), to tell how stable the choice is;
-        without it each stands for itself.
+        Code of each feature's group of features that say nearly the same (`core.explorer.redundancy`), to tell how
+        stable the choice is; without it each stands for itself.
     seed : int
         For the folds, the draws, and the sample of `MOST_CELLS` cells where there are more.
 
     Raises
     ------
     UsageError
-        There are fewer than two groups, one has fewer than three patients (or cells of unknown patients), or no feature varies.
+        There are fewer than two groups, one has fewer than three patients (or cells of unknown patients), or no feature
+        varies.
     """
     rows = _sample(groups, len(names), seed)
     total = int(np.count_nonzero(groups >= 0))
@@ -168,17 +178,35 @@ def panels(
     everyone = range(int(folds.max()) + 1)
     learnt = {left_out: _learn(matrix, ~np.isin(folds, left_out), sides, features) for left_out in _left_out(everyone)}
     unknown = int(np.count_nonzero(patients < 0))
-    cells = _Cells(matrix, features, folds, units, None if unknown else patients, np.arange(len(features)) if alike is None else alike)
+    cells = _Cells(
+        matrix,
+        features,
+        folds,
+        units,
+        None if unknown else patients,
+        np.arange(len(features)) if alike is None else alike,
+    )
     found = tuple(
-        _panel(cells, group, names[1] if len(names) == 2 else "the others", positive, {key: of[group] for key, of in learnt.items()}, seed)
+        _panel(
+            cells,
+            group,
+            names[1] if len(names) == 2 else "the others",
+            positive,
+            {key: of[group] for key, of in learnt.items()},
+            seed,
+        )
         for group, positive in sides.items()
     )
     notes = []
     if unknown:
-        which = "No cell's patient is known" if unknown == len(rows) else f"The patients of {unknown:,} of {len(rows):,} cells are unknown"
+        which = (
+            "No cell's patient is known"
+            if unknown == len(rows)
+            else f"The patients of {unknown:,} of {len(rows):,} cells are unknown"
+        )
         notes.append(
             f"{which}: each of these counts as a patient of its own, so cells of one person may stand on both sides "
-            f"and the AUC is too good; on new patients expect less."
+            "and the AUC is too good; on new patients expect less."
         )
     if len(rows) < total:
         notes.append(f"Found on a sample of {len(rows):,} of {total:,} cells.")
@@ -186,7 +214,10 @@ def panels(
 
 
 def _sample(groups: Codes, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the cells in groups; where there are too many, of each group at most its share, so that small groups stay whole."""
+    """Rows of the cells in groups.
+
+    Where there are too many, of each group at most its share, so that small groups stay whole.
+    """
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == code) for code in range(count)]
     left, kept = MOST_CELLS, []
@@ -205,7 +236,10 @@ def _units(patients: Codes) -> NDArray[np.int64]:
 
 def _folds(groups: Codes, units: NDArray[np.int64], names: Sequence[str], seed: int) -> NDArray[np.int64]:
     """Fold of each cell: units stay whole, and every fold gets about the same of each group."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # takes a second; a page that asks for no panel need not wait
+    from sklearn.model_selection import (
+        StratifiedGroupKFold,
+        StratifiedKFold,
+    )  # takes a second; a page that asks for no panel need not wait
 
     if len(names) < 2:
         msg = f"a panel tells at least two groups apart, but there is {len(names)}; choose another group"
@@ -214,12 +248,14 @@ def _folds(groups: Codes, units: NDArray[np.int64], names: Sequence[str], seed: 
     fewest = int(np.argmin(counts))
     if counts[fewest] < _FEWEST_FOLDS:
         msg = (
-            f"every group needs at least {_FEWEST_FOLDS} patients, or cells of unknown patients, to see whether a panel holds on others, "
-            f"but {names[fewest]} has {counts[fewest]}; choose groups of more"
+            f"every group needs at least {_FEWEST_FOLDS} patients, or cells of unknown patients, to see whether a panel"
+            f" holds on others, but {names[fewest]} has {counts[fewest]}; choose groups of more"
         )
         raise UsageError(msg)
     count = min(FOLDS, counts[fewest])
-    alone = len(np.unique(units)) == len(units)  # the same deal, without going through thousands of single cells one by one
+    alone = len(np.unique(units)) == len(
+        units
+    )  # the same deal, without going through thousands of single cells one by one
     dealer: Any = (StratifiedKFold if alone else StratifiedGroupKFold)(count, shuffle=True, random_state=seed)
     folds = np.zeros(len(groups), dtype=np.int64)
     for number, (_, held_out) in enumerate(dealer.split(np.zeros(len(groups)), groups, None if alone else units)):
@@ -243,8 +279,8 @@ class _Cells:
 class _Grown:
     """What was learnt from some of the cells.
 
-    `columns` in the order of choice, and for panels of 1 to `MOST_FEATURES` of them the `weights` and `scores`, the log-odds of all cells,
-    (n, sizes). Where fewer columns add anything, the larger sizes repeat the last.
+    `columns` in the order of choice, and for panels of 1 to `MOST_FEATURES` of them the `weights` and `scores`, the
+    log-odds of all cells, (n, sizes). Where fewer columns add anything, the larger sizes repeat the last.
     """
 
     columns: list[int]
@@ -253,7 +289,10 @@ class _Grown:
 
 
 def _left_out(folds: range) -> Iterator[tuple[int, ...]]:
-    """Folds to do without: none for the panel itself, each for its judgement, every two for the size of the panel that is judged."""
+    """Folds to do without.
+
+    None for the panel itself, each for its judgement, every two for the size of the panel that is judged.
+    """
     for count in range(3):
         yield from combinations(folds, count)
 
@@ -263,7 +302,10 @@ def _learn(matrix: Matrix, cells: Mask, sides: Mapping[str, Mask], features: Seq
     scaling = RobustScaling.fit(matrix[cells], features)
     z = np.nan_to_num(scaling.z(matrix), nan=0.0)
     if not np.isfinite(scaling.scale).any():
-        msg = "none of the features varies among the cells, so nothing tells them apart; choose other features or more cells"
+        msg = (
+            "none of the features varies among the cells, so nothing tells them apart; choose other features or more"
+            " cells"
+        )
         raise UsageError(msg)
     return {group: _grow(z, positive, cells) for group, positive in sides.items()}
 
@@ -285,7 +327,8 @@ def _grow(z: Matrix, positive: Mask, cells: Mask) -> _Grown:
             scores[:, size:] = scores[:, [size - 1]]
             break
         columns.append(best)
-        # The penalty of 1 is next to nothing beside thousands of cells; it keeps the weights finite where a feature parts them all.
+        # The penalty of 1 is next to nothing beside thousands of cells; it keeps the weights finite where a feature
+        # parts them all.
         model = LogisticRegression(C=1.0, solver="newton-cholesky").fit(known[:, columns], truth, sample_weight=balance)
         weights.append(model.coef_[0])
         scores[:, size] = model.decision_function(z[:, columns])
@@ -294,7 +337,9 @@ def _grow(z: Matrix, positive: Mask, cells: Mask) -> _Grown:
 
 
 def _score_test(z: Matrix, residual: Matrix, weight: Matrix, columns: list[int]) -> Matrix:
-    """Rao's statistic for each column beside those chosen, (F,): the squared slope of the likelihood over its variance given them.
+    """Rao's statistic for each column beside those chosen, (F,).
+
+    The squared slope of the likelihood over its variance given them.
 
     0 for a column of which they leave less than `_NEW` unexplained.
     """
@@ -319,7 +364,9 @@ def _smallest_good(aucs: Sequence[Sequence[float]]) -> int:
     return int(np.argmax(mean >= mean[best] - error)) + 1
 
 
-def _panel(cells: _Cells, group: str, rest: str, positive: Mask, learnt: Mapping[tuple[int, ...], _Grown], seed: int) -> Panel:
+def _panel(
+    cells: _Cells, group: str, rest: str, positive: Mask, learnt: Mapping[tuple[int, ...], _Grown], seed: int
+) -> Panel:
     """Put together a group's panel and its judgement from what was learnt without each fold and every two."""
     folds = cells.folds
     everyone = range(int(folds.max()) + 1)
@@ -332,7 +379,9 @@ def _panel(cells: _Cells, group: str, rest: str, positive: Mask, learnt: Mapping
     scores, right = np.empty(len(folds)), np.empty(len(folds), dtype=np.bool_)
     for fold in everyone:
         grown, held_out = learnt[(fold,)], folds == fold
-        size = _smallest_good([judged((min(fold, other), max(fold, other)), other) for other in everyone if other != fold])
+        size = _smallest_good(
+            [judged((min(fold, other), max(fold, other)), other) for other in everyone if other != fold]
+        )
         own.append(grown.columns[:size])
         scores[held_out] = grown.scores[held_out, size - 1]
         tree, values = _tree(cells.matrix[:, own[-1]], positive, ~held_out)
@@ -356,7 +405,9 @@ def _panel(cells: _Cells, group: str, rest: str, positive: Mask, learnt: Mapping
         auc=_auc(scores, positive),
         low=low,
         high=high,
-        fold_aucs=tuple(auc for fold in everyone if not np.isnan(auc := _auc(scores[folds == fold], positive[folds == fold]))),
+        fold_aucs=tuple(
+            auc for fold in everyone if not np.isnan(auc := _auc(scores[folds == fold], positive[folds == fold]))
+        ),
         rules=_rules(cells.matrix[:, columns], positive, [cells.features[column] for column in columns], (rest, group)),
         balanced_accuracy=float((right[positive].mean() + right[~positive].mean()) / 2),
         cells=(int(positive.sum()), int((~positive).sum())),
@@ -388,13 +439,19 @@ def _rules(values: Matrix, positive: Mask, features: Sequence[str], sides: tuple
         return int(np.argmax(tree.value[node, 0]))
 
     def votes(node: int) -> set[int]:
-        return {vote(node)} if tree.children_left[node] < 0 else votes(tree.children_left[node]) | votes(tree.children_right[node])
+        return (
+            {vote(node)}
+            if tree.children_left[node] < 0
+            else votes(tree.children_left[node]) | votes(tree.children_right[node])
+        )
 
     def leaves(node: int, inside: Mask, limits: dict[int, tuple[float, float]]) -> Iterator[Rule]:
         if len(votes(node)) == 1:
             taken = votes(node).pop()
             conditions = tuple(_condition(features[column], *limits[column]) for column in sorted(limits))
-            yield Rule(conditions, sides[taken], int(inside.sum()), int(np.count_nonzero(positive[inside] == bool(taken))))
+            yield Rule(
+                conditions, sides[taken], int(inside.sum()), int(np.count_nonzero(positive[inside] == bool(taken)))
+            )
             return
         column, threshold = int(tree.feature[node]), float(tree.threshold[node])
         low, high = limits.get(column, (-np.inf, np.inf))
@@ -415,7 +472,10 @@ def _condition(feature: str, low: float, high: float) -> str:
 
 
 def _auc(scores: Matrix, positive: Mask) -> float:
-    """Chance that a cell of the group scores higher than one of the rest, ties half; of the cells with a score, nan without a side."""
+    """Chance that a cell of the group scores higher than one of the rest, ties half.
+
+    Of the cells with a score, nan without a side.
+    """
     present = ~np.isnan(scores)
     scores, positive = scores[present], positive[present]
     inside = int(positive.sum())

@@ -1,24 +1,28 @@
-"""How well each feature separates groups of cells: effect first, then what chance would do, then of how many. Numbers only.
+"""How well each feature separates groups of cells: effect first, then what chance would do, then of how many.
+
+Numbers only.
 
 Everything here looks at ranks alone, so a logarithm changes nothing and one outlier little.
 
-Effect. Of two groups Cliff's delta: the share of pairs in which the first group's cell is larger minus the share in which it is smaller,
-``2 AUC - 1``, from -1 to 1. Of three or more epsilon squared of Kruskal and Wallis, ``H / (N - 1)``: the share of the variance of the
-ranks that lies between the groups, from 0 to 1. Equal values count half a pair each.
+Effect. Of two groups Cliff's delta: the share of pairs in which the first group's cell is larger minus the share in
+which it is smaller, ``2 AUC - 1``, from -1 to 1. Of three or more epsilon squared of Kruskal and Wallis, ``H / (N -
+1)``: the share of the variance of the ranks that lies between the groups, from 0 to 1. Equal values count half a pair
+each.
 
-Patients. Cells of a patient resemble each other, so a thousand cells of three patients are not a thousand witnesses. Where every cell of
-the groups names its patient, the test is made between the patients: each patient of a group counts once, with the median of the ranks of
-its cells there (ranks among all cells compared, so that no scale enters). `Separation.by_patient` is the effect between these medians. A
-patient with cells in two groups counts in both, which is cautious as far as its cells resemble each other.
+Patients. Cells of a patient resemble each other, so a thousand cells of three patients are not a thousand witnesses.
+Where every cell of the groups names its patient, the test is made between the patients: each patient of a group counts
+once, with the median of the ranks of its cells there (ranks among all cells compared, so that no scale enters).
+`Separation.by_patient` is the effect between these medians. A patient with cells in two groups counts in both, which is
+cautious as far as its cells resemble each other.
 
-Interval. 95 %, percentiles of `RESAMPLES` bootstrap resamplings. Where all patients are known and every group has `FEW_PATIENTS` of
-them, whole patients are drawn: within their group, or all together where one has cells in several groups. Otherwise cells are
-drawn within their group, and the interval speaks of these patients only. Of perfectly separated groups it has no width, and epsilon squared
-of resampled cells cannot be 0: it is no test.
+Interval. 95 %, percentiles of `RESAMPLES` bootstrap resamplings. Where all patients are known and every group has
+`FEW_PATIENTS` of them, whole patients are drawn: within their group, or all together where one has cells in several
+groups. Otherwise cells are drawn within their group, and the interval speaks of these patients only. Of perfectly
+separated groups it has no width, and epsilon squared of resampled cells cannot be 0: it is no test.
 
-Test. Mann and Whitney's U with correction for continuity, Kruskal and Wallis' H, both corrected for ties and in the large-sample
-approximation (scipy's `mannwhitneyu(method="asymptotic")` and `kruskal`), two-sided. `q` is Benjamini and Hochberg's: among the features
-with q up to 0.05 one in twenty is expected to be there by chance.
+Test. Mann and Whitney's U with correction for continuity, Kruskal and Wallis' H, both corrected for ties and in the
+large-sample approximation (scipy's `mannwhitneyu(method="asymptotic")` and `kruskal`), two-sided. `q` is Benjamini and
+Hochberg's: among the features with q up to 0.05 one in twenty is expected to be there by chance.
 """
 
 import os
@@ -46,7 +50,9 @@ FEW_PATIENTS: Final = 5  # fewer patients are too few to draw from
 RESAMPLES: Final = 200
 
 _TAIL: Final = 2.5  # per cent on either side of the interval
-_BINS: Final = 512  # of equal numbers of cells: what lies in one counts as equal in resamplings, a 500th of all pairs at most
+_BINS: Final = (
+    512  # of equal numbers of cells: what lies in one counts as equal in resamplings, a 500th of all pairs at most
+)
 _GRID: Final = 1024  # larger groups are drawn in so many equal parts
 _MANY_CELLS: Final = 10_000  # from which on a number is read with a mark at the thousands
 _MANY: Final = 100_000  # cells from which on threads are worth their while
@@ -83,10 +89,11 @@ class Separation:
     by_patient
         The effect between the patients' medians; None where they are not known or a group has fewer than `FEWEST`.
     below, above
-        Of two groups, shares of the first group's cells that lie below and above the second's median cells (of an even number the
-        middle two).
+        Of two groups, shares of the first group's cells that lie below and above the second's median cells (of an even
+        number the middle two).
     p, q
-        Of the test between patients where these are known, else between cells; and corrected for the number of features.
+        Of the test between patients where these are known, else between cells; and corrected for the number of
+        features.
     p_cells
         Of the test between cells in any case.
     """
@@ -111,9 +118,9 @@ class Separation:
 class Ranking:
     """All features, the largest effect first.
 
-    `n` and `patients` are of the groups, as in `Separation`. `drawn` tells what was drawn for the intervals, `tested` what p is between,
-    None where the patients are known but too few for a test. `sampled_from` is the number of cells that the ranked ones are a
-    sample of; None where they are all. `note` says in words what to know of interval and p.
+    `n` and `patients` are of the groups, as in `Separation`. `drawn` tells what was drawn for the intervals, `tested`
+    what p is between, None where the patients are known but too few for a test. `sampled_from` is the number of cells
+    that the ranked ones are a sample of; None where they are all. `note` says in words what to know of interval and p.
     """
 
     names: tuple[str, ...]
@@ -130,7 +137,13 @@ class Ranking:
         rows = []
         for found in self.separations:
             row: dict[str, object] = {"feature": found.feature, "label": CATALOGUE[found.feature].label}
-            row |= {"effect": found.effect, "low": found.low, "high": found.high, "auc": found.auc, "by_patient": found.by_patient}
+            row |= {
+                "effect": found.effect,
+                "low": found.low,
+                "high": found.high,
+                "auc": found.auc,
+                "by_patient": found.by_patient,
+            }
             row |= {"p": found.p, "q": found.q, "p_cells": found.p_cells, "below": found.below, "above": found.above}
             for place, name in enumerate(self.names):
                 row[f"n {name}"] = found.n[place]
@@ -156,9 +169,12 @@ def group_name(name: str) -> GroupName:
 
 
 def sentence(found: Separation, names: Sequence[GroupName]) -> str:
-    """Say it in plain words: "Combined perimeter: 96 % of monocytes lie below the median lymphocyte (delta 0.94, n 1000 / 1000)".
+    """Say it in plain words: "Combined perimeter.
 
-    Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction, so delta has no sign.
+    96 % of monocytes lie below the median lymphocyte (delta 0.94, n 1000 / 1000)".
+
+    Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction,
+    so delta has no sign.
     """
     label, n = CATALOGUE[found.feature].label, " / ".join(f"{n:,}" if n >= _MANY_CELLS else str(n) for n in found.n)
     if found.effect is None:
@@ -171,10 +187,15 @@ def sentence(found: Separation, names: Sequence[GroupName]) -> str:
         return f"{label}: {between} (epsilon squared {found.effect:.2f}, n {n})"
     share, side = (found.above, "above") if found.effect > 0 else (found.below, "below")
     amount = "all" if share == 1 else f"{int(100 * share)} % of"
-    return f"{label}: {amount} {names[0].plural} lie {side} the median {names[1].singular} (delta {abs(found.effect):.2f}, n {n})"
+    return (
+        f"{label}: {amount} {names[0].plural} lie {side} the median {names[1].singular} (delta {abs(found.effect):.2f},"
+        f" n {n})"
+    )
 
 
-def patient_codes(source: Sequence[object] | NDArray[np.object_], patient_id: Sequence[object] | NDArray[np.object_]) -> NDArray[np.intp]:
+def patient_codes(
+    source: Sequence[object] | NDArray[np.object_], patient_id: Sequence[object] | NDArray[np.object_]
+) -> NDArray[np.intp]:
     """Number the patients from 0, -1 where a cell names none; the same pseudonym of two sources is two patients."""
     pairs = pd.DataFrame({"source": source, "patient_id": patient_id})
     numbers = pairs.groupby(["source", "patient_id"], sort=False).ngroup()
@@ -193,7 +214,9 @@ def rank_features(
     sampled_from: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
-    """Rank features by how well they separate groups of cells; exact, whether the values are at hand or an index of their order.
+    """Rank features by how well they separate groups of cells.
+
+    Exact, whether the values are at hand or an index of their order.
 
     Parameters
     ----------
@@ -251,16 +274,16 @@ def rank_features(
     )
 
 
-# --- who is compared --------------------------------------------------------------------------------------------------------------
+# --- who is compared --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
     """Cells, groups and patients of a ranking.
 
-    `codes` (n,) numbers the group of each cell, the number of groups standing for none. Where the patients are known, a unit is a patient
-    in a group: `units` (n,) numbers it, group by group, their number standing for none; `group_of_unit` (U,) leads back and
-    `patient_of_unit` (U,) tells which are the same patient.
+    `codes` (n,) numbers the group of each cell, the number of groups standing for none. Where the patients are known, a
+    unit is a patient in a group: `units` (n,) numbers it, group by group, their number standing for none;
+    `group_of_unit` (U,) leads back and `patient_of_unit` (U,) tells which are the same patient.
     """
 
     codes: NDArray[np.integer]
@@ -285,19 +308,30 @@ class _Plan:
 def _plan(groups: NDArray[np.integer], names: Sequence[str], patients: NDArray[np.integer] | None) -> _Plan:
     k = len(names)
     if not 2 <= k <= np.iinfo(np.int8).max:
-        msg = f"features are ranked between two or more groups of cells, at most {np.iinfo(np.int8).max}, but there are {k}; choose others"
+        msg = (
+            f"features are ranked between two or more groups of cells, at most {np.iinfo(np.int8).max}, but there are"
+            f" {k}; choose others"
+        )
         raise UsageError(msg)
     selected = groups >= 0
     codes = np.where(selected, groups, k).astype(np.int8)
     sizes = tuple(np.bincount(codes, minlength=k)[:k].tolist())
     small = [f"{name!r} has {size}" for name, size in zip(names, sizes, strict=True) if size < FEWEST]
     if small:
-        msg = f"every group needs at least {FEWEST} cells, but {' and '.join(small)}; widen the selection or leave the group out"
+        msg = (
+            f"every group needs at least {FEWEST} cells, but {' and '.join(small)}; widen the selection or leave the"
+            " group out"
+        )
         raise UsageError(msg)
     unknown = int((patients[selected] < 0).sum()) if patients is not None else sum(sizes)
     if unknown or patients is None:
-        whose = "no cell names its patient" if unknown == sum(sizes) else f"{unknown} of {sum(sizes)} cells name no patient"
-        note = f"{whose}, so cells were tested and drawn as if they were independent: interval and p are too sure of themselves"
+        whose = (
+            "no cell names its patient" if unknown == sum(sizes) else f"{unknown} of {sum(sizes)} cells name no patient"
+        )
+        note = (
+            f"{whose}, so cells were tested and drawn as if they were independent: interval and p are too sure of"
+            " themselves"
+        )
         return _Plan(codes, sizes, None, None, np.empty(0, np.int8), np.empty(0, np.intp), Unit.CELLS, Unit.CELLS, note)
 
     several = int(patients.max()) + 1
@@ -323,12 +357,15 @@ def _note(patients: tuple[int, ...], drawn: Unit, tested: Unit | None) -> str:
     return f"with {who} no test between patients is possible; {interval}"
 
 
-# --- one feature ------------------------------------------------------------------------------------------------------------------
+# --- one feature ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """The cells of the groups that have a feature, in ascending order: group, unit and value of each (m,), and `first` as in `Line`."""
+    """The cells of the groups that have a feature, in ascending order.
+
+    Group, unit and value of each (m,), and `first` as in `Line`.
+    """
 
     codes: NDArray[np.integer]
     units: NDArray[np.integer] | None
@@ -340,8 +377,9 @@ class _Cells:
 class _Ranks:
     """Ranks of cells in ascending order, equal values with their mean rank; doubled, so that they are whole numbers.
 
-    `sums` (k,) adds them up by group, `n` (k,) counts the cells, `counts` those of each `PIECE`. `runs` are the places (r + 1,) where
-    another value begins, and the end; None where all values differ. `untied` is the share of the variance that ties leave to ranks.
+    `sums` (k,) adds them up by group, `n` (k,) counts the cells, `counts` those of each `PIECE`. `runs` are the places
+    (r + 1,) where another value begins, and the end; None where all values differ. `untied` is the share of the
+    variance that ties leave to ranks.
     """
 
     sums: NDArray[np.int64]
@@ -393,14 +431,19 @@ def _rank(codes: NDArray[np.integer], first: NDArray[np.bool_] | None, k: int) -
         for group in range(k - 1):
             places = np.flatnonzero(piece == group)
             counts[number, group] = len(places)
-            sums[group] += 2 * (int(places.sum()) + (start + 1) * len(places)) if first is None else ranks.take(places).sum()
+            sums[group] += (
+                2 * (int(places.sum()) + (start + 1) * len(places)) if first is None else ranks.take(places).sum()
+            )
         counts[number, -1] = len(piece) - counts[number].sum()
     sums[-1] = total * (total + 1) - sums.sum()
     return _Ranks(sums, counts.sum(axis=0), counts, runs, 1 - ties / (float(total) ** 3 - total) if total > 1 else 0.0)
 
 
 def _effect(sums: NDArray[np.number], n: NDArray[np.number], untied: float) -> NDArray[np.float64]:
-    """Cliff's delta or epsilon squared from twice the rank sums and sizes of the groups, (k,) or (k, R); nan where a group is empty."""
+    """Cliff's delta or epsilon squared from twice the rank sums and sizes of the groups, (k,) or (k, R).
+
+    Nan where a group is empty.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         if len(n) == 2:
             found: NDArray[np.float64] = (sums[0] - n[0] * (n[0] + 1.0)) / (n[0] * n[1]) - 1
@@ -444,7 +487,9 @@ def _separate(feature: str, orders: Orders, plan: _Plan, bootstrap: "_Bootstrap 
     separation = replace(separation, medians=medians, effect=effect, by_patient=by_patient, p=p, p_cells=p_cells)
     if k == 2:
         below, above = _beside(cells.codes, ranks, int(of_groups.lower[1]), int(of_groups.upper[1]))
-        separation = replace(separation, auc=(effect + 1) / 2, below=below / int(ranks.n[0]), above=above / int(ranks.n[0]))
+        separation = replace(
+            separation, auc=(effect + 1) / 2, below=below / int(ranks.n[0]), above=above / int(ranks.n[0])
+        )
     if bootstrap is not None:
         low, high = bootstrap.interval(cells, ranks, patients)
         separation = replace(separation, low=low, high=high)
@@ -452,7 +497,10 @@ def _separate(feature: str, orders: Orders, plan: _Plan, bootstrap: "_Bootstrap 
 
 
 class _Middles(NamedTuple):
-    """Labels that occur, and the places of their middle occurrences: lower and upper, one and the same of an odd number."""
+    """Labels that occur, and the places of their middle occurrences.
+
+    Lower and upper, one and the same of an odd number.
+    """
 
     there: NDArray[np.intp]
     lower: NDArray[np.intp]
@@ -469,7 +517,9 @@ class _Middles(NamedTuple):
         places = np.empty(len(wanted), np.intp)
         for number in np.unique(piece_of):
             mine = np.flatnonzero(piece_of == number)
-            by_label = np.argsort(labels[number * PIECE : (number + 1) * PIECE], kind="stable")  # of small integers that is a radix sort
+            by_label = np.argsort(
+                labels[number * PIECE : (number + 1) * PIECE], kind="stable"
+            )  # of small integers that is a radix sort
             begin = (np.cumsum(counts[number]) - through[number])[label[mine]]
             places[mine] = by_label[begin + wanted[mine]] + number * PIECE
         return cls(there, places[: len(there)], places[len(there) :])
@@ -499,22 +549,25 @@ def _beside(codes: NDArray[np.integer], ranks: _Ranks, lower: int, upper: int) -
     return int(np.count_nonzero(codes[:start] == 0)), int(np.count_nonzero(codes[end:] == 0))
 
 
-# --- intervals --------------------------------------------------------------------------------------------------------------------
+# --- intervals --------------------------------------------------------------------------------------------------------
 
 
 class _Bootstrap:
     """Resamplings of the cells or patients of a plan.
 
-    The cells in ascending order are cut into bins, and a resampling is how often the cells of each group in each bin were drawn. Bins are
-    single values where there are few; otherwise the values in one count as equal. The first column of every table of draws is no drawing
-    but each cell or patient once: its effect is that of the bins, and the interval is moved by what it lacks to the exact one.
+    The cells in ascending order are cut into bins, and a resampling is how often the cells of each group in each bin
+    were drawn. Bins are single values where there are few; otherwise the values in one count as equal. The first column
+    of every table of draws is no drawing but each cell or patient once: its effect is that of the bins, and the
+    interval is moved by what it lacks to the exact one.
     """
 
     def __init__(self, plan: _Plan, seed: int) -> None:
         self._plan, self._seed = plan, seed
         self._draws_of = lru_cache(maxsize=32)(self._draw_cells)
 
-    def interval(self, cells: _Cells, ranks: _Ranks, patients: tuple[int, ...] | None) -> tuple[float | None, float | None]:
+    def interval(
+        self, cells: _Cells, ranks: _Ranks, patients: tuple[int, ...] | None
+    ) -> tuple[float | None, float | None]:
         """Low and high end for one feature; None where too few patients have it."""
         m = len(cells.codes)
         edges = np.arange(_BINS) * m // _BINS if m > _BINS else np.arange(m)
@@ -538,8 +591,8 @@ class _Bootstrap:
     def _of_cells(self, group: int, codes: NDArray[np.integer], edges: NDArray[np.intp]) -> NDArray[np.float64]:
         """Draws by bin, (bins, R + 1).
 
-        The same draws serve all features: what is drawn is the place in the order of the group, and the cell in any place of any feature is
-        drawn as often as any other.
+        The same draws serve all features: what is drawn is the place in the order of the group, and the cell in any
+        place of any feature is drawn as often as any other.
         """
         counts = np.add.reduceat(codes == group, edges, dtype=np.int64)
         ends = np.append(0, np.cumsum(counts))
@@ -582,7 +635,7 @@ class _Bootstrap:
         return table
 
 
-# --- all features -----------------------------------------------------------------------------------------------------------------
+# --- all features -----------------------------------------------------------------------------------------------------
 
 
 def _corrected(found: Sequence[Separation]) -> list[Separation]:
@@ -593,4 +646,8 @@ def _corrected(found: Sequence[Separation]) -> list[Separation]:
 
 
 def _effect_then_chance(found: Separation) -> tuple[float, float, str]:
-    return -abs(found.effect) if found.effect is not None else 1.0, found.p if found.p is not None else 1.0, found.feature
+    return (
+        -abs(found.effect) if found.effect is not None else 1.0,
+        found.p if found.p is not None else 1.0,
+        found.feature,
+    )

@@ -1,8 +1,9 @@
 """Which features say nearly the same, and which of them may speak for the others.
 
-Two features are alike by the size of Spearman's rank correlation *within* the groups that are compared (the mean over the groups, each
-weighted by its cells): between groups that differ, whatever differs is correlated, though within a cell the one tells nothing of the other.
-Groups of features are those of average linkage, cut where the mean |rho| between two falls below `ALIKE`.
+Two features are alike by the size of Spearman's rank correlation *within* the groups that are compared (the mean over
+the groups, each weighted by its cells): between groups that differ, whatever differs is correlated, though within a
+cell the one tells nothing of the other. Groups of features are those of average linkage, cut where the mean |rho|
+between two falls below `ALIKE`.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,8 +30,8 @@ Matrix = NDArray[np.float64]
 class AlikeFeatures:
     """Features that say nearly the same; the representative is the one with the best score among the reliable.
 
-    `others` are the rest, those most like the representative first, and `rho` their rank correlations with it, which may be negative.
-    `reliable` is False where none of them is.
+    `others` are the rest, those most like the representative first, and `rho` their rank correlations with it, which
+    may be negative. `reliable` is False where none of them is.
     """
 
     representative: str
@@ -50,7 +51,9 @@ class AlikeFeatures:
         doubt = "" if self.reliable else " None of them is reliable." if self.others else " It is not reliable."
         if not self.others:
             return f"{label} says something that no other feature says.{doubt}"
-        named = ", ".join(f"{feature_spec(name).label} ({rho:.2f})" for name, rho in zip(self.others[:3], self.rho[:3], strict=True))
+        named = ", ".join(
+            f"{feature_spec(name).label} ({rho:.2f})" for name, rho in zip(self.others[:3], self.rho[:3], strict=True)
+        )
         more = f" and {len(self.others) - 3} more" if len(self.others) > 3 else ""
         noun = "one feature that says" if len(self.others) == 1 else f"{len(self.others)} features that say"
         return f"{label} stands for {noun} nearly the same: {named}{more} (rank correlation within groups).{doubt}"
@@ -73,8 +76,8 @@ class Redundancy:
         """How much there is to read."""
         sample = f" (on a sample of {self.n:,} of {self.of:,} cells)" if self.n < self.of else ""
         return (
-            f"{len(self.codes)} features say {len(self.groups)} different things: those whose ranks correlate at {ALIKE} or more on "
-            f"average, within the groups, count as one{sample}."
+            f"{len(self.codes)} features say {len(self.groups)} different things: those whose ranks correlate at"
+            f" {ALIKE} or more on average, within the groups, count as one{sample}."
         )
 
 
@@ -112,7 +115,10 @@ def group_alike(
     rows = np.flatnonzero(groups >= 0)
     total = len(rows)
     if total < _FEWEST_CELLS:
-        msg = f"at least {_FEWEST_CELLS} cells are needed to see which features say the same, but {total} are chosen; choose more"
+        msg = (
+            f"at least {_FEWEST_CELLS} cells are needed to see which features say the same, but {total} are chosen;"
+            " choose more"
+        )
         raise UsageError(msg)
     if total > MOST_CELLS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_CELLS, replace=False))
@@ -154,8 +160,8 @@ def group_alike(
 def rank_correlation(matrix: Matrix, groups: NDArray[np.integer]) -> Matrix:
     """Spearman's rho of every two features within groups, (F, F): the mean over the groups, weighted by their cells.
 
-    Ranks are those among a feature's present values; where some are absent, the sum runs over the cells that have both. A feature that does
-    not vary within any group correlates with nothing (0).
+    Ranks are those among a feature's present values; where some are absent, the sum runs over the cells that have both.
+    A feature that does not vary within any group correlates with nothing (0).
     """
     count = matrix.shape[1]
     products, cells = np.zeros((count, count)), np.zeros((count, count))

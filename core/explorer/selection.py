@@ -1,10 +1,11 @@
 """What is looked at: which cells, said so that a person, a database and a link all understand it.
 
-A selection is a conjunction of conditions. Each has a key, under which it can be removed, a sentence in plain words, and SQL over the
-relation `cells` (`Cohort.query`). A value that is not there (an unknown patient, an absent feature) meets no condition on it.
+A selection is a conjunction of conditions. Each has a key, under which it can be removed, a sentence in plain words,
+and SQL over the relation `cells` (`Cohort.query`). A value that is not there (an unknown patient, an absent feature)
+meets no condition on it.
 
-Values of ranges and gates are in the basis of comparison (`core.populations.comparison`): micrometres for a feature with a length in its unit, over
-the cells whose scale is known, otherwise as stored.
+Values of ranges and gates are in the basis of comparison (`core.populations.comparison`): micrometres for a feature
+with a length in its unit, over the cells whose scale is known, otherwise as stored.
 """
 
 import base64
@@ -84,8 +85,8 @@ class Gate:
     x, y
         Features on the axes.
     polygon
-        At least three vertices (x, y) in the basis of comparison; closed by itself, filled by the even-odd rule. A cell on the
-        left or lower edge of a box lies inside, on the right or upper one outside.
+        At least three vertices (x, y) in the basis of comparison; closed by itself, filled by the even-odd rule. A cell
+        on the left or lower edge of a box lies inside, on the right or upper one outside.
     log
         Whether x and y were on logarithmic axes, along which the edges are straight then.
     """
@@ -113,8 +114,8 @@ class Gate:
 class Selection:
     """Which cells are looked at; an empty tuple leaves a property free, so `Selection()` is every good cell.
 
-    `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell is theirs. `cells`
-    are identifiers, for what no gate on features can say.
+    `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell is
+    theirs. `cells` are identifiers, for what no gate on features can say.
     """
 
     cell_types: tuple[CellType, ...] = ()
@@ -130,16 +131,25 @@ class Selection:
     cells: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check texts, numbers of values, and that no feature has two ranges and no name two gates; raises SelectionError."""
+        """Check texts, numbers of values, and that no feature has two ranges and no name two gates.
+
+        Raises SelectionError.
+        """
         for filter_ in (*CHOICES, "cells"):
             for value in getattr(self, filter_):
                 _check_text(value, f"a value of {filter_}")
         for filter_ in (*CHOICES, "ranges", "gates"):
             if len(getattr(self, filter_)) > MOST_CHOICES:
-                msg = f"a selection takes at most {MOST_CHOICES} {filter_}, but got {len(getattr(self, filter_))}; choose fewer"
+                msg = (
+                    f"a selection takes at most {MOST_CHOICES} {filter_}, but got {len(getattr(self, filter_))}; choose"
+                    " fewer"
+                )
                 raise SelectionError(msg)
         if len(self.cells) > MOST_CELLS:
-            msg = f"at most {MOST_CELLS:,} cells can be chosen one by one, but got {len(self.cells):,}; choose fewer, or gate features"
+            msg = (
+                f"at most {MOST_CELLS:,} cells can be chosen one by one, but got {len(self.cells):,}; choose fewer, or"
+                " gate features"
+            )
             raise SelectionError(msg)
         _check_unique([given.feature for given in self.ranges], "ranges of the feature")
         _check_unique([gate.name for gate in self.gates], "gates named")
@@ -190,7 +200,10 @@ def basis(spec: FeatureSpec) -> Basis:
 
 
 def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
-    """SQL of the place of a cell along an axis: the value, or the logarithm of the shown value; null where that does not exist."""
+    """SQL of the place of a cell along an axis.
+
+    The value, or the logarithm of the shown value; null where that does not exist.
+    """
     value = value_sql(spec)
     if not log:
         return value
@@ -199,7 +212,10 @@ def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
 
 
 def on_axis(spec: FeatureSpec, value: float, *, log: bool) -> float:
-    """Place of a value along an axis, as `axis_sql`; raises SelectionError where a logarithmic axis has no such place."""
+    """Place of a value along an axis, as `axis_sql`.
+
+    Raises SelectionError where a logarithmic axis has no such place.
+    """
     if not log:
         return value
     shown = value * spec.display_factor + spec.display_offset
@@ -210,7 +226,10 @@ def on_axis(spec: FeatureSpec, value: float, *, log: bool) -> float:
 
 
 def conditions(selection: Selection, prefix: str = "s") -> tuple[Condition, ...]:
-    """Return all conditions of a selection; names of parameters start with the prefix, so that several selections fit one query."""
+    """Return all conditions of a selection.
+
+    Names of parameters start with the prefix, so that several selections fit one query.
+    """
     return tuple(_conditions(selection, prefix))
 
 
@@ -248,7 +267,10 @@ def to_json(selection: Selection) -> str:
 def from_json(text: str) -> Selection:
     """Read what `to_json` wrote; raises SelectionError, in words, for anything else."""
     if len(text) > _LARGEST_TEXT:
-        msg = f"a selection has at most {_LARGEST_TEXT} characters, but the text has {len(text)}; choose a file saved by the explorer"
+        msg = (
+            f"a selection has at most {_LARGEST_TEXT} characters, but the text has {len(text)}; choose a file saved by"
+            " the explorer"
+        )
         raise SelectionError(msg)
     try:
         raw = json.loads(text, parse_constant=_refuse_constant)
@@ -272,7 +294,10 @@ def to_link(selection: Selection) -> str:
     packed = zlib.compress(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(), 9)
     link = f"{_LINK_VERSION}.{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
     if len(link) > _LONGEST_LINK:
-        msg = f"the selection is too long for a link ({len(link):,} characters of at most {_LONGEST_LINK:,}); save it as a file"
+        msg = (
+            f"the selection is too long for a link ({len(link):,} characters of at most {_LONGEST_LINK:,}); save it as"
+            " a file"
+        )
         raise SelectionError(msg)
     return link
 
@@ -299,7 +324,10 @@ def from_link(link: str) -> Selection:
 
 
 def simplified(points: Sequence[tuple[float, float]], most: int = MOST_VERTICES) -> tuple[tuple[float, float], ...]:
-    """A lasso's path with at most that many vertices: every so manieth one, with the six significant digits a screen can tell."""
+    """A lasso's path with at most that many vertices.
+
+    Every so manieth one, with the six significant digits a screen can tell.
+    """
     step = max(1, math.ceil(len(points) / most))
     return tuple((float(f"{x:.6g}"), float(f"{y:.6g}")) for x, y in points[::step])
 
@@ -310,7 +338,9 @@ def _conditions(selection: Selection, prefix: str) -> Iterator[Condition]:
         if chosen:
             words = f"{called} is {_either([_value_words(key, value) for value in chosen])}"
             yield Condition(
-                Sentence(key, words), f"list_contains(${prefix}_{key}, {column})", {f"{prefix}_{key}": [str(v) for v in chosen]}
+                Sentence(key, words),
+                f"list_contains(${prefix}_{key}, {column})",
+                {f"{prefix}_{key}": [str(v) for v in chosen]},
             )
     if selection.quality in QUALITY_SQL:
         yield Condition(Sentence("quality", _QUALITY_WORDS[selection.quality]), QUALITY_SQL[selection.quality], {})
@@ -323,7 +353,11 @@ def _conditions(selection: Selection, prefix: str) -> Iterator[Condition]:
     if selection.cells:
         n = len(selection.cells)
         sql = f"cell_id IN (SELECT unnest(${prefix}_cells))"
-        yield Condition(Sentence("cells", f"{n:,} cell{'s' * (n != 1)} chosen by hand"), sql, {f"{prefix}_cells": list(selection.cells)})
+        yield Condition(
+            Sentence("cells", f"{n:,} cell{'s' * (n != 1)} chosen by hand"),
+            sql,
+            {f"{prefix}_cells": list(selection.cells)},
+        )
 
 
 def _of_range(given: Range, prefix: str) -> Condition:
@@ -345,7 +379,10 @@ def _of_gate(gate: Gate, prefix: str) -> Condition:
     """A gate as SQL: within the box around it, then an odd number of edges to the right of the cell."""
     specs = feature_spec(gate.x), feature_spec(gate.y)
     x, y = (axis_sql(spec, log=log) for spec, log in zip(specs, gate.log, strict=True))
-    vertices = [tuple(on_axis(s, v, log=log) for s, v, log in zip(specs, vertex, gate.log, strict=True)) for vertex in gate.polygon]
+    vertices = [
+        tuple(on_axis(s, v, log=log) for s, v, log in zip(specs, vertex, gate.log, strict=True))
+        for vertex in gate.polygon
+    ]
     parameters: dict[str, float] = {}
 
     def value(number: float) -> str:
@@ -355,11 +392,17 @@ def _of_gate(gate: Gate, prefix: str) -> Condition:
 
     ends = [sorted(edge, key=lambda vertex: vertex[1]) for edge in pairwise([*vertices, vertices[0]])]
     edges = [(low, high) for low, high in ends if low[1] < high[1]]  # a level edge is crossed by nothing to its left
-    lines = [(low[1], high[1], f"{x} < {value(low[0])} + ({y} - {value(low[1])}) * {value(_slope(low, high))}") for low, high in edges]
+    lines = [
+        (low[1], high[1], f"{x} < {value(low[0])} + ({y} - {value(low[1])}) * {value(_slope(low, high))}")
+        for low, high in edges
+    ]
     heights = sorted({height for _, height in vertices})
 
     def within(first: int, last: int) -> str:
-        """Whether cells between two heights are inside: only the edges that cross there are looked at, and their heights are searched."""
+        """Whether cells between two heights are inside.
+
+        Only the edges that cross there are looked at, and their heights are searched.
+        """
         if last - first == 1:
             crossing = [line for low, high, line in lines if low <= heights[first] and heights[last] <= high]
             return f"(({' + '.join(f'({line})::TINYINT' for line in crossing)}) % 2 = 1)"
@@ -367,7 +410,10 @@ def _of_gate(gate: Gate, prefix: str) -> Condition:
         return f"CASE WHEN {y} < {value(heights[middle])} THEN {within(first, middle)} ELSE {within(middle, last)} END"
 
     xs = [vertex[0] for vertex in vertices]
-    box = f"{x} BETWEEN {value(min(xs))} AND {value(max(xs))} AND {y} >= {value(heights[0])} AND {y} < {value(heights[-1])}"
+    box = (
+        f"{x} BETWEEN {value(min(xs))} AND {value(max(xs))} AND {y} >= {value(heights[0])} AND {y} <"
+        f" {value(heights[-1])}"
+    )
     inside = within(0, len(heights) - 1) if edges else "false"
     words = f"{_mid_sentence(specs[0].label)} and {_mid_sentence(specs[1].label)} lie in gate {gate.name}"
     return Condition(Sentence(f"gate:{gate.name}", words), f"CASE WHEN {box} THEN {inside} ELSE false END", parameters)
@@ -388,7 +434,10 @@ def _read(raw: Mapping[str, Any]) -> Selection:
     """Build a selection from what a stranger sent; raises SelectionError."""
     unknown = sorted(set(raw) - set(_READERS))
     if unknown:
-        msg = f"the selection has conditions that this version does not know: {', '.join(unknown)[:200]}; update Leukoscope"
+        msg = (
+            f"the selection has conditions that this version does not know: {', '.join(unknown)[:200]}; update"
+            " Leukoscope"
+        )
         raise SelectionError(msg)
     try:
         return Selection(**{name: _READERS[name](value) for name, value in raw.items()})
@@ -413,7 +462,8 @@ def _texts(raw: object) -> tuple[str, ...]:
 def _ranges(raw: object) -> tuple[Range, ...]:
     kinds = {"feature": (str,), "low": (int, float, NoneType), "high": (int, float, NoneType)}
     return tuple(
-        Range(**{name: _checked(value, *kinds[name]) for name, value in _checked(given, dict).items()}) for given in _checked(raw, list)
+        Range(**{name: _checked(value, *kinds[name]) for name, value in _checked(given, dict).items()})
+        for given in _checked(raw, list)
     )
 
 

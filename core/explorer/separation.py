@@ -1,4 +1,6 @@
-"""From a question to its answer: which cells stand on which side, which features separate them, and which of these say the same.
+"""From a question to its answer.
+
+Which cells stand on which side, which features separate them, and which of these say the same.
 
 What the page, the command line and the report ask; the numbers are those of `ranking`, `redundancy` and `panel`.
 """
@@ -24,7 +26,9 @@ from core.explorer.view import Grouping
 from core.store.database import Cohort
 
 SAMPLE: Final = 2500  # cells of a side that are ranked at once: delta is known to 0.03
-MOST_AT_ONCE: Final = 20_000  # cells that are ranked without more ado; of more a sample is, and all by the index of their order
+MOST_AT_ONCE: Final = (
+    20_000  # cells that are ranked without more ado; of more a sample is, and all by the index of their order
+)
 INTERVALS: Final = 40  # features that have an interval: those that come first
 
 Sides = Sequence[Collection[str]]  # names of groups (`core.explorer.view.groups`), side by side
@@ -34,8 +38,8 @@ Sides = Sequence[Collection[str]]  # names of groups (`core.explorer.view.groups
 class Cells:
     """Cells of the sides with their values.
 
-    `matrix` (n, F) in the basis of comparison, nan where absent; `sides` (n,) indices of the sides; `patients` (n,) numbers from 0, -1
-    where not recorded. `of` counts all cells of the sides, of which these may be a sample.
+    `matrix` (n, F) in the basis of comparison, nan where absent; `sides` (n,) indices of the sides; `patients` (n,)
+    numbers from 0, -1 where not recorded. `of` counts all cells of the sides, of which these may be a sample.
     """
 
     features: tuple[str, ...]
@@ -64,7 +68,13 @@ class Separated:
 
 
 def gather(
-    cohort: Cohort, selection: Selection, by: Grouping, sides: Sides, features: Sequence[str], sample: int | None = None, seed: int = 0
+    cohort: Cohort,
+    selection: Selection,
+    by: Grouping,
+    sides: Sides,
+    features: Sequence[str],
+    sample: int | None = None,
+    seed: int = 0,
 ) -> Cells:
     """Read the cells of the sides: all, or at most `sample` of each side, of its groups as many as their shares.
 
@@ -98,16 +108,27 @@ def gather(
 def separate(
     cells: Cells, names: Sequence[str], reliable: Collection[str], progress: Callable[[int, int], None] | None = None
 ) -> Separated:
-    """Rank the features of cells that are at hand, and group those that say the same; `reliable` ones may stand for others.
+    """Rank the features of cells that are at hand, and group those that say the same.
 
-    The first `INTERVALS` features that stand for themselves or others have an interval. Raises UsageError where a side has too few cells.
+    `reliable` ones may stand for others.
+
+    The first `INTERVALS` features that stand for themselves or others have an interval. Raises UsageError where a side
+    has too few cells.
     """
     columns = Columns(cells.matrix, cells.features)
-    ranking = rank_features(columns, cells.sides, names, cells.patients, intervals=(), sampled_from=cells.sampled_from, progress=progress)
-    effects = {found.feature: abs(found.effect) if found.effect is not None else np.nan for found in ranking.separations}
-    redundancy = group_alike(cells.matrix, cells.sides, cells.features, np.array([effects[name] for name in cells.features]), reliable)
+    ranking = rank_features(
+        columns, cells.sides, names, cells.patients, intervals=(), sampled_from=cells.sampled_from, progress=progress
+    )
+    effects = {
+        found.feature: abs(found.effect) if found.effect is not None else np.nan for found in ranking.separations
+    }
+    redundancy = group_alike(
+        cells.matrix, cells.sides, cells.features, np.array([effects[name] for name in cells.features]), reliable
+    )
     first = [group.representative for group in redundancy.groups[:INTERVALS]]
-    return Separated(_with_intervals(ranking, rank_features(columns, cells.sides, names, cells.patients, features=first)), redundancy)
+    return Separated(
+        _with_intervals(ranking, rank_features(columns, cells.sides, names, cells.patients, features=first)), redundancy
+    )
 
 
 def rank_exactly(
@@ -120,7 +141,9 @@ def rank_exactly(
     sampled: Separated,
     progress: Callable[[int, int], None] | None = None,
 ) -> Separated:
-    """Rank by all cells of the sides, from the index of their order; which features say the same stays as the sample has told.
+    """Rank by all cells of the sides, from the index of their order.
+
+    Which features say the same stays as the sample has told.
 
     Raises
     ------
@@ -148,7 +171,9 @@ def rank_exactly(
 
 
 class ExactRanking:
-    """A ranking by all cells that goes on in a thread of its own: the index of their order is made if there is none, then they are ranked.
+    """A ranking by all cells that goes on in a thread of its own.
+
+    The index of their order is made if there is none, then they are ranked.
 
     `result` or `error` is there when it has ended; until then `words` and `share` (0 to 1) tell how far it is.
     """
@@ -168,7 +193,14 @@ class ExactRanking:
         self.share, self.words = 0.0, "All cells are being ranked."
         self._build = build
         self._ask = partial(
-            rank_exactly, cohort, selection=selection, by=by, sides=sides, names=names, sampled=sampled, progress=self._told
+            rank_exactly,
+            cohort,
+            selection=selection,
+            by=by,
+            sides=sides,
+            names=names,
+            sampled=sampled,
+            progress=self._told,
         )
         self._thread = threading.Thread(target=self._run, name="exact ranking", daemon=True)
         self._thread.start()
@@ -188,7 +220,9 @@ class ExactRanking:
             return self._build
         while self._build.running:
             self.share = self._build.done / self._build.total
-            self.words = f"All cells are being sorted, once for this cohort: feature {self._build.done} of {self._build.total}."
+            self.words = (
+                f"All cells are being sorted, once for this cohort: feature {self._build.done} of {self._build.total}."
+            )
             time.sleep(_LOOK_EVERY_S)
         if self._build.index is None:
             raise self._build.error or StoreError(_CANCELLED)
@@ -203,10 +237,15 @@ _CANCELLED: Final = "the sorting of all cells was ended before it was done; ask 
 
 
 def find_panels(cells: Cells, names: Sequence[str], redundancy: Redundancy, reliable: Collection[str]) -> Panels:
-    """Find a few reliable features that together tell the sides apart; raises UsageError where there are too few patients to judge them."""
+    """Find a few reliable features that together tell the sides apart.
+
+    Raises UsageError where there are too few patients to judge them.
+    """
     trusted = [column for column, name in enumerate(cells.features) if name in reliable]
     features = [cells.features[column] for column in trusted]
-    return panels(cells.matrix[:, trusted], cells.sides, names, cells.patients, features, alike=redundancy.codes[trusted])
+    return panels(
+        cells.matrix[:, trusted], cells.sides, names, cells.patients, features, alike=redundancy.codes[trusted]
+    )
 
 
 def _side_of(sides: Sides, there: Collection[str]) -> dict[str, int]:
@@ -217,7 +256,8 @@ def _side_of(sides: Sides, there: Collection[str]) -> dict[str, int]:
     for names in sides:
         if not any(name in there for name in names):
             msg = (
-                f"no cell in view is of {' or '.join(map(repr, names)) or 'a side without groups'}; choose other groups or remove a filter"
+                f"no cell in view is of {' or '.join(map(repr, names)) or 'a side without groups'}; choose other groups"
+                " or remove a filter"
             )
             raise UsageError(msg)
     return side_of

@@ -1,8 +1,11 @@
-"""How typical each cell is of its population: its distance from the population's middle, beside that of the population's own cells.
+"""How typical each cell is of its population.
 
-The distance is the root mean square of a cell's robust z (`core.populations.scaling`) over the features it has: 1 is about usual. A population
-of fewer than `core.populations.comparison.SMALL_GROUP` cells has a middle of its own, and the spread of all cells. Middle and spread are those of the
-good cells, at most `MOST_FITTED` of each population, whatever is looked at: a cell is as typical in any selection.
+Its distance from the population's middle, beside that of the population's own cells.
+
+The distance is the root mean square of a cell's robust z (`core.populations.scaling`) over the features it has: 1 is
+about usual. A population of fewer than `core.populations.comparison.SMALL_GROUP` cells has a middle of its own, and the
+spread of all cells. Middle and spread are those of the good cells, at most `MOST_FITTED` of each population, whatever
+is looked at: a cell is as typical in any selection.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +26,10 @@ MOST_FITTED: Final = 5000
 
 @dataclass(frozen=True, eq=False)
 class Middle:
-    """Where a population's cells lie: the scale of its features, and how far each of its own cells is out, ascending."""
+    """Where a population's cells lie.
+
+    The scale of its features, and how far each of its own cells is out, ascending.
+    """
 
     scaling: RobustScaling
     distances: NDArray[np.float64]

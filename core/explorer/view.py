@@ -1,11 +1,13 @@
 """Questions to the cohort about a selection: how many cells of whom, their values, distributions, summaries and rows.
 
-Every value is in the basis of comparison (`core.explorer.selection`): micrometres for a feature with a length in its unit, as stored
-otherwise; absent values are nan. Percentiles are linearly interpolated order statistics, the standard deviation divides by n - 1, and
-below `core.populations.comparison.SMALL_GROUP` cells there are no percentiles: the cells are points.
+Every value is in the basis of comparison (`core.explorer.selection`): micrometres for a feature with a length in its
+unit, as stored otherwise; absent values are nan. Percentiles are linearly interpolated order statistics, the standard
+deviation divides by n - 1, and below `core.populations.comparison.SMALL_GROUP` cells there are no percentiles: the
+cells are points.
 
-Groups. A grouping is a property of cells (`By`) or several named selections; a cell that lies in more than one of these counts in the
-first. Cells whose property is not recorded are a group of their own, the last. Patients of the same pseudonym in two sources are two.
+Groups. A grouping is a property of cells (`By`) or several named selections; a cell that lies in more than one of these
+counts in the first. Cells whose property is not recorded are a group of their own, the last. Patients of the same
+pseudonym in two sources are two.
 """
 
 import math
@@ -22,7 +24,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.domain.cell_types import CELL_TYPES, CellType
-from core.explorer.selection import CHOICES, QUALITY_SQL, Quality, Scale, Selection, Sentence, axis_sql, basis, conditions, value_sql, where
+from core.explorer.selection import (
+    CHOICES,
+    QUALITY_SQL,
+    Quality,
+    Scale,
+    Selection,
+    Sentence,
+    axis_sql,
+    basis,
+    conditions,
+    value_sql,
+    where,
+)
 from core.features.catalogue import CATALOGUE, feature_spec
 from core.features.spec import FeatureSpec
 from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE, SMALL_GROUP, Basis
@@ -63,10 +77,11 @@ class LeftOut:
 class InView:
     """What a selection shows and what it leaves out.
 
-    `cells` of `total` in the cohort. `patients` counts those that are named, `unknown_patient` the cells that name none. Properties
-    are mapped to their numbers of cells, in the order of `groups`. `scales` are the smallest and largest known micrometres per pixel,
-    None if no cell has one, and `without_scale` counts the cells that have none. `left_out` tells of each condition how many cells it
-    alone keeps out; `flagged` counts those of them that quality keeps out by severe flag (a cell with two under both).
+    `cells` of `total` in the cohort. `patients` counts those that are named, `unknown_patient` the cells that name
+    none. Properties are mapped to their numbers of cells, in the order of `groups`. `scales` are the smallest and
+    largest known micrometres per pixel, None if no cell has one, and `without_scale` counts the cells that have none.
+    `left_out` tells of each condition how many cells it alone keeps out; `flagged` counts those of them that quality
+    keeps out by severe flag (a cell with two under both).
     """
 
     cells: int
@@ -88,15 +103,17 @@ class InView:
         found = []
         if len(self.sources) > 1:
             found.append(
-                f"The cells come from {len(self.sources)} sources: stain, light and camera differ between them, and so may patients. "
-                "Only features that do not depend on the scale are offered."
+                f"The cells come from {len(self.sources)} sources: stain, light and camera differ between them, and so"
+                " may patients. Only features that do not depend on the scale are offered."
             )
         if self.without_scale:
             of = "The" if self.without_scale == self.cells else f"{self.without_scale:,} of {self.cells:,}"
             found.append(f"{of} cells have no known scale: sizes and texture cannot be compared.")
         elif self._scales_differ:
             low, high = self.scales or (0.0, 0.0)
-            found.append(f"Scales go from {low:g} to {high:g} µm per pixel: sizes are compared in µm, texture cannot be.")
+            found.append(
+                f"Scales go from {low:g} to {high:g} µm per pixel: sizes are compared in µm, texture cannot be."
+            )
         if len(self.models) > 1:
             found.append(f"The outlines were drawn by {len(self.models)} models: a difference may be theirs.")
         return tuple(found)
@@ -104,8 +121,8 @@ class InView:
     def refusal(self, feature: str) -> str | None:
         """Why the cells in view cannot be compared by a feature, in words; None if they can.
 
-        Across sources only scale-free features stand: where a scale is estimated, it differs by source. Within one, lengths need a
-        scale of every cell, and what changes with the size of the pixels one scale of all.
+        Across sources only scale-free features stand: where a scale is estimated, it differs by source. Within one,
+        lengths need a scale of every cell, and what changes with the size of the pixels one scale of all.
         """
         spec = feature_spec(feature)
         if spec.scale_free:
@@ -134,7 +151,10 @@ class InView:
 
 @dataclass(frozen=True)
 class Facet:
-    """A value that a filter may choose (None: not recorded), how it is called, and the cells there are with all other conditions."""
+    """A value that a filter may choose (None.
+
+    Not recorded), how it is called, and the cells there are with all other conditions.
+    """
 
     value: str | None
     label: str
@@ -155,9 +175,9 @@ class Group:
 class Values:
     """Cells with their values: arrays of one entry a cell, and a matrix of one column a feature.
 
-    `patient_id` is None where not recorded, `um_per_px` nan where unknown. `matrix` (n, F) is float64 in the basis of comparison, nan
-    where absent. `groups` (n,) holds indices into `group_names`, -1 for a cell in none. `cells` counts the selection's cells, of which
-    these may be a sample.
+    `patient_id` is None where not recorded, `um_per_px` nan where unknown. `matrix` (n, F) is float64 in the basis of
+    comparison, nan where absent. `groups` (n,) holds indices into `group_names`, -1 for a cell in none. `cells` counts
+    the selection's cells, of which these may be a sample.
     """
 
     cell_id: NDArray[np.object_]
@@ -183,10 +203,12 @@ class Values:
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """Which group each cell is in, without its values: what a ranking needs that has the order of the values from elsewhere.
+    """Which group each cell is in, without its values.
 
-    `hashes` (n,) are those of `cell_id` that `core.explorer.order.OrderIndex` keeps, `groups` (n,) indices into `group_names`, -1 for none,
-    `patients` (n,) numbers of the patients from 0, -1 where not recorded.
+    What a ranking needs that has the order of the values from elsewhere.
+
+    `hashes` (n,) are those of `cell_id` that `core.explorer.order.OrderIndex` keeps, `groups` (n,) indices into
+    `group_names`, -1 for none, `patients` (n,) numbers of the patients from 0, -1 where not recorded.
     """
 
     hashes: NDArray[np.uint64]
@@ -199,8 +221,8 @@ class Members:
 class Summary:
     """One feature in one group: order statistics, mean and standard deviation of the `n` cells that have a value.
 
-    `absent` cells of the group have none; `patients` is None unless all n cells name theirs. Percentiles are None below `SMALL_GROUP`
-    cells, `mean` without any, `std` for fewer than two.
+    `absent` cells of the group have none; `patients` is None unless all n cells name theirs. Percentiles are None below
+    `SMALL_GROUP` cells, `mean` without any, `std` for fewer than two.
     """
 
     feature: str
@@ -220,7 +242,9 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Quantiles:
-    """Values of a feature below which given shares of each group's cells lie: `values` (G, P), nan for a group without cells.
+    """Values of a feature below which given shares of each group's cells lie.
+
+    `values` (G, P), nan for a group without cells.
 
     Drawn as an empirical distribution they need as many numbers as there are shares, whatever the number of cells.
     """
@@ -235,7 +259,10 @@ class Quantiles:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Cells of each group between `edges` (B + 1 values, ends included): `counts` (G, B); `absent` (G,) have no place on the axis."""
+    """Cells of each group between `edges` (B + 1 values, ends included).
+
+    `counts` (G, B); `absent` (G,) have no place on the axis.
+    """
 
     feature: str
     basis: Basis
@@ -248,7 +275,10 @@ class Histogram:
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """Cells of each group in each field of a grid on two axes: `counts` (G, X, Y) between `x_edges` (X + 1) and `y_edges` (Y + 1)."""
+    """Cells of each group in each field of a grid on two axes.
+
+    `counts` (G, X, Y) between `x_edges` (X + 1) and `y_edges` (Y + 1).
+    """
 
     group_names: tuple[str, ...]
     x_edges: NDArray[np.float64]
@@ -258,7 +288,9 @@ class Bins:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """Two features against each other: `points` where they are few enough to draw, else `bins`; `absent` cells lack one of the two.
+    """Two features against each other.
+
+    `points` where they are few enough to draw, else `bins`; `absent` cells lack one of the two.
 
     `log` tells which axes are logarithmic. The points' matrix has the columns x, y and those asked for besides.
     """
@@ -283,7 +315,8 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
     named = shown["patient_id"].notna()
     others_met = met.sum(axis=1) == met.shape[1] - 1
     left_out = tuple(
-        LeftOut(condition.sentence, int(cells[others_met & ~met[:, index]].sum())) for index, condition in enumerate(conditions(selection))
+        LeftOut(condition.sentence, int(cells[others_met & ~met[:, index]].sum()))
+        for index, condition in enumerate(conditions(selection))
     )
     by_quality = [index for index, given in enumerate(left_out) if given.sentence.key == "quality"]
     kept_out = profile.loc[others_met & ~met[:, by_quality[0]]] if by_quality else profile.iloc[:0]
@@ -293,7 +326,10 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
         total=int(cells.sum()),
         patients=len(shown.loc[named, ["source", "patient_id"]].drop_duplicates()),
         unknown_patient=int(shown.loc[~named, "n"].sum()),
-        **{f"{by.name.lower()}s": _counted(cohort, shown, by) for by in (By.CELL_TYPE, By.SOURCE, By.POPULATION, By.MODEL)},
+        **{
+            f"{by.name.lower()}s": _counted(cohort, shown, by)
+            for by in (By.CELL_TYPE, By.SOURCE, By.POPULATION, By.MODEL)
+        },
         scales=(float(known.min()), float(known.max())) if len(known) else None,
         without_scale=int(shown.loc[np.isnan(scale), "n"].sum()),
         left_out=left_out,
@@ -302,10 +338,12 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
 
 
 def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]:
-    """Values of every filter with the cells that choosing it would show; by the filter's key, also "quality" and "scale".
+    """Values of every filter with the cells that choosing it would show.
 
-    A filter's own condition does not count, so that what is not chosen keeps its number; values chosen that no cell has are listed
-    with 0 cells.
+    By the filter's key, also "quality" and "scale".
+
+    A filter's own condition does not count, so that what is not chosen keeps its number; values chosen that no cell has
+    are listed with 0 cells.
     """
     profile, met = _profile(cohort, selection)
     keys = [condition.sentence.key for condition in conditions(selection)]
@@ -322,7 +360,10 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
         listed = [Facet(value, _label(By(column), value), n) for value, n in sizes.items()]
         found[key] = (*listed, *([Facet(None, NOT_RECORDED, unknown)] if unknown else []))
     sides: dict[str, tuple[NDArray[np.bool_], dict[str, str]]] = {
-        "quality": (profile["quality_ok"].to_numpy(dtype=np.bool_), {Quality.GOOD: "good", Quality.LEFT_OUT: "left out of summaries"}),
+        "quality": (
+            profile["quality_ok"].to_numpy(dtype=np.bool_),
+            {Quality.GOOD: "good", Quality.LEFT_OUT: "left out of summaries"},
+        ),
         "scale": (profile["um_per_px"].notna().to_numpy(), {Scale.KNOWN: "known", Scale.UNKNOWN: "unknown"}),
     }
     for key, (yes, labels) in sides.items():
@@ -333,8 +374,13 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
 
 
 def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, ...]:
-    """Return the groups of the cells in view: types and populations in the order of the cohort, others by name, named ones as given."""
-    frame, names = _fetch(cohort, selection, {"source": "source", "patient_id": "patient_id", "n": "count(*)"}, by, "GROUP BY ALL")
+    """Return the groups of the cells in view.
+
+    Types and populations in the order of the cohort, others by name, named ones as given.
+    """
+    frame, names = _fetch(
+        cohort, selection, {"source": "source", "patient_id": "patient_id", "n": "count(*)"}, by, "GROUP BY ALL"
+    )
     found = []
     for code, name in enumerate(names):
         mine = frame[frame["group"] == code]
@@ -433,7 +479,9 @@ def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: G
         return tuple(found for rows in pool.map(of, range(len(specs))) for found in rows)
 
 
-def quantiles(cohort: Cohort, selection: Selection, feature: str, by: Grouping = None, shares: Sequence[float] = ()) -> Quantiles:
+def quantiles(
+    cohort: Cohort, selection: Selection, feature: str, by: Grouping = None, shares: Sequence[float] = ()
+) -> Quantiles:
     """Return values below which given shares (0 to 1) of each group lie; by default 201 even ones."""
     spec = feature_spec(feature)
     wanted = np.asarray(shares if len(shares) else np.linspace(0, 1, 201), dtype=np.float64)
@@ -449,7 +497,9 @@ def quantiles(cohort: Cohort, selection: Selection, feature: str, by: Grouping =
     return Quantiles(feature, basis(spec), names, wanted, found, n)
 
 
-def histogram(cohort: Cohort, selection: Selection, feature: str, by: Grouping = None, *, bins: int = 60, log: bool = False) -> Histogram:
+def histogram(
+    cohort: Cohort, selection: Selection, feature: str, by: Grouping = None, *, bins: int = 60, log: bool = False
+) -> Histogram:
     """Count the cells of each group in bins of equal width on the axis, from the least to the greatest value in any group."""
     spec = feature_spec(feature)
     frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, by)
@@ -459,7 +509,9 @@ def histogram(cohort: Cohort, selection: Selection, feature: str, by: Grouping =
     flat = codes[placed] * np.int64(bins) + _bin_of(column[placed], edges)
     counted = np.bincount(flat, minlength=len(names) * bins).reshape(len(names), bins)
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
-    return Histogram(feature, basis(spec), log, names, _off_axis(spec, edges, log=log), counted, sizes - counted.sum(axis=1))
+    return Histogram(
+        feature, basis(spec), log, names, _off_axis(spec, edges, log=log), counted, sizes - counted.sum(axis=1)
+    )
 
 
 def scatter(
@@ -473,7 +525,9 @@ def scatter(
     log: tuple[bool, bool] = (False, False),
     bins: tuple[int, int] = (160, 120),
 ) -> Scatter:
-    """Two features against each other: up to `MOST_POINTS` cells with their ids and further features, more counted in bins.
+    """Two features against each other.
+
+    Up to `MOST_POINTS` cells with their ids and further features, more counted in bins.
 
     The bins are even along the axes, from the least to the greatest value.
     """
@@ -505,7 +559,9 @@ def table(
     order: str | None = None,
     descending: bool = False,
 ) -> pd.DataFrame:
-    """Rows of the cells in view: features in the basis of comparison, other columns as stored; raises StoreError for others.
+    """Rows of the cells in view: features in the basis of comparison, other columns as stored.
+
+    Raises StoreError for others.
 
     In the order of a column, absent last, and of `cell_id` within equal values; by `cell_id` alone if None.
     """
@@ -526,10 +582,15 @@ def column_sql(name: str) -> str:
 
 
 def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """All cells of the cohort, counted by properties; and whether (rows, conditions) they meet each condition of the selection."""
+    """All cells of the cohort, counted by properties.
+
+    And whether (rows, conditions) they meet each condition of the selection.
+    """
     properties = [column for column, _ in CHOICES.values()]
     found = conditions(selection)
-    flags = f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS flags"  # texts are grouped faster
+    flags = (  # texts are grouped faster
+        f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS flags"
+    )
     listed = [*properties, "quality_ok", "um_per_px", flags]
     listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(found)]
     parameters = {name: value for condition in found for name, value in condition.parameters.items()}
@@ -563,14 +624,20 @@ def _label(by: By, value: str) -> str:
 
 
 def _named(cohort: Cohort, keys: Sequence[str], by: By) -> list[tuple[str, str]]:
-    """Keys of a property's groups with their names, in their order: that of the cohort, else by name; what is not recorded last."""
+    """Keys of a property's groups with their names, in their order.
+
+    That of the cohort, else by name; what is not recorded last.
+    """
     if by is By.CELL_TYPE:
         order = [kind.value for kind in CellType]
     elif by is By.POPULATION:
         order = [stored.population.population_id for stored in cohort.populations()]
     else:
         order = sorted(keys)
-    ordered = sorted(keys, key=lambda key: (key.split(_APART)[0] == NOT_RECORDED, order.index(key) if key in order else len(order), key))
+    ordered = sorted(
+        keys,
+        key=lambda key: (key.split(_APART)[0] == NOT_RECORDED, order.index(key) if key in order else len(order), key),
+    )
     if by is not By.PATIENT:
         return [(key, key) for key in ordered]
     pseudonyms = [key.split(_APART)[0] for key in ordered]
@@ -586,7 +653,10 @@ def _key_sql(by: By) -> str:
 
 
 def _group_sql(by: Grouping) -> tuple[str, dict[str, Any]]:
-    """SQL of the group of a cell: its index for named selections, the hash of its key for a property, as numbers are fetched faster."""
+    """SQL of the group of a cell.
+
+    Its index for named selections, the hash of its key for a property, as numbers are fetched faster.
+    """
     if by is None:
         return "0", {}
     if isinstance(by, By):
@@ -601,16 +671,25 @@ def _group_sql(by: Grouping) -> tuple[str, dict[str, Any]]:
 
 
 def _fetch(
-    cohort: Cohort, selection: Selection, columns: Mapping[str, str], by: Grouping, tail: str = "", more: Mapping[str, Any] | None = None
+    cohort: Cohort,
+    selection: Selection,
+    columns: Mapping[str, str],
+    by: Grouping,
+    tail: str = "",
+    more: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Columns (SQL by name) of the cells in view with a column `group` of indices into the names of the groups, which come second."""
     condition, parameters = where(selection)
     group, of_groups = _group_sql(by)
     listed = ", ".join(f'{sql} AS "{name}"' for name, sql in {"group": group, **columns}.items())
-    frame = cohort.query(f"SELECT {listed} FROM cells WHERE {condition} {tail}", {**parameters, **of_groups, **(more or {})})
+    frame = cohort.query(
+        f"SELECT {listed} FROM cells WHERE {condition} {tail}", {**parameters, **of_groups, **(more or {})}
+    )
     if isinstance(by, By):
         key = _key_sql(by)
-        keys = cohort.query(f"SELECT DISTINCT {key} AS key, hash({key}) AS hash FROM cells WHERE {condition}", parameters)
+        keys = cohort.query(
+            f"SELECT DISTINCT {key} AS key, hash({key}) AS hash FROM cells WHERE {condition}", parameters
+        )
         hashes = dict(zip(keys["key"].fillna(NOT_RECORDED), keys["hash"], strict=True))
         named = _named(cohort, list(hashes), by)
         codes, found = pd.factorize(frame["group"].to_numpy(dtype=np.uint64))
@@ -622,10 +701,13 @@ def _fetch(
     return frame, (ALL_CELLS,) if by is None else tuple(by)
 
 
-def _draw(cohort: Cohort, selection: Selection, by: Grouping, sample: int, seed: int) -> tuple[str, dict[str, Any], int]:
+def _draw(
+    cohort: Cohort, selection: Selection, by: Grouping, sample: int, seed: int
+) -> tuple[str, dict[str, Any], int]:
     """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are.
 
-    A cell's lot is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is a number a cell.
+    A cell's lot is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is a
+    number a cell.
     """
     condition, parameters = where(selection)
     group, of_groups = _group_sql(by)
@@ -640,7 +722,11 @@ def _draw(cohort: Cohort, selection: Selection, by: Grouping, sample: int, seed:
     chosen = np.concatenate([np.empty(0, np.uint64), *kept])
     if len(chosen) == len(lots):
         return "", {}, len(lots)
-    return "AND hash(cell_id, $seed) IN (SELECT unnest($lots)) ORDER BY cell_id", {"seed": seed, "lots": chosen.tolist()}, len(lots)
+    return (
+        "AND hash(cell_id, $seed) IN (SELECT unnest($lots)) ORDER BY cell_id",
+        {"seed": seed, "lots": chosen.tolist()},
+        len(lots),
+    )
 
 
 def _floats(column: pd.Series) -> NDArray[np.float64]:
@@ -657,7 +743,10 @@ _PATIENT_SQL: Final = "CASE WHEN patient_id IS NULL THEN 0 ELSE hash(source, pat
 
 
 def _patient_codes(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """A number from 0 for each patient of each source, -1 where not recorded; from the column `patient` of `_PATIENT_SQL`."""
+    """A number from 0 for each patient of each source, -1 where not recorded.
+
+    From the column `patient` of `_PATIENT_SQL`.
+    """
     codes, found = pd.factorize(frame["patient"].to_numpy(dtype=np.uint64))
     numbers = np.cumsum(found != 0) - 1
     numbers[found == 0] = -1
@@ -686,7 +775,9 @@ def _order_statistics(ascending: NDArray[np.float64], shares: NDArray[np.float64
     return found
 
 
-def _summary(spec: FeatureSpec, group: str, column: NDArray[np.float64], patients: NDArray[np.int64], known: int | None) -> Summary:
+def _summary(
+    spec: FeatureSpec, group: str, column: NDArray[np.float64], patients: NDArray[np.int64], known: int | None
+) -> Summary:
     """Summarise a column, which is used up; `patients` are those of its cells, and `known` is how many there are."""
     there = ~np.isnan(column)
     n = int(np.count_nonzero(there))
@@ -695,7 +786,9 @@ def _summary(spec: FeatureSpec, group: str, column: NDArray[np.float64], patient
     column.sort()  # nan last
     found = column[:n]
     shares = np.array(PERCENTILES) / 100
-    p2, p25, p50, p75, p98 = _order_statistics(found, shares).tolist() if n >= SMALL_GROUP else [None] * len(PERCENTILES)
+    p2, p25, p50, p75, p98 = (
+        _order_statistics(found, shares).tolist() if n >= SMALL_GROUP else [None] * len(PERCENTILES)
+    )
     mean = float(found.mean()) if n else None
     if mean is not None:
         found -= mean
@@ -718,7 +811,9 @@ def _edges(column: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 
 def _bin_of(column: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
     bins = len(edges) - 1
-    found: NDArray[np.int64] = np.minimum(((column - edges[0]) * (bins / (edges[-1] - edges[0]))).astype(np.int64), bins - 1)
+    found: NDArray[np.int64] = np.minimum(
+        ((column - edges[0]) * (bins / (edges[-1] - edges[0]))).astype(np.int64), bins - 1
+    )
     return found
 
 

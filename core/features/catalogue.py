@@ -1,9 +1,11 @@
-"""Every feature Leukoscope measures, in the order of the pages. The only list: add a row in `definitions` and all the rest follows.
+"""Every feature Leukoscope measures, in the order of the pages.
 
-The columns are named `<region>_<class>_<Feature>` with pyradiomics' own class and feature names where it has them, the ratios
-`combined_<Feature>`. Formulas follow the pyradiomics documentation (van Griethuysen et al. 2017, Cancer Res 77:e104); the identifiers
-are those of the Image Biomarker Standardisation Initiative (Zwanenburg et al. 2020, Radiology 295:328) and are given only where
-exactly that quantity is computed: IBSI defines shape in three dimensions only.
+The only list: add a row in `definitions` and all the rest follows.
+
+The columns are named `<region>_<class>_<Feature>` with pyradiomics' own class and feature names where it has them, the
+ratios `combined_<Feature>`. Formulas follow the pyradiomics documentation (van Griethuysen et al. 2017, Cancer Res
+77:e104); the identifiers are those of the Image Biomarker Standardisation Initiative (Zwanenburg et al. 2020, Radiology
+295:328) and are given only where exactly that quantity is computed: IBSI defines shape in three dimensions only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +32,9 @@ def _lower(text: str) -> str:
     return text[0].lower() + text[1:]
 
 
-def _spec(region: Region, feature_class: FeatureClass, theme: Theme, group: str, label: str, row: FeatureRow) -> FeatureSpec:
+def _spec(
+    region: Region, feature_class: FeatureClass, theme: Theme, group: str, label: str, row: FeatureRow
+) -> FeatureSpec:
     middle = "" if region is Region.COMBINED else f"{feature_class}_"
     on_grey = feature_class is FeatureClass.FIRST_ORDER
     return FeatureSpec(
@@ -65,7 +69,9 @@ def _ratios() -> Iterator[FeatureSpec]:
     for shape in SHAPES:
         if shape.combined is None:
             continue
-        nucleus, cytoplasm = (f"{region}_{FeatureClass.SHAPE_2D}_{shape.feature}" for region in (Region.NUCLEUS, Region.CYTOPLASM))
+        nucleus, cytoplasm = (
+            f"{region}_{FeatureClass.SHAPE_2D}_{shape.feature}" for region in (Region.NUCLEUS, Region.CYTOPLASM)
+        )
         # Areas add up, so the area of the nucleus is set against the whole cell; nothing else in this table does.
         is_area = shape.unit is Unit.AREA
         what = _lower(shape.short)
@@ -142,7 +148,11 @@ def feature_spec(name: str) -> FeatureSpec:
     """
     if name not in CATALOGUE:
         close = get_close_matches(name, CATALOGUE, n=3)
-        hint = f"did you mean {', '.join(close)}?" if close else "names look like nucleus_shape2D_Elongation or combined_PixelSurface"
+        hint = (
+            f"did you mean {', '.join(close)}?"
+            if close
+            else "names look like nucleus_shape2D_Elongation or combined_PixelSurface"
+        )
         msg = f"the catalogue has no feature {name!r}; {hint}"
         raise FeatureError(msg)
     return CATALOGUE[name]

@@ -1,9 +1,10 @@
 """The planes in which tone is measured: grey, optical density, the two dyes of a Romanowsky stain, hue and saturation.
 
-The dyes are told apart by colour deconvolution (Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23:291): optical densities add up, so
-a pixel's density in red, green and blue is a sum of the dyes' own directions. The directions are those published for Giemsa in
-G. Landini's Colour Deconvolution: the basic dye (methylene blue and its azures), which like haematoxylin goes to nucleic acids and
-basophilic cytoplasm, and eosin, which goes to acidophilic granules and haemoglobin. What neither explains is left to their normal.
+The dyes are told apart by colour deconvolution (Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23:291): optical
+densities add up, so a pixel's density in red, green and blue is a sum of the dyes' own directions. The directions are
+those published for Giemsa in G. Landini's Colour Deconvolution: the basic dye (methylene blue and its azures), which
+like haematoxylin goes to nucleic acids and basophilic cytoplasm, and eosin, which goes to acidophilic granules and
+haemoglobin. What neither explains is left to their normal.
 """
 
 from collections.abc import Mapping
@@ -28,9 +29,9 @@ class Channel(StrEnum):
     SATURATION = "saturation"
 
 
-# Width of a bin for Entropy and Uniformity (and, in grey, texture), in the channel's own unit. Values computed with another width cannot be
-# compared with those in a cohort. Grey: pyradiomics' default. The others give as many bins over what stained cells show; powers of two,
-# so that the edges are exact.
+# Width of a bin for Entropy and Uniformity (and, in grey, texture), in the channel's own unit. Values computed with
+# another width cannot be compared with those in a cohort. Grey: pyradiomics' default. The others give as many bins over
+# what stained cells show; powers of two, so that the edges are exact.
 BIN_WIDTH: Final[Mapping[Channel, float]] = MappingProxyType(
     {
         Channel.GREY: 25.0,
@@ -46,8 +47,8 @@ BIN_WIDTH: Final[Mapping[Channel, float]] = MappingProxyType(
 BASIC_DYE: Final = np.array([0.834750233, 0.513556283, 0.196330403])
 EOSIN: Final = np.array([0.092789, 0.954111, 0.283111])
 
-# Hue is a circle, and mean and spread need a line: it is cut at green, which no Romanowsky stain shows, and runs from there over
-# blue (240), violet (270) and red (360) to yellow (420).
+# Hue is a circle, and mean and spread need a line: it is cut at green, which no Romanowsky stain shows, and runs from
+# there over blue (240), violet (270) and red (360) to yellow (420).
 HUE_CUT: Final = 120.0
 
 
@@ -57,13 +58,15 @@ def planes(image: NDArray[np.uint8] | NDArray[np.float64]) -> dict[Channel, NDAr
     Parameters
     ----------
     image
-        uint8 (H, W, 3) red, green, blue; or grey (H, W), which has no colour and so gives only grey and optical density.
+        uint8 (H, W, 3) red, green, blue; or grey (H, W), which has no colour and so gives only grey and optical
+        density.
 
     Returns
     -------
     dict
-        Grey 0 to 255; optical density, -ln((value + 1) / 256), mean of the three colours; the dyes in the same unit, negative where
-        a pixel's colour lies beyond the other dye; hue in degrees, 120 to 480, not a number where a pixel is grey; saturation in per cent.
+        Grey 0 to 255; optical density, -ln((value + 1) / 256), mean of the three colours; the dyes in the same unit,
+        negative where a pixel's colour lies beyond the other dye; hue in degrees, 120 to 480, not a number where a
+        pixel is grey; saturation in per cent.
     """
     if image.ndim == 2:
         luma = image.astype(np.float64)
@@ -86,7 +89,9 @@ _DENSITY: Final = -np.log((np.arange(256) + 1) / 256)
 
 
 def _hue_and_saturation(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Hue in degrees from `HUE_CUT` on, nan in grey pixels, and saturation in per cent, of the hexcone (Smith 1978); float64 (H, W) each.
+    """Hue in degrees from `HUE_CUT` on, nan in grey pixels, and saturation in per cent, of the hexcone (Smith 1978).
+
+    Float64 (H, W) each.
 
     What `skimage.color.rgb2hsv` computes, plane by plane, at a tenth of its time.
     """
@@ -102,7 +107,10 @@ def _hue_and_saturation(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ND
 
 
 def _unmixing() -> NDArray[np.float64]:
-    """Columns that take a pixel's density (red, green, blue) to the amounts of basic dye, eosin and residual; (3, 3)."""
+    """Columns that take a pixel's density (red, green, blue) to the amounts of basic dye, eosin and residual.
+
+    (3, 3).
+    """
     dyes = np.stack([vector / np.linalg.norm(vector) for vector in (BASIC_DYE, EOSIN)])
     normal = np.cross(*dyes)
     return np.linalg.inv(np.vstack([dyes, normal / np.linalg.norm(normal)]))

@@ -1,4 +1,7 @@
-"""The outline of a region: how convex, how smooth, how it undulates. Everything here is a ratio: the size of the region cancels out."""
+"""The outline of a region: how convex, how smooth, how it undulates.
+
+Everything here is a ratio: the size of the region cancels out.
+"""
 
 from typing import Final
 
@@ -10,26 +13,31 @@ from core.features.regions import fill_holes
 from core.image.masks import traced
 from core.image.morphology import bounds
 
-# An outline traced along pixels is a staircase, a twentieth too long on a circle. Each pass gives a vertex half of its own place and a
-# quarter of either neighbour's; four leave the circumference of circles from a radius of 8 px on right to half a per cent, at the price
-# of rounding what is finer than some three pixels.
+# An outline traced along pixels is a staircase, a twentieth too long on a circle. Each pass gives a vertex half of its
+# own place and a quarter of either neighbour's; four leave the circumference of circles from a radius of 8 px on right
+# to half a per cent, at the price of rounding what is finer than some three pixels.
 _SMOOTHING_PASSES: Final = 4
 
-# Undulations a turn: a dent of a kidney, a clover leaf and a flower are few; teeth, frays and hairs are many. Two are an ellipse, which is
-# elongation and has its own feature. Beyond 24 the outlines of our smallest regions (60 px around) hold no more information.
+# Undulations a turn: a dent of a kidney, a clover leaf and a flower are few; teeth, frays and hairs are many. Two are
+# an ellipse, which is elongation and has its own feature. Beyond 24 the outlines of our smallest regions (60 px around)
+# hold no more information.
 LOW_HARMONICS: Final = (3, 7)
 HIGH_HARMONICS: Final = (8, 24)
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.complex128]]:
-    """Outer outlines of a region, one closed polygon of x + iy a part, smoothed below the pixel's staircase; holes are filled.
+    """Outer outlines of a region, one closed polygon of x + iy a part, smoothed below the pixel's staircase.
+
+    Holes are filled.
 
     Parts are 4-connected. Turning the mask by a right angle turns the polygons, up to where they start.
     """
     polygons = []
     for rows_columns in traced(fill_holes(mask[bounds(mask)])):
         ring = rows_columns[:-1, 1] + 1j * rows_columns[:-1, 0]
-        vertices = np.concatenate([ring[-_SMOOTHING_PASSES:], ring, ring[:_SMOOTHING_PASSES]])  # a pass takes one at either end
+        vertices = np.concatenate(
+            [ring[-_SMOOTHING_PASSES:], ring, ring[:_SMOOTHING_PASSES]]
+        )  # a pass takes one at either end
         for _ in range(_SMOOTHING_PASSES):
             vertices = vertices[1:-1] / 2 + (vertices[:-2] + vertices[2:]) / 4
         polygons.append(vertices)
@@ -47,16 +55,17 @@ def contour(mask: NDArray[np.bool_]) -> dict[str, float]:
     Returns
     -------
     dict
-        Solidity, Convexity, FormFactor, 1 for a circle and less for anything else (Convexity can exceed 1 where parts lie apart);
-        IndentationDepth, the largest distance of the outline from its convex hull, over the radius of the circle of the same area;
-        LowHarmonics and HighHarmonics, the root mean square deviation from a circle in undulations of these numbers a turn, over the
-        radius. Of several parts the areas and the lengths are added up, the deepest dent counts, and the harmonics are averaged by area.
+        Solidity, Convexity, FormFactor, 1 for a circle and less for anything else (Convexity can exceed 1 where parts
+        lie apart); IndentationDepth, the largest distance of the outline from its convex hull, over the radius of the
+        circle of the same area; LowHarmonics and HighHarmonics, the root mean square deviation from a circle in
+        undulations of these numbers a turn, over the radius. Of several parts the areas and the lengths are added up,
+        the deepest dent counts, and the harmonics are averaged by area.
 
     References
     ----------
-    FormFactor, Convexity and Solidity: Russ 2011, The Image Processing Handbook, 6th ed., ch. 11. IndentationDepth: the depth of
-    OpenCV's convexityDefects. Harmonics: the elliptic Fourier description of Kuhl and Giardina 1982, Comput Graph Image Process 18:236,
-    in the complex notation of Granlund 1972, IEEE Trans Comput C-21:195.
+    FormFactor, Convexity and Solidity: Russ 2011, The Image Processing Handbook, 6th ed., ch. 11. IndentationDepth: the
+    depth of OpenCV's convexityDefects. Harmonics: the elliptic Fourier description of Kuhl and Giardina 1982, Comput
+    Graph Image Process 18:236, in the complex notation of Granlund 1972, IEEE Trans Comput C-21:195.
     """
     parts = outlines(mask)
     areas = np.array([_area(part) for part in parts])
@@ -95,7 +104,9 @@ def _hull(vertices: NDArray[np.complex128]) -> NDArray[np.intp]:
 def _deepest_dent(vertices: NDArray[np.complex128], corners: NDArray[np.intp]) -> float:
     """Largest distance of an outline from its convex hull, each point measured against the edge of the hull that bridges it."""
     corners = np.sort(corners)
-    bridge = np.searchsorted(corners, np.arange(len(vertices)), side="right") - 1  # -1: from the last corner over the start
+    bridge = (
+        np.searchsorted(corners, np.arange(len(vertices)), side="right") - 1
+    )  # -1: from the last corner over the start
     start = vertices[corners]
     along = np.roll(start, -1) - start
     return float(np.abs(((along / np.abs(along)).conj()[bridge] * (vertices - start[bridge])).imag).max())
@@ -104,8 +115,9 @@ def _deepest_dent(vertices: NDArray[np.complex128], corners: NDArray[np.intp]) -
 def _harmonics(vertices: NDArray[np.complex128]) -> tuple[float, float]:
     """Strength of `LOW_HARMONICS` and of `HIGH_HARMONICS` relative to the circle, of an outline travelled at constant speed.
 
-    m undulations of amplitude a on a circle, z = r exp(it) (1 + a cos(mt)), are the coefficients 1 + m and 1 - m with r a / 2 each.
-    The coefficients are the integrals over the polygon's edges in closed form, so that no resampling makes its first vertex matter.
+    m undulations of amplitude a on a circle, z = r exp(it) (1 + a cos(mt)), are the coefficients 1 + m and 1 - m with r
+    a / 2 each. The coefficients are the integrals over the polygon's edges in closed form, so that no resampling makes
+    its first vertex matter.
     """
     steps = np.roll(vertices, -1) - vertices
     if (vertices.conj() * steps).imag.sum() < 0:  # clockwise: mirrored, so that the circle is coefficient 1
@@ -113,7 +125,9 @@ def _harmonics(vertices: NDArray[np.complex128]) -> tuple[float, float]:
     times = np.abs(steps)
     velocity = steps / times
     turn = np.exp(-2j * np.pi * np.cumsum(times) / times.sum())
-    kinks = np.roll(velocity, -1) - velocity  # at the end of each edge; of a polygon, the second derivative is in its vertices
+    kinks = (
+        np.roll(velocity, -1) - velocity
+    )  # at the end of each edge; of a polygon, the second derivative is in its vertices
     powers = np.cumprod(np.broadcast_to(turn, (HIGH_HARMONICS[1] + 1, len(turn))), axis=0)  # of order 1, 2, ...
     orders = np.arange(1, len(powers) + 1)
     # Not as matrix products: threads of BLAS wait for each other where every core is busy with a cell.

@@ -46,7 +46,10 @@ Family = Callable[["Cell", Region], Measured]
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What is measured: label map and channels, all (H, W), cut to the cell and its environment; nothing beyond is looked at."""
+    """What is measured.
+
+    Label map and channels, all (H, W), cut to the cell and its environment; nothing beyond is looked at.
+    """
 
     labels: LabelMap
     channels: Mapping[Channel, NDArray[np.float64]]
@@ -60,7 +63,11 @@ class Cell:
     def levels(self) -> Mapping[Region, Levels]:
         """Grey levels of each region whose texture is measured."""
         plane, masks = self.channels[Channel.GREY], self.masks
-        return {region: discretise(plane, masks[region], BIN_WIDTH[Channel.GREY]) for region in CELL_REGIONS if masks[region].any()}
+        return {
+            region: discretise(plane, masks[region], BIN_WIDTH[Channel.GREY])
+            for region in CELL_REGIONS
+            if masks[region].any()
+        }
 
 
 def _on_channel(channel: Channel) -> Family:
@@ -72,7 +79,9 @@ def _on_channel(channel: Channel) -> Family:
 
 def _reference_on_channel(channel: Channel) -> Family:
     def measure(cell: Cell, region: Region) -> Measured:
-        return reference.measure(FeatureClass.FIRST_ORDER, cell.channels[channel], cell.masks[region], bin_width=BIN_WIDTH[channel])
+        return reference.measure(
+            FeatureClass.FIRST_ORDER, cell.channels[channel], cell.masks[region], bin_width=BIN_WIDTH[channel]
+        )
 
     return measure
 
@@ -105,12 +114,19 @@ _TEXTURES: Final = MappingProxyType(
 
 def _projections(cell: Cell, _: Region) -> Measured:
     masks = cell.masks
-    return projections(masks[Region.NUCLEUS], masks[Region.CYTOPLASM], masks[Region.ENVIRONMENT], cell.channels[Channel.HAEMATOXYLIN])
+    return projections(
+        masks[Region.NUCLEUS], masks[Region.CYTOPLASM], masks[Region.ENVIRONMENT], cell.channels[Channel.HAEMATOXYLIN]
+    )
 
 
 def _vacuoles(cell: Cell, _: Region) -> Measured:
     masks = cell.masks
-    return vacuoles(masks[Region.NUCLEUS], masks[Region.CYTOPLASM], masks[Region.ENVIRONMENT], cell.channels[Channel.OPTICAL_DENSITY])
+    return vacuoles(
+        masks[Region.NUCLEUS],
+        masks[Region.CYTOPLASM],
+        masks[Region.ENVIRONMENT],
+        cell.channels[Channel.OPTICAL_DENSITY],
+    )
 
 
 _STRUCTURES: Final[Mapping[FeatureClass, Family]] = MappingProxyType(
@@ -141,7 +157,10 @@ _FAMILIES: Final[Mapping[Engine, Mapping[FeatureClass, Family]]] = MappingProxyT
         Engine.FAST: _FAST,
         Engine.REFERENCE: {
             **_FAST,
-            **{feature_class: _reference_on_grey(feature_class) for feature_class in (FeatureClass.SHAPE_2D, *_TEXTURES)},
+            **{
+                feature_class: _reference_on_grey(feature_class)
+                for feature_class in (FeatureClass.SHAPE_2D, *_TEXTURES)
+            },
             **{FeatureClass(channel): _reference_on_channel(channel) for channel in Channel},
         },
     }
@@ -163,26 +182,33 @@ def _by_region() -> Mapping[Region, _Classes]:
 _MEASURED: Final = _by_region()
 _RATIOS: Final = {name: spec.ratio_of for name, spec in CATALOGUE.items() if spec.ratio_of}
 # The plane that a class is measured in, where that is one of the channels.
-_CHANNELS: Final = {**{FeatureClass(channel): channel for channel in Channel}, FeatureClass.PROJECTIONS: Channel.HAEMATOXYLIN}
+_CHANNELS: Final = {
+    **{FeatureClass(channel): channel for channel in Channel},
+    FeatureClass.PROJECTIONS: Channel.HAEMATOXYLIN,
+}
 
 
-def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, engine: Engine = Engine.FAST) -> FeatureSet:
+def extract(
+    image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, engine: Engine = Engine.FAST
+) -> FeatureSet:
     """Measure all features of one cell.
 
     Parameters
     ----------
     image
-        uint8 (H, W, 3) in colour; or grey (H, W), uint8 or float64 from 0 = black to 255 = white, which has no features of colour.
+        uint8 (H, W, 3) in colour; or grey (H, W), uint8 or float64 from 0 = black to 255 = white, which has no features
+        of colour.
     labels
         Label map of the same height and width. Only its pixels that are not background are looked at.
     engine
-        `Engine.REFERENCE` asks pyradiomics itself for whatever it can measure, which is many times slower; the values agree to 1e-9.
+        `Engine.REFERENCE` asks pyradiomics itself for whatever it can measure, which is many times slower; the values
+        agree to 1e-9.
 
     Returns
     -------
     FeatureSet
-        Exactly the names of the catalogue, in its order, in pixels. A region that is missing, or whose pixels all lie on one line,
-        has no values but a reason; so have the ratios that need it.
+        Exactly the names of the catalogue, in its order, in pixels. A region that is missing, or whose pixels all lie
+        on one line, has no values but a reason; so have the ratios that need it.
 
     Raises
     ------
@@ -200,7 +226,9 @@ def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, en
     for region, classes in _MEASURED.items():
         obstacle = _obstacle(cell, region)
         for feature_class, specs in classes.items():
-            reason = obstacle or (None if _CHANNELS.get(feature_class, Channel.GREY) in cell.channels else "the image is grey")
+            reason = obstacle or (
+                None if _CHANNELS.get(feature_class, Channel.GREY) in cell.channels else "the image is grey"
+            )
             measured = {} if reason else _FAMILIES[engine][feature_class](cell, region)
             for spec in specs:
                 value = reason or measured[spec.feature]
@@ -217,7 +245,9 @@ def extract(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, en
             # Never a division by zero: no shape value is 0 unless the region is a line.
             values[name] = values[numerator] / sum(values[part] for part in denominators)
 
-    return FeatureSet({name: values.get(name) for name in CATALOGUE}, {name: absent[name] for name in CATALOGUE if name in absent})
+    return FeatureSet(
+        {name: values.get(name) for name in CATALOGUE}, {name: absent[name] for name in CATALOGUE if name in absent}
+    )
 
 
 def _check(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap) -> None:
@@ -229,18 +259,25 @@ def _check(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap) -> 
         )
         raise ImageError(msg)
     if image.shape[:2] != labels.shape:
-        msg = f"image and label map must have the same shape, but have {image.shape[:2]} and {labels.shape}; give the mask of this image"
+        msg = (
+            f"image and label map must have the same shape, but have {image.shape[:2]} and {labels.shape}; give the"
+            " mask of this image"
+        )
         raise MaskError(msg)
     # Written so that a value that is not a number fails as well. The width of the grey-level bins assumes this range.
     if image.size and not (image.min() >= 0 and image.max() <= 255):
-        msg = f"grey values must lie between 0 and 255, but range from {image.min()} to {image.max()}; scale the image first"
+        msg = (
+            f"grey values must lie between 0 and 255, but range from {image.min()} to {image.max()}; scale the image"
+            " first"
+        )
         raise ImageError(msg)
 
 
 def _obstacle(cell: Cell, region: Region) -> str | None:
     """Why the region cannot be measured, in words.
 
-    pyradiomics refuses a row or a column of pixels; a diagonal is as much a line: its minor axis is nothing but rounding error.
+    pyradiomics refuses a row or a column of pixels; a diagonal is as much a line: its minor axis is nothing but
+    rounding error.
     """
     if region is Region.COMBINED:
         reasons = [_obstacle(cell, part) for part in (Region.NUCLEUS, Region.CELL)]

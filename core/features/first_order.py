@@ -10,17 +10,19 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
     Parameters
     ----------
     plane
-        float64 (H, W); pixels that are not a number are left out. Never 8-bit: pyradiomics' own binning wraps round at 255 there.
+        float64 (H, W); pixels that are not a number are left out. Never 8-bit: pyradiomics' own binning wraps round at
+        255 there.
     mask
-        bool (H, W), True in the region, which must have at least three pixels: of two, none lies between the percentiles.
+        bool (H, W), True in the region, which must have at least three pixels: of two, none lies between the
+        percentiles.
     bin_width
         Width of the bins of Entropy and Uniformity, whose edges are its multiples; an edge belongs to the upper bin.
 
     Returns
     -------
     dict
-        Values by pyradiomics' feature name, for pixels of area 1. A region of a single tone has Skewness and Kurtosis 0, as in pyradiomics.
-        Where fewer than three pixels hold a number, the reason in place of each value.
+        Values by pyradiomics' feature name, for pixels of area 1. A region of a single tone has Skewness and Kurtosis
+        0, as in pyradiomics. Where fewer than three pixels hold a number, the reason in place of each value.
 
     References
     ----------
@@ -39,7 +41,8 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
     deviation = values - mean
     squared = deviation * deviation
     variance = squared.sum() / n
-    # Asked of the values, because the mean of equal values that are no whole numbers can differ from them in the last digit.
+    # Asked of the values, because the mean of equal values that are no whole numbers can differ from them in the last
+    # digit.
     flat = lowest == highest
 
     bins = np.floor(values / bin_width)
@@ -47,7 +50,9 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
     share = np.diff(np.concatenate([[-1], last, [n - 1]])) / n
 
     inner = values[np.searchsorted(values, p10) : np.searchsorted(values, p90, side="right")]
-    energy = (values * values).sum()  # not np.dot: threads of BLAS wait for each other where every core is busy with a cell
+    energy = (
+        values * values
+    ).sum()  # not np.dot: threads of BLAS wait for each other where every core is busy with a cell
     return {
         "10Percentile": float(p10),
         "90Percentile": float(p90),

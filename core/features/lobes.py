@@ -9,7 +9,8 @@ from scipy import ndimage
 from core.features.regions import EIGHT_NEIGHBOURS, fill_holes
 from core.image.morphology import bounds
 
-# A lobe reaches this much deeper than its neck, as a share of the nucleus's greatest depth. Less is the unevenness of a single body.
+# A lobe reaches this much deeper than its neck, as a share of the nucleus's greatest depth. Less is the unevenness of a
+# single body.
 PROMINENCE: Final = 0.1
 # Depths at which bodies are counted, from the outline inwards.
 _LEVELS: Final = 16
@@ -18,9 +19,9 @@ _LEVELS: Final = 16
 def lobes(nucleus: NDArray[np.bool_]) -> dict[str, float]:
     """Count the lobes of a nucleus and say how far they are parted; holes are filled.
 
-    The nucleus is worn down from its outline inwards, so that necks break before the lobes they join are gone (the ultimate erosion
-    of Serra 1982, Image Analysis and Mathematical Morphology, ch. XI). Depth is the distance to the outline, and all lengths are
-    relative to the greatest depth, so that a ragged outline does not matter.
+    The nucleus is worn down from its outline inwards, so that necks break before the lobes they join are gone (the
+    ultimate erosion of Serra 1982, Image Analysis and Mathematical Morphology, ch. XI). Depth is the distance to the
+    outline, and all lengths are relative to the greatest depth, so that a ragged outline does not matter.
 
     Parameters
     ----------
@@ -30,8 +31,9 @@ def lobes(nucleus: NDArray[np.bool_]) -> dict[str, float]:
     Returns
     -------
     dict
-        LobeCount: bodies that reach `PROMINENCE` of the greatest depth deeper than their necks. Lobulation: how many such bodies there
-        are on the average of all depths, 1 for a single one; two of a size that just touch make 2, a wide neck little more than 1.
+        LobeCount: bodies that reach `PROMINENCE` of the greatest depth deeper than their necks. Lobulation: how many
+        such bodies there are on the average of all depths, 1 for a single one; two of a size that just touch make 2, a
+        wide neck little more than 1.
     """
     depth = ndimage.distance_transform_edt(fill_holes(nucleus[bounds(nucleus)]))
     rows, columns = np.nonzero((depth == ndimage.maximum_filter(depth, 3)) & (depth > 0))

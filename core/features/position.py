@@ -23,8 +23,9 @@ def position(nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> dict[str, f
     Returns
     -------
     dict
-        NuclearEccentricity, the distance of the centres of gravity over the radius of the circle that has the cell's area; RimContact,
-        the share of the nucleus's outermost pixels with no more than `RIM_WIDTH` of that radius between them and the outside of the cell.
+        NuclearEccentricity, the distance of the centres of gravity over the radius of the circle that has the cell's
+        area; RimContact, the share of the nucleus's outermost pixels with no more than `RIM_WIDTH` of that radius
+        between them and the outside of the cell.
     """
     nucleus, cell = fill_holes(nucleus), fill_holes(cell)
     radius = radius_of(cell)

@@ -1,6 +1,7 @@
 """Projections of the cell's outline: the hairs of hairy cells, which a drawn or predicted mask mostly rounds off.
 
-They are looked for in the amount of basic dye, not in the mask alone: hairs are cytoplasm and take it, red cells beside them hardly do.
+They are looked for in the amount of basic dye, not in the mask alone: hairs are cytoplasm and take it, red cells beside
+them hardly do.
 """
 
 from typing import Final
@@ -13,10 +14,12 @@ from scipy.spatial import KDTree
 from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, fill_holes, radius_of, widened
 from core.image.morphology import within
 
-# Stained is what lies this far on the way from the background to the cytoplasm. Less than half, because hairs are thinner than the body
-# and blurred by the lens: half loses many that the eye sees on hairy cells of two sources, a quarter lets in the noise of the slide.
+# Stained is what lies this far on the way from the background to the cytoplasm. Less than half, because hairs are
+# thinner than the body and blurred by the lens: half loses many that the eye sees on hairy cells of two sources, a
+# quarter lets in the noise of the slide.
 STAINED_SHARE: Final = 0.3
-# As shares of the cell's radius: a projection is narrower than twice the first (about 1.5 um on a hairy cell), higher than the second.
+# As shares of the cell's radius: a projection is narrower than twice the first (about 1.5 um on a hairy cell), higher
+# than the second.
 HALF_WIDTH: Final = 0.12
 MIN_HEIGHT: Final = 0.05
 
@@ -28,9 +31,9 @@ def projections(
 ) -> dict[str, float | str]:
     """Count and measure thin projections of a cell, in the mask and in the environment around it.
 
-    What is stained and connected is the cell; its opening by a disc (Serra 1982, Image Analysis and Mathematical Morphology, ch. II) is
-    the body, and what the opening takes away are projections. Whatever runs along the environment's outer limit for more than a
-    projection's width belongs to a neighbour.
+    What is stained and connected is the cell; its opening by a disc (Serra 1982, Image Analysis and Mathematical
+    Morphology, ch. II) is the body, and what the opening takes away are projections. Whatever runs along the
+    environment's outer limit for more than a projection's width belongs to a neighbour.
 
     Parameters
     ----------
@@ -42,9 +45,9 @@ def projections(
     Returns
     -------
     dict
-        Count; MeanHeight of those counted and MaximumHeight of any, over the radius of the circle that has the cell's area;
-        ContourShare, the share of the body's outline from which those counted rise. In place of a value that there is not, the reason.
-        Heights end where the environment does, a fifth of the radius from the mask.
+        Count; MeanHeight of those counted and MaximumHeight of any, over the radius of the circle that has the cell's
+        area; ContourShare, the share of the body's outline from which those counted rise. In place of a value that
+        there is not, the reason. Heights end where the environment does, a fifth of the radius from the mask.
     """
     levels = background_and_cytoplasm(dye, cytoplasm, environment)
     if isinstance(levels, str):
@@ -55,7 +58,9 @@ def projections(
     nucleus, cytoplasm, environment = (np.pad(region, 1) for region in (nucleus, cytoplasm, environment))
     radius = radius_of(nucleus | cytoplasm)
     half_width = HALF_WIDTH * radius
-    stained = nucleus | (cytoplasm | environment) & (np.pad(dye, 1) > background + STAINED_SHARE * (typical - background))
+    stained = nucleus | (cytoplasm | environment) & (
+        np.pad(dye, 1) > background + STAINED_SHARE * (typical - background)
+    )
     outside = ~(nucleus | cytoplasm | environment)
     beside, count = ndimage.label(stained & environment, EIGHT_NEIGHBOURS)
     along_limit = np.bincount(beside[environment & widened(outside)], minlength=count + 1)

@@ -1,4 +1,7 @@
-"""The reference engine: pyradiomics itself, the slow and trusted way. The only user of its extractor and of SimpleITK."""
+"""The reference engine: pyradiomics itself, the slow and trusted way.
+
+The only user of its extractor and of SimpleITK.
+"""
 
 import logging
 from functools import cache
@@ -16,7 +19,11 @@ GREY_BIN_WIDTH: Final = BIN_WIDTH[Channel.GREY]
 
 
 def measure(
-    feature_class: str, plane: NDArray[np.float64], mask: NDArray[np.bool_], pixel_size: float = 1.0, bin_width: float = GREY_BIN_WIDTH
+    feature_class: str,
+    plane: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    pixel_size: float = 1.0,
+    bin_width: float = GREY_BIN_WIDTH,
 ) -> dict[str, float]:
     """Let `radiomics.featureextractor.RadiomicsFeatureExtractor` measure one class of features in two dimensions.
 

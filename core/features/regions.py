@@ -28,7 +28,10 @@ def widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Region and what it encloses, bool (H + 2, W + 2): with a margin of background. Diagonal pixels enclose nothing."""
+    """Region and what it encloses, bool (H + 2, W + 2): with a margin of background.
+
+    Diagonal pixels enclose nothing.
+    """
     outside, _ = ndimage.label(~np.pad(mask, 1), EIGHT_NEIGHBOURS)
     return np.asarray(outside != outside[0, 0])
 
@@ -41,7 +44,10 @@ def radius_of(mask: NDArray[np.bool_]) -> float:
 def background_and_cytoplasm(
     plane: NDArray[np.float64], cytoplasm: NDArray[np.bool_], environment: NDArray[np.bool_]
 ) -> tuple[float, float] | str:
-    """Density of the background, the palest of the environment, and the median of the cytoplasm; or why they cannot be told, in words."""
+    """Density of the background, the palest of the environment, and the median of the cytoplasm.
+
+    Or why they cannot be told, in words.
+    """
     if not environment.any():
         return "there is no environment of the cell to tell the background"
     if not cytoplasm.any():

@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 
 from core.image.morphology import bounds
 
-# The outline is found by marching squares: it runs straight or at 45 degrees through each square between four pixel centres, according to
-# which of the four lie in the region (the bits of the index: top left, top right, bottom left, bottom right). Per square, the length of
-# outline in it and the area within it; of two opposite corners, each keeps its own.
+# The outline is found by marching squares: it runs straight or at 45 degrees through each square between four pixel
+# centres, according to which of the four lie in the region (the bits of the index: top left, top right, bottom left,
+# bottom right). Per square, the length of outline in it and the area within it; of two opposite corners, each keeps its
+# own.
 _HALF: Final = np.sqrt(0.5)
-_LENGTH: Final = np.array([0, _HALF, _HALF, 1, _HALF, 1, 2 * _HALF, _HALF, _HALF, 2 * _HALF, 1, _HALF, 1, _HALF, _HALF, 0])
+_LENGTH: Final = np.array(
+    [0, _HALF, _HALF, 1, _HALF, 1, 2 * _HALF, _HALF, _HALF, 2 * _HALF, 1, _HALF, 1, _HALF, _HALF, 0]
+)
 _AREA: Final = np.array([0, 1, 1, 4, 1, 4, 2, 7, 1, 2, 4, 7, 4, 7, 7, 8]) / 8
 
 
@@ -61,8 +64,9 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
 def _diameter(inside: NDArray[np.bool_]) -> float:
     """Largest distance between two points of the outline, which lie half way between a pixel inside and its neighbour outside.
 
-    pyradiomics compares all with all. But the farthest apart lie at corners of the convex hull of the pixels' centres, which are the first
-    or the last of their rows, and both half a pixel beyond, in the direction in which the two are farther apart.
+    pyradiomics compares all with all. But the farthest apart lie at corners of the convex hull of the pixels' centres,
+    which are the first or the last of their rows, and both half a pixel beyond, in the direction in which the two are
+    farther apart.
     """
     from scipy.spatial import ConvexHull  # here, because not every program that reads the catalogue measures
 

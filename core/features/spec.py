@@ -16,7 +16,10 @@ class Region(StrEnum):
 
 
 class FeatureClass(StrEnum):
-    """Family of features measured together, under pyradiomics' name where it has one; `RATIO` sets two regions in proportion."""
+    """Family of features measured together, under pyradiomics' name where it has one.
+
+    `RATIO` sets two regions in proportion.
+    """
 
     SHAPE_2D = "shape2D"
     RATIO = "ratio"
@@ -104,8 +107,8 @@ class FeatureSpec:
     theme, group
         Part of the page, and the heading within it.
     label, short
-        Plain words with the region ("Nucleus elongation", "Nucleus tone, mean") and, for charts that are grouped already, without
-        it ("Elongation", "Mean").
+        Plain words with the region ("Nucleus elongation", "Nucleus tone, mean") and, for charts that are grouped
+        already, without it ("Elongation", "Mean").
     description
         One line for a haematologist.
     formula
@@ -115,12 +118,14 @@ class FeatureSpec:
     ibsi_id
         Identifier of the IBSI, where it is exactly that quantity.
     ratio_of
-        Names of the numerator's feature and of those whose sum is the denominator, for a ratio of two catalogued features.
+        Names of the numerator's feature and of those whose sum is the denominator, for a ratio of two catalogued
+        features.
     pixel_bound
-        The value changes with the magnification, though no length is in its unit: it sums over pixels, or looks one pixel aside.
+        The value changes with the magnification, though no length is in its unit: it sums over pixels, or looks one
+        pixel aside.
     log_axis
-        Positive by nature and skewed among cells: compared and drawn on a logarithmic scale. (A region of a single tone has a
-        variance and a kurtosis of 0 all the same.)
+        Positive by nature and skewed among cells: compared and drawn on a logarithmic scale. (A region of a single tone
+        has a variance and a kurtosis of 0 all the same.)
     display_factor
         Shown values are stored values times this.
     display_offset
@@ -165,7 +170,10 @@ class FeatureSpec:
         )
 
     def in_um(self, value: float, um_per_px: float) -> float:
-        """Convert a value from pixels to micrometres, exactly, because the pixels are square; others stay as they are."""
+        """Convert a value from pixels to micrometres, exactly, because the pixels are square.
+
+        Others stay as they are.
+        """
         return value * um_per_px**self.length_power
 
     def shown(self, value: float) -> float:

@@ -1,4 +1,7 @@
-"""Spots by their size: clear ones in the cytoplasm, which are vacuoles, and dense ones anywhere, which are granules and clumps."""
+"""Spots by their size.
+
+Clear ones in the cytoplasm, which are vacuoles, and dense ones anywhere, which are granules and clumps.
+"""
 
 from typing import Final
 
@@ -9,20 +12,24 @@ from scipy import ndimage
 from core.features.regions import EIGHT_NEIGHBOURS, background_and_cytoplasm, radius_of, widened
 from core.image.morphology import bounds
 
-# Diameters of vacuoles as shares of the cell's diameter (0.5 to 4 um on a monocyte), and the share of the square around a vacuole that it
-# fills at least: a disc fills 0.79, two that touch or half of one 0.39, the clear rim beside a nucleus less.
+# Diameters of vacuoles as shares of the cell's diameter (0.5 to 4 um on a monocyte), and the share of the square around
+# a vacuole that it fills at least: a disc fills 0.79, two that touch or half of one 0.39, the clear rim beside a
+# nucleus less.
 VACUOLE_DIAMETERS: Final = (0.03, 0.25)
 ROUNDNESS: Final = 0.35
 
-# Upper limits of the width of fine, medium and coarse spots, as shares of the cell's diameter: 0.5, 0.9 and 1.8 um on a promyelocyte.
-# Azurophil granules are fine, those of eosinophils and basophils medium, clumps of chromatin coarse.
+# Upper limits of the width of fine, medium and coarse spots, as shares of the cell's diameter: 0.5, 0.9 and 1.8 um on a
+# promyelocyte. Azurophil granules are fine, those of eosinophils and basophils medium, clumps of chromatin coarse.
 SPOT_WIDTHS: Final = {"Fine": 0.03, "Medium": 0.06, "Coarse": 0.12}
 # Spots are shown by no fewer pixels.
 MIN_SPOT_PX: Final = 2.0
 
 
 def vacuoles(
-    nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], environment: NDArray[np.bool_], density: NDArray[np.float64]
+    nucleus: NDArray[np.bool_],
+    cytoplasm: NDArray[np.bool_],
+    environment: NDArray[np.bool_],
+    density: NDArray[np.float64],
 ) -> dict[str, float | str]:
     """Count and measure round clear spots in the cytoplasm: nearer in density to the background than to the cytoplasm.
 
@@ -36,8 +43,8 @@ def vacuoles(
     Returns
     -------
     dict
-        Count, and AreaShare of the cytoplasm. A vacuole is within the cell: it may touch the nucleus, but not the cell's edge; two that run
-        together count as one. In place of values that there are not, the reason.
+        Count, and AreaShare of the cytoplasm. A vacuole is within the cell: it may touch the nucleus, but not the
+        cell's edge; two that run together count as one. In place of values that there are not, the reason.
     """
     levels = background_and_cytoplasm(density, cytoplasm, environment)
     if isinstance(levels, str):
@@ -48,7 +55,9 @@ def vacuoles(
     parts, count = ndimage.label(clear, EIGHT_NEIGHBOURS)
     area = np.bincount(parts.ravel(), minlength=count + 1)[1:]
     at_edge = np.bincount(parts[widened(~cell)], minlength=count + 1)[1:] > 0
-    side = np.array([max(part.stop - part.start for part in extent) for extent in ndimage.find_objects(parts)], dtype=float)
+    side = np.array(
+        [max(part.stop - part.start for part in extent) for extent in ndimage.find_objects(parts)], dtype=float
+    )
     smallest, largest = (share**2 * np.count_nonzero(cell) for share in VACUOLE_DIAMETERS)  # the areas of discs
     vacuole = ~at_edge & (area >= smallest) & (area <= largest) & (area >= ROUNDNESS * side**2)
     return {
@@ -57,11 +66,14 @@ def vacuoles(
     }
 
 
-def granularity(region: NDArray[np.bool_], cell: NDArray[np.bool_], density: NDArray[np.float64]) -> dict[str, float | str]:
+def granularity(
+    region: NDArray[np.bool_], cell: NDArray[np.bool_], density: NDArray[np.float64]
+) -> dict[str, float | str]:
     """Share of a region's optical density that is in spots of three sizes: what openings of growing size take away.
 
-    The granular spectrum of Ravkin and Temov 1988 (Proc SPIE 900), as CellProfiler's MeasureGranularity has it, with sizes relative to the
-    cell, and squares in place of discs. Between two odd numbers of pixels the opening is interpolated.
+    The granular spectrum of Ravkin and Temov 1988 (Proc SPIE 900), as CellProfiler's MeasureGranularity has it, with
+    sizes relative to the cell, and squares in place of discs. Between two odd numbers of pixels the opening is
+    interpolated.
 
     Parameters
     ----------
@@ -91,7 +103,10 @@ def granularity(region: NDArray[np.bool_], cell: NDArray[np.bool_], density: NDA
             found[name] = f"spots of that size are less than {MIN_SPOT_PX:.0f} pixels wide"
             continue
         odd = 2 * int((width - 1) // 2) + 1
-        narrower, wider = (density[region].sum() if side == 1 else _opened(density, region, side)[region].sum() for side in (odd, odd + 2))
+        narrower, wider = (
+            density[region].sum() if side == 1 else _opened(density, region, side)[region].sum()
+            for side in (odd, odd + 2)
+        )
         after = narrower + (wider - narrower) * (width - odd) / 2
         found[name] = float((before - after) / whole)
         before = after
@@ -99,7 +114,10 @@ def granularity(region: NDArray[np.bool_], cell: NDArray[np.bool_], density: NDA
 
 
 def _opened(plane: NDArray[np.float64], region: NDArray[np.bool_], side: int) -> NDArray[np.float64]:
-    """Opening by a square of odd side, of the region alone: beyond it there is nothing. What comes outside it means nothing."""
+    """Opening by a square of odd side, of the region alone: beyond it there is nothing.
+
+    What comes outside it means nothing.
+    """
     eroded = _lowest(np.where(region, plane, np.inf), side)
     return -_lowest(np.where(region, -eroded, np.inf), side)
 
@@ -107,7 +125,8 @@ def _opened(plane: NDArray[np.float64], region: NDArray[np.bool_], side: int) ->
 def _lowest(plane: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """Smallest value in the square of odd side around each pixel.
 
-    `scipy.ndimage.minimum_filter` in less than half of its time: minima over 2, 4, 8 ... pixels are made from those over half as many.
+    `scipy.ndimage.minimum_filter` in less than half of its time: minima over 2, 4, 8 ... pixels are made from those
+    over half as many.
     """
     for _ in range(2):
         lowest = np.full((len(plane) + side - 1, plane.shape[1]), np.inf)

@@ -1,7 +1,8 @@
 """Texture of a region: the five grey-level matrices of pyradiomics and their features, in plain numpy.
 
-Where values can cancel, sums keep pyradiomics' order: the second measure of informational correlation, say, is the square root of a
-difference that for a region without texture is nothing but rounding, and comes out the same only if every operation does.
+Where values can cancel, sums keep pyradiomics' order: the second measure of informational correlation, say, is the
+square root of a difference that for a region without texture is nothing but rounding, and comes out the same only if
+every operation does.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from core.image.morphology import bounds
 
-# The reason for an absent value, in either engine: a matrix without entries, or a root of what rounding has made negative, which
-# takes a handful of pixels whose levels are independent of each other.
+# The reason for an absent value, in either engine: a matrix without entries, or a root of what rounding has made
+# negative, which takes a handful of pixels whose levels are independent of each other.
 UNDEFINED: Final = "too few of its pixels are neighbours"
 
 _EPS: Final = np.spacing(1.0)  # pyradiomics adds it before every logarithm
@@ -27,8 +28,8 @@ class Levels:
     Parameters
     ----------
     image
-        (h + 2, w + 2), of an unsigned type that holds the sum of eight levels: the level of each pixel, 1 in the lowest bin that
-        occurs; 0 outside the region, and all around as a margin.
+        (h + 2, w + 2), of an unsigned type that holds the sum of eight levels: the level of each pixel, 1 in the lowest
+        bin that occurs; 0 outside the region, and all around as a margin.
     count
         The highest level.
     present
@@ -41,7 +42,9 @@ class Levels:
 
 
 def discretise(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: float) -> Levels:
-    """Sort the pixels of a region into bins of equal width, whose edges are its multiples; an edge belongs to the upper bin.
+    """Sort the pixels of a region into bins of equal width, whose edges are its multiples.
+
+    An edge belongs to the upper bin.
 
     Parameters
     ----------
@@ -151,7 +154,9 @@ def glrlm(levels: Levels) -> dict[str, float | str]:
             runs.append((level, length))
     sizes = np.arange(1, 1 + max((length.max() for _, length in runs), default=0))
     counts = [_table(level, length - 1, levels, len(sizes)) for level, length in runs]
-    return _by_level_and_size(np.stack(counts) if counts else np.zeros((0, len(levels.present), 0)), levels, sizes, _RUNS)
+    return _by_level_and_size(
+        np.stack(counts) if counts else np.zeros((0, len(levels.present), 0)), levels, sizes, _RUNS
+    )
 
 
 def glszm(levels: Levels) -> dict[str, float | str]:
@@ -230,13 +235,15 @@ def ngtdm(levels: Levels) -> dict[str, float | str]:
         "Busyness": float(weighted.sum() / unlike) if unlike else 0.0,
         "Coarseness": float(1 / weighted.sum()) if summed else 1e6,
         "Complexity": float((step * (weighted[:, None] + weighted) / pair).sum() / len(level)),
-        "Contrast": float((product * step**2).sum() * summed / len(level) / (len(i) * (len(i) - 1))) if len(i) > 1 else 0.0,
+        "Contrast": (
+            float((product * step**2).sum() * summed / len(level) / (len(i) * (len(i) - 1))) if len(i) > 1 else 0.0
+        ),
         "Strength": float((pair * step**2).sum() / summed) if summed else 0.0,
     }
 
 
-# The features of a table of levels and sizes, in the order of `_by_level_and_size`. pyradiomics has retired two of the dependences:
-# one is the uniformity of tone again, the other always 1.
+# The features of a table of levels and sizes, in the order of `_by_level_and_size`. pyradiomics has retired two of the
+# dependences: one is the uniformity of tone again, the other always 1.
 _RUNS: Final = (
     "ShortRunEmphasis", "LongRunEmphasis", "LowGrayLevelRunEmphasis", "HighGrayLevelRunEmphasis",
     "ShortRunLowGrayLevelEmphasis", "ShortRunHighGrayLevelEmphasis", "LongRunLowGrayLevelEmphasis", "LongRunHighGrayLevelEmphasis",
@@ -259,7 +266,10 @@ _DEPENDENCES: Final = (
 
 
 def _neighbours(levels: Levels) -> NDArray[np.float64]:
-    """Pairs of neighbours, each counted from both sides: (level i, level j, direction), the levels being those present."""
+    """Pairs of neighbours, each counted from both sides.
+
+    (level i, level j, direction), the levels being those present.
+    """
     size, width = levels.count + 1, levels.image.shape[1]
     flat = levels.image.ravel()
     pixels = np.flatnonzero(flat)
@@ -279,7 +289,10 @@ def _lines(image: NDArray[np.unsignedinteger]) -> Iterator[NDArray[np.unsignedin
 
 
 def _diagonals(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """The rising diagonals as rows: cut into rows one pixel shorter than they are, a wider image moves each one to the right."""
+    """The rising diagonals as rows.
+
+    Cut into rows one pixel shorter than they are, a wider image moves each one to the right.
+    """
     height, width = image.shape
     wide = np.zeros((height, width + height), dtype=image.dtype)
     wide[:, :width] = image
@@ -287,7 +300,10 @@ def _diagonals(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger
 
 
 def _runs(lines: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.unsignedinteger], NDArray[np.intp]]:
-    """Level and length of each run; every line begins and ends outside the region, so that no run goes on in the next."""
+    """Level and length of each run.
+
+    Every line begins and ends outside the region, so that no run goes on in the next.
+    """
     flat = lines.ravel()
     last = np.flatnonzero(flat[1:] != flat[:-1])
     level = flat[last[1:]]
@@ -338,7 +354,10 @@ def _entropy(share: NDArray[np.float64], axis: int | tuple[int, ...]) -> NDArray
 
 
 def _gather(p: NDArray[np.float64], index: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Sums of p (level i, level j, direction) where `index` (level i, level j, 1) is 0, 1, ... size - 1: (index, direction)."""
+    """Sums of p (level i, level j, direction) where `index` (level i, level j, 1) is 0, 1, ...
+
+    Size - 1: (index, direction).
+    """
     directions = p.shape[2]
     cell = index.astype(np.intp) * directions + np.arange(directions)
     return np.asarray(np.bincount(cell.ravel(), p.ravel(), size * directions).reshape(size, directions), dtype=float)
@@ -350,7 +369,9 @@ def _root(square: NDArray[np.inexact]) -> NDArray[np.float64]:
         return np.asarray(np.sqrt(square).real)
 
 
-def _maximal_correlation(p: NDArray[np.float64], p_i: NDArray[np.float64], p_j: NDArray[np.float64]) -> NDArray[np.float64]:
+def _maximal_correlation(
+    p: NDArray[np.float64], p_i: NDArray[np.float64], p_j: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Root of the second largest eigenvalue of Q(i, j) = Σ_k p(i, k) p(j, k) / (p(i) p(k)); 1 for a single level."""
     if len(p) == 1:
         return np.ones(p.shape[2])
@@ -366,4 +387,7 @@ def _mean_of_directions(values: Mapping[str, NDArray[np.float64]]) -> dict[str, 
     known = ~np.isnan(table)
     number = known.sum(1)
     means = table.sum(1, where=known) / np.maximum(number, 1)
-    return {name: mean if some else UNDEFINED for name, mean, some in zip(values, means.tolist(), number.tolist(), strict=True)}
+    return {
+        name: mean if some else UNDEFINED
+        for name, mean, some in zip(values, means.tolist(), number.tolist(), strict=True)
+    }

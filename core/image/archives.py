@@ -25,7 +25,10 @@ _ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 @dataclass(frozen=True)
 class Member:
-    """An image of an archive: its relative path, size in bytes and checksum, or the `problem` in words why it is not read."""
+    """An image of an archive.
+
+    Its relative path, size in bytes and checksum, or the `problem` in words why it is not read.
+    """
 
     path: str
     size: int
@@ -46,8 +49,8 @@ class ImageArchive:
     Raises
     ------
     UsageError
-        If it is no ZIP, holds more than MAX_MEMBERS files, or unpacks to more than MAX_RATIO times its size: then it is refused
-        as a whole.
+        If it is no ZIP, holds more than MAX_MEMBERS files, or unpacks to more than MAX_RATIO times its size: then it is
+        refused as a whole.
     """
 
     def __init__(self, file: str | IO[bytes], name: str) -> None:
@@ -59,18 +62,23 @@ class ImageArchive:
         self._name = name
         infos = self._archive.infolist()
         if len(infos) > MAX_MEMBERS:
-            msg = f"{name}: expected at most {MAX_MEMBERS:,} files, but it holds {len(infos):,}; unpack it into a folder"
+            msg = (
+                f"{name}: expected at most {MAX_MEMBERS:,} files, but it holds {len(infos):,}; unpack it into a folder"
+            )
             raise UsageError(msg)
         packed, unpacked = (sum(getattr(info, size) for info in infos) for size in ("compress_size", "file_size"))
         if unpacked > MAX_RATIO * packed + _CHUNK:
             msg = (
-                f"{name}: expected photographs, which hardly shrink, but its {packed / 2**20:.1f} MB unpack to {unpacked / 2**20:,.0f} MB; "
-                "it is not opened"
+                f"{name}: expected photographs, which hardly shrink, but its {packed / 2**20:.1f} MB unpack to"
+                f" {unpacked / 2**20:,.0f} MB; it is not opened"
             )
             raise UsageError(msg)
 
     def members(self) -> Iterator[Member]:
-        """Every image in the order of the paths; other files, folders and hidden ones are passed over, archives inside are named."""
+        """Every image in the order of the paths.
+
+        Other files, folders and hidden ones are passed over, archives inside are named.
+        """
         for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
             if _is_image(info.filename.replace("\\", "/")) or _is_archive(info.filename):
                 yield self._described(info)
@@ -83,7 +91,10 @@ class ImageArchive:
         return Member(info.filename, info.file_size, f"{info.CRC:08x}", self._problem(info))
 
     def read(self, path: str, settings: Settings) -> bytes:
-        """Content of a member within the limits; raises UsageError naming what is wrong with it, KeyError where there is none."""
+        """Content of a member within the limits.
+
+        Raises UsageError naming what is wrong with it, KeyError where there is none.
+        """
         member = self._archive.getinfo(path)
         limit = min(settings.max_bytes, MAX_RATIO * max(member.compress_size, 1) + _CHUNK)
         content = bytearray()
@@ -102,7 +113,10 @@ class ImageArchive:
             NotImplementedError,
             EOFError,
         ) as error:  # damaged, encrypted, or of an unknown method
-            msg = f"{self._name}: {base_name(member.filename)} cannot be unpacked ({error}); pack the images again, without a password"
+            msg = (
+                f"{self._name}: {base_name(member.filename)} cannot be unpacked ({error}); pack the images again,"
+                " without a password"
+            )
             raise UsageError(msg) from error
         return bytes(content)
 
@@ -113,7 +127,10 @@ class ImageArchive:
         if _is_archive(path):
             return "expected images, but this is an archive inside the archive; unpack it and pack its images"
         if "\\" in path:
-            return "expected folders to be separated by '/', as the ZIP format says, but they are by '\\'; pack the folder again"
+            return (
+                "expected folders to be separated by '/', as the ZIP format says, but they are by '\\'; pack the folder"
+                " again"
+            )
         if self._archive.getinfo(path) is not info:
             return "expected every path once, but the archive holds several files of this path; pack the folder again"
         if info.flag_bits & _ENCRYPTED:
@@ -121,7 +138,9 @@ class ImageArchive:
         if stat.S_ISLNK(info.external_attr >> 16):
             return "expected an image, but it is a link to another file; pack the image itself"
         if info.file_size > MAX_RATIO * info.compress_size + _CHUNK:
-            return f"expected a photograph, but it unpacks to more than {MAX_RATIO} times its size; pack photographs only"
+            return (
+                f"expected a photograph, but it unpacks to more than {MAX_RATIO} times its size; pack photographs only"
+            )
         return None
 
 

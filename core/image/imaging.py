@@ -24,10 +24,12 @@ from core.domain.types import CellImage
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
-# Below this side no nucleus can be told from its cytoplasm; the smallest cells of the public data sets are 60 px across.
+# Below this side no nucleus can be told from its cytoplasm; the smallest cells of the public data sets are 60 px
+# across.
 MIN_SIDE_PX: Final = 16
 
-# Cameras store 10, 12 or 14 bits in 16-bit files; the smallest depth that holds the largest value is taken as the true one.
+# Cameras store 10, 12 or 14 bits in 16-bit files; the smallest depth that holds the largest value is taken as the true
+# one.
 BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
 
 MAX_NAME_LENGTH: Final = 200
@@ -64,7 +66,9 @@ def load(path: Path, um_per_px: float | None = None) -> CellImage:
         _check_bytes(size, name, load_settings())
         data = path.read_bytes()
     except OSError as error:
-        msg = f"{name}: expected a readable image file, but {error.strerror or error}; check the path and the permissions"
+        msg = (
+            f"{name}: expected a readable image file, but {error.strerror or error}; check the path and the permissions"
+        )
         raise ImageError(msg) from error
     return decode(data, name, um_per_px)
 
@@ -73,8 +77,9 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
     """Turn the bytes of an image file into a CellImage: upright 8-bit RGB, metadata dropped.
 
     Alpha is laid on white; grey, palette, 1-bit and CMYK images are converted; of 16-bit images the upper 8 bits of the
-    true depth (10, 12, 14 or 16, judged by the largest value) are kept; of several frames the first is used. What changed the
-    picture is in `CellImage.notes`. Colour profiles are not applied, as cameras and scanners rarely agree on them.
+    true depth (10, 12, 14 or 16, judged by the largest value) are kept; of several frames the first is used. What
+    changed the picture is in `CellImage.notes`. Colour profiles are not applied, as cameras and scanners rarely agree
+    on them.
 
     Parameters
     ----------
@@ -88,7 +93,8 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
     Raises
     ------
     ImageError
-        For any bytes that are no usable image; no other exception but MemoryError leaves this function because of its data.
+        For any bytes that are no usable image; no other exception but MemoryError leaves this function because of its
+        data.
     """
     name = base_name(name)
     settings = load_settings()
@@ -98,24 +104,38 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
     except (ImageError, MemoryError):  # want of memory says nothing of the file
         raise
     except UnidentifiedImageError as error:
-        came = "it holds plain text" if data[:512].isascii() else "its content is none of these, or its start is damaged"
-        msg = f"{name}: expected a PNG, JPEG, TIFF, BMP, GIF or WebP image, but {came}; save the image as PNG and try again"
+        came = (
+            "it holds plain text" if data[:512].isascii() else "its content is none of these, or its start is damaged"
+        )
+        msg = (
+            f"{name}: expected a PNG, JPEG, TIFF, BMP, GIF or WebP image, but {came}; save the image as PNG and try"
+            " again"
+        )
         raise ImageError(msg) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_many_pixels(name, f"more than {Image.MAX_IMAGE_PIXELS:,}", settings)) from error
     except Exception as error:  # decoders meet damaged files with a dozen exception types, all meaning this
-        msg = f"{name}: expected a complete image, but the file is damaged or cut short ({error}); copy or export it again"
+        msg = (
+            f"{name}: expected a complete image, but the file is damaged or cut short ({error}); copy or export it"
+            " again"
+        )
         raise ImageError(msg) from error
     return CellImage(rgb, name, hashlib.sha256(data).hexdigest(), um_per_px, notes)
 
 
 def grey(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """ITU-R 601 luma of a uint8 (H, W, 3) image, as Pillow's `convert("L")` rounds it: float64 (H, W), whole numbers 0 to 255."""
+    """ITU-R 601 luma of a uint8 (H, W, 3) image, as Pillow's `convert("L")` rounds it.
+
+    Float64 (H, W), whole numbers 0 to 255.
+    """
     return np.asarray(Image.fromarray(rgb).convert("L"), dtype=np.float64)
 
 
 def load_grey(path: Path) -> NDArray[np.uint8]:
-    """Read a file as 8-bit grey, (H, W): for drawn masks, whose codes are grey levels. Raises ImageError as `load` does."""
+    """Read a file as 8-bit grey, (H, W): for drawn masks, whose codes are grey levels.
+
+    Raises ImageError as `load` does.
+    """
     return np.asarray(Image.fromarray(load(path).rgb).convert("L"))
 
 
@@ -150,15 +170,23 @@ def find_images(inputs: Iterable[Path | str]) -> list[Path]:
             msg = f"expected an image file or a folder, but {entry} does not exist; check the path"
             raise UsageError(msg)
     if not found:
-        msg = f"expected images ({', '.join(IMAGE_SUFFIXES)}), but found none in {', '.join(map(str, entries)) or 'an empty list'}"
+        msg = (
+            f"expected images ({', '.join(IMAGE_SUFFIXES)}), but found none in"
+            f" {', '.join(map(str, entries)) or 'an empty list'}"
+        )
         raise UsageError(msg)
     return sorted(found)
 
 
 def base_name(name: str) -> str:
-    """File name without path parts, control and invisible characters; other Unicode is kept, "image" if nothing is left."""
+    """File name without path parts, control and invisible characters.
+
+    Other Unicode is kept, "image" if nothing is left.
+    """
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
-    base = "".join(c for c in unicodedata.normalize("NFC", base) if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029")
+    base = "".join(
+        c for c in unicodedata.normalize("NFC", base) if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
+    )
     base = base.strip()[-MAX_NAME_LENGTH:]
     return "image" if base in {"", ".", ".."} else base
 
@@ -192,7 +220,10 @@ def _read(data: bytes, name: str, settings: Settings) -> tuple[NDArray[np.uint8]
         image.load()
         if image.mode in {"F", "LAB"}:
             what = "floating-point values" if image.mode == "F" else "Lab colours"
-            msg = f"{name}: expected grey or RGB pixels in whole numbers, but the image has {what}; save it as an 8-bit PNG"
+            msg = (
+                f"{name}: expected grey or RGB pixels in whole numbers, but the image has {what}; save it as an"
+                " 8-bit PNG"
+            )
             raise ImageError(msg)
         shallow: Image.Image = image
         if image.mode.startswith("I"):
@@ -212,7 +243,10 @@ def _check_size(size: tuple[int, int], name: str, settings: Settings) -> None:
     if width * height > settings.max_pixels:
         raise ImageError(_too_many_pixels(name, f"{width} x {height}", settings))
     if min(size) < MIN_SIDE_PX:
-        msg = f"{name}: expected at least {MIN_SIDE_PX} pixels on each side, but the image is {width} x {height}; use the original image"
+        msg = (
+            f"{name}: expected at least {MIN_SIDE_PX} pixels on each side, but the image is {width} x {height}; use the"
+            " original image"
+        )
         raise ImageError(msg)
 
 
@@ -232,19 +266,27 @@ def _brightest(image: Image.Image) -> int:
 
 def _is_planar(image: Image.Image) -> bool:
     """Whether a TIFF stores its channels one after the other: Pillow 13 scrambles 16-bit ones (see the tests)."""
-    return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+    return (
+        isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+    )
 
 
 def _exact_colour(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16]:
     """All 16 bits of a colour TIFF, where Pillow's upper bytes are scrambled or, from a camera with fewer bits, nearly black."""
     if image.format != "TIFF" or image.mode != "RGB":
-        msg = f"{name}: expected 16-bit colour to use its range, but it uses 14 bits or fewer; save it as an 8-bit PNG or a 16-bit RGB TIFF"
+        msg = (
+            f"{name}: expected 16-bit colour to use its range, but it uses 14 bits or fewer; save it as an 8-bit PNG or"
+            " a 16-bit RGB TIFF"
+        )
         raise ImageError(msg)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         try:
             values = file.pages.first.asarray()
         except ValueError as error:
-            msg = f"{name}: expected 16-bit colour in a common compression, but it cannot be unpacked ({error}); save it as an 8-bit PNG"
+            msg = (
+                f"{name}: expected 16-bit colour in a common compression, but it cannot be unpacked ({error}); save it"
+                " as an 8-bit PNG"
+            )
             raise ImageError(msg) from error
     planes_first = values.shape[0] == 3
     return np.moveaxis(values, 0, -1).astype(np.uint16) if planes_first else values.astype(np.uint16)
@@ -254,7 +296,10 @@ def _upper_8_bits(values: NDArray[np.integer], name: str, notes: list[str]) -> I
     """Keep the upper 8 bits of the smallest of BIT_DEPTHS that holds the largest value, and note it."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= 2**16:
-        msg = f"{name}: expected pixel values from 0 to 65,535, but they run from {low:,} to {high:,}; save it as an 8-bit PNG"
+        msg = (
+            f"{name}: expected pixel values from 0 to 65,535, but they run from {low:,} to {high:,}; save it as an"
+            " 8-bit PNG"
+        )
         raise ImageError(msg)
     depth = next(bits for bits in BIT_DEPTHS if high < 2**bits)
     if depth > 8:

@@ -21,14 +21,17 @@ _FOUR_LEVEL: Final = {c: c.grey for c in Compartment}
 # Up to so many levels are somebody's own coding (0, 1, 2 for one); more are shades of a picture.
 _FEW_LEVELS: Final = 8
 
-# How an outline runs through the square between four pixel centres, region on its right: from the middle of one side (top, left, right,
-# bottom) to that of another. By which of the four are in the region (bits: top left, top right, bottom left, bottom right); of two
-# opposite ones, each keeps its own.
+# How an outline runs through the square between four pixel centres, region on its right: from the middle of one side
+# (top, left, right, bottom) to that of another. By which of the four are in the region (bits: top left, top right,
+# bottom left, bottom right); of two opposite ones, each keeps its own.
 _SEGMENTS: Final = ("", "tl", "rt", "rl", "lb", "tb", "rt lb", "rb", "br", "tl br", "bt", "bl", "lr", "tr", "lt", "")
-# The same as arrays: which segments there are, where each starts and stops (square, segment, down and right, in half pixels).
+# The same as arrays: which segments there are, where each starts and stops (square, segment, down and right, in half
+# pixels).
 _SIDES: Final = {"t": (0, 1), "l": (1, 0), "r": (1, 2), "b": (2, 1), " ": (0, 0)}
 _DRAWN: Final = np.array([[bool(segments), " " in segments] for segments in _SEGMENTS])
-_STARTS, _STOPS = (np.array([[_SIDES[segments.ljust(5)[i]] for i in (at, at + 3)] for segments in _SEGMENTS]) for at in (0, 1))
+_STARTS, _STOPS = (
+    np.array([[_SIDES[segments.ljust(5)[i]] for i in (at, at + 3)] for segments in _SEGMENTS]) for at in (0, 1)
+)
 
 # Outlines are kept to this tolerance: a quarter of a pixel is below what a 2 px line shows.
 OUTLINE_TOLERANCE_PX: Final = 0.25
@@ -44,13 +47,17 @@ class DecodedMask:
 
 
 def decode_grey(grey: NDArray[np.uint8], name: str = "mask") -> DecodedMask:
-    """Read a grey mask of coding 0/128/255 or 0/85/170/255, uint8 (H, W); stray values go to the nearest code and are counted.
+    """Read a grey mask of coding 0/128/255 or 0/85/170/255, uint8 (H, W).
+
+    Stray values go to the nearest code and are counted.
 
     The coding is the one whose codes are equal to more pixels; where both fit (only 0 and 255), they agree.
     Raises MaskError when fewer than nine tenths of the pixels hold a value of the coding: then it is no mask.
     """
     if grey.dtype != np.uint8 or grey.ndim != 2:
-        msg = f"{name}: a mask must be an 8-bit grey image with shape (H, W), but is {grey.dtype} with shape {grey.shape}"
+        msg = (
+            f"{name}: a mask must be an 8-bit grey image with shape (H, W), but is {grey.dtype} with shape {grey.shape}"
+        )
         raise MaskError(msg)
     histogram = np.bincount(grey.ravel(), minlength=256)
     exact = {id(coding): int(histogram[list(coding.values())].sum()) for coding in (_THREE_LEVEL, _FOUR_LEVEL)}
@@ -63,8 +70,8 @@ def decode_grey(grey: NDArray[np.uint8], name: str = "mask") -> DecodedMask:
             came = f"its levels are {', '.join(map(str, levels))}"
             remedy = "write background as 0, cytoplasm as 128 and nucleus as 255"
         msg = (
-            f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, but {repaired} of {grey.size} pixels hold others "
-            f"({came}); {remedy}"
+            f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, but {repaired} of {grey.size} pixels"
+            f" hold others ({came}); {remedy}"
         )
         raise MaskError(msg)
     codes = np.array(list(coding.values()))
@@ -117,8 +124,8 @@ def with_environment(labels: LabelMap, keep_out: NDArray[np.bool_] | None = None
 def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
     """Closed outlines of a region as (N, 2) float32 arrays of x, y in pixels, first point repeated last.
 
-    The origin is the corner of the top-left pixel (as QuPath and SVG have it), so a pixel's centre is at +0.5. Holes are
-    outlines of their own (even-odd filling). Simplified to OUTLINE_TOLERANCE_PX; empty list for an absent region.
+    The origin is the corner of the top-left pixel (as QuPath and SVG have it), so a pixel's centre is at +0.5. Holes
+    are outlines of their own (even-odd filling). Simplified to OUTLINE_TOLERANCE_PX; empty list for an absent region.
     """
     mask = region_mask(labels, region)
     if not mask.any():
@@ -136,9 +143,12 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
 
 
 def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Outlines of a region that keeps off the image's edges, half way between pixels in and out: closed (N, 2) lines of row, column.
+    """Outlines of a region that keeps off the image's edges, half way between pixels in and out.
 
-    What `skimage.measure.find_contours` finds at 0.5, in less than half of its time: parts are 4-connected, and holes have outlines.
+    Closed (N, 2) lines of row, column.
+
+    What `skimage.measure.find_contours` finds at 0.5, in less than half of its time: parts are 4-connected, and holes
+    have outlines.
     """
     inside, stride = mask.view(np.uint8), 2 * mask.shape[1]
     pairs = inside[:, :-1] + 2 * inside[:, 1:]
@@ -147,7 +157,9 @@ def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     row, column = np.divmod(at, mask.shape[1] - 1)
     # Points are numbered along the rows of a grid of half pixels.
     corners = 2 * (row * stride + column)
-    start, stop = ((corners[:, None] + (ends @ (stride, 1))[squares[at]])[_DRAWN[squares[at]]] for ends in (_STARTS, _STOPS))
+    start, stop = (
+        (corners[:, None] + (ends @ (stride, 1))[squares[at]])[_DRAWN[squares[at]]] for ends in (_STARTS, _STOPS)
+    )
     after = dict(zip(start.tolist(), stop.tolist(), strict=True))
     rings = []
     while after:
@@ -161,9 +173,12 @@ def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 
 
 def simplified(line: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """A line (N, 2) without the points that it passes within the tolerance anyway; its ends stay (Douglas and Peucker 1973).
+    """A line (N, 2) without the points that it passes within the tolerance anyway.
 
-    All pieces of a level are cut at once, which is twenty times as fast as one after the other (`skimage.measure.approximate_polygon`).
+    Its ends stay (Douglas and Peucker 1973).
+
+    All pieces of a level are cut at once, which is twenty times as fast as one after the other
+    (`skimage.measure.approximate_polygon`).
     """
     points = line[:, 0] + 1j * line[:, 1]
     kept = np.zeros(len(line), dtype=bool)

@@ -1,7 +1,7 @@
 """Medians and percentiles, to the last bit as numpy has them, in a fifth of its time.
 
-numpy looks for all order statistics that it needs one after the other, and for NaN; processors find a single one several times faster.
-Bytes need not be ordered at all, but counted.
+numpy looks for all order statistics that it needs one after the other, and for NaN; processors find a single one
+several times faster. Bytes need not be ordered at all, but counted.
 """
 
 import math

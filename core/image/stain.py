@@ -20,12 +20,13 @@ _DENSITY: Final = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 # Nuclear dyes absorb red and green, haemoglobin green and blue: red + green - blue sets nuclei apart from red cells.
 # Excess over the background below which nothing counts as nuclear stain, however pale the image.
 MIN_NUCLEAR_DENSITY: Final = 0.5
-# Blue over green absorption, over the background. Measured: at least 0.42 in 1,008 red cells that are dense enough to be taken for
-# nuclei (1 in 1,000 below 0.43), at most 0.43 in 99 % of the nuclei of set 1 and 0.33 elsewhere. Black nuclei absorb blue too, but are
-# denser than any red cell (at most 1.3).
+# Blue over green absorption, over the background. Measured: at least 0.42 in 1,008 red cells that are dense enough to
+# be taken for nuclei (1 in 1,000 below 0.43), at most 0.43 in 99 % of the nuclei of set 1 and 0.33 elsewhere. Black
+# nuclei absorb blue too, but are denser than any red cell (at most 1.3).
 MAX_BLUE_OVER_GREEN: Final = 0.43
 _DENSER_THAN_RED_CELLS: Final = 1.5
-# Whole images are searched on at most this many pixels a side: a nucleus of 8 um, scanned at 0.25 um per pixel, is 16 of them across.
+# Whole images are searched on at most this many pixels a side: a nucleus of 8 um, scanned at 0.25 um per pixel, is 16
+# of them across.
 _GRID_SIDE: Final = 2048
 _STRIP_ROWS: Final = 64
 # `count_other_nuclei` looks for whole cells only, on a coarser grid.
@@ -34,17 +35,19 @@ _COARSE_SIDE: Final = 1024
 _EDGE: Final = 0.5
 # Specks of fewer grid pixels are no nuclei at any magnification, and may number thousands.
 _SPECK_PX: Final = 12
-# A dark nucleus hides a paler one beside it, unless what is left outside its rim is looked at again. Both as shares of its half-width.
+# A dark nucleus hides a paler one beside it, unless what is left outside its rim is looked at again. Both as shares of
+# its half-width.
 _RIM: Final = 0.25
 _LEAST_DEPTH: Final = 0.5
 # What follows a nucleus's rim along more than this share of its own outline is its cytoplasm.
 _HUGGING: Final = 0.3
 # Platelets and crumbs are smaller than this share of a typical nucleus; lobes of a neutrophil's are larger.
 MIN_NUCLEUS_SHARE: Final = 0.12
-# The typical nucleus is the one at which the larger ones hold this share of all stain: many platelets do not pull it down.
+# The typical nucleus is the one at which the larger ones hold this share of all stain: many platelets do not pull it
+# down.
 _TYPICAL_SHARE: Final = 0.3
-# Nuclei that touch are cut where the distance to the edge falls by this share of a typical radius between two maxima. Lobes are
-# cut too: what belongs to one cell is decided later, with its cytoplasm in view.
+# Nuclei that touch are cut where the distance to the edge falls by this share of a typical radius between two maxima.
+# Lobes are cut too: what belongs to one cell is decided later, with its cytoplasm in view.
 _WAIST: Final = 0.08
 # Side of the window around a nucleus over its extent: room for an ample cytoplasm and some surroundings.
 WINDOW_SIDE: Final = 2.6
@@ -52,7 +55,10 @@ WINDOW_SIDE: Final = 2.6
 
 @dataclass(frozen=True, eq=False)
 class Nucleus:
-    """A stained nucleus or a lobe of one: its pixels on a grid of squares of `step` image pixels, and the grid place of its corner."""
+    """A stained nucleus or a lobe of one.
+
+    Its pixels on a grid of squares of `step` image pixels, and the grid place of its corner.
+    """
 
     mask: NDArray[np.bool_]
     top: int
@@ -76,7 +82,10 @@ class Nucleus:
         return self.step * int(max(self.mask.shape))
 
     def window(self, extent: float = 0) -> Window:
-        """The square in which its cell can be looked for; `extent` is what a nucleus must at least be expected to measure."""
+        """The square in which its cell can be looked for.
+
+        `extent` is what a nucleus must at least be expected to measure.
+        """
         side = WINDOW_SIDE * max(extent, self.extent)
         row, column = self.centre
         return Window(column - side / 2, row - side / 2, side)
@@ -88,7 +97,10 @@ def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def nuclear_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How much nuclear dye there is, float32 (H, W): red + green - blue optical density, smoothed by a pixel, 0 in the background."""
+    """How much nuclear dye there is, float32 (H, W).
+
+    Red + green - blue optical density, smoothed by a pixel, 0 in the background.
+    """
     density, green, blue = (optical_density(rgb[..., channel]) for channel in range(3))
     density += green
     density -= blue
@@ -98,17 +110,24 @@ def nuclear_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def nuclear_stain(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where nuclei are, bool (H, W): each dense object down to half of its own density, if its colour is that of the dye."""
+    """Where nuclei are, bool (H, W).
+
+    Each dense object down to half of its own density, if its colour is that of the dye.
+    """
     density = nuclear_density(rgb)
     objects, _ = ndimage.label(density > MIN_NUCLEAR_DENSITY)
     stained = np.zeros(density.shape, bool)
-    for number, (area, at) in enumerate(zip(np.bincount(objects.ravel())[1:], ndimage.find_objects(objects), strict=True), start=1):
+    for number, (area, at) in enumerate(
+        zip(np.bincount(objects.ravel())[1:], ndimage.find_objects(objects), strict=True), start=1
+    ):
         if area >= _SPECK_PX:
             stained[at] |= _to_half(density[at], objects[at] == number)
     if stained.any():
         at = bounds(stained)
         background = [counted_percentile(counts(rgb[::4, ::4, channel]), BYTES, 75) for channel in range(3)]
-        stained[at] = filled(_dyed(stained[at], density[at], rgb[at], optical_density(np.array(background).astype(np.uint8))))
+        stained[at] = filled(
+            _dyed(stained[at], density[at], rgb[at], optical_density(np.array(background).astype(np.uint8)))
+        )
     return stained
 
 
@@ -121,12 +140,17 @@ def _dyed(
     absorbed = (optical_density(rgb[..., channel][stained]) - background[channel] for channel in (1, 2))
     green, blue = (np.maximum(np.bincount(part, each, count + 1), 0) for each in absorbed)
     dyed = blue <= MAX_BLUE_OVER_GREEN * green
-    dyed |= np.bincount(part, density[stained], count + 1) >= _DENSER_THAN_RED_CELLS * np.bincount(part, minlength=count + 1)
+    dyed |= np.bincount(part, density[stained], count + 1) >= _DENSER_THAN_RED_CELLS * np.bincount(
+        part, minlength=count + 1
+    )
     return np.asarray(dyed[parts] & stained)
 
 
 def _to_half(density: NDArray[np.float32], dense: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where one dense object reaches half of its density; the same again for what it leaves of a paler nucleus that it touches."""
+    """Where one dense object reaches half of its density.
+
+    The same again for what it leaves of a paler nucleus that it touches.
+    """
     stained = dense & (density > _EDGE * percentile(density[dense], 90))
     if 2 * np.count_nonzero(stained) > np.count_nonzero(dense):
         return stained
@@ -233,15 +257,22 @@ def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus:
 
 
 def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float | None:
-    """How much more nuclear dye the nucleus takes than the surroundings of the cell, in optical density; None if one is absent."""
+    """How much more nuclear dye the nucleus takes than the surroundings of the cell, in optical density.
+
+    None if one is absent.
+    """
     if not nucleus.any() or cell.all():
         return None
     density = nuclear_density(rgb)
     return float(median(density[nucleus]) - percentile(density[~cell], 20))
 
 
-def appearance(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """How the stain came out: median optical density of nucleus and of cytoplasm over the background's, (6,); None if one is absent.
+def appearance(
+    rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """How the stain came out: median optical density of nucleus and of cytoplasm over the background's, (6,).
+
+    None if one is absent.
 
     Relative to the background, so that lamp and white balance matter less than the dye.
     """
@@ -255,7 +286,9 @@ def appearance(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: ND
     return np.concatenate(found).astype(np.float64)
 
 
-def appearance_distance(vector: NDArray[np.float64], mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+def appearance_distance(
+    vector: NDArray[np.float64], mean: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> float:
     """Mahalanobis distance of an appearance from the training images', in standard deviations along its direction."""
     offset = vector - mean
     return float(np.sqrt(offset @ np.linalg.solve(covariance, offset)))

@@ -1,7 +1,7 @@
 """Cells drawn by the program: examples that may be shown to anyone, and images whose true mask is known.
 
-The look is that of May-Gruenwald-Giemsa smears under an automated microscope. Outlines are polar curves scaled to a stated area, so the
-label map is known exactly; the texture is seeded noise.
+The look is that of May-Gruenwald-Giemsa smears under an automated microscope. Outlines are polar curves scaled to a
+stated area, so the label map is known exactly; the texture is seeded noise.
 """
 
 from dataclasses import dataclass
@@ -32,10 +32,13 @@ _OPTICAL_BLUR_PX: Final = 0.8
 
 @dataclass(frozen=True)
 class CellDrawing:
-    """What to draw. Diameters are those of circles with the same area; the nucleus is shifted along the cell's long axis.
+    """What to draw. Diameters are those of circles with the same area.
 
-    `nucleus_share` is nucleus area / cell area (without hairs), `elongation` minor / major axis (1 for round, as in pyradiomics),
-    `notch` the depth of the nucleus's dent as a share of its radius, `clumping` the contrast of the chromatin, 0 to 1.
+    The nucleus is shifted along the cell's long axis.
+
+    `nucleus_share` is nucleus area / cell area (without hairs), `elongation` minor / major axis (1 for round, as in
+    pyradiomics), `notch` the depth of the nucleus's dent as a share of its radius, `clumping` the contrast of the
+    chromatin, 0 to 1.
     """
 
     name: str
@@ -59,7 +62,9 @@ SYNTHETIC_CELLS: Final = MappingProxyType(
         for drawing in (
             CellDrawing("lymphocyte", 118, 0.93, 0.015, 0.72, 0.90, 5, 0.10, 0.45, (134, 150, 206)),
             CellDrawing("monocyte", 168, 0.88, 0.035, 0.45, 0.72, 8, 0.55, 0.75, (166, 160, 194), vacuoles=7),
-            CellDrawing("hairy_cell", 148, 0.92, 0.025, 0.46, 0.84, 12, 0.18, 0.60, (164, 172, 214), hairs=22, hair_length_px=24),
+            CellDrawing(
+                "hairy_cell", 148, 0.92, 0.025, 0.46, 0.84, 12, 0.18, 0.60, (164, 172, 214), hairs=22, hair_length_px=24
+            ),
         )
     }
 )
@@ -78,7 +83,8 @@ def draw_cell(seed: int = 0, drawing: CellDrawing = SYNTHETIC_CELLS["monocyte"])
     Returns
     -------
     tuple[CellImage, LabelMap]
-        Image of 360 x 360 pixels named ``synthetic_<name>.png`` with `UM_PER_PX`, and its true label map with the environment ring.
+        Image of 360 x 360 pixels named ``synthetic_<name>.png`` with `UM_PER_PX`, and its true label map with the
+        environment ring.
     """
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0, 2 * np.pi)

@@ -1,7 +1,7 @@
 """Square windows of an image at any scale, and what is seen in them.
 
-A `Window` may reach beyond the image; what lies outside is the image mirrored at its edge, so that a network never meets an artificial black
-border.
+A `Window` may reach beyond the image; what lies outside is the image mirrored at its edge, so that a network never
+meets an artificial black border.
 """
 
 import math
@@ -38,20 +38,28 @@ class Window:
 
 
 def resample(image: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
-    """The window of a uint8 image (H, W, 3) as (size, size, 3), mirrored outside; bilinear, antialiased when shrinking."""
+    """The window of a uint8 image (H, W, 3) as (size, size, 3), mirrored outside.
+
+    Bilinear, antialiased when shrinking.
+    """
     return _resample(image, window, size, "symmetric", Image.Resampling.BILINEAR)
 
 
 def resample_labels(labels: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
     """The window of a label map (H, W) as (size, size), nearest neighbour.
 
-    Outside the image all is background: a mirrored copy of the cell is another cell, and only the centred one is wanted.
+    Outside the image all is background: a mirrored copy of the cell is another cell, and only the centred one is
+    wanted.
     """
     return _resample(labels, window, size, "constant", Image.Resampling.NEAREST)
 
 
 def _resample(
-    image: NDArray[np.uint8], window: Window, size: int, outside: Literal["symmetric", "constant"], method: Image.Resampling
+    image: NDArray[np.uint8],
+    window: Window,
+    size: int,
+    outside: Literal["symmetric", "constant"],
+    method: Image.Resampling,
 ) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     above, below = max(0, math.ceil(-window.top)), max(0, math.ceil(window.top + window.side - height))

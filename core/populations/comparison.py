@@ -1,29 +1,34 @@
-"""Where a cell stands in a population: summaries, comparisons and distances. Pure functions of numbers; no files, no SQL.
+"""Where a cell stands in a population: summaries, comparisons and distances.
+
+Pure functions of numbers; no files, no SQL.
 
 Definitions
 -----------
-A *values frame* has one row per cell that passed quality control, the columns ``patient_id`` and ``um_per_px`` (both may be
-null) and one column per feature in pixels.
+A *values frame* has one row per cell that passed quality control, the columns ``patient_id`` and ``um_per_px`` (both
+may be null) and one column per feature in pixels.
 
 Basis. A feature with ``length_power`` q (1 length, 2 area, -1 reciprocal length) is compared only in micrometres,
-``value * um_per_px ** q``, over the cells whose scale is known. A scale-free feature is compared as it is. One that changes with the
-size of the pixels (``pixel_bound``: a sum over them, or a texture, which looks one pixel aside) has no micrometres to convert to: it is
-compared as it is, and only where the cell and all members have the same scale within `SAME_SCALE`.
+``value * um_per_px ** q``, over the cells whose scale is known. A scale-free feature is compared as it is. One that
+changes with the size of the pixels (``pixel_bound``: a sum over them, or a texture, which looks one pixel aside) has no
+micrometres to convert to: it is compared as it is, and only where the cell and all members have the same scale within
+`SAME_SCALE`.
 
-Percentiles. ``p2``, ``p50`` and ``p98`` are linearly interpolated order statistics (numpy's ``linear``). ``std`` divides by n - 1.
+Percentiles. ``p2``, ``p50`` and ``p98`` are linearly interpolated order statistics (numpy's ``linear``). ``std``
+divides by n - 1.
 
 Percentile of a value x among n values: ``100 * (#{v < x} + #{v = x} / 2) / n``.
 
-Robust z. ``z = (g(x) - location) / scale`` with ``location = median(g(v))`` and ``scale = 1.4826 * median(|g(v) - location|)``, or
-``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample. ``g`` is the natural logarithm where the
-catalogue says ``log_axis``, otherwise the identity; a member whose logarithm does not exist counts as below all others. A published
-table gives no values: there ``scale = (g(p98) - g(p2)) / 4.1075``, the same quantity for a normal population, since its 98th
-percentile lies 2.0537 standard deviations above the median.
+Robust z. ``z = (g(x) - location) / scale`` with ``location = median(g(v))`` and ``scale = 1.4826 * median(|g(v) -
+location|)``, or ``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample. ``g`` is the
+natural logarithm where the catalogue says ``log_axis``, otherwise the identity; a member whose logarithm does not exist
+counts as below all others. A published table gives no values: there ``scale = (g(p98) - g(p2)) / 4.1075``, the same
+quantity for a normal population, since its 98th percentile lies 2.0537 standard deviations above the median.
 
 Small groups. Below `SMALL_GROUP` cells there is no band, no percentile and no robust z: the members are points.
 
-Saying the same thing. Two features whose values g(v) correlate among the members of a population at `SAME_THING` or more (Pearson)
-share nine tenths of their variance: where a cell lies on the same side in both, the second tells nothing new.
+Saying the same thing. Two features whose values g(v) correlate among the members of a population at `SAME_THING` or
+more (Pearson) share nine tenths of their variance: where a cell lies on the same side in both, the second tells nothing
+new.
 """
 
 import math
@@ -72,10 +77,10 @@ class Direction(StrEnum):
 class PopulationSummary:
     """One feature of one population.
 
-    `n` cells have a value in this basis and `n_absent` good cells have none; `patients` is None unless every one of the n
-    cells says its patient. `p2` to `p98` and `location`/`scale` (of the robust z, after the logarithm where `log`) are None
-    for a small group, `std` for a single cell, everything for none. `scale` is also None when the values do not vary.
-    A `published` summary was read from a table; its n counts the images the table was made from.
+    `n` cells have a value in this basis and `n_absent` good cells have none; `patients` is None unless every one of the
+    n cells says its patient. `p2` to `p98` and `location`/`scale` (of the robust z, after the logarithm where `log`)
+    are None for a small group, `std` for a single cell, everything for none. `scale` is also None when the values do
+    not vary. A `published` summary was read from a table; its n counts the images the table was made from.
     """
 
     population: str
@@ -108,11 +113,13 @@ class PopulationSummary:
 
 @dataclass(frozen=True, eq=False)
 class ReferencePopulation:
-    """What a cell is compared with: summaries and ordered values by feature, in the basis of comparison (micrometres or none).
+    """What a cell is compared with.
 
-    A feature that no member has, because it is younger than the population or cannot be measured there, has neither. `n` counts the
-    good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes from. A `published` population
-    has summaries in the basis they were printed in, and no values.
+    Summaries and ordered values by feature, in the basis of comparison (micrometres or none).
+
+    A feature that no member has, because it is younger than the population or cannot be measured there, has neither.
+    `n` counts the good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes
+    from. A `published` population has summaries in the basis they were printed in, and no values.
     """
 
     population: str
@@ -143,10 +150,11 @@ class ReferencePopulation:
 class FeatureComparison:
     """One feature of one cell beside one population.
 
-    `value` is in `basis`: that of the comparison, or pixels where `comparable` is False and `reason` says why; it is None
-    when the cell has no value. `percentile` (0 to 100), `below` and `above` (per cent of the population strictly below and
-    above the value) need the population's values: None for published tables and small groups. `inside` tells whether the value
-    lies within the 2-98 % band, ends included; `direction` the side of the median. `caution` qualifies a comparison that stands.
+    `value` is in `basis`: that of the comparison, or pixels where `comparable` is False and `reason` says why; it is
+    None when the cell has no value. `percentile` (0 to 100), `below` and `above` (per cent of the population strictly
+    below and above the value) need the population's values: None for published tables and small groups. `inside` tells
+    whether the value lies within the 2-98 % band, ends included; `direction` the side of the median. `caution`
+    qualifies a comparison that stands.
     """
 
     feature: str
@@ -199,7 +207,8 @@ def summarise(values: pd.DataFrame, population: str, *, in_um: bool) -> tuple[Po
     population : str
         Identifier carried into the summaries.
     in_um : bool
-        Convert features with a unit of length to micrometres, over the cells whose scale is known; else leave them in pixels.
+        Convert features with a unit of length to micrometres, over the cells whose scale is known; else leave them in
+        pixels.
     """
     summaries, _ = _summaries(values, population, in_um=in_um)
     return tuple(summaries[name] for name in CATALOGUE)
@@ -252,11 +261,13 @@ def published_summary(
     )
 
 
-def compare_cell(features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> tuple[FeatureComparison, ...]:
+def compare_cell(
+    features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation
+) -> tuple[FeatureComparison, ...]:
     """Place every catalogue feature of a cell in a population, in catalogue order.
 
-    A feature that is not scale-free is comparable only where both sides have a scale (see the module's text); an absent value
-    never is. Features that depend on the grey levels are comparable but carry a caution.
+    A feature that is not scale-free is comparable only where both sides have a scale (see the module's text); an absent
+    value never is. Features that depend on the grey levels are comparable but carry a caution.
     """
     return tuple(_compare(spec, features, um_per_px, reference) for spec in CATALOGUE.values())
 
@@ -264,8 +275,8 @@ def compare_cell(features: FeatureSet, um_per_px: float | None, reference: Refer
 def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
     """Say the comparison in plain words: "Larger nucleus area than 97 % of monocytes".
 
-    Per cents are rounded down, so that the sentence never claims more than was counted; "all" stands for a value beyond every
-    member. `with_n` adds the number of cells.
+    Per cents are rounded down, so that the sentence never claims more than was counted; "all" stands for a value beyond
+    every member. `with_n` adds the number of cells.
     """
     spec = CATALOGUE[comparison.feature]
     name, lower_name = _sentence_case(spec.label)
@@ -291,11 +302,14 @@ def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
     return f"{word} {lower_name}{than} {amount} {comparison.plural}{count}"
 
 
-def differs_most(comparisons: Sequence[FeatureComparison], k: int, reference: ReferencePopulation) -> tuple[FeatureComparison, ...]:
+def differs_most(
+    comparisons: Sequence[FeatureComparison], k: int, reference: ReferencePopulation
+) -> tuple[FeatureComparison, ...]:
     """Return the at most `k` features outside the 2-98 % band of `reference`, largest absolute robust z first.
 
-    One that only says again what a feature before it says (see the module's text) is passed over, and so is the environment, which is
-    not the cell. Of many features about one in 25 lies outside in any member of the population too.
+    One that only says again what a feature before it says (see the module's text) is passed over, and so is the
+    environment, which is not the cell. Of many features about one in 25 lies outside in any member of the population
+    too.
     """
     chosen: list[tuple[FeatureComparison, NDArray[np.float64]]] = []
     outside = (c for c in comparisons if c.outside and CATALOGUE[c.feature].region is not Region.ENVIRONMENT)
@@ -303,7 +317,10 @@ def differs_most(comparisons: Sequence[FeatureComparison], k: int, reference: Re
         if len(chosen) == k:
             break
         members = _of_members(CATALOGUE[candidate.feature], reference)
-        agreements = (_correlation(members, others) * (1 if candidate.direction is before.direction else -1) for before, others in chosen)
+        agreements = (
+            _correlation(members, others) * (1 if candidate.direction is before.direction else -1)
+            for before, others in chosen
+        )
         if all(agreement < SAME_THING for agreement in agreements):
             chosen.append((candidate, members))
     return tuple(comparison for comparison, _ in chosen)
@@ -312,8 +329,8 @@ def differs_most(comparisons: Sequence[FeatureComparison], k: int, reference: Re
 def beside_published(measured: Sequence[ReferencePopulation], published: Sequence[ReferencePopulation]) -> pd.DataFrame:
     """Percentiles of measured populations beside those of printed tables of the same cell type.
 
-    One row per population and feature, with columns measured_p2, published_p2, ... p98; only features that both count in the same
-    basis, which leaves out sizes: a printed table's pixels are of unknown size.
+    One row per population and feature, with columns measured_p2, published_p2, ... p98; only features that both count
+    in the same basis, which leaves out sizes: a printed table's pixels are of unknown size.
     """
     rows = []
     for printed in published:
@@ -322,23 +339,27 @@ def beside_published(measured: Sequence[ReferencePopulation], published: Sequenc
                 ours = population.summaries.get(feature)
                 if ours is not None and ours.basis is theirs.basis and not ours.small:
                     pairs = {
-                        f"{who}_{p}": getattr(s, p) for p in ("p2", "p50", "p98") for who, s in (("measured", ours), ("published", theirs))
+                        f"{who}_{p}": getattr(s, p)
+                        for p in ("p2", "p50", "p98")
+                        for who, s in (("measured", ours), ("published", theirs))
                     }
                     rows.append({"population": population.population, "feature": feature, "n": ours.n, **pairs})
     return pd.DataFrame(rows)
 
 
-def nearest(features: FeatureSet, references: Sequence[ReferencePopulation], among: Collection[str] = CATALOGUE) -> tuple[Nearness, ...]:
+def nearest(
+    features: FeatureSet, references: Sequence[ReferencePopulation], among: Collection[str] = CATALOGUE
+) -> tuple[Nearness, ...]:
     """How far a cell lies from the centre of each population, most typical first.
 
-    Over those features `among` the given ones that are scale-free, do not depend on the grey levels and that the cell has, each scaled
-    by the population's own median and robust scale (a diagonal metric: correlations are not removed)::
+    Over those features `among` the given ones that are scale-free, do not depend on the grey levels and that the cell
+    has, each scaled by the population's own median and robust scale (a diagonal metric: correlations are not removed)::
 
         distance = sqrt(mean_j(min(|z_j|, 6) ** 2))
 
-    The limit of 6 keeps a single outlying feature from deciding alone. The same distance is computed for every member, over the
-    features it has, and `Nearness.typicality` is the per cent of members at least as far out. Published tables and groups below
-    `SMALL_GROUP` have no such distribution and are left out. This describes; it does not classify.
+    The limit of 6 keeps a single outlying feature from deciding alone. The same distance is computed for every member,
+    over the features it has, and `Nearness.typicality` is the per cent of members at least as far out. Published tables
+    and groups below `SMALL_GROUP` have no such distribution and are left out. This describes; it does not classify.
     """
     found = [n for n in (_nearness(features, r, among) for r in references) if n is not None]
     return tuple(sorted(found, key=lambda n: (-n.typicality, n.distance)))
@@ -365,7 +386,10 @@ def _transform(values: NDArray[np.float64], *, log: bool) -> NDArray[np.float64]
 
 
 def _robust_centres(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and robust standard deviation of each row of sorted, transformed values; nan where not finite or without variation."""
+    """Median and robust standard deviation of each row of sorted, transformed values.
+
+    Nan where not finite or without variation.
+    """
     location = np.median(values, axis=1)
     location[~np.isfinite(location)] = np.nan
     scale = _MAD_TO_STD * np.median(np.abs(values - location[:, None]), axis=1)
@@ -431,7 +455,10 @@ def _summaries(
 
 
 def _statistics(block: NDArray[np.float64], log: NDArray[np.bool_]) -> Iterator[list[float | None]]:
-    """2nd, 50th, 98th percentile, mean, standard deviation, location and scale of each row of sorted values; None where not defined."""
+    """2nd, 50th, 98th percentile, mean, standard deviation, location and scale of each row of sorted values.
+
+    None where not defined.
+    """
     found = np.full((len(block), 7), np.nan)
     n = block.shape[1]
     if n >= SMALL_GROUP:
@@ -447,12 +474,17 @@ def _statistics(block: NDArray[np.float64], log: NDArray[np.bool_]) -> Iterator[
 
 
 def _of_members(spec: FeatureSpec, reference: ReferencePopulation) -> NDArray[np.float64]:
-    """The members' values as they are compared, after the logarithm where the catalogue says so; none for a published table."""
+    """The members' values as they are compared, after the logarithm where the catalogue says so.
+
+    None for a published table.
+    """
     if spec.name not in reference.members:
         return np.empty(0)
     column = reference.members[spec.name].to_numpy(dtype=np.float64, na_value=np.nan)
     if spec.length_power:
-        column = column * reference.members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan) ** spec.length_power
+        column = (
+            column * reference.members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan) ** spec.length_power
+        )
     return _transform(column, log=spec.log_axis)
 
 
@@ -466,7 +498,9 @@ def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
     return float(a @ b) / spread if spread else 0.0
 
 
-def _obstacle(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> str | None:
+def _obstacle(
+    spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation
+) -> str | None:
     """Why a feature cannot be compared, in words; None if it can."""
     summary = reference.summaries.get(spec.name)
     if features.values.get(spec.name) is None:
@@ -479,11 +513,16 @@ def _obstacle(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, 
         if spec.length_power and (summary.basis is not Basis.MICROMETRES or summary.n == 0):
             return f"scale unknown; {reference.title} comes without micrometres per pixel, so sizes cannot be compared"
         if not spec.length_power and not all(abs(scale / um_per_px - 1) <= SAME_SCALE for scale in reference.scales):
-            return f"it changes with the size of the pixels, and this image and {reference.title} are not all of the same scale"
+            return (
+                f"it changes with the size of the pixels, and this image and {reference.title} are not all of the same"
+                " scale"
+            )
     return f"no cell of {reference.title} has a value" if summary.n == 0 else None
 
 
-def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation) -> FeatureComparison:
+def _compare(
+    spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, reference: ReferencePopulation
+) -> FeatureComparison:
     value, summary = features.values.get(spec.name), reference.summaries.get(spec.name)
     reason = _obstacle(spec, features, um_per_px, reference)
     if reason is not None or value is None or summary is None:
@@ -510,7 +549,9 @@ def _compare(spec: FeatureSpec, features: FeatureSet, um_per_px: float | None, r
         percentile = 50 * (first + last) / summary.n
     inside, direction = None, None
     if summary.p2 is not None and summary.p50 is not None and summary.p98 is not None:
-        inside = bool(summary.p2 <= value <= summary.p98)  # a feature may be one of numpy's numbers, and its truth is no `False`
+        inside = bool(
+            summary.p2 <= value <= summary.p98
+        )  # a feature may be one of numpy's numbers, and its truth is no `False`
         direction = Direction.ABOVE if value > summary.p50 else Direction.BELOW if value < summary.p50 else None
     return FeatureComparison(
         feature=spec.name,
@@ -565,7 +606,10 @@ def _nearness(features: FeatureSet, reference: ReferencePopulation, among: Colle
 
 
 def _distance(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root mean square over the features (axis 0) of z limited to +-6; absent values are left out, nan where all are."""
+    """Root mean square over the features (axis 0) of z limited to +-6.
+
+    Absent values are left out, nan where all are.
+    """
     limited = np.square(np.clip(z, -_Z_LIMIT, _Z_LIMIT))
     present = ~np.isnan(z)
     count = present.sum(axis=0)

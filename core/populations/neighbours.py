@@ -1,7 +1,7 @@
 """Which cells are most like one: distances in robust standard deviations.
 
-Distance of two cells: the root mean square, over the features both have, of the difference of their robust z (`core.populations.scaling`). How
-typical a cell is of its population is told by `core.explorer.typicality`.
+Distance of two cells: the root mean square, over the features both have, of the difference of their robust z
+(`core.populations.scaling`). How typical a cell is of its population is told by `core.explorer.typicality`.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,10 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The cells nearest to one: their rows, the nearest first, and distances, of `cells` in question, in at most `features` features."""
+    """The cells nearest to one.
+
+    Their rows, the nearest first, and distances, of `cells` in question, in at most `features` features.
+    """
 
     rows: NDArray[np.int64]
     distances: Matrix
@@ -44,16 +47,22 @@ class Share:
 def comparable_features(reliable: Collection[str]) -> tuple[str, ...]:
     """Those of the reliable features in which cells of any source can be compared, in the catalogue's order.
 
-    Neither magnification nor stain changes them, and they are the cell's own; the same by which the Single cell page tells nearness.
+    Neither magnification nor stain changes them, and they are the cell's own; the same by which the Single cell page
+    tells nearness.
     """
     return tuple(
         name
         for name, spec in CATALOGUE.items()
-        if name in reliable and spec.scale_free and not spec.intensity_dependent and spec.region is not Region.ENVIRONMENT
+        if name in reliable
+        and spec.scale_free
+        and not spec.intensity_dependent
+        and spec.region is not Region.ENVIRONMENT
     )
 
 
-def nearest(query: Matrix, z: NDArray[np.floating], *, count: int = NEAREST, leave_out: int | None = None) -> Neighbours:
+def nearest(
+    query: Matrix, z: NDArray[np.floating], *, count: int = NEAREST, leave_out: int | None = None
+) -> Neighbours:
     """Cells nearest to one, exactly.
 
     Parameters
@@ -61,7 +70,8 @@ def nearest(query: Matrix, z: NDArray[np.floating], *, count: int = NEAREST, lea
     query : array (F,)
         The cell, scaled as the others; nan where absent.
     z : array (n, F)
-        Cells to look among (`RobustScaling.z`). One that shares less than half of the query's features does not come into question.
+        Cells to look among (`RobustScaling.z`). One that shares less than half of the query's features does not come
+        into question.
     count : int
         How many at most.
     leave_out : int, optional
@@ -83,7 +93,9 @@ def nearest(query: Matrix, z: NDArray[np.floating], *, count: int = NEAREST, lea
         difference = z[start : start + step][:, has] - query[has]
         shared = features - np.isnan(difference).sum(axis=1)
         enough = shared >= _ENOUGH * features
-        mean = np.divide(np.nansum(np.square(difference), axis=1), shared, out=np.full(len(difference), np.inf), where=enough)
+        mean = np.divide(
+            np.nansum(np.square(difference), axis=1), shared, out=np.full(len(difference), np.inf), where=enough
+        )
         distances[start : start + step] = np.sqrt(mean)
     if leave_out is not None:
         distances[leave_out] = np.inf
@@ -95,7 +107,10 @@ def nearest(query: Matrix, z: NDArray[np.floating], *, count: int = NEAREST, lea
 
 
 def shares(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> tuple[Share, ...]:
-    """Labels of the nearest cells (type, source ...), the most frequent first; `labels` are those of all cells, (n,)."""
+    """Labels of the nearest cells (type, source ...), the most frequent first.
+
+    `labels` are those of all cells, (n,).
+    """
     every = np.asarray(labels, dtype=object)
     names, counts = np.unique(every[found.rows].astype(str), return_counts=True)
     order = np.lexsort((names, -counts))
@@ -103,13 +118,17 @@ def shares(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> tu
 
 
 def sentence(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> str:
-    """How the nearest cells divide by label ("monocytes"), beside how all do: a type of many cells is often near by its number alone."""
+    """How the nearest cells divide by label ("monocytes"), beside how all do.
+
+    A type of many cells is often near by its number alone.
+    """
     if not len(found.rows):
         return "No cell has enough features in common with this one."
     parts = ", ".join(
-        f"{share.nearest} {share.label} ({100 * share.all_cells / len(labels):.0f} % of all)" for share in shares(found, labels)
+        f"{share.nearest} {share.label} ({100 * share.all_cells / len(labels):.0f} % of all)"
+        for share in shares(found, labels)
     )
     return (
-        f"Of the {len(found.rows)} nearest among {found.cells:,} cells: {parts}; {found.distances[0]:.2f} to {found.distances[-1]:.2f} "
-        f"standard deviations away in {found.features} feature{'s' * (found.features != 1)}."
+        f"Of the {len(found.rows)} nearest among {found.cells:,} cells: {parts}; {found.distances[0]:.2f} to"
+        f" {found.distances[-1]:.2f} standard deviations away in {found.features} feature{'s' * (found.features != 1)}."
     )

@@ -1,7 +1,10 @@
-"""Features of different units on one scale: robust deviations from the middle, limited so that no single value rules a distance.
+"""Features of different units on one scale.
 
-The same quantities as in `core.populations.comparison`: ``z = (g(x) - location) / scale`` with the median and 1.4826 times the median absolute
-deviation (``IQR / 1.349`` where that is 0), ``g`` the natural logarithm where the catalogue says ``log_axis``, limited to +-`LIMIT`.
+Robust deviations from the middle, limited so that no single value rules a distance.
+
+The same quantities as in `core.populations.comparison`: ``z = (g(x) - location) / scale`` with the median and 1.4826
+times the median absolute deviation (``IQR / 1.349`` where that is 0), ``g`` the natural logarithm where the catalogue
+says ``log_axis``, limited to +-`LIMIT`.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,11 @@
-"""What to know before trusting a cell's numbers: each flag is a sentence with its consequence. Thresholds are here only.
+"""What to know before trusting a cell's numbers: each flag is a sentence with its consequence.
 
-Confidence in the shipped cohort, cells of two laboratories the model never saw: median 0.96, 2nd to 98th percentile 0.89 to 0.98 (column
-`confidence` of `python -m core cohort export`). Blur over all drawn masks (median; 99th percentile): 0.010; 0.015 of the cell's diameter
-in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of set 1.
+Thresholds are here only.
+
+Confidence in the shipped cohort, cells of two laboratories the model never saw: median 0.96, 2nd to 98th percentile
+0.89 to 0.98 (column `confidence` of `python -m core cohort export`). Blur over all drawn masks (median; 99th
+percentile): 0.010; 0.015 of the cell's diameter in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of
+set 1.
 """
 
 import math
@@ -18,26 +21,28 @@ from core.image.masks import cell_mask, region_mask
 from core.image.morphology import bounds, dilated, eroded
 from core.image.quantiles import BYTES, counted_median, counts
 from core.image.stain import appearance, appearance_distance, nuclear_contrast
-from core.quality.flags.novelty import Knowledge, Traits, traits
-from core.quality.flags.red_cells import RED_CELL_UM, red_cell_diameter
+from core.quality.novelty import Knowledge, Traits, traits
+from core.quality.red_cells import RED_CELL_UM, red_cell_diameter
 from core.segmentation.model_card import ModelCard
 
 LOW_CONFIDENCE: Final = 0.85
-# Standard deviation of the blur as a share of the cell's diameter, so that it means the same at every magnification. From here on
-# it exceeds nearly all of what the masked data hold.
+# Standard deviation of the blur as a share of the cell's diameter, so that it means the same at every magnification.
+# From here on it exceeds nearly all of what the masked data hold.
 BLURRED: Final = 0.06
-# The further blur by which the present one is measured, as a share of the cell's diameter, and the half-width of the zone looked at.
+# The further blur by which the present one is measured, as a share of the cell's diameter, and the half-width of the
+# zone looked at.
 _FURTHER_BLUR: Final = 0.02
 _EDGE_ZONE_PX: Final = 2
 # Share of the cell's pixels with all channels at 250 or more, or of the nucleus's with all at 5 or less.
 CLIPPED_SHARE: Final = 0.15
 DARK_BACKGROUND: Final = 90
-# Nuclear dye in the nucleus over the surroundings. Measured: 0.8 or more in leukocytes of five sources, 0.5 or less in red cells.
+# Nuclear dye in the nucleus over the surroundings. Measured: 0.8 or more in leukocytes of five sources, 0.5 or less in
+# red cells.
 MIN_NUCLEAR_CONTRAST: Final = 0.6
 # A cell of some 23 px across; the smallest one drawn in the masked data is 49 px across.
 SMALL_CELL_PX: Final = 400
-# Diameter of the cell in red cells, below which leukocytes are hardly ever: of lymphocytes beside two or more red cells 6 in 1,249 lie
-# below it (two laboratories), of platelets 20 in 29, of which the largest has 1.5.
+# Diameter of the cell in red cells, below which leukocytes are hardly ever: of lymphocytes beside two or more red cells
+# 6 in 1,249 lie below it (two laboratories), of platelets 20 in 29, of which the largest has 1.5.
 MIN_RED_CELLS_ACROSS: Final = 0.95
 
 # Codes of the flags that `core.evaluation.novelty_fit` measures.
@@ -47,16 +52,24 @@ GRANULOCYTE: Final = "granulocyte"
 
 
 def assess(
-    image: CellImage, segmentation: Segmentation, card: ModelCard, features: FeatureSet | None = None, knowledge: Knowledge | None = None
+    image: CellImage,
+    segmentation: Segmentation,
+    card: ModelCard,
+    features: FeatureSet | None = None,
+    knowledge: Knowledge | None = None,
 ) -> tuple[QualityFlag, ...]:
     """All flags of a segmented image, the severe ones first; empty when there is nothing to say.
 
-    Whether the cell is like those the model knows is told from its features, where these and the model's `knowledge` are given.
+    Whether the cell is like those the model knows is told from its features, where these and the model's `knowledge`
+    are given.
     """
     nucleus, cytoplasm = (region_mask(segmentation.labels, region) for region in ("nucleus", "cytoplasm"))
     cell = cell_mask(segmentation.labels)
     if not cell.any():
-        message = "No cell was found: nothing can be measured. The picture may show no stained leukocyte, or show it very small or faint."
+        message = (
+            "No cell was found: nothing can be measured. The picture may show no stained leukocyte, or show it very"
+            " small or faint."
+        )
         return (QualityFlag("no_cell", message, severe=True),)
     kind = _of_size(image, cell)
     if features and knowledge:
@@ -80,14 +93,19 @@ def _surroundings(cell: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of the cell's bounding box, widened by its longer side on every side."""
     rows, columns = bounds(cell)
     margin = max(rows.stop - rows.start, columns.stop - columns.start)
-    return slice(max(0, rows.start - margin), rows.stop + margin), slice(max(0, columns.start - margin), columns.stop + margin)
+    return slice(max(0, rows.start - margin), rows.stop + margin), slice(
+        max(0, columns.start - margin), columns.stop + margin
+    )
 
 
 def _of_stain(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
     contrast = nuclear_contrast(rgb, nucleus, cell)
     if contrast is None or contrast >= MIN_NUCLEAR_CONTRAST:
         return []
-    message = "What was outlined takes hardly any nuclear stain: probably a red cell or an empty place, whose numbers mean nothing."
+    message = (
+        "What was outlined takes hardly any nuclear stain: probably a red cell or an empty place, whose numbers mean"
+        " nothing."
+    )
     return [QualityFlag("no_nuclear_stain", message, severe=True)]
 
 
@@ -97,11 +115,15 @@ def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
     red_cell = RED_CELL_UM / image.um_per_px if image.um_per_px is not None else red_cell_diameter(image.rgb, cell)
     if red_cell is None or diameter >= MIN_RED_CELLS_ACROSS * red_cell:
         return []
-    across = f"{diameter * image.um_per_px:.1f} um" if image.um_per_px is not None else f"{diameter / red_cell:.1f} red cells"
+    across = (
+        f"{diameter * image.um_per_px:.1f} um"
+        if image.um_per_px is not None
+        else f"{diameter / red_cell:.1f} red cells"
+    )
     mend = "or check the scale of the image" if image.um_per_px is not None else "or look whether its outline is whole"
     message = (
-        f"What was outlined is only {across} across, too small for a leukocyte: probably a platelet, whose numbers mean nothing. "
-        f"Leave it out, {mend}."
+        f"What was outlined is only {across} across, too small for a leukocyte: probably a platelet, whose numbers mean"
+        f" nothing. Leave it out, {mend}."
     )
     return [QualityFlag(TOO_SMALL, message, severe=True)]
 
@@ -112,35 +134,52 @@ def _of_kind(found: Traits, knowledge: Knowledge) -> list[QualityFlag]:
     if distance is not None and distance > knowledge.familiarity.limit:
         first, second = knowledge.familiarity.strangest(found)
         message = (
-            f"Expected is a stained leukocyte, but this is unlike those the model knows, most of all in {first} and {second}: it may be "
-            "a platelet, an erythroblast, debris, a smudged cell or no cell at all, or be outlined wrongly. Look at it before using any "
-            "number."
+            f"Expected is a stained leukocyte, but this is unlike those the model knows, most of all in {first} and"
+            f" {second}: it may be a platelet, an erythroblast, debris, a smudged cell or no cell at all, or be"
+            " outlined wrongly. Look at it before using any number."
         )
         flags.append(QualityFlag(UNLIKE_LEUKOCYTE, message, severe=True))
     if knowledge.granulocyte.score(found) > knowledge.granulocyte.limit:
         message = (
-            "Expected is a mononuclear cell, but this looks like a granulocyte (neutrophil or eosinophil), by its nucleus and the colour "
-            "of its cytoplasm: comparisons with lymphocytes and monocytes mean little. Look at the nucleus: a folded one can look alike."
+            "Expected is a mononuclear cell, but this looks like a granulocyte (neutrophil or eosinophil), by its"
+            " nucleus and the colour of its cytoplasm: comparisons with lymphocytes and monocytes mean little. Look at"
+            " the nucleus: a folded one can look alike."
         )
         flags.append(QualityFlag(GRANULOCYTE, message, severe=False))
     return flags
 
 
-def _of_parts(nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: NDArray[np.bool_], others: int) -> list[QualityFlag]:
+def _of_parts(
+    nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: NDArray[np.bool_], others: int
+) -> list[QualityFlag]:
     flags = []
     if not nucleus.any():
-        flags.append(QualityFlag("no_nucleus", "No nucleus was found: nuclear and combined features are absent.", severe=True))
+        flags.append(
+            QualityFlag("no_nucleus", "No nucleus was found: nuclear and combined features are absent.", severe=True)
+        )
     if not cytoplasm.any():
-        flags.append(QualityFlag("no_cytoplasm", "No cytoplasm is visible: cytoplasm and combined features are absent.", severe=False))
+        flags.append(
+            QualityFlag(
+                "no_cytoplasm", "No cytoplasm is visible: cytoplasm and combined features are absent.", severe=False
+            )
+        )
     if cell[0].any() or cell[-1].any() or cell[:, 0].any() or cell[:, -1].any():
-        flags.append(QualityFlag("border", "The cell touches the image edge: areas and diameters are too small.", severe=True))
+        flags.append(
+            QualityFlag("border", "The cell touches the image edge: areas and diameters are too small.", severe=True)
+        )
     area = np.count_nonzero(cell)
     if area < SMALL_CELL_PX:
-        message = f"The cell covers only {area} pixels: outlines and shape are coarse. A larger magnification is needed."
+        message = (
+            f"The cell covers only {area} pixels: outlines and shape are coarse. A larger magnification is needed."
+        )
         flags.append(QualityFlag("small_cell", message, severe=True))
     if others:
         objects = "another stained cell" if others == 1 else f"{others} other stained cells"
-        flags.append(QualityFlag("several_cells", f"The image holds {objects}: the one nearest the centre was measured.", severe=False))
+        flags.append(
+            QualityFlag(
+                "several_cells", f"The image holds {objects}: the one nearest the centre was measured.", severe=False
+            )
+        )
     return flags
 
 
@@ -149,13 +188,18 @@ def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
     channels = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))
     darkest, brightest = channels.min(axis=0), channels.max(axis=0)
     if (darkest[cell] >= 250).mean() > CLIPPED_SHARE:
-        message = "The cell is over-exposed: parts of it are plain white, so tone values are too bright and the outline may be too small."
+        message = (
+            "The cell is over-exposed: parts of it are plain white, so tone values are too bright and the outline may"
+            " be too small."
+        )
         return [QualityFlag("over_exposed", message, severe=True)]
     dark_background = not cell.all() and counted_median(counts(brightest[~cell]), BYTES) < DARK_BACKGROUND
     if dark_background or (nucleus.any() and (brightest[nucleus] <= 5).mean() > CLIPPED_SHARE):
         return [
             QualityFlag(
-                "under_exposed", "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.", severe=True
+                "under_exposed",
+                "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.",
+                severe=True,
             )
         ]
     return []
@@ -166,14 +210,22 @@ def _of_sharpness(
 ) -> list[QualityFlag]:
     if not (nucleus.any() and cytoplasm.any()) or blur(grey(rgb), nucleus, cell) <= BLURRED:
         return []
-    return [QualityFlag("blurred", "The cell is out of focus: outlines are uncertain and fine tone differences are lost.", severe=True)]
+    return [
+        QualityFlag(
+            "blurred",
+            "The cell is out of focus: outlines are uncertain and fine tone differences are lost.",
+            severe=True,
+        )
+    ]
 
 
 def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float:
-    """Standard deviation of the blur at the nucleus's edge over the cell's diameter; infinite where there is no edge at all.
+    """Standard deviation of the blur at the nucleus's edge over the cell's diameter.
 
-    A further, known blur flattens a sharp edge much and a blurred one little; the ratio of the slopes tells the blur whatever the
-    contrast (Zhuo and Sim 2011, Pattern Recognition 44:1852).
+    Infinite where there is no edge at all.
+
+    A further, known blur flattens a sharp edge much and a blurred one little; the ratio of the slopes tells the blur
+    whatever the contrast (Zhuo and Sim 2011, Pattern Recognition 44:1852).
     """
     diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
     further = _FURTHER_BLUR * diameter
@@ -184,7 +236,8 @@ def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np
     luma, zone = luma[near], zone[near]
     # Pixel noise is smoothed away before slopes are taken.
     present, flattened = (
-        float(np.square(ndimage.gaussian_gradient_magnitude(luma, np.hypot(0.7, extra))[zone]).mean()) for extra in (0, further)
+        float(np.square(ndimage.gaussian_gradient_magnitude(luma, np.hypot(0.7, extra))[zone]).mean())
+        for extra in (0, further)
     )
     return further / float(np.sqrt(present / flattened - 1)) / diameter if present > flattened > 0 else float("inf")
 
@@ -194,13 +247,19 @@ def _of_trust(
 ) -> list[QualityFlag]:
     flags = []
     if confidence < LOW_CONFIDENCE:
-        message = f"The outline is uncertain (confidence {confidence:.2f}, usually above 0.94): look at it before using any number."
+        message = (
+            f"The outline is uncertain (confidence {confidence:.2f}, usually above 0.94): look at it before using any"
+            " number."
+        )
         flags.append(QualityFlag("low_confidence", message, severe=True))
     vector = appearance(rgb, nucleus, cytoplasm)
     if card.appearance and vector is not None:
         known = card.appearance
         distance = appearance_distance(vector, np.asarray(known["mean"]), np.asarray(known["covariance"]))
         if distance > known["limit"]:
-            message = "The colours are unlike those the model was trained on (stain, camera or kind of picture): the outline may be wrong."
+            message = (
+                "The colours are unlike those the model was trained on (stain, camera or kind of picture): the outline"
+                " may be wrong."
+            )
             flags.append(QualityFlag("unlike_training", message, severe=True))
     return flags

@@ -1,7 +1,8 @@
 """What a model knows, in traits of a cell that have names, and the file beside the model in which that is kept.
 
-`python -m core novelty` makes the file (`core.evaluation.novelty_fit`); here a cell is held against it. The traits have no unit and hang little on stain,
-camera and magnification: a laboratory the model has not seen must not look like another kind of thing.
+`python -m core novelty` makes the file (`core.evaluation.novelty_fit`); here a cell is held against it. The traits have
+no unit and hang little on stain, camera and magnification: a laboratory the model has not seen must not look like
+another kind of thing.
 """
 
 import json
@@ -52,19 +53,29 @@ _NUCLEUS_DENSITY, _CYTOPLASM_DENSITY, _GROUND_DENSITY = "nucleus_od_Median", "cy
 
 TRAITS: Final[Mapping[str, Trait]] = MappingProxyType(
     {
-        "certainty": Trait("the certainty of the outline", (_CONFIDENCE,), lambda confidence: -math.log10(max(1 - confidence, 0.005))),
+        "certainty": Trait(
+            "the certainty of the outline", (_CONFIDENCE,), lambda confidence: -math.log10(max(1 - confidence, 0.005))
+        ),
         "nucleus_solidity": Trait("dents of the nucleus", ("nucleus_contour_Solidity",), _short_of(1.005, 0.001)),
-        "nucleus_roundness": Trait("the roundness of the nucleus", ("nucleus_contour_FormFactor",), _short_of(1.05, 0.01)),
+        "nucleus_roundness": Trait(
+            "the roundness of the nucleus", ("nucleus_contour_FormFactor",), _short_of(1.05, 0.01)
+        ),
         "cell_solidity": Trait("dents of the cell", ("cell_contour_Solidity",), _short_of(1.005, 0.001)),
         "cell_roundness": Trait("the roundness of the cell", ("cell_contour_FormFactor",), _short_of(1.05, 0.01)),
-        "nucleus_elongation": Trait("the length of the nucleus", ("nucleus_shape2D_Elongation",), _short_of(1.02, 0.01)),
+        "nucleus_elongation": Trait(
+            "the length of the nucleus", ("nucleus_shape2D_Elongation",), _short_of(1.02, 0.01)
+        ),
         "cell_elongation": Trait("the length of the cell", ("cell_shape2D_Elongation",), _short_of(1.02, 0.01)),
         "nucleus_share": Trait(
-            "the nucleus's share of the cell", ("combined_PixelSurface",), lambda share: math.log(share / max(1 - share, 0.02))
+            "the nucleus's share of the cell",
+            ("combined_PixelSurface",),
+            lambda share: math.log(share / max(1 - share, 0.02)),
         ),
         "eccentricity": Trait("the place of the nucleus in the cell", ("combined_NuclearEccentricity",), math.sqrt),
         "rim_contact": Trait("how much of the nucleus lies at the rim", ("combined_RimContact",), float),
-        "contrast": Trait("how dark the nucleus is against the background", (_NUCLEUS_DENSITY, _GROUND_DENSITY), _rise(0.05)),
+        "contrast": Trait(
+            "how dark the nucleus is against the background", (_NUCLEUS_DENSITY, _GROUND_DENSITY), _rise(0.05)
+        ),
         "step": Trait(
             "how dark the nucleus is against the cytoplasm",
             (_NUCLEUS_DENSITY, _CYTOPLASM_DENSITY, _GROUND_DENSITY),
@@ -76,23 +87,43 @@ TRAITS: Final[Mapping[str, Trait]] = MappingProxyType(
             lambda spread, density: math.log(max(spread / max(density, 0.01), 0.01)),
         ),
         "lobulation": Trait("the lobes of the nucleus", ("nucleus_lobes_Lobulation",), math.log),
-        "dent": Trait("the deepest dent of the nucleus", ("nucleus_contour_IndentationDepth",), lambda depth: math.log(depth + 0.03)),
-        "waves": Trait("bulges of the nucleus", ("nucleus_contour_LowHarmonics",), lambda waves: math.log(waves + 0.01)),
+        "dent": Trait(
+            "the deepest dent of the nucleus",
+            ("nucleus_contour_IndentationDepth",),
+            lambda depth: math.log(depth + 0.03),
+        ),
+        "waves": Trait(
+            "bulges of the nucleus", ("nucleus_contour_LowHarmonics",), lambda waves: math.log(waves + 0.01)
+        ),
         "dye": Trait(
             "the colour of the cytoplasm",
-            ("cytoplasm_eosin_Median", _GROUND.format("eosin"), "cytoplasm_haematoxylin_Median", _GROUND.format("haematoxylin")),
+            (
+                "cytoplasm_eosin_Median",
+                _GROUND.format("eosin"),
+                "cytoplasm_haematoxylin_Median",
+                _GROUND.format("haematoxylin"),
+            ),
             lambda eosin, eosin_ground, basic, basic_ground: math.atan2(eosin - eosin_ground, basic - basic_ground),
         ),
     }
 )
 
-# By these a cell is like the known ones or not. Grain and hue would tell more within a laboratory, but set another one's cells apart.
+# By these a cell is like the known ones or not. Grain and hue would tell more within a laboratory, but set another
+# one's cells apart.
 FAMILIAR: Final = (
-    *("certainty", "nucleus_solidity", "nucleus_roundness", "cell_solidity", "cell_roundness", "nucleus_elongation", "cell_elongation"),
+    *(
+        "certainty",
+        "nucleus_solidity",
+        "nucleus_roundness",
+        "cell_solidity",
+        "cell_roundness",
+        "nucleus_elongation",
+        "cell_elongation",
+    ),
     *("nucleus_share", "eccentricity", "rim_contact", "contrast", "step", "evenness"),
 )
-# By these a granulocyte is told: the nucleus alone, and with the colour of the cytoplasm. Each errs where the other does not: the one on
-# monocytes with a folded nucleus, the other under a stain it has not seen. So both must agree.
+# By these a granulocyte is told: the nucleus alone, and with the colour of the cytoplasm. Each errs where the other
+# does not: the one on monocytes with a folded nucleus, the other under a stain it has not seen. So both must agree.
 GRANULOCYTE_NUCLEUS: Final = (
     *("nucleus_share", "nucleus_solidity", "nucleus_roundness", "lobulation", "dent", "waves"),
     *("nucleus_elongation", "eccentricity", "rim_contact"),
@@ -101,7 +132,10 @@ GRANULOCYTE_COLOUR: Final = ("nucleus_share", "nucleus_solidity", "lobulation", 
 
 
 def traits(features: Mapping[str, float | None], confidence: float) -> dict[str, float]:
-    """Every trait of a cell from its features (`FeatureSet.values`) and the confidence of its outline; nan where a feature is absent."""
+    """Every trait of a cell from its features (`FeatureSet.values`) and the confidence of its outline.
+
+    Nan where a feature is absent.
+    """
     known = {**features, _CONFIDENCE: confidence}
     found = {}
     for name, trait in TRAITS.items():
@@ -112,7 +146,9 @@ def traits(features: Mapping[str, float | None], confidence: float) -> dict[str,
 
 @dataclass(frozen=True, eq=False)
 class Familiarity:
-    """The known cells as a cloud: mean and standard deviation of the `FAMILIAR` traits, (k,), and their correlation, (k, k).
+    """The known cells as a cloud.
+
+    Mean and standard deviation of the `FAMILIAR` traits, (k,), and their correlation, (k, k).
 
     `limit` is the distance beyond which a cell is unlike the known ones.
     """
@@ -123,7 +159,9 @@ class Familiarity:
     limit: float
 
     def distance(self, found: Traits) -> float | None:
-        """Mahalanobis distance over the square root of the number of traits, about 1 for a known cell; None where there is no trait.
+        """Mahalanobis distance over the square root of the number of traits, about 1 for a known cell.
+
+        None where there is no trait.
 
         Over the traits that the cell has: one without cytoplasm is judged by the rest.
         """
@@ -181,7 +219,10 @@ class GranulocyteRule:
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """What is kept beside a model; `measured` holds the tables of `core.evaluation.novelty_fit` that say how well it works."""
+    """What is kept beside a model.
+
+    `measured` holds the tables of `core.evaluation.novelty_fit` that say how well it works.
+    """
 
     model_id: str
     model_sha256: str
@@ -229,18 +270,28 @@ def load(path: Path, model_sha256: str) -> Knowledge:
         named, limit = tuple(cloud.pop("traits")), float(cloud.pop("limit"))
         fits = raw["model_sha256"] == model_sha256 and named == FAMILIAR
         found = Knowledge(
-            familiarity=Familiarity(**{name: np.array(values, dtype=np.float64) for name, values in cloud.items()}, limit=limit),
+            familiarity=Familiarity(
+                **{name: np.array(values, dtype=np.float64) for name, values in cloud.items()}, limit=limit
+            ),
             granulocyte=GranulocyteRule(_logistic(rule["nucleus"]), _logistic(rule["colour"]), float(rule["limit"])),
             **raw,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{path.name} in the models folder is missing or damaged ({error!r}); restore it or run `python -m core novelty` again"
+        msg = (
+            f"{path.name} in the models folder is missing or damaged ({error!r}); restore it or run `python -m core"
+            " novelty` again"
+        )
         raise ModelError(msg) from error
     if not fits:
-        msg = f"{path.name} was made with another file of the model, or an earlier version; run `python -m core novelty` again"
+        msg = (
+            f"{path.name} was made with another file of the model, or an earlier version; run `python -m core novelty`"
+            " again"
+        )
         raise ModelError(msg)
     return found
 
 
 def _logistic(raw: dict[str, Any]) -> LogisticScore:
-    return LogisticScore(float(raw["intercept"]), {name: Coefficient(**values) for name, values in raw["coefficients"].items()})
+    return LogisticScore(
+        float(raw["intercept"]), {name: Coefficient(**values) for name, values in raw["coefficients"].items()}
+    )

@@ -16,14 +16,14 @@ RED_CELL_UM: Final = 7.5
 # Fewer whole red cells are no ruler: one of two discs that touch is easily taken for one of another size.
 MIN_RED_CELLS: Final = 2
 
-# They are looked for within so many cell diameters of the cell, or so many pixels, since beside a platelet the next red cell lies several
-# of its diameters off; on about so many pixels a side: enough for a disc of 20 px.
+# They are looked for within so many cell diameters of the cell, or so many pixels, since beside a platelet the next red
+# cell lies several of its diameters off; on about so many pixels a side: enough for a disc of 20 px.
 _REACH: Final = 3
 _LEAST_REACH_PX: Final = 200
 _SIDE_PX: Final = 200
 _MIN_DIAMETER_PX: Final = 8
-# Red optical density over the background: haemoglobin absorbs little red, nuclear dye much. In two laboratories 95 % of red cells reach up
-# to 0.52, and 95 % of nuclei at least 0.55.
+# Red optical density over the background: haemoglobin absorbs little red, nuclear dye much. In two laboratories 95 % of
+# red cells reach up to 0.52, and 95 % of nuclei at least 0.55.
 _MAX_RED_DENSITY: Final = 0.5
 # A disc fills pi / 4 of its bounding square; two that overlap, or a part of one, are longer than wide or fill less.
 _FILLED: Final = (0.7, 0.86)
@@ -47,7 +47,10 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     """
     rows, columns = bounds(cell)
     reach = max(_REACH * max(rows.stop - rows.start, columns.stop - columns.start), _LEAST_REACH_PX)
-    around = slice(max(0, rows.start - reach), rows.stop + reach), slice(max(0, columns.start - reach), columns.stop + reach)
+    around = (
+        slice(max(0, rows.start - reach), rows.stop + reach),
+        slice(max(0, columns.start - reach), columns.stop + reach),
+    )
     step = max(1, round(max(rgb[around].shape[:2]) / _SIDE_PX))
     outside = ~dilated(cell[around][::step, ::step], 2)
     if not outside.any():

@@ -40,7 +40,9 @@ from core.populations.comparison import (
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import ModelEntry
 
-NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis. A description of one image; the judgement is the morphologist's."
+NOT_FOR_DIAGNOSIS: Final = (
+    "Research use, not for diagnosis. A description of one image; the judgement is the morphologist's."
+)
 
 _OPEN_THEMES: Final = (Theme.SHAPE, Theme.STRUCTURE)
 _CHART_PX: Final = 520  # two beside each other on the report's page
@@ -79,9 +81,16 @@ def place_cell(analysis: CellAnalysis, references: Iterable[ReferencePopulation]
 
 
 def by_cell_type(placed: Sequence[Placed]) -> dict[CellType, list[Placed]]:
-    """Populations by cell type in the order of the cell types; within a type the largest measured source first, tables last."""
+    """Populations by cell type in the order of the cell types.
+
+    Within a type the largest measured source first, tables last.
+    """
     grouped = {cell_type: [p for p in placed if p.reference.cell_type is cell_type] for cell_type in CellType}
-    return {kind: sorted(found, key=lambda p: (p.reference.published, -p.reference.n)) for kind, found in grouped.items() if found}
+    return {
+        kind: sorted(found, key=lambda p: (p.reference.published, -p.reference.n))
+        for kind, found in grouped.items()
+        if found
+    }
 
 
 def main_sources(placed: Sequence[Placed]) -> list[Placed]:
@@ -92,7 +101,8 @@ def main_sources(placed: Sequence[Placed]) -> list[Placed]:
 def scale_source(chosen: Placed, placed: Sequence[Placed]) -> Placed | None:
     """Return the population whose median and spread set the rows of a range chart.
 
-    The chosen one itself, unless it is too small to have bands: then the largest source of lymphocytes, or else the largest of all.
+    The chosen one itself, unless it is too small to have bands: then the largest source of lymphocytes, or else the
+    largest of all.
     """
     if chosen.reference.n >= SMALL_GROUP:
         return chosen
@@ -105,7 +115,10 @@ def scale_source(chosen: Placed, placed: Sequence[Placed]) -> Placed | None:
 def most_different(
     placed: Placed, reliability: Reliability, shapes: int = 8, tones: int = 4
 ) -> tuple[tuple[FeatureComparison, ...], tuple[FeatureComparison, ...]]:
-    """Reliable features outside the 2-98 % band, most different first: those that staining leaves alone, and apart from them the others."""
+    """Reliable features outside the 2-98 % band, most different first.
+
+    Those that staining leaves alone, and apart from them the others.
+    """
     allowed = graded(reliability)
     reliable = [c for c in placed.comparisons if c.feature in allowed]
     tone = [c for c in reliable if CATALOGUE[c.feature].intensity_dependent]
@@ -113,7 +126,9 @@ def most_different(
     return differs_most(shape, shapes, placed.reference), differs_most(tone, tones, placed.reference)
 
 
-def nearest_populations(features: FeatureSet, references: Sequence[ReferencePopulation], reliability: Reliability) -> tuple[Nearness, ...]:
+def nearest_populations(
+    features: FeatureSet, references: Sequence[ReferencePopulation], reliability: Reliability
+) -> tuple[Nearness, ...]:
     """`core.populations.comparison.nearest` among the features graded good; among all where nothing was measured."""
     return nearest(features, references, graded(reliability, (Grade.GOOD,)))
 
@@ -124,11 +139,17 @@ def obstacles(placed: Placed, features: Collection[str] = CATALOGUE) -> list[str
     for comparison in placed.comparisons:
         if comparison.feature in features and not comparison.comparable and comparison.reason:
             reasons[comparison.reason] = reasons.get(comparison.reason, 0) + 1
-    return [f"{count} {'feature is' if count == 1 else 'features are'} not compared: {reason}." for reason, count in reasons.items()]
+    return [
+        f"{count} {'feature is' if count == 1 else 'features are'} not compared: {reason}."
+        for reason, count in reasons.items()
+    ]
 
 
 def distances(placed: Iterable[Placed]) -> dict[str, float]:
-    """How far the cell lies from a population's median in typical spreads, by feature; of several populations the largest."""
+    """How far the cell lies from a population's median in typical spreads, by feature.
+
+    Of several populations the largest.
+    """
     found: dict[str, float] = {}
     for comparison in (c for place in placed for c in place.comparisons):
         if comparison.comparable and comparison.robust_z is not None:
@@ -137,14 +158,17 @@ def distances(placed: Iterable[Placed]) -> dict[str, float]:
 
 
 def nearest_in_words(found: Sequence[Nearness]) -> str:
-    """Name the nearest population and the runner-up, as a description and no classification; empty without populations."""
+    """Name the nearest population and the runner-up, as a description and no classification.
+
+    Empty without populations.
+    """
     if not found:
         return ""
     first, *others = found
     if first.typicality == 0:
         return (
-            f"Unlike every population in shape: no cell of any lies as far from the centre of its own. Closest is {first.title}, "
-            f"at {first.distance:.1f} typical spreads."
+            "Unlike every population in shape: no cell of any lies as far from the centre of its own. Closest is"
+            f" {first.title}, at {first.distance:.1f} typical spreads."
         )
     text = f"Nearest in shape: {first.title} ({_typicality(first)} of its {first.n} cells lie as far out or farther)"
     if others:
@@ -157,10 +181,12 @@ def _typicality(near: Nearness) -> str:
 
 
 def comparison_table(placed: Placed, reliability: Reliability, features: Iterable[str] = CATALOGUE) -> pd.DataFrame:
-    """One row per feature: this cell, its place, and the population's range, mean and spread, as shown on pages; poor features last.
+    """One row per feature: this cell, its place, and the population's range, mean and spread, as shown on pages.
 
-    Numbers in the shown unit; what is absent is nan. Columns: Feature, This cell, Unit, Trust, Percentile, Robust z, Place,
-    2 %, 50 %, 98 %, Mean, SD, n, Why (the reason of the grade), Meaning.
+    Poor features last.
+
+    Numbers in the shown unit; what is absent is nan. Columns: Feature, This cell, Unit, Trust, Percentile, Robust z,
+    Place, 2 %, 50 %, 98 %, Mean, SD, n, Why (the reason of the grade), Meaning.
     """
     rows = []
     for name in poor_last(features, reliability):
@@ -193,7 +219,21 @@ def comparison_table(placed: Placed, reliability: Reliability, features: Iterabl
 
 
 _NUMBERS: Final = ("This cell", "Percentile", "Robust z", "2 %", "50 %", "98 %", "Mean", "SD", "n")
-_SHOWN: Final = ("Feature", "This cell", "Unit", "Trust", "Percentile", "Robust z", "Place", "2 %", "50 %", "98 %", "Mean", "SD", "n")
+_SHOWN: Final = (
+    "Feature",
+    "This cell",
+    "Unit",
+    "Trust",
+    "Percentile",
+    "Robust z",
+    "Place",
+    "2 %",
+    "50 %",
+    "98 %",
+    "Mean",
+    "SD",
+    "n",
+)
 _TABLE_COLUMNS: Final = (*_SHOWN, "Why", "Meaning")
 
 
@@ -210,8 +250,8 @@ def _place_word(comparison: FeatureComparison) -> str:
 def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.DataFrame:
     """How far each of the features can be trusted, the poor ones last; features that were not measured are left out.
 
-    Columns: Feature, Trust, About, ICC, 95 % interval, Mononuclear (their ICC alone), Bias, Limits, Annotators (these three in standard
-    deviations between cells of a type), n, Most moved by, Calibrate for, Why.
+    Columns: Feature, Trust, About, ICC, 95 % interval, Mononuclear (their ICC alone), Bias, Limits, Annotators (these
+    three in standard deviations between cells of a type), n, Most moved by, Calibrate for, Why.
     """
     rows = []
     for name in poor_last((feature for feature in features if feature in reliability), reliability):
@@ -234,7 +274,9 @@ def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.D
                 "Why": why(name, reliability),
             }
         )
-    return pd.DataFrame(rows, columns=_TRUST_COLUMNS).astype(dict.fromkeys(("ICC", "Mononuclear", "Bias", "Annotators"), "float64"))
+    return pd.DataFrame(rows, columns=_TRUST_COLUMNS).astype(
+        dict.fromkeys(("ICC", "Mononuclear", "Bias", "Annotators"), "float64")
+    )
 
 
 _TRUST_COLUMNS: Final = (
@@ -248,7 +290,9 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> pd.DataFrame:
-    """All features of one cell as a file: one row per feature, in pixels and, with a scale, in micrometres, its grade, and its place.
+    """All features of one cell as a file.
+
+    One row per feature, in pixels and, with a scale, in micrometres, its grade, and its place.
 
     Per measured population two columns follow: `percentile <title>` and `robust z <title>`.
     """
@@ -304,14 +348,17 @@ _SOURCE_COLUMNS: Final = (
 def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:
     """Several cells as a table: one row per cell with where it comes from, its flags and every feature in pixels.
 
-    `x`, `y`, `width` and `height` are the cell's bounding box in the image, absent where no cell was found; `cell_label` is its number in
-    pictures and its value in the image of instances, `cell_index` + 1.
+    `x`, `y`, `width` and `height` are the cell's bounding box in the image, absent where no cell was found;
+    `cell_label` is its number in pictures and its value in the image of instances, `cell_index` + 1.
     """
     return pd.DataFrame([_analysis_row(analysis) for analysis in analyses], columns=[*_SOURCE_COLUMNS, *CATALOGUE])
 
 
 def mask_files(stem: str, shape: tuple[int, int], cells: Sequence[CellAnalysis]) -> dict[str, bytes]:
-    """Masks of the cells of one image of (H, W) as PNG files by name: one of all; of a field also one of their numbers, 16 bit."""
+    """Masks of the cells of one image of (H, W) as PNG files by name.
+
+    One of all; of a field also one of their numbers, 16 bit.
+    """
     of_field = [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
     if not of_field:
         return {f"{stem}.png": encode_png(encode_grey(cells[0].segmentation.labels))}
@@ -343,7 +390,10 @@ def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | list
 
 
 def file_name(image_name: str, when: datetime, suffix: str, what: str = "") -> str:
-    """Name of a file to take away: `leukoscope_<image>_<date>[_<what>].<suffix>`, of letters, digits, dots, dashes and underscores."""
+    """Name of a file to take away.
+
+    `leukoscope_<image>_<date>[_<what>].<suffix>`, of letters, digits, dots, dashes and underscores.
+    """
     stem = re.sub(r"[^\w.-]+", "_", PurePath(image_name).stem).strip("._-") or "image"
     return f"leukoscope_{stem}_{when:%Y-%m-%d}{'_' + what if what else ''}.{suffix}"
 
@@ -356,10 +406,12 @@ def html_report(
     created: datetime,
     settings: dict[str, str],
 ) -> str:
-    """Build the report as one HTML text: pictures, quality, measures, places in the populations, tables, methods, provenance.
+    """Build the report as one HTML text.
 
-    Everything is inside the text, nothing is fetched and nothing runs, so it opens anywhere for years. Names from outside are
-    escaped. `settings` are further lines for the provenance.
+    Pictures, quality, measures, places in the populations, tables, methods, provenance.
+
+    Everything is inside the text, nothing is fetched and nothing runs, so it opens anywhere for years. Names from
+    outside are escaped. `settings` are further lines for the provenance.
     """
     placed = place_cell(analysis, references)
     title = f"{analysis.image.name}: Leukoscope report"
@@ -368,15 +420,18 @@ def html_report(
         _section("Quality", _quality(analysis)),
         _section("Key measures", _measures(placed, analysis, reliability)),
         _section("Nearest populations", _nearest(analysis, references, reliability)),
-        *(_section(CELL_TYPES[kind].name, _population(sources, placed, reliability)) for kind, sources in by_cell_type(placed).items()),
+        *(
+            _section(CELL_TYPES[kind].name, _population(sources, placed, reliability))
+            for kind, sources in by_cell_type(placed).items()
+        ),
         _section("How it was measured, and how far to trust it", _methods(analysis, model, reliability)),
         _section("Where this comes from", _provenance(analysis, references, model, created, settings)),
     ]
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_CSS}</style></head><body><main>"
-        f"<header><h1>{html.escape(analysis.image.name)}</h1><p>Leukoscope report, {created:%d %B %Y, %H:%M}</p>"
-        f'<p class="notice">{NOT_FOR_DIAGNOSIS}</p></header>{"".join(sections)}</main></body></html>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width"><title>{html.escape(title)}</title><style>{_CSS}</style></head><body><main><header><h1>{html.escape(analysis.image.name)}</h1><p>Leukoscope'
+        f" report, {created:%d %B %Y, %H:%M}</p><p"
+        f' class="notice">{NOT_FOR_DIAGNOSIS}</p></header>{"".join(sections)}</main></body></html>'
     )
 
 
@@ -403,7 +458,12 @@ def _pictures(analysis: CellAnalysis) -> str:
 def _quality(analysis: CellAnalysis) -> str:
     sentences = [flag.message for flag in analysis.flags] or ["Nothing stands against using these numbers."]
     sentences += [f"On opening the image: {note}." for note in analysis.image.notes]
-    return _items([f"The outline expects an overlap (Dice) of {analysis.segmentation.confidence:.2f} with an expert's.", *sentences])
+    return _items(
+        [
+            f"The outline expects an overlap (Dice) of {analysis.segmentation.confidence:.2f} with an expert's.",
+            *sentences,
+        ]
+    )
 
 
 def _measures(placed: Sequence[Placed], analysis: CellAnalysis, reliability: Reliability) -> str:
@@ -417,7 +477,9 @@ def _measures(placed: Sequence[Placed], analysis: CellAnalysis, reliability: Rel
         strip = strip_html(feature, [(p.reference, p.of(feature)) for p in main_sources(placed)])
         mark = " (poor)" if is_poor(feature, reliability) else ""
         name = html.escape(spec.label + mark)
-        rows.append(f"<tr><th>{name}</th><td class='number'>{html.escape(text)}</td><td class='strip'>{strip}</td></tr>")
+        rows.append(
+            f"<tr><th>{name}</th><td class='number'>{html.escape(text)}</td><td class='strip'>{strip}</td></tr>"
+        )
     return f"<table class='measures'>{''.join(rows)}</table>"
 
 
@@ -425,13 +487,18 @@ def _nearest(analysis: CellAnalysis, references: Sequence[ReferencePopulation], 
     words = nearest_in_words(nearest_populations(analysis.features, references, reliability))
     graded_good = " that are graded good" if reliability else ""
     how = f"Distance over the scale-free features of shape{graded_good}, each in the population's own spread."
-    return f"<p>{html.escape(words)}</p><p class='small'>{how} A description, not a classification.</p>" if words else ""
+    return (
+        f"<p>{html.escape(words)}</p><p class='small'>{how} A description, not a classification.</p>" if words else ""
+    )
 
 
 def _population(sources: Sequence[Placed], placed: Sequence[Placed], reliability: Reliability) -> str:
     chosen = sources[0]
     parts = [
-        _items(f"{p.reference.title}: {who(p.reference)}" + (" (published reference)" if p.reference.published else "") for p in sources)
+        _items(
+            f"{p.reference.title}: {who(p.reference)}" + (" (published reference)" if p.reference.published else "")
+            for p in sources
+        )
     ]
     shapes, tones = most_different(chosen, reliability)
     if chosen.reference.n < SMALL_GROUP:
@@ -440,7 +507,11 @@ def _population(sources: Sequence[Placed], placed: Sequence[Placed], reliability
         parts.append(
             f"<h3>Where this cell differs most from {html.escape(chosen.reference.title)}</h3>"
             + _items(map(describe, shapes))
-            + (f"<p class='small'>In tone, colour and texture. {INTENSITY_CAUTION}</p>{_items(map(describe, tones))}" if tones else "")
+            + (
+                f"<p class='small'>In tone, colour and texture. {INTENSITY_CAUTION}</p>{_items(map(describe, tones))}"
+                if tones
+                else ""
+            )
         )
     else:
         parts.append("<p>Every reliable feature that can be compared lies within the 2-98 % range.</p>")
@@ -463,12 +534,17 @@ def _charts(scale: Placed, others: Sequence[ReferencePopulation], reliability: R
             to_svg(range_chart(scale.comparisons, scale.reference, others, column, reliability, LIGHT), width=_CHART_PX)
             for column in columns
         ]
-    legend = f"Band: 2-98 % of {scale.reference.title}; tick: median; mark: this cell (a triangle lies outside the band)."
+    legend = (
+        f"Band: 2-98 % of {scale.reference.title}; tick: median; mark: this cell (a triangle lies outside the band)."
+    )
     return f"<p class='small'>{html.escape(legend)}</p><div class='charts'>{''.join(drawings)}</div>"
 
 
 def _tables(chosen: Placed, reliability: Reliability) -> str:
-    """All features: shape and structure open, the other themes folded, the poor ones of all themes last, folded and with their reason."""
+    """All features.
+
+    Shape and structure open, the other themes folded, the poor ones of all themes last, folded and with their reason.
+    """
     beside = f"beside {chosen.reference.title}"
     poor = [name for name in CATALOGUE if is_poor(name, reliability)]
     parts = [_table(chosen, [n for theme in _OPEN_THEMES for n in part(theme) if n not in poor], reliability)]
@@ -478,7 +554,11 @@ def _tables(chosen: Placed, reliability: Reliability) -> str:
             parts.append(_folded(f"{theme} {beside}: {len(features)} features", _table(chosen, features, reliability)))
     if poor:
         table = _table(chosen, poor, reliability, reason=True)
-        parts.append(_folded(f"Poor: {len(poor)} features that should not be relied on, {beside}", f"<div class='poor'>{table}</div>"))
+        parts.append(
+            _folded(
+                f"Poor: {len(poor)} features that should not be relied on, {beside}", f"<div class='poor'>{table}</div>"
+            )
+        )
     return "".join(parts)
 
 
@@ -487,54 +567,83 @@ def _folded(title: str, body: str) -> str:
 
 
 def _table(chosen: Placed, features: Sequence[str], reliability: Reliability, *, reason: bool = False) -> str:
-    """Rows of `comparison_table` in HTML, each feature's meaning in the hover text; with the reason for its grade where asked for."""
+    """Rows of `comparison_table` in HTML, each feature's meaning in the hover text.
+
+    With the reason for its grade where asked for.
+    """
     names = (*_SHOWN, "Why") if reason else _SHOWN
     rows = []
     for row in comparison_table(chosen, reliability, features).to_dict("records"):
         cells = [
-            f"{row[name]:.0f}"
-            if name == "n" and not pd.isna(row[name])
-            else number(row[name])
-            if name in _NUMBERS
-            else html.escape(row[name])
+            (
+                f"{row[name]:.0f}"
+                if name == "n" and not pd.isna(row[name])
+                else number(row[name])
+                if name in _NUMBERS
+                else html.escape(row[name])
+            )
             for name in names[1:]
         ]
         body = "".join(f"<td>{text}</td>" for text in cells)
-        rows.append(f'<tr><td title="{html.escape(row["Meaning"], quote=True)}">{html.escape(row["Feature"])}</td>{body}</tr>')
+        rows.append(
+            f'<tr><td title="{html.escape(row["Meaning"], quote=True)}">{html.escape(row["Feature"])}</td>{body}</tr>'
+        )
     head = "".join(f"<th>{name}</th>" for name in names)
-    return f"<div class='wide'><table class='features'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    return (
+        "<div class='wide'><table"
+        f" class='features'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _methods(analysis: CellAnalysis, model: ModelEntry, reliability: Reliability) -> str:
     sentences = [
-        f"Nucleus and cell were outlined by {analysis.segmentation.model_id} and {len(CATALOGUE)} features measured in the outlines, "
-        "with the definitions of pyradiomics where it has them.",
-        "The 2-98 % range, the percentile and the robust z (distance from the median in units of the population's own spread) are counted "
-        "among the population's good cells, in micrometres where a feature has a unit of length. Of hundreds of features about one in 25 "
-        "lies outside the range in a member of the population too.",
+        (
+            f"Nucleus and cell were outlined by {analysis.segmentation.model_id} and {len(CATALOGUE)} features measured"
+            " in the outlines, with the definitions of pyradiomics where it has them."
+        ),
+        (
+            "The 2-98 % range, the percentile and the robust z (distance from the median in units of the population's"
+            " own spread) are counted among the population's good cells, in micrometres where a feature has a unit of"
+            " length. Of hundreds of features about one in 25 lies outside the range in a member of the population too."
+        ),
     ]
     if not reliability:
-        return _items([*sentences, f"How far each feature can be trusted is not yet measured for {model.model_id}: none is marked."])
+        return _items(
+            [
+                *sentences,
+                f"How far each feature can be trusted is not yet measured for {model.model_id}: none is marked.",
+            ]
+        )
     counts = ", ".join(f"{sum(found.grade is grade for found in reliability.values())} {grade}" for grade in Grade)
     cells = max(found.n for found in reliability.values())
     return _items(
         [
             *sentences,
-            f"Trust: each feature from the outline of {model.model_id} was set beside the same feature from a drawn outline, on up to "
-            f"{cells} cells not used in training. Good: the lower limit of the agreement (ICC) is {GOOD_FROM} or more and no plausible "
-            f"disturbance moves it far; moderate: {MODERATE_FROM} or more; poor: less. Here {counts}. Poor features come last and "
-            "decide nothing above.",
+            (
+                f"Trust: each feature from the outline of {model.model_id} was set beside the same feature from a drawn"
+                f" outline, on up to {cells} cells not used in training. Good: the lower limit of the agreement (ICC) is"
+                f" {GOOD_FROM} or more and no plausible disturbance moves it far; moderate: {MODERATE_FROM} or more; poor:"
+                f" less. Here {counts}. Poor features come last and decide nothing above."
+            ),
         ]
     )
 
 
 def _provenance(
-    analysis: CellAnalysis, references: Sequence[ReferencePopulation], model: ModelEntry, created: datetime, settings: dict[str, str]
+    analysis: CellAnalysis,
+    references: Sequence[ReferencePopulation],
+    model: ModelEntry,
+    created: datetime,
+    settings: dict[str, str],
 ) -> str:
     image, segmentation = analysis.image, analysis.segmentation
     height, width = image.shape
     box = analysis.box
-    of_field = {"Cell": f"number {analysis.cell_index + 1} of a field, at {box.left}, {box.top} px"} if analysis.place and box else {}
+    of_field = (
+        {"Cell": f"number {analysis.cell_index + 1} of a field, at {box.left}, {box.top} px"}
+        if analysis.place and box
+        else {}
+    )
     lines = {
         "Image": f"{image.name}, {width} x {height} px{', cut out' if analysis.place else ''}",
         **of_field,

@@ -1,4 +1,7 @@
-"""A comparison of groups of cells as one takes it away: a report that opens without a network and without scripts, for years."""
+"""A comparison of groups of cells as one takes it away.
+
+A report that opens without a network and without scripts, for years.
+"""
 
 import html
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +34,10 @@ from core.populations.comparison import SMALL_GROUP
 from core.store.database import Cohort
 from core.store.schema import Population
 
-_NOTICE: Final = "Research use, not for diagnosis. A description of the cells that were measured; the judgement is the morphologist's."
+_NOTICE: Final = (
+    "Research use, not for diagnosis. A description of the cells that were measured; the judgement is the"
+    " morphologist's."
+)
 _LEADING: Final = 15  # features drawn beside each other
 _DRAWN: Final = 6  # of which the values are drawn too
 _CHART_PX: Final = 520
@@ -42,8 +48,9 @@ _WIDE_PX: Final = 1040
 class Comparison:
     """Groups of cells set side by side, and what separates them.
 
-    `selection` is narrowed to the cells that are compared, where it can say so, and `in_view` counts them. `names` are the sides in words;
-    `cells` have the values that charts are drawn from, a sample where there are very many. `revision` is the state of the cohort.
+    `selection` is narrowed to the cells that are compared, where it can say so, and `in_view` counts them. `names` are
+    the sides in words; `cells` have the values that charts are drawn from, a sample where there are very many.
+    `revision` is the state of the cohort.
     """
 
     selection: Selection
@@ -73,8 +80,8 @@ def compare(
 ) -> Comparison:
     """Rank the features that may be compared between sides, by all their cells.
 
-    Where there are more than `MOST_AT_ONCE` cells, which features say the same is told by a sample, and the ranks come from the index in
-    the folder `cache`, which is built where it is missing.
+    Where there are more than `MOST_AT_ONCE` cells, which features say the same is told by a sample, and the ranks come
+    from the index in the folder `cache`, which is built where it is missing.
 
     Raises
     ------
@@ -90,7 +97,9 @@ def compare(
     if cells.sampled_from is not None:
         index = find_index(cohort, cache) or build_index(cohort, cache, progress)
         separated = rank_exactly(cohort, index, narrowed, by, sides, names, separated, progress)
-    stored = tuple(found.population for found in cohort.populations() if found.population.population_id in in_view.populations)
+    stored = tuple(
+        found.population for found in cohort.populations() if found.population.population_id in in_view.populations
+    )
     return Comparison(narrowed, in_view, tuple(names), cells, separated, stored, cohort.revision)
 
 
@@ -122,10 +131,10 @@ def html_report(comparison: Comparison, reliability: Reliability, created: datet
     }
     body = "".join(f"<section><h2>{name}</h2>{text}</section>" for name, text in sections.items() if text)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}: Leukoscope comparison</title><style>{_CSS}</style></head><body><main>"
-        f"<header><h1>{html.escape(title)}</h1><p>Leukoscope comparison, {created:%d %B %Y, %H:%M}</p>"
-        f'<p class="notice">{_NOTICE}</p></header>{body}</main></body></html>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width"><title>{html.escape(title)}: Leukoscope'
+        f" comparison</title><style>{_CSS}</style></head><body><main><header><h1>{html.escape(title)}</h1><p>Leukoscope"
+        f' comparison, {created:%d %B %Y, %H:%M}</p><p class="notice">{_NOTICE}</p></header>{body}</main></body></html>'
     )
 
 
@@ -146,8 +155,13 @@ def _cells(comparison: Comparison) -> str:
         (name, f"{n:,} cells, " + ("patients not all known" if patients is None else f"{patients} patients"))
         for name, n, patients in zip(comparison.names, ranking.n, people, strict=True)
     ]
-    left_out = [f"{out.cells:,} cells are left out because not: {out.sentence.words}" for out in seen.left_out if out.cells]
-    flagged = [f"Of those left out for quality, {n:,} are flagged as {code.replace('_', ' ')}" for code, n in seen.flagged.items()]
+    left_out = [
+        f"{out.cells:,} cells are left out because not: {out.sentence.words}" for out in seen.left_out if out.cells
+    ]
+    flagged = [
+        f"Of those left out for quality, {n:,} are flagged as {code.replace('_', ' ')}"
+        for code, n in seen.flagged.items()
+    ]
     parts = [
         _rows(groups),
         "<h3>Conditions</h3>",
@@ -166,11 +180,17 @@ def _separating(comparison: Comparison, reliability: Reliability) -> str:
     chart = to_svg(separation_chart(leading, said, groups, reliability, LIGHT), _WIDE_PX)
     cautions = {caution for found in leading if (caution := comparison.in_view.caution(found.feature))}
     boxes = "".join(_box(comparison, found.feature, groups) for found in leading[:_DRAWN])
-    sample = f" Drawn from {len(comparison.cells.sides):,} of {comparison.cells.of:,} cells." if comparison.cells.sampled_from else ""
+    sample = (
+        f" Drawn from {len(comparison.cells.sides):,} of {comparison.cells.of:,} cells."
+        if comparison.cells.sampled_from
+        else ""
+    )
     return (
-        f"<p>{html.escape(comparison.separated.redundancy.sentence)} The first of each, at most {_LEADING}:</p>{_items(said)}"
-        f"<p class='small'>{html.escape(_sentence(ranking.note))}</p>{_items(sorted(cautions))}<div class='charts'>{chart}</div>"
-        f"<h3>Their values</h3><p class='small'>Line: 2-98 %, box: 25-75 %, tick: median.{sample}</p><div class='charts'>{boxes}</div>"
+        f"<p>{html.escape(comparison.separated.redundancy.sentence)} The first of each, at most"
+        f" {_LEADING}:</p>{_items(said)}<p"
+        f" class='small'>{html.escape(_sentence(ranking.note))}</p>{_items(sorted(cautions))}<div"
+        f" class='charts'>{chart}</div><h3>Their values</h3><p class='small'>Line: 2-98 %, box: 25-75 %, tick:"
+        f" median.{sample}</p><div class='charts'>{boxes}</div>"
     )
 
 
@@ -198,7 +218,11 @@ def _box(comparison: Comparison, feature: str, groups: Sequence[DrawnGroup]) -> 
     column = cells.matrix[:, cells.features.index(feature)]
     values = [column[(cells.sides == side) & ~np.isnan(column)] for side in range(len(groups))]
     found = [
-        _Percentiles(len(mine), *map(float, np.percentile(mine, view.PERCENTILES))) if len(mine) >= SMALL_GROUP else _Percentiles(len(mine))
+        (
+            _Percentiles(len(mine), *map(float, np.percentile(mine, view.PERCENTILES)))
+            if len(mine) >= SMALL_GROUP
+            else _Percentiles(len(mine))
+        )
         for mine in values
     ]
     spec = CATALOGUE[feature]
@@ -217,7 +241,17 @@ def _panels(found: Panels | None) -> str:
 def _table(comparison: Comparison, reliability: Reliability) -> str:
     by_feature = comparison.separated.by_feature
     effect = "Cliff's delta" if len(comparison.names) == 2 else "Epsilon squared"
-    head = ["Feature", effect, "95 % interval", *(f"Median, {name}" for name in comparison.names), "n", "Patients", "p", "q", "Trust"]
+    head = [
+        "Feature",
+        effect,
+        "95 % interval",
+        *(f"Median, {name}" for name in comparison.names),
+        "n",
+        "Patients",
+        "p",
+        "q",
+        "Trust",
+    ]
     rows = []
     for name in poor_last(by_feature, reliability):
         found, spec = by_feature[name], CATALOGUE[name]
@@ -233,7 +267,10 @@ def _table(comparison: Comparison, reliability: Reliability) -> str:
         ]
         poor = " class='poor'" if is_poor(name, reliability) else ""
         body = "".join(f"<td>{html.escape(text)}</td>" for text in cells)
-        rows.append(f'<tr{poor}><td title="{html.escape(spec.description, quote=True)}">{html.escape(spec.label)}</td>{body}</tr>')
+        rows.append(
+            f"<tr{poor}><td"
+            f' title="{html.escape(spec.description, quote=True)}">{html.escape(spec.label)}</td>{body}</tr>'
+        )
     titles = "".join(f"<th>{html.escape(text)}</th>" for text in head)
     table = f"<table class='features'><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     summary = f"{len(rows)} features, the largest effect first, poor ones last"
@@ -252,22 +289,33 @@ def _methods(comparison: Comparison, reliability: Reliability) -> str:
     ranking = comparison.separated.ranking
     two = len(comparison.names) == 2
     effect = (
-        f"Effect: Cliff's delta, the share of pairs in which the cell of {comparison.names[0]} has the larger value minus the share in "
-        "which it has the smaller, -1 to 1; the AUC is (delta + 1) / 2."
+        f"Effect: Cliff's delta, the share of pairs in which the cell of {comparison.names[0]} has the larger value"
+        " minus the share in which it has the smaller, -1 to 1; the AUC is (delta + 1) / 2."
         if two
-        else "Effect: epsilon squared of Kruskal and Wallis, the share of the variance of the ranks that lies between the groups, 0 to 1."
+        else (
+            "Effect: epsilon squared of Kruskal and Wallis, the share of the variance of the ranks that lies between"
+            " the groups, 0 to 1."
+        )
     )
     test = "Mann and Whitney's U" if two else "Kruskal and Wallis' H"
     refused = len(CATALOGUE) - len(comparison.separated.by_feature)
     lines = [
         effect,
-        f"Interval: 95 %, {RESAMPLES} bootstrap resamplings of {ranking.drawn}; whole patients are drawn where all are known and every "
-        f"group has {FEW_PATIENTS} of them.",
+        (
+            f"Interval: 95 %, {RESAMPLES} bootstrap resamplings of {ranking.drawn}; whole patients are drawn where all"
+            f" are known and every group has {FEW_PATIENTS} of them."
+        ),
         f"Test: {test}, two-sided, corrected for ties, "
         + (f"between {ranking.tested}" if ranking.tested else "not made between so few patients")
-        + f". q is Benjamini and Hochberg's over {len(comparison.separated.by_feature)} features. {_sentence(ranking.note)}",
-        "Features with a length in their unit are compared in micrometres over cells of known scale, others as they are."
-        + (f" {refused} features are not compared, because the cells in view do not allow it (see Before comparing)." if refused else ""),
+        + f". q is Benjamini and Hochberg's over {len(comparison.separated.by_feature)} features."
+        f" {_sentence(ranking.note)}",
+        "Features with a length in their unit are compared in micrometres over cells of known scale, others as they"
+        " are."
+        + (
+            f" {refused} features are not compared, because the cells in view do not allow it (see Before comparing)."
+            if refused
+            else ""
+        ),
         f"Features whose ranks within the groups correlate at {ALIKE} or more count as one, and one stands for them.",
         "The groups were not randomised: a difference may come from stain, camera, patients or how cells were chosen.",
     ]
@@ -276,16 +324,29 @@ def _methods(comparison: Comparison, reliability: Reliability) -> str:
     if not reliability:
         lines.append("How far each feature can be trusted is not measured for this model: none is marked.")
     else:
-        lines.append("Trust: how well each feature from the model's outlines agrees with the same from drawn ones; poor ones lead nothing.")
+        lines.append(
+            "Trust: how well each feature from the model's outlines agrees with the same from drawn ones; poor ones"
+            " lead nothing."
+        )
     return _items(lines)
 
 
 def _provenance(comparison: Comparison, created: datetime) -> str:
     seen = comparison.in_view
     lines = [
-        *((f"Population {found.title}", " · ".join(filter(None, _described(found)))) for found in comparison.populations),
+        *(
+            (f"Population {found.title}", " · ".join(filter(None, _described(found))))
+            for found in comparison.populations
+        ),
         ("Outlines drawn by", ", ".join(f"{name} ({n:,} cells)" for name, n in seen.models.items())),
-        ("Scales", f"{' to '.join(f'{scale:g}' for scale in sorted(set(seen.scales)))} µm per pixel" if seen.scales else "unknown"),
+        (
+            "Scales",
+            (
+                f"{' to '.join(f'{scale:g}' for scale in sorted(set(seen.scales)))} µm per pixel"
+                if seen.scales
+                else "unknown"
+            ),
+        ),
         ("State of the cohort", comparison.revision),
         ("Date", created.isoformat(timespec="seconds")),
         *((f"Version of {name}", text) for name, text in sorted(software_versions().items())),

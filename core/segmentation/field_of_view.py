@@ -1,7 +1,8 @@
 """Fields with several cells: whether an image is one, and every cell in it, looked at at its own scale and outlined on its own.
 
-Nuclei are found by their stain (`core.image.stain`), and each that no cell has yet is shown to the network in a window of its own. What the
-network draws around it is its cell, unless a neck says that two ran together. Lobes of one nucleus lie in one cell, so they count once.
+Nuclei are found by their stain (`core.image.stain`), and each that no cell has yet is shown to the network in a window
+of its own. What the network draws around it is its cell, unless a neck says that two ran together. Lobes of one nucleus
+lie in one cell, so they count once.
 """
 
 import itertools
@@ -21,17 +22,19 @@ from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.stain import Nucleus, find_nuclei, typical_area
 from core.image.window import Window
 
-# Turns the cell in the middle of a window of an image into a label map of that image and its confidence (0: there is none).
+# Turns the cell in the middle of a window of an image into a label map of that image and its confidence (0: there is
+# none).
 Outline = Callable[[NDArray[np.uint8], Window], tuple[LabelMap, float]]
 # Told how many nuclei are seen to, of how many.
 Progress = Callable[[int, int], None]
 
-# An image shows one centred cell when its nucleus covers this share of the square over the image's longer side. Measured: 2.3 % or more
-# in 1,334 images of one cell each (four sources), 0.4 % in a field of 895 px.
+# An image shows one centred cell when its nucleus covers this share of the square over the image's longer side.
+# Measured: 2.3 % or more in 1,334 images of one cell each (four sources), 0.4 % in a field of 895 px.
 MIN_CENTRED_SHARE: Final = 0.015
 # ... when it lies no further from the middle than this share of that side (unless it is the only one) ...
 MAX_OFF_CENTRE: Final = 0.2
-# ... and when no more than so many others are there as a whole, of at least this share of its size. Dense blood shows three at times.
+# ... and when no more than so many others are there as a whole, of at least this share of its size. Dense blood shows
+# three at times.
 MAX_OTHERS: Final = 3
 _OTHER_SHARE: Final = 0.4
 # Lobes of one nucleus lie within this many diameters of each other.
@@ -41,24 +44,27 @@ _LOBES_WITHIN: Final = 1.5
 _COVERED: Final = 0.5
 # Of two drawings that share this much of the smaller, one is superfluous.
 _SAME: Final = 0.5
-# Between the halves of a drawing runs a seam. Below so many diameters of the smaller half it is a neck, and the halves are two cells.
-# Measured in drawn masks: at least 1.18 where one cell has several lobes, at most 1.0 in nine tenths of touching pairs.
+# Between the halves of a drawing runs a seam. Below so many diameters of the smaller half it is a neck, and the halves
+# are two cells. Measured in drawn masks: at least 1.18 where one cell has several lobes, at most 1.0 in nine tenths of
+# touching pairs.
 NECK: Final = 1.1
-# A drawing that fills less of its convex hull is doubted if it holds further nuclei of this share of a typical one: it is one cell only if
-# the network, asked at those, draws the first as well. Drawn masks of cells with several lobes: 0.96 or more in set 1.
+# A drawing that fills less of its convex hull is doubted if it holds further nuclei of this share of a typical one: it
+# is one cell only if the network, asked at those, draws the first as well. Drawn masks of cells with several lobes:
+# 0.96 or more in set 1.
 NOTCHED: Final = 0.96
 _LARGE: Final = 0.5
 _MIN_HALF: Final = 0.15
 _MOST_LOBES: Final = 7
-# A cell covers at least this share of a typical one's area, or it is a platelet or a crumb, or too little of it is in the picture.
+# A cell covers at least this share of a typical one's area, or it is a platelet or a crumb, or too little of it is in
+# the picture.
 MIN_CELL_SHARE: Final = 0.15
-# A field shows at most so many nuclei, or the others, further from its middle, are left out: each costs up to half a second. Those in the
-# middle, because the largest would be a choice of cells.
+# A field shows at most so many nuclei, or the others, further from its middle, are left out: each costs up to half a
+# second. Those in the middle, because the largest would be a choice of cells.
 MOST_NUCLEI: Final = 1000
 # Room around a cell in its cut-out, as a share of its longer side.
 _MARGIN: Final = 0.5
-# Where the network draws nothing around a nucleus, or a cell that nearly fills the window (this share of its side), it is asked again in
-# windows so many times larger: a lobe says little of the size of its cell.
+# Where the network draws nothing around a nucleus, or a cell that nearly fills the window (this share of its side), it
+# is asked again in windows so many times larger: a lobe says little of the size of its cell.
 _WINDOWS: Final = (1.0, 1.6, 2.56)
 _ROOMY: Final = 0.9
 
@@ -83,9 +89,9 @@ class FieldCell:
 def shows_one_cell(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> bool:
     """Whether an image of (H, W) was taken of one cell, rather than of a field with any number of them.
 
-    It was when the nucleus nearest the middle covers MIN_CENTRED_SHARE of the square over the longer side, lies within MAX_OFF_CENTRE of
-    the middle or is alone, and at most MAX_OTHERS of like size are there as a whole: a neighbour, cut or whole, makes no field. An image
-    without any nucleus is no field.
+    It was when the nucleus nearest the middle covers MIN_CENTRED_SHARE of the square over the longer side, lies within
+    MAX_OFF_CENTRE of the middle or is alone, and at most MAX_OTHERS of like size are there as a whole: a neighbour, cut
+    or whole, makes no field. An image without any nucleus is no field.
     """
     if not nuclei:
         return True
@@ -95,15 +101,24 @@ def shows_one_cell(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> bool:
     areas = np.array([nucleus.area for nucleus in nuclei])
     nearest = int(np.argmin(np.hypot(*(centres - middle).T)))
     own = _lobes(centres, areas, nearest)
-    others = sum(n.area >= _OTHER_SHARE * areas[own].max() and _whole(n, shape) for n, lobe in zip(nuclei, own, strict=True) if not lobe)
+    others = sum(
+        n.area >= _OTHER_SHARE * areas[own].max() and _whole(n, shape)
+        for n, lobe in zip(nuclei, own, strict=True)
+        if not lobe
+    )
     centred = bool(np.abs(centres[nearest] - middle).max() <= MAX_OFF_CENTRE * side) or own.all()
     return bool(areas[own].sum() >= MIN_CENTRED_SHARE * side**2 and centred and others <= MAX_OTHERS)
 
 
 def _lobes(centres: NDArray[np.float64], areas: NDArray[np.int64], first: int) -> NDArray[np.bool_]:
-    """Which nuclei hang together with the first: each lies within _LOBES_WITHIN diameters of another (of the larger of the two)."""
+    """Which nuclei hang together with the first.
+
+    Each lies within _LOBES_WITHIN diameters of another (of the larger of the two).
+    """
     diameters = 2 * np.sqrt(areas / np.pi)
-    near = np.hypot(*(centres[:, None] - centres[None]).T) <= _LOBES_WITHIN * np.maximum(diameters[:, None], diameters[None])
+    near = np.hypot(*(centres[:, None] - centres[None]).T) <= _LOBES_WITHIN * np.maximum(
+        diameters[:, None], diameters[None]
+    )
     own: NDArray[np.bool_] = np.arange(len(areas)) == first
     while (grown := near[own].any(axis=0)).sum() > own.sum():
         own = grown
@@ -118,7 +133,8 @@ def _whole(nucleus: Nucleus, shape: tuple[int, int]) -> bool:
     """Whether a nucleus stays clear of the image's edge."""
     starts = (nucleus.top, nucleus.left)
     return all(
-        start > 0 and start + length < size // nucleus.step for start, length, size in zip(starts, nucleus.mask.shape, shape, strict=True)
+        start > 0 and start + length < size // nucleus.step
+        for start, length, size in zip(starts, nucleus.mask.shape, shape, strict=True)
     )
 
 
@@ -134,7 +150,8 @@ def find_cells(
     outline
         The network, as `TwoPassSegmenter.outline`.
     nuclei
-        What `find_nuclei` found in it, if it was asked already. Of more than MOST_NUCLEI those nearest the middle are seen to.
+        What `find_nuclei` found in it, if it was asked already. Of more than MOST_NUCLEI those nearest the middle are
+        seen to.
     progress
         Called after every nucleus.
 
@@ -168,7 +185,10 @@ def _nearest_middle(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> Sequen
 
 @dataclass(frozen=True, eq=False)
 class _Drawing:
-    """A cell as the network drew it: labels without environment in a box at (top, left), and the nuclei in it, its own first."""
+    """A cell as the network drew it.
+
+    Labels without environment in a box at (top, left), and the nuclei in it, its own first.
+    """
 
     labels: NDArray[np.uint8]
     top: int
@@ -197,8 +217,12 @@ class _Drawing:
     def covers(self, nucleus: Nucleus) -> float:
         """Share of a nucleus that lies in this cell."""
         # Most nuclei of a field are far away, which is seen without looking at their pixels.
-        spans = zip((nucleus.top, nucleus.left), nucleus.mask.shape, (self.top, self.left), self.labels.shape, strict=True)
-        if any(nucleus.step * (at + length) <= mine or nucleus.step * at >= mine + size for at, length, mine, size in spans):
+        spans = zip(
+            (nucleus.top, nucleus.left), nucleus.mask.shape, (self.top, self.left), self.labels.shape, strict=True
+        )
+        if any(
+            nucleus.step * (at + length) <= mine or nucleus.step * at >= mine + size for at, length, mine, size in spans
+        ):
             return 0.0
         return float(np.count_nonzero(self.labels[self.inside(nucleus)]) / np.count_nonzero(nucleus.mask))
 
@@ -231,7 +255,10 @@ class _Search:
         self._typical = typical_area([nucleus.area for nucleus in nuclei])
 
     def cells_at(self, nucleus: Nucleus) -> list[_Drawing]:
-        """The cell around a nucleus, none where the network draws none; and others that it turns out to have run together with."""
+        """The cell around a nucleus, none where the network draws none.
+
+        And others that it turns out to have run together with.
+        """
         drawing = self._draw(nucleus)
         others: list[_Drawing] = []
         for second in drawing.nuclei[1:] if drawing and drawing.notched else ():

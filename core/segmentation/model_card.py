@@ -17,14 +17,15 @@ class ModelCard:
     `input_size` is the side of the square window in pixels; `mean` and `std` are per RGB channel on a 0-1 scale;
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
     side takes in the fine pass; `coarse_size` is the side of the coarse pass's window in pixels (0: as `input_size`);
-    `white_balance` says whether the background's tint is taken away first; `detail` is the side in pixels to which a window is reduced
-    before it is enlarged to the network's grid (0: it is not); `finder` names the file, beside the model's own, and the SHA-256 of a small
-    network that makes the coarse pass (empty: there is none);
-    `temperature` divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set;
-    `parity` the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
-    `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation part;
-    `appearance` the optical-density statistics of the training images, against which an image can be unlike; `validation`, by scheme, what
-    networks scored that were trained in the same way without the images they were scored on (`training.experiments`).
+    `white_balance` says whether the background's tint is taken away first; `detail` is the side in pixels to which a
+    window is reduced before it is enlarged to the network's grid (0: it is not); `finder` names the file, beside the
+    model's own, and the SHA-256 of a small network that makes the coarse pass (empty: there is none); `temperature`
+    divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set; `parity`
+    the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
+    `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation
+    part; `appearance` the optical-density statistics of the training images, against which an image can be unlike;
+    `validation`, by scheme, what networks scored that were trained in the same way without the images they were scored
+    on (`training.experiments`).
     """
 
     model_id: str
@@ -64,10 +65,15 @@ class ModelCard:
         try:
             raw = json.loads(text)
         except json.JSONDecodeError as error:
-            msg = f"{origin}: the model card is not valid JSON ({error}); export the model again with `python -m export`"
+            msg = (
+                f"{origin}: the model card is not valid JSON ({error}); export the model again with `python -m export`"
+            )
             raise ModelError(msg) from error
         if not isinstance(raw, dict):
-            msg = f"{origin}: the model card must be a JSON object, but is a {type(raw).__name__}; export again with `python -m export`"
+            msg = (
+                f"{origin}: the model card must be a JSON object, but is a {type(raw).__name__}; export again with"
+                " `python -m export`"
+            )
             raise ModelError(msg)
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(raw) - known)
@@ -86,9 +92,14 @@ class ModelCard:
             msg = f"{origin}: input_size must be a positive multiple of 32, but is {card.input_size}"
             raise ModelError(msg)
         if card.coarse_size % 32 or card.coarse_size < 0:
-            msg = f"{origin}: coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is {card.coarse_size}"
+            msg = (
+                f"{origin}: coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is"
+                f" {card.coarse_size}"
+            )
             raise ModelError(msg)
-        if card.finder and (set(card.finder) != {"file", "sha256"} or Path(card.finder["file"]).name != card.finder["file"]):
+        if card.finder and (
+            set(card.finder) != {"file", "sha256"} or Path(card.finder["file"]).name != card.finder["file"]
+        ):
             msg = f"{origin}: finder must be a file beside the model's and its sha256, but is {card.finder}"
             raise ModelError(msg)
         if not card.temperature > 0:

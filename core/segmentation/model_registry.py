@@ -17,8 +17,8 @@ MANIFEST: Final = "manifest.json"
 class ModelEntry:
     """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, and what lies beside it.
 
-    `log` of the training, `split` of the images, `reliability` of the features (`core.evaluation.agreement.load` reads it) and `novelty`, what the
-    model knows (`core.quality.flags.novelty.load`): None where there is none.
+    `log` of the training, `split` of the images, `reliability` of the features (`core.evaluation.agreement.load` reads
+    it) and `novelty`, what the model knows (`core.quality.novelty.load`): None where there is none.
     """
 
     model_id: str
@@ -43,7 +43,10 @@ def load_manifest(folder: Path | None = None) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        msg = f"no model: expected {MANIFEST} in the models folder {path.parent.name}, but it is not there; run `python -m export` first"
+        msg = (
+            f"no model: expected {MANIFEST} in the models folder {path.parent.name}, but it is not there; run `python"
+            " -m export` first"
+        )
         raise ModelError(msg) from None
     except ValueError as error:  # no JSON, or no text at all
         raise _damaged(error) from error
@@ -58,7 +61,9 @@ def write_manifest(manifest: dict[str, Any], folder: Path) -> None:
 
 
 def _damaged(reason: object) -> ModelError:
-    return ModelError(f"{MANIFEST} in the models folder is damaged ({reason}); restore it or run `python -m export` again")
+    return ModelError(
+        f"{MANIFEST} in the models folder is damaged ({reason}); restore it or run `python -m export` again"
+    )
 
 
 def list_models(folder: Path | None = None) -> list[ModelEntry]:
@@ -100,7 +105,9 @@ def verify_model(entry: ModelEntry) -> None:
     """Check that each of its files is there, is the one of the manifest, and is a single file; raises ModelError."""
     for path, sha256 in entry.files.items():
         if not path.is_file():
-            msg = f"model {entry.model_id}: {path.name} is missing from the models folder; restore it from the repository"
+            msg = (
+                f"model {entry.model_id}: {path.name} is missing from the models folder; restore it from the repository"
+            )
             raise ModelError(msg)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest != sha256:

@@ -32,9 +32,10 @@ def normalise(rgb: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float,
 def white_balance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The lookup table (256, 3) that turns the colour of an image's empty background into one light grey.
 
-    Lamp, camera and stain tint the plasma of every laboratory in its own way, and a network that has seen few of them takes the tint for
-    dye. A factor per channel takes it away: in optical density, the background's is subtracted. The background is what 85 % of the
-    pixels are darker than, channel by channel; a picture may be dark, so the factors have a limit.
+    Lamp, camera and stain tint the plasma of every laboratory in its own way, and a network that has seen few of them
+    takes the tint for dye. A factor per channel takes it away: in optical density, the background's is subtracted. The
+    background is what 85 % of the pixels are darker than, channel by channel; a picture may be dark, so the factors
+    have a limit.
     """
     step = max(1, math.isqrt(rgb.shape[0] * rgb.shape[1] // _ENOUGH_PIXELS))
     (counts,) = channel_counts(np.ascontiguousarray(rgb[::step, ::step]))
@@ -59,8 +60,13 @@ def soften(rgb: NDArray[np.uint8], detail: int) -> NDArray[np.uint8]:
     return np.asarray(small.resize((len(rgb), len(rgb)), Image.Resampling.BILINEAR))
 
 
-def network_input(rgb: NDArray[np.uint8], window: Window, card: ModelCard, size: int | None = None) -> NDArray[np.float32]:
-    """The window as the network expects it: (1, 3, S, S) float32 with S the given size, or else the card's input size."""
+def network_input(
+    rgb: NDArray[np.uint8], window: Window, card: ModelCard, size: int | None = None
+) -> NDArray[np.float32]:
+    """The window as the network expects it.
+
+    (1, 3, S, S) float32 with S the given size, or else the card's input size.
+    """
     seen = resample(rgb, window, size or card.input_size)
     if card.white_balance:
         seen = look_up(seen, white_balance(rgb))
@@ -68,7 +74,10 @@ def network_input(rgb: NDArray[np.uint8], window: Window, card: ModelCard, size:
 
 
 def to_image_grid(maps: NDArray[np.float32], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """The inverse geometry: maps (C, S, S) over the window, bilinearly on the image's (C, H, W); 0 outside the window."""
+    """The inverse geometry.
+
+    Maps (C, S, S) over the window, bilinearly on the image's (C, H, W); 0 outside the window.
+    """
     height, width = shape
     size = maps.shape[1]
     top, bottom = max(0, int(np.floor(window.top))), min(height, int(np.ceil(window.top + window.side)))

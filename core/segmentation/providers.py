@@ -1,4 +1,7 @@
-"""Which execution provider runs, asked for and verified: onnxruntime falls back to the CPU with no more than a log line."""
+"""Which execution provider runs, asked for and verified.
+
+Onnxruntime falls back to the CPU with no more than a log line.
+"""
 
 import os
 from enum import StrEnum
@@ -39,7 +42,10 @@ def open_session(model: Path, device: Device, threads: int = 0) -> onnxruntime.I
     if device is not Device.CPU and _CUDA in onnxruntime.get_available_providers():
         wanted = [_CUDA, _CPU]
     elif device is Device.CUDA:
-        msg = "device cuda was asked for, but this onnxruntime has no CUDA support; install onnxruntime-gpu or use --device cpu"
+        msg = (
+            "device cuda was asked for, but this onnxruntime has no CUDA support; install onnxruntime-gpu or use"
+            " --device cpu"
+        )
         raise ProviderError(msg)
     else:
         wanted = [_CPU]
@@ -54,7 +60,10 @@ def open_session(model: Path, device: Device, threads: int = 0) -> onnxruntime.I
         msg = f"{model.name} could not be loaded by onnxruntime ({error}); run `python -m core models verify`"
         raise ModelError(msg) from error
     if device is Device.CUDA and session.get_providers()[0] != _CUDA:
-        msg = "device cuda was asked for, but onnxruntime fell back to the CPU (CUDA or cuDNN libraries missing); use --device cpu or auto"
+        msg = (
+            "device cuda was asked for, but onnxruntime fell back to the CPU (CUDA or cuDNN libraries missing); use"
+            " --device cpu or auto"
+        )
         raise ProviderError(msg)
     return session
 

@@ -18,29 +18,33 @@ from core.domain.types import CellImage, LabelMap, Segmentation
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei, find_nuclei
 from core.image.window import Window
-from core.quality.flags.novelty import Knowledge
-from core.quality.flags.novelty import load as load_knowledge
+from core.quality.novelty import Knowledge
+from core.quality.novelty import load as load_knowledge
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry, card_of, verify_model
 from core.segmentation.postprocessing import label_cell, middle_cell
 from core.segmentation.preprocessing import network_input, to_image_grid
 from core.segmentation.providers import Device, open_session, provider_name
 
-# The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom into it.
+# The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom
+# into it.
 MIN_WINDOW_SHARE = 0.12
-# The finder's window is good enough where the cell that is outlined in it has so much confidence, lies off its middle by no more than this
-# share of its side, and would have asked for one between so many times smaller and larger. Otherwise the large network looks for the cell:
-# in 2 of 100 images of five collections (`python -m benchmarks.__main__ inference`).
+# The finder's window is good enough where the cell that is outlined in it has so much confidence, lies off its middle
+# by no more than this share of its side, and would have asked for one between so many times smaller and larger.
+# Otherwise the large network looks for the cell: in 2 of 100 images of five collections (`python -m benchmarks
+# inference`).
 SURE: Final = 0.85
 MOST_OFF: Final = 0.06
 MOST_RESIZED: Final = 1.18
-# Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image costs no gigabyte.
+# Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image
+# costs no gigabyte.
 MAX_GRID = 2048
 # Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
 VIEWS: Final = (1, 4, 8)
 
 _Found = TypeVar("_Found")
-# Work that stops wherever it needs a network: yields it with normalised images (N, 3, S, S) and is sent their logits (N, C, S, S).
+# Work that stops wherever it needs a network: yields it with normalised images (N, 3, S, S) and is sent their logits
+# (N, C, S, S).
 _Search = Generator[tuple["TwoPassSegmenter", NDArray[np.float32]], NDArray[np.float32], _Found]
 
 
@@ -67,9 +71,10 @@ class Segmenter(Protocol):
 class TwoPassSegmenter(ABC):
     """The two passes and what follows them, for any engine that turns network inputs into logits.
 
-    `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a pass. `knowledge` is
-    what lies beside a model of the registry, to judge by whether a cell is one of those it knows. `finder` is a small network that makes
-    the coarse pass where it can: it only has to find the cell, and where its window looks doubtful, both passes are the large network's.
+    `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a
+    pass. `knowledge` is what lies beside a model of the registry, to judge by whether a cell is one of those it knows.
+    `finder` is a small network that makes the coarse pass where it can: it only has to find the cell, and where its
+    window looks doubtful, both passes are the large network's.
     """
 
     knowledge: Knowledge | None = None
@@ -88,7 +93,10 @@ class TwoPassSegmenter(ABC):
         """Logits (N, C, S, S) of normalised images (N, 3, S, S), S any multiple of 32."""
 
     def segment(self, image: CellImage) -> Segmentation:
-        """The label map of the cell nearest the centre, on the image's own pixels; all background when none is found."""
+        """The label map of the cell nearest the centre, on the image's own pixels.
+
+        All background when none is found.
+        """
         return self.segment_many([image])[0]
 
     def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
@@ -112,8 +120,13 @@ class TwoPassSegmenter(ABC):
         """
         return self._side_by_side([self._outline(rgb, wide)])[0]
 
-    def probabilities(self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1) -> NDArray[np.float32]:
-        """Probabilities (C, S, S) over the window, on a grid of `size` (default: the card's input size); the mean of so many views."""
+    def probabilities(
+        self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1
+    ) -> NDArray[np.float32]:
+        """Probabilities (C, S, S) over the window, on a grid of `size` (default.
+
+        The card's input size); the mean of so many views.
+        """
         return self._side_by_side([self._maps(rgb, window, size, views)])[0]
 
     def _side_by_side(self, searches: Sequence[_Search[_Found]]) -> list[_Found]:
@@ -140,7 +153,8 @@ class TwoPassSegmenter(ABC):
         labels, confidence = yield from self._outline(rgb, whole)
         if confidence > 0:
             return labels, confidence
-        # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the middle leads.
+        # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the
+        # middle leads.
         middle = np.array(rgb.shape[:2]) / 2
         nuclei = sorted(find_nuclei(rgb), key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))))
         if nuclei:
@@ -154,13 +168,17 @@ class TwoPassSegmenter(ABC):
             if window is None:
                 continue
             labels, confidence = _labelled((yield from self._maps(rgb, window, None, self._views)), window, rgb)
-            # Of its own two passes the fine one stands, if it did not lose the cell; a finder's window has to prove good.
+            # Of its own two passes the fine one stands, if it did not lose the cell; a finder's window has to prove
+            # good.
             if confidence > 0 if coarse is self else confidence >= SURE and _fits(labels, window, self.card.cell_fill):
                 return labels, confidence
         return _labelled(maps, wide, rgb)
 
     def _near(self, maps: NDArray[np.float32], wide: Window) -> Window | None:
-        """The window of the fine pass, from what a coarse one gave over `wide`; None where there is no cell, or but a speck."""
+        """The window of the fine pass, from what a coarse one gave over `wide`.
+
+        None where there is no cell, or but a speck.
+        """
         size = maps.shape[-1]
         found = middle_cell(maps, Window(0, 0, size))
         if found is None:
@@ -171,7 +189,9 @@ class TwoPassSegmenter(ABC):
         window = Window(wide.left + near.left * scale, wide.top + near.top * scale, near.side * scale)
         return window if window.side >= MIN_WINDOW_SHARE * wide.side else None
 
-    def _maps(self, rgb: NDArray[np.uint8], window: Window, size: int | None, views: int) -> _Search[NDArray[np.float32]]:
+    def _maps(
+        self, rgb: NDArray[np.uint8], window: Window, size: int | None, views: int
+    ) -> _Search[NDArray[np.float32]]:
         image = network_input(rgb, window, self.card, size)
         logits = yield self, np.concatenate([_turned(image, view) for view in range(views)])
         maps = special.expit(logits / np.float32(self.card.temperature))
@@ -180,9 +200,15 @@ class TwoPassSegmenter(ABC):
 
 
 def _fits(labels: LabelMap, window: Window, fill: float) -> bool:
-    """Whether the cell that was found in a window lies in it as the window was meant to show it: in the middle, filling that share."""
+    """Whether the cell that was found in a window lies in it as the window was meant to show it.
+
+    In the middle, filling that share.
+    """
     ideal = Window.around(cell_mask(labels), fill)
-    off = max(abs(ideal.left - window.left + (ideal.side - window.side) / 2), abs(ideal.top - window.top + (ideal.side - window.side) / 2))
+    off = max(
+        abs(ideal.left - window.left + (ideal.side - window.side) / 2),
+        abs(ideal.top - window.top + (ideal.side - window.side) / 2),
+    )
     return off <= MOST_OFF * window.side and 1 / MOST_RESIZED <= ideal.side / window.side <= MOST_RESIZED
 
 
@@ -201,21 +227,31 @@ class OnnxSegmenter(TwoPassSegmenter):
 
     def __init__(self, path: Path, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> None:
         self._session = open_session(path, device, threads)
-        super().__init__(card_of(self._session.get_modelmeta().custom_metadata_map, path.name), provider_name(self._session), views)
+        super().__init__(
+            card_of(self._session.get_modelmeta().custom_metadata_map, path.name), provider_name(self._session), views
+        )
         self._input = self._session.get_inputs()[0].name
         channels = self._session.get_outputs()[0].shape[1]
         if channels != len(self.card.classes):
-            msg = f"{path.name}: its card names {len(self.card.classes)} classes, but the network has {channels} output channels"
+            msg = (
+                f"{path.name}: its card names {len(self.card.classes)} classes, but the network has {channels} output"
+                " channels"
+            )
             raise ModelError(msg)
         expected = tuple(channel.label for channel in CHANNELS)
         if self.card.classes != expected:
-            msg = f"{path.name}: the channels must be {', '.join(expected)}, but its card says {', '.join(self.card.classes)}"
+            msg = (
+                f"{path.name}: the channels must be {', '.join(expected)}, but its card says"
+                f" {', '.join(self.card.classes)}"
+            )
             raise ModelError(msg)
         if self.card.finder:
             self.finder = OnnxSegmenter(path.with_name(self.card.finder["file"]), device, threads)
 
     @classmethod
-    def from_entry(cls, entry: ModelEntry, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> "OnnxSegmenter":
+    def from_entry(
+        cls, entry: ModelEntry, device: Device = Device.AUTO, threads: int = 0, views: int = 1
+    ) -> "OnnxSegmenter":
         """Open a model of the registry after checking its SHA-256, with what is known beside it."""
         verify_model(entry)
         segmenter = cls(entry.path, device, threads, views)
@@ -229,13 +265,20 @@ class OnnxSegmenter(TwoPassSegmenter):
 
 
 def _labelled(maps: NDArray[np.float32], window: Window, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
-    """The cell of a window as a label map of the whole image; the work is done on the part of the image in the window."""
+    """The cell of a window as a label map of the whole image.
+
+    The work is done on the part of the image in the window.
+    """
     height, width = rgb.shape[:2]
     top, left = max(0, math.floor(window.top)), max(0, math.floor(window.left))
     bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))
     step = math.ceil(window.side / MAX_GRID)
     inner = Window((window.left - left) / step, (window.top - top) / step, window.side / step)
-    found = label_cell(to_image_grid(maps, inner, (math.ceil((bottom - top) / step), math.ceil((right - left) / step))), inner)
+    found = label_cell(
+        to_image_grid(maps, inner, (math.ceil((bottom - top) / step), math.ceil((right - left) / step))), inner
+    )
     labels = np.zeros((height, width), np.uint8)
-    labels[top:bottom, left:right] = found.labels.repeat(step, axis=0).repeat(step, axis=1)[: bottom - top, : right - left]
+    labels[top:bottom, left:right] = found.labels.repeat(step, axis=0).repeat(step, axis=1)[
+        : bottom - top, : right - left
+    ]
     return LabelMap(labels), found.confidence

@@ -1,7 +1,9 @@
-"""Columns of shards kept in memory: a question to the cohort decodes what it reads once, and not every footer every time.
+"""Columns of shards kept in memory.
 
-Opening a shard of 750 columns costs more than reading two of them, and a person asks many questions about few columns. A shard never
-changes under its name, so nothing here can be stale: the key of a column is its file as it is on disk.
+A question to the cohort decodes what it reads once, and not every footer every time.
+
+Opening a shard of 750 columns costs more than reading two of them, and a person asks many questions about few columns.
+A shard never changes under its name, so nothing here can be stale: the key of a column is its file as it is on disk.
 """
 
 import threading

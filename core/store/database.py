@@ -1,4 +1,7 @@
-"""The only import of duckdb: an in-memory database that can read the roots of the cohort, and nothing else on the machine."""
+"""The only import of duckdb.
+
+An in-memory database that can read the roots of the cohort, and nothing else on the machine.
+"""
 
 import re
 import threading
@@ -21,7 +24,8 @@ from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
 from core.store.schema import Population, cohort_schema
 
-# Every column at once: the first word of an expression, where a product has a factor before it; or columns by a pattern.
+# Every column at once: the first word of an expression, where a product has a factor before it; or columns by a
+# pattern.
 _STAR: Final = re.compile(r"(?:\bSELECT|\bDISTINCT|[,(.])\s*\*|\bCOLUMNS\b", re.IGNORECASE)
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
 _MOST_BLOCKS: Final = 100
@@ -31,9 +35,9 @@ _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards 
 class Cohort:
     """All populations under some roots, as they are on disk at the moment of each call.
 
-    Safe to share between threads: every query has its own cursor and its own list of shards, and there is no lock file, so
-    a running batch may add shards meanwhile. SQL text comes from code only; values are parameters, and identifiers are
-    checked by `check_columns`.
+    Safe to share between threads: every query has its own cursor and its own list of shards, and there is no lock file,
+    so a running batch may add shards meanwhile. SQL text comes from code only; values are parameters, and identifiers
+    are checked by `check_columns`.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, roots: tuple[Path, ...], rows: Path | None) -> None:
@@ -48,11 +52,13 @@ class Cohort:
     def open(cls, roots: Sequence[Path], rows: Path | None = None) -> Self:
         """Open the cohort for reading; roots that are missing or empty hold no populations.
 
-        `rows` is a folder of caches (`core.store.row_cache`): with it, every feature of a few cells of very many is read at once.
+        `rows` is a folder of caches (`core.store.row_cache`): with it, every feature of a few cells of very many is
+        read at once.
         """
         folders = tuple(root.resolve() for root in roots)
         connection = duckdb.connect(":memory:")
-        # Shards of older catalogues lack columns, and all lack what readers add; the empty table gives them to every query, as nulls.
+        # Shards of older catalogues lack columns, and all lack what readers add; the empty table gives them to every
+        # query, as nulls.
         empty = cohort_schema().empty_table()
         connection.register("empty", empty)
         connection.execute("CREATE TABLE every_column AS SELECT * FROM empty")
@@ -67,7 +73,9 @@ class Cohort:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -90,14 +98,22 @@ class Cohort:
         return self._stored([population_id])[0].population
 
     def check_columns(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the names if all are columns of the cohort; raises StoreError. The only way into SQL text for a name."""
+        """Return the names if all are columns of the cohort; raises StoreError.
+
+        The only way into SQL text for a name.
+        """
         unknown = [name for name in names if name not in self.columns]
         if unknown:
-            msg = f"the cohort has no columns {', '.join(map(repr, unknown))}; columns are features of the catalogue or identity columns"
+            msg = (
+                f"the cohort has no columns {', '.join(map(repr, unknown))}; columns are features of the catalogue or"
+                " identity columns"
+            )
             raise StoreError(msg)
         return tuple(names)
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None, populations: Sequence[str] | None = None) -> pd.DataFrame:
+    def query(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, populations: Sequence[str] | None = None
+    ) -> pd.DataFrame:
         """Run a SELECT over the relation `cells`, all cells of the named populations (of all if None), as readers have changed them.
 
         Parameters
@@ -128,7 +144,9 @@ class Cohort:
         return self._rows is not None
 
     def features_of(self, cell_ids: Sequence[str], features: Sequence[str]) -> NDArray[np.float64]:
-        """Values of some cells (n, F) as stored, nan where absent; for many features of few cells, where `query` would read all.
+        """Values of some cells (n, F) as stored, nan where absent.
+
+        For many features of few cells, where `query` would read all.
 
         Raises
         ------
@@ -152,7 +170,11 @@ class Cohort:
         if not len(wanted):
             return found
         kept = self._kept.table(files, ["cell_id"])
-        places = pc.fill_null(pc.index_in(kept["cell_id"], value_set=wanted), -1).to_numpy() if kept is not None else np.empty(0)
+        places = (
+            pc.fill_null(pc.index_in(kept["cell_id"], value_set=wanted), -1).to_numpy()
+            if kept is not None
+            else np.empty(0)
+        )
         rows = np.flatnonzero(places >= 0)
         if len(rows) != len(wanted):
             raise StoreError(_CHANGED)
@@ -213,7 +235,11 @@ class Cohort:
         types = list(CellType)
 
         def place(stored: shards.StoredPopulation) -> tuple[int, int, str]:
-            return self.roots.index(stored.root), types.index(stored.population.cell_type), stored.population.population_id
+            return (
+                self.roots.index(stored.root),
+                types.index(stored.population.cell_type),
+                stored.population.population_id,
+            )
 
         return tuple(sorted(found.populations.values(), key=place))
 
@@ -225,7 +251,9 @@ def _raise_if_damaged(files: Sequence[Path], error: Exception) -> None:
         raise error if bad is None else shards.damaged(bad) from error
 
 
-def query_shards(files: Sequence[Path], sql: str, parameters: Mapping[str, Any] | None = None, superseded: pa.Table = None) -> pd.DataFrame:
+def query_shards(
+    files: Sequence[Path], sql: str, parameters: Mapping[str, Any] | None = None, superseded: pa.Table = None
+) -> pd.DataFrame:
     """Run a SELECT over the relation `cells`, the rows of some Parquet files, in a database that can read their folders and nothing else.
 
     Parameters
@@ -233,7 +261,8 @@ def query_shards(files: Sequence[Path], sql: str, parameters: Mapping[str, Any] 
     files : sequence of Path
         At least one; all of the same columns, among them `image_path`.
     sql : str
-        DuckDB SQL written in code, with `$name` for every value; it may sort only what it limits, as nothing is kept on disk.
+        DuckDB SQL written in code, with `$name` for every value; it may sort only what it limits, as nothing is kept on
+        disk.
     parameters : mapping, optional
         The values; `shards` is taken.
     superseded : table of `filename` and `image_path`, optional
@@ -253,7 +282,9 @@ def query_shards(files: Sequence[Path], sql: str, parameters: Mapping[str, Any] 
             connection.register("superseded", superseded)
         _cage(connection, sorted({file.resolve().parent for file in files}))
         try:
-            table: Any = connection.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
+            table: Any = connection.sql(
+                f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values
+            ).to_arrow_table()
         except duckdb.Error as error:
             bad = shards.find_damaged(files)
             if bad is None:

@@ -1,7 +1,8 @@
 """The log of what readers have changed in cells: one line of JSON per edit, appended under a lock, never rewritten.
 
-`<root>/edits.jsonl` of a user's root. The shards keep what was measured and filed; the log lies over them. A line is whole or it
-is left out: one that a power cut has torn is told and passed over, and the next edit begins on a line of its own.
+`<root>/edits.jsonl` of a user's root. The shards keep what was measured and filed; the log lies over them. A line is
+whole or it is left out: one that a power cut has torn is told and passed over, and the next edit begins on a line of
+its own.
 """
 
 import fcntl
@@ -53,7 +54,13 @@ class Edit:
 
     def to_json(self) -> str:
         """Return the edit as one line."""
-        line = {"when": self.when.isoformat(), "who": self.who, "field": self.field, "value": self.value, "restores": self.restores}
+        line = {
+            "when": self.when.isoformat(),
+            "who": self.who,
+            "field": self.field,
+            "value": self.value,
+            "restores": self.restores,
+        }
         return json.dumps({**line, "old": self.old}, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -62,7 +69,9 @@ class Edit:
         raw = json.loads(line)
         when, who, value = datetime.fromisoformat(raw["when"]), raw["who"], raw["value"]
         old = {str(cell): None if was is None else str(was) for cell, was in raw["old"].items()}
-        return cls(when, str(who), Field(raw["field"]), None if value is None else str(value), raw["restores"] is True, old)
+        return cls(
+            when, str(who), Field(raw["field"]), None if value is None else str(value), raw["restores"] is True, old
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +100,10 @@ def revision(roots: Sequence[Path]) -> str:
 
 @contextmanager
 def appending(root: Path) -> Iterator[list[Edit]]:
-    """Hold the log of a root; what the block puts in the list is on disk when it ends. Others wait meanwhile; raises StoreError."""
+    """Hold the log of a root; what the block puts in the list is on disk when it ends.
+
+    Others wait meanwhile; raises StoreError.
+    """
     path = root / _LOG
     edits: list[Edit] = []
     try:
@@ -114,7 +126,10 @@ def appending(root: Path) -> Iterator[list[Edit]]:
 
 
 def overlay(roots: Sequence[Path]) -> pa.Table | None:
-    """What the logs of all roots come to: `cell_id`, and for each field its value and whether it is changed; None without any edit."""
+    """What the logs of all roots come to.
+
+    `cell_id`, and for each field its value and whether it is changed; None without any edit.
+    """
     return _overlay(tuple(edit for root in roots for edit in read(root).edits))
 
 
@@ -144,11 +159,15 @@ def laid_over(source: str, edits: str) -> str:
     """
     fields = [f"CASE WHEN e.{field}_changed THEN e.{field} ELSE c.{field} END AS {field}" for field in Field]
     flags = [
-        f"CASE WHEN e.excluded_reason IS NULL THEN c.{column} ELSE list_append(c.{column}, '{EXCLUDED}') END AS {column}"
+        f"CASE WHEN e.excluded_reason IS NULL THEN c.{column} ELSE list_append(c.{column}, '{EXCLUDED}') END AS"
+        f" {column}"
         for column in ("flags", "severe_flags")
     ]
     good = "c.quality_ok AND e.excluded_reason IS NULL AS quality_ok"
-    return f"SELECT c.* REPLACE ({', '.join([*fields, *flags, good])}) FROM ({source}) AS c LEFT JOIN {edits} AS e ON c.cell_id = e.cell_id"
+    return (
+        f"SELECT c.* REPLACE ({', '.join([*fields, *flags, good])}) FROM ({source}) AS c LEFT JOIN {edits} AS e ON"
+        " c.cell_id = e.cell_id"
+    )
 
 
 @lru_cache(maxsize=8)
@@ -164,6 +183,9 @@ def _read(path: Path, size: int, changed_ns: int) -> Log:  # noqa: ARG001 (size 
             edits.append(Edit.from_json(line))
         except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(
-                StoreError(f"{path}: line {number} is damaged and was left out; see to it what that edit was, and make it again")
+                StoreError(
+                    f"{path}: line {number} is damaged and was left out; see to it what that edit was, and make it"
+                    " again"
+                )
             )
     return Log(tuple(edits), tuple(problems))

@@ -1,7 +1,9 @@
-"""What a reader may change in cells, of the shipped populations too: relabel, annotate, exclude with a reason, and take any of it back.
+"""What a reader may change in cells, of the shipped populations too.
 
-Nothing is overwritten: every change is a line in the log of the user's root (`core.store.edit_log`), with who, when, the old and the new
-value, and `Cohort.query` lays the log over the shards.
+Relabel, annotate, exclude with a reason, and take any of it back.
+
+Nothing is overwritten: every change is a line in the log of the user's root (`core.store.edit_log`), with who, when,
+the old and the new value, and `Cohort.query` lays the log over the shards.
 """
 
 import unicodedata
@@ -36,7 +38,10 @@ class Change:
 
 
 def relabel(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str, *, who: str) -> int:
-    """File cells under another cell type, patient or diagnosis (one of `LABELS`); returns how many changed, raises StoreError."""
+    """File cells under another cell type, patient or diagnosis (one of `LABELS`).
+
+    Returns how many changed, raises StoreError.
+    """
     if field not in LABELS:
         msg = f"a cell can be relabelled in {', '.join(LABELS)}, but not in {field}; annotate or exclude it instead"
         raise StoreError(msg)
@@ -47,7 +52,10 @@ def relabel(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str, *
 
 
 def annotate(cohort: Cohort, cell_ids: Sequence[str], note: str, *, who: str) -> int:
-    """Set the note of cells in the place of the one before, which stays in the history; returns how many changed, raises StoreError."""
+    """Set the note of cells in the place of the one before, which stays in the history.
+
+    Returns how many changed, raises StoreError.
+    """
     return _set(cohort, cell_ids, Field.NOTE, note, who=who)
 
 
@@ -57,7 +65,10 @@ def exclude(cohort: Cohort, cell_ids: Sequence[str], reason: str, *, who: str) -
 
 
 def take_back(cohort: Cohort, cell_ids: Sequence[str], field: Field, *, who: str) -> int:
-    """Give a field of cells the value back that the source filed (no note, not excluded); returns how many changed, raises StoreError."""
+    """Give a field of cells the value back that the source filed (no note, not excluded).
+
+    Returns how many changed, raises StoreError.
+    """
     changed = edit_log.overlay(cohort.roots)
     among = set() if changed is None else {row["cell_id"] for row in changed.to_pylist() if row[f"{field}_changed"]}
     return _append(cohort, [cell for cell in cell_ids if cell in among], field, None, who=who, restores=True)
@@ -85,7 +96,9 @@ def _set(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str, *, w
     return _append(cohort, cell_ids, field, _text(value, field.replace("_", " ")), who=who, restores=False)
 
 
-def _append(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str | None, *, who: str, restores: bool) -> int:
+def _append(
+    cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str | None, *, who: str, restores: bool
+) -> int:
     who = _text(who, "name of who makes the edit")
     with edit_log.appending(_own_root(cohort)) as edits:
         # Looked up while the log is held: no other session changes the old value in between.
@@ -95,7 +108,10 @@ def _append(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str | 
         unknown = [cell for cell in cell_ids if cell not in there]
         if unknown:
             more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-            msg = f"the cohort has no cells {', '.join(unknown[:3])}{more}; look at the cohort again, they may have been deleted"
+            msg = (
+                f"the cohort has no cells {', '.join(unknown[:3])}{more}; look at the cohort again, they may have been"
+                " deleted"
+            )
             raise StoreError(msg)
         old = {cell: there[cell] for cell in cell_ids if restores or there[cell] != value}
         if old:
@@ -106,7 +122,10 @@ def _append(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str | 
 def _own_root(cohort: Cohort) -> Path:
     root = cohort.roots[-1]
     if is_shipped(root):
-        msg = "edits are kept in the folder of your own populations, but this cohort was opened without one; set LEUKOSCOPE_COHORT"
+        msg = (
+            "edits are kept in the folder of your own populations, but this cohort was opened without one; set"
+            " LEUKOSCOPE_COHORT"
+        )
         raise StoreError(msg)
     return root
 

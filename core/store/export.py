@@ -25,8 +25,12 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 def to_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write cells as Parquet with each known column's type, description and unit; it appears only when complete."""
     schema = cohort_schema()
-    others = pa.Table.from_pandas(frame[[name for name in frame.columns if name not in schema.names]], preserve_index=False).schema
-    wanted = pa.schema([(schema if name in schema.names else others).field(name) for name in frame.columns], metadata=schema.metadata)
+    others = pa.Table.from_pandas(
+        frame[[name for name in frame.columns if name not in schema.names]], preserve_index=False
+    ).schema
+    wanted = pa.schema(
+        [(schema if name in schema.names else others).field(name) for name in frame.columns], metadata=schema.metadata
+    )
     write_parquet(path, pa.Table.from_pandas(frame, schema=wanted, preserve_index=False))
 
 

@@ -1,4 +1,7 @@
-"""The thesis's printed tables of monocytes and lymphocytes: a published reference, from GAN-made images, never pooled with cells."""
+"""The thesis's printed tables of monocytes and lymphocytes.
+
+A published reference, from GAN-made images, never pooled with cells.
+"""
 
 import re
 from pathlib import Path
@@ -42,12 +45,17 @@ def _reference(path: Path, name: str, rows: pd.DataFrame) -> ReferencePopulation
     cell_type, source = CellType(name), str(rows["source"].iloc[0])
     count = re.search(r"\((\d+) ", source)
     if count is None:
-        msg = f"{path}: the source must state the number of images in brackets, as in '(566 GAN-generated images)', but is {source!r}"
+        msg = (
+            f"{path}: the source must state the number of images in brackets, as in '(566 GAN-generated images)', but"
+            f" is {source!r}"
+        )
         raise StoreError(msg)
     n, population = int(count[1]), f"published_{name}"
     summaries: dict[str, PopulationSummary] = {}
     for row in rows.to_dict("records"):
-        feature = f"combined_{row['feature']}" if row["region"] == "combined" else f"{row['region']}_shape2D_{row['feature']}"
+        feature = (
+            f"combined_{row['feature']}" if row["region"] == "combined" else f"{row['region']}_shape2D_{row['feature']}"
+        )
         if feature not in CATALOGUE:
             msg = f"{path}: the catalogue has no feature {feature!r}"
             raise StoreError(msg)

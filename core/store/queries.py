@@ -8,7 +8,13 @@ import pandas as pd
 
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import PopulationSummary, ReferencePopulation, count_patients, reference_population, summarise
+from core.populations.comparison import (
+    PopulationSummary,
+    ReferencePopulation,
+    count_patients,
+    reference_population,
+    summarise,
+)
 from core.store.database import Cohort
 from core.store.schema import Population
 from core.store.shards import StoredPopulation, is_shipped
@@ -20,9 +26,10 @@ _VALUE_COLUMNS: Final = ("cell_id", "patient_id", "um_per_px")
 class PopulationInfo:
     """What stands beside a population wherever it is named.
 
-    `n` counts all cells and `n_good` those that enter summaries; `patients` counts the patients of the good cells, None unless
-    all are known. `excluded` counts the others by severe flag; a cell with two is counted under both. `scaled` counts the good
-    cells with a scale. `shipped` tells whether it comes from the first root. With a `problem` nothing could be counted.
+    `n` counts all cells and `n_good` those that enter summaries; `patients` counts the patients of the good cells, None
+    unless all are known. `excluded` counts the others by severe flag; a cell with two is counted under both. `scaled`
+    counts the good cells with a scale. `shipped` tells whether it comes from the first root. With a `problem` nothing
+    could be counted.
     """
 
     population: Population
@@ -36,12 +43,18 @@ class PopulationInfo:
 
 
 def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
-    """Every population with its counts, in the order of `Cohort.populations`; a damaged one says so and hides no other."""
+    """Every population with its counts, in the order of `Cohort.populations`.
+
+    A damaged one says so and hides no other.
+    """
     return tuple(_info(cohort, stored) for stored in cohort.populations())
 
 
 def named_patients(cohort: Cohort, infos: Sequence[PopulationInfo]) -> int:
-    """How many patients the good cells of these populations name; one whose cells stand in several populations counts once."""
+    """How many patients the good cells of these populations name.
+
+    One whose cells stand in several populations counts once.
+    """
     names = [info.population.population_id for info in infos if info.problem is None]
     if not names:
         return 0
@@ -49,22 +62,32 @@ def named_patients(cohort: Cohort, infos: Sequence[PopulationInfo]) -> int:
     return int(cohort.query(sql, populations=names)["n"].iloc[0])
 
 
-def cells(cohort: Cohort, population_id: str, columns: Sequence[str] | None = None, *, good_only: bool = False) -> pd.DataFrame:
+def cells(
+    cohort: Cohort, population_id: str, columns: Sequence[str] | None = None, *, good_only: bool = False
+) -> pd.DataFrame:
     """Cells of a population ordered by image and index: all columns or those named; raises StoreError."""
     names = cohort.check_columns(cohort.columns if columns is None else columns)
     chosen = ", ".join(f'"{name}"' for name in names)
     where = "WHERE quality_ok" if good_only else ""
-    return cohort.query(f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id", populations=[population_id])
+    return cohort.query(
+        f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id", populations=[population_id]
+    )
 
 
 def values(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> pd.DataFrame:
-    """Values frame (`core.populations.comparison`) of the good cells: `cell_id`, `patient_id`, `um_per_px`, then features in pixels, absent as nan."""
+    """Values frame (`core.populations.comparison`) of the good cells.
+
+    `cell_id`, `patient_id`, `um_per_px`, then features in pixels, absent as nan.
+    """
     names = tuple(CATALOGUE) if features is None else tuple(features)
     return cells(cohort, population_id, [*_VALUE_COLUMNS, *names], good_only=True)
 
 
 def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:
-    """Summaries of all features over the good cells; with `in_um` sizes are in micrometres, over the cells with a scale."""
+    """Summaries of all features over the good cells.
+
+    With `in_um` sizes are in micrometres, over the cells with a scale.
+    """
     return summarise(values(cohort, population_id), population_id, in_um=in_um)
 
 
@@ -77,7 +100,9 @@ def reference(cohort: Cohort, population_id: str) -> ReferencePopulation:
         cell_type=population.cell_type,
         title=population.title,
         source=population.source,
-        scale_note=f"Scale of the population: {population.um_per_px_origin}." if population.um_per_px is not None else "",
+        scale_note=(
+            f"Scale of the population: {population.um_per_px_origin}." if population.um_per_px is not None else ""
+        ),
     )
 
 

@@ -1,7 +1,8 @@
 """Features of cells side by side in files of a cache: some cells with every feature are read at once.
 
-A shard keeps its values column by column, packed: to read every feature of a few thousand cells, all of it is unpacked. Here a cell's
-values lie together, unpacked (8 bytes each). A file is made when its shard is first asked for; it can be made again at any time.
+A shard keeps its values column by column, packed: to read every feature of a few thousand cells, all of it is unpacked.
+Here a cell's values lie together, unpacked (8 bytes each). A file is made when its shard is first asked for; it can be
+made again at any time.
 """
 
 import hashlib
@@ -91,7 +92,10 @@ class RowCache:
         try:
             yield
         except OSError as error:
-            msg = f"{self._folder} cannot take the rows of {shard.name} ({error}); free space there or set LEUKOSCOPE_CACHE"
+            msg = (
+                f"{self._folder} cannot take the rows of {shard.name} ({error}); free space there or set"
+                " LEUKOSCOPE_CACHE"
+            )
             raise StoreError(msg) from error
 
     def _remove_unused(self) -> None:

@@ -21,11 +21,12 @@ from core.features.spec import FeatureSpec
 
 SCHEMA_VERSION: Final = 1
 
-# Names the columns <region>_outline. The cytoplasm is what lies in the cell and not in the nucleus (even-odd over both), and
-# the environment a ring around the cell (`core.image.masks`), so two outlines tell everything.
+# Names the columns <region>_outline. The cytoplasm is what lies in the cell and not in the nucleus (even-odd over
+# both), and the environment a ring around the cell (`core.image.masks`), so two outlines tell everything.
 OUTLINE_REGIONS: Final = ("nucleus", "cell")
 
-# Rings of x0, y0, x1, y1, ... in pixels of the image (of the cut-out, where `place` says so), filled by the even-odd rule.
+# Rings of x0, y0, x1, y1, ... in pixels of the image (of the cut-out, where `place` says so), filled by the even-odd
+# rule.
 _RINGS: Final = pa.list_(pa.list_(pa.float32()))
 
 _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
@@ -54,7 +55,10 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("severe_flags", pa.list_(pa.string()), "codes of the flags that keep the cell out of summaries"),
     ("quality_ok", pa.bool_(), "whether the cell enters population summaries: no severe flag"),
     ("absent", pa.string(), "JSON object: absent feature to reason"),
-    *((f"{region}_outline", _RINGS, f"outline of the {region}: rings of x, y in pixels, even-odd") for region in OUTLINE_REGIONS),
+    *(
+        (f"{region}_outline", _RINGS, f"outline of the {region}: rings of x, y in pixels, even-odd")
+        for region in OUTLINE_REGIONS
+    ),
     ("versions", pa.string(), "JSON object: software to version"),
     ("created", pa.timestamp("us", tz="UTC"), "when the cell was analysed"),
 )
@@ -72,7 +76,8 @@ EXCLUDED: Final = "excluded"  # severe flag of a cell that a reader left out
 
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 
-# A spreadsheet takes text that starts like this for a formula (OWASP ASVS 1.2.10); file names and patient ids come from outside.
+# A spreadsheet takes text that starts like this for a formula (OWASP ASVS 1.2.10); file names and patient ids come from
+# outside.
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -82,8 +87,8 @@ def check_population_id(population_id: str) -> str:
     """Return the identifier if it can safely be a folder name; raises StoreError."""
     if not _SLUG.fullmatch(population_id):
         msg = (
-            f"a population's id must be 1 to 63 lower-case letters, digits, '_' or '-', starting with a letter or digit, "
-            f"but is {population_id!r}; use for example 'hcl_blood'"
+            "a population's id must be 1 to 63 lower-case letters, digits, '_' or '-', starting with a letter or"
+            f" digit, but is {population_id!r}; use for example 'hcl_blood'"
         )
         raise StoreError(msg)
     return population_id
@@ -93,9 +98,9 @@ def check_population_id(population_id: str) -> str:
 class Population:
     """What is true of all cells of a population; kept as `population.json` in its folder.
 
-    `um_per_px` is the scale of its images where all share one, and `um_per_px_origin` says how it is known (or why it is
-    not); `citation` and `terms` are the source's; `note` is what a reader must know before drawing conclusions; `created`
-    is an ISO date. `generation` is the store's own: it names the shards that belong to the present state.
+    `um_per_px` is the scale of its images where all share one, and `um_per_px_origin` says how it is known (or why it
+    is not); `citation` and `terms` are the source's; `note` is what a reader must know before drawing conclusions;
+    `created` is an ISO date. `generation` is the store's own: it names the shards that belong to the present state.
     """
 
     population_id: str
@@ -118,11 +123,17 @@ class Population:
             msg = f"population {self.population_id}: title and source must not be empty"
             raise StoreError(msg)
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
-            msg = f"population {self.population_id}: the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            msg = (
+                f"population {self.population_id}: the scale must lie between 0.005 and 10 um per pixel, but is"
+                f" {self.um_per_px}"
+            )
             raise StoreError(msg)
 
         if not re.fullmatch("[0-9a-f]*", self.generation):
-            msg = f"population {self.population_id}: the generation must be a hexadecimal number, but is {self.generation!r}"
+            msg = (
+                f"population {self.population_id}: the generation must be a hexadecimal number, but is"
+                f" {self.generation!r}"
+            )
             raise StoreError(msg)
 
     def to_json(self) -> str:
@@ -131,12 +142,18 @@ class Population:
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> "Population":
-        """Read `population.json`; `origin` names the file in errors. Raises StoreError when it is damaged or of a later version."""
+        """Read `population.json`; `origin` names the file in errors.
+
+        Raises StoreError when it is damaged or of a later version.
+        """
         try:
             raw = json.loads(text)
             version = raw.pop("schema_version")
             if version > SCHEMA_VERSION:
-                msg = f"{origin}: written by a later version (schema {version}, known is {SCHEMA_VERSION}); update Leukoscope"
+                msg = (
+                    f"{origin}: written by a later version (schema {version}, known is {SCHEMA_VERSION}); update"
+                    " Leukoscope"
+                )
                 raise StoreError(msg)
             known = {f.name for f in fields(cls)}
             return cls(**{**{k: v for k, v in raw.items() if k in known}, "cell_type": CellType(raw["cell_type"])})
@@ -163,7 +180,8 @@ def cell_row(
     population : Population
         Where the row will be filed.
     outlines : mapping of region to rings
-        For each of `OUTLINE_REGIONS` (a missing one is stored as no ring) a sequence of (N, 2) arrays of x, y in image pixels.
+        For each of `OUTLINE_REGIONS` (a missing one is stored as no ring) a sequence of (N, 2) arrays of x, y in image
+        pixels.
     patient_id, diagnosis : str, optional
         As the source gives them; no names of persons.
     created : datetime, optional
@@ -213,7 +231,10 @@ def cell_row(
         "severe_flags": [flag.code for flag in analysis.flags if flag.severe],
         "quality_ok": analysis.quality_ok,
         "absent": json.dumps(analysis.features.absent, sort_keys=True),
-        **{f"{region}_outline": [ring.ravel().tolist() for ring in outlines.get(region, ())] for region in OUTLINE_REGIONS},
+        **{
+            f"{region}_outline": [ring.ravel().tolist() for ring in outlines.get(region, ())]
+            for region in OUTLINE_REGIONS
+        },
         "versions": json.dumps(analysis.versions, sort_keys=True),
         "created": created or datetime.now(UTC),
         **values,
@@ -233,8 +254,8 @@ def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[n
 def arrow_schema() -> pa.Schema:
     """Columns of a shard: identity, then one float64 column per catalogue feature, in pixels.
 
-    Each field's metadata holds `description` and, for features, `label`, `unit`, `depends_on` (magnification, stain) and `ibsi` where the
-    IBSI has the quantity; the file's metadata the schema version.
+    Each field's metadata holds `description` and, for features, `label`, `unit`, `depends_on` (magnification, stain)
+    and `ibsi` where the IBSI has the quantity; the file's metadata the schema version.
     """
     return _schema(_IDENTITY)
 
@@ -252,8 +273,15 @@ def _schema(own: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
 
 
 def _feature_metadata(spec: FeatureSpec) -> dict[str, str]:
-    depends_on = [what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does]
-    found = {"description": spec.description, "label": spec.label, "unit": spec.unit.px, "depends_on": ", ".join(depends_on)}
+    depends_on = [
+        what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does
+    ]
+    found = {
+        "description": spec.description,
+        "label": spec.label,
+        "unit": spec.unit.px,
+        "depends_on": ", ".join(depends_on),
+    }
     return found | ({"ibsi": spec.ibsi_id} if spec.ibsi_id else {})
 
 

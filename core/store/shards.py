@@ -1,9 +1,9 @@
 """Populations on disk: a folder with `population.json` and Parquet shards, each visible only when it is complete.
 
-`<root>/<population_id>/population.json` and `<root>/<population_id>/cells-<generation>-<number>.parquet`. Only the shards of the
-generation that `population.json` names belong to the population. To replace it, a new generation is written beside the old one and
-`population.json` exchanged in one step, so a reader sees the old cells or the new ones, never both and never none. Names that start
-with a dot are unfinished or on their way out and are never read.
+`<root>/<population_id>/population.json` and `<root>/<population_id>/cells-<generation>-<number>.parquet`. Only the
+shards of the generation that `population.json` names belong to the population. To replace it, a new generation is
+written beside the old one and `population.json` exchanged in one step, so a reader sees the old cells or the new ones,
+never both and never none. Names that start with a dot are unfinished or on their way out and are never read.
 """
 
 import dataclasses
@@ -50,7 +50,12 @@ class Scan:
 
 
 def write_population(
-    root: Path, population: Population, batches: Iterable[Sequence[CellRow]], *, replace: bool = False, shipped: bool = False
+    root: Path,
+    population: Population,
+    batches: Iterable[Sequence[CellRow]],
+    *,
+    replace: bool = False,
+    shipped: bool = False,
 ) -> int:
     """Write a whole population; it appears at once when all is written, or not at all.
 
@@ -102,7 +107,9 @@ def write_population(
 
 
 def append_cells(root: Path, population_id: str, rows: Sequence[CellRow], *, shipped: bool = False) -> int:
-    """Add one shard to a population; cells that are there already (same `cell_id`) are left out. Returns the number written.
+    """Add one shard to a population; cells that are there already (same `cell_id`) are left out.
+
+    Returns the number written.
 
     Raises
     ------
@@ -158,7 +165,9 @@ def scan(roots: Sequence[Path]) -> Scan:
                     f"{description}: names the population {population.population_id!r}; give the folder that name"
                 )
             elif folder.name in populations:
-                problems[folder] = StoreError(f"{folder}: the id is taken by {populations[folder.name].root}; rename one of the two")
+                problems[folder] = StoreError(
+                    f"{folder}: the id is taken by {populations[folder.name].root}; rename one of the two"
+                )
             else:
                 populations[folder.name] = StoredPopulation(population, root, shards)
     return Scan(populations, problems, digest.hexdigest())
@@ -182,16 +191,22 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def parquet_bytes(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
-    """A Parquet file for few rows: as `write_parquet`, without the statistics and the second schema that would outweigh them."""
+    """A Parquet file for few rows.
+
+    As `write_parquet`, without the statistics and the second schema that would outweigh them.
+    """
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, table.schema, write_statistics=False, store_schema=False, **_packing(table.schema)) as writer:
+    with pq.ParquetWriter(
+        buffer, table.schema, write_statistics=False, store_schema=False, **_packing(table.schema)
+    ) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata(metadata)
     return buffer.getvalue()
 
 
 def _packing(schema: pa.Schema) -> dict[str, Any]:
-    # Feature values hardly repeat, but their exponents do: split into bytes they are a fifth smaller than with a dictionary.
+    # Feature values hardly repeat, but their exponents do: split into bytes they are a fifth smaller than with a
+    # dictionary.
     split = [field.name for field in schema if pa.types.is_floating(field.type)]
     others = [name for name in schema.names if name not in split]
     return {"compression": "zstd", "use_dictionary": others, "use_byte_stream_split": split}
@@ -226,7 +241,10 @@ def _shards_of(folder: Path, population: Population) -> tuple[Path, ...]:
 
 
 def _look(folder: Path) -> tuple[Population, tuple[Path, ...], bytes]:
-    """Return description, shards and fingerprint of one and the same generation; raises FileNotFoundError when the population is gone."""
+    """Return description, shards and fingerprint of one and the same generation.
+
+    Raises FileNotFoundError when the population is gone.
+    """
     for _ in range(_ATTEMPTS):
         population = _read_description(folder)
         shards = _shards_of(folder, population)
@@ -269,7 +287,10 @@ def _read_ids(shard: Path) -> list[str]:
 
 
 def literal(path: Path) -> str:
-    """The path as DuckDB takes it for itself: `*`, `?` and `[` in it would make a pattern, which other files may fit."""
+    """The path as DuckDB takes it for itself.
+
+    `*`, `?` and `[` in it would make a pattern, which other files may fit.
+    """
     return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 
@@ -294,7 +315,10 @@ def is_shipped(root: Path) -> bool:
 
 def _check_writable(root: Path, *, shipped: bool) -> None:
     if is_shipped(root) and not shipped:
-        msg = "the reference populations are shipped with the program and stay as they are; use the folder of your own populations"
+        msg = (
+            "the reference populations are shipped with the program and stay as they are; use the folder of your own"
+            " populations"
+        )
         raise StoreError(msg)
 
 

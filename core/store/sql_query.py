@@ -1,7 +1,9 @@
-"""Free-form SQL over the cohort for the expert: one question at a time, read-only, limited in time, rows and memory, and cancellable.
+"""Free-form SQL over the cohort for the expert.
 
-Every question is answered by a process of its own (`core.store.sql_sandbox`), which is killed when it takes too long: the database looks
-for an interruption only between blocks of rows, and counts only a part of its memory.
+One question at a time, read-only, limited in time, rows and memory, and cancellable.
+
+Every question is answered by a process of its own (`core.store.sql_sandbox`), which is killed when it takes too long:
+the database looks for an interruption only between blocks of rows, and counts only a part of its memory.
 """
 
 import io
@@ -27,7 +29,11 @@ from core.store.schema import cohort_schema
 _GRACE_S: Final = 10.0  # what starting, reading the shards' footers and handing over the answer may take besides
 _AT_ONCE: Final = threading.BoundedSemaphore(2)  # each may take a gigabyte and two cores; others wait
 _LONGEST: Final = 100_000  # characters of a question
-_CATCHABLE: Final = ("IOException", "InvalidInputException", "SerializationException")  # what a missing or damaged shard may cause
+_CATCHABLE: Final = (
+    "IOException",
+    "InvalidInputException",
+    "SerializationException",
+)  # what a missing or damaged shard may cause
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,10 @@ class Running:
                 self._process.kill()
 
     def result(self, timeout: float | None = None) -> Answer:
-        """Wait for the answer; raises QueryError in words when there is none, TimeoutError if not done in that many seconds."""
+        """Wait for the answer.
+
+        Raises QueryError in words when there is none, TimeoutError if not done in that many seconds.
+        """
         return self._answer.result(timeout)
 
     def _work(self) -> None:
@@ -162,7 +171,9 @@ class Running:
         return QueryError(text)
 
     def _too_slow(self) -> QueryError:
-        return QueryError(f"stopped after {self._limits.seconds:g} seconds; ask for fewer cells, columns or combinations of rows")
+        return QueryError(
+            f"stopped after {self._limits.seconds:g} seconds; ask for fewer cells, columns or combinations of rows"
+        )
 
     def _check_cancelled(self) -> None:
         if self._cancelled:
@@ -171,13 +182,18 @@ class Running:
 
 
 def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Running:
-    """Begin to answer a question over the relations `cells` (as readers have changed them) and `populations`; see `schema`.
+    """Begin to answer a question over the relations `cells` (as readers have changed them) and `populations`.
+
+    See `schema`.
 
     Raises QueryError for a text that is no question of a person; all else is told by `Running.result`.
     """
     limits = limits or Limits()
     if len(question) > _LONGEST or any("\ud800" <= character <= "\udfff" for character in question):
-        msg = f"a question is at most {_LONGEST:,} characters of text, but this has {len(question):,} or holds some that are none"
+        msg = (
+            f"a question is at most {_LONGEST:,} characters of text, but this has {len(question):,} or holds some that"
+            " are none"
+        )
         raise QueryError(msg)
     stored = cohort.populations()
     files = tuple(shard for population in stored for shard in population.shards)
@@ -194,7 +210,11 @@ def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Runnin
     request = io.BytesIO()
     request.write(json.dumps(head).encode() + b"\n")
     unedited = pa.table({"cell_id": pa.array([], pa.string())})
-    for table in (cohort_schema().empty_table(), pa.Table.from_pylist(rows, schema=_POPULATIONS), unedited if edits is None else edits):
+    for table in (
+        cohort_schema().empty_table(),
+        pa.Table.from_pylist(rows, schema=_POPULATIONS),
+        unedited if edits is None else edits,
+    ):
         with pa.ipc.new_stream(request, table.schema) as stream:
             stream.write_table(table)
     return Running(request.getvalue(), files, limits)
@@ -206,7 +226,9 @@ def run(cohort: Cohort, question: str, limits: Limits | None = None) -> Answer:
 
 
 def _too_large() -> QueryError:
-    return QueryError("stopped: it needs more memory than a question may take; ask for fewer cells, columns or combinations of rows")
+    return QueryError(
+        "stopped: it needs more memory than a question may take; ask for fewer cells, columns or combinations of rows"
+    )
 
 
 def _quoted(text: str) -> str:

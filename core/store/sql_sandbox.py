@@ -1,13 +1,13 @@
 """The cage for SQL of a person: a process of its own that answers one question and knows nothing but the cells.
 
-Started as a script with an empty environment (`core.store.sql_query` is its only caller), so that hanging, crashing and using up memory
-end with it. Four walls: the text must be a single question over `cells` and `populations`, judged by DuckDB's own parser; the database
-may open the shards and no other file, and its configuration is locked; the system lets the process write no file; and what it allocates
-and computes is limited.
+Started as a script with an empty environment (`core.store.sql_query` is its only caller), so that hanging, crashing and
+using up memory end with it. Four walls: the text must be a single question over `cells` and `populations`, judged by
+DuckDB's own parser; the database may open the shards and no other file, and its configuration is locked; the system
+lets the process write no file; and what it allocates and computes is limited.
 
-Reads from standard input a line of JSON (`question`, `view`, `shards`, `rows`, `bytes`, `seconds`) and three Arrow streams: a table with
-every column, the populations, the changes of readers. Writes a line of JSON (`more`, or `error` with `kind`) and the answer as an Arrow
-stream.
+Reads from standard input a line of JSON (`question`, `view`, `shards`, `rows`, `bytes`, `seconds`) and three Arrow
+streams: a table with every column, the populations, the changes of readers. Writes a line of JSON (`more`, or `error`
+with `kind`) and the answer as an Arrow stream.
 """
 
 import json
@@ -24,12 +24,23 @@ REFUSED: Final = "refused"  # kind of error of what is not asked of the database
 
 _TABLE_FUNCTIONS: Final = ("range", "generate_series", "unnest")
 # Functions that tell of the server instead of the cells, or do something besides returning a value.
-_CLOSED_FUNCTIONS: Final = ("current_setting", "getvariable", "sleep_ms", "write_log", "nextval", "currval", "setval", "setseed")
+_CLOSED_FUNCTIONS: Final = (
+    "current_setting",
+    "getvariable",
+    "sleep_ms",
+    "write_log",
+    "nextval",
+    "currval",
+    "setval",
+    "setseed",
+)
 _CLOSED_PREFIX: Final = "pg_"
 _QUERY_NODES: Final = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
 
 _DATABASE_MEMORY: Final = "1GB"
-_PROCESS_MEMORY: Final = 4 * 2**30  # address space: the database's memory, the answer's, libraries, and what the database does not count
+_PROCESS_MEMORY: Final = (
+    4 * 2**30
+)  # address space: the database's memory, the answer's, libraries, and what the database does not count
 _FLUSH_ROWS: Final = 500
 
 
@@ -47,7 +58,9 @@ def check(connection: duckdb.DuckDBPyConnection, question: str) -> None:
         msg = f"expected one question, but there are {len(statements)} statements; ask one at a time"
         raise RefusedError(msg)
     if statements[0].type is not duckdb.StatementType.SELECT:
-        kind = statements[0].type.name.replace("MULTI", "several in one (to pivot, write FROM (PIVOT ... ON ... IN (...) USING ...))")
+        kind = statements[0].type.name.replace(
+            "MULTI", "several in one (to pivot, write FROM (PIVOT ... ON ... IN (...) USING ...))"
+        )
         msg = f"only questions can be asked (SELECT, WITH, VALUES, SUMMARIZE, DESCRIBE), but this is {kind}"
         raise RefusedError(msg)
     ((text,),) = connection.execute("SELECT json_serialize_sql(?)", [question]).fetchall()
@@ -57,7 +70,9 @@ def check(connection: duckdb.DuckDBPyConnection, question: str) -> None:
     nodes = list(_nodes(tree))
     named = {entry["key"].lower() for node in nodes for entry in (node.get("cte_map") or {}).get("map") or ()}
     # A name of the catalogue would mean one thing inside the clause that defines it and another outside.
-    own = {name.lower() for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE internal").fetchall()}
+    own = {
+        name.lower() for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE internal").fetchall()
+    }
     if taken := sorted(named & own):
         msg = f"{taken[0]!r} is a name of the database's own; call the subquery something else"
         raise RefusedError(msg)
@@ -87,7 +102,10 @@ def _check_node(node: dict[str, Any], relations: set[str]) -> None:
         msg = f"only relations can be described; {there}"
         raise RefusedError(msg)
     if kind == "TABLE_FUNCTION" and (name := _function(node["function"])) not in _TABLE_FUNCTIONS:
-        msg = f"{name} reads something else than the cells; {there}, and the table functions {', '.join(_TABLE_FUNCTIONS)}"
+        msg = (
+            f"{name} reads something else than the cells; {there}, and the table functions"
+            f" {', '.join(_TABLE_FUNCTIONS)}"
+        )
         raise RefusedError(msg)
     if node.get("class") in ("FUNCTION", "WINDOW"):
         name = _function(node)
@@ -107,7 +125,9 @@ def _opened(request: dict[str, Any], source: BinaryIO) -> duckdb.DuckDBPyConnect
         config={
             "memory_limit": _DATABASE_MEMORY,
             "threads": 2,
-            "python_enable_replacements": False,  # a relation of no such name would be looked for among the variables of this file
+            "python_enable_replacements": (
+                False
+            ),  # a relation of no such name would be looked for among the variables of this file
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },

@@ -1,7 +1,8 @@
 """A table of measured cells made into a population: CSV or Parquet, checked value by value, filed whole or not at all.
 
-Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as `cell_type`,
-`patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. A table taken away from the cohort can be brought back.
+Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as
+`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. A table taken away from the
+cohort can be brought back.
 """
 
 import csv
@@ -43,7 +44,10 @@ class Units(StrEnum):
 
 @dataclass(frozen=True)
 class TableColumns:
-    """What a table holds: columns that are taken, columns that are not, features of the catalogue that it lacks, and its cell types."""
+    """What a table holds.
+
+    Columns that are taken, columns that are not, features of the catalogue that it lacks, and its cell types.
+    """
 
     taken: tuple[str, ...]
     not_taken: tuple[str, ...]
@@ -52,7 +56,10 @@ class TableColumns:
 
     @property
     def cell_type(self) -> CellType | None:
-        """The type of a population of these cells: theirs if they are all of one, OTHER for several; None if they do not say."""
+        """The type of a population of these cells.
+
+        Theirs if they are all of one, OTHER for several; None if they do not say.
+        """
         return None if not self.cell_types else self.cell_types[0] if len(self.cell_types) == 1 else CellType.OTHER
 
 
@@ -65,12 +72,17 @@ def look(file: Path) -> TableColumns:
         raise DataSetError(msg)
     if not any(name in CATALOGUE for name in taken):
         there = ", ".join(names[:5])
-        msg = f"{file.name}: has no feature of the catalogue, only {there}...; name columns as `python -m core catalogue` does"
+        msg = (
+            f"{file.name}: has no feature of the catalogue, only {there}...; name columns as `python -m core catalogue`"
+            " does"
+        )
         raise DataSetError(msg)
     types: set[CellType] = set()
     if "cell_type" in taken:
         for first, batch in _batches(file, [taken["cell_type"]]):
-            types |= {CellType(value) for value in _column(file, first, batch.column(0), "cell_type") if value is not None}
+            types |= {
+                CellType(value) for value in _column(file, first, batch.column(0), "cell_type") if value is not None
+            }
     return TableColumns(
         taken=tuple(taken),
         not_taken=tuple(name for name in names if name not in taken.values()),
@@ -125,7 +137,10 @@ def import_table(root: Path, population: Population, file: Path, *, units: Units
                 key = f"{filled['image_sha256'][:16]}:{filled['cell_index']}" if known else f"{digest}:{number}"
                 filled["cell_id"] = f"{population.population_id}:{key}"
                 if filled["cell_id"] in seen:
-                    msg = f"{file.name}: rows {seen[filled['cell_id']]} and {number} are the same cell of the same image; delete one"
+                    msg = (
+                        f"{file.name}: rows {seen[filled['cell_id']]} and {number} are the same cell of the same image;"
+                        " delete one"
+                    )
                     raise DataSetError(msg)
                 seen[filled["cell_id"]] = number
                 filled["cell_index"] = filled.get("cell_index") or 0
@@ -149,7 +164,10 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
         for name in row:
             if name in CATALOGUE and (power := CATALOGUE[name].length_power) and row[name] is not None:
                 if scale is None:
-                    msg = f"{where}, column {name}: in micrometres, but the cell has no um_per_px; add that column or give the scale"
+                    msg = (
+                        f"{where}, column {name}: in micrometres, but the cell has no um_per_px; add that column or"
+                        " give the scale"
+                    )
                     raise DataSetError(msg)
                 row[name] = row[name] / scale**power
     severe = row.get("severe_flags") or []
@@ -177,7 +195,10 @@ def _column(file: Path, first: int, column: pa.Array, name: str) -> list[Any]:
             found.append(None if value is None or value == "" else _value(name, value))
         except (ValueError, TypeError, OverflowError) as error:
             shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
-            msg = f"{file.name}, row {first + offset}, column {name}: expected {error}, but is {shown}; correct it and import again"
+            msg = (
+                f"{file.name}, row {first + offset}, column {name}: expected {error}, but is {shown}; correct it and"
+                " import again"
+            )
             raise DataSetError(msg) from error
     return found
 
@@ -196,7 +217,11 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (a value of any column
         truth = _TRUTH.get(str(value).lower())
         return truth if truth is not None else _expected("true or false")
     if name in OUTLINE_COLUMNS:
-        return [[_number(name, place) for place in ring] for ring in value] if isinstance(value, list) else _expected("rings of numbers")
+        return (
+            [[_number(name, place) for place in ring] for ring in value]
+            if isinstance(value, list)
+            else _expected("rings of numbers")
+        )
     if pa.types.is_list(kind):
         return [str(word) for word in value] if isinstance(value, list) else _text(value).split()
     return _named(name, _text(value))
@@ -261,7 +286,10 @@ def _batches(file: Path, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch
             return
         all_names = _names(file)
         options = pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(all_names, pa.string()), include_columns=names, strings_can_be_null=True, null_values=[""]
+            column_types=dict.fromkeys(all_names, pa.string()),
+            include_columns=names,
+            strings_can_be_null=True,
+            null_values=[""],
         )
         reading = pa_csv.ReadOptions(column_names=all_names, skip_rows=1, block_size=2**23, use_threads=False)
         number = 2
@@ -274,7 +302,9 @@ def _batches(file: Path, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch
 
 
 def _unreadable(file: Path, error: Exception) -> DataSetError:
-    return DataSetError(f"{file.name}: cannot be read as a table ({error}); save it as CSV (UTF-8, comma, point) or Parquet")
+    return DataSetError(
+        f"{file.name}: cannot be read as a table ({error}); save it as CSV (UTF-8, comma, point) or Parquet"
+    )
 
 
 def _either_name() -> str:

@@ -23,12 +23,18 @@ def shipped_files() -> Iterator[Path]:
 
 
 def test_no_shipped_file_names_a_place_on_the_machine_that_made_it() -> None:
-    found = {str(path.relative_to(ROOT)): match[0] for path in shipped_files() if (match := MACHINE_PATH.search(path.read_bytes()))}
+    found = {
+        str(path.relative_to(ROOT)): match[0]
+        for path in shipped_files()
+        if (match := MACHINE_PATH.search(path.read_bytes()))
+    }
     assert not found
 
 
 def modules(package: str) -> list[Path]:
-    return sorted(path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py") if path.stem != "__init__")
+    return sorted(
+        path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py") if path.stem != "__init__"
+    )
 
 
 @pytest.mark.parametrize("module", modules("core"), ids=str)

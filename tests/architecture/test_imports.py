@@ -15,7 +15,10 @@ TRAINING_STACK = {"torch", "torchvision", "segmentation_models_pytorch", "timm",
 
 def loaded_by(*modules: str) -> set[str]:
     """Top-level modules that a fresh interpreter holds after importing the given ones."""
-    program = f"import json, sys, {', '.join(modules)}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    program = (
+        f"import json, sys, {', '.join(modules)}; print(json.dumps(sorted({{name.split('.')[0] for name in"
+        " sys.modules})))"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -46,9 +49,13 @@ def test_core_starts_without_a_user_interface_or_a_training_stack() -> None:
     assert not loaded & (TRAINING_STACK | {"streamlit"})
 
 
-@pytest.mark.parametrize("module", ["core.domain.types", "core.image.imaging", "core.image.masks", "core.image.synthetic"])
+@pytest.mark.parametrize(
+    "module", ["core.domain.types", "core.image.imaging", "core.image.masks", "core.image.synthetic"]
+)
 def test_looking_at_an_image_needs_no_database_and_no_network(module: str) -> None:
-    assert not loaded_by(module) & (TRAINING_STACK | {"streamlit", "duckdb", "pyarrow", "onnxruntime", "radiomics", "SimpleITK", "altair"})
+    assert not loaded_by(module) & (
+        TRAINING_STACK | {"streamlit", "duckdb", "pyarrow", "onnxruntime", "radiomics", "SimpleITK", "altair"}
+    )
 
 
 def test_pages_import_without_a_training_stack() -> None:

@@ -17,7 +17,13 @@ from core.store.schema import Population
 
 
 def population(name="ours", cell_type=CellType.HCL, **changes):
-    fields = {"title": "Hairy cells", "source": "our laboratory", "tissue": "peripheral blood", "citation": "own", "terms": "own"}
+    fields = {
+        "title": "Hairy cells",
+        "source": "our laboratory",
+        "tissue": "peripheral blood",
+        "citation": "own",
+        "terms": "own",
+    }
     return Population(name, cell_type, **{**fields, "note": "", "created": "2026-11-22", "um_per_px": 0.1, **changes})
 
 
@@ -159,14 +165,18 @@ def test_a_folder_without_sub_folders_of_images_is_refused(tmp_path):
 def test_recipes_name_known_data_sets_and_each_population_once():
     assert len({recipe.population_id for recipe in REFERENCE}) == len(REFERENCE)
     assert {recipe.data_set for recipe in REFERENCE} <= set(DATA_SETS)
-    assert {CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, CellType.APL, CellType.PROMYELOCYTE} <= {r.cell_type for r in REFERENCE}
+    assert {CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, CellType.APL, CellType.PROMYELOCYTE} <= {
+        r.cell_type for r in REFERENCE
+    }
     assert all(recipe.note.endswith(".") for recipe in REFERENCE)
 
 
 @pytest.mark.data
 def test_the_smear_becomes_a_population_of_five(tmp_path, data_dir, model_entry, monkeypatch):
     """`build_reference` for one recipe, as `make cohort` runs it for all."""
-    monkeypatch.setattr("core.cohort.REFERENCE", tuple(recipe for recipe in REFERENCE if recipe.population_id == "hcl_smear"))
+    monkeypatch.setattr(
+        "core.cohort.REFERENCE", tuple(recipe for recipe in REFERENCE if recipe.population_id == "hcl_smear")
+    )
     (report,) = build_reference(tmp_path, model_entry, jobs=1)
     assert (report.population_id, report.cells, report.failures) == ("hcl_smear", 5, {})
     with Cohort.open([tmp_path]) as cohort:

@@ -20,7 +20,13 @@ def _row(seed: int, patient: str | None = None, um_per_px: float | None = None) 
     analysis = CellAnalysis(image, segmentation, FeatureSet({"cell_shape2D_PixelSurface": 10.0 + seed}, {}), ())
     row = cell_row(analysis, nothing, outlines={}, patient_id=patient, created=datetime(2026, 11, 23, tzinfo=UTC))
     row["um_per_px"] = um_per_px
-    return row | {"image_path": f"folder/{seed}.png", "image_name": None, "cell_type": None, "source": None, "tissue": None}
+    return row | {
+        "image_path": f"folder/{seed}.png",
+        "image_name": None,
+        "cell_type": None,
+        "source": None,
+        "tissue": None,
+    }
 
 
 def _population(name="mine", **changes) -> Population:

@@ -73,7 +73,11 @@ def test_segment_writes_one_mask_per_image(cells, tmp_path, capsys):
     code, out, err = run(capsys, "segment", cells, "--out", tmp_path / "out")
     assert (code, out) == (0, "")
     assert "3/3 images" in err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["hairy_cell.png", "lymphocyte.png", "monocyte.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "hairy_cell.png",
+        "lymphocyte.png",
+        "monocyte.png",
+    ]
     for seed, drawing in enumerate(SYNTHETIC_CELLS):
         with Image.open(tmp_path / "out" / f"{drawing}.png") as mask:
             assert (mask.mode, mask.size) == ("L", (360, 360))
@@ -93,7 +97,9 @@ def test_segment_draws_outlines_when_asked(cells, tmp_path, capsys):
 def test_a_bad_file_among_good_ones_is_named_and_the_others_written(cells, tmp_path, capsys):
     bad = tmp_path / "bad.png"
     bad.write_text("not an image")
-    code, out, err = run(capsys, "segment", cells / "monocyte.png", bad, cells / "lymphocyte.png", "--out", tmp_path / "out", "--json")
+    code, out, err = run(
+        capsys, "segment", cells / "monocyte.png", bad, cells / "lymphocyte.png", "--out", tmp_path / "out", "--json"
+    )
     assert code == 1
     assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["lymphocyte", "monocyte"]
     result = json.loads(out)
@@ -104,7 +110,9 @@ def test_a_bad_file_among_good_ones_is_named_and_the_others_written(cells, tmp_p
 
 def test_two_images_of_one_stem_do_not_overwrite_each_other(cells, tmp_path, capsys):
     save_cell(tmp_path / "other" / "monocyte.bmp", 5, "monocyte")
-    code, out, _ = run(capsys, "segment", cells / "monocyte.png", tmp_path / "other", "--out", tmp_path / "out", "--json")
+    code, out, _ = run(
+        capsys, "segment", cells / "monocyte.png", tmp_path / "other", "--out", tmp_path / "out", "--json"
+    )
     assert code == 1
     (reason,) = json.loads(out)["failed"].values()
     assert "would overwrite the result of" in reason
@@ -132,7 +140,16 @@ def test_unknown_options_and_values_are_wrong_use(cells, tmp_path, capsys):
 
 
 def test_help_is_everywhere(capsys):
-    for command in ("segment", "features", "analyse", "cohort import", "cohort list", "reliability", "novelty", "models verify"):
+    for command in (
+        "segment",
+        "features",
+        "analyse",
+        "cohort import",
+        "cohort list",
+        "reliability",
+        "novelty",
+        "models verify",
+    ):
         with pytest.raises(SystemExit) as stopped:
             main([*command.split(), "--help"])
         assert stopped.value.code == 0
@@ -168,7 +185,18 @@ def test_a_place_that_cannot_be_written_is_told_in_words(cells, tmp_path, capsys
 def test_the_program_itself(cells, tmp_path):
     """One real process: nothing but the result on standard output, progress on standard error."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "core", "segment", str(cells / "monocyte.png"), "--out", str(tmp_path), "--json"],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "core",
+            "segment",
+            str(cells / "monocyte.png"),
+            "--out",
+            str(tmp_path),
+            "--json",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -212,7 +240,9 @@ def test_features_are_those_of_the_engine_in_either_coding(drawn, capsys, mask):
 
 def test_pyradiomics_itself_gives_the_same(drawn, capsys):
     folder, _, _ = drawn
-    fast, reference = (features_of(capsys, folder, "four.png", "--feature-engine", name) for name in ("fast", "reference"))
+    fast, reference = (
+        features_of(capsys, folder, "four.png", "--feature-engine", name) for name in ("fast", "reference")
+    )
     assert reference["absent"] == fast["absent"]
     for name, value in fast["features"].items():
         assert value is None or reference["features"][name] == pytest.approx(value, rel=1e-9)
@@ -230,8 +260,14 @@ def test_an_absent_feature_is_null_with_a_reason(drawn, capsys):
 
 def test_a_scale_turns_sizes_into_micrometres(drawn, capsys):
     folder, _, _ = drawn
-    pixels, microns = (features_of(capsys, folder, "four.png", *scale)["features"] for scale in ([], ["--um-per-px", "0.5"]))
-    for name, power in [("nucleus_shape2D_Perimeter", 1), ("cell_shape2D_PixelSurface", 2), ("combined_PixelSurface", 0)]:
+    pixels, microns = (
+        features_of(capsys, folder, "four.png", *scale)["features"] for scale in ([], ["--um-per-px", "0.5"])
+    )
+    for name, power in [
+        ("nucleus_shape2D_Perimeter", 1),
+        ("cell_shape2D_PixelSurface", 2),
+        ("combined_PixelSurface", 0),
+    ]:
         assert microns[name] == pytest.approx(pixels[name] * 0.5**power)
 
 
@@ -247,11 +283,14 @@ def test_features_for_people_have_units(drawn, capsys):
 def test_a_mask_without_environment_gets_the_usual_ring_and_a_drawn_one_is_kept(drawn, capsys):
     folder, _, labels = drawn
     assert features_of(capsys, folder, "three.png") == features_of(capsys, folder, "four.png")
-    half = np.where((labels == Compartment.ENVIRONMENT) & (np.arange(labels.shape[1]) < labels.shape[1] // 2), 0, labels)
+    half = np.where(
+        (labels == Compartment.ENVIRONMENT) & (np.arange(labels.shape[1]) < labels.shape[1] // 2), 0, labels
+    )
     Image.fromarray(encode_grey(half.astype(np.uint8))).save(folder / "half.png")
     environment = "environment_firstorder_Mean"
     assert (
-        features_of(capsys, folder, "half.png")["features"][environment] != features_of(capsys, folder, "four.png")["features"][environment]
+        features_of(capsys, folder, "half.png")["features"][environment]
+        != features_of(capsys, folder, "four.png")["features"][environment]
     )
 
 
@@ -274,7 +313,9 @@ def test_repaired_mask_pixels_are_told(drawn, capsys):
     assert "stray.png: 7 pixels held a value of no code" in err
 
 
-@pytest.mark.parametrize(("mask", "words"), [("cell.png", "not a photograph"), ("small.png", "the same shape"), ("gone.png", "gone.png")])
+@pytest.mark.parametrize(
+    ("mask", "words"), [("cell.png", "not a photograph"), ("small.png", "the same shape"), ("gone.png", "gone.png")]
+)
 def test_a_mask_that_does_not_fit_is_an_error_in_words(drawn, capsys, mask, words):
     folder, _, labels = drawn
     Image.fromarray(encode_grey(labels)[:100, :100]).save(folder / "small.png")
@@ -351,7 +392,9 @@ def test_a_field_gives_a_row_for_every_cell_one_mask_and_numbers(field, cells, t
     assert (labels.shape, numbers.shape, numbers.dtype) == ((360, 1080), (360, 1080), np.uint16)
     for row in table[:3].to_dict("records"):
         rows, columns = np.nonzero(numbers == row["cell_label"])
-        assert [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1] == [row[name] for name in ("x", "y", "width", "height")]
+        assert [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1] == [
+            row[name] for name in ("x", "y", "width", "height")
+        ]
         assert np.count_nonzero((labels == 255) & (numbers == row["cell_label"])) == row["nucleus_shape2D_PixelSurface"]
     assert not (tmp_path / "masks" / "instances" / "monocyte.png").exists()
     assert load(tmp_path / "masks" / "overlays" / "field.png").shape == (360, 1080)
@@ -461,14 +504,21 @@ def test_import_list_summary_export_delete(cells, tmp_path, capsys):
     code, out, _ = run(capsys, "cohort", "list", "--json")
     assert code == 0
     (row,) = [row for row in json.loads(out) if row["population"]["population_id"] == "mine"]
-    assert (row["n"], row["n_good"], row["population"]["cell_type"], row["population"]["source"]) == (3, 3, "hcl", "Test lab")
+    assert (row["n"], row["n_good"], row["population"]["cell_type"], row["population"]["source"]) == (
+        3,
+        3,
+        "hcl",
+        "Test lab",
+    )
     assert "mine" in run(capsys, "cohort", "list")[1]
 
     code, out, _ = run(capsys, "cohort", "summary", "mine", "--json")
     summaries = json.loads(out)
     assert code == 0
     assert [summary["feature"] for summary in summaries] == list(CATALOGUE)
-    assert all(summary["n"] + summary["n_absent"] == 3 and summary["p2"] is None for summary in summaries)  # three have no percentiles
+    assert all(
+        summary["n"] + summary["n_absent"] == 3 and summary["p2"] is None for summary in summaries
+    )  # three have no percentiles
     assert {summary["feature"] for summary in summaries if summary["n_absent"]} <= {"cell_projections_MeanHeight"}
 
     for suffix in ("csv", "parquet"):
@@ -476,7 +526,9 @@ def test_import_list_summary_export_delete(cells, tmp_path, capsys):
     assert len(pd.read_csv(tmp_path / "mine.csv")) == len(pd.read_parquet(tmp_path / "mine.parquet")) == 3
 
     assert run(capsys, "cohort", "delete", "mine")[0] == 0
-    assert "mine" not in [row["population"]["population_id"] for row in json.loads(run(capsys, "cohort", "list", "--json")[1])]
+    assert "mine" not in [
+        row["population"]["population_id"] for row in json.loads(run(capsys, "cohort", "list", "--json")[1])
+    ]
 
 
 @pytest.fixture
@@ -486,7 +538,11 @@ def tables(tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOSCOPE_COHORT", str(tmp_path / "cohort"))
     monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(5)
-    for name, kind, source, shift in (("mono", "monocyte", "A", 0.5), ("lympho", "lymphocyte", "A", 0.0), ("far", "monocyte", "B", 1.0)):
+    for name, kind, source, shift in (
+        ("mono", "monocyte", "A", 0.5),
+        ("lympho", "lymphocyte", "A", 0.0),
+        ("far", "monocyte", "B", 1.0),
+    ):
         frame = pd.DataFrame({feature: rng.lognormal(0, 0.2, 30) for feature in list(CATALOGUE)[:8]})
         frame["combined_PixelSurface"] = rng.normal(2 + shift, 0.1, 30)
         frame["patient_id"] = [f"p{row % 6}" for row in range(30)]
@@ -500,17 +556,32 @@ def test_a_table_is_imported_and_what_was_not_taken_is_told(tables, capsys):
     table = tables / "more.csv"
     table.write_text("combined_PixelSurface,remark\n0.5,x\n", encoding="utf-8")
     capsys.readouterr()
-    code, _, err = run(capsys, "cohort", "import-table", table, "--name", "More cells", "--source", "A", "--units", "um")
+    code, _, err = run(
+        capsys, "cohort", "import-table", table, "--name", "More cells", "--source", "A", "--units", "um"
+    )
     assert (code, "give --cell-type" in err) == (2, True)
     code, out, _ = run(
-        capsys, "cohort", "import-table", table, "--name", "More cells", "--source", "A", "--units", "um", "--cell-type", "hcl"
+        capsys,
+        "cohort",
+        "import-table",
+        table,
+        "--name",
+        "More cells",
+        "--source",
+        "A",
+        "--units",
+        "um",
+        "--cell-type",
+        "hcl",
     )
     assert code == 0
     assert "more_cells: 1 cells, sizes taken for micrometres" in out
     assert "not taken: remark" in out
     assert f"{len(CATALOGUE) - 1} features of the catalogue are not in the table" in out
     table.write_text("combined_PixelSurface\ninf\n", encoding="utf-8")
-    code, _, err = run(capsys, "cohort", "import-table", table, "--name", "Bad", "--source", "A", "--units", "px", "--cell-type", "hcl")
+    code, _, err = run(
+        capsys, "cohort", "import-table", table, "--name", "Bad", "--source", "A", "--units", "px", "--cell-type", "hcl"
+    )
     assert (code, "row 2, column combined_PixelSurface" in err) == (1, True)
     assert "bad" not in run(capsys, "cohort", "list")[1]
 
@@ -521,7 +592,9 @@ def test_populations_and_types_are_compared_with_the_numbers_of_the_page(tables,
     assert code == 0
     rows = json.loads(out)
     with Cohort.open([tables / "cohort"]) as cohort:
-        cells = gather(cohort, Selection(populations=("mono", "lympho")), By.POPULATION, (("mono",), ("lympho",)), list(CATALOGUE))
+        cells = gather(
+            cohort, Selection(populations=("mono", "lympho")), By.POPULATION, (("mono",), ("lympho",)), list(CATALOGUE)
+        )
     wanted = separate(cells, ("mono", "lympho"), list(CATALOGUE)).ranking.to_frame()
     assert [row["feature"] for row in rows] == wanted["feature"].tolist()
     assert rows[0]["feature"] == "combined_PixelSurface"
@@ -529,7 +602,9 @@ def test_populations_and_types_are_compared_with_the_numbers_of_the_page(tables,
         assert rows[0][name] == pytest.approx(wanted[name].iloc[0])
     assert "p is between patients" in err.lower()
 
-    by_type = json.loads(run(capsys, "cohort", "compare", "--by", "cell_type", "monocyte", "lymphocyte", "--source", "A", "--json")[1])
+    by_type = json.loads(
+        run(capsys, "cohort", "compare", "--by", "cell_type", "monocyte", "lymphocyte", "--source", "A", "--json")[1]
+    )
     assert [row["effect"] for row in by_type] == [row["effect"] for row in rows]
     # From several sources there is a warning, and no size is compared.
     code, out, err = run(capsys, "cohort", "compare", "--by", "cell_type", "--json")
@@ -587,7 +662,8 @@ def test_a_collection_with_a_folder_per_type_as_mll23(tmp_path, capsys):
     assert (monocytes["population_id"], monocytes["cells"]) == ("monocyte_test_lab", 1)
     assert "failed: hairy_cell_test_lab: bad.tif: " in err
     types = {
-        row["population"]["population_id"]: row["population"]["cell_type"] for row in json.loads(run(capsys, "cohort", "list", "--json")[1])
+        row["population"]["population_id"]: row["population"]["cell_type"]
+        for row in json.loads(run(capsys, "cohort", "list", "--json")[1])
     }
     assert (types["hairy_cell_test_lab"], types["monocyte_test_lab"]) == ("hcl", "monocyte")
 
@@ -604,7 +680,13 @@ def test_chosen_folders_only(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "action", [["summary", "nobody"], ["compare", "nobody", "nobody"], ["export", "nobody", "--out", "x.csv"], ["delete", "nobody"]]
+    "action",
+    [
+        ["summary", "nobody"],
+        ["compare", "nobody", "nobody"],
+        ["export", "nobody", "--out", "x.csv"],
+        ["delete", "nobody"],
+    ],
 )
 def test_an_unknown_population_is_an_error_in_words(capsys, action):
     code, _, err = run(capsys, "cohort", *action)
@@ -635,7 +717,9 @@ def test_reliability_is_measured_told_and_kept_where_asked(data_dir, tmp_path, c
 
 
 @pytest.mark.data
-def test_reliability_is_kept_with_the_model_and_counted_for_people(data_dir, tmp_path, monkeypatch, model_entry, capsys):
+def test_reliability_is_kept_with_the_model_and_counted_for_people(
+    data_dir, tmp_path, monkeypatch, model_entry, capsys
+):
     """On two images only, by a split of its own."""
     models = tmp_path / "models"
     models.mkdir()
@@ -678,7 +762,14 @@ def test_novelty_is_learnt_told_and_kept_where_asked(data_dir, tmp_path, capsys)
     code, printed, err = run(capsys, "novelty", "--limit", 5, "--jobs", 2, "--device", "cpu", "--out", out)
     assert code == 0
     assert "A cell is flagged as unlike a leukocyte beyond a distance of" in printed
-    for words in ("What is no leukocyte", "photograph", "Leukocytes: shares", "lymphocyte", "Neutrophils and eosinophils", "precision"):
+    for words in (
+        "What is no leukocyte",
+        "photograph",
+        "Leukocytes: shares",
+        "lymphocyte",
+        "Neutrophils and eosinophils",
+        "precision",
+    ):
         assert words in printed
     assert "images, " in err
     assert [path.name for path in tmp_path.iterdir()] == [out.name]

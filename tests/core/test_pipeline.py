@@ -24,7 +24,9 @@ def folder(tmp_path_factory):
     """Five files of which the third is no image."""
     root = tmp_path_factory.mktemp("cells")
     for number in range(5):
-        content = b"not an image" if number == BROKEN else encode_png(draw_cell(number, SYNTHETIC_CELLS["lymphocyte"])[0].rgb)
+        content = (
+            b"not an image" if number == BROKEN else encode_png(draw_cell(number, SYNTHETIC_CELLS["lymphocyte"])[0].rgb)
+        )
         (root / f"{number}.png").write_bytes(content)
     return root
 
@@ -127,14 +129,23 @@ def test_the_reference_engine_measures_the_same(folder, segmenter):
 @pytest.fixture(scope="module")
 def field():
     """Four drawn cells, two rows of two; one more in each row is cut by the right edge."""
-    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in (*pair, 4)], axis=1)[:, :-180] for pair in ((0, 1), (2, 3))]
+    rows = [
+        np.concatenate([draw_cell(seed)[0].rgb for seed in (*pair, 4)], axis=1)[:, :-180] for pair in ((0, 1), (2, 3))
+    ]
     return CellImage(np.concatenate(rows), "field.png", "0" * 64, 0.095)
 
 
 def test_cells_of_a_field_are_numbered_placed_and_flagged_where_the_edge_cuts_them(segmenter, field):
     found = analyse_cells(field, segmenter)
     assert [cell.cell_index for cell in found] == [0, 1, 2, 3, 4, 5]
-    assert [(cell.box.left // 360, cell.box.top // 360) for cell in found] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    assert [(cell.box.left // 360, cell.box.top // 360) for cell in found] == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (0, 1),
+        (1, 1),
+        (2, 1),
+    ]
     assert [any(flag.code == "border" for flag in cell.flags) for cell in found] == [False, False, True] * 2
     assert not found[0].flags
     for cell in found:
@@ -150,9 +161,16 @@ def test_cells_of_a_field_are_numbered_placed_and_flagged_where_the_edge_cuts_th
 
 
 def test_a_cell_of_a_field_measures_what_it_measures_alone(segmenter, field):
-    alone = analyse(CellImage(np.ascontiguousarray(field.rgb[:360, :360]), "alone.png", "0" * 64), segmenter).features.values
+    alone = analyse(
+        CellImage(np.ascontiguousarray(field.rgb[:360, :360]), "alone.png", "0" * 64), segmenter
+    ).features.values
     in_field = analyse_cells(field, segmenter)[0].features.values
-    for name in ("nucleus_shape2D_PixelSurface", "cell_shape2D_PixelSurface", "nucleus_firstorder_Mean", "combined_PixelSurface"):
+    for name in (
+        "nucleus_shape2D_PixelSurface",
+        "cell_shape2D_PixelSurface",
+        "nucleus_firstorder_Mean",
+        "combined_PixelSurface",
+    ):
         assert in_field[name] == pytest.approx(alone[name], rel=0.02)
 
 
@@ -161,7 +179,10 @@ def test_a_field_with_too_many_nuclei_says_how_many_were_left_out(segmenter, fie
         monkeypatch.setattr(f"{module}.MOST_NUCLEI", 3)
     found = analyse_cells(field, segmenter)
     assert 1 <= len(found) <= 3
-    words = f"the field has {len(find_nuclei(field.rgb))} stained nuclei, of which only the 3 nearest its middle were seen to"
+    words = (
+        f"the field has {len(find_nuclei(field.rgb))} stained nuclei, of which only the 3 nearest its middle were"
+        " seen to"
+    )
     assert [cell.image.notes[-1] for cell in found] == [words] * len(found)
 
 

@@ -1,4 +1,7 @@
-"""What is no leukocyte, shown to the shipped model with what it knows: a severe flag says that it must not be answered."""
+"""What is no leukocyte, shown to the shipped model with what it knows.
+
+A severe flag says that it must not be answered.
+"""
 
 import pytest
 
@@ -35,7 +38,9 @@ def test_pictures_of_other_things_are_refused(pictures, segmenter, kind):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("kind", "least"), [(Kind.RED_CELLS, 8), (Kind.EMPTY, 8), (Kind.MASK, 8), (Kind.SPECK, 4), (Kind.PLATELET, 3)])
+@pytest.mark.parametrize(
+    ("kind", "least"), [(Kind.RED_CELLS, 8), (Kind.EMPTY, 8), (Kind.MASK, 8), (Kind.SPECK, 4), (Kind.PLATELET, 3)]
+)
 def test_of_eight_pictures_without_a_leukocyte_so_many_are_refused(smears, segmenter, kind, least):
     assert sum(refused(image, segmenter) for image in of_kind(smears, kind, 8)) >= least
 
@@ -45,7 +50,9 @@ def test_leukocytes_are_hardly_ever_unlike_what_the_model_knows(data_dir, segmen
     assert segmenter.knowledge is not None
     told = []
     for name in ("acevedo", "deepapl"):
-        samples = [sample for sample in data_set(name).samples(data_dir) if sample.cell_type in ("lymphocyte", "monocyte")]
+        samples = [
+            sample for sample in data_set(name).samples(data_dir) if sample.cell_type in ("lymphocyte", "monocyte")
+        ]
         told += [{flag.code for flag in analyse(load(sample.image), segmenter).flags} for sample in evenly(samples, 8)]
     assert sum(UNLIKE_LEUKOCYTE in codes for codes in told) <= 1
     assert sum("granulocyte" in codes for codes in told) <= 1
@@ -54,5 +61,8 @@ def test_leukocytes_are_hardly_ever_unlike_what_the_model_knows(data_dir, segmen
 @pytest.mark.data
 def test_many_neutrophils_are_told_to_be_no_mononuclear_cells(data_dir, segmenter):
     samples = [sample for sample in data_set("acevedo").samples(data_dir) if sample.cell_type == "neutrophil"]
-    told = ["granulocyte" in {flag.code for flag in analyse(load(sample.image), segmenter).flags} for sample in evenly(samples, 10)]
+    told = [
+        "granulocyte" in {flag.code for flag in analyse(load(sample.image), segmenter).flags}
+        for sample in evenly(samples, 10)
+    ]
     assert sum(told) >= 4

@@ -1,4 +1,7 @@
-"""`python -m tests.e2e.screenshot OUT.png [WIDTH] [dark]`: the page with a synthetic example cell, as the README shows it."""
+"""`python -m tests.e2e.screenshot OUT.png [WIDTH] [dark]`.
+
+The page with a synthetic example cell, as the README shows it.
+"""
 
 import re
 import shutil
@@ -13,9 +16,15 @@ from tests.e2e.serving import CHROMIUM_FLAGS, serve
 
 
 def main(out: Path, width: int = 1280, scheme: str = "light") -> None:
-    with tempfile.TemporaryDirectory() as folder, serve({}, Path(folder) / "server.log") as (address, _), sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve({}, Path(folder) / "server.log") as (address, _),
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": width, "height": 1150}, color_scheme="dark" if scheme == "dark" else "light")
+        page = browser.new_page(
+            viewport={"width": width, "height": 1150}, color_scheme="dark" if scheme == "dark" else "light"
+        )
         page.goto(f"{address}/Single_cell")
         page.get_by_role("button", name="Try an example").click()
         page.get_by_text("Monocyte, drawn by the program").click()

@@ -36,10 +36,22 @@ def _answers(url: str) -> bool:
 def serve(environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, int]]:
     """Address and process id of a running app; raises RuntimeError with the server's log if it does not start."""
     port = _free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "Home.py", "--server.port", str(port), "--server.headless", "true"]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        "Home.py",
+        "--server.port",
+        str(port),
+        "--server.headless",
+        "true",
+    ]
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, cwd=ROOT, env=os.environ | dict(environment), stdout=output, stderr=subprocess.STDOUT) as process,
+        subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | dict(environment), stdout=output, stderr=subprocess.STDOUT
+        ) as process,
     ):
         try:
             deadline = time.monotonic() + DEADLINE_S

@@ -1,4 +1,7 @@
-"""What a researcher does, in a real browser: bring many images, see them measured, close the page, come back, take the table away."""
+"""What a researcher does, in a real browser.
+
+Bring many images, see them measured, close the page, come back, take the table away.
+"""
 
 import io
 import re
@@ -53,7 +56,9 @@ def test_a_zip_from_upload_to_table_over_a_closed_page(server, page, archive):
     expect(again).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("are still to be done")).to_be_visible()
     again.click()
-    expect(page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True)).to_be_visible(
+        timeout=PATIENCE_MS
+    )
 
     # The page is closed; whoever comes with another browser sees nothing of it, and who comes back finds it.
     context = page.context
@@ -68,7 +73,10 @@ def test_a_zip_from_upload_to_table_over_a_closed_page(server, page, archive):
     expect(page.get_by_text("2 images could not be measured")).to_be_visible()
 
     # The least certain first; a click shows one large.
-    certainties = [float(words.split()[0].lstrip("\u26a0\ufe0e\xa0")) for words in page.locator(".gallery .words").all_inner_texts()]
+    certainties = [
+        float(words.split()[0].lstrip("\u26a0\ufe0e\xa0"))
+        for words in page.locator(".gallery .words").all_inner_texts()
+    ]
     assert certainties == sorted(certainties)
     third = page.locator(".gallery button").nth(2)
     name = third.get_attribute("title")

@@ -16,7 +16,12 @@ def _draw_around(page: Page) -> None:
     """A lasso around the middle of the plane."""
     page.get_by_role("button", name="Lasso").click()
     box = page.locator("canvas.over").bounding_box()
-    x, y, across, up = box["x"] + 0.5 * box["width"], box["y"] + 0.45 * box["height"], 0.36 * box["width"], 0.4 * box["height"]
+    x, y, across, up = (
+        box["x"] + 0.5 * box["width"],
+        box["y"] + 0.45 * box["height"],
+        0.36 * box["width"],
+        0.4 * box["height"],
+    )
     page.mouse.move(x + across, y)
     page.mouse.down()
     for step in range(1, 25):

@@ -1,4 +1,7 @@
-"""What a researcher does, in a real browser: choose cells, see what separates them, send the link, take the numbers away."""
+"""What a researcher does, in a real browser.
+
+Choose cells, see what separates them, send the link, take the numbers away.
+"""
 
 import io
 from pathlib import Path
@@ -33,7 +36,9 @@ def _taken(page: Page, menu: str, label: str) -> bytes:
 def test_from_all_cells_to_what_separates_two_populations(server, page):
     page.goto(f"{server}/Cohort_explorer")
     expect(page.get_by_text("71 cells in view, 7 patients named, 4 sources; 1 left out")).to_be_visible()
-    expect(page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first).to_be_visible()
+    expect(
+        page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first
+    ).to_be_visible()
 
     _choose(page, "Compare by", "Population")
     page.get_by_role("radio", name="What separates them?").click()

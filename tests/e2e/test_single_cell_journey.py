@@ -1,4 +1,7 @@
-"""What a clinician does, in a real browser: bring an image, see it outlined and compared, take the report away and open it."""
+"""What a clinician does, in a real browser.
+
+Bring an image, see it outlined and compared, take the report away and open it.
+"""
 
 import io
 import re
@@ -43,7 +46,9 @@ def _journey(page: Page, server: str, image: Path, tmp_path: Path) -> None:
     whole = picture.get_attribute("viewBox")
     page.get_by_role("button", name="Larger").click()
     assert picture.get_attribute("viewBox") != whole
-    assert picture.get_attribute("viewBox") == page.locator(".pane svg").last.get_attribute("viewBox"), "image and mask move together"
+    assert picture.get_attribute("viewBox") == page.locator(".pane svg").last.get_attribute("viewBox"), (
+        "image and mask move together"
+    )
     page.locator(".pane").first.press("0")
     assert [float(v) for v in picture.get_attribute("viewBox").split()] == [float(v) for v in whole.split()]
 
@@ -120,7 +125,14 @@ def test_a_field_from_upload_to_any_of_its_cells_and_all_of_them(server, page, t
     # All of it to take away.
     table = pd.read_csv(io.BytesIO(_taken(page, "All cells (CSV)")))
     assert table["cell_label"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert list(zip(table["x"] // 360, table["y"] // 360, strict=True)) == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    assert list(zip(table["x"] // 360, table["y"] // 360, strict=True)) == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (0, 1),
+        (1, 1),
+        (2, 1),
+    ]
     with zipfile.ZipFile(io.BytesIO(_taken(page, "All masks (ZIP)"))) as archive:
         masks = {name: np.asarray(Image.open(io.BytesIO(archive.read(name)))) for name in archive.namelist()}
     assert sorted(masks) == ["field.png", "field_instances.png"]
@@ -145,4 +157,6 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(server, page):
     for path in ("", "Single_cell", "Batch", "Cohort_explorer", "Model_selection"):
         page.goto(f"{server}/{path}")
         expect(page.get_by_text("Research use, not for diagnosis")).to_be_visible()
-        assert page.evaluate("document.querySelector('.stMain').scrollWidth <= document.querySelector('.stMain').clientWidth"), path
+        assert page.evaluate(
+            "document.querySelector('.stMain').scrollWidth <= document.querySelector('.stMain').clientWidth"
+        ), path

@@ -93,7 +93,8 @@ def test_row_holds_what_the_network_and_the_machine_give(measured):
         network = build(row["architecture"], ENCODER, pretrained=False).eval()
         assert row["parameters"] == count_parameters(network)
         assert row["macs"] == count_macs(network, SIZE)
-        # The file is its weights, 4 bytes each, without batch normalisation, which is merged into them, and with a graph of some nodes.
+        # The file is its weights, 4 bytes each, without batch normalisation, which is merged into them, and with a
+        # graph of some nodes.
         assert 1e6 * row["onnx_mb"] == pytest.approx(4 * row["parameters"], abs=150_000)
         assert 0 < row["milliseconds_q1"] <= row["milliseconds"] <= row["milliseconds_q3"]
         assert row["torch_milliseconds"] > 0
@@ -161,11 +162,15 @@ def test_rounds_take_turns_and_the_first_do_not_count():
 
 def test_what_fails_is_named_and_the_others_are_measured(tmp_path, capsys):
     networks = [("gone", ENCODER), ("pspnet", ENCODER), ("unet", ENCODER)]
-    folder = write_run(tmp_path / "run", *((name, encoder, 50 if name == "unet" else SIZE, "done") for name, encoder in networks))
+    folder = write_run(
+        tmp_path / "run", *((name, encoder, 50 if name == "unet" else SIZE, "done") for name, encoder in networks)
+    )
     assert main([str(folder), "--rounds", "1"]) == 1
     told = capsys.readouterr()
     assert f"failed: gone on {ENCODER} at {SIZE} px: unknown architecture 'gone'; known are unetplusplus," in told.err
-    assert f"failed: unet on {ENCODER} at 50 px: Expected shape[2] = 50 of input Tensor to be of the form 32*" in told.err
+    assert (
+        f"failed: unet on {ENCODER} at 50 px: Expected shape[2] = 50 of input Tensor to be of the form 32*" in told.err
+    )
     assert "pspnet" in told.out
     assert f"written to {folder / 'costs.parquet'}" in told.out
     assert results.read_costs(folder)["architecture"].tolist() == ["pspnet"]
@@ -191,14 +196,20 @@ def test_costs_that_cannot_be_written_are_shown_all_the_same(tmp_path, capsys):
 
 def test_folder_without_a_run_is_an_error_in_words(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
-    assert f"error: {tmp_path} holds no run of a model selection; make one with `python -m training select" in capsys.readouterr().err
+    assert (
+        f"error: {tmp_path} holds no run of a model selection; make one with `python -m training select"
+        in capsys.readouterr().err
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_run_without_finished_folds_is_an_error_in_words(tmp_path, capsys):
     folder = write_run(tmp_path / "run", ("unet", ENCODER, SIZE, "diverged"))
     assert main([str(folder)]) == 2
-    assert f"error: {folder} has no finished fold yet (1 failed); let `python -m training select` finish one" in capsys.readouterr().err
+    assert (
+        f"error: {folder} has no finished fold yet (1 failed); let `python -m training select` finish one"
+        in capsys.readouterr().err
+    )
     assert not (folder / "costs.parquet").exists()
 
 

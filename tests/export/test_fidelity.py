@@ -82,11 +82,16 @@ def test_drift_of_too_few_cells_is_left_out(samples):
     cost = compare(Prepared(pair), Prepared(pair), pair)
     assert cost["drift"] == {}
     # What was not measured is not taken for harmless.
-    assert harm(cost) == ["in 2 validation images no key feature could be measured with both often enough to see what it does"]
+    assert harm(cost) == [
+        "in 2 validation images no key feature could be measured with both often enough to see what it does"
+    ]
 
 
 def cost_of(nucleus=0.0, cytoplasm=0.0, rms=0.0):
-    drift = {"nucleus_shape2D_Perimeter": {"mean": 0.0, "rms": rms}, "cell_shape2D_Elongation": {"mean": 0.0, "rms": rms / 2}}
+    drift = {
+        "nucleus_shape2D_Perimeter": {"mean": 0.0, "rms": rms},
+        "cell_shape2D_Elongation": {"mean": 0.0, "rms": rms / 2},
+    }
     return {"dice_change": {"nucleus": nucleus, "cytoplasm": cytoplasm, "cell": -1.0}, "drift": drift}
 
 
@@ -105,8 +110,10 @@ def test_region_that_is_outlined_worse_is_named(region, change):
 
 def test_feature_that_moves_is_named():
     (reason,) = harm(cost_of(rms=0.2))
-    assert reason == (
-        "1 of 2 key features move too far, most of all nucleus_shape2D_Perimeter by 0.20 standard deviations between cells (at most 0.14)"
+    assert (
+        reason
+        == "1 of 2 key features move too far, most of all nucleus_shape2D_Perimeter by 0.20 standard deviations between"
+        " cells (at most 0.14)"
     )
 
 

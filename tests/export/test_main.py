@@ -29,7 +29,12 @@ def test_model_of_the_command_line_opens_with_a_card_that_says_what_it_is(export
     assert card == entry.card
     config = TrainingConfig.from_toml(exported.run / CONFIG_FILE)
     assert (card.model_id, card.architecture, card.encoder) == ("tiny", config.architecture, config.encoder)
-    assert (card.input_size, card.cell_fill, card.opset, card.precision) == (config.input_size, config.cell_fill, OPSET, "fp32")
+    assert (card.input_size, card.cell_fill, card.opset, card.precision) == (
+        config.input_size,
+        config.cell_fill,
+        OPSET,
+        "fp32",
+    )
     assert (card.mean, card.std) == normalisation(config.encoder)
     assert card.classes == tuple(channel.label for channel in CHANNELS)
     assert card.parity["max_logit_difference"] < MAX_LOGIT_DIFFERENCE
@@ -41,11 +46,14 @@ def test_card_counts_the_split_and_scores_the_test_part_alone(exported):
     card = find_model("tiny", exported.models).card
     split = json.loads((exported.run / SPLIT_FILE).read_text())
     counts = {part: len(ids) for part, ids in split.items()}
-    assert card.split.startswith(f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images")
+    assert card.split.startswith(
+        f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images"
+    )
     assert card.training_data.startswith(f"{counts['train']} images. set1: Zheng et al. 2018")
     assert card.limits.startswith(f"Trained on {counts['train']} cells (")
     assert (
-        " monocytes) of Jiangxi Tecom rapid stain, CellaVision blog; hairy cells, APL cells, promyelocytes, blasts were not" in card.limits
+        " monocytes) of Jiangxi Tecom rapid stain, CellaVision blog; hairy cells, APL cells, promyelocytes, blasts"
+        " were not" in card.limits
     )
     assert set(card.scores) == {"test", "set1", "set2"}
     assert card.scores["test"]["images"] == counts["test"]
@@ -63,7 +71,10 @@ def test_card_tells_the_normalisation_kept_with_the_weights(coarse, tiny_data, t
     told = capsys.readouterr().out
     assert re.search(r"test, \d+ images never seen, cell found by the network:\n  nucleus", told)
     assert "\nthe app opens with m\n" in told
-    assert f"next: LEUKOSCOPE_MODELS={tmp_path} make app, or LEUKOSCOPE_MODELS={tmp_path} python -m core segment IMAGE" in told
+    assert (
+        f"next: LEUKOSCOPE_MODELS={tmp_path} make app, or LEUKOSCOPE_MODELS={tmp_path} python -m core segment IMAGE"
+        in told
+    )
 
 
 def test_images_that_are_gone_are_named(exported, tmp_path, monkeypatch, capsys):
@@ -72,7 +83,10 @@ def test_images_that_are_gone_are_named(exported, tmp_path, monkeypatch, capsys)
     for part in ("images", "masks"):
         (tmp_path / "data" / "wbc_zheng" / "set2" / part / "monocyte-0.png").unlink()
     assert main([str(exported.run), "--out", str(tmp_path / "m.onnx")]) == 2
-    assert "error: 1 images of the training are no longer there, first set2/monocyte-0; put them back" in capsys.readouterr().err
+    assert (
+        "error: 1 images of the training are no longer there, first set2/monocyte-0; put them back"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "m.onnx").exists()
 
 
@@ -80,11 +94,17 @@ def test_limits_of_a_model_are_those_of_its_cells():
     def sample(cell_type):
         return Sample("mine/a", Path("a"), Path("a"), cell_type, "mine/a")
 
-    unnamed, cells = [sample(CellType.OTHER)], [sample(CellType.HCL), sample(CellType.MONOCYTE), sample(CellType.MONOCYTE)]
-    assert _limits(unnamed, ["set1"]).startswith("Trained on 1 cells of no named type of Jiangxi Tecom rapid stain. Other stains")
+    unnamed, cells = (
+        [sample(CellType.OTHER)],
+        [sample(CellType.HCL), sample(CellType.MONOCYTE), sample(CellType.MONOCYTE)],
+    )
+    assert _limits(unnamed, ["set1"]).startswith(
+        "Trained on 1 cells of no named type of Jiangxi Tecom rapid stain. Other stains"
+    )
     told = _limits([*unnamed, *cells], ["set1", "set2"])
     assert told.startswith(
-        "Trained on 4 cells (2 monocytes, 1 hairy cells, 1 of no named type) of Jiangxi Tecom rapid stain, CellaVision blog; "
+        "Trained on 4 cells (2 monocytes, 1 hairy cells, 1 of no named type) of Jiangxi Tecom rapid stain, CellaVision"
+        " blog; "
     )
     assert "; lymphocytes, APL cells, promyelocytes, blasts were not among them. " in told
 
@@ -99,7 +119,10 @@ def test_manifest_holds_checksum_log_and_split(exported):
 @pytest.mark.parametrize("name", ["none", f"none/{WEIGHTS_FILE}"])
 def test_missing_run_is_an_error_in_words_and_makes_nothing(tmp_path, capsys, name):
     assert main([str(tmp_path / name), "--out", str(tmp_path / "models" / "m.onnx")]) == 2
-    assert f"error: {tmp_path / name} holds no {WEIGHTS_FILE}: name the folder of a training run; `python" in capsys.readouterr().err
+    assert (
+        f"error: {tmp_path / name} holds no {WEIGHTS_FILE}: name the folder of a training run; `python"
+        in capsys.readouterr().err
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -77,7 +77,11 @@ def test_weights_too_large_for_half_precision_stay_finite(exported, crops, tmp_p
     tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(1e6), tensor.name))
     onnx.save(model, str(tmp_path / "large.onnx"))
     to_fp16(tmp_path / "large.onnx", tmp_path / "half.onnx")
-    values = [onnx.numpy_helper.to_array(t) for t in onnx.load(str(tmp_path / "half.onnx")).graph.initializer if t.data_type == HALF]
+    values = [
+        onnx.numpy_helper.to_array(t)
+        for t in onnx.load(str(tmp_path / "half.onnx")).graph.initializer
+        if t.data_type == HALF
+    ]
     assert max(np.abs(value).max() for value in values) == np.finfo(np.float16).max
 
 
@@ -144,7 +148,11 @@ def test_half_precision_is_exported_with_what_it_costs(coarse, tiny_data, tmp_pa
     assert 0 < max(drift["rms"] for drift in card.fidelity["drift"].values()) <= MAX_DRIFT
     assert harm(card.fidelity) == []
     assert card.scores["test"]["images"] == len(split["test"])
-    assert told["parity"] == card.parity == pytest.approx(agreement(coarse.model, out, parted(split["validation"], coarse)), abs=1e-6)
+    assert (
+        told["parity"]
+        == card.parity
+        == pytest.approx(agreement(coarse.model, out, parted(split["validation"], coarse)), abs=1e-6)
+    )
 
 
 def parted(ids, made):
@@ -168,7 +176,12 @@ def test_forced_precision_is_exported_and_its_card_owns_the_harm(coarse, tiny_da
     out = tmp_path / "int8.onnx"
     assert main([str(coarse.run), "--out", str(out), "--precision", "int8", "--force", "--not-default", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bytes"] == out.stat().st_size < 0.6 * coarse.model.stat().st_size
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.log.csv", "int8.onnx", "int8.split.json", "manifest.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "int8.log.csv",
+        "int8.onnx",
+        "int8.split.json",
+        "manifest.json",
+    ]
     segmenter = OnnxSegmenter.from_entry(find_model("int8", tmp_path), Device.CPU)
     assert segmenter.card.precision == "int8"
     assert segmenter.card.fidelity["recipe"].startswith("static, ")

@@ -50,7 +50,10 @@ def test_shipped_model_scores_what_its_card_says(data_dir, entry, split):
     for name, stated in entry.card.scores.items():
         assert measured[name]["images"] == stated["images"]
         for region in ("nucleus", "cytoplasm", "cell"):
-            assert measured[name][region]["dice_mean"] == pytest.approx(stated[region]["dice_mean"], abs=TOLERANCE), (name, region)
+            assert measured[name][region]["dice_mean"] == pytest.approx(stated[region]["dice_mean"], abs=TOLERANCE), (
+                name,
+                region,
+            )
     for name, regions in REQUIRED.items():
         for region, least in regions.items():
             assert measured[name][region]["dice_mean"] >= least, (name, region)

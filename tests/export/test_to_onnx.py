@@ -14,7 +14,14 @@ from timm.layers import Conv2dSame
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError
-from core.segmentation.model_registry import card_of, find_model, list_models, load_manifest, verify_model, write_manifest
+from core.segmentation.model_registry import (
+    card_of,
+    find_model,
+    list_models,
+    load_manifest,
+    verify_model,
+    write_manifest,
+)
 from export.to_onnx import (
     MAX_LOGIT_DIFFERENCE,
     OPSET,
@@ -64,7 +71,12 @@ def test_model_is_one_valid_file_of_the_stated_opset(exported):
     onnx.checker.check_model(model, full_check=True)
     assert [opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")] == [OPSET]
     assert not any(tensor.external_data for tensor in model.graph.initializer)
-    assert sorted(path.name for path in exported.models.iterdir()) == ["manifest.json", "tiny.log.csv", "tiny.onnx", "tiny.split.json"]
+    assert sorted(path.name for path in exported.models.iterdir()) == [
+        "manifest.json",
+        "tiny.log.csv",
+        "tiny.onnx",
+        "tiny.split.json",
+    ]
 
 
 def test_weights_of_the_run_are_those_exported(exported):
@@ -77,7 +89,9 @@ def build_small(architecture):
     """The network with the smallest encoder, or without one, and the least side it is tried at."""
     torch.manual_seed(0)
     row = find_architecture(architecture)
-    return build(architecture, "tu-tf_efficientnet_lite0" if row.takes_encoder else NO_ENCODER).eval(), max(64, row.smallest_side)
+    return build(architecture, "tu-tf_efficientnet_lite0" if row.takes_encoder else NO_ENCODER).eval(), max(
+        64, row.smallest_side
+    )
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -125,7 +139,9 @@ def test_pooling_by_matrices_equals_torchs_adaptive_one(bins, shape):
         assert torch.allclose(exportable(layer)(images), layer(images), atol=1e-5)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 2, 1), (5, 2, 1), (3, 1, 1), (3, 1, 2), (2, 2, 1), (1, 2, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"), [(3, 2, 1), (5, 2, 1), (3, 1, 1), (3, 1, 2), (2, 2, 1), (1, 2, 1)]
+)
 def test_static_padding_of_one_layer_equals_timms_dynamic_one(kernel, stride, dilation):
     layer = torch.nn.Sequential(Conv2dSame(3, 4, kernel, stride=stride, dilation=dilation))
     images = torch.from_numpy(image_batch((1, 3, 32, 48)))
@@ -163,7 +179,10 @@ class OtherWhenExported(torch.nn.Module):
 
 @pytest.mark.parametrize(
     ("channels", "shift", "message"),
-    [(len(CHANNELS), 0.1, "onnxruntime and torch disagree: logits by 0.1"), (2, 0.0, r"gives \(1, 2, 64, 64\).*expected 3 channels")],
+    [
+        (len(CHANNELS), 0.1, "onnxruntime and torch disagree: logits by 0.1"),
+        (2, 0.0, r"gives \(1, 2, 64, 64\).*expected 3 channels"),
+    ],
 )
 def test_disagreement_is_refused_and_nothing_is_left(tmp_path, channels, shift, message):
     torch.manual_seed(0)
@@ -213,7 +232,10 @@ def test_registered_models_are_listed_and_verified(exported, card, tmp_path):
 
 def test_training_log_of_a_run_begins_with_the_runs_it_goes_back_to(exported, tmp_path):
     config = TrainingConfig.from_toml(exported.run / CONFIG_FILE)
-    runs = {"second": replace(config, start_from=str(exported.run)), "mean": replace(config, average_of=("gone", str(tmp_path / "second")))}
+    runs = {
+        "second": replace(config, start_from=str(exported.run)),
+        "mean": replace(config, average_of=("gone", str(tmp_path / "second"))),
+    }
     for name, settings in runs.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / CONFIG_FILE).write_text(settings.to_toml())

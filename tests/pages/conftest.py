@@ -18,7 +18,10 @@ HOME = str(Path(__file__).parents[2] / "Home.py")
 
 @pytest.fixture
 def open_page(monkeypatch, drawn_root, tmp_path) -> Callable[[str], AppTest]:
-    """Open a page the way a person does: from Home. The cohort holds drawn populations, the model is the shipped one."""
+    """Open a page the way a person does: from Home.
+
+    The cohort holds drawn populations, the model is the shipped one.
+    """
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(drawn_root))
     monkeypatch.setenv("LEUKOSCOPE_COHORT", str(tmp_path / "cohort"))
     monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
@@ -43,7 +46,9 @@ def graded_models(monkeypatch, tmp_path) -> Callable[[Mapping[str, Grade] | None
         if given is None:
             manifest["models"][model.model_id].pop("reliability", None)
         else:
-            report = ReliabilityReport(model.model_id, model.sha256, "2026-11-22", "", {}, (), {}, grades(given, among=CATALOGUE))
+            report = ReliabilityReport(
+                model.model_id, model.sha256, "2026-11-22", "", {}, (), {}, grades(given, among=CATALOGUE)
+            )
             save(report, folder / "grades.json")
             manifest["models"][model.model_id]["reliability"] = "grades.json"
         (folder / MANIFEST).write_text(json.dumps(manifest))

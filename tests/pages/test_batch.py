@@ -52,7 +52,10 @@ def _until(condition, what: str) -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Path:
-    """A folder of runs with one that is finished: two labelled cells, a field of two, and two files that are no images."""
+    """A folder of runs with one that is finished.
+
+    Two labelled cells, a field of two, and two files that are no images.
+    """
     root = tmp_path_factory.mktemp("runs")
     images = tmp_path_factory.mktemp("images")
     field = np.concatenate([draw_cell(seed)[0].rgb for seed in (4, 5)], axis=1)
@@ -67,7 +70,10 @@ def measured(tmp_path_factory) -> Path:
         (images / name).parent.mkdir(exist_ok=True)
         (images / name).write_bytes(content)
     job = _owner(root).add(
-        Request("*Five* <b>images</b>", datetime(2026, 11, 23, tzinfo=UTC), Path(), 10, 0.095, cells="all", by_folder=True), images
+        Request(
+            "*Five* <b>images</b>", datetime(2026, 11, 23, tzinfo=UTC), Path(), 10, 0.095, cells="all", by_folder=True
+        ),
+        images,
     )
     job.start()
     _until(lambda: job.standing().state.ended, "the run did not end")
@@ -164,7 +170,12 @@ def test_the_cells_are_looked_through_least_certain_first(batch, finished):
     assert not app.exception
     assert "4 cells measured" in texts(app)
     assert "2 images could not be measured" in texts(app)
-    assert {each.label for each in app.get("download_button")} == {"Table (CSV)", "Table (Parquet)", "Masks (ZIP)", "Failures (CSV)"}
+    assert {each.label for each in app.get("download_button")} == {
+        "Table (CSV)",
+        "Table (Parquet)",
+        "Masks (ZIP)",
+        "Failures (CSV)",
+    }
     _view(app, "All cells")
     shown = table(app, "Certainty")
     assert shown["Certainty"].is_monotonic_increasing
@@ -271,7 +282,10 @@ def test_a_directory_keeps_its_folders(batch, runs):
     _upload(app, [("scan/hcl/a.png", _png(1), "image/png"), ("scan/apl/a.png", _png(2), "image/png")], directory=True)
     assert "2 images" in texts(app)
     uploads = _owner(runs).folder / "uploads"
-    assert sorted(path.relative_to(uploads).as_posix() for path in uploads.rglob("*.png")) == ["scan/apl/a.png", "scan/hcl/a.png"]
+    assert sorted(path.relative_to(uploads).as_posix() for path in uploads.rglob("*.png")) == [
+        "scan/apl/a.png",
+        "scan/hcl/a.png",
+    ]
 
 
 def test_only_folders_below_the_roots_can_be_chosen(batch, monkeypatch, tmp_path, runs):

@@ -44,7 +44,7 @@ def button(app, words):
     return next(found for found in app.button if words in found.label)
 
 
-# --- what is in view --------------------------------------------------------------------------------------------------------------
+# --- what is in view --------------------------------------------------------------------------------------------------
 
 
 def test_the_counts_stand_on_top_and_say_what_is_left_out(open_page):
@@ -105,7 +105,7 @@ def test_a_range_is_cut_from_a_histogram_and_its_ends_are_open(open_page):
     assert "s" not in app.query_params
 
 
-# --- saved, shared ----------------------------------------------------------------------------------------------------------------
+# --- saved, shared ----------------------------------------------------------------------------------------------------
 
 
 def test_the_address_says_everything_and_restores_it():
@@ -187,7 +187,7 @@ def test_a_file_brings_a_selection_back(open_page):
     assert "no saved selection" in app.warning[0].value
 
 
-# --- how they are distributed -----------------------------------------------------------------------------------------------------
+# --- how they are distributed -----------------------------------------------------------------------------------------
 
 
 def test_every_form_draws_and_the_numbers_stand_below(open_page):
@@ -249,11 +249,13 @@ def test_patients_are_compared_by_sizes_too_where_theirs_is_the_only_scale(open_
     assert measured[measured["Patients"] == "1"]["Group"].tolist() == ["p0", "p1"]
 
 
-# --- what separates them ----------------------------------------------------------------------------------------------------------
+# --- what separates them ----------------------------------------------------------------------------------------------
 
 
 def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
-    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn")))
+    app = open_link(
+        Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn"))
+    )
     assert not app.exception
     headline = next(found.value for found in app.markdown if "delta" in found.value and found.value.startswith("####"))
     assert "cells of monocyte drawn" in headline
@@ -288,7 +290,9 @@ def _until(app, shown):
 
 
 def test_many_cells_are_ranked_by_a_sample_until_all_are_asked_for(open_link, few_are_many):
-    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn")))
+    app = open_link(
+        Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn"))
+    )
     assert "n 8 / 8" in texts(app)
     _until(app, lambda: any(found.key == "show_exact" for found in app.button))
     assert "n 8 / 8" in texts(app), "nothing changes before it is asked for"
@@ -300,7 +304,9 @@ def test_many_cells_are_ranked_by_a_sample_until_all_are_asked_for(open_link, fe
 
 def test_where_all_cannot_be_ranked_the_sample_stays_and_the_reason_is_told(open_link, few_are_many, tmp_path):
     index_path(resources.cohort(), tmp_path / "cache").mkdir(parents=True)  # a folder in the way of the index
-    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_other", "lymphocyte_drawn")))
+    app = open_link(
+        Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_other", "lymphocyte_drawn"))
+    )
     _until(app, lambda: any(found.key == "exact_again" for found in app.button))
     assert "cannot be written" in texts(app)
     assert "n 8 / 8" in texts(app)
@@ -311,7 +317,10 @@ def test_where_all_cannot_be_ranked_the_sample_stays_and_the_reason_is_told(open
 def test_sides_of_other_sources_are_warned_of(open_link):
     app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "hcl")))
     assert "may be stain, light, camera or patients" in app.warning[0].value
-    both = {"one": Selection(patients=("p0", "p1", "p2", "p3")), "two": Selection(sources=("Laboratory 1",), patients=("p4", "p5", "p6"))}
+    both = {
+        "one": Selection(patients=("p0", "p1", "p2", "p3")),
+        "two": Selection(sources=("Laboratory 1",), patients=("p4", "p5", "p6")),
+    }
     app = open_link(Explored(question=Question.SEPARATION, by=None, saved=both))
     assert not app.exception
     assert not app.warning
@@ -319,7 +328,9 @@ def test_sides_of_other_sources_are_warned_of(open_link):
 
 def test_one_against_the_rest_and_each_with_each(open_link):
     app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "~others")))
-    assert "the other cells" in next(found.value for found in app.markdown if "delta" in found.value) or "other cell" in texts(app)
+    assert "the other cells" in next(
+        found.value for found in app.markdown if "delta" in found.value
+    ) or "other cell" in texts(app)
     app = open_link(Explored(question=Question.SEPARATION, pair=("~each",)))
     assert not app.exception
     assert "epsilon squared" in texts(app)
@@ -330,13 +341,17 @@ def test_one_against_the_rest_and_each_with_each(open_link):
 
 def test_saved_selections_are_set_against_each_other_whatever_is_in_view(open_link):
     saved = {"old": Selection(populations=("monocyte_drawn",)), "new": Selection(populations=("monocyte_other",))}
-    app = open_link(Explored(selection=Selection(cell_types=(CellType.HCL,)), question=Question.SEPARATION, by=None, saved=saved))
+    app = open_link(
+        Explored(selection=Selection(cell_types=(CellType.HCL,)), question=Question.SEPARATION, by=None, saved=saved)
+    )
     assert not app.exception
     assert "n 23 / 21" in texts(app)
 
 
 def test_a_small_set_is_found_when_asked_for(open_link):
-    app = open_link(Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn")))
+    app = open_link(
+        Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn"))
+    )
     app.button(key="find_panel").click().run(timeout=120)
     assert not app.exception
     assert "cross-validated AUC" in texts(app).replace("\\", "")
@@ -349,7 +364,7 @@ def test_groups_too_small_to_compare_say_so(open_link):
     assert "No cell is left to compare" in app.info[0].value
 
 
-# --- the cohort itself ------------------------------------------------------------------------------------------------------------
+# --- the cohort itself ------------------------------------------------------------------------------------------------
 
 
 def test_every_population_stands_with_its_counts(open_page):
@@ -377,7 +392,9 @@ def test_populations_of_an_older_catalogue_have_no_value(open_page, monkeypatch,
     assert found[found["Patients"] != "generated images"]["n"].sum() == 0
 
 
-def test_without_populations_the_page_says_how_to_get_some_and_shows_the_published_tables(open_page, monkeypatch, tmp_path, drawn_root):
+def test_without_populations_the_page_says_how_to_get_some_and_shows_the_published_tables(
+    open_page, monkeypatch, tmp_path, drawn_root
+):
     shutil.copy(drawn_root / "published_populations.csv", tmp_path)
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path))
     app = open_page(PAGE)

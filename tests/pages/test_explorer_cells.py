@@ -55,7 +55,9 @@ def _ids(app: AppTest) -> list[str]:
 
 
 def _percents(app: AppTest) -> list[int]:
-    return [int(found[1]) for item in component(app, "cells")["items"] if (found := re.search(r"(\d+) %", item["words"]))]
+    return [
+        int(found[1]) for item in component(app, "cells")["items"] if (found := re.search(r"(\d+) %", item["words"]))
+    ]
 
 
 def test_the_most_typical_cells_come_first_and_every_order_holds_all(explore):
@@ -85,7 +87,9 @@ def test_the_most_typical_cells_come_first_and_every_order_holds_all(explore):
 def test_pictures_are_at_one_scale_and_those_without_a_scale_are_marked(explore):
     app = explore()
     square = re.compile(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ([\d.]+)"')
-    boxes = {square.search(item["picture"]).groups() for item in component(app, "cells")["items"] if "≈" not in item["words"]}
+    boxes = {
+        square.search(item["picture"]).groups() for item in component(app, "cells")["items"] if "≈" not in item["words"]
+    }
     assert len(boxes) == 1
     assert "All at one scale" in texts(app)
     hairy = component(explore(Selection(populations=("hcl_drawn",))), "cells")["items"]
@@ -207,6 +211,11 @@ def test_every_flag_has_a_sentence_with_its_consequence():
     from core.domain.settings import ROOT
 
     code = (ROOT / "core" / "quality.py").read_text()
-    codes = {*re.findall(r'QualityFlag\(\s*"(\w+)"', code), quality.TOO_SMALL, quality.UNLIKE_LEUKOCYTE, quality.GRANULOCYTE}
+    codes = {
+        *re.findall(r'QualityFlag\(\s*"(\w+)"', code),
+        quality.TOO_SMALL,
+        quality.UNLIKE_LEUKOCYTE,
+        quality.GRANULOCYTE,
+    }
     assert len(codes) > 12
     assert not [name for name in codes if flag_sentence(name) == f"Flagged as {flag_words(name)}."]

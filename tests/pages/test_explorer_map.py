@@ -56,7 +56,9 @@ def _halved(values: np.ndarray) -> tuple[float, int]:
 
 
 def _outline(app: AppTest, polygon, key: str | None = None) -> AppTest:
-    app.session_state[OUTLINE] = _Outline(key or f"features {app.selectbox(key='map_x').value} {app.selectbox(key='map_y').value}", polygon)
+    app.session_state[OUTLINE] = _Outline(
+        key or f"features {app.selectbox(key='map_x').value} {app.selectbox(key='map_y').value}", polygon
+    )
     return app.run()
 
 
@@ -65,7 +67,11 @@ def test_every_cell_in_view_is_a_point_of_its_type(plane):
     assert not app.exception
     sent = component(app, "map")
     assert _xy(app).shape == (2, 71)
-    assert {group["name"]: group["n"] for group in sent["groups"]} == {"Monocyte": 44, "Lymphocyte": 22, "Hairy cell (HCL)": 5}
+    assert {group["name"]: group["n"] for group in sent["groups"]} == {
+        "Monocyte": 44,
+        "Lymphocyte": 22,
+        "Hairy cell (HCL)": 5,
+    }
     assert sent["own"] is None
     assert "Nothing chosen" in texts(app)
 

@@ -57,7 +57,9 @@ def test_what_is_refused_is_told_in_words(ask):
 
 def test_a_long_question_is_cancelled(open_page):
     app = AppTest.from_function(_script, default_timeout=120).run()
-    app.text_area(key="sql_text").set_value("SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range % 11")
+    app.text_area(key="sql_text").set_value(
+        "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range % 11"
+    )
     app.button(key="sql_run").click().run()
     assert not app.button(key="sql_cancel").disabled
     app.button(key="sql_cancel").click().run()

@@ -44,7 +44,10 @@ def test_the_page_opens_with_the_answer(open_page, selection):
     app = open_page(PAGE)
     assert not app.exception
     said = texts(app)
-    assert "UNet leads with a Dice of 0.950, 1.0 points before FPN. It is better than every other by more than chance." in said
+    assert (
+        "UNet leads with a Dice of 0.950, 1.0 points before FPN. It is better than every other by more than chance."
+        in said
+    )
     assert "Zheng 2018, set 2" in said
     assert "Holm" in said
     assert list(table(app, "Folds")["Network"]) == ["UNet", "FPN", "PSPNet"]
@@ -83,8 +86,20 @@ def test_a_run_without_a_common_fold_is_no_ranking_yet(open_page, selection):
 def test_measured_costs_are_drawn(open_page, selection):
     folder = write_run(selection)
     costs = [
-        {"architecture": name, "encoder": "tu-tf_efficientnet_lite0", "input_size": 64, "parameters": 1000000, "macs": 10**9}
-        | {"onnx_mb": 4.0, "milliseconds": 5.0 + i, "milliseconds_q1": 4.0, "milliseconds_q3": 9.0, "torch_milliseconds": 12.0}
+        {
+            "architecture": name,
+            "encoder": "tu-tf_efficientnet_lite0",
+            "input_size": 64,
+            "parameters": 1000000,
+            "macs": 10**9,
+        }
+        | {
+            "onnx_mb": 4.0,
+            "milliseconds": 5.0 + i,
+            "milliseconds_q1": 4.0,
+            "milliseconds_q3": 9.0,
+            "torch_milliseconds": 12.0,
+        }
         | {"threads": 1, "machine": "a processor", "versions": "{}", "measured": "2026-11-22"}
         for i, name in enumerate(LEVELS)
     ]
@@ -136,7 +151,9 @@ def test_the_card_is_told_in_words_with_scores_and_curves(open_view):
     assert scores["Dice"].between(0, 1).all()
     # What networks trained alike scored on a laboratory they had never seen stands beside the model's own.
     left_out = scores[(scores["Scored"] == "laboratory left out") & (scores["Part"] == "cytoplasm")]
-    assert list(left_out["Dice"]) == [of["cytoplasm"]["dice_mean"] for of in card.validation["leave-one-source-out"]["sources"].values()]
+    assert list(left_out["Dice"]) == [
+        of["cytoplasm"]["dice_mean"] for of in card.validation["leave-one-source-out"]["sources"].values()
+    ]
     assert (scores["Scored"] == "cross-validated").sum() == 6
     assert charts(app) == 2
 

@@ -1,4 +1,7 @@
-"""What the scatter sends to the browser and takes from it; that it is drawn and drawn in is shown by the browser's tests."""
+"""What the scatter sends to the browser and takes from it.
+
+That it is drawn and drawn in is shown by the browser's tests.
+"""
 
 import base64
 import json
@@ -25,7 +28,9 @@ def _array(text: str, kind: str) -> np.ndarray:
 
 def test_points_arrive_as_they_were():
     x, y, value = np.array([0.25, np.nan, 0.5]), np.array([0.1, 0.2, 0.3]), np.array([1.0, np.nan, 2.0])
-    sent = packed(Scatter(*UNIT, GROUPS, Points(x, y, np.array([0, 7, -1]), list("abc"), list("ABC"), value, of=10)), LIGHT)["marks"]
+    sent = packed(
+        Scatter(*UNIT, GROUPS, Points(x, y, np.array([0, 7, -1]), list("abc"), list("ABC"), value, of=10)), LIGHT
+    )["marks"]
     assert _array(sent["x"], "<f4") == pytest.approx(x, nan_ok=True)
     assert _array(sent["y"], "<f4") == pytest.approx(y)
     assert _array(sent["value"], "<f4") == pytest.approx(value, nan_ok=True)
@@ -63,10 +68,16 @@ def test_the_largest_pictures_stay_below_two_megabytes():
     names = [f"laboratory/monocyte/MO_{i:06d}.jpg" for i in range(n)]
     points = Points(x, x, rng.integers(0, 8, n), [f"population:{i:016x}:0" for i in range(n)], names, x, of=10**6)
     full = Bins(
-        rng.integers(1, 60_000, (8, BINS, BINS)), np.linspace(0, 1, BINS + 1), np.linspace(0, 1, BINS + 1), rng.random((BINS, BINS))
+        rng.integers(1, 60_000, (8, BINS, BINS)),
+        np.linspace(0, 1, BINS + 1),
+        np.linspace(0, 1, BINS + 1),
+        rng.random((BINS, BINS)),
     )
     for marks in (points, full):
-        assert len(json.dumps(packed(Scatter(axis("x", x), axis("y", x), GROUPS, marks, colour_bar("c", x)), LIGHT))) < MOST_BYTES
+        assert (
+            len(json.dumps(packed(Scatter(axis("x", x), axis("y", x), GROUPS, marks, colour_bar("c", x)), LIGHT)))
+            < MOST_BYTES
+        )
 
 
 def test_what_is_sent_is_json_and_named_by_its_content():

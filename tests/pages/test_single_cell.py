@@ -244,7 +244,11 @@ def test_bad_files_give_their_message_and_the_app_goes_on(open_page, png, name):
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("white.png", lambda _: _encoded(Image.new("RGB", (300, 300), "white"), "PNG"), ("No cell was found", "over-exposed")),
+        (
+            "white.png",
+            lambda _: _encoded(Image.new("RGB", (300, 300), "white"), "PNG"),
+            ("No cell was found", "over-exposed"),
+        ),
         ("cmyk.jpg", lambda cell: _encoded(cell.convert("CMYK"), "JPEG"), ("converted from CMYK",)),
         ("grey.png", lambda cell: _encoded(cell.convert("L"), "PNG"), ("no colour",)),
         ("../../=cmd().png", lambda cell: _encoded(cell, "PNG"), ("=cmd().png",)),
@@ -311,7 +315,12 @@ def test_every_cell_of_a_field_is_listed_and_the_chosen_one_has_the_full_card(op
     assert "touches the" in said
     assert "N:C area ratio" in said
     assert len(app.get("vega_lite_chart")) == 2
-    assert {b.label for b in app.get("download_button")} >= {"All cells (CSV)", "All masks (ZIP)", "Numbered cells (PNG)", "Report"}
+    assert {b.label for b in app.get("download_button")} >= {
+        "All cells (CSV)",
+        "All masks (ZIP)",
+        "Numbered cells (PNG)",
+        "Report",
+    }
 
 
 def test_the_choice_of_a_cell_survives_reruns_a_new_scale_and_a_change_of_page(open_page, field_png_file):
@@ -339,7 +348,9 @@ def test_another_image_takes_the_place_of_a_field(open_page, field_png_file, png
 def test_every_cell_can_be_asked_for_where_the_image_shows_one_and_its_neighbour(open_page):
     """A neighbour is left aside of a centred cell, until the person wants it too."""
     two = np.concatenate([draw_cell(seed)[0].rgb[:, 60:300] for seed in (0, 1)], axis=1)
-    app = _measured(_upload(open_page(PAGE), encode_png(np.pad(two, ((0, 0), (240, 0), (0, 0)), mode="edge")), name="two.png"))
+    app = _measured(
+        _upload(open_page(PAGE), encode_png(np.pad(two, ((0, 0), (240, 0), (0, 0)), mode="edge")), name="two.png")
+    )
     assert "in this field" not in texts(app)
     app.button(key="every_cell").click().run()
     assert not app.exception

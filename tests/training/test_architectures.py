@@ -22,7 +22,9 @@ ON_ENCODERS = [name for name, row in ARCHITECTURES.items() if row.takes_encoder]
 
 def build_small(architecture, *, pretrained=True):
     """The network with the smallest encoder, or without one."""
-    return build(architecture, ENCODER if find_architecture(architecture).takes_encoder else NO_ENCODER, pretrained=pretrained)
+    return build(
+        architecture, ENCODER if find_architecture(architecture).takes_encoder else NO_ENCODER, pretrained=pretrained
+    )
 
 
 def side_of(architecture):
@@ -33,11 +35,17 @@ def packaged_tensors(encoder):
     """Names and values of the package's state dict, without counters and without the classifier's part."""
     state = torch.load(PACKAGED_WEIGHTS[encoder](), map_location="cpu", weights_only=True)
     classifier = ("_conv_head.", "_bn1.", "_fc.")
-    return [(key, value) for key, value in state.items() if not key.endswith("num_batches_tracked") and not key.startswith(classifier)]
+    return [
+        (key, value)
+        for key, value in state.items()
+        if not key.endswith("num_batches_tracked") and not key.startswith(classifier)
+    ]
 
 
 def encoder_tensors(network):
-    return [(key, value) for key, value in network.encoder.state_dict().items() if not key.endswith("num_batches_tracked")]
+    return [
+        (key, value) for key, value in network.encoder.state_dict().items() if not key.endswith("num_batches_tracked")
+    ]
 
 
 def assert_packaged(network, encoder, *, whole):
@@ -107,7 +115,9 @@ def test_every_parameter_takes_part(architecture):
 
 def test_layers_no_network_reads_are_not_counted():
     network = build("unet", "efficientnet-b0", pretrained=False)
-    unused = sum(p.numel() for key, p in network.named_parameters() if key.startswith(("encoder._conv_head", "encoder._bn1")))
+    unused = sum(
+        p.numel() for key, p in network.named_parameters() if key.startswith(("encoder._conv_head", "encoder._bn1"))
+    )
     assert unused > 0
     assert count_parameters(network) == sum(p.numel() for p in network.parameters()) - unused
 
@@ -141,7 +151,9 @@ def test_encoder_an_architecture_cannot_use_is_refused_with_the_reason():
 def test_hub_weights_without_a_network_are_an_error_in_words(encoder, monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UsageError, match=rf"weights of '{encoder}' could not be had from the model hub .* as a package: {ENCODER}, "):
+    with pytest.raises(
+        UsageError, match=rf"weights of '{encoder}' could not be had from the model hub .* as a package: {ENCODER}, "
+    ):
         build("unet", encoder)
 
 
@@ -206,12 +218,16 @@ def test_input_an_architecture_cannot_be_trained_on_is_refused(architecture, sid
 def test_least_input_of_the_registry_can_be_trained_on(architecture):
     row = find_architecture(architecture)
     check_input(architecture, row.smallest_side, max(2, row.smallest_batch))
-    outputs = build_small(architecture, pretrained=False).train()(torch.randn(2, 3, row.smallest_side, row.smallest_side))
+    outputs = build_small(architecture, pretrained=False).train()(
+        torch.randn(2, 3, row.smallest_side, row.smallest_side)
+    )
     first = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
     assert torch.isfinite(first).all()
 
 
-@pytest.mark.parametrize("architecture", [name for name, row in ARCHITECTURES.items() if row.smallest_side > 32 or row.smallest_batch > 1])
+@pytest.mark.parametrize(
+    "architecture", [name for name, row in ARCHITECTURES.items() if row.smallest_side > 32 or row.smallest_batch > 1]
+)
 def test_limits_of_the_registry_are_real(architecture):
     row = find_architecture(architecture)
     network = build_small(architecture, pretrained=False).train()

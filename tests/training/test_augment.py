@@ -66,7 +66,14 @@ def test_copies_are_turned_by_45_degrees_each_and_the_flip_is_another_eight():
 
 @pytest.mark.parametrize(
     ("height", "width", "row", "column"),
-    [(100, 100, 50, 50), (100, 100, 22, 24), (100, 100, 77, 50), (60, 140, 30, 30), (140, 60, 115, 30), (44, 44, 22, 22)],
+    [
+        (100, 100, 50, 50),
+        (100, 100, 22, 24),
+        (100, 100, 77, 50),
+        (60, 140, 30, 30),
+        (140, 60, 115, 30),
+        (44, 44, 22, 22),
+    ],
 )
 def test_mask_follows_the_image_and_no_cell_is_lost_or_invented(height, width, row, column):
     item = drawn(height, width, row, column)
@@ -77,7 +84,9 @@ def test_mask_follows_the_image_and_no_cell_is_lost_or_invented(height, width, r
         assert cell.sum() == pytest.approx(area, rel=0.03), "a part of the cell was cut off"
         assert set(np.unique(copy.labels)) <= set(Compartment)
         # Whatever is dark is the cell, and the reverse; interpolation blurs a pixel of the edge.
-        assert not (dark(copy.rgb) & ~ndimage.binary_dilation(cell, iterations=2)).any(), f"copy {number} shows a cell the mask has not"
+        assert not (dark(copy.rgb) & ~ndimage.binary_dilation(cell, iterations=2)).any(), (
+            f"copy {number} shows a cell the mask has not"
+        )
         assert dark(copy.rgb)[ndimage.binary_erosion(cell, iterations=2)].all()
         assert ndimage.label(cell, np.ones((3, 3)))[1] == 1
 
@@ -157,19 +166,25 @@ def test_folder_with_something_in_it_is_left_alone(tmp_path, tiny_data, capsys):
 
 
 def test_unfinished_copies_do_not_pass_as_images_of_their_own(written):
-    (written / COPIES_MANIFEST).write_text("".join((written / COPIES_MANIFEST).read_text().splitlines(keepends=True)[:-3]))
+    (written / COPIES_MANIFEST).write_text(
+        "".join((written / COPIES_MANIFEST).read_text().splitlines(keepends=True)[:-3])
+    )
     with pytest.raises(DataSetError, match=r"copies\.csv has no row for these images"):
         data_set(str(written)).samples()
 
 
 def test_copies_are_not_copied_again(written, tmp_path):
-    with pytest.raises(DataSetError, match=r"256 images are copies already, first copies/set1-lymphocyte-0-00; name the data set"):
+    with pytest.raises(
+        DataSetError, match=r"256 images are copies already, first copies/set1-lymphocyte-0-00; name the data set"
+    ):
         write_copies(masked_samples((str(written),)), tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 
 def test_two_images_of_one_written_name_are_refused(samples, tmp_path):
-    one, two = (replace(sample, sample_id=name) for sample, name in zip(samples, ("mine/x/1-2", "mine/x-1/2"), strict=False))
+    one, two = (
+        replace(sample, sample_id=name) for sample, name in zip(samples, ("mine/x/1-2", "mine/x-1/2"), strict=False)
+    )
     with pytest.raises(DataSetError, match="1 images would be written under one name, first mine-x-1-2"):
         write_copies([one, two], tmp_path / "copies")
 

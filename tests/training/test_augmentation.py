@@ -36,7 +36,9 @@ def disc(row, column, radius, side=SIDE):
 def drawn_cell(background, row=48, column=48, radius=20, nucleus=(80, 40, 120), side=SIDE):
     """A flat disc of a cell: colours are known in every pixel."""
     cell, core = disc(row, column, radius, side), disc(row, column, radius * 0.6, side)
-    labels = np.where(core, Compartment.NUCLEUS, np.where(cell, Compartment.CYTOPLASM, Compartment.BACKGROUND)).astype(np.uint8)
+    labels = np.where(core, Compartment.NUCLEUS, np.where(cell, Compartment.CYTOPLASM, Compartment.BACKGROUND)).astype(
+        np.uint8
+    )
     rgb = np.full((side, side, 3), background, np.uint8)
     rgb[cell] = (170, 160, 200)
     rgb[core] = nucleus
@@ -185,7 +187,9 @@ def as_the_shipped_model_was_trained(item, others, config, rng):
         fill = Window.around(cell_mask(item.labels), 1).side / window.side * rng.uniform(0.75, 1.25)
         pasted = cut(other, Window.around(cell_mask(other.labels), min(fill, 0.95)))
         turns = int(rng.integers(4))
-        rgb, labels = paste_neighbour(rgb, labels, *(np.ascontiguousarray(np.rot90(pixels, turns)) for pixels in pasted), rng)
+        rgb, labels = paste_neighbour(
+            rgb, labels, *(np.ascontiguousarray(np.rot90(pixels, turns)) for pixels in pasted), rng
+        )
     if rng.random() < 0.5:
         rgb = jitter_stain(rgb, rng)
     pipeline = _pipeline(config.input_size)
@@ -253,7 +257,10 @@ def test_pasting_takes_gap_and_seam_from_the_config(monkeypatch, items):
 
 
 def test_clutter_is_pasted_with_its_probability(monkeypatch, items):
-    shares = [sum(map(len, pastes(monkeypatch, items, paste_probability=0.0, clutter_probability=p))) / 60 for p in (0.0, 0.5, 1.0)]
+    shares = [
+        sum(map(len, pastes(monkeypatch, items, paste_probability=0.0, clutter_probability=p))) / 60
+        for p in (0.0, 0.5, 1.0)
+    ]
     assert shares[0] == 0
     assert 0.3 < shares[1] < 0.7
     assert shares[2] > 0.9
@@ -274,7 +281,9 @@ def test_a_wider_seam_is_softer():
     rgb, labels = drawn_cell(240)
     other = drawn_cell(240, nucleus=(0, 0, 0), radius=16)
     sharp, soft = (
-        paste_neighbour(rgb, labels, *other, np.random.default_rng(3), gap=(0.5, 0.5), seam=(width, width))[0].astype(int)
+        paste_neighbour(rgb, labels, *other, np.random.default_rng(3), gap=(0.5, 0.5), seam=(width, width))[0].astype(
+            int
+        )
         for width in (0.5, 2.5)
     )
     # The same place and cell; the widest band of grey between the two images is where the seam is soft.
@@ -324,7 +333,9 @@ def test_widened_nucleus_fills_the_cell_that_stays_as_it_was():
 def test_horseshoe_nucleus_is_not_widened():
     rgb, labels = drawn_cell(240, radius=30)
     gap = disc(48, 60, 14)
-    horseshoe = as_label_map(np.where((labels == Compartment.NUCLEUS) & gap, Compartment.CYTOPLASM, labels).astype(np.uint8))
+    horseshoe = as_label_map(
+        np.where((labels == Compartment.NUCLEUS) & gap, Compartment.CYTOPLASM, labels).astype(np.uint8)
+    )
     image, found = widen_nucleus(rgb, horseshoe, np.random.default_rng(0))
     assert np.array_equal(image, rgb)
     assert np.array_equal(found, horseshoe)
@@ -372,7 +383,12 @@ def test_dyes_change_colour_and_glass_does_not():
 def test_strength_widens_the_jitter_of_the_stain():
     rgb = drawn_cell(220)[0]
     moves = [
-        np.mean([np.abs(jitter_stain(rgb, np.random.default_rng(seed), strength).astype(int) - rgb).mean() for seed in range(50)])
+        np.mean(
+            [
+                np.abs(jitter_stain(rgb, np.random.default_rng(seed), strength).astype(int) - rgb).mean()
+                for seed in range(50)
+            ]
+        )
         for strength in (0.0, 0.5, 1.0, 1.5)
     ]
     assert moves[0] < 1

@@ -30,7 +30,9 @@ def test_toml_round_trip_changes_nothing(tmp_path_factory, name, seed, rate, dat
 
 
 def test_settings_left_out_take_their_defaults(tmp_path):
-    assert TrainingConfig.from_toml(written(tmp_path, "epochs = 3\nema_decay = 0\n")) == TrainingConfig(epochs=3, ema_decay=0)
+    assert TrainingConfig.from_toml(written(tmp_path, "epochs = 3\nema_decay = 0\n")) == TrainingConfig(
+        epochs=3, ema_decay=0
+    )
 
 
 def test_unknown_setting_is_refused_with_the_known_ones(tmp_path):
@@ -120,16 +122,25 @@ def test_list_of_other_things_is_refused_in_words(tmp_path):
 
 
 def test_configs_that_come_with_the_program_can_be_read_and_name_known_architectures():
-    selections = [SelectionConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("select-*.toml"))]
+    selections = [
+        SelectionConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("select-*.toml"))
+    ]
     assert selections
     for config in selections:
         assert set(config.grouped + config.as_published) <= ARCHITECTURES.keys()
         assert len(config.grouped) == 9
-    trainings = [TrainingConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("shipped-*.toml"))]
+    trainings = [
+        TrainingConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("shipped-*.toml"))
+    ]
     # The model is made in parts, each from the one before.
     assert [config.start_from for config in trainings] == ["", "runs/shipped-1", "runs/shipped-2", ""]
     assert trainings[-1].average_of == ("runs/shipped-2", "runs/shipped-3")
-    assert len({(config.name, config.architecture, config.encoder, config.input_size, config.seed) for config in trainings}) == 1
+    assert (
+        len(
+            {(config.name, config.architecture, config.encoder, config.input_size, config.seed) for config in trainings}
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(("name", "settings"), [("finetune", TrainingConfig), ("select", SelectionConfig)])

@@ -95,7 +95,9 @@ def coded(tmp_path, name, codes, stray=0):
     grey[0, :stray] = 7
     (tmp_path / f"{name}-mask.png").write_bytes(encode_png(grey))
     (tmp_path / f"{name}.png").write_bytes(encode_png(np.full((64, 64, 3), 200, np.uint8)))
-    return Sample(f"set1/{name}", tmp_path / f"{name}.png", tmp_path / f"{name}-mask.png", CellType.OTHER, f"set1/{name}")
+    return Sample(
+        f"set1/{name}", tmp_path / f"{name}.png", tmp_path / f"{name}-mask.png", CellType.OTHER, f"set1/{name}"
+    )
 
 
 def test_masks_of_two_and_of_three_levels_become_the_same_channels_and_stray_values_are_counted(tmp_path):
@@ -116,7 +118,10 @@ def test_all_pairs_that_cannot_be_used_are_told_at_once(tmp_path, samples):
         coded(tmp_path, name, (0, 128, 255))
     (tmp_path / "text.png").write_bytes(b"no image at all")
     (tmp_path / "cut-mask.png").write_bytes((tmp_path / "cut-mask.png").read_bytes()[:60])
-    text, cut = (Sample(f"set1/{n}", tmp_path / f"{n}.png", tmp_path / f"{n}-mask.png", CellType.OTHER, n) for n in ("text", "cut"))
+    text, cut = (
+        Sample(f"set1/{n}", tmp_path / f"{n}.png", tmp_path / f"{n}-mask.png", CellType.OTHER, n)
+        for n in ("text", "cut")
+    )
     small = Sample("set1/small", samples[0].image, own.mask, CellType.OTHER, "small")
     read = read_pairs([samples[0], empty, own, text, samples[1], cut, small])
     assert [next(read)[0].sample_id for _ in range(2)] == [samples[0].sample_id, samples[1].sample_id]
@@ -152,11 +157,14 @@ def test_masks_that_all_lack_a_region_are_refused_and_one_is_told(tmp_path, capl
 
 
 def test_repaired_masks_are_named_the_most_repaired_first(tmp_path, caplog):
-    pairs = [coded(tmp_path, name, (0, 128, 255), stray=stray) for name, stray in (("clean", 0), ("few", 4), ("many", 41))]
+    pairs = [
+        coded(tmp_path, name, (0, 128, 255), stray=stray) for name, stray in (("clean", 0), ("few", 4), ("many", 41))
+    ]
     with caplog.at_level(logging.INFO):
         list(read_pairs(pairs))
     assert caplog.messages == [
-        "in 2 masks 45 pixels held no grey level of the coding and were given the nearest: set1/many 41 (1.0%), set1/few 4 (0.1%)"
+        "in 2 masks 45 pixels held no grey level of the coding and were given the nearest: set1/many 41 (1.0%),"
+        " set1/few 4 (0.1%)"
     ]
 
 
@@ -170,7 +178,9 @@ def test_equal_images_are_one_group_with_all_that_belongs_to_it(tmp_path):
         shade = 7 if name in "be" else number
         (folder / "images" / f"{name}.png").write_bytes(encode_png(np.full((64, 64, 3), shade, np.uint8)))
         (folder / "masks" / f"{name}.png").write_bytes((tmp_path / "a-mask.png").read_bytes())
-    (folder / "labels.csv").write_text("image_id,cell_type,duplicate_group\na,other,1\nb,other,1\nc,other,\nd,other,2\ne,other,2\n")
+    (folder / "labels.csv").write_text(
+        "image_id,cell_type,duplicate_group\na,other,1\nb,other,1\nc,other,\nd,other,2\ne,other,2\n"
+    )
     groups = [sample.group for sample in masked_samples((str(folder),))]
     # b and e are one image: so are their groups, a and d with them.
     assert groups == ["mine/duplicate-1", "mine/duplicate-1", "mine/c", "mine/duplicate-1", "mine/duplicate-1"]

@@ -7,7 +7,17 @@ import pytest
 from core.domain.types import LabelMap, Segmentation
 from core.image.stain import appearance, appearance_distance
 from training.data import load_labelled
-from training.evaluate import REGIONS, ImageScore, appearance_of, by_cell_type, by_data_set, evaluate, in_a_line, in_words, summarise
+from training.evaluate import (
+    REGIONS,
+    ImageScore,
+    appearance_of,
+    by_cell_type,
+    by_data_set,
+    evaluate,
+    in_a_line,
+    in_words,
+    summarise,
+)
 
 NAN = float("nan")
 
@@ -61,7 +71,9 @@ def test_summary_by_hand():
 
 
 def test_mean_dice_averages_nucleus_and_cytoplasm():
-    one = ImageScore("set1/a", "monocyte", {"nucleus": 0.9, "cytoplasm": 0.7, "cell": 0.1}, dict.fromkeys(REGIONS, 0.5), 1.0)
+    one = ImageScore(
+        "set1/a", "monocyte", {"nucleus": 0.9, "cytoplasm": 0.7, "cell": 0.1}, dict.fromkeys(REGIONS, 0.5), 1.0
+    )
     assert summarise([one])["mean_dice"] == 0.8
 
 
@@ -73,7 +85,9 @@ def test_image_without_a_region_does_not_count_for_it():
 
 
 def test_region_that_no_image_has_is_left_out():
-    bare = ImageScore("set1/a", "other", {"nucleus": 0.5, "cytoplasm": NAN, "cell": 0.5}, dict.fromkeys(REGIONS, 0.4), 0.9)
+    bare = ImageScore(
+        "set1/a", "other", {"nucleus": 0.5, "cytoplasm": NAN, "cell": 0.5}, dict.fromkeys(REGIONS, 0.4), 0.9
+    )
     summary = summarise([bare, bare])
     assert "cytoplasm" not in summary
     assert summary["mean_dice"] == 0.5
@@ -82,7 +96,10 @@ def test_region_that_no_image_has_is_left_out():
 
 def test_bootstrap_interval_holds_the_mean_and_narrows_with_more_images():
     rng = np.random.default_rng(0)
-    few, many = (summarise([score(f"set1/{i}", dice) for i, dice in enumerate(rng.beta(20, 2, size))])["nucleus"] for size in (10, 400))
+    few, many = (
+        summarise([score(f"set1/{i}", dice) for i, dice in enumerate(rng.beta(20, 2, size))])["nucleus"]
+        for size in (10, 400)
+    )
     for summary in (few, many):
         low, high = summary["dice_ci95"]
         assert low < summary["dice_mean"] < high
@@ -99,7 +116,10 @@ def test_each_data_set_is_summarised_on_its_own():
 
 
 def test_each_cell_type_is_summarised_on_its_own_and_told_on_a_line():
-    one, other = replace(score("set1/a", 0.4), cell_type="monocyte"), replace(score("set1/b", 0.8), cell_type="lymphocyte")
+    one, other = (
+        replace(score("set1/a", 0.4), cell_type="monocyte"),
+        replace(score("set1/b", 0.8), cell_type="lymphocyte"),
+    )
     found = by_cell_type([one, other])
     assert list(found) == ["lymphocyte", "monocyte"]
     assert in_a_line(found["monocyte"]).startswith("nucleus 0.4000 (0.4000-0.4000), cytoplasm 0.4000")

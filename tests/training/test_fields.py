@@ -74,7 +74,9 @@ def test_what_is_found_is_matched_once(made):
     assert perfect.found == count
     assert all(cell.dice is not None and min(cell.dice.values()) == 1 for cell in perfect.cells)
     assert [cell.standing for cell in perfect.cells] == list(made.standings)
-    empty = FieldCell(Place(5, 5, 20, 20), LabelMap(np.full((20, 20), 2, np.uint8) * (made.numbers[5:25, 5:25] == 0)), 0.5)
+    empty = FieldCell(
+        Place(5, 5, 20, 20), LabelMap(np.full((20, 20), 2, np.uint8) * (made.numbers[5:25, 5:25] == 0)), 0.5
+    )
     missed = score_field(made, [as_found(made, 1), empty])
     assert missed.found == 2
     assert [cell.dice is not None for cell in missed.cells] == [True] + [False] * (count - 1)
@@ -87,7 +89,10 @@ def test_the_summary_counts_recall_precision_and_cells_under_a_good_outline():
         return dict.fromkeys(("nucleus", "cytoplasm", "cell"), dice)
 
     apart = [CellScore(Standing.APART, good(dice)) for dice in (1.0, 0.7)]
-    scores = [FieldScore((*apart, CellScore(Standing.TOUCHING, None)), 4), FieldScore((CellScore(Standing.TOUCHING, good(0.9)),), 1)]
+    scores = [
+        FieldScore((*apart, CellScore(Standing.TOUCHING, None)), 4),
+        FieldScore((CellScore(Standing.TOUCHING, good(0.9)),), 1),
+    ]
     found = summarise_fields(scores)
     assert (found["fields"], found["cells"], found["found"]) == (2, 4, 5)
     assert (found["recall"], found["precision"], found["count_error"]) == (0.75, 0.6, 0.5)

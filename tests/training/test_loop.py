@@ -66,7 +66,9 @@ def test_run_leaves_config_split_log_and_weights(finished, samples):
     assert {path.name for path in report.folder.iterdir()} == files
     assert TrainingConfig.from_toml(report.folder / CONFIG_FILE) == tiny_config()
     split = json.loads((report.folder / SPLIT_FILE).read_text())
-    assert split == {part: sorted(s.sample_id for s in members) for part, members in split_samples(samples, tiny_config()).items()}
+    assert split == {
+        part: sorted(s.sample_id for s in members) for part, members in split_samples(samples, tiny_config()).items()
+    }
     log = read_log(report.folder)
     assert [row["epoch"] for row in log] == ["1", "2"]
     assert [float(row["val_dice_nucleus"]) for row in log] == [row.val_dice_nucleus for row in rows]
@@ -75,7 +77,12 @@ def test_run_leaves_config_split_log_and_weights(finished, samples):
 def test_report_names_the_epoch_of_highest_validation_dice(finished):
     report, rows = finished
     best = max(rows, key=lambda row: row.val_dice)
-    assert (report.epochs, report.best_epoch, report.best_val_dice, report.stopped_early) == (2, best.epoch, best.val_dice, False)
+    assert (report.epochs, report.best_epoch, report.best_val_dice, report.stopped_early) == (
+        2,
+        best.epoch,
+        best.val_dice,
+        False,
+    )
     assert best.val_dice == (best.val_dice_nucleus + best.val_dice_cytoplasm) / 2
     assert all(0 < row.train_loss < 2 for row in rows)
     assert all(0 <= row.val_dice <= 1 for row in rows)
@@ -99,7 +106,9 @@ def test_test_part_is_scored_with_interval_and_spread_and_its_ends_are_kept(fini
     # Of four test images none is among the best and the worst.
     assert len(cases) == len(test_ids) < CASES
     assert len({name.split("-", 2)[2] for name in cases}) == len(test_ids)
-    worst = min(scores["per_image"], key=lambda i: scores["per_image"][i]["nucleus"] + scores["per_image"][i]["cytoplasm"])
+    worst = min(
+        scores["per_image"], key=lambda i: scores["per_image"][i]["nucleus"] + scores["per_image"][i]["cytoplasm"]
+    )
     assert [name for name in cases if name.startswith(f"worst-1-{worst.replace('/', '-')}-dice-")]
 
 
@@ -196,7 +205,9 @@ def test_every_epoch_learns_from_draws_of_its_own(tiny_data, tmp_path):
 
 def test_too_few_images_to_divide_are_refused(tiny_data, tmp_path):
     # 5 cells a type: 2 % of them is none.
-    with pytest.raises(DataSetError, match=r"every part needs images, but there are: train \d+, validation \d+, test 0; give more"):
+    with pytest.raises(
+        DataSetError, match=r"every part needs images, but there are: train \d+, validation \d+, test 0; give more"
+    ):
         fit(tiny_config(data_sets=("set2",), train=0.78, validation=0.2, test=0.02), tmp_path)
 
 
@@ -259,7 +270,9 @@ def test_a_run_can_be_the_mean_of_two(finished, tiny_data, tmp_path, samples):
     parts = {part: [s for s in samples if s.sample_id in split[part]] for part in split}
     fit(tiny_config(epochs=1, start_from=str(report.folder)), tmp_path / "on", parts=parts)
     mean = fit(tiny_config(average_of=(str(report.folder), str(tmp_path / "on"))), tmp_path / "mean", parts=parts)
-    first, second, both = (load_file(folder / WEIGHTS_FILE) for folder in (report.folder, tmp_path / "on", tmp_path / "mean"))
+    first, second, both = (
+        load_file(folder / WEIGHTS_FILE) for folder in (report.folder, tmp_path / "on", tmp_path / "mean")
+    )
     floating = [key for key, value in both.items() if value.is_floating_point()]
     assert all(torch.allclose(both[key], (first[key] + second[key]) / 2, atol=1e-6) for key in floating)
     assert any(not torch.equal(first[key], second[key]) for key in floating)
@@ -272,7 +285,9 @@ def test_beginning_with_a_network_that_saw_the_test_images_is_refused(finished, 
     split = json.loads((report.folder / SPLIT_FILE).read_text())
     parts = {part: [s for s in samples if s.sample_id in split[part]] for part in split}
     leaky = {"train": parts["test"], "validation": parts["validation"], "test": parts["train"]}
-    with pytest.raises(UsageError, match=rf"start_from: .* has seen {len(parts['train'])} of the images to be tested on"):
+    with pytest.raises(
+        UsageError, match=rf"start_from: .* has seen {len(parts['train'])} of the images to be tested on"
+    ):
         fit(tiny_config(start_from=str(report.folder)), tmp_path / "leaky", parts=leaky)
     with pytest.raises(UsageError, match=r"start_from: .* does not tell in split.json"):
         fit(tiny_config(start_from=str(tmp_path)), tmp_path / "unknown", parts=parts)
@@ -281,7 +296,9 @@ def test_beginning_with_a_network_that_saw_the_test_images_is_refused(finished, 
 def test_parts_given_are_trained_validated_and_tested_on(tiny_data, tmp_path, samples):
     parts = {"train": samples[:8], "validation": samples[8:10], "test": samples[10:13]}
     fit(tiny_config(epochs=1), tmp_path, parts=parts)
-    assert sorted(json.loads((tmp_path / SCORES_FILE).read_text())["per_image"]) == sorted(s.sample_id for s in samples[10:13])
+    assert sorted(json.loads((tmp_path / SCORES_FILE).read_text())["per_image"]) == sorted(
+        s.sample_id for s in samples[10:13]
+    )
     assert json.loads((tmp_path / SPLIT_FILE).read_text())["validation"] == sorted(s.sample_id for s in samples[8:10])
 
 

@@ -6,7 +6,9 @@ import torch
 from core.domain.compartments import CHANNELS, Compartment
 from training.losses import BOUNDARY_PX, boundary_loss, hard_dice, segmentation_loss, soft_dice
 
-ENVIRONMENT, CYTOPLASM, NUCLEUS = (CHANNELS.index(c) for c in (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS))
+ENVIRONMENT, CYTOPLASM, NUCLEUS = (
+    CHANNELS.index(c) for c in (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS)
+)
 # Large enough for a probability of 0 or 1 in float32.
 SURE = 50.0
 
@@ -23,7 +25,8 @@ TARGETS = targets_of([1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1])
 
 
 def test_soft_dice_of_undecided_logits_by_hand():
-    # All probabilities 1/2. Cytoplasm: common 1, total 2 + 2; nucleus: common 1/2, total 2 + 1; one is added above and below.
+    # All probabilities 1/2. Cytoplasm: common 1, total 2 + 2; nucleus: common 1/2, total 2 + 1; one is added above and
+    # below.
     expected = ((2 * 1 + 1) / (4 + 1) + (2 * 0.5 + 1) / (3 + 1)) / 2
     assert soft_dice(torch.zeros_like(TARGETS), TARGETS).item() == pytest.approx(expected)
 
@@ -55,7 +58,8 @@ def test_hard_dice_by_hand_per_image_in_the_order_cytoplasm_nucleus():
     logits[0, CYTOPLASM, 0] = torch.tensor([1.0, 1.0, -1.0, -1.0])
     logits[1, NUCLEUS, 0] = torch.tensor([1.0, -1.0, -1.0, 1.0])
     scores = hard_dice(logits, TARGETS.repeat(2, 1, 1, 1))
-    # Image 0: one of two cytoplasm pixels found, one wrong; no nucleus found. Image 1: the nucleus found, and one pixel too many.
+    # Image 0: one of two cytoplasm pixels found, one wrong; no nucleus found. Image 1: the nucleus found, and one pixel
+    # too many.
     assert scores.flatten().tolist() == pytest.approx([2 * 1 / 4, 0, 0, 2 * 1 / 3])
 
 

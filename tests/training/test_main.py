@@ -18,10 +18,15 @@ def test_finetune_trains_reports_and_says_what_is_next(tiny_data, tmp_path, caps
         assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / WEIGHTS_FILE).is_file()
     printed = capsys.readouterr()
-    assert "UNet++ with encoder tu-tf_efficientnet_lite0 on cpu; images: 9 train, 3 validation, 4 test; 2 steps an epoch" in caplog.text
+    assert (
+        "UNet++ with encoder tu-tf_efficientnet_lite0 on cpu; images: 9 train, 3 validation, 4 test; 2 steps an epoch"
+        in caplog.text
+    )
     assert "epoch 1/1: loss" in printed.err
     assert "1 epochs in" in printed.out
-    assert re.search(r"test, 4 images never seen, .*:\n  nucleus +Dice 0\.\d+ \+- .*\n  cytoplasm Dice 0\.\d+", printed.out)
+    assert re.search(
+        r"test, 4 images never seen, .*:\n  nucleus +Dice 0\.\d+ \+- .*\n  cytoplasm Dice 0\.\d+", printed.out
+    )
     following = re.search(r"next: python -m (\w+) (\S+) --out (\S+)\n", printed.out)
     assert following.groups() == ("export", str(tmp_path / "run"), str(tmp_path / "models" / "run.onnx"))
 
@@ -31,11 +36,16 @@ def test_what_cannot_be_trained_on_leaves_no_run_behind(tiny_data, tmp_path, cap
     shutil.copytree(tiny_data / "wbc_zheng" / "set1", folder)
     (folder / "masks" / "monocyte-3.png").write_bytes(b"")
     (tmp_path / "finetune.toml").write_text(tiny_config(data_sets=(str(folder),)).to_toml())
-    (tmp_path / "select.toml").write_text(f'name = "s"\ndata_sets = ["{folder}"]\ngrouped = ["pspnet"]\nas_published = []\nk = [2]\n')
+    (tmp_path / "select.toml").write_text(
+        f'name = "s"\ndata_sets = ["{folder}"]\ngrouped = ["pspnet"]\nas_published = []\nk = [2]\n'
+    )
     for command in ("finetune", "select"):
         assert main([command, "--config", str(tmp_path / f"{command}.toml"), "--out", str(tmp_path / "out")]) == 2
         told = capsys.readouterr().err
-        assert "error: 1 of 16 pairs cannot be used:\n  mine/monocyte-3: the mask monocyte-3.png: expected an image" in told
+        assert (
+            "error: 1 of 16 pairs cannot be used:\n  mine/monocyte-3: the mask monocyte-3.png: expected an image"
+            in told
+        )
         assert not (tmp_path / "out").exists()
 
 
@@ -75,8 +85,8 @@ def test_evaluate_scores_the_shipped_models_test_part(tiny_data, capsys):
     assert main(["evaluate"]) == 2
     told = capsys.readouterr().err
     assert (
-        "error: none of the 63 test images of unetplusplus-lite0 is in set1, set2; name the data sets it was trained on, such as set1"
-        in told
+        "error: none of the 63 test images of unetplusplus-lite0 is in set1, set2; name the data sets it was trained"
+        " on, such as set1" in told
     )
     assert main(["evaluate", "--part", "all", "--data-sets", "set2"]) == 0
     told = capsys.readouterr().out
@@ -101,7 +111,14 @@ def test_unreadable_config_is_an_error_in_words(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["finetune"], ["augment", "--out", "x"], ["tune", "--out", "x"], ["select", "--config", "x", "--workers", "0"]]
+    "arguments",
+    [
+        [],
+        ["finetune"],
+        ["augment", "--out", "x"],
+        ["tune", "--out", "x"],
+        ["select", "--config", "x", "--workers", "0"],
+    ],
 )
 def test_wrong_use_exits_with_2(arguments):
     with pytest.raises(SystemExit) as exit_:

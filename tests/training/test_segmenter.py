@@ -44,10 +44,17 @@ def test_the_card_follows_config_and_temperature(synthetic_cell):
     image, _ = synthetic_cell
     config = tiny_config(input_size=96, coarse_size=64)
     segmenter = TorchSegmenter(ByColour(), config, SCALE, CPU, temperature=2.0)
-    assert (segmenter.card.input_size, segmenter.card.coarse_size, segmenter.card.cell_fill) == (96, 64, config.cell_fill)
+    assert (segmenter.card.input_size, segmenter.card.coarse_size, segmenter.card.cell_fill) == (
+        96,
+        64,
+        config.cell_fill,
+    )
     window = Window.whole(image.shape)
     plain = TorchSegmenter(ByColour(), config, SCALE, CPU)
-    assert np.abs(segmenter.probabilities(image.rgb, window) - 0.5).mean() < np.abs(plain.probabilities(image.rgb, window) - 0.5).mean()
+    assert (
+        np.abs(segmenter.probabilities(image.rgb, window) - 0.5).mean()
+        < np.abs(plain.probabilities(image.rgb, window) - 0.5).mean()
+    )
 
 
 def test_network_of_a_run_is_the_one_that_was_trained(trained_run, samples):

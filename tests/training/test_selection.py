@@ -96,7 +96,9 @@ def test_each_copy_is_validated_once_and_a_folds_dice_is_the_mean_of_its_images(
     both = folds.merge(means, on=COLUMNS, suffixes=("", "_images"))
     for name in ("nucleus", "cytoplasm"):
         assert both[f"dice_{name}"].to_numpy() == pytest.approx(both[f"dice_{name}_images"].to_numpy())
-    assert folds["dice_mean"].to_numpy() == pytest.approx(folds[["dice_nucleus", "dice_cytoplasm"]].mean(axis=1).to_numpy())
+    assert folds["dice_mean"].to_numpy() == pytest.approx(
+        folds[["dice_nucleus", "dice_cytoplasm"]].mean(axis=1).to_numpy()
+    )
 
 
 def test_grouped_folds_part_originals_and_duplicates_and_published_ones_do_not(finished):
@@ -111,7 +113,11 @@ def test_grouped_folds_part_originals_and_duplicates_and_published_ones_do_not(f
 
 def test_finished_run_is_compact_and_leaves_nothing_else(finished):
     folder, _ = finished
-    assert {path.name for path in folder.iterdir()} == {"config.toml", DATA_FILE, *(f"{table}.parquet" for table in results.SCHEMAS)}
+    assert {path.name for path in folder.iterdir()} == {
+        "config.toml",
+        DATA_FILE,
+        *(f"{table}.parquet" for table in results.SCHEMAS),
+    }
     assert SelectionConfig.from_toml(folder / "config.toml") == tiny_selection()
 
 
@@ -150,10 +156,21 @@ def test_another_list_extends_a_run_and_other_settings_are_refused(finished, tin
 def start(config, tmp_path, data, *options):
     """The command itself, in a process of its own."""
     (tmp_path / "config.toml").write_text(config.to_toml())
-    command = [sys.executable, "-m", "training", "select", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "select",
+        "--config",
+        str(tmp_path / "config.toml"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     command += options
     environment = {**os.environ, "LEUKOSCOPE_DATA": str(data)}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
 
 
 def wait_for(condition, process, seconds=240):
@@ -256,7 +273,9 @@ def test_groups_stay_whole_and_every_stratum_is_spread_evenly(groups, k, seed):
     names = [f"{number}" for number, (_, size) in enumerate(groups) for _ in range(size)]
     strata = [stratum for stratum, size in groups for _ in range(size)]
     if len(groups) < k:
-        with pytest.raises(DataSetError, match=f"{k} folds need at least as many independent images, but there are {len(groups)}"):
+        with pytest.raises(
+            DataSetError, match=f"{k} folds need at least as many independent images, but there are {len(groups)}"
+        ):
             deal(names, strata, k, seed)
         return
     folds = deal(names, strata, k, seed)
@@ -287,7 +306,11 @@ def test_no_original_duplicate_or_copy_is_in_two_grouped_folds(sizes, k, seed):
 
 
 def test_published_folds_part_the_copies_of_one_original():
-    samples = [Sample(f"set1/{i}", Path("x"), Path("x"), CellType.MONOCYTE, f"set1/{i}", copy=c) for i in range(20) for c in range(COPIES)]
+    samples = [
+        Sample(f"set1/{i}", Path("x"), Path("x"), CellType.MONOCYTE, f"set1/{i}", copy=c)
+        for i in range(20)
+        for c in range(COPIES)
+    ]
     folds = folds_of(samples, AS_PUBLISHED, 10, 7).reshape(20, COPIES)
     assert sorted(Counter(folds.ravel()).values()) == [32] * 10
     # All but certain: some twin of every validation image is trained on.
@@ -300,7 +323,9 @@ def test_run_that_began_with_other_images_is_not_gone_on_with(finished, tiny_dat
     monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path / "data"))
     mask = tmp_path / "data" / "wbc_zheng" / "set1" / "masks" / "monocyte-0.png"
     mask.write_bytes(mask.with_name("monocyte-2.png").read_bytes())
-    with pytest.raises(UsageError, match="tiny holds a run that began with other images, masks or labels; put them back"):
+    with pytest.raises(
+        UsageError, match="tiny holds a run that began with other images, masks or labels; put them back"
+    ):
         select(tiny_selection(k=(2, 3)), tmp_path / "out", CPU)
     assert SelectionConfig.from_toml(tmp_path / "out" / "tiny" / "config.toml") == tiny_selection()
 
@@ -331,7 +356,9 @@ def test_batches_are_normalised_as_the_encoder_wants(samples):
     mean, std = normalisation("tu-resnet18")
     assert mean != normalisation(tiny_selection().encoder).mean
     assert torch.allclose(
-        images[0].permute(1, 2, 0) * torch.tensor(std) + torch.tensor(mean), torch.from_numpy(items.rgb[0]) / 255, atol=1e-6
+        images[0].permute(1, 2, 0) * torch.tensor(std) + torch.tensor(mean),
+        torch.from_numpy(items.rgb[0]) / 255,
+        atol=1e-6,
     )
 
 
@@ -348,8 +375,12 @@ def test_architecture_that_cannot_take_the_input_is_refused_before_anything_is_r
 
 def test_copies_on_disk_are_the_copies_made_in_memory(tiny_data, tmp_path):
     assert main(["augment", "--data-sets", "set1", "--out", str(tmp_path / "copies")]) == 0
-    made, read = (load_items(masked_samples(names), tiny_selection()) for names in (("set1",), (str(tmp_path / "copies"),)))
-    assert [(sample.original, sample.copy) for sample in read.samples] == [(sample.sample_id, sample.copy) for sample in made.samples]
+    made, read = (
+        load_items(masked_samples(names), tiny_selection()) for names in (("set1",), (str(tmp_path / "copies"),))
+    )
+    assert [(sample.original, sample.copy) for sample in read.samples] == [
+        (sample.sample_id, sample.copy) for sample in made.samples
+    ]
     assert [sample.group for sample in read.samples] == [sample.group for sample in made.samples]
     assert np.array_equal(read.rgb, made.rgb)
     assert np.array_equal(read.labels, made.labels)

@@ -38,7 +38,9 @@ def test_dice_are_given_per_image_and_by_name():
 def test_loss_is_the_mean_over_images_not_over_batches():
     trainer = Trainer(Biased([0.0, 0.0, 0.0]), tiny_config(), total_steps=1, device=CPU)
     hard = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
-    (easy, _), (difficult, _), (both, _) = (trainer.validate(batches) for batches in ([batch(3)], [hard], [batch(3), hard]))
+    (easy, _), (difficult, _), (both, _) = (
+        trainer.validate(batches) for batches in ([batch(3)], [hard], [batch(3), hard])
+    )
     assert easy != pytest.approx(difficult)
     assert both == pytest.approx((3 * easy + difficult) / 4)
 
@@ -84,7 +86,9 @@ def test_a_trainer_minimises_the_loss_it_was_given_and_states_the_thesiss():
     def towards(logits, _targets):
         return (logits - 2).square().mean()
 
-    trainer = Trainer(Biased([0.0, 0.0, 0.0]), tiny_config(learning_rate=0.1), total_steps=200, device=CPU, loss=towards)
+    trainer = Trainer(
+        Biased([0.0, 0.0, 0.0]), tiny_config(learning_rate=0.1), total_steps=200, device=CPU, loss=towards
+    )
     for epoch in range(4):
         trainer.train_epoch([batch()] * 50, seed=epoch)
     assert trainer.network.bias.tolist() == pytest.approx([2, 2, 2], abs=0.3)

@@ -33,7 +33,10 @@ def test_fused_output_is_the_weighted_sum_of_the_side_outputs(network):
 
 
 def test_every_side_output_teaches(network):
-    """Deep supervision: the coarsest side output's own loss reaches the last encoder stage, and nothing of the decoder."""
+    """Deep supervision.
+
+    The coarsest side output's own loss reaches the last encoder stage, and nothing of the decoder.
+    """
     outputs = network.train()(torch.randn(2, 3, 64, 64))
     targets = (torch.rand(2, len(CHANNELS), 64, 64) > 0.5).float()
     segmentation_loss(outputs[6], targets).backward()
@@ -61,7 +64,9 @@ def test_block_without_its_small_u_is_the_entry_layer(network):
 def test_dilated_block_keeps_its_map_while_others_halve_it(network):
     sizes = []
     for block in (network.encoder[3], network.encoder[4]):
-        hooks = [layer.register_forward_hook(lambda _m, _i, output: sizes.append(output.shape[-1])) for layer in block.down]
+        hooks = [
+            layer.register_forward_hook(lambda _m, _i, output: sizes.append(output.shape[-1])) for layer in block.down
+        ]
         with torch.no_grad():
             block(torch.randn(1, 64, 16, 16))
         for hook in hooks:

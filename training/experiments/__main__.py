@@ -1,4 +1,7 @@
-"""`python -m training.experiments`: validate configs honestly, outline what nobody drew, and put side by side what came of it."""
+"""`python -m training.experiments`.
+
+Validate configs honestly, outline what nobody drew, and put side by side what came of it.
+"""
 
 import argparse
 import json
@@ -32,14 +35,17 @@ def _validate(arguments: argparse.Namespace) -> int:
 
         def show(split: Split, row: EpochLog, config: TrainingConfig = config) -> None:
             say(
-                f"{config.name} {split.name} epoch {row.epoch}/{config.epochs}: loss {row.train_loss:.4f}, validation nucleus "
-                f"{row.val_dice_nucleus:.4f} cytoplasm {row.val_dice_cytoplasm:.4f}, {row.seconds:.0f} s"
+                f"{config.name} {split.name} epoch {row.epoch}/{config.epochs}: loss {row.train_loss:.4f}, validation"
+                f" nucleus {row.val_dice_nucleus:.4f} cytoplasm {row.val_dice_cytoplasm:.4f}, {row.seconds:.0f} s"
             )
 
         folder = validate(config, root, plan, find_device(arguments.device), on_epoch=show)
         report = folder / REPORT_FILE
         if report.exists():
-            print(f"{config.name}: criterion {json.loads(report.read_text(encoding='utf-8'))['criterion']:.4f}, in {report}")
+            print(
+                f"{config.name}: criterion {json.loads(report.read_text(encoding='utf-8'))['criterion']:.4f}, in"
+                f" {report}"
+            )
         else:
             print(f"{config.name}: other processes work on what is left in {folder}")
     return 0
@@ -57,7 +63,9 @@ def _share(workers: int, command_line: list[str]) -> int:
 
 
 def _pseudo(arguments: argparse.Namespace) -> int:
-    samples = unlabelled_samples(arguments.data_set, [CellType(name) for name in arguments.types], arguments.limit, arguments.seed)
+    samples = unlabelled_samples(
+        arguments.data_set, [CellType(name) for name in arguments.types], arguments.limit, arguments.seed
+    )
     folder = Path(arguments.model)
     teacher: TwoPassSegmenter
     if folder.is_dir():
@@ -65,15 +73,23 @@ def _pseudo(arguments: argparse.Namespace) -> int:
     else:
         entry = find_model(arguments.model)
         if entry.split is None:
-            msg = f"model {entry.model_id} has no split on record, so nobody could tell what its pseudo-labels know; take a run's folder"
+            msg = (
+                f"model {entry.model_id} has no split on record, so nobody could tell what its pseudo-labels know; take"
+                " a run's folder"
+            )
             raise UsageError(msg)
         teacher, split = OnnxSegmenter.from_entry(entry, Device.CPU, views=8), entry.split
 
     def show(number: int) -> None:
         say(f"{number}/{len(samples)} images", for_now=number < len(samples))
 
-    kept, seen = write_pseudo(teacher, split, samples, arguments.out, least_agreement=arguments.agreement, on_image=show)
-    print(f"{kept} of {seen} images of {arguments.data_set} are outlined consistently; they are the data set {arguments.out}")
+    kept, seen = write_pseudo(
+        teacher, split, samples, arguments.out, least_agreement=arguments.agreement, on_image=show
+    )
+    print(
+        f"{kept} of {seen} images of {arguments.data_set} are outlined consistently; they are the data set"
+        f" {arguments.out}"
+    )
     return 0
 
 
@@ -89,21 +105,35 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.experiments", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     honest = commands.add_parser("validate", help="train configs once a split and score what was held out; resumable")
-    honest.add_argument("--config", type=Path, nargs="+", required=True, help="TOML files of settings, one run each, in this order")
+    honest.add_argument(
+        "--config", type=Path, nargs="+", required=True, help="TOML files of settings, one run each, in this order"
+    )
     honest.add_argument("--scheme", choices=list(Scheme), default=Scheme.LEAVE_ONE_SOURCE_OUT)
     honest.add_argument("--k", type=int, default=5, help="number of folds, for the grouped scheme")
-    honest.add_argument("--subset", type=int, default=40, help="images of a source that are shown disturbed as well (0: all)")
+    honest.add_argument(
+        "--subset", type=int, default=40, help="images of a source that are shown disturbed as well (0: all)"
+    )
     honest.add_argument("--out", type=Path, help="folder of runs (default: validation in the folder of runs)")
-    honest.add_argument("--workers", type=int, default=1, help="processes that share the splits; a config gives each its threads")
+    honest.add_argument(
+        "--workers", type=int, default=1, help="processes that share the splits; a config gives each its threads"
+    )
     honest.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
     honest.set_defaults(run=_validate)
     pseudo = commands.add_parser("pseudo", help="outline what nobody drew, and keep what the model is consistent about")
     pseudo.add_argument("--model", required=True, help="model of the manifest, or the folder of a training run")
-    pseudo.add_argument("--out", type=Path, required=True, help="folder of the data set to make, outside the repository or under runs/")
-    pseudo.add_argument("--data-set", default="acevedo", help="data set to outline; refused where its terms forbid training")
-    pseudo.add_argument("--types", nargs="+", choices=list(CellType), default=["lymphocyte", "monocyte", "promyelocyte"], metavar="TYPE")
+    pseudo.add_argument(
+        "--out", type=Path, required=True, help="folder of the data set to make, outside the repository or under runs/"
+    )
+    pseudo.add_argument(
+        "--data-set", default="acevedo", help="data set to outline; refused where its terms forbid training"
+    )
+    pseudo.add_argument(
+        "--types", nargs="+", choices=list(CellType), default=["lymphocyte", "monocyte", "promyelocyte"], metavar="TYPE"
+    )
     pseudo.add_argument("--limit", type=int, default=300, help="at most so many images, evenly over the types (0: all)")
-    pseudo.add_argument("--agreement", type=float, default=0.92, help="least Dice of nucleus and of cytoplasm between turned views")
+    pseudo.add_argument(
+        "--agreement", type=float, default=0.92, help="least Dice of nucleus and of cytoplasm between turned views"
+    )
     pseudo.add_argument("--seed", type=int, default=7)
     pseudo.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
     pseudo.set_defaults(run=_pseudo)

@@ -1,7 +1,9 @@
-"""What a picture of another laboratory may be like: held-out images under fixed, seeded disturbances, their drawn masks with them.
+"""What a picture of another laboratory may be like.
 
-None is made as the training's augmentation makes its own, and blur and compression go beyond its range: a network cannot do well by having
-met the disturbance itself.
+Held-out images under fixed, seeded disturbances, their drawn masks with them.
+
+None is made as the training's augmentation makes its own, and blur and compression go beyond its range: a network
+cannot do well by having met the disturbance itself.
 """
 
 import io
@@ -43,8 +45,9 @@ class Condition(StrEnum):
 # Thin cytoplasm is the one that training can be given too (`thin_probability`): it informs, and decides nothing.
 DECIDING: Final = tuple(condition for condition in Condition if condition not in (Condition.CLEAN, Condition.THIN))
 
-# Optical density in red, green and blue of the background (its 20th percentile) and of the nucleus (median) in single images of Barcelona
-# and Baltimore (CellaVision) and of Munich (marrow): those that lie furthest from each other among 127.
+# Optical density in red, green and blue of the background (its 20th percentile) and of the nucleus (median) in single
+# images of Barcelona and Baltimore (CellaVision) and of Munich (marrow): those that lie furthest from each other among
+# 127.
 _STAINS: Final = np.array(
     [
         [[0.00, 0.10, 0.23], [0.91, 1.78, 0.60]],
@@ -63,7 +66,8 @@ _STAINS: Final = np.array(
 )
 # A channel in which nucleus and background hardly differ would be stretched without end.
 _STRETCH: Final = (0.25, 4.0)
-# Standard deviation of the further blur in shares of the cell's diameter; `core.quality.flags` calls an image out of focus from 0.06 on.
+# Standard deviation of the further blur in shares of the cell's diameter; `core.quality.flags` calls an image out of
+# focus from 0.06 on.
 _BLUR: Final = 0.04
 # Pixels across the cell; the smallest cell drawn in the masked data is 47 px across.
 _SMALL_PX: Final = 40.0
@@ -76,7 +80,10 @@ _CONTACT: Final = 0.01
 
 
 def disturbed(condition: Condition, item: LabelledImage, others: Sequence[LabelledImage], seed: int) -> LabelledImage:
-    """The image and its label map under a condition, the same for the same id and seed; `others` are the neighbours to choose from."""
+    """The image and its label map under a condition, the same for the same id and seed.
+
+    `others` are the neighbours to choose from.
+    """
     if condition is Condition.CLEAN:
         return item
     rng = np.random.default_rng((seed, crc32(f"{condition}:{item.sample_id}".encode())))
@@ -89,7 +96,10 @@ Pair = tuple[NDArray[np.uint8], LabelMap]
 
 
 def _stain(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> Pair:
-    """Background and nucleus take the optical density they have in an image of another laboratory; what lies between follows."""
+    """Background and nucleus take the optical density they have in an image of another laboratory.
+
+    What lies between follows.
+    """
     nucleus, outside = region_mask(labels, "nucleus"), ~cell_mask(labels)
     if not nucleus.any() or not outside.any():
         return rgb, labels
@@ -113,7 +123,12 @@ def _light(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -
 
 
 def _blurred(rgb: NDArray[np.uint8], labels: LabelMap, _: np.random.Generator) -> Pair:
-    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), _BLUR * _diameter(labels), borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8), labels
+    return (
+        np.asarray(
+            cv2.GaussianBlur(rgb, (0, 0), _BLUR * _diameter(labels), borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8
+        ),
+        labels,
+    )
 
 
 def _small(rgb: NDArray[np.uint8], labels: LabelMap, _: np.random.Generator) -> Pair:
@@ -135,11 +150,15 @@ def _cut(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> 
     turned_rgb, turned = np.rot90(rgb, turns), np.rot90(labels, turns)
     rows = np.flatnonzero(cell_mask(LabelMap(turned)).any(axis=1))
     top = int(rows[0] + _CUT_SHARE * (rows[-1] + 1 - rows[0]))
-    return np.ascontiguousarray(np.rot90(turned_rgb[top:], -turns)), LabelMap(np.ascontiguousarray(np.rot90(turned[top:], -turns)))
+    return np.ascontiguousarray(np.rot90(turned_rgb[top:], -turns)), LabelMap(
+        np.ascontiguousarray(np.rot90(turned[top:], -turns))
+    )
 
 
 def _touching(item: LabelledImage, other: LabelledImage, rng: np.random.Generator) -> Pair:
-    """Another leukocyte of the same laboratory against the cell, as light would show it: where things overlap, optical densities add up.
+    """Another leukocyte of the same laboratory against the cell, as light would show it.
+
+    Where things overlap, optical densities add up.
 
     There is no seam to be seen, and what lies over the drawn cell, if anything, is faintly seen through.
     """
@@ -182,14 +201,16 @@ def _seen_through(density: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(np.rint(256 * np.exp(-density) - 1), 0, 255), dtype=np.uint8)
 
 
-_CHANGES: Final[Mapping[Condition, Callable[[NDArray[np.uint8], LabelMap, np.random.Generator], Pair]]] = MappingProxyType(
-    {
-        Condition.STAIN: _stain,
-        Condition.LIGHT: _light,
-        Condition.BLUR: _blurred,
-        Condition.SMALL: _small,
-        Condition.JPEG: _compressed,
-        Condition.CUT: _cut,
-        Condition.THIN: widen_nucleus,
-    }
+_CHANGES: Final[Mapping[Condition, Callable[[NDArray[np.uint8], LabelMap, np.random.Generator], Pair]]] = (
+    MappingProxyType(
+        {
+            Condition.STAIN: _stain,
+            Condition.LIGHT: _light,
+            Condition.BLUR: _blurred,
+            Condition.SMALL: _small,
+            Condition.JPEG: _compressed,
+            Condition.CUT: _cut,
+            Condition.THIN: widen_nucleus,
+        }
+    )
 )

@@ -18,7 +18,8 @@ from core.image.stain import appearance, appearance_distance, count_other_nuclei
 from core.quality.flags import blur
 from training.augmentation import LabelledImage
 
-# Cytoplasm narrower than this share of the cell's diameter is thin: 7 px of the network's grid, half a micrometre of a lymphocyte.
+# Cytoplasm narrower than this share of the cell's diameter is thin: 7 px of the network's grid, half a micrometre of a
+# lymphocyte.
 _THIN: Final = 0.05
 _REGIONS: Final = ("nucleus", "cytoplasm", "cell")
 
@@ -36,10 +37,10 @@ def describe(item: LabelledImage, known: Mapping[str, Any]) -> dict[str, float]:
     Returns
     -------
     dict
-        `nucleus_share` of the cell's area; `thin_share`, of the nucleus's outline, that has little or no cytoplasm beside it;
-        `border`, 1 where the cell touches the image's edge; `neighbours`, other stained nuclei; `lobes`; `vacuoles`; `fill`, the cell's
-        longer side over the image's; `diameter_px`; `blur`, over the diameter; `stain_distance` from the training images in standard
-        deviations.
+        `nucleus_share` of the cell's area; `thin_share`, of the nucleus's outline, that has little or no cytoplasm
+        beside it; `border`, 1 where the cell touches the image's edge; `neighbours`, other stained nuclei; `lobes`;
+        `vacuoles`; `fill`, the cell's longer side over the image's; `diameter_px`; `blur`, over the diameter;
+        `stain_distance` from the training images in standard deviations.
     """
     nucleus, cytoplasm, cell = (region_mask(item.labels, region) for region in _REGIONS)
     diameter = 2 * math.sqrt(float(cell.sum()) / math.pi)
@@ -51,7 +52,11 @@ def describe(item: LabelledImage, known: Mapping[str, Any]) -> dict[str, float]:
     if vector is not None and known:
         distance = appearance_distance(vector, np.asarray(known["mean"]), np.asarray(known["covariance"]))
     density = planes(item.rgb)[Channel.OPTICAL_DENSITY]
-    clear = vacuoles(nucleus, cytoplasm, region_mask(item.labels, "environment"), density)["Count"] if cytoplasm.any() else 0.0
+    clear = (
+        vacuoles(nucleus, cytoplasm, region_mask(item.labels, "environment"), density)["Count"]
+        if cytoplasm.any()
+        else 0.0
+    )
     return {
         "nucleus_share": float(nucleus.sum() / cell.sum()),
         "thin_share": float((to_outside[rim] < _THIN * diameter).mean()) if rim.any() else math.nan,
@@ -82,7 +87,9 @@ FAILURE_MODES: Final[Mapping[str, Callable[[pd.DataFrame], pd.Series]]] = Mappin
         "smallest tenth of its source": lambda t: t["fill"] <= _of_its_source(t, "fill", 0.1),
         "largest tenth of its source": lambda t: t["fill"] >= _of_its_source(t, "fill", 0.9),
         "most blurred tenth of its source": lambda t: t["blur"] >= _of_its_source(t, "blur", 0.9),
-        "stain furthest from training, quarter of its source": lambda t: t["stain_distance"] >= _of_its_source(t, "stain_distance", 0.75),
+        "stain furthest from training, quarter of its source": lambda t: (
+            t["stain_distance"] >= _of_its_source(t, "stain_distance", 0.75)
+        ),
     }
 )
 
@@ -90,7 +97,8 @@ FAILURE_MODES: Final[Mapping[str, Callable[[pd.DataFrame], pd.Series]]] = Mappin
 def by_mode(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """By failure mode the number of cells of that kind, their mean Dice by region, and the difference from the others of their source.
 
-    `table` holds a row an image: what `describe` says, `source`, and `dice_<region>`. A mode without cells has its number alone.
+    `table` holds a row an image: what `describe` says, `source`, and `dice_<region>`. A mode without cells has its
+    number alone.
     """
     report: dict[str, dict[str, Any]] = {}
     dice = [f"dice_{region}" for region in _REGIONS]
@@ -102,7 +110,10 @@ def by_mode(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
         others = table[~chosen].groupby("source")[dice].mean()
         expected = others.reindex(table.loc[chosen, "source"]).mean()
         for region, column in zip(_REGIONS, dice, strict=True):
-            mean, difference = float(table.loc[chosen, column].mean()), float(table.loc[chosen, column].mean() - expected[column])
+            mean, difference = (
+                float(table.loc[chosen, column].mean()),
+                float(table.loc[chosen, column].mean() - expected[column]),
+            )
             report[mode][region] = {
                 "dice_mean": round(mean, 4),
                 "against_others": None if math.isnan(difference) else round(difference, 4),

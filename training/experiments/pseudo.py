@@ -1,7 +1,8 @@
 """Pseudo-labels: a network outlines images that nobody drew, and what it is consistent about becomes a data set to train with.
 
-The folder it makes is a data set like any (`core.evaluation.datasets.data_set` reads it), holds copies of the images, and belongs nowhere near the
-repository. Beside the masks lies the teacher's own split: training refuses pseudo-labels whose teacher saw what is to be tested on.
+The folder it makes is a data set like any (`core.evaluation.datasets.data_set` reads it), holds copies of the images,
+and belongs nowhere near the repository. Beside the masks lies the teacher's own split: training refuses pseudo-labels
+whose teacher saw what is to be tested on.
 """
 
 import csv
@@ -37,7 +38,10 @@ _NUCLEUS, _CYTOPLASM = CHANNELS.index(Compartment.NUCLEUS), CHANNELS.index(Compa
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one image: the least Dice between its mask and a turned view's, by region, and why it was left out, if it was."""
+    """What became of one image.
+
+    The least Dice between its mask and a turned view's, by region, and why it was left out, if it was.
+    """
 
     image_id: str
     cell_type: str
@@ -74,14 +78,18 @@ def consistency(teacher: TwoPassSegmenter, rgb: NDArray[np.uint8], labels: Label
     """The least Dice, of nucleus and of cytoplasm, between a label map and what the teacher says of the turned image's fine window."""
     size, least = teacher.card.input_size, {"nucleus": 1.0, "cytoplasm": 1.0}
     for quarters, mirrored in _TURNS:
-        turned, expected = (np.ascontiguousarray(np.rot90(a[:, ::-1] if mirrored else a, quarters)) for a in (rgb, labels))
+        turned, expected = (
+            np.ascontiguousarray(np.rot90(a[:, ::-1] if mirrored else a, quarters)) for a in (rgb, labels)
+        )
         window = Window.around(cell_mask(LabelMap(expected)), teacher.card.cell_fill)
         maps = teacher.probabilities(turned, window)
         cell = maps[_NUCLEUS] + maps[_CYTOPLASM] >= 0.5
         nucleus = cell & (maps[_NUCLEUS] > maps[_CYTOPLASM])
         on_grid = LabelMap(resample_labels(expected, window, size))
         for region, found in (("nucleus", nucleus), ("cytoplasm", cell & ~nucleus)):
-            least[region] = min(least[region], float(np.nan_to_num(overlap(found, region_mask(on_grid, region)).dice, nan=0.0)))
+            least[region] = min(
+                least[region], float(np.nan_to_num(overlap(found, region_mask(on_grid, region)).dice, nan=0.0))
+            )
     return least["nucleus"], least["cytoplasm"]
 
 
@@ -96,8 +104,9 @@ def write_pseudo(
 ) -> tuple[int, int]:
     """Outline every sample, keep the consistent ones as a data set in `folder`, and go on where a killed run stopped.
 
-    An image is kept where nucleus and cytoplasm agree with every turned view at least so well, no severe flag was raised, and no other
-    stained nucleus is in the image. `split` is the teacher's record of what it was trained on. Returns the numbers kept and seen.
+    An image is kept where nucleus and cytoplasm agree with every turned view at least so well, no severe flag was
+    raised, and no other stained nucleus is in the image. `split` is the teacher's record of what it was trained on.
+    Returns the numbers kept and seen.
     """
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,8 @@ _BOOTSTRAPS: Final = 1000
 def results_table(root: Path, baseline: str) -> str:
     """All finished runs in `root` as a Markdown table, the best first; `baseline` is the config they are compared with.
 
-    The difference is that of the criterion over the same images, with the 95 % interval of 1,000 bootstrap samples of cells (drawn
-    within their sources); it knows nothing of the spread between trainings of other seeds.
+    The difference is that of the criterion over the same images, with the 95 % interval of 1,000 bootstrap samples of
+    cells (drawn within their sources); it knows nothing of the spread between trainings of other seeds.
     """
     runs = [_Run(path.parent) for path in sorted(root.glob(f"*/{REPORT_FILE}"))]
     if not runs:
@@ -32,7 +32,15 @@ def results_table(root: Path, baseline: str) -> str:
         base = next((r for r in runs if r.name == baseline and r.plan == run.plan), None)
         against = "" if base is None or base is run else _difference(run.table, base.table)
         changes = "" if base is None or base is run else run.changes_from(base)
-        cells = [run.folder.name, changes, f"{run.report['criterion']:.4f}", against, *run.values(), f"{run.minutes:.0f}", run.commit]
+        cells = [
+            run.folder.name,
+            changes,
+            f"{run.report['criterion']:.4f}",
+            against,
+            *run.values(),
+            f"{run.minutes:.0f}",
+            run.commit,
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -47,16 +55,28 @@ class _Run:
         self.name: str = self.report["name"]
         self.plan = "-".join(str(value) for value in self.report["plan"].values())
         self.commit: str = self.report["commit"][:8]
-        self.minutes = sum(split["minutes_training"] + split["minutes_scoring"] for split in self.report["splits"].values())
+        self.minutes = sum(
+            split["minutes_training"] + split["minutes_scoring"] for split in self.report["splits"].values()
+        )
 
     @staticmethod
     def columns() -> list[str]:
         """Headings of `values`: N and C are Dice of nucleus and cytoplasm, means over sources."""
-        return ["N / C", "cell < 0.8", *(f"N / C, {condition}" for condition in Condition if condition is not Condition.CLEAN), "Spearman"]
+        return [
+            "N / C",
+            "cell < 0.8",
+            *(f"N / C, {condition}" for condition in Condition if condition is not Condition.CLEAN),
+            "Spearman",
+        ]
 
     def values(self) -> list[str]:
         def means(condition: Condition) -> str:
-            of = self.table[self.table["condition"] == str(condition)].groupby("source")[["dice_nucleus", "dice_cytoplasm"]].mean().mean()
+            of = (
+                self.table[self.table["condition"] == str(condition)]
+                .groupby("source")[["dice_nucleus", "dice_cytoplasm"]]
+                .mean()
+                .mean()
+            )
             return f"{of['dice_nucleus']:.3f} / {of['dice_cytoplasm']:.3f}"
 
         clean = self.table[self.table["condition"] == str(Condition.CLEAN)]

@@ -1,11 +1,15 @@
-"""Honest validation of a config: it is trained anew for each split and scored on what it never saw, through the real pipeline.
+"""Honest validation of a config.
 
-Schemes: leave-one-source-out trains on all data sets but one and scores all images of that one, the stand-in for an unseen laboratory;
-grouped k-fold keeps duplicates and copies together and mixes the sources. Held-out images are scored by both passes and the
-post-processing, on their own pixels, as they are and under fixed disturbances (`disturbances`). Nothing is chosen on them.
+It is trained anew for each split and scored on what it never saw, through the real pipeline.
 
-A run is a folder with a folder for each split: what `training.loop.fit` leaves, the scores of each image, and a summary, which says that
-the split is done. It can be killed at any time and goes on at the epoch; any number of processes may share it.
+Schemes: leave-one-source-out trains on all data sets but one and scores all images of that one, the stand-in for an
+unseen laboratory; grouped k-fold keeps duplicates and copies together and mixes the sources. Held-out images are scored
+by both passes and the post-processing, on their own pixels, as they are and under fixed disturbances (`disturbances`).
+Nothing is chosen on them.
+
+A run is a folder with a folder for each split: what `training.loop.fit` leaves, the scores of each image, and a
+summary, which says that the split is done. It can be killed at any time and goes on at the epoch; any number of
+processes may share it.
 """
 
 import csv
@@ -52,7 +56,8 @@ TABLE_FILE: Final = "table.csv"
 _WORK: Final = ".work"
 # Of the disturbances: the same for all runs, so that they are compared on the same pictures.
 _SEED: Final = 7
-# A row of the table of images is one image under one condition; with calibrated probabilities it is a condition of its own.
+# A row of the table of images is one image under one condition; with calibrated probabilities it is a condition of its
+# own.
 CALIBRATED: Final = "with calibrated probabilities"
 # What `{split}` in a config's paths stands for.
 _PLACE: Final = "{split}"
@@ -67,7 +72,10 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """How to validate: by which scheme, in `k` folds where it is grouped; `subset` images of a source are shown disturbed (0: all)."""
+    """How to validate.
+
+    By which scheme, in `k` folds where it is grouped; `subset` images of a source are shown disturbed (0: all).
+    """
 
     scheme: Scheme = Scheme.LEAVE_ONE_SOURCE_OUT
     k: int = 5
@@ -104,7 +112,10 @@ def splits_of(samples: Sequence[Sample], config: TrainingConfig, plan: Plan) -> 
         sources = np.array([_source(sample) for sample in samples])
         held = {f"unseen-{source}": sources == source for source in sorted(set(sources.tolist()))}
         if len(held) < 2:
-            msg = f"to leave one source out there must be two data sets or more, but the config names {list(config.data_sets)}"
+            msg = (
+                "to leave one source out there must be two data sets or more, but the config names"
+                f" {list(config.data_sets)}"
+            )
             raise DataSetError(msg)
     # As in a final training, epochs are compared on a share of what is trained with, never on what is held out.
     parts = max(2, round((config.train + config.validation) / config.validation))
@@ -125,10 +136,13 @@ def validate(
     *,
     on_epoch: Callable[[Split, EpochLog], None] | None = None,
 ) -> Path:
-    """Work on a run in `root` until no split is left that nobody works on; returns its folder, which has a report once all are done.
+    """Work on a run in `root` until no split is left that nobody works on.
 
-    `{split}` in the config's `start_from`, `average_of` and `pseudo_set` stands for the name of the split: what taught a network must not
-    have seen what it is tested on either. Raises UsageError where the folder holds a run of other settings.
+    Returns its folder, which has a report once all are done.
+
+    `{split}` in the config's `start_from`, `average_of` and `pseudo_set` stands for the name of the split: what taught
+    a network must not have seen what it is tested on either. Raises UsageError where the folder holds a run of other
+    settings.
     """
     folder = root / f"{config.name}-{plan.suffix}"
     _settle(config, folder)
@@ -160,7 +174,10 @@ def _settle(config: TrainingConfig, folder: Path) -> None:
     if path.exists():
         there = TrainingConfig.from_toml(path)
         if wrong := [name for name, value in asdict(there).items() if getattr(config, name) != value]:
-            msg = f"{folder} holds a run with other settings ({', '.join(wrong)}); choose another name, or the same settings to go on"
+            msg = (
+                f"{folder} holds a run with other settings ({', '.join(wrong)}); choose another name, or the same"
+                " settings to go on"
+            )
             raise UsageError(msg)
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,12 +203,18 @@ def _do(
         pseudo_set=config.pseudo_set.replace(_PLACE, split.name),
     )
     parts = {"train": split.train, "validation": split.validation, "test": split.held_out}
-    report = fit(config, folder, parts=parts, device=device, on_epoch=(lambda row: on_epoch(split, row)) if on_epoch else None)
+    report = fit(
+        config, folder, parts=parts, device=device, on_epoch=(lambda row: on_epoch(split, row)) if on_epoch else None
+    )
     trained = time.monotonic()
     segmenter = TorchSegmenter.from_run(folder, device)
-    logits, targets = logits_of(_predictor(segmenter), SegDataset.from_samples(split.validation, config, augment=False), config.batch_size)
+    logits, targets = logits_of(
+        _predictor(segmenter), SegDataset.from_samples(split.validation, config, augment=False), config.batch_size
+    )
     temperature = fit_temperature(logits, targets)
-    tested, drawn = logits_of(_predictor(segmenter), SegDataset.from_samples(split.held_out, config, augment=False), config.batch_size)
+    tested, drawn = logits_of(
+        _predictor(segmenter), SegDataset.from_samples(split.held_out, config, augment=False), config.batch_size
+    )
     calibrated = TorchSegmenter.from_run(folder, device, temperature=temperature)
     rows = _score(split, plan, segmenter, calibrated)
     rows.to_parquet(folder / IMAGES_FILE, index=False)
@@ -221,7 +244,10 @@ def _predictor(segmenter: TorchSegmenter) -> Callable[[torch.Tensor], torch.Tens
 
 
 def _score(split: Split, plan: Plan, segmenter: TorchSegmenter, calibrated: TorchSegmenter) -> pd.DataFrame:
-    """A row for each held-out image and condition: scores, and what the image is like; all as photographed, a subset otherwise."""
+    """A row for each held-out image and condition.
+
+    Scores, and what the image is like; all as photographed, a subset otherwise.
+    """
     known = appearance_of(split.train)
     items = {sample.sample_id: load_labelled(sample)[0] for sample in split.held_out}
     chosen = _subset(split.held_out, plan.subset)
@@ -235,9 +261,13 @@ def _score(split: Split, plan: Plan, segmenter: TorchSegmenter, calibrated: Torc
             "split": split.name,
             **describe(item, known),
         }
-        neighbours = [items[s.sample_id] for s in split.held_out if s.group != sample.group and _source(s) == _source(sample)]
+        neighbours = [
+            items[s.sample_id] for s in split.held_out if s.group != sample.group and _source(s) == _source(sample)
+        ]
         for condition in Condition:
-            if condition is Condition.CLEAN or (sample.sample_id in chosen and (neighbours or condition is not Condition.TOUCHING)):
+            if condition is Condition.CLEAN or (
+                sample.sample_id in chosen and (neighbours or condition is not Condition.TOUCHING)
+            ):
                 shown = disturbed(condition, item, neighbours, _SEED)
                 rows.append({**identity, "condition": str(condition), **_scored(shown, sample, segmenter)})
         rows.append({**identity, "condition": CALIBRATED, **_scored(item, sample, calibrated)})
@@ -259,7 +289,9 @@ def _subset(samples: Sequence[Sample], size: int) -> set[str]:
     """Ids of so many images of each source, evenly spaced in the order of cell type and id, so that every type is there."""
     chosen: set[str] = set()
     for source in sorted({_source(sample) for sample in samples}):
-        ids = [s.sample_id for s in sorted(samples, key=lambda s: (str(s.cell_type), s.sample_id)) if _source(s) == source]
+        ids = [
+            s.sample_id for s in sorted(samples, key=lambda s: (str(s.cell_type), s.sample_id)) if _source(s) == source
+        ]
         places = np.linspace(0, len(ids) - 1, min(size or len(ids), len(ids))).round().astype(int)
         chosen |= {ids[place] for place in places}
     return chosen
@@ -269,18 +301,22 @@ def _source(sample: Sample) -> str:
     return sample.sample_id.split("/")[0]
 
 
-# --- the report ------------------------------------------------------------------------------------------------------------------
+# --- the report -------------------------------------------------------------------------------------------------------
 
 
 def criterion(table: pd.DataFrame) -> float:
-    """What experiments are compared by, set down before any was run (`training/EXPERIMENTS.md`); from a table of images.
+    """What experiments are compared by, set down before any was run (`training/EXPERIMENTS.md`).
 
-    The mean of nucleus and cytoplasm Dice, as photographed and, with as much weight, averaged over the deciding disturbances; each
-    source counts alike.
+    From a table of images.
+
+    The mean of nucleus and cytoplasm Dice, as photographed and, with as much weight, averaged over the deciding
+    disturbances; each source counts alike.
     """
     both = table.assign(dice=table[["dice_nucleus", "dice_cytoplasm"]].mean(axis=1))
     means = both.pivot_table("dice", "source", "condition")
-    return float((means[str(Condition.CLEAN)] / 2 + means[[str(condition) for condition in DECIDING]].mean(axis=1) / 2).mean())
+    return float(
+        (means[str(Condition.CLEAN)] / 2 + means[[str(condition) for condition in DECIDING]].mean(axis=1) / 2).mean()
+    )
 
 
 def report_of(table: pd.DataFrame) -> dict[str, Any]:
@@ -293,27 +329,38 @@ def report_of(table: pd.DataFrame) -> dict[str, Any]:
             for condition, its in table.groupby("condition", sort=False)
         },
         "cell_types": {
-            source: {cell_type: _summary(rows) for cell_type, rows in its.groupby("cell_type")} for source, its in clean.groupby("source")
+            source: {cell_type: _summary(rows) for cell_type, rows in its.groupby("cell_type")}
+            for source, its in clean.groupby("source")
         },
         "failure_modes": by_mode(clean),
         "confidence": {
-            condition: trust(_scores(table[table["condition"] == condition])) for condition in (str(Condition.CLEAN), CALIBRATED)
+            condition: trust(_scores(table[table["condition"] == condition]))
+            for condition in (str(Condition.CLEAN), CALIBRATED)
         },
     }
 
 
 def for_card(folder: Path) -> dict[str, Any]:
-    """What a model's card says of a finished run: by scheme, what was trained, and how each source came out as photographed.
+    """What a model's card says of a finished run.
+
+    By scheme, what was trained, and how each source came out as photographed.
 
     Raises UsageError where the run has not finished.
     """
     try:
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        msg = f"{folder} holds no {REPORT_FILE} of a finished validation ({error}); name the folder `training.experiments validate` made"
+        msg = (
+            f"{folder} holds no {REPORT_FILE} of a finished validation ({error}); name the folder `training.experiments"
+            " validate` made"
+        )
         raise UsageError(msg) from error
     scheme, k = report["plan"]["scheme"], report["plan"]["k"]
-    facts = {"config": report["name"], "commit": report["commit"], "sources": report["conditions"][str(Condition.CLEAN)]}
+    facts = {
+        "config": report["name"],
+        "commit": report["commit"],
+        "sources": report["conditions"][str(Condition.CLEAN)],
+    }
     return {f"{scheme}, k = {k}" if k else scheme: facts}
 
 
@@ -344,10 +391,17 @@ def _close(config: TrainingConfig, plan: Plan, splits: list[Split], folder: Path
             return
         table = pd.concat([pd.read_parquet(folder / split.name / IMAGES_FILE) for split in splits], ignore_index=True)
         table.to_parquet(folder / IMAGES_FILE, index=False)
-        details = {split.name: json.loads((folder / split.name / SPLIT_REPORT_FILE).read_text(encoding="utf-8")) for split in splits}
+        details = {
+            split.name: json.loads((folder / split.name / SPLIT_REPORT_FILE).read_text(encoding="utf-8"))
+            for split in splits
+        }
         report = {
             "name": config.name,
-            "plan": {"scheme": str(plan.scheme), "k": plan.k if plan.scheme is Scheme.GROUPED else None, "subset": plan.subset},
+            "plan": {
+                "scheme": str(plan.scheme),
+                "k": plan.k if plan.scheme is Scheme.GROUPED else None,
+                "subset": plan.subset,
+            },
             **report_of(table),
             "splits": details,
             "config": asdict(config),
@@ -382,7 +436,9 @@ def _add_line(report: dict[str, Any], path: Path) -> None:
         "cells_below_0.8": of_sources("cell", "below_0.8"),
         "seed": report["seed"],
         "commit": report["commit"],
-        "minutes": round(sum(split["minutes_training"] + split["minutes_scoring"] for split in report["splits"].values()), 1),
+        "minutes": round(
+            sum(split["minutes_training"] + split["minutes_scoring"] for split in report["splits"].values()), 1
+        ),
     }
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as handle:

@@ -8,7 +8,10 @@ from core.features.spec import FeatureClass, FeatureRow, Unit
 
 
 class Quantity(NamedTuple):
-    """What a channel holds, in words: its name, its scale, its low and high ends, and the units of a value, its square, and its sum."""
+    """What a channel holds, in words.
+
+    Its name, its scale, its low and high ends, and the units of a value, its square, and its sum.
+    """
 
     title: str
     value: str
@@ -128,7 +131,14 @@ def rows(quantity: Quantity) -> Iterator[FeatureRow]:
         "4FUA",
     )
     yield FeatureRow("Mean", value, "Mean", "mean(X)", f"Average {what} of the {{region}} ({scale}).", "Q4LE")
-    yield FeatureRow("Median", value, "Median", "50th percentile of X", f"{lead} that half of the {{region}} lies below ({scale}).", "Y12H")
+    yield FeatureRow(
+        "Median",
+        value,
+        "Median",
+        "50th percentile of X",
+        f"{lead} that half of the {{region}} lies below ({scale}).",
+        "Y12H",
+    )
     yield FeatureRow(
         "Minimum",
         value,
@@ -142,7 +152,8 @@ def rows(quantity: Quantity) -> Iterator[FeatureRow]:
         value,
         "Range",
         "max(X) - min(X)",
-        f"Distance between the {quantity.highest} and the {quantity.lowest} pixel of the {{region}}; two pixels decide it.",
+        f"Distance between the {quantity.highest} and the {quantity.lowest} pixel of the {{region}}; two pixels"
+        " decide it.",
         "2OJQ",
     )
     yield FeatureRow(
@@ -166,8 +177,8 @@ def rows(quantity: Quantity) -> Iterator[FeatureRow]:
         Unit.NONE,
         "Skewness",
         "mean((X - mean)³) / variance^1.5",
-        f"Lopsidedness of the {many} of the {{region}}: above 0 = mostly {quantity.low} with a few {quantity.high} pixels, "
-        "below 0 = the reverse.",
+        f"Lopsidedness of the {many} of the {{region}}: above 0 = mostly {quantity.low} with a few {quantity.high}"
+        " pixels, below 0 = the reverse.",
         "KE2A",
     )
     yield FeatureRow(
@@ -179,7 +190,12 @@ def rows(quantity: Quantity) -> Iterator[FeatureRow]:
         log_axis=True,
     )
     yield FeatureRow(
-        "Uniformity", Unit.NONE, "Uniformity", "Σ p²", f"How far one {what} dominates the {{region}}: 1 = all alike, lower = mixed.", "BJ5W"
+        "Uniformity",
+        Unit.NONE,
+        "Uniformity",
+        "Σ p²",
+        f"How far one {what} dominates the {{region}}: 1 = all alike, lower = mixed.",
+        "BJ5W",
     )
     yield FeatureRow(
         "Variance", squared, "Variance", "mean((X - mean(X))²)",

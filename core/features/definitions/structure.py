@@ -1,4 +1,7 @@
-"""Outline and structure: what a haematologist names beyond pyradiomics - lobes, indentation, projections, vacuoles, granules."""
+"""Outline and structure.
+
+What a haematologist names beyond pyradiomics - lobes, indentation, projections, vacuoles, granules.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType

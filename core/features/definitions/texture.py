@@ -1,9 +1,10 @@
 """Texture: pyradiomics' classes glcm, glrlm, glszm, gldm and ngtdm, on grey in bins of equal width.
 
-Levels count the bins from the darkest that occurs in the region, which is 1. The formulas write p for shares, i and j for levels (in the
-first class, of two neighbours; in the others, i is the level and s the length, size or number); N is the highest level. A value that
-depends on direction is the mean of the four. The identifiers are those of the IBSI reference manual (arXiv:1612.07003) for the quantity
-once grey levels are formed; in forming them, pyradiomics sets the edges of the bins at multiples of their width, the IBSI at the minimum.
+Levels count the bins from the darkest that occurs in the region, which is 1. The formulas write p for shares, i and j
+for levels (in the first class, of two neighbours; in the others, i is the level and s the length, size or number); N is
+the highest level. A value that depends on direction is the mean of the four. The identifiers are those of the IBSI
+reference manual (arXiv:1612.07003) for the quantity once grey levels are formed; in forming them, pyradiomics sets the
+edges of the bins at multiples of their width, the IBSI at the minimum.
 
 Axes are logarithmic where the values of the regions with drawn masks are skewed and their logarithms less so.
 """
@@ -30,7 +31,16 @@ class _Text(NamedTuple):
 def _rows(*texts: _Text) -> tuple[FeatureRow, ...]:
     """All of texture looks one pixel aside or counts pixels, so the magnification changes it."""
     return tuple(
-        FeatureRow(text.feature, text.unit, text.short, text.formula, text.description, text.ibsi_id, text.log_axis, pixel_bound=True)
+        FeatureRow(
+            text.feature,
+            text.unit,
+            text.short,
+            text.formula,
+            text.description,
+            text.ibsi_id,
+            text.log_axis,
+            pixel_bound=True,
+        )
         for text in texts
     )
 
@@ -188,7 +198,8 @@ _GLDM: Final = _rows(
           "Weight of dark pixels of the {region} that stand out from their neighbours: high = fine dark grain.", "EQ3F", True),
 )  # fmt: skip
 
-# p is the share of a level among the pixels, d the sum of the differences of its pixels from the mean level of their neighbours.
+# p is the share of a level among the pixels, d the sum of the differences of its pixels from the mean level of their
+# neighbours.
 _NGTDM: Final = _rows(
     _Text("Busyness", "Busyness", "Σ p_i d_i / Σ_ij |i p_i - j p_j|",
           "How restless the {region} is: quick changes of tone from pixel to neighbour, set against its tones; grows with the area.",

@@ -19,7 +19,8 @@ from pages._ui.common.resources import settings
 from pages._ui.common.state import UPLOAD_PROBLEM, UPLOADS_TAKEN
 from pages._ui.common.widgets import scale_field
 
-# The browser's upload field stops answering at about a thousand files, and each stays in the server's memory until all have come.
+# The browser's upload field stops answering at about a thousand files, and each stays in the server's memory until all
+# have come.
 _MOST_AT_ONCE: Final = 900
 _MOST_COUNTED: Final = 10_000
 _FILES, _DIRECTORY, _FOLDER = "Files or a ZIP", "A directory of this computer", "A folder of the server"
@@ -41,7 +42,13 @@ def choose_images(owner: Owner) -> Choice | None:
     roots = [root for root in settings().roots if root.is_dir()]
     ways = [_FILES, _DIRECTORY, _FOLDER] if roots else [_FILES, _DIRECTORY]
     way = st.segmented_control(
-        "What", ways, default=_FILES, required=True, key="batch_way", label_visibility="collapsed", persist_state="session"
+        "What",
+        ways,
+        default=_FILES,
+        required=True,
+        key="batch_way",
+        label_visibility="collapsed",
+        persist_state="session",
     )
     with st.container(height=124, border=False, key="batch_what"):
         if way == _FOLDER:
@@ -76,11 +83,13 @@ def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
             st.markdown(f"**{_described(waiting)}** ready to be measured", width="content")
         else:
             st.caption(
-                f"Up to about {_MOST_AT_ONCE} files at a time, several times over; of more make one ZIP archive, or use a folder of the "
-                "server."
+                f"Up to about {_MOST_AT_ONCE} files at a time, several times over; of more make one ZIP archive, or use"
+                " a folder of the server."
             )
         if waiting.files:
-            st.button("Clear", on_click=_clear, args=(uploads,), key="batch_clear", type="tertiary", icon=":material/close:")
+            st.button(
+                "Clear", on_click=_clear, args=(uploads,), key="batch_clear", type="tertiary", icon=":material/close:"
+            )
     if not waiting.files:
         return None
     return Choice(Path(waiting.archive or "."), waiting.archive or _described(waiting), uploads, waiting)
@@ -101,7 +110,9 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"), errors_in_words():
         root = roots[0]
         if len(roots) > 1:
-            root = st.selectbox("Place", roots, format_func=lambda path: path.name or str(path), key="batch_root", width=220)
+            root = st.selectbox(
+                "Place", roots, format_func=lambda path: path.name or str(path), key="batch_root", width=220
+            )
         parts: list[str] = []
         while True:
             found = listing(resolve(root, parts))
@@ -168,7 +179,12 @@ def start_button(owner: Owner, choice: Choice | None) -> Job | None:
         )
         st.space("stretch")
         pressed = st.button(
-            "Start measuring", type="primary", disabled=choice is None, key="batch_start", icon=":material/play_arrow:", width=200
+            "Start measuring",
+            type="primary",
+            disabled=choice is None,
+            key="batch_start",
+            icon=":material/play_arrow:",
+            width=200,
         )
     if not pressed or choice is None:
         return None

@@ -36,18 +36,22 @@ class _Filing:
 def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
     """Ask what the cells are and where they come from, and add them to a population of the user's own."""
     st.caption(
-        "The cells become a population in the cohort, or join one of the same name. Nothing is measured again, and flagged cells stay out "
-        "of summaries. A patient is a pseudonym, never a name."
+        "The cells become a population in the cohort, or join one of the same name. Nothing is measured again, and"
+        " flagged cells stay out of summaries. A patient is a pseudonym, never a name."
     )
     labels = [CellType(name) for name in overview.labels]
     types: list[CellType | str] = [*([_AS_LABELLED] if labels else []), *CellType]
     with st.form("batch_cohort", border=False):
         first, second = st.columns(2, gap="medium"), st.columns(3, gap="medium")
-        title = first[0].text_input("Name of the population", max_chars=60, placeholder="Monocytes, our laboratory", key="cohort_title")
+        title = first[0].text_input(
+            "Name of the population", max_chars=60, placeholder="Monocytes, our laboratory", key="cohort_title"
+        )
         source = first[1].text_input("Source", max_chars=120, placeholder="laboratory or data set", key="cohort_source")
         cell_type = second[0].selectbox("Cell type", types, index=None, format_func=_type_words, key="cohort_type")
         tissue = second[1].selectbox("Tissue", TISSUES, key="cohort_tissue")
-        patient = second[2].text_input("Patient, if all are of one", max_chars=60, placeholder="pseudonym", key="cohort_patient")
+        patient = second[2].text_input(
+            "Patient, if all are of one", max_chars=60, placeholder="pseudonym", key="cohort_patient"
+        )
         pressed = st.form_submit_button("Add to the cohort", icon=":material/library_add:", key="cohort_add")
     if pressed:
         try:

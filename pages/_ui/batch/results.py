@@ -1,4 +1,7 @@
-"""What came of a run: a sentence, the cells to look at first, the table, what failed and why, and files to take away."""
+"""What came of a run.
+
+A sentence, the cells to look at first, the table, what failed and why, and files to take away.
+"""
 
 import html
 from collections.abc import Callable
@@ -33,7 +36,12 @@ _ROWS: Final = 100
 # Cells. A file goes through the server's memory to the browser; larger ones are fetched from where they are.
 _MOST_TO_BROWSER: Final = 100_000
 _PAPER: Final = 244  # grey level behind outlines without a picture
-_FEATURES: Final = ("combined_PixelSurface", "cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface", "nucleus_shape2D_Elongation")
+_FEATURES: Final = (
+    "combined_PixelSurface",
+    "cell_shape2D_PixelSurface",
+    "nucleus_shape2D_PixelSurface",
+    "nucleus_shape2D_Elongation",
+)
 _LOOK, _TABLE, _FAILURES, _COHORT = "Look through", "All cells", "Failures", "Add to the cohort"
 
 
@@ -45,7 +53,9 @@ def show_results(job: Job, standing: Standing) -> None:
     if standing.state is not State.FINISHED and standing.message:
         st.markdown(f":material/info: {standing.message}")
     if not overview.cells and not failed:
-        empty_state("Nothing measured", "Press **Go on** to continue this run, or start a new one above.", "hourglass_empty")
+        empty_state(
+            "Nothing measured", "Press **Go on** to continue this run, or start a new one above.", "hourglass_empty"
+        )
         return
     _downloads(job, review, failed)
     views = [_LOOK, _TABLE, _COHORT] if overview.cells else []
@@ -74,7 +84,9 @@ def _summary(standing: Standing, review: Review) -> str:
     flagged = overview.cells - overview.good
     cells = "1 cell" if overview.cells == 1 else f"{overview.cells:,} cells"
     sentence = f"**{cells} measured in {duration(review.seconds)}**: {overview.good:,} good, {flagged:,} flagged; "
-    sentence += f"{failed:,} {'image' if failed == 1 else 'images'} could not be measured." if failed else "no image failed."
+    sentence += (
+        f"{failed:,} {'image' if failed == 1 else 'images'} could not be measured." if failed else "no image failed."
+    )
     progress = standing.progress
     if standing.state is State.FINISHED or progress is None or progress.total is None:
         return sentence
@@ -85,7 +97,8 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
     if review.overview.cells > _MOST_TO_BROWSER:
         place = job.results.relative_to(settings().runs.resolve()).as_posix()
         st.markdown(
-            f"Too large for a browser: the table, the masks and the failures are on the server, in `{place}` of the folder of runs."
+            f"Too large for a browser: the table, the masks and the failures are on the server, in `{place}` of the"
+            " folder of runs."
         )
         return
     now = datetime.now().astimezone()
@@ -100,14 +113,17 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, suffix, what, mime, make in files:
             name = file_name(title, now, suffix, what)
-            st.download_button(label, make, name, mime, key=f"batch-{label}", on_click="ignore", icon=":material/download:")
+            st.download_button(
+                label, make, name, mime, key=f"batch-{label}", on_click="ignore", icon=":material/download:"
+            )
 
 
 def _look_through(job: Job, review: Review, overview: Overview) -> None:
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
         st.caption(
-            "Least certain outlines first. The number is how far the network itself expects to be right; click a cell to see it large."
+            "Least certain outlines first. The number is how far the network itself expects to be right; click a cell"
+            " to see it large."
         )
         pages = -(-overview.cells // _PICTURES)
         with st.container(height=620, border=False, key="batch_pictures"):
@@ -139,7 +155,10 @@ def _looked_at(job: Job, review: Review, shown: list[MeasuredCell]) -> MeasuredC
 
 def _closely(review: Review, cell: MeasuredCell) -> None:
     shown = review.picture(cell)
-    words = f"Certainty {cell.confidence:.2f}; {'flagged: ' if cell.flags else 'no flags'}{', '.join(map(flag_words, cell.flags))}."
+    words = (
+        f"Certainty {cell.confidence:.2f};"
+        f" {'flagged: ' if cell.flags else 'no flags'}{', '.join(map(flag_words, cell.flags))}."
+    )
     if shown is None:
         words += " The picture is not there any more, only the outlines."
         paper = np.full((*cell.shape, 3), _PAPER, np.uint8)
@@ -153,7 +172,12 @@ def _closely(review: Review, cell: MeasuredCell) -> None:
 def _table(job: Job, review: Review, overview: Overview) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         order = st.segmented_control(
-            "Order", list(Order), default=Order.LEAST_CERTAIN, required=True, key="batch_order", label_visibility="collapsed"
+            "Order",
+            list(Order),
+            default=Order.LEAST_CERTAIN,
+            required=True,
+            key="batch_order",
+            label_visibility="collapsed",
         )
         pages = -(-overview.cells // _ROWS)
         page = st.pagination(pages, key=f"batch_rows_{job.name}_{order}", max_visible_pages=7) if pages > 1 else 1
@@ -171,7 +195,9 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
             **{CATALOGUE[name].label: rows[name] for name in _FEATURES},
         }
     ).dropna(axis="columns", how="all")
-    numbers = {name: st.column_config.NumberColumn(format="%.3g") for name in shown.columns if shown[name].dtype == "float64"}
+    numbers = {
+        name: st.column_config.NumberColumn(format="%.3g") for name in shown.columns if shown[name].dtype == "float64"
+    }
     st.dataframe(shown, hide_index=True, height=420, column_config=numbers, key="batch_table")
     st.caption("Sizes in this table are in pixels; the files hold all features and the scale.")
 
@@ -184,8 +210,13 @@ def _failures(review: Review) -> None:
         for group in groups[:_GROUPS]
     ]
     with st.container(height=420 if len(rows) > _GROUPS_IN_VIEW else "content", border=False, key="batch_failures"):
-        st.html(f'<table class="reasons"><tr><th>Images</th><th>Why they could not be measured</th></tr>{"".join(rows)}</table>')
-    st.caption("Images that failed alike are counted together, with the reason of the first; the file of failures names each.")
+        st.html(
+            '<table class="reasons"><tr><th>Images</th><th>Why they could not be'
+            f" measured</th></tr>{''.join(rows)}</table>"
+        )
+    st.caption(
+        "Images that failed alike are counted together, with the reason of the first; the file of failures names each."
+    )
 
 
 def _named(group: FailureGroup) -> str:

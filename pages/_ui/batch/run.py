@@ -53,7 +53,10 @@ def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
             "Your runs",
             names,
             format_func=titles.__getitem__,
-            captions=[f"{_when(job.request.created)}, {_SHORT[standing.state]}" for job, standing in zip(jobs, standings, strict=True)],
+            captions=[
+                f"{_when(job.request.created)}, {_SHORT[standing.state]}"
+                for job, standing in zip(jobs, standings, strict=True)
+            ],
             key=_LIST_KEY,
             label_visibility="collapsed",
             on_change=lambda: RUN_CHOSEN.set(widget_value(_LIST_KEY)),
@@ -63,7 +66,10 @@ def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
 
 
 def _titles(jobs: Sequence[Job]) -> dict[str, str]:
-    """What each run is called, by name; every one differently, because the browser tells choices apart by their words."""
+    """What each run is called, by name.
+
+    Every one differently, because the browser tells choices apart by their words.
+    """
     titles: dict[str, str] = {}
     seen: Counter[str] = Counter()
     for job in reversed(jobs):  # from the oldest, so that a new run leaves the others' titles as they are
@@ -75,7 +81,11 @@ def _titles(jobs: Sequence[Job]) -> dict[str, str]:
 
 def _when(moment: datetime) -> str:
     local = moment.astimezone()
-    return f"{local.day} {local:%b %H:%M}" if local.year == datetime.now().astimezone().year else f"{local.day} {local:%b %Y}"
+    return (
+        f"{local.day} {local:%b %H:%M}"
+        if local.year == datetime.now().astimezone().year
+        else f"{local.day} {local:%b %Y}"
+    )
 
 
 def show_head(job: Job, standing: Standing) -> None:
@@ -83,7 +93,13 @@ def show_head(job: Job, standing: Standing) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_head"):
         st.markdown(f"##### {plain(job.request.title)}", width="stretch")
         if not standing.state.ended:
-            st.button("Stop", key="run_stop", icon=":material/stop:", on_click=job.stop, disabled=standing.state is State.STOPPING)
+            st.button(
+                "Stop",
+                key="run_stop",
+                icon=":material/stop:",
+                on_click=job.stop,
+                disabled=standing.state is State.STOPPING,
+            )
             return
         if standing.state is not State.FINISHED:
             st.button("Go on", key="run_resume", icon=":material/play_arrow:", on_click=_in_words, args=(job.start,))
@@ -155,7 +171,9 @@ def _show_progress(standing: Standing) -> None:
         "Images with a cell that does not enter summaries, because its outline or its picture is not to be trusted.",
         "Images that could not be measured; each is named with its reason.",
     )
-    numbers = (progress.done, progress.cells, progress.flagged, progress.failed) if progress is not None else (0, 0, 0, 0)
+    numbers = (
+        (progress.done, progress.cells, progress.flagged, progress.failed) if progress is not None else (0, 0, 0, 0)
+    )
     for column, label, number, hint in zip(st.columns(4), counts, numbers, hints, strict=True):
         column.metric(label, f"{number:,}", help=hint)
 
@@ -164,7 +182,11 @@ def _pace(standing: Standing) -> str:
     progress = standing.progress
     if progress is None:
         return ""
-    of = f". {progress.done:,} of {progress.total:,} images" if progress.total is not None else f". {progress.done:,} images"
+    of = (
+        f". {progress.done:,} of {progress.total:,} images"
+        if progress.total is not None
+        else f". {progress.done:,} images"
+    )
     if standing.state is not State.RUNNING:
         return of
     return of + _rate(progress)

@@ -47,4 +47,12 @@ def take_away(
         makers["Report (HTML)"] = (lambda: report().encode(), "html", "text/html")
     with st.popover("Take away", icon=":material/download:", type="tertiary", key=f"take-{key}"):
         for label, (make, suffix, mime) in makers.items():
-            st.download_button(label, make, file_name(what, suffix), mime, key=f"take-{key}-{suffix}", on_click="ignore", type="tertiary")
+            st.download_button(
+                label,
+                make,
+                file_name(what, suffix),
+                mime,
+                key=f"take-{key}-{suffix}",
+                on_click="ignore",
+                type="tertiary",
+            )

@@ -29,7 +29,9 @@ def matching(words: str, theme: Theme | None, region: Region | None) -> list[str
     return [
         name
         for name, spec in CATALOGUE.items()
-        if theme in (None, spec.theme) and region in (None, spec.region) and all(word in _TEXTS[name] for word in wanted)
+        if theme in (None, spec.theme)
+        and region in (None, spec.region)
+        and all(word in _TEXTS[name] for word in wanted)
     ]
 
 
@@ -40,15 +42,23 @@ def theme_filter(key: str) -> Theme | None:
 
 
 def feature_chooser(
-    first: str, reliability: Reliability, key: str, among: Collection[str] = CATALOGUE, on_choose: Callable[[], None] | None = None
+    first: str,
+    reliability: Reliability,
+    key: str,
+    among: Collection[str] = CATALOGUE,
+    on_choose: Callable[[], None] | None = None,
 ) -> str | None:
-    """Show a search field, two filters and the list of what they leave of `among`; returns the chosen feature, None if nothing is left.
+    """Show a search field, two filters and the list of what they leave of `among`.
+
+    Returns the chosen feature, None if nothing is left.
 
     `on_choose` is called when a feature is chosen in the list, whose key is `key`.
     """
     columns = st.columns([3, 2, 2, 4], vertical_alignment="bottom", gap="small")
     with columns[0]:
-        words = st.text_input("Search", placeholder="round nucleus, eosin, entropy …", key=f"{key}_words", persist_state="session")
+        words = st.text_input(
+            "Search", placeholder="round nucleus, eosin, entropy …", key=f"{key}_words", persist_state="session"
+        )
     with columns[1]:
         theme = theme_filter(f"{key}_theme")
     with columns[2]:

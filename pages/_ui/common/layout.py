@@ -30,7 +30,9 @@ _STYLE: Final = (Path(__file__).parent / "style.css").read_text(encoding="utf-8"
 
 def page_setup(title: str) -> None:
     """Open a page: browser title, common style, the masthead with the ways to the other pages."""
-    st.set_page_config(page_title=f"{title} | Leukoscope", page_icon=_ICON, layout="wide", initial_sidebar_state="collapsed")
+    st.set_page_config(
+        page_title=f"{title} | Leukoscope", page_icon=_ICON, layout="wide", initial_sidebar_state="collapsed"
+    )
     st.html(f"<style>{_STYLE}</style>")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="masthead"):
         st.page_link("Home.py", label="**Leukoscope**", icon=":material/biotech:")
@@ -40,7 +42,10 @@ def page_setup(title: str) -> None:
 
 
 def current_look() -> Look:
-    """Colours that suit the page's theme; every mark has a ring of the other brightness, so a wrong guess stays legible."""
+    """Colours that suit the page's theme.
+
+    Every mark has a ring of the other brightness, so a wrong guess stays legible.
+    """
     return look(dark=st.context.theme.type == "dark")
 
 
@@ -55,6 +60,8 @@ def errors_in_words() -> Iterator[None]:
 
 def empty_state(title: str, text: str, icon: str) -> None:
     """Fill the place of something that is not there yet with what it will be and how to get it."""
-    with st.container(border=True, horizontal_alignment="center", vertical_alignment="center", height=300, key=f"empty-{title}"):
+    with st.container(
+        border=True, horizontal_alignment="center", vertical_alignment="center", height=300, key=f"empty-{title}"
+    ):
         st.markdown(f"### :material/{icon}: {title}", text_alignment="center", width="content")
         st.markdown(text, text_alignment="center", width="content")

@@ -7,7 +7,9 @@ _FLAGS: Final = {
     "no_cell": "No cell was found in the image: nothing was measured.",
     "no_nuclear_stain": "It takes hardly any nuclear stain: probably a red cell or an empty place.",
     "too_small": "It is too small for a leukocyte: probably a platelet.",
-    "unlike_leukocyte": "It is unlike the leukocytes the model knows: it may be debris, a smudged cell, or outlined wrongly.",
+    "unlike_leukocyte": (
+        "It is unlike the leukocytes the model knows: it may be debris, a smudged cell, or outlined wrongly."
+    ),
     "granulocyte": "It looks like a granulocyte: comparisons with lymphocytes and monocytes mean little.",
     "no_nucleus": "No nucleus was found: nuclear and combined features are absent.",
     "no_cytoplasm": "No cytoplasm is visible: cytoplasm and combined features are absent.",

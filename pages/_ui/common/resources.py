@@ -1,7 +1,7 @@
 """What is loaded once and shared by all sessions: the only caches of the app.
 
-The engine is imported inside these functions: onnxruntime, pyradiomics and DuckDB take a second together, and Home should
-be on the screen by then.
+The engine is imported inside these functions: onnxruntime, pyradiomics and DuckDB take a second together, and Home
+should be on the screen by then.
 """
 
 from __future__ import annotations
@@ -62,13 +62,17 @@ def _segmenter(path: str, sha256: str) -> OnnxSegmenter:  # noqa: ARG001 - the k
     from core.segmentation.segmenter import OnnxSegmenter
 
     opened = OnnxSegmenter.from_entry(default_model())
-    # The first analysis of a process loads pyradiomics and allocates: nobody should wait for that with a cell on the screen.
+    # The first analysis of a process loads pyradiomics and allocates: nobody should wait for that with a cell on the
+    # screen.
     analyse(draw_cell()[0], opened)
     return opened
 
 
 def warm_up() -> None:
-    """Load what the first click needs, while the person is still choosing an image; problems are told when they matter."""
+    """Load what the first click needs, while the person is still choosing an image.
+
+    Problems are told when they matter.
+    """
     from core.domain.errors import CoreError
 
     with suppress(CoreError):
@@ -150,7 +154,10 @@ def _note(info: PopulationInfo) -> str:
 
 
 def references() -> tuple[ReferencePopulation, ...]:
-    """Everything a cell can be set beside: measured populations with at least one good cell, then the published tables."""
+    """Everything a cell can be set beside.
+
+    Measured populations with at least one good cell, then the published tables.
+    """
     return _references(cohort().revision)
 
 
@@ -159,7 +166,9 @@ def _references(revision: str) -> tuple[ReferencePopulation, ...]:  # noqa: ARG0
     from core.store import queries
     from core.store.published import published_references
 
-    measured = tuple(queries.reference(cohort(), info.population.population_id) for info in populations() if info.n_good)
+    measured = tuple(
+        queries.reference(cohort(), info.population.population_id) for info in populations() if info.n_good
+    )
     return measured + published_references(settings().reference)
 
 
@@ -171,7 +180,10 @@ def published() -> tuple[ReferencePopulation, ...]:
 
 
 def reliability() -> Reliability:
-    """How far each feature from the default model's outlines can be trusted; empty where it is not measured. Raises ModelError."""
+    """How far each feature from the default model's outlines can be trusted; empty where it is not measured.
+
+    Raises ModelError.
+    """
     path = default_model().reliability
     return _reliability(str(path), path.stat().st_mtime) if path is not None and path.is_file() else {}
 
@@ -410,8 +422,13 @@ def _panels(
     return separation.find_panels(cells, names, found.redundancy, reliable)
 
 
-def exact_ranking(selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...], key: str, sampled: Separated) -> ExactRanking:
-    """The ranking by all cells, which goes on in the background; `key` names the comparison at this state of the cohort."""
+def exact_ranking(
+    selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...], key: str, sampled: Separated
+) -> ExactRanking:
+    """The ranking by all cells, which goes on in the background.
+
+    `key` names the comparison at this state of the cohort.
+    """
     return _exact_ranking(key, selection, by, sides, names, sampled)
 
 
@@ -432,7 +449,9 @@ def _exact_ranking(
 ) -> ExactRanking:
     from core.explorer import order, separation
 
-    index = order.find_index(cohort(), settings().cache) or _index_build(str(order.index_path(cohort(), settings().cache)))
+    index = order.find_index(cohort(), settings().cache) or _index_build(
+        str(order.index_path(cohort(), settings().cache))
+    )
     return separation.ExactRanking(cohort(), index, _selection, _by, _sides, _names, _sampled)
 
 

@@ -1,6 +1,7 @@
 """Everything kept in a session beyond one run of a page, by name and type.
 
-Streamlit forgets a widget's value when its page is left; what must survive lies under keys of its own, never under a widget's.
+Streamlit forgets a widget's value when its page is left; what must survive lies under keys of its own, never under a
+widget's.
 """
 
 from dataclasses import dataclass, field
@@ -53,15 +54,18 @@ class Field:
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
 ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
 FIELD: Final = Kept[Field]("leukoscope_field")
-# Number of the chosen cell of the field, from 1; and how often one was chosen otherwise than in the list, which is then made anew.
+# Number of the chosen cell of the field, from 1; and how often one was chosen otherwise than in the list, which is then
+# made anew.
 CELL_CHOSEN: Final = Kept[int]("leukoscope_cell_chosen")
 CELL_CLICKS: Final = Kept[int]("leukoscope_cell_clicks")
 SCALE: Final = Kept[float]("leukoscope_um_per_px")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
-# Who the browser says it is: a random number of its own, which tells this person's runs from others'. Never shown, never in an address.
+# Who the browser says it is: a random number of its own, which tells this person's runs from others'. Never shown,
+# never in an address.
 BROWSER: Final = Kept[str]("leukoscope_browser")
 RUN_CHOSEN: Final = Kept[str]("leukoscope_run_chosen")
-# How often files were taken from the upload field, which is then made anew so that it lets go of them; and why they were not taken.
+# How often files were taken from the upload field, which is then made anew so that it lets go of them; and why they
+# were not taken.
 UPLOADS_TAKEN: Final = Kept[int]("leukoscope_uploads_taken")
 UPLOAD_PROBLEM: Final = Kept[str]("leukoscope_upload_problem")
 # What the last button of a run could not do.

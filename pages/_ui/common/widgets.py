@@ -15,8 +15,9 @@ _EXAMPLE = "single_example"
 _UPLOAD = "single_upload"
 _SCALE_FIELD = "single_um_per_px"
 SCALE_HELP = (
-    "Side of one pixel in micrometres. With it, sizes are given in µm and compared with the populations; without it, only what has "
-    "no unit of length is compared. CellaVision images of about 360 x 360 px have roughly 0.095 µm per pixel."
+    "Side of one pixel in micrometres. With it, sizes are given in µm and compared with the populations; without it,"
+    " only what has no unit of length is compared. CellaVision images of about 360 x 360 px have roughly 0.095 µm per"
+    " pixel."
 )
 
 
@@ -73,7 +74,12 @@ def image_chooser() -> bool:
         um_per_px = scale_field(_SCALE_FIELD)
     with columns[3]:
         pressed = st.button(
-            "Calculate features", type="primary", width="stretch", disabled=CHOSEN.get() is None, shortcut="Mod+Enter", key="calculate"
+            "Calculate features",
+            type="primary",
+            width="stretch",
+            disabled=CHOSEN.get() is None,
+            shortcut="Mod+Enter",
+            key="calculate",
         )
     if um_per_px is None:
         SCALE.clear()
@@ -85,5 +91,14 @@ def image_chooser() -> bool:
 def scale_field(key: str) -> float | None:
     """Field for the micrometres per pixel; None where unknown."""
     return st.number_input(
-        "µm per pixel", 0.005, 10.0, None, 0.001, format="%.4g", placeholder="unknown", key=key, help=SCALE_HELP, persist_state="session"
+        "µm per pixel",
+        0.005,
+        10.0,
+        None,
+        0.001,
+        format="%.4g",
+        placeholder="unknown",
+        key=key,
+        help=SCALE_HELP,
+        persist_state="session",
     )

@@ -1,4 +1,7 @@
-"""The cells behind a selection: in small at one scale, and one of them looked at closely, set beside its population, changed."""
+"""The cells behind a selection.
+
+In small at one scale, and one of them looked at closely, set beside its population, changed.
+"""
 
 import hashlib
 import html
@@ -86,10 +89,15 @@ def look_at(cell_id: str) -> None:
 
 
 def show_cells(selection: Selection, called: str = "in view") -> None:
-    """Show the cells of a selection in small, and one of them closely; `called` says in a word or two which they are."""
+    """Show the cells of a selection in small, and one of them closely.
+
+    `called` says in a word or two which they are.
+    """
     n = resources.in_view(selection).cells
     if not n:
-        empty_state("No cells", "No cell meets all conditions. Remove one of them, or draw a larger outline.", "search_off")
+        empty_state(
+            "No cells", "No cell meets all conditions. Remove one of them, or draw a larger outline.", "search_off"
+        )
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="cells_head"):
         st.markdown(f"##### The {n:,} cells {called}" if n > 1 else f"##### The one cell {called}", width="content")
@@ -119,7 +127,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
     show_take_away(selection, n)
 
 
-# --- in small ---------------------------------------------------------------------------------------------------------------------
+# --- in small ---------------------------------------------------------------------------------------------------------
 
 
 def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ...]) -> tuple[StoredCell, ...]:
@@ -128,7 +136,10 @@ def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ..
     page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
     shown = _stored(tuple(ids[(page - 1) * PLACES : page * PLACES]))
     percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
-    words = [_short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %") for cell in shown]
+    words = [
+        _short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %")
+        for cell in shown
+    ]
     gallery(
         thumbnails(shown, words, square, sources),
         "cells",
@@ -151,16 +162,26 @@ def _scale_words(shown: Sequence[StoredCell], square: Frame) -> str:
     )
     if any(known) and not all(known):
         words += " Cells of unknown scale are marked with ≈."
-    return f"{words} The number: per cent of a cell's population that lie at least as far from its middle; 100 % is most typical."
+    return (
+        f"{words} The number: per cent of a cell's population that lie at least as far from its middle; 100 % is most"
+        " typical."
+    )
 
 
-def thumbnails(shown: Sequence[StoredCell], words: Sequence[str], square: Frame, sources: tuple[str, ...]) -> list[Item]:
-    """Cells in small with words under them, all in squares of one size; `sources` are folders where pictures may lie besides."""
+def thumbnails(
+    shown: Sequence[StoredCell], words: Sequence[str], square: Frame, sources: tuple[str, ...]
+) -> list[Item]:
+    """Cells in small with words under them, all in squares of one size.
+
+    `sources` are folders where pictures may lie besides.
+    """
     items = []
     for cell, text in zip(shown, words, strict=True):
         svg = _thumbnail(cell.cell_id, cell.image_sha256, square.side(cell), sources, cell)
         hint = f"{_type(cell)}, {cell.source}, {'patient ' + cell.patient_id if cell.patient_id else 'patient unknown'}"
-        items.append(Item(cell.cell_id, svg, ("≈ " if cell.um_per_px is None else "") + text, hint, flagged=not cell.quality_ok))
+        items.append(
+            Item(cell.cell_id, svg, ("≈ " if cell.um_per_px is None else "") + text, hint, flagged=not cell.quality_ok)
+        )
     return items
 
 
@@ -175,7 +196,9 @@ def _short(cell: StoredCell) -> str:
 @st.cache_data(show_spinner=False, max_entries=4000)
 def _thumbnail(cell_id: str, sha256: str | None, side: int, sources: tuple[str, ...], _cell: StoredCell) -> str:  # noqa: ARG001 - the key
     image = _picture(_cell, sources)
-    return thumbnail_svg(_cell.outlines, _cell.canvas, None if image is None else image.rgb, side if _cell.has_outline else None)
+    return thumbnail_svg(
+        _cell.outlines, _cell.canvas, None if image is None else image.rgb, side if _cell.has_outline else None
+    )
 
 
 def _picture(cell: StoredCell, sources: tuple[str, ...]) -> CellImage | None:
@@ -183,12 +206,15 @@ def _picture(cell: StoredCell, sources: tuple[str, ...]) -> CellImage | None:
 
 
 def _batch_sources() -> tuple[str, ...]:
-    """Folders that this person's batches have measured: pictures of cells added from there are shown as long as they lie there."""
+    """Folders that this person's batches have measured.
+
+    Pictures of cells added from there are shown as long as they lie there.
+    """
     person = owner()
     return () if person is None else tuple(sorted({str(job.source) for job in person.jobs()}))
 
 
-# --- one of them ------------------------------------------------------------------------------------------------------------------
+# --- one of them ------------------------------------------------------------------------------------------------------
 
 
 def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, ...]) -> None:
@@ -221,7 +247,12 @@ def _walk(cell: StoredCell, ids: Sequence[str], pages: str) -> None:
     at = ids.index(cell.cell_id) if cell.cell_id in ids else None
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="card_walk"):
         st.button(
-            "Previous", icon=":material/chevron_left:", key="card_back", disabled=not at, on_click=_go, args=(ids, (at or 0) - 1, pages)
+            "Previous",
+            icon=":material/chevron_left:",
+            key="card_back",
+            disabled=not at,
+            on_click=_go,
+            args=(ids, (at or 0) - 1, pages),
         )
         st.button(
             "Next",
@@ -247,7 +278,9 @@ def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
         empty_state("No outline", "This cell was imported as numbers: there is nothing to draw.", "table_rows")
         return
     if image is None:
-        image = CellImage(np.full((*cell.canvas, 3), _PAPER, np.uint8), cell.image_name, cell.image_sha256 or "", cell.um_per_px)
+        image = CellImage(
+            np.full((*cell.canvas, 3), _PAPER, np.uint8), cell.image_name, cell.image_sha256 or "", cell.um_per_px
+        )
         st.caption("Its picture is not at hand, only the outline.")
     one_cell_viewer(image, cell.labels(), key=cell.cell_id)
 
@@ -268,13 +301,20 @@ def _who(cell: StoredCell) -> None:
     notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
-    st.html('<ul class="sentences">' + "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in notes) + "</ul>")
+    st.html(
+        '<ul class="sentences">'
+        + "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in notes)
+        + "</ul>"
+    )
     st.caption(plain(cell.image_name))
 
 
 def _measures(cell: StoredCell) -> None:
     """Show what a morphologist looks for first, and where it lies in the cell's own population."""
-    features, reference = _feature_set(resources.cohort().revision, cell.cell_id), _reference(resources.cohort().revision, cell.population)
+    features, reference = (
+        _feature_set(resources.cohort().revision, cell.cell_id),
+        _reference(resources.cohort().revision, cell.population),
+    )
     placed = {found.feature: found for found in compare_cell(features, cell.um_per_px, reference)}
     reliability = resources.reliability_if_known()
     rows = []
@@ -302,7 +342,9 @@ def _value(features: FeatureSet, name: str, um_per_px: float | None) -> str:
 
 def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:
     if not found.comparable:
-        return "its scale is unknown" if scale is None and not CATALOGUE[found.feature].scale_free else found.reason or ""
+        return (
+            "its scale is unknown" if scale is None and not CATALOGUE[found.feature].scale_free else found.reason or ""
+        )
     return describe(found) if reference.n >= SMALL_GROUP else f"only {reference.n} cells to compare with"
 
 
@@ -325,17 +367,27 @@ def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     space = _space(resources.cohort().revision, _features())
     stored = _feature_set(resources.cohort().revision, cell.cell_id).values
     query = space.scaling.z(
-        np.array([[np.nan if stored[name] is None else stored[name] for name in space.values.features]], dtype=np.float64)
+        np.array(
+            [[np.nan if stored[name] is None else stored[name] for name in space.values.features]], dtype=np.float64
+        )
     )[0]
     itself = np.flatnonzero(space.values.cell_id == cell.cell_id)
     found = nearest(query, space.z, count=_NEAREST, leave_out=int(itself[0]) if len(itself) else None)
     labels = np.array([CELL_TYPES[CellType(name)].plural for name in space.values.cell_type], dtype=object)
-    drawn = f" Of {space.values.cells:,} good cells these were drawn by chance." if len(space.values) < space.values.cells else ""
+    drawn = (
+        f" Of {space.values.cells:,} good cells these were drawn by chance."
+        if len(space.values) < space.values.cells
+        else ""
+    )
     st.caption(sentence(found, labels) + drawn)
     shown = _stored(tuple(str(space.values.cell_id[row]) for row in found.rows))
-    distances = {str(space.values.cell_id[row]): distance for row, distance in zip(found.rows, found.distances, strict=True)}
+    distances = {
+        str(space.values.cell_id[row]): distance for row, distance in zip(found.rows, found.distances, strict=True)
+    }
     words = [f"{_short(other)} {distances[other.cell_id]:.2f}" for other in shown]
-    gallery(thumbnails(shown, words, frame_of(Selection()), sources), "card_neighbours", places=_NEAREST, on_pick=look_at)
+    gallery(
+        thumbnails(shown, words, frame_of(Selection()), sources), "card_neighbours", places=_NEAREST, on_pick=look_at
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,7 +406,7 @@ def _space(revision: str, features: tuple[str, ...]) -> _Space:  # noqa: ARG001 
     return _Space(found, scaling, scaling.z(found.matrix).astype(np.float32))
 
 
-# --- what is computed once --------------------------------------------------------------------------------------------------------
+# --- what is computed once --------------------------------------------------------------------------------------------
 
 
 def _features() -> tuple[str, ...]:

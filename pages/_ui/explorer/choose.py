@@ -1,4 +1,7 @@
-"""Which cells are looked at: how many and what was left out, the conditions as sentences, new ones, saved selections, the link."""
+"""Which cells are looked at.
+
+How many and what was left out, the conditions as sentences, new ones, saved selections, the link.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +15,18 @@ from numpy.typing import NDArray
 from core.charts.labels import unit
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError
-from core.explorer.selection import CHOICES, Quality, Range, Scale, Selection, basis, from_json, sentences, to_json, without
+from core.explorer.selection import (
+    CHOICES,
+    Quality,
+    Range,
+    Scale,
+    Selection,
+    basis,
+    from_json,
+    sentences,
+    to_json,
+    without,
+)
 from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE
 from pages._ui.common import resources
@@ -121,7 +135,7 @@ def in_words(do: Callable[[], None]) -> None:
         PROBLEM.set(str(error))
 
 
-# --- filters by value -------------------------------------------------------------------------------------------------------------
+# --- filters by value -------------------------------------------------------------------------------------------------
 
 
 def _edit_choice(key: str, called: str, selection: Selection) -> None:
@@ -136,21 +150,35 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
         default: Any = getattr(selection, key).value
         free = {"quality": Quality.ANY, "scale": Scale.ANY}[key]
         st.session_state[widget] = None if default == free else default
-        st.pills(called, list(labels), format_func=lambda value: plain(labels[value]), key=widget, on_change=_take_side, args=(key, widget))
+        st.pills(
+            called,
+            list(labels),
+            format_func=lambda value: plain(labels[value]),
+            key=widget,
+            on_change=_take_side,
+            args=(key, widget),
+        )
     else:
         st.session_state[widget] = [str(value) for value in getattr(selection, key)]
         take: dict[str, Any] = {"key": widget, "on_change": _take_values, "args": (key, widget)}
         if len(facets) > _MOST_PILLS:
-            st.multiselect(called, list(labels), format_func=labels.__getitem__, placeholder=f"Any of {len(labels)}", **take)
+            st.multiselect(
+                called, list(labels), format_func=labels.__getitem__, placeholder=f"Any of {len(labels)}", **take
+            )
         else:
-            st.pills(called, list(labels), format_func=lambda value: plain(labels[value]), selection_mode="multi", **take)
+            st.pills(
+                called, list(labels), format_func=lambda value: plain(labels[value]), selection_mode="multi", **take
+            )
     unknown = sum(facet.cells for facet in resources.facets(selection)[key] if facet.value is None)
     if unknown:
         st.caption(f"{unknown:,} cells name none: any choice leaves them out.")
 
 
 def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
-    """What a filter's values are called, with their cells; each in its own words, by which the browser tells choices apart."""
+    """What a filter's values are called, with their cells.
+
+    Each in its own words, by which the browser tells choices apart.
+    """
     titles = resources.population_titles() if key == "populations" else {}
     named = {str(facet.value): titles.get(str(facet.value), facet.label) for facet in facets}
     words = list(named.values())
@@ -173,12 +201,14 @@ def _take_side(key: str, widget: str) -> None:
     select(replace(selection, quality=Quality(value)) if key == "quality" else replace(selection, scale=Scale(value)))
 
 
-# --- a feature's range ------------------------------------------------------------------------------------------------------------
+# --- a feature's range ------------------------------------------------------------------------------------------------
 
 
 def _edit_range(selection: Selection) -> None:
     """Search a feature, see how its values lie, and keep a part of them."""
-    words = st.text_input("Search", placeholder="round nucleus, eosin, entropy …", key="range-words", persist_state="session")
+    words = st.text_input(
+        "Search", placeholder="round nucleus, eosin, entropy …", key="range-words", persist_state="session"
+    )
     found = matching(words, None, None)
     if not found:
         st.caption("No feature holds all these words; try fewer.")
@@ -186,7 +216,11 @@ def _edit_range(selection: Selection) -> None:
     if widget_value("range-feature") not in found:
         st.session_state["range-feature"] = found[0]
     feature = st.selectbox(
-        f"Feature ({len(found)})", found, format_func=lambda name: CATALOGUE[name].label, key="range-feature", persist_state="session"
+        f"Feature ({len(found)})",
+        found,
+        format_func=lambda name: CATALOGUE[name].label,
+        key="range-feature",
+        persist_state="session",
     )
     spec = CATALOGUE[feature]
     lying = resources.quantiles(without(selection, f"range:{feature}"), feature)
@@ -195,7 +229,9 @@ def _edit_range(selection: Selection) -> None:
     low, high = (float(values[1]), float(values[-2])) if len(values) and np.isfinite(values).all() else (0.0, 0.0)
     if low >= high:
         st.caption(
-            "No cells in view have it, or all the same value." if spec.scale_free else "No cells in view have it with a known scale."
+            "No cells in view have it, or all the same value."
+            if spec.scale_free
+            else "No cells in view have it with a known scale."
         )
         return
     step = _step(high - low)
@@ -211,7 +247,14 @@ def _edit_range(selection: Selection) -> None:
     label = f"{spec.label} ({unit(spec, basis(spec))})" if unit(spec, basis(spec)) else spec.label
     decimals = max(0, int(np.ceil(-np.log10(step))))
     st.slider(
-        plain(label), low, high, step=step, format=f"%.{decimals}f", key=widget, on_change=_take_range, args=(feature, widget, (low, high))
+        plain(label),
+        low,
+        high,
+        step=step,
+        format=f"%.{decimals}f",
+        key=widget,
+        on_change=_take_range,
+        args=(feature, widget, (low, high)),
     )
     st.caption(f"{int(lying.n[0]):,} cells have it; at its ends the range is open.")
 
@@ -229,11 +272,17 @@ def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
     if low <= ends[0] and high >= ends[1]:
         select(replace(selection, ranges=others))
         return
-    given = Range(feature, low / spec.display_factor if low > ends[0] else None, high / spec.display_factor if high < ends[1] else None)
+    given = Range(
+        feature,
+        low / spec.display_factor if low > ends[0] else None,
+        high / spec.display_factor if high < ends[1] else None,
+    )
     in_words(lambda: select(replace(selection, ranges=(*others, given))))
 
 
-def _histogram(values: NDArray[np.float64], cells: NDArray[np.float64], ends: tuple[float, float], kept: tuple[float, ...]) -> str:
+def _histogram(
+    values: NDArray[np.float64], cells: NDArray[np.float64], ends: tuple[float, float], kept: tuple[float, ...]
+) -> str:
     """Bars above a slider, as wide as its track; those of the kept part are dark.
 
     `values` are those below which so many `cells` lie, both ascending.
@@ -248,7 +297,7 @@ def _histogram(values: NDArray[np.float64], cells: NDArray[np.float64], ends: tu
     return f'<div class="range-bars">{bars}</div>'
 
 
-# --- saved selections, files, the link --------------------------------------------------------------------------------------------
+# --- saved selections, files, the link --------------------------------------------------------------------------------
 
 
 def _saved(selection: Selection) -> None:
@@ -278,7 +327,11 @@ def _saved(selection: Selection) -> None:
             )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", wrap=False, key="explorer_save"):
         st.text_input(
-            "Name", max_chars=LONGEST_NAME, placeholder="Name for these cells", key=f"save-name-{turn}", label_visibility="collapsed"
+            "Name",
+            max_chars=LONGEST_NAME,
+            placeholder="Name for these cells",
+            key=f"save-name-{turn}",
+            label_visibility="collapsed",
         )
         st.button("Save", key="explorer_save_button", on_click=_save, args=(f"save-name-{turn}",))
     with st.popover("Link and files", icon=":material/share:", width="stretch", key="explorer_share"):
@@ -289,7 +342,12 @@ def _saved(selection: Selection) -> None:
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
         st.file_uploader(
-            "A file saved here", ["json"], max_upload_size=2, key=f"explorer_up_{turn}", on_change=_take_file, args=(f"explorer_up_{turn}",)
+            "A file saved here",
+            ["json"],
+            max_upload_size=2,
+            key=f"explorer_up_{turn}",
+            on_change=_take_file,
+            args=(f"explorer_up_{turn}",),
         )
 
 

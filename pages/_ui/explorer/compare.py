@@ -25,7 +25,12 @@ BY_WORDS: Final[dict[str, str]] = {
     By.DIAGNOSIS: "Diagnosis",
     _SAVED: "Saved selections",
 }
-_FILTERS: Final = {By.CELL_TYPE: "cell_types", By.SOURCE: "sources", By.POPULATION: "populations", By.DIAGNOSIS: "diagnoses"}
+_FILTERS: Final = {
+    By.CELL_TYPE: "cell_types",
+    By.SOURCE: "sources",
+    By.POPULATION: "populations",
+    By.DIAGNOSIS: "diagnoses",
+}
 _MOST_PILLS: Final = 14
 _BY: Final = "compare-by"
 
@@ -47,14 +52,22 @@ class Compared:
 
     def only(self, names: Sequence[str]) -> "Compared":
         """Some of the groups, in the order of all."""
-        seen, kept = explored(), [(group, title) for group, title in zip(self.groups, self.titles, strict=True) if group.name in names]
+        seen, kept = (
+            explored(),
+            [(group, title) for group, title in zip(self.groups, self.titles, strict=True) if group.name in names],
+        )
         groups = tuple(group for group, _ in kept)
         return _compared(seen, self.by, groups, tuple(title for _, title in kept))
 
     def drawn(self) -> tuple[DrawnGroup, ...]:
         """The groups as charts draw them."""
         patients = [None if group.unknown_patient else group.patients for group in self.groups]
-        return styled(self.titles, [group.cells for group in self.groups], patients, [self._cell_type(name) for name in self.names])
+        return styled(
+            self.titles,
+            [group.cells for group in self.groups],
+            patients,
+            [self._cell_type(name) for name in self.names],
+        )
 
     def words(self) -> tuple[GroupName, ...]:
         """The groups in sentences."""
@@ -76,7 +89,10 @@ def choose_groups() -> Compared | None:
         st.session_state[_BY] = _SAVED if seen.by is None else seen.by
         st.selectbox("Compare by", list(BY_WORDS), format_func=BY_WORDS.__getitem__, key=_BY, on_change=_take_by)
     if seen.by is None and not seen.saved:
-        columns[1].info("Save two selections at the left under names; then they can be set beside one another.", icon=":material/info:")
+        columns[1].info(
+            "Save two selections at the left under names; then they can be set beside one another.",
+            icon=":material/info:",
+        )
         return None
     by: Grouping = dict(seen.saved) if seen.by is None else seen.by
     found = [group for group in resources.groups(seen.compared, by) if group.cells]
@@ -100,7 +116,11 @@ def show_warnings(view: InView) -> None:
 def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:
     names = [group.name for group in groups]
     selection = _narrowed(seen.compared, seen.by, names)
-    view = _together([resources.in_view(seen.saved[name]) for name in names]) if seen.by is None else resources.in_view(selection)
+    view = (
+        _together([resources.in_view(seen.saved[name]) for name in names])
+        if seen.by is None
+        else resources.in_view(selection)
+    )
     return Compared(selection, by, groups, titles, view)
 
 
@@ -159,7 +179,8 @@ def _narrowed(selection: Selection, by: By | None, chosen: list[str]) -> Selecti
         return selection
     if by is By.PATIENT:  # where a pseudonym stands in two sources the group's name has its source behind a comma
         return replace(
-            selection, patients=tuple(dict.fromkeys(part for name in chosen for part in (name, name.rpartition(", ")[0]) if part))
+            selection,
+            patients=tuple(dict.fromkeys(part for name in chosen for part in (name, name.rpartition(", ")[0]) if part)),
         )
     if by not in _FILTERS:
         return selection

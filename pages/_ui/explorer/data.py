@@ -1,4 +1,7 @@
-"""Own populations: what there is, a table of measured cells brought in, where images go, and what is deleted for good."""
+"""Own populations.
+
+What there is, a table of measured cells brought in, where images go, and what is deleted for good.
+"""
 
 import io
 import tempfile
@@ -61,7 +64,7 @@ def show_own_data() -> None:
         _bring_images()
 
 
-# --- what there is ----------------------------------------------------------------------------------------------------------------
+# --- what there is ----------------------------------------------------------------------------------------------------
 
 
 def _populations() -> None:
@@ -71,12 +74,20 @@ def _populations() -> None:
             _population(info)
     else:
         empty_state(
-            "No population of your own yet", "Bring in a table of measured cells, or images, with the choices above.", "library_add"
+            "No population of your own yet",
+            "Bring in a table of measured cells, or images, with the choices above.",
+            "library_add",
         )
     shipped = len(resources.populations()) - len(own)
     changed = {cell for edit in edits.log(resources.cohort()) for cell in edit.old}
-    words = f"The {shipped} populations that come with the program can be corrected cell by cell, but never deleted or overwritten."
-    st.caption(words + (f" Cells that readers have changed: {len(changed):,}; each card tells who and when." if changed else ""))
+    words = (
+        f"The {shipped} populations that come with the program can be corrected cell by cell, but never deleted or"
+        " overwritten."
+    )
+    st.caption(
+        words
+        + (f" Cells that readers have changed: {len(changed):,}; each card tells who and when." if changed else "")
+    )
 
 
 def _population(info: PopulationInfo) -> None:
@@ -86,14 +97,25 @@ def _population(info: PopulationInfo) -> None:
         with left:
             kept_out = f", {info.n - info.n_good:,} left out for their quality" if info.n > info.n_good else ""
             patients = "patients not all known" if info.patients is None else f"{info.patients} patients"
-            scale = f"{population.um_per_px:g} µm per pixel" if population.um_per_px is not None else "scale by cell or unknown"
+            scale = (
+                f"{population.um_per_px:g} µm per pixel"
+                if population.um_per_px is not None
+                else "scale by cell or unknown"
+            )
             st.markdown(f"**{plain(population.title)}**: {info.n:,} cells{kept_out}, {patients}")
             st.caption(
-                f"{CELL_TYPES[population.cell_type].name}; {plain(population.source)}; {scale}; since {population.created}. "
-                f"{plain(info.problem or population.note)}"
+                f"{CELL_TYPES[population.cell_type].name}; {plain(population.source)}; {scale}; since"
+                f" {population.created}. {plain(info.problem or population.note)}"
             )
-        with right, st.popover("Delete", icon=":material/delete:", width="stretch", key=f"own-delete-{population.population_id}"):
-            st.markdown(f"Delete **{plain(population.title)}** with its {info.n:,} cells, for everybody who uses this cohort?")
+        with (
+            right,
+            st.popover(
+                "Delete", icon=":material/delete:", width="stretch", key=f"own-delete-{population.population_id}"
+            ),
+        ):
+            st.markdown(
+                f"Delete **{plain(population.title)}** with its {info.n:,} cells, for everybody who uses this cohort?"
+            )
             st.button(
                 "Delete for good", type="primary", key=f"own-gone-{population.population_id}", on_click=_delete,
                 args=(population.population_id, population.title),
@@ -108,7 +130,7 @@ def _delete(population_id: str, title: str) -> None:
         _SAID.set(f"“{title}” was not deleted: {error}.")
 
 
-# --- a table ----------------------------------------------------------------------------------------------------------------------
+# --- a table ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +145,9 @@ def _bring_table() -> None:
     """Take a table in: look at it, say what it is, file it."""
     turn = _TAKEN.get() or 0
     st.caption(
-        "One row a cell; columns named as in this program's own tables (the catalogue's features, and cell_type, patient_id, um_per_px, "
-        "image_name where known). An empty field is an absent value. A table taken away here can be brought back."
+        "One row a cell; columns named as in this program's own tables (the catalogue's features, and cell_type,"
+        " patient_id, um_per_px, image_name where known). An empty field is an absent value. A table taken away here"
+        " can be brought back."
     )
     file = st.file_uploader("Table", ["csv", "parquet"], key=f"own_table_{turn}", label_visibility="collapsed")
     if file is None:
@@ -139,7 +162,10 @@ def _bring_table() -> None:
 def _on_disk(name: str, data: bytes) -> Iterator[Path]:
     """The upload as a file, under its own name as far as that is harmless, because messages name it."""
     with tempfile.TemporaryDirectory() as folder:
-        safe = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in Path(name).name).lstrip(".") or "table"
+        safe = (
+            "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in Path(name).name).lstrip(".")
+            or "table"
+        )
         path = Path(folder, safe)
         path.write_bytes(data)
         yield path
@@ -150,7 +176,9 @@ def _look(file_id: str, name: str, _file: Any) -> _Looked:  # noqa: ANN401, ARG0
     with _on_disk(name, _file.getvalue()) as path:
         columns = look(path)
         if path.suffix.lower() == ".parquet":
-            first = next(pq.ParquetFile(path).iter_batches(_PREVIEW, columns=list(pq.read_schema(path).names))).to_pandas()
+            first = next(
+                pq.ParquetFile(path).iter_batches(_PREVIEW, columns=list(pq.read_schema(path).names))
+            ).to_pandas()
         else:
             first = pd.read_csv(io.BytesIO(_file.getvalue()), nrows=_PREVIEW, encoding="utf-8-sig", dtype=str)
         return _Looked(columns, first)
@@ -160,12 +188,17 @@ def _show_table(found: _Looked) -> None:
     columns = found.columns
     features = [name for name in columns.taken if name in CATALOGUE]
     known = [name for name in columns.taken if name not in CATALOGUE]
-    lines = [f"**{len(features)} of {len(CATALOGUE)} features** are there; the others will be absent, with that as the reason."]
+    lines = [
+        f"**{len(features)} of {len(CATALOGUE)} features** are there; the others will be absent, with that as the"
+        " reason."
+    ]
     if known:
         lines.append(f"Besides: {plain(', '.join(known))}.")
     if columns.not_taken:
         more = f" and {len(columns.not_taken) - _NAMED} more" if len(columns.not_taken) > _NAMED else ""
-        lines.append(f"Not taken, because nobody here knows them: {plain(', '.join(columns.not_taken[:_NAMED]))}{more}.")
+        lines.append(
+            f"Not taken, because nobody here knows them: {plain(', '.join(columns.not_taken[:_NAMED]))}{more}."
+        )
     if columns.cell_types:
         lines.append(f"Cell types: {', '.join(CELL_TYPES[kind].name for kind in columns.cell_types)}.")
     st.markdown("\n".join(f"- {line}" for line in lines))
@@ -175,19 +208,29 @@ def _show_table(found: _Looked) -> None:
 def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: ANN401 - an uploaded file
     with st.form("own_form", border=False):
         first, second = st.columns(3, gap="medium"), st.columns(3, gap="medium")
-        title = first[0].text_input("Name of the population", max_chars=60, placeholder="Monocytes, our laboratory", key="own_title")
+        title = first[0].text_input(
+            "Name of the population", max_chars=60, placeholder="Monocytes, our laboratory", key="own_title"
+        )
         source = first[1].text_input("Source", max_chars=120, placeholder="laboratory or data set", key="own_source")
         kinds = list(CellType)
         index = kinds.index(columns.cell_type) if columns.cell_type is not None else None
         cell_type = first[2].selectbox(
-            "Cell type, where a row says none", kinds, index=index, format_func=lambda kind: CELL_TYPES[kind].name, key="own_type"
+            "Cell type, where a row says none",
+            kinds,
+            index=index,
+            format_func=lambda kind: CELL_TYPES[kind].name,
+            key="own_type",
         )
         tissue = second[0].selectbox("Tissue", TISSUES, key="own_tissue")
-        units = second[1].selectbox("Sizes are counted in", list(Units), format_func=_UNITS.__getitem__, key="own_units")
+        units = second[1].selectbox(
+            "Sizes are counted in", list(Units), format_func=_UNITS.__getitem__, key="own_units"
+        )
         with second[2]:
             um_per_px = scale_field("own_um_per_px")
         replace = st.checkbox("In the place of a population of the same name", key="own_replace")
-        pressed = st.form_submit_button("Bring these cells in", type="primary", icon=":material/library_add:", key="own_import")
+        pressed = st.form_submit_button(
+            "Bring these cells in", type="primary", icon=":material/library_add:", key="own_import"
+        )
     if not pressed:
         return
     if not title.strip() or not source.strip() or cell_type is None:
@@ -206,7 +249,9 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
         um_per_px=um_per_px,
         um_per_px_origin="given with the table" if um_per_px is not None else "unknown",
     )
-    if any(info.shipped and info.population.population_id == population.population_id for info in resources.populations()):
+    if any(
+        info.shipped and info.population.population_id == population.population_id for info in resources.populations()
+    ):
         msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
         raise UsageError(msg)
     with st.spinner("Filing the cells"), _on_disk(file.name, file.getvalue()) as path:
@@ -216,15 +261,16 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
     st.rerun()
 
 
-# --- images -----------------------------------------------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------------------------------
 
 
 def _bring_images() -> None:
     roots = ", ".join(root.name for root in resources.settings().roots if root.is_dir())
     below = f", or a folder below {plain(roots)} on the server" if roots else ""
     st.markdown(
-        f"Images are outlined and measured on page Batch: upload them{below}. When the run has ended, **Add to the cohort** there files "
-        "its cells as a population; it then stands here, and each cell's picture is shown as long as its image stays where it was."
+        f"Images are outlined and measured on page Batch: upload them{below}. When the run has ended, **Add to the"
+        " cohort** there files its cells as a population; it then stands here, and each cell's picture is shown as"
+        " long as its image stays where it was."
     )
     st.page_link("pages/2_Batch.py", label="To page Batch", icon=":material/photo_library:")
     st.caption("From a shell: `python -m core cohort import FOLDER` does the same for a folder.")

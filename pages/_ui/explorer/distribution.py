@@ -38,7 +38,9 @@ FORM_WORDS: Final = {
     Form.BOX: "Box",
     Form.RANGES: "Several features",
 }
-_PUBLISHED: Final = "Dashed: 2 to 98 %; tick: median. They were made from generated images and are never pooled with cells."
+_PUBLISHED: Final = (
+    "Dashed: 2 to 98 %; tick: median. They were made from generated images and are never pooled with cells."
+)
 _TAILS: Final = " Outermost cells (1 % of a group) that would stretch the axis are not drawn."
 _HINTS: Final = {
     Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
@@ -61,10 +63,18 @@ def show_distribution(compared: Compared) -> None:
     show_warnings(compared.view)
     st.session_state[_FORM] = seen.form
     st.segmented_control(
-        "Drawn as", list(FORM_WORDS), format_func=FORM_WORDS.__getitem__, key=_FORM, on_change=_take_form, label_visibility="collapsed"
+        "Drawn as",
+        list(FORM_WORDS),
+        format_func=FORM_WORDS.__getitem__,
+        key=_FORM,
+        on_change=_take_form,
+        label_visibility="collapsed",
     )
     if not compared.view.offered:
-        st.info("These cells cannot be compared by any feature: choose cells of one source, or with a known scale.", icon=":material/info:")
+        st.info(
+            "These cells cannot be compared by any feature: choose cells of one source, or with a known scale.",
+            icon=":material/info:",
+        )
         return
     if seen.form is Form.RANGES:
         _show_ranges(compared, reliability)
@@ -78,14 +88,16 @@ def _take_form() -> None:
         change(form=Form(form))
 
 
-# --- one feature ------------------------------------------------------------------------------------------------------------------
+# --- one feature ------------------------------------------------------------------------------------------------------
 
 
 def _show_feature(compared: Compared, reliability: Reliability) -> None:
     seen = explored()
     refusal = compared.view.refusal(seen.feature)
     if refusal is not None:
-        st.info(f"{plain(CATALOGUE[seen.feature].label)} cannot be compared here: {plain(refusal)}.", icon=":material/info:")
+        st.info(
+            f"{plain(CATALOGUE[seen.feature].label)} cannot be compared here: {plain(refusal)}.", icon=":material/info:"
+        )
     st.session_state[_FEATURE] = seen.feature
     feature = feature_chooser(seen.feature, reliability, _FEATURE, compared.view.offered, _take_feature)
     if feature is None:
@@ -101,7 +113,10 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     form = Form.STRIP if few and seen.form is not Form.CUMULATIVE else seen.form
     chart = feature_chart(compared, feature, form, by_group, log=spec.log_axis if seen.log is None else seen.log)
     st.altair_chart(
-        chart, width="stretch", key="distribution", alt=f"{spec.label}, {FORM_WORDS[seen.form].lower()}, in {', '.join(compared.titles)}"
+        chart,
+        width="stretch",
+        key="distribution",
+        alt=f"{spec.label}, {FORM_WORDS[seen.form].lower()}, in {', '.join(compared.titles)}",
     )
     table = _table(compared, [by_group[name] for name in compared.names if name in by_group])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="distribution_foot"):
@@ -109,9 +124,15 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
         st.caption(_HINTS[form] + _TAILS * cut, width="stretch")
         if spec.log_axis or seen.log is not None:
             st.session_state["explorer_log"] = spec.log_axis if seen.log is None else seen.log
-            st.toggle("Logarithmic", key="explorer_log", on_change=lambda: change(log=bool(widget_value("explorer_log"))))
+            st.toggle(
+                "Logarithmic", key="explorer_log", on_change=lambda: change(log=bool(widget_value("explorer_log")))
+            )
         take_away("distribution", f"distribution_{feature}", chart, table)
-    published = [found for found in resources.published() if feature in found.summaries and found.summaries[feature].basis is basis(spec)]
+    published = [
+        found
+        for found in resources.published()
+        if feature in found.summaries and found.summaries[feature].basis is basis(spec)
+    ]
     _show_table(table, _published_rows(published, feature))
     _show_published(published, feature)
 
@@ -120,7 +141,9 @@ def _take_feature() -> None:
     change(feature=widget_value(_FEATURE))
 
 
-def feature_chart(compared: Compared, feature: str, form: Form, summaries: Mapping[str, Summary], *, log: bool) -> AnyChart:
+def feature_chart(
+    compared: Compared, feature: str, form: Form, summaries: Mapping[str, Summary], *, log: bool
+) -> AnyChart:
     """One feature in the compared groups, drawn in one of the forms."""
     look, groups, of = current_look(), compared.drawn(), basis(CATALOGUE[feature])
     if form in (Form.DENSITY, Form.HISTOGRAM):
@@ -129,7 +152,9 @@ def feature_chart(compared: Compared, feature: str, form: Form, summaries: Mappi
         if form is Form.DENSITY:
             return density_chart(groups, feature, of, found.edges, found.counts[rows], look, log=log)
         width = len(found.edges) // 50  # a curve needs fine bins, a reader coarse ones
-        return histogram_chart(groups, feature, of, found.edges[::width], _merged(found.counts[rows], width), look, log=log)
+        return histogram_chart(
+            groups, feature, of, found.edges[::width], _merged(found.counts[rows], width), look, log=log
+        )
     if form is Form.CUMULATIVE:
         lying = resources.quantiles(compared.selection, feature, compared.by)
         rows = [lying.group_names.index(name) for name in compared.names]
@@ -174,7 +199,7 @@ def _values(compared: Compared, feature: str, name: str, n: int) -> NDArray[np.f
     return values
 
 
-# --- in numbers -------------------------------------------------------------------------------------------------------------------
+# --- in numbers -------------------------------------------------------------------------------------------------------
 
 
 def _table(compared: Compared, summaries: Sequence[Summary]) -> pd.DataFrame:
@@ -196,7 +221,11 @@ def _table(compared: Compared, summaries: Sequence[Summary]) -> pd.DataFrame:
         }
         rows.append(
             ({"Feature": spec.label} if several else {})
-            | {"Group": titles[found.group], "n": found.n, "Patients": "not all known" if found.patients is None else str(found.patients)}
+            | {
+                "Group": titles[found.group],
+                "n": found.n,
+                "Patients": "not all known" if found.patients is None else str(found.patients),
+            }
             | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
             | {"Unit": unit(spec, found.basis), "Without a value": found.absent, "Source": sources[found.group]}
         )
@@ -230,17 +259,35 @@ def _show_table(table: pd.DataFrame, published: pd.DataFrame) -> None:
     """Show the groups, and below them the published tables."""
     both = pd.concat([table, published], ignore_index=True) if len(published) else table
     both = both.loc[
-        :, [name for name in both if name not in ("Unit", "Without a value") or both[name].fillna(0).ne("" if name == "Unit" else 0).any()]
+        :,
+        [
+            name
+            for name in both
+            if name not in ("Unit", "Without a value") or both[name].fillna(0).ne("" if name == "Unit" else 0).any()
+        ],
     ]
     number: Any = st.column_config.NumberColumn(format="%.4g")
-    config = dict.fromkeys(("2 %", "25 %", "50 %", "75 %", "98 %", "Mean", "SD"), number) | {"Group": st.column_config.Column(pinned=True)}
-    st.dataframe(both, hide_index=True, key="summaries", placeholder="", column_config=config, height=min(38 + 35 * len(both), 420))
+    config = dict.fromkeys(("2 %", "25 %", "50 %", "75 %", "98 %", "Mean", "SD"), number) | {
+        "Group": st.column_config.Column(pinned=True)
+    }
+    st.dataframe(
+        both,
+        hide_index=True,
+        key="summaries",
+        placeholder="",
+        column_config=config,
+        height=min(38 + 35 * len(both), 420),
+    )
 
 
 def _show_published(published: Sequence[ReferencePopulation], feature: str) -> None:
     if published:
         with st.expander("The published tables, drawn", key="published_drawn"):
-            st.altair_chart(distribution_chart(published, feature, Rows.HISTOGRAM, current_look()), width="stretch", key="published_chart")
+            st.altair_chart(
+                distribution_chart(published, feature, Rows.HISTOGRAM, current_look()),
+                width="stretch",
+                key="published_chart",
+            )
             st.caption(_PUBLISHED)
 
 
@@ -253,17 +300,23 @@ def show_published_alone() -> None:
     st.markdown("### The published tables")
     feature = st.selectbox("Feature", features, format_func=lambda name: CATALOGUE[name].label, key="published_feature")
     with_it = [found for found in published if feature in found.summaries]
-    st.altair_chart(distribution_chart(with_it, feature, Rows.HISTOGRAM, current_look()), width="stretch", key="published_chart")
+    st.altair_chart(
+        distribution_chart(with_it, feature, Rows.HISTOGRAM, current_look()), width="stretch", key="published_chart"
+    )
     st.caption(_PUBLISHED)
     _show_table(_published_rows(with_it, feature), pd.DataFrame())
 
 
-# --- several features -------------------------------------------------------------------------------------------------------------
+# --- several features -------------------------------------------------------------------------------------------------
 
 
 def _show_ranges(compared: Compared, reliability: Reliability) -> None:
     offered = poor_last(compared.view.offered, reliability)
-    chosen = [name for name in explored().features if name in offered] or [name for name in KEY_FEATURES if name in offered] or offered[:6]
+    chosen = (
+        [name for name in explored().features if name in offered]
+        or [name for name in KEY_FEATURES if name in offered]
+        or offered[:6]
+    )
     st.session_state[_FEATURES] = chosen
     columns = st.columns([5, 1.4], vertical_alignment="bottom")
     columns[0].multiselect(
@@ -275,7 +328,9 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
         key=_FEATURES,
         on_change=lambda: change(features=tuple(widget_value(_FEATURES))),
     )
-    as_published = columns[1].toggle("As published", key="explorer_as_published", persist_state="session", help=_AS_PUBLISHED)
+    as_published = columns[1].toggle(
+        "As published", key="explorer_as_published", persist_state="session", help=_AS_PUBLISHED
+    )
     summaries = resources.summaries(compared.selection, tuple(chosen), compared.by)
     found = {(summary.feature, summary.group): summary for summary in summaries}
     by_feature = {name: [found[name, group] for group in compared.names] for name in chosen}
@@ -284,14 +339,24 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
         chart = published_group_chart(groups, by_feature, current_look())
     else:
         cells = {
-            name: [_values(compared, name, each.group, each.n) if each.p50 is None else np.empty(0) for each in of_groups]
+            name: [
+                _values(compared, name, each.group, each.n) if each.p50 is None else np.empty(0) for each in of_groups
+            ]
             for name, of_groups in by_feature.items()
         }
         chart = group_range_chart(groups, by_feature, cells, reliability, current_look())
-    st.altair_chart(chart, width="stretch", key="ranges", alt=f"2 to 98 % ranges of {len(chosen)} features in {', '.join(compared.titles)}")
+    st.altair_chart(
+        chart,
+        width="stretch",
+        key="ranges",
+        alt=f"2 to 98 % ranges of {len(chosen)} features in {', '.join(compared.titles)}",
+    )
     table = _table(compared, [summary for of_groups in by_feature.values() for summary in of_groups])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranges_foot"):
-        st.caption(_HINTS[Form.RANGES] + ("" if as_published else " Each row is drawn on the scale of the first group."), width="stretch")
+        st.caption(
+            _HINTS[Form.RANGES] + ("" if as_published else " Each row is drawn on the scale of the first group."),
+            width="stretch",
+        )
         take_away("ranges", "ranges", chart, table)
     _show_table(table, pd.DataFrame())
 

@@ -1,4 +1,7 @@
-"""What a reader changes in a cell: another label, a note, left out with a reason; all of it with a name, and taken back at any time."""
+"""What a reader changes in a cell.
+
+Another label, a note, left out with a reason; all of it with a name, and taken back at any time.
+"""
 
 from datetime import UTC
 from typing import Final
@@ -42,13 +45,19 @@ def show_changes(cell: StoredCell) -> None:
         "Change", list(Field), default=Field.CELL_TYPE, required=True, format_func=_WORDS.__getitem__, key="edit_field",
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
-    value = f"edit_value-{field}-{cell.cell_id}-{len(changes)}"  # after a change the field is made anew, with what holds now
+    value = (  # after a change the field is made anew, with what holds now
+        f"edit_value-{field}-{cell.cell_id}-{len(changes)}"
+    )
     left, right = st.columns([1.6, 1], vertical_alignment="bottom", gap="small")
     with left:
         if field is Field.CELL_TYPE:
             kinds = list(CellType)
             st.selectbox(
-                "Is really a", kinds, index=kinds.index(CellType(cell.cell_type)), format_func=lambda kind: CELL_TYPES[kind].name, key=value
+                "Is really a",
+                kinds,
+                index=kinds.index(CellType(cell.cell_type)),
+                format_func=lambda kind: CELL_TYPES[kind].name,
+                key=value,
             )
         else:
             given = {Field.PATIENT_ID: cell.patient_id, Field.DIAGNOSIS: cell.diagnosis, Field.NOTE: cell.note}.get(
@@ -57,10 +66,24 @@ def show_changes(cell: StoredCell) -> None:
             label = "Reason" if field is Field.EXCLUDED_REASON else _WORDS[field]
             st.text_input(label, given or "", max_chars=_LONGEST, placeholder=_HINTS[field], key=value)
     with right:
-        st.text_input("Who you are", WHO.get() or "", max_chars=60, placeholder="name or initials", key="edit_who", on_change=_remember)
+        st.text_input(
+            "Who you are",
+            WHO.get() or "",
+            max_chars=60,
+            placeholder="name or initials",
+            key="edit_who",
+            on_change=_remember,
+        )
     changed = next((not change.restored for change in reversed(changes) if change.field is field), False)
     with st.container(horizontal=True, gap="small"):
-        st.button("Save", type="primary", icon=":material/check:", key="edit_save", on_click=_save, args=(cell.cell_id, field, value))
+        st.button(
+            "Save",
+            type="primary",
+            icon=":material/check:",
+            key="edit_save",
+            on_click=_save,
+            args=(cell.cell_id, field, value),
+        )
         st.button(
             "Take back",
             icon=":material/undo:",

@@ -1,4 +1,7 @@
-"""Where do they lie? Cells in a plane of two features, principal axes or UMAP; an outline around some of them, and what they are."""
+"""Where do they lie? Cells in a plane of two features, principal axes or UMAP.
+
+An outline around some of them, and what they are.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -76,7 +79,10 @@ _OUTLINE: Final = Kept[_Outline]("leukoscope_map_outline")
 def show_map(in_view: InView) -> Selection | None:
     """Show the plane and what is chosen on it; returns the chosen cells as a selection, None where none are."""
     if not in_view.offered:
-        st.info("These cells cannot be compared by any feature: choose cells of one source, or with a known scale.", icon=":material/info:")
+        st.info(
+            "These cells cannot be compared by any feature: choose cells of one source, or with a known scale.",
+            icon=":material/info:",
+        )
         return None
     selection, look = explored().selection, current_look()
     kind = _choose_kind()
@@ -93,7 +99,9 @@ def show_map(in_view: InView) -> Selection | None:
                 look,
                 "map",
                 chosen=outline,
-                on_select=lambda polygon: _OUTLINE.clear() if polygon is None else _OUTLINE.set(_Outline(plane.key, polygon)),
+                on_select=lambda polygon: (
+                    _OUTLINE.clear() if polygon is None else _OUTLINE.set(_Outline(plane.key, polygon))
+                ),
                 on_pick=look_at,
                 height=_HEIGHT,
             )
@@ -111,7 +119,7 @@ def show_map(in_view: InView) -> Selection | None:
     return chosen
 
 
-# --- what the plane is made of ----------------------------------------------------------------------------------------------------
+# --- what the plane is made of ----------------------------------------------------------------------------------------
 
 
 def _choose_kind() -> Kind:
@@ -143,7 +151,13 @@ def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Pla
         y = _choose_feature("y", "Up", in_view, _SECOND)
         return features_plane(selection, x, y, _choose_colour(in_view), own, look)
     about = About(
-        _chooser("about", "By", {kind_.value: words for kind_, words in _ABOUTS.items()}, _kept("about", About.SHAPE).value, width=250)
+        _chooser(
+            "about",
+            "By",
+            {kind_.value: words for kind_, words in _ABOUTS.items()},
+            _kept("about", About.SHAPE).value,
+            width=250,
+        )
     )
     colour = _choose_colour(in_view)
     try:
@@ -162,7 +176,10 @@ def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str
     chosen = explored().map.get(name)
     if chosen not in in_view.offered:
         chosen = next((feature for feature in preferred if feature in in_view.offered), offered[0])
-    labels = {feature: CATALOGUE[feature].label + ("  ·  poor" if is_poor(feature, reliability) else "") for feature in offered}
+    labels = {
+        feature: CATALOGUE[feature].label + ("  ·  poor" if is_poor(feature, reliability) else "")
+        for feature in offered
+    }
     return _chooser(name, label, labels, chosen, width=280)
 
 
@@ -179,7 +196,15 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
     """A list whose choice is kept with the map."""
     widget = f"map_{name}"
     st.session_state[widget] = chosen
-    st.selectbox(label, list(labels), format_func=labels.__getitem__, key=widget, on_change=_take, args=(name, widget), width=width)
+    st.selectbox(
+        label,
+        list(labels),
+        format_func=labels.__getitem__,
+        key=widget,
+        on_change=_take,
+        args=(name, widget),
+        width=width,
+    )
     return chosen
 
 
@@ -188,18 +213,28 @@ def _wait_for_umap(found: Laid) -> None:
     name = umap_name(found)
     state = umap_cache().look(name)
     if state.started is None:
-        with st.container(border=True, height=_HEIGHT, vertical_alignment="center", horizontal_alignment="center", key="map_umap"):
+        with st.container(
+            border=True, height=_HEIGHT, vertical_alignment="center", horizontal_alignment="center", key="map_umap"
+        ):
             st.markdown(
-                "### :material/blur_on: Lay the cells out so that those alike lie together", text_alignment="center", width="content"
+                "### :material/blur_on: Lay the cells out so that those alike lie together",
+                text_alignment="center",
+                width="content",
             )
             n = len(found.prepared.z)
             st.markdown(
-                f"UMAP of {n:,} cells by {len(found.prepared.features)} features. It goes on in the background, {_long(n)}, and is kept.",
+                f"UMAP of {n:,} cells by {len(found.prepared.features)} features. It goes on in the background,"
+                f" {_long(n)}, and is kept.",
                 text_alignment="center",
                 width="content",
             )
             st.button(
-                "Lay them out", type="primary", icon=":material/play_arrow:", key="map_umap_start", on_click=_start, args=(name, found)
+                "Lay them out",
+                type="primary",
+                icon=":material/play_arrow:",
+                key="map_umap_start",
+                on_click=_start,
+                args=(name, found),
             )
             if state.problem is not None:
                 st.error(f"The last try ended early: {plain(state.problem)}", icon=":material/error:")
@@ -224,10 +259,13 @@ def _watch_umap(name: str) -> None:
     if state.started is None:
         st.rerun()
     seconds = max(0, round(datetime.now(UTC).timestamp() - state.started)) if state.started is not None else 0
-    with st.container(border=True, height=_HEIGHT, vertical_alignment="center", horizontal_alignment="center", key="map_umap"):
+    with st.container(
+        border=True, height=_HEIGHT, vertical_alignment="center", horizontal_alignment="center", key="map_umap"
+    ):
         st.markdown("### :material/hourglass_top: Laying the cells out", text_alignment="center", width="content")
         st.markdown(
-            f"Since {seconds} seconds, in the background: it goes on when you look at something else, and is shown when it is done.",
+            f"Since {seconds} seconds, in the background: it goes on when you look at something else, and is shown when"
+            " it is done.",
             text_alignment="center",
             width="content",
         )
@@ -243,7 +281,7 @@ def _ringed(plane: Plane) -> Scatter:
     return replace(plane.drawn, highlighted=(place,)) if np.isfinite(place).all() else plane.drawn
 
 
-# --- what is chosen on it ---------------------------------------------------------------------------------------------------------
+# --- what is chosen on it ---------------------------------------------------------------------------------------------
 
 
 def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in_view: InView, look: Look) -> None:
@@ -253,14 +291,17 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
         st.markdown(
             "No cell lies within this outline: draw a larger one."
             if drawn
-            else "Press **Lasso** or **Box** and draw around cells. Here stands then which they are and in what they differ from the rest; "
-            "below, how they look. A click on a cell shows it closely."
+            else (
+                "Press **Lasso** or **Box** and draw around cells. Here stands then which they are and in what they"
+                " differ from the rest; below, how they look. A click on a cell shows it closely."
+            )
         )
         return
     found = resources.in_view(chosen)
     st.markdown(f"##### {found.cells:,} of {in_view.cells:,} cells chosen")
     kinds = ", ".join(
-        f"{n:,} {CELL_TYPES[CellType(kind)].plural if kind in list(CellType) else kind}" for kind, n in found.cell_types.items()
+        f"{n:,} {CELL_TYPES[CellType(kind)].plural if kind in list(CellType) else kind}"
+        for kind, n in found.cell_types.items()
     )
     patients = f"; {found.patients:,} patient{'s' * (found.patients != 1)} named" if found.patients else ""
     st.markdown(f"{plain(kinds)}{patients}.")
@@ -273,14 +314,19 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
         persist_state="session",
     )
     with st.container(horizontal=True, gap="small", key="map_use"):
-        st.button("Compare with the rest", type="primary", key="map_compare", on_click=_compare, args=(chosen, selection))
+        st.button(
+            "Compare with the rest", type="primary", key="map_compare", on_click=_compare, args=(chosen, selection)
+        )
         st.button("Keep only these", key="map_keep", on_click=_keep, args=(chosen,))
     for feature in _axes_features():
         _histogram(feature, chosen, selection, found.cells, in_view.cells - found.cells, look)
 
 
 def _axes_features() -> tuple[str, ...]:
-    """Features whose distributions are shown: those of the axes; of a computed plane one that is looked at elsewhere."""
+    """Features whose distributions are shown.
+
+    Those of the axes; of a computed plane one that is looked at elsewhere.
+    """
     if _kept("plane", Kind.FEATURES) is Kind.FEATURES:
         return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
     colour = explored().map.get("colour", "")
@@ -293,7 +339,12 @@ def _histogram(feature: str, chosen: Selection, selection: Selection, inside: in
     groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
     counts = found.counts.reshape(2, -1, _JOINED).sum(axis=2)
     chart = histogram_chart(groups, feature, basis(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
-    st.altair_chart(chart, width="stretch", key=f"map_histogram-{feature}", alt=f"{spec.label} of the chosen cells above that of the rest")
+    st.altair_chart(
+        chart,
+        width="stretch",
+        key=f"map_histogram-{feature}",
+        alt=f"{spec.label} of the chosen cells above that of the rest",
+    )
 
 
 def _name() -> str:
@@ -303,7 +354,9 @@ def _name() -> str:
 
 def _final(chosen: Selection, name: str) -> Selection:
     """The chosen cells with the name on their gate."""
-    return replace(chosen, gates=tuple(replace(gate, name=name) if gate.name == LASSO else gate for gate in chosen.gates))
+    return replace(
+        chosen, gates=tuple(replace(gate, name=name) if gate.name == LASSO else gate for gate in chosen.gates)
+    )
 
 
 def _keep(chosen: Selection) -> None:
@@ -319,7 +372,9 @@ def _keep(chosen: Selection) -> None:
 def _unused(name: str, chosen: Selection) -> str:
     """The name, with a number where a gate has it already."""
     taken = {gate.name for gate in chosen.gates}
-    return next(tried for tried in (name, *(f"{name} {number}" for number in range(2, len(taken) + 3))) if tried not in taken)
+    return next(
+        tried for tried in (name, *(f"{name} {number}" for number in range(2, len(taken) + 3))) if tried not in taken
+    )
 
 
 def _compare(chosen: Selection, selection: Selection) -> None:
@@ -332,10 +387,17 @@ def _compare(chosen: Selection, selection: Selection) -> None:
     except CoreError as error:
         PROBLEM.set(str(error))
         return
-    # A cell counts in the first of the named selections in which it lies: what is chosen comes before the cells it was chosen from.
+    # A cell counts in the first of the named selections in which it lies: what is chosen comes before the cells it was
+    # chosen from.
     saved = explored().saved
     first = {kept: saved[kept] for kept in (inside, outside)}
-    change(saved={**first, **saved}, by=None, groups=(inside, outside), pair=(inside, outside), question=Question.SEPARATION)
+    change(
+        saved={**first, **saved},
+        by=None,
+        groups=(inside, outside),
+        pair=(inside, outside),
+        question=Question.SEPARATION,
+    )
 
 
 def _table(cells: Selection, some: bool) -> None:
@@ -345,13 +407,18 @@ def _table(cells: Selection, some: bool) -> None:
         return
     features = _axes_features()
     rows = view.table(
-        resources.cohort(), cells, ["cell_id", "cell_type", "source", "patient_id", *features], limit=_ROWS, order=features[0]
+        resources.cohort(),
+        cells,
+        ["cell_id", "cell_type", "source", "patient_id", *features],
+        limit=_ROWS,
+        order=features[0],
     )
     shown = rows.assign(cell_type=[CELL_TYPES[CellType(kind)].name for kind in rows["cell_type"]])
     for feature in features:
         shown[feature] = rows[feature] * CATALOGUE[feature].display_factor
     titles = {"cell_type": "Cell type", "source": "Source", "patient_id": "Patient"} | {
-        feature: f"{CATALOGUE[feature].label} {unit(CATALOGUE[feature], basis(CATALOGUE[feature]))}".strip() for feature in features
+        feature: f"{CATALOGUE[feature].label} {unit(CATALOGUE[feature], basis(CATALOGUE[feature]))}".strip()
+        for feature in features
     }
     ids = rows["cell_id"].tolist()
     # The browser remembers a row by its number, so other rows are another table.
@@ -372,4 +439,6 @@ def _table(cells: Selection, some: bool) -> None:
         column_config={titles[feature]: st.column_config.NumberColumn(format="%.4g") for feature in features},
     )
     if len(rows) == _ROWS:
-        opened.caption(f"The first {_ROWS} by {CATALOGUE[features[0]].label.lower()}; all of them can be taken away below.")
+        opened.caption(
+            f"The first {_ROWS} by {CATALOGUE[features[0]].label.lower()}; all of them can be taken away below."
+        )

@@ -86,7 +86,8 @@ def show_nothing() -> None:
     """Say how to get cells, offer to bring one's own, and show the published tables."""
     st.markdown("### No measured population yet")
     st.markdown(
-        "`make cohort` measures the reference images; here, or with `python -m core cohort import`, a laboratory's own cells come in."
+        "`make cohort` measures the reference images; here, or with `python -m core cohort import`, a laboratory's own"
+        " cells come in."
     )
     show_own_data()
     show_published_alone()
@@ -118,5 +119,8 @@ def show_populations() -> None:
         hide_index=True,
         height=min(38 + 35 * len(rows), 420),
         key="populations",
-        column_config={"Population": st.column_config.Column(pinned=True), "Note": st.column_config.Column(width="large")},
+        column_config={
+            "Population": st.column_config.Column(pinned=True),
+            "Note": st.column_config.Column(width="large"),
+        },
     )

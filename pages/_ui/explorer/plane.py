@@ -1,4 +1,7 @@
-"""What the plane shows: two features, principal axes or UMAP, each made ready to be drawn, with the way back from an outline to cells."""
+"""What the plane shows.
+
+Two features, principal axes or UMAP, each made ready to be drawn, with the way back from an outline to cells.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -20,7 +23,16 @@ from core.charts.trust import graded
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellAnalysis
 from core.explorer import view
-from core.explorer.embedding import MOST_CELLS, Prepared, PrincipalAxes, Umap, UmapCache, prepare, principal_axes, umap_key
+from core.explorer.embedding import (
+    MOST_CELLS,
+    Prepared,
+    PrincipalAxes,
+    Umap,
+    UmapCache,
+    prepare,
+    principal_axes,
+    umap_key,
+)
 from core.explorer.selection import Gate, Quality, Selection, basis
 from core.explorer.view import MOST_POINTS, By, InView, Values
 from core.features.catalogue import CATALOGUE
@@ -52,8 +64,9 @@ class About(StrEnum):
 class Plane:
     """A picture of cells in a plane.
 
-    `key` names the axes, so that an outline is kept only as long as they are the same; `sentences` say how it was made; `choose` returns
-    the selection of the cells within an outline, None where there is none; `shown` are the cells as points, None where they are counted.
+    `key` names the axes, so that an outline is kept only as long as they are the same; `sentences` say how it was made;
+    `choose` returns the selection of the cells within an outline, None where there is none; `shown` are the cells as
+    points, None where they are counted.
     """
 
     drawn: Scatter
@@ -73,11 +86,16 @@ class Laid:
     digest: str
 
 
-# --- two features -----------------------------------------------------------------------------------------------------------------
+# --- two features -----------------------------------------------------------------------------------------------------
 
 
-def features_plane(selection: Selection, x: str, y: str, colour: By | str, own: CellAnalysis | None, look: Look) -> Plane:
-    """The plane of two features, on logarithmic axes where the catalogue says so; `colour` is what tells groups, or a feature."""
+def features_plane(
+    selection: Selection, x: str, y: str, colour: By | str, own: CellAnalysis | None, look: Look
+) -> Plane:
+    """The plane of two features, on logarithmic axes where the catalogue says so.
+
+    `colour` is what tells groups, or a feature.
+    """
     log = CATALOGUE[x].log_axis, CATALOGUE[y].log_axis
     by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
     found = _scatter(resources.cohort().revision, selection, x, y, by, feature, log)
@@ -91,7 +109,9 @@ def features_plane(selection: Selection, x: str, y: str, colour: By | str, own: 
     else:
         assert found.bins is not None
         bins = found.bins
-        edges = [axes.drawn(name, ends, log=log[i]) for i, (name, ends) in enumerate(((x, bins.x_edges), (y, bins.y_edges)))]
+        edges = [
+            axes.drawn(name, ends, log=log[i]) for i, (name, ends) in enumerate(((x, bins.x_edges), (y, bins.y_edges)))
+        ]
         x_axis, y_axis = (Axis(titles[i], float(edges[i][0]), float(edges[i][-1]), log[i]) for i in (0, 1))
         groups, place = _drawn_groups(bins.group_names, bins.counts.sum(axis=(1, 2)), by, look)
         counts = np.zeros((len(groups), *bins.counts.shape[1:]), np.int64)
@@ -102,7 +122,9 @@ def features_plane(selection: Selection, x: str, y: str, colour: By | str, own: 
         vertices = tuple((axes.measured(x, a, log=log[0]), axes.measured(y, b, log=log[1])) for a, b in polygon)
         return with_gate(selection, Gate(LASSO, x, y, vertices, log))
 
-    absent: tuple[str, ...] = (f"{found.absent:,} cells lack one of the two and are not drawn.",) if found.absent else ()
+    absent: tuple[str, ...] = (
+        (f"{found.absent:,} cells lack one of the two and are not drawn.",) if found.absent else ()
+    )
     if own is not None and own_place is None:
         absent += ("The cell of page Single cell is not drawn: it lacks one of the two, or its scale is unknown.",)
     return Plane(drawn, f"features {x} {y}", absent, choose, found.points)
@@ -132,7 +154,9 @@ def _scatter(
     return view.Scatter(x, y, log, points.cells, absent, points, None)
 
 
-def _own_place(own: CellAnalysis | None, features: tuple[str, str], log: tuple[bool, bool]) -> tuple[float, float] | None:
+def _own_place(
+    own: CellAnalysis | None, features: tuple[str, str], log: tuple[bool, bool]
+) -> tuple[float, float] | None:
     """Where the cell of page Single cell lies; None where one of its values cannot be set beside the others."""
     if own is None:
         return None
@@ -153,7 +177,7 @@ def _with(places: NDArray[np.float64], own: tuple[float, float] | None, index: i
     return places if own is None else np.append(places, own[index])
 
 
-# --- computed planes --------------------------------------------------------------------------------------------------------------
+# --- computed planes --------------------------------------------------------------------------------------------------
 
 
 def looked_at(in_view: InView, about: About) -> tuple[str, ...]:
@@ -203,14 +227,18 @@ def pca_plane(selection: Selection, found: Laid, colour: By | str, own: CellAnal
     return _computed(selection, found.values, xy, titles, words, f"pca {found.digest}", colour, own_place, look)
 
 
-def umap_plane(selection: Selection, found: Laid, laid_out: Umap, colour: By | str, own: CellAnalysis | None, look: Look) -> Plane:
+def umap_plane(
+    selection: Selection, found: Laid, laid_out: Umap, colour: By | str, own: CellAnalysis | None, look: Look
+) -> Plane:
     """The plane that UMAP has computed."""
     own_z = _own_z(own, found)
     own_place = None if own_z is None else laid_out.place(own_z[0], found.prepared.z)
     words = (laid_out.sentence, f"It looks at {found.prepared.sentence}")
     xy = (laid_out.xy[:, 0].astype(np.float64), laid_out.xy[:, 1].astype(np.float64))
     values = _rows(found.values, laid_out.rows)
-    return _computed(selection, values, xy, ["UMAP 1", "UMAP 2"], words, f"umap {found.digest}", colour, own_place, look)
+    return _computed(
+        selection, values, xy, ["UMAP 1", "UMAP 2"], words, f"umap {found.digest}", colour, own_place, look
+    )
 
 
 def umap_cache() -> UmapCache:
@@ -243,7 +271,9 @@ def _computed(
 ) -> Plane:
     by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
     coloured = _coloured(resources.cohort().revision, key, by, feature, values)
-    x_axis, y_axis = (axes.axis(title, _with(place, own, i)) for i, (title, place) in enumerate(zip(titles, xy, strict=True)))
+    x_axis, y_axis = (
+        axes.axis(title, _with(place, own, i)) for i, (title, place) in enumerate(zip(titles, xy, strict=True))
+    )
     value = None if feature is None else coloured.matrix[:, 0]
     drawn = _points(replace(coloured, cells=values.cells), xy, (x_axis, y_axis), by, feature, value, own, look)
 
@@ -259,12 +289,14 @@ def _computed(
 def _coloured(revision: str, plane: str, by: By | None, feature: str | None, _values: Values) -> Values:  # noqa: ARG001 - the key
     """The same cells in the same order with their groups, and with the values of a feature if one is named."""
     ids = tuple(str(cell) for cell in _values.cell_id)
-    found = view.values(resources.cohort(), Selection(quality=Quality.ANY, cells=ids), (feature,) if feature else (), by)
+    found = view.values(
+        resources.cohort(), Selection(quality=Quality.ANY, cells=ids), (feature,) if feature else (), by
+    )
     row = {str(cell): index for index, cell in enumerate(found.cell_id)}
     return _rows(found, np.array([row[cell] for cell in ids], dtype=np.int64))
 
 
-# --- groups and colours -----------------------------------------------------------------------------------------------------------
+# --- groups and colours -----------------------------------------------------------------------------------------------
 
 
 def _points(
@@ -295,7 +327,10 @@ def _points(
 def _drawn_groups(
     names: Sequence[str], sizes: NDArray[np.integer], by: By | None, look: Look
 ) -> tuple[tuple[DrawnGroup, ...], NDArray[np.int64]]:
-    """Groups as they are drawn, and the index among these of each group named; of very many the smaller ones become one."""
+    """Groups as they are drawn, and the index among these of each group named.
+
+    Of very many the smaller ones become one.
+    """
     titles, kinds = resources.population_titles(), resources.population_types()
 
     def kind(name: str) -> CellType | None:
@@ -308,12 +343,24 @@ def _drawn_groups(
             return CELL_TYPES[CellType(name)].name
         return titles.get(name, name) if by is By.POPULATION else name
 
-    kept = np.arange(len(names)) if len(names) <= MOST_GROUPS else np.sort(np.argsort(-sizes, kind="stable")[: MOST_GROUPS - 1])
+    kept = (
+        np.arange(len(names))
+        if len(names) <= MOST_GROUPS
+        else np.sort(np.argsort(-sizes, kind="stable")[: MOST_GROUPS - 1])
+    )
     chosen = [names[i] for i in kept]
-    drawn = styled([title(name) for name in chosen], [int(sizes[i]) for i in kept], [None] * len(kept), [kind(name) for name in chosen])
+    drawn = styled(
+        [title(name) for name in chosen],
+        [int(sizes[i]) for i in kept],
+        [None] * len(kept),
+        [kind(name) for name in chosen],
+    )
     place = np.full(len(names), len(kept), dtype=np.int64)
     place[kept] = np.arange(len(kept))
     others = len(names) - len(kept)
     if others:
-        drawn = (*drawn, DrawnGroup(f"{others} others", int(sizes.sum() - sizes[kept].sum()), None, look.muted, (1, 0), "circle"))
+        drawn = (
+            *drawn,
+            DrawnGroup(f"{others} others", int(sizes.sum() - sizes[kept].sum()), None, look.muted, (1, 0), "circle"),
+        )
     return drawn, place

@@ -37,9 +37,12 @@ _DETAIL_PX: Final = 500
 _LIST, _CHART = "List", "Chart"
 _SURE: Final = 0.001
 
-_Asked = tuple[Selection, Grouping, tuple[tuple[str, ...], ...], tuple[str, ...]]  # selection, grouping, sides, and what these are called
+_Asked = tuple[
+    Selection, Grouping, tuple[tuple[str, ...], ...], tuple[str, ...]
+]  # selection, grouping, sides, and what these are called
 
-# Of comparisons of many cells, by name, whether the ranking by all of them is shown or that by a sample: it changes on a click only.
+# Of comparisons of many cells, by name, whether the ranking by all of them is shown or that by a sample: it changes on
+# a click only.
 _EXACT_SHOWN: Final = Kept[dict[str, bool]]("leukoscope_exact_shown")
 # Of which comparison a small set was asked for.
 _PANEL_OF: Final = Kept[str]("leukoscope_panel_of")
@@ -82,14 +85,19 @@ def show_separation(compared: Compared) -> None:
     else:
         show_warnings(view)
     if not view.offered:
-        st.info("These cells cannot be compared by any feature: choose cells of one source, or with a known scale.", icon=":material/info:")
+        st.info(
+            "These cells cannot be compared by any feature: choose cells of one source, or with a known scale.",
+            icon=":material/info:",
+        )
         return
     reliability = resources.reliability_if_known()
     reliable = frozenset(graded(reliability))
     sample = SAMPLE if versus.cells > MOST_AT_ONCE else None
     what: _Asked = (versus.compared.selection, versus.compared.by, tuple(map(tuple, versus.sides)), versus.names)
     with st.spinner(
-        f"Ranking {len(view.offered)} features by {f'{SAMPLE:,} cells a side' if sample else f'{versus.cells:,} cells'}", show_time=True
+        f"Ranking {len(view.offered)} features by"
+        f" {f'{SAMPLE:,} cells a side' if sample else f'{versus.cells:,} cells'}",
+        show_time=True,
     ):
         cells, separated = resources.separated(*what, view.offered, reliable, sample)
     if sample is not None:
@@ -98,7 +106,7 @@ def show_separation(compared: Compared) -> None:
     _show_panels(versus, lambda: resources.panels(*what, view.offered, reliable, sample))
 
 
-# --- who against whom -------------------------------------------------------------------------------------------------------------
+# --- who against whom -------------------------------------------------------------------------------------------------
 
 
 def _choose_sides(compared: Compared) -> Versus | None:
@@ -106,7 +114,9 @@ def _choose_sides(compared: Compared) -> Versus | None:
     titles = dict(zip(compared.names, compared.titles, strict=True))
     names = list(titles)
     if len(names) < 2:
-        st.info("There is only one group: choose a second above, or compare by another property.", icon=":material/info:")
+        st.info(
+            "There is only one group: choose a second above, or compare by another property.", icon=":material/info:"
+        )
         return None
     pair, several = explored().pair, len(names) > 2
     first = pair[0] if pair and pair[0] in [*names, *([EACH] if several else [])] else names[0]
@@ -116,7 +126,11 @@ def _choose_sides(compared: Compared) -> Versus | None:
     called = titles | {OTHERS: "all other groups together", EACH: "Every group from every other, at once"}
     left, right = st.columns(2, gap="small")
     left.selectbox(
-        "What sets apart", [*names, *([EACH] if several else [])], format_func=called.__getitem__, key="side-first", on_change=_take_sides
+        "What sets apart",
+        [*names, *([EACH] if several else [])],
+        format_func=called.__getitem__,
+        key="side-first",
+        on_change=_take_sides,
     )
     if first == EACH:
         return Versus(compared, [[name] for name in names], compared.words())
@@ -130,13 +144,18 @@ def _choose_sides(compared: Compared) -> Versus | None:
 
 def _other_sources(versus: Versus) -> bool:
     """Whether no two sides have a source in common."""
-    sources = [source for names in versus.sides for source in {of for name in names for of in sources_of(versus.compared, name)}]
+    sources = [
+        source
+        for names in versus.sides
+        for source in {of for name in names for of in sources_of(versus.compared, name)}
+    ]
     return len(set(sources)) == len(sources)
 
 
 _CONFOUNDED: Final = (
-    "Each side comes from another source: what separates them may be stain, light, camera or patients rather than the kind of cell. Only "
-    "features that do not depend on the scale are offered; those of shape are the safer ones. Within one source the comparison says more."
+    "Each side comes from another source: what separates them may be stain, light, camera or patients rather than the"
+    " kind of cell. Only features that do not depend on the scale are offered; those of shape are the safer ones."
+    " Within one source the comparison says more."
 )
 
 
@@ -145,11 +164,14 @@ def _take_sides() -> None:
     change(pair=(first,) if second is None or first == EACH else (first, second))
 
 
-# --- many cells: a sample first ---------------------------------------------------------------------------------------------------
+# --- many cells: a sample first ---------------------------------------------------------------------------------------
 
 
 def _exact(versus: Versus, sampled: Separated, what: _Asked) -> Separated:
-    """The ranking by all cells once it is there and asked for; until then that of the sample, and how far the other is."""
+    """The ranking by all cells once it is there and asked for.
+
+    Until then that of the sample, and how far the other is.
+    """
     job = resources.exact_ranking(*what, versus.key, sampled)
     shown = _EXACT_SHOWN.get() or {}
     if versus.key not in shown:
@@ -181,7 +203,7 @@ def _watch(versus: Versus, job: ExactRanking) -> None:
         st.progress(job.share, f"{sampled} {job.words}")
 
 
-# --- the ranking ------------------------------------------------------------------------------------------------------------------
+# --- the ranking ------------------------------------------------------------------------------------------------------
 
 
 def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> None:
@@ -202,16 +224,30 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
             label_visibility="collapsed",
         )
         every = st.toggle(
-            "Every feature", key="ranking_every", persist_state="session", help="Also those that say nearly the same as another."
+            "Every feature",
+            key="ranking_every",
+            persist_state="session",
+            help="Also those that say nearly the same as another.",
         )
-        names = [found.feature for found in separated.ranking.separations] if every else [group.representative for group in groups]
+        names = (
+            [found.feature for found in separated.ranking.separations]
+            if every
+            else [group.representative for group in groups]
+        )
         charted = [by_feature[name] for name in names[:_CHART_ROWS]]
-        chart = separation_chart(charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look())
+        chart = separation_chart(
+            charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look()
+        )
         table = separated.ranking.to_frame()
-        take_away("ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability))
+        take_away(
+            "ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability)
+        )
     if form == _CHART:
         st.altair_chart(
-            chart, width="stretch", key="ranking_chart", alt=f"The {len(charted)} features that separate best, with their effects"
+            chart,
+            width="stretch",
+            key="ranking_chart",
+            alt=f"The {len(charted)} features that separate best, with their effects",
         )
         st.caption("Point: effect; line: its 95 % interval; hollow: q not below 0.05.")
     else:
@@ -223,10 +259,18 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
 def _report(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> str:
     """What is shown as a report of one file."""
     stored = [
-        found.population for found in resources.cohort().populations() if found.population.population_id in versus.compared.view.populations
+        found.population
+        for found in resources.cohort().populations()
+        if found.population.population_id in versus.compared.view.populations
     ]
     comparison = Comparison(
-        versus.compared.selection, versus.compared.view, versus.names, cells, separated, tuple(stored), resources.cohort().revision
+        versus.compared.selection,
+        versus.compared.view,
+        versus.names,
+        cells,
+        separated,
+        tuple(stored),
+        resources.cohort().revision,
     )
     return html_report(comparison, reliability, datetime.now().astimezone())
 
@@ -246,31 +290,48 @@ def _drawn(versus: Versus) -> tuple[DrawnGroup, ...]:
     of = dict(zip(versus.compared.names, versus.compared.drawn(), strict=True))
     cells = {group.name: group.cells for group in versus.compared.groups}
     others = styled(["the other cells"], [sum(cells[name] for name in versus.sides[-1])], [None])[0]
-    return tuple(of[next(iter(names))] if len(names) == 1 else replace(others, colour=current_look().muted) for names in versus.sides)
+    return tuple(
+        of[next(iter(names))] if len(names) == 1 else replace(others, colour=current_look().muted)
+        for names in versus.sides
+    )
 
 
 def _list(
-    versus: Versus, separated: Separated, names: Sequence[str], stands: dict[str, AlikeFeatures], reliability: Reliability, *, two: bool
+    versus: Versus,
+    separated: Separated,
+    names: Sequence[str],
+    stands: dict[str, AlikeFeatures],
+    reliability: Reliability,
+    *,
+    two: bool,
 ) -> None:
     """Table of features; a click on a row looks at the feature below."""
     rows = [_row(separated.by_feature[name], versus.words, stands.get(name), reliability) for name in names]
     effect = "Cliff's delta" if two else "Epsilon squared"
     unit = "patients" if separated.ranking.drawn is Unit.PATIENTS else "cells"
-    number: Any = st.column_config.ProgressColumn(effect, min_value=0, max_value=1, format="%.2f", width=88, help=_EFFECT_HELP[two])
+    number: Any = st.column_config.ProgressColumn(
+        effect, min_value=0, max_value=1, format="%.2f", width=88, help=_EFFECT_HELP[two]
+    )
     config: dict[str, Any] = {
         "Feature": st.column_config.TextColumn(pinned=True, width=180),
         "In words": st.column_config.TextColumn(width=315),
         "Effect": number,
         "Interval": st.column_config.TextColumn(
-            "95 %", width=80, help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first."
+            "95 %",
+            width=80,
+            help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first.",
         ),
         "q": st.column_config.TextColumn("q", width=55, help=_Q_HELP),
-        "Stands for": st.column_config.NumberColumn("alike", width=48, help="So many features say nearly the same; a click shows which."),
+        "Stands for": st.column_config.NumberColumn(
+            "alike", width=48, help="So many features say nearly the same; a click shows which."
+        ),
     }
     key = hashlib.sha256(repr((versus.key, separated.ranking.sampled_from, list(names))).encode()).hexdigest()[:12]
     event: Any = st.dataframe(
         pd.DataFrame(rows),
-        column_order=[name for name in rows[0] if two or name != "In words"],  # of several groups it is the same in every row
+        column_order=[
+            name for name in rows[0] if two or name != "In words"
+        ],  # of several groups it is the same in every row
         hide_index=True,
         height=_LIST_PX,
         key=f"ranking-{key}",  # a row is told by its place, so another table must be another widget
@@ -284,17 +345,21 @@ def _list(
 
 
 _EFFECT_HELP: Final = {
-    True: "Of all pairs of a cell here and a cell there: the share in which the first is larger minus the share in which it is smaller, "
-    "without its sign. 0: no difference; 1: no overlap.",
+    True: (
+        "Of all pairs of a cell here and a cell there: the share in which the first is larger minus the share in which"
+        " it is smaller, without its sign. 0: no difference; 1: no overlap."
+    ),
     False: "Share of the differences in rank that lies between the groups. 0: none; 1: no overlap.",
 }
 _Q_HELP: Final = (
-    "The test's p, corrected for the number of features (Benjamini and Hochberg): of the features below 0.05 one in twenty is expected "
-    "to be there by chance. With thousands of cells nearly everything is below: look at the effect."
+    "The test's p, corrected for the number of features (Benjamini and Hochberg): of the features below 0.05 one in"
+    " twenty is expected to be there by chance. With thousands of cells nearly everything is below: look at the effect."
 )
 
 
-def _row(found: Separation, words: Sequence[GroupName], group: AlikeFeatures | None, reliability: Reliability) -> dict[str, Any]:
+def _row(
+    found: Separation, words: Sequence[GroupName], group: AlikeFeatures | None, reliability: Reliability
+) -> dict[str, Any]:
     label = CATALOGUE[found.feature].label
     said = sentence(found, words).removeprefix(f"{label}: ").rpartition(" (")[0]
     return {
@@ -326,18 +391,34 @@ def _detail(versus: Versus, separated: Separated, feature: str, reliability: Rel
     with st.container(border=True, height=_DETAIL_PX, key="separation_detail"):
         left, right = st.columns([1.3, 1], gap="medium")
         with left:
-            summaries = {each.group: each for each in resources.summaries(versus.compared.selection, (feature,), versus.compared.by)}
+            summaries = {
+                each.group: each
+                for each in resources.summaries(versus.compared.selection, (feature,), versus.compared.by)
+            }
             chart = feature_chart(versus.compared, feature, Form.DENSITY, summaries, log=CATALOGUE[feature].log_axis)
-            st.altair_chart(chart, width="stretch", key="separation_density", alt=f"{CATALOGUE[feature].label} in the groups")
+            st.altair_chart(
+                chart, width="stretch", key="separation_density", alt=f"{CATALOGUE[feature].label} in the groups"
+            )
         with right:
             st.markdown(f"**{plain(sentence(found, versus.words))}**")
-            st.caption(" ".join(plain(text) for text in _qualified(found, separated, reliability, view.caution(feature))))
-            st.button("Look at it closely", key="separation_open", icon=":material/open_in_full:", on_click=_open, args=(feature,))
+            st.caption(
+                " ".join(plain(text) for text in _qualified(found, separated, reliability, view.caution(feature)))
+            )
+            st.button(
+                "Look at it closely",
+                key="separation_open",
+                icon=":material/open_in_full:",
+                on_click=_open,
+                args=(feature,),
+            )
             group = next(group for group in separated.redundancy.groups if feature in group.members)
             if len(group.members) > 1:
                 st.caption("Nearly the same say:")
                 others = [name for name in group.members if name != feature]
-                rows = [{"Feature": CATALOGUE[name].label, "Effect": abs(separated.by_feature[name].effect or 0.0)} for name in others]
+                rows = [
+                    {"Feature": CATALOGUE[name].label, "Effect": abs(separated.by_feature[name].effect or 0.0)}
+                    for name in others
+                ]
                 st.dataframe(
                     pd.DataFrame(rows),
                     hide_index=True,
@@ -359,26 +440,31 @@ def _qualified(found: Separation, separated: Separated, reliability: Reliability
         told.append(f"Between the patients' medians the effect is {abs(found.by_patient):.2f}.")
     if separated.ranking.tested is not None:
         told.append(f"Test between {separated.ranking.tested.value}: q {_p_words(found.q)} (p {_p_words(found.p)}).")
-    return [text for text in (*told, why(found.feature, reliability), CATALOGUE[found.feature].description, caution) if text]
+    return [
+        text for text in (*told, why(found.feature, reliability), CATALOGUE[found.feature].description, caution) if text
+    ]
 
 
 def _open(feature: str) -> None:
     change(feature=feature, question=Question.DISTRIBUTION, form=Form.DENSITY)
 
 
-# --- a small set ------------------------------------------------------------------------------------------------------------------
+# --- a small set ------------------------------------------------------------------------------------------------------
 
 
 def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
     st.markdown("##### A small set that tells them apart")
     if _PANEL_OF.get() != versus.key:
         st.caption(
-            "Up to five features that together tell the groups, judged on patients that had no part in the choice. Takes some seconds."
+            "Up to five features that together tell the groups, judged on patients that had no part in the choice."
+            " Takes some seconds."
         )
         st.button("Find it", key="find_panel", icon=":material/search:", on_click=lambda: _PANEL_OF.set(versus.key))
         return
     try:
-        with st.spinner("Choosing features without each patient in turn, and judging them on that patient", show_time=True):
+        with st.spinner(
+            "Choosing features without each patient in turn, and judging them on that patient", show_time=True
+        ):
             found = find()
     except UsageError as error:
         st.info(plain(str(error)), icon=":material/info:")
@@ -401,8 +487,13 @@ def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
             column_config={"Alone, AUC": st.column_config.NumberColumn(format="%.3f")},
         )
         if panel.rules:
-            st.caption(f"As rules, which are right in {100 * panel.balanced_accuracy:.0f} % of the cells on either side:")
+            st.caption(
+                f"As rules, which are right in {100 * panel.balanced_accuracy:.0f} % of the cells on either side:"
+            )
             st.markdown("\n".join(f"- {plain(rule.sentence)}" for rule in panel.rules))
     for note in found.notes:
         st.caption(f":material/warning: {plain(note)}")
-    st.caption("AUC: the chance that a cell of the first group scores higher than one of the second; 0.5 is chance, 1 is always.")
+    st.caption(
+        "AUC: the chance that a cell of the first group scores higher than one of the second; 0.5 is chance, 1 is"
+        " always."
+    )

@@ -24,7 +24,8 @@ _RUNNING: Final = Kept[Running]("leukoscope_sql_running")
 
 _EXAMPLES: Final = {
     "Cells and patients by type": (
-        "SELECT cell_type, count(*) AS cells, count(DISTINCT patient_id) AS patients\nFROM cells\nGROUP BY cell_type\nORDER BY cells DESC"
+        "SELECT cell_type, count(*) AS cells, count(DISTINCT patient_id) AS patients\nFROM cells\nGROUP BY"
+        " cell_type\nORDER BY cells DESC"
     ),
     "Median size by population": (
         "SELECT population, count(*) AS cells,\n  median(cell_shape2D_PixelSurface * um_per_px ** 2) AS area_um2\n"
@@ -35,7 +36,8 @@ _EXAMPLES: Final = {
         "WHERE patient_id IS NOT NULL\nGROUP BY ALL\nORDER BY cells DESC"
     ),
     "Why cells are left out": (
-        "SELECT flag, count(*) AS cells\nFROM (SELECT unnest(severe_flags) AS flag FROM cells)\nGROUP BY flag\nORDER BY cells DESC"
+        "SELECT flag, count(*) AS cells\nFROM (SELECT unnest(severe_flags) AS flag FROM cells)\nGROUP BY flag\nORDER BY"
+        " cells DESC"
     ),
 }
 _FIRST: Final = next(iter(_EXAMPLES.values()))
@@ -47,15 +49,23 @@ def show_sql() -> None:
     running = _RUNNING.get()
     busy = running is not None and not running.done
     with left:
-        st.menu_button("Start from an example", list(_EXAMPLES), key="sql_example", on_click=_take_example, icon=":material/lightbulb:")
+        st.menu_button(
+            "Start from an example",
+            list(_EXAMPLES),
+            key="sql_example",
+            on_click=_take_example,
+            icon=":material/lightbulb:",
+        )
         st.session_state.setdefault(_TEXT, _FIRST)
         st.text_area("Question", key=_TEXT, height=230, label_visibility="collapsed", persist_state="session")
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.button("Run", type="primary", icon=":material/play_arrow:", key="sql_run", disabled=busy, on_click=_start)
+            st.button(
+                "Run", type="primary", icon=":material/play_arrow:", key="sql_run", disabled=busy, on_click=_start
+            )
             st.button("Cancel", icon=":material/stop:", key="sql_cancel", disabled=not busy, on_click=_cancel)
             st.caption(
-                f"Reads only. At most {_LIMITS.rows:,} rows and {_LIMITS.seconds:g} seconds; sizes are stored in pixels: "
-                "`um_per_px` converts them."
+                f"Reads only. At most {_LIMITS.rows:,} rows and {_LIMITS.seconds:g} seconds; sizes are stored in"
+                " pixels: `um_per_px` converts them."
             )
     with right:
         _columns()
@@ -130,7 +140,13 @@ def _columns() -> None:
     )
     wanted = words.lower().split()
     rows = [
-        {"Column": column.name, "Meaning": column.description, "Unit": column.unit, "Of": column.relation, "Kind": column.kind}
+        {
+            "Column": column.name,
+            "Meaning": column.description,
+            "Unit": column.unit,
+            "Of": column.relation,
+            "Kind": column.kind,
+        }
         for column in sql_query.schema()
         if all(word in f"{column.name} {column.description} {column.relation}".lower() for word in wanted)
     ]

@@ -1,7 +1,7 @@
 """What the cohort explorer keeps in a session, and how its address says the same: who opens that sees what was seen.
 
-Everything on the page follows from one value, `Explored`; widgets are set from it and change it in their callbacks. The address holds what
-differs from a page just opened, so it is short, and is read once, when the page is opened.
+Everything on the page follows from one value, `Explored`; widgets are set from it and change it in their callbacks. The
+address holds what differs from a page just opened, so it is short, and is read once, when the page is opened.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,10 +55,10 @@ class Form(StrEnum):
 class Explored:
     """What a person looks at.
 
-    `by` tells the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones by name, all where it
-    is empty. `pair` names the group that is set apart and that from which, or `OTHERS`; or `EACH` alone; the first two where it is
-    empty. `log` is None where the catalogue says whether the axis is logarithmic. `features` are those of the chart of ranges, `map` holds
-    what the map keeps by name.
+    `by` tells the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones by
+    name, all where it is empty. `pair` names the group that is set apart and that from which, or `OTHERS`; or `EACH`
+    alone; the first two where it is empty. `log` is None where the catalogue says whether the axis is logarithmic.
+    `features` are those of the chart of ranges, `map` holds what the map keeps by name.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -75,7 +75,10 @@ class Explored:
 
     @property
     def compared(self) -> Selection:
-        """Cells that are compared: those in view; between saved selections any, because each of these says itself which it means."""
+        """Cells that are compared.
+
+        Those in view; between saved selections any, because each of these says itself which it means.
+        """
         return Selection(quality=Quality.ANY) if self.by is None else self.selection
 
 
@@ -119,7 +122,10 @@ def save(name: str, selection: Selection) -> None:
 
 
 def to_address(seen: Explored) -> dict[str, list[str]]:
-    """Query parameters that differ from a page just opened; raises SelectionError where an address cannot hold the selection."""
+    """Query parameters that differ from a page just opened.
+
+    Raises SelectionError where an address cannot hold the selection.
+    """
     found = {
         "s": [link] if (link := to_link(seen.selection)) else [],
         "show": [seen.question.value] if seen.question is not Question.DISTRIBUTION else [],
@@ -167,7 +173,10 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
 
 
 def write_address() -> None:
-    """Let the browser's address say what is looked at; raises SelectionError where it cannot, and leaves it as it is."""
+    """Let the browser's address say what is looked at.
+
+    Raises SelectionError where it cannot, and leaves it as it is.
+    """
     wanted = to_address(explored())
     if _address() != wanted:
         st.query_params.from_dict(wanted)

@@ -25,13 +25,28 @@ COLUMNS: Final = (*_IDENTITY, *CATALOGUE)
 def show_take_away(selection: Selection, cells: int) -> None:
     """Show a small menu of what can be taken away of a selection of so many cells."""
     with st.popover(f"Take these {cells:,} cells away", icon=":material/download:", key="take_cells"):
-        st.caption("All features, sizes in µm where the scale is known. Sentence, versions and units are in the files that can hold them.")
+        st.caption(
+            "All features, sizes in µm where the scale is known. Sentence, versions and units are in the files that can"
+            " hold them."
+        )
         if cells > MOST:
-            st.caption(f"Too many for a browser (up to {MOST:,}): the Python program below makes the table on this computer.")
+            st.caption(
+                f"Too many for a browser (up to {MOST:,}): the Python program below makes the table on this computer."
+            )
         makers: list[tuple[str, str, str, Callable[[], bytes]]] = [
             ("CSV, for a spreadsheet", "csv", "text/csv", lambda: to_csv(_table(selection))),
-            ("Parquet", "parquet", "application/vnd.apache.parquet", lambda: export.parquet(_table(selection), selection)),
-            ("AnnData (h5ad), for scanpy", "h5ad", "application/x-hdf5", lambda: export.h5ad(_table(selection), selection)),
+            (
+                "Parquet",
+                "parquet",
+                "application/vnd.apache.parquet",
+                lambda: export.parquet(_table(selection), selection),
+            ),
+            (
+                "AnnData (h5ad), for scanpy",
+                "h5ad",
+                "application/x-hdf5",
+                lambda: export.h5ad(_table(selection), selection),
+            ),
         ]
         texts: list[tuple[str, str, str, Callable[[], bytes]]] = [
             ("SQL of this table", "sql", "application/sql", lambda: export.sql(selection, COLUMNS).encode()),

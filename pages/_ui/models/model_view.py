@@ -1,13 +1,16 @@
-"""A model of the manifest: what it is, how good its outlines are, how far its features can be trusted, and how it was trained."""
+"""A model of the manifest.
+
+What it is, how good its outlines are, how far its features can be trusted, and how it was trained.
+"""
 
 import pandas as pd
 import streamlit as st
-from core.quality.flags.novelty import load
 
 from core.charts.training import dice_chart, loss_chart
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.evaluation.model_comparison import title
 from core.features.catalogue import CATALOGUE
+from core.quality.novelty import load
 from core.reports.cell import reliability_table
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry
@@ -32,7 +35,8 @@ def _show_card(model: ModelEntry) -> None:
         st.error(problem, icon=":material/gpp_bad:")
     else:
         st.markdown(
-            f":material/verified: The file is the exported one (SHA-256 `{model.sha256[:16]}…`), {card.precision}, made on {card.created}."
+            f":material/verified: The file is the exported one (SHA-256 `{model.sha256[:16]}…`), {card.precision}, made"
+            f" on {card.created}."
         )
     left, right = st.columns(2, gap="large")
     with left:
@@ -47,9 +51,13 @@ def _show_card(model: ModelEntry) -> None:
 
 
 def _show_scores(card: ModelCard) -> None:
-    """Show overlap with expert masks by data set and part: the model's own, and of networks trained alike without what they are shown."""
+    """Show overlap with expert masks by data set and part.
+
+    The model's own, and of networks trained alike without what they are shown.
+    """
     measured = [(_OF_IT, card.scores)] + [
-        (_LEFT_OUT if scheme.startswith("leave-one-source-out") else _FOLDS, found["sources"]) for scheme, found in card.validation.items()
+        (_LEFT_OUT if scheme.startswith("leave-one-source-out") else _FOLDS, found["sources"])
+        for scheme, found in card.validation.items()
     ]
     rows = [
         {
@@ -71,16 +79,17 @@ def _show_scores(card: ModelCard) -> None:
         return
     st.markdown("### How good are the outlines?")
     st.caption(
-        "Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels. Cross-validated, and with the "
-        "laboratory left out: networks trained much like this one, scored on what they had never seen; the latter knew one laboratory only."
+        "Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels. Cross-validated,"
+        " and with the laboratory left out: networks trained much like this one, scored on what they had never seen;"
+        " the latter knew one laboratory only."
     )
     number = st.column_config.NumberColumn(format="%.3f")
     columns = {"Dice": number, "Spread (SD)": number}
     # All rows at once: those of a laboratory left out come last, and must not be what one has to scroll for.
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", key="scores", column_config=columns)
     st.caption(
-        "Two drawings of one identical image agree at 0.970 (nucleus), 0.894 (cytoplasm) and 0.981 (cell): above that, a score measures "
-        "habit rather than truth."
+        "Two drawings of one identical image agree at 0.970 (nucleus), 0.894 (cytoplasm) and 0.981 (cell): above that,"
+        " a score measures habit rather than truth."
     )
 
 
@@ -89,28 +98,34 @@ def _show_reliability(model: ModelEntry) -> None:
     st.markdown("### How far can each feature be trusted?")
     reliability = resources.reliability()
     if not reliability:
-        st.info("Not yet measured for this model: no feature is marked. `python -m core reliability` measures it.", icon=":material/info:")
+        st.info(
+            "Not yet measured for this model: no feature is marked. `python -m core reliability` measures it.",
+            icon=":material/info:",
+        )
         return
     everything = reliability_table(CATALOGUE, reliability)
     counts = everything["Trust"].value_counts()
     parts = [f"**{counts.get(grade, 0)} {grade}**" for grade in Grade]
     st.markdown(f"Of {len(everything)} features {', '.join(parts[:-1])} and {parts[-1]}.")
     st.caption(
-        "Each feature was measured in this model's outline and in a drawn one, on images not used for training. "
-        f"Good: their agreement (ICC, 1 = the same) is {GOOD_FROM} or more even at the lower end of its 95 % interval, and a plausible "
-        f"disturbance of outline or image hardly moves it; moderate: {MODERATE_FROM} or more; poor: less, or easily moved. "
-        "Light and stain shift features of tone, colour and texture in all images of a laboratory: that does not lower the grade, but "
-        "such features want one laboratory, or calibration."
+        "Each feature was measured in this model's outline and in a drawn one, on images not used for training. Good:"
+        f" their agreement (ICC, 1 = the same) is {GOOD_FROM} or more even at the lower end of its 95 % interval, and a"
+        f" plausible disturbance of outline or image hardly moves it; moderate: {MODERATE_FROM} or more; poor: less, or"
+        " easily moved. Light and stain shift features of tone, colour and texture in all images of a laboratory: that"
+        " does not lower the grade, but such features want one laboratory, or calibration."
     )
     left, middle, right = st.columns([3, 2, 3], vertical_alignment="bottom")
     with left:
-        words = st.text_input("Search", placeholder="nucleus area, eosin, entropy …", key="reliability_words", persist_state="session")
+        words = st.text_input(
+            "Search", placeholder="nucleus area, eosin, entropy …", key="reliability_words", persist_state="session"
+        )
     with middle:
         theme = theme_filter("reliability_theme")
     with right:
         grades = st.pills("Trust", list(Grade), default=list(Grade), selection_mode="multi", key="reliability_grades")
     shown = reliability_table(
-        [name for name in matching(words, theme, None) if name in reliability and reliability[name].grade in grades], reliability
+        [name for name in matching(words, theme, None) if name in reliability and reliability[name].grade in grades],
+        reliability,
     )
     spreads = "in standard deviations between cells of a type"
     st.dataframe(
@@ -121,12 +136,18 @@ def _show_reliability(model: ModelEntry) -> None:
         column_config={
             "Feature": st.column_config.TextColumn(pinned=True, width=240),
             "ICC": st.column_config.NumberColumn(format="%.2f", help="ICC(2,1), absolute agreement; 1 = the same"),
-            "Mononuclear": st.column_config.NumberColumn(format="%.2f", help="The same of the mononuclear cells alone, which are fewer"),
+            "Mononuclear": st.column_config.NumberColumn(
+                format="%.2f", help="The same of the mononuclear cells alone, which are fewer"
+            ),
             "Bias": st.column_config.NumberColumn(format="%.2f", help=f"Mean of model minus drawing, {spreads}"),
             "Limits": st.column_config.TextColumn(help=f"Bland and Altman's 95 % limits, {spreads}"),
-            "Annotators": st.column_config.NumberColumn(format="%.2f", help=f"Difference between two drawings of one cell, {spreads}"),
+            "Annotators": st.column_config.NumberColumn(
+                format="%.2f", help=f"Difference between two drawings of one cell, {spreads}"
+            ),
             "n": st.column_config.NumberColumn(format="%d", help="Cells"),
-            "Most moved by": st.column_config.TextColumn(help=f"The disturbance that moves it most, and how far, {spreads}"),
+            "Most moved by": st.column_config.TextColumn(
+                help=f"The disturbance that moves it most, and how far, {spreads}"
+            ),
             "Calibrate for": st.column_config.TextColumn(
                 help="Light or stain that moves it far: compare within one laboratory, or calibrate"
             ),
@@ -158,9 +179,9 @@ def _show_knowledge(model: ModelEntry) -> None:
     falsely = sum(row["n"] * row["newly_refused"][0] for row in measured["cells"]) / cells
     _, rule = measured["granulocytes"]
     st.markdown(
-        f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of neutrophils and eosinophils "
-        f"of a laboratory left out {_percent(rule['recall'])} are marked as granulocytes, of its mononuclear cells "
-        f"{_percent(rule['false'])}, falsely."
+        f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of"
+        f" neutrophils and eosinophils of a laboratory left out {_percent(rule['recall'])} are marked as granulocytes,"
+        f" of its mononuclear cells {_percent(rule['false'])}, falsely."
     )
     rows = [
         {
@@ -180,8 +201,10 @@ def _show_knowledge(model: ModelEntry) -> None:
             "Refused": st.column_config.TextColumn(help="Share with a severe flag, and its 95 % interval"),
             "AUC": st.column_config.NumberColumn(
                 format="%.2f",
-                help="How well the distance from the known cells alone sets them apart from lymphocytes and monocytes of a laboratory "
-                "that was never fitted: 1 = always, 0.5 = not at all",
+                help=(
+                    "How well the distance from the known cells alone sets them apart from lymphocytes and monocytes of"
+                    " a laboratory that was never fitted: 1 = always, 0.5 = not at all"
+                ),
             ),
         },
     )
@@ -196,14 +219,25 @@ def _show_training(model: ModelEntry) -> None:
     log = resources.training_log(str(model.log), model.log.stat().st_mtime)
     best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
     st.markdown(
-        f"{len(log)} epochs in {log['seconds'].sum() / 60:.0f} minutes; best on the validation images in epoch {best['epoch']:.0f}: Dice "
-        f"{best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
+        f"{len(log)} epochs in {log['seconds'].sum() / 60:.0f} minutes; best on the validation images in epoch"
+        f" {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f}"
+        " for the cytoplasm."
     )
     left, right = st.columns(2, gap="medium")
     with left:
-        st.altair_chart(dice_chart(log), width="stretch", key="dice", alt="Dice of nucleus and cytoplasm on the validation images by epoch")
+        st.altair_chart(
+            dice_chart(log),
+            width="stretch",
+            key="dice",
+            alt="Dice of nucleus and cytoplasm on the validation images by epoch",
+        )
     with right:
-        st.altair_chart(loss_chart(log, current_look()), width="stretch", key="loss", alt="Loss of training and validation images by epoch")
+        st.altair_chart(
+            loss_chart(log, current_look()),
+            width="stretch",
+            key="loss",
+            alt="Loss of training and validation images by epoch",
+        )
 
 
 def show_model() -> None:

@@ -1,4 +1,7 @@
-"""The comparison of architectures: who leads and how surely, at what cost, what the published folds add, and where all fail."""
+"""The comparison of architectures.
+
+Who leads and how surely, at what cost, what the published folds add, and where all fail.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -6,7 +9,15 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from core.charts.selection import COSTS, MEASURE_NAMES, cost_chart, differences_chart, leak_chart, learning_chart, ranking_chart
+from core.charts.selection import (
+    COSTS,
+    MEASURE_NAMES,
+    cost_chart,
+    differences_chart,
+    leak_chart,
+    learning_chart,
+    ranking_chart,
+)
 from core.evaluation import model_selection as results
 from core.evaluation.model_comparison import (
     PRACTICALLY_NOTHING,
@@ -30,9 +41,9 @@ from pages._ui.common.names import data_set_name, encoder_name
 _MEASURES: Final = {Measure.MEAN: "Nucleus and cytoplasm", Measure.NUCLEUS: "Nucleus", Measure.CYTOPLASM: "Cytoplasm"}
 _PROTOCOLS: Final = {"grouped": "Twins kept together", "as-published": "As published"}
 _PROTOCOL_HELP: Final = (
-    "Every image has sixteen copies, turned and mirrored. *Twins kept together*: folds are drawn over the originals, so that a network is "
-    "scored on cells it never saw. *As published*: folds are drawn over the copies, as in the thesis, so that a network may be scored on "
-    "the turned twin of an image that it learnt from."
+    "Every image has sixteen copies, turned and mirrored. *Twins kept together*: folds are drawn over the originals, so"
+    " that a network is scored on cells it never saw. *As published*: folds are drawn over the copies, as in the"
+    " thesis, so that a network may be scored on the turned twin of an image that it learnt from."
 )
 _CURVES: Final = {
     "val_dice_nucleus": "Dice of the nucleus",
@@ -43,8 +54,8 @@ _CURVES: Final = {
 _CASES: Final = 6
 _FIRST_CURVES: Final = 4
 _ANNOTATORS: Final = (
-    "Two drawings of one identical image agree at 0.970 (nucleus) and 0.894 (cytoplasm), 0.932 in the mean: above that, a score measures "
-    "habit rather than truth."
+    "Two drawings of one identical image agree at 0.970 (nucleus) and 0.894 (cytoplasm), 0.932 in the mean: above that,"
+    " a score measures habit rather than truth."
 )
 
 
@@ -54,8 +65,8 @@ def show_comparison() -> None:
     if not folders:
         empty_state(
             "No comparison yet",
-            "`python -m training select --config training/configs/select-cpu.toml` compares the architectures by cross-validation and goes "
-            "on where it was stopped. Each fold is shown here as it ends.",
+            "`python -m training select --config training/configs/select-cpu.toml` compares the architectures by"
+            " cross-validation and goes on where it was stopped. Each fold is shown here as it ends.",
             "leaderboard",
         )
         _show_published()
@@ -65,7 +76,10 @@ def show_comparison() -> None:
     folds = _of(everything, protocol, ks)
     _show_state(folder, everything)
     if fair(folds).empty:
-        st.info("No fold is finished by every network yet; what there is comes below as it ends.", icon=":material/hourglass_top:")
+        st.info(
+            "No fold is finished by every network yet; what there is comes below as it ends.",
+            icon=":material/hourglass_top:",
+        )
     else:
         scores, differences = ranking(folds, measure), paired_differences(folds, measure)
         st.markdown(f"### {verdict(scores, differences)}")
@@ -106,7 +120,12 @@ def _choices(folders: list[Path]) -> tuple[Path, str, Measure, list[int]]:
         )
     with columns[2]:
         measure = st.segmented_control(
-            "Dice of", list(Measure), default=Measure.MEAN, required=True, format_func=_MEASURES.__getitem__, key="selection_measure"
+            "Dice of",
+            list(Measure),
+            default=Measure.MEAN,
+            required=True,
+            format_func=_MEASURES.__getitem__,
+            key="selection_measure",
         )
     ks = sorted(int(k) for k in table["k"].unique())
     if len(ks) > 1:
@@ -121,17 +140,24 @@ def _show_state(folder: Path, folds: pd.DataFrame) -> None:
     sets = ", ".join(data_set_name(name) for name in config["data_sets"])
     drawn = f"{config['images_per_epoch']} images" if config["images_per_epoch"] else "all images"
     st.caption(
-        f"{sets}; encoder {encoder_name(config['encoder'])}, {config['input_size']} x {config['input_size']} px, {config['epochs']} epochs "
-        f"of {drawn} each, the same for every network; seed {config['seed']}. Each fold is scored by the averaged weights after the last "
-        "epoch."
+        f"{sets}; encoder {encoder_name(config['encoder'])}, {config['input_size']} x {config['input_size']} px,"
+        f" {config['epochs']} epochs of {drawn} each, the same for every network; seed {config['seed']}. Each fold is"
+        " scored by the averaged weights after the last epoch."
     )
     if done < planned:
-        st.info(f"{done} of {planned} folds are done; the same command goes on where it stopped.", icon=":material/hourglass_top:")
+        st.info(
+            f"{done} of {planned} folds are done; the same command goes on where it stopped.",
+            icon=":material/hourglass_top:",
+        )
     failed = folds[folds["status"] != "done"]
     if len(failed):
-        lines = [f"- {title(r['architecture'])}, fold {r['fold']} of {r['k']}: {r['reason']}" for r in failed.to_dict("records")]
+        lines = [
+            f"- {title(r['architecture'])}, fold {r['fold']} of {r['k']}: {r['reason']}"
+            for r in failed.to_dict("records")
+        ]
         st.warning(
-            f"{len(failed)} folds failed and count for nobody; `--retry` trains them again.\n" + "\n".join(lines), icon=":material/warning:"
+            f"{len(failed)} folds failed and count for nobody; `--retry` trains them again.\n" + "\n".join(lines),
+            icon=":material/warning:",
         )
 
 
@@ -140,16 +166,26 @@ def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], 
     published = resources.published_model_selection() if measure is Measure.MEAN else None
     beside = published is not None and st.toggle("Published scores beside them", value=True, key="selection_published")
     st.altair_chart(
-        ranking_chart(scores, rows, measure, current_look(), _by_config_name(published) if beside and published is not None else None),
+        ranking_chart(
+            scores,
+            rows,
+            measure,
+            current_look(),
+            _by_config_name(published) if beside and published is not None else None,
+        ),
         width="stretch",
         key="ranking",
         alt=f"{MEASURE_NAMES[measure]} of each network, by fold",
     )
     images = int(rows.groupby("architecture")["images_validation"].sum().iloc[0])
     st.caption(
-        f"Small dots: folds; diamond and line: mean over {scores[0].folds} folds ({images} scored copies) and its 95 % interval, widened "
-        "because folds share training images."
-        + (" Hollow: the thesis's means, on EfficientNet-b6, over folds drawn over the copies; not measured here." if beside else "")
+        f"Small dots: folds; diamond and line: mean over {scores[0].folds} folds ({images} scored copies) and its 95 %"
+        " interval, widened because folds share training images."
+        + (
+            " Hollow: the thesis's means, on EfficientNet-b6, over folds drawn over the copies; not measured here."
+            if beside
+            else ""
+        )
         + f" {_ANNOTATORS}"
     )
     table = _ranking_table(folds, scores)
@@ -172,13 +208,17 @@ def _ranking_table(folds: pd.DataFrame, scores: tuple[Score, ...]) -> pd.DataFra
     names = [score.architecture for score in scores]
     columns = {"Network": [title(name) for name in names], "Folds": [score.folds for score in scores]}
     columns |= {_MEASURES[measure]: [by_measure[measure][name].mean for name in names] for measure in Measure}
-    columns |= {f"{_MEASURES[measure]}, spread (SD)": [by_measure[measure][name].sd for name in names] for measure in Measure}
+    columns |= {
+        f"{_MEASURES[measure]}, spread (SD)": [by_measure[measure][name].sd for name in names] for measure in Measure
+    }
     columns["Million parameters"] = list(effort.loc[names, "parameters"] / 1e6)
     columns["Minutes a fold"] = list(effort.loc[names, "seconds"] / 60)
     return pd.DataFrame(columns)
 
 
-def _show_differences(folder: Path, scores: tuple[Score, ...], differences: tuple[PairedDifference, ...], measure: Measure) -> None:
+def _show_differences(
+    folder: Path, scores: tuple[Score, ...], differences: tuple[PairedDifference, ...], measure: Measure
+) -> None:
     st.markdown("### Is a difference more than chance?")
     names = [score.architecture for score in scores]
     beside = st.selectbox("Beside", names, format_func=title, key="selection_beside", width=260)
@@ -190,9 +230,10 @@ def _show_differences(folder: Path, scores: tuple[Score, ...], differences: tupl
     )
     count = len(differences)
     st.caption(
-        f"Differences over the same {differences[0].folds} folds with 95 % intervals; grey: less than {100 * PRACTICALLY_NOTHING:g} "
-        f"points, which means nothing in practice. The corrected resampled t-test (Nadeau and Bengio 2003), Holm's correction over {count} "
-        f"pair{'s' * (count != 1)}. Few folds find large differences only: not told apart is not the same as equal."
+        f"Differences over the same {differences[0].folds} folds with 95 % intervals; grey: less than"
+        f" {100 * PRACTICALLY_NOTHING:g} points, which means nothing in practice. The corrected resampled t-test"
+        f" (Nadeau and Bengio 2003), Holm's correction over {count} pair{'s' * (count != 1)}. Few folds find large"
+        " differences only: not told apart is not the same as equal."
     )
     table = pd.DataFrame(
         [
@@ -219,7 +260,8 @@ def _show_differences(folder: Path, scores: tuple[Score, ...], differences: tupl
                 "p": st.column_config.NumberColumn(format="%.4f"),
                 "p, Holm": st.column_config.NumberColumn(format="%.4f"),
                 "Chance of a practical tie": st.column_config.NumberColumn(
-                    format="%.0f %%", help="Probability that the true difference is in the grey band (correlated Bayesian t-test)"
+                    format="%.0f %%",
+                    help="Probability that the true difference is in the grey band (correlated Bayesian t-test)",
                 ),
             },
         )
@@ -229,24 +271,40 @@ def _show_differences(folder: Path, scores: tuple[Score, ...], differences: tupl
 def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> None:
     st.markdown("### What does it cost?")
     costs = results.read_costs(folder)
-    ranked = pd.DataFrame([{"architecture": s.architecture, "mean": s.mean, "low": s.low, "high": s.high} for s in scores])
+    ranked = pd.DataFrame(
+        [{"architecture": s.architecture, "mean": s.mean, "low": s.low, "high": s.high} for s in scores]
+    )
     table = ranked.merge(costs, on="architecture")
     if table.empty:
-        st.info(f"Not measured yet: `python -m export.cost {folder.name}` exports every network and times it.", icon=":material/info:")
+        st.info(
+            f"Not measured yet: `python -m export.cost {folder.name}` exports every network and times it.",
+            icon=":material/info:",
+        )
         return
     cost = st.segmented_control(
-        "Cost", list(COSTS), default="milliseconds", required=True, format_func=lambda name: COSTS[name][0], key="selection_cost"
+        "Cost",
+        list(COSTS),
+        default="milliseconds",
+        required=True,
+        format_func=lambda name: COSTS[name][0],
+        key="selection_cost",
     )
     table["best"] = pareto(table[cost].to_numpy(float), table["mean"].to_numpy(float))
     st.altair_chart(
-        cost_chart(table, str(cost), measure, current_look()), width="stretch", key="cost", alt=f"{MEASURE_NAMES[measure]} against cost"
+        cost_chart(table, str(cost), measure, current_look()),
+        width="stretch",
+        key="cost",
+        alt=f"{MEASURE_NAMES[measure]} against cost",
     )
     first = table.iloc[0]
-    best = ", ".join(title(name) for name in table.sort_values(str(cost)).loc[lambda rows: rows["best"], "architecture"])
+    best = ", ".join(
+        title(name) for name in table.sort_values(str(cost)).loc[lambda rows: rows["best"], "architecture"]
+    )
     st.caption(
-        f"On the dashed line nobody is both better and cheaper: {best}. Measured by `python -m export.cost` on {first['measured'][:10]}: "
-        f"fp32 ONNX in onnxruntime, one image of {first['input_size']} px at a time, {first['threads']} thread, {first['machine']}. "
-        "Milliseconds belong to that machine; their ratios hold elsewhere."
+        f"On the dashed line nobody is both better and cheaper: {best}. Measured by `python -m export.cost` on"
+        f" {first['measured'][:10]}: fp32 ONNX in onnxruntime, one image of {first['input_size']} px at a time,"
+        f" {first['threads']} thread, {first['machine']}. Milliseconds belong to that machine; their ratios hold"
+        " elsewhere."
     )
     with st.expander("In numbers"):
         listed = table.sort_values("milliseconds")
@@ -259,7 +317,8 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
             shown,
             hide_index=True,
             key="cost-table",
-            column_config=dict.fromkeys(shown.columns[2:], number) | {"Dice": st.column_config.NumberColumn(format="%.4f")},
+            column_config=dict.fromkeys(shown.columns[2:], number)
+            | {"Dice": st.column_config.NumberColumn(format="%.4f")},
         )
         _download(shown, f"leukoscope_cost_{folder.name}.csv", "cost")
 
@@ -270,16 +329,22 @@ def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> N
         return
     st.markdown("### What do twins in the training images add?")
     sentences = [
-        f"**{title(leak.architecture)}**: {100 * leak.added:+.2f} points on the {leak.originals} originals (95 % interval "
-        f"{100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against {leak.as_published:.4f}."
+        f"**{title(leak.architecture)}**: {100 * leak.added:+.2f} points on the {leak.originals} originals (95 %"
+        f" interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
+        f" {leak.as_published:.4f}."
         for leak in found
     ]
     st.markdown("  \n".join(sentences))
-    st.altair_chart(leak_chart(found, measure, current_look()), width="stretch", key="leak", alt="Dice with and without twins in training")
+    st.altair_chart(
+        leak_chart(found, measure, current_look()),
+        width="stretch",
+        key="leak",
+        alt="Dice with and without twins in training",
+    )
     st.caption(
-        "The same images, networks and number of steps; only the folds differ. The original of each image was scored once by networks that "
-        "had seen none of its copies, and once by networks that may have learnt from its turned twins. The interval is over images, not "
-        "over repeated trainings."
+        "The same images, networks and number of steps; only the folds differ. The original of each image was scored"
+        " once by networks that had seen none of its copies, and once by networks that may have learnt from its turned"
+        " twins. The interval is over images, not over repeated trainings."
     )
 
 
@@ -290,15 +355,22 @@ def _show_curves(epochs: pd.DataFrame) -> None:
     names = list(epochs.groupby("architecture")["val_dice_cytoplasm"].max().sort_values(ascending=False).index)
     left, right = st.columns([4, 2], vertical_alignment="bottom")
     with left:
-        chosen = st.multiselect("Networks", names, default=names[:_FIRST_CURVES], format_func=title, key="selection_curves")
+        chosen = st.multiselect(
+            "Networks", names, default=names[:_FIRST_CURVES], format_func=title, key="selection_curves"
+        )
     with right:
         column = st.selectbox("Curve", list(_CURVES), index=1, format_func=_CURVES.__getitem__, key="selection_curve")
     shown = epochs[epochs["architecture"].isin(chosen)]
     if shown.empty:
         st.info("Choose at least one network.", icon=":material/info:")
         return
-    st.altair_chart(learning_chart(shown, column, _CURVES[column]), width="stretch", key="curves", alt=f"{_CURVES[column]} by epoch")
-    st.caption("Line: mean over the folds; band: lowest to highest fold. Dice of the fold's originals, of the averaged weights.")
+    st.altair_chart(
+        learning_chart(shown, column, _CURVES[column]), width="stretch", key="curves", alt=f"{_CURVES[column]} by epoch"
+    )
+    st.caption(
+        "Line: mean over the folds; band: lowest to highest fold. Dice of the fold's originals, of the averaged"
+        " weights."
+    )
 
 
 def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> None:
@@ -321,7 +393,9 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
                 f"<small>{row['cell_type'].replace('_', ' ')}, {row['sample_id']}</small>",
                 unsafe_allow_html=True,
             )
-    where = " The pictures of this data set are not on this computer." if missing else " Outlines: as drawn by the expert."
+    where = (
+        " The pictures of this data set are not on this computer." if missing else " Outlines: as drawn by the expert."
+    )
     st.caption(f"Originals of lowest {MEASURE_NAMES[measure]}: mean over the networks, and their range.{where}")
 
 
@@ -348,10 +422,15 @@ def _show_published() -> None:
 
 
 def _by_config_name(published: pd.DataFrame) -> pd.DataFrame:
-    """The thesis's table under the names of our configs, best first: it writes them as its library's classes are called."""
+    """The thesis's table under the names of our configs, best first.
+
+    It writes them as its library's classes are called.
+    """
     named = published.assign(architecture=published["architecture"].str.lower())
     return named.sort_values("mean_dice_percent", ascending=False)
 
 
 def _download(table: pd.DataFrame, name: str, key: str) -> None:
-    st.download_button("CSV", lambda: to_csv(table), name, key=f"download-{key}", icon=":material/table:", on_click="ignore")
+    st.download_button(
+        "CSV", lambda: to_csv(table), name, key=f"download-{key}", icon=":material/table:", on_click="ignore"
+    )

@@ -22,8 +22,8 @@ def show_trainings() -> None:
     if not runs:
         empty_state(
             "No training yet",
-            f"`python -m training finetune --out runs/NAME` trains a network on your masks. Runs in {root} are shown here, also while "
-            "they go on.",
+            f"`python -m training finetune --out runs/NAME` trains a network on your masks. Runs in {root} are shown"
+            " here, also while they go on.",
             "model_training",
         )
         return
@@ -44,17 +44,25 @@ def _show(run: TrainingRun) -> None:
         best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
         since = time.time() - run.modified
         going_on = scores is None and since < _PATIENCE_EPOCHS * max(float(log["seconds"].mean()), _REFRESH_S)
-        state = "finished" if scores else "going on" if going_on else f"stopped {_duration(since)} ago; the same command goes on"
+        state = (
+            "finished"
+            if scores
+            else "going on"
+            if going_on
+            else f"stopped {_duration(since)} ago; the same command goes on"
+        )
         st.markdown(
-            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())}; best on the "
-            f"validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, "
-            f"{best['val_dice_cytoplasm']:.3f} for the cytoplasm."
+            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())};"
+            f" best on the validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the"
+            f" nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
         )
         if scores:
             _show_scores(scores)
         left, right = st.columns(2, gap="medium")
         with left:
-            st.altair_chart(dice_chart(log), width="stretch", key="run-dice", alt="Dice on the validation images by epoch")
+            st.altair_chart(
+                dice_chart(log), width="stretch", key="run-dice", alt="Dice on the validation images by epoch"
+            )
         with right:
             st.altair_chart(loss_chart(log, current_look()), width="stretch", key="run-loss", alt="Loss by epoch")
         for end, heading in (("worst", "Where it does worst"), ("best", "Where it does best")):
@@ -67,7 +75,13 @@ def _show(run: TrainingRun) -> None:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"
+    return (
+        f"{seconds:.0f} seconds"
+        if seconds < 120
+        else f"{seconds / 60:.0f} minutes"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} hours"
+    )
 
 
 def _show_scores(scores: dict[str, Any]) -> None:
@@ -75,5 +89,10 @@ def _show_scores(scores: dict[str, Any]) -> None:
     parts = []
     for region in ("nucleus", "cytoplasm"):
         low, high = test[region]["dice_ci95"]
-        parts.append(f"{region} {test[region]['dice_mean']:.3f} ± {test[region]['dice_std']:.3f} ({low:.3f} to {high:.3f})")
-    st.markdown(f"**Test**, {test['images']} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval of the mean.")
+        parts.append(
+            f"{region} {test[region]['dice_mean']:.3f} ± {test[region]['dice_std']:.3f} ({low:.3f} to {high:.3f})"
+        )
+    st.markdown(
+        f"**Test**, {test['images']} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval of the"
+        " mean."
+    )

@@ -22,7 +22,15 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
-from core.populations.comparison import INTENSITY_CAUTION, SMALL_GROUP, Basis, FeatureComparison, Nearness, ReferencePopulation, describe
+from core.populations.comparison import (
+    INTENSITY_CAUTION,
+    SMALL_GROUP,
+    Basis,
+    FeatureComparison,
+    Nearness,
+    ReferencePopulation,
+    describe,
+)
 from core.reports.cell import (
     KEY_FEATURES,
     Placed,
@@ -49,7 +57,10 @@ _FIRST_TABS: Final = (CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, Cell
 
 
 def _sentences(items: Iterable[tuple[str, str]], *, wide: bool = False) -> str:
-    """HTML of sentences, each with the class that sets its mark; texts are escaped, so names from outside are harmless."""
+    """HTML of sentences, each with the class that sets its mark.
+
+    Texts are escaped, so names from outside are harmless.
+    """
     body = "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in items)
     return f'<ul class="sentences{" two-columns" if wide else ""}">{body}</ul>'
 
@@ -95,19 +106,26 @@ def show_nearest(found: Sequence[Nearness]) -> None:
     if found:
         st.markdown(
             f":material/near_me: {nearest_in_words(found)} A description, no classification.",
-            help=f"Over {found[0].features} shape features that need no scale and can be trusted: the distance of this cell from each "
-            "population's centre, "
-            "every feature counted in the population's own spread and at most six spreads. The per cent tells how many of the "
-            "population's own cells lie at least that far out: the higher, the more typical this cell would be. "
-            "Tone is left out, because staining differs between laboratories.",
+            help=(
+                f"Over {found[0].features} shape features that need no scale and can be trusted: the distance of this"
+                " cell from each population's centre, every feature counted in the population's own spread and at most"
+                " six spreads. The per cent tells how many of the population's own cells lie at least that far out:"
+                " the higher, the more typical this cell would be. Tone is left out, because staining differs between"
+                " laboratories."
+            ),
         )
 
 
 def _choose_part() -> list[str]:
-    """Ask what to compare, and of what where there is more than can be read at once; returns features in catalogue order."""
+    """Ask what to compare, and of what where there is more than can be read at once.
+
+    Returns features in catalogue order.
+    """
     columns = st.columns([3, 2], gap="medium")
     with columns[0]:
-        theme = st.pills("What to compare", themes(), default=Theme.SHAPE, required=True, key="part_theme", persist_state="session")
+        theme = st.pills(
+            "What to compare", themes(), default=Theme.SHAPE, required=True, key="part_theme", persist_state="session"
+        )
     choices = regions(theme)
     if not choices:
         return part(theme)
@@ -124,7 +142,9 @@ def _choose_part() -> list[str]:
     return part(theme, region)
 
 
-def _columns_of(features: Sequence[str], distance: dict[str, float], reliability: Reliability, key: str) -> list[list[Block]]:
+def _columns_of(
+    features: Sequence[str], distance: dict[str, float], reliability: Reliability, key: str
+) -> list[list[Block]]:
     """Rows of a chart in columns: of many features the reliable ones that differ most, unless all are asked for."""
     shown = list(features)
     if len(features) > MOST_ROWS and not st.toggle(f"Draw all {len(features)}", key=f"all-{key}"):
@@ -136,7 +156,10 @@ def _columns_of(features: Sequence[str], distance: dict[str, float], reliability
 def _overview_tab(placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
     banded = [p for p in placed if p.reference.n >= SMALL_GROUP and not p.reference.published]
     if not banded:
-        st.info("There is no population to compare with yet. `make cohort` builds the reference cohort.", icon=":material/info:")
+        st.info(
+            "There is no population to compare with yet. `make cohort` builds the reference cohort.",
+            icon=":material/info:",
+        )
         return
     features = _choose_part()
     distance = distances(banded)
@@ -144,11 +167,15 @@ def _overview_tab(placed: Sequence[Placed], reliability: Reliability, look: Look
     if not present:
         _say_why_not(banded, features)
         return
-    st.markdown("All populations at once: blue below a population's median, orange above, a triangle outside its 2-98 % range.")
+    st.markdown(
+        "All populations at once: blue below a population's median, orange above, a triangle outside its 2-98 % range."
+    )
     columns = _columns_of(present, distance, reliability, "overview")
     places = [(p.reference, p.comparisons) for p in banded]
     _side_by_side(
-        [overview_chart(places, column, reliability, look) for column in columns], "overview", "Place of this cell in every population"
+        [overview_chart(places, column, reliability, look) for column in columns],
+        "overview",
+        "Place of this cell in every population",
     )
     _say_intensity(present)
 
@@ -179,7 +206,10 @@ def _source_label(place: Placed) -> str:
 
 def _differences(place: Placed, reliability: Reliability) -> None:
     def item(comparison: FeatureComparison) -> tuple[str, str]:
-        return ("above" if comparison.direction is not None and comparison.direction.value == "above" else "below", describe(comparison))
+        return (
+            "above" if comparison.direction is not None and comparison.direction.value == "above" else "below",
+            describe(comparison),
+        )
 
     shapes, tones = most_different(place, reliability)
     which = "reliable feature" if reliability else "feature"
@@ -200,12 +230,20 @@ def _legend(scale: Placed, others: Sequence[ReferencePopulation], *, any_poor: b
     colour = population_colour(scale.reference.cell_type)
     line = f"border:1.5px dashed {colour}" if scale.reference.published else f"background:{colour}59;border-left:0"
     entries = [
-        (f"width:26px;height:11px;border-radius:3px;{line}", f"{scale.reference.title}: 2-98 %, with a tick at the median"),
+        (
+            f"width:26px;height:11px;border-radius:3px;{line}",
+            f"{scale.reference.title}: 2-98 %, with a tick at the median",
+        ),
         ("width:10px;height:10px;border-radius:50%;background:currentColor", "this cell, inside"),
         (f"border:6px solid transparent;border-left:11px solid {colour};border-right:0", "this cell, outside"),
     ]
     if any_poor:
-        entries.append(("width:10px;height:10px;border-radius:50%;border:2px solid #9CA3AF", "faint, hollow: poor, do not rely on it"))
+        entries.append(
+            (
+                "width:10px;height:10px;border-radius:50%;border:2px solid #9CA3AF",
+                "faint, hollow: poor, do not rely on it",
+            )
+        )
     for reference, shade in zip(others, shades(scale.reference, others), strict=True):
         if reference.published:
             mark = "width:26px;height:11px;border:1px dashed currentColor"
@@ -218,7 +256,9 @@ def _legend(scale: Placed, others: Sequence[ReferencePopulation], *, any_poor: b
     return f'<div class="legend">{spans}</div>'
 
 
-def _population_tab(kind: CellType, sources: list[Placed], placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
+def _population_tab(
+    kind: CellType, sources: list[Placed], placed: Sequence[Placed], reliability: Reliability, look: Look
+) -> None:
     st.caption(CELL_TYPES[kind].description)
     chosen = sources[0]
     if len(sources) > 1:
@@ -269,13 +309,19 @@ def _range_charts(
     view = _BY_DISTANCE
     if scale is chosen and any(in_thesis(CATALOGUE[name]) for name in features):
         views = [_BY_DISTANCE, _AS_PUBLISHED]
-        view = st.segmented_control("View", views, default=view, required=True, key=f"view-{kind}", label_visibility="collapsed")
-    alt = f"Place of this cell among {chosen.reference.title}, feature by feature; the table below holds the same numbers"
+        view = st.segmented_control(
+            "View", views, default=view, required=True, key=f"view-{kind}", label_visibility="collapsed"
+        )
+    alt = (
+        f"Place of this cell among {chosen.reference.title}, feature by feature; the table below holds the same numbers"
+    )
     if view == _AS_PUBLISHED:
         chart = published_view(chosen.comparisons, chosen.reference, features, reliability, look)
         _side_by_side([chart], f"published-{kind}", alt)
         return
-    others = [p.reference for p in sources if p is not scale and any(name in p.reference.summaries for name in features)]
+    others = [
+        p.reference for p in sources if p is not scale and any(name in p.reference.summaries for name in features)
+    ]
     distance, stands = distances([scale]), comparable(scale.comparisons, features)
     present = [c.feature for c in stands if c.feature in distance]
     columns = _columns_of(present, distance, reliability, str(kind))
@@ -294,7 +340,10 @@ def _widest(labels: Iterable[str]) -> int:
 
 
 def show_table(place: Placed, features: Sequence[str], reliability: Reliability, key: str) -> None:
-    """Show features with their range, mean and spread, sortable, the poor ones last; how far to trust each and its meaning at the end."""
+    """Show features with their range, mean and spread, sortable, the poor ones last.
+
+    How far to trust each and its meaning at the end.
+    """
     number = st.column_config.NumberColumn(format="%.4g")
     columns = dict.fromkeys(("This cell", "2 %", "50 %", "98 %", "Mean", "SD"), number)
     table = comparison_table(place, reliability, features)
@@ -312,8 +361,12 @@ def show_table(place: Placed, features: Sequence[str], reliability: Reliability,
             "Trust": st.column_config.TextColumn(
                 help="How well it agrees with the same feature from a drawn outline; the last columns say why"
             ),
-            "Percentile": st.column_config.NumberColumn(format="%.0f", help="Per cent of the population below this cell"),
-            "Robust z": st.column_config.NumberColumn(format="%.1f", help="Distance from the median in the population's typical spreads"),
+            "Percentile": st.column_config.NumberColumn(
+                format="%.0f", help="Per cent of the population below this cell"
+            ),
+            "Robust z": st.column_config.NumberColumn(
+                format="%.1f", help="Distance from the median in the population's typical spreads"
+            ),
             "Place": st.column_config.TextColumn(help="Inside, above or below the 2-98 % range"),
             "SD": st.column_config.NumberColumn(format="%.4g", help="Standard deviation"),
             "n": st.column_config.NumberColumn(format="%d", help="Cells of the population that have this feature"),
@@ -372,7 +425,13 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
         return html_report(analysis, [p.reference for p in placed], model, reliability, now, settings).encode()
 
     with st.container(horizontal=True, gap="small", key="downloads"):
-        download("Report", report, file_name(name, now, "html"), ":material/description:", "Everything here in one file that opens offline")
+        download(
+            "Report",
+            report,
+            file_name(name, now, "html"),
+            ":material/description:",
+            "Everything here in one file that opens offline",
+        )
         download(
             "Features (CSV)",
             lambda: to_csv(feature_table(analysis, placed, reliability)),

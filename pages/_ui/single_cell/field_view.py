@@ -47,7 +47,10 @@ def _places(cells: Sequence[CellAnalysis]) -> list[tuple[Place, LabelMap]]:
 
 
 def show_field(field: Field) -> CellAnalysis:
-    """Show the field with its numbered cells and let the person choose one, in the picture or in the list; returns that one's analysis."""
+    """Show the field with its numbered cells and let the person choose one, in the picture or in the list.
+
+    Returns that one's analysis.
+    """
     # Features are kept in pixels, so a new scale needs no new outlines.
     scale = SCALE.get()
     image = replace(field.image, um_per_px=scale)
@@ -59,7 +62,8 @@ def show_field(field: Field) -> CellAnalysis:
     with right:
         flagged = sum(not cell.quality_ok for cell in cells)
         st.markdown(
-            f"#### {len(cells)} {'cell' if len(cells) == 1 else 'cells'} in this field" + (f", {flagged} flagged" if flagged else "")
+            f"#### {len(cells)} {'cell' if len(cells) == 1 else 'cells'} in this field"
+            + (f", {flagged} flagged" if flagged else "")
         )
         number = _choose_in_list(cells, f"{key}-{CELL_CLICKS.get()}")
         _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
@@ -69,7 +73,10 @@ def show_field(field: Field) -> CellAnalysis:
 
 
 def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
-    """The cells in a table with one row marked; returns its number. The mark is kept by position, so the key must change with the cells."""
+    """The cells in a table with one row marked; returns its number.
+
+    The mark is kept by position, so the key must change with the cells.
+    """
     chosen = st.dataframe(
         _table(cells),
         key=key,
@@ -81,7 +88,9 @@ def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
         column_config={
             "Cell": st.column_config.NumberColumn(width=50),
             "N:C": st.column_config.NumberColumn(format="%.2f", help=CATALOGUE[_NUCLEAR_SHARE].description),
-            "Certainty": st.column_config.NumberColumn(format="%.2f", help="How sure the outlining is of itself, 0 to 1"),
+            "Certainty": st.column_config.NumberColumn(
+                format="%.2f", help="How sure the outlining is of itself, 0 to 1"
+            ),
             "Quality": st.column_config.TextColumn(help="Why a cell is flagged stands below its picture"),
         },
     )
@@ -103,7 +112,9 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
         "N:C": [value(cell, _NUCLEAR_SHARE) for cell in cells],
         "Quality": ["good" if cell.quality_ok else "flagged" for cell in cells],
         **{
-            f"{feature.partition('_')[0].capitalize()} {'px²' if scale is None else 'µm²'}": [value(cell, feature) for cell in cells]
+            f"{feature.partition('_')[0].capitalize()} {'px²' if scale is None else 'µm²'}": [
+                value(cell, feature) for cell in cells
+            ]
             for feature in _AREAS
         },
         "Certainty": [cell.segmentation.confidence for cell in cells],
@@ -126,7 +137,8 @@ def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis],
             lambda: pack(mask_files(PurePath(name).stem, shape, cells)),
             file_name(name, now, "zip", "masks"),
             ":material/contrast:",
-            "All cells in one mask (255 nucleus, 170 cytoplasm, 85 surroundings, 0 background), and a 16-bit image of their numbers",
+            "All cells in one mask (255 nucleus, 170 cytoplasm, 85 surroundings, 0 background), and a 16-bit image of"
+            " their numbers",
         )
         download(
             "Numbered cells (PNG)",

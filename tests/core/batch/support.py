@@ -52,7 +52,9 @@ class Quick(Measurer):
             "created": self._created,
             next(iter(CATALOGUE)): float(image.rgb.mean()),
         }
-        return ImageResult(path, image.sha256, one.stamp, [row], {f"masks/{path}.png": encode_png(image.rgb[..., 0].copy())})
+        return ImageResult(
+            path, image.sha256, one.stamp, [row], {f"masks/{path}.png": encode_png(image.rgb[..., 0].copy())}
+        )
 
 
 class Slow(Quick):
@@ -86,7 +88,9 @@ class Poisoned(Quick):
     def _one(self, one):
         name = one.task.image_path
         if "hang" in name:
-            re.match(r"(a|aa)+$", "a" * 60 + "b")  # for ages, and without letting another thread of the process do anything
+            re.match(
+                r"(a|aa)+$", "a" * 60 + "b"
+            )  # for ages, and without letting another thread of the process do anything
         if "eat" in name:
             hoard = [np.ones(2**20) for _ in range(2**20)]
             raise AssertionError(len(hoard))
@@ -112,8 +116,12 @@ def write_images(folder, count, size=24, start=0):
 
 
 def batch(folder, out, measurer=Quick, jobs=2, **settings):
-    options = {name: settings.pop(name) for name in ("retry_failed", "turns", "engine", "batch_size") if name in settings}
-    return Batch(str(out), BatchSettings(str(folder), **settings), find_model(), jobs=jobs, measurer=measurer, **options)
+    options = {
+        name: settings.pop(name) for name in ("retry_failed", "turns", "engine", "batch_size") if name in settings
+    }
+    return Batch(
+        str(out), BatchSettings(str(folder), **settings), find_model(), jobs=jobs, measurer=measurer, **options
+    )
 
 
 def run(folder, out, measurer=Quick, **settings):

@@ -1,4 +1,7 @@
-"""What becomes of the images of a batch: the rows of one at a time, the files beside them, and at which stage one fails."""
+"""What becomes of the images of a batch.
+
+The rows of one at a time, the files beside them, and at which stage one fails.
+"""
 
 import hashlib
 import io
@@ -50,7 +53,10 @@ def outlined_by_hand(monkeypatch):
 
     def use(labels):
         def outline_many(images, segmenter, cells, **_):
-            return [(OutlinedCell(image, Segmentation(as_label_map(labels), 0.9, 0, "by hand", "CPU", 1.0)),) for image in images]
+            return [
+                (OutlinedCell(image, Segmentation(as_label_map(labels), 0.9, 0, "by hand", "CPU", 1.0)),)
+                for image in images
+            ]
 
         monkeypatch.setattr(analysis, "outline_many", outline_many)
 
@@ -78,7 +84,7 @@ def pixels(content):
 WHITE = np.full((120, 160, 3), 255, np.uint8)
 
 
-# --- rows ------------------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_row_is_what_the_pipeline_finds_under_the_columns_of_the_run(wanting, segmenter):
@@ -98,7 +104,9 @@ def test_a_row_is_what_the_pipeline_finds_under_the_columns_of_the_run(wanting, 
 
 def test_what_nobody_said_of_an_image_is_not_made_up(wanting):
     (row,) = alone(wanting(), loaded(drawn(1))).rows
-    assert [row[name] for name in ("cell_type", "patient_id", "diagnosis", "source", "tissue", "um_per_px")] == [None] * 6
+    assert [row[name] for name in ("cell_type", "patient_id", "diagnosis", "source", "tissue", "um_per_px")] == [
+        None
+    ] * 6
 
 
 def test_results_keep_the_order_of_the_images_whatever_becomes_of_them(wanting):
@@ -120,12 +128,17 @@ def test_results_keep_the_order_of_the_images_whatever_becomes_of_them(wanting):
     assert results[2].rows[0][area] != pytest.approx(results[0].rows[0][area], rel=1e-3)
 
 
-# --- failures --------------------------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_image_that_could_not_be_read_fails_with_what_was_said(wanting):
     result = alone(wanting(), Loaded(Task("a.png"), problem="a.png: No such file", stamp=STAMP))
-    assert (result.stage, result.reason, result.sha256, result.stamp) == (Stage.READ, "a.png: No such file", None, STAMP)
+    assert (result.stage, result.reason, result.sha256, result.stamp) == (
+        Stage.READ,
+        "a.png: No such file",
+        None,
+        STAMP,
+    )
 
 
 def test_content_that_is_no_image_fails_with_its_checksum(wanting):
@@ -156,10 +169,16 @@ def test_a_name_that_leaves_the_folder_is_never_written_under(path, wanting, out
         (ImageError("a.png: too dark"), Stage.MEASURE, "a.png: too dark"),
         (MemoryError(), Stage.MEMORY, "monocyte/a.png: needs more memory than an image may take; raise --memory-limit"),
         (RuntimeError("Failed to allocate memory for requested buffer"), Stage.MEMORY, "raise --memory-limit"),
-        (ZeroDivisionError("by zero"), Stage.MEASURE, "monocyte/a.png: unexpected ZeroDivisionError: by zero; please report it"),
+        (
+            ZeroDivisionError("by zero"),
+            Stage.MEASURE,
+            "monocyte/a.png: unexpected ZeroDivisionError: by zero; please report it",
+        ),
     ],
 )
-def test_whatever_goes_wrong_costs_its_image_and_says_what_it_was(error, stage, words, wanting, outlined_by_hand, monkeypatch):
+def test_whatever_goes_wrong_costs_its_image_and_says_what_it_was(
+    error, stage, words, wanting, outlined_by_hand, monkeypatch
+):
     outlined_by_hand(np.zeros(WHITE.shape[:2], np.uint8))
     grey = WHITE // 2
     measure = analysis.measure
@@ -185,15 +204,24 @@ def test_the_image_that_spoils_a_batch_is_found_and_the_others_are_measured(want
         return outline_many(images, *arguments, **others)
 
     monkeypatch.setattr(analysis, "outline_many", spoiled)
-    results = wanting(cells="one").analyse([loaded(drawn(1), "1.png"), loaded(WHITE, "2.png"), loaded(drawn(2), "3.png")], lambda: None)
-    assert [(result.image_path, result.stage) for result in results] == [("1.png", None), ("2.png", Stage.MEMORY), ("3.png", None)]
+    results = wanting(cells="one").analyse(
+        [loaded(drawn(1), "1.png"), loaded(WHITE, "2.png"), loaded(drawn(2), "3.png")], lambda: None
+    )
+    assert [(result.image_path, result.stage) for result in results] == [
+        ("1.png", None),
+        ("2.png", Stage.MEMORY),
+        ("3.png", None),
+    ]
 
 
-# --- files -----------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def with_hole():
-    """A cell of two pieces; in the larger a hole with an island, and a nucleus of two lobes. A pixel's corner is at its number."""
+    """A cell of two pieces; in the larger a hole with an island, and a nucleus of two lobes.
+
+    A pixel's corner is at its number.
+    """
     labels = np.zeros((120, 160), np.uint8)
     labels[10:90, 20:100] = Compartment.CYTOPLASM
     labels[20:40, 30:90] = Compartment.BACKGROUND
@@ -224,7 +252,11 @@ def test_only_a_mask_is_written_unless_more_is_wanted(wanting, outlined_by_hand)
     assert list(result.files) == ["masks/monocyte/a.png.png"]
     np.testing.assert_array_equal(pixels(result.files["masks/monocyte/a.png.png"]), encode_grey(labels))
     more = alone(wanting(overlay=True, outlines=True), loaded(WHITE))
-    assert list(more.files) == ["masks/monocyte/a.png.png", "overlays/monocyte/a.png.png", "outlines/monocyte/a.png.geojson"]
+    assert list(more.files) == [
+        "masks/monocyte/a.png.png",
+        "overlays/monocyte/a.png.png",
+        "outlines/monocyte/a.png.geojson",
+    ]
     height, width, channels = pixels(more.files["overlays/monocyte/a.png.png"]).shape
     assert (width / height, channels) == (160 / 120, 3)
 
@@ -234,10 +266,16 @@ def test_outlines_are_polygons_with_holes_in_pixels_of_the_image(wanting, outlin
     feature = feature_of(alone(wanting(outlines=True), loaded(WHITE)))
     assert feature["geometry"]["type"] == feature["nucleusGeometry"]["type"] == "MultiPolygon"
     by_rings = sorted(feature["geometry"]["coordinates"], key=lambda polygon: -area(polygon[0]))
-    assert [len(polygon) for polygon in by_rings] == [2, 1, 1], "the hole belongs to the piece it is in, the island is a piece"
+    assert [len(polygon) for polygon in by_rings] == [
+        2,
+        1,
+        1,
+    ], "the hole belongs to the piece it is in, the island is a piece"
     # Between the middles of pixels a line cuts the corners off.
     assert [area(ring) for polygon in by_rings for ring in polygon] == pytest.approx([6400, 1200, 600, 200], abs=1)
-    assert sorted(area(polygon[0]) for polygon in feature["nucleusGeometry"]["coordinates"]) == pytest.approx([200, 300], abs=1)
+    assert sorted(area(polygon[0]) for polygon in feature["nucleusGeometry"]["coordinates"]) == pytest.approx(
+        [200, 300], abs=1
+    )
     for polygon in by_rings:
         assert all(ring[0] == ring[-1] for ring in polygon)
     outer = np.array(by_rings[0][0])
@@ -274,7 +312,10 @@ def test_cells_of_a_field_have_a_row_each_a_mask_together_and_numbers(wanting):
     result = alone(wanting(cells="all", outlines=True, overlay=True), loaded(field))
     assert [row["cell_index"] for row in result.rows] == [0, 1]
     assert [row["image_path"] for row in result.rows] == ["monocyte/a.png"] * 2
-    mask, numbers = pixels(result.files["masks/monocyte/a.png.png"]), pixels(result.files["instances/monocyte/a.png.png"])
+    mask, numbers = (
+        pixels(result.files["masks/monocyte/a.png.png"]),
+        pixels(result.files["instances/monocyte/a.png.png"]),
+    )
     assert mask.shape == numbers.shape == field.shape[:2]
     assert set(np.unique(numbers)) == {0, 1, 2}
     features = json.loads(result.files["outlines/monocyte/a.png.geojson"])["features"]

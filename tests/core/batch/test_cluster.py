@@ -97,7 +97,10 @@ def after(count, act, engine):
 
 
 def test_a_node_is_killed_and_nothing_is_lost(images, local, tmp_path):
-    """One of two nodes goes with its actor and what it had under way; a new one joins, and the table is that of one machine."""
+    """One of two nodes goes with its actor and what it had under way.
+
+    A new one joins, and the table is that of one machine.
+    """
     with started_cluster() as cluster:
         second = next(iter(cluster.worker_nodes))
 

@@ -45,13 +45,23 @@ def pixels(path):
 
 def test_cells_get_label_patient_mask_overlay_and_outlines(folder, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = [str(folder), "--out", str(out), "--label-from", "folder", "--patient-from", "regex:(?P<patient>p[0-9])_"]
+    arguments = [
+        str(folder),
+        "--out",
+        str(out),
+        "--label-from",
+        "folder",
+        "--patient-from",
+        "regex:(?P<patient>p[0-9])_",
+    ]
     code = main(["batch", *arguments, "--overlay", "--outlines", "--um-per-pixel", "0.1", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert code == 1  # one is no image
     assert (told["state"], told["done"], told["failed"], told["cells"]) == ("finished", 5, 1, 4)
     rows = table(out / "cells.csv")
-    assert [row["image_path"] for row in rows] == [f"lymphocyte/p{n}_{n}.png" for n in (0, 2)] + [f"monocyte/p{n}_{n}.png" for n in (1, 3)]
+    assert [row["image_path"] for row in rows] == [f"lymphocyte/p{n}_{n}.png" for n in (0, 2)] + [
+        f"monocyte/p{n}_{n}.png" for n in (1, 3)
+    ]
     assert [(row["cell_type"], row["patient_id"], row["um_per_px"]) for row in rows][::3] == [
         ("lymphocyte", "p0", "0.1"),
         ("monocyte", "p3", "0.1"),
@@ -90,7 +100,10 @@ def test_exit_codes_and_a_dry_run(folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["batch", str(folder), "--out", str(out), "--dry-run", "--label-from", "folder"]) == 0
     assert "5 images: 5 to do" in capsys.readouterr().out
-    assert main(["batch", str(folder), "--out", str(out), "--dry-run", "--label-from", "regex:(?P<label>p)", "--json"]) == 1
+    assert (
+        main(["batch", str(folder), "--out", str(out), "--dry-run", "--label-from", "regex:(?P<label>p)", "--json"])
+        == 1
+    )
     assert json.loads(capsys.readouterr().out)["to_do"] == 0
     assert not out.exists()
     assert main(["batch", str(tmp_path / "nowhere"), "--out", str(out)]) == 2
@@ -118,12 +131,18 @@ def test_results_may_go_into_a_bucket(folder, tmp_path):
 def test_help_comes_at_once():
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "core", "batch", "--help"], cwd=ROOT, capture_output=True, check=True)
-    code = "import sys, core.batch.command; print([name for name in ('altair', 'pandas', 'skimage', 'onnxruntime') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = (
+        "import sys, core.batch.command; print([name for name in ('altair', 'pandas', 'skimage', 'onnxruntime') if name"
+        " in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
     assert time.monotonic() - started < 20  # 0.4 s each where nothing else runs
 
 
-# --- real images, and bad ones of ten kinds --------------------------------------------------------------------------------------------
+# --- real images, and bad ones of ten kinds ---------------------------------------------------------------------------
 
 
 def write_real(data_dir: Path, root: Path, count: int) -> list[str]:
@@ -173,7 +192,10 @@ def write_bad(root: Path, good: bytes, copies: int) -> dict[str, str]:
 
 @pytest.mark.data
 def test_every_good_image_is_measured_and_every_bad_one_named(data_dir, tmp_path):
-    """190 real images and 10 bad ones by the shipped model; with two thousand only the decoder is the real one, see below."""
+    """190 real images and 10 bad ones by the shipped model.
+
+    With two thousand only the decoder is the real one, see below.
+    """
     root, out = tmp_path / "in", tmp_path / "out"
     good = write_real(data_dir, root, 190)
     bad = write_bad(root, (root / good[0]).read_bytes(), 1)
@@ -223,7 +245,10 @@ def test_a_field_has_a_row_a_cell_and_one_without_cells_fails(data_dir, tmp_path
     rows = table(out / "cells.csv")
     assert [row["cell_index"] for row in rows] == [str(n) for n in range(len(rows))]
     assert len(rows) >= 4
-    assert {row["image_path"]: row["stage"] for row in table(out / "errors.csv")} == {"grey.png": "outline", "16bit.png": "outline"}
+    assert {row["image_path"]: row["stage"] for row in table(out / "errors.csv")} == {
+        "grey.png": "outline",
+        "16bit.png": "outline",
+    }
     numbers = pixels(out / "instances" / f"{smear.name}.png")
     assert numbers.dtype == np.uint16
     assert set(np.unique(numbers)) == set(range(len(rows) + 1))
@@ -237,7 +262,9 @@ def test_an_image_that_needs_more_memory_than_it_may_costs_itself(tmp_path):
     for number in range(2):
         (root / f"{number}.png").write_bytes(encode_png(draw_cell(number, SYNTHETIC_CELLS["lymphocyte"])[0].rgb))
     rng = np.random.default_rng(0)
-    (root / "large.png").write_bytes(encode_png(np.repeat(np.repeat(rng.integers(0, 256, (48, 48, 3), np.uint8), 100, 0), 100, 1)))
+    (root / "large.png").write_bytes(
+        encode_png(np.repeat(np.repeat(rng.integers(0, 256, (48, 48, 3), np.uint8), 100, 0), 100, 1))
+    )
     assert main(["batch", str(root), "--out", str(out), "--memory-limit", "100"]) == 1
     assert len(table(out / "cells.csv")) == 2
     (error,) = table(out / "errors.csv")

@@ -121,7 +121,7 @@ def test_listing_keeps_one_folder_in_mind_at_a_time(tmp_path):
     assert peak < 500_000
 
 
-# --- archives ------------------------------------------------------------------------------------------------------------------------
+# --- archives ---------------------------------------------------------------------------------------------------------
 
 
 def write_zip(path, files, method=zipfile.ZIP_STORED):
@@ -132,7 +132,10 @@ def write_zip(path, files, method=zipfile.ZIP_STORED):
 
 
 def test_a_zip_is_read_in_place(tmp_path):
-    path = write_zip(tmp_path / "cells.zip", {"b/2.png": b"2", "a.png": b"1", "notes.txt": b"x", "__MACOSX/a.png": b"x", ".h.png": b"x"})
+    path = write_zip(
+        tmp_path / "cells.zip",
+        {"b/2.png": b"2", "a.png": b"1", "notes.txt": b"x", "__MACOSX/a.png": b"x", ".h.png": b"x"},
+    )
     inputs = pickle.loads(pickle.dumps(open_inputs(str(path))))
     assert listed(inputs) == {"a.png": None, "b/2.png": None}
     data, stamp = inputs.read("b/2.png")
@@ -204,7 +207,9 @@ def test_a_size_that_lies_is_noticed_while_unpacking(tmp_path):
 
 
 def test_two_hundred_thousand_members_are_listed(tmp_path):
-    path = write_zip(tmp_path / "many.zip", dict.fromkeys((f"{n // 1000:03d}/{n:06d}.png" for n in range(200_000)), b"x"))
+    path = write_zip(
+        tmp_path / "many.zip", dict.fromkeys((f"{n // 1000:03d}/{n:06d}.png" for n in range(200_000)), b"x")
+    )
     inputs = ArchiveInputs(str(path))
     names = [found.path for found in inputs.listed() if found.problem is None]
     assert len(names) == 200_000
@@ -222,7 +227,7 @@ def test_what_is_no_input_says_what_is_expected(tmp_path):
         open_inputs(str(tmp_path / "no.zip"))
 
 
-# --- buckets -------------------------------------------------------------------------------------------------------------------------
+# --- buckets ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_bucket_is_listed_and_read_like_a_folder():

@@ -1,4 +1,7 @@
-"""Runs as processes of their own: started, found again, stopped, killed, gone on with; the engine and the model are the real ones."""
+"""Runs as processes of their own.
+
+Started, found again, stopped, killed, gone on with; the engine and the model are the real ones.
+"""
 
 import json
 import os
@@ -66,7 +69,8 @@ def test_a_run_survives_who_started_it_and_only_its_owner_finds_it(owner, tmp_pa
 
     # The server is a process that starts it and ends at once.
     start = (
-        "import sys; from pathlib import Path; from core.batch.jobs import Owner; Owner(Path(sys.argv[1]), sys.argv[2]).jobs()[0].start()"
+        "import sys; from pathlib import Path; from core.batch.jobs import Owner; Owner(Path(sys.argv[1]),"
+        " sys.argv[2]).jobs()[0].start()"
     )
     subprocess.run([sys.executable, "-c", start, str(tmp_path / "runs"), "browser 0123"], cwd=ROOT, check=True)
     found = Owner(tmp_path / "runs", "browser 0123").jobs()
@@ -82,7 +86,9 @@ def test_a_run_survives_who_started_it_and_only_its_owner_finds_it(owner, tmp_pa
     assert (job.results / "masks" / "-rf $(touch x);.png.png").is_file()
     assert json.loads((job.results / "run.json").read_text())["settings"]["um_per_px"] == 0.1
     # Neither a path nor an argument tells what the owner is known by.
-    assert not [path for path in (tmp_path / "runs").rglob("*") if "0123" in str(path.relative_to(tmp_path / "runs").parts[0])]
+    assert not [
+        path for path in (tmp_path / "runs").rglob("*") if "0123" in str(path.relative_to(tmp_path / "runs").parts[0])
+    ]
     assert not any("browser" in word for word in job.command())
 
     assert owner.uploaded_bytes() == 4

@@ -1,4 +1,7 @@
-"""The engine of one machine: what its processes are given, what becomes of those that end, and what an image may cost."""
+"""The engine of one machine.
+
+What its processes are given, what becomes of those that end, and what an image may cost.
+"""
 
 import itertools
 import multiprocessing
@@ -77,7 +80,9 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def engine(folder, model_entry):
     def made(measurer=Quick, jobs=1, **settings):
-        return LocalEngine(measurer(FolderInputs(folder), BatchSettings(str(folder), **settings), model_entry, WHEN), jobs)
+        return LocalEngine(
+            measurer(FolderInputs(folder), BatchSettings(str(folder), **settings), model_entry, WHEN), jobs
+        )
 
     before = multiprocessing.active_children()
     yield made
@@ -100,7 +105,10 @@ def test_every_task_has_one_result_and_what_is_one_already_is_passed_on(engine):
     refused = [ImageResult(f"{name}.png", stage=Stage.LIST, reason="a folder") for name in "abc"]
     tasks = [refused[0], *TASKS[:5], refused[1], *TASKS[5:], refused[2]]
     found = told(engine(jobs=2).results(iter(tasks), always))
-    assert found == {**dict.fromkeys(("a.png", "b.png", "c.png"), Stage.LIST), **dict.fromkeys((task.image_path for task in TASKS), None)}
+    assert found == {
+        **dict.fromkeys(("a.png", "b.png", "c.png"), Stage.LIST),
+        **dict.fromkeys((task.image_path for task in TASKS), None),
+    }
 
 
 def test_where_there_is_nothing_to_measure_no_process_is_started(engine):
@@ -153,7 +161,10 @@ def test_an_image_that_always_takes_its_process_with_it_is_named_with_its_stamp(
     assert len(found) == len(TASKS)
     assert (failure.image_path, failure.stage) == (TASKS[2].image_path, Stage.CRASH)
     assert failure.stamp == FolderInputs(folder).stamp(failure.image_path)
-    assert "ended by signal SIGKILL (for want of memory?); look at the image, or raise the limits and use --retry-failed" in failure.reason
+    assert (
+        "ended by signal SIGKILL (for want of memory?); look at the image, or raise the limits and use --retry-failed"
+        in failure.reason
+    )
 
 
 def test_time_runs_from_the_last_sign_of_life(engine):
@@ -169,5 +180,7 @@ def test_a_model_that_cannot_be_opened_ends_the_run_with_its_words(engine):
 
 
 def test_processes_that_end_while_they_open_the_model_are_not_started_for_ever(engine):
-    with pytest.raises(ModelError, match=r"end while they open the model \(.*ended with code 9\); is there enough memory for --jobs 1"):
+    with pytest.raises(
+        ModelError, match=r"end while they open the model \(.*ended with code 9\); is there enough memory for --jobs 1"
+    ):
         told(engine(EndsWhileOpening).results(iter(TASKS), always))

@@ -89,7 +89,8 @@ def test_only_a_few_images_are_read_ahead(folder, model_entry):
     for _ in range(4):
         next(results)
         time.sleep(0.1)  # time enough to read all there are
-    # At most six are measured by then; beyond them there is one batch and one image in waiting, and one in the reader's hand.
+    # At most six are measured by then; beyond them there is one batch and one image in waiting, and one in the reader's
+    # hand.
     assert len(counting.was_read) <= 6 + (counting.batch_size + 1) + 1
 
 
@@ -133,7 +134,7 @@ def test_no_task_is_no_result(folder, model_entry):
     assert list(measurer(folder, model_entry).results([])) == []
 
 
-# --- with a model ----------------------------------------------------------------------------------------------------------------------
+# --- with a model -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,9 @@ def test_the_model_measures_and_tells_of_every_cell(opened, tmp_path, synthetic_
     loaded = measurer(tmp_path, None).read(Task("cell.png", "monocyte"))
     (result,) = opened.measure([loaded], lambda: told.append(1))
     assert result.reason is None
-    assert [(row["image_path"], row["cell_type"], row["created"]) for row in result.rows] == [("cell.png", "monocyte", WHEN)]
+    assert [(row["image_path"], row["cell_type"], row["created"]) for row in result.rows] == [
+        ("cell.png", "monocyte", WHEN)
+    ]
     assert len(told) == 1
 
 

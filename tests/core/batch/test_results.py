@@ -1,4 +1,7 @@
-"""The folder of a run: what a shard accounts for is believed, the newest record of an image holds, and nothing else counts."""
+"""The folder of a run.
+
+What a shard accounts for is believed, the newest record of an image holds, and nothing else counts.
+"""
 
 import csv
 import hashlib
@@ -65,7 +68,7 @@ def table(folder, name):
     return list(csv.DictReader(io.StringIO(folder.storage.read(name).decode(), newline="")))
 
 
-# --- records ---------------------------------------------------------------------------------------------------------------------------
+# --- records ----------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_saved_is_read_back_by_whoever_opens_the_folder_next(out):
@@ -125,7 +128,9 @@ def test_shards_of_another_run_are_passed_over(out):
         assert [record.image_path for record in records(folder, "other")] == ["a.png"]
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda content: content[:0], lambda content: bytes(len(content))])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-20], lambda content: content[:0], lambda content: bytes(len(content))]
+)
 def test_a_damaged_shard_is_set_aside_unless_nothing_is_to_be_written(damage, out):
     with RunFolder(out) as folder:
         folder.save([measured("a.png")], KEY, "good.parquet")
@@ -165,14 +170,19 @@ def test_a_shard_that_may_not_be_read_is_told_and_not_done_again(disk):
     disk.save([measured("a.png")], KEY, "closed.parquet")
     path = disk.storage.root / "cells" / "closed.parquet"
     path.chmod(0)
-    with pytest.raises(StoreError, match=r"closed\.parquet cannot be read \(Permission denied\); check the permissions"):
+    with pytest.raises(
+        StoreError, match=r"closed\.parquet cannot be read \(Permission denied\); check the permissions"
+    ):
         disk.shards(KEY)
     assert path.exists()
 
 
 def test_a_name_that_no_file_can_have_fails_its_image_alone(disk):
     long = f"{'n' * 252}.png"
-    results = [measured("a/b.png", files={"masks/a/b.png.png": b"mask"}), measured(long, files={f"masks/{long}.png": b"mask"})]
+    results = [
+        measured("a/b.png", files={"masks/a/b.png.png": b"mask"}),
+        measured(long, files={f"masks/{long}.png": b"mask"}),
+    ]
     good, bad = disk.save(results, KEY)
     assert (good.stage, disk.storage.read("masks/a/b.png.png")) == (None, b"mask")
     assert (bad.stage, bad.cells, bad.sha256, bad.stamp) == (Stage.WRITE, 0, "c" * 64, results[1].stamp)
@@ -182,7 +192,7 @@ def test_a_name_that_no_file_can_have_fails_its_image_alone(disk):
     assert pq.read_table(shard)["image_path"].to_pylist() == ["a/b.png"]
 
 
-# --- which images are done -------------------------------------------------------------------------------------------------------------
+# --- which images are done --------------------------------------------------------------------------------------------
 
 
 def numbered(*shards):
@@ -241,7 +251,7 @@ def test_counts_add_up_and_are_taken_back():
     assert one + other - one == other
 
 
-# --- run.json --------------------------------------------------------------------------------------------------------------------------
+# --- run.json ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_is_read_as_it_was_written(out):
@@ -258,10 +268,16 @@ def test_a_run_is_read_as_it_was_written(out):
     [
         (lambda _: "{", "not the description of a run"),
         (lambda _: "[]", "not the description of a run"),
-        (lambda raw: json.dumps({k: v for k, v in raw.items() if k != "model"}), "not the description of a run .*'model'"),
+        (
+            lambda raw: json.dumps({k: v for k, v in raw.items() if k != "model"}),
+            "not the description of a run .*'model'",
+        ),
         (lambda raw: json.dumps(raw | {"state": "asleep"}), "not the description of a run .*asleep"),
         (lambda raw: json.dumps(raw | {"created": "yesterday"}), "not the description of a run"),
-        (lambda raw: json.dumps(raw | {"settings": {"input": "in", "colour": 1}}), "not the description of a run .*colour"),
+        (
+            lambda raw: json.dumps(raw | {"settings": {"input": "in", "colour": 1}}),
+            "not the description of a run .*colour",
+        ),
         (lambda raw: json.dumps(raw | {"schema_version": 99}), "written by a later version of Leukoscope; update it"),
     ],
 )
@@ -289,7 +305,9 @@ def test_the_same_key_goes_on_with_the_date_of_the_beginning_and_new_limits(out)
 def test_another_key_moves_everything_of_the_old_run_aside(out):
     with RunFolder(out) as folder:
         folder.begin(RUN)
-        folder.save([measured("a.png", files={"masks/a.png.png": b"mask", "outlines/a.png.geojson": b"{}"})], KEY, "1.parquet")
+        folder.save(
+            [measured("a.png", files={"masks/a.png.png": b"mask", "outlines/a.png.geojson": b"{}"})], KEY, "1.parquet"
+        )
         folder.write_errors({"b.png": ("decode", "no image")})
         folder.write_table(["1.parquet"])
         folder.storage.write("notes.txt", b"of the user")
@@ -321,12 +339,14 @@ def test_a_new_run_begins_now():
     assert (run.state, run.starts, run.counts) == (State.RUNNING, 0, {})
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def test_errors_are_sorted_and_no_text_is_taken_for_a_formula(out):
     with RunFolder(out) as folder:
-        folder.write_errors({"b.png": ("read", "=HYPERLINK()"), "@a.png": ("decode", 'says "no",\ttwice'), "-1.png": ("list", "+x")})
+        folder.write_errors(
+            {"b.png": ("read", "=HYPERLINK()"), "@a.png": ("decode", 'says "no",\ttwice'), "-1.png": ("list", "+x")}
+        )
         assert [tuple(row.values()) for row in table(folder, "errors.csv")] == [
             ("'-1.png", "list", "'+x"),
             ("'@a.png", "decode", 'says "no",\ttwice'),
@@ -359,13 +379,15 @@ def test_a_table_without_cells_has_its_header(out):
     assert header.startswith(b"image_path,image_sha256,cell_index,")
 
 
-# --- one run at a time -----------------------------------------------------------------------------------------------------------------
+# --- one run at a time ------------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_is_refused_while_the_folder_is_open_and_harms_nothing(disk):
     with disk.storage.work_folder() as work:
         (work / "cells.csv").write_bytes(b"in the making")
-        with pytest.raises(UsageError, match=r"another run is writing into .*out; wait until it is finished, stop it, or choose"):
+        with pytest.raises(
+            UsageError, match=r"another run is writing into .*out; wait until it is finished, stop it, or choose"
+        ):
             RunFolder(disk.out).__enter__()
         assert (work / "cells.csv").exists()
     disk.__exit__()

@@ -24,7 +24,9 @@ ROOT = Path(__file__).parents[3]
 
 def _measure(source: Path, out: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "core", "batch", str(source), "--out", str(out), "--label-from", "folder"], cwd=ROOT, capture_output=True
+        [sys.executable, "-m", "core", "batch", str(source), "--out", str(out), "--label-from", "folder"],
+        cwd=ROOT,
+        capture_output=True,
     )
     assert done.returncode in {0, 1}, done.stderr.decode()
 
@@ -37,7 +39,9 @@ def measured(tmp_path_factory) -> tuple[Path, Path]:
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_png(draw_cell(seed)[0].rgb))
-    field = np.concatenate([np.concatenate([draw_cell(seed)[0].rgb for seed in pair], axis=1) for pair in ((4, 5), (6, 7))])
+    field = np.concatenate(
+        [np.concatenate([draw_cell(seed)[0].rgb for seed in pair], axis=1) for pair in ((4, 5), (6, 7))]
+    )
     (folder / "images" / "lymphocyte" / "field.png").write_bytes(encode_png(field))
     for name, content in (("=1+1.png", b"text"), ("other.png", b"words"), ("empty.png", b"")):
         (folder / "images" / "monocyte" / name).write_bytes(content)
@@ -65,7 +69,12 @@ def test_failures_that_are_alike_are_one_group(review):
     assert not groups[0].reason.startswith(("=1+1", "other"))
     assert groups[0].examples == ("monocyte/=1+1.png", "monocyte/other.png")
     table = pd.read_csv(io.BytesIO(review.failures_csv()))
-    assert sorted(table["image_path"]) == ["monocyte/=1+1.png", "monocyte/empty.png", "monocyte/other.png", "unlabelled.png"]
+    assert sorted(table["image_path"]) == [
+        "monocyte/=1+1.png",
+        "monocyte/empty.png",
+        "monocyte/other.png",
+        "unlabelled.png",
+    ]
 
 
 def test_a_page_of_the_table_is_that_part_of_the_order(review):
@@ -83,7 +92,11 @@ def test_a_page_of_the_table_is_that_part_of_the_order(review):
 def test_a_cell_is_found_by_its_key_with_picture_and_mask(review):
     for cell in review.pictured(Order.BY_IMAGE, 0, 100):
         again = review.cell(cell.key)
-        assert (again.image_path, again.cell_index, again.confidence) == (cell.image_path, cell.cell_index, cell.confidence)
+        assert (again.image_path, again.cell_index, again.confidence) == (
+            cell.image_path,
+            cell.cell_index,
+            cell.confidence,
+        )
         image, labels = review.picture(cell), review.labels(cell)
         assert image.shape == labels.shape == cell.shape
         # The mask is that of the cell alone, and of the size that was measured.

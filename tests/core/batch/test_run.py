@@ -71,12 +71,14 @@ def test_the_same_command_again_does_nothing_twice(images, undisturbed):
     assert ((undisturbed / "cells.csv").read_bytes(), sorted((undisturbed / "cells").iterdir())) == before
 
 
-# --- killed ------------------------------------------------------------------------------------------------------------------------
+# --- killed -----------------------------------------------------------------------------------------------------------
 
 
 def start(images, out):
     command = [sys.executable, "-m", "tests.core.batch.support", str(images), str(out)]
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
 
 
 def wait_for(state, process):
@@ -104,7 +106,9 @@ def test_killed_twenty_times_the_table_is_the_same(images, undisturbed, tmp_path
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         shards.append(len(list((out / "cells").glob("*"))) if (out / "cells").exists() else 0)
-    assert not (out / "cells.csv").exists() or (out / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+    assert (
+        not (out / "cells.csv").exists() or (out / "cells.csv").read_bytes() == (undisturbed / "cells.csv").read_bytes()
+    )
     assert len(set(shards)) > 2  # it was killed at work, and came further
     ended = run(images, out)
     assert ended.state is State.FINISHED
@@ -144,7 +148,7 @@ def test_workers_end_with_a_parent_that_is_killed(images, tmp_path):
         time.sleep(0.1)
 
 
-# --- power cut and full disk ---------------------------------------------------------------------------------------------------------
+# --- power cut and full disk ------------------------------------------------------------------------------------------
 
 
 def test_what_a_power_cut_leaves_behind_is_not_believed(images, undisturbed, tmp_path):
@@ -184,7 +188,11 @@ def test_nothing_stands_in_the_index_before_its_files_are_there(images, tmp_path
         with pytest.raises(StoreError):
             run(small, out)
         left[0] = 10**9
-        accounted = [image for shard in (out / "cells").glob("*.parquet") for image in _images(shard)] if (out / "cells").exists() else []
+        accounted = (
+            [image for shard in (out / "cells").glob("*.parquet") for image in _images(shard)]
+            if (out / "cells").exists()
+            else []
+        )
         assert all((out / "masks" / f"{path}.png").exists() for path in accounted)
         run(small, out)
         assert [row["image_path"] for row in rows(out)] == paths(small)
@@ -199,7 +207,9 @@ def small_disk(tmp_path):
     """A disk of 3 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, check=False
+    ).returncode:
         pytest.skip("a small disk can only be mounted by root")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
@@ -235,7 +245,7 @@ def test_a_limit_on_file_size_is_a_full_disk_without_root(images, tmp_path):
     assert run(images, out).state is State.FINISHED
 
 
-# --- turns -----------------------------------------------------------------------------------------------------------------------------
+# --- turns ------------------------------------------------------------------------------------------------------------
 
 IN_TURN = """
 import sys
@@ -271,7 +281,7 @@ def test_a_small_run_of_another_owner_is_done_while_a_large_one_goes_on(images, 
     assert rows(tmp_path / "berta") == rows(undisturbed)[:20]
 
 
-# --- two at once, and other settings ---------------------------------------------------------------------------------------------------
+# --- two at once, and other settings ----------------------------------------------------------------------------------
 
 
 def test_a_second_run_on_the_same_folder_is_refused_in_words(images, tmp_path):
@@ -333,7 +343,7 @@ def test_a_run_on_a_bucket_goes_on_by_what_its_listing_says(tmp_path, monkeypatc
     assert (ended.done, ended.skipped, asked) == (10, 9, [])
 
 
-# --- poison ------------------------------------------------------------------------------------------------------------------------------
+# --- poison -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("measurer", [Poisoned, PoisonedTogether])
@@ -347,7 +357,12 @@ def test_poison_costs_its_own_image_only(measurer, tmp_path):
     assert ended.state is State.FINISHED
     assert len(rows(out)) == 30
     told = {path.removeprefix("000/00001_").removesuffix(".png"): error for path, error in errors(out).items()}
-    assert {name: stage for name, (stage, _) in told.items()} == {"hang": "time", "eat": "crash", "crash": "crash", "exit": "crash"}
+    assert {name: stage for name, (stage, _) in told.items()} == {
+        "hang": "time",
+        "eat": "crash",
+        "crash": "crash",
+        "exit": "crash",
+    }
     assert "SIGSEGV" in told["crash"][1]
 
 
@@ -411,8 +426,8 @@ def test_memory_of_the_parent_does_not_grow_with_the_number_of_images(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to("nowhere")
         code = (
-            "import resource, sys; from tests.core.batch.support import run; "
-            f"run({str(folder)!r}, {str(tmp_path / f'out{count}')!r}); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            f"import resource, sys; from tests.core.batch.support import run; run({str(folder)!r},"
+            f" {str(tmp_path / f'out{count}')!r}); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) / 1024)

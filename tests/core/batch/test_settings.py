@@ -56,14 +56,18 @@ def test_the_choices_are_those_of_the_engine():
 
 def test_every_setting_survives_json():
     other = BatchSettings(**OTHERS)
-    assert all(getattr(other, f.name) != getattr(SETTINGS, f.name) for f in fields(BatchSettings)), "OTHERS says something new of each"
+    assert all(getattr(other, f.name) != getattr(SETTINGS, f.name) for f in fields(BatchSettings)), (
+        "OTHERS says something new of each"
+    )
     for settings in (SETTINGS, other):
         assert BatchSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(BatchSettings)])
 def test_what_decides_a_result_decides_the_key_and_limits_do_not(name):
-    key, other = (run_key(settings, "sha", VERSIONS) for settings in (SETTINGS, replace(SETTINGS, **{name: OTHERS[name]})))
+    key, other = (
+        run_key(settings, "sha", VERSIONS) for settings in (SETTINGS, replace(SETTINGS, **{name: OTHERS[name]}))
+    )
     assert (key == other) == (name in ONLY_LIMITS)
 
 

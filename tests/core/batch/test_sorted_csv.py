@@ -27,7 +27,9 @@ COLUMNS = pa.schema(
 
 def write_cells(path, *rows):
     """A Parquet file; what a row does not say is null."""
-    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in COLUMNS.names} for row in rows], schema=COLUMNS), path)
+    pq.write_table(
+        pa.Table.from_pylist([{name: row.get(name) for name in COLUMNS.names} for row in rows], schema=COLUMNS), path
+    )
     return path
 
 
@@ -53,7 +55,14 @@ def keys(rows):
 
 
 def test_rows_of_all_files_are_sorted_by_image_and_cell_and_give_the_same_bytes(tmp_path):
-    wanted = [("10.png", 0), ("2.png", 0), ("Z.png", 0), ("a/b.png", 2), ("a/b.png", 10), ("ä.png", 0)]  # by code points, cells as numbers
+    wanted = [
+        ("10.png", 0),
+        ("2.png", 0),
+        ("Z.png", 0),
+        ("a/b.png", 2),
+        ("a/b.png", 10),
+        ("ä.png", 0),
+    ]  # by code points, cells as numbers
     shuffled = [wanted[at] for at in np.random.default_rng(3).permutation(len(wanted))]
     one = write_cells(tmp_path / "one.parquet", *(cell(*key) for key in shuffled))
     first = write_cells(tmp_path / "first.parquet", *(cell(*key) for key in shuffled[:2]))
@@ -66,7 +75,9 @@ def test_rows_of_all_files_are_sorted_by_image_and_cell_and_give_the_same_bytes(
 
 def test_every_kind_of_value_has_its_text(tmp_path):
     summer = datetime(2026, 7, 1, 12, 30, 0, 250, tzinfo=timezone(timedelta(hours=2)))
-    full = cell("a.png", flags=["border", "blur"], value=-1.5e-7, good=True, nucleus_outline=[[0, 0, 1, 1]], created=summer)
+    full = cell(
+        "a.png", flags=["border", "blur"], value=-1.5e-7, good=True, nucleus_outline=[[0, 0, 1, 1]], created=summer
+    )
     others = [cell("b.png"), cell("c.png", flags=[], good=False, created=datetime(2026, 1, 1, tzinfo=UTC))]
     first, second, third = table([write_cells(tmp_path / "cells.parquet", full, *others)], tmp_path)
     assert list(first) == ["image_path", "cell_index", "flags", "value", "good", "created"]
@@ -84,12 +95,18 @@ def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(start, tmp_path):
 
 
 def test_names_with_the_signs_of_csv_come_back_as_they_were(tmp_path):
-    names = sorted(['a,"b".png', "two\nlines.png", "carriage\rreturn.png", " blank .png", "a'b;c.png", "NULL", "\U0001f9ea.png"])
-    assert [name for name, _ in keys(table([write_cells(tmp_path / "cells.parquet", *map(cell, names))], tmp_path))] == names
+    names = sorted(
+        ['a,"b".png', "two\nlines.png", "carriage\rreturn.png", " blank .png", "a'b;c.png", "NULL", "\U0001f9ea.png"]
+    )
+    assert [
+        name for name, _ in keys(table([write_cells(tmp_path / "cells.parquet", *map(cell, names))], tmp_path))
+    ] == names
 
 
 def test_an_image_is_left_out_of_the_file_where_it_no_longer_holds(tmp_path):
-    old = write_cells(tmp_path / "old.parquet", cell("a.png", value=1), cell("a.png", 1, value=1), cell("b.png", value=1))
+    old = write_cells(
+        tmp_path / "old.parquet", cell("a.png", value=1), cell("a.png", 1, value=1), cell("b.png", value=1)
+    )
     new = write_cells(tmp_path / "new.parquet", cell("a.png", value=2))
     rows = table([old, new], tmp_path, (old, "a.png"), (new, "b.png"))
     assert [(row["image_path"], float(row["value"])) for row in rows] == [("a.png", 2), ("b.png", 1)]
@@ -106,7 +123,9 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_read_alone(name, other, tmp
 
 @pytest.mark.parametrize("stretch", [1, 2, 5, 6])
 def test_rows_written_stretch_by_stretch_are_those_written_at_once(stretch, tmp_path, monkeypatch):
-    old = write_cells(tmp_path / "old.parquet", *(cell(f"{n}.png", part, value=n) for n in (3, 0, 2) for part in (1, 0)))
+    old = write_cells(
+        tmp_path / "old.parquet", *(cell(f"{n}.png", part, value=n) for n in (3, 0, 2) for part in (1, 0))
+    )
     new = write_cells(tmp_path / "new.parquet", cell("0.png", value=10), cell("1.png", value=1))
     rows = table([old, new], tmp_path, (old, "0.png"))
     assert keys(rows) == [("0.png", 0), ("1.png", 0), ("2.png", 0), ("2.png", 1), ("3.png", 0), ("3.png", 1)]
@@ -115,12 +134,17 @@ def test_rows_written_stretch_by_stretch_are_those_written_at_once(stretch, tmp_
 
 
 def test_more_than_memory_holds_is_sorted_on_the_disk(tmp_path, monkeypatch):
-    """Cells that take more than 64 MB to sort, which fails where there is no place for what is put aside; of that nothing is left."""
+    """Cells that take more than 64 MB to sort, which fails where there is no place for what is put aside.
+
+    Of that nothing is left.
+    """
     count = 300_000
     numbers = np.random.default_rng(0).permutation(count)
     values = {f"value{column}": np.zeros(count) for column in range(10)}
     path = tmp_path / "cells.parquet"
-    pq.write_table(pa.table({"image_path": [f"{n:06d}" for n in numbers], "cell_index": np.zeros(count, np.int32), **values}), path)
+    pq.write_table(
+        pa.table({"image_path": [f"{n:06d}" for n in numbers], "cell_index": np.zeros(count, np.int32), **values}), path
+    )
     monkeypatch.setattr(sorted_csv, "_MEMORY", "64MB")
     write_sorted_csv([path], tmp_path / "cells.csv", ORDER, gone())
     with (tmp_path / "cells.csv").open(encoding="ascii") as file:

@@ -1,4 +1,7 @@
-"""Where results go: on a disk as in a bucket a file is there whole or not at all, and what is refused is told in words."""
+"""Where results go.
+
+On a disk as in a bucket a file is there whole or not at all, and what is refused is told in words.
+"""
 
 import os
 import threading
@@ -22,14 +25,18 @@ def local(tmp_path):
 
 @pytest.fixture(params=["local", "remote"])
 def storage(request):
-    return request.getfixturevalue("local") if request.param == "local" else RemoteStorage(f"memory://{uuid.uuid4().hex}/out/")
+    return (
+        request.getfixturevalue("local")
+        if request.param == "local"
+        else RemoteStorage(f"memory://{uuid.uuid4().hex}/out/")
+    )
 
 
 def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-# --- both ----------------------------------------------------------------------------------------------------------------------------
+# --- both -------------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_written_is_read_and_written_again_replaced(storage):
@@ -95,7 +102,7 @@ def test_a_url_that_nothing_opens_is_told():
         open_storage("nosuch://bucket/out")
 
 
-# --- a disk --------------------------------------------------------------------------------------------------------------------------
+# --- a disk -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_reader_sees_one_whole_file_or_another(local):
@@ -176,8 +183,16 @@ class _Refusing(MemoryFileSystem):
 def test_what_a_bucket_refuses_is_told():
     fsspec.register_implementation("refusing", _Refusing, clobber=True)
     bucket = open_storage("refusing://results")
-    for ask in (bucket.read, bucket.open, bucket.names, lambda path: bucket.write(path, b"1"), lambda path: bucket.move(path, "b")):
-        with pytest.raises(StoreError, match=r"a: the bucket refuses \(PermissionError: the token has expired\); check"):
+    for ask in (
+        bucket.read,
+        bucket.open,
+        bucket.names,
+        lambda path: bucket.write(path, b"1"),
+        lambda path: bucket.move(path, "b"),
+    ):
+        with pytest.raises(
+            StoreError, match=r"a: the bucket refuses \(PermissionError: the token has expired\); check"
+        ):
             ask("a")
     with pytest.raises(StoreError, match="check address, credentials"):
         open_inputs("refusing://smears")

@@ -28,7 +28,9 @@ def test_an_image_is_flagged_by_any_cell_and_as_certain_as_the_least(cells, flag
 
 
 def test_a_failure_keeps_what_is_known_of_the_image():
-    result = Loaded(Task("a.png", "monocyte", "p1"), b"content", STAMP).failed(Stage.DECODE, "a.png: no image", "0" * 64)
+    result = Loaded(Task("a.png", "monocyte", "p1"), b"content", STAMP).failed(
+        Stage.DECODE, "a.png: no image", "0" * 64
+    )
     assert result.failed
     assert (result.image_path, result.sha256, result.stamp) == ("a.png", "0" * 64, STAMP)
     assert (result.stage, result.reason) == (Stage.DECODE, "a.png: no image")
@@ -37,7 +39,9 @@ def test_a_failure_keeps_what_is_known_of_the_image():
 
 def test_tasks_and_results_pass_between_processes():
     task = Task("Größe/a.png", "monocyte", "p1")
-    result = ImageResult("a.png", "0" * 64, STAMP, rows((False, 0.5)), {"masks/a.png.png": b"\0\1"}, Stage.WRITE, "full")
+    result = ImageResult(
+        "a.png", "0" * 64, STAMP, rows((False, 0.5)), {"masks/a.png.png": b"\0\1"}, Stage.WRITE, "full"
+    )
     assert pickle.loads(pickle.dumps(task)) == task
     there = pickle.loads(pickle.dumps(result))
     assert vars(there) == vars(result)

@@ -30,7 +30,9 @@ def _zip(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> by
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -45,7 +47,17 @@ def png():
 
 def test_files_are_kept_by_their_paths_and_counted(uploads):
     assert uploads.waiting().files == 0
-    assert uploads.add([Upload("a.png", b"1"), Upload("hcl/b.TIF", b"22"), Upload("hcl/.DS_Store", b"x"), Upload("./c.jpg", b"333")]) == 3
+    assert (
+        uploads.add(
+            [
+                Upload("a.png", b"1"),
+                Upload("hcl/b.TIF", b"22"),
+                Upload("hcl/.DS_Store", b"x"),
+                Upload("./c.jpg", b"333"),
+            ]
+        )
+        == 3
+    )
     assert _files(uploads.folder) == {"a.png": b"1", "hcl/b.TIF": b"22", "c.jpg": b"333"}
     waiting = uploads.waiting()
     assert (waiting.files, waiting.size, waiting.archive) == (3, 6, None)

@@ -65,7 +65,10 @@ def test_curves_of_large_groups_and_ticks_of_small_ones(log, look):
     ticks = [row["value"] for row in _rows(spec, "value", "group") if "frequency" not in row]
     assert ticks == pytest.approx(SMALL, abs=0.5)
     line = spec["layer"][1]["encoding"]
-    assert line["strokeDash"]["scale"] == {"domain": [g.title for g in GROUPS[:2]], "range": [list(g.dash) for g in GROUPS[:2]]}
+    assert line["strokeDash"]["scale"] == {
+        "domain": [g.title for g in GROUPS[:2]],
+        "range": [list(g.dash) for g in GROUPS[:2]],
+    }
     assert line["color"]["scale"]["range"] == [g.line(look) for g in GROUPS[:2]]
     assert line["x"]["scale"]["type"] == ("log" if log else "linear")
 
@@ -78,7 +81,9 @@ def test_a_histogram_counts_every_cell_once_and_all_rows_share_one_scale():
         mine = [row for row in rows if row["group"] == group.title]
         assert sum(int(row["Cells"].replace(",", "")) for row in mine) == of_group.sum()
         heights = [row["y"] - row["top"] for row in mine]
-        assert heights == pytest.approx(0.8 * of_group[of_group > 0] / of_group.sum() / (counts / counts.sum(axis=1)[:, None]).max())
+        assert heights == pytest.approx(
+            0.8 * of_group[of_group > 0] / of_group.sum() / (counts / counts.sum(axis=1)[:, None]).max()
+        )
 
 
 def test_small_groups_have_no_histogram_and_empty_ones_say_so():
@@ -97,7 +102,9 @@ def test_cumulative_shares_are_those_asked_for():
     mine = [row for row in _rows(spec, "share") if row["group"] == GROUPS[0].title]
     assert [row["share"] for row in mine] == pytest.approx(100 * shares)
     assert next(row["value"] for row in mine if row["share"] == 50) == pytest.approx(np.median(LARGE))
-    assert spec["encoding"]["color"]["scale"]["domain"] == [g.title for g in GROUPS[:2]], "a group without values has no line"
+    assert spec["encoding"]["color"]["scale"]["domain"] == [g.title for g in GROUPS[:2]], (
+        "a group without values has no line"
+    )
 
 
 def test_of_many_cells_an_even_sample_with_its_extremes_is_drawn():

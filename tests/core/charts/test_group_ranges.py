@@ -59,7 +59,10 @@ def test_a_logarithmic_feature_is_compared_by_its_logarithm_and_held_at_the_edge
 
 def test_a_group_without_percentiles_is_its_cells():
     spec = group_range_chart(GROUPS, SUMMARIES, CELLS, {}, LIGHT).to_dict()
-    assert [(row["group"], row["Value"]) for row in _rows(spec, "z")] == [(GROUPS[2].title, "0.800"), (GROUPS[2].title, "0.900")]
+    assert [(row["group"], row["Value"]) for row in _rows(spec, "z")] == [
+        (GROUPS[2].title, "0.800"),
+        (GROUPS[2].title, "0.900"),
+    ]
 
 
 def test_features_that_do_not_vary_in_the_first_group_have_no_row_and_poor_ones_say_so():
@@ -79,10 +82,16 @@ def test_the_published_view_is_logarithmic_and_shifts_as_the_thesis_does():
     assert spec["layer"][0]["encoding"]["y"]["scale"]["type"] == "log"
     rows = _rows(spec, "middle")
     skewness = [row for row in rows if "skewness" in row["row"]]
-    assert [(row["group"], row["low"], row["middle"]) for row in skewness] == [(GROUPS[0].title, 0.5, 1.0)], "-1.5 + 1 has no logarithm"
+    assert [(row["group"], row["low"], row["middle"]) for row in skewness] == [(GROUPS[0].title, 0.5, 1.0)], (
+        "-1.5 + 1 has no logarithm"
+    )
     assert "+ 1" in skewness[0]["row"]
     assert [row["middle"] for row in rows if row not in skewness] == pytest.approx([3, 3, 3])
 
 
 def test_the_basis_is_that_of_comparisons():
-    assert [basis_of(CATALOGUE[name]) for name in (AREA, ELONGATION, ENERGY)] == [Basis.MICROMETRES, Basis.NONE, Basis.PIXELS]
+    assert [basis_of(CATALOGUE[name]) for name in (AREA, ELONGATION, ENERGY)] == [
+        Basis.MICROMETRES,
+        Basis.NONE,
+        Basis.PIXELS,
+    ]

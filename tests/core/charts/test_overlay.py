@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.charts.overlay import OUTLINED, field_png, field_svg, mask_svg, outer_outline, outlined_png, outlined_svg, scale_bar_um
+from core.charts.overlay import (
+    OUTLINED,
+    field_png,
+    field_svg,
+    mask_svg,
+    outer_outline,
+    outlined_png,
+    outlined_svg,
+    scale_bar_um,
+)
 from core.domain.compartments import STYLES, Compartment
 from core.domain.types import CellImage, Place, as_label_map
 
@@ -100,7 +109,9 @@ def _field(factor: int = 1):
     _, labels = _square()
     places = [Place(20, 30, 80, 60), Place(150, 100, 80, 60)]
     side = 300 * factor
-    return CellImage(np.full((side, side, 3), 200, np.uint8), '<"field">.png', "0" * 64, 0.1), [(place, labels) for place in places]
+    return CellImage(np.full((side, side, 3), 200, np.uint8), '<"field">.png', "0" * 64, 0.1), [
+        (place, labels) for place in places
+    ]
 
 
 def test_every_cell_of_a_field_is_drawn_in_its_place_with_its_number():

@@ -25,7 +25,11 @@ def test_histogram_counts_every_cell_once(placed):
 
 
 def test_sizes_without_a_scale_are_left_out(placed):
-    references = [placed["hcl_drawn"].reference, placed["published_monocyte"].reference, placed["monocyte_drawn"].reference]
+    references = [
+        placed["hcl_drawn"].reference,
+        placed["published_monocyte"].reference,
+        placed["monocyte_drawn"].reference,
+    ]
     rows = _rows(distribution_chart(references, AREA, Form.CELLS, LIGHT).to_dict(), "population")
     assert {row["population"] for row in rows} == {f"{references[2].title} (n = 23)"}
 
@@ -37,7 +41,9 @@ def test_what_changes_with_the_pixels_is_shown_in_pixels(placed):
 
 
 def test_cumulative_reaches_one_hundred_per_cent(placed):
-    rows = _rows(distribution_chart([placed["monocyte_drawn"].reference], RATIO, Form.CUMULATIVE, LIGHT).to_dict(), "share")
+    rows = _rows(
+        distribution_chart([placed["monocyte_drawn"].reference], RATIO, Form.CUMULATIVE, LIGHT).to_dict(), "share"
+    )
     assert max(row["share"] for row in rows) == pytest.approx(100)
     values = [row["value"] for row in rows]
     assert values == sorted(values)

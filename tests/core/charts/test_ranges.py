@@ -24,7 +24,9 @@ def _rows(spec: dict, key: str) -> list[dict]:
 def _range_spec(placed, name="lymphocyte_drawn", others=(), features=SHAPE, reliability=NUCLEUS_POOR) -> dict:
     place = placed[name]
     references = [placed[o].reference for o in others]
-    return range_chart(place.comparisons, place.reference, references, blocks(features, reliability), reliability, LIGHT).to_dict()
+    return range_chart(
+        place.comparisons, place.reference, references, blocks(features, reliability), reliability, LIGHT
+    ).to_dict()
 
 
 def test_every_comparable_feature_has_one_row_with_the_cells_value(placed):
@@ -70,7 +72,9 @@ def test_a_population_of_an_older_catalogue_has_a_row_only_for_what_it_knows(pla
     assert ELONGATION not in rows
     few = placed["hcl_drawn"].reference
     few = replace(few, summaries={n: s for n, s in few.summaries.items() if n != ELONGATION})
-    dots = _rows(range_chart(place.comparisons, place.reference, [few], blocks(SHAPE, {}), {}, LIGHT).to_dict(), "Value")
+    dots = _rows(
+        range_chart(place.comparisons, place.reference, [few], blocks(SHAPE, {}), {}, LIGHT).to_dict(), "Value"
+    )
     assert ELONGATION not in {row["row"] for row in dots}
 
 
@@ -80,7 +84,9 @@ def test_bands_hold_the_median_at_zero_and_the_raw_values_in_the_hover(placed):
     assert bands
     for band in bands:
         assert band["low"] <= 0 <= band["high"]
-        assert band["middle"] == pytest.approx(0, abs=0.01), "the median of an even n differs a little from that of the logarithms"
+        assert band["middle"] == pytest.approx(0, abs=0.01), (
+            "the median of an even n differs a little from that of the logarithms"
+        )
         assert "n = 22" in band["Who"]
         assert " to " in band["2-98 %"]
 
@@ -92,7 +98,9 @@ def test_small_groups_are_points_and_have_no_band(placed):
     assert not [row for row in _rows(spec, "low") if row["Population"] == title]
     elongations = [row for row in dots if row["row"] == "nucleus_shape2D_Elongation"]
     assert len(elongations) == 5
-    assert not [row for row in dots if CATALOGUE[row["row"]].length_power], "sizes of a population without a scale must not be drawn"
+    assert not [row for row in dots if CATALOGUE[row["row"]].length_power], (
+        "sizes of a population without a scale must not be drawn"
+    )
 
 
 def test_published_tables_are_hollow_and_dashed(placed):
@@ -132,7 +140,9 @@ def test_overview_has_a_column_for_every_population_with_bands(placed):
     columns = {row["population"] for row in rows}
     assert len(columns) == 3
     assert not any("hcl" in column for column in columns)
-    outside = {(c.feature, r.title) for r, comparisons in measured for c in comparisons if c.outside and c.robust_z is not None}
+    outside = {
+        (c.feature, r.title) for r, comparisons in measured for c in comparisons if c.outside and c.robust_z is not None
+    }
     marked = {(row["row"], row["population"].split(" (n")[0]) for row in rows if row["sign"]}
     assert marked == {pair for pair in outside if pair[0] in SHAPE and pair[0] != ELONGATION}
 
@@ -146,7 +156,10 @@ def test_a_cell_without_values_gives_an_empty_chart(placed):
 
 def test_every_further_source_has_its_own_shade(placed):
     reference = {name: place.reference for name, place in placed.items()}
-    own = shades(reference["monocyte_drawn"], [reference["monocyte_other"], reference["published_monocyte"], reference["hcl_drawn"]])
+    own = shades(
+        reference["monocyte_drawn"],
+        [reference["monocyte_other"], reference["published_monocyte"], reference["hcl_drawn"]],
+    )
     assert own[0] != population_colour(CellType.MONOCYTE)
     assert own[2] == population_colour(CellType.HCL)
     two_of_one_type = shades(reference["lymphocyte_drawn"], [reference["monocyte_drawn"], reference["monocyte_other"]])

@@ -1,6 +1,18 @@
 import pytest
 
-from core.charts.rows import MOST_ROWS, POOR_HEADING, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
+from core.charts.rows import (
+    MOST_ROWS,
+    POOR_HEADING,
+    REGION_WORDS,
+    Block,
+    blocks,
+    halves,
+    in_thesis,
+    leading,
+    part,
+    regions,
+    themes,
+)
 from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
@@ -44,14 +56,18 @@ def test_poor_features_stand_together_at_the_end():
         Block("Combined", (RATIO,)),
         Block(POOR_HEADING, (AREA,)),
     ]
-    assert [block.heading for block in blocks(CATALOGUE, {})] == list(dict.fromkeys(spec.group for spec in CATALOGUE.values()))
+    assert [block.heading for block in blocks(CATALOGUE, {})] == list(
+        dict.fromkeys(spec.group for spec in CATALOGUE.values())
+    )
 
 
 @pytest.mark.parametrize("sizes", [[18], [95], [9, 9, 9, 8], [3, 30], [30, 3], [1] * 20, [5, 4, 3, 3, 2, 1], [12]])
 def test_columns_hold_every_feature_once_and_are_about_as_high(sizes):
     found = [_block(chr(97 + i), size) for i, size in enumerate(sizes)]
     columns = halves(found)
-    assert [name for column in columns for block in column for name in block.features] == [name for b in found for name in b.features]
+    assert [name for column in columns for block in column for name in block.features] == [
+        name for b in found for name in b.features
+    ]
     heights = [sum(1 + len(block.features) for block in column) for column in columns]
     assert len(columns) == 2
     assert abs(heights[0] - heights[1]) <= 8

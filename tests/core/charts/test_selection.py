@@ -22,7 +22,9 @@ def rows(chart, key: str) -> list[dict]:
 
 def test_the_ranking_holds_every_fold_the_means_and_the_published_ones_hollow(run):
     folds, _ = tables(run)
-    published = pd.DataFrame({"architecture": ["unet", "u2net"], "encoder": "b6", "mean_dice_percent": [95.1, 94.4], "source": "thesis"})
+    published = pd.DataFrame(
+        {"architecture": ["unet", "u2net"], "encoder": "b6", "mean_dice_percent": [95.1, 94.4], "source": "thesis"}
+    )
     chart = ranking_chart(ranking(folds, Measure.MEAN), fair(folds), Measure.MEAN, LIGHT, published)
     assert len([row for row in rows(chart, "fold") if "folds" not in row]) == K * len(LEVELS)
     assert [row["name"] for row in rows(chart, "folds")] == ["UNet", "FPN", "PSPNet"]
@@ -53,7 +55,12 @@ def test_differences_point_away_from_the_chosen_network(run, beside):
 def test_costs_are_drawn_in_their_unit_with_the_line_of_the_best():
     table = pd.DataFrame(
         {"architecture": ["unet", "fpn", "pspnet"], "mean": [0.95, 0.94, 0.90], "low": 0.8, "high": 0.99}
-        | {"milliseconds": [30.0, 40.0, 10.0], "macs": [1e9, 2e9, 5e8], "parameters": [5e6, 4e6, 1e6], "onnx_mb": [20.0, 16.0, 4.0]}
+        | {
+            "milliseconds": [30.0, 40.0, 10.0],
+            "macs": [1e9, 2e9, 5e8],
+            "parameters": [5e6, 4e6, 1e6],
+            "onnx_mb": [20.0, 16.0, 4.0],
+        }
     )
     for cost, (_, unit) in COSTS.items():
         table["best"] = pareto(table[cost].to_numpy(float), table["mean"].to_numpy(float))
@@ -72,5 +79,7 @@ def test_curves_hold_every_epoch_of_every_network(run):
     epochs = results.read(run, "epochs")
     chart = learning_chart(epochs[epochs["protocol"] == "grouped"], "val_dice_nucleus", "Dice of the nucleus")
     drawn = rows(chart, "epoch")
-    assert {(row["name"], row["epoch"]) for row in drawn} == {(name, e) for name in ("UNet", "FPN", "PSPNet") for e in (1, 2, 3)}
+    assert {(row["name"], row["epoch"]) for row in drawn} == {
+        (name, e) for name in ("UNet", "FPN", "PSPNet") for e in (1, 2, 3)
+    }
     assert all(row["low"] <= row["mean"] <= row["high"] and row["folds"] == K for row in drawn)

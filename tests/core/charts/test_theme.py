@@ -19,7 +19,9 @@ def test_every_cell_type_has_its_own_colour_and_sources_differ():
 
 def test_svg_stands_alone(placed):
     place: Placed = placed["lymphocyte_drawn"]
-    svg = to_svg(range_chart(place.comparisons, place.reference, [], blocks(part(Theme.SHAPE), {}), {}, LIGHT), width=520)
+    svg = to_svg(
+        range_chart(place.comparisons, place.reference, [], blocks(part(Theme.SHAPE), {}), {}, LIGHT), width=520
+    )
     assert svg.startswith("<svg")
     plot = re.search(r'class="background"[^>]* d="M[\d.]+,[\d.]+h([\d.]+)', svg)
     assert plot is not None

@@ -83,7 +83,10 @@ def test_on_a_picture_lines_have_a_pale_casing_and_no_filling():
 def test_rings_are_closed_and_a_hole_is_one_of_its_own():
     ring = {Compartment.NUCLEUS: [rectangle(10, 10, 50, 50), rectangle(20, 20, 30.25, 30)]}
     tree, _ = drawn(ring, (60, 60))
-    assert paths(tree)[1].attrib["d"] == "M10.0 10.0L50.0 10.0L50.0 50.0L10.0 50.0ZM20.0 20.0L30.2 20.0L30.2 30.0L20.0 30.0Z"
+    assert (
+        paths(tree)[1].attrib["d"]
+        == "M10.0 10.0L50.0 10.0L50.0 50.0L10.0 50.0ZM20.0 20.0L30.2 20.0L30.2 30.0L20.0 30.0Z"
+    )
 
 
 def test_the_picture_is_what_lies_in_the_window_where_it_lies(synthetic_cell):
@@ -116,6 +119,8 @@ def test_at_the_border_only_the_image_is_shown_and_never_enlarged(cell, shown):
 
 
 def test_outlines_of_another_image_are_shown_without_its_picture():
-    tree, _ = drawn({Compartment.CYTOPLASM: [rectangle(1000, 1000, 1040, 1050)]}, SHAPE, np.zeros((*SHAPE, 3), np.uint8))
+    tree, _ = drawn(
+        {Compartment.CYTOPLASM: [rectangle(1000, 1000, 1040, 1050)]}, SHAPE, np.zeros((*SHAPE, 3), np.uint8)
+    )
     assert not tree.findall(f"{SVG}image")
     assert paths(tree)[1].attrib["d"]

@@ -12,9 +12,18 @@ def _rows(spec: dict, key: str) -> list[dict]:
 def test_training_curves_hold_every_epoch_and_series():
     epochs = np.arange(1, 6)
     log = pd.DataFrame(
-        {"epoch": epochs, "train_loss": 1 / epochs, "val_loss": 1.1 / epochs, "val_dice_nucleus": 0.9, "val_dice_cytoplasm": 0.8}
+        {
+            "epoch": epochs,
+            "train_loss": 1 / epochs,
+            "val_loss": 1.1 / epochs,
+            "val_dice_nucleus": 0.9,
+            "val_dice_cytoplasm": 0.8,
+        }
     )
     dice = _rows(dice_chart(log).to_dict(), "series")
     assert {row["series"] for row in dice} == {"nucleus", "cytoplasm"}
     assert len(dice) == 10
-    assert {row["series"] for row in _rows(loss_chart(log, LIGHT).to_dict(), "series")} == {"training images", "validation images"}
+    assert {row["series"] for row in _rows(loss_chart(log, LIGHT).to_dict(), "series")} == {
+        "training images",
+        "validation images",
+    }

@@ -13,4 +13,8 @@ def test_channels_are_all_but_the_background_in_order():
 
 def test_every_drawn_compartment_has_a_look_of_its_own_in_colour_and_in_line():
     assert set(STYLES) == set(CHANNELS)
-    assert len({style.colour for style in STYLES.values()}) == len({style.dash for style in STYLES.values()}) == len(CHANNELS)
+    assert (
+        len({style.colour for style in STYLES.values()})
+        == len({style.dash for style in STYLES.values()})
+        == len(CHANNELS)
+    )

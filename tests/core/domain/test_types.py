@@ -26,7 +26,9 @@ def test_an_impossible_scale_is_refused(scale):
         CellImage(PIXELS.copy(), "cell.png", "", scale)
 
 
-@pytest.mark.parametrize("labels", [np.full((2, 2), 4, np.uint8), np.zeros((2, 2), np.int64), np.zeros((2, 2, 1), np.uint8)])
+@pytest.mark.parametrize(
+    "labels", [np.full((2, 2), 4, np.uint8), np.zeros((2, 2), np.int64), np.zeros((2, 2, 1), np.uint8)]
+)
 def test_only_compartments_make_a_label_map(labels):
     with pytest.raises(MaskError, match=r"a label map must be uint8 \(H, W\) with values 0 to 3, but is"):
         as_label_map(labels)

@@ -22,7 +22,11 @@ def test_versions_name_what_a_number_depends_on():
 def test_versions_are_those_of_the_code_that_runs():
     versions = software_versions()
     assert (versions["leukoscope"], versions["python"]) == (__version__, platform.python_version())
-    assert (versions["numpy"], versions["scipy"], versions["scikit-image"]) == (np.__version__, scipy.__version__, skimage.__version__)
+    assert (versions["numpy"], versions["scipy"], versions["scikit-image"]) == (
+        np.__version__,
+        scipy.__version__,
+        skimage.__version__,
+    )
     assert onnxruntime.__version__ in {versions.get("onnxruntime"), versions.get("onnxruntime-gpu")}
 
 
@@ -34,8 +38,8 @@ def test_what_is_not_installed_is_left_out():
 
 def test_asking_imports_none_of_the_packages():
     code = (
-        "import sys; from core.domain.versions import software_versions; software_versions(); "
-        "print([name for name in ('numpy', 'scipy', 'skimage', 'PIL', 'radiomics', 'onnxruntime') if name in sys.modules])"
+        "import sys; from core.domain.versions import software_versions; software_versions(); print([name for name in"
+        " ('numpy', 'scipy', 'skimage', 'PIL', 'radiomics', 'onnxruntime') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -23,14 +23,19 @@ from core.evaluation.agreement import (
 )
 
 # Shrout and Fleiss 1979, table 2: six subjects, four judges.
-JUDGES = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=np.float64)
+JUDGES = np.array(
+    [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=np.float64
+)
 
 TWO_SETS = np.array(["set1"] * 40 + ["set2"] * 20)
 ONE_TYPE = Cells(TWO_SETS, np.full(60, "monocyte"), np.ones(60, dtype=bool))
 
 
 def measured(noise=0.0, *, seed=3):
-    """A feature of 60 cells of two data sets, ten times as large in the second; and measured again with errors of `noise` SD."""
+    """A feature of 60 cells of two data sets, ten times as large in the second.
+
+    And measured again with errors of `noise` SD.
+    """
     rng = np.random.default_rng(seed)
     scale = np.where(TWO_SETS == "set1", 1.0, 10.0)
     drawn = scale * (5 + rng.normal(size=60))
@@ -52,11 +57,15 @@ def judged(drawn, predicted, disturbed=(), redrawn=None, *, cells=ONE_TYPE, **ca
 def test_icc_is_that_of_shrout_and_fleiss():
     icc = intraclass_correlation(JUDGES)
     assert round(icc.value, 2) == 0.29
-    assert (round(icc.low, 3), round(icc.high, 3)) == (0.019, 0.761)  # as McGraw and Wong's F method gives it (R: irr 0.84.1, psych)
+    assert (round(icc.low, 3), round(icc.high, 3)) == (
+        0.019,
+        0.761,
+    )  # as McGraw and Wong's F method gives it (R: irr 0.84.1, psych)
 
 
 def test_icc_of_two_raters_by_hand():
-    # Row means 1.5, 2.5, 3.5 and column means 2, 3: every difference is 1, so rows 2 * 2 / 2 = 2, columns 3 * 0.5 / 1 = 1.5, error 0.
+    # Row means 1.5, 2.5, 3.5 and column means 2, 3: every difference is 1, so rows 2 * 2 / 2 = 2, columns 3 * 0.5 / 1 =
+    # 1.5, error 0.
     icc = intraclass_correlation(np.array([[1.0, 2], [2, 3], [3, 4]]))
     assert icc.value == pytest.approx(2 / (2 + 2 * 1.5 / 3))
     assert icc.low < icc.value < icc.high
@@ -71,7 +80,9 @@ def test_a_constant_offset_lowers_agreement_though_the_order_is_kept(offset):
     values = np.arange(10.0)
     values /= values.std(ddof=1)
     # Lin: with equal spreads, absolute agreement is about 2 / (2 + offset^2).
-    assert intraclass_correlation(np.column_stack([values, values + offset])).value == pytest.approx(2 / (2 + offset**2), abs=0.01)
+    assert intraclass_correlation(np.column_stack([values, values + offset])).value == pytest.approx(
+        2 / (2 + offset**2), abs=0.01
+    )
 
 
 def test_without_any_variance_there_is_no_icc():
@@ -134,7 +145,9 @@ def test_differences_are_in_standard_deviations_between_cells():
     drawn, _ = measured()
     spread = spreads(drawn)
     predicted = drawn + 0.5 * spread
-    found = judged(drawn, predicted, {Disturbance.WIDER: predicted - 0.25 * spread}, {"set2": np.array([[1, 1 + 2 * spread[-1]]])})
+    found = judged(
+        drawn, predicted, {Disturbance.WIDER: predicted - 0.25 * spread}, {"set2": np.array([[1, 1 + 2 * spread[-1]]])}
+    )
     assert found.bias == pytest.approx(0.5)
     assert found.disturbances[Disturbance.WIDER] == pytest.approx((-0.25, 0.25))
     assert found.annotators == pytest.approx(2)
@@ -151,7 +164,9 @@ def test_differences_between_cell_types_are_no_differences_between_cells():
     assert found.icc == pytest.approx(judged(drawn, predicted, cells=types).icc)
     assert found.icc < 0.7
     first = TWO_SETS == "set1"
-    within = np.concatenate([drawn[first & (lobed == is_lobed)] - drawn[first & (lobed == is_lobed)].mean() for is_lobed in (True, False)])
+    within = np.concatenate(
+        [drawn[first & (lobed == is_lobed)] - drawn[first & (lobed == is_lobed)].mean() for is_lobed in (True, False)]
+    )
     assert found.sources["set1"].spread == pytest.approx(math.sqrt((within**2).sum() / 38))
 
 
@@ -184,9 +199,9 @@ def test_what_an_accident_of_the_image_changes_lowers_the_grade(size, grade):
     found = judged(drawn, drawn, {Disturbance.WIDER: drawn, Disturbance.JPEG_50: drawn + size * spread})
     assert found.grade is grade
     assert found.largest is Disturbance.JPEG_50
-    assert found.why.endswith(f", but JPEG quality 50 changes it by {size:.2f} standard deviations between cells of a type") == (
-        grade is not Grade.GOOD
-    )
+    assert found.why.endswith(
+        f", but JPEG quality 50 changes it by {size:.2f} standard deviations between cells of a type"
+    ) == (grade is not Grade.GOOD)
 
 
 def test_light_and_stain_ask_for_calibration_and_leave_the_grade():
@@ -237,7 +252,11 @@ def test_a_data_set_whose_cells_do_not_differ_does_not_count():
 def test_what_cannot_be_judged_says_why():
     drawn, _ = measured()
     same = judged(np.ones(60), drawn)
-    assert (same.grade, same.icc, same.why) == (Grade.POOR, None, "it cannot be judged: the test cells of a type do not differ in it")
+    assert (same.grade, same.icc, same.why) == (
+        Grade.POOR,
+        None,
+        "it cannot be judged: the test cells of a type do not differ in it",
+    )
     rare = np.where(np.arange(60) < MIN_FREEDOM, drawn, math.nan)
     found = judged(rare, rare, {Disturbance.WIDER: rare}, {"set1": np.array([[1.0, 2.0]])})
     assert found.why == "it cannot be judged: only 5 of 60 test cells have it from both outlines"
@@ -256,7 +275,14 @@ def report():
         "b": replace(judged(np.ones(60), drawn), feature="b"),
     }
     return ReliabilityReport(
-        "a-model", "0" * 64, "2026-11-23", "python -m core reliability", {"set1": 40, "set2": 20}, (("x", "y"),), {}, rows
+        "a-model",
+        "0" * 64,
+        "2026-11-23",
+        "python -m core reliability",
+        {"set1": 40, "set2": 20},
+        (("x", "y"),),
+        {},
+        rows,
     )
 
 
@@ -268,7 +294,17 @@ def test_a_file_reads_back_to_the_digits_it_keeps(report, tmp_path):
     assert replace(back, features={}) == replace(report, features={})
     a, b = report.features["a"], load(path)["a"]
     assert (b.feature, b.n, b.unpaired, b.log, b.grade, b.why) == (a.feature, a.n, a.unpaired, a.log, a.grade, a.why)
-    for name in ("icc", "icc_low", "icc_high", "bias", "limit_low", "limit_high", "mononuclear", "annotators", "difference"):
+    for name in (
+        "icc",
+        "icc_low",
+        "icc_high",
+        "bias",
+        "limit_low",
+        "limit_high",
+        "mononuclear",
+        "annotators",
+        "difference",
+    ):
         assert getattr(b, name) == pytest.approx(getattr(a, name), abs=1e-3), name
     assert (b.largest, b.calibrate) == (a.largest, a.calibrate) == (Disturbance.WIDER, None)
     assert b.sources["set2"] == pytest.approx(a.sources["set2"], rel=2e-3)
@@ -290,7 +326,10 @@ def test_a_feature_is_one_line_and_the_header_tells_the_rule(report):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"features": {}}'])
 def test_a_damaged_file(tmp_path, text):
     (tmp_path / "m.reliability.json").write_text(text)
-    with pytest.raises(ModelError, match=r"m\.reliability\.json in the models folder is missing or damaged .*python -m core reliability"):
+    with pytest.raises(
+        ModelError,
+        match=r"m\.reliability\.json in the models folder is missing or damaged .*python -m core reliability",
+    ):
         load(tmp_path / "m.reliability.json")
 
 

@@ -20,7 +20,9 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_a_missing_folder_names_the_source(tmp_path):
-    with pytest.raises(DataSetError, match=r"set1: expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA.*Zheng et al\. 2018"):
+    with pytest.raises(
+        DataSetError, match=r"set1: expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA.*Zheng et al\. 2018"
+    ):
         data_set("set1").samples(tmp_path)
 
 
@@ -32,7 +34,9 @@ def masked_folder(tmp_path):
         (root / part).mkdir(parents=True)
         for stem in ("003", "001", "002"):
             Image.new("RGB" if part == "images" else "L", (32, 32)).save(root / part / f"{stem}.png")
-    (root / "labels.csv").write_text("image_id,cell_type,duplicate_group\n001,monocyte,\n002,lymphocyte,4\n003,lymphocyte,4\n")
+    (root / "labels.csv").write_text(
+        "image_id,cell_type,duplicate_group\n001,monocyte,\n002,lymphocyte,4\n003,lymphocyte,4\n"
+    )
     return tmp_path
 
 
@@ -55,7 +59,10 @@ def test_pairs_that_differ_in_name_are_named_on_both_sides(tmp_path):
     folder = write_pairs(tmp_path / "mine", *"abcdef")
     for path in (folder / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_mask.png"))
-    wanted = r"6 of images/ stand without one in masks/: a, b, c, d, e \.\.\.; 6 of masks/ stand .*: a_mask, b_mask, .* \.\.\.$"
+    wanted = (
+        r"6 of images/ stand without one in masks/: a, b, c, d, e \.\.\.; 6 of masks/ stand .*: a_mask, b_mask, .*"
+        r" \.\.\.$"
+    )
     with pytest.raises(DataSetError, match=wanted):
         data_set(str(folder)).samples()
 
@@ -131,7 +138,10 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("file,cell_type\na,monocyte\n", "needs the columns image_id,cell_type, with commas between, but has no image_id"),
+        (
+            "file,cell_type\na,monocyte\n",
+            "needs the columns image_id,cell_type, with commas between, but has no image_id",
+        ),
         ("image_id;cell_type\na;monocyte\n", "has no image_id, cell_type"),
         ("image_id,cell_type\na,Monozyt\n", r"names the cell types \['Monozyt'\]; known are monocyte, lymphocyte"),
         ("image_id,cell_type\n", r"has no row for these images: \['a'\]"),
@@ -163,7 +173,9 @@ def test_a_folder_of_a_type_without_its_masks_is_not_passed_over(tmp_path):
 
 
 def test_a_folder_of_anything_else_is_told_what_was_expected(tmp_path):
-    with pytest.raises(DataSetError, match="expected images/ and masks/ with files of equal names, or one folder per cell type"):
+    with pytest.raises(
+        DataSetError, match="expected images/ and masks/ with files of equal names, or one folder per cell type"
+    ):
         data_set(str(tmp_path)).samples()
 
 
@@ -181,7 +193,14 @@ def test_apl_is_promyelocyte_or_blast_of_a_patient_with_apl(tmp_path):
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("set1", 242), ("set2", 80), ("acevedo", 2742), ("deepapl", 1997), ("hairy_cell_marrow", 12), ("hairy_cell_smear", 1)],
+    [
+        ("set1", 242),
+        ("set2", 80),
+        ("acevedo", 2742),
+        ("deepapl", 1997),
+        ("hairy_cell_marrow", 12),
+        ("hairy_cell_smear", 1),
+    ],
 )
 def test_the_real_data_sets_are_complete(data_dir, name, count):
     samples = data_set(name).samples(data_dir)

@@ -32,7 +32,8 @@ def folds_of(scores: dict[str, list[float]], *, train: int = 80, validation: int
 
 
 def test_the_test_is_nadeau_and_bengios():
-    # Differences 0.01 0.02 0.03 0.02 0.02: mean 0.02, variance 5e-5, corrected error sqrt((1/5 + 20/80) * 5e-5) = 0.004743, t = 4.216.
+    # Differences 0.01 0.02 0.03 0.02 0.02: mean 0.02, variance 5e-5, corrected error sqrt((1/5 + 20/80) * 5e-5) =
+    # 0.004743, t = 4.216.
     table = folds_of({"a": [0.91, 0.92, 0.93, 0.92, 0.92], "b": [0.90] * 5})
     (found,) = paired_differences(table, Measure.MEAN)
     assert (found.first, found.second, found.folds) == ("a", "b", 5)
@@ -45,16 +46,23 @@ def test_the_test_is_nadeau_and_bengios():
 
 
 def test_the_correction_keeps_chance_from_looking_like_a_difference():
-    """Scores of folds that share training images: a plain t-test calls chance a difference too often, the corrected one does not."""
+    """Scores of folds that share training images.
+
+    A plain t-test calls chance a difference too often, the corrected one does not.
+    """
     rng = np.random.default_rng(3)
     plain = corrected = 0
     trials = 150
     for _ in range(trials):
-        # Two models that differ by chance on 40 images, scored on ten random fifths of them: the fifths overlap, the images stay few.
+        # Two models that differ by chance on 40 images, scored on ten random fifths of them: the fifths overlap, the
+        # images stay few.
         by_image = rng.normal(0, 0.01, 40)
         differences = [float(rng.permutation(by_image)[:8].mean()) for _ in range(10)]
         plain += stats.ttest_1samp(differences, 0).pvalue < 0.05
-        corrected += paired_differences(folds_of({"a": differences, "b": [0.0] * 10}, train=32, validation=8), Measure.MEAN)[0].p < 0.05
+        corrected += (
+            paired_differences(folds_of({"a": differences, "b": [0.0] * 10}, train=32, validation=8), Measure.MEAN)[0].p
+            < 0.05
+        )
     assert plain > 0.1 * trials
     assert corrected < 0.05 * trials
 
@@ -136,7 +144,10 @@ def test_pareto_keeps_whom_nobody_beats_in_both(points):
     cost, gain = np.array(points, float).T
     kept = pareto(cost, gain)
     for i in range(len(points)):
-        beaten = any(cost[j] <= cost[i] and gain[j] >= gain[i] and (cost[j] < cost[i] or gain[j] > gain[i]) for j in range(len(points)))
+        beaten = any(
+            cost[j] <= cost[i] and gain[j] >= gain[i] and (cost[j] < cost[i] or gain[j] > gain[i])
+            for j in range(len(points))
+        )
         assert kept[i] == (not beaten)
 
 

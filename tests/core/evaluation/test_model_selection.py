@@ -15,7 +15,10 @@ def rows(fold, status="done", architecture="unet"):
     done = status == "done"
     return {
         "folds": [{**unit, "dice_mean": 0.9 if done else None, "status": status, "reason": "" if done else "why"}],
-        "images": [{**unit, "sample_id": f"set/{i}", "copy": 0, "dice_nucleus": 0.9, "dice_cytoplasm": 0.8} for i in range(3 * done)],
+        "images": [
+            {**unit, "sample_id": f"set/{i}", "copy": 0, "dice_nucleus": 0.9, "dice_cytoplasm": 0.8}
+            for i in range(3 * done)
+        ],
         "epochs": [{**unit, "epoch": epoch, "train_loss": 0.5} for epoch in (1, 2)],
     }
 
@@ -39,7 +42,12 @@ def test_units_are_there_as_soon_as_they_are_added_and_after_compaction(run):
     assert folds(run) == [1, 2]
     assert (len(before["images"]), len(before["epochs"])) == (6, 4)
     results.compact(run)
-    assert {path.name for path in run.iterdir() if path.is_file()} == {"config.toml", "folds.parquet", "images.parquet", "epochs.parquet"}
+    assert {path.name for path in run.iterdir() if path.is_file()} == {
+        "config.toml",
+        "folds.parquet",
+        "images.parquet",
+        "epochs.parquet",
+    }
     assert not (run / "units").exists()
     for table, frame in before.items():
         pd.testing.assert_frame_equal(results.read(run, table), frame)
@@ -61,7 +69,10 @@ def test_compaction_killed_half_way_counts_nothing_twice(run, tables):
     # What it leaves: some tables are merged already, the units are all still there.
     for table in tables:
         schema = results.SCHEMAS[table]
-        pq.write_table(pq.ParquetDataset(sorted(run.glob(f"units/*/{table}.parquet")), schema=schema).read(), run / f"{table}.parquet")
+        pq.write_table(
+            pq.ParquetDataset(sorted(run.glob(f"units/*/{table}.parquet")), schema=schema).read(),
+            run / f"{table}.parquet",
+        )
     assert folds(run) == [1, 2]
     assert len(results.read(run, "images")) == 6
     results.compact(run)

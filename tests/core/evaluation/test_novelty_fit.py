@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from core.quality.flags.novelty import FAMILIAR, TRAITS, load, traits
 
 from core.domain.errors import DataSetError, ModelError
 from core.evaluation.datasets import data_set
@@ -27,6 +26,7 @@ from core.evaluation.novelty_fit import (
 from core.evaluation.ood_negatives import Kind
 from core.features.extract import extract
 from core.image.synthetic import draw_cell
+from core.quality.novelty import FAMILIAR, TRAITS, load, traits
 from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import MANIFEST, find_model
 from core.segmentation.providers import Device
@@ -47,12 +47,19 @@ def cells(rng, count, source, cell_type, shift=None, kind=LEUKOCYTE):
 
 @pytest.fixture(scope="module")
 def table():
-    """Three known laboratories and one more, each with mononuclear cells and granulocytes; impostors that differ, and some that do not."""
+    """Three known laboratories and one more, each with mononuclear cells and granulocytes.
+
+    Impostors that differ, and some that do not.
+    """
     rng = np.random.default_rng(0)
     lobed = {"lobulation": 4, "dent": 4, "dye": 4}
     parts = []
     for source in (*KNOWN_SOURCES, "deepapl"):
-        parts += [cells(rng, 100, source, "lymphocyte"), cells(rng, 100, source, "monocyte"), cells(rng, 60, source, "neutrophil", lobed)]
+        parts += [
+            cells(rng, 100, source, "lymphocyte"),
+            cells(rng, 100, source, "monocyte"),
+            cells(rng, 60, source, "neutrophil", lobed),
+        ]
     parts.append(cells(rng, 10, "acevedo", "basophil"))
     parts.append(cells(rng, 40, "", "", dict.fromkeys(FAMILIAR, 6), Kind.PHOTOGRAPH))
     parts.append(cells(rng, 400, "acevedo", "", kind=Kind.SPECK))
@@ -102,7 +109,9 @@ def test_the_limit_lets_99_in_100_of_every_type_and_laboratory_pass(known):
 def test_a_trait_by_which_granulocytes_differ_weighs_and_the_others_do_not(known):
     rule = fit_granulocytes(known)
     weights = {name: c.weight for name, c in rule.nucleus.coefficients.items()}
-    assert min(weights["lobulation"], weights["dent"]) > 4 * max(abs(w) for n, w in weights.items() if n not in ("lobulation", "dent"))
+    assert min(weights["lobulation"], weights["dent"]) > 4 * max(
+        abs(w) for n, w in weights.items() if n not in ("lobulation", "dent")
+    )
     assert rule.colour.coefficients["dye"].weight > 1
 
 
@@ -117,7 +126,12 @@ def test_fitting_is_deterministic(known):
 
 def test_what_differs_is_told_and_what_does_not_is_not(measured):
     photographs = row(measured["kinds"], kind=Kind.PHOTOGRAPH)
-    assert (photographs["n"], photographs["unlike"][0], photographs["auc_known"], photographs["auc_unseen"]) == (40, 1, 1, 1)
+    assert (photographs["n"], photographs["unlike"][0], photographs["auc_known"], photographs["auc_unseen"]) == (
+        40,
+        1,
+        1,
+        1,
+    )
     assert photographs["refused"][0] > photographs["refused_before"][0] == 0
     alike = row(measured["kinds"], kind=Kind.SPECK, source="acevedo")
     assert alike["unlike"][0] < 0.05
@@ -172,7 +186,9 @@ def test_a_row_says_what_the_subject_is_and_holds_its_traits(segmenter):
     image, _ = draw_cell(1)
     (found,) = measure(subject(LEUKOCYTE, image, "monocyte"), segmenter)
     segmentation = segmenter.segment(image)
-    assert {name: found[name] for name in TRAITS} == traits(extract(image.rgb, segmentation.labels).values, segmentation.confidence)
+    assert {name: found[name] for name in TRAITS} == traits(
+        extract(image.rgb, segmentation.labels).values, segmentation.confidence
+    )
     assert {name: found[name] for name in ("kind", "source", "cell_type", "group")} == {
         "kind": LEUKOCYTE,
         "source": "acevedo",
@@ -200,14 +216,25 @@ def test_every_source_and_kind_is_measured_and_no_training_image(data_dir, model
     trained = set(json.loads(model_entry.split.read_text())["train"])
     paths = {each.image: each for each in found if each.kind == LEUKOCYTE}
     assert not [
-        s.sample_id for name in KNOWN_SOURCES for s in data_set(name).samples(data_dir) if s.image in paths and s.sample_id in trained
+        s.sample_id
+        for name in KNOWN_SOURCES
+        for s in data_set(name).samples(data_dir)
+        if s.image in paths and s.sample_id in trained
     ]
     counts = Counter((each.kind, each.source, each.cell_type) for each in found)
     assert max(counts.values()) == 4
     assert {source for kind, source, _ in counts if kind == LEUKOCYTE} == {*KNOWN_SOURCES, *UNSEEN_SOURCES}
     assert {kind for kind, *_ in counts} == {LEUKOCYTE, *Kind}
-    assert {each.cell_type for each in found if each.kind == LEUKOCYTE} >= {"hcl", "apl", "promyelocyte", "blast", "basophil"}
-    assert [each for each in found if each.cells is Cells.ALL] == [each for each in found if each.source == "hairy_cell_smear"]
+    assert {each.cell_type for each in found if each.kind == LEUKOCYTE} >= {
+        "hcl",
+        "apl",
+        "promyelocyte",
+        "blast",
+        "basophil",
+    }
+    assert [each for each in found if each.cells is Cells.ALL] == [
+        each for each in found if each.source == "hairy_cell_smear"
+    ]
 
 
 def test_a_model_without_a_split_says_what_to_do(model_entry):
@@ -242,7 +269,16 @@ def test_the_shipped_knowledge_is_that_of_the_shipped_model():
     assert "--limit" not in kept.command
     kinds, cells = kept.measured["kinds"], pd.DataFrame(kept.measured["cells"])
     for each in kinds:
-        if each["kind"] in (Kind.PHOTOGRAPH, Kind.TISSUE, Kind.TEXT, Kind.NOISE, Kind.MASK, Kind.RED_CELLS, Kind.EMPTY, Kind.BLANK):
+        if each["kind"] in (
+            Kind.PHOTOGRAPH,
+            Kind.TISSUE,
+            Kind.TEXT,
+            Kind.NOISE,
+            Kind.MASK,
+            Kind.RED_CELLS,
+            Kind.EMPTY,
+            Kind.BLANK,
+        ):
             assert min(each["auc_known"], each["auc_unseen"]) >= 0.9, each
             assert each["refused"][0] >= 0.9, each
     # The nearest to leukocytes: platelets are told by their size above all, erythroblasts in part.

@@ -19,7 +19,9 @@ def test_evenly_takes_the_ends_and_what_lies_between():
     assert evenly([1, 2], 5) == [1, 2]
 
 
-@pytest.mark.parametrize("make", [module._crops, module._blots, module._noise, module._blanks], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [module._crops, module._blots, module._noise, module._blanks], ids=lambda make: make.__name__
+)
 def test_drawn_and_borrowed_pictures_are_the_same_each_time(make):
     first, again = (list(islice(make(), 12)) for _ in range(2))
     assert all(np.array_equal(a.image.rgb, b.image.rgb) for a, b in zip(first, again, strict=True))

@@ -49,7 +49,9 @@ def drawn_data(tmp_path_factory):
             image, labels = draw_cell(max(number, 1), SYNTHETIC_CELLS["lymphocyte"])
             Image.fromarray(image.rgb).resize((SIDE, SIDE)).save(folder / "images" / f"{number}.png")
             mask = np.asarray(Image.fromarray(encode_grey(labels)).resize((SIDE, SIDE), Image.Resampling.NEAREST))
-            mask = ndimage.grey_dilation(mask, footprint=ndimage.generate_binary_structure(2, 1)) if number == 1 else mask
+            mask = (
+                ndimage.grey_dilation(mask, footprint=ndimage.generate_binary_structure(2, 1)) if number == 1 else mask
+            )
             Image.fromarray(mask).save(folder / "masks" / f"{number}.png")
             table.writerow([number, 2, "lymphocyte", "d1" if number < 2 else ""])
     return root
@@ -60,7 +62,9 @@ def entry(drawn_data, model_entry, tmp_path, monkeypatch):
     """The shipped model as if it had been tested on the drawn cells."""
     monkeypatch.setenv("LEUKOSCOPE_DATA", str(drawn_data))
     split = tmp_path / "split.json"
-    split.write_text(json.dumps({"train": ["set1/0"], "validation": [], "test": [f"set1/{n}" for n in range(1, CELLS)]}))
+    split.write_text(
+        json.dumps({"train": ["set1/0"], "validation": [], "test": [f"set1/{n}" for n in range(1, CELLS)]})
+    )
     return replace(model_entry, split=split)
 
 
@@ -100,7 +104,9 @@ def test_both_outlines_move_by_a_pixel_and_the_ring_with_them(synthetic_cell, se
     for region in ("nucleus", "cell"):
         before, after = region_mask(labels, region), region_mask(moved, region)
         inner, outer = (before, after) if sign > 0 else (after, before)
-        assert np.array_equal(outer, ndimage.binary_dilation(inner)) or np.array_equal(inner, ndimage.binary_erosion(outer))
+        assert np.array_equal(outer, ndimage.binary_dilation(inner)) or np.array_equal(
+            inner, ndimage.binary_erosion(outer)
+        )
         assert sign * (int(after.sum()) - int(before.sum())) > 0
     assert np.array_equal(moved, with_environment(moved))
 
@@ -135,7 +141,9 @@ def test_light_and_stain_change_what_they_name():
     assert mean[Disturbance.DEEPER] == [round(256 * (101 / 256) ** 1.15 - 1)] * 3
     red, green, blue = mean[Disturbance.BLUER]
     assert red < green == 100 < blue
-    assert np.array_equal(IMAGES[Disturbance.BRIGHTER](np.full((8, 8, 3), 250, dtype=np.uint8)), np.full((8, 8, 3), 255))
+    assert np.array_equal(
+        IMAGES[Disturbance.BRIGHTER](np.full((8, 8, 3), 250, dtype=np.uint8)), np.full((8, 8, 3), 255)
+    )
 
 
 # --- the images ---
@@ -173,8 +181,16 @@ def test_rows_are_drawing_model_and_disturbances_in_original_pixels(entry, segme
     table = measure(sample, segmenter)
     assert table.shape == (2 + len(Disturbance), len(CATALOGUE))
     image = np.asarray(Image.open(sample.image))
-    assert np.array_equal(table[0], [np.nan if v is None else v for v in extract(image, drawing(sample)).values.values()], equal_nan=True)
-    area = dict(zip(("drawn", "model", *Disturbance), table[:, list(CATALOGUE).index("nucleus_shape2D_PixelSurface")], strict=True))
+    assert np.array_equal(
+        table[0], [np.nan if v is None else v for v in extract(image, drawing(sample)).values.values()], equal_nan=True
+    )
+    area = dict(
+        zip(
+            ("drawn", "model", *Disturbance),
+            table[:, list(CATALOGUE).index("nucleus_shape2D_PixelSurface")],
+            strict=True,
+        )
+    )
     assert area["model"] == pytest.approx(area["drawn"], rel=0.1)
     assert area[Disturbance.NARROWER] < area["model"] < area[Disturbance.WIDER]
     for disturbance in SCALES:

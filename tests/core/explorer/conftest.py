@@ -44,7 +44,10 @@ def small(tmp_path_factory) -> Cohort:
     populations = {
         MONO: (make_population(MONO, um_per_px=0.1, source="A"), {"count": 60}),
         LYMPHO: (make_population(LYMPHO, cell_type=CellType.LYMPHOCYTE, um_per_px=0.1, source="A"), {"count": 40}),
-        OTHER_SCALE: (make_population(OTHER_SCALE, um_per_px=0.2, source="B"), {"count": 30, "patients": 4, "diagnosis": "AML"}),
+        OTHER_SCALE: (
+            make_population(OTHER_SCALE, um_per_px=0.2, source="B"),
+            {"count": 30, "patients": 4, "diagnosis": "AML"},
+        ),
         UNSCALED: (make_population(UNSCALED, cell_type=CellType.HCL, source="B"), {"count": 5, "patients": 1}),
     }
     for population, how in populations.values():

@@ -134,7 +134,9 @@ def test_of_a_field_the_cut_out_is_shown_that_was_analysed(drawn, somewhere, tmp
 def test_pictures_of_the_shipped_cells_are_found_and_are_those_that_were_measured(shipped, data_dir):
     sql = "SELECT min(cell_id) AS cell_id FROM cells GROUP BY population ORDER BY population"
     settings = replace(load_settings(), data=data_dir)
-    found = {cell.population: picture(cell, settings) for cell in cells(shipped, shipped.query(sql)["cell_id"].tolist())}
+    found = {
+        cell.population: picture(cell, settings) for cell in cells(shipped, shipped.query(sql)["cell_id"].tolist())
+    }
     assert {name for name, image in found.items() if image is None} == set()
 
 

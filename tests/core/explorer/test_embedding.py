@@ -65,7 +65,9 @@ def test_too_few_cells_or_features_are_refused():
 
 
 def test_axes_are_those_of_a_singular_value_decomposition():
-    prepared = prepare(np.random.default_rng(1).normal(size=(300, 12)) @ np.random.default_rng(2).normal(size=(12, 12)), NAMES[:12])
+    prepared = prepare(
+        np.random.default_rng(1).normal(size=(300, 12)) @ np.random.default_rng(2).normal(size=(12, 12)), NAMES[:12]
+    )
     axes = principal_axes(prepared)
     centred = prepared.z - prepared.z.mean(axis=0)
     _, values, vectors = np.linalg.svd(centred, full_matrices=False)
@@ -106,7 +108,10 @@ def test_another_question_has_another_key():
 
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory):
-    """A map of two clouds, computed by the real process; the calls that started it twice; and how long starting took."""
+    """A map of two clouds, computed by the real process.
+
+    The calls that started it twice; and how long starting took.
+    """
     cache, prepared = UmapCache(tmp_path_factory.mktemp("maps") / "umap"), prepare(two_clouds(), NAMES[:6])
     before = cache.look("key")
     began = time.monotonic()
@@ -139,7 +144,9 @@ def test_a_map_is_computed_beside_and_found_when_it_is_done(mapped):
 def test_another_cell_is_placed_among_those_like_it(mapped):
     _, prepared, *_, after = mapped
     x, y = after.found.place(prepared.z[5] + 0.01, prepared.z)
-    assert np.linalg.norm(after.found.xy[:60].mean(axis=0) - (x, y)) < np.linalg.norm(after.found.xy[60:].mean(axis=0) - (x, y))
+    assert np.linalg.norm(after.found.xy[:60].mean(axis=0) - (x, y)) < np.linalg.norm(
+        after.found.xy[60:].mean(axis=0) - (x, y)
+    )
     assert (x, y) == pytest.approx(tuple(after.found.xy[5]), abs=2)
 
 
@@ -199,5 +206,8 @@ def test_only_the_newest_maps_are_kept(tmp_path):
 
 
 def test_nothing_but_the_process_imports_umap():
-    code = "import sys, core.explorer.embedding, core.explorer.panel; sys.exit(any(n in sys.modules for n in ('umap', 'numba', 'sklearn')))"
+    code = (
+        "import sys, core.explorer.embedding, core.explorer.panel; sys.exit(any(n in sys.modules for n in ('umap',"
+        " 'numba', 'sklearn')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -23,7 +23,10 @@ HOSTILE = "O'Brien's \"--\" $1 ''; DROP"
 SELECTIONS = {
     "all": Selection(),
     "filters": Selection(
-        cell_types=(CellType.MONOCYTE, CellType.LYMPHOCYTE), sources=("A", HOSTILE), quality=Quality.ANY, scale=Scale.KNOWN
+        cell_types=(CellType.MONOCYTE, CellType.LYMPHOCYTE),
+        sources=("A", HOSTILE),
+        quality=Quality.ANY,
+        scale=Scale.KNOWN,
     ),
     "values": Selection(
         ranges=(Range(AREA, 7.77, 13.1), Range(RATIO, None, 1e-1 + 1)),
@@ -45,7 +48,11 @@ def test_the_program_makes_the_same_table(small, tmp_path):
     selection = SELECTIONS["values"]
     script = tmp_path / "again.py"
     script.write_text(python(selection, COLUMNS) + "\nimport sys\ncells.to_pickle(sys.argv[1])\n", encoding="utf-8")
-    environment = {"LEUKOSCOPE_REFERENCE": str(tmp_path / "none"), "LEUKOSCOPE_COHORT": str(small.roots[0]), "PYTHONPATH": str(ROOT)}
+    environment = {
+        "LEUKOSCOPE_REFERENCE": str(tmp_path / "none"),
+        "LEUKOSCOPE_COHORT": str(small.roots[0]),
+        "PYTHONPATH": str(ROOT),
+    }
     subprocess.run([sys.executable, str(script), str(tmp_path / "cells")], check=True, env=environment)
     again = pd.read_pickle(tmp_path / "cells")
     pd.testing.assert_frame_equal(again, table(small, selection, COLUMNS, limit=None), check_exact=True)

@@ -8,7 +8,17 @@ import pytest
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.explorer import order
-from core.explorer.order import Columns, IndexBuild, OrderIndex, build_index, find_index, index_path, sort_values, take, write_index
+from core.explorer.order import (
+    Columns,
+    IndexBuild,
+    OrderIndex,
+    build_index,
+    find_index,
+    index_path,
+    sort_values,
+    take,
+    write_index,
+)
 from core.explorer.selection import value_sql
 from core.features.catalogue import CATALOGUE
 from core.store.database import Cohort
@@ -124,7 +134,9 @@ def test_the_order_of_a_cohort_is_that_of_its_values(small, tmp_path):
     index = build_index(small, tmp_path, lambda done, total: told.append((done, total)))
     assert told == [(done, len(CATALOGUE)) for done in range(1, len(CATALOGUE) + 1)]
     assert index.features == tuple(CATALOGUE)
-    found = small.query(f"SELECT hash(cell_id) AS hash, {value_sql(CATALOGUE[AREA])} AS v FROM cells ORDER BY v NULLS LAST")
+    found = small.query(
+        f"SELECT hash(cell_id) AS hash, {value_sql(CATALOGUE[AREA])} AS v FROM cells ORDER BY v NULLS LAST"
+    )
     present = int(found["v"].notna().sum())
     assert 0 < present < index.n == len(found)  # one population has no scale
     line = index.line_up(AREA, np.arange(index.n))

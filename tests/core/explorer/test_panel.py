@@ -48,7 +48,10 @@ def of_patients(seed=0):
 
 
 def test_what_tells_only_patients_apart_tells_no_groups_of_new_patients():
-    aucs = [panels(matrix, groups, TWO, patients, LINEAR[:25]).panels[0].auc for matrix, groups, patients in map(of_patients, range(4))]
+    aucs = [
+        panels(matrix, groups, TWO, patients, LINEAR[:25]).panels[0].auc
+        for matrix, groups, patients in map(of_patients, range(4))
+    ]
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.1)
     matrix, groups, patients = of_patients()
     honest = panels(matrix, groups, TWO, patients, LINEAR[:25])
@@ -98,7 +101,9 @@ def test_a_few_unknown_patients_are_counted():
 
 def test_planted_features_are_found_and_a_repeated_one_is_not():
     matrix, groups = planted()
-    found = panels(matrix, groups, TWO, people(900, 60), LINEAR[:30], alike=np.where(np.arange(30) == 8, 7, np.arange(30)))
+    found = panels(
+        matrix, groups, TWO, people(900, 60), LINEAR[:30], alike=np.where(np.arange(30) == 8, 7, np.arange(30))
+    )
     panel = found.panels[0]
     chosen = {feature.feature: feature for feature in panel.features}
     assert LINEAR[3] in chosen
@@ -127,7 +132,9 @@ def test_each_of_several_groups_gets_a_panel_against_all_others():
     for group in range(3):
         matrix[groups == group, 5 + group] += 3
     found = panels(matrix, groups, ("a", "b", "c"), people(900, 45), LINEAR[:20])
-    assert [(panel.group, panel.rest, panel.cells) for panel in found.panels] == [(g, "the others", (300, 600)) for g in "abc"]
+    assert [(panel.group, panel.rest, panel.cells) for panel in found.panels] == [
+        (g, "the others", (300, 600)) for g in "abc"
+    ]
     for group, panel in enumerate(found.panels):
         assert LINEAR[5 + group] in [feature.feature for feature in panel.features]
         assert panel.auc > 0.9
@@ -190,7 +197,9 @@ def test_too_few_groups_or_patients_are_refused_in_words():
     with pytest.raises(UsageError, match="at least two groups"):
         panels(noise(), np.zeros(600, dtype=int), ("monocytes",), people(600, 10), LINEAR[:20])
     with pytest.raises(UsageError, match="lymphocytes has 2"):
-        panels(noise(), np.repeat([0, 1], 300), TWO, np.repeat([0, 1, 2, 3, 8, 9], [75, 75, 75, 75, 100, 200]), LINEAR[:20])
+        panels(
+            noise(), np.repeat([0, 1], 300), TWO, np.repeat([0, 1, 2, 3, 8, 9], [75, 75, 75, 75, 100, 200]), LINEAR[:20]
+        )
     with pytest.raises(UsageError, match="none of the features varies"):
         panels(np.ones((600, 2)), np.repeat([0, 1], 300), TWO, people(600, 10), LINEAR[:2])
 
@@ -214,7 +223,9 @@ def test_the_interval_is_that_of_auc_over_resampled_patients():
         drawn.append(_auc(scores[rows], positive[rows]))
     assert _interval(scores, positive, units, 0) == pytest.approx(np.nanquantile(drawn, (0.025, 0.975)), abs=0.02)
     low, high = _interval(scores, positive, np.arange(180), 0)
-    assert high - low < 0.8 * np.ptp(np.nanquantile(drawn, (0.025, 0.975))), "cells drawn as if they were patients look surer"
+    assert high - low < 0.8 * np.ptp(np.nanquantile(drawn, (0.025, 0.975))), (
+        "cells drawn as if they were patients look surer"
+    )
 
 
 def test_the_score_test_of_the_first_feature_is_the_two_sample_z_squared():
@@ -248,12 +259,20 @@ def test_a_cohort_of_every_feature_takes_seconds():
 
 @pytest.fixture(scope="module")
 def johns_hopkins():
-    """Features of shape, cells of monocytes and lymphocytes of patients who are all known: matrix, whether a lymphocyte, patient."""
+    """Features of shape, cells of monocytes and lymphocytes of patients who are all known.
+
+    Matrix, whether a lymphocyte, patient.
+    """
     selection = Selection(populations=("monocyte_deepapl", "lymphocyte_deepapl"))
     features = comparable_features(CATALOGUE)
     with Cohort.open([load_settings().reference]) as cohort:
         found = values(cohort, selection, features, By.CELL_TYPE)
-    return features, found.matrix, (found.cell_type == "lymphocyte").astype(int), patient_codes(found.source, found.patient_id)
+    return (
+        features,
+        found.matrix,
+        (found.cell_type == "lymphocyte").astype(int),
+        patient_codes(found.source, found.patient_id),
+    )
 
 
 def test_monocytes_are_told_from_lymphocytes_of_other_patients(johns_hopkins):
@@ -275,5 +294,9 @@ def test_two_random_halves_of_the_patients_of_one_population_are_not_told_apart(
     aucs = []
     for seed in range(4):
         half = np.random.default_rng(seed).integers(0, 2, patients.max() + 1)[patients]
-        aucs.append(panels(matrix[lymphocytes], half[lymphocytes], ("one", "other"), patients[lymphocytes], features).panels[0].auc)
+        aucs.append(
+            panels(matrix[lymphocytes], half[lymphocytes], ("one", "other"), patients[lymphocytes], features)
+            .panels[0]
+            .auc
+        )
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.08)

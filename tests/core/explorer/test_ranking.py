@@ -28,7 +28,9 @@ AB, ABC = ("a", "b"), ("a", "b", "c")
 
 def ranked(matrix, groups, names=AB, patients=None, **options):
     columns = Columns(np.asarray(matrix, dtype=float), FEATURES[: np.shape(matrix)[1]])
-    return rank_features(columns, np.asarray(groups), names, None if patients is None else np.asarray(patients), **options)
+    return rank_features(
+        columns, np.asarray(groups), names, None if patients is None else np.asarray(patients), **options
+    )
 
 
 def only(values, groups, names=AB, patients=None, **options) -> Separation:
@@ -40,7 +42,7 @@ def by_feature(found):
     return {separation.feature: separation for separation in found.separations}
 
 
-# --- effect and test --------------------------------------------------------------------------------------------------------------
+# --- effect and test --------------------------------------------------------------------------------------------------
 
 
 def test_a_case_counted_by_hand():
@@ -117,7 +119,9 @@ def test_a_constant_feature_separates_nothing(names):
 @settings(deadline=None, max_examples=60)
 def test_a_monotone_scale_and_a_mirror_change_nothing_but_the_side(values):
     groups, patients = np.arange(40) % 2, np.arange(40) % 8 // 2 * 2 + np.arange(40) % 2
-    plain, logged, mirrored = (only(v, groups, patients=patients, intervals=()) for v in (values, np.exp(values), -values))
+    plain, logged, mirrored = (
+        only(v, groups, patients=patients, intervals=()) for v in (values, np.exp(values), -values)
+    )
     assert (plain.effect, plain.p, plain.by_patient) == (logged.effect, logged.p, logged.by_patient)
     if plain.effect is not None:
         assert mirrored.effect == pytest.approx(-plain.effect, abs=1e-12)
@@ -153,7 +157,7 @@ def test_the_largest_effect_comes_first_then_the_smallest_p():
     assert [separation.feature for separation in found[:2]] == [FEATURES[5], FEATURES[3]]
 
 
-# --- patients ---------------------------------------------------------------------------------------------------------------------
+# --- patients ---------------------------------------------------------------------------------------------------------
 
 
 def clustered(rng, patients, cells, *, shift=0.0, between=1.0, within=1.0):
@@ -177,7 +181,9 @@ def test_the_test_is_between_the_medians_of_the_patients_ranks():
     assert found.patients == (8, 8)
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
     assert found.by_patient == pytest.approx(2 * expected.statistic / 64 - 1, rel=1e-12)
-    assert found.p_cells == pytest.approx(stats.mannwhitneyu(*parts(values, groups, 2), method="asymptotic").pvalue, rel=1e-9)
+    assert found.p_cells == pytest.approx(
+        stats.mannwhitneyu(*parts(values, groups, 2), method="asymptotic").pvalue, rel=1e-9
+    )
     assert found.p_cells < found.p
 
 
@@ -203,7 +209,9 @@ def test_a_patient_of_two_groups_counts_in_both():
     found = ranked(values[:, None], groups, patients=patients % 6)
     assert found.patients == (6, 6)
     medians = pd.Series(stats.rankdata(values)).groupby(patients).median()
-    assert found.separations[0].p == pytest.approx(stats.mannwhitneyu(medians[:6], medians[6:], method="asymptotic").pvalue, rel=1e-9)
+    assert found.separations[0].p == pytest.approx(
+        stats.mannwhitneyu(medians[:6], medians[6:], method="asymptotic").pvalue, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,7 +233,9 @@ def test_few_patients_are_told(patients, drawn, tested, words):
     assert found.separations[0].low is not None
 
 
-@pytest.mark.parametrize(("known", "words"), [(0, "no cell names its patient"), (239, "1 of 240 cells name no patient")])
+@pytest.mark.parametrize(
+    ("known", "words"), [(0, "no cell names its patient"), (239, "1 of 240 cells name no patient")]
+)
 def test_without_all_patients_cells_are_tested_and_that_is_said(known, words):
     values, groups, codes = clustered(np.random.default_rng(12), 6, 20)
     codes[known:] = -1
@@ -255,7 +265,7 @@ def test_the_same_pseudonym_of_two_sources_is_two_patients():
     assert codes.tolist() == [0, 1, 2, -1, 0]
 
 
-# --- intervals --------------------------------------------------------------------------------------------------------------------
+# --- intervals --------------------------------------------------------------------------------------------------------
 
 
 def test_intervals_of_cells_agree_with_drawing_cells_one_by_one():
@@ -314,10 +324,15 @@ def test_intervals_of_patients_hold_the_truth_where_those_of_cells_do_not():
     groups = codes // patients
     by_patients = ranked(matrix, groups, patients=codes).separations
     by_cells = ranked(matrix, groups).separations
-    held = [sum(found.low <= 0 <= found.high for found in separations) / features for separations in (by_patients, by_cells)]
+    held = [
+        sum(found.low <= 0 <= found.high for found in separations) / features for separations in (by_patients, by_cells)
+    ]
     assert held[0] > 0.88
     assert held[1] < 0.55
-    wider = [(a.high - a.low) / (b.high - b.low) for a, b in zip(by_features(by_patients), by_features(by_cells), strict=True)]
+    wider = [
+        (a.high - a.low) / (b.high - b.low)
+        for a, b in zip(by_features(by_patients), by_features(by_cells), strict=True)
+    ]
     assert min(wider) > 1.5
 
 
@@ -344,12 +359,15 @@ def test_an_interval_is_the_same_whichever_other_features_are_ranked():
     found = by_feature(some)
     assert set(found) == set(FEATURES[2:4])
     assert found[FEATURES[2]].low is None
-    assert (found[FEATURES[3]].low, found[FEATURES[3]].high) == (everything[FEATURES[3]].low, everything[FEATURES[3]].high)
+    assert (found[FEATURES[3]].low, found[FEATURES[3]].high) == (
+        everything[FEATURES[3]].low,
+        everything[FEATURES[3]].high,
+    )
     assert ranked(matrix, groups, seed=3).separations == ranked(matrix, groups, seed=3).separations
     assert ranked(matrix, groups, seed=4).separations != ranked(matrix, groups, seed=3).separations
 
 
-# --- chance -----------------------------------------------------------------------------------------------------------------------
+# --- chance -----------------------------------------------------------------------------------------------------------
 
 
 def test_two_random_halves_of_a_population_are_not_told_apart(shipped):
@@ -365,7 +383,9 @@ def test_two_random_halves_of_a_population_are_not_told_apart(shipped):
         false += any(separation.q is not None and separation.q < 0.05 for separation in found)
         chance += [separation.p for separation in found if separation.p is not None]
     assert false <= 5  # of thirty, six or more come in three of a thousand cases
-    assert 0.015 < np.mean(np.array(chance) < 0.05) < 0.1  # and p is what it says; features of a split go together, so it varies
+    assert (
+        0.015 < np.mean(np.array(chance) < 0.05) < 0.1
+    )  # and p is what it says; features of a split go together, so it varies
 
 
 def test_random_halves_of_patients_are_not_told_apart_though_their_cells_are():
@@ -376,12 +396,14 @@ def test_random_halves_of_patients_are_not_told_apart_though_their_cells_are():
         matrix = rng.normal(size=(20, 60))[codes] + rng.normal(size=(800, 60))
         groups = rng.permutation(np.arange(20) % 2)[codes]
         for place, patients in enumerate((codes, None)):
-            false[place] += any(separation.q < 0.05 for separation in ranked(matrix, groups, AB, patients, intervals=()).separations)
+            false[place] += any(
+                separation.q < 0.05 for separation in ranked(matrix, groups, AB, patients, intervals=()).separations
+            )
     assert false.tolist()[0] <= 3
     assert false.tolist()[1] == 10
 
 
-# --- from an index ----------------------------------------------------------------------------------------------------------------
+# --- from an index ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("k", [2, 4])
@@ -431,7 +453,7 @@ def test_a_ranking_can_be_stopped(monkeypatch):
     assert done == [(1, 30), (2, 30), (3, 30)]
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------------------
+# --- what it says -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -453,7 +475,10 @@ def test_a_feature_too_few_cells_have_is_last_and_says_so():
     found = ranked(matrix, [0, 0, 0, 1, 1, 1]).separations[-1]
     assert (found.feature, found.n, found.effect, found.p, found.low) == (FEATURES[0], (3, 1), None, None, None)
     label = CATALOGUE[FEATURES[0]].label
-    assert sentence(found, [group_name("monocyte"), group_name("hcl")]) == f"{label}: too few cells have it to compare (n 3 / 1)"
+    assert (
+        sentence(found, [group_name("monocyte"), group_name("hcl")])
+        == f"{label}: too few cells have it to compare (n 3 / 1)"
+    )
 
 
 PERIMETER = "nucleus_shape2D_Perimeter"
@@ -479,7 +504,10 @@ def test_the_sentence_of_two_groups(found, words):
 def test_the_sentence_of_three_groups():
     found = Separation(PERIMETER, (10, 20, 30), None, effect=0.627)
     names = [group_name("monocyte"), group_name("lymphocyte"), group_name("my gate")]
-    words = "62 % of the differences in rank lie between monocytes, lymphocytes and cells of my gate (epsilon squared 0.63, n 10 / 20 / 30)"
+    words = (
+        "62 % of the differences in rank lie between monocytes, lymphocytes and cells of my gate (epsilon squared 0.63,"
+        " n 10 / 20 / 30)"
+    )
     assert sentence(found, names) == f"{CATALOGUE[PERIMETER].label}: {words}"
 
 

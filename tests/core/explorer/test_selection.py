@@ -88,7 +88,9 @@ def test_each_sentence_is_removed_by_its_key():
         assert without(FULL, key) == FULL
 
 
-@pytest.mark.parametrize("selection", [Selection(), FULL, Selection(quality=Quality.LEFT_OUT), Selection(ranges=(Range(AREA, -1.5),))])
+@pytest.mark.parametrize(
+    "selection", [Selection(), FULL, Selection(quality=Quality.LEFT_OUT), Selection(ranges=(Range(AREA, -1.5),))]
+)
 def test_a_selection_comes_back_from_a_link_and_from_a_file(selection):
     assert from_link(to_link(selection)) == selection
     assert from_json(to_json(selection)) == selection
@@ -145,10 +147,32 @@ def packed(content: object) -> str:
         packed({"ranges": [AREA]}),
         packed({"gates": [{"name": "g", "x": AREA, "y": RATIO}]}),
         packed({"gates": [{"name": "g", "x": AREA, "y": RATIO, "polygon": [[0, 0], [1, 1]], "log": [False, False]}]}),
-        packed({"gates": [{"name": "g", "x": AREA, "y": RATIO, "polygon": [[0, 0], [1], [2, 2]], "log": [False, False]}]}),
-        packed({"gates": [{"name": "g", "x": AREA, "y": RATIO, "polygon": [[0, 0], [1, None], [2, 2]], "log": [False, False]}]}),
-        packed({"gates": [{"name": "g", "x": AREA, "y": RATIO, "polygon": [[0, 0], [1, 0], [2, 2]], "log": [True, False]}]}),
-        packed({"gates": [{"name": "g", "x": AREA, "y": RATIO, "polygon": [[1, 1]] * (MOST_VERTICES + 1), "log": [False, False]}]}),
+        packed(
+            {"gates": [{"name": "g", "x": AREA, "y": RATIO, "polygon": [[0, 0], [1], [2, 2]], "log": [False, False]}]}
+        ),
+        packed(
+            {
+                "gates": [
+                    {"name": "g", "x": AREA, "y": RATIO, "polygon": [[0, 0], [1, None], [2, 2]], "log": [False, False]}
+                ]
+            }
+        ),
+        packed(
+            {"gates": [{"name": "g", "x": AREA, "y": RATIO, "polygon": [[0, 0], [1, 0], [2, 2]], "log": [True, False]}]}
+        ),
+        packed(
+            {
+                "gates": [
+                    {
+                        "name": "g",
+                        "x": AREA,
+                        "y": RATIO,
+                        "polygon": [[1, 1]] * (MOST_VERTICES + 1),
+                        "log": [False, False],
+                    }
+                ]
+            }
+        ),
     ],
 )
 def test_a_hostile_or_damaged_link_is_refused_in_words(link):
@@ -158,7 +182,8 @@ def test_a_hostile_or_damaged_link_is_refused_in_words(link):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no json", "[]", "{}", '{"leukoscope_selection": 2}', '{"leukoscope_selection": 1, "x": 1}', "[" * 9999]
+    "text",
+    ["", "no json", "[]", "{}", '{"leukoscope_selection": 2}', '{"leukoscope_selection": 1, "x": 1}', "[" * 9999],
 )
 def test_a_file_that_is_no_selection_is_refused_in_words(text):
     with pytest.raises(SelectionError, match="selection"):
@@ -182,13 +207,17 @@ def test_a_selection_that_makes_no_sense_is_refused():
         Selection(gates=(Gate("g", AREA, RATIO, SQUARE), Gate("g", RATIO, AREA, SQUARE)))
 
 
-@pytest.mark.parametrize("text", ["x' OR '1'='1", '"; DROP TABLE every_column; --', "$s_quality", "\\'); SELECT 1; --", "%s"])
+@pytest.mark.parametrize(
+    "text", ["x' OR '1'='1", '"; DROP TABLE every_column; --', "$s_quality", "\\'); SELECT 1; --", "%s"]
+)
 def test_a_value_is_never_part_of_the_sql(small, text):
     everywhere = Selection(sources=(text,), populations=(text,), patients=(text,), diagnoses=(text,), models=(text,))
     assert ids(small, everywhere) == set()
     gate = Gate(text, AREA, RATIO, ((0.0, 0.0), (1e9, 0.0), (1e9, 1e9), (0.0, 1e9)))
     assert text not in where(Selection(gates=(gate,)))[0]
-    assert ids(small, Selection(gates=(gate,))) == cells(small, f'quality_ok AND "{AREA}" IS NOT NULL AND um_per_px IS NOT NULL')
+    assert ids(small, Selection(gates=(gate,))) == cells(
+        small, f'quality_ok AND "{AREA}" IS NOT NULL AND um_per_px IS NOT NULL'
+    )
 
 
 def test_each_filter_takes_what_it_names(small):
@@ -196,7 +225,9 @@ def test_each_filter_takes_what_it_names(small):
         Selection(): "quality_ok",
         Selection(quality=Quality.ANY): "true",
         Selection(quality=Quality.LEFT_OUT): "NOT quality_ok",
-        Selection(cell_types=(CellType.LYMPHOCYTE, CellType.HCL)): f"quality_ok AND population IN ('{LYMPHO}', '{UNSCALED}')",
+        Selection(
+            cell_types=(CellType.LYMPHOCYTE, CellType.HCL)
+        ): f"quality_ok AND population IN ('{LYMPHO}', '{UNSCALED}')",
         Selection(sources=("B",)): "quality_ok AND source = 'B'",
         Selection(populations=(OTHER_SCALE,)): f"quality_ok AND population = '{OTHER_SCALE}'",
         Selection(patients=("p1", "p2")): "quality_ok AND patient_id IN ('p1', 'p2')",
@@ -211,7 +242,9 @@ def test_each_filter_takes_what_it_names(small):
 
 
 def test_a_range_is_in_micrometres_and_includes_its_ends(small):
-    frame = small.query(f'SELECT cell_id, "{AREA}" * um_per_px * um_per_px AS area FROM cells WHERE quality_ok ORDER BY area').dropna()
+    frame = small.query(
+        f'SELECT cell_id, "{AREA}" * um_per_px * um_per_px AS area FROM cells WHERE quality_ok ORDER BY area'
+    ).dropna()
     low, high = frame["area"].iloc[[10, 40]]
     found = ids(small, Selection(ranges=(Range(AREA, low * (1 - 1e-12), high * (1 + 1e-12)),)))
     assert found == set(frame["cell_id"].iloc[10:41])
@@ -246,7 +279,9 @@ def within(x, y, polygon):
 def test_a_gate_takes_the_cells_within_its_polygon(shipped, kind, log):
     rng = np.random.default_rng(5)
     x_spec, y_spec = CATALOGUE[AREA], CATALOGUE[SKEWNESS]
-    frame = shipped.query(f"SELECT cell_id, {value_sql(x_spec)} AS x, {value_sql(y_spec)} AS y FROM cells WHERE quality_ok").dropna()
+    frame = shipped.query(
+        f"SELECT cell_id, {value_sql(x_spec)} AS x, {value_sql(y_spec)} AS y FROM cells WHERE quality_ok"
+    ).dropna()
     turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     far = np.where(np.arange(12) % 2, 1.0, 0.35)
     unit = {

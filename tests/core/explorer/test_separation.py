@@ -16,10 +16,14 @@ SOME = tuple(CATALOGUE)[::12]
 
 
 def test_cells_of_a_side_stand_with_their_values_and_patients(shipped):
-    cells = gather(shipped, Selection(sources=("Johns Hopkins, patients with acute leukaemia",)), By.CELL_TYPE, SIDES, SOME[:3])
+    cells = gather(
+        shipped, Selection(sources=("Johns Hopkins, patients with acute leukaemia",)), By.CELL_TYPE, SIDES, SOME[:3]
+    )
     sizes = {
         group.name: group
-        for group in view.groups(shipped, Selection(sources=("Johns Hopkins, patients with acute leukaemia",)), By.CELL_TYPE)
+        for group in view.groups(
+            shipped, Selection(sources=("Johns Hopkins, patients with acute leukaemia",)), By.CELL_TYPE
+        )
     }
     assert np.bincount(cells.sides).tolist() == [sizes["monocyte"].cells, sizes["lymphocyte"].cells]
     assert len(np.unique(cells.patients[cells.sides == 0])) == sizes["monocyte"].patients
@@ -44,14 +48,25 @@ def test_the_index_ranks_as_the_values_do(shipped, tmp_path):
     by_values = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, features), NAMES, features)
     index = build_index(shipped, tmp_path)
     calls = []
-    exact = rank_exactly(shipped, index, BARCELONA, By.CELL_TYPE, SIDES, NAMES, by_values, lambda done, total: calls.append((done, total)))
+    exact = rank_exactly(
+        shipped,
+        index,
+        BARCELONA,
+        By.CELL_TYPE,
+        SIDES,
+        NAMES,
+        by_values,
+        lambda done, total: calls.append((done, total)),
+    )
     assert calls[-1] == (len(features), len(features))
     for name, found in by_values.by_feature.items():
         assert exact.by_feature[name].effect == pytest.approx(found.effect, abs=1e-12), name
     with_interval = [found for found in exact.ranking.separations if found.low is not None]
     assert len(with_interval) == min(INTERVALS, len(exact.redundancy.groups))
     assert all(found.low <= found.effect <= found.high for found in with_interval)
-    assert {found.feature for found in with_interval} == {found.feature for found in by_values.ranking.separations if found.low is not None}
+    assert {found.feature for found in with_interval} == {
+        found.feature for found in by_values.ranking.separations if found.low is not None
+    }
 
 
 def test_all_cells_are_ranked_in_the_background(shipped, tmp_path):

@@ -25,7 +25,9 @@ def test_a_population_is_judged_by_its_own_middle_and_spread(shipped):
     location = np.nanmedian(matrix, axis=0)
     scale = 1.4826 * np.nanmedian(np.abs(matrix - location), axis=0)
     varies = scale > 0
-    expected = np.sqrt(np.nanmean(np.square(np.clip((matrix - location) / np.where(varies, scale, 1), -6, 6))[:, varies], axis=1))
+    expected = np.sqrt(
+        np.nanmean(np.square(np.clip((matrix - location) / np.where(varies, scale, 1), -6, 6))[:, varies], axis=1)
+    )
     distances = middles.distances(found.matrix, found.population)[members]
     assert varies.sum() > 5
     assert distances == pytest.approx(expected)
@@ -54,7 +56,9 @@ def test_a_cell_is_as_typical_in_any_selection(shipped, middles):
 def test_cells_that_were_left_out_are_farther_out(shipped, middles):
     distances = [
         np.nanmedian(middles.distances(found.matrix, found.population))
-        for found in (values(shipped, Selection(quality=quality), FEATURES) for quality in (Quality.GOOD, Quality.LEFT_OUT))
+        for found in (
+            values(shipped, Selection(quality=quality), FEATURES) for quality in (Quality.GOOD, Quality.LEFT_OUT)
+        )
     ]
     assert distances[1] > distances[0]
 

@@ -32,12 +32,18 @@ from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 
 EVERY = Selection(quality=Quality.ANY)
 SKEWNESS, TEXTURE, TONE = "nucleus_firstorder_Skewness", "nucleus_glcm_Contrast", "nucleus_firstorder_Mean"
-LARGE = {"large": Selection(ranges=(Range(RATIO, low=0.7),)), "all": Selection(), "none": Selection(sources=("nowhere",))}
+LARGE = {
+    "large": Selection(ranges=(Range(RATIO, low=0.7),)),
+    "all": Selection(),
+    "none": Selection(sources=("nowhere",)),
+}
 
 
 def in_basis(cohort, selection_sql="quality_ok", features=(AREA, RATIO)):
     listed = ", ".join(f'{value_sql(CATALOGUE[name])} AS "{name}"' for name in features)
-    return cohort.query(f"SELECT cell_id, population, cell_type, source, patient_id, {listed} FROM cells WHERE {selection_sql}")
+    return cohort.query(
+        f"SELECT cell_id, population, cell_type, source, patient_id, {listed} FROM cells WHERE {selection_sql}"
+    )
 
 
 def test_counts_say_what_is_shown_and_what_each_condition_leaves_out(small):
@@ -90,7 +96,15 @@ def test_an_empty_cohort_and_an_empty_selection_have_answers(nothing, small):
         assert len(values(cohort, selection, [AREA], By.PATIENT, sample=5)) == 0
         assert values(cohort, selection, [AREA]).matrix.shape == (0, 1)
         (only,) = summary(cohort, selection, [AREA])
-        assert (only.group, only.n, only.absent, only.p50, only.mean, only.std, only.patients) == (ALL_CELLS, 0, 0, None, None, None, None)
+        assert (only.group, only.n, only.absent, only.p50, only.mean, only.std, only.patients) == (
+            ALL_CELLS,
+            0,
+            0,
+            None,
+            None,
+            None,
+            None,
+        )
         assert summary(cohort, selection, [AREA], By.SOURCE) == ()
         assert np.isnan(quantiles(cohort, selection, AREA).values).all()
         assert histogram(cohort, selection, AREA).counts.sum() == 0
@@ -104,7 +118,7 @@ def test_an_empty_cohort_and_an_empty_selection_have_answers(nothing, small):
 
 def test_five_cells_are_points(small):
     five = Selection(populations=(UNSCALED,), quality=Quality.ANY)
-    (of_area, of_ratio) = summary(small, five, [AREA, RATIO])
+    of_area, of_ratio = summary(small, five, [AREA, RATIO])
     assert (of_area.n, of_area.absent) == (0, 5)
     assert (of_ratio.n, of_ratio.p50, of_ratio.patients) == (5, None, 1)
     column = in_basis(small, f"population = '{UNSCALED}'")[RATIO]
@@ -117,12 +131,21 @@ def test_five_cells_are_points(small):
 def test_facets_count_what_choosing_them_would_show(small):
     selection = Selection(cell_types=(CellType.MONOCYTE,), sources=("B", "nowhere"), quality=Quality.ANY)
     found = facets(small, selection)
-    for key, chosen in (("cell_types", CellType), ("sources", str), ("patients", str), ("diagnoses", str), ("populations", str)):
+    for key, chosen in (
+        ("cell_types", CellType),
+        ("sources", str),
+        ("patients", str),
+        ("diagnoses", str),
+        ("populations", str),
+    ):
         for facet in found[key]:
             if facet.value is not None:
                 assert facet.cells == counts(small, replace(selection, **{key: (chosen(facet.value),)})).cells
     assert {facet.value: facet.cells for facet in found["sources"]} == {"A": 60, "B": 30, "nowhere": 0}
-    assert [(facet.value, facet.label) for facet in found["cell_types"]] == [("monocyte", "Monocyte"), ("hcl", "Hairy cell (HCL)")]
+    assert [(facet.value, facet.label) for facet in found["cell_types"]] == [
+        ("monocyte", "Monocyte"),
+        ("hcl", "Hairy cell (HCL)"),
+    ]
     assert sum(facet.cells for facet in found["quality"]) == 30
     assert [facet.cells for facet in facets(small, EVERY)["scale"]] == [130, 5]
     assert [facet.cells for facet in facets(small, EVERY)["diagnoses"]] == [30, 105]
@@ -155,7 +178,11 @@ def test_what_cannot_be_compared_is_refused_with_a_reason(small):
 
 
 def test_groups_are_named_and_ordered(small):
-    assert [(group.name, group.cells) for group in groups(small, EVERY, By.CELL_TYPE)] == [("monocyte", 90), ("lymphocyte", 40), ("hcl", 5)]
+    assert [(group.name, group.cells) for group in groups(small, EVERY, By.CELL_TYPE)] == [
+        ("monocyte", 90),
+        ("lymphocyte", 40),
+        ("hcl", 5),
+    ]
     assert [group.name for group in groups(small, EVERY, By.SOURCE)] == ["A", "B"]
     assert [group.name for group in groups(small, EVERY, By.DIAGNOSIS)] == ["AML", NOT_RECORDED]
     assert groups(small, EVERY, None) == (view.Group(ALL_CELLS, 135, 4, 100),)
@@ -168,9 +195,14 @@ def test_groups_are_named_and_ordered(small):
 def test_the_same_pseudonym_in_two_sources_is_two_groups(tmp_path):
     for source in ("A", "B"):
         population = make_population(source.lower(), source=source)
-        write_population(tmp_path, population, [make_rows(population, [1.0] * (2 if source == "A" else 3), patient="p1")])
+        write_population(
+            tmp_path, population, [make_rows(population, [1.0] * (2 if source == "A" else 3), patient="p1")]
+        )
     with Cohort.open([tmp_path]) as cohort:
-        assert [(group.name, group.cells) for group in groups(cohort, EVERY, By.PATIENT)] == [("p1, A", 2), ("p1, B", 3)]
+        assert [(group.name, group.cells) for group in groups(cohort, EVERY, By.PATIENT)] == [
+            ("p1, A", 2),
+            ("p1, B", 3),
+        ]
         assert counts(cohort, EVERY).patients == 2
         (found,) = summary(cohort, EVERY, [RATIO])
         assert found.patients == 2
@@ -233,7 +265,9 @@ def test_summaries_are_those_of_numpy(small, by):
     features = [AREA, RATIO]
     every = values(small, EVERY, features, by)
     found = summary(small, EVERY, features, by)
-    assert [(given.feature, given.group) for given in found] == [(f, name) for f in features for name in every.group_names]
+    assert [(given.feature, given.group) for given in found] == [
+        (f, name) for f in features for name in every.group_names
+    ]
     for given in found:
         mine = every.groups == every.group_names.index(given.group)
         column = every.matrix[mine, features.index(given.feature)]
@@ -243,7 +277,9 @@ def test_summaries_are_those_of_numpy(small, by):
         known = len(present) > 0 and all(owner is not None for owner in owners)
         assert given.patients == (len(set(owners)) if known else None)
         if len(present) >= SMALL_GROUP:
-            np.testing.assert_allclose([given.p2, given.p25, given.p50, given.p75, given.p98], np.percentile(present, view.PERCENTILES))
+            np.testing.assert_allclose(
+                [given.p2, given.p25, given.p50, given.p75, given.p98], np.percentile(present, view.PERCENTILES)
+            )
             np.testing.assert_allclose([given.mean, given.std], [present.mean(), present.std(ddof=1)])
         else:
             assert given.p2 is given.p25 is given.p50 is given.p75 is given.p98 is None
@@ -251,12 +287,21 @@ def test_summaries_are_those_of_numpy(small, by):
 
 def test_summaries_of_the_shipped_cohort_are_those_of_the_populations(shipped):
     features = [name for name, spec in CATALOGUE.items() if spec.length_power or spec.scale_free][::40]
-    expected = {s.feature: s for s in summarise(values_frame(shipped, "monocyte_acevedo"), "monocyte_acevedo", in_um=True)}
+    expected = {
+        s.feature: s for s in summarise(values_frame(shipped, "monocyte_acevedo"), "monocyte_acevedo", in_um=True)
+    }
     for given in summary(shipped, Selection(populations=("monocyte_acevedo",)), features):
         other = expected[given.feature]
-        assert (given.n, given.absent, given.patients, given.basis) == (other.n, other.n_absent, other.patients, other.basis)
+        assert (given.n, given.absent, given.patients, given.basis) == (
+            other.n,
+            other.n_absent,
+            other.patients,
+            other.basis,
+        )
         np.testing.assert_allclose(
-            [given.p2, given.p50, given.p98, given.mean, given.std], [other.p2, other.p50, other.p98, other.mean, other.std], rtol=1e-9
+            [given.p2, given.p50, given.p98, given.mean, given.std],
+            [other.p2, other.p50, other.p98, other.mean, other.std],
+            rtol=1e-9,
         )
 
 
@@ -281,7 +326,9 @@ def test_a_histogram_holds_every_cell(small, log):
     assert np.ptp(np.diff(np.log(found.edges) if log else found.edges)) < 1e-9
     for code in range(3):
         column = every.matrix[every.groups == code, 0]
-        edges = found.edges * (1 + 1e-12 * np.linspace(-1, 1, 14))  # the outer values may have come back from their logarithm
+        edges = found.edges * (
+            1 + 1e-12 * np.linspace(-1, 1, 14)
+        )  # the outer values may have come back from their logarithm
         np.testing.assert_array_equal(found.counts[code], np.histogram(column[~np.isnan(column)], edges)[0])
 
 

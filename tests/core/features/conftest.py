@@ -25,6 +25,10 @@ def real_cells(data_dir) -> list[tuple[str, CellImage, LabelMap]]:
             cells += [(name, image, with_environment(labels)) for image, labels in chosen]
         else:
             which = Cells.ALL if name == "hairy_cell_smear" else Cells.ONE
-            found = [cell for s in samples[:: -(-len(samples) // 5)] for cell in outline_cells(load(s.image), segmenter, which)]
+            found = [
+                cell
+                for s in samples[:: -(-len(samples) // 5)]
+                for cell in outline_cells(load(s.image), segmenter, which)
+            ]
             cells += [(name, cell.image, cell.segmentation.labels) for cell in found]
     return cells

@@ -46,7 +46,9 @@ def test_groups_and_themes_stand_together_in_the_order_of_the_pages():
         runs = [key for key, _ in groupby(getattr(spec, part) for spec in SPECS)]
         assert len(runs) == len(set(runs))
     assert list(dict.fromkeys(spec.theme for spec in SPECS)) == list(Theme)
-    assert all(len({spec.theme for spec in SPECS if spec.group == group}) == 1 for group in {spec.group for spec in SPECS})
+    assert all(
+        len({spec.theme for spec in SPECS if spec.group == group}) == 1 for group in {spec.group for spec in SPECS}
+    )
 
 
 PYRADIOMICS = {
@@ -69,7 +71,11 @@ def test_nucleus_cytoplasm_and_cell_have_all_102_of_pyradiomics(region):
         if not deprecated
     }
     assert len(theirs) == 102
-    assert {(spec.feature_class, spec.feature) for spec in SPECS if spec.region is region and spec.feature_class in PYRADIOMICS} == theirs
+    assert {
+        (spec.feature_class, spec.feature)
+        for spec in SPECS
+        if spec.region is region and spec.feature_class in PYRADIOMICS
+    } == theirs
 
 
 def test_every_channel_is_described_in_every_region():
@@ -127,7 +133,10 @@ def test_only_values_without_a_length_are_free_of_scale():
         "PixelSurface",
         "Energy",
     }
-    assert {spec.feature for spec in SPECS if not spec.scale_free and spec.theme is Theme.TONE} == {"Energy", "TotalEnergy"}
+    assert {spec.feature for spec in SPECS if not spec.scale_free and spec.theme is Theme.TONE} == {
+        "Energy",
+        "TotalEnergy",
+    }
     assert not any(spec.scale_free for spec in SPECS if spec.theme is Theme.TEXTURE)
 
 

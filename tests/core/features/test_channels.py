@@ -32,7 +32,8 @@ def test_hue_and_saturation_are_those_of_other_libraries():
 
 
 @pytest.mark.parametrize(
-    ("rgb", "hue"), [((0, 0, 255), 240), ((255, 0, 255), 300), ((255, 0, 0), 360), ((255, 255, 0), 420), ((0, 255, 0), 120)]
+    ("rgb", "hue"),
+    [((0, 0, 255), 240), ((255, 0, 255), 300), ((255, 0, 0), 360), ((255, 255, 0), 420), ((0, 255, 0), 120)],
 )
 def test_hue_runs_from_green_over_blue_and_red_to_yellow(rgb, hue):
     assert of(*rgb)[Channel.HUE] == hue
@@ -58,7 +59,10 @@ def test_density_is_nothing_in_white_and_adds_up():
 
 @pytest.mark.parametrize("amount", [0.2, 0.8, 1.5])
 def test_a_pure_dye_is_found_as_itself_alone(amount):
-    for dye, here, there in ((BASIC_DYE, Channel.HAEMATOXYLIN, Channel.EOSIN), (EOSIN, Channel.EOSIN, Channel.HAEMATOXYLIN)):
+    for dye, here, there in (
+        (BASIC_DYE, Channel.HAEMATOXYLIN, Channel.EOSIN),
+        (EOSIN, Channel.EOSIN, Channel.HAEMATOXYLIN),
+    ):
         direction = dye / np.linalg.norm(dye)
         found = of(*np.round(256 * np.exp(-amount * direction) - 1).clip(0, 255).astype(int))
         assert found[here] == pytest.approx(amount, abs=0.02)  # 8 bits

@@ -85,7 +85,9 @@ def test_a_kidney_is_dented_by_the_depth_of_its_hilus():
     mask = disc(100, 100, 60)
     mask[100 - 8 : 100 + 9, 160 - depth :] = False
     sagitta = 60 - math.sqrt(60**2 - 8.5**2)
-    assert contour(mask)["IndentationDepth"] == pytest.approx((depth - sagitta) / math.sqrt(mask.sum() / math.pi), abs=0.03)
+    assert contour(mask)["IndentationDepth"] == pytest.approx(
+        (depth - sagitta) / math.sqrt(mask.sum() / math.pi), abs=0.03
+    )
 
 
 def test_holes_do_not_count():

@@ -19,7 +19,9 @@ TOLERANCE = 1e-9
 # Counts and order statistics.
 EXACT = {"PixelSurface", "Minimum", "Maximum", "Range", "10Percentile", "90Percentile", "Median", "InterquartileRange"}
 SIDE = 96
-NUCLEUS, CYTOPLASM, ENVIRONMENT = (np.uint8(c) for c in (Compartment.NUCLEUS, Compartment.CYTOPLASM, Compartment.ENVIRONMENT))
+NUCLEUS, CYTOPLASM, ENVIRONMENT = (
+    np.uint8(c) for c in (Compartment.NUCLEUS, Compartment.CYTOPLASM, Compartment.ENVIRONMENT)
+)
 
 
 def disc(row, column, radius):
@@ -69,7 +71,9 @@ def largest_difference(ours, theirs):
     """Largest relative difference, and the name of its feature."""
     assert list(ours.values) == list(theirs.values)
     assert ours.absent == theirs.absent
-    return max((difference(ours.values[name], value), name) for name, value in theirs.values.items() if value is not None)
+    return max(
+        (difference(ours.values[name], value), name) for name, value in theirs.values.items() if value is not None
+    )
 
 
 def difference(ours, theirs):
@@ -84,7 +88,11 @@ PAIRS = [(cell, list(IMAGES)[(number + shift) % len(IMAGES)]) for number, cell i
 @pytest.mark.parametrize(("cell", "image"), PAIRS)
 def test_engines_agree_on_drawn_cells(cell, image):
     ours, theirs = extract(IMAGES[image], CELLS[cell]), extract(IMAGES[image], CELLS[cell], Engine.REFERENCE)
-    for name in [name for name in theirs.values if "_od_" in name and name.endswith(("Skewness", "Kurtosis")) and image == "single tone"]:
+    for name in [
+        name
+        for name in theirs.values
+        if "_od_" in name and name.endswith(("Skewness", "Kurtosis")) and image == "single tone"
+    ]:
         # The mean of equal fractions is not quite the fraction: pyradiomics divides one rounding error by another.
         assert ours.values[name] in (0, None)
         theirs.values[name] = ours.values[name]
@@ -97,8 +105,12 @@ def test_engines_agree_on_real_cells_of_all_sources(real_cells):
     for _, image, labels in real_cells:
         ours, theirs = extract(image.rgb, labels), extract(image.rgb, labels, Engine.REFERENCE)
         worst = max(worst, largest_difference(ours, theirs))
-        assert all(ours.values[name] == theirs.values[name] for name, spec in CATALOGUE.items() if spec.feature in EXACT)
-        regions += sum(ours.values[f"{region}_shape2D_PixelSurface"] is not None for region in ("nucleus", "cytoplasm", "cell"))
+        assert all(
+            ours.values[name] == theirs.values[name] for name, spec in CATALOGUE.items() if spec.feature in EXACT
+        )
+        regions += sum(
+            ours.values[f"{region}_shape2D_PixelSurface"] is not None for region in ("nucleus", "cytoplasm", "cell")
+        )
     print(f"{regions} regions of {len({name for name, *_ in real_cells})} sources, largest relative difference {worst}")
     assert regions >= 200
     assert worst[0] <= TOLERANCE
@@ -112,7 +124,9 @@ def test_values_in_micrometres_are_those_pyradiomics_measures_at_that_pixel_size
             theirs = reference.measure(feature_class, GREY, mask, pixel_size=um_per_px)
             for spec in CATALOGUE.values():
                 if spec.region == region and spec.feature_class is feature_class:
-                    assert spec.in_um(pixels.values[spec.name], um_per_px) == pytest.approx(theirs[spec.feature], rel=TOLERANCE)
+                    assert spec.in_um(pixels.values[spec.name], um_per_px) == pytest.approx(
+                        theirs[spec.feature], rel=TOLERANCE
+                    )
 
 
 def test_ratios_are_those_of_the_thesis():
@@ -219,7 +233,11 @@ def test_an_image_without_a_cell_gives_only_reasons():
 
 def test_every_pattern_of_nine_pixels_gives_positive_shapes_or_a_reason():
     grey = np.arange(9, dtype=np.float64).reshape(3, 3)
-    names = [name for name, spec in CATALOGUE.items() if spec.region is Region.NUCLEUS and spec.feature_class is FeatureClass.SHAPE_2D]
+    names = [
+        name
+        for name, spec in CATALOGUE.items()
+        if spec.region is Region.NUCLEUS and spec.feature_class is FeatureClass.SHAPE_2D
+    ]
     for number, bits in enumerate(product((False, True), repeat=9)):
         mask = np.array(bits).reshape(3, 3)
         features = extract(grey, as_label_map(mask * NUCLEUS))
@@ -238,7 +256,11 @@ def test_every_pattern_of_nine_pixels_gives_positive_shapes_or_a_reason():
 
 
 def test_grey_values_that_would_mislead_are_refused():
-    for unusable in (np.zeros((SIDE, SIDE, 3)), np.zeros((SIDE, SIDE, 4), dtype=np.uint8), np.zeros((SIDE, SIDE), dtype=np.uint16)):
+    for unusable in (
+        np.zeros((SIDE, SIDE, 3)),
+        np.zeros((SIDE, SIDE, 4), dtype=np.uint8),
+        np.zeros((SIDE, SIDE), dtype=np.uint16),
+    ):
         with pytest.raises(ImageError, match="colour image"):
             extract(unusable, CELL)
     for value in (-1.0, 256.0, math.nan, math.inf):
@@ -267,6 +289,9 @@ def test_pyradiomics_says_nothing(capfd, caplog):
 
 
 def test_importing_is_cheap():
-    code = "import sys, core.features.extract; print([m for m in ('radiomics', 'SimpleITK', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys, core.features.extract; print([m for m in ('radiomics', 'SimpleITK', 'pandas') if m in"
+        " sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

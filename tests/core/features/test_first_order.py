@@ -76,7 +76,9 @@ def test_a_single_tone_is_what_pyradiomics_says(tone):
 def test_values_below_zero_and_narrow_bins_are_what_pyradiomics_says():
     plane = np.random.default_rng(3).normal(0.4, 0.7, (24, 31))
     mask = np.random.default_rng(4).random(plane.shape) < 0.6
-    assert first_order(plane, mask, 0.125) == pytest.approx(measure("firstorder", plane, mask, bin_width=0.125), rel=1e-9)
+    assert first_order(plane, mask, 0.125) == pytest.approx(
+        measure("firstorder", plane, mask, bin_width=0.125), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("n", range(3, 40))

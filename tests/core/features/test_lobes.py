@@ -8,7 +8,11 @@ LEVELS = 16
 
 
 def test_a_round_and_a_kidney_shaped_nucleus_are_one_body():
-    for nucleus in (polar(30), polar(60, lambda angle: 1 - 0.4 * np.exp(-((angle / 0.5) ** 2))), np.ones((40, 90), dtype=bool)):
+    for nucleus in (
+        polar(30),
+        polar(60, lambda angle: 1 - 0.4 * np.exp(-((angle / 0.5) ** 2))),
+        np.ones((40, 90), dtype=bool),
+    ):
         assert lobes(nucleus) == {"LobeCount": 1, "Lobulation": 1}
 
 

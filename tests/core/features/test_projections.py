@@ -58,7 +58,11 @@ def test_hairs_within_a_generous_mask_are_found():
 
 
 def test_heights_and_share_grow_with_the_hairs():
-    short, long, wide = measure(BODY | spikes(6, 6)), measure(BODY | spikes(6, 11)), measure(BODY | spikes(6, 11, width=11))
+    short, long, wide = (
+        measure(BODY | spikes(6, 6)),
+        measure(BODY | spikes(6, 11)),
+        measure(BODY | spikes(6, 11, width=11)),
+    )
     assert short["MeanHeight"] < long["MeanHeight"]
     assert long["ContourShare"] < wide["ContourShare"]
     assert short["Count"] == long["Count"] == wide["Count"] == 6
@@ -103,8 +107,16 @@ def test_what_cannot_be_told_is_absent_with_its_reason():
     for zones, dye, reason in [
         ((NUCLEUS, cytoplasm, nowhere), dyed(BODY), "there is no environment of the cell to tell the background"),
         ((NUCLEUS, nowhere, ENVIRONMENT), dyed(BODY), "no cytoplasm was found"),
-        ((NUCLEUS, cytoplasm, ENVIRONMENT), dyed(BODY, 0.1), "the cytoplasm is hardly more stained than the background"),
-        ((nowhere, cytoplasm, ENVIRONMENT), dyed((X + Y) % 3 > 0), "what is stained is too narrow to tell projections from a body"),
+        (
+            (NUCLEUS, cytoplasm, ENVIRONMENT),
+            dyed(BODY, 0.1),
+            "the cytoplasm is hardly more stained than the background",
+        ),
+        (
+            (nowhere, cytoplasm, ENVIRONMENT),
+            dyed((X + Y) % 3 > 0),
+            "what is stained is too narrow to tell projections from a body",
+        ),
     ]:
         assert projections(*zones, dye) == dict.fromkeys(NAMES, reason)
 
@@ -135,7 +147,9 @@ def test_every_small_pattern_has_values_or_a_reason():
     rng = np.random.default_rng(8)
     for mask in small_patterns():
         labels = np.where(mask, rng.integers(2, 4, mask.shape), rng.integers(0, 2, mask.shape))
-        values = projections(labels == 3, labels == 2, labels == 1, np.where(labels > 1, 0.6, 0.1) + 0.4 * rng.random(mask.shape))
+        values = projections(
+            labels == 3, labels == 2, labels == 1, np.where(labels > 1, 0.6, 0.1) + 0.4 * rng.random(mask.shape)
+        )
         assert list(values) == NAMES
         assert all(isinstance(value, str) or (math.isfinite(value) and value >= 0) for value in values.values())
         assert isinstance(values["Count"], str) or values["ContourShare"] <= 1

@@ -1,4 +1,7 @@
-"""The reference engine is pyradiomics: known geometry, its own refusals, and every class of two-dimensional features."""
+"""The reference engine is pyradiomics.
+
+Known geometry, its own refusals, and every class of two-dimensional features.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +15,8 @@ GREY = np.arange(144, dtype=np.float64).reshape(12, 12)
 
 def test_a_square_of_known_size():
     shape = measure("shape2D", GREY, SQUARE)
-    # pyradiomics draws the outline through pixel edges' midpoints, which cuts half a pixel off each of the four corners.
+    # pyradiomics draws the outline through pixel edges' midpoints, which cuts half a pixel off each of the four
+    # corners.
     assert shape["PixelSurface"] == 36
     assert shape["MeshSurface"] == 35.5
     assert shape["Perimeter"] == pytest.approx(4 * 5 + 4 * np.sqrt(0.5))
@@ -39,7 +43,9 @@ def test_every_class_of_two_dimensions_can_be_asked(feature_class):
     assert np.isfinite(list(found.values())).all()
 
 
-@pytest.mark.parametrize("mask", [np.zeros_like(SQUARE), np.eye(12, dtype=bool) & (np.arange(12) == 4)], ids=["empty", "one pixel"])
+@pytest.mark.parametrize(
+    "mask", [np.zeros_like(SQUARE), np.eye(12, dtype=bool) & (np.arange(12) == 4)], ids=["empty", "one pixel"]
+)
 def test_pyradiomics_own_refusals_come_through(mask):
     with pytest.raises(ValueError, match=r".+"):
         measure("shape2D", GREY, mask)

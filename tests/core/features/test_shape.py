@@ -18,7 +18,8 @@ def test_a_rectangle_has_the_values_of_geometry(height, width):
     mask[5 : 5 + height, 9 : 9 + width] = True
     values = shape_2d(mask)
     long, short = max(height, width), min(height, width)
-    # The outline runs through the middles between pixels and cuts each corner at 45 degrees: half a pixel from both sides.
+    # The outline runs through the middles between pixels and cuts each corner at 45 degrees: half a pixel from both
+    # sides.
     perimeter, surface = 2 * (height + width) - 4 + 4 * math.sqrt(0.5), height * width - 0.5
     assert values == pytest.approx(
         {

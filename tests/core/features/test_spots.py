@@ -57,7 +57,9 @@ def test_clear_is_what_is_nearer_to_the_background(share, count):
 
 def test_without_contrast_or_environment_there_are_reasons():
     flat = np.full(CELL.shape, CLEAR)
-    assert set(vacuoles(NUCLEUS, CYTOPLASM, ENVIRONMENT, flat).values()) == {"the cytoplasm is hardly more stained than the background"}
+    assert set(vacuoles(NUCLEUS, CYTOPLASM, ENVIRONMENT, flat).values()) == {
+        "the cytoplasm is hardly more stained than the background"
+    }
     assert "no environment" in vacuoles(NUCLEUS, CYTOPLASM, ENVIRONMENT & False, flat)["Count"]
 
 
@@ -77,7 +79,9 @@ def test_grains_are_found_by_their_size_with_their_share_of_the_stain(side, name
     density = grains(side)
     share = 40 * side**2 * 0.5 / density.sum()
     values = granularity(whole, whole, density)
-    assert values == pytest.approx({other: share if other == name else 0.0 for other in ("Fine", "Medium", "Coarse")}, rel=1e-9, abs=1e-12)
+    assert values == pytest.approx(
+        {other: share if other == name else 0.0 for other in ("Fine", "Medium", "Coarse")}, rel=1e-9, abs=1e-12
+    )
 
 
 def test_a_size_between_two_odd_numbers_is_interpolated():
@@ -108,7 +112,9 @@ def test_openings_are_those_of_scipy():
 
 
 def test_a_region_of_one_tone_has_no_grains():
-    assert granularity(CYTOPLASM, CELL, np.full(CELL.shape, 0.3)) == pytest.approx({"Fine": 0, "Medium": 0, "Coarse": 0}, abs=1e-12)
+    assert granularity(CYTOPLASM, CELL, np.full(CELL.shape, 0.3)) == pytest.approx(
+        {"Fine": 0, "Medium": 0, "Coarse": 0}, abs=1e-12
+    )
 
 
 def test_pixels_outside_the_region_do_not_count():

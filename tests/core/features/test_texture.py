@@ -61,7 +61,9 @@ MASKS = {
     "touches two borders": disc(2, 3, 15),
     "fills the image": np.ones((SIDE, SIDE), dtype=bool),
     "two pixels wide": disc(20, 19, 15) & (np.mgrid[:SIDE, :SIDE][0] // 2 == 9),
-    "knight's moves": np.isin(np.arange(SIDE * SIDE).reshape(SIDE, SIDE), [5 * SIDE + 5, 6 * SIDE + 7, 7 * SIDE + 9, 9 * SIDE + 8]),
+    "knight's moves": np.isin(
+        np.arange(SIDE * SIDE).reshape(SIDE, SIDE), [5 * SIDE + 5, 6 * SIDE + 7, 7 * SIDE + 9, 9 * SIDE + 8]
+    ),
 }
 
 
@@ -110,7 +112,8 @@ def test_real_regions_of_all_sources_are_what_pyradiomics_says(real_cells):
     assert worst[0] <= TOLERANCE
 
 
-# The digital phantom of the Image Biomarker Standardisation Initiative (Zwanenburg et al., arXiv:1612.07003), slice by slice; 0 is outside.
+# The digital phantom of the Image Biomarker Standardisation Initiative (Zwanenburg et al., arXiv:1612.07003), slice by
+# slice; 0 is outside.
 PHANTOM = np.array(
     [
         [[1, 4, 4, 1, 1], [1, 4, 6, 1, 1], [4, 1, 6, 4, 1], [4, 4, 6, 4, 1]],
@@ -119,8 +122,8 @@ PHANTOM = np.array(
         [[1, 4, 4, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 6, 1, 1]],
     ]
 )
-# Its benchmark values by identifier, to three digits: features of each direction (where there are any) and slice, averaged ("2D,
-# averaged" and "2D" in the reference manual). Only the maximal correlation is not among them.
+# Its benchmark values by identifier, to three digits: features of each direction (where there are any) and slice,
+# averaged ("2D, averaged" and "2D" in the reference manual). Only the maximal correlation is not among them.
 BENCHMARK = {
     "glcm": {
         "GYBY": 0.519, "60VM": 2.14, "UR99": 2.69, "TU9B": 2.05, "TF7R": 1.42, "D3YU": 2.9, "NTRS": 1.4, "ZGXS": 4.28, "P6QZ": 1.6,
@@ -207,7 +210,9 @@ def test_every_pattern_of_nine_pixels_gives_finite_values_or_a_reason(seed):
             continue
         ours = measure(plane, mask)
         assert all(value == UNDEFINED if isinstance(value, str) else math.isfinite(value) for value in ours.values())
-        if number % 8 == 5 + seed and min(np.count_nonzero(mask.any(axis=axis)) for axis in (0, 1)) > 1:  # else pyradiomics refuses
+        if (
+            number % 8 == 5 + seed and min(np.count_nonzero(mask.any(axis=axis)) for axis in (0, 1)) > 1
+        ):  # else pyradiomics refuses
             assert largest_difference(ours, by_pyradiomics(plane, mask))[0] <= TOLERANCE
             compared += 1
     assert compared >= 30
@@ -223,7 +228,13 @@ def test_a_region_of_one_tone_is_smooth_in_every_class():
         ("glszm", "SizeZoneNonUniformityNormalized"),
     ]:
         assert found[key] == 1
-    for key in [("glcm", "Contrast"), ("glcm", "Imc1"), ("glcm", "Imc2"), ("glrlm", "GrayLevelVariance"), ("ngtdm", "Complexity")]:
+    for key in [
+        ("glcm", "Contrast"),
+        ("glcm", "Imc1"),
+        ("glcm", "Imc2"),
+        ("glrlm", "GrayLevelVariance"),
+        ("ngtdm", "Complexity"),
+    ]:
         assert found[key] == 0
 
 

@@ -24,14 +24,28 @@ def _read(data: bytes, name: str) -> bytes:
 
 
 def test_images_are_listed_by_their_paths_and_the_rest_is_passed_over():
-    data = _zip({"two.JPG": b"2", "a/one.png": b"1", "notes.txt": b"x", "__MACOSX/one.png": b"x", ".hidden.png": b"x", "folder/": b""})
+    data = _zip(
+        {
+            "two.JPG": b"2",
+            "a/one.png": b"1",
+            "notes.txt": b"x",
+            "__MACOSX/one.png": b"x",
+            ".hidden.png": b"x",
+            "folder/": b"",
+        }
+    )
     assert [member.path for member in ImageArchive(io.BytesIO(data), "cells.zip").members()] == ["a/one.png", "two.JPG"]
     assert _read(data, "a/one.png") == b"1"
 
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("../../evil.png", "leads out"), ("/evil.png", "leads out"), ("C:\\evil.png", "leads out"), ("inner.zip", "archive inside")],
+    [
+        ("../../evil.png", "leads out"),
+        ("/evil.png", "leads out"),
+        ("C:\\evil.png", "leads out"),
+        ("inner.zip", "archive inside"),
+    ],
 )
 def test_bad_names_are_told_and_not_read(path, words):
     (member,) = ImageArchive(io.BytesIO(_zip({path: b"1"})), "cells.zip").members()

@@ -15,7 +15,17 @@ from PIL import ExifTags, Image
 
 from core.domain.errors import ImageError, UsageError
 from core.domain.types import CellImage
-from core.image.imaging import IMAGE_SUFFIXES, MIN_SIDE_PX, base_name, decode, encode_png, find_images, grey, load, load_grey
+from core.image.imaging import (
+    IMAGE_SUFFIXES,
+    MIN_SIDE_PX,
+    base_name,
+    decode,
+    encode_png,
+    find_images,
+    grey,
+    load,
+    load_grey,
+)
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -55,7 +65,8 @@ def huge_png(side: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "options"), [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("BMP", {}), ("WEBP", {"lossless": True})]
+    ("suffix", "options"),
+    [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("BMP", {}), ("WEBP", {"lossless": True})],
 )
 def test_lossless_formats_keep_every_pixel(suffix: str, options: dict[str, object]) -> None:
     image = decode(encoded(Image.fromarray(RGB), suffix, **options), "a.x")
@@ -165,7 +176,9 @@ def test_the_upper_8_bits_of_the_true_depth_are_kept(bits: int, container: str) 
 def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
     """16-bit colour in LZW, written as 8-bit of twice the width (the same bytes) and then relabelled, because nothing here writes it."""
     height, width, _ = pixels.shape
-    buffer = io.BytesIO(encoded(Image.fromarray(pixels.view(np.uint8).reshape(height, 2 * width, 3)), "TIFF", compression="tiff_lzw"))
+    buffer = io.BytesIO(
+        encoded(Image.fromarray(pixels.view(np.uint8).reshape(height, 2 * width, 3)), "TIFF", compression="tiff_lzw")
+    )
     with tifffile.TiffFile(buffer, mode="r+b") as file:
         file.pages.first.tags["ImageWidth"].overwrite(width)
         file.pages.first.tags["BitsPerSample"].overwrite((16, 16, 16))
@@ -175,12 +188,16 @@ def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
 def test_packed_16_bit_colour_is_read_or_refused_in_words() -> None:
     values = RGB.astype("<u2") * 257
     np.testing.assert_array_equal(decode(deep_lzw_tiff(values), "a.tif").rgb, RGB)
-    with pytest.raises(ImageError, match=r"in a common compression, but it cannot be unpacked .*; save it as an 8-bit PNG"):
+    with pytest.raises(
+        ImageError, match=r"in a common compression, but it cannot be unpacked .*; save it as an 8-bit PNG"
+    ):
         decode(deep_lzw_tiff(values >> 4), "a.tif")
 
 
 def test_planar_8_bit_colour() -> None:
-    np.testing.assert_array_equal(decode(tiff(np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate"), "a").rgb, RGB)
+    np.testing.assert_array_equal(
+        decode(tiff(np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate"), "a").rgb, RGB
+    )
 
 
 def test_a_16_bit_file_with_8_bit_values_is_left_alone() -> None:
@@ -274,7 +291,9 @@ REAL_ENCODINGS = [
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
     keep=st.floats(0, 1),
 )
-def test_damaged_files_give_an_image_or_an_image_error(data: bytes, changes: list[tuple[float, int]], keep: float) -> None:
+def test_damaged_files_give_an_image_or_an_image_error(
+    data: bytes, changes: list[tuple[float, int]], keep: float
+) -> None:
     damaged = bytearray(data)
     for where, value in changes:
         # Squared, so that headers are hit more often than pixels.
@@ -338,7 +357,13 @@ def test_images_are_found_sorted_once_and_without_hidden_ones(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = find_images([tmp_path, tmp_path / "a.jpg", str(tmp_path / "notes.txt")])
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["a.jpg", "b.PNG", "folder.png/e.bmp", "notes.txt", "sub/c.tiff"]
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "a.jpg",
+        "b.PNG",
+        "folder.png/e.bmp",
+        "notes.txt",
+        "sub/c.tiff",
+    ]
     with pytest.raises(UsageError, match="does not exist"):
         find_images([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
@@ -347,7 +372,14 @@ def test_images_are_found_sorted_once_and_without_hidden_ones(tmp_path: Path) ->
 
 
 def test_every_suffix_belongs_to_an_allowed_format() -> None:
-    assert {Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES} == {"PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP"}
+    assert {Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES} == {
+        "PNG",
+        "JPEG",
+        "TIFF",
+        "BMP",
+        "GIF",
+        "WEBP",
+    }
 
 
 @pytest.mark.data

@@ -97,11 +97,16 @@ def test_a_photograph_is_refused(synthetic_cell):
 
 
 def test_a_coding_of_its_own_is_refused_with_its_levels():
-    with pytest.raises(MaskError, match=r"8 of 16 pixels hold others \(its levels are 0, 1, 2\); write background as 0, cytoplasm as 128"):
+    with pytest.raises(
+        MaskError,
+        match=r"8 of 16 pixels hold others \(its levels are 0, 1, 2\); write background as 0, cytoplasm as 128",
+    ):
         decode_grey(np.repeat(np.array([[0, 0, 1, 2]], np.uint8), 4, axis=0), "mask")
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float64), np.zeros((4, 4), bool)])
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float64), np.zeros((4, 4), bool)]
+)
 def test_only_8_bit_grey_is_a_mask(pixels):
     with pytest.raises(MaskError, match=r"8-bit grey image with shape \(H, W\), but is"):
         decode_grey(pixels)
@@ -126,7 +131,9 @@ def test_real_masks_decode_with_few_repairs(data_dir, name):
 
 def test_regions_by_name():
     labels = as_label_map(np.array([[0, 1, 2, 3]], np.uint8))
-    found = {region: region_mask(labels, region)[0].tolist() for region in ("environment", "cytoplasm", "nucleus", "cell")}
+    found = {
+        region: region_mask(labels, region)[0].tolist() for region in ("environment", "cytoplasm", "nucleus", "cell")
+    }
     assert found == {
         "environment": [False, True, False, False],
         "cytoplasm": [False, False, True, False],
@@ -181,7 +188,8 @@ def test_the_outline_of_a_rectangle_encloses_its_pixels_from_corner_to_corner():
     (ring,) = outlines(as_label_map(labels), "nucleus")
     assert ring.dtype == np.float32
     np.testing.assert_array_equal(ring[0], ring[-1])
-    # Columns 5 to 14 reach from 5 to 15 when the origin is a pixel's corner; each corner is cut by an eighth of a pixel.
+    # Columns 5 to 14 reach from 5 to 15 when the origin is a pixel's corner; each corner is cut by an eighth of a
+    # pixel.
     np.testing.assert_array_equal([ring.min(axis=0), ring.max(axis=0)], [[5, 3], [15, 9]])
     assert enclosed_area(ring) == pytest.approx(6 * 10 - 4 / 8)
 

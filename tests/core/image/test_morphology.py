@@ -27,7 +27,8 @@ def test_the_bounds_hold_the_region_and_no_more():
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize(
-    ("ours", "scipys"), [(dilated, ndimage.binary_dilation), (eroded, ndimage.binary_erosion), (opened, ndimage.binary_opening)]
+    ("ours", "scipys"),
+    [(dilated, ndimage.binary_dilation), (eroded, ndimage.binary_erosion), (opened, ndimage.binary_opening)],
 )
 def test_dilation_erosion_and_opening_are_those_of_scipy(ours, scipys, times):
     for mask in masks():

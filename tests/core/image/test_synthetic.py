@@ -60,5 +60,7 @@ def test_a_notch_dents_the_nucleus_and_hairs_roughen_the_cell() -> None:
 def test_the_stain_orders_the_compartments(drawing: CellDrawing) -> None:
     image, labels = draw_cell(0, drawing)
     luma = grey(image.rgb)
-    nucleus, cytoplasm, ring = (luma[region_mask(labels, name)].mean() for name in ("nucleus", "cytoplasm", "environment"))
+    nucleus, cytoplasm, ring = (
+        luma[region_mask(labels, name)].mean() for name in ("nucleus", "cytoplasm", "environment")
+    )
     assert nucleus + 50 < cytoplasm < ring - 20

@@ -37,7 +37,11 @@ ENERGY = "nucleus_firstorder_Energy"
 def frame(n=100, *, um=0.1, patients=None, **columns):
     """Values frame of n cells; every feature is 1 to n unless given."""
     base = np.arange(1.0, n + 1)
-    data = {"cell_id": [f"c{i}" for i in range(n)], "patient_id": patients if patients is not None else [None] * n, "um_per_px": um}
+    data = {
+        "cell_id": [f"c{i}" for i in range(n)],
+        "patient_id": patients if patients is not None else [None] * n,
+        "um_per_px": um,
+    }
     return pd.DataFrame({**data, **dict.fromkeys(CATALOGUE, base), **columns})
 
 
@@ -91,10 +95,16 @@ def test_features_that_different_cells_have_are_summarised_as_if_each_were_alone
     rng = np.random.default_rng(7)
     values = frame(60, um=[0.1] * 50 + [None] * 10, patients=[f"p{i % 5}" for i in range(60)])
     values[list(CATALOGUE)] = rng.lognormal(size=(60, len(CATALOGUE)))
-    values = values.where(rng.random(values.shape) > 0.1, np.nan).assign(patient_id=values["patient_id"], um_per_px=values["um_per_px"])
+    values = values.where(rng.random(values.shape) > 0.1, np.nan).assign(
+        patient_id=values["patient_id"], um_per_px=values["um_per_px"]
+    )
     together = {s.feature: s for s in summarise(values, "mono", in_um=True)}
     for feature in (AREA, SHARE, RATIO, TONE, ENERGY):
-        (alone,) = [s for s in summarise(values[["patient_id", "um_per_px", feature]], "mono", in_um=True) if s.feature == feature]
+        (alone,) = [
+            s
+            for s in summarise(values[["patient_id", "um_per_px", feature]], "mono", in_um=True)
+            if s.feature == feature
+        ]
         assert together[feature] == alone
         column = values[feature] * (values["um_per_px"] ** 2 if feature == AREA else 1.0)
         assert alone.p50 == pytest.approx(column.median())
@@ -109,7 +119,9 @@ def test_patients_are_counted_of_the_cells_that_have_a_value():
     assert summary_of(values, RATIO).patients == 3
 
 
-@pytest.mark.parametrize(("patients", "expected"), [([], None), (["a", "a", "b"], 2), (["a", None], None), ([None, None], None)])
+@pytest.mark.parametrize(
+    ("patients", "expected"), [([], None), (["a", "a", "b"], 2), (["a", None], None), ([None, None], None)]
+)
 def test_patients_are_unknown_unless_every_cell_says_its_own(patients, expected):
     assert count_patients(pd.Series(patients, dtype=object)) == expected
 
@@ -210,8 +222,11 @@ def test_comparisons_come_in_catalogue_order_one_a_feature():
 
 
 def test_sizes_are_compared_in_micrometres():
-    # the cell's pixels are twice as wide as the population's: 25 px are as long as the population's 50, 12.5 px² as its 50
-    compared = compare_cell(cell(**{LENGTH: 25.25, AREA: 12.625, PER_LENGTH: 101.0}), 0.2, population(frame(100, um=0.1)))
+    # the cell's pixels are twice as wide as the population's: 25 px are as long as the population's 50, 12.5 px² as its
+    # 50
+    compared = compare_cell(
+        cell(**{LENGTH: 25.25, AREA: 12.625, PER_LENGTH: 101.0}), 0.2, population(frame(100, um=0.1))
+    )
     for feature in (LENGTH, AREA, PER_LENGTH):
         assert one(compared, feature).basis is Basis.MICROMETRES
         assert one(compared, feature).percentile == 50.0
@@ -219,7 +234,8 @@ def test_sizes_are_compared_in_micrometres():
 
 
 @pytest.mark.parametrize(
-    ("cell_um", "population_um", "whose"), [(None, 0.1, "this image"), (0.1, None, "Monocytes of a test"), (None, None, "")]
+    ("cell_um", "population_um", "whose"),
+    [(None, 0.1, "this image"), (0.1, None, "Monocytes of a test"), (None, None, "")],
 )
 def test_without_a_scale_on_both_sides_sizes_are_not_compared(cell_um, population_um, whose):
     compared = compare_cell(cell(), cell_um, population(frame(um=population_um)))
@@ -255,7 +271,9 @@ def test_tones_are_compared_with_a_caution_and_sizes_with_the_origin_of_the_scal
 
 
 def test_an_absent_value_is_not_compared_and_says_why():
-    features = replace(cell(), values={**dict.fromkeys(CATALOGUE, 50.0), SHARE: None}, absent={SHARE: "no cytoplasm visible"})
+    features = replace(
+        cell(), values={**dict.fromkeys(CATALOGUE, 50.0), SHARE: None}, absent={SHARE: "no cytoplasm visible"}
+    )
     compared = one(compare_cell(features, 0.1, population(frame())), SHARE)
     assert (compared.comparable, compared.value) == (False, None)
     assert "no cytoplasm visible" in (compared.reason or "")
@@ -286,14 +304,19 @@ def test_a_published_table_places_a_value_without_percentile():
     compared = compare_cell(cell(**{SHARE: 0.8}), 0.1, published)
     above = one(compared, SHARE)
     assert (above.comparable, above.percentile, above.inside, above.direction) == (True, None, False, Direction.ABOVE)
-    assert describe(above, with_n=True) == "Higher N:C area ratio than the 2-98 % range of the published monocytes (n = 566)"
+    assert (
+        describe(above, with_n=True)
+        == "Higher N:C area ratio than the 2-98 % range of the published monocytes (n = 566)"
+    )
     assert [c.feature for c in compared if c.comparable] == [SHARE]
     inside = one(compare_cell(cell(**{SHARE: 0.6}), 0.1, published), SHARE)
     assert describe(inside) == "N:C area ratio within the 2-98 % range of the published monocytes"
 
 
 def test_a_published_size_has_pixels_of_unknown_size():
-    summary = published_summary("published_monocyte", PER_LENGTH, n=566, p2=0.05, p50=0.06, p98=0.08, mean=0.06, std=0.01)
+    summary = published_summary(
+        "published_monocyte", PER_LENGTH, n=566, p2=0.05, p50=0.06, p98=0.08, mean=0.06, std=0.01
+    )
     assert summary.basis is Basis.PIXELS
     published = replace(population(frame(0)), summaries={PER_LENGTH: summary}, ordered={}, published=True)
     assert not one(compare_cell(cell(), 0.1, published), PER_LENGTH).comparable
@@ -324,7 +347,10 @@ def test_per_cents_are_rounded_down():
 
 def test_a_population_of_a_type_without_a_name_is_called_by_its_title():
     compared = one(
-        compare_cell(cell(**{SHARE: 97.5}), None, population(frame(), cell_type=CellType.OTHER, title="MLL23 hairy cells")), SHARE
+        compare_cell(
+            cell(**{SHARE: 97.5}), None, population(frame(), cell_type=CellType.OTHER, title="MLL23 hairy cells")
+        ),
+        SHARE,
     )
     assert describe(compared) == "Higher N:C area ratio than 97 % of cells of MLL23 hairy cells"
 
@@ -336,7 +362,9 @@ def test_not_comparable_in_words():
 
 def test_what_differs_most_lies_outside_the_band_and_is_ordered_by_robust_z():
     rng = np.random.default_rng(7)
-    reference = population(frame(**{feature: rng.permutation(np.arange(1.0, 101.0)) for feature in (SHARE, TONE, RATIO)}))
+    reference = population(
+        frame(**{feature: rng.permutation(np.arange(1.0, 101.0)) for feature in (SHARE, TONE, RATIO)})
+    )
     compared = compare_cell(cell(50.0, **{SHARE: 300.0, TONE: -400.0, RATIO: 60.0}), None, reference)
     assert [c.feature for c in differs_most(compared, 8, reference)] == [TONE, SHARE]
     assert [c.feature for c in differs_most(compared, 1, reference)] == [TONE]
@@ -388,7 +416,8 @@ def spread(centre, n=201):
 
 
 def test_nearest_by_hand():
-    # SHARE is 5 + (-1..1): median 5, MAD 0.5; a cell at 5.5 is 0.5 / (1.4826 * 0.5) away, and half of the members lie farther out
+    # SHARE is 5 + (-1..1): median 5, MAD 0.5; a cell at 5.5 is 0.5 / (1.4826 * 0.5) away, and half of the members lie
+    # farther out
     near, far = population(spread(5.0), population="near"), population(spread(9.0), population="far")
     first, second = nearest(cell(1.0, **{SHARE: 5.5}), [far, near])
     assert (first.population, first.n, first.features) == ("near", 201, 1)

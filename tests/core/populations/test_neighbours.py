@@ -46,8 +46,8 @@ def test_shares_name_the_types_of_the_nearest_beside_those_of_all():
     labels = np.array(["a cells", "b cells", "b cells", "a cells", "a cells", "a cells"], dtype=object)
     found = nearest(z[0], z, count=3, leave_out=0)
     assert [(s.label, s.nearest, s.all_cells) for s in shares(found, labels)] == [("b cells", 2, 2), ("a cells", 1, 4)]
-    assert sentence(found, labels) == (
-        "Of the 3 nearest among 5 cells: 2 b cells (33 % of all), 1 a cells (67 % of all); "
+    assert (
+        sentence(found, labels) == "Of the 3 nearest among 5 cells: 2 b cells (33 % of all), 1 a cells (67 % of all); "
         "0.10 to 0.30 standard deviations away in 1 feature."
     )
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from core.quality.flags.novelty import FAMILIAR, TRAITS, Coefficient, Familiarity, GranulocyteRule, Knowledge, LogisticScore, traits
 from PIL import Image
 from scipy import ndimage
 
@@ -15,6 +14,16 @@ from core.image.masks import cell_mask, region_mask
 from core.image.stain import nuclear_density
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.quality.flags import BLURRED, assess, blur
+from core.quality.novelty import (
+    FAMILIAR,
+    TRAITS,
+    Coefficient,
+    Familiarity,
+    GranulocyteRule,
+    Knowledge,
+    LogisticScore,
+    traits,
+)
 
 DRAWINGS = SYNTHETIC_CELLS.values()
 
@@ -57,7 +66,9 @@ def test_without_a_cell_nothing_else_is_said(card, cell):
 
 def test_no_nucleus(card, cell):
     image, labels = cell
-    flags = assess(image, found(np.where(labels == Compartment.NUCLEUS, Compartment.CYTOPLASM, labels).astype(np.uint8)), card)
+    flags = assess(
+        image, found(np.where(labels == Compartment.NUCLEUS, Compartment.CYTOPLASM, labels).astype(np.uint8)), card
+    )
     assert codes(flags) == {"no_nucleus"}
     assert flags[0].severe
 
@@ -137,7 +148,9 @@ def test_a_cell_of_few_pixels(card, cell):
     few = np.asarray(Image.fromarray(labels).resize((45, 45), Image.Resampling.NEAREST))
     flags = assess(replace(image, rgb=small.copy()), found(few.copy()), card)
     assert "small_cell" in codes(flags)
-    assert str(np.count_nonzero(few >= Compartment.CYTOPLASM)) in next(flag.message for flag in flags if flag.code == "small_cell")
+    assert str(np.count_nonzero(few >= Compartment.CYTOPLASM)) in next(
+        flag.message for flag in flags if flag.code == "small_cell"
+    )
 
 
 @pytest.mark.parametrize(("others", "words"), [(1, "another stained cell"), (3, "3 other stained cells")])
@@ -173,7 +186,9 @@ def test_ordinary_light_is_neither(card, cell, gain):
 def test_a_blurred_cell(card, drawing):
     image, labels = draw_cell(3, drawing)
     sigma = 0.08 * drawing.cell_diameter_px
-    flags = assess(with_pixels(image, ndimage.gaussian_filter(image.rgb.astype(float), (sigma, sigma, 0))), found(labels), card)
+    flags = assess(
+        with_pixels(image, ndimage.gaussian_filter(image.rgb.astype(float), (sigma, sigma, 0))), found(labels), card
+    )
     assert "blurred" in codes(flags)
 
 
@@ -185,7 +200,9 @@ def test_blur_is_measured_as_what_it_is_whatever_the_contrast(drawing, share):
     luma = ndimage.gaussian_filter(grey(image.rgb), share * drawing.cell_diameter_px)
     assert blur(luma, nucleus, whole) == pytest.approx(share, rel=0.4)
     assert blur(0.3 * luma + 80, nucleus, whole) == pytest.approx(blur(luma, nucleus, whole))
-    assert blur(luma[::2, ::2], nucleus[::2, ::2], whole[::2, ::2]) == pytest.approx(blur(luma, nucleus, whole), abs=0.01)
+    assert blur(luma[::2, ::2], nucleus[::2, ::2], whole[::2, ::2]) == pytest.approx(
+        blur(luma, nucleus, whole), abs=0.01
+    )
 
 
 def test_a_sharp_cell_is_far_from_blurred_and_a_flat_one_has_no_edge(cell):
@@ -201,7 +218,9 @@ def test_low_confidence(card, cell):
     assert "0.62" in flag.message
 
 
-@pytest.mark.parametrize("swap", [lambda rgb: rgb[..., ::-1], lambda rgb: 255 - rgb.astype(float)], ids=["red for blue", "negative"])
+@pytest.mark.parametrize(
+    "swap", [lambda rgb: rgb[..., ::-1], lambda rgb: 255 - rgb.astype(float)], ids=["red for blue", "negative"]
+)
 def test_other_colours_are_unlike_the_training_images(card, cell, swap):
     flags = assess(with_pixels(cell[0], swap(cell[0].rgb)), found(cell[1]), card)
     assert "unlike_training" in codes(flags)
@@ -223,7 +242,9 @@ def features(cell):
 def knowing(features, *, granulocyte=-5.0):
     """Knowledge of cells like the one with these features; `granulocyte` is the score that any cell gets."""
     known = traits(features.values, 0.97)
-    cloud = Familiarity(np.array([known[name] for name in FAMILIAR]), np.full(len(FAMILIAR), 0.3), np.eye(len(FAMILIAR)), 1.5)
+    cloud = Familiarity(
+        np.array([known[name] for name in FAMILIAR]), np.full(len(FAMILIAR), 0.3), np.eye(len(FAMILIAR)), 1.5
+    )
     score = LogisticScore(granulocyte, {"dye": Coefficient(0.0, 1.0, 0.0)})
     return Knowledge("drawn", "", "", "", cloud, GranulocyteRule(score, score, 1.0), {})
 
@@ -231,13 +252,17 @@ def knowing(features, *, granulocyte=-5.0):
 def test_a_known_cell_is_not_unlike_and_without_knowledge_none_is(card, cell, features):
     image, labels = cell
     assert assess(image, found(labels), card, features, knowing(features)) == ()
-    swapped = replace(features, values={**features.values, "nucleus_contour_Solidity": 0.5, "cell_contour_FormFactor": 0.3})
+    swapped = replace(
+        features, values={**features.values, "nucleus_contour_Solidity": 0.5, "cell_contour_FormFactor": 0.3}
+    )
     assert assess(image, found(labels), card, swapped) == ()
 
 
 def test_an_unknown_cell_is_refused_with_what_is_strange_about_it(card, cell, features):
     image, labels = cell
-    strange = replace(features, values={**features.values, "nucleus_contour_Solidity": 0.5, "cell_contour_FormFactor": 0.3})
+    strange = replace(
+        features, values={**features.values, "nucleus_contour_Solidity": 0.5, "cell_contour_FormFactor": 0.3}
+    )
     (flag,) = assess(image, found(labels), card, strange, knowing(features))
     assert (flag.code, flag.severe) == ("unlike_leukocyte", True)
     for name in ("nucleus_solidity", "cell_roundness"):
@@ -262,7 +287,9 @@ def test_what_is_smaller_than_a_red_cell_is_no_leukocyte_by_the_scale_or_by_the_
     distance = np.hypot(rows - middle[0], columns - middle[1])
     small[distance < 30], small[distance < 20] = Compartment.CYTOPLASM, Compartment.NUCLEUS
     for scale, words in ((0.1, "6.0 um across"), (None, "red cells across")):
-        flags = [flag for flag in assess(replace(image, um_per_px=scale), found(small), card) if flag.code == "too_small"]
+        flags = [
+            flag for flag in assess(replace(image, um_per_px=scale), found(small), card) if flag.code == "too_small"
+        ]
         assert len(flags) == 1
         assert flags[0].severe
         assert words in flags[0].message

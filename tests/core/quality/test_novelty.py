@@ -3,7 +3,15 @@ import math
 
 import numpy as np
 import pytest
-from core.quality.flags.novelty import (
+from PIL import Image
+
+from core.domain.errors import ModelError
+from core.domain.types import LabelMap
+from core.features.catalogue import CATALOGUE
+from core.features.extract import extract
+from core.image.masks import with_environment
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.quality.novelty import (
     FAMILIAR,
     GRANULOCYTE_COLOUR,
     GRANULOCYTE_NUCLEUS,
@@ -17,14 +25,6 @@ from core.quality.flags.novelty import (
     save,
     traits,
 )
-from PIL import Image
-
-from core.domain.errors import ModelError
-from core.domain.types import LabelMap
-from core.features.catalogue import CATALOGUE
-from core.features.extract import extract
-from core.image.masks import with_environment
-from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 
 COUNT = len(FAMILIAR)
 MIDDLE = dict.fromkeys(TRAITS, 0.0)
@@ -78,7 +78,12 @@ def test_traits_of_an_absent_region_are_not_numbers():
 
 
 def test_extreme_values_stay_finite():
-    ends = {"nucleus_contour_Solidity": 1.0, "cell_contour_FormFactor": 1.2, "combined_PixelSurface": 1.0, "nucleus_od_Median": 0.0}
+    ends = {
+        "nucleus_contour_Solidity": 1.0,
+        "cell_contour_FormFactor": 1.2,
+        "combined_PixelSurface": 1.0,
+        "nucleus_od_Median": 0.0,
+    }
     image, labels = draw_cell(1)
     found = traits(extract(image.rgb, labels).values | ends, 1.0)
     assert all(map(math.isfinite, found.values()))
@@ -104,7 +109,9 @@ def test_the_distance_is_that_of_mahalanobis_over_the_root_of_the_traits():
     together = np.eye(COUNT)
     together[0, 1] = together[1, 0] = 0.8
     first, second = FAMILIAR[:2]
-    with_it, against = (cloud(correlation=together).distance({**MIDDLE, first: 2.0, second: sign * 2.0}) for sign in (1, -1))
+    with_it, against = (
+        cloud(correlation=together).distance({**MIDDLE, first: 2.0, second: sign * 2.0}) for sign in (1, -1)
+    )
     assert with_it < cloud().distance({**MIDDLE, first: 2.0, second: 2.0}) < against
 
 
@@ -152,7 +159,10 @@ def test_what_is_saved_is_read_again(knowledge, tmp_path):
 def test_knowledge_of_another_model_or_of_other_traits_is_not_used(knowledge, tmp_path):
     path = tmp_path / "m.novelty.json"
     save(knowledge, path)
-    with pytest.raises(ModelError, match=r"made with another file of the model, or an earlier version; run `python -m core novelty` again"):
+    with pytest.raises(
+        ModelError,
+        match=r"made with another file of the model, or an earlier version; run `python -m core novelty` again",
+    ):
         load(path, "cd" * 32)
     raw = json.loads(path.read_text())
     raw["familiarity"]["traits"][0] = "shade"
@@ -165,7 +175,9 @@ def test_knowledge_of_another_model_or_of_other_traits_is_not_used(knowledge, tm
 def test_a_damaged_file_says_what_to_do(tmp_path, text):
     path = tmp_path / "m.novelty.json"
     path.write_text(text)
-    with pytest.raises(ModelError, match=r"m\.novelty\.json in the models folder is missing or damaged .*python -m core novelty"):
+    with pytest.raises(
+        ModelError, match=r"m\.novelty\.json in the models folder is missing or damaged .*python -m core novelty"
+    ):
         load(path, "")
     with pytest.raises(ModelError, match="missing or damaged"):
         load(tmp_path / "none.json", "")

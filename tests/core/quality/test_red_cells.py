@@ -1,17 +1,20 @@
 import numpy as np
 import pytest
-from core.quality.flags.red_cells import RED_CELL_UM, red_cell_diameter
 from PIL import Image
 
 from core.evaluation.datasets import data_set
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
 from core.image.synthetic import RED_CELL_RADIUS_PX, SYNTHETIC_CELLS, draw_cell
+from core.quality.red_cells import RED_CELL_UM, red_cell_diameter
 
 
 @pytest.mark.parametrize("drawing", SYNTHETIC_CELLS.values(), ids=SYNTHETIC_CELLS)
 def test_drawn_red_cells_are_measured_as_large_as_they_are(drawing):
-    found = [red_cell_diameter(image.rgb, cell_mask(labels)) for image, labels in (draw_cell(seed, drawing) for seed in range(6))]
+    found = [
+        red_cell_diameter(image.rgb, cell_mask(labels))
+        for image, labels in (draw_cell(seed, drawing) for seed in range(6))
+    ]
     measured = [diameter for diameter in found if diameter is not None]
     assert len(measured) >= 4
     # They are drawn with 0.86 to 0.98 of the radius.
@@ -24,7 +27,9 @@ def test_the_ruler_grows_with_the_image(factor):
     size = round(factor * image.shape[0])
     rgb = np.asarray(Image.fromarray(image.rgb).resize((size, size)))
     cell = np.asarray(Image.fromarray(cell_mask(labels)).resize((size, size)))
-    assert red_cell_diameter(rgb, cell) == pytest.approx(factor * red_cell_diameter(image.rgb, cell_mask(labels)), rel=0.05)
+    assert red_cell_diameter(rgb, cell) == pytest.approx(
+        factor * red_cell_diameter(image.rgb, cell_mask(labels)), rel=0.05
+    )
 
 
 def test_without_whole_red_cells_there_is_no_ruler():

@@ -121,7 +121,11 @@ def test_report_of_an_image_without_a_cell_can_be_made(cell, references):
 def test_populations_are_grouped_by_type_with_tables_last(cell, references):
     grouped = by_cell_type(place_cell(cell, references))
     assert list(grouped) == [CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL]
-    assert [p.reference.population for p in grouped[CellType.MONOCYTE]] == ["monocyte_drawn", "monocyte_other", "published_monocyte"]
+    assert [p.reference.population for p in grouped[CellType.MONOCYTE]] == [
+        "monocyte_drawn",
+        "monocyte_other",
+        "published_monocyte",
+    ]
     assert [p.reference.population for p in main_sources(place_cell(cell, references))] == [
         "monocyte_drawn",
         "lymphocyte_drawn",
@@ -145,7 +149,9 @@ def _section(report, title):
 def test_report_opens_with_shape_folds_the_rest_and_ends_with_the_poor(report):
     section = _section(report, "Monocyte")
     open_table = section[section.index("<table") : section.index("<details>")]
-    assert open_table.count("<tr>") == 1 + len(part(Theme.SHAPE)) + len(part(Theme.STRUCTURE)) - 1, "a head, and all but the poor one"
+    assert open_table.count("<tr>") == 1 + len(part(Theme.SHAPE)) + len(part(Theme.STRUCTURE)) - 1, (
+        "a head, and all but the poor one"
+    )
     assert "Nucleus area<" not in open_table
     assert "Nucleus elongation<" in open_table
     folded = re.findall(r"<summary>([^<]+)</summary>", section)
@@ -182,9 +188,14 @@ def test_shape_and_tone_are_ranked_apart_and_only_what_can_be_trusted(references
 
 def test_nearest_asks_the_good_features_only(cell, references):
     everything = nearest_populations(cell.features, references, {})
-    good = nearest_populations(cell.features, references, grades({RATIO: Grade.MODERATE, ELONGATION: Grade.POOR}, among=CATALOGUE))
+    good = nearest_populations(
+        cell.features, references, grades({RATIO: Grade.MODERATE, ELONGATION: Grade.POOR}, among=CATALOGUE)
+    )
     assert good[0].features == everything[0].features - 2
-    assert nearest_populations(cell.features, references, grades(dict.fromkeys(CATALOGUE, Grade.POOR), among=CATALOGUE)) == ()
+    assert (
+        nearest_populations(cell.features, references, grades(dict.fromkeys(CATALOGUE, Grade.POOR), among=CATALOGUE))
+        == ()
+    )
 
 
 def test_distance_is_that_to_the_farthest_population(cell, references):
@@ -249,7 +260,10 @@ def test_masks_of_one_cell_and_of_a_field_touching_cells_kept_apart_by_number(ce
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(alone[1]))), encode_grey(labels))
     height, width = labels.shape
     both = [replace(cell, cell_index=index, place=Place(index * width, 0, width, height)) for index in (0, 1)]
-    files = {name: np.asarray(Image.open(io.BytesIO(data))) for name, data in mask_files("field", (height, 2 * width), both).items()}
+    files = {
+        name: np.asarray(Image.open(io.BytesIO(data)))
+        for name, data in mask_files("field", (height, 2 * width), both).items()
+    }
     assert set(files) == {"field.png", "field_instances.png"}
     np.testing.assert_array_equal(files["field.png"], np.tile(encode_grey(labels), (1, 2)))
     own = cell_mask(labels)
@@ -259,7 +273,15 @@ def test_masks_of_one_cell_and_of_a_field_touching_cells_kept_apart_by_number(ce
 def test_reliability_table_is_in_words_and_leaves_out_what_was_not_measured():
     known = {name: GRADES[name] for name in (AREA, ELONGATION, RATIO)}
     known[RATIO] = replace(
-        known[RATIO], icc=None, icc_low=None, icc_high=None, bias=None, limit_low=None, limit_high=None, disturbances={}, largest=None
+        known[RATIO],
+        icc=None,
+        icc_low=None,
+        icc_high=None,
+        bias=None,
+        limit_low=None,
+        limit_high=None,
+        disturbances={},
+        largest=None,
     )
     table = reliability_table(CATALOGUE, known).set_index("Feature")
     assert list(table.index) == ["Nucleus elongation", "N:C area ratio", "Nucleus area"]
@@ -267,7 +289,12 @@ def test_reliability_table_is_in_words_and_leaves_out_what_was_not_measured():
     assert (area["Trust"], area["95 % interval"], area["Limits"]) == ("poor", "0.10 to 0.24", "-0.40 to 0.50")
     assert area["Most moved by"] == "the outline one pixel wider (0.30)"
     assert area["Calibrate for"] == "stain 15 % paler (0.90)"
-    assert table.loc["N:C area ratio", ["95 % interval", "Limits", "Most moved by", "Calibrate for"]].tolist() == ["", "", "", ""]
+    assert table.loc["N:C area ratio", ["95 % interval", "Limits", "Most moved by", "Calibrate for"]].tolist() == [
+        "",
+        "",
+        "",
+        "",
+    ]
     assert reliability_table(CATALOGUE, {}).empty
 
 
@@ -290,8 +317,10 @@ def test_nearest_is_a_description():
         return Nearness("p", title, "cells", 100, None, 10, distance, typicality)
 
     words = nearest_in_words([near("Monocytes", 0.9, 62.4), near("Lymphocytes", 2.0, 0.4)])
-    assert words == (
-        "Nearest in shape: Monocytes (62 % of its 100 cells lie as far out or farther), then Lymphocytes (fewer than 1 % of 100)."
+    assert (
+        words
+        == "Nearest in shape: Monocytes (62 % of its 100 cells lie as far out or farther), then Lymphocytes (fewer than"
+        " 1 % of 100)."
     )
     assert "Unlike every population" in nearest_in_words([near("Monocytes", 5.0, 0)])
     assert nearest_in_words([]) == ""

@@ -37,7 +37,9 @@ def compared(cohort, tmp_path, selection=ONE_SOURCE, by=By.CELL_TYPE, sides=TWO,
 def test_the_ranking_is_of_all_cells_of_the_sides_and_of_no_others(small, tmp_path):
     found = compared(small, tmp_path)
     cells = gather(small, ONE_SOURCE, By.CELL_TYPE, TWO, list(CATALOGUE))
-    wanted = rank_features(Columns(cells.matrix, cells.features), cells.sides, ["monocyte", "lymphocyte"], cells.patients, intervals=())
+    wanted = rank_features(
+        Columns(cells.matrix, cells.features), cells.sides, ["monocyte", "lymphocyte"], cells.patients, intervals=()
+    )
     effects = {each.feature: each.effect for each in wanted.separations}
     assert {each.feature: each.effect for each in found.separated.ranking.separations} == effects
     assert found.separated.ranking.n == (58, 38)
@@ -89,7 +91,9 @@ def test_the_report_tells_cells_effects_methods_and_origin_and_fetches_nothing(s
     assert "23 November 2026, 09:30" in text
     assert text.count("<svg") == 7
     assert len(re.findall("<tr[^>]*><td title", text)) == len(CATALOGUE)
-    poor_last = [text.rindex(f'title="{html.escape(CATALOGUE[name].description, quote=True)}"') for name in (AREA, RATIO)]
+    poor_last = [
+        text.rindex(f'title="{html.escape(CATALOGUE[name].description, quote=True)}"') for name in (AREA, RATIO)
+    ]
     assert poor_last == sorted(poor_last)
     assert "<script" not in text
     assert not re.search(r"""(?:src|href)=["'](?!#)""", text)
@@ -127,7 +131,9 @@ def test_names_from_outside_are_escaped(tmp_path):
         population = make_population(name, source=bad, title=f"{name} {bad}", note=bad, um_per_px=0.1)
         write_population(root, population, [spread_rows(population, 25, rng)])
     with Cohort.open([root]) as cohort:
-        found = compare(cohort, Selection(sources=(bad,)), By.POPULATION, (("one",), ("two",)), (f"one {bad}", "two"), {}, tmp_path)
+        found = compare(
+            cohort, Selection(sources=(bad,)), By.POPULATION, (("one",), ("two",)), (f"one {bad}", "two"), {}, tmp_path
+        )
     assert bad not in html_report(found, {}, WHEN)
 
 

@@ -26,7 +26,10 @@ def disc(shape, y, x, radius):
 
 
 class Drawing:
-    """A field drawn from discs, and a network that knows it: it draws the cell under the middle of its window, as it was told to."""
+    """A field drawn from discs, and a network that knows it.
+
+    It draws the cell under the middle of its window, as it was told to.
+    """
 
     def __init__(self, shape):
         self.rgb = np.full((*shape, 3), BACKGROUND, np.uint8)
@@ -54,7 +57,9 @@ class Drawing:
                 else [ndimage.binary_dilation(cell, iterations=grown) if grown else cell for cell in self.cells]
             )
             own = min(masks, key=lambda mask: ndimage.distance_transform_edt(~mask)[middle])
-            labels = np.where(own, np.where(self.nuclei, Compartment.NUCLEUS, Compartment.CYTOPLASM), Compartment.BACKGROUND)
+            labels = np.where(
+                own, np.where(self.nuclei, Compartment.NUCLEUS, Compartment.CYTOPLASM), Compartment.BACKGROUND
+            )
             return LabelMap(labels.astype(np.uint8)[top : top + crop.shape[0], left : left + crop.shape[1]]), 0.9
 
         return draw
@@ -63,7 +68,9 @@ class Drawing:
 def whole(cell, shape):
     """A found cell on the field, bool."""
     mask = np.zeros(shape, bool)
-    mask[cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width] = cell_mask(cell.labels)
+    mask[cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width] = (
+        cell_mask(cell.labels)
+    )
     return mask
 
 
@@ -152,7 +159,10 @@ def test_cells_that_the_network_runs_together_are_parted_at_their_neck():
 
 @pytest.mark.parametrize("upright", [True, False])
 def test_halves_of_one_round_nucleus_are_one_cell_however_they_lie(upright):
-    """A straight seam along the rows is as long as one across: a nucleus that its stain parts in the middle is not cut through."""
+    """A straight seam along the rows is as long as one across.
+
+    A nucleus that its stain parts in the middle is not cut through.
+    """
     shape = (300, 300)
     rows, columns = np.ogrid[:300, :300]
     cell, nucleus = (((rows - 150) / 60) ** 2 + ((columns - 150) / 52) ** 2 <= size for size in (1, 0.6))
@@ -199,7 +209,9 @@ def test_no_pixel_belongs_to_two_cells():
 def test_a_cell_cut_by_the_edge_is_returned_with_what_is_seen_of_it():
     shape = (300, 400)
     drawing = (
-        Drawing(shape).add(disc(shape, 150, 10, 50), disc(shape, 150, 14, 30)).add(disc(shape, 150, 250, 50), disc(shape, 150, 250, 30))
+        Drawing(shape)
+        .add(disc(shape, 150, 10, 50), disc(shape, 150, 14, 30))
+        .add(disc(shape, 150, 250, 50), disc(shape, 150, 250, 30))
     )
     found = find_cells(drawing.rgb, drawing.outline())
     assert [cell.place.left == 0 for cell in found] == [True, False]
@@ -272,7 +284,9 @@ def test_neighbours_make_no_field_of_a_centred_cell(field_of_four):
 def test_a_field_is_none(field_of_four):
     rgb = field_of_four[0]
     assert not one(rgb)
-    assert not one(np.pad(rgb, ((300, 300), (300, 300), (0, 0)), mode="edge")), "not even with its cells around the middle"
+    assert not one(np.pad(rgb, ((300, 300), (300, 300), (0, 0)), mode="edge")), (
+        "not even with its cells around the middle"
+    )
 
 
 def test_a_small_cell_in_a_large_image_makes_a_field_and_no_nucleus_makes_none():

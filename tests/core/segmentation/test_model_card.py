@@ -72,7 +72,9 @@ def test_the_coarse_window_must_suit_the_network(card, size):
         ModelCard.from_json(changed(card, coarse_size=size), "model.onnx")
 
 
-@pytest.mark.parametrize("finder", [{"file": "a.onnx"}, {"file": "../a.onnx", "sha256": "0"}, {"file": "a", "sha256": "0", "size": "1"}])
+@pytest.mark.parametrize(
+    "finder", [{"file": "a.onnx"}, {"file": "../a.onnx", "sha256": "0"}, {"file": "a", "sha256": "0", "size": "1"}]
+)
 def test_the_finder_is_a_file_beside_the_models(card, finder):
     with pytest.raises(ModelError, match=r"finder must be a file beside the model's and its sha256, but is \{'file': "):
         ModelCard.from_json(changed(card, finder=finder), "model.onnx")

@@ -5,16 +5,31 @@ import pytest
 
 from core.domain.errors import ModelError
 from core.segmentation.model_card import METADATA_KEY
-from core.segmentation.model_registry import MANIFEST, card_of, find_model, list_models, load_manifest, verify_model, write_manifest
+from core.segmentation.model_registry import (
+    MANIFEST,
+    card_of,
+    find_model,
+    list_models,
+    load_manifest,
+    verify_model,
+    write_manifest,
+)
 
 
 @pytest.fixture
 def folder(tmp_path, model_entry):
-    """A models folder with two entries of which the second is the default; the files themselves are stand-ins of a few bytes."""
+    """A models folder with two entries of which the second is the default.
+
+    The files themselves are stand-ins of a few bytes.
+    """
     rows = {}
     for name in ("first", "second"):
         (tmp_path / f"{name}.onnx").write_bytes(name.encode())
-        rows[name] = {"file": f"{name}.onnx", "sha256": "0" * 64, "card": json.loads(replace(model_entry.card, model_id=name).to_json())}
+        rows[name] = {
+            "file": f"{name}.onnx",
+            "sha256": "0" * 64,
+            "card": json.loads(replace(model_entry.card, model_id=name).to_json()),
+        }
     rows["first"] |= {"log": "first.log.csv", "reliability": "first.reliability.json", "novelty": "first.novelty.json"}
     (tmp_path / MANIFEST).write_text(json.dumps({"default": "second", "models": rows}))
     return tmp_path
@@ -61,7 +76,9 @@ def test_no_manifest(tmp_path):
         load_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"default": "a", "models": {"a": {}}}', '{"default": "a", "models": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "{}", '{"default": "a", "models": {"a": {}}}', '{"default": "a", "models": {}}']
+)
 def test_a_damaged_manifest(tmp_path, text):
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(ModelError, match=r"manifest\.json in the models folder is damaged .*python -m export"):
@@ -76,7 +93,8 @@ def test_a_missing_file(folder):
 
 def test_a_wrong_checksum_tells_both(folder):
     with pytest.raises(
-        ModelError, match=r"should have SHA-256 0{16}\.\.\., but has [0-9a-f]{16}\.\.\.; the file is damaged or was replaced"
+        ModelError,
+        match=r"should have SHA-256 0{16}\.\.\., but has [0-9a-f]{16}\.\.\.; the file is damaged or was replaced",
     ):
         verify_model(find_model("first", folder))
 

@@ -38,14 +38,22 @@ def test_outside_the_window_is_zero_and_inside_is_not(window):
     x, y = pixel_centres()
     inside = (window.left < x) & (x < window.left + window.side) & (window.top < y) & (y < window.top + window.side)
     np.testing.assert_array_equal(ones[inside], 1)
-    beyond = (x < window.left - 1) | (x > window.left + window.side + 1) | (y < window.top - 1) | (y > window.top + window.side + 1)
+    beyond = (
+        (x < window.left - 1)
+        | (x > window.left + window.side + 1)
+        | (y < window.top - 1)
+        | (y > window.top + window.side + 1)
+    )
     assert not ones[beyond].any()
 
 
 @pytest.mark.parametrize("size", [24, 96])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_there_and_back_keeps_a_smooth_picture(window, size):
-    """The pair of functions as inference uses it, half of it Pillow's: a shift of half a pixel would show as 2 grey levels."""
+    """The pair of functions as inference uses it, half of it Pillow's.
+
+    A shift of half a pixel would show as 2 grey levels.
+    """
     x, y = pixel_centres()
     image = np.stack([4 * x, 4 * y, 2 * (x + y)], axis=2).round().astype(np.uint8)
     maps = resample(image, window, size).transpose(2, 0, 1).astype(np.float32)

@@ -91,7 +91,9 @@ def test_a_picture_that_is_not_square(segmenter, synthetic_cell):
     assert dice(segmenter.segment(image_of(image.rgb[rows].copy())).labels, true[rows], "cell") > 0.93
 
 
-@pytest.mark.parametrize("part", [np.s_[80:, 80:], np.s_[:280, :280], np.s_[80:, :]], ids=["top left", "bottom right", "top"])
+@pytest.mark.parametrize(
+    "part", [np.s_[80:, 80:], np.s_[:280, :280], np.s_[80:, :]], ids=["top left", "bottom right", "top"]
+)
 def test_a_cell_away_from_the_middle_is_seen_through_a_window_beyond_the_image(segmenter, synthetic_cell, part):
     image, true = synthetic_cell
     found = segmenter.segment(image_of(image.rgb[part].copy())).labels
@@ -130,7 +132,11 @@ def test_real_cells_that_were_never_trained_on(segmenter, model_entry, data_dir)
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["acevedo", "deepapl", "hairy_cell_marrow"])
 def test_cells_of_other_laboratories_are_found_where_the_nuclear_stain_is(segmenter, data_dir, name):
-    samples = [sample for sample in data_set(name).samples(data_dir) if sample.cell_type in ("monocyte", "lymphocyte", "apl", "hcl")]
+    samples = [
+        sample
+        for sample in data_set(name).samples(data_dir)
+        if sample.cell_type in ("monocyte", "lymphocyte", "apl", "hcl")
+    ]
     agreement = []
     for sample in samples[:: len(samples) // 6][:6]:
         image = load(sample.image)
@@ -283,7 +289,9 @@ def test_threads_do_not_change_the_result(segmenter, model_entry, synthetic_cell
     image = synthetic_cell[0]
     other = OnnxSegmenter.from_entry(model_entry, Device.CPU, threads=3)
     window = Window.whole(image.shape)
-    np.testing.assert_allclose(other.probabilities(image.rgb, window), segmenter.probabilities(image.rgb, window), atol=1e-4)
+    np.testing.assert_allclose(
+        other.probabilities(image.rgb, window), segmenter.probabilities(image.rgb, window), atol=1e-4
+    )
     assert np.count_nonzero(other.segment(image).labels != segmenter.segment(image).labels) <= 5
 
 
@@ -305,7 +313,9 @@ def tiny_network(path, card, channels):
     weights = helper.make_tensor("w", TensorProto.FLOAT, [channels, 3, 1, 1], np.zeros(channels * 3, np.float32))
     inputs = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, "h", "w"])
     outputs = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", channels, "h", "w"])
-    graph = helper.make_graph([helper.make_node("Conv", ["image", "w"], ["logits"])], "tiny", [inputs], [outputs], [weights])
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "w"], ["logits"])], "tiny", [inputs], [outputs], [weights]
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if card is not None:
         helper.set_model_props(model, {METADATA_KEY: card.to_json()})
@@ -316,13 +326,17 @@ def tiny_network(path, card, channels):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_card_and_network_must_agree(tmp_path, model_entry, channels):
     path = tiny_network(tmp_path / "other.onnx", replace(model_entry.card, finder={}), channels)
-    with pytest.raises(ModelError, match=rf"other\.onnx: its card names 3 classes, but the network has {channels} output channels"):
+    with pytest.raises(
+        ModelError, match=rf"other\.onnx: its card names 3 classes, but the network has {channels} output channels"
+    ):
         OnnxSegmenter(path, Device.CPU)
 
 
 def test_the_compartments_are_what_post_processing_expects(tmp_path, model_entry):
     card = replace(model_entry.card, classes=("cytoplasm", "nucleus", "environment"))
-    with pytest.raises(ModelError, match=r"other\.onnx: .*environment, cytoplasm, nucleus.*cytoplasm, nucleus, environment"):
+    with pytest.raises(
+        ModelError, match=r"other\.onnx: .*environment, cytoplasm, nucleus.*cytoplasm, nucleus, environment"
+    ):
         OnnxSegmenter(tiny_network(tmp_path / "other.onnx", card, 3), Device.CPU)
 
 
@@ -348,7 +362,9 @@ def test_a_damaged_file_of_the_registry_is_never_opened(tmp_path, model_entry):
 
 def test_images_outlined_together_are_outlined_as_alone(segmenter):
     """Also where one of them needs a second look, or has no cell at all."""
-    drawn = [draw_cell(seed, SYNTHETIC_CELLS[kind])[0] for seed, kind in enumerate(("monocyte", "lymphocyte", "hairy_cell"))]
+    drawn = [
+        draw_cell(seed, SYNTHETIC_CELLS[kind])[0] for seed, kind in enumerate(("monocyte", "lymphocyte", "hairy_cell"))
+    ]
     blank = CellImage(np.full((90, 130, 3), 235, np.uint8), "blank", "0" * 64)
     images = [drawn[0], blank, *drawn[1:]]
     together = segmenter.segment_many(images)
@@ -363,6 +379,8 @@ def test_images_outlined_together_are_outlined_as_alone(segmenter):
 def test_what_is_asked_together_goes_through_the_network_together(segmenter, monkeypatch):
     asked = []
     logits = type(segmenter).logits
-    monkeypatch.setattr(type(segmenter), "logits", lambda self, images: asked.append(len(images)) or logits(self, images))
+    monkeypatch.setattr(
+        type(segmenter), "logits", lambda self, images: asked.append(len(images)) or logits(self, images)
+    )
     segmenter.segment_many([draw_cell(seed, SYNTHETIC_CELLS["monocyte"])[0] for seed in range(3)])
     assert asked == [3, 3]

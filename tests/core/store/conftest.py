@@ -44,14 +44,21 @@ def make_analysis(
 ) -> CellAnalysis:
     """Cell number `index` of a series; every feature is 1 unless `values` says otherwise."""
     image = CellImage(
-        np.zeros((20, 30, 3), np.uint8), name or f"cells/{index:05d}.png", hashlib.sha256(b"%d" % index).hexdigest(), um_per_px
+        np.zeros((20, 30, 3), np.uint8),
+        name or f"cells/{index:05d}.png",
+        hashlib.sha256(b"%d" % index).hexdigest(),
+        um_per_px,
     )
-    segmentation = Segmentation(as_label_map(np.zeros((20, 30), np.uint8)), 0.9, 1, "model-1", "CPUExecutionProvider", 12.0)
+    segmentation = Segmentation(
+        as_label_map(np.zeros((20, 30), np.uint8)), 0.9, 1, "model-1", "CPUExecutionProvider", 12.0
+    )
     features = FeatureSet({**dict.fromkeys(CATALOGUE, 1.0), **(values or {})}, absent or {})
     return CellAnalysis(image, segmentation, features, flags, place=place, versions={"leukoscope": "0.1.0"})
 
 
-def make_rows(population: Population, areas: list[float | None], *, start: int = 0, patient: str | None = None) -> list[CellRow]:
+def make_rows(
+    population: Population, areas: list[float | None], *, start: int = 0, patient: str | None = None
+) -> list[CellRow]:
     """One row per nuclear area; a None is an absent value with a reason."""
     return [
         cell_row(

@@ -16,7 +16,9 @@ NAMES = ["cell_id", "cell_type", "patient_id", "note", "severe_flags", AREA]
 @pytest.fixture
 def shards(root):
     population = make_population()
-    write_population(root, population, [make_rows(population, [1, None]), make_rows(population, [3], start=2, patient="p1")])
+    write_population(
+        root, population, [make_rows(population, [1, None]), make_rows(population, [3], start=2, patient="p1")]
+    )
     return scan([root]).populations["mono"].shards
 
 
@@ -86,7 +88,10 @@ def test_threads_share_it(shards):
     found = []
 
     def ask():
-        found.extend(cache.table(shards, [AREA, name]).to_pydict() == as_read(shards, [AREA, name]) for name in ("source", RATIO) * 10)
+        found.extend(
+            cache.table(shards, [AREA, name]).to_pydict() == as_read(shards, [AREA, name])
+            for name in ("source", RATIO) * 10
+        )
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:

@@ -153,8 +153,7 @@ def test_threads_read_whole_shards_while_another_writes_and_replaces(cohort, roo
 
 
 def test_another_process_may_write_while_this_one_reads(cohort, root):
-    script = textwrap.dedent(
-        """
+    script = textwrap.dedent("""
         import sys
         from pathlib import Path
         from core.store.shards import append_cells
@@ -162,8 +161,7 @@ def test_another_process_may_write_while_this_one_reads(cohort, root):
 
         for number in range(5):
             append_cells(Path(sys.argv[1]), "mono", make_rows(make_population(), [1.0], start=3 + number))
-        """
-    )
+        """)
     seen = {cohort.revision}
     writer = subprocess.Popen([sys.executable, "-c", script, str(root)], cwd=ROOT, env=dict(os.environ))
     counts = []

@@ -11,7 +11,9 @@ from core.store.edit_log import Edit, Field
 WHEN = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
 
-def an_edit(value: str | None = "a", *, field: Field = Field.NOTE, restores: bool = False, cells: tuple[str, ...] = ("c1",)) -> Edit:
+def an_edit(
+    value: str | None = "a", *, field: Field = Field.NOTE, restores: bool = False, cells: tuple[str, ...] = ("c1",)
+) -> Edit:
     return Edit(WHEN, "Ä. Reader", field, value, restores, dict.fromkeys(cells))
 
 
@@ -34,7 +36,13 @@ def test_an_edit_is_one_line_and_comes_back(tmp_path):
     (line,) = (tmp_path / "edits.jsonl").read_bytes().splitlines()
     assert json.loads(line)["who"] == "Ä. Reader"
     (edit,) = edit_log.read(tmp_path).edits
-    assert (edit.when, edit.who, edit.field, edit.value, edit.restores) == (WHEN, "Ä. Reader", Field.NOTE, 'line\nand "quote"\u2028', False)
+    assert (edit.when, edit.who, edit.field, edit.value, edit.restores) == (
+        WHEN,
+        "Ä. Reader",
+        Field.NOTE,
+        'line\nand "quote"\u2028',
+        False,
+    )
     assert edit.old == {"c1": None, "c2": None}
 
 
@@ -59,7 +67,9 @@ def test_the_last_value_counts_and_what_is_restored_is_no_change(tmp_path):
         ("c1", "second", "apl", True),
         ("c2", "first", None, False),
     ]
-    append(tmp_path, an_edit(None, restores=True, cells=("c1", "c2")), an_edit(None, field=Field.CELL_TYPE, restores=True))
+    append(
+        tmp_path, an_edit(None, restores=True, cells=("c1", "c2")), an_edit(None, field=Field.CELL_TYPE, restores=True)
+    )
     assert edit_log.overlay([tmp_path]) is None
 
 

@@ -15,7 +15,9 @@ from tests.core.store.conftest import AREA, make_population, make_rows
 
 
 def files_of(folder) -> dict[str, str]:
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -109,7 +111,10 @@ def test_an_edit_changes_the_revision_and_another_session_sees_it(cohort, ids, r
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda c, ids: relabel(c, ids, Field.CELL_TYPE, "monocytes", who="R"), "'monocytes' is no cell type; there are"),
+        (
+            lambda c, ids: relabel(c, ids, Field.CELL_TYPE, "monocytes", who="R"),
+            "'monocytes' is no cell type; there are",
+        ),
         (lambda c, ids: relabel(c, ids, Field.NOTE, "x", who="R"), "relabelled in cell_type, patient_id, diagnosis"),
         (lambda c, ids: annotate(c, ids, " ", who="R"), "the note must be 1 to 2000 characters"),
         (lambda c, ids: annotate(c, ids, "x" * 2001, who="R"), "the note must be 1 to 2000 characters"),

@@ -24,7 +24,9 @@ def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(text):
 
 
 def test_numbers_and_harmless_text_stay():
-    frame = pd.DataFrame({"value": [-1.5, np.nan], "count": [-2, 3], "name": ["a-b=c", None], "ok": [True, False], "mixed": ["=x", -1]})
+    frame = pd.DataFrame(
+        {"value": [-1.5, np.nan], "count": [-2, 3], "name": ["a-b=c", None], "ok": [True, False], "mixed": ["=x", -1]}
+    )
     content = to_csv(frame).decode()
     assert content == "value,count,name,ok,mixed\r\n-1.5,-2,a-b=c,True,'=x\r\n,3,,False,-1\r\n"
 

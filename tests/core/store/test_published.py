@@ -14,7 +14,12 @@ HEADER = "population,region,feature,p2,p50,p98,mean,std,source\n"
 
 def test_the_shipped_tables_are_the_printed_ones():
     monocyte, lymphocyte = published_references(SHIPPED)
-    assert (monocyte.cell_type, monocyte.n, lymphocyte.cell_type, lymphocyte.n) == (CellType.MONOCYTE, 566, CellType.LYMPHOCYTE, 552)
+    assert (monocyte.cell_type, monocyte.n, lymphocyte.cell_type, lymphocyte.n) == (
+        CellType.MONOCYTE,
+        566,
+        CellType.LYMPHOCYTE,
+        552,
+    )
     assert monocyte.published
     assert "GAN-generated" in monocyte.source
     assert monocyte.title == "Monocyte, published table"

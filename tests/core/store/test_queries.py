@@ -28,7 +28,11 @@ def cohort(root):
         cell_row(make_analysis(100 + i, values={AREA: 1000.0}, flags=flags), population, outlines={"nucleus": [RING]})
         for i, flags in enumerate([(BORDER,), (BORDER, BLURRED), (BLURRED, NOTE)])
     ]
-    noted = [cell_row(make_analysis(200, flags=(NOTE,)), make_population("lympho", cell_type=CellType.LYMPHOCYTE), outlines={})]
+    noted = [
+        cell_row(
+            make_analysis(200, flags=(NOTE,)), make_population("lympho", cell_type=CellType.LYMPHOCYTE), outlines={}
+        )
+    ]
     write_population(root, make_population("lympho", cell_type=CellType.LYMPHOCYTE), [noted])
     write_population(root, population, [good, bad])
     with Cohort.open([root]) as opened:
@@ -60,7 +64,11 @@ def test_cells_are_all_cells_with_their_outlines(cohort):
     assert frame["image_name"].is_monotonic_increasing
     flagged = frame[~frame["quality_ok"]]
     np.testing.assert_array_equal(decode_rings(flagged["nucleus_outline"].iloc[0])[0], RING)
-    assert [list(codes) for codes in flagged["flags"]] == [["touches_border"], ["touches_border", "blurred"], ["blurred", "other_cells"]]
+    assert [list(codes) for codes in flagged["flags"]] == [
+        ["touches_border"],
+        ["touches_border", "blurred"],
+        ["blurred", "other_cells"],
+    ]
     assert list(queries.cells(cohort, "mono", ["cell_id", AREA], good_only=True).columns) == ["cell_id", AREA]
 
 
@@ -88,9 +96,9 @@ def test_a_stored_cell_lies_at_its_own_rank(cohort):
 
 def test_duckdb_agrees_on_the_percentiles(cohort):
     """The same definition from another program: DuckDB's interpolated quantiles."""
-    found = cohort.query(f'SELECT quantile_cont("{AREA}", [0.02, 0.5, 0.98]) AS q FROM cells WHERE quality_ok', populations=["mono"])[
-        "q"
-    ].iloc[0]
+    found = cohort.query(
+        f'SELECT quantile_cont("{AREA}", [0.02, 0.5, 0.98]) AS q FROM cells WHERE quality_ok', populations=["mono"]
+    )["q"].iloc[0]
     (summary,) = [s for s in queries.summaries(cohort, "mono", in_um=False) if s.feature == AREA]
     np.testing.assert_allclose(found, [summary.p2, summary.p50, summary.p98], rtol=1e-12)
 
@@ -109,7 +117,9 @@ def test_an_unknown_population_names_those_there_are(cohort):
 def test_a_patient_of_two_populations_is_one_patient(root):
     for name, patients in (("first", "ab"), ("second", "bc")):
         population = make_population(name)
-        rows = [row for i, patient in enumerate(patients) for row in make_rows(population, [1.0], start=i, patient=patient)]
+        rows = [
+            row for i, patient in enumerate(patients) for row in make_rows(population, [1.0], start=i, patient=patient)
+        ]
         write_population(root, population, [rows])
     elsewhere = make_population("third", source="another laboratory")
     write_population(root, elsewhere, [make_rows(elsewhere, [1.0], patient="a") + make_rows(elsewhere, [2.0], start=1)])

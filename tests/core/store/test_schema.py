@@ -17,7 +17,8 @@ SQUARE = np.array([[1.5, 2.0], [9.5, 2.0], [9.5, 8.0]])
 
 
 @pytest.mark.parametrize(
-    "bad", ["", ".", "..", "../up", "a/b", "a\\b", "/abs", "C:x", "A", "a b", "a\n", "-x", "é", "x" * 64, "a\0b", ".hidden"]
+    "bad",
+    ["", ".", "..", "../up", "a/b", "a\\b", "/abs", "C:x", "A", "a b", "a\n", "-x", "é", "x" * 64, "a\0b", ".hidden"],
 )
 def test_ids_that_could_leave_the_folder_are_refused(bad):
     with pytest.raises(StoreError, match="lower-case letters"):
@@ -37,7 +38,9 @@ def test_population_survives_its_json():
     assert again.cell_type is CellType.MONOCYTE
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 1}', make_population().to_json().replace('"monocyte"', '"martian"')])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema_version": 1}', make_population().to_json().replace('"monocyte"', '"martian"')]
+)
 def test_a_damaged_description_names_its_file(text):
     with pytest.raises(StoreError, match=r"^here: "):
         Population.from_json(text, "here")
@@ -62,21 +65,35 @@ def test_every_column_is_explained_and_every_feature_says_what_the_catalogue_say
         assert schema.field(name).type == pa.float64()
         said = {key.decode(): value.decode() for key, value in schema.field(name).metadata.items()}
         assert (said["label"], said["unit"], said.get("ibsi")) == (spec.label, spec.unit.px, spec.ibsi_id)
-        assert ("magnification" in said["depends_on"], "stain" in said["depends_on"]) == (not spec.scale_free, spec.intensity_dependent)
+        assert ("magnification" in said["depends_on"], "stain" in said["depends_on"]) == (
+            not spec.scale_free,
+            spec.intensity_dependent,
+        )
     assert json.loads(schema.metadata[b"leukoscope_catalogue"]) == list(CATALOGUE)
     assert schema.metadata[b"leukoscope_schema_version"] == str(SCHEMA_VERSION).encode()
 
 
 def test_a_row_holds_what_the_analysis_says():
-    flags = (QualityFlag("touches_border", "The cell touches the edge.", severe=True), QualityFlag("blurred", "Not sharp.", severe=False))
-    analysis = make_analysis(7, values={AREA: None}, absent={AREA: "no nucleus"}, flags=flags, place=Place(1, 2, 30, 20))
+    flags = (
+        QualityFlag("touches_border", "The cell touches the edge.", severe=True),
+        QualityFlag("blurred", "Not sharp.", severe=False),
+    )
+    analysis = make_analysis(
+        7, values={AREA: None}, absent={AREA: "no nucleus"}, flags=flags, place=Place(1, 2, 30, 20)
+    )
     population = make_population(um_per_px=0.1)
-    row = cell_row(analysis, population, outlines={"nucleus": [SQUARE], "cell": []}, patient_id="p1", diagnosis="APL", created=WHEN)
+    row = cell_row(
+        analysis, population, outlines={"nucleus": [SQUARE], "cell": []}, patient_id="p1", diagnosis="APL", created=WHEN
+    )
     assert set(row) == set(arrow_schema().names)
     assert row["cell_id"] == f"mono:{analysis.image.sha256[:16]}:0"
     assert (row["image_width"], row["image_height"]) == (30, 20)
     assert (row["place_left"], row["place_top"], row["place_width"], row["place_height"]) == (1, 2, 30, 20)
-    assert (row["flags"], row["severe_flags"], row["quality_ok"]) == (["touches_border", "blurred"], ["touches_border"], False)
+    assert (row["flags"], row["severe_flags"], row["quality_ok"]) == (
+        ["touches_border", "blurred"],
+        ["touches_border"],
+        False,
+    )
     assert row[AREA] is None
     assert json.loads(row["absent"]) == {AREA: "no nucleus"}
     assert row["um_per_px"] == 0.1
@@ -93,7 +110,8 @@ def test_the_image_scale_goes_before_the_population_scale():
 
 
 @pytest.mark.parametrize(
-    "name", ["/home/anna/cell.png", "C:\\Users\\anna\\cell.png", "../cell.png", "a/../../b.png", "\\\\server\\share\\x.png"]
+    "name",
+    ["/home/anna/cell.png", "C:\\Users\\anna\\cell.png", "../cell.png", "a/../../b.png", "\\\\server\\share\\x.png"],
 )
 def test_names_that_tell_about_the_machine_are_refused(name):
     with pytest.raises(StoreError, match="inside its folder"):

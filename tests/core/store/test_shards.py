@@ -127,8 +127,7 @@ def test_a_writer_killed_before_the_rename_changes_nothing_visible(root, action,
     """A real process is killed when the bytes of a shard (1) or of the description (2) are on disk and their name is not."""
     population = make_population()
     write_population(root, population, [make_rows(population, [1])])
-    script = textwrap.dedent(
-        """
+    script = textwrap.dedent("""
         import os, signal, sys
         from pathlib import Path
         from core.store.shards import append_cells, write_population
@@ -149,8 +148,7 @@ def test_a_writer_killed_before_the_rename_changes_nothing_visible(root, action,
             append_cells(root, "mono", rows)
         else:
             write_population(root, make_population(), [rows], replace=True)
-        """
-    )
+        """)
     command = [sys.executable, "-c", script, str(root), action, str(sync)]
     done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL

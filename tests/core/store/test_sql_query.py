@@ -21,7 +21,7 @@ def cohort(root):
 
 
 def test_a_question_sees_the_cells_as_readers_have_changed_them_and_the_populations(cohort):
-    (first, second, _) = cohort.query("SELECT cell_id FROM cells ORDER BY cell_id")["cell_id"]
+    first, second, _ = cohort.query("SELECT cell_id FROM cells ORDER BY cell_id")["cell_id"]
     relabel(cohort, [first], Field.CELL_TYPE, "apl", who="Reader")
     exclude(cohort, [second], "torn", who="Reader")
     answer = run(
@@ -88,7 +88,9 @@ def test_a_question_that_the_database_cannot_stop_is_killed(cohort, monkeypatch)
 
 
 def test_a_question_can_be_cancelled(cohort):
-    running = start(cohort, "SELECT sum(a.range * b.range) FROM range(100000000) AS a, range(100000) AS b", Limits(seconds=120))
+    running = start(
+        cohort, "SELECT sum(a.range * b.range) FROM range(100000000) AS a, range(100000) AS b", Limits(seconds=120)
+    )
     assert not running.done
     running.cancel()
     with pytest.raises(QueryError, match="cancelled"):
@@ -110,7 +112,9 @@ def test_the_schema_is_what_can_be_asked_for(cohort):
     assert {column.name: column.unit for column in columns}[AREA] == "px²"
     for relation in ("cells", "populations"):
         answer = run(cohort, f"DESCRIBE {relation}")
-        assert answer.table["column_name"].tolist() == [column.name for column in columns if column.relation == relation]
+        assert answer.table["column_name"].tolist() == [
+            column.name for column in columns if column.relation == relation
+        ]
 
 
 @pytest.mark.parametrize("question", ["SELECT '\ud800'", "SELECT 1 -- " + "x" * 100_000])

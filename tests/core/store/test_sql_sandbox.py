@@ -21,7 +21,10 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(root):
-    """The database of the cage over one population, as the process opens it; beside the shard lie files it must not read."""
+    """The database of the cage over one population, as the process opens it.
+
+    Beside the shard lie files it must not read.
+    """
     population = make_population()
     write_population(root, population, [make_rows(population, [1, 2, 3])])
     (shard,) = scan([root]).populations["mono"].shards
@@ -29,7 +32,11 @@ def opened(root):
     (root / "edits.jsonl").write_text("{}\n", encoding="utf-8")
     view = f"SELECT * FROM every_column UNION ALL BY NAME SELECT * FROM read_parquet(['{shard}'], union_by_name = true)"
     source = io.BytesIO()
-    for table in (cohort_schema().empty_table(), pa.table({"population": ["mono"]}), pa.table({"cell_id": pa.array([], pa.string())})):
+    for table in (
+        cohort_schema().empty_table(),
+        pa.table({"population": ["mono"]}),
+        pa.table({"cell_id": pa.array([], pa.string())}),
+    ):
         with pa.ipc.new_stream(source, table.schema) as stream:
             stream.write_table(table)
     source.seek(0)
@@ -219,14 +226,18 @@ def test_every_function_that_is_more_than_a_value_is_closed_or_known_to_be_harml
     volatile = "function_type = 'scalar' AND (has_side_effects OR stability = 'VOLATILE')"
     sql = f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE {volatile}"
     harmless = {"random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "error", "stats", "vector_type"}
-    own = {"current_connection_id", "current_query", "current_query_id", "current_transaction_id"}  # of the cage's own process
+    own = {
+        "current_connection_id",
+        "current_query",
+        "current_query_id",
+        "current_transaction_id",
+    }  # of the cage's own process
     found = {name for (name,) in opened.execute(sql).fetchall()}
     assert found - harmless - own <= set(sql_sandbox._CLOSED_FUNCTIONS)
 
 
 def test_the_process_writes_no_file(tmp_path):
-    script = textwrap.dedent(
-        """
+    script = textwrap.dedent("""
         import signal, sys
         from core.store import sql_sandbox
 
@@ -234,8 +245,9 @@ def test_the_process_writes_no_file(tmp_path):
         sql_sandbox.limit_process()
         with open(sys.argv[1], "wb") as file:
             file.write(b"x")
-        """
+        """)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "File too large" in done.stderr
     assert (tmp_path / "out").read_bytes() == b""

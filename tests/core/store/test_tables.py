@@ -84,7 +84,13 @@ def test_what_was_taken_away_can_be_brought_back(root, tmp_path, kind):
     again = cells_of(root)
     assert again["cell_id"].tolist() == [name.replace("mono:", "own:") for name in frame["cell_id"]]
     # CSV takes no outlines.
-    fresh = ["cell_id", "population", "absent", "created", *(["nucleus_outline", "cell_outline"] if kind == "csv" else [])]
+    fresh = [
+        "cell_id",
+        "population",
+        "absent",
+        "created",
+        *(["nucleus_outline", "cell_outline"] if kind == "csv" else []),
+    ]
     plain = [name for name in frame if name not in [*fresh, "flags", "severe_flags", "nucleus_outline", "cell_outline"]]
     pd.testing.assert_frame_equal(again[plain], frame[plain])
     for name in ("flags", "severe_flags"):

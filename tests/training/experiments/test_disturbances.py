@@ -30,7 +30,10 @@ def test_what_training_can_be_given_decides_nothing():
 
 
 def test_images_are_disturbed_each_in_its_own_way(items):
-    shown = [disturbed(Condition.LIGHT, LabelledImage(f"set1/{i}", items[0].rgb, items[0].labels), items, 7).rgb for i in range(6)]
+    shown = [
+        disturbed(Condition.LIGHT, LabelledImage(f"set1/{i}", items[0].rgb, items[0].labels), items, 7).rgb
+        for i in range(6)
+    ]
     assert len({image.tobytes() for image in shown}) == 6
 
 
@@ -49,7 +52,9 @@ def test_the_stain_is_that_of_another_laboratory(items):
 
 
 def test_low_magnification_leaves_forty_pixels_of_cell(items):
-    doubled = LabelledImage("set1/doubled", *(a.repeat(2, axis=0).repeat(2, axis=1) for a in (items[0].rgb, items[0].labels)))
+    doubled = LabelledImage(
+        "set1/doubled", *(a.repeat(2, axis=0).repeat(2, axis=1) for a in (items[0].rgb, items[0].labels))
+    )
     shown = disturbed(Condition.SMALL, doubled, items, 7)
     assert len(shown.labels) < len(doubled.labels)
     area = cell_mask(shown.labels).sum()
@@ -75,6 +80,8 @@ def test_a_touching_leukocyte_comes_whole_and_is_background(items):
         # The drawn cell is still in the middle, and as dark as it was.
         assert np.abs(np.argwhere(cell).mean(axis=0) - np.array(cell.shape) / 2).max() < 0.1 * len(cell)
         nucleus = region_mask(shown.labels, "nucleus")
-        assert np.median(shown.rgb[nucleus]) == pytest.approx(np.median(item.rgb[region_mask(item.labels, "nucleus")]), abs=6)
+        assert np.median(shown.rgb[nucleus]) == pytest.approx(
+            np.median(item.rgb[region_mask(item.labels, "nucleus")]), abs=6
+        )
         others += count_other_nuclei(shown.rgb, cell, nucleus) > 0
     assert others >= 4, "no second nucleus is to be seen"

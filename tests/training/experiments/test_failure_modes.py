@@ -56,7 +56,15 @@ def test_a_nucleus_without_cytoplasm_is_described_as_far_as_it_goes(known):
 
 def table(**columns):
     rows = 8
-    plain = {"source": "set1", "nucleus_share": 0.4, "thin_share": 0.0, "border": 0.0, "neighbours": 0.0, "lobes": 1.0, "vacuoles": 0.0}
+    plain = {
+        "source": "set1",
+        "nucleus_share": 0.4,
+        "thin_share": 0.0,
+        "border": 0.0,
+        "neighbours": 0.0,
+        "lobes": 1.0,
+        "vacuoles": 0.0,
+    }
     plain |= {"fill": 0.5, "diameter_px": 80.0, "blur": 0.02, "stain_distance": 2.0}
     plain |= {"dice_nucleus": 0.9, "dice_cytoplasm": 0.8, "dice_cell": 0.95}
     return pd.DataFrame({key: [value] * rows for key, value in plain.items()} | columns)

@@ -8,7 +8,17 @@ from training.loop import SPLIT_FILE
 def test_validate_trains_once_a_split_and_says_what_decides(tiny_data, tmp_path, capsys):
     config = tiny_config(name="tiny", data_sets=("set1", "set2"), epochs=1, images_per_epoch=4)
     (tmp_path / "tiny.toml").write_text(config.to_toml())
-    command = ["validate", "--config", str(tmp_path / "tiny.toml"), "--subset", "1", "--out", str(tmp_path / "runs"), "--device", "cpu"]
+    command = [
+        "validate",
+        "--config",
+        str(tmp_path / "tiny.toml"),
+        "--subset",
+        "1",
+        "--out",
+        str(tmp_path / "runs"),
+        "--device",
+        "cpu",
+    ]
     assert main(command) == 0
     printed = capsys.readouterr()
     assert "tiny: criterion 0." in printed.out

@@ -56,7 +56,9 @@ def test_consistent_outlines_become_a_data_set_that_training_reads(teacher, spli
     samples = masked_samples((str(folder),))
     assert [sample.cell_type for sample in samples] == [CellType.LYMPHOCYTE, CellType.MONOCYTE]
     items = [load_labelled(sample)[0] for sample in samples]
-    for item, drawn in zip(items, (draw_cell(3, SYNTHETIC_CELLS[name]) for name in ("lymphocyte", "monocyte")), strict=True):
+    for item, drawn in zip(
+        items, (draw_cell(3, SYNTHETIC_CELLS[name]) for name in ("lymphocyte", "monocyte")), strict=True
+    ):
         assert np.array_equal(item.rgb, drawn[0].rgb)
         assert overlap(cell_mask(item.labels), cell_mask(drawn[1])).dice > 0.8
     config = tiny_config(pseudo_set=str(folder), pseudo_probability=1.0)
@@ -108,7 +110,11 @@ def test_images_that_must_not_be_trained_on_are_refused():
 def test_images_are_drawn_evenly_over_the_types_and_the_same_again(tmp_path, monkeypatch):
     folder = tmp_path / "acevedo"
     folder.mkdir()
-    rows = [f"{cell_type}/{number}.jpg,{cell_type}" for cell_type in ("monocyte", "lymphocyte", "platelet") for number in range(9)]
+    rows = [
+        f"{cell_type}/{number}.jpg,{cell_type}"
+        for cell_type in ("monocyte", "lymphocyte", "platelet")
+        for number in range(9)
+    ]
     (folder / "manifest.csv").write_text("path,cell_type\n" + "\n".join(rows) + "\n")
     monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path))
     types = [CellType.MONOCYTE, CellType.LYMPHOCYTE]

@@ -70,7 +70,9 @@ def test_every_image_is_held_out_once_and_groups_stay_whole(both, plan):
         parts = [{sample.group for sample in part} for part in (split.train, split.validation, split.held_out)]
         assert all(parts)
         assert sum(map(len, parts)) == len(set.union(*parts)), "a group is in two parts"
-        assert sorted(s.sample_id for part in (split.train, split.validation, split.held_out) for s in part) == sorted(held)
+        assert sorted(s.sample_id for part in (split.train, split.validation, split.held_out) for s in part) == sorted(
+            held
+        )
     assert splits == splits_of(both, config_of(), plan)
 
 
@@ -139,7 +141,9 @@ def test_what_can_be_made_again_is_not_kept(finished):
 
 def test_a_finished_run_is_not_done_again(finished, tiny_data):
     before = {path: path.read_bytes() for path in finished.parent.rglob("*") if path.is_file()}
-    assert validate(config_of(), finished.parent, PLAN, CPU, on_epoch=lambda *_: pytest.fail("trained again")) == finished
+    assert (
+        validate(config_of(), finished.parent, PLAN, CPU, on_epoch=lambda *_: pytest.fail("trained again")) == finished
+    )
     assert {path: path.read_bytes() for path in finished.parent.rglob("*") if path.is_file()} == before
 
 
@@ -156,7 +160,9 @@ def test_a_killed_run_goes_on_at_the_epoch_and_comes_to_the_same(tiny_data, tmp_
     assert (half / "unseen-set1" / SPLIT_REPORT_FILE).exists()
     assert not (half / REPORT_FILE).exists()
     epochs = []
-    folder = validate(config, tmp_path / "killed", plan, CPU, on_epoch=lambda split, row: epochs.append((split.name, row.epoch)))
+    folder = validate(
+        config, tmp_path / "killed", plan, CPU, on_epoch=lambda split, row: epochs.append((split.name, row.epoch))
+    )
     assert epochs == [("unseen-set2", 2)]
     whole = validate(config, tmp_path / "whole", plan, CPU)
     one, other = (pd.read_parquet(at / IMAGES_FILE) for at in (folder, whole))
@@ -175,7 +181,9 @@ def test_each_split_begins_with_the_network_of_its_own(finished, tiny_data, tmp_
     config = config_of(name="again", start_from=str(finished / "{split}"), learning_rate=1e-9)
     rows = pd.read_parquet(validate(config, tmp_path, Plan(subset=1), CPU) / IMAGES_FILE)
     before = pd.read_parquet(finished / IMAGES_FILE)
-    clean, was = (t[t["condition"] == str(Condition.CLEAN)].set_index("sample_id")["dice_nucleus"] for t in (rows, before))
+    clean, was = (
+        t[t["condition"] == str(Condition.CLEAN)].set_index("sample_id")["dice_nucleus"] for t in (rows, before)
+    )
     # Batch statistics go on, weights do not.
     assert np.abs(clean - was.reindex(clean.index)).median() < 0.1
     leaky = config_of(name="leaky", start_from=str(finished / "unseen-set2"))
@@ -188,7 +196,14 @@ def test_each_split_begins_with_the_network_of_its_own(finished, tiny_data, tmp_
 
 def rows_of(source, dice, conditions):
     return [
-        {"source": source, "sample_id": f"{source}/a", "cell_type": "monocyte", "condition": str(c), "dice_nucleus": d, "dice_cytoplasm": d}
+        {
+            "source": source,
+            "sample_id": f"{source}/a",
+            "cell_type": "monocyte",
+            "condition": str(c),
+            "dice_nucleus": d,
+            "dice_cytoplasm": d,
+        }
         for c, d in zip(conditions, dice, strict=True)
     ]
 

@@ -30,7 +30,12 @@ class Item:
 
 
 def gallery(
-    items: Sequence[Item], key: str, *, places: int = 0, chosen: str | None = None, on_pick: Callable[[str], None] | None = None
+    items: Sequence[Item],
+    key: str,
+    *,
+    places: int = 0,
+    chosen: str | None = None,
+    on_pick: Callable[[str], None] | None = None,
 ) -> None:
     """Show cells in small in at least so many places; `on_pick` is called with the id of the one that is clicked."""
 

@@ -23,7 +23,9 @@ def owner() -> Owner | None:
         # The issuer is part of it: two of them may give the same subject to different persons.
         return Owner(root, f"account {st.user.get('iss')} {st.user.get('sub') or st.user.get('email')}")
     with st.container(height=1, border=False, key="browser_place"):
-        said = _BROWSER(key=_KEY, data={"known": BROWSER.get()}, default={"identity": None}, on_identity_change=lambda: None).identity
+        said = _BROWSER(
+            key=_KEY, data={"known": BROWSER.get()}, default={"identity": None}, on_identity_change=lambda: None
+        ).identity
     if said == "" and BROWSER.get() is None:
         BROWSER.set(secrets.token_hex(16))  # for this session only
     elif said is not None and re.fullmatch("[0-9a-f]{32}", said):

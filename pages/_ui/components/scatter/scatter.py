@@ -1,4 +1,7 @@
-"""Cells in a plane, from five to a million, drawn in the browser: hover, click, and a box or a lasso around what matters."""
+"""Cells in a plane, from five to a million, drawn in the browser.
+
+Hover, click, and a box or a lasso around what matters.
+"""
 
 import base64
 import hashlib
@@ -67,8 +70,9 @@ def scatter(
     chosen
         The polygon that is drawn around cells, in the axes' own values; the page keeps it.
     on_select
-        Called with the polygon when one was drawn (3 to 100 vertices; its edges are straight on the axes as drawn, so on a logarithmic
-        axis between the logarithms), or with None when it was cleared. Without it there is no box and no lasso.
+        Called with the polygon when one was drawn (3 to 100 vertices; its edges are straight on the axes as drawn, so
+        on a logarithmic axis between the logarithms), or with None when it was cleared. Without it there is no box and
+        no lasso.
     on_pick
         Called with the id of a cell that was clicked; where cells are counted in squares there is none to click.
     height
@@ -91,17 +95,27 @@ def scatter(
         if on_pick is not None and picked["of"] == data["id"] and 0 <= int(picked["index"]) < len(ids):
             on_pick(ids[int(picked["index"])])
 
-    own = {"chosen": chosen, "select": on_select is not None, "pick": on_pick is not None and bool(ids), "height": height}
+    own = {
+        "chosen": chosen,
+        "select": on_select is not None,
+        "pick": on_pick is not None and bool(ids),
+        "height": height,
+    }
     _SCATTER(key=key, data=data | own, on_selected_change=take_polygon, on_picked_change=take_cell)
 
 
 def packed(drawn: Scatter, look: Look) -> dict[str, Any]:
-    """What the browser is sent: numbers as base64 of little-endian arrays, the rest as it is; below 2 MB for all that may be drawn."""
+    """What the browser is sent.
+
+    Numbers as base64 of little-endian arrays, the rest as it is; below 2 MB for all that may be drawn.
+    """
     marks = drawn.marks
     data = {
         "x": asdict(drawn.x),
         "y": asdict(drawn.y),
-        "groups": [{"name": g.name, "n": g.n, "colour": g.colour, "edge": g.line(look), "shape": g.shape} for g in drawn.groups],
+        "groups": [
+            {"name": g.name, "n": g.n, "colour": g.colour, "edge": g.line(look), "shape": g.shape} for g in drawn.groups
+        ],
         "none": NO_GROUP,
         "look": asdict(look),
         "colour": None if drawn.colour is None else asdict(drawn.colour) | {"stops": colours(look)},
@@ -151,7 +165,8 @@ def read_polygon(sent: Any) -> Polygon | None:  # noqa: ANN401 - a browser may s
     if not isinstance(sent, list) or not 3 <= len(sent) <= MOST_VERTICES:
         return None
     if not all(
-        isinstance(pair, list) and len(pair) == 2 and all(type(v) in (int, float) and math.isfinite(v) for v in pair) for pair in sent
+        isinstance(pair, list) and len(pair) == 2 and all(type(v) in (int, float) and math.isfinite(v) for v in pair)
+        for pair in sent
     ):
         return None
     return tuple((float(x), float(y)) for x, y in sent)

@@ -1,4 +1,7 @@
-"""The viewers: image with outlines and mask side by side, enlarged and moved together; a field whose cells can be clicked."""
+"""The viewers.
+
+Image with outlines and mask side by side, enlarged and moved together; a field whose cells can be clicked.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +100,8 @@ def one_cell_viewer(image: CellImage, labels: LabelMap, key: str) -> None:
 def field_viewer(picture: str, chosen: int, on_pick: Callable[[int], None], key: str) -> None:
     """Show a field with its numbered cells (`core.charts.overlay.field_svg`), the chosen number marked.
 
-    `on_pick` is called with the number of the cell that is clicked, before the page runs again; `key` tells one field from the next.
+    `on_pick` is called with the number of the cell that is clicked, before the page runs again; `key` tells one field
+    from the next.
     """
 
     def take() -> None:

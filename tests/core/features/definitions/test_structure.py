@@ -67,12 +67,14 @@ def populations(data_dir, segmenter) -> dict[str, list[dict[str, float | None]]]
         of_type = [sample.image for sample in samples if sample.cell_type is cell_type]
         images[cell_type] = [load(path) for path in of_type[:: len(of_type) // 8][:8]]
     outlined = {
-        cell_type: [cell for image in found for cell in outline_cells(image, segmenter, Cells.ONE)] for cell_type, found in images.items()
+        cell_type: [cell for image in found for cell in outline_cells(image, segmenter, Cells.ONE)]
+        for cell_type, found in images.items()
     }
     smears = [load(sample.image) for sample in data_set("hairy_cell_smear").samples()]
     outlined[CellType.HCL] = [cell for smear in smears for cell in outline_cells(smear, segmenter, Cells.ALL)]
     return {
-        cell_type: [extract(cell.image.rgb, cell.segmentation.labels).values for cell in found] for cell_type, found in outlined.items()
+        cell_type: [extract(cell.image.rgb, cell.segmentation.labels).values for cell in found]
+        for cell_type, found in outlined.items()
     }
 
 
@@ -82,22 +84,31 @@ def of(populations, cell_type, name):
 
 @pytest.mark.data
 def test_hairy_cells_have_more_and_higher_projections_than_lymphocytes(populations):
-    hairy, lymphocyte = (of(populations, cell_type, "cell_projections_Count") for cell_type in (CellType.HCL, CellType.LYMPHOCYTE))
+    hairy, lymphocyte = (
+        of(populations, cell_type, "cell_projections_Count") for cell_type in (CellType.HCL, CellType.LYMPHOCYTE)
+    )
     assert len(hairy) == 5
     assert median(hairy) >= 3 > 1 >= median(lymphocyte)
-    hairy, lymphocyte = (of(populations, cell_type, "cell_projections_MaximumHeight") for cell_type in (CellType.HCL, CellType.LYMPHOCYTE))
+    hairy, lymphocyte = (
+        of(populations, cell_type, "cell_projections_MaximumHeight")
+        for cell_type in (CellType.HCL, CellType.LYMPHOCYTE)
+    )
     assert median(hairy) > 1.5 * median(lymphocyte)
 
 
 @pytest.mark.data
 def test_monocytes_have_dented_nuclei_and_vacuoles(populations):
     for name, average in [("nucleus_contour_IndentationDepth", median), ("cytoplasm_vacuoles_Count", mean)]:
-        monocyte, lymphocyte = (average(of(populations, cell_type, name)) for cell_type in (CellType.MONOCYTE, CellType.LYMPHOCYTE))
+        monocyte, lymphocyte = (
+            average(of(populations, cell_type, name)) for cell_type in (CellType.MONOCYTE, CellType.LYMPHOCYTE)
+        )
         assert monocyte > 1.5 * lymphocyte
 
 
 @pytest.mark.data
 def test_the_cytoplasm_of_promyelocytes_is_granular(populations):
     name = "cytoplasm_granularity_Fine"
-    granular, plain = (median(of(populations, cell_type, name)) for cell_type in (CellType.PROMYELOCYTE, CellType.LYMPHOCYTE))
+    granular, plain = (
+        median(of(populations, cell_type, name)) for cell_type in (CellType.PROMYELOCYTE, CellType.LYMPHOCYTE)
+    )
     assert granular > 1.3 * plain

@@ -17,7 +17,9 @@ ROWS = [row for _, rows in TEXTURES.values() for row in rows]
 @pytest.mark.parametrize("feature_class", PYRADIOMICS)
 def test_the_rows_are_the_class_of_pyradiomics(feature_class):
     names = [row.feature for row in TEXTURES[feature_class][1]]
-    assert names == sorted(name for name, deprecated in PYRADIOMICS[feature_class].getFeatureNames().items() if not deprecated)
+    assert names == sorted(
+        name for name, deprecated in PYRADIOMICS[feature_class].getFeatureNames().items() if not deprecated
+    )
 
 
 def test_there_are_five_classes_under_titles_of_their_own():
