@@ -133,8 +133,14 @@ class _ClusterEngine:
     """Hands out chunks; `ray` is the module."""
 
     def __init__(
-        self, ray: Any, address: str | None, actors: int | None, folder: RunFolder, run: Run, measurer: Measurer
-    ) -> None:  # noqa: ANN401
+        self,
+        ray: Any,  # noqa: ANN401
+        address: str | None,
+        actors: int | None,
+        folder: RunFolder,
+        run: Run,
+        measurer: Measurer,
+    ) -> None:
         self._ray = ray
         self._address = address
         self._actors = actors

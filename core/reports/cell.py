@@ -428,10 +428,10 @@ def html_report(
         _section("Where this comes from", _provenance(analysis, references, model, created, settings)),
     ]
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width"><title>{html.escape(title)}</title><style>{_CSS}</style></head><body><main><header><h1>{html.escape(analysis.image.name)}</h1><p>Leukoscope'
-        f" report, {created:%d %B %Y, %H:%M}</p><p"
-        f' class="notice">{NOT_FOR_DIAGNOSIS}</p></header>{"".join(sections)}</main></body></html>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title><style>{_CSS}</style></head><body><main>"
+        f"<header><h1>{html.escape(analysis.image.name)}</h1><p>Leukoscope report, {created:%d %B %Y, %H:%M}</p>"
+        f'<p class="notice">{NOT_FOR_DIAGNOSIS}</p></header>{"".join(sections)}</main></body></html>'
     )
 
 

@@ -13,7 +13,7 @@ from core.explorer import view
 from core.explorer.selection import Selection, to_link
 from core.explorer.view import By
 from pages._ui.common import resources
-from pages._ui.explorer import plane
+from pages._ui.explorer import plane as plane_view
 from pages._ui.explorer.map import _Outline
 from pages._ui.explorer.plane import Kind, features_plane
 from tests.pages.conftest import texts
@@ -148,7 +148,7 @@ def test_principal_axes_are_told_in_words_and_an_outline_chooses_by_hand(plane):
 
 def _plane_key() -> str:
     """Key of the plane of principal axes, as the page makes it."""
-    found = plane.laid(Selection(), plane.looked_at(resources.in_view(Selection()), plane.About.SHAPE))
+    found = plane_view.laid(Selection(), plane_view.looked_at(resources.in_view(Selection()), plane_view.About.SHAPE))
     return f"{Kind.PCA} {found.digest}"
 
 
@@ -168,11 +168,11 @@ def test_too_few_cells_for_a_computed_plane_are_refused_in_words(plane):
 def test_many_cells_are_counted_in_squares_and_an_outline_still_chooses_exactly(open_page, monkeypatch):
     open_page()
     monkeypatch.setattr(view, "MOST_POINTS", 30)
-    plane._scatter.clear()
+    plane_view._scatter.clear()
     drawn = features_plane(Selection(), RATIO, ELONGATION, By.CELL_TYPE, None, LIGHT)
     assert isinstance(drawn.drawn.marks, Bins)
     assert drawn.drawn.marks.counts.sum() == 71
     chosen = drawn.choose(EVERYTHING)
     assert chosen is not None
     assert resources.in_view(chosen).cells == 71
-    plane._scatter.clear()
+    plane_view._scatter.clear()
