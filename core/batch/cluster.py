@@ -2,7 +2,7 @@
 
 The driver only lists images and hands out names; images and results never pass through it, so input and output must be
 reachable from every node. What goes wrong with an image, the local engine of its actor sees to. What goes wrong with an
-actor or its node costs the chunk being done again elsewhere, under the same name of its shard; `core/batch/CLUSTER.md`
+actor or its node costs the chunk being done again elsewhere, under the same name of its shard; `docs/cluster.md`
 says what to start where.
 """
 
@@ -258,7 +258,7 @@ class _ClusterEngine:
             if self._failed_starts == _FAILED_STARTS:
                 msg = (
                     f"no actor gets ready on the cluster ({error}); every node needs this version of Leukoscope, see"
-                    " core/batch/CLUSTER.md"
+                    " docs/cluster.md"
                 )
                 raise ClusterError(msg) from error
         except self._ray.exceptions.RayTaskError as error:

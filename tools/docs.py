@@ -1,10 +1,12 @@
-"""`python -m tools.readme`: write the tables of README and CLUSTER.md from what was measured; a test holds them equal.
+"""`python -m tools.docs`: write the tables of README and docs/ from code and from what was measured; a test holds them.
 
-Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection
-run, populations from the shipped cohort, speed from `benchmarks/`, which `make bench` writes.
+A table lies between the marks ``<!-- name -->`` and ``<!-- end name -->``; its function has that name. Scores come from
+the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run, populations
+from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features and columns from the code.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,11 @@ from core.segmentation.model_registry import find_model
 from core.store import queries
 from core.store.database import Cohort
 from core.store.published import published_references
+from core.store.schema import arrow_schema
 
-README = ROOT / "README.md"
-CLUSTER = ROOT / "core" / "batch" / "CLUSTER.md"
 BENCHMARKS = ROOT / "benchmarks"
 
-# The comparison of architectures that the README speaks of.
+# The comparison of architectures that the docs speak of.
 SELECTION_RUN = "set2-lite0-160"
 
 # The features a reader asks for first.
@@ -59,7 +60,7 @@ KNOWN = (
     "cell_glcm_JointEntropy",
 )
 
-# What the README says of the cohort: who is set beside whom, the last pair the same cells of two laboratories, and by
+# What the docs say of the cohort: who is set beside whom, the last pair the same cells of two laboratories, and by
 # what.
 SET_SIDE_BY_SIDE = (
     ("monocyte_acevedo", "lymphocyte_acevedo"),
@@ -391,35 +392,75 @@ def paper() -> str:
     return _table(["", "1 million cells", "100 million cells"], rows)
 
 
-TABLES = {
-    "scores": scores,
-    "selection": selection,
-    "reliability": reliability,
-    "cohort": cohort,
-    "published": published,
-    "findings": findings,
-    "panels": panels,
-    "explorer": explorer,
-    "speed": speed,
-    "batch": batch,
-    "catalogue": catalogue,
-}
-DOCUMENTS = {README: TABLES, CLUSTER: {"nodes": nodes, "paper": paper}}
+def features() -> str:
+    """Every feature of the catalogue, a row each, under a heading for each theme."""
+    head = ["feature", "means", "unit", "IBSI", "formula"]
+    parts = []
+    for theme in Theme:
+        rows: list[list[object]] = [
+            [f"`{spec.name}`", spec.description, _units(spec), spec.ibsi_id or "", _cell(spec.formula)]
+            for spec in CATALOGUE.values()
+            if spec.theme is theme
+        ]
+        parts.append(f"### {theme.value}\n\n{_table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def _units(spec: FeatureSpec) -> str:
+    return spec.unit.px if spec.unit.px == spec.unit.um else f"{spec.unit.px}, {spec.unit.um}"
+
+
+def _cell(text: str) -> str:
+    """Text that may stand in a cell of a Markdown table."""
+    return text.replace("|", "\\|")
+
+
+def columns() -> str:
+    """The columns of a shard before the features', from the fields' own descriptions."""
+    fields = arrow_schema()
+    rows: list[list[object]] = [
+        [
+            f"`{field.name}`",
+            str(field.type).replace("<item: ", "<").replace("<element: ", "<"),
+            field.metadata[b"description"].decode(),
+        ]
+        for field in fields
+        if field.name not in CATALOGUE
+    ]
+    return _table(["column", "type", "meaning"], rows)
+
+
+TABLES = (
+    scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch, catalogue, features, columns, nodes, paper,
+)  # fmt: skip
+MAKERS: Mapping[str, Callable[[], str]] = {make.__name__: make for make in TABLES}
+_MARK = re.compile(r"^<!-- (?!end )([a-z_]+) -->$", re.MULTILINE)
+
+
+def documents() -> list[Path]:
+    """README and every page of docs/ with at least one table."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in pages if tables_of(page)]
+
+
+def tables_of(document: Path) -> list[str]:
+    """Names of the tables that a document has marks for."""
+    return _MARK.findall(document.read_text(encoding="utf-8"))
 
 
 def written(document: Path) -> str:
     """The text of a document with every table made anew between its marks."""
     text = document.read_text(encoding="utf-8")
-    for name, make in DOCUMENTS[document].items():
+    for name in tables_of(document):
         start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
         before, rest = text.split(start)
         after = rest.split(end)[1]
-        text = f"{before}{start}\n{make()}\n{end}{after}"
+        text = f"{before}{start}\n{MAKERS[name]()}\n{end}{after}"
     return text
 
 
 def main() -> None:
-    for document in DOCUMENTS:
+    for document in documents():
         document.write_text(written(document), encoding="utf-8")
 
 
