@@ -15,7 +15,7 @@ from core.domain.versions import software_versions
 from core.features.extract import Engine, extract
 from core.image.imaging import load
 from core.image.stain import Nucleus, find_nuclei
-from core.quality.flags import assess
+from core.quality.assessment import assess
 from core.segmentation.field_of_view import MOST_NUCLEI, Cells, find_cells, shows_one_cell
 from core.segmentation.model_registry import ModelEntry
 from core.segmentation.providers import Device

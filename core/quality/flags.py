@@ -1,265 +1,194 @@
-"""What to know before trusting a cell's numbers: each flag is a sentence with its consequence.
+"""The registry of quality flags: code, severity, words, and what each means for the numbers. The only list.
 
-Thresholds are here only.
-
-Confidence in the shipped cohort, cells of two laboratories the model never saw: median 0.96, 2nd to 98th percentile
-0.89 to 0.98 (column `confidence` of `python -m core cohort export`). Blur over all drawn masks (median; 99th
-percentile): 0.010; 0.015 of the cell's diameter in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of
-set 1.
+`core.quality.assessment` decides which of them a cell gets; thresholds are there. Light to import: pages, tables and
+reports ask here for words.
 """
 
-import math
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
+from core.domain.types import QualityFlag
 
-from core.domain.types import CellImage, FeatureSet, QualityFlag, Segmentation
-from core.image.imaging import grey
-from core.image.masks import cell_mask, region_mask
-from core.image.morphology import bounds, dilated, eroded
-from core.image.quantiles import BYTES, counted_median, counts
-from core.image.stain import appearance, appearance_distance, nuclear_contrast
-from core.quality.novelty import Knowledge, Traits, traits
-from core.quality.red_cells import RED_CELL_UM, red_cell_diameter
-from core.segmentation.model_card import ModelCard
 
-LOW_CONFIDENCE: Final = 0.85
-# Standard deviation of the blur as a share of the cell's diameter, so that it means the same at every magnification.
-# From here on it exceeds nearly all of what the masked data hold.
-BLURRED: Final = 0.06
-# The further blur by which the present one is measured, as a share of the cell's diameter, and the half-width of the
-# zone looked at.
-_FURTHER_BLUR: Final = 0.02
-_EDGE_ZONE_PX: Final = 2
-# Share of the cell's pixels with all channels at 250 or more, or of the nucleus's with all at 5 or less.
-CLIPPED_SHARE: Final = 0.15
-DARK_BACKGROUND: Final = 90
-# Nuclear dye in the nucleus over the surroundings. Measured: 0.8 or more in leukocytes of five sources, 0.5 or less in
-# red cells.
-MIN_NUCLEAR_CONTRAST: Final = 0.6
-# A cell of some 23 px across; the smallest one drawn in the masked data is 49 px across.
-SMALL_CELL_PX: Final = 400
-# Diameter of the cell in red cells, below which leukocytes are hardly ever: of lymphocytes beside two or more red cells
-# 6 in 1,249 lie below it (two laboratories), of platelets 20 in 29, of which the largest has 1.5.
-MIN_RED_CELLS_ACROSS: Final = 0.95
+class Severity(StrEnum):
+    """What a flag does to a cell."""
 
-# Codes of the flags that `core.evaluation.novelty_fit` measures.
+    REFUSES = "refuses"  # the cell stays out of population summaries
+    WARNS = "warns"  # the cell counts, but a comparison may mislead
+    INFORMS = "informs"
+
+
+@dataclass(frozen=True)
+class FlagKind:
+    """One kind of flag.
+
+    Parameters
+    ----------
+    severity
+        What it does to a cell.
+    words
+        Its name in lists and counts, lower case.
+    sentence, consequence
+        What was found and what that means for the numbers; together one sentence, with a colon between.
+    seen
+        What is said of one image instead, where more is known of it: a template with the names that `raised` is given.
+    """
+
+    severity: Severity
+    words: str
+    sentence: str
+    consequence: str
+    seen: str = ""
+
+    @property
+    def told(self) -> str:
+        """What is said of a stored cell: the sentence with its consequence."""
+        return f"{self.sentence}: {self.consequence}."
+
+
+# Those that `core.evaluation.novelty_fit` measures, and the one that a reader gives (`core.store.edit_log`).
 TOO_SMALL: Final = "too_small"
 UNLIKE_LEUKOCYTE: Final = "unlike_leukocyte"
 GRANULOCYTE: Final = "granulocyte"
+EXCLUDED: Final = "excluded"
+NOT_OK_IN_TABLE: Final = "not_ok_in_table"
 
-
-def assess(
-    image: CellImage,
-    segmentation: Segmentation,
-    card: ModelCard,
-    features: FeatureSet | None = None,
-    knowledge: Knowledge | None = None,
-) -> tuple[QualityFlag, ...]:
-    """All flags of a segmented image, the severe ones first; empty when there is nothing to say.
-
-    Whether the cell is like those the model knows is told from its features, where these and the model's `knowledge`
-    are given.
-    """
-    nucleus, cytoplasm = (region_mask(segmentation.labels, region) for region in ("nucleus", "cytoplasm"))
-    cell = cell_mask(segmentation.labels)
-    if not cell.any():
-        message = (
+FLAGS: Final = MappingProxyType(
+    {
+        "no_cell": FlagKind(
+            Severity.REFUSES,
+            "no cell",
+            "No cell was found in the image",
+            "nothing was measured",
             "No cell was found: nothing can be measured. The picture may show no stained leukocyte, or show it very"
-            " small or faint."
-        )
-        return (QualityFlag("no_cell", message, severe=True),)
-    kind = _of_size(image, cell)
-    if features and knowledge:
-        kind += _of_kind(traits(features.values, segmentation.confidence), knowledge)
-    parts = _of_parts(nucleus, cytoplasm, cell, segmentation.other_cells)
-    # The rest concerns the cell and what lies around it, not a whole field.
-    around = _surroundings(cell)
-    rgb, nucleus, cytoplasm, cell = image.rgb[around], nucleus[around], cytoplasm[around], cell[around]
-    flags = [
-        *_of_stain(rgb, nucleus, cell),
-        *kind,
-        *parts,
-        *_of_light(rgb, nucleus, cell),
-        *_of_sharpness(rgb, nucleus, cytoplasm, cell),
-        *_of_trust(rgb, nucleus, cytoplasm, segmentation.confidence, card),
-    ]
-    return tuple(sorted(flags, key=lambda flag: not flag.severe))
-
-
-def _surroundings(cell: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the cell's bounding box, widened by its longer side on every side."""
-    rows, columns = bounds(cell)
-    margin = max(rows.stop - rows.start, columns.stop - columns.start)
-    return slice(max(0, rows.start - margin), rows.stop + margin), slice(
-        max(0, columns.start - margin), columns.stop + margin
-    )
-
-
-def _of_stain(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
-    contrast = nuclear_contrast(rgb, nucleus, cell)
-    if contrast is None or contrast >= MIN_NUCLEAR_CONTRAST:
-        return []
-    message = (
-        "What was outlined takes hardly any nuclear stain: probably a red cell or an empty place, whose numbers mean"
-        " nothing."
-    )
-    return [QualityFlag("no_nuclear_stain", message, severe=True)]
-
-
-def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
-    """By the scale, or else by the red cells beside the cell; nothing where there is neither."""
-    diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
-    red_cell = RED_CELL_UM / image.um_per_px if image.um_per_px is not None else red_cell_diameter(image.rgb, cell)
-    if red_cell is None or diameter >= MIN_RED_CELLS_ACROSS * red_cell:
-        return []
-    across = (
-        f"{diameter * image.um_per_px:.1f} um"
-        if image.um_per_px is not None
-        else f"{diameter / red_cell:.1f} red cells"
-    )
-    mend = "or check the scale of the image" if image.um_per_px is not None else "or look whether its outline is whole"
-    message = (
-        f"What was outlined is only {across} across, too small for a leukocyte: probably a platelet, whose numbers mean"
-        f" nothing. Leave it out, {mend}."
-    )
-    return [QualityFlag(TOO_SMALL, message, severe=True)]
-
-
-def _of_kind(found: Traits, knowledge: Knowledge) -> list[QualityFlag]:
-    flags = []
-    distance = knowledge.familiarity.distance(found)
-    if distance is not None and distance > knowledge.familiarity.limit:
-        first, second = knowledge.familiarity.strangest(found)
-        message = (
-            f"Expected is a stained leukocyte, but this is unlike those the model knows, most of all in {first} and"
-            f" {second}: it may be a platelet, an erythroblast, debris, a smudged cell or no cell at all, or be"
-            " outlined wrongly. Look at it before using any number."
-        )
-        flags.append(QualityFlag(UNLIKE_LEUKOCYTE, message, severe=True))
-    if knowledge.granulocyte.score(found) > knowledge.granulocyte.limit:
-        message = (
+            " small or faint.",
+        ),
+        "no_nuclear_stain": FlagKind(
+            Severity.REFUSES,
+            "no nuclear stain",
+            "It takes hardly any nuclear stain",
+            "probably a red cell or an empty place",
+            "What was outlined takes hardly any nuclear stain: probably a red cell or an empty place, whose numbers"
+            " mean nothing.",
+        ),
+        TOO_SMALL: FlagKind(
+            Severity.REFUSES,
+            "too small",
+            "It is too small for a leukocyte",
+            "probably a platelet",
+            "What was outlined is only {across} across, too small for a leukocyte: probably a platelet, whose numbers"
+            " mean nothing. Leave it out, {mend}.",
+        ),
+        UNLIKE_LEUKOCYTE: FlagKind(
+            Severity.REFUSES,
+            "unlike leukocyte",
+            "It is unlike the leukocytes the model knows",
+            "it may be debris, a smudged cell, or outlined wrongly",
+            "Expected is a stained leukocyte, but this is unlike those the model knows, most of all in {first} and"
+            " {second}: it may be a platelet, an erythroblast, debris, a smudged cell or no cell at all, or be"
+            " outlined wrongly. Look at it before using any number.",
+        ),
+        GRANULOCYTE: FlagKind(
+            Severity.WARNS,
+            "granulocyte",
+            "It looks like a granulocyte",
+            "comparisons with lymphocytes and monocytes mean little",
             "Expected is a mononuclear cell, but this looks like a granulocyte (neutrophil or eosinophil), by its"
             " nucleus and the colour of its cytoplasm: comparisons with lymphocytes and monocytes mean little. Look at"
-            " the nucleus: a folded one can look alike."
-        )
-        flags.append(QualityFlag(GRANULOCYTE, message, severe=False))
-    return flags
-
-
-def _of_parts(
-    nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: NDArray[np.bool_], others: int
-) -> list[QualityFlag]:
-    flags = []
-    if not nucleus.any():
-        flags.append(
-            QualityFlag("no_nucleus", "No nucleus was found: nuclear and combined features are absent.", severe=True)
-        )
-    if not cytoplasm.any():
-        flags.append(
-            QualityFlag(
-                "no_cytoplasm", "No cytoplasm is visible: cytoplasm and combined features are absent.", severe=False
-            )
-        )
-    if cell[0].any() or cell[-1].any() or cell[:, 0].any() or cell[:, -1].any():
-        flags.append(
-            QualityFlag("border", "The cell touches the image edge: areas and diameters are too small.", severe=True)
-        )
-    area = np.count_nonzero(cell)
-    if area < SMALL_CELL_PX:
-        message = (
-            f"The cell covers only {area} pixels: outlines and shape are coarse. A larger magnification is needed."
-        )
-        flags.append(QualityFlag("small_cell", message, severe=True))
-    if others:
-        objects = "another stained cell" if others == 1 else f"{others} other stained cells"
-        flags.append(
-            QualityFlag(
-                "several_cells", f"The image holds {objects}: the one nearest the centre was measured.", severe=False
-            )
-        )
-    return flags
-
-
-def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
-    # Channel by channel: numpy is ten times slower along an axis of three.
-    channels = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))
-    darkest, brightest = channels.min(axis=0), channels.max(axis=0)
-    if (darkest[cell] >= 250).mean() > CLIPPED_SHARE:
-        message = (
+            " the nucleus: a folded one can look alike.",
+        ),
+        "no_nucleus": FlagKind(
+            Severity.REFUSES, "no nucleus", "No nucleus was found", "nuclear and combined features are absent"
+        ),
+        "no_cytoplasm": FlagKind(
+            Severity.INFORMS, "no cytoplasm", "No cytoplasm is visible", "cytoplasm and combined features are absent"
+        ),
+        "border": FlagKind(
+            Severity.REFUSES, "border", "The cell touches the image edge", "areas and diameters are too small"
+        ),
+        "small_cell": FlagKind(
+            Severity.REFUSES,
+            "small cell",
+            "The cell covers few pixels",
+            "outlines and shape are coarse",
+            "The cell covers only {area} pixels: outlines and shape are coarse. A larger magnification is needed.",
+        ),
+        "several_cells": FlagKind(
+            Severity.INFORMS,
+            "several cells",
+            "The image holds other stained cells",
+            "the one nearest the centre was measured",
+            "The image holds {objects}: the one nearest the centre was measured.",
+        ),
+        "over_exposed": FlagKind(
+            Severity.REFUSES,
+            "over exposed",
+            "The cell is over-exposed",
+            "tone values are too bright, and the outline may be too small",
             "The cell is over-exposed: parts of it are plain white, so tone values are too bright and the outline may"
-            " be too small."
-        )
-        return [QualityFlag("over_exposed", message, severe=True)]
-    dark_background = not cell.all() and counted_median(counts(brightest[~cell]), BYTES) < DARK_BACKGROUND
-    if dark_background or (nucleus.any() and (brightest[nucleus] <= 5).mean() > CLIPPED_SHARE):
-        return [
-            QualityFlag(
-                "under_exposed",
-                "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.",
-                severe=True,
-            )
-        ]
-    return []
-
-
-def _of_sharpness(
-    rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: NDArray[np.bool_]
-) -> list[QualityFlag]:
-    if not (nucleus.any() and cytoplasm.any()) or blur(grey(rgb), nucleus, cell) <= BLURRED:
-        return []
-    return [
-        QualityFlag(
+            " be too small.",
+        ),
+        "under_exposed": FlagKind(
+            Severity.REFUSES,
+            "under exposed",
+            "The image is under-exposed",
+            "tone values cannot be trusted",
+            "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.",
+        ),
+        "blurred": FlagKind(
+            Severity.REFUSES,
             "blurred",
-            "The cell is out of focus: outlines are uncertain and fine tone differences are lost.",
-            severe=True,
-        )
-    ]
+            "The cell is out of focus",
+            "outlines are uncertain and fine tone differences are lost",
+        ),
+        "low_confidence": FlagKind(
+            Severity.REFUSES,
+            "low confidence",
+            "The outline is uncertain",
+            "look at it before using any number",
+            "The outline is uncertain (confidence {confidence:.2f}, usually above 0.94): look at it before using any"
+            " number.",
+        ),
+        "unlike_training": FlagKind(
+            Severity.REFUSES,
+            "unlike training",
+            "The colours are unlike those the model was trained on",
+            "the outline may be wrong",
+            "The colours are unlike those the model was trained on (stain, camera or kind of picture): the outline may"
+            " be wrong.",
+        ),
+        NOT_OK_IN_TABLE: FlagKind(
+            Severity.REFUSES, "not ok in table", "The imported table calls the cell not good", "it gives no reason"
+        ),
+        EXCLUDED: FlagKind(
+            Severity.REFUSES, "excluded", "A reader left the cell out", "the reason is in `excluded_reason`"
+        ),
+    }
+)
 
 
-def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float:
-    """Standard deviation of the blur at the nucleus's edge over the cell's diameter.
+def raised(code: str, **seen: object) -> QualityFlag:
+    """A flag of one image, with what was seen there filled into its sentence.
 
-    Infinite where there is no edge at all.
-
-    A further, known blur flattens a sharp edge much and a blurred one little; the ratio of the slopes tells the blur
-    whatever the contrast (Zhuo and Sim 2011, Pattern Recognition 44:1852).
+    Parameters
+    ----------
+    code
+        A code of the registry.
+    seen
+        Values for the names in the kind's `seen`.
     """
-    diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
-    further = _FURTHER_BLUR * diameter
-    zone = dilated(nucleus, _EDGE_ZONE_PX) & ~eroded(nucleus, _EDGE_ZONE_PX)
-    # What the filters reach from the edge is enough of the picture.
-    reach = 4 * math.ceil(np.hypot(0.7, further)) + 1
-    near = tuple(slice(max(0, at.start - reach), at.stop + reach) for at in bounds(zone))
-    luma, zone = luma[near], zone[near]
-    # Pixel noise is smoothed away before slopes are taken.
-    present, flattened = (
-        float(np.square(ndimage.gaussian_gradient_magnitude(luma, np.hypot(0.7, extra))[zone]).mean())
-        for extra in (0, further)
-    )
-    return further / float(np.sqrt(present / flattened - 1)) / diameter if present > flattened > 0 else float("inf")
+    kind = FLAGS[code]
+    message = kind.seen.format(**seen) if kind.seen else kind.told
+    return QualityFlag(code, message, severe=kind.severity is Severity.REFUSES)
 
 
-def _of_trust(
-    rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], confidence: float, card: ModelCard
-) -> list[QualityFlag]:
-    flags = []
-    if confidence < LOW_CONFIDENCE:
-        message = (
-            f"The outline is uncertain (confidence {confidence:.2f}, usually above 0.94): look at it before using any"
-            " number."
-        )
-        flags.append(QualityFlag("low_confidence", message, severe=True))
-    vector = appearance(rgb, nucleus, cytoplasm)
-    if card.appearance and vector is not None:
-        known = card.appearance
-        distance = appearance_distance(vector, np.asarray(known["mean"]), np.asarray(known["covariance"]))
-        if distance > known["limit"]:
-            message = (
-                "The colours are unlike those the model was trained on (stain, camera or kind of picture): the outline"
-                " may be wrong."
-            )
-            flags.append(QualityFlag("unlike_training", message, severe=True))
-    return flags
+def flag_words(code: str) -> str:
+    """A flag's name in lists and counts; the code in words where it is of another making."""
+    return FLAGS[code].words if code in FLAGS else code.replace("_", " ")
+
+
+def flag_sentence(code: str) -> str:
+    """What a stored flag means for the numbers; the code in words where it is of another making."""
+    return FLAGS[code].told if code in FLAGS else f"Flagged as {flag_words(code)}."

@@ -20,7 +20,7 @@ from typing import Final, Self
 import pyarrow as pa
 
 from core.domain.errors import StoreError
-from core.store.schema import EXCLUDED
+from core.quality.flags import EXCLUDED
 
 _LOG: Final = "edits.jsonl"
 

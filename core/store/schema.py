@@ -72,7 +72,6 @@ _ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("excluded_reason", pa.string(), "why a reader left the cell out; null if it is in"),
 )
 ADDED_COLUMNS: Final = tuple(name for name, _, _ in _ADDED)
-EXCLUDED: Final = "excluded"  # severe flag of a cell that a reader left out
 
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 

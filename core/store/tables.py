@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError
 from core.features.catalogue import CATALOGUE
+from core.quality.flags import NOT_OK_IN_TABLE
 from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS, CellRow, Population, arrow_schema, check_relative
 from core.store.shards import write_population
 
@@ -31,7 +32,6 @@ ALIASES: Final = {"patient": "patient_id", "image_path": "image_name"}
 _SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created")
 _SHARD_CELLS: Final = 1000
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
-_NOT_OK: Final = "not_ok_in_table"  # severe flag of a cell that its table calls not good without a reason
 _KINDS: Final = {field.name: field.type for field in arrow_schema() if field.name not in _SET_ANEW}
 
 
@@ -172,7 +172,7 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
                 row[name] = row[name] / scale**power
     severe = row.get("severe_flags") or []
     if row.get("quality_ok") is False and not severe:
-        severe = [_NOT_OK]
+        severe = [NOT_OK_IN_TABLE]
     return {
         **row,
         "population": population.population_id,

@@ -8,10 +8,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.domain.settings import load_settings
 from core.explorer.selection import Quality, Selection, to_json
+from core.quality.flags import flag_sentence
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
-from pages._ui.common.names import flag_sentence, flag_words
 from tests.pages.conftest import texts
 
 FLAGGED = "monocyte_drawn:000000" + "0" * 10 + ":0"
@@ -204,18 +204,3 @@ def test_the_first_cell_stays_on_the_card_when_it_is_left_out(explore):
     assert first not in _ids(app)
     assert component(app, "one_viewer")["id"] == first
     assert "Saved; the original is kept" in texts(app)
-
-
-def test_every_flag_has_a_sentence_with_its_consequence():
-    import core.quality.flags as quality
-    from core.domain.settings import ROOT
-
-    code = (ROOT / "core" / "quality.py").read_text()
-    codes = {
-        *re.findall(r'QualityFlag\(\s*"(\w+)"', code),
-        quality.TOO_SMALL,
-        quality.UNLIKE_LEUKOCYTE,
-        quality.GRANULOCYTE,
-    }
-    assert len(codes) > 12
-    assert not [name for name in codes if flag_sentence(name) == f"Flagged as {flag_words(name)}."]

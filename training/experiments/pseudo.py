@@ -23,7 +23,7 @@ from core.evaluation.metrics import overlap
 from core.image.imaging import encode_png, load
 from core.image.masks import cell_mask, encode_grey, region_mask
 from core.image.window import Window, resample_labels
-from core.quality.flags import assess
+from core.quality.assessment import assess
 from core.segmentation.segmenter import TwoPassSegmenter
 from training.loop import SPLIT_FILE
 

@@ -17,12 +17,12 @@ from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Revie
 from core.batch.settings import State
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
+from core.quality.flags import flag_words
 from core.reports.cell import file_name
 from pages._ui.batch.cohort import add_to_cohort
 from pages._ui.batch.pictures import pictures, review_of
 from pages._ui.batch.run import duration
 from pages._ui.common.layout import empty_state
-from pages._ui.common.names import flag_words
 from pages._ui.common.resources import settings
 from pages._ui.common.state import CELL_LOOKED_AT
 from pages._ui.components.gallery.gallery import gallery

@@ -37,12 +37,12 @@ from core.populations.comparison import (
 )
 from core.populations.neighbours import comparable_features, nearest, sentence
 from core.populations.scaling import RobustScaling
+from core.quality.flags import EXCLUDED, flag_sentence
 from core.reports.cell import KEY_FEATURES
 from core.store import queries
-from core.store.schema import EXCLUDED
 from pages._ui.common import resources
 from pages._ui.common.layout import empty_state, errors_in_words
-from pages._ui.common.names import flag_sentence, plain
+from pages._ui.common.names import plain
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.components.owner.owner import owner

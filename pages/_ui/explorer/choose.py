@@ -29,9 +29,10 @@ from core.explorer.selection import (
 )
 from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE
+from core.quality.flags import flag_words
 from pages._ui.common import resources
 from pages._ui.common.feature_choice import matching
-from pages._ui.common.names import flag_words, plain
+from pages._ui.common.names import plain
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, save, select, to_address
 

@@ -7,8 +7,8 @@ import streamlit as st
 
 from core.domain.cell_types import CELL_TYPES
 from core.explorer.view import InView
+from core.quality.flags import flag_words
 from pages._ui.common import resources
-from pages._ui.common.names import flag_words
 from pages._ui.common.state import widget_value
 from pages._ui.explorer.cells import show_cells
 from pages._ui.explorer.compare import choose_groups

@@ -19,7 +19,7 @@ from core.image.masks import cell_mask, decode_grey, region_mask
 from core.image.stain import nuclear_stain
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.image.window import Window, resample_labels
-from core.quality.flags import assess
+from core.quality.assessment import assess
 from core.segmentation.model_card import METADATA_KEY
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter

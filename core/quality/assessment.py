@@ -1,0 +1,209 @@
+"""Which quality flags a cell gets: the thresholds, and nothing of the words (`core.quality.flags`).
+
+Confidence in the shipped cohort, cells of two laboratories the model never saw: median 0.96, 2nd to 98th percentile
+0.89 to 0.98 (column `confidence` of `python -m core cohort export`). Blur over all drawn masks (median; 99th
+percentile): 0.010; 0.015 of the cell's diameter in the CellaVision images of set 2, 0.028; 0.063 in the coarser ones of
+set 1.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from core.domain.types import CellImage, FeatureSet, QualityFlag, Segmentation
+from core.image.imaging import grey
+from core.image.masks import cell_mask, region_mask
+from core.image.morphology import bounds, dilated, eroded
+from core.image.quantiles import BYTES, counted_median, counts
+from core.image.stain import appearance, appearance_distance, nuclear_contrast
+from core.quality.flags import GRANULOCYTE, TOO_SMALL, UNLIKE_LEUKOCYTE, raised
+from core.quality.novelty import Knowledge, Traits, traits
+from core.quality.red_cells import RED_CELL_UM, red_cell_diameter
+
+LOW_CONFIDENCE: Final = 0.85
+# Standard deviation of the blur as a share of the cell's diameter, so that it means the same at every magnification.
+# From here on it exceeds nearly all of what the masked data hold.
+BLURRED: Final = 0.06
+# The further blur by which the present one is measured, as a share of the cell's diameter, and the half-width of the
+# zone looked at.
+_FURTHER_BLUR: Final = 0.02
+_EDGE_ZONE_PX: Final = 2
+# Share of the cell's pixels with all channels at 250 or more, or of the nucleus's with all at 5 or less.
+CLIPPED_SHARE: Final = 0.15
+DARK_BACKGROUND: Final = 90
+# Nuclear dye in the nucleus over the surroundings. Measured: 0.8 or more in leukocytes of five sources, 0.5 or less in
+# red cells.
+MIN_NUCLEAR_CONTRAST: Final = 0.6
+# A cell of some 23 px across; the smallest one drawn in the masked data is 49 px across.
+SMALL_CELL_PX: Final = 400
+# Diameter of the cell in red cells, below which leukocytes are hardly ever: of lymphocytes beside two or more red cells
+# 6 in 1,249 lie below it (two laboratories), of platelets 20 in 29, of which the largest has 1.5.
+MIN_RED_CELLS_ACROSS: Final = 0.95
+
+
+class KnownAppearance(Protocol):
+    """What a model's card says of the stain that the model knows; all that is asked of a card here."""
+
+    @property
+    def appearance(self) -> Mapping[str, Any]:
+        """Mean, covariance and limit of the optical densities of the training images; empty where not recorded."""
+        ...
+
+
+def assess(
+    image: CellImage,
+    segmentation: Segmentation,
+    card: KnownAppearance,
+    features: FeatureSet | None = None,
+    knowledge: Knowledge | None = None,
+) -> tuple[QualityFlag, ...]:
+    """All flags of a segmented image, the severe ones first; empty when there is nothing to say.
+
+    Whether the cell is like those the model knows is told from its features, where these and the model's `knowledge`
+    are given.
+    """
+    nucleus, cytoplasm = (region_mask(segmentation.labels, region) for region in ("nucleus", "cytoplasm"))
+    cell = cell_mask(segmentation.labels)
+    if not cell.any():
+        return (raised("no_cell"),)
+    kind = _of_size(image, cell)
+    if features and knowledge:
+        kind += _of_kind(traits(features.values, segmentation.confidence), knowledge)
+    parts = _of_parts(nucleus, cytoplasm, cell, segmentation.other_cells)
+    # The rest concerns the cell and what lies around it, not a whole field.
+    around = _surroundings(cell)
+    rgb, nucleus, cytoplasm, cell = image.rgb[around], nucleus[around], cytoplasm[around], cell[around]
+    flags = [
+        *_of_stain(rgb, nucleus, cell),
+        *kind,
+        *parts,
+        *_of_light(rgb, nucleus, cell),
+        *_of_sharpness(rgb, nucleus, cytoplasm, cell),
+        *_of_trust(rgb, nucleus, cytoplasm, segmentation.confidence, card),
+    ]
+    return tuple(sorted(flags, key=lambda flag: not flag.severe))
+
+
+def _surroundings(cell: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the cell's bounding box, widened by its longer side on every side."""
+    rows, columns = bounds(cell)
+    margin = max(rows.stop - rows.start, columns.stop - columns.start)
+    return slice(max(0, rows.start - margin), rows.stop + margin), slice(
+        max(0, columns.start - margin), columns.stop + margin
+    )
+
+
+def _of_stain(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
+    contrast = nuclear_contrast(rgb, nucleus, cell)
+    return [] if contrast is None or contrast >= MIN_NUCLEAR_CONTRAST else [raised("no_nuclear_stain")]
+
+
+def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
+    """By the scale, or else by the red cells beside the cell; nothing where there is neither."""
+    diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
+    red_cell = RED_CELL_UM / image.um_per_px if image.um_per_px is not None else red_cell_diameter(image.rgb, cell)
+    if red_cell is None or diameter >= MIN_RED_CELLS_ACROSS * red_cell:
+        return []
+    across = (
+        f"{diameter * image.um_per_px:.1f} um"
+        if image.um_per_px is not None
+        else f"{diameter / red_cell:.1f} red cells"
+    )
+    mend = "or check the scale of the image" if image.um_per_px is not None else "or look whether its outline is whole"
+    return [raised(TOO_SMALL, across=across, mend=mend)]
+
+
+def _of_kind(found: Traits, knowledge: Knowledge) -> list[QualityFlag]:
+    flags = []
+    distance = knowledge.familiarity.distance(found)
+    if distance is not None and distance > knowledge.familiarity.limit:
+        first, second = knowledge.familiarity.strangest(found)
+        flags.append(raised(UNLIKE_LEUKOCYTE, first=first, second=second))
+    if knowledge.granulocyte.score(found) > knowledge.granulocyte.limit:
+        flags.append(raised(GRANULOCYTE))
+    return flags
+
+
+def _of_parts(
+    nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: NDArray[np.bool_], others: int
+) -> list[QualityFlag]:
+    flags = []
+    if not nucleus.any():
+        flags.append(raised("no_nucleus"))
+    if not cytoplasm.any():
+        flags.append(raised("no_cytoplasm"))
+    if cell[0].any() or cell[-1].any() or cell[:, 0].any() or cell[:, -1].any():
+        flags.append(raised("border"))
+    area = np.count_nonzero(cell)
+    if area < SMALL_CELL_PX:
+        flags.append(raised("small_cell", area=area))
+    if others:
+        objects = "another stained cell" if others == 1 else f"{others} other stained cells"
+        flags.append(raised("several_cells", objects=objects))
+    return flags
+
+
+def _of_light(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> list[QualityFlag]:
+    # Channel by channel: numpy is ten times slower along an axis of three.
+    channels = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))
+    darkest, brightest = channels.min(axis=0), channels.max(axis=0)
+    if (darkest[cell] >= 250).mean() > CLIPPED_SHARE:
+        return [raised("over_exposed")]
+    dark_background = not cell.all() and counted_median(counts(brightest[~cell]), BYTES) < DARK_BACKGROUND
+    if dark_background or (nucleus.any() and (brightest[nucleus] <= 5).mean() > CLIPPED_SHARE):
+        return [raised("under_exposed")]
+    return []
+
+
+def _of_sharpness(
+    rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_], cell: NDArray[np.bool_]
+) -> list[QualityFlag]:
+    if not (nucleus.any() and cytoplasm.any()) or blur(grey(rgb), nucleus, cell) <= BLURRED:
+        return []
+    return [raised("blurred")]
+
+
+def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float:
+    """Standard deviation of the blur at the nucleus's edge over the cell's diameter.
+
+    Infinite where there is no edge at all.
+
+    A further, known blur flattens a sharp edge much and a blurred one little; the ratio of the slopes tells the blur
+    whatever the contrast (Zhuo and Sim 2011, Pattern Recognition 44:1852).
+    """
+    diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
+    further = _FURTHER_BLUR * diameter
+    zone = dilated(nucleus, _EDGE_ZONE_PX) & ~eroded(nucleus, _EDGE_ZONE_PX)
+    # What the filters reach from the edge is enough of the picture.
+    reach = 4 * math.ceil(np.hypot(0.7, further)) + 1
+    near = tuple(slice(max(0, at.start - reach), at.stop + reach) for at in bounds(zone))
+    luma, zone = luma[near], zone[near]
+    # Pixel noise is smoothed away before slopes are taken.
+    present, flattened = (
+        float(np.square(ndimage.gaussian_gradient_magnitude(luma, np.hypot(0.7, extra))[zone]).mean())
+        for extra in (0, further)
+    )
+    return further / float(np.sqrt(present / flattened - 1)) / diameter if present > flattened > 0 else float("inf")
+
+
+def _of_trust(
+    rgb: NDArray[np.uint8],
+    nucleus: NDArray[np.bool_],
+    cytoplasm: NDArray[np.bool_],
+    confidence: float,
+    card: KnownAppearance,
+) -> list[QualityFlag]:
+    flags = []
+    if confidence < LOW_CONFIDENCE:
+        flags.append(raised("low_confidence", confidence=confidence))
+    vector = appearance(rgb, nucleus, cytoplasm)
+    if card.appearance and vector is not None:
+        known = card.appearance
+        distance = appearance_distance(vector, np.asarray(known["mean"]), np.asarray(known["covariance"]))
+        if distance > known["limit"]:
+            flags.append(raised("unlike_training"))
+    return flags
