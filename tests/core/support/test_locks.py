@@ -1,33 +1,16 @@
 """Locks that exclude, wait, and go away with their process; as Windows has them, too, as far as Linux can show it."""
 
-import os
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 
 from core.domain.settings import ROOT
 from core.support import locks
-
-
-def locking_as_windows_does(fcntl):
-    """`msvcrt.locking` by Linux's locks of open files, which are as Windows' in being of bytes and of the open file."""
-
-    def locking(descriptor, mode, count):
-        start = os.lseek(descriptor, 0, os.SEEK_CUR)
-        writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-        kind = fcntl.F_UNLCK if mode == 0 else fcntl.F_WRLCK if writable else fcntl.F_RDLCK
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, struct.pack("hhqqi", kind, os.SEEK_SET, start, count, 0))
-        except BlockingIOError as error:
-            raise PermissionError(13, "Permission denied") from error
-
-    return SimpleNamespace(LK_NBLCK=2, LK_UNLCK=0, locking=locking)
+from tests.locking import as_windows_does
 
 
 @pytest.fixture(params=["here", "windows"], autouse=True)
@@ -36,9 +19,8 @@ def system(request, monkeypatch):
         fcntl = pytest.importorskip("fcntl")
         if not hasattr(fcntl, "F_OFD_SETLK"):
             pytest.skip("stands in for Windows by locks that only Linux has")
-        monkeypatch.setitem(sys.modules, "msvcrt", locking_as_windows_does(fcntl))
+        monkeypatch.setitem(sys.modules, "msvcrt", as_windows_does(fcntl))
         monkeypatch.setitem(sys.modules, "fcntl", None)
-    return request.param
 
 
 def test_one_has_it_until_it_is_given_back(tmp_path):
@@ -181,11 +163,10 @@ def held_by_another(path, keep_file):
     return process
 
 
+@pytest.mark.parametrize("system", ["here"], indirect=True)  # the other process has the locks of this system
 @pytest.mark.parametrize("keep_file", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_it_goes_away_with_its_process_however_that_ends(tmp_path, system, keep_file, number):
-    if system == "windows":
-        pytest.skip("the other process has the locks of this system")
+def test_it_goes_away_with_its_process_however_that_ends(tmp_path, keep_file, number):
     path = tmp_path / "lock"
     with held_by_another(path, keep_file) as process:
         assert locks.is_locked(path)
