@@ -1,12 +1,9 @@
 """The use case in a few lines: image -> label map -> features -> flags, with the versions that made them."""
 
-import itertools
-import multiprocessing
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from core.domain.errors import CoreError
@@ -20,6 +17,7 @@ from core.segmentation.field_of_view import MOST_NUCLEI, Cells, find_cells, show
 from core.segmentation.model_registry import ModelEntry
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
+from core.support import parallel
 
 # Told in words what is being done, and which share of all is done.
 Progress = Callable[[str, float], None]
@@ -183,31 +181,7 @@ def analyse_many(
 ) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs, computed by `jobs` processes with one session and one thread each.
 
-    Only a few jobs a process are under way at a time, so memory does not grow with their number.
+    A single one, which is this process, takes as many threads as there are cores.
     """
-    if jobs == 1:
-        segmenter = OnnxSegmenter.from_entry(model, device)
-        yield from (run_job(job, segmenter) for job in jobs_to_do)
-        return
-    # Spawned, not forked: onnxruntime's and BLAS's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_open_worker, initargs=(model, device)) as pool:
-        waiting: deque[Future[Outcome]] = deque()
-        remaining = iter(jobs_to_do)
-        waiting.extend(pool.submit(_work, job) for job in itertools.islice(remaining, 4 * jobs))
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(_work, job) for job in itertools.islice(remaining, 1))
-
-
-_worker_segmenter: OnnxSegmenter | None = None
-
-
-def _open_worker(model: ModelEntry, device: Device) -> None:
-    global _worker_segmenter  # one session a process is the point
-    _worker_segmenter = OnnxSegmenter.from_entry(model, device, threads=1)
-
-
-def _work(job: Job) -> Outcome:
-    assert _worker_segmenter is not None
-    return run_job(job, _worker_segmenter)
+    opening = partial(OnnxSegmenter.from_entry, model, device, threads=1 if jobs > 1 else 0)
+    return parallel.each(run_job, jobs_to_do, opening, jobs=jobs)

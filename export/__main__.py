@@ -26,6 +26,7 @@ from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import list_models
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
+from core.support import files
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8
 from export.to_onnx import OPSET, convert, embed_card, register
@@ -169,9 +170,8 @@ def _run(arguments: argparse.Namespace) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         for made, place in ((finder, out.with_name(finder.name)), (draft, out)):
             if made.exists():
-                unfinished = place.with_suffix(".part")
-                shutil.copyfile(made, unfinished)
-                unfinished.replace(place)
+                with files.replacing(place) as unfinished:
+                    shutil.copyfile(made, unfinished)
     register(out, card, run, default=not arguments.not_default)
     if arguments.json:
         facts = {"parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from core.domain.settings import load_settings
 from core.domain.types import CellImage, LabelMap
 from core.image.synthetic import draw_cell
+from core.support import files
 from tests.populations import write_drawn
 
 
@@ -51,3 +53,22 @@ def drawn_root(tmp_path_factory) -> Path:
     for name in ("published_populations.csv", "published_model_selection.csv"):
         shutil.copy(load_settings().reference / name, root)
     return root
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """To be called with a file's name: when next a file of that name is written whole, the disk is full."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs a device that is always full")
+    names, unfinished = set(), files.unfinished
+
+    @contextmanager
+    def on_a_full_disk(path, **how):
+        with unfinished(path, **how) as made:
+            if path.name in names:
+                names.remove(path.name)
+                made.symlink_to("/dev/full")
+            yield made
+
+    monkeypatch.setattr(files, "unfinished", on_a_full_disk)
+    return names.add

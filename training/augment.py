@@ -27,6 +27,7 @@ from core.domain.types import LabelMap
 from core.evaluation.datasets import COPIES_MANIFEST, Sample
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey, with_environment
+from core.support import files
 from training.augmentation import LabelledImage
 from training.data import load_labelled, read_pairs
 
@@ -144,12 +145,10 @@ def write_copies(samples: Sequence[Sample], folder: Path, *, on_image: Callable[
         pass
     try:
         rows = _write_images(samples, folder, on_image)
-        unfinished = folder / f".{COPIES_MANIFEST}"
-        with unfinished.open("w", newline="", encoding="utf-8") as handle:
+        with files.replacing(folder / COPIES_MANIFEST) as made, made.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.DictWriter(handle, [field.name for field in fields(ManifestRow)])
             writer.writeheader()
             writer.writerows(asdict(row) for row in rows)
-        unfinished.replace(folder / COPIES_MANIFEST)
     except BaseException:  # of Ctrl-C as of a full disk
         shutil.rmtree(folder, ignore_errors=True)
         raise

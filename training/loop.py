@@ -25,6 +25,7 @@ from core.domain.errors import DataSetError, ModelError, UsageError
 from core.evaluation.datasets import Sample
 from core.evaluation.model_comparison import title
 from core.evaluation.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
+from core.support import files
 from training.architectures import build, check_input
 from training.architectures.weights import Normalisation, normalisation
 from training.calibration import fit_temperature, logits_of
@@ -165,6 +166,8 @@ def fit(
     trainer = Trainer(network, config, total_steps=config.epochs * steps, device=device, loss=loss)
     log: list[EpochLog] = []
     checkpoint = folder / CHECKPOINT_FILE
+    for large in (checkpoint, folder / WEIGHTS_FILE):
+        files.clear_unfinished(large)
     if (state := read_checkpoint(checkpoint)) is not None:
         trainer.restore(state)
         log = [EpochLog(**row) for row in state["log"]]
@@ -261,9 +264,7 @@ def _test(
         "versions": versions(),
         "commit": commit(),
     }
-    unfinished = folder / f".{SCORES_FILE}"
-    unfinished.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    unfinished.replace(folder / SCORES_FILE)
+    files.write_text(folder / SCORES_FILE, json.dumps(report, indent=1))
 
 
 def _best(log: list[EpochLog]) -> EpochLog:
@@ -327,10 +328,9 @@ def _for_both_passes(
 
 def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -> None:
     """Weights, and with them the normalisation of the input they belong to."""
-    temporary = path.with_suffix(".tmp")
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
-    save_file(tensors, temporary, {"normalisation": json.dumps(scale)})
-    temporary.replace(path)
+    with files.replacing(path) as unfinished:
+        save_file(tensors, unfinished, {"normalisation": json.dumps(scale)})
 
 
 def read_weights(run: Path, encoder: str) -> tuple[dict[str, torch.Tensor], Normalisation]:
@@ -345,9 +345,7 @@ def read_weights(run: Path, encoder: str) -> tuple[dict[str, torch.Tensor], Norm
 
 
 def _write_log(log: list[EpochLog], path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as handle:
+    with files.replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, [f.name for f in fields(EpochLog)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in log)
-    temporary.replace(path)

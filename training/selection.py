@@ -15,9 +15,7 @@ validation fold. Dice is measured on the network's grid, in the canonical window
 import errno
 import json
 import logging
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -36,10 +34,10 @@ from core.evaluation.datasets import Sample
 from core.image.masks import cell_mask
 from core.image.window import Window, resample, resample_labels
 from core.segmentation.preprocessing import normalise
+from core.support import files, locks
 from training.architectures import build, check_input, count_parameters, find_architecture
 from training.architectures.weights import NO_ENCODER, Normalisation, normalisation
 from training.augment import COPIES, copies
-from training.claims import claim
 from training.config import SelectionConfig
 from training.data import hold_to_data, masked_samples, read_pairs, to_channels
 from training.provenance import commit, cpu_name, versions
@@ -190,9 +188,7 @@ def select(
         folds_of(items.samples, protocol, k, config.seed)  # before the first hour of work, not after it
     commit()  # now, before somebody edits the files this process has read
     hold_to_data(folder, samples)
-    unfinished = folder / f"config.{os.getpid()}"
-    unfinished.write_text(config.to_toml(), encoding="utf-8")
-    unfinished.replace(folder / results.CONFIG_FILE)
+    files.write_text(folder / results.CONFIG_FILE, config.to_toml())
     logger.info("%d copies in memory, %d folds in all, on %s", len(items.samples), len(units), device)
     if on_start:
         on_start()
@@ -217,6 +213,11 @@ def _check_settings(config: SelectionConfig, folder: Path) -> None:
             raise UsageError(msg)
 
 
+def _lock_file(folder: Path, work: str) -> Path:
+    """What is locked by whoever does a piece of the work."""
+    return folder / results.WORK_FOLDER / f"{work}.lock"
+
+
 def _key(config: SelectionConfig, unit: Unit) -> tuple[Any, ...]:
     return (config.name, *(getattr(unit, column) for column in results.UNIT_COLUMNS[1:]))
 
@@ -230,16 +231,16 @@ def _next_unit(
     on_epoch: Callable[[Unit, int], None] | None,
     on_unit: Callable[[Progress], None] | None,
 ) -> bool:
-    """Do the first unit that is neither done nor claimed; False when there is none."""
+    """Do the first unit that is neither done nor worked on; False when there is none."""
     done = results.finished(folder)
     for unit in units:
         if _key(config, unit) in done:
             continue
-        claimed = claim(folder / results.WORK_FOLDER, unit.name)
-        if claimed is None:
+        mine = locks.try_lock(_lock_file(folder, unit.name), keep_file=False)
+        if mine is None:
             continue
-        with claimed:
-            # It may have been finished, and given up, between the first look and the claim.
+        with mine:
+            # It may have been finished, and given up, between the first look and the lock.
             if _key(config, unit) in results.finished(folder):
                 continue
             row = _do(unit, config, folder, items, device, on_epoch)
@@ -250,14 +251,14 @@ def _next_unit(
 
 
 def _progress(config: SelectionConfig, folder: Path, units: list[Unit], row: dict[str, Any]) -> Progress:
-    """Time left by the architecture's own mean where it has one, shared among as many processes as hold a claim, this one included."""
+    """Time left by the architecture's own mean where it has one, shared among as many processes as hold a lock, this one included."""
     table = results.read(folder, "folds")
     wanted = [_key(config, unit) for unit in units]
     done = set(table[list(results.UNIT_COLUMNS)].itertuples(index=False, name=None)) & set(wanted)
     by_architecture = table.groupby("architecture")["seconds"].mean()
     overall = float(table["seconds"].mean())
     left = sum(float(by_architecture.get(key[-1], overall)) for key in wanted if key not in done)
-    others = len({path.name.rpartition(".claim")[0] for path in (folder / results.WORK_FOLDER).glob("*.claim")})
+    others = sum(locks.is_locked(path) for path in (folder / results.WORK_FOLDER).glob("*.lock"))
     return Progress(row, len(done), len(units), left / 60 / (1 + others))
 
 
@@ -302,7 +303,7 @@ def _do(
     # First, so that there is room for the row on a full disk; were this process killed here, the fold would be trained
     # again.
     checkpoint.unlink(missing_ok=True)
-    checkpoint.with_suffix(".tmp").unlink(missing_ok=True)
+    files.clear_unfinished(checkpoint)
     tables = {
         "folds": [row],
         **{name: [{**identity, **line} for line in outcome[name]] for name in ("images", "epochs")},
@@ -439,12 +440,15 @@ def _close(config: SelectionConfig, folder: Path, units: list[Unit]) -> None:
     if not {_key(config, unit) for unit in units} <= results.finished(folder):
         return
     work = folder / results.WORK_FOLDER
-    claimed = claim(work, "compact")
-    if claimed is None:
+    mine = locks.try_lock(_lock_file(folder, "compact"), keep_file=False)
+    if mine is None:
         return
-    with claimed:
+    with mine:
         results.compact(folder)
-        for left in [path for unit in units for path in work.glob(f"{unit.name}.*")]:
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        for unit in units:
+            for left in work.glob(f"{unit.name}.*"):
+                left.unlink(missing_ok=True)
+            for name in (unit.name, f"{unit.name}.pt"):
+                files.clear_unfinished(work / name)
     with suppress(OSError):  # not empty: somebody works on more units of this run
         work.rmdir()

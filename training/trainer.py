@@ -15,6 +15,7 @@ import torch
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import TrainingError, UsageError
+from core.support import files
 from training.config import SelectionConfig, TrainingConfig
 from training.losses import OBJECTS, hard_dice, segmentation_loss
 
@@ -200,9 +201,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a state in one step; raises OSError where the disk refuses (torch's own writer hides why)."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(buffer.getbuffer())
-    temporary.replace(path)
+    files.write_bytes(path, buffer.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:

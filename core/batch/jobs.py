@@ -6,19 +6,16 @@ page: it goes on when the page is closed or the server ends, and whoever is the 
 was stopped or killed goes on by the same command.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +24,7 @@ from typing import Any, Final
 from core.batch.settings import Progress, State
 from core.domain.errors import StoreError, UsageError
 from core.domain.settings import ROOT
+from core.support import files, locks
 
 _REQUEST: Final = "request.json"
 _PROCESS: Final = "process.json"
@@ -185,7 +183,7 @@ class Job:
                         stderr=subprocess.STDOUT,
                         start_new_session=True,
                     )
-                _write(self.folder / _PROCESS, json.dumps({"pid": child.pid, "born": _born(child.pid)}))
+                files.write_text(self.folder / _PROCESS, json.dumps({"pid": child.pid, "born": _born(child.pid)}))
             except OSError as error:
                 msg = (
                     f"the run cannot be started: {error.strerror or error}; check the free space and the permissions of"
@@ -211,9 +209,7 @@ class Job:
             if process is not None and process.alive:
                 msg = f"{self.request.title}: the run is still going on; stop it before you delete it"
                 raise UsageError(msg)
-            doomed = self.folder.with_name(f".{self.name}-{uuid.uuid4().hex}")
-            self.folder.rename(doomed)  # gone at once: deleting many files takes a while
-        shutil.rmtree(doomed)
+            files.remove_folder(self.folder)
 
     def _process(self) -> _Process | None:
         """The process of the last start; None before the first."""
@@ -228,12 +224,10 @@ class Job:
         except (OSError, ValueError, KeyError, TypeError):  # nothing said yet
             return None
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> locks.FileLock:
         """Let nobody else start or delete the run meanwhile: two pages may be open."""
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        # Beside the folder, which can then be removed on Windows, too.
+        return locks.lock(self.folder.with_name(f".{self.name}.lock"), keep_file=False)
 
 
 class Owner:
@@ -276,7 +270,7 @@ class Owner:
             folder.mkdir(parents=True, mode=0o700)
             if uploads is not None:
                 uploads.rename(folder / _INPUT)
-            _write(folder / _REQUEST, request.to_json())
+            files.write_text(folder / _REQUEST, request.to_json())
         except OSError as error:
             msg = (
                 f"the run cannot be prepared: {error.strerror or error}; check the free space and the permissions of"
@@ -284,13 +278,6 @@ class Owner:
             )
             raise StoreError(msg) from error
         return Job(folder, request)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _born(process_id: int) -> str | None:

@@ -3,6 +3,7 @@
 Worker processes, each with one session, that may hang, run out of memory or crash without harm to the run.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -32,6 +34,9 @@ _TICK_S: Final = 0.1
 _ALIVE_S: Final = 1.0
 # Address space that memory allocators reserve for their threads without using it.
 _ALLOCATOR_MB: Final = 256
+_MEMORY_USED: Final = Path("/proc/self/statm")
+
+logger = logging.getLogger(__name__)
 
 
 class LocalEngine:
@@ -74,6 +79,8 @@ class LocalEngine:
         if first is None:
             return
         self._again.append(first)
+        if not _can_limit_memory():
+            logger.warning("this system cannot limit the memory that an image may take; --memory-limit does nothing")
         workers = [_Worker(self._measurer) for _ in range(self._jobs)]
         try:
             while True:
@@ -227,8 +234,8 @@ class _Worker:
         code = self._process.exitcode
         if code is None or code >= 0:
             return f"with code {code}"
-        by_system = " (for want of memory?)" if code == -signal.SIGKILL else ""
-        return f"by signal {signal.Signals(-code).name}{by_system}"
+        name = signal.Signals(-code).name
+        return f"by signal {name}{' (for want of memory?)' if name == 'SIGKILL' else ''}"
 
 
 def _work(connection: Connection, measurer: Measurer) -> None:
@@ -267,17 +274,18 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _can_limit_memory() -> bool:
+    """Whether the system says how much memory a process has and limits it, as Linux does."""
+    return _MEMORY_USED.exists() and find_spec("resource") is not None
+
+
 def _limit_memory(megabytes: int) -> None:
-    """Allow this process so much memory beyond what it has now.
-
-    Where the system cannot say or limit it, nothing happens.
-    """
-    used = Path("/proc/self/statm")
-    if not used.exists():
+    """Allow this process so much memory beyond what it has now, where that can be done."""
+    if not _can_limit_memory():
         return
-    import resource
+    import resource  # not on Windows
 
-    base = int(used.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    base = int(_MEMORY_USED.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = base + (megabytes + _ALLOCATOR_MB) * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -22,14 +22,12 @@ import csv
 import hashlib
 import io
 import json
-import os
 import time
 import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -42,6 +40,7 @@ from core.batch.tasks import ImageResult, Stage, Stamp
 from core.domain.errors import StoreError, UsageError
 from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
 from core.store.shards import parquet_bytes
+from core.support import locks
 
 _CELLS: Final = "cells"
 _RUN: Final = "run.json"
@@ -291,19 +290,25 @@ class RunFolder:
     def __init__(self, out: str) -> None:
         self.out: Final = out
         self.storage: Final = open_storage(out)
-        self._lock: int | None = None
+        self._lock: locks.FileLock | None = None
         self._written = 0
 
     def __enter__(self) -> "RunFolder":
         if isinstance(self.storage, LocalStorage):
             self.storage.make()
-            self._lock = _lock(self.storage.root / ".lock")
+            self._lock = locks.try_lock(self.storage.root / ".lock")
+            if self._lock is None:
+                msg = (
+                    f"another run is writing into {self.storage.root}; wait until it is finished, stop it, or choose"
+                    " another --out"
+                )
+                raise UsageError(msg)
             self.storage.clear_unfinished()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     # --- the run ---
@@ -472,22 +477,3 @@ def _digest(*parts: object) -> int:
     return int.from_bytes(
         hashlib.blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"), digest_size=8).digest()
     )
-
-
-def _lock(path: Path) -> int | None:
-    """Descriptor of a file that this process has locked; it goes away with the process.
-
-    None where the system has no such locks.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows; there the unique names of the shards are what keeps two runs apart
-        return None
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        msg = f"another run is writing into {path.parent}; wait until it is finished, stop it, or choose another --out"
-        raise UsageError(msg) from error
-    return descriptor

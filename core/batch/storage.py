@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 
 from core.domain.errors import StoreError, UsageError
+from core.support import files
 
 _UNFINISHED: Final = ".unfinished"
 # Such an error is the file's own (its name is too long, or a folder is called as it): others can be written all the
@@ -97,26 +97,21 @@ class LocalStorage(Storage):
 
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Write elsewhere on the same disk, bring it there, then rename."""
-        temporary = self.root / _UNFINISHED / uuid.uuid4().hex
-        with _in_words(self.root / path):
-            try:
-                self._make_folder(temporary.parent)
-                with temporary.open("wb") as file:
-                    file.write(content)
-                    if durable:
-                        file.flush()
-                        os.fsync(file.fileno())
-                self._rename(temporary, path)
-            finally:
-                with suppress(OSError):
-                    temporary.unlink()
+        target, work = self.root / path, self.root / _UNFINISHED
+        with _in_words(target):
+            for needed in (target.parent, work):
+                self._make_folder(needed)
+            with files.replacing(target, work=work) as unfinished:
+                unfinished.write_bytes(content)
+                if durable:
+                    files.sync(unfinished)  # not its folder, which takes many: `make_durable`
 
     def make_durable(self, paths: Iterable[str]) -> None:
         """Bring the folders of these files, up to the root, to the disk."""
         folders = {folder for path in paths for folder in PurePosixPath(path).parents}
         with _in_words(self.root):
             for folder in folders:
-                _sync_folder(self.root / folder)
+                files.sync(self.root / folder)
 
     def read(self, path: str) -> bytes | None:
         """Read a file."""
@@ -149,8 +144,7 @@ class LocalStorage(Storage):
     def place(self, path: str, source: Path) -> None:
         """Bring the file to the disk and rename it."""
         with _in_words(self.root / path):
-            with source.open("rb") as file:
-                os.fsync(file.fileno())
+            files.sync(source)
             self._rename(source, path)
         self.make_durable([path])
 
@@ -287,13 +281,3 @@ def bucket_in_words(path: str) -> Iterator[None]:
             " again"
         )
         raise StoreError(msg) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

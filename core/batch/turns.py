@@ -1,20 +1,20 @@
 """Fair turns between runs on one machine: the owners take turns, and each owner's runs among themselves.
 
-A run computes only while it has the turn, an flock on one file, and passes it on after a slice of time if another run
+A run computes only while it has the turn, the lock of one file, and passes it on after a slice of time if another run
 waits: a small run is not stuck behind a large one, and an owner with ten runs gets no more of the machine than one with
 a single run. Locks go away with their process, however it ends, so nothing that is killed keeps the others waiting. Who
-was served when stands in one small file, changed only under its own lock.
+was served when stands in one small file, read and written only under a lock.
 """
 
-import fcntl
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
+
+from core.support import files, locks
 
 SLICE_S: Final = 20.0
 POLL_S: Final = 0.2  # how often a run that waits should ask again
@@ -36,14 +36,14 @@ class Turns:
     """
 
     def __init__(self, folder: Path, owner: str, run: str, *, slice_s: float = SLICE_S) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._owner, self._run, self._slice_s = owner, f"{owner}/{run}", slice_s
         self._folder = folder
         self._ledger = folder / "served.json"
         self._turn = folder / "turn"
         self._place = folder / f"{uuid.uuid4().hex}.waiting"
-        self._waiting: int | None = None
-        self._held: int | None = None
+        self._waiting: locks.FileLock | None = None
+        self._held: locks.FileLock | None = None
         self._taken = self._looked = 0.0
 
     def __enter__(self) -> Self:
@@ -69,12 +69,11 @@ class Turns:
             return True
         with self._ledger_open() as served:
             if self._waiting is None:
-                self._waiting = _lock(self._place)
-                assert self._waiting is not None  # the name is nobody else's
-                os.write(self._waiting, json.dumps([self._owner, self._run]).encode())
+                self._waiting = locks.lock(self._place, keep_file=False)
+                self._waiting.write(json.dumps([self._owner, self._run]).encode())
             if self._next(served) != [self._owner, self._run]:
                 return False
-            self._held = _lock(self._turn)
+            self._held = locks.try_lock(self._turn)
             if self._held is None:
                 return False
             number = max(served.values(), default=0) + 1
@@ -100,13 +99,12 @@ class Turns:
     def give(self) -> None:
         """Let the next run have the turn; call it when what was begun is finished."""
         if self._held is not None:
-            os.close(self._held)
+            self._held.release()
             self._held = None
 
     def _leave_queue(self) -> None:
         if self._waiting is not None:
-            self._place.unlink(missing_ok=True)
-            os.close(self._waiting)
+            self._waiting.release()
             self._waiting = None
 
     def _next(self, served: dict[str, int]) -> list[str] | None:
@@ -120,41 +118,23 @@ class Turns:
         """
         queue = []
         for place in sorted(self._folder.glob("*.waiting")):
-            abandoned = _lock(place)
+            abandoned = locks.try_lock(place, keep_file=False)
             if abandoned is None:
                 queue.append(json.loads(place.read_text(encoding="utf-8")))
             else:
-                place.unlink()
-                os.close(abandoned)
+                abandoned.release()
         return queue
 
     @contextmanager
     def _ledger_open(self) -> Iterator[dict[str, int]]:
         """Number of the last turn of each owner and each run, oldest first; changes are kept. Others wait meanwhile."""
-        with os.fdopen(os.open(self._ledger, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            text = file.read()
+        with locks.lock(self._ledger.with_suffix(".lock")):
             try:
-                served: dict[str, int] = json.loads(text)
-            except ValueError:  # new, or its writer was killed: everybody begins anew
+                served: dict[str, int] = json.loads(self._ledger.read_text(encoding="utf-8"))
+            except (FileNotFoundError, ValueError):  # new or damaged: everybody begins anew
                 served = {}
+            before = served.copy()
             yield served
-            kept = json.dumps(dict(list(served.items())[-_REMEMBERED:]))
-            if kept != text:
-                file.seek(0)
-                file.truncate()
-                file.write(kept)
-
-
-def _lock(path: Path) -> int | None:
-    """Descriptor of the file, made if missing, with its lock; None while another holds it.
-
-    Closing it gives the lock back.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+            if served != before:
+                kept = dict(list(served.items())[-_REMEMBERED:])
+                files.write_text(self._ledger, json.dumps(kept))

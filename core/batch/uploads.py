@@ -6,7 +6,6 @@ Checked as a whole, then kept on disk, so that no page holds them in memory.
 import re
 import shutil
 import unicodedata
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from core.domain.errors import StoreError, UsageError
 from core.domain.settings import Settings
 from core.image.archives import ImageArchive
 from core.image.imaging import IMAGE_SUFFIXES
+from core.support import files
 
 MOST_FILES: Final = 20_000  # waiting together; a ZIP counts as one
 _MOST_PARTS: Final = 16
@@ -166,20 +166,17 @@ class Uploads:
     def _write(self, name: PurePosixPath, upload: Upload) -> Iterator[Path]:
         folder = self.folder / name.parent
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = folder / f".{uuid.uuid4().hex}"
         upload.seek(0)
-        try:
-            with temporary.open("wb") as file:
+        with files.unfinished(folder / name.name) as made:
+            with made.open("wb") as file:
                 shutil.copyfileobj(upload, file, 2**20)
             path, number = folder / name.name, 1
             while path.exists():
-                if _same(path, temporary):
+                if _same(path, made):
                     return
                 number += 1
                 path = folder / f"{name.stem} ({number}){name.suffix}"
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            made.rename(path)
         yield path
 
 

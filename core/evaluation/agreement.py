@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import ModelError
+from core.support import files
 
 # Koo and Li 2016, J Chiropr Med 15:155: not the estimate but its 95 % limits decide, below 0.5 poor, from 0.75 on good.
 GOOD_FROM: Final = 0.75
@@ -489,9 +490,7 @@ def _short(*values: float | None, digits: int = 3) -> list[float | None]:
 
 def save(report: ReliabilityReport, path: Path) -> None:
     """Write the file, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(to_json(report), encoding="utf-8")
-    temporary.replace(path)
+    files.write_text(path, to_json(report))
 
 
 def load_report(path: Path) -> ReliabilityReport:

@@ -9,10 +9,8 @@ its folder appears in one step when all three of its files are complete, so a un
 export.cost` has measured it.
 """
 
-import errno
 import shutil
 import tomllib
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +23,7 @@ import pyarrow.parquet as pq
 
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
+from core.support import files
 
 _UNIT: Final = {
     "run_id": pa.string(),
@@ -199,20 +198,17 @@ def add_unit(folder: Path, unit: str, tables: Mapping[str, Sequence[Mapping[str,
 
     `unit` is the name of its folder. Raises OSError where the disk refuses.
     """
-    unfinished = folder / WORK_FOLDER / f"{unit}.{uuid.uuid4().hex}"
+    place, work = folder / "units" / unit, folder / WORK_FOLDER
+    for needed in (place.parent, work):
+        needed.mkdir(parents=True, exist_ok=True)
     try:
-        (folder / "units").mkdir(parents=True, exist_ok=True)
-        unfinished.mkdir(parents=True)
-        for table, schema in SCHEMAS.items():
-            pq.write_table(
-                pa.Table.from_pylist(list(tables[table]), schema=schema),
-                unfinished / f"{table}.parquet",
-                compression="zstd",
-            )
-        unfinished.rename(folder / "units" / unit)
-    except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        with files.replacing(place, work=work) as unfinished:
+            unfinished.mkdir()
+            for table, schema in SCHEMAS.items():
+                rows = pa.Table.from_pylist(list(tables[table]), schema=schema)
+                pq.write_table(rows, unfinished / f"{table}.parquet", compression="zstd")
+    except OSError:
+        if place.exists():
             return False
         raise
     return True
@@ -277,6 +273,6 @@ def _replace(folder: Path, table: str, rows: pd.DataFrame) -> None:
 
 
 def _put(path: Path, table: pa.Table) -> Path:
-    unfinished = path.with_name(f".{path.name}")
-    pq.write_table(table, unfinished, compression="zstd")
-    return unfinished.replace(path)
+    with files.replacing(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
+    return path

@@ -8,12 +8,11 @@ stand for the laboratory that comes next.
 """
 
 import json
-import multiprocessing
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +46,7 @@ from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
+from core.support import parallel
 
 Floats = NDArray[np.float64]
 
@@ -161,27 +161,8 @@ def measure_all(
     todo: Sequence[Subject], entry: ModelEntry, jobs: int, device: Device
 ) -> Iterator[list[dict[str, Any]]]:
     """`measure` of each subject in order, by `jobs` processes of one thread each, so that their number does not change a value."""
-    if jobs == 1:
-        segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
-        yield from (measure(subject, segmenter) for subject in todo)
-        return
-    # Spawned, not forked: onnxruntime's and BLAS's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_open_worker, initargs=(entry, device)) as pool:
-        yield from pool.map(_work, todo, chunksize=8)
-
-
-_worker_segmenter: OnnxSegmenter | None = None
-
-
-def _open_worker(entry: ModelEntry, device: Device) -> None:
-    global _worker_segmenter  # one session a process is the point
-    _worker_segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
-
-
-def _work(subject: Subject) -> list[dict[str, Any]]:
-    assert _worker_segmenter is not None
-    return measure(subject, _worker_segmenter)
+    opening = partial(OnnxSegmenter.from_entry, entry, device, threads=1)
+    return parallel.each(measure, todo, opening, jobs=jobs)
 
 
 # --- fitting ----------------------------------------------------------------------------------------------------------

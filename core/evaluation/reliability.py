@@ -5,10 +5,8 @@ Measured on its test images, as they are and disturbed.
 
 import io
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -37,6 +35,7 @@ from core.image.stain import optical_density
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
 from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
+from core.support import parallel
 
 Pixels = NDArray[np.uint8]
 
@@ -278,27 +277,8 @@ def measure_all(
     samples: Sequence[Sample], entry: ModelEntry, jobs: int, device: Device
 ) -> Iterator[NDArray[np.float64]]:
     """`measure` of each sample in order, by `jobs` processes of one thread each."""
-    if jobs == 1:
-        segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
-        yield from (measure(sample, segmenter) for sample in samples)
-        return
-    # Spawned, not forked: onnxruntime's and BLAS's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_open_worker, initargs=(entry, device)) as pool:
-        yield from pool.map(_work, samples)
-
-
-_worker_segmenter: OnnxSegmenter | None = None
-
-
-def _open_worker(entry: ModelEntry, device: Device) -> None:
-    global _worker_segmenter  # one session a process is the point
-    _worker_segmenter = OnnxSegmenter.from_entry(entry, device, threads=1)
-
-
-def _work(sample: Sample) -> NDArray[np.float64]:
-    assert _worker_segmenter is not None
-    return measure(sample, _worker_segmenter)
+    opening = partial(OnnxSegmenter.from_entry, entry, device, threads=1)
+    return parallel.each(measure, samples, opening, jobs=jobs)
 
 
 def store(report: ReliabilityReport, entry: ModelEntry) -> Path:

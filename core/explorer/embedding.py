@@ -6,11 +6,11 @@ cells, or one that does not vary, is dropped; other absent values stand at the m
 its seed, which is shown.
 
 In the folder each map has a key: `<key>.npz` is its result, `<key>.input.npz` what it is computed from, `<key>.log`
-what the process said, and `<key>.lock` is locked while it lives. They compute one after the other, so that ten visitors
-do not cost ten times the memory.
+what the process said. `<key>.lock` is locked by the server that waits for the process, `<key>.running` by the process
+itself, which may outlive the server. They compute one after the other, so that ten visitors do not cost ten times the
+memory.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +20,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ from core.features.catalogue import feature_spec
 from core.populations.comparison import SAME_THING
 from core.populations.neighbours import nearest
 from core.populations.scaling import RobustScaling
+from core.support import files, locks
 
 MOST_ABSENT: Final = 0.05
 MOST_CELLS: Final = 20_000  # on a map of more nobody sees single cells; computing it takes minutes
@@ -44,7 +45,7 @@ MIN_DIST: Final = 0.1
 _AXES: Final = 10
 _KEPT: Final = 100  # results; a map of 20,000 cells takes 160 kB
 _LOG_TAIL: Final = 4096
-_ATTEMPTS: Final = 5
+_LOOK_S: Final = 0.05  # for which a lock may be held by somebody who only looks
 
 Matrix = NDArray[np.float64]
 
@@ -246,11 +247,8 @@ class UmapCache:
         lock = self._path(key, ".lock")
         if not lock.exists():
             return UmapState()
-        with lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return UmapState(started=lock.stat().st_mtime)
+        if any(locks.is_locked(held) for held in (lock, self._path(key, ".running"))):
+            return UmapState(started=lock.stat().st_mtime)
         if (found := _read(self._path(key, ".npz"))) is not None:  # it may have ended since the first look
             return UmapState(found=found)
         return UmapState(problem=self._last_words(key))
@@ -264,12 +262,19 @@ class UmapCache:
             The folder cannot be written to, or the process not be started.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with self._path(key, ".lock").open("ab") as lock:
-                if not _locked(lock.fileno()) or _read(self._path(key, ".npz")) is not None:
+            lock = locks.try_lock(self._path(key, ".lock"), wait_s=_LOOK_S)
+            if lock is None:
+                return
+            with ExitStack() as here:
+                here.enter_context(lock)
+                if locks.is_locked(self._path(key, ".running")) or _read(self._path(key, ".npz")) is not None:
                     return
-                os.utime(lock.fileno())
-                self._launch(key, prepared, seed, lock.fileno())
+                os.utime(self._path(key, ".lock"))
+                child = self._launch(key, prepared, seed)
+                # Without somebody who waits for it, a child that ended stays in the process table as long as the server
+                # runs.
+                threading.Thread(target=_wait, args=(child, lock), daemon=True, name=f"waits for map {key}").start()
+                here.pop_all()  # now it is the thread that gives the lock back
         except OSError as error:
             msg = (
                 f"the map cannot be computed: {error.strerror or error}; check the free space and the permissions of"
@@ -277,7 +282,7 @@ class UmapCache:
             )
             raise StoreError(msg) from error
 
-    def _launch(self, key: str, prepared: Prepared, seed: int, lock: int) -> None:
+    def _launch(self, key: str, prepared: Prepared, seed: int) -> subprocess.Popen[bytes]:
         n = len(prepared.z)
         rows = (
             np.arange(n)
@@ -294,9 +299,8 @@ class UmapCache:
         # One thread: with a seed, UMAP uses no more, and numba would start as many as there are cores.
         environment = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with self._path(key, ".log").open("wb") as log:
-            # The child inherits the lock, so it is held until the child has ended, however it ends. A session of its
-            # own: neither the server's end nor a Ctrl-C in its terminal reaches it.
-            child = subprocess.Popen(
+            # A session of its own: neither the server's end nor a Ctrl-C in its terminal reaches it.
+            return subprocess.Popen(
                 [sys.executable, "-m", __name__, str(self._path(key, ""))],
                 cwd=ROOT,
                 env=environment,
@@ -304,10 +308,7 @@ class UmapCache:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[lock],
             )
-        # Without somebody who waits for it, a child that ended stays in the process table as long as the server runs.
-        threading.Thread(target=child.wait, daemon=True, name=f"waits for map {key}").start()
 
     def _last_words(self, key: str) -> str:
         """The last line the process said, which names the error where there was one."""
@@ -322,27 +323,15 @@ class UmapCache:
         return self._folder / f"{key}{suffix}"
 
 
-def _locked(descriptor: int) -> bool:
-    """Take the lock of an open file.
-
-    False where a process holds it, rather than somebody who only looks for a moment.
-    """
-    for _ in range(_ATTEMPTS):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.01)
-        else:
-            return True
-    return False
+def _wait(child: subprocess.Popen[bytes], lock: locks.FileLock) -> None:
+    with lock:
+        child.wait()
 
 
 def _write(path: Path, **arrays: NDArray[np.generic]) -> None:
     """Write whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with files.replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    partial.replace(path)
 
 
 def _read(path: Path) -> Umap | None:
@@ -356,12 +345,13 @@ def _read(path: Path) -> Umap | None:
 
 def _compute(stem: Path) -> None:
     """Compute the map of `<stem>.input.npz`; the child's whole work."""
-    from sklearn.neighbors import NearestNeighbors
-
-    os.nice(10)  # pages come first
+    running = locks.try_lock(stem.with_name(f"{stem.name}.running"), wait_s=_LOOK_S)
+    if running is None:  # the server that started it is gone, and another has started it again
+        return
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(10)  # pages come first
     source = stem.with_name(f"{stem.name}.input.npz")
-    with stem.with_name("turn").open("wb") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with running, locks.lock(stem.with_name("turn")):
         with np.load(source) as stored:
             z, rows, n, seed = stored["z"], stored["rows"], stored["n"], stored["seed"]
         began = time.perf_counter()
@@ -370,6 +360,7 @@ def _compute(stem: Path) -> None:
                 "ignore"
             )  # tensorflow is not there for a kind of map that is not made, a seed allows one thread only
             import umap  # takes seconds and compiles: only here
+            from sklearn.neighbors import NearestNeighbors
 
             # Neighbours found exactly: the search that umap-learn would use compiles for four times as long as all the
             # rest takes.
@@ -395,7 +386,7 @@ def _remove_old(folder: Path, kept: int) -> None:
     """Keep the newest maps only."""
     results = (path for path in folder.glob("*.npz") if not path.name.endswith(".input.npz"))
     for old in sorted(results, key=lambda path: path.stat().st_mtime, reverse=True)[kept:]:
-        for suffix in (".npz", ".lock", ".log"):
+        for suffix in (".npz", ".lock", ".running", ".log"):
             old.with_name(old.stem + suffix).unlink(missing_ok=True)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import ModelError
+from core.support import files
 
 # A value per trait; nan where the cell has none.
 Traits = Mapping[str, float]
@@ -235,9 +236,7 @@ class Knowledge:
 
 def save(knowledge: Knowledge, path: Path) -> None:
     """Write the file, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(to_json(knowledge), encoding="utf-8")
-    temporary.replace(path)
+    files.write_text(path, to_json(knowledge))
 
 
 def to_json(knowledge: Knowledge) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from core.domain.errors import ModelError
 from core.domain.settings import load_settings
 from core.segmentation.model_card import METADATA_KEY, ModelCard
+from core.support import files
 
 MANIFEST: Final = "manifest.json"
 
@@ -55,9 +56,7 @@ def load_manifest(folder: Path | None = None) -> dict[str, Any]:
 
 def write_manifest(manifest: dict[str, Any], folder: Path) -> None:
     """Write the manifest of a models folder, whole or not at all."""
-    temporary = folder / f"{MANIFEST}.tmp"
-    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(folder / MANIFEST)
+    files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
 def _damaged(reason: object) -> ModelError:

@@ -5,7 +5,6 @@ whole or it is left out: one that a power cut has torn is told and passed over, 
 its own.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import pyarrow as pa
 
 from core.domain.errors import StoreError
 from core.quality.flags import EXCLUDED
+from core.support import locks
 
 _LOG: Final = "edits.jsonl"
 
@@ -107,9 +107,7 @@ def appending(root: Path) -> Iterator[list[Edit]]:
     path = root / _LOG
     edits: list[Edit] = []
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locks.lock(path), path.open("a+b") as file:
             yield edits
             text = "".join(edit.to_json() for edit in edits).encode()
             if not text:

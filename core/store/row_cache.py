@@ -10,7 +10,6 @@ import json
 import os
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
+from core.support import files
 
 _BATCH: Final = 8192  # cells unpacked at a time; of every feature 50 MB
 _BUFFER: Final = 2**16  # bytes read ahead of each column
@@ -70,21 +70,17 @@ class RowCache:
         return path
 
     def _make(self, shard: Path, path: Path) -> None:
-        unfinished = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-        try:
+        with files.unfinished(path) as made:
             with pq.ParquetFile(shard, buffer_size=_BUFFER) as opened:
                 with self._refusals(shard):
                     self._folder.mkdir(parents=True, exist_ok=True)
                     self._remove_unused()
-                    unfinished.touch()
+                    made.touch()
                 for block in _blocks(opened):
-                    with self._refusals(shard), unfinished.open("ab") as file:
+                    with self._refusals(shard), made.open("ab") as file:
                         file.write(block.data)
             with self._refusals(shard):
-                unfinished.replace(path)
-        finally:
-            with suppress(OSError):
-                unfinished.unlink()
+                made.replace(path)
 
     @contextmanager
     def _refusals(self, shard: Path) -> Iterator[None]:

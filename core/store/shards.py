@@ -10,15 +10,13 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +24,7 @@ import pyarrow.parquet as pq
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
 from core.store.schema import CellRow, Population, arrow_schema, check_population_id
+from core.support import files
 
 _DESCRIPTION: Final = "population.json"
 _ATTEMPTS: Final = 5  # a population may be replaced while it is looked at
@@ -94,7 +93,7 @@ def write_population(
         try:
             for batch in batches:
                 _write_shard(folder, population, _unseen(batch, seen))
-            _write_whole(folder / _DESCRIPTION, lambda file: file.write(population.to_json().encode()))
+            files.write_bytes(folder / _DESCRIPTION, population.to_json().encode(), durable=True)
         except BaseException:
             for shard in _shards_of(folder, population):
                 shard.unlink()
@@ -136,9 +135,7 @@ def delete_population(root: Path, population_id: str, *, shipped: bool = False) 
     _check_writable(root, shipped=shipped)
     folder = _existing(root, population_id)
     with _disk_errors(folder):
-        doomed = root / f".{population_id}-{uuid.uuid4().hex}"
-        folder.rename(doomed)  # gone for readers at once; removing files one by one would show them a part of it
-        shutil.rmtree(doomed)
+        files.remove_folder(folder)
 
 
 def scan(roots: Sequence[Path]) -> Scan:
@@ -187,7 +184,8 @@ def find_damaged(shards: Sequence[Path]) -> Path | None:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a Parquet file (zstd) that appears under its name only when it is complete and on disk."""
-    _write_whole(path, lambda file: pq.write_table(table, file, **_packing(table.schema)))
+    with files.replacing(path, durable=True) as unfinished:
+        pq.write_table(table, unfinished, **_packing(table.schema))
 
 
 def parquet_bytes(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
@@ -210,19 +208,6 @@ def _packing(schema: pa.Schema) -> dict[str, Any]:
     split = [field.name for field in schema if pa.types.is_floating(field.type)]
     others = [name for name in schema.names if name not in split]
     return {"compression": "zstd", "use_dictionary": others, "use_byte_stream_split": split}
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write under another name in the same folder, bring it to the disk, then rename."""
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_shard(folder: Path, population: Population, rows: Sequence[CellRow]) -> Path:

@@ -8,12 +8,15 @@ the database looks for an interruption only between blocks of rows, and counts o
 
 import io
 import json
+import logging
+import os
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +28,8 @@ from core.features.catalogue import CATALOGUE
 from core.store import edit_log, shards, sql_sandbox
 from core.store.database import Cohort
 from core.store.schema import cohort_schema
+
+logger = logging.getLogger(__name__)
 
 _GRACE_S: Final = 10.0  # what starting, reading the shards' footers and handing over the answer may take besides
 _AT_ONCE: Final = threading.BoundedSemaphore(2)  # each may take a gigabyte and two cores; others wait
@@ -123,13 +128,14 @@ class Running:
         started = time.monotonic()
         with self._lock:
             self._check_cancelled()
-            # Isolated, and without the environment of the server: nothing of either can be asked for.
+            # Isolated, and without the environment of the server: nothing of either can be asked for. Only Windows has
+            # SYSTEMROOT, and starts no Python without it.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(sql_sandbox.__file__)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={},
+                env={name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ},
                 cwd="/",
             )
         try:
@@ -146,6 +152,8 @@ class Running:
         if not line:  # it did not live to say why
             raise _too_large()
         head = json.loads(line)
+        if not head["limited"]:
+            _say_unlimited()
         if "error" in head:
             raise self._problem(head["kind"], head["error"])
         try:
@@ -223,6 +231,11 @@ def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Runnin
 def run(cohort: Cohort, question: str, limits: Limits | None = None) -> Answer:
     """Answer a question and wait for it; raises QueryError in words, StoreError if a shard is damaged."""
     return start(cohort, question, limits).result()
+
+
+@cache
+def _say_unlimited() -> None:
+    logger.warning("this system cannot limit the memory of a process; a question of SQL may take more than it should")
 
 
 def _too_large() -> QueryError:

@@ -3,21 +3,26 @@
 Started as a script with an empty environment (`core.store.sql_query` is its only caller), so that hanging, crashing and
 using up memory end with it. Four walls: the text must be a single question over `cells` and `populations`, judged by
 DuckDB's own parser; the database may open the shards and no other file, and its configuration is locked; the system
-lets the process write no file; and what it allocates and computes is limited.
+lets the process write no file; and what it allocates and computes is limited. Windows has no such limits of a process:
+there the database's own stand alone, and the answer says so.
 
 Reads from standard input a line of JSON (`question`, `view`, `shards`, `rows`, `bytes`, `seconds`) and three Arrow
 streams: a table with every column, the populations, the changes of readers. Writes a line of JSON (`more`, or `error`
-with `kind`) and the answer as an Arrow stream.
+with `kind`; and `limited`, whether the system limits the process) and the answer as an Arrow stream.
 """
 
 import json
-import resource
 import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 import duckdb
 import pyarrow as pa
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 RELATIONS: Final = ("cells", "populations")
 REFUSED: Final = "refused"  # kind of error of what is not asked of the database at all
@@ -163,7 +168,9 @@ def _answer(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> t
 
 
 def limit_process() -> None:
-    """Let this process write no file and take no more memory than a question may."""
+    """Let this process write no file and take no more memory than a question may, where the system has such limits."""
+    if resource is None:
+        return
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_PROCESS_MEMORY, _PROCESS_MEMORY))
 
@@ -180,6 +187,7 @@ def main() -> None:
         told = {"error": str(error), "kind": REFUSED}
     except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
         told = {"error": str(error), "kind": type(error).__name__}
+    told["limited"] = resource is not None
     sys.stdout.buffer.write(json.dumps(told).encode() + b"\n")
     if table is not None:
         with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as stream:

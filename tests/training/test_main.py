@@ -3,7 +3,6 @@ import json
 import logging
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -71,13 +70,13 @@ def test_stopped_from_the_keyboard_it_goes_on_with_the_same_command(tiny_data, t
     assert "epoch 3/3" in terminal.getvalue()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_full_disk_is_told_in_words(tiny_data, tmp_path, capsys):
+def test_full_disk_is_told_in_words(tiny_data, tmp_path, capsys, full_disk):
     (tmp_path / "config.toml").write_text(tiny_config(epochs=1, architecture="pspnet").to_toml())
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "checkpoint.tmp").symlink_to("/dev/full")
+    full_disk("checkpoint.pt")
     assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 2
-    assert "error: [Errno 28] No space left on device" in capsys.readouterr().err
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    assert f"error: [Errno 28] No space left on device: '{checkpoint}'" in capsys.readouterr().err
+    assert not [path for path in checkpoint.parent.iterdir() if "checkpoint" in path.name]
 
 
 def test_evaluate_scores_the_shipped_models_test_part(tiny_data, capsys):

@@ -234,12 +234,9 @@ def test_diverged_fold_is_recorded_and_the_run_goes_on(tiny_data, tmp_path, caps
     assert "failed: grouped k=2 fold 1 pspnet: diverged: the " in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_full_disk_is_recorded_the_run_goes_on_and_the_fold_can_be_tried_again(tiny_data, tmp_path, capsys):
+def test_full_disk_is_recorded_the_run_goes_on_and_the_fold_can_be_tried_again(tiny_data, tmp_path, capsys, full_disk):
     config = tiny_selection(grouped=("pspnet",), as_published=())
-    work = tmp_path / "tiny" / results.WORK_FOLDER
-    work.mkdir(parents=True)
-    (work / "grouped-k2-fold1-pspnet.tmp").symlink_to("/dev/full")
+    full_disk("grouped-k2-fold1-pspnet.pt")
     folder = select(config, tmp_path, CPU)
     folds = results.read(folder, "folds")
     assert folds["status"].tolist() == ["disk full", "done"]

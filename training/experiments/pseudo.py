@@ -25,6 +25,7 @@ from core.image.masks import cell_mask, encode_grey, region_mask
 from core.image.window import Window, resample_labels
 from core.quality.assessment import assess
 from core.segmentation.segmenter import TwoPassSegmenter
+from core.support import files
 from training.loop import SPLIT_FILE
 
 SEEN_FILE: Final = "seen.csv"
@@ -126,13 +127,11 @@ def write_pseudo(
             if on_image:
                 on_image(number)
     kept = [row for row in seen.values() if not row["left_out"]]
-    unfinished = folder / f".{LABELS_FILE}"
-    with unfinished.open("w", newline="", encoding="utf-8") as handle:
+    # Last: only with it is the folder a data set of typed cells.
+    with files.replacing(folder / LABELS_FILE) as made, made.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, [field.name for field in fields(Verdict)])
         writer.writeheader()
         writer.writerows(kept)
-    # Last: only with it is the folder a data set of typed cells.
-    unfinished.replace(folder / LABELS_FILE)
     return len(kept), len(seen)
 
 

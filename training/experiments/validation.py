@@ -15,7 +15,6 @@ processes may share it.
 import csv
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -34,9 +33,9 @@ from core.domain.errors import DataSetError, UsageError
 from core.domain.types import CellImage
 from core.evaluation.datasets import Sample
 from core.evaluation.training_runs import CONFIG_FILE
+from core.support import files, locks
 from training.augmentation import LabelledImage
 from training.calibration import calibration_error, fit_temperature, logits_of, trust
-from training.claims import claim
 from training.config import TrainingConfig
 from training.data import SegDataset, load_labelled, masked_samples
 from training.evaluate import REGIONS, ImageScore, appearance_of, score_labels, summarise
@@ -153,11 +152,11 @@ def validate(
     for split in splits:
         if (folder / split.name / SPLIT_REPORT_FILE).exists():
             continue
-        claimed = claim(folder / _WORK, split.name)
-        if claimed is None:
+        mine = locks.try_lock(folder / _WORK / f"{split.name}.lock", keep_file=False)
+        if mine is None:
             continue
-        with claimed:
-            # It may have been finished, and given up, between the first look and the claim.
+        with mine:
+            # It may have been finished, and given up, between the first look and the lock.
             if not (folder / split.name / SPLIT_REPORT_FILE).exists():
                 _do(split, config, folder / split.name, plan, device, on_epoch)
     if all((folder / split.name / SPLIT_REPORT_FILE).exists() for split in splits):
@@ -181,9 +180,7 @@ def _settle(config: TrainingConfig, folder: Path) -> None:
             raise UsageError(msg)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(config.to_toml(), encoding="utf-8")
-    unfinished.replace(path)
+    files.write_text(path, config.to_toml())
 
 
 def _do(
@@ -232,9 +229,7 @@ def _do(
         "minutes_scoring": round((time.monotonic() - trained) / 60, 1),
         "commit": commit(),
     }
-    unfinished = folder / f".{SPLIT_REPORT_FILE}"
-    unfinished.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    unfinished.replace(folder / SPLIT_REPORT_FILE)
+    files.write_text(folder / SPLIT_REPORT_FILE, json.dumps(summary, indent=1))
     # Four times the size of the weights, and nothing goes on from it.
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
@@ -383,10 +378,10 @@ def _scores(rows: pd.DataFrame) -> list[ImageScore]:
 
 def _close(config: TrainingConfig, plan: Plan, splits: list[Split], folder: Path) -> None:
     """Gather what the splits came to, and add the run's line to the table of runs, once."""
-    claimed = claim(folder / _WORK, "report")
-    if claimed is None:
+    mine = locks.try_lock(folder / _WORK / "report.lock", keep_file=False)
+    if mine is None:
         return
-    with claimed:
+    with mine:
         if (folder / REPORT_FILE).exists():
             return
         table = pd.concat([pd.read_parquet(folder / split.name / IMAGES_FILE) for split in splits], ignore_index=True)
@@ -413,9 +408,7 @@ def _close(config: TrainingConfig, plan: Plan, splits: list[Split], folder: Path
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _add_line(report, folder.parent / TABLE_FILE)
-        unfinished = folder / f".{REPORT_FILE}"
-        unfinished.write_text(json.dumps(report, indent=1), encoding="utf-8")
-        unfinished.replace(folder / REPORT_FILE)
+        files.write_text(folder / REPORT_FILE, json.dumps(report, indent=1))
     with suppress(OSError):  # not empty: somebody looks at this moment
         (folder / _WORK).rmdir()
 

@@ -122,9 +122,9 @@ def test_a_failing_source_leaves_the_old_population_untouched(root):
     assert [path.name for path in root.iterdir()] == ["mono"]
 
 
-@pytest.mark.parametrize(("action", "sync"), [("append", 1), ("replace", 1), ("replace", 2)])
+@pytest.mark.parametrize(("action", "sync"), [("append", 1), ("replace", 1), ("replace", 3)])
 def test_a_writer_killed_before_the_rename_changes_nothing_visible(root, action, sync):
-    """A real process is killed when the bytes of a shard (1) or of the description (2) are on disk and their name is not."""
+    """A real process is killed when the bytes of a shard (1) or of the description (3) are on disk and their name is not."""
     population = make_population()
     write_population(root, population, [make_rows(population, [1])])
     script = textwrap.dedent("""
@@ -152,7 +152,7 @@ def test_a_writer_killed_before_the_rename_changes_nothing_visible(root, action,
     command = [sys.executable, "-c", script, str(root), action, str(sync)]
     done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL
-    half_way = ".population.json-" if sync == 2 else ".cells-"
+    half_way = ".population.json-" if sync == 3 else ".cells-"
     assert any(name.startswith(half_way) for name in names(root / "mono"))
     assert areas(root) == [1]
     append_cells(root, "mono", make_rows(population, [2], start=1))
@@ -175,7 +175,7 @@ def test_a_full_disk_is_told_in_words(root, monkeypatch):
     def no_space(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards.os, "fsync", no_space)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(StoreError, match="No space left"):
         append_cells(root, "mono", make_rows(population, [2], start=1))
     assert names(root / "mono")[-1] == "population.json"

@@ -1,0 +1,1 @@
+"""What every room needs and none owns: files written whole, locks between processes, work in parallel."""
