@@ -4,17 +4,14 @@ Image with outlines and mask side by side, enlarged and moved together; a field 
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
-
-import streamlit as st
 
 from core.charts.overlay import OUTLINED, mask_svg, outlined_svg
 from core.domain.compartments import STYLES, Compartment
 from core.domain.types import CellImage, LabelMap
 from pages._ui.common.state import widget_value
+from pages._ui.components.assets import component
 
-_HERE: Final = Path(__file__).parent
 _LABELS: Final = {
     Compartment.NUCLEUS: "nucleus",
     Compartment.CYTOPLASM: "cell border",
@@ -75,11 +72,9 @@ _FIELD_HTML: Final = f"""
   <div class="tools"><span>Click a cell to see its numbers below.</span>{_ZOOM}</div>
 </div>
 """
-_CSS: Final = (_HERE / "viewer.css").read_text(encoding="utf-8")
-_JS: Final = (_HERE / "viewer.js").read_text(encoding="utf-8")
-_VIEWER: Final = st.components.v2.component("leukoscope_viewer", html=_HTML, css=_CSS, js=_JS)
-_ONE_VIEWER: Final = st.components.v2.component("leukoscope_one_viewer", html=_ONE_HTML, css=_CSS, js=_JS)
-_FIELD_VIEWER: Final = st.components.v2.component("leukoscope_field_viewer", html=_FIELD_HTML, css=_CSS, js=_JS)
+_VIEWER: Final = component(__file__, "leukoscope_viewer", _HTML)
+_ONE_VIEWER: Final = component(__file__, "leukoscope_one_viewer", _ONE_HTML)
+_FIELD_VIEWER: Final = component(__file__, "leukoscope_field_viewer", _FIELD_HTML)
 _FIELD_KEY: Final = "field_viewer"
 
 
