@@ -48,15 +48,16 @@ test("a cell says its group, its words and its values", () => {
   const points = new Points({ ...picture, marks });
   assert.deepEqual(points.lines(1), ["B", "second", "area: 2.00", "hue: 2.00"]);
   assert.deepEqual(points.lines(3)[0], "in no group");
-  const toned = new Points({ ...picture, colour, marks: { ...marks, words: [], value: base64([0, 0.5, NaN, 1], Float32Array) } });
+  const value = base64([0, 0.5, NaN, 1], Float32Array);
+  const toned = new Points({ ...picture, colour, marks: { ...marks, words: [], value } });
   assert.deepEqual(toned.lines(1), ["B", "area: 2.00", "hue: 2.00", "size: 0.500"]);
   assert.equal(toned.lines(2).at(-1), "size: \u2013");
 });
 
 test("the picture says when its cells are a sample", () => {
-  assert.deepEqual(new Points({ ...picture, marks }).said(), []);
-  assert.deepEqual(new Points({ ...picture, marks: { ...marks, of: 4 } }).said(), []);
-  assert.deepEqual(new Points({ ...picture, marks: { ...marks, of: 9000 } }).said(), ["4 cells drawn of 9,000, by chance."]);
+  const said = (of) => new Points({ ...picture, marks: { ...marks, of } }).said();
+  assert.deepEqual([said(null), said(4)], [[], []]);
+  assert.deepEqual(said(9000), ["4 cells drawn of 9,000, by chance."]);
 });
 
 test("the legend has a sign for cells of no group where there are any", () => {

@@ -23,9 +23,10 @@ test("one cell is a cell, more are cells", () => {
 const marks = { absent: 2, said: () => ["What it shows."] };
 
 test("the line above says what a hand can do and which cells are missing", () => {
-  assert.equal(status({ pick: true }, null, marks), "Click a cell to look at it. What it shows. 2 cells without a value here.");
+  const shown = "What it shows. 2 cells without a value here.";
+  assert.equal(status({ pick: false }, null, marks), shown);
+  assert.equal(status({ pick: true }, null, marks), `Click a cell to look at it. ${shown}`);
   assert.equal(status({ pick: true }, "lasso", { ...marks, absent: 0 }), "Draw around cells. What it shows.");
-  assert.equal(status({ pick: false }, null, marks), "What it shows. 2 cells without a value here.");
 });
 
 test("who does not see the picture hears what it shows and what the keys do", () => {

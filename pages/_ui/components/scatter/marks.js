@@ -1,6 +1,6 @@
 // What stands for the cells: Points, a symbol each, or Bins, the squares they are counted in. Both draw themselves
-// (`draw`, `symbol` in the legend), find the mark under a hand (`find`, `ringed`) and say what they show (`lines` of one
-// mark, `said` and `absent` of all). This file holds what they share.
+// (`draw`, and `symbol` in the legend), find the mark under a hand (`find`, `ringed`) and say what they show (`lines`
+// of one mark, `said` and `absent` of all). This file holds what they share.
 
 // Numbers as they are sent: base64 of little-endian arrays.
 export function array(text, type) {
