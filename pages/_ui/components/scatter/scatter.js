@@ -16,7 +16,7 @@ const MARKS = { points: Points, bins: Bins };
 const TOOLS = ["lasso", "box"];
 
 export default function (component) {
-  const view = new View(component);
+  const view = new ScatterView(component);
   listenToPointer(view);
   listenToKeys(view);
   fillLegend(view);
@@ -25,7 +25,7 @@ export default function (component) {
   return redrawWhenResized(view);
 }
 
-class View {
+class ScatterView {
   constructor({ data, parentElement, setTriggerValue }) {
     this.data = data;
     this.tell = (what, value) => setTriggerValue(what, { ...value, of: data.id });

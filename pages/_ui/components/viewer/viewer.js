@@ -21,7 +21,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   }
   if (!fresh) return;
 
-  const view = new View(root, panes);
+  const view = new PictureView(root, panes);
   const lines = outlines(root, view.pictures[0]);
   listenToButtons(view);
   for (const pane of panes) {
@@ -39,7 +39,7 @@ function fill(root, panes, pictures) {
   root.classList.toggle("bare", !pictures.at(-1));
 }
 
-class View {
+class PictureView {
   constructor(root, panes) {
     Object.assign(this, { root, panes });
     this.pictures = panes.map((pane) => pane.querySelector("svg")).filter(Boolean);
