@@ -103,7 +103,7 @@ def _feature_rows(keys: Sequence[str], poor: Collection[str]) -> alt.Y:
 def _range_rows(
     groups: Sequence[DrawnGroup], summaries: Summaries, cells: Cells
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Ranges of the groups that have percentiles, and cells of those that have none, on the scale of the first group."""
+    """Ranges of the groups that have percentiles and cells of those that have none, on the scale of the first group."""
     bands: list[dict[str, Any]] = []
     dots: list[dict[str, Any]] = []
     for name, of_groups in summaries.items():

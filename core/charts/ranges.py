@@ -264,7 +264,7 @@ def range_chart(
 
 @dataclass(frozen=True)
 class _Rows:
-    """What all populations of a range chart share: its features, the keys of its rows, and the scale they are set on."""
+    """What all populations of a range chart share: its features, the keys of its rows, the scale they are set on."""
 
     features: Sequence[str]
     keys: list[str]
@@ -466,9 +466,9 @@ def overview_chart(
     reliability: Reliability,
     look: Look,
 ) -> AnyChart:
-    """All populations at once: a field per feature and population, blue where the cell lies below its median, orange above.
+    """All populations at once: a field per feature and population.
 
-    A triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small
+    Blue where the cell lies below the population's median, orange above; a triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small
     groups) have no column.
     """
     wanted = {name for block in blocks for name in block.features}
@@ -494,8 +494,8 @@ def overview_chart(
         for name in dict.fromkeys(frame["population"])
     }
     column_axis = alt.Axis(
-        title=None, orient="top", labelExpr=_expression(wrapped), labelAngle=-90, labelAlign="left", labelFontSize=11, labelLimit=220,
-        labelOverlap=False, domain=False, ticks=False,
+        title=None, orient="top", labelExpr=_expression(wrapped), labelAngle=-90, labelAlign="left", labelFontSize=11,
+        labelLimit=220, labelOverlap=False, domain=False, ticks=False,
     )  # fmt: skip
     base = alt.Chart(frame).encode(
         x=alt.X("population:N", sort=None, axis=column_axis),

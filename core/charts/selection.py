@@ -227,7 +227,7 @@ def _labels_on_the_left(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
 
 
 def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
-    """For each architecture its reported Dice with folds over originals (filled) and with folds over copies (hollow)."""
+    """For each architecture its reported Dice, with folds over originals (filled) and over copies (hollow)."""
     table = pd.DataFrame(
         [
             {"name": title(leak.architecture), "score": score, "protocol": protocol}
