@@ -468,8 +468,8 @@ def overview_chart(
 ) -> AnyChart:
     """All populations at once: a field per feature and population.
 
-    Blue where the cell lies below the population's median, orange above; a triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small
-    groups) have no column.
+    Blue where the cell lies below the population's median, orange above; a triangle marks a value outside the 2-98 %
+    band, so that the colour is not needed. Populations without bands (small groups) have no column.
     """
     wanted = {name for block in blocks for name in block.features}
     rows = [
