@@ -299,9 +299,7 @@ def show_published_alone() -> None:
     st.markdown("### The published tables")
     feature = st.selectbox("Feature", features, format_func=lambda name: CATALOGUE[name].label, key="published_feature")
     with_it = [found for found in published if feature in found.summaries]
-    st.altair_chart(
-        published_chart(with_it, feature, current_look()), width="stretch", key="published_chart"
-    )
+    st.altair_chart(published_chart(with_it, feature, current_look()), width="stretch", key="published_chart")
     st.caption(_PUBLISHED)
     _show_table(_published_rows(with_it, feature), pd.DataFrame())
 

@@ -35,7 +35,9 @@ _HTML: Final = """
     <canvas class="over" role="application" tabindex="0"></canvas>
     <div class="tip" hidden></div>
   </div>
-  <div class="bar" hidden><span class="bar-title"></span><span class="low"></span><span class="ramp"></span><span class="high"></span></div>
+  <div class="bar" hidden>
+    <span class="bar-title"></span><span class="low"></span><span class="ramp"></span><span class="high"></span>
+  </div>
   <div class="legend" role="group" aria-label="Groups; a click brings one out"></div>
 </div>
 """

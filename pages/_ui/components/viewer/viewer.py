@@ -31,47 +31,33 @@ def _toggle(compartment: Compartment) -> str:
     )
 
 
+def _pane(label: str, caption: str = "", *, kind: str = "pane") -> str:
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure><div class="{kind}" tabindex="0" aria-label="{label}"></div>{below}</figure>'
+
+
+def _html(panes: str, tools: str) -> str:
+    return f'<div class="viewer"><div class="panes">{panes}</div><div class="tools">{tools}{_ZOOM}</div></div>'
+
+
 _ZOOM: Final = """
     <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button>
       <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
       <button class="zoom-in" type="button" aria-label="Larger">+</button></span>"""
-
-_HTML: Final = f"""
-<div class="viewer">
-  <div class="panes">
-    <figure><div class="pane" tabindex="0" aria-label="Image with outlines; plus, minus and arrows: view; o: outlines"></div>
-      <figcaption>Image with outlines</figcaption></figure>
-    <figure><div class="pane" tabindex="0" aria-label="Mask; plus and minus enlarge, arrows move"></div>
-      <figcaption>Mask</figcaption></figure>
-  </div>
-  <div class="tools">
-    {"".join(_toggle(c) for c in reversed(OUTLINED))}
-    <label>opacity <input type="range" min="0" max="100" step="5" value="100" aria-label="Opacity of the outlines"></label>
-    {_ZOOM}
-  </div>
-</div>
-"""
-
-
-_ONE_HTML: Final = f"""
-<div class="viewer">
-  <div class="panes">
-    <figure><div class="pane" tabindex="0" aria-label="Cell with outlines; plus, minus and arrows: view; o: outlines"></div></figure>
-  </div>
-  <div class="tools">
-    {"".join(_toggle(c) for c in reversed(OUTLINED))}
-    {_ZOOM}
-  </div>
-</div>
-"""
-_FIELD_HTML: Final = f"""
-<div class="viewer">
-  <div class="panes">
-    <figure><div class="pane wide" tabindex="0" aria-label="Field with numbered cells; plus, minus and arrows: view"></div></figure>
-  </div>
-  <div class="tools"><span>Click a cell to see its numbers below.</span>{_ZOOM}</div>
-</div>
-"""
+_TOGGLES: Final = "".join(_toggle(c) for c in reversed(OUTLINED))
+_OPACITY: Final = """
+    <label>opacity
+      <input type="range" min="0" max="100" step="5" value="100" aria-label="Opacity of the outlines"></label>"""
+_HTML: Final = _html(
+    _pane("Image with outlines; plus, minus and arrows: view; o: outlines", "Image with outlines")
+    + _pane("Mask; plus and minus enlarge, arrows move", "Mask"),
+    _TOGGLES + _OPACITY,
+)
+_ONE_HTML: Final = _html(_pane("Cell with outlines; plus, minus and arrows: view; o: outlines"), _TOGGLES)
+_FIELD_HTML: Final = _html(
+    _pane("Field with numbered cells; plus, minus and arrows: view", kind="pane wide"),
+    "<span>Click a cell to see its numbers below.</span>",
+)
 _VIEWER: Final = component(__file__, "leukoscope_viewer", _HTML)
 _ONE_VIEWER: Final = component(__file__, "leukoscope_one_viewer", _ONE_HTML)
 _FIELD_VIEWER: Final = component(__file__, "leukoscope_field_viewer", _FIELD_HTML)
