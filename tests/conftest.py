@@ -41,6 +41,14 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def node() -> str:
+    path = shutil.which("node")
+    if path is None:
+        _missing("Node.js 20 or later is not installed (Debian: apt-get install nodejs)", "LEUKOSCOPE_REQUIRE_BROWSER")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def synthetic_cell() -> tuple[CellImage, LabelMap]:
     return draw_cell()
 

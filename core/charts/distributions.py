@@ -8,7 +8,6 @@ Values come in the basis of comparison and are drawn as tables print them. A gro
 import json
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import altair as alt
@@ -31,16 +30,6 @@ _IQR_TO_STD: Final = 1.349
 _BASELINE: Final = 0.88  # foot of a histogram in its row
 _ROW_PX: Final = 52
 _CURVE_PX: Final = 360
-
-
-class Form(StrEnum):
-    """How a distribution is drawn."""
-
-    DENSITY = "Density"
-    HISTOGRAM = "Histogram"
-    CUMULATIVE = "Cumulative"
-    CELLS = "Every cell"
-    BOX = "Box"
 
 
 class Percentiles(Protocol):
@@ -295,20 +284,14 @@ def box_chart(
     """
     rows = []
     for i, (group, found) in enumerate(zip(groups, summaries, strict=True)):
-        if found.p2 is None or found.p25 is None or found.p50 is None or found.p75 is None or found.p98 is None:
+        known = [p for p in (found.p2, found.p25, found.p50, found.p75, found.p98) if p is not None]
+        if len(known) < 5:
             continue
-        p2, p25, p50, p75, p98 = (
-            drawn(feature, p, log=log) for p in (found.p2, found.p25, found.p50, found.p75, found.p98)
-        )
-        rows.append(
-            {
-                "y": i + 0.5, "group": group.title, "value": p2, "quarter": p25, "middle": p50, "three": p75, "high": p98,
-                "Median": with_unit(CATALOGUE[feature], found.p50, basis),
-                "25-75 %": f"{with_unit(CATALOGUE[feature], found.p25, basis)} to {with_unit(CATALOGUE[feature], found.p75, basis)}",
-                "2-98 %": f"{with_unit(CATALOGUE[feature], found.p2, basis)} to {with_unit(CATALOGUE[feature], found.p98, basis)}",
-                "Who": group.who,
-            }
-        )  # fmt: skip
+        places = (drawn(feature, p, log=log) for p in known)
+        ends = dict(zip(("value", "quarter", "middle", "three", "high"), places, strict=True))
+        p2, p25, median, p75, p98 = (with_unit(CATALOGUE[feature], p, basis) for p in known)
+        words = {"Median": median, "25-75 %": f"{p25} to {p75}", "2-98 %": f"{p2} to {p98}", "Who": group.who}
+        rows.append({"y": i + 0.5, "group": group.title} | ends | words)
     columns = ["y", "group", "value", "quarter", "middle", "three", "high", "Median", "25-75 %", "2-98 %", "Who"]
     tooltip = [alt.Tooltip(f"{name}:N") for name in ("group", "Median", "25-75 %", "2-98 %", "Who")]
     base = alt.Chart(pd.DataFrame(rows, columns=columns)).encode(y=_row(groups), tooltip=tooltip)

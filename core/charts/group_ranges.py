@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -52,34 +52,44 @@ def group_range_chart(
     reliability, look
         How far each feature can be trusted; colours of the page.
     """
-    bands: list[dict[str, Any]] = []
-    dots: list[dict[str, Any]] = []
-    for name, of_groups in summaries.items():
-        place = _scale_of(CATALOGUE[name], of_groups[0])
-        if place is None:
-            continue
-        for i, (group, found) in enumerate(zip(groups, of_groups, strict=True)):
-            of_group: dict[str, Any] = {
-                "row": name,
-                "group": group.title,
-                "Feature": CATALOGUE[name].label,
-                "Who": group.who,
-            }
-            ends = [place(p) for p in (found.p2, found.p50, found.p98) if p is not None]
-            if len(ends) == 3:
-                bands.append(
-                    of_group | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(CATALOGUE[name], found)
-                )
-            else:
-                basis = basis_of(CATALOGUE[name])
-                members = cells[name][i] if name in cells else np.empty(0)
-                dots += [
-                    of_group | {"z": place(float(v)), "Value": with_unit(CATALOGUE[name], float(v), basis)}
-                    for v in members
-                    if math.isfinite(v)
-                ]
+    bands, dots = _range_rows(groups, summaries, cells)
     keys = list(dict.fromkeys(row["row"] for row in (*bands, *dots)))
     poor = [key for key in keys if is_poor(key, reliability)]
+    rows: dict[str, Any] = {
+        "y": _feature_rows(keys, poor),
+        "yOffset": alt.YOffset("group:N", sort=None, scale=alt.Scale(domain=[group.title for group in groups])),
+        "opacity": alt.OpacityValue(
+            1, condition={"test": f"indexof({json.dumps(poor)}, datum.row) >= 0", "value": 0.35}
+        ),
+    }
+    scale = alt.Scale(domain=[-LIMIT - 0.3, LIMIT + 0.3], nice=False)
+    spreads = alt.Axis(
+        title=f"typical spreads from the median of {groups[0].name}",
+        orient="top",
+        values=list(range(-4, 5, 2)),
+        format="d",
+        gridOpacity=0.5,
+    )
+    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=look.muted)
+    ranges = alt.Chart(pd.DataFrame(bands, columns=list(_COLUMNS))).encode(**rows, tooltip=_tips(*_HINTS))
+    points = alt.Chart(pd.DataFrame(dots, columns=["row", "group", "z", "Feature", "Value", "Who"]))
+    plain, shaped = _styles(groups, look), _styles(groups, look, shaped=True)
+    layers = [
+        zero.encode(x=alt.X("zero:Q", scale=scale, axis=spreads)),
+        ranges.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", scale=scale, axis=spreads), x2="high:Q", **plain),
+        ranges.mark_point(filled=True, size=60, strokeWidth=0).encode(x=alt.X("middle:Q"), **shaped),
+        points.mark_point(filled=True, size=22, strokeWidth=0).encode(
+            x=alt.X("z:Q", scale=scale), **rows, **shaped, tooltip=_tips("Feature", "group", "Value", "Who")
+        ),
+    ]
+    return configured(alt.layer(*layers), max(1, len(keys)) * (_GROUP_PX * len(groups) + _GAP_PX))
+
+
+def _tips(*names: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{name}:N") for name in names]
+
+
+def _feature_rows(keys: Sequence[str], poor: Collection[str]) -> alt.Y:
     labels = {key: CATALOGUE[key].label + (", poor" if key in poor else "") for key in keys}
     axis = alt.Axis(
         title=None,
@@ -87,35 +97,29 @@ def group_range_chart(
         labelLimit=280,
         labelOverlap=False,
     )
-    y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys, paddingInner=0.3, paddingOuter=0.1), axis=axis)
-    titles = [group.title for group in groups]
-    offset = alt.YOffset("group:N", sort=None, scale=alt.Scale(domain=titles))
-    scale = alt.Scale(domain=[-LIMIT - 0.3, LIMIT + 0.3], nice=False)
-    what = f"typical spreads from the median of {groups[0].name}"
-    x_axis = alt.Axis(title=what, orient="top", values=list(range(-4, 5, 2)), format="d", gridOpacity=0.5)
-    x = alt.X("low:Q", scale=scale, axis=x_axis)
-    faint = alt.OpacityValue(1, condition={"test": f"indexof({json.dumps(poor)}, datum.row) >= 0", "value": 0.35})
-    base = alt.Chart(pd.DataFrame(bands, columns=list(_COLUMNS))).encode(
-        y=y, yOffset=offset, opacity=faint, tooltip=[alt.Tooltip(f"{name}:N") for name in _HINTS]
-    )
-    points = alt.Chart(pd.DataFrame(dots, columns=["row", "group", "z", "Feature", "Value", "Who"])).encode(
-        x=alt.X("z:Q", scale=scale),
-        y=y,
-        yOffset=offset,
-        opacity=faint,
-        tooltip=[alt.Tooltip(f"{n}:N") for n in ("Feature", "group", "Value", "Who")],
-    )
-    layers = [
-        alt.Chart(pd.DataFrame({"zero": [0]}))
-        .mark_rule(color=look.muted)
-        .encode(x=alt.X("zero:Q", scale=scale, axis=x_axis)),
-        base.mark_rule(strokeWidth=2.5).encode(x=x, x2="high:Q", **_styles(groups, look)),
-        base.mark_point(filled=True, size=60, strokeWidth=0).encode(
-            x=alt.X("middle:Q"), **_styles(groups, look, shaped=True)
-        ),
-        points.mark_point(filled=True, size=22, strokeWidth=0).encode(**_styles(groups, look, shaped=True)),
-    ]
-    return configured(alt.layer(*layers), max(1, len(keys)) * (_GROUP_PX * len(groups) + _GAP_PX))
+    return alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys, paddingInner=0.3, paddingOuter=0.1), axis=axis)
+
+
+def _range_rows(
+    groups: Sequence[DrawnGroup], summaries: Summaries, cells: Cells
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Ranges of the groups that have percentiles and cells of those that have none, on the scale of the first group."""
+    bands: list[dict[str, Any]] = []
+    dots: list[dict[str, Any]] = []
+    for name, of_groups in summaries.items():
+        spec = CATALOGUE[name]
+        place = _scale_of(spec, of_groups[0])
+        if place is None:
+            continue
+        for i, (group, found) in enumerate(zip(groups, of_groups, strict=True)):
+            row = {"row": name, "group": group.title, "Feature": spec.label, "Who": group.who}
+            ends = [place(p) for p in (found.p2, found.p50, found.p98) if p is not None]
+            if len(ends) == 3:
+                bands.append(row | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(spec, found))
+            else:
+                members = (float(v) for v in (cells[name][i] if name in cells else ()) if math.isfinite(v))
+                dots += [row | {"z": place(v), "Value": with_unit(spec, v, basis_of(spec))} for v in members]
+    return bands, dots
 
 
 def published_group_chart(
@@ -141,7 +145,7 @@ def published_group_chart(
     base = alt.Chart(frame).encode(
         x=alt.X("row:N", sort=None, axis=alt.Axis(title=None, labelAngle=-40, labelLimit=230, labelOverlap=False)),
         xOffset=alt.XOffset("group:N", sort=None, scale=alt.Scale(domain=[group.title for group in groups])),
-        tooltip=[alt.Tooltip(f"{name}:N") for name in _HINTS],
+        tooltip=_tips(*_HINTS),
     )
     layers = [
         base.mark_rule(strokeWidth=2.5).encode(

@@ -4,6 +4,7 @@ import json
 import math
 import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import altair as alt
@@ -135,6 +136,8 @@ def _fill(reference: ReferencePopulation, colour: str) -> dict[str, Any]:
 
 
 _BAND_TOOLTIP: Final = ("Feature", "Population", "2-98 %", "Median", "Who")
+_BAND_COLUMNS: Final = ["row", "poor", "low", "middle", "high", *_BAND_TOOLTIP]
+_DOT_TOOLTIP: Final = ("Feature", "Population", "Value", "Who")
 _BAND_TIPS: Final = _tips(*_BAND_TOOLTIP)
 
 
@@ -248,13 +251,54 @@ def range_chart(
     kept = [c for c in comparable(comparisons, wanted) if scale.summaries[c.feature].scale is not None]
     cell = [row for c in kept if (row := _cell_row(c, scale.summaries[c.feature], reliability)) is not None]
     features, keys = _in_rows(blocks, {row["row"] for row in cell})
-    # The layers share one scale and one axis. The first says what they are like; said in each, they would be copied
-    # with every layer.
-    first_y, y = (
-        alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=_row_axis(keys, reliability)),
-        alt.Y("row:N", sort=None),
-    )
-    x_axis = alt.Axis(
+    rows = _Rows(features, keys, scale, reliability)
+    others_drawn = zip(others, shades(scale, others), strict=True)
+    layers = [
+        *_scale_layers(rows),
+        *(layer for reference, shade in others_drawn for layer in _other_layers(reference, shade, rows, look)),
+        _cell_layer(cell, population_colour(scale.cell_type), look),
+    ]
+    chart = alt.layer(alt.layer(*layers), _value_column(cell, keys)).resolve_scale(y="independent")
+    return configured(chart, height=max(1, len(keys)) * ROW_HEIGHT_PX)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What all populations of a range chart share: its features, the keys of its rows, the scale they are set on."""
+
+    features: Sequence[str]
+    keys: list[str]
+    scale: ReferencePopulation
+    reliability: Reliability
+
+    def bands(self, reference: ReferencePopulation) -> alt.Chart:
+        """A population's bands, not yet drawn."""
+        rows = (
+            _band_row(name, reference.summaries[name], self.scale.summaries[name], reference, self.reliability)
+            for name in self.features
+            if name in reference.summaries
+        )
+        frame = pd.DataFrame([row for row in rows if row is not None], columns=_BAND_COLUMNS)
+        return alt.Chart(frame).encode(opacity=_FAINT_WHERE_POOR, tooltip=_BAND_TIPS)
+
+    def dots(self, reference: ReferencePopulation) -> alt.Chart:
+        """A small group's cells, not yet drawn."""
+        found = [row for name in self.features for row in _dot_rows(name, reference, self.scale.summaries[name])]
+        frame = pd.DataFrame(found, columns=["row", "z", *_DOT_TOOLTIP])
+        return alt.Chart(frame).encode(tooltip=_tips(*_DOT_TOOLTIP))
+
+
+# The layers share one scale and one axis. The first says what they are like; said in each, they would be copied with
+# every layer.
+_ROW_Y: Final = alt.Y("row:N", sort=None)
+_LOW_X: Final = alt.X("low:Q")
+_MIDDLE_X: Final = alt.X("middle:Q")
+_Z_X: Final = alt.X("z:Q")
+
+
+def _scale_layers(rows: _Rows) -> list[alt.Chart]:
+    """The population that sets the scale, as broad bands, and the axes of all."""
+    axis = alt.Axis(
         title="typical spreads (robust SD) from the median",
         values=list(range(-4, 5, 2)),
         format="d",
@@ -262,58 +306,40 @@ def range_chart(
         grid=True,
         gridOpacity=0.5,
     )
-    first_x = alt.X("low:Q", scale=alt.Scale(domain=[-LIMIT - _ROOM, LIMIT + _ROOM], nice=False), axis=x_axis)
-    x = alt.X("low:Q")
-    colour = population_colour(scale.cell_type)
-
-    def bands(reference: ReferencePopulation) -> pd.DataFrame:
-        rows = (
-            _band_row(name, reference.summaries[name], scale.summaries[name], reference, reliability)
-            for name in features
-            if name in reference.summaries
-        )
-        return pd.DataFrame(
-            [row for row in rows if row is not None], columns=["row", "poor", "low", "middle", "high", *_BAND_TOOLTIP]
-        )
-
-    main = alt.Chart(bands(scale)).encode(opacity=_FAINT_WHERE_POOR, tooltip=_BAND_TIPS)
-    layers = [
-        main.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(scale, colour)).encode(
-            x=first_x, x2=_HIGH_X, y=first_y
-        ),
-        main.mark_tick(size=13, thickness=2.5, color=colour).encode(x=alt.X("middle:Q"), y=y),
+    x = alt.X("low:Q", scale=alt.Scale(domain=[-LIMIT - _ROOM, LIMIT + _ROOM], nice=False), axis=axis)
+    y = alt.Y("row:N", sort=None, scale=alt.Scale(domain=rows.keys), axis=_row_axis(rows.keys, rows.reliability))
+    colour = population_colour(rows.scale.cell_type)
+    base = rows.bands(rows.scale)
+    bars = base.mark_bar(height=11, cornerRadius=3, color=colour, **_fill(rows.scale, colour))
+    return [
+        bars.encode(x=x, x2=_HIGH_X, y=y),
+        base.mark_tick(size=13, thickness=2.5, color=colour).encode(x=_MIDDLE_X, y=_ROW_Y),
     ]
-    for reference, shade in zip(others, shades(scale, others), strict=True):
-        if not reference.published and reference.n < SMALL_GROUP:
-            dots = pd.DataFrame(
-                [row for name in features for row in _dot_rows(name, reference, scale.summaries[name])],
-                columns=["row", "z", "Feature", "Population", "Value", "Who"],
-            )
-            layers.append(
-                alt.Chart(dots)
-                .mark_point(size=34, filled=True, color=shade, stroke=look.muted, strokeWidth=0.5, opacity=0.9)
-                .encode(x=alt.X("z:Q"), y=y, tooltip=_tips("Feature", "Population", "Value", "Who"))
-            )
-            continue
-        base = alt.Chart(bands(reference)).encode(y=y, opacity=_FAINT_WHERE_POOR, tooltip=_BAND_TIPS)
-        if reference.published:
-            layers += [
-                base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1).encode(
-                    x=x, x2=_HIGH_X
-                ),
-                base.mark_tick(size=15, thickness=1, color=look.muted).encode(x=alt.X("middle:Q")),
-            ]
-        else:
-            layers += [
-                base.mark_rule(strokeWidth=2.5, color=shade).encode(x=x, x2=_HIGH_X),
-                base.mark_tick(size=9, thickness=2.5, color=shade).encode(x=alt.X("middle:Q")),
-            ]
-    layers.append(_cell_layer(cell, y, colour, look))
+
+
+def _other_layers(reference: ReferencePopulation, shade: str, rows: _Rows, look: Look) -> list[alt.Chart]:
+    """A further population: a small group as points, a published table hollow and dashed, else thin bars."""
+    if not reference.published and reference.n < SMALL_GROUP:
+        dots = rows.dots(reference).mark_point(
+            size=34, filled=True, color=shade, stroke=look.muted, strokeWidth=0.5, opacity=0.9
+        )
+        return [dots.encode(x=_Z_X, y=_ROW_Y)]
+    base = rows.bands(reference).encode(y=_ROW_Y)
+    if reference.published:
+        bars = base.mark_bar(height=15, fillOpacity=0, stroke=look.muted, strokeDash=[3, 2], strokeWidth=1)
+        ticks = base.mark_tick(size=15, thickness=1, color=look.muted)
+    else:
+        bars = base.mark_rule(strokeWidth=2.5, color=shade)
+        ticks = base.mark_tick(size=9, thickness=2.5, color=shade)
+    return [bars.encode(x=_LOW_X, x2=_HIGH_X), ticks.encode(x=_MIDDLE_X)]
+
+
+def _value_column(cell: list[dict[str, Any]], keys: list[str]) -> alt.Chart:
+    """The cell's values at the right, as the labels of a second axis."""
     # The headings say that these are grey levels; the unit would only take the plot's room.
-    values = {row["row"]: row["This cell"].partition(f" {Unit.GREY.px}")[0] for row in cell} | {
-        key: "" for key in keys if key.startswith(_HEADING)
-    }
-    right = alt.Axis(
+    values = {row["row"]: row["This cell"].partition(f" {Unit.GREY.px}")[0] for row in cell}
+    values |= {key: "" for key in keys if key.startswith(_HEADING)}
+    axis = alt.Axis(
         title=None,
         orient="right",
         labelExpr=_expression(values),
@@ -322,16 +348,15 @@ def range_chart(
         labelPadding=6,
         labelOverlap=False,
     )
-    value_column = (
+    column: alt.Chart = (
         alt.Chart(pd.DataFrame(cell, columns=["row"]))
         .mark_point(opacity=0)
-        .encode(y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=right))
+        .encode(y=alt.Y("row:N", sort=None, scale=alt.Scale(domain=keys), axis=axis))
     )
-    chart = alt.layer(alt.layer(*layers), value_column).resolve_scale(y="independent")
-    return configured(chart, height=max(1, len(keys)) * ROW_HEIGHT_PX)
+    return column
 
 
-def _cell_layer(cell: list[dict[str, Any]], y: alt.Y, colour: str, look: Look) -> alt.Chart:
+def _cell_layer(cell: list[dict[str, Any]], colour: str, look: Look) -> alt.Chart:
     """Draw this cell's marks.
 
     A dot with a ring inside the band, a triangle in the population's colour outside, always on top.
@@ -339,7 +364,7 @@ def _cell_layer(cell: list[dict[str, Any]], y: alt.Y, colour: str, look: Look) -
     marks: alt.Chart = (
         alt.Chart(pd.DataFrame(cell, columns=["row", "z", "place", *_HINTS]))
         .mark_point(size=70, filled=True, opacity=1, strokeWidth=1.6)
-        .encode(x=alt.X("z:Q"), y=y, **_marks(colour, look, "triangle-right", "triangle-left"))
+        .encode(x=_Z_X, y=_ROW_Y, **_marks(colour, look, "triangle-right", "triangle-left"))
     )
     return marks
 
@@ -441,10 +466,10 @@ def overview_chart(
     reliability: Reliability,
     look: Look,
 ) -> AnyChart:
-    """All populations at once: a field per feature and population, blue where the cell lies below its median, orange above.
+    """All populations at once: a field per feature and population.
 
-    A triangle marks a value outside the 2-98 % band, so that the colour is not needed. Populations without bands (small
-    groups) have no column.
+    Blue where the cell lies below the population's median, orange above; a triangle marks a value outside the 2-98 %
+    band, so that the colour is not needed. Populations without bands (small groups) have no column.
     """
     wanted = {name for block in blocks for name in block.features}
     rows = [
@@ -469,8 +494,8 @@ def overview_chart(
         for name in dict.fromkeys(frame["population"])
     }
     column_axis = alt.Axis(
-        title=None, orient="top", labelExpr=_expression(wrapped), labelAngle=-90, labelAlign="left", labelFontSize=11, labelLimit=220,
-        labelOverlap=False, domain=False, ticks=False,
+        title=None, orient="top", labelExpr=_expression(wrapped), labelAngle=-90, labelAlign="left", labelFontSize=11,
+        labelLimit=220, labelOverlap=False, domain=False, ticks=False,
     )  # fmt: skip
     base = alt.Chart(frame).encode(
         x=alt.X("population:N", sort=None, axis=column_axis),

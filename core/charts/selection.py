@@ -1,7 +1,7 @@
 """The comparison of architectures, drawn: folds and intervals, paired differences, cost, the leak, learning curves."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import altair as alt
 import numpy as np
@@ -42,6 +42,38 @@ def _rows(names: Sequence[str]) -> alt.Y:
     return alt.Y("name:N", sort=list(names), axis=alt.Axis(title=None, grid=True, gridOpacity=0.25))
 
 
+_MEAN_TIPS: Final = [
+    alt.Tooltip("name:N", title="network"),
+    alt.Tooltip("mean:Q", title="mean Dice", format=".4f"),
+    alt.Tooltip("low:Q", title="95 % from", format=".4f"),
+    alt.Tooltip("high:Q", title="to", format=".4f"),
+    alt.Tooltip("folds:Q"),
+]
+_FOLD_TIPS: Final = [
+    alt.Tooltip("name:N", title="network"),
+    alt.Tooltip("k:Q"),
+    alt.Tooltip("fold:Q"),
+    alt.Tooltip("score:Q", title="Dice", format=".4f"),
+    alt.Tooltip("images_validation:Q", title="validated images"),
+]
+_PUBLISHED_TIPS: Final = [
+    alt.Tooltip("name:N", title="published"),
+    alt.Tooltip("encoder:N"),
+    alt.Tooltip("mean_dice_percent:Q", title="mean Dice (%)", format=".2f"),
+    alt.Tooltip("source:N"),
+]
+
+
+def _dice_axis(values: pd.Series, measure: Measure) -> dict[str, Any]:
+    """Scale and axis that all values fit in, with a little room; Dice ends at 1."""
+    low, high = values.min(), values.max()
+    room = 0.04 * (high - low or 0.1)
+    return {
+        "scale": alt.Scale(domain=[low - room, min(1.0, high + room)], nice=False),
+        "axis": alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".2f"),
+    }
+
+
 def ranking_chart(
     scores: Sequence[Score], folds: pd.DataFrame, measure: Measure, look: Look, published: pd.DataFrame | None = None
 ) -> AnyChart:
@@ -60,62 +92,27 @@ def ranking_chart(
         ]
     )
     dots = folds.assign(name=folds["architecture"].map(title), score=folds[measure.value])
-    marks = None if published is None else published.assign(name=published["architecture"].map(title))
-    names = list(dict.fromkeys([*means["name"], *([] if marks is None else marks["name"])]))
-    values = [*dots["score"], *means["low"].dropna(), *means["high"].dropna()]
-    values += [] if marks is None else list(marks["mean_dice_percent"] / 100)
-    room = 0.04 * (max(values) - min(values) or 0.1)
-    scale = alt.Scale(domain=[min(values) - room, min(1.0, max(values) + room)], nice=False)
-
-    def x(field: str) -> alt.X:
-        return alt.X(
-            f"{field}:Q",
-            scale=scale,
-            axis=alt.Axis(title=MEASURE_NAMES[measure], gridOpacity=0.5, tickCount=7, format=".2f"),
+    drawn = [dots["score"], means["low"], means["high"]]
+    names = list(means["name"])
+    if published is not None:
+        published = published.assign(
+            name=published["architecture"].map(title), score=published["mean_dice_percent"] / 100
         )
-
-    of_means = alt.Chart(means).encode(y=_rows(names))
-    tooltip = [
-        alt.Tooltip("name:N", title="network"),
-        alt.Tooltip("mean:Q", title="mean Dice", format=".4f"),
-        alt.Tooltip("low:Q", title="95 % from", format=".4f"),
-        alt.Tooltip("high:Q", title="to", format=".4f"),
-        alt.Tooltip("folds:Q"),
-    ]
+        drawn.append(published["score"])
+        names = list(dict.fromkeys([*names, *published["name"]]))
+    axis, y = _dice_axis(pd.concat(drawn).dropna(), measure), _rows(names)
+    score = alt.X("score:Q", **axis)
+    of_means = alt.Chart(means).encode(y=y)
     layers = [
-        of_means.mark_rule(strokeWidth=2, color=colour).encode(x=x("low"), x2="high:Q"),
-        alt.Chart(dots)
-        .mark_circle(size=42, opacity=0.45, color=colour)
-        .encode(
-            y=_rows(names),
-            x=x("score"),
-            tooltip=[
-                alt.Tooltip("name:N", title="network"),
-                alt.Tooltip("k:Q"),
-                alt.Tooltip("fold:Q"),
-                alt.Tooltip("score:Q", title="Dice", format=".4f"),
-                alt.Tooltip("images_validation:Q", title="validated images"),
-            ],
-        ),
+        of_means.mark_rule(strokeWidth=2, color=colour).encode(x=alt.X("low:Q", **axis), x2="high:Q"),
+        alt.Chart(dots).mark_circle(size=42, opacity=0.45, color=colour).encode(x=score, y=y, tooltip=_FOLD_TIPS),
         of_means.mark_point(
             shape="diamond", size=130, filled=True, opacity=1, color=colour, stroke=look.paper, strokeWidth=1.5
-        ).encode(x=x("mean"), tooltip=tooltip),
+        ).encode(x=alt.X("mean:Q", **axis), tooltip=_MEAN_TIPS),
     ]
-    if marks is not None:
-        layers.append(
-            alt.Chart(marks.assign(score=marks["mean_dice_percent"] / 100))
-            .mark_point(size=110, filled=False, strokeWidth=2, color=look.muted)
-            .encode(
-                y=_rows(names),
-                x=x("score"),
-                tooltip=[
-                    alt.Tooltip("name:N", title="published"),
-                    alt.Tooltip("encoder:N"),
-                    alt.Tooltip("mean_dice_percent:Q", title="mean Dice (%)", format=".2f"),
-                    alt.Tooltip("source:N"),
-                ],
-            )
-        )
+    if published is not None:
+        rings = alt.Chart(published).mark_point(size=110, filled=False, strokeWidth=2, color=look.muted)
+        layers.append(rings.encode(x=score, y=y, tooltip=_PUBLISHED_TIPS))
     return configured(alt.layer(*layers), _ROW_PX * len(names))
 
 
@@ -230,7 +227,7 @@ def _labels_on_the_left(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
 
 
 def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
-    """For each architecture its reported Dice with folds over originals (filled) and with folds over copies (hollow)."""
+    """For each architecture its reported Dice, with folds over originals (filled) and over copies (hollow)."""
     table = pd.DataFrame(
         [
             {"name": title(leak.architecture), "score": score, "protocol": protocol}

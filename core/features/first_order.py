@@ -50,9 +50,8 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
     share = np.diff(np.concatenate([[-1], last, [n - 1]])) / n
 
     inner = values[np.searchsorted(values, p10) : np.searchsorted(values, p90, side="right")]
-    energy = (
-        values * values
-    ).sum()  # not np.dot: threads of BLAS wait for each other where every core is busy with a cell
+    # Not np.dot: threads of BLAS wait for each other where every core is busy with a cell.
+    energy = (values * values).sum()
     return {
         "10Percentile": float(p10),
         "90Percentile": float(p90),
@@ -76,13 +75,17 @@ def first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: 
 
 
 _NAMES = (
-    "10Percentile", "90Percentile", "Energy", "Entropy", "InterquartileRange", "Kurtosis", "Maximum", "MeanAbsoluteDeviation", "Mean",
-    "Median", "Minimum", "Range", "RobustMeanAbsoluteDeviation", "RootMeanSquared", "Skewness", "TotalEnergy", "Uniformity", "Variance",
+    "10Percentile", "90Percentile", "Energy", "Entropy", "InterquartileRange", "Kurtosis",
+    "Maximum", "MeanAbsoluteDeviation", "Mean", "Median", "Minimum", "Range",
+    "RobustMeanAbsoluteDeviation", "RootMeanSquared", "Skewness", "TotalEnergy", "Uniformity", "Variance",
 )  # fmt: skip
 
 
 def _percentile(ordered: NDArray[np.float64], share: float) -> np.float64:
-    """Linearly interpolated order statistic of ascending values, operation by operation as in `numpy.percentile`, without its overhead."""
+    """Linearly interpolated order statistic of ascending values.
+
+    Operation by operation as in `numpy.percentile`, without its overhead.
+    """
     position = share * (len(ordered) - 1)
     below = int(position)
     weight = position - below

@@ -52,33 +52,16 @@ def projections(
     levels = background_and_cytoplasm(dye, cytoplasm, environment)
     if isinstance(levels, str):
         return dict.fromkeys(_NAMES, levels)
-    background, typical = levels
-
-    # A margin of background: the zone ends at the edge of the image as it does anywhere else.
-    nucleus, cytoplasm, environment = (np.pad(region, 1) for region in (nucleus, cytoplasm, environment))
     radius = radius_of(nucleus | cytoplasm)
     half_width = HALF_WIDTH * radius
-    stained = nucleus | (cytoplasm | environment) & (
-        np.pad(dye, 1) > background + STAINED_SHARE * (typical - background)
-    )
-    outside = ~(nucleus | cytoplasm | environment)
-    beside, count = ndimage.label(stained & environment, EIGHT_NEIGHBOURS)
-    along_limit = np.bincount(beside[environment & widened(outside)], minlength=count + 1)
-    along_limit[0] = 0
-    cell = fill_holes(stained & (along_limit <= 2 * half_width)[beside])[1:-1, 1:-1]
-
+    cell = _stained_cell(nucleus, cytoplasm, environment, dye, levels, 2 * half_width)
     core = ~within(~cell, half_width)
     if not core.any():
         return dict.fromkeys(_NAMES, "what is stained is too narrow to tell projections from a body")
     # What lies within half a width of the core is the body; beyond that, the distance is height.
     body = within(core, half_width)
-    parts, count = ndimage.label(cell & ~body, EIGHT_NEIGHBOURS)
-    beyond = np.argwhere(parts)
-    distance, _ = KDTree(np.argwhere(core & widened(~core))).query(beyond)
-    heights = np.zeros(count + 1)
-    np.maximum.at(heights, parts[tuple(beyond.T)], (distance - half_width) / radius)
-    touching = np.bincount(parts[widened(body)], minlength=count + 1) > 0
-    heights[~touching] = 0  # a stain apart from the cell
+    parts, heights = _heights(cell, core, body, half_width)
+    heights /= radius
 
     counted = heights > MIN_HEIGHT
     edge = body & widened(~body)
@@ -89,3 +72,40 @@ def projections(
         "MaximumHeight": float(heights.max()),
         "ContourShare": np.count_nonzero(edge & risen) / np.count_nonzero(edge),
     }
+
+
+def _stained_cell(
+    nucleus: NDArray[np.bool_],
+    cytoplasm: NDArray[np.bool_],
+    environment: NDArray[np.bool_],
+    dye: NDArray[np.float64],
+    levels: tuple[float, float],
+    width: float,
+) -> NDArray[np.bool_]:
+    """The cell with what is stained beside it, but not what runs along the environment's outer limit for a width."""
+    # A margin of background: the zone ends at the edge of the image as it does anywhere else.
+    nucleus, cytoplasm, environment = (np.pad(region, 1) for region in (nucleus, cytoplasm, environment))
+    background, typical = levels
+    dense = np.pad(dye, 1) > background + STAINED_SHARE * (typical - background)
+    stained = nucleus | (cytoplasm | environment) & dense
+    outside = ~(nucleus | cytoplasm | environment)
+    beside, count = ndimage.label(stained & environment, EIGHT_NEIGHBOURS)
+    along_limit = np.bincount(beside[environment & widened(outside)], minlength=count + 1)
+    along_limit[0] = 0
+    return fill_holes(stained & (along_limit <= width)[beside])[1:-1, 1:-1]
+
+
+def _heights(
+    cell: NDArray[np.bool_], core: NDArray[np.bool_], body: NDArray[np.bool_], half_width: float
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Number of the part that each pixel beyond the body belongs to, and the height of each part in px, from 0 on.
+
+    A part that does not touch the body, a stain apart from the cell, has height 0.
+    """
+    parts, count = ndimage.label(cell & ~body, EIGHT_NEIGHBOURS)
+    beyond = np.argwhere(parts)
+    distance, _ = KDTree(np.argwhere(core & widened(~core))).query(beyond)
+    heights = np.zeros(count + 1)
+    np.maximum.at(heights, parts[tuple(beyond.T)], distance - half_width)
+    heights[np.bincount(parts[widened(body)], minlength=count + 1) == 0] = 0
+    return parts, heights

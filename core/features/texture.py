@@ -246,14 +246,18 @@ def ngtdm(levels: Levels) -> dict[str, float | str]:
 # dependences: one is the uniformity of tone again, the other always 1.
 _RUNS: Final = (
     "ShortRunEmphasis", "LongRunEmphasis", "LowGrayLevelRunEmphasis", "HighGrayLevelRunEmphasis",
-    "ShortRunLowGrayLevelEmphasis", "ShortRunHighGrayLevelEmphasis", "LongRunLowGrayLevelEmphasis", "LongRunHighGrayLevelEmphasis",
-    "GrayLevelNonUniformity", "GrayLevelNonUniformityNormalized", "RunLengthNonUniformity", "RunLengthNonUniformityNormalized",
+    "ShortRunLowGrayLevelEmphasis", "ShortRunHighGrayLevelEmphasis",
+    "LongRunLowGrayLevelEmphasis", "LongRunHighGrayLevelEmphasis",
+    "GrayLevelNonUniformity", "GrayLevelNonUniformityNormalized",
+    "RunLengthNonUniformity", "RunLengthNonUniformityNormalized",
     "GrayLevelVariance", "RunVariance", "RunEntropy", "RunPercentage",
 )  # fmt: skip
 _ZONES: Final = (
     "SmallAreaEmphasis", "LargeAreaEmphasis", "LowGrayLevelZoneEmphasis", "HighGrayLevelZoneEmphasis",
-    "SmallAreaLowGrayLevelEmphasis", "SmallAreaHighGrayLevelEmphasis", "LargeAreaLowGrayLevelEmphasis", "LargeAreaHighGrayLevelEmphasis",
-    "GrayLevelNonUniformity", "GrayLevelNonUniformityNormalized", "SizeZoneNonUniformity", "SizeZoneNonUniformityNormalized",
+    "SmallAreaLowGrayLevelEmphasis", "SmallAreaHighGrayLevelEmphasis",
+    "LargeAreaLowGrayLevelEmphasis", "LargeAreaHighGrayLevelEmphasis",
+    "GrayLevelNonUniformity", "GrayLevelNonUniformityNormalized",
+    "SizeZoneNonUniformity", "SizeZoneNonUniformityNormalized",
     "GrayLevelVariance", "ZoneVariance", "ZoneEntropy", "ZonePercentage",
 )  # fmt: skip
 _DEPENDENCES: Final = (
@@ -338,7 +342,8 @@ def _by_level_and_size(
     values = (
         small, large, low, high, small_low, small_high, large_low, large_high,
         uneven_levels, uneven_levels / n[:, 0], uneven_sizes, uneven_sizes / n[:, 0],
-        _variance(by_level / n, i), _variance(by_size / n, j), _entropy(counts / n[..., None], (1, 2)), n[:, 0] / (by_size * j).sum(1),
+        _variance(by_level / n, i), _variance(by_size / n, j),
+        _entropy(counts / n[..., None], (1, 2)), n[:, 0] / (by_size * j).sum(1),
     )  # fmt: skip
     return _mean_of_directions({name: value for name, value in zip(names, values, strict=True) if name})
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from core.charts.distributions import box_chart, cells_chart, cumulative_chart, density_chart, histogram_chart
 from core.charts.group_ranges import group_range_chart, published_group_chart
 from core.charts.labels import unit
-from core.charts.populations import Form as Rows
-from core.charts.populations import distribution_chart
+from core.charts.populations import published_chart
 from core.charts.theme import AnyChart
 from core.charts.trust import Reliability, poor_last, why
 from core.explorer.selection import Range, Selection, basis
@@ -284,7 +283,7 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
     if published:
         with st.expander("The published tables, drawn", key="published_drawn"):
             st.altair_chart(
-                distribution_chart(published, feature, Rows.HISTOGRAM, current_look()),
+                published_chart(published, feature, current_look()),
                 width="stretch",
                 key="published_chart",
             )
@@ -300,9 +299,7 @@ def show_published_alone() -> None:
     st.markdown("### The published tables")
     feature = st.selectbox("Feature", features, format_func=lambda name: CATALOGUE[name].label, key="published_feature")
     with_it = [found for found in published if feature in found.summaries]
-    st.altair_chart(
-        distribution_chart(with_it, feature, Rows.HISTOGRAM, current_look()), width="stretch", key="published_chart"
-    )
+    st.altair_chart(published_chart(with_it, feature, current_look()), width="stretch", key="published_chart")
     st.caption(_PUBLISHED)
     _show_table(_published_rows(with_it, feature), pd.DataFrame())
 

@@ -1,5 +1,5 @@
-// Small pictures of cells, each with a line of words; where `pick` is set a click chooses one. Pictures that are there already stay, so
-// nothing flickers while new ones come, and empty places keep the height.
+// Small pictures of cells, each with a line of words; where `pick` is set a click chooses one. Pictures that are there
+// already stay, so nothing flickers while new ones come, and empty places keep the height.
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".gallery");

@@ -2,20 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Final
 
-import streamlit as st
-
 from pages._ui.common.state import widget_value
+from pages._ui.components.assets import component
 
-_HERE: Final = Path(__file__).parent
-_GALLERY: Final = st.components.v2.component(
-    "leukoscope_gallery",
-    html='<div class="gallery"></div>',
-    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
-    js=(_HERE / "gallery.js").read_text(encoding="utf-8"),
-)
+_GALLERY: Final = component(__file__, "leukoscope_gallery", '<div class="gallery"></div>')
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from pathlib import Path
 from typing import Final
 
 import streamlit as st
@@ -10,9 +9,9 @@ import streamlit as st
 from core.batch.jobs import Owner
 from pages._ui.common.resources import settings
 from pages._ui.common.state import BROWSER
+from pages._ui.components.assets import component
 
-_SCRIPT: Final = (Path(__file__).parent / "owner.js").read_text(encoding="utf-8")
-_BROWSER: Final = st.components.v2.component("leukoscope_browser", html="<i></i>", js=_SCRIPT)
+_BROWSER: Final = component(__file__, "leukoscope_browser", "<i></i>")
 _KEY: Final = "browser"
 
 

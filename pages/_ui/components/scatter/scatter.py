@@ -9,21 +9,19 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from core.charts.scatter import NO_GROUP, Bins, Points, Scatter, colours
 from core.charts.theme import Look
 from pages._ui.common.state import widget_value
+from pages._ui.components.assets import component
 
 Polygon = tuple[tuple[float, float], ...]
 
 MOST_VERTICES: Final = 100
-_HERE: Final = Path(__file__).parent
 _HTML: Final = """
 <div class="scatter">
   <div class="tools" role="toolbar" aria-label="Choosing cells">
@@ -37,16 +35,13 @@ _HTML: Final = """
     <canvas class="over" role="application" tabindex="0"></canvas>
     <div class="tip" hidden></div>
   </div>
-  <div class="bar" hidden><span class="bar-title"></span><span class="low"></span><span class="ramp"></span><span class="high"></span></div>
+  <div class="bar" hidden>
+    <span class="bar-title"></span><span class="low"></span><span class="ramp"></span><span class="high"></span>
+  </div>
   <div class="legend" role="group" aria-label="Groups; a click brings one out"></div>
 </div>
 """
-_SCATTER: Final = st.components.v2.component(
-    "leukoscope_scatter",
-    html=_HTML,
-    css=(_HERE / "scatter.css").read_text(encoding="utf-8"),
-    js=(_HERE / "scatter.js").read_text(encoding="utf-8"),
-)
+_SCATTER: Final = component(__file__, "leukoscope_scatter", _HTML)
 
 
 def scatter(

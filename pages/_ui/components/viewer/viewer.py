@@ -4,17 +4,14 @@ Image with outlines and mask side by side, enlarged and moved together; a field 
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
-
-import streamlit as st
 
 from core.charts.overlay import OUTLINED, mask_svg, outlined_svg
 from core.domain.compartments import STYLES, Compartment
 from core.domain.types import CellImage, LabelMap
 from pages._ui.common.state import widget_value
+from pages._ui.components.assets import component
 
-_HERE: Final = Path(__file__).parent
 _LABELS: Final = {
     Compartment.NUCLEUS: "nucleus",
     Compartment.CYTOPLASM: "cell border",
@@ -34,52 +31,36 @@ def _toggle(compartment: Compartment) -> str:
     )
 
 
+def _pane(label: str, caption: str = "", *, kind: str = "pane") -> str:
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure><div class="{kind}" tabindex="0" aria-label="{label}"></div>{below}</figure>'
+
+
+def _html(panes: str, tools: str) -> str:
+    return f'<div class="viewer"><div class="panes">{panes}</div><div class="tools">{tools}{_ZOOM}</div></div>'
+
+
 _ZOOM: Final = """
     <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button>
       <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
       <button class="zoom-in" type="button" aria-label="Larger">+</button></span>"""
-
-_HTML: Final = f"""
-<div class="viewer">
-  <div class="panes">
-    <figure><div class="pane" tabindex="0" aria-label="Image with outlines; plus, minus and arrows: view; o: outlines"></div>
-      <figcaption>Image with outlines</figcaption></figure>
-    <figure><div class="pane" tabindex="0" aria-label="Mask; plus and minus enlarge, arrows move"></div>
-      <figcaption>Mask</figcaption></figure>
-  </div>
-  <div class="tools">
-    {"".join(_toggle(c) for c in reversed(OUTLINED))}
-    <label>opacity <input type="range" min="0" max="100" step="5" value="100" aria-label="Opacity of the outlines"></label>
-    {_ZOOM}
-  </div>
-</div>
-"""
-
-
-_ONE_HTML: Final = f"""
-<div class="viewer">
-  <div class="panes">
-    <figure><div class="pane" tabindex="0" aria-label="Cell with outlines; plus, minus and arrows: view; o: outlines"></div></figure>
-  </div>
-  <div class="tools">
-    {"".join(_toggle(c) for c in reversed(OUTLINED))}
-    {_ZOOM}
-  </div>
-</div>
-"""
-_FIELD_HTML: Final = f"""
-<div class="viewer">
-  <div class="panes">
-    <figure><div class="pane wide" tabindex="0" aria-label="Field with numbered cells; plus, minus and arrows: view"></div></figure>
-  </div>
-  <div class="tools"><span>Click a cell to see its numbers below.</span>{_ZOOM}</div>
-</div>
-"""
-_CSS: Final = (_HERE / "viewer.css").read_text(encoding="utf-8")
-_JS: Final = (_HERE / "viewer.js").read_text(encoding="utf-8")
-_VIEWER: Final = st.components.v2.component("leukoscope_viewer", html=_HTML, css=_CSS, js=_JS)
-_ONE_VIEWER: Final = st.components.v2.component("leukoscope_one_viewer", html=_ONE_HTML, css=_CSS, js=_JS)
-_FIELD_VIEWER: Final = st.components.v2.component("leukoscope_field_viewer", html=_FIELD_HTML, css=_CSS, js=_JS)
+_TOGGLES: Final = "".join(_toggle(c) for c in reversed(OUTLINED))
+_OPACITY: Final = """
+    <label>opacity
+      <input type="range" min="0" max="100" step="5" value="100" aria-label="Opacity of the outlines"></label>"""
+_HTML: Final = _html(
+    _pane("Image with outlines; plus, minus and arrows: view; o: outlines", "Image with outlines")
+    + _pane("Mask; plus and minus enlarge, arrows move", "Mask"),
+    _TOGGLES + _OPACITY,
+)
+_ONE_HTML: Final = _html(_pane("Cell with outlines; plus, minus and arrows: view; o: outlines"), _TOGGLES)
+_FIELD_HTML: Final = _html(
+    _pane("Field with numbered cells; plus, minus and arrows: view", kind="pane wide"),
+    "<span>Click a cell to see its numbers below.</span>",
+)
+_VIEWER: Final = component(__file__, "leukoscope_viewer", _HTML)
+_ONE_VIEWER: Final = component(__file__, "leukoscope_one_viewer", _ONE_HTML)
+_FIELD_VIEWER: Final = component(__file__, "leukoscope_field_viewer", _FIELD_HTML)
 _FIELD_KEY: Final = "field_viewer"
 
 
