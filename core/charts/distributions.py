@@ -2,7 +2,7 @@
 
 All but "every cell" are drawn from counts in bins and from percentiles, so a million cells cost no more than a hundred.
 Values come in the basis of comparison and are drawn as tables print them. A group below
-`core.populations.comparison.SMALL_GROUP` cells is points, never a curve or a box.
+`core.populations.summaries.SMALL_GROUP` cells is points, never a curve or a box.
 """
 
 import json
@@ -21,7 +21,7 @@ from core.charts.groups import DrawnGroup
 from core.charts.labels import number, with_unit
 from core.charts.theme import LIGHT, AnyChart, Look, configured
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP, Basis
+from core.populations.summaries import SMALL_GROUP, Basis
 
 NO_VALUE: Final = "no value that can be compared"
 _CURVE_POINTS: Final = 200

@@ -18,7 +18,7 @@ from core.charts.theme import AnyChart, Look, configured
 from core.charts.trust import Reliability, is_poor
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 
 LIMIT: Final = 5.0  # typical spreads; what lies beyond is drawn at the edge, its value stands in the hover text
 _IQR_TO_STD: Final = 1.349

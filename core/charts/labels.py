@@ -4,7 +4,8 @@ import math
 
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis, FeatureComparison, ReferencePopulation, describe
+from core.populations.comparison import FeatureComparison, describe
+from core.populations.summaries import Basis, ReferencePopulation
 
 _SIGNIFICANT = 3
 _MANY = 10_000

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.charts.labels import unit, who, with_unit
 from core.charts.theme import AnyChart, Look, configured, edge_colour, population_colour
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP, Basis, ReferencePopulation
+from core.populations.summaries import SMALL_GROUP, Basis, ReferencePopulation
 
 _BINS: Final = 60
 _ECDF_POINTS: Final = 200

@@ -22,7 +22,7 @@ from core.explorer.selection import Selection, basis, sentences, to_json, where
 from core.explorer.view import column_sql
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 
 

@@ -4,7 +4,7 @@ A selection is a conjunction of conditions. Each has a key, under which it can b
 and SQL over the relation `cells` (`Cohort.query`). A value that is not there (an unknown patient, an absent feature)
 meets no condition on it.
 
-Values of ranges and gates are in the basis of comparison (`core.populations.comparison`): micrometres for a feature
+Values of ranges and gates are in the basis of comparison (`core.populations.summaries`): micrometres for a feature
 with a length in its unit, over the cells whose scale is known, otherwise as stored.
 """
 
@@ -24,7 +24,7 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import FeatureError, SelectionError
 from core.features.catalogue import feature_spec
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 
 MOST_VERTICES: Final = 100  # a lasso drawn by hand has no more after `simplified`
 MOST_CHOICES: Final = 1000  # values of one filter, ranges or gates

@@ -2,7 +2,7 @@
 
 Every value is in the basis of comparison (`core.explorer.selection`): micrometres for a feature with a length in its
 unit, as stored otherwise; absent values are nan. Percentiles are linearly interpolated order statistics, the standard
-deviation divides by n - 1, and below `core.populations.comparison.SMALL_GROUP` cells there are no percentiles: the
+deviation divides by n - 1, and below `core.populations.summaries.SMALL_GROUP` cells there are no percentiles: the
 cells are points.
 
 Groups. A grouping is a property of cells (`By`) or several named selections; a cell that lies in more than one of these
@@ -39,7 +39,8 @@ from core.explorer.selection import (
 )
 from core.features.catalogue import CATALOGUE, feature_spec
 from core.features.spec import FeatureSpec
-from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE, SMALL_GROUP, Basis
+from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE
+from core.populations.summaries import SMALL_GROUP, Basis
 from core.store.database import Cohort
 
 MOST_POINTS: Final = 20_000  # drawn one by one; more are counted in bins

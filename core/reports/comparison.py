@@ -30,7 +30,7 @@ from core.explorer.selection import CHOICES, Selection, basis, sentences, to_jso
 from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, Separated, Sides, gather, rank_exactly, separate
 from core.explorer.view import NOT_RECORDED, By, Grouping, InView
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP
+from core.populations.summaries import SMALL_GROUP
 from core.store.database import Cohort
 from core.store.schema import Population
 

@@ -22,15 +22,9 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
-from core.populations.comparison import (
-    INTENSITY_CAUTION,
-    SMALL_GROUP,
-    Basis,
-    FeatureComparison,
-    Nearness,
-    ReferencePopulation,
-    describe,
-)
+from core.populations.comparison import INTENSITY_CAUTION, FeatureComparison, describe
+from core.populations.summaries import SMALL_GROUP, Basis, ReferencePopulation
+from core.populations.typicality import Nearness
 from core.reports.cell import (
     KEY_FEATURES,
     Placed,

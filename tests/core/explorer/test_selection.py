@@ -32,7 +32,7 @@ from core.explorer.selection import (
     without,
 )
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE, UNSCALED
 from tests.core.store.conftest import AREA, RATIO
 

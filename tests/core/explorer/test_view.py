@@ -23,7 +23,7 @@ from core.explorer.view import (
     values,
 )
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP, summarise
+from core.populations.summaries import SMALL_GROUP, summarise
 from core.store.database import Cohort
 from core.store.queries import values as values_frame
 from core.store.shards import write_population
