@@ -38,6 +38,13 @@ def with_unit(spec: FeatureSpec, value: float | None, basis: Basis) -> str:
     return f"{number(spec.shown(value))} {unit(spec, basis)}".strip()
 
 
+def of_cell(spec: FeatureSpec, value: float | None, um_per_px: float | None) -> str:
+    """A stored value of one cell as it is shown: in micrometres where it has such a unit and its scale is known."""
+    if um_per_px is None or not spec.length_power:
+        return with_unit(spec, value, Basis.PIXELS)
+    return with_unit(spec, None if value is None else spec.in_um(value, um_per_px), Basis.MICROMETRES)
+
+
 def who(reference: ReferencePopulation) -> str:
     """How many cells of how many patients, and from where: "n = 1000 cells, patients not recorded, Hospital Clinic"."""
     if reference.published:

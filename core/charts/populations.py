@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.charts.labels import unit, who, with_unit
 from core.charts.theme import AnyChart, Look, configured, edge_colour, population_colour
 from core.features.catalogue import CATALOGUE
-from core.populations.summaries import SMALL_GROUP, Basis, ReferencePopulation
+from core.populations.summaries import SMALL_GROUP, Basis, ReferencePopulation, basis_of
 
 _BINS: Final = 60
 _ECDF_POINTS: Final = 200
@@ -42,7 +42,7 @@ def distribution_chart(references: Sequence[ReferencePopulation], feature: str, 
     drawn as points, an even sample of the ordered values, so that the extremes stay.
     """
     spec = CATALOGUE[feature]
-    basis = Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
+    basis = basis_of(spec)
     usable = [
         r
         for r in references

@@ -177,13 +177,10 @@ def _of_members(spec: FeatureSpec, reference: ReferencePopulation) -> NDArray[np
     """
     if spec.name not in reference.members:
         return np.empty(0)
-    column = reference.members[spec.name].to_numpy(dtype=np.float64, na_value=np.nan)
+    values: NDArray[np.float64] = reference.members[spec.name].to_numpy(dtype=np.float64, na_value=np.nan)
     if spec.length_power:
-        column = (
-            column * reference.members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan) ** spec.length_power
-        )
-    (values,) = log_where(column[None], np.array([spec.log_axis]))
-    return values
+        values = values * reference.members["um_per_px"].to_numpy(np.float64, na_value=np.nan) ** spec.length_power
+    return log_where(values[None], np.array([spec.log_axis])).ravel()
 
 
 def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -77,20 +77,29 @@ class Statistics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PopulationSummary(Statistics):
-    """One feature of one population.
+class FeatureSummary(Statistics):
+    """One feature of some cells.
 
-    `n` cells have a value in this basis and `n_absent` good cells have none; `patients` is None unless every one of the
-    n cells says its patient. `location` and `scale` are those of the robust z, after the logarithm where `log`: None
-    for a small group, `scale` also when the values do not vary. A `published` summary was read from a table, without
-    quartiles; its n counts the images the table was made from.
+    `n` cells have a value in this basis and `n_absent` have none; `patients` is None unless every one of the n cells
+    says its patient.
     """
 
-    population: str
     feature: str
     basis: Basis
     n_absent: int
     patients: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopulationSummary(FeatureSummary):
+    """One feature of the good cells of one population.
+
+    `location` and `scale` are those of the robust z, after the logarithm where `log`: None for a small group, `scale`
+    also when the values do not vary. A `published` summary was read from a table, without quartiles; its n counts the
+    images the table was made from.
+    """
+
+    population: str
     location: float | None
     scale: float | None
     log: bool

@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.charts.labels import with_unit
+from core.charts.labels import of_cell
 from core.charts.strips import strip_html
 from core.charts.thumbnail import thumbnail_svg
 from core.charts.trust import is_poor, likeness_features, why
@@ -29,7 +29,7 @@ from core.features.catalogue import CATALOGUE
 from core.populations.comparison import FeatureComparison, compare_cell, describe
 from core.populations.neighbours import nearest, sentence
 from core.populations.robust import RobustScaling
-from core.populations.summaries import SMALL_GROUP, Basis, ReferencePopulation, reference_population
+from core.populations.summaries import SMALL_GROUP, ReferencePopulation, reference_population
 from core.reports.cell import KEY_FEATURES
 from core.store import queries
 from core.store.schema import EXCLUDED
@@ -313,7 +313,7 @@ def _measures(cell: StoredCell) -> None:
     rows = []
     for name in KEY_FEATURES:
         spec = CATALOGUE[name]
-        figure, _, unit = _value(features, name, cell.um_per_px).partition(" ")
+        figure, _, unit = of_cell(spec, features.values.get(name), cell.um_per_px).partition(" ")
         hint = html.escape(f"{spec.description} {why(name, reliability)}".strip(), quote=True)
         poor = " (poor)" if is_poor(name, reliability) else ""
         beside = (
@@ -324,13 +324,6 @@ def _measures(cell: StoredCell) -> None:
         rows.append(f'<div>{label}<span class="value">{figure} <small>{unit}</small></span></div><div>{beside}</div>')
     st.caption(f"Beside {plain(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")
     st.html(f'<div class="measures">{"".join(rows)}</div>')
-
-
-def _value(features: FeatureSet, name: str, um_per_px: float | None) -> str:
-    spec, value = CATALOGUE[name], features.values.get(name)
-    if value is not None and spec.length_power and um_per_px is not None:
-        return with_unit(spec, spec.in_um(value, um_per_px), Basis.MICROMETRES)
-    return with_unit(spec, value, Basis.PIXELS)
 
 
 def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:
