@@ -19,7 +19,7 @@ from core.evaluation.agreement import Change, Disturbance, FeatureReliability, G
 from core.features.extract import extract
 from core.image.masks import outlines
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.populations.comparison import ReferencePopulation
+from core.populations.summaries import ReferencePopulation
 from core.store import queries
 from core.store.database import Cohort
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row

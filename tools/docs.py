@@ -27,7 +27,8 @@ from core.explorer.separation import find_panels, gather, separate
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
-from core.populations.comparison import SMALL_GROUP, beside_published
+from core.populations.comparison import beside_published
+from core.populations.summaries import SMALL_GROUP
 from core.segmentation.model_registry import find_model
 from core.store import queries
 from core.store.database import Cohort

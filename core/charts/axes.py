@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.charts.labels import unit
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 
 _ROOM: Final = 0.04
 

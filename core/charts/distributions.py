@@ -2,13 +2,13 @@
 
 All but "every cell" are drawn from counts in bins and from percentiles, so a million cells cost no more than a hundred.
 Values come in the basis of comparison and are drawn as tables print them. A group below
-`core.populations.comparison.SMALL_GROUP` cells is points, never a curve or a box.
+`core.populations.summaries.SMALL_GROUP` cells is points, never a curve or a box.
 """
 
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import altair as alt
 import numpy as np
@@ -20,33 +20,16 @@ from core.charts.groups import DrawnGroup
 from core.charts.labels import number, with_unit
 from core.charts.theme import LIGHT, AnyChart, Look, configured
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP, Basis
+from core.populations.robust import IQR_TO_STD
+from core.populations.summaries import SMALL_GROUP, Basis, Statistics
 
 NO_VALUE: Final = "no value that can be compared"
 _CURVE_POINTS: Final = 200
 _STRIP_POINTS: Final = 300
 _GOLDEN: Final = 0.618034  # successive multiples modulo 1 never come close: neighbours in value lie apart
-_IQR_TO_STD: Final = 1.349
 _BASELINE: Final = 0.88  # foot of a histogram in its row
 _ROW_PX: Final = 52
 _CURVE_PX: Final = 360
-
-
-class Percentiles(Protocol):
-    """Percentiles of `n` values in the basis of comparison; None where there are too few."""
-
-    @property
-    def n(self) -> int: ...  # noqa: D102 - see the class
-    @property
-    def p2(self) -> float | None: ...  # noqa: D102
-    @property
-    def p25(self) -> float | None: ...  # noqa: D102
-    @property
-    def p50(self) -> float | None: ...  # noqa: D102
-    @property
-    def p75(self) -> float | None: ...  # noqa: D102
-    @property
-    def p98(self) -> float | None: ...  # noqa: D102
 
 
 def density_chart(
@@ -123,7 +106,7 @@ def smoothed(edges: NDArray[np.float64], counts: NDArray[np.integer], grid: NDAr
     mean = float(weights @ middles)
     std = math.sqrt(float(weights @ (middles - mean) ** 2))
     quarter, three = np.interp([0.25, 0.75], np.cumsum(weights), edges[1:])
-    spreads = [spread for spread in (std, (three - quarter) / _IQR_TO_STD) if spread > 0]
+    spreads = [spread for spread in (std, (three - quarter) / IQR_TO_STD) if spread > 0]
     width = max(0.9 * min(spreads, default=0.0) * float(counts.sum()) ** -0.2, float(edges[1] - edges[0]))
     found = np.zeros(len(grid))
     for at in (middles, 2 * edges[0] - middles, 2 * edges[-1] - middles):
@@ -272,7 +255,7 @@ def box_chart(
     groups: Sequence[DrawnGroup],
     feature: str,
     basis: Basis,
-    summaries: Sequence[Percentiles],
+    summaries: Sequence[Statistics],
     cells: Sequence[NDArray[np.float64]],
     look: Look,
     *,

@@ -11,29 +11,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.charts.axes import drawn
-from core.charts.distributions import Percentiles
 from core.charts.groups import DrawnGroup
 from core.charts.labels import unit, with_unit
 from core.charts.theme import AnyChart, Look, configured
 from core.charts.trust import Reliability, is_poor
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis
+from core.populations.robust import IQR_TO_STD
+from core.populations.summaries import Statistics, basis_of
 
 LIMIT: Final = 5.0  # typical spreads; what lies beyond is drawn at the edge, its value stands in the hover text
-_IQR_TO_STD: Final = 1.349
 _GROUP_PX: Final = 11
 _GAP_PX: Final = 10
 _COLUMNS: Final = ("row", "group", "low", "middle", "high", "Feature", "2-98 %", "Median", "Who")
 _HINTS: Final = ("Feature", "group", "Median", "2-98 %", "Who")
 
-Summaries = Mapping[str, Sequence[Percentiles]]
+Summaries = Mapping[str, Sequence[Statistics]]
 Cells = Mapping[str, Sequence[NDArray[np.float64]]]
-
-
-def basis_of(spec: FeatureSpec) -> Basis:
-    """Basis in which groups are compared by a feature."""
-    return Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
 
 
 def group_range_chart(
@@ -166,20 +160,20 @@ class _Place:
 
     def __call__(self, value: float) -> float:
         if self.log and value <= 0:
-            return -LIMIT  # counts as below all others, as in core.populations.comparison
+            return -LIMIT  # counts as below all others, as in core.populations.robust
         z = ((math.log(value) if self.log else value) - self.middle) / self.spread
         return max(-LIMIT, min(LIMIT, z))
 
 
-def _scale_of(spec: FeatureSpec, found: Percentiles) -> _Place | None:
+def _scale_of(spec: FeatureSpec, found: Statistics) -> _Place | None:
     if found.p25 is None or found.p50 is None or found.p75 is None:
         return None
     log = spec.log_axis and found.p25 > 0
     low, middle, high = (math.log(p) if log else p for p in (found.p25, found.p50, found.p75))
-    return _Place(log=log, middle=middle, spread=(high - low) / _IQR_TO_STD) if high > low else None
+    return _Place(log=log, middle=middle, spread=(high - low) / IQR_TO_STD) if high > low else None
 
 
-def _words(spec: FeatureSpec, found: Percentiles) -> dict[str, str]:
+def _words(spec: FeatureSpec, found: Statistics) -> dict[str, str]:
     basis = basis_of(spec)
     return {
         "2-98 %": f"{with_unit(spec, found.p2, basis)} to {with_unit(spec, found.p98, basis)}",

@@ -4,7 +4,8 @@ import math
 
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis, FeatureComparison, ReferencePopulation, describe
+from core.populations.comparison import FeatureComparison, describe
+from core.populations.summaries import Basis, ReferencePopulation
 
 _SIGNIFICANT = 3
 _MANY = 10_000
@@ -35,6 +36,13 @@ def with_unit(spec: FeatureSpec, value: float | None, basis: Basis) -> str:
     if value is None:
         return _ABSENT
     return f"{number(spec.shown(value))} {unit(spec, basis)}".strip()
+
+
+def of_cell(spec: FeatureSpec, value: float | None, um_per_px: float | None) -> str:
+    """A stored value of one cell as it is shown: in micrometres where it has such a unit and its scale is known."""
+    if um_per_px is None or not spec.length_power:
+        return with_unit(spec, value, Basis.PIXELS)
+    return with_unit(spec, None if value is None else spec.in_um(value, um_per_px), Basis.MICROMETRES)
 
 
 def who(reference: ReferencePopulation) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from core.charts.labels import unit, who, with_unit
 from core.charts.theme import AnyChart, Look, configured
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis, ReferencePopulation
+from core.populations.summaries import ReferencePopulation, basis_of
 
 
 def published_chart(references: Sequence[ReferencePopulation], feature: str, look: Look) -> AnyChart:
@@ -17,7 +17,7 @@ def published_chart(references: Sequence[ReferencePopulation], feature: str, loo
     Populations without a range in the common unit are left out. The axis goes from 0 to 1, and further where they do.
     """
     spec = CATALOGUE[feature]
-    basis = Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
+    basis = basis_of(spec)
     rows = [
         {
             "population": f"{reference.title} (n = {reference.n})",

@@ -17,13 +17,8 @@ from core.charts.trust import Reliability, is_poor, poor_last, why
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec as Spec
 from core.features.spec import Unit
-from core.populations.comparison import (
-    SMALL_GROUP,
-    Direction,
-    FeatureComparison,
-    PopulationSummary,
-    ReferencePopulation,
-)
+from core.populations.comparison import Direction, FeatureComparison
+from core.populations.summaries import SMALL_GROUP, PopulationSummary, ReferencePopulation
 
 # Beyond this many typical spreads a mark sits at the edge; its value stands at the right and in the hover text.
 LIMIT: Final = 5.0

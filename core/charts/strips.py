@@ -10,7 +10,8 @@ from core.charts.labels import who, with_unit
 from core.charts.theme import population_colour
 from core.domain.cell_types import CELL_TYPES
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import FeatureComparison, ReferencePopulation
+from core.populations.comparison import FeatureComparison
+from core.populations.summaries import ReferencePopulation
 
 _LINE_PX = 13
 _LABEL_PX = 60

@@ -1,5 +1,6 @@
 """The values that flow through the engine. Arrays inside functions, these at the borders; each checks itself once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -81,6 +82,10 @@ class FeatureSet:
 
     values: dict[str, float | None]
     absent: dict[str, str]
+
+    def vector(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Values (F,) of some features in their order, nan where absent."""
+        return np.array([self.values.get(name) for name in names], dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Cells in a plane: principal axes at once, UMAP in a process of its own, whose result is kept in a folder.
 
-Both look at robustly scaled features (`core.populations.scaling`). A feature absent in more than `MOST_ABSENT` of the
+Both look at robustly scaled features (`core.populations.robust`). A feature absent in more than `MOST_ABSENT` of the
 cells, or one that does not vary, is dropped; other absent values stand at the median. UMAP (McInnes, Healy and Melville
 2018, arXiv 1802.03426) shows which cells are alike; distances between clouds, and their sizes, mean little. It hangs on
 its seed, which is shown.
@@ -34,7 +34,7 @@ from core.domain.settings import ROOT
 from core.features.catalogue import feature_spec
 from core.populations.comparison import SAME_THING
 from core.populations.neighbours import nearest
-from core.populations.scaling import RobustScaling
+from core.populations.robust import RobustScaling
 from core.support import files, locks
 
 MOST_ABSENT: Final = 0.05

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.domain.versions import software_versions
-from core.explorer.selection import Selection, basis, sentences, to_json, where
+from core.explorer.selection import Selection, sentences, to_json, where
 from core.explorer.view import column_sql
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis, basis_of
 from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 
 
@@ -127,7 +127,7 @@ def _in_basis(field: pa.Field) -> pa.Field:
 
 
 def _unit(spec: FeatureSpec) -> str:
-    return spec.unit.um if basis(spec) is Basis.MICROMETRES else spec.unit.px
+    return spec.unit.um if basis_of(spec) is Basis.MICROMETRES else spec.unit.px
 
 
 def _described(name: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ size is found among the other folds in the same way (nested cross-validation, Va
 all cells by these scores; its interval comes from drawing patients anew. A cell whose patient is unknown counts as a
 patient of its own: then cells of one person stand on both sides, and the AUC is too good; the result says so.
 
-Values are scaled robustly (`core.populations.scaling`), so their units do not matter; an absent one counts as the
+Values are scaled robustly (`core.populations.robust`), so their units do not matter; an absent one counts as the
 middle.
 """
 
@@ -28,9 +28,9 @@ from scipy.stats import rankdata
 
 from core.charts.labels import with_unit
 from core.domain.errors import UsageError
-from core.explorer.selection import basis
 from core.features.catalogue import feature_spec
-from core.populations.scaling import RobustScaling
+from core.populations.robust import RobustScaling
+from core.populations.summaries import basis_of
 
 MOST_FEATURES: Final = 5
 MOST_CELLS: Final = 5000  # more only narrow an interval that is as wide as the patients are few
@@ -465,7 +465,7 @@ def _rules(values: Matrix, positive: Mask, features: Sequence[str], sides: tuple
 def _condition(feature: str, low: float, high: float) -> str:
     """Condition in the units in which pages show the feature."""
     spec = feature_spec(feature)
-    least, most = (with_unit(spec, limit, basis(spec)) for limit in (low, high))
+    least, most = (with_unit(spec, limit, basis_of(spec)) for limit in (low, high))
     if np.isinf(low):
         return f"{spec.label} at most {most}"
     return f"{spec.label} above {least}" if np.isinf(high) else f"{spec.label} above {least} and at most {most}"

@@ -4,7 +4,7 @@ A selection is a conjunction of conditions. Each has a key, under which it can b
 and SQL over the relation `cells` (`Cohort.query`). A value that is not there (an unknown patient, an absent feature)
 meets no condition on it.
 
-Values of ranges and gates are in the basis of comparison (`core.populations.comparison`): micrometres for a feature
+Values of ranges and gates are in the basis of comparison (`core.populations.summaries`): micrometres for a feature
 with a length in its unit, over the cells whose scale is known, otherwise as stored.
 """
 
@@ -24,7 +24,7 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import FeatureError, SelectionError
 from core.features.catalogue import feature_spec
 from core.features.spec import FeatureSpec
-from core.populations.comparison import Basis
+from core.populations.summaries import basis_of
 
 MOST_VERTICES: Final = 100  # a lasso drawn by hand has no more after `simplified`
 MOST_CHOICES: Final = 1000  # values of one filter, ranges or gates
@@ -194,11 +194,6 @@ def value_sql(spec: FeatureSpec) -> str:
     return f'("{spec.name}" * {_POWER_SQL[spec.length_power]})' if spec.length_power else f'"{spec.name}"'
 
 
-def basis(spec: FeatureSpec) -> Basis:
-    """What a value of `value_sql` is counted in."""
-    return Basis.MICROMETRES if spec.length_power else Basis.NONE if spec.scale_free else Basis.PIXELS
-
-
 def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
     """SQL of the place of a cell along an axis.
 
@@ -362,7 +357,7 @@ def _conditions(selection: Selection, prefix: str) -> Iterator[Condition]:
 
 def _of_range(given: Range, prefix: str) -> Condition:
     spec = feature_spec(given.feature)
-    low, high = (end if end is None else with_unit(spec, end, basis(spec)) for end in (given.low, given.high))
+    low, high = (end if end is None else with_unit(spec, end, basis_of(spec)) for end in (given.low, given.high))
     if given.low is not None and high is not None:
         words = f"{number(spec.shown(given.low))} to {high}"
     else:

@@ -2,7 +2,7 @@
 
 Every value is in the basis of comparison (`core.explorer.selection`): micrometres for a feature with a length in its
 unit, as stored otherwise; absent values are nan. Percentiles are linearly interpolated order statistics, the standard
-deviation divides by n - 1, and below `core.populations.comparison.SMALL_GROUP` cells there are no percentiles: the
+deviation divides by n - 1, and below `core.populations.summaries.SMALL_GROUP` cells there are no percentiles: the
 cells are points.
 
 Groups. A grouping is a property of cells (`By`) or several named selections; a cell that lies in more than one of these
@@ -10,7 +10,6 @@ counts in the first. Cells whose property is not recorded are a group of their o
 pseudonym in two sources are two.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,20 +31,19 @@ from core.explorer.selection import (
     Selection,
     Sentence,
     axis_sql,
-    basis,
     conditions,
     value_sql,
     where,
 )
 from core.features.catalogue import CATALOGUE, feature_spec
 from core.features.spec import FeatureSpec
-from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE, SMALL_GROUP, Basis
+from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE
+from core.populations.summaries import Basis, FeatureSummary, Statistics, basis_of, count_codes
 from core.store.database import Cohort
 
 MOST_POINTS: Final = 20_000  # drawn one by one; more are counted in bins
 ALL_CELLS: Final = "all cells"  # the only group where none are asked for
 NOT_RECORDED: Final = "not recorded"
-PERCENTILES: Final = (2, 25, 50, 75, 98)
 
 _MOST_COLUMNS: Final = 30  # of more features the rows of the cells are read, where there is a cache of them
 _APART: Final = "\x1f"  # between pseudonym and source: in neither
@@ -217,27 +215,11 @@ class Members:
     patients: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Summary:
-    """One feature in one group: order statistics, mean and standard deviation of the `n` cells that have a value.
+@dataclass(frozen=True, kw_only=True)
+class Summary(FeatureSummary):
+    """One feature of the cells of one group."""
 
-    `absent` cells of the group have none; `patients` is None unless all n cells name theirs. Percentiles are None below
-    `SMALL_GROUP` cells, `mean` without any, `std` for fewer than two.
-    """
-
-    feature: str
     group: str
-    basis: Basis
-    n: int
-    absent: int
-    patients: int | None
-    p2: float | None
-    p25: float | None
-    p50: float | None
-    p75: float | None
-    p98: float | None
-    mean: float | None
-    std: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -468,7 +450,7 @@ def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: G
     frame, names = _fetch(cohort, selection, columns, by)
     members, codes = _by_group(frame["group"].to_numpy(), len(names)), _patient_codes(frame)
     patients = [codes[cells] for cells in members]
-    people = [_count_patients(mine) for mine in patients]
+    people = [count_codes(mine) for mine in patients]
 
     def of(index: int) -> list[Summary]:
         column = _floats(frame[f"v{index}"])
@@ -490,11 +472,12 @@ def quantiles(
     found = np.full((len(names), len(wanted)), np.nan)
     n = np.zeros(len(names), np.int64)
     for code, cells in enumerate(_by_group(frame["group"].to_numpy(), len(names))):
-        ascending = _ascending(column[cells])
-        n[code] = len(ascending)
-        if len(ascending):
-            found[code] = _order_statistics(ascending, wanted)
-    return Quantiles(feature, basis(spec), names, wanted, found, n)
+        mine = column[cells]
+        mine = mine[~np.isnan(mine)]
+        n[code] = len(mine)
+        if len(mine):
+            found[code] = np.quantile(mine, wanted)
+    return Quantiles(feature, basis_of(spec), names, wanted, found, n)
 
 
 def histogram(
@@ -510,7 +493,7 @@ def histogram(
     counted = np.bincount(flat, minlength=len(names) * bins).reshape(len(names), bins)
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     return Histogram(
-        feature, basis(spec), log, names, _off_axis(spec, edges, log=log), counted, sizes - counted.sum(axis=1)
+        feature, basis_of(spec), log, names, _off_axis(spec, edges, log=log), counted, sizes - counted.sum(axis=1)
     )
 
 
@@ -760,45 +743,22 @@ def _by_group(codes: NDArray[np.integer[Any]], groups: int) -> list[NDArray[np.i
     return [order[start:end] for start, end in pairwise(ends)]
 
 
-def _ascending(column: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values there are, in ascending order."""
-    column = np.sort(column)  # nan last
-    return column[: np.searchsorted(column, np.nan)]
-
-
-def _order_statistics(ascending: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Linearly interpolated order statistics, as numpy's `linear`."""
-    place = shares * (len(ascending) - 1)
-    below = np.floor(place).astype(np.intp)
-    above = np.minimum(below + 1, len(ascending) - 1)
-    found: NDArray[np.float64] = ascending[below] + (ascending[above] - ascending[below]) * (place - below)
-    return found
-
-
 def _summary(
     spec: FeatureSpec, group: str, column: NDArray[np.float64], patients: NDArray[np.int64], known: int | None
 ) -> Summary:
-    """Summarise a column, which is used up; `patients` are those of its cells, and `known` is how many there are."""
-    there = ~np.isnan(column)
-    n = int(np.count_nonzero(there))
-    if n < len(column):
-        known = _count_patients(patients[there])
-    column.sort()  # nan last
-    found = column[:n]
-    shares = np.array(PERCENTILES) / 100
-    p2, p25, p50, p75, p98 = (
-        _order_statistics(found, shares).tolist() if n >= SMALL_GROUP else [None] * len(PERCENTILES)
+    """Summarise a column; `patients` are those of its cells, and `known` is how many there are."""
+    present = ~np.isnan(column)
+    statistics = Statistics.of(column[present])
+    if statistics.n < len(column):
+        known = count_codes(patients[present])
+    return Summary(
+        **vars(statistics),
+        feature=spec.name,
+        group=group,
+        basis=basis_of(spec),
+        n_absent=len(column) - statistics.n,
+        patients=known,
     )
-    mean = float(found.mean()) if n else None
-    if mean is not None:
-        found -= mean
-    std = math.sqrt(float(found @ found) / (n - 1)) if n > 1 else None
-    return Summary(spec.name, group, basis(spec), n, len(column) - n, known, p2, p25, p50, p75, p98, mean, std)
-
-
-def _count_patients(patients: NDArray[np.int64]) -> int | None:
-    """How many different patients there are; None where there is no cell or one does not say its patient."""
-    return int(np.count_nonzero(np.bincount(patients))) if len(patients) and patients.min() >= 0 else None
 
 
 def _edges(column: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

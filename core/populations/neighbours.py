@@ -1,7 +1,7 @@
 """Which cells are most like one: distances in robust standard deviations.
 
 Distance of two cells: the root mean square, over the features both have, of the difference of their robust z
-(`core.populations.scaling`). How typical a cell is of its population is told by `core.explorer.typicality`.
+(`core.populations.robust`). How typical a cell is of its population is told by `core.populations.typicality`.
 """
 
 from collections.abc import Collection, Sequence
@@ -47,8 +47,7 @@ class Share:
 def comparable_features(reliable: Collection[str]) -> tuple[str, ...]:
     """Those of the reliable features in which cells of any source can be compared, in the catalogue's order.
 
-    Neither magnification nor stain changes them, and they are the cell's own; the same by which the Single cell page
-    tells nearness.
+    Neither magnification nor stain changes them, and they are the cell's own.
     """
     return tuple(
         name

@@ -17,7 +17,7 @@ from core.charts.ranges import comparable, range_chart
 from core.charts.rows import blocks, halves, leading, part, themes
 from core.charts.strips import strip_html
 from core.charts.theme import LIGHT, to_svg
-from core.charts.trust import Reliability, graded, is_poor, poor_last, trust, why
+from core.charts.trust import Reliability, graded, is_poor, likeness_features, poor_last, trust, why
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellAnalysis, FeatureSet
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
@@ -25,18 +25,9 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
-from core.populations.comparison import (
-    INTENSITY_CAUTION,
-    SMALL_GROUP,
-    Basis,
-    FeatureComparison,
-    Nearness,
-    ReferencePopulation,
-    compare_cell,
-    describe,
-    differs_most,
-    nearest,
-)
+from core.populations.comparison import INTENSITY_CAUTION, FeatureComparison, compare_cell, describe, differs_most
+from core.populations.summaries import SMALL_GROUP, Basis, ReferencePopulation
+from core.populations.typicality import Nearness, nearest
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import ModelEntry
 
@@ -129,8 +120,8 @@ def most_different(
 def nearest_populations(
     features: FeatureSet, references: Sequence[ReferencePopulation], reliability: Reliability
 ) -> tuple[Nearness, ...]:
-    """`core.populations.comparison.nearest` among the features graded good; among all where nothing was measured."""
-    return nearest(features, references, graded(reliability, (Grade.GOOD,)))
+    """How typical the cell is of each population, most typical first (`core.populations.typicality`)."""
+    return nearest(features, references, likeness_features(reliability))
 
 
 def obstacles(placed: Placed, features: Collection[str] = CATALOGUE) -> list[str]:
@@ -170,10 +161,14 @@ def nearest_in_words(found: Sequence[Nearness]) -> str:
             "Unlike every population in shape: no cell of any lies as far from the centre of its own. Closest is"
             f" {first.title}, at {first.distance:.1f} typical spreads."
         )
-    text = f"Nearest in shape: {first.title} ({_typicality(first)} of its {first.n} cells lie as far out or farther)"
+    text = f"Nearest in shape: {first.title} ({_typicality(first)} of {_members(first)} lie as far out or farther)"
     if others:
         text += f", then {others[0].title} ({_typicality(others[0])} of {others[0].n})"
     return f"{text}."
+
+
+def _members(near: Nearness) -> str:
+    return f"its {near.n} cells" if near.drawn_from is None else f"{near.n} of its {near.drawn_from} cells"
 
 
 def _typicality(near: Nearness) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -26,11 +26,11 @@ from core.explorer.order import build_index, find_index
 from core.explorer.panel import Panels
 from core.explorer.ranking import FEW_PATIENTS, RESAMPLES, Separation, group_name, sentence
 from core.explorer.redundancy import ALIKE
-from core.explorer.selection import CHOICES, Selection, basis, sentences, to_json
+from core.explorer.selection import CHOICES, Selection, sentences, to_json
 from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, Separated, Sides, gather, rank_exactly, separate
 from core.explorer.view import NOT_RECORDED, By, Grouping, InView
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP
+from core.populations.summaries import Statistics, basis_of
 from core.store.database import Cohort
 from core.store.schema import Population
 
@@ -204,29 +204,13 @@ def _drawn_groups(comparison: Comparison) -> tuple[DrawnGroup, ...]:
     return styled(comparison.names, ranking.n, ranking.patients or [None] * len(ranking.n), kinds)
 
 
-class _Percentiles(NamedTuple):
-    n: int
-    p2: float | None = None
-    p25: float | None = None
-    p50: float | None = None
-    p75: float | None = None
-    p98: float | None = None
-
-
 def _box(comparison: Comparison, feature: str, groups: Sequence[DrawnGroup]) -> str:
     cells = comparison.cells
     column = cells.matrix[:, cells.features.index(feature)]
     values = [column[(cells.sides == side) & ~np.isnan(column)] for side in range(len(groups))]
-    found = [
-        (
-            _Percentiles(len(mine), *map(float, np.percentile(mine, view.PERCENTILES)))
-            if len(mine) >= SMALL_GROUP
-            else _Percentiles(len(mine))
-        )
-        for mine in values
-    ]
+    found = [Statistics.of(mine) for mine in values]
     spec = CATALOGUE[feature]
-    return to_svg(box_chart(groups, feature, basis(spec), found, values, LIGHT, log=spec.log_axis), _CHART_PX)
+    return to_svg(box_chart(groups, feature, basis_of(spec), found, values, LIGHT, log=spec.log_axis), _CHART_PX)
 
 
 def _panels(found: Panels | None) -> str:
@@ -258,7 +242,7 @@ def _table(comparison: Comparison, reliability: Reliability) -> str:
         cells = [
             _decimal(found.effect),
             "" if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}",
-            *(with_unit(spec, value, basis(spec)) for value in found.medians or (None,) * len(found.n)),
+            *(with_unit(spec, value, basis_of(spec)) for value in found.medians or (None,) * len(found.n)),
             " / ".join(f"{n:,}" for n in found.n),
             "not all known" if found.patients is None else " / ".join(map(str, found.patients)),
             _chance(found.p),

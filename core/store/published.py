@@ -11,7 +11,7 @@ import pandas as pd
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import PopulationSummary, ReferencePopulation, published_summary
+from core.populations.summaries import PopulationSummary, ReferencePopulation, published_summary
 
 PUBLISHED_FILE = "published_populations.csv"
 
@@ -51,6 +51,7 @@ def _reference(path: Path, name: str, rows: pd.DataFrame) -> ReferencePopulation
         )
         raise StoreError(msg)
     n, population = int(count[1]), f"published_{name}"
+    nobody = pd.DataFrame(columns=["cell_id", "patient_id", "um_per_px"])
     summaries: dict[str, PopulationSummary] = {}
     for row in rows.to_dict("records"):
         feature = (
@@ -71,6 +72,7 @@ def _reference(path: Path, name: str, rows: pd.DataFrame) -> ReferencePopulation
         patients=None,
         summaries={feature: summaries[feature] for feature in CATALOGUE if feature in summaries},
         ordered={},
-        members=pd.DataFrame(columns=["cell_id", "patient_id", "um_per_px"]),
+        members=nobody,
+        sample=nobody,
         published=True,
     )

@@ -8,13 +8,14 @@ import pandas as pd
 
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import (
+from core.populations.summaries import (
     PopulationSummary,
     ReferencePopulation,
     count_patients,
     reference_population,
     summarise,
 )
+from core.populations.typicality import MOST_FITTED
 from core.store.database import Cohort
 from core.store.schema import Population
 from core.store.shards import StoredPopulation, is_shipped
@@ -75,12 +76,22 @@ def cells(
 
 
 def values(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> pd.DataFrame:
-    """Values frame (`core.populations.comparison`) of the good cells.
+    """Values frame (`core.populations.summaries`) of the good cells.
 
     `cell_id`, `patient_id`, `um_per_px`, then features in pixels, absent as nan.
     """
     names = tuple(CATALOGUE) if features is None else tuple(features)
     return cells(cohort, population_id, [*_VALUE_COLUMNS, *names], good_only=True)
+
+
+def sample(cohort: Cohort, population_id: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of the good cells by which a cell's typicality of a population is told.
+
+    All of them; of more than `MOST_FITTED` so many drawn by chance, the same each time.
+    """
+    listed = ", ".join(f'"{name}"' for name in cohort.check_columns(columns))
+    sql = f"SELECT {listed} FROM cells WHERE quality_ok ORDER BY hash(cell_id), cell_id LIMIT $most"
+    return cohort.query(sql, {"most": MOST_FITTED}, [population_id])
 
 
 def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:
@@ -92,10 +103,10 @@ def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[Popul
 
 
 def reference(cohort: Cohort, population_id: str) -> ReferencePopulation:
-    """Return a population ready for `core.populations.comparison.compare_cell` and `nearest`."""
-    population = cohort.population(population_id)
+    """Return a population ready for comparison (`core.populations.comparison.compare_cell`) and `typicality.nearest`."""
+    population, members = cohort.population(population_id), values(cohort, population_id)
     return reference_population(
-        values(cohort, population_id),
+        members,
         population=population_id,
         cell_type=population.cell_type,
         title=population.title,
@@ -103,7 +114,15 @@ def reference(cohort: Cohort, population_id: str) -> ReferencePopulation:
         scale_note=(
             f"Scale of the population: {population.um_per_px_origin}." if population.um_per_px is not None else ""
         ),
+        sample=_sampled(cohort, population_id, members),
     )
+
+
+def _sampled(cohort: Cohort, population_id: str, members: pd.DataFrame) -> pd.DataFrame:
+    """Those of the members that `sample` draws."""
+    if len(members) <= MOST_FITTED:
+        return members
+    return members[members["cell_id"].isin(sample(cohort, population_id, ["cell_id"])["cell_id"])]
 
 
 def _info(cohort: Cohort, stored: StoredPopulation) -> PopulationInfo:

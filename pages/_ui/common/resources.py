@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from core.explorer.separation import Cells as SideCells
     from core.explorer.separation import ExactRanking, Separated
     from core.explorer.view import By, Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
-    from core.populations.comparison import ReferencePopulation
+    from core.populations.summaries import ReferencePopulation
     from core.segmentation.model_registry import ModelEntry
     from core.segmentation.segmenter import OnnxSegmenter
     from core.store.database import Cohort

@@ -15,28 +15,21 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.charts.labels import with_unit
+from core.charts.labels import of_cell
 from core.charts.strips import strip_html
 from core.charts.thumbnail import thumbnail_svg
-from core.charts.trust import graded, is_poor, why
+from core.charts.trust import is_poor, likeness_features, why
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
 from core.explorer.selection import Quality, Selection, to_json
-from core.explorer.typicality import Middles
+from core.explorer.typicality import CohortCentres
 from core.explorer.view import MOST_POINTS, Values, values
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import (
-    SMALL_GROUP,
-    Basis,
-    FeatureComparison,
-    ReferencePopulation,
-    compare_cell,
-    describe,
-    reference_population,
-)
-from core.populations.neighbours import comparable_features, nearest, sentence
-from core.populations.scaling import RobustScaling
+from core.populations.comparison import FeatureComparison, compare_cell, describe
+from core.populations.neighbours import nearest, sentence
+from core.populations.robust import RobustScaling
+from core.populations.summaries import SMALL_GROUP, ReferencePopulation, reference_population
 from core.quality.flags import EXCLUDED, flag_sentence
 from core.reports.cell import KEY_FEATURES
 from core.store import queries
@@ -163,7 +156,7 @@ def _scale_words(shown: Sequence[StoredCell], square: Frame) -> str:
     if any(known) and not all(known):
         words += " Cells of unknown scale are marked with ≈."
     return (
-        f"{words} The number: per cent of a cell's population that lie at least as far from its middle; 100 % is most"
+        f"{words} The number: per cent of a cell's population that lie at least as far from its centre; 100 % is most"
         " typical."
     )
 
@@ -293,7 +286,7 @@ def _who(cell: StoredCell) -> None:
     st.markdown(f"**{plain(_type(cell))}**  \n{plain(cell.source)}  \n{patient}{diagnosis}  \n{scale}{certainty}")
     percent = _typicalities(resources.cohort().revision, (cell.cell_id,), _features()).get(cell.cell_id)
     if percent is not None:
-        st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the middle in shape.")
+        st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the centre in shape.")
     codes = [code for code in dict.fromkeys((*cell.severe_flags, *cell.flags)) if code != EXCLUDED]
     notes = [("warn" if code in cell.severe_flags else "info", flag_sentence(code)) for code in codes]
     if cell.excluded_reason:
@@ -320,7 +313,7 @@ def _measures(cell: StoredCell) -> None:
     rows = []
     for name in KEY_FEATURES:
         spec = CATALOGUE[name]
-        figure, _, unit = _value(features, name, cell.um_per_px).partition(" ")
+        figure, _, unit = of_cell(spec, features.values.get(name), cell.um_per_px).partition(" ")
         hint = html.escape(f"{spec.description} {why(name, reliability)}".strip(), quote=True)
         poor = " (poor)" if is_poor(name, reliability) else ""
         beside = (
@@ -331,13 +324,6 @@ def _measures(cell: StoredCell) -> None:
         rows.append(f'<div>{label}<span class="value">{figure} <small>{unit}</small></span></div><div>{beside}</div>')
     st.caption(f"Beside {plain(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")
     st.html(f'<div class="measures">{"".join(rows)}</div>')
-
-
-def _value(features: FeatureSet, name: str, um_per_px: float | None) -> str:
-    spec, value = CATALOGUE[name], features.values.get(name)
-    if value is not None and spec.length_power and um_per_px is not None:
-        return with_unit(spec, spec.in_um(value, um_per_px), Basis.MICROMETRES)
-    return with_unit(spec, value, Basis.PIXELS)
 
 
 def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:
@@ -365,12 +351,8 @@ def _reference(revision: str, population_id: str) -> ReferencePopulation:  # noq
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
     space = _space(resources.cohort().revision, _features())
-    stored = _feature_set(resources.cohort().revision, cell.cell_id).values
-    query = space.scaling.z(
-        np.array(
-            [[np.nan if stored[name] is None else stored[name] for name in space.values.features]], dtype=np.float64
-        )
-    )[0]
+    stored = _feature_set(resources.cohort().revision, cell.cell_id)
+    query = space.scaling.z(stored.vector(space.values.features)[None])[0]
     itself = np.flatnonzero(space.values.cell_id == cell.cell_id)
     found = nearest(query, space.z, count=_NEAREST, leave_out=int(itself[0]) if len(itself) else None)
     labels = np.array([CELL_TYPES[CellType(name)].plural for name in space.values.cell_type], dtype=object)
@@ -410,8 +392,8 @@ def _space(revision: str, features: tuple[str, ...]) -> _Space:  # noqa: ARG001 
 
 
 def _features() -> tuple[str, ...]:
-    """Features in which cells of any source can be compared, as far as they are reliable."""
-    return comparable_features(graded(resources.reliability_if_known()))
+    """Features by which cells are told typical or alike."""
+    return likeness_features(resources.reliability_if_known())
 
 
 def _digest(text: str) -> str:
@@ -435,25 +417,25 @@ def _feature_set(revision: str, cell_id: str) -> FeatureSet:  # noqa: ARG001 - t
 @st.cache_resource(show_spinner="Ordering the cells", max_entries=16)
 def _ranked(revision: str, chosen: str, features: tuple[str, ...], _selection: Selection) -> Ranked:  # noqa: ARG001 - the key
     found = values(resources.cohort(), _selection, features, sample=MOST_POINTS)
-    middles = _middles(revision, features)
-    distances = middles.distances(found.matrix, found.population)
-    percent = middles.typicality(distances, found.population)
+    centres = _centres(revision, features)
+    distances = centres.distances(found.matrix, found.population)
+    percent = centres.typicality(distances, found.population)
     names = found.cell_id.astype(str)
     outward, inward = np.lexsort((names, distances, -percent)), np.lexsort((names, -distances, percent))  # nan last
     return Ranked(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
 
 
-@st.cache_resource(show_spinner="Finding the middle of each population", max_entries=2)
-def _middles(revision: str, features: tuple[str, ...]) -> Middles:  # noqa: ARG001 - the key
-    return Middles.fit(resources.cohort(), features)
+@st.cache_resource(show_spinner="Finding the centre of each population", max_entries=2)
+def _centres(revision: str, features: tuple[str, ...]) -> CohortCentres:  # noqa: ARG001 - the key
+    return CohortCentres.fit(resources.cohort(), features)
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _typicalities(revision: str, cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
     """How typical some cells are of their populations, by id, as far as that is known."""
-    middles = _middles(revision, features)
+    centres = _centres(revision, features)
     found = values(resources.cohort(), Selection(quality=Quality.ANY, cells=cell_ids), features)
-    percent = middles.typicality(middles.distances(found.matrix, found.population), found.population)
+    percent = centres.typicality(centres.distances(found.matrix, found.population), found.population)
     return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}
 
 

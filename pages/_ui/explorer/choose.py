@@ -21,7 +21,6 @@ from core.explorer.selection import (
     Range,
     Scale,
     Selection,
-    basis,
     from_json,
     sentences,
     to_json,
@@ -29,6 +28,7 @@ from core.explorer.selection import (
 )
 from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE
+from core.populations.summaries import basis_of
 from core.quality.flags import flag_words
 from pages._ui.common import resources
 from pages._ui.common.feature_choice import matching
@@ -245,7 +245,7 @@ def _edit_range(selection: Selection) -> None:
     widget = f"range-{feature}"
     st.session_state[widget] = kept
     st.html(_histogram(values, lying.shares * int(lying.n[0]), (low, high), kept))
-    label = f"{spec.label} ({unit(spec, basis(spec))})" if unit(spec, basis(spec)) else spec.label
+    label = f"{spec.label} ({unit(spec, basis_of(spec))})" if unit(spec, basis_of(spec)) else spec.label
     decimals = max(0, int(np.ceil(-np.log10(step))))
     st.slider(
         plain(label),

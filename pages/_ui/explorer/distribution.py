@@ -15,10 +15,10 @@ from core.charts.labels import unit
 from core.charts.populations import published_chart
 from core.charts.theme import AnyChart
 from core.charts.trust import Reliability, poor_last, why
-from core.explorer.selection import Range, Selection, basis
+from core.explorer.selection import Range, Selection
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP, ReferencePopulation
+from core.populations.summaries import SMALL_GROUP, ReferencePopulation, basis_of
 from core.reports.cell import KEY_FEATURES
 from pages._ui.common import resources
 from pages._ui.common.downloads import take_away
@@ -130,7 +130,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     published = [
         found
         for found in resources.published()
-        if feature in found.summaries and found.summaries[feature].basis is basis(spec)
+        if feature in found.summaries and found.summaries[feature].basis is basis_of(spec)
     ]
     _show_table(table, _published_rows(published, feature))
     _show_published(published, feature)
@@ -144,7 +144,7 @@ def feature_chart(
     compared: Compared, feature: str, form: Form, summaries: Mapping[str, Summary], *, log: bool
 ) -> AnyChart:
     """One feature in the compared groups, drawn in one of the forms."""
-    look, groups, of = current_look(), compared.drawn(), basis(CATALOGUE[feature])
+    look, groups, of = current_look(), compared.drawn(), basis_of(CATALOGUE[feature])
     if form in (Form.DENSITY, Form.HISTOGRAM):
         found = resources.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
         rows = [found.group_names.index(name) for name in compared.names]
@@ -226,7 +226,7 @@ def _table(compared: Compared, summaries: Sequence[Summary]) -> pd.DataFrame:
                 "Patients": "not all known" if found.patients is None else str(found.patients),
             }
             | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
-            | {"Unit": unit(spec, found.basis), "Without a value": found.absent, "Source": sources[found.group]}
+            | {"Unit": unit(spec, found.basis), "Without a value": found.n_absent, "Source": sources[found.group]}
         )
     return pd.DataFrame(rows)
 

@@ -21,9 +21,10 @@ from core.charts.trust import is_poor, poor_last
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError
 from core.explorer import view
-from core.explorer.selection import Selection, basis
+from core.explorer.selection import Selection
 from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
+from core.populations.summaries import basis_of
 from pages._ui.common import resources
 from pages._ui.common.downloads import take_away
 from pages._ui.common.layout import current_look, empty_state
@@ -338,7 +339,7 @@ def _histogram(feature: str, chosen: Selection, selection: Selection, inside: in
     found = resources.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis)
     groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
     counts = found.counts.reshape(2, -1, _JOINED).sum(axis=2)
-    chart = histogram_chart(groups, feature, basis(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
+    chart = histogram_chart(groups, feature, basis_of(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
     st.altair_chart(
         chart,
         width="stretch",
@@ -417,7 +418,7 @@ def _table(cells: Selection, some: bool) -> None:
     for feature in features:
         shown[feature] = rows[feature] * CATALOGUE[feature].display_factor
     titles = {"cell_type": "Cell type", "source": "Source", "patient_id": "Patient"} | {
-        feature: f"{CATALOGUE[feature].label} {unit(CATALOGUE[feature], basis(CATALOGUE[feature]))}".strip()
+        feature: f"{CATALOGUE[feature].label} {unit(CATALOGUE[feature], basis_of(CATALOGUE[feature]))}".strip()
         for feature in features
     }
     ids = rows["cell_id"].tolist()

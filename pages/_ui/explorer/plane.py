@@ -33,10 +33,11 @@ from core.explorer.embedding import (
     principal_axes,
     umap_key,
 )
-from core.explorer.selection import Gate, Quality, Selection, basis
+from core.explorer.selection import Gate, Quality, Selection
 from core.explorer.view import MOST_POINTS, By, InView, Values
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
+from core.populations.summaries import basis_of
 from pages._ui.common import resources
 from pages._ui.components.scatter.scatter import Polygon
 from pages._ui.explorer.state import MOST_GROUPS
@@ -99,7 +100,9 @@ def features_plane(
     log = CATALOGUE[x].log_axis, CATALOGUE[y].log_axis
     by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
     found = _scatter(resources.cohort().revision, selection, x, y, by, feature, log)
-    titles = [axes.title(name, basis(CATALOGUE[name]), log=of_axis) for name, of_axis in zip((x, y), log, strict=True)]
+    titles = [
+        axes.title(name, basis_of(CATALOGUE[name]), log=of_axis) for name, of_axis in zip((x, y), log, strict=True)
+    ]
     own_place = _own_place(own, (x, y), log)
     if found.points is not None:
         places = [axes.drawn(name, found.points.matrix[:, i], log=log[i]) for i, name in enumerate((x, y))]
@@ -314,7 +317,7 @@ def _points(
     bar = None
     if feature is not None and value is not None:
         value = axes.drawn(feature, value)
-        bar = colour_bar(axes.title(feature, basis(CATALOGUE[feature])), value)
+        bar = colour_bar(axes.title(feature, basis_of(CATALOGUE[feature])), value)
     words = [
         f"{CELL_TYPES[CellType(kind)].short}, {f'patient {patient}' if patient else 'patient unknown'}"
         for kind, patient in zip(values.cell_type, values.patient_id, strict=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 import streamlit as st
 
-from core.charts.labels import who, with_unit
+from core.charts.labels import of_cell, who
 from core.charts.overlay import outlined_png
 from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
 from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
@@ -22,15 +22,9 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
-from core.populations.comparison import (
-    INTENSITY_CAUTION,
-    SMALL_GROUP,
-    Basis,
-    FeatureComparison,
-    Nearness,
-    ReferencePopulation,
-    describe,
-)
+from core.populations.comparison import INTENSITY_CAUTION, FeatureComparison, describe
+from core.populations.summaries import SMALL_GROUP, ReferencePopulation
+from core.populations.typicality import Nearness
 from core.reports.cell import (
     KEY_FEATURES,
     Placed,
@@ -73,11 +67,7 @@ def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
     for feature in KEY_FEATURES:
         spec, value = CATALOGUE[feature], analysis.features.values.get(feature)
         strip = strip_html(feature, [(p.reference, p.of(feature)) for p in sources])
-        if value is not None and spec.length_power and scale is not None:
-            text = with_unit(spec, spec.in_um(value, scale), Basis.MICROMETRES)
-        else:
-            text = with_unit(spec, value, Basis.PIXELS)
-        figure, _, unit = text.partition(" ")
+        figure, _, unit = of_cell(spec, value, scale).partition(" ")
         if not strip:
             reason = analysis.features.absent.get(feature) or (
                 "give µm per pixel to compare" if spec.length_power else "nothing to compare with"

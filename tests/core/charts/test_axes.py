@@ -3,7 +3,7 @@ import pytest
 
 from core.charts.axes import Axis, axis, drawn, measured, title
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 
 ENERGY, SKEWNESS, AREA = "nucleus_firstorder_Energy", "nucleus_firstorder_Skewness", "nucleus_shape2D_PixelSurface"
 

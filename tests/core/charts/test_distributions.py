@@ -15,7 +15,7 @@ from core.charts.distributions import (
 )
 from core.charts.groups import styled
 from core.charts.theme import DARK, LIGHT, to_svg
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 
 AREA, ENERGY = "nucleus_shape2D_PixelSurface", "nucleus_firstorder_Energy"
 RNG = np.random.default_rng(11)

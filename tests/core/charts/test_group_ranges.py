@@ -9,7 +9,7 @@ from core.charts.groups import styled
 from core.charts.theme import LIGHT, to_svg
 from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 from tests.populations import AREA, ELONGATION, grades
 
 ENERGY, SKEWNESS = "nucleus_firstorder_Energy", "nucleus_firstorder_Skewness"

@@ -2,7 +2,7 @@ import pytest
 
 from core.charts.labels import number, unit, who, with_unit
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis
 
 RATIO, AREA = "combined_PixelSurface", "cell_shape2D_PixelSurface"
 

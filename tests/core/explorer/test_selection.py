@@ -19,7 +19,6 @@ from core.explorer.selection import (
     Scale,
     Selection,
     axis_sql,
-    basis,
     from_json,
     from_link,
     on_axis,
@@ -32,7 +31,7 @@ from core.explorer.selection import (
     without,
 )
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis
+from core.populations.summaries import Basis, basis_of
 from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE, UNSCALED
 from tests.core.store.conftest import AREA, RATIO
 
@@ -260,8 +259,8 @@ def test_the_basis_of_comparison_of_every_feature_is_that_of_its_unit(shipped):
     found = shipped.query(f"SELECT {listed} FROM cells WHERE cell_id = $id", {"id": row["cell_id"]}).iloc[0]
     for name, spec in CATALOGUE.items():
         np.testing.assert_allclose(found[name], spec.in_um(row[name], row["um_per_px"]), rtol=1e-12)
-        assert (basis(spec) is Basis.MICROMETRES) == bool(spec.length_power)
-        assert (basis(spec) is Basis.NONE) == spec.scale_free
+        assert (basis_of(spec) is Basis.MICROMETRES) == bool(spec.length_power)
+        assert (basis_of(spec) is Basis.NONE) == spec.scale_free
 
 
 def within(x, y, polygon):

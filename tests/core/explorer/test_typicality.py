@@ -1,25 +1,33 @@
 import numpy as np
 import pytest
 
+from core.charts.trust import likeness_features
+from core.domain.settings import ROOT
+from core.evaluation.agreement import load
+from core.explorer.cells import features_of
 from core.explorer.selection import Quality, Selection
-from core.explorer.typicality import Middles
+from core.explorer.typicality import CohortCentres
 from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP
 from core.populations.neighbours import comparable_features
-from core.populations.scaling import RobustScaling
+from core.populations.robust import RobustScaling
+from core.populations.summaries import SMALL_GROUP
+from core.populations.typicality import nearest
+from core.reports.cell import nearest_populations
+from core.segmentation.model_registry import find_model
+from core.store import queries
 
 FEATURES = comparable_features(CATALOGUE)
 
 
 @pytest.fixture(scope="module")
-def middles(shipped):
-    return Middles.fit(shipped, FEATURES)
+def centres(shipped):
+    return CohortCentres.fit(shipped, FEATURES)
 
 
 def test_a_population_is_judged_by_its_own_middle_and_spread(shipped):
     features = [name for name in FEATURES if not CATALOGUE[name].log_axis]
-    middles, found = Middles.fit(shipped, features), values(shipped, Selection(), features)
+    centres, found = CohortCentres.fit(shipped, features), values(shipped, Selection(), features)
     members = found.population == "apl_deepapl"
     matrix = found.matrix[members]
     location = np.nanmedian(matrix, axis=0)
@@ -28,34 +36,34 @@ def test_a_population_is_judged_by_its_own_middle_and_spread(shipped):
     expected = np.sqrt(
         np.nanmean(np.square(np.clip((matrix - location) / np.where(varies, scale, 1), -6, 6))[:, varies], axis=1)
     )
-    distances = middles.distances(found.matrix, found.population)[members]
+    distances = centres.distances(found.matrix, found.population)[members]
     assert varies.sum() > 5
     assert distances == pytest.approx(expected)
-    percent = middles.typicality(distances, found.population[members])
+    percent = centres.typicality(distances, found.population[members])
     assert percent == pytest.approx([100 * np.mean(expected >= distance - 1e-12) for distance in expected])
     assert max(percent) == 100
 
 
-def test_a_small_group_has_its_own_middle_and_the_spread_of_all(shipped, middles):
-    small = middles.by_population["hcl_smear"]
+def test_a_small_group_has_its_own_middle_and_the_spread_of_all(shipped, centres):
+    small = centres.by_population["hcl_smear"]
     everyone = values(shipped, Selection(), FEATURES, By.POPULATION)
-    assert len(small.distances) < SMALL_GROUP
+    assert len(small.of_members) < SMALL_GROUP
     assert small.scaling.scale == pytest.approx(RobustScaling.fit(everyone.matrix, FEATURES).scale, nan_ok=True)
     assert small.scaling.location == pytest.approx(
         RobustScaling.fit(everyone.matrix[everyone.population == "hcl_smear"], FEATURES).location, nan_ok=True
     )
 
 
-def test_a_cell_is_as_typical_in_any_selection(shipped, middles):
+def test_a_cell_is_as_typical_in_any_selection(shipped, centres):
     everything = values(shipped, Selection(), FEATURES)
     few = values(shipped, Selection(cells=tuple(everything.cell_id[::500])), FEATURES)
-    of_all = dict(zip(everything.cell_id, middles.distances(everything.matrix, everything.population), strict=True))
-    assert middles.distances(few.matrix, few.population) == pytest.approx([of_all[cell] for cell in few.cell_id])
+    of_all = dict(zip(everything.cell_id, centres.distances(everything.matrix, everything.population), strict=True))
+    assert centres.distances(few.matrix, few.population) == pytest.approx([of_all[cell] for cell in few.cell_id])
 
 
-def test_cells_that_were_left_out_are_farther_out(shipped, middles):
+def test_cells_that_were_left_out_are_farther_out(shipped, centres):
     distances = [
-        np.nanmedian(middles.distances(found.matrix, found.population))
+        np.nanmedian(centres.distances(found.matrix, found.population))
         for found in (
             values(shipped, Selection(quality=quality), FEATURES) for quality in (Quality.GOOD, Quality.LEFT_OUT)
         )
@@ -63,10 +71,47 @@ def test_cells_that_were_left_out_are_farther_out(shipped, middles):
     assert distances[1] > distances[0]
 
 
-def test_nothing_is_said_of_a_population_without_good_cells_or_of_a_cell_without_values(middles):
+def test_nothing_is_said_of_a_population_without_good_cells_or_of_a_cell_without_values(centres):
     nothing = np.full((1, len(FEATURES)), np.nan)
-    assert np.isnan(middles.distances(nothing, np.array(["apl_deepapl"], dtype=object))).all()
-    assert np.isnan(middles.distances(np.ones((1, len(FEATURES))), np.array(["other"], dtype=object))).all()
+    assert np.isnan(centres.distances(nothing, np.array(["apl_deepapl"], dtype=object))).all()
+    assert np.isnan(centres.distances(np.ones((1, len(FEATURES))), np.array(["other"], dtype=object))).all()
     populations = np.array(["other", "apl_deepapl", "hcl_smear", "apl_deepapl"], dtype=object)
-    told = middles.typicality(np.array([1.0, np.nan, 1.0, 1.0]), populations)
+    told = centres.typicality(np.array([1.0, np.nan, 1.0, 1.0]), populations)
     assert np.isnan(told).tolist() == [True, True, True, False], "five cells make no per cent"
+
+
+def test_the_single_cell_page_and_the_explorer_say_the_same_of_100_cells_to_the_last_digit(shipped):
+    reliability = load(find_model(folder=ROOT / "assets" / "models").reliability)
+    features = likeness_features(reliability)
+    references = {
+        info.population.population_id: queries.reference(shipped, info.population.population_id)
+        for info in queries.populations(shipped)
+        if info.n_good
+    }
+    sql = "SELECT cell_id FROM cells WHERE list_contains($large, population) ORDER BY hash(cell_id, 17) LIMIT 100"
+    large = [name for name, reference in references.items() if reference.n >= SMALL_GROUP]
+    chosen = shipped.query(sql, {"large": large})["cell_id"].tolist()
+    centres = CohortCentres.fit(shipped, features)
+    found = values(shipped, Selection(quality=Quality.ANY, cells=tuple(chosen)), features)
+    distances = centres.distances(found.matrix, found.population)
+    in_explorer = zip(distances, centres.typicality(distances, found.population), strict=True)
+    alone = [
+        nearest_populations(features_of(shipped, cell), [references[population]], reliability)[0]
+        for cell, population in zip(found.cell_id, found.population, strict=True)
+    ]
+    assert len(set(found.population)) > 5
+    assert len(alone) == 100
+    assert list(in_explorer) == [(near.distance, near.typicality) for near in alone]
+
+
+def test_both_draw_the_same_cells_of_a_large_population(shipped, monkeypatch):
+    monkeypatch.setattr(queries, "MOST_FITTED", 200)
+    centre = CohortCentres.fit(shipped, FEATURES).by_population["apl_deepapl"]
+    reference = queries.reference(shipped, "apl_deepapl")
+    found = values(shipped, Selection(populations=("apl_deepapl",)), FEATURES)
+    assert len(reference.sample) == len(centre.of_members) == 200
+    assert reference.n == len(found) > 700
+    for cell, matrix in zip(found.cell_id[:20], found.matrix[:20, None], strict=True):
+        (near,) = nearest(features_of(shipped, cell), [reference], FEATURES)
+        assert near.distance == centre.distances(matrix)[0]
+        assert near.typicality == centre.typicality(centre.distances(matrix))[0]

@@ -23,7 +23,7 @@ from core.explorer.view import (
     values,
 )
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import SMALL_GROUP, summarise
+from core.populations.summaries import PERCENTILES, SMALL_GROUP, summarise
 from core.store.database import Cohort
 from core.store.queries import values as values_frame
 from core.store.shards import write_population
@@ -96,7 +96,7 @@ def test_an_empty_cohort_and_an_empty_selection_have_answers(nothing, small):
         assert len(values(cohort, selection, [AREA], By.PATIENT, sample=5)) == 0
         assert values(cohort, selection, [AREA]).matrix.shape == (0, 1)
         (only,) = summary(cohort, selection, [AREA])
-        assert (only.group, only.n, only.absent, only.p50, only.mean, only.std, only.patients) == (
+        assert (only.group, only.n, only.n_absent, only.p50, only.mean, only.std, only.patients) == (
             ALL_CELLS,
             0,
             0,
@@ -119,7 +119,7 @@ def test_an_empty_cohort_and_an_empty_selection_have_answers(nothing, small):
 def test_five_cells_are_points(small):
     five = Selection(populations=(UNSCALED,), quality=Quality.ANY)
     of_area, of_ratio = summary(small, five, [AREA, RATIO])
-    assert (of_area.n, of_area.absent) == (0, 5)
+    assert (of_area.n, of_area.n_absent) == (0, 5)
     assert (of_ratio.n, of_ratio.p50, of_ratio.patients) == (5, None, 1)
     column = in_basis(small, f"population = '{UNSCALED}'")[RATIO]
     assert of_ratio.mean == pytest.approx(column.mean())
@@ -272,13 +272,13 @@ def test_summaries_are_those_of_numpy(small, by):
         mine = every.groups == every.group_names.index(given.group)
         column = every.matrix[mine, features.index(given.feature)]
         present = column[~np.isnan(column)]
-        assert (given.n, given.absent) == (len(present), len(column) - len(present))
+        assert (given.n, given.n_absent) == (len(present), len(column) - len(present))
         owners = every.patient_id[mine][~np.isnan(column)]
         known = len(present) > 0 and all(owner is not None for owner in owners)
         assert given.patients == (len(set(owners)) if known else None)
         if len(present) >= SMALL_GROUP:
             np.testing.assert_allclose(
-                [given.p2, given.p25, given.p50, given.p75, given.p98], np.percentile(present, view.PERCENTILES)
+                [given.p2, given.p25, given.p50, given.p75, given.p98], np.percentile(present, PERCENTILES)
             )
             np.testing.assert_allclose([given.mean, given.std], [present.mean(), present.std(ddof=1)])
         else:
@@ -292,7 +292,7 @@ def test_summaries_of_the_shipped_cohort_are_those_of_the_populations(shipped):
     }
     for given in summary(shipped, Selection(populations=("monocyte_acevedo",)), features):
         other = expected[given.feature]
-        assert (given.n, given.absent, given.patients, given.basis) == (
+        assert (given.n, given.n_absent, given.patients, given.basis) == (
             other.n,
             other.n_absent,
             other.patients,

@@ -16,7 +16,7 @@ from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Theme
 from core.image.masks import cell_mask, encode_grey
-from core.populations.comparison import Nearness
+from core.populations.typicality import Nearness
 from core.reports.cell import (
     KEY_FEATURES,
     analyses_table,

@@ -5,7 +5,8 @@ from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.domain.types import QualityFlag
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Basis, compare_cell
+from core.populations.comparison import compare_cell
+from core.populations.summaries import Basis
 from core.store import queries
 from core.store.database import Cohort
 from core.store.schema import cell_row, decode_rings

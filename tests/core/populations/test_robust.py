@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.domain.errors import FeatureError
-from core.populations.scaling import LIMIT, RobustScaling
+from core.populations.robust import LIMIT, RobustScaling
 
 LINEAR, OTHER, LOG = "nucleus_contour_Solidity", "combined_PixelSurface", "nucleus_shape2D_PixelSurface"
 

@@ -1,0 +1,144 @@
+"""How typical a cell is of a population: how far from its centre, beside the population's own cells.
+
+The distance of a cell is the root mean square, over the features it has, of its robust z (`core.populations.robust`)::
+
+    distance = sqrt(mean_j(min(|z_j|, 6) ** 2))
+
+1 is about usual. The metric is diagonal, correlations are not removed, and the limit of 6 keeps a single outlying
+feature from deciding alone. The same distance is computed for every member, and a cell's typicality is the per cent of
+members at least as far out: 100 for the most typical. This describes; it does not classify.
+
+Small groups. Fewer than `SMALL_GROUP` members tell no per cent, and a feature that fewer of them have does not count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.domain.types import FeatureSet
+from core.populations.robust import Matrix, RobustScaling
+from core.populations.summaries import SMALL_GROUP, ReferencePopulation
+
+MOST_FITTED: Final = (
+    5000  # members of a population that tell its centre; the standard error of a per cent is 0.7 at most
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationCentre:
+    """Where a population's cells lie: location and scale of its features, and its own cells' distances, ascending."""
+
+    scaling: RobustScaling
+    of_members: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, members: Matrix, features: Sequence[str], everyone: RobustScaling | None = None) -> Self:
+        """Fit to the members of a population.
+
+        Parameters
+        ----------
+        members
+            Their values (n, F), nan where absent.
+        features
+            Names of the columns.
+        everyone
+            Whose scale a population has that is too small for one of its own; without it, its distances are not known.
+        """
+        scaling = RobustScaling.fit(members, features)
+        own = scaling.scale
+        if len(members) < SMALL_GROUP:
+            own = np.full(len(own), np.nan) if everyone is None else everyone.scale
+        else:
+            own = np.where(np.count_nonzero(~np.isnan(members), axis=0) < SMALL_GROUP, np.nan, own)
+        scaling = replace(scaling, scale=own)
+        distances = _distances(scaling, members)
+        return cls(scaling, np.sort(distances[~np.isnan(distances)]))
+
+    def distances(self, cells: Matrix) -> NDArray[np.float64]:
+        """How far cells (n, F) are from the centre; nan for one that has none of the features."""
+        return _distances(self.scaling, cells)
+
+    def typicality(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Per cent of the members at least as far out as cells at some distances (n,).
+
+        nan where the distance is not known, and for a population of fewer than `SMALL_GROUP` members.
+        """
+        n = len(self.of_members)
+        if n < SMALL_GROUP:
+            return np.full(len(distances), np.nan)
+        nearer = np.searchsorted(self.of_members, distances, "left")
+        return np.where(np.isnan(distances), np.nan, 100 * (n - nearer) / n)
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How typical a cell would be of one population: a description, never a classification.
+
+    `distance` is that from the population's centre, over the `features` features that both have; `typicality` the per
+    cent of the population's `n` members at least as far out, which are a sample where `drawn_from` says of how many.
+    """
+
+    population: str
+    title: str
+    plural: str
+    n: int
+    patients: int | None
+    features: int
+    distance: float
+    typicality: float
+    drawn_from: int | None = None
+
+
+def nearest(
+    features: FeatureSet, references: Sequence[ReferencePopulation], among: Sequence[str]
+) -> tuple[Nearness, ...]:
+    """How far a cell lies from the centre of each population, most typical first.
+
+    Published tables and populations below `SMALL_GROUP` have no such distribution and are left out.
+
+    Parameters
+    ----------
+    features
+        The cell's values.
+    references
+        The populations.
+    among
+        The features that count: such as need no scale (`core.populations.neighbours.comparable_features`).
+    """
+    cell = features.vector(among)[None]
+    found = [near for near in (_nearness(cell, r, among) for r in references if not r.published) if near is not None]
+    return tuple(sorted(found, key=lambda near: (-near.typicality, near.distance)))
+
+
+def _nearness(cell: Matrix, reference: ReferencePopulation, among: Sequence[str]) -> Nearness | None:
+    centre = PopulationCentre.fit(reference.sample.reindex(columns=list(among)).to_numpy(np.float64), among)
+    distances = centre.distances(cell)
+    typicality = float(centre.typicality(distances)[0])
+    if np.isnan(typicality):
+        return None
+    return Nearness(
+        population=reference.population,
+        title=reference.title,
+        plural=reference.plural,
+        n=len(centre.of_members),
+        patients=reference.patients,
+        features=int(np.count_nonzero(~np.isnan(centre.scaling.z(cell)))),
+        distance=float(distances[0]),
+        typicality=typicality,
+        drawn_from=reference.n if len(reference.sample) < reference.n else None,
+    )
+
+
+def _distances(scaling: RobustScaling, cells: Matrix) -> NDArray[np.float64]:
+    squared = np.square(scaling.z(cells))
+    present = ~np.isnan(squared)
+    count = present.sum(axis=1)
+    # Feature by feature: the order of a sum along an axis depends on how the array lies in memory, and a cell's
+    # distance must be the same to the last bit alone and among its population.
+    total = sum(np.where(present, squared, 0.0).T, start=np.zeros(len(cells)))
+    distances: NDArray[np.float64] = np.full(len(cells), np.nan)
+    np.divide(total, count, out=distances, where=count > 0)
+    return np.sqrt(distances)
