@@ -42,12 +42,7 @@ class TrainingRun:
 
     def log(self) -> pd.DataFrame:
         """The log, one row an epoch; raises StoreError naming a damaged file."""
-        path = self.folder / LOG_FILE
-        try:
-            return pd.read_csv(path)
-        except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
-            msg = f"{path} cannot be read ({error}); it is written anew when the training goes on"
-            raise StoreError(msg) from error
+        return read_log(self.folder / LOG_FILE)
 
     def scores(self) -> dict[str, Any] | None:
         """What the test came to, or None while the training goes on; raises StoreError naming a damaged file."""
@@ -77,3 +72,12 @@ def training_runs(root: Path | None = None) -> list[TrainingRun]:
     base = root or load_settings().runs
     runs = [TrainingRun(path.parent) for path in base.glob(f"*/{LOG_FILE}") if (path.parent / CONFIG_FILE).is_file()]
     return sorted(runs, key=lambda run: -run.modified)
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """A training log, one row an epoch; raises StoreError naming a damaged file."""
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
+        msg = f"{path} cannot be read ({error}); it is written anew when the training goes on"
+        raise StoreError(msg) from error

@@ -13,7 +13,7 @@ pseudonym in two sources are two.
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -394,6 +394,16 @@ def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, .
             )
         )
     return tuple(found)
+
+
+def group_sources(cohort: Cohort, selection: Selection, by: By) -> dict[str, tuple[str, ...]]:
+    """Where the cells of each group come from."""
+    found: dict[str, tuple[str, ...]] = {}
+    for source in counts(cohort, selection).sources:
+        for group in groups(cohort, replace(selection, sources=(source,)), by):
+            name = group.name.removesuffix(f", {source}") if by is By.PATIENT else group.name
+            found[name] = (*found.get(name, ()), source)
+    return found
 
 
 def values(

@@ -11,7 +11,7 @@ from core.explorer.order import index_path
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.explorer import separation
 from pages._ui.explorer.state import Explored, Form, Question, from_address, to_address
 from tests.pages.conftest import table, texts
@@ -303,7 +303,7 @@ def test_many_cells_are_ranked_by_a_sample_until_all_are_asked_for(open_link, fe
 
 
 def test_where_all_cannot_be_ranked_the_sample_stays_and_the_reason_is_told(open_link, few_are_many, tmp_path):
-    index_path(resources.cohort(), tmp_path / "cache").mkdir(parents=True)  # a folder in the way of the index
+    index_path(cohort_data.cohort(), tmp_path / "cache").mkdir(parents=True)  # a folder in the way of the index
     app = open_link(
         Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_other", "lymphocyte_drawn"))
     )

@@ -12,7 +12,7 @@ from core.charts.theme import LIGHT
 from core.explorer import view
 from core.explorer.selection import Selection, to_link
 from core.explorer.view import By
-from pages._ui.common import resources
+from pages._ui.explorer import answers
 from pages._ui.explorer import plane as plane_view
 from pages._ui.explorer.map import _Outline
 from pages._ui.explorer.plane import Kind, features_plane
@@ -109,7 +109,7 @@ def test_chosen_cells_become_a_gate_or_a_group(plane):
     seen = app.session_state["leukoscope_explored"]
     assert seen.question.value == "separation"
     assert list(seen.saved) == ["round ones", "All but round ones"]
-    groups = resources.groups(seen.compared, dict(seen.saved))
+    groups = answers.groups(seen.compared, dict(seen.saved))
     assert sum(group.cells for group in groups) == expected
     assert all(group.cells for group in groups)
 
@@ -148,7 +148,7 @@ def test_principal_axes_are_told_in_words_and_an_outline_chooses_by_hand(plane):
 
 def _plane_key() -> str:
     """Key of the plane of principal axes, as the page makes it."""
-    found = plane_view.laid(Selection(), plane_view.looked_at(resources.in_view(Selection()), plane_view.About.SHAPE))
+    found = plane_view.laid(Selection(), plane_view.looked_at(answers.in_view(Selection()), plane_view.About.SHAPE))
     return f"{Kind.PCA} {found.digest}"
 
 
@@ -174,5 +174,5 @@ def test_many_cells_are_counted_in_squares_and_an_outline_still_chooses_exactly(
     assert drawn.drawn.marks.counts.sum() == 71
     chosen = drawn.choose(EVERYTHING)
     assert chosen is not None
-    assert resources.in_view(chosen).cells == 71
+    assert answers.in_view(chosen).cells == 71
     plane_view._scatter.clear()

@@ -13,8 +13,9 @@ from core.batch.review import Overview, Review
 from core.cohort import add_cells
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError, UsageError
+from core.domain.settings import load_settings
 from core.store.schema import Population
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.names import plain
 from pages._ui.common.state import COHORT_SAID
 
@@ -83,7 +84,7 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
         several = filing.cell_type is None and len(labels) > 1
         population = _population(job, filing, cell_type, CELL_TYPES[cell_type].plural if several else "")
         rows = review.rows(None if filing.cell_type is not None else cell_type.value)
-        added = add_cells(resources.settings().cohort, population, rows, patient_id=filing.patient)
+        added = add_cells(load_settings().cohort, population, rows, patient_id=filing.patient)
         known = f" ({added.known:,} were there already)" if added.known else ""
         sentences.append(f"{added.new:,} cells added to “{population.title}”{known}.")
     return " ".join(sentences)
@@ -92,7 +93,7 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
 def _population(job: Job, filing: _Filing, cell_type: CellType, kind: str) -> Population:
     title = f"{filing.title}: {kind}" if kind else filing.title
     population_id = identifier(title)
-    if any(info.shipped and info.population.population_id == population_id for info in resources.populations()):
+    if any(info.shipped and info.population.population_id == population_id for info in cohort_data.populations()):
         msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
         raise UsageError(msg)
     um_per_px = job.request.um_per_px

@@ -20,6 +20,7 @@ from core.charts.strips import strip_html
 from core.charts.thumbnail import thumbnail_svg
 from core.charts.trust import graded, is_poor, why
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.settings import load_settings
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
 from core.explorer.selection import Quality, Selection, to_json
@@ -40,13 +41,15 @@ from core.populations.scaling import RobustScaling
 from core.reports.cell import KEY_FEATURES
 from core.store import queries
 from core.store.schema import EXCLUDED
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
+from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.names import flag_sentence, plain
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import one_cell_viewer
+from pages._ui.explorer import answers
 from pages._ui.explorer.edit import show_changes
 from pages._ui.explorer.take import show_take_away
 
@@ -93,7 +96,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
 
     `called` says in a word or two which they are.
     """
-    n = resources.in_view(selection).cells
+    n = answers.in_view(selection).cells
     if not n:
         empty_state(
             "No cells", "No cell meets all conditions. Remove one of them, or draw a larger outline.", "search_off"
@@ -116,7 +119,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
     left, right = st.columns([1, 1.5], gap="medium")
     pages, sources = f"cells_page-{_digest(to_json(selection) + order)}", _batch_sources()
     with left, st.container(height=_HEIGHT, border=False, key="cells_gallery"):
-        ids = _ranked(resources.cohort().revision, _digest(to_json(selection)), _features(), selection).ordered(order)
+        ids = _ranked(selection, _features()).ordered(order)
         shown = _small(ids, pages, frame_of(selection), sources)
         if len(ids) < n:
             st.caption(f"{len(ids):,} of them, drawn by chance.")
@@ -135,7 +138,7 @@ def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ..
     number = -(-len(ids) // PLACES)
     page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
     shown = _stored(tuple(ids[(page - 1) * PLACES : page * PLACES]))
-    percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
+    percents = _typicalities(tuple(cell.cell_id for cell in shown), _features())
     words = [
         _short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %")
         for cell in shown
@@ -177,7 +180,7 @@ def thumbnails(
     """
     items = []
     for cell, text in zip(shown, words, strict=True):
-        svg = _thumbnail(cell.cell_id, cell.image_sha256, square.side(cell), sources, cell)
+        svg = _thumbnail(cell, square.side(cell), sources)
         hint = f"{_type(cell)}, {cell.source}, {'patient ' + cell.patient_id if cell.patient_id else 'patient unknown'}"
         items.append(
             Item(cell.cell_id, svg, ("≈ " if cell.um_per_px is None else "") + text, hint, flagged=not cell.quality_ok)
@@ -193,16 +196,16 @@ def _short(cell: StoredCell) -> str:
     return CELL_TYPES[CellType(cell.cell_type)].short
 
 
-@st.cache_data(show_spinner=False, max_entries=4000)
-def _thumbnail(cell_id: str, sha256: str | None, side: int, sources: tuple[str, ...], _cell: StoredCell) -> str:  # noqa: ARG001 - the key
-    image = _picture(_cell, sources)
+@cached("data", max_entries=4000, key=lambda cell, *how: (cell.cell_id, cell.image_sha256, how))
+def _thumbnail(cell: StoredCell, side: int, sources: tuple[str, ...]) -> str:
+    image = _picture(cell, sources)
     return thumbnail_svg(
-        _cell.outlines, _cell.canvas, None if image is None else image.rgb, side if _cell.has_outline else None
+        cell.outlines, cell.canvas, None if image is None else image.rgb, side if cell.has_outline else None
     )
 
 
 def _picture(cell: StoredCell, sources: tuple[str, ...]) -> CellImage | None:
-    return picture(cell, resources.settings(), [Path(source) for source in sources])
+    return picture(cell, load_settings(), [Path(source) for source in sources])
 
 
 def _batch_sources() -> tuple[str, ...]:
@@ -291,7 +294,7 @@ def _who(cell: StoredCell) -> None:
     scale = f"{cell.um_per_px:g} µm per pixel" if cell.um_per_px is not None else "scale unknown"
     certainty = f"; outline certain to {cell.confidence:.2f}" if cell.confidence is not None else ""
     st.markdown(f"**{plain(_type(cell))}**  \n{plain(cell.source)}  \n{patient}{diagnosis}  \n{scale}{certainty}")
-    percent = _typicalities(resources.cohort().revision, (cell.cell_id,), _features()).get(cell.cell_id)
+    percent = _typicalities((cell.cell_id,), _features()).get(cell.cell_id)
     if percent is not None:
         st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the middle in shape.")
     codes = [code for code in dict.fromkeys((*cell.severe_flags, *cell.flags)) if code != EXCLUDED]
@@ -312,11 +315,11 @@ def _who(cell: StoredCell) -> None:
 def _measures(cell: StoredCell) -> None:
     """Show what a morphologist looks for first, and where it lies in the cell's own population."""
     features, reference = (
-        _feature_set(resources.cohort().revision, cell.cell_id),
-        _reference(resources.cohort().revision, cell.population),
+        _feature_set(cell.cell_id),
+        _reference(cell.population),
     )
     placed = {found.feature: found for found in compare_cell(features, cell.um_per_px, reference)}
-    reliability = resources.reliability_if_known()
+    reliability = model_in_use.reliability_if_known()
     rows = []
     for name in KEY_FEATURES:
         spec = CATALOGUE[name]
@@ -348,10 +351,10 @@ def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: flo
     return describe(found) if reference.n >= SMALL_GROUP else f"only {reference.n} cells to compare with"
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _reference(revision: str, population_id: str) -> ReferencePopulation:  # noqa: ARG001 - the key
+@cached("resource", max_entries=32)
+def _reference(population_id: str) -> ReferencePopulation:
     """The cell's population, by the key measures only: of a million cells all features would not fit in memory."""
-    cohort = resources.cohort()
+    cohort = cohort_data.cohort()
     population = cohort.population(population_id)
     return reference_population(
         queries.values(cohort, population_id, KEY_FEATURES),
@@ -364,8 +367,8 @@ def _reference(revision: str, population_id: str) -> ReferencePopulation:  # noq
 
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
-    space = _space(resources.cohort().revision, _features())
-    stored = _feature_set(resources.cohort().revision, cell.cell_id).values
+    space = _space(_features())
+    stored = _feature_set(cell.cell_id).values
     query = space.scaling.z(
         np.array(
             [[np.nan if stored[name] is None else stored[name] for name in space.values.features]], dtype=np.float64
@@ -399,9 +402,9 @@ class _Space:
     z: NDArray[np.float32]
 
 
-@st.cache_resource(show_spinner="Reading the cohort to find neighbours", max_entries=2)
-def _space(revision: str, features: tuple[str, ...]) -> _Space:  # noqa: ARG001 - the key
-    found = values(resources.cohort(), Selection(), features, sample=_MOST_NEIGHBOURS)
+@cached("resource", max_entries=2, spinner="Reading the cohort to find neighbours")
+def _space(features: tuple[str, ...]) -> _Space:
+    found = values(cohort_data.cohort(), Selection(), features, sample=_MOST_NEIGHBOURS)
     scaling = RobustScaling.fit(found.matrix, features)
     return _Space(found, scaling, scaling.z(found.matrix).astype(np.float32))
 
@@ -411,31 +414,27 @@ def _space(revision: str, features: tuple[str, ...]) -> _Space:  # noqa: ARG001 
 
 def _features() -> tuple[str, ...]:
     """Features in which cells of any source can be compared, as far as they are reliable."""
-    return comparable_features(graded(resources.reliability_if_known()))
+    return comparable_features(graded(model_in_use.reliability_if_known()))
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@cached("resource", max_entries=200)
 def _stored(cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:
-    return _cells(resources.cohort().revision, cell_ids)
+    return cells(cohort_data.cohort(), cell_ids)
 
 
-@st.cache_resource(show_spinner=False, max_entries=200)
-def _cells(revision: str, cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:  # noqa: ARG001 - the key
-    return cells(resources.cohort(), cell_ids)
+@cached("resource", max_entries=200)
+def _feature_set(cell_id: str) -> FeatureSet:
+    return features_of(cohort_data.cohort(), cell_id)
 
 
-@st.cache_resource(show_spinner=False, max_entries=200)
-def _feature_set(revision: str, cell_id: str) -> FeatureSet:  # noqa: ARG001 - the key
-    return features_of(resources.cohort(), cell_id)
-
-
-@st.cache_resource(show_spinner="Ordering the cells", max_entries=16)
-def _ranked(revision: str, chosen: str, features: tuple[str, ...], _selection: Selection) -> Ranked:  # noqa: ARG001 - the key
-    found = values(resources.cohort(), _selection, features, sample=MOST_POINTS)
-    middles = _middles(revision, features)
+@cached("resource", max_entries=16, spinner="Ordering the cells")
+def _ranked(selection: Selection, features: tuple[str, ...]) -> Ranked:
+    found = values(cohort_data.cohort(), selection, features, sample=MOST_POINTS)
+    middles = _middles(features)
     distances = middles.distances(found.matrix, found.population)
     percent = middles.typicality(distances, found.population)
     names = found.cell_id.astype(str)
@@ -443,25 +442,21 @@ def _ranked(revision: str, chosen: str, features: tuple[str, ...], _selection: S
     return Ranked(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
 
 
-@st.cache_resource(show_spinner="Finding the middle of each population", max_entries=2)
-def _middles(revision: str, features: tuple[str, ...]) -> Middles:  # noqa: ARG001 - the key
-    return Middles.fit(resources.cohort(), features)
+@cached("resource", max_entries=2, spinner="Finding the middle of each population")
+def _middles(features: tuple[str, ...]) -> Middles:
+    return Middles.fit(cohort_data.cohort(), features)
 
 
-@st.cache_data(show_spinner=False, max_entries=200)
-def _typicalities(revision: str, cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
+@cached("data", max_entries=200)
+def _typicalities(cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
     """How typical some cells are of their populations, by id, as far as that is known."""
-    middles = _middles(revision, features)
-    found = values(resources.cohort(), Selection(quality=Quality.ANY, cells=cell_ids), features)
+    middles = _middles(features)
+    found = values(cohort_data.cohort(), Selection(quality=Quality.ANY, cells=cell_ids), features)
     percent = middles.typicality(middles.distances(found.matrix, found.population), found.population)
     return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}
 
 
+@cached("data", max_entries=32)
 def frame_of(selection: Selection) -> Frame:
     """The square in which the cells of a selection are drawn."""
-    return _frame(resources.cohort().revision, _digest(to_json(selection)), selection)
-
-
-@st.cache_data(show_spinner=False, max_entries=32)
-def _frame(revision: str, chosen: str, _selection: Selection) -> Frame:  # noqa: ARG001 - the key
-    return frame(resources.cohort(), _selection)
+    return frame(cohort_data.cohort(), selection)

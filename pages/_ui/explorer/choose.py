@@ -29,10 +29,11 @@ from core.explorer.selection import (
 )
 from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.feature_choice import matching
 from pages._ui.common.names import flag_words, plain
 from pages._ui.common.state import Kept, widget_value
+from pages._ui.explorer import answers
 from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, save, select, to_address
 
 # How often a file was taken, or a name saved: their fields are then made anew, empty.
@@ -140,7 +141,7 @@ def in_words(do: Callable[[], None]) -> None:
 
 def _edit_choice(key: str, called: str, selection: Selection) -> None:
     """Values of one filter, each with the cells that it would show."""
-    facets = [facet for facet in resources.facets(selection)[key] if facet.value is not None]
+    facets = [facet for facet in answers.facets(selection)[key] if facet.value is not None]
     if not facets:
         st.caption(f"No cell names its {called.lower()}.")
         return
@@ -169,7 +170,7 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
             st.pills(
                 called, list(labels), format_func=lambda value: plain(labels[value]), selection_mode="multi", **take
             )
-    unknown = sum(facet.cells for facet in resources.facets(selection)[key] if facet.value is None)
+    unknown = sum(facet.cells for facet in answers.facets(selection)[key] if facet.value is None)
     if unknown:
         st.caption(f"{unknown:,} cells name none: any choice leaves them out.")
 
@@ -179,7 +180,7 @@ def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
 
     Each in its own words, by which the browser tells choices apart.
     """
-    titles = resources.population_titles() if key == "populations" else {}
+    titles = cohort_data.population_titles() if key == "populations" else {}
     named = {str(facet.value): titles.get(str(facet.value), facet.label) for facet in facets}
     words = list(named.values())
     labels = {}
@@ -223,7 +224,7 @@ def _edit_range(selection: Selection) -> None:
         persist_state="session",
     )
     spec = CATALOGUE[feature]
-    lying = resources.quantiles(without(selection, f"range:{feature}"), feature)
+    lying = answers.quantiles(without(selection, f"range:{feature}"), feature)
     values = lying.values[0] * spec.display_factor if len(lying.values) else np.empty(0)
     # Between the outermost 0.5 % of the cells: a few extreme ones would leave the slider no room. Its ends stay open.
     low, high = (float(values[1]), float(values[-2])) if len(values) and np.isfinite(values).all() else (0.0, 0.0)

@@ -11,9 +11,10 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.explorer.ranking import GroupName, group_name
 from core.explorer.selection import Selection
 from core.explorer.view import NOT_RECORDED, By, Group, Grouping, InView
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.names import plain
 from pages._ui.common.state import widget_value
+from pages._ui.explorer import answers
 from pages._ui.explorer.state import MOST_GROUPS, Explored, change, explored
 
 _SAVED: Final = "saved"  # a choice of None would be none
@@ -78,7 +79,7 @@ class Compared:
     def _cell_type(self, name: str) -> CellType | None:
         if self.by is By.CELL_TYPE:
             return CellType(name)
-        return resources.population_types().get(name) if self.by is By.POPULATION else None
+        return cohort_data.population_types().get(name) if self.by is By.POPULATION else None
 
 
 def choose_groups() -> Compared | None:
@@ -95,7 +96,7 @@ def choose_groups() -> Compared | None:
         )
         return None
     by: Grouping = dict(seen.saved) if seen.by is None else seen.by
-    found = [group for group in resources.groups(seen.compared, by) if group.cells]
+    found = [group for group in answers.groups(seen.compared, by) if group.cells]
     if not found:
         columns[1].info("No cell is left to compare: remove a condition at the left.", icon=":material/info:")
         return None
@@ -117,9 +118,9 @@ def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: t
     names = [group.name for group in groups]
     selection = _narrowed(seen.compared, seen.by, names)
     view = (
-        _together([resources.in_view(seen.saved[name]) for name in names])
+        _together([answers.in_view(seen.saved[name]) for name in names])
         if seen.by is None
-        else resources.in_view(selection)
+        else answers.in_view(selection)
     )
     return Compared(selection, by, groups, titles, view)
 
@@ -139,7 +140,7 @@ def _shown(found: list[Group], wanted: tuple[str, ...]) -> list[str]:
 def _titles(by: By | None, found: list[Group]) -> dict[str, str]:
     if by is By.CELL_TYPE:
         return {group.name: CELL_TYPES[CellType(group.name)].name for group in found}
-    named = resources.population_titles() if by is By.POPULATION else {}
+    named = cohort_data.population_titles() if by is By.POPULATION else {}
     titles = {group.name: named.get(group.name, group.name) for group in found}
     again = list(titles.values())
     return {name: title if again.count(title) == 1 else f"{title}, {name}" for name, title in titles.items()}

@@ -18,6 +18,7 @@ import streamlit as st
 
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError, UsageError
+from core.domain.settings import load_settings
 from core.features.catalogue import CATALOGUE
 from core.store import edits
 from core.store.queries import PopulationInfo
@@ -25,7 +26,8 @@ from core.store.schema import Population
 from core.store.shards import delete_population
 from core.store.tables import TableColumns, Units, import_table, look
 from pages._ui.batch.cohort import TISSUES, identifier
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
+from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.names import plain
 from pages._ui.common.state import Kept
@@ -68,7 +70,7 @@ def show_own_data() -> None:
 
 
 def _populations() -> None:
-    own = [info for info in resources.populations() if not info.shipped]
+    own = [info for info in cohort_data.populations() if not info.shipped]
     if own:
         for info in own:
             _population(info)
@@ -78,8 +80,8 @@ def _populations() -> None:
             "Bring in a table of measured cells, or images, with the choices above.",
             "library_add",
         )
-    shipped = len(resources.populations()) - len(own)
-    changed = {cell for edit in edits.log(resources.cohort()) for cell in edit.old}
+    shipped = len(cohort_data.populations()) - len(own)
+    changed = {cell for edit in edits.log(cohort_data.cohort()) for cell in edit.old}
     words = (
         f"The {shipped} populations that come with the program can be corrected cell by cell, but never deleted or"
         " overwritten."
@@ -124,7 +126,7 @@ def _population(info: PopulationInfo) -> None:
 
 def _delete(population_id: str, title: str) -> None:
     try:
-        delete_population(resources.settings().cohort, population_id)
+        delete_population(load_settings().cohort, population_id)
         _SAID.set(f"“{title}” was deleted.")
     except CoreError as error:
         _SAID.set(f"“{title}” was not deleted: {error}.")
@@ -153,7 +155,7 @@ def _bring_table() -> None:
     if file is None:
         return
     with errors_in_words():
-        found = _look(file.file_id, file.name, file)
+        found = _look(file)
         _show_table(found)
         _file_table(file, found.columns, turn)
 
@@ -171,16 +173,16 @@ def _on_disk(name: str, data: bytes) -> Iterator[Path]:
         yield path
 
 
-@st.cache_resource(show_spinner="Reading the table", max_entries=4)
-def _look(file_id: str, name: str, _file: Any) -> _Looked:  # noqa: ANN401, ARG001 - an uploaded file; its id is the key
-    with _on_disk(name, _file.getvalue()) as path:
+@cached("resource", max_entries=4, key=lambda file: (file.file_id, file.name), spinner="Reading the table")
+def _look(file: Any) -> _Looked:  # noqa: ANN401 - an uploaded file
+    with _on_disk(file.name, file.getvalue()) as path:
         columns = look(path)
         if path.suffix.lower() == ".parquet":
             first = next(
                 pq.ParquetFile(path).iter_batches(_PREVIEW, columns=list(pq.read_schema(path).names))
             ).to_pandas()
         else:
-            first = pd.read_csv(io.BytesIO(_file.getvalue()), nrows=_PREVIEW, encoding="utf-8-sig", dtype=str)
+            first = pd.read_csv(io.BytesIO(file.getvalue()), nrows=_PREVIEW, encoding="utf-8-sig", dtype=str)
         return _Looked(columns, first)
 
 
@@ -250,12 +252,12 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
         um_per_px_origin="given with the table" if um_per_px is not None else "unknown",
     )
     if any(
-        info.shipped and info.population.population_id == population.population_id for info in resources.populations()
+        info.shipped and info.population.population_id == population.population_id for info in cohort_data.populations()
     ):
         msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
         raise UsageError(msg)
     with st.spinner("Filing the cells"), _on_disk(file.name, file.getvalue()) as path:
-        cells = import_table(resources.settings().cohort, population, path, units=Units(str(units)), replace=replace)
+        cells = import_table(load_settings().cohort, population, path, units=Units(str(units)), replace=replace)
     _SAID.set(f"{cells:,} cells were brought in as “{population.title}”; they are among the populations now.")
     _TAKEN.set(turn + 1)
     st.rerun()
@@ -265,7 +267,7 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
 
 
 def _bring_images() -> None:
-    roots = ", ".join(root.name for root in resources.settings().roots if root.is_dir())
+    roots = ", ".join(root.name for root in load_settings().roots if root.is_dir())
     below = f", or a folder below {plain(roots)} on the server" if roots else ""
     st.markdown(
         f"Images are outlined and measured on page Batch: upload them{below}. When the run has ended, **Add to the"

@@ -21,12 +21,13 @@ from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import SMALL_GROUP, ReferencePopulation
 from core.reports.cell import KEY_FEATURES
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import take_away
 from pages._ui.common.feature_choice import feature_chooser
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import plain
 from pages._ui.common.state import widget_value
+from pages._ui.explorer import answers
 from pages._ui.explorer.compare import Compared, show_warnings
 from pages._ui.explorer.state import Form, change, explored
 
@@ -58,7 +59,7 @@ _FEATURE, _FORM, _FEATURES = "explorer_feature", "explorer_form", "explorer_feat
 
 def show_distribution(compared: Compared) -> None:
     """Draw what was asked for, and say it in numbers."""
-    reliability = resources.reliability_if_known()
+    reliability = model_in_use.reliability_if_known()
     seen = explored()
     show_warnings(compared.view)
     st.session_state[_FORM] = seen.form
@@ -107,7 +108,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     spec = CATALOGUE[feature]
     told = [spec.description, why(feature, reliability), compared.view.caution(feature) or ""]
     st.caption(" ".join(text for text in told if text))
-    summaries = resources.summaries(compared.selection, (feature,), compared.by)
+    summaries = answers.summaries(compared.selection, (feature,), compared.by)
     by_group = {found.group: found for found in summaries}
     few = all(by_group[name].n < SMALL_GROUP for name in compared.names)
     form = Form.STRIP if few and seen.form is not Form.CUMULATIVE else seen.form
@@ -130,7 +131,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
         take_away("distribution", f"distribution_{feature}", chart, table)
     published = [
         found
-        for found in resources.published()
+        for found in cohort_data.published()
         if feature in found.summaries and found.summaries[feature].basis is basis(spec)
     ]
     _show_table(table, _published_rows(published, feature))
@@ -147,7 +148,7 @@ def feature_chart(
     """One feature in the compared groups, drawn in one of the forms."""
     look, groups, of = current_look(), compared.drawn(), basis(CATALOGUE[feature])
     if form in (Form.DENSITY, Form.HISTOGRAM):
-        found = resources.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
+        found = answers.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
         rows = [found.group_names.index(name) for name in compared.names]
         if form is Form.DENSITY:
             return density_chart(groups, feature, of, found.edges, found.counts[rows], look, log=log)
@@ -156,7 +157,7 @@ def feature_chart(
             groups, feature, of, found.edges[::width], _merged(found.counts[rows], width), look, log=log
         )
     if form is Form.CUMULATIVE:
-        lying = resources.quantiles(compared.selection, feature, compared.by)
+        lying = answers.quantiles(compared.selection, feature, compared.by)
         rows = [lying.group_names.index(name) for name in compared.names]
         return cumulative_chart(groups, feature, of, lying.shares, lying.values[rows], look, log=log)
     cells = [_values(compared, feature, name, summaries[name].n) for name in compared.names]
@@ -167,7 +168,7 @@ def feature_chart(
 
 def _without_tails(compared: Compared, feature: str) -> Selection:
     """The cells without those beyond every group's middle 99 %, where these would leave the others a small part of the axis."""
-    lying = resources.quantiles(compared.selection, feature, compared.by)
+    lying = answers.quantiles(compared.selection, feature, compared.by)
     values = lying.values[[lying.group_names.index(name) for name in compared.names]]
     values = values[np.isfinite(values).all(axis=1)]
     if not len(values):
@@ -194,7 +195,7 @@ def _values(compared: Compared, feature: str, name: str, n: int) -> NDArray[np.f
     """All values of a group in order, of more than `_POINTS` so many at even shares."""
     if not n:
         return np.empty(0)
-    lying = resources.quantiles(compared.selection, feature, compared.by, min(n, _POINTS))
+    lying = answers.quantiles(compared.selection, feature, compared.by, min(n, _POINTS))
     values: NDArray[np.float64] = lying.values[lying.group_names.index(name)]
     return values
 
@@ -237,8 +238,8 @@ def sources_of(compared: Compared, name: str) -> tuple[str, ...]:
     if compared.by is By.SOURCE:
         return (name,)
     if isinstance(compared.by, By):
-        return resources.group_sources(compared.selection, compared.by).get(name, ())
-    return tuple(resources.in_view(explored().saved[name]).sources)
+        return answers.group_sources(compared.selection, compared.by).get(name, ())
+    return tuple(answers.in_view(explored().saved[name]).sources)
 
 
 def _published_rows(published: Sequence[ReferencePopulation], feature: str) -> pd.DataFrame:
@@ -293,7 +294,7 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
 
 def show_published_alone() -> None:
     """The published tables while there is nothing to set beside them."""
-    published = resources.published()
+    published = cohort_data.published()
     features = [name for name in CATALOGUE if any(name in found.summaries for found in published)]
     if not features:
         return
@@ -331,7 +332,7 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
     as_published = columns[1].toggle(
         "As published", key="explorer_as_published", persist_state="session", help=_AS_PUBLISHED
     )
-    summaries = resources.summaries(compared.selection, tuple(chosen), compared.by)
+    summaries = answers.summaries(compared.selection, tuple(chosen), compared.by)
     found = {(summary.feature, summary.group): summary for summary in summaries}
     by_feature = {name: [found[name, group] for group in compared.names] for name in chosen}
     groups = compared.drawn()

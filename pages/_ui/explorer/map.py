@@ -24,12 +24,13 @@ from core.explorer import view
 from core.explorer.selection import Selection, basis
 from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import take_away
 from pages._ui.common.layout import current_look, empty_state
 from pages._ui.common.names import plain
 from pages._ui.common.state import ANALYSIS, CARD, Kept, widget_value
 from pages._ui.components.scatter.scatter import Polygon, scatter
+from pages._ui.explorer import answers
 from pages._ui.explorer.cells import look_at
 from pages._ui.explorer.plane import (
     LASSO,
@@ -171,7 +172,7 @@ def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Pla
 
 
 def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str, ...]) -> str:
-    reliability = resources.reliability_if_known()
+    reliability = model_in_use.reliability_if_known()
     offered = poor_last(in_view.offered, reliability)
     chosen = explored().map.get(name)
     if chosen not in in_view.offered:
@@ -297,7 +298,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
             )
         )
         return
-    found = resources.in_view(chosen)
+    found = answers.in_view(chosen)
     st.markdown(f"##### {found.cells:,} of {in_view.cells:,} cells chosen")
     kinds = ", ".join(
         f"{n:,} {CELL_TYPES[CellType(kind)].plural if kind in list(CellType) else kind}"
@@ -335,7 +336,7 @@ def _axes_features() -> tuple[str, ...]:
 
 def _histogram(feature: str, chosen: Selection, selection: Selection, inside: int, outside: int, look: Look) -> None:
     spec = CATALOGUE[feature]
-    found = resources.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis)
+    found = answers.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis)
     groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
     counts = found.counts.reshape(2, -1, _JOINED).sum(axis=2)
     chart = histogram_chart(groups, feature, basis(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
@@ -407,7 +408,7 @@ def _table(cells: Selection, some: bool) -> None:
         return
     features = _axes_features()
     rows = view.table(
-        resources.cohort(),
+        cohort_data.cohort(),
         cells,
         ["cell_id", "cell_type", "source", "patient_id", *features],
         limit=_ROWS,

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.domain.cell_types import CELL_TYPES
 from core.explorer.view import InView
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.names import flag_words
 from pages._ui.common.state import widget_value
 from pages._ui.explorer.cells import show_cells
@@ -98,7 +98,7 @@ def show_populations() -> None:
     opened = st.expander("Where the cells come from", on_change="rerun", key="explorer_populations")
     if not opened.open:
         return
-    infos = resources.populations()
+    infos = cohort_data.populations()
     rows = [
         {
             "Population": info.population.title,

@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 from skimage.measure import points_in_poly
 
@@ -21,6 +20,7 @@ from core.charts.scatter import Bins, Points, Scatter, colour_bar
 from core.charts.theme import Look
 from core.charts.trust import graded
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.settings import load_settings
 from core.domain.types import CellAnalysis
 from core.explorer import view
 from core.explorer.embedding import (
@@ -37,7 +37,8 @@ from core.explorer.selection import Gate, Quality, Selection, basis
 from core.explorer.view import MOST_POINTS, By, InView, Values
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
+from pages._ui.common.caching import cached, state_of_cohort
 from pages._ui.components.scatter.scatter import Polygon
 from pages._ui.explorer.state import MOST_GROUPS
 
@@ -98,7 +99,7 @@ def features_plane(
     """
     log = CATALOGUE[x].log_axis, CATALOGUE[y].log_axis
     by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
-    found = _scatter(resources.cohort().revision, selection, x, y, by, feature, log)
+    found = _scatter(selection, x, y, by, feature, log)
     titles = [axes.title(name, basis(CATALOGUE[name]), log=of_axis) for name, of_axis in zip((x, y), log, strict=True)]
     own_place = _own_place(own, (x, y), log)
     if found.points is not None:
@@ -135,9 +136,8 @@ def with_gate(selection: Selection, gate: Gate) -> Selection:
     return replace(selection, gates=(*(kept for kept in selection.gates if kept.name != gate.name), gate))
 
 
-@st.cache_resource(show_spinner="Looking up the cells", max_entries=8)
+@cached("resource", max_entries=8, spinner="Looking up the cells")
 def _scatter(
-    revision: str,  # noqa: ARG001 - the key
     selection: Selection,
     x: str,
     y: str,
@@ -145,7 +145,7 @@ def _scatter(
     feature: str | None,
     log: tuple[bool, bool],
 ) -> view.Scatter:
-    cohort = resources.cohort()
+    cohort = cohort_data.cohort()
     if feature is None:
         return view.scatter(cohort, selection, x, y, by, log=log, bins=(200, 150))
     # Coloured by a value the cells are drawn one by one, of very many a sample.
@@ -182,7 +182,7 @@ def _with(places: NDArray[np.float64], own: tuple[float, float] | None, index: i
 
 def looked_at(in_view: InView, about: About) -> tuple[str, ...]:
     """Features of a computed plane: reliable, comparable among the cells in view, of the cell itself."""
-    reliable = graded(resources.reliability_if_known())
+    reliable = graded(model_in_use.reliability_if_known())
     shape = (Theme.SHAPE, Theme.STRUCTURE)
     return tuple(
         name
@@ -193,14 +193,10 @@ def looked_at(in_view: InView, about: About) -> tuple[str, ...]:
     )
 
 
+@cached("resource", max_entries=3, spinner="Scaling the features")
 def laid(selection: Selection, features: tuple[str, ...]) -> Laid:
     """Cells ready for a computed plane; raises UsageError where they are too few."""
-    return _laid(resources.cohort().revision, selection, features)
-
-
-@st.cache_resource(show_spinner="Scaling the features", max_entries=3)
-def _laid(revision: str, selection: Selection, features: tuple[str, ...]) -> Laid:  # noqa: ARG001 - the key
-    found = view.values(resources.cohort(), selection, features, sample=MOST_CELLS)
+    found = view.values(cohort_data.cohort(), selection, features, sample=MOST_CELLS)
     order = np.argsort(found.cell_id.astype(str))  # the files' order may change, the map should not
     found = _rows(found, order)
     prepared = prepare(found.matrix, features)
@@ -243,7 +239,7 @@ def umap_plane(
 
 def umap_cache() -> UmapCache:
     """Where maps are computed and kept."""
-    return UmapCache(resources.settings().cache / "maps")
+    return UmapCache(load_settings().cache / "maps")
 
 
 def umap_name(found: Laid) -> str:
@@ -270,7 +266,7 @@ def _computed(
     look: Look,
 ) -> Plane:
     by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
-    coloured = _coloured(resources.cohort().revision, key, by, feature, values)
+    coloured = _coloured(key, by, feature, values)
     x_axis, y_axis = (
         axes.axis(title, _with(place, own, i)) for i, (title, place) in enumerate(zip(titles, xy, strict=True))
     )
@@ -285,12 +281,12 @@ def _computed(
     return Plane(drawn, key, words, choose, coloured)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _coloured(revision: str, plane: str, by: By | None, feature: str | None, _values: Values) -> Values:  # noqa: ARG001 - the key
+@cached("resource", max_entries=8, key=lambda plane, by, feature, _: (state_of_cohort(), plane, by, feature))
+def _coloured(plane: str, by: By | None, feature: str | None, values: Values) -> Values:  # noqa: ARG001 - in the key
     """The same cells in the same order with their groups, and with the values of a feature if one is named."""
-    ids = tuple(str(cell) for cell in _values.cell_id)
+    ids = tuple(str(cell) for cell in values.cell_id)
     found = view.values(
-        resources.cohort(), Selection(quality=Quality.ANY, cells=ids), (feature,) if feature else (), by
+        cohort_data.cohort(), Selection(quality=Quality.ANY, cells=ids), (feature,) if feature else (), by
     )
     row = {str(cell): index for index, cell in enumerate(found.cell_id)}
     return _rows(found, np.array([row[cell] for cell in ids], dtype=np.int64))
@@ -331,7 +327,7 @@ def _drawn_groups(
 
     Of very many the smaller ones become one.
     """
-    titles, kinds = resources.population_titles(), resources.population_types()
+    titles, kinds = cohort_data.population_titles(), cohort_data.population_types()
 
     def kind(name: str) -> CellType | None:
         if by is By.CELL_TYPE:

@@ -9,7 +9,7 @@ import streamlit as st
 from core.store import sql_query
 from core.store.export import to_csv
 from core.store.sql_query import Answer, Limits, Running
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import errors_in_words
 from pages._ui.common.state import Kept, widget_value
@@ -85,7 +85,7 @@ def _take_example() -> None:
 
 def _start() -> None:
     """Ask what stands in the field now: typing and a click may come in one."""
-    in_words(lambda: _RUNNING.set(sql_query.start(resources.cohort(), str(widget_value(_TEXT) or ""))))
+    in_words(lambda: _RUNNING.set(sql_query.start(cohort_data.cohort(), str(widget_value(_TEXT) or ""))))
 
 
 def _cancel() -> None:

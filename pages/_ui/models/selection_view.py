@@ -18,6 +18,7 @@ from core.charts.selection import (
     learning_chart,
     ranking_chart,
 )
+from core.domain.settings import load_settings
 from core.evaluation import model_selection as results
 from core.evaluation.model_comparison import (
     PRACTICALLY_NOTHING,
@@ -34,9 +35,9 @@ from core.evaluation.model_comparison import (
     verdict,
 )
 from core.store.export import to_csv
-from pages._ui.common import resources
 from pages._ui.common.layout import current_look, empty_state
 from pages._ui.common.names import data_set_name, encoder_name
+from pages._ui.models.tables import drawn_cell, selection_table
 
 _MEASURES: Final = {Measure.MEAN: "Nucleus and cytoplasm", Measure.NUCLEUS: "Nucleus", Measure.CYTOPLASM: "Cytoplasm"}
 _PROTOCOLS: Final = {"grouped": "Twins kept together", "as-published": "As published"}
@@ -61,7 +62,7 @@ _ANNOTATORS: Final = (
 
 def show_comparison() -> None:
     """Show a run of the results folder; raises StoreError where its files are damaged."""
-    folders = results.run_folders(resources.settings().selection)
+    folders = results.run_folders(load_settings().selection)
     if not folders:
         empty_state(
             "No comparison yet",
@@ -93,7 +94,7 @@ def show_comparison() -> None:
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:
-    return resources.selection_table(str(folder), name, results.signature(folder))
+    return selection_table(folder, name)
 
 
 def _of(table: pd.DataFrame, protocol: str, ks: list[int]) -> pd.DataFrame:
@@ -163,7 +164,7 @@ def _show_state(folder: Path, folds: pd.DataFrame) -> None:
 
 def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], measure: Measure) -> None:
     rows = fair(folds)
-    published = resources.published_model_selection() if measure is Measure.MEAN else None
+    published = results.published(load_settings().reference) if measure is Measure.MEAN else None
     beside = published is not None and st.toggle("Published scores beside them", value=True, key="selection_published")
     st.altair_chart(
         ranking_chart(
@@ -171,7 +172,7 @@ def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], 
             rows,
             measure,
             current_look(),
-            _by_config_name(published) if beside and published is not None else None,
+            published if beside else None,
         ),
         width="stretch",
         key="ranking",
@@ -383,7 +384,7 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
     missing = 0
     for column, row in zip(columns, worst.to_dict("records"), strict=False):
         with column:
-            drawn = resources.drawn_cell(row["sample_id"], data_sets)
+            drawn = drawn_cell(row["sample_id"], data_sets)
             if drawn is None:
                 missing += 1
             else:
@@ -400,11 +401,10 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
 
 
 def _show_published() -> None:
-    published = resources.published_model_selection()
-    if published is None:
+    table = results.published(load_settings().reference)
+    if table is None:
         return
     st.markdown("### Published comparison of architectures")
-    table = _by_config_name(published)
     st.dataframe(
         pd.DataFrame(
             {
@@ -419,15 +419,6 @@ def _show_published() -> None:
         column_config={"Mean Dice (%)": st.column_config.NumberColumn(format="%.2f")},
     )
     st.caption("Published, not measured here.")
-
-
-def _by_config_name(published: pd.DataFrame) -> pd.DataFrame:
-    """The thesis's table under the names of our configs, best first.
-
-    It writes them as its library's classes are called.
-    """
-    named = published.assign(architecture=published["architecture"].str.lower())
-    return named.sort_values("mean_dice_percent", ascending=False)
 
 
 def _download(table: pd.DataFrame, name: str, key: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import streamlit as st
 
 from core.charts.training import dice_chart, loss_chart
+from core.domain.settings import load_settings
 from core.evaluation.training_runs import TrainingRun, training_runs
-from pages._ui.common import resources
 from pages._ui.common.layout import current_look, empty_state, errors_in_words
 
 # A run whose last epoch ended longer ago than this many of its epochs is taken for stopped.
@@ -17,7 +17,7 @@ _REFRESH_S: Final = 10
 
 def show_trainings() -> None:
     """List the runs in the folder of runs, and follow the chosen one."""
-    root = resources.settings().runs
+    root = load_settings().runs
     runs = training_runs(root)
     if not runs:
         empty_state(

@@ -13,6 +13,7 @@ from core.explorer.view import (
     By,
     counts,
     facets,
+    group_sources,
     groups,
     histogram,
     members,
@@ -405,3 +406,12 @@ def test_many_features_are_read_by_row_and_are_the_same(small, tmp_path, sample)
     assert found.cell_id.tolist() == expected.cell_id.tolist()
     np.testing.assert_allclose(found.matrix, expected.matrix, rtol=1e-12)
     np.testing.assert_array_equal(found.groups, expected.groups)
+
+
+@pytest.mark.parametrize("by", [By.CELL_TYPE, By.PATIENT, By.DIAGNOSIS])
+def test_the_sources_of_a_group_are_those_of_its_cells(small, by):
+    found = group_sources(small, EVERY, by)
+    frame = small.query(f"SELECT DISTINCT coalesce({by.value}, '{NOT_RECORDED}') AS name, source FROM cells")
+    assert {(name, source) for name, sources in found.items() for source in sources} == set(
+        frame.itertuples(index=False, name=None)
+    )
