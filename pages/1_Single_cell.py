@@ -15,7 +15,7 @@ from core.reports.cell import nearest_populations, place_cell
 from core.segmentation.field_of_view import Cells
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
-from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, Chosen, Field
+from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
 from pages._ui.common.widgets import image_chooser
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.single_cell.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
@@ -39,8 +39,8 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cell
     ANALYSIS.clear()
     FIELD.clear()
     if found[0].place:
-        FIELD.set(Field(image, found))
-        open_field(Field(image, found))
+        FIELD.set(AnalysedField(image, found))
+        open_field(AnalysedField(image, found))
     else:
         ANALYSIS.set(found[0])
 

@@ -5,7 +5,7 @@ import streamlit as st
 from pages._ui.common import cohort_data
 from pages._ui.common.layout import errors_in_words, page_setup
 from pages._ui.explorer import answers
-from pages._ui.explorer.choose import choose, show_counts
+from pages._ui.explorer.filters import choose_cells, show_counts
 from pages._ui.explorer.page import ask, show_answer, show_nothing, show_populations
 from pages._ui.explorer.state import explored, show_problem, write_address
 
@@ -17,7 +17,7 @@ with errors_in_words():
         show_problem()
         left, centre = st.columns([1, 3.3], gap="medium")
         with left:
-            choose()
+            choose_cells()
         with centre:
             question = ask()
             with errors_in_words():

@@ -8,7 +8,6 @@ Values come in the basis of comparison and are drawn as tables print them. A gro
 import json
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Final, Protocol
 
 import altair as alt
@@ -31,16 +30,6 @@ _IQR_TO_STD: Final = 1.349
 _BASELINE: Final = 0.88  # foot of a histogram in its row
 _ROW_PX: Final = 52
 _CURVE_PX: Final = 360
-
-
-class Form(StrEnum):
-    """How a distribution is drawn."""
-
-    DENSITY = "Density"
-    HISTOGRAM = "Histogram"
-    CUMULATIVE = "Cumulative"
-    CELLS = "Every cell"
-    BOX = "Box"
 
 
 class Percentiles(Protocol):

@@ -19,9 +19,9 @@ from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
 from core.reports.cell import file_name
-from pages._ui.batch.cohort import add_to_cohort
+from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.pictures import pictures, review_of
-from pages._ui.batch.run import duration
+from pages._ui.batch.runs import duration
 from pages._ui.common.layout import empty_state
 from pages._ui.common.names import flag_words
 from pages._ui.common.state import CELL_LOOKED_AT

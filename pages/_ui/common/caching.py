@@ -12,8 +12,6 @@ import streamlit as st
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
-Kind = Literal["data", "resource"]
-
 
 def state_of_cohort() -> str:
     """Changes with every cell that is added, changed or deleted."""
@@ -55,7 +53,7 @@ class Cached(Generic[Given, Answer]):
 
 
 def cached(
-    kind: Kind,
+    kind: Literal["data", "resource"],
     *,
     max_entries: int,
     key: Callable[..., object] = _state_and_arguments,

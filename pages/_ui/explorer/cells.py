@@ -51,7 +51,7 @@ from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import one_cell_viewer
 from pages._ui.explorer import answers
 from pages._ui.explorer.edit import show_changes
-from pages._ui.explorer.take import show_take_away
+from pages._ui.explorer.export import show_export
 
 PLACES: Final = 18
 _HEIGHT: Final = 960
@@ -61,7 +61,7 @@ _PAPER: Final = 244  # grey level behind outlines without a picture
 _MEASURES, _NEIGHBOURS, _CHANGES = "Measures", "Nearest cells", "Correct or annotate"
 
 
-class Order(StrEnum):
+class GalleryOrder(StrEnum):
     """How the cells are ordered."""
 
     TYPICAL = "Most typical first"
@@ -79,11 +79,11 @@ class Ranked:
     outward: tuple[str, ...]
     inward: tuple[str, ...]
 
-    def ordered(self, order: Order) -> tuple[str, ...]:
+    def ordered(self, order: GalleryOrder) -> tuple[str, ...]:
         """The identifiers in an order."""
-        if order is Order.CHANCE:
+        if order is GalleryOrder.CHANCE:
             return tuple(self.outward[i] for i in np.random.default_rng(0).permutation(len(self.outward)))
-        return self.outward if order is Order.TYPICAL else self.inward
+        return self.outward if order is GalleryOrder.TYPICAL else self.inward
 
 
 def look_at(cell_id: str) -> None:
@@ -105,11 +105,11 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="cells_head"):
         st.markdown(f"##### The {n:,} cells {called}" if n > 1 else f"##### The one cell {called}", width="content")
         st.space("stretch")
-        order = Order(
+        order = GalleryOrder(
             st.segmented_control(
                 "Order",
-                list(Order),
-                default=Order.TYPICAL,
+                list(GalleryOrder),
+                default=GalleryOrder.TYPICAL,
                 required=True,
                 key="cells_order",
                 label_visibility="collapsed",
@@ -127,7 +127,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
         looked_at = _stored((CARD.get() or "",)) or shown[:1]
         if looked_at:
             _card(looked_at[0], ids, pages, sources)
-    show_take_away(selection, n)
+    show_export(selection, n)
 
 
 # --- in small ---------------------------------------------------------------------------------------------------------

@@ -22,34 +22,34 @@ from core.features.catalogue import CATALOGUE
 from core.populations.comparison import SMALL_GROUP, ReferencePopulation
 from core.reports.cell import KEY_FEATURES
 from pages._ui.common import cohort_data, model_in_use
-from pages._ui.common.downloads import take_away
+from pages._ui.common.downloads import download_menu
 from pages._ui.common.feature_choice import feature_chooser
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import plain
 from pages._ui.common.state import widget_value
 from pages._ui.explorer import answers
-from pages._ui.explorer.compare import Compared, show_warnings
-from pages._ui.explorer.state import Form, change, explored
+from pages._ui.explorer.groups import Compared, show_warnings
+from pages._ui.explorer.state import ChartType, change, explored
 
-FORM_WORDS: Final = {
-    Form.DENSITY: "Density",
-    Form.HISTOGRAM: "Histogram",
-    Form.CUMULATIVE: "Cumulative",
-    Form.STRIP: "Every cell",
-    Form.BOX: "Box",
-    Form.RANGES: "Several features",
+CHART_WORDS: Final = {
+    ChartType.DENSITY: "Density",
+    ChartType.HISTOGRAM: "Histogram",
+    ChartType.CUMULATIVE: "Cumulative",
+    ChartType.STRIP: "Every cell",
+    ChartType.BOX: "Box",
+    ChartType.RANGES: "Several features",
 }
 _PUBLISHED: Final = (
     "Dashed: 2 to 98 %; tick: median. They were made from generated images and are never pooled with cells."
 )
 _TAILS: Final = " Outermost cells (1 % of a group) that would stretch the axis are not drawn."
 _HINTS: Final = {
-    Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
-    Form.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
-    Form.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
-    Form.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
-    Form.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
-    Form.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
+    ChartType.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
+    ChartType.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
+    ChartType.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
+    ChartType.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
+    ChartType.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
+    ChartType.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
 }
 _POINTS: Final = 300
 _STRETCHED: Final = 1.6  # so many times as long as it need be is an axis
@@ -65,8 +65,8 @@ def show_distribution(compared: Compared) -> None:
     st.session_state[_FORM] = seen.form
     st.segmented_control(
         "Drawn as",
-        list(FORM_WORDS),
-        format_func=FORM_WORDS.__getitem__,
+        list(CHART_WORDS),
+        format_func=CHART_WORDS.__getitem__,
         key=_FORM,
         on_change=_take_form,
         label_visibility="collapsed",
@@ -77,7 +77,7 @@ def show_distribution(compared: Compared) -> None:
             icon=":material/info:",
         )
         return
-    if seen.form is Form.RANGES:
+    if seen.form is ChartType.RANGES:
         _show_ranges(compared, reliability)
     else:
         _show_feature(compared, reliability)
@@ -86,7 +86,7 @@ def show_distribution(compared: Compared) -> None:
 def _take_form() -> None:
     form = widget_value(_FORM)
     if form is not None:  # a click on the chosen one takes it away
-        change(form=Form(form))
+        change(form=ChartType(form))
 
 
 # --- one feature ------------------------------------------------------------------------------------------------------
@@ -111,24 +111,26 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     summaries = answers.summaries(compared.selection, (feature,), compared.by)
     by_group = {found.group: found for found in summaries}
     few = all(by_group[name].n < SMALL_GROUP for name in compared.names)
-    form = Form.STRIP if few and seen.form is not Form.CUMULATIVE else seen.form
+    form = ChartType.STRIP if few and seen.form is not ChartType.CUMULATIVE else seen.form
     chart = feature_chart(compared, feature, form, by_group, log=spec.log_axis if seen.log is None else seen.log)
     st.altair_chart(
         chart,
         width="stretch",
         key="distribution",
-        alt=f"{spec.label}, {FORM_WORDS[seen.form].lower()}, in {', '.join(compared.titles)}",
+        alt=f"{spec.label}, {CHART_WORDS[seen.form].lower()}, in {', '.join(compared.titles)}",
     )
     table = _table(compared, [by_group[name] for name in compared.names if name in by_group])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="distribution_foot"):
-        cut = form in (Form.DENSITY, Form.HISTOGRAM) and _without_tails(compared, feature) != compared.selection
+        cut = (
+            form in (ChartType.DENSITY, ChartType.HISTOGRAM) and _without_tails(compared, feature) != compared.selection
+        )
         st.caption(_HINTS[form] + _TAILS * cut, width="stretch")
         if spec.log_axis or seen.log is not None:
             st.session_state["explorer_log"] = spec.log_axis if seen.log is None else seen.log
             st.toggle(
                 "Logarithmic", key="explorer_log", on_change=lambda: change(log=bool(widget_value("explorer_log")))
             )
-        take_away("distribution", f"distribution_{feature}", chart, table)
+        download_menu("distribution", f"distribution_{feature}", chart, table)
     published = [
         found
         for found in cohort_data.published()
@@ -143,25 +145,25 @@ def _take_feature() -> None:
 
 
 def feature_chart(
-    compared: Compared, feature: str, form: Form, summaries: Mapping[str, Summary], *, log: bool
+    compared: Compared, feature: str, form: ChartType, summaries: Mapping[str, Summary], *, log: bool
 ) -> AnyChart:
     """One feature in the compared groups, drawn in one of the forms."""
     look, groups, of = current_look(), compared.drawn(), basis(CATALOGUE[feature])
-    if form in (Form.DENSITY, Form.HISTOGRAM):
+    if form in (ChartType.DENSITY, ChartType.HISTOGRAM):
         found = answers.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
         rows = [found.group_names.index(name) for name in compared.names]
-        if form is Form.DENSITY:
+        if form is ChartType.DENSITY:
             return density_chart(groups, feature, of, found.edges, found.counts[rows], look, log=log)
         width = len(found.edges) // 50  # a curve needs fine bins, a reader coarse ones
         return histogram_chart(
             groups, feature, of, found.edges[::width], _merged(found.counts[rows], width), look, log=log
         )
-    if form is Form.CUMULATIVE:
+    if form is ChartType.CUMULATIVE:
         lying = answers.quantiles(compared.selection, feature, compared.by)
         rows = [lying.group_names.index(name) for name in compared.names]
         return cumulative_chart(groups, feature, of, lying.shares, lying.values[rows], look, log=log)
     cells = [_values(compared, feature, name, summaries[name].n) for name in compared.names]
-    if form is Form.STRIP:
+    if form is ChartType.STRIP:
         return cells_chart(groups, feature, of, cells, look, log=log)
     return box_chart(groups, feature, of, [summaries[name] for name in compared.names], cells, look, log=log)
 
@@ -355,10 +357,10 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
     table = _table(compared, [summary for of_groups in by_feature.values() for summary in of_groups])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranges_foot"):
         st.caption(
-            _HINTS[Form.RANGES] + ("" if as_published else " Each row is drawn on the scale of the first group."),
+            _HINTS[ChartType.RANGES] + ("" if as_published else " Each row is drawn on the scale of the first group."),
             width="stretch",
         )
-        take_away("ranges", "ranges", chart, table)
+        download_menu("ranges", "ranges", chart, table)
     _show_table(table, pd.DataFrame())
 
 

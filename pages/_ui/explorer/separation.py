@@ -22,14 +22,14 @@ from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
 from core.reports.comparison import Comparison, html_report
 from pages._ui.common import cohort_data, model_in_use, resources
-from pages._ui.common.downloads import take_away
+from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import plain
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
-from pages._ui.explorer.compare import Compared, show_warnings
 from pages._ui.explorer.distribution import feature_chart, sources_of
-from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, Form, Question, change, explored
+from pages._ui.explorer.groups import Compared, show_warnings
+from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, ChartType, Question, change, explored
 
 _OTHERS: Final = GroupName("the other cells", "other cell")
 _CHART_ROWS: Final = 20
@@ -240,7 +240,7 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
             charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look()
         )
         table = separated.ranking.to_frame()
-        take_away(
+        download_menu(
             "ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability)
         )
     if form == _CHART:
@@ -396,7 +396,9 @@ def _detail(versus: Versus, separated: Separated, feature: str, reliability: Rel
                 each.group: each
                 for each in answers.summaries(versus.compared.selection, (feature,), versus.compared.by)
             }
-            chart = feature_chart(versus.compared, feature, Form.DENSITY, summaries, log=CATALOGUE[feature].log_axis)
+            chart = feature_chart(
+                versus.compared, feature, ChartType.DENSITY, summaries, log=CATALOGUE[feature].log_axis
+            )
             st.altair_chart(
                 chart, width="stretch", key="separation_density", alt=f"{CATALOGUE[feature].label} in the groups"
             )
@@ -447,7 +449,7 @@ def _qualified(found: Separation, separated: Separated, reliability: Reliability
 
 
 def _open(feature: str) -> None:
-    change(feature=feature, question=Question.DISTRIBUTION, form=Form.DENSITY)
+    change(feature=feature, question=Question.DISTRIBUTION, form=ChartType.DENSITY)
 
 
 # --- a small set ------------------------------------------------------------------------------------------------------

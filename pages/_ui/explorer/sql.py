@@ -13,7 +13,7 @@ from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import errors_in_words
 from pages._ui.common.state import Kept, widget_value
-from pages._ui.explorer.choose import in_words
+from pages._ui.explorer.filters import in_words
 
 _LIMITS: Final = Limits()
 _HEIGHT: Final = 420

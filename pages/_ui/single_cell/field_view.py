@@ -16,7 +16,7 @@ from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
 from core.reports.cell import analyses_table, file_name, mask_files
 from core.store.export import to_csv
-from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field
+from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
 from pages._ui.components.viewer.viewer import field_viewer
 from pages._ui.single_cell.cell_view import download
 
@@ -26,7 +26,7 @@ _ROW_PX: Final = 35
 _MOST_ROWS: Final = 11
 
 
-def open_field(field: Field) -> None:
+def open_field(field: AnalysedField) -> None:
     """Let the choice fall on the cell nearest the middle of a new field."""
     height, width = field.image.shape
 
@@ -46,7 +46,7 @@ def _places(cells: Sequence[CellAnalysis]) -> list[tuple[Place, LabelMap]]:
     return [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
 
 
-def show_field(field: Field) -> CellAnalysis:
+def show_field(field: AnalysedField) -> CellAnalysis:
     """Show the field with its numbered cells and let the person choose one, in the picture or in the list.
 
     Returns that one's analysis.

@@ -22,9 +22,9 @@ _IDENTITY: Final = (
 COLUMNS: Final = (*_IDENTITY, *CATALOGUE)
 
 
-def show_take_away(selection: Selection, cells: int) -> None:
+def show_export(selection: Selection, cells: int) -> None:
     """Show a small menu of what can be taken away of a selection of so many cells."""
-    with st.popover(f"Take these {cells:,} cells away", icon=":material/download:", key="take_cells"):
+    with st.popover(f"Download these {cells:,} cells", icon=":material/download:", key="take_cells"):
         st.caption(
             "All features, sizes in µm where the scale is known. Sentence, versions and units are in the files that can"
             " hold them."

@@ -25,33 +25,33 @@ from core.explorer.selection import Selection, basis
 from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
 from pages._ui.common import cohort_data, model_in_use
-from pages._ui.common.downloads import take_away
+from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look, empty_state
 from pages._ui.common.names import plain
 from pages._ui.common.state import ANALYSIS, CARD, Kept, widget_value
 from pages._ui.components.scatter.scatter import Polygon, scatter
 from pages._ui.explorer import answers
 from pages._ui.explorer.cells import look_at
-from pages._ui.explorer.plane import (
+from pages._ui.explorer.scatter_plot import (
     LASSO,
-    About,
-    Kind,
-    Laid,
-    Plane,
-    features_plane,
-    laid,
-    looked_at,
-    pca_plane,
+    AxesKind,
+    EmbeddedCells,
+    FeatureScope,
+    ScatterPlot,
+    embedded,
+    embedding_features,
+    features_plot,
+    pca_plot,
     umap_cache,
     umap_name,
-    umap_plane,
+    umap_plot,
 )
 from pages._ui.explorer.state import FIRST_FEATURE, LONGEST_NAME, PROBLEM, Question, change, explored, save, select
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
-_KINDS: Final = {Kind.FEATURES: "Two features", Kind.PCA: "Principal axes", Kind.UMAP: "UMAP"}
-_ABOUTS: Final = {About.SHAPE: "size, shape and structure", About.ALL: "all reliable features"}
+_KINDS: Final = {AxesKind.FEATURES: "Two features", AxesKind.PCA: "Principal axes", AxesKind.UMAP: "UMAP"}
+_ABOUTS: Final = {FeatureScope.SHAPE: "size, shape and structure", FeatureScope.ALL: "all reliable features"}
 _COLOURS: Final = {
     By.CELL_TYPE: "Cell type",
     By.SOURCE: "Source",
@@ -77,7 +77,7 @@ class _Outline:
 _OUTLINE: Final = Kept[_Outline]("leukoscope_map_outline")
 
 
-def show_map(in_view: InView) -> Selection | None:
+def show_scatter(in_view: InView) -> Selection | None:
     """Show the plane and what is chosen on it; returns the chosen cells as a selection, None where none are."""
     if not in_view.offered:
         st.info(
@@ -90,11 +90,11 @@ def show_map(in_view: InView) -> Selection | None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="map_axes"):
         plane = _plane(kind, in_view, selection, look)
     kept = _OUTLINE.get()
-    outline = kept.polygon if kept is not None and isinstance(plane, Plane) and kept.plane == plane.key else None
-    chosen = plane.choose(outline) if outline is not None and isinstance(plane, Plane) else None
+    outline = kept.polygon if kept is not None and isinstance(plane, ScatterPlot) and kept.plane == plane.key else None
+    chosen = plane.choose(outline) if outline is not None and isinstance(plane, ScatterPlot) else None
     left, right = st.columns([2.5, 1], gap="medium")
     with left:
-        if isinstance(plane, Plane):
+        if isinstance(plane, ScatterPlot):
             scatter(
                 _ringed(plane),
                 look,
@@ -106,16 +106,16 @@ def show_map(in_view: InView) -> Selection | None:
                 on_pick=look_at,
                 height=_HEIGHT,
             )
-        elif isinstance(plane, Laid):
+        elif isinstance(plane, EmbeddedCells):
             _wait_for_umap(plane)
         else:
             empty_state("No plane", f"{plane[:1].upper()}{plane[1:]}.", "scatter_plot")
     with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
         _show_chosen(chosen, outline is not None, selection, in_view, look)
-    if isinstance(plane, Plane):
+    if isinstance(plane, ScatterPlot):
         for sentence in plane.sentences:
             st.caption(plain(sentence))
-        take_away("map", "plane", lambda: scatter_chart(plane.drawn, look))
+        download_menu("map", "plane", lambda: scatter_chart(plane.drawn, look))
         _table(chosen or selection, chosen is not None)
     return chosen
 
@@ -123,13 +123,13 @@ def show_map(in_view: InView) -> Selection | None:
 # --- what the plane is made of ----------------------------------------------------------------------------------------
 
 
-def _choose_kind() -> Kind:
-    st.session_state["map_kind"] = _kept("plane", Kind.FEATURES)
+def _choose_kind() -> AxesKind:
+    st.session_state["map_kind"] = _kept("plane", AxesKind.FEATURES)
     st.segmented_control(
-        "Plane", list(Kind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
+        "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
         label_visibility="collapsed",
     )  # fmt: skip
-    return _kept("plane", Kind.FEATURES)
+    return _kept("plane", AxesKind.FEATURES)
 
 
 def _kept(name: str, default: Choice) -> Choice:
@@ -144,31 +144,31 @@ def _take(name: str, widget: str) -> None:
         change(map={**explored().map, name: str(value)})
 
 
-def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Plane | Laid | str:
+def _plane(kind: AxesKind, in_view: InView, selection: Selection, look: Look) -> ScatterPlot | EmbeddedCells | str:
     """The picture; cells that are still to be laid out; or in words why there is none."""
     own = ANALYSIS.get()
-    if kind is Kind.FEATURES:
+    if kind is AxesKind.FEATURES:
         x = _choose_feature("x", "Across", in_view, (FIRST_FEATURE,))
         y = _choose_feature("y", "Up", in_view, _SECOND)
-        return features_plane(selection, x, y, _choose_colour(in_view), own, look)
-    about = About(
+        return features_plot(selection, x, y, _choose_colour(in_view), own, look)
+    about = FeatureScope(
         _chooser(
             "about",
             "By",
             {kind_.value: words for kind_, words in _ABOUTS.items()},
-            _kept("about", About.SHAPE).value,
+            _kept("about", FeatureScope.SHAPE).value,
             width=250,
         )
     )
     colour = _choose_colour(in_view)
     try:
-        found = laid(selection, looked_at(in_view, about))
+        found = embedded(selection, embedding_features(in_view, about))
     except CoreError as error:
         return str(error)
-    if kind is Kind.PCA:
-        return pca_plane(selection, found, colour, own, look)
+    if kind is AxesKind.PCA:
+        return pca_plot(selection, found, colour, own, look)
     state = umap_cache().look(umap_name(found))
-    return found if state.found is None else umap_plane(selection, found, state.found, colour, own, look)
+    return found if state.found is None else umap_plot(selection, found, state.found, colour, own, look)
 
 
 def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str, ...]) -> str:
@@ -209,7 +209,7 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
     return chosen
 
 
-def _wait_for_umap(found: Laid) -> None:
+def _wait_for_umap(found: EmbeddedCells) -> None:
     """Offer to compute the map, or tell how long it has been at it; the page runs again when it is there."""
     name = umap_name(found)
     state = umap_cache().look(name)
@@ -247,7 +247,7 @@ def _long(n: int) -> str:
     return "some seconds" if n < 1500 else "less than a minute" if n < 6000 else "some minutes"
 
 
-def _start(name: str, found: Laid) -> None:
+def _start(name: str, found: EmbeddedCells) -> None:
     try:
         umap_cache().start(name, found.prepared)
     except CoreError as error:
@@ -272,7 +272,7 @@ def _watch_umap(name: str) -> None:
         )
 
 
-def _ringed(plane: Plane) -> Scatter:
+def _ringed(plane: ScatterPlot) -> Scatter:
     """The picture with a ring around the cell that is looked at closely."""
     card, marks = CARD.get(), plane.drawn.marks
     if card is None or not isinstance(marks, Points) or card not in marks.ids:
@@ -328,7 +328,7 @@ def _axes_features() -> tuple[str, ...]:
 
     Those of the axes; of a computed plane one that is looked at elsewhere.
     """
-    if _kept("plane", Kind.FEATURES) is Kind.FEATURES:
+    if _kept("plane", AxesKind.FEATURES) is AxesKind.FEATURES:
         return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
     colour = explored().map.get("colour", "")
     return (colour if colour in CATALOGUE else FIRST_FEATURE,)

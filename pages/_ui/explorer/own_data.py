@@ -25,7 +25,7 @@ from core.store.queries import PopulationInfo
 from core.store.schema import Population
 from core.store.shards import delete_population
 from core.store.tables import TableColumns, Units, import_table, look
-from pages._ui.batch.cohort import TISSUES, identifier
+from pages._ui.batch.add_to_cohort import TISSUES, identifier
 from pages._ui.common import cohort_data
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words

@@ -87,7 +87,7 @@ def what_and_why(view: InView) -> list[str]:
     return lines
 
 
-def choose() -> None:
+def choose_cells() -> None:
     """Show the column in which cells are chosen."""
     selection = explored().selection
     st.markdown("##### Which cells")

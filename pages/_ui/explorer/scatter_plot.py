@@ -46,7 +46,7 @@ SEED: Final = 0
 LASSO: Final = "the outline"  # name of the gate while it has none of a person's
 
 
-class Kind(StrEnum):
+class AxesKind(StrEnum):
     """What the plane is made of; the value is what the address says."""
 
     FEATURES = "features"
@@ -54,7 +54,7 @@ class Kind(StrEnum):
     UMAP = "umap"
 
 
-class About(StrEnum):
+class FeatureScope(StrEnum):
     """Which features a computed plane looks at; the value is what the address says."""
 
     SHAPE = "shape"
@@ -62,7 +62,7 @@ class About(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class ScatterPlot:
     """A picture of cells in a plane.
 
     `key` names the axes, so that an outline is kept only as long as they are the same; `sentences` say how it was made;
@@ -78,7 +78,7 @@ class Plane:
 
 
 @dataclass(frozen=True, eq=False)
-class Laid:
+class EmbeddedCells:
     """Cells, of many a sample, ready for a computed plane, and their principal axes; `digest` names their values."""
 
     values: Values
@@ -90,9 +90,9 @@ class Laid:
 # --- two features -----------------------------------------------------------------------------------------------------
 
 
-def features_plane(
+def features_plot(
     selection: Selection, x: str, y: str, colour: By | str, own: CellAnalysis | None, look: Look
-) -> Plane:
+) -> ScatterPlot:
     """The plane of two features, on logarithmic axes where the catalogue says so.
 
     `colour` is what tells groups, or a feature.
@@ -128,7 +128,7 @@ def features_plane(
     )
     if own is not None and own_place is None:
         absent += ("The cell of page Single cell is not drawn: it lacks one of the two, or its scale is unknown.",)
-    return Plane(drawn, f"features {x} {y}", absent, choose, found.points)
+    return ScatterPlot(drawn, f"features {x} {y}", absent, choose, found.points)
 
 
 def with_gate(selection: Selection, gate: Gate) -> Selection:
@@ -180,7 +180,7 @@ def _with(places: NDArray[np.float64], own: tuple[float, float] | None, index: i
 # --- computed planes --------------------------------------------------------------------------------------------------
 
 
-def looked_at(in_view: InView, about: About) -> tuple[str, ...]:
+def embedding_features(in_view: InView, about: FeatureScope) -> tuple[str, ...]:
     """Features of a computed plane: reliable, comparable among the cells in view, of the cell itself."""
     reliable = graded(model_in_use.reliability_if_known())
     shape = (Theme.SHAPE, Theme.STRUCTURE)
@@ -189,19 +189,19 @@ def looked_at(in_view: InView, about: About) -> tuple[str, ...]:
         for name in in_view.offered
         if name in reliable
         and CATALOGUE[name].region is not Region.ENVIRONMENT
-        and (about is About.ALL or (CATALOGUE[name].theme in shape and not CATALOGUE[name].intensity_dependent))
+        and (about is FeatureScope.ALL or (CATALOGUE[name].theme in shape and not CATALOGUE[name].intensity_dependent))
     )
 
 
 @cached("resource", max_entries=3, spinner="Scaling the features")
-def laid(selection: Selection, features: tuple[str, ...]) -> Laid:
+def embedded(selection: Selection, features: tuple[str, ...]) -> EmbeddedCells:
     """Cells ready for a computed plane; raises UsageError where they are too few."""
     found = view.values(cohort_data.cohort(), selection, features, sample=MOST_CELLS)
     order = np.argsort(found.cell_id.astype(str))  # the files' order may change, the map should not
     found = _rows(found, order)
     prepared = prepare(found.matrix, features)
     digest = hashlib.sha256(np.ascontiguousarray(prepared.z).tobytes()).hexdigest()
-    return Laid(_rows(found, np.arange(len(found)), features=()), prepared, principal_axes(prepared), digest)
+    return EmbeddedCells(_rows(found, np.arange(len(found)), features=()), prepared, principal_axes(prepared), digest)
 
 
 def _rows(values: Values, rows: NDArray[np.integer], features: tuple[str, ...] | None = None) -> Values:
@@ -212,7 +212,9 @@ def _rows(values: Values, rows: NDArray[np.integer], features: tuple[str, ...] |
     return replace(values, **taken, matrix=matrix, features=values.features if features is None else features)
 
 
-def pca_plane(selection: Selection, found: Laid, colour: By | str, own: CellAnalysis | None, look: Look) -> Plane:
+def pca_plot(
+    selection: Selection, found: EmbeddedCells, colour: By | str, own: CellAnalysis | None, look: Look
+) -> ScatterPlot:
     """The plane of the first two principal axes."""
     principal = found.principal
     titles = [f"Axis {i + 1}, {100 * principal.explained[i]:.0f} % of the variance" for i in (0, 1)]
@@ -223,9 +225,9 @@ def pca_plane(selection: Selection, found: Laid, colour: By | str, own: CellAnal
     return _computed(selection, found.values, xy, titles, words, f"pca {found.digest}", colour, own_place, look)
 
 
-def umap_plane(
-    selection: Selection, found: Laid, laid_out: Umap, colour: By | str, own: CellAnalysis | None, look: Look
-) -> Plane:
+def umap_plot(
+    selection: Selection, found: EmbeddedCells, laid_out: Umap, colour: By | str, own: CellAnalysis | None, look: Look
+) -> ScatterPlot:
     """The plane that UMAP has computed."""
     own_z = _own_z(own, found)
     own_place = None if own_z is None else laid_out.place(own_z[0], found.prepared.z)
@@ -242,12 +244,12 @@ def umap_cache() -> UmapCache:
     return UmapCache(load_settings().cache / "maps")
 
 
-def umap_name(found: Laid) -> str:
+def umap_name(found: EmbeddedCells) -> str:
     """Name of the map of these cells: of their values, so that a note on a cell asks for no new one."""
     return umap_key(found.digest, "", found.prepared.features, SEED)
 
 
-def _own_z(own: CellAnalysis | None, found: Laid) -> NDArray[np.float64] | None:
+def _own_z(own: CellAnalysis | None, found: EmbeddedCells) -> NDArray[np.float64] | None:
     if own is None:
         return None
     row = np.array([[own_value(own, name) for name in found.prepared.features]])
@@ -264,7 +266,7 @@ def _computed(
     colour: By | str,
     own: tuple[float, float] | None,
     look: Look,
-) -> Plane:
+) -> ScatterPlot:
     by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
     coloured = _coloured(key, by, feature, values)
     x_axis, y_axis = (
@@ -278,7 +280,7 @@ def _computed(
         ids = tuple(sorted(str(cell) for cell in values.cell_id[inside]))
         return replace(selection, cells=ids) if ids else None
 
-    return Plane(drawn, key, words, choose, coloured)
+    return ScatterPlot(drawn, key, words, choose, coloured)
 
 
 @cached("resource", max_entries=8, key=lambda plane, by, feature, _: (state_of_cohort(), plane, by, feature))
