@@ -79,11 +79,11 @@ def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[Popul
     return summarise(values(cohort, population_id), population_id, in_um=in_um)
 
 
-def reference(cohort: Cohort, population_id: str) -> ReferencePopulation:
-    """Return a population ready for `core.populations.comparison.compare_cell` and `nearest`."""
+def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> ReferencePopulation:
+    """Return a population ready for `core.populations.comparison.compare_cell` and `nearest`; all features by default."""
     population = cohort.population(population_id)
     return reference_population(
-        values(cohort, population_id),
+        values(cohort, population_id, features),
         population=population_id,
         cell_type=population.cell_type,
         title=population.title,

@@ -13,7 +13,7 @@ from core.explorer import view
 from core.explorer.selection import Selection, to_link
 from core.explorer.view import By
 from pages._ui.explorer import answers, scatter_plot
-from pages._ui.explorer.scatter import _Outline
+from pages._ui.explorer.scatter import Outline
 from pages._ui.explorer.scatter_plot import AxesKind, features_plot
 from tests.pages.conftest import texts
 from tests.pages.test_explorer_cells import component
@@ -55,7 +55,7 @@ def _halved(values: np.ndarray) -> tuple[float, int]:
 
 
 def _outline(app: AppTest, polygon, key: str | None = None) -> AppTest:
-    app.session_state[OUTLINE] = _Outline(
+    app.session_state[OUTLINE] = Outline(
         key or f"features {app.selectbox(key='map_x').value} {app.selectbox(key='map_y').value}", polygon
     )
     return app.run()
@@ -169,11 +169,11 @@ def test_too_few_cells_for_a_computed_plane_are_refused_in_words(plane):
 def test_many_cells_are_counted_in_squares_and_an_outline_still_chooses_exactly(open_page, monkeypatch):
     open_page()
     monkeypatch.setattr(view, "MOST_POINTS", 30)
-    scatter_plot._scatter.clear()
+    scatter_plot.two_features.clear()
     drawn = features_plot(Selection(), RATIO, ELONGATION, By.CELL_TYPE, None, LIGHT)
     assert isinstance(drawn.drawn.marks, Bins)
     assert drawn.drawn.marks.counts.sum() == 71
     chosen = drawn.choose(EVERYTHING)
     assert chosen is not None
     assert answers.in_view(chosen).cells == 71
-    scatter_plot._scatter.clear()
+    scatter_plot.two_features.clear()

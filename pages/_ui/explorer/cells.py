@@ -6,14 +6,11 @@ In small at one scale, and one of them looked at closely, set beside its populat
 import hashlib
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from core.charts.labels import with_unit
 from core.charts.strips import strip_html
@@ -23,9 +20,10 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.settings import load_settings
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
-from core.explorer.selection import Quality, Selection, to_json
+from core.explorer.gallery import GalleryOrder, OrderedCells, order_cells, typicalities
+from core.explorer.neighbours import NeighbourSpace
+from core.explorer.selection import Selection, to_json
 from core.explorer.typicality import Middles
-from core.explorer.view import MOST_POINTS, Values, values
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import (
     SMALL_GROUP,
@@ -34,10 +32,8 @@ from core.populations.comparison import (
     ReferencePopulation,
     compare_cell,
     describe,
-    reference_population,
 )
-from core.populations.neighbours import comparable_features, nearest, sentence
-from core.populations.scaling import RobustScaling
+from core.populations.neighbours import comparable_features
 from core.reports.cell import KEY_FEATURES
 from core.store import queries
 from core.store.schema import EXCLUDED
@@ -56,34 +52,8 @@ from pages._ui.explorer.export import show_export
 PLACES: Final = 18
 _HEIGHT: Final = 960
 _NEAREST: Final = 12
-_MOST_NEIGHBOURS: Final = 100_000  # cells among which neighbours are looked for
 _PAPER: Final = 244  # grey level behind outlines without a picture
 _MEASURES, _NEIGHBOURS, _CHANGES = "Measures", "Nearest cells", "Correct or annotate"
-
-
-class GalleryOrder(StrEnum):
-    """How the cells are ordered."""
-
-    TYPICAL = "Most typical first"
-    OUTLYING = "Farthest out first"
-    CHANCE = "By chance"
-
-
-@dataclass(frozen=True, eq=False)
-class Ranked:
-    """Cells, of very many a sample, from the most typical of their populations outward, and from the farthest out inward.
-
-    Those of which nothing is known come last in both.
-    """
-
-    outward: tuple[str, ...]
-    inward: tuple[str, ...]
-
-    def ordered(self, order: GalleryOrder) -> tuple[str, ...]:
-        """The identifiers in an order."""
-        if order is GalleryOrder.CHANCE:
-            return tuple(self.outward[i] for i in np.random.default_rng(0).permutation(len(self.outward)))
-        return self.outward if order is GalleryOrder.TYPICAL else self.inward
 
 
 def look_at(cell_id: str) -> None:
@@ -119,7 +89,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
     left, right = st.columns([1, 1.5], gap="medium")
     pages, sources = f"cells_page-{_digest(to_json(selection) + order)}", _batch_sources()
     with left, st.container(height=_HEIGHT, border=False, key="cells_gallery"):
-        ids = _ranked(selection, _features()).ordered(order)
+        ids = _in_order(selection, _features()).ordered(order)
         shown = _small(ids, pages, frame_of(selection), sources)
         if len(ids) < n:
             st.caption(f"{len(ids):,} of them, drawn by chance.")
@@ -354,59 +324,18 @@ def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: flo
 @cached("resource", max_entries=32)
 def _reference(population_id: str) -> ReferencePopulation:
     """The cell's population, by the key measures only: of a million cells all features would not fit in memory."""
-    cohort = cohort_data.cohort()
-    population = cohort.population(population_id)
-    return reference_population(
-        queries.values(cohort, population_id, KEY_FEATURES),
-        population=population_id,
-        cell_type=population.cell_type,
-        title=population.title,
-        source=population.source,
-    )
+    return queries.reference(cohort_data.cohort(), population_id, KEY_FEATURES)
 
 
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
-    space = _space(_features())
-    stored = _feature_set(cell.cell_id).values
-    query = space.scaling.z(
-        np.array(
-            [[np.nan if stored[name] is None else stored[name] for name in space.values.features]], dtype=np.float64
-        )
-    )[0]
-    itself = np.flatnonzero(space.values.cell_id == cell.cell_id)
-    found = nearest(query, space.z, count=_NEAREST, leave_out=int(itself[0]) if len(itself) else None)
-    labels = np.array([CELL_TYPES[CellType(name)].plural for name in space.values.cell_type], dtype=object)
-    drawn = (
-        f" Of {space.values.cells:,} good cells these were drawn by chance."
-        if len(space.values) < space.values.cells
-        else ""
-    )
-    st.caption(sentence(found, labels) + drawn)
-    shown = _stored(tuple(str(space.values.cell_id[row]) for row in found.rows))
-    distances = {
-        str(space.values.cell_id[row]): distance for row, distance in zip(found.rows, found.distances, strict=True)
-    }
-    words = [f"{_short(other)} {distances[other.cell_id]:.2f}" for other in shown]
+    found = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
+    st.caption(found.sentence)
+    shown = _stored(tuple(found.distances))
+    words = [f"{_short(other)} {found.distances[other.cell_id]:.2f}" for other in shown]
     gallery(
         thumbnails(shown, words, frame_of(Selection()), sources), "card_neighbours", places=_NEAREST, on_pick=look_at
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Space:
-    """Good cells of the whole cohort, and their scaled features (n, F)."""
-
-    values: Values
-    scaling: RobustScaling
-    z: NDArray[np.float32]
-
-
-@cached("resource", max_entries=2, spinner="Reading the cohort to find neighbours")
-def _space(features: tuple[str, ...]) -> _Space:
-    found = values(cohort_data.cohort(), Selection(), features, sample=_MOST_NEIGHBOURS)
-    scaling = RobustScaling.fit(found.matrix, features)
-    return _Space(found, scaling, scaling.z(found.matrix).astype(np.float32))
 
 
 # --- what is computed once --------------------------------------------------------------------------------------------
@@ -431,15 +360,14 @@ def _feature_set(cell_id: str) -> FeatureSet:
     return features_of(cohort_data.cohort(), cell_id)
 
 
+@cached("resource", max_entries=2, spinner="Reading the cohort to find neighbours")
+def _space(features: tuple[str, ...]) -> NeighbourSpace:
+    return NeighbourSpace.fit(cohort_data.cohort(), features)
+
+
 @cached("resource", max_entries=16, spinner="Ordering the cells")
-def _ranked(selection: Selection, features: tuple[str, ...]) -> Ranked:
-    found = values(cohort_data.cohort(), selection, features, sample=MOST_POINTS)
-    middles = _middles(features)
-    distances = middles.distances(found.matrix, found.population)
-    percent = middles.typicality(distances, found.population)
-    names = found.cell_id.astype(str)
-    outward, inward = np.lexsort((names, distances, -percent)), np.lexsort((names, -distances, percent))  # nan last
-    return Ranked(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
+def _in_order(selection: Selection, features: tuple[str, ...]) -> OrderedCells:
+    return order_cells(cohort_data.cohort(), selection, _middles(features))
 
 
 @cached("resource", max_entries=2, spinner="Finding the middle of each population")
@@ -450,10 +378,7 @@ def _middles(features: tuple[str, ...]) -> Middles:
 @cached("data", max_entries=200)
 def _typicalities(cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
     """How typical some cells are of their populations, by id, as far as that is known."""
-    middles = _middles(features)
-    found = values(cohort_data.cohort(), Selection(quality=Quality.ANY, cells=cell_ids), features)
-    percent = middles.typicality(middles.distances(found.matrix, found.population), found.population)
-    return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}
+    return typicalities(cohort_data.cohort(), cell_ids, _middles(features))
 
 
 @cached("data", max_entries=32)

@@ -1,7 +1,6 @@
 """How are they distributed? One feature in the groups, or several side by side, drawn and in numbers, the published tables beside."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,12 +10,12 @@ from numpy.typing import NDArray
 
 from core.charts.distributions import box_chart, cells_chart, cumulative_chart, density_chart, histogram_chart
 from core.charts.group_ranges import group_range_chart, published_group_chart
-from core.charts.labels import unit
 from core.charts.populations import Form as Rows
 from core.charts.populations import distribution_chart
 from core.charts.theme import AnyChart
 from core.charts.trust import Reliability, poor_last, why
-from core.explorer.selection import Range, Selection, basis
+from core.explorer.distribution import published_table, summary_table, together, without_tails
+from core.explorer.selection import Selection, basis
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import SMALL_GROUP, ReferencePopulation
@@ -52,7 +51,7 @@ _HINTS: Final = {
     ChartType.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
 }
 _POINTS: Final = 300
-_STRETCHED: Final = 1.6  # so many times as long as it need be is an axis
+_JOINED: Final = 4  # of 200 bins
 _MOST_FEATURES: Final = 20
 _FEATURE, _FORM, _FEATURES = "explorer_feature", "explorer_form", "explorer_features"
 
@@ -136,7 +135,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
         for found in cohort_data.published()
         if feature in found.summaries and found.summaries[feature].basis is basis(spec)
     ]
-    _show_table(table, _published_rows(published, feature))
+    _show_table(table, published_table(published, feature))
     _show_published(published, feature)
 
 
@@ -151,17 +150,14 @@ def feature_chart(
     look, groups, of = current_look(), compared.drawn(), basis(CATALOGUE[feature])
     if form in (ChartType.DENSITY, ChartType.HISTOGRAM):
         found = answers.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
-        rows = [found.group_names.index(name) for name in compared.names]
-        if form is ChartType.DENSITY:
-            return density_chart(groups, feature, of, found.edges, found.counts[rows], look, log=log)
-        width = len(found.edges) // 50  # a curve needs fine bins, a reader coarse ones
-        return histogram_chart(
-            groups, feature, of, found.edges[::width], _merged(found.counts[rows], width), look, log=log
-        )
+        chart = density_chart if form is ChartType.DENSITY else histogram_chart
+        if form is ChartType.HISTOGRAM:  # a curve needs fine bins, a reader coarse ones
+            found = found.joined(_JOINED)
+        counts = found.counts[[found.group_names.index(name) for name in compared.names]]
+        return chart(groups, feature, of, found.edges, counts, look, log=log)
     if form is ChartType.CUMULATIVE:
-        lying = answers.quantiles(compared.selection, feature, compared.by)
-        rows = [lying.group_names.index(name) for name in compared.names]
-        return cumulative_chart(groups, feature, of, lying.shares, lying.values[rows], look, log=log)
+        shares, values = _quantiles(compared, feature)
+        return cumulative_chart(groups, feature, of, shares, values, look, log=log)
     cells = [_values(compared, feature, name, summaries[name].n) for name in compared.names]
     if form is ChartType.STRIP:
         return cells_chart(groups, feature, of, cells, look, log=log)
@@ -169,28 +165,14 @@ def feature_chart(
 
 
 def _without_tails(compared: Compared, feature: str) -> Selection:
-    """The cells without those beyond every group's middle 99 %, where these would leave the others a small part of the axis."""
-    lying = answers.quantiles(compared.selection, feature, compared.by)
-    values = lying.values[[lying.group_names.index(name) for name in compared.names]]
-    values = values[np.isfinite(values).all(axis=1)]
-    if not len(values):
-        return compared.selection
-    low, high = float(values[:, 1].min()), float(values[:, -2].max())
-    least, greatest = float(values.min()), float(values.max())
-    if low >= high or greatest - least < _STRETCHED * (high - low):
-        return compared.selection
-    given = next((given for given in compared.selection.ranges if given.feature == feature), None)
-    others = tuple(each for each in compared.selection.ranges if each is not given)
-    ends = (
-        max(low, given.low) if given is not None and given.low is not None else low,
-        min(high, given.high) if given is not None and given.high is not None else high,
-    )
-    return replace(compared.selection, ranges=(*others, Range(feature, *ends)))
+    """The cells without those beyond every group's middle 99 %, where these would stretch the axis."""
+    return without_tails(compared.selection, feature, _quantiles(compared, feature)[1])
 
 
-def _merged(counts: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    merged: NDArray[np.int64] = counts.reshape(len(counts), -1, width).sum(axis=2)
-    return merged
+def _quantiles(compared: Compared, feature: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Even shares (P,), and the values of the compared groups at these (G, P)."""
+    found = answers.quantiles(compared.selection, feature, compared.by)
+    return found.shares, found.values[[found.group_names.index(name) for name in compared.names]]
 
 
 def _values(compared: Compared, feature: str, name: str, n: int) -> NDArray[np.float64]:
@@ -206,33 +188,8 @@ def _values(compared: Compared, feature: str, name: str, n: int) -> NDArray[np.f
 
 
 def _table(compared: Compared, summaries: Sequence[Summary]) -> pd.DataFrame:
-    """Numbers of groups, one row a group and feature."""
     titles = dict(zip(compared.names, compared.titles, strict=True))
-    several = len({found.feature for found in summaries}) > 1
-    sources = {name: "; ".join(sources_of(compared, name)) for name in compared.names}
-    rows = []
-    for found in summaries:
-        spec = CATALOGUE[found.feature]
-        numbers = {
-            "2 %": found.p2,
-            "25 %": found.p25,
-            "50 %": found.p50,
-            "75 %": found.p75,
-            "98 %": found.p98,
-            "Mean": found.mean,
-            "SD": found.std,
-        }
-        rows.append(
-            ({"Feature": spec.label} if several else {})
-            | {
-                "Group": titles[found.group],
-                "n": found.n,
-                "Patients": "not all known" if found.patients is None else str(found.patients),
-            }
-            | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
-            | {"Unit": unit(spec, found.basis), "Without a value": found.absent, "Source": sources[found.group]}
-        )
-    return pd.DataFrame(rows)
+    return summary_table(summaries, titles, {name: sources_of(compared, name) for name in compared.names})
 
 
 def sources_of(compared: Compared, name: str) -> tuple[str, ...]:
@@ -244,31 +201,9 @@ def sources_of(compared: Compared, name: str) -> tuple[str, ...]:
     return tuple(answers.in_view(explored().saved[name]).sources)
 
 
-def _published_rows(published: Sequence[ReferencePopulation], feature: str) -> pd.DataFrame:
-    spec = CATALOGUE[feature]
-    rows = []
-    for reference in published:
-        found = reference.summaries[feature]
-        numbers = {"2 %": found.p2, "50 %": found.p50, "98 %": found.p98, "Mean": found.mean, "SD": found.std}
-        rows.append(
-            {"Group": reference.title, "n": found.n, "Patients": "generated images"}
-            | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
-            | {"Unit": unit(spec, found.basis), "Source": reference.source}
-        )
-    return pd.DataFrame(rows)
-
-
 def _show_table(table: pd.DataFrame, published: pd.DataFrame) -> None:
     """Show the groups, and below them the published tables."""
-    both = pd.concat([table, published], ignore_index=True) if len(published) else table
-    both = both.loc[
-        :,
-        [
-            name
-            for name in both
-            if name not in ("Unit", "Without a value") or both[name].fillna(0).ne("" if name == "Unit" else 0).any()
-        ],
-    ]
+    both = together(table, published)
     number: Any = st.column_config.NumberColumn(format="%.4g")
     config = dict.fromkeys(("2 %", "25 %", "50 %", "75 %", "98 %", "Mean", "SD"), number) | {
         "Group": st.column_config.Column(pinned=True)
@@ -307,7 +242,7 @@ def show_published_alone() -> None:
         distribution_chart(with_it, feature, Rows.HISTOGRAM, current_look()), width="stretch", key="published_chart"
     )
     st.caption(_PUBLISHED)
-    _show_table(_published_rows(with_it, feature), pd.DataFrame())
+    _show_table(published_table(with_it, feature), pd.DataFrame())
 
 
 # --- several features -------------------------------------------------------------------------------------------------

@@ -1,7 +1,4 @@
-"""Where do they lie? Cells in a plane of two features, principal axes or UMAP.
-
-An outline around some of them, and what they are.
-"""
+"""Where do they lie? The scatter plot, an outline around some of the cells, and what they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +18,7 @@ from core.charts.trust import is_poor, poor_last
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError
 from core.explorer import view
+from core.explorer.scatter import EmbeddedCells, FeatureScope
 from core.explorer.selection import Selection, basis
 from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
@@ -35,8 +33,6 @@ from pages._ui.explorer.cells import look_at
 from pages._ui.explorer.scatter_plot import (
     LASSO,
     AxesKind,
-    EmbeddedCells,
-    FeatureScope,
     ScatterPlot,
     embedded,
     embedding_features,
@@ -67,18 +63,18 @@ _CHOSEN, _REST = "chosen", "the rest"
 
 
 @dataclass(frozen=True)
-class _Outline:
+class Outline:
     """What was drawn around cells, on which axes."""
 
-    plane: str
+    plot: str
     polygon: Polygon
 
 
-_OUTLINE: Final = Kept[_Outline]("leukoscope_map_outline")
+_OUTLINE: Final = Kept[Outline]("leukoscope_map_outline")
 
 
 def show_scatter(in_view: InView) -> Selection | None:
-    """Show the plane and what is chosen on it; returns the chosen cells as a selection, None where none are."""
+    """Show the scatter plot and what is chosen on it; returns the chosen cells as a selection, None where none are."""
     if not in_view.offered:
         st.info(
             "These cells cannot be compared by any feature: choose cells of one source, or with a known scale.",
@@ -88,39 +84,39 @@ def show_scatter(in_view: InView) -> Selection | None:
     selection, look = explored().selection, current_look()
     kind = _choose_kind()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="map_axes"):
-        plane = _plane(kind, in_view, selection, look)
+        plot = _plot(kind, in_view, selection, look)
     kept = _OUTLINE.get()
-    outline = kept.polygon if kept is not None and isinstance(plane, ScatterPlot) and kept.plane == plane.key else None
-    chosen = plane.choose(outline) if outline is not None and isinstance(plane, ScatterPlot) else None
+    outline = kept.polygon if kept is not None and isinstance(plot, ScatterPlot) and kept.plot == plot.key else None
+    chosen = plot.choose(outline) if outline is not None and isinstance(plot, ScatterPlot) else None
     left, right = st.columns([2.5, 1], gap="medium")
     with left:
-        if isinstance(plane, ScatterPlot):
+        if isinstance(plot, ScatterPlot):
             scatter(
-                _ringed(plane),
+                _ringed(plot),
                 look,
                 "map",
                 chosen=outline,
                 on_select=lambda polygon: (
-                    _OUTLINE.clear() if polygon is None else _OUTLINE.set(_Outline(plane.key, polygon))
+                    _OUTLINE.clear() if polygon is None else _OUTLINE.set(Outline(plot.key, polygon))
                 ),
                 on_pick=look_at,
                 height=_HEIGHT,
             )
-        elif isinstance(plane, EmbeddedCells):
-            _wait_for_umap(plane)
+        elif isinstance(plot, EmbeddedCells):
+            _wait_for_umap(plot)
         else:
-            empty_state("No plane", f"{plane[:1].upper()}{plane[1:]}.", "scatter_plot")
+            empty_state("No picture", f"{plot[:1].upper()}{plot[1:]}.", "scatter_plot")
     with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
         _show_chosen(chosen, outline is not None, selection, in_view, look)
-    if isinstance(plane, ScatterPlot):
-        for sentence in plane.sentences:
+    if isinstance(plot, ScatterPlot):
+        for sentence in plot.sentences:
             st.caption(plain(sentence))
-        download_menu("map", "plane", lambda: scatter_chart(plane.drawn, look))
+        download_menu("map", "scatter", lambda: scatter_chart(plot.drawn, look))
         _table(chosen or selection, chosen is not None)
     return chosen
 
 
-# --- what the plane is made of ----------------------------------------------------------------------------------------
+# --- what the plot is made of ----------------------------------------------------------------------------------------
 
 
 def _choose_kind() -> AxesKind:
@@ -144,7 +140,7 @@ def _take(name: str, widget: str) -> None:
         change(map={**explored().map, name: str(value)})
 
 
-def _plane(kind: AxesKind, in_view: InView, selection: Selection, look: Look) -> ScatterPlot | EmbeddedCells | str:
+def _plot(kind: AxesKind, in_view: InView, selection: Selection, look: Look) -> ScatterPlot | EmbeddedCells | str:
     """The picture; cells that are still to be laid out; or in words why there is none."""
     own = ANALYSIS.get()
     if kind is AxesKind.FEATURES:
@@ -272,14 +268,14 @@ def _watch_umap(name: str) -> None:
         )
 
 
-def _ringed(plane: ScatterPlot) -> Scatter:
+def _ringed(plot: ScatterPlot) -> Scatter:
     """The picture with a ring around the cell that is looked at closely."""
-    card, marks = CARD.get(), plane.drawn.marks
+    card, marks = CARD.get(), plot.drawn.marks
     if card is None or not isinstance(marks, Points) or card not in marks.ids:
-        return plane.drawn
+        return plot.drawn
     at = list(marks.ids).index(card)
     place = float(marks.x[at]), float(marks.y[at])
-    return replace(plane.drawn, highlighted=(place,)) if np.isfinite(place).all() else plane.drawn
+    return replace(plot.drawn, highlighted=(place,)) if np.isfinite(place).all() else plot.drawn
 
 
 # --- what is chosen on it ---------------------------------------------------------------------------------------------
@@ -326,7 +322,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
 def _axes_features() -> tuple[str, ...]:
     """Features whose distributions are shown.
 
-    Those of the axes; of a computed plane one that is looked at elsewhere.
+    Those of the axes; of an embedding one that is looked at elsewhere.
     """
     if _kept("plane", AxesKind.FEATURES) is AxesKind.FEATURES:
         return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
@@ -336,10 +332,11 @@ def _axes_features() -> tuple[str, ...]:
 
 def _histogram(feature: str, chosen: Selection, selection: Selection, inside: int, outside: int, look: Look) -> None:
     spec = CATALOGUE[feature]
-    found = answers.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis)
+    found = answers.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis).joined(
+        _JOINED
+    )
     groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
-    counts = found.counts.reshape(2, -1, _JOINED).sum(axis=2)
-    chart = histogram_chart(groups, feature, basis(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
+    chart = histogram_chart(groups, feature, basis(spec), found.edges, found.counts, look, log=spec.log_axis)
     st.altair_chart(
         chart,
         width="stretch",

@@ -1,17 +1,12 @@
-"""What the plane shows.
+"""What the scatter plot shows: two features, principal axes or UMAP, with the way back from an outline to cells."""
 
-Two features, principal axes or UMAP, each made ready to be drawn, with the way back from an outline to cells.
-"""
-
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import points_in_poly
 
 from core.charts import axes
 from core.charts.axes import Axis
@@ -22,21 +17,13 @@ from core.charts.trust import graded
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.settings import load_settings
 from core.domain.types import CellAnalysis
-from core.explorer import view
-from core.explorer.embedding import (
-    MOST_CELLS,
-    Prepared,
-    PrincipalAxes,
-    Umap,
-    UmapCache,
-    prepare,
-    principal_axes,
-    umap_key,
-)
-from core.explorer.selection import Gate, Quality, Selection, basis
-from core.explorer.view import MOST_POINTS, By, InView, Values
+from core.explorer import scatter, view
+from core.explorer.embedding import Umap, UmapCache, umap_key
+from core.explorer.groups import smaller_merged
+from core.explorer.scatter import EmbeddedCells, FeatureScope, comparable_value, with_gate, within
+from core.explorer.selection import Gate, Selection, basis
+from core.explorer.view import By, InView, Values
 from core.features.catalogue import CATALOGUE
-from core.features.spec import Region, Theme
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.caching import cached, state_of_cohort
 from pages._ui.components.scatter.scatter import Polygon
@@ -45,20 +32,15 @@ from pages._ui.explorer.state import MOST_GROUPS
 SEED: Final = 0
 LASSO: Final = "the outline"  # name of the gate while it has none of a person's
 
+Place = tuple[float, float]
+
 
 class AxesKind(StrEnum):
-    """What the plane is made of; the value is what the address says."""
+    """What the axes are; the value is what the address says."""
 
     FEATURES = "features"
     PCA = "pca"
     UMAP = "umap"
-
-
-class FeatureScope(StrEnum):
-    """Which features a computed plane looks at; the value is what the address says."""
-
-    SHAPE = "shape"
-    ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,25 +48,13 @@ class ScatterPlot:
     """A picture of cells in a plane.
 
     `key` names the axes, so that an outline is kept only as long as they are the same; `sentences` say how it was made;
-    `choose` returns the selection of the cells within an outline, None where there is none; `shown` are the cells as
-    points, None where they are counted.
+    `choose` returns the selection of the cells within an outline, None where there is none.
     """
 
     drawn: Scatter
     key: str
     sentences: tuple[str, ...]
     choose: Callable[[Polygon], Selection | None]
-    shown: Values | None
-
-
-@dataclass(frozen=True, eq=False)
-class EmbeddedCells:
-    """Cells, of many a sample, ready for a computed plane, and their principal axes; `digest` names their values."""
-
-    values: Values
-    prepared: Prepared
-    principal: PrincipalAxes
-    digest: str
 
 
 # --- two features -----------------------------------------------------------------------------------------------------
@@ -93,20 +63,19 @@ class EmbeddedCells:
 def features_plot(
     selection: Selection, x: str, y: str, colour: By | str, own: CellAnalysis | None, look: Look
 ) -> ScatterPlot:
-    """The plane of two features, on logarithmic axes where the catalogue says so.
+    """Two features against each other, on logarithmic axes where the catalogue says so.
 
     `colour` is what tells groups, or a feature.
     """
     log = CATALOGUE[x].log_axis, CATALOGUE[y].log_axis
-    by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
-    found = _scatter(selection, x, y, by, feature, log)
+    found = two_features(selection, x, y, colour, log)
     titles = [axes.title(name, basis(CATALOGUE[name]), log=of_axis) for name, of_axis in zip((x, y), log, strict=True)]
     own_place = _own_place(own, (x, y), log)
     if found.points is not None:
         places = [axes.drawn(name, found.points.matrix[:, i], log=log[i]) for i, name in enumerate((x, y))]
         x_axis, y_axis = (axes.axis(titles[i], _with(places[i], own_place, i), log=log[i]) for i in (0, 1))
-        value = None if feature is None else found.points.matrix[:, 2]
-        drawn = _points(found.points, (places[0], places[1]), (x_axis, y_axis), by, feature, value, own_place, look)
+        value = None if isinstance(colour, By) else found.points.matrix[:, 2]
+        drawn = _points(found.points, (places[0], places[1]), (x_axis, y_axis), colour, value, own_place, look)
     else:
         assert found.bins is not None
         bins = found.bins
@@ -114,7 +83,7 @@ def features_plot(
             axes.drawn(name, ends, log=log[i]) for i, (name, ends) in enumerate(((x, bins.x_edges), (y, bins.y_edges)))
         ]
         x_axis, y_axis = (Axis(titles[i], float(edges[i][0]), float(edges[i][-1]), log[i]) for i in (0, 1))
-        groups, place = _drawn_groups(bins.group_names, bins.counts.sum(axis=(1, 2)), by, look)
+        groups, place = _drawn_groups(bins.group_names, bins.counts.sum(axis=(1, 2)), colour, look)
         counts = np.zeros((len(groups), *bins.counts.shape[1:]), np.int64)
         np.add.at(counts, place, bins.counts)
         drawn = Scatter(x_axis, y_axis, groups, Bins(counts, edges[0], edges[1], absent=found.absent), own=own_place)
@@ -128,114 +97,75 @@ def features_plot(
     )
     if own is not None and own_place is None:
         absent += ("The cell of page Single cell is not drawn: it lacks one of the two, or its scale is unknown.",)
-    return ScatterPlot(drawn, f"features {x} {y}", absent, choose, found.points)
-
-
-def with_gate(selection: Selection, gate: Gate) -> Selection:
-    """The selection within one gate more."""
-    return replace(selection, gates=(*(kept for kept in selection.gates if kept.name != gate.name), gate))
+    return ScatterPlot(drawn, f"features {x} {y}", absent, choose)
 
 
 @cached("resource", max_entries=8, spinner="Looking up the cells")
-def _scatter(
-    selection: Selection,
-    x: str,
-    y: str,
-    by: By | None,
-    feature: str | None,
-    log: tuple[bool, bool],
-) -> view.Scatter:
-    cohort = cohort_data.cohort()
-    if feature is None:
-        return view.scatter(cohort, selection, x, y, by, log=log, bins=(200, 150))
-    # Coloured by a value the cells are drawn one by one, of very many a sample.
-    points = view.values(cohort, selection, (x, y, feature), sample=MOST_POINTS)
-    absent = int(np.count_nonzero(np.isnan(points.matrix[:, :2]).any(axis=1)))
-    return view.Scatter(x, y, log, points.cells, absent, points, None)
+def two_features(selection: Selection, x: str, y: str, colour: By | str, log: tuple[bool, bool]) -> view.Scatter:
+    """Cells by two features (`core.explorer.scatter.two_features`)."""
+    return scatter.two_features(cohort_data.cohort(), selection, x, y, colour, log=log)
 
 
-def _own_place(
-    own: CellAnalysis | None, features: tuple[str, str], log: tuple[bool, bool]
-) -> tuple[float, float] | None:
+def _own_place(own: CellAnalysis | None, features: tuple[str, str], log: tuple[bool, bool]) -> Place | None:
     """Where the cell of page Single cell lies; None where one of its values cannot be set beside the others."""
     if own is None:
         return None
-    place = [axes.drawn(name, own_value(own, name), log=of_axis) for name, of_axis in zip(features, log, strict=True)]
+    place = [
+        axes.drawn(name, comparable_value(own, name), log=of_axis) for name, of_axis in zip(features, log, strict=True)
+    ]
     there = all(np.isfinite(value) and (value > 0 or not of_axis) for value, of_axis in zip(place, log, strict=True))
     return (place[0], place[1]) if there else None
 
 
-def own_value(own: CellAnalysis, name: str) -> float:
-    """Value of a feature of the cell of page Single cell in the basis of comparison; nan where it has none."""
-    spec, value, scale = CATALOGUE[name], own.features.values.get(name), own.image.um_per_px
-    if value is None or (not spec.scale_free and scale is None):
-        return float("nan")
-    return spec.in_um(value, scale) if scale is not None else value
-
-
-def _with(places: NDArray[np.float64], own: tuple[float, float] | None, index: int) -> NDArray[np.float64]:
+def _with(places: NDArray[np.float64], own: Place | None, index: int) -> NDArray[np.float64]:
     return places if own is None else np.append(places, own[index])
 
 
-# --- computed planes --------------------------------------------------------------------------------------------------
+# --- embeddings -------------------------------------------------------------------------------------------------------
 
 
-def embedding_features(in_view: InView, about: FeatureScope) -> tuple[str, ...]:
-    """Features of a computed plane: reliable, comparable among the cells in view, of the cell itself."""
-    reliable = graded(model_in_use.reliability_if_known())
-    shape = (Theme.SHAPE, Theme.STRUCTURE)
-    return tuple(
-        name
-        for name in in_view.offered
-        if name in reliable
-        and CATALOGUE[name].region is not Region.ENVIRONMENT
-        and (about is FeatureScope.ALL or (CATALOGUE[name].theme in shape and not CATALOGUE[name].intensity_dependent))
-    )
+def embedding_features(in_view: InView, scope: FeatureScope) -> tuple[str, ...]:
+    """Features of an embedding: reliable, comparable among the cells in view, of the cell itself."""
+    return scatter.embedding_features(in_view.offered, graded(model_in_use.reliability_if_known()), scope)
 
 
 @cached("resource", max_entries=3, spinner="Scaling the features")
 def embedded(selection: Selection, features: tuple[str, ...]) -> EmbeddedCells:
-    """Cells ready for a computed plane; raises UsageError where they are too few."""
-    found = view.values(cohort_data.cohort(), selection, features, sample=MOST_CELLS)
-    order = np.argsort(found.cell_id.astype(str))  # the files' order may change, the map should not
-    found = _rows(found, order)
-    prepared = prepare(found.matrix, features)
-    digest = hashlib.sha256(np.ascontiguousarray(prepared.z).tobytes()).hexdigest()
-    return EmbeddedCells(_rows(found, np.arange(len(found)), features=()), prepared, principal_axes(prepared), digest)
-
-
-def _rows(values: Values, rows: NDArray[np.integer], features: tuple[str, ...] | None = None) -> Values:
-    """Some of the cells; without their features where none are named."""
-    per_cell = ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px", "groups")
-    taken = {name: getattr(values, name)[rows] for name in per_cell}
-    matrix = values.matrix[rows] if features is None else np.empty((len(rows), 0))
-    return replace(values, **taken, matrix=matrix, features=values.features if features is None else features)
+    """Cells ready to be embedded; raises UsageError where they are too few."""
+    return scatter.embedded(cohort_data.cohort(), selection, features)
 
 
 def pca_plot(
     selection: Selection, found: EmbeddedCells, colour: By | str, own: CellAnalysis | None, look: Look
 ) -> ScatterPlot:
-    """The plane of the first two principal axes."""
+    """The first two principal axes."""
     principal = found.principal
     titles = [f"Axis {i + 1}, {100 * principal.explained[i]:.0f} % of the variance" for i in (0, 1)]
-    own_z = _own_z(own, found)
-    own_place = None if own_z is None else (float(principal.place(own_z)[0, 0]), float(principal.place(own_z)[0, 1]))
+    scaled = None if own is None else found.scaled(own)
+    own_place = None if scaled is None else (float(principal.place(scaled)[0, 0]), float(principal.place(scaled)[0, 1]))
     words = (*principal.words[:2], f"Principal axes of {found.prepared.sentence}")
-    xy = (principal.scores[:, 0], principal.scores[:, 1])
-    return _computed(selection, found.values, xy, titles, words, f"pca {found.digest}", colour, own_place, look)
+    return _embedding(
+        selection, found.values, principal.scores[:, :2], titles, words, f"pca {found.digest}", colour, own_place, look
+    )
 
 
 def umap_plot(
-    selection: Selection, found: EmbeddedCells, laid_out: Umap, colour: By | str, own: CellAnalysis | None, look: Look
+    selection: Selection, found: EmbeddedCells, umap: Umap, colour: By | str, own: CellAnalysis | None, look: Look
 ) -> ScatterPlot:
-    """The plane that UMAP has computed."""
-    own_z = _own_z(own, found)
-    own_place = None if own_z is None else laid_out.place(own_z[0], found.prepared.z)
-    words = (laid_out.sentence, f"It looks at {found.prepared.sentence}")
-    xy = (laid_out.xy[:, 0].astype(np.float64), laid_out.xy[:, 1].astype(np.float64))
-    values = _rows(found.values, laid_out.rows)
-    return _computed(
-        selection, values, xy, ["UMAP 1", "UMAP 2"], words, f"umap {found.digest}", colour, own_place, look
+    """What UMAP has computed."""
+    scaled = None if own is None else found.scaled(own)
+    own_place = None if scaled is None else umap.place(scaled[0], found.prepared.z)
+    words = (umap.sentence, f"It looks at {found.prepared.sentence}")
+    return _embedding(
+        selection,
+        found.values.rows(umap.rows),
+        umap.xy.astype(np.float64),
+        ["UMAP 1", "UMAP 2"],
+        words,
+        f"umap {found.digest}",
+        colour,
+        own_place,
+        look,
     )
 
 
@@ -249,49 +179,27 @@ def umap_name(found: EmbeddedCells) -> str:
     return umap_key(found.digest, "", found.prepared.features, SEED)
 
 
-def _own_z(own: CellAnalysis | None, found: EmbeddedCells) -> NDArray[np.float64] | None:
-    if own is None:
-        return None
-    row = np.array([[own_value(own, name) for name in found.prepared.features]])
-    return None if np.isnan(row).mean() > 0.5 else found.prepared.place(row)
-
-
-def _computed(
+def _embedding(
     selection: Selection,
     values: Values,
-    xy: tuple[NDArray[np.float64], NDArray[np.float64]],
+    xy: NDArray[np.float64],
     titles: list[str],
     words: tuple[str, ...],
     key: str,
     colour: By | str,
-    own: tuple[float, float] | None,
+    own: Place | None,
     look: Look,
 ) -> ScatterPlot:
-    by, feature = (colour, None) if isinstance(colour, By) else (None, colour)
-    coloured = _coloured(key, by, feature, values)
-    x_axis, y_axis = (
-        axes.axis(title, _with(place, own, i)) for i, (title, place) in enumerate(zip(titles, xy, strict=True))
-    )
-    value = None if feature is None else coloured.matrix[:, 0]
-    drawn = _points(replace(coloured, cells=values.cells), xy, (x_axis, y_axis), by, feature, value, own, look)
-
-    def choose(polygon: Polygon) -> Selection | None:
-        inside = points_in_poly(np.column_stack(xy), np.asarray(polygon))
-        ids = tuple(sorted(str(cell) for cell in values.cell_id[inside]))
-        return replace(selection, cells=ids) if ids else None
-
-    return ScatterPlot(drawn, key, words, choose, coloured)
+    found = _coloured(key, colour, values)
+    x_axis, y_axis = (axes.axis(title, _with(xy[:, i], own, i)) for i, title in enumerate(titles))
+    value = None if isinstance(colour, By) else found.matrix[:, 0]
+    drawn = _points(found, (xy[:, 0], xy[:, 1]), (x_axis, y_axis), colour, value, own, look)
+    return ScatterPlot(drawn, key, words, lambda polygon: within(selection, values, xy, polygon))
 
 
-@cached("resource", max_entries=8, key=lambda plane, by, feature, _: (state_of_cohort(), plane, by, feature))
-def _coloured(plane: str, by: By | None, feature: str | None, values: Values) -> Values:  # noqa: ARG001 - in the key
-    """The same cells in the same order with their groups, and with the values of a feature if one is named."""
-    ids = tuple(str(cell) for cell in values.cell_id)
-    found = view.values(
-        cohort_data.cohort(), Selection(quality=Quality.ANY, cells=ids), (feature,) if feature else (), by
-    )
-    row = {str(cell): index for index, cell in enumerate(found.cell_id)}
-    return _rows(found, np.array([row[cell] for cell in ids], dtype=np.int64))
+@cached("resource", max_entries=8, key=lambda plot, colour, _: (state_of_cohort(), plot, colour))
+def _coloured(plot: str, colour: By | str, values: Values) -> Values:  # noqa: ARG001 - `plot` names the cells
+    return scatter.coloured(cohort_data.cohort(), values, colour)
 
 
 # --- groups and colours -----------------------------------------------------------------------------------------------
@@ -301,18 +209,17 @@ def _points(
     values: Values,
     places: tuple[NDArray[np.float64], NDArray[np.float64]],
     on_axes: tuple[Axis, Axis],
-    by: By | None,
-    feature: str | None,
+    colour: By | str,
     value: NDArray[np.float64] | None,
-    own: tuple[float, float] | None,
+    own: Place | None,
     look: Look,
 ) -> Scatter:
     sizes = np.bincount(values.groups, minlength=len(values.group_names))
-    groups, place = _drawn_groups(values.group_names, sizes, by, look)
+    groups, place = _drawn_groups(values.group_names, sizes, colour, look)
     bar = None
-    if feature is not None and value is not None:
-        value = axes.drawn(feature, value)
-        bar = colour_bar(axes.title(feature, basis(CATALOGUE[feature])), value)
+    if value is not None:
+        value = axes.drawn(colour, value)
+        bar = colour_bar(axes.title(colour, basis(CATALOGUE[colour])), value)
     words = [
         f"{CELL_TYPES[CellType(kind)].short}, {f'patient {patient}' if patient else 'patient unknown'}"
         for kind, patient in zip(values.cell_type, values.patient_id, strict=True)
@@ -323,7 +230,7 @@ def _points(
 
 
 def _drawn_groups(
-    names: Sequence[str], sizes: NDArray[np.integer], by: By | None, look: Look
+    names: Sequence[str], sizes: NDArray[np.integer], by: By | str, look: Look
 ) -> tuple[tuple[DrawnGroup, ...], NDArray[np.int64]]:
     """Groups as they are drawn, and the index among these of each group named.
 
@@ -341,11 +248,7 @@ def _drawn_groups(
             return CELL_TYPES[CellType(name)].name
         return titles.get(name, name) if by is By.POPULATION else name
 
-    kept = (
-        np.arange(len(names))
-        if len(names) <= MOST_GROUPS
-        else np.sort(np.argsort(-sizes, kind="stable")[: MOST_GROUPS - 1])
-    )
+    kept, place = smaller_merged(sizes, MOST_GROUPS)
     chosen = [names[i] for i in kept]
     drawn = styled(
         [title(name) for name in chosen],
@@ -353,8 +256,6 @@ def _drawn_groups(
         [None] * len(kept),
         [kind(name) for name in chosen],
     )
-    place = np.full(len(names), len(kept), dtype=np.int64)
-    place[kept] = np.arange(len(kept))
     others = len(names) - len(kept)
     if others:
         drawn = (
