@@ -17,6 +17,8 @@ CONFIG_FILE: Final = "config.toml"
 LOG_FILE: Final = "log.csv"
 SCORES_FILE: Final = "scores.json"
 CASES_FOLDER: Final = "cases"
+_PATIENCE_EPOCHS: Final = 3
+_SHORTEST_EPOCH_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class TrainingRun:
             raise StoreError(msg) from error
         return found
 
+    def going_on(self, now: float) -> bool:
+        """Whether it is likely still computed at a time, in seconds of the epoch; raises StoreError.
+
+        One whose last epoch ended longer ago than three of its epochs take is not.
+        """
+        if self.scores() is not None:
+            return False
+        epoch_s = max(float(self.log()["seconds"].mean()), _SHORTEST_EPOCH_S)
+        return now - self.modified < _PATIENCE_EPOCHS * epoch_s
+
     def cases(self, end: str) -> list[Path]:
         """Pictures of the "best" or "worst" test images, most extreme first.
 
@@ -81,3 +93,9 @@ def read_log(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
         msg = f"{path} cannot be read ({error}); it is written anew when the training goes on"
         raise StoreError(msg) from error
+
+
+def best_epoch(log: pd.DataFrame) -> pd.Series:
+    """The row of a training log with the best Dice on the validation images, nucleus and cytoplasm counted alike."""
+    mean = log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1)
+    return log.iloc[int(mean.to_numpy().argmax())]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -149,7 +148,7 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
 @cached("data", max_entries=64, key=lambda path: (str(path), path.stat().st_mtime), ttl=30)
 def _count(path: Path) -> int:
     """How many images are there, up to one more than are counted."""
-    return max(islice(open_inputs(str(path)).count(), _MOST_COUNTED + 1), default=0)
+    return open_inputs(str(path)).count_up_to(_MOST_COUNTED)
 
 
 def start_button(owner: Owner, choice: Choice | None) -> Job | None:

@@ -47,6 +47,11 @@ def population_types() -> dict[str, CellType]:
     return {stored.population.population_id: stored.population.cell_type for stored in cohort().populations()}
 
 
+def shipped() -> frozenset[str]:
+    """Identifiers of the populations that come with the program."""
+    return frozenset(info.population.population_id for info in populations() if info.shipped)
+
+
 def notes() -> dict[str, str]:
     """What a reader must know of each population before drawing conclusions, and how many cells quality kept out."""
     return {info.population.population_id: _note(info) for info in populations()}

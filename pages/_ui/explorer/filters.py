@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from core.charts.labels import unit
+from core.charts.range_bars import bars_html, round_step
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError
 from core.explorer.selection import (
@@ -29,8 +29,8 @@ from core.explorer.selection import (
 )
 from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE
+from core.features.search import matching
 from pages._ui.common import cohort_data
-from pages._ui.common.feature_choice import matching
 from pages._ui.common.names import flag_words, plain
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
@@ -47,8 +47,6 @@ _KINDS: Final = {
     _FEATURE: "range",
 }
 _MOST_PILLS: Final = 14  # more are found faster by typing
-_STEPS: Final = 200
-_BARS: Final = 48
 
 
 def counts_line(view: InView) -> str:
@@ -210,7 +208,7 @@ def _edit_range(selection: Selection) -> None:
     words = st.text_input(
         "Search", placeholder="round nucleus, eosin, entropy …", key="range-words", persist_state="session"
     )
-    found = matching(words, None, None)
+    found = matching(words)
     if not found:
         st.caption("No feature holds all these words; try fewer.")
         return
@@ -235,16 +233,17 @@ def _edit_range(selection: Selection) -> None:
             else "No cells in view have it with a known scale."
         )
         return
-    step = _step(high - low)
+    step = round_step(high - low)
     low, high = np.floor(low / step) * step, np.ceil(high / step) * step
     given = next((range_ for range_ in selection.ranges if range_.feature == feature), Range(feature, high=0.0))
-    kept = tuple(
+    kept_low, kept_high = (
         end if stored is None else min(max(spec.shown(stored), low), high)
         for end, stored in ((low, given.low), (high, None if given not in selection.ranges else given.high))
     )
+    kept = kept_low, kept_high
     widget = f"range-{feature}"
     st.session_state[widget] = kept
-    st.html(_histogram(values, lying.shares * int(lying.n[0]), (low, high), kept))
+    st.html(bars_html(values, lying.shares * int(lying.n[0]), (low, high), kept))
     label = f"{spec.label} ({unit(spec, basis(spec))})" if unit(spec, basis(spec)) else spec.label
     decimals = max(0, int(np.ceil(-np.log10(step))))
     st.slider(
@@ -260,12 +259,6 @@ def _edit_range(selection: Selection) -> None:
     st.caption(f"{int(lying.n[0]):,} cells have it; at its ends the range is open.")
 
 
-def _step(width: float) -> float:
-    """A round step, about a two-hundredth of the width."""
-    power = 10.0 ** np.floor(np.log10(width / _STEPS))
-    return float(power * min((1, 2, 5, 10), key=lambda factor: abs(factor * power - width / _STEPS)))
-
-
 def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
     spec, selection = CATALOGUE[feature], explored().selection
     low, high = widget_value(widget)
@@ -279,23 +272,6 @@ def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
         high / spec.display_factor if high < ends[1] else None,
     )
     in_words(lambda: select(replace(selection, ranges=(*others, given))))
-
-
-def _histogram(
-    values: NDArray[np.float64], cells: NDArray[np.float64], ends: tuple[float, float], kept: tuple[float, ...]
-) -> str:
-    """Bars above a slider, as wide as its track; those of the kept part are dark.
-
-    `values` are those below which so many `cells` lie, both ascending.
-    """
-    edges = np.linspace(*ends, _BARS + 1)
-    heights = np.diff(np.interp(edges, values, cells))
-    tallest = float(heights.max()) or 1.0
-    bars = "".join(
-        f'<i style="height:{100 * height / tallest:.0f}%"{" class=kept" if kept[0] <= (left + right) / 2 <= kept[1] else ""}></i>'
-        for height, left, right in zip(heights, edges[:-1], edges[1:], strict=True)
-    )
-    return f'<div class="range-bars">{bars}</div>'
 
 
 # --- saved selections, files, the link --------------------------------------------------------------------------------

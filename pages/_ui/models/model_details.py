@@ -9,14 +9,16 @@ import streamlit as st
 from core.charts.training import dice_chart, loss_chart
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.evaluation.model_comparison import title
+from core.evaluation.training_runs import best_epoch
 from core.features.catalogue import CATALOGUE
+from core.features.search import matching
 from core.quality.novelty import load
 from core.reports.cell import reliability_table
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry
 from core.store.export import to_csv
 from pages._ui.common import model_in_use
-from pages._ui.common.feature_choice import matching, theme_filter
+from pages._ui.common.feature_choice import theme_filter
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import data_set_name, encoder_name
 from pages._ui.models.tables import training_log
@@ -124,7 +126,7 @@ def _show_reliability(model: ModelEntry) -> None:
     with right:
         grades = st.pills("Trust", list(Grade), default=list(Grade), selection_mode="multi", key="reliability_grades")
     shown = reliability_table(
-        [name for name in matching(words, theme, None) if name in reliability and reliability[name].grade in grades],
+        [name for name in matching(words, theme) if name in reliability and reliability[name].grade in grades],
         reliability,
     )
     spreads = "in standard deviations between cells of a type"
@@ -174,9 +176,9 @@ def _show_knowledge(model: ModelEntry) -> None:
     if model.novelty is None:
         st.info("Not yet learnt for this model. `python -m core novelty` does it.", icon=":material/info:")
         return
-    measured = load(model.novelty, model.sha256).measured
-    cells = sum(row["n"] for row in measured["cells"])
-    falsely = sum(row["n"] * row["newly_refused"][0] for row in measured["cells"]) / cells
+    knowledge = load(model.novelty, model.sha256)
+    cells, falsely = knowledge.falsely_refused()
+    measured = knowledge.measured
     _, rule = measured["granulocytes"]
     st.markdown(
         f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of"
@@ -217,7 +219,7 @@ def _show_training(model: ModelEntry) -> None:
         st.info("No training log lies beside this model.", icon=":material/info:")
         return
     log = training_log(model.log)
-    best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
+    best = best_epoch(log)
     st.markdown(
         f"{len(log)} epochs in {log['seconds'].sum() / 60:.0f} minutes; best on the validation images in epoch"
         f" {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f}"
