@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.charts.theme import population_colour
 from core.domain.cell_types import CELL_TYPES, CellType
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import errors_in_words, page_setup
 from pages._ui.common.names import data_set_name
 
@@ -18,7 +18,7 @@ def door(path: str, title: str, text: str, icon: str) -> None:
 
 def show_model() -> None:
     """Say which model is loaded and how good it is."""
-    model = resources.default_model()
+    model = model_in_use.default_model()
     scores = model.card.scores
     parts = [
         f"{data_set_name(name)}: nucleus {found['nucleus']['dice_mean']:.3f}, cytoplasm"
@@ -33,7 +33,7 @@ def show_model() -> None:
 
 def show_cohort() -> None:
     """Count the cells of the reference cohort by cell type."""
-    infos = resources.populations()
+    infos = cohort_data.populations()
     if not infos:
         st.markdown(
             "**Reference cohort**: none yet. `make cohort` builds it; the published tables are there meanwhile."

@@ -1,10 +1,12 @@
 """Populations made from images: the shipped reference (`make cohort`) and a laboratory's own."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
 from core.store.shards import append_cells, scan, write_population
 
 SHARD_CELLS: Final = 1000
+TISSUES: Final = ("blood", "marrow")
 
 Progress = Callable[[str, int, int], None]
 
@@ -244,6 +247,70 @@ def _filed(row: CellRow, population: Population, patient_id: str | None) -> Cell
         "image_name": row["image_path"],
         "um_per_px": population.um_per_px if row["um_per_px"] is None else row["um_per_px"],
     }
+
+
+def own_population(
+    title: str,
+    cell_type: CellType | None,
+    source: str,
+    *,
+    tissue: str,
+    note: str,
+    scale: tuple[float | None, str],
+    shipped: Collection[str],
+) -> Population:
+    """Describe a population of the user's own, made today.
+
+    Parameters
+    ----------
+    title, cell_type, source
+        What a person said of it.
+    tissue
+        One of `TISSUES`.
+    note
+        What a reader must know of it.
+    scale
+        Micrometres per pixel if known, and where they are from.
+    shipped
+        Identifiers of the populations that come with the program.
+
+    Raises
+    ------
+    UsageError
+        If the title, the source or the cell type is missing, or the title is that of a shipped population.
+    """
+    title, source = title.strip(), source.strip()
+    if not title or not source or cell_type is None:
+        msg = "expected a name, a source and a cell type, but one is missing; fill them in"
+        raise UsageError(msg)
+    population_id = identifier(title)
+    if population_id in shipped:
+        msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
+        raise UsageError(msg)
+    um_per_px, origin = scale
+    return Population(
+        population_id=population_id,
+        cell_type=cell_type,
+        title=title,
+        source=source,
+        tissue=tissue,
+        citation="",
+        terms="the user's own",
+        note=note,
+        created=date.today().isoformat(),
+        um_per_px=um_per_px,
+        um_per_px_origin="unknown" if um_per_px is None else origin,
+    )
+
+
+def identifier(title: str) -> str:
+    """A folder's name for the title of a population; raises UsageError for one without letters or digits."""
+    letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    found = re.sub("[^a-z0-9]+", "_", letters).strip("_")[:60]
+    if not found:
+        msg = f"expected a name with letters or digits (a to z, 0 to 9), but got {title!r}; choose another"
+        raise UsageError(msg)
+    return found
 
 
 def folders_of(root: Path) -> dict[str, list[Path]]:

@@ -13,9 +13,9 @@ from core.domain.types import CellAnalysis
 from core.image.imaging import decode
 from core.reports.cell import nearest_populations, place_cell
 from core.segmentation.field_of_view import Cells
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
-from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, Chosen, Field
+from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
 from pages._ui.common.widgets import image_chooser
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.single_cell.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
@@ -27,7 +27,7 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cell
     line.progress(0.0, text="Opening the image")
     image = decode(chosen.data, chosen.name, SCALE.get())
     line.progress(0.05, text="Loading the model")
-    segmenter = resources.segmenter()
+    segmenter = model_in_use.segmenter()
 
     def tell(doing: str, share: float) -> None:
         line.progress(0.1 + 0.9 * share, text=doing)
@@ -39,8 +39,8 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cell
     ANALYSIS.clear()
     FIELD.clear()
     if found[0].place:
-        FIELD.set(Field(image, found))
-        open_field(Field(image, found))
+        FIELD.set(AnalysedField(image, found))
+        open_field(AnalysedField(image, found))
     else:
         ANALYSIS.set(found[0])
 
@@ -62,7 +62,7 @@ def show_preview(chosen: Chosen) -> None:
 def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
     """Show the cell first, then its numbers, then its place among the populations."""
     measured = any(value is not None for value in analysis.features.values.values())
-    placed, reliability = place_cell(analysis, resources.references()), resources.reliability()
+    placed, reliability = place_cell(analysis, cohort_data.references()), model_in_use.reliability()
     left, right = st.columns([1.9, 1.1], gap="medium")
     image, index = analysis.image, analysis.cell_index
     with left:
@@ -130,4 +130,4 @@ with errors_in_words():
         )
 
 if ANALYSIS.get() is None and FIELD.get() is None:
-    resources.warm_up()
+    model_in_use.warm_up()

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from pages._ui.batch.choice import choose_images, start_button
+from pages._ui.batch.new_run import choose_images, start_button
 from pages._ui.batch.results import show_results
-from pages._ui.batch.run import choose_run, show_going_on, show_head, show_problem, watch
+from pages._ui.batch.runs import choose_run, show_going_on, show_head, show_problem, watch
 from pages._ui.common.layout import empty_state, errors_in_words, page_setup
 from pages._ui.common.state import RUN_CHOSEN
 from pages._ui.components.owner.owner import owner

@@ -2,21 +2,22 @@
 
 import streamlit as st
 
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.layout import errors_in_words, page_setup
-from pages._ui.explorer.choose import choose, show_counts
+from pages._ui.explorer import answers
+from pages._ui.explorer.filters import choose_cells, show_counts
 from pages._ui.explorer.page import ask, show_answer, show_nothing, show_populations
 from pages._ui.explorer.state import explored, show_problem, write_address
 
 page_setup("Cohort explorer")
 with errors_in_words():
-    if resources.cohort().populations():
-        view = resources.in_view(explored().selection)
+    if cohort_data.cohort().populations():
+        view = answers.in_view(explored().selection)
         show_counts(view)
         show_problem()
         left, centre = st.columns([1, 3.3], gap="medium")
         with left:
-            choose()
+            choose_cells()
         with centre:
             question = ask()
             with errors_in_words():
@@ -25,5 +26,5 @@ with errors_in_words():
         write_address()
     else:
         show_nothing()
-for problem in resources.cohort().problems:
+for problem in cohort_data.cohort().problems:
     st.warning(str(problem), icon=":material/warning:")

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from pages._ui.common.layout import errors_in_words, page_setup
-from pages._ui.models.model_view import show_model
-from pages._ui.models.selection_view import show_comparison
-from pages._ui.models.training_view import show_trainings
+from pages._ui.models.architecture_comparison import show_comparison
+from pages._ui.models.model_details import show_model
+from pages._ui.models.training_runs import show_trainings
 
 _VIEWS = {
     "Which network?": show_comparison,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -62,6 +63,10 @@ class Inputs(ABC):
         """How many there are: a growing number, the last being the total; keeps no names."""
         for number, _ in enumerate(filter(self._wanted(), self._listed(in_order=False)), start=1):
             yield number
+
+    def count_up_to(self, most: int) -> int:
+        """How many there are; one more than `most` where there are more, which are then not counted."""
+        return max(islice(self.count(), most + 1), default=0)
 
     @abstractmethod
     def _listed(self, *, in_order: bool) -> Iterator[Listed]:

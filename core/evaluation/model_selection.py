@@ -37,6 +37,7 @@ _UNIT: Final = {
 WORK_FOLDER: Final = ".work"
 
 CONFIG_FILE: Final = "config.toml"
+PUBLISHED_FILE: Final = "published_model_selection.csv"
 
 _COSTS: Final = "costs.parquet"
 
@@ -129,6 +130,20 @@ def run_folders(root: Path | None = None) -> list[Path]:
     """Folders of runs under `root` (default: the settings' results folder), sorted; empty where there are none."""
     base = root or load_settings().selection
     return sorted(path for path in base.iterdir() if (path / CONFIG_FILE).is_file()) if base.is_dir() else []
+
+
+def published(folder: Path) -> pd.DataFrame | None:
+    """The thesis's comparison of architectures, under the names of our configs, best first.
+
+    It lies with the reference data in `folder`; None where it is not there.
+    """
+    path = folder / PUBLISHED_FILE
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    # It writes them as its library's classes are called.
+    named = table.assign(architecture=table["architecture"].str.lower())
+    return named.sort_values("mean_dice_percent", ascending=False)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,8 +23,8 @@ from scipy import ndimage
 
 from core.domain.cell_types import CELL_TYPES
 from core.domain.compartments import Compartment
-from core.domain.errors import DataSetError, ModelError
-from core.domain.types import CellImage, LabelMap
+from core.domain.errors import CoreError, DataSetError, ModelError
+from core.domain.types import CellImage, LabelMap, as_label_map
 from core.domain.versions import software_versions
 from core.evaluation.agreement import Cells, Disturbance, FeatureReliability, ReliabilityReport, assess, save
 from core.evaluation.datasets import Sample, data_set
@@ -31,6 +32,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.imaging import decode, load, load_grey
 from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
+from core.image.morphology import bounds
 from core.image.stain import optical_density
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
 from core.segmentation.providers import Device
@@ -172,6 +174,18 @@ def drawing(sample: Sample) -> LabelMap:
         msg = f"{sample.sample_id} has no drawn mask"
         raise DataSetError(msg)
     return with_environment(decode_grey(load_grey(sample.mask), sample.sample_id).labels)
+
+
+def drawn_sample(sample_id: str, data_sets: Sequence[str]) -> tuple[CellImage, LabelMap] | None:
+    """A cell of one of the data sets with its drawn label map, both cut out; None where neither is on this computer."""
+    for name in data_sets:
+        with suppress(CoreError):
+            for sample in data_set(name).samples():
+                if sample.sample_id == sample_id:
+                    image, labels = load(sample.image), drawing(sample)
+                    cell = bounds(labels > 0)
+                    return replace(image, rgb=image.rgb[cell].copy()), as_label_map(labels[cell].copy())
+    return None
 
 
 # --- the measurement --------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ CONFIG_FILE: Final = "config.toml"
 LOG_FILE: Final = "log.csv"
 SCORES_FILE: Final = "scores.json"
 CASES_FOLDER: Final = "cases"
+_PATIENCE_EPOCHS: Final = 3
+_SHORTEST_EPOCH_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,7 @@ class TrainingRun:
 
     def log(self) -> pd.DataFrame:
         """The log, one row an epoch; raises StoreError naming a damaged file."""
-        path = self.folder / LOG_FILE
-        try:
-            return pd.read_csv(path)
-        except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
-            msg = f"{path} cannot be read ({error}); it is written anew when the training goes on"
-            raise StoreError(msg) from error
+        return read_log(self.folder / LOG_FILE)
 
     def scores(self) -> dict[str, Any] | None:
         """What the test came to, or None while the training goes on; raises StoreError naming a damaged file."""
@@ -60,6 +57,16 @@ class TrainingRun:
             msg = f"{path} cannot be read ({error}); delete it, and the same finetune command scores the run again"
             raise StoreError(msg) from error
         return found
+
+    def going_on(self, now: float) -> bool:
+        """Whether it is likely still computed at a time, in seconds of the epoch; raises StoreError.
+
+        One whose last epoch ended longer ago than three of its epochs take is not.
+        """
+        if self.scores() is not None:
+            return False
+        epoch_s = max(float(self.log()["seconds"].mean()), _SHORTEST_EPOCH_S)
+        return now - self.modified < _PATIENCE_EPOCHS * epoch_s
 
     def cases(self, end: str) -> list[Path]:
         """Pictures of the "best" or "worst" test images, most extreme first.
@@ -77,3 +84,18 @@ def training_runs(root: Path | None = None) -> list[TrainingRun]:
     base = root or load_settings().runs
     runs = [TrainingRun(path.parent) for path in base.glob(f"*/{LOG_FILE}") if (path.parent / CONFIG_FILE).is_file()]
     return sorted(runs, key=lambda run: -run.modified)
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """A training log, one row an epoch; raises StoreError naming a damaged file."""
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
+        msg = f"{path} cannot be read ({error}); it is written anew when the training goes on"
+        raise StoreError(msg) from error
+
+
+def best_epoch(log: pd.DataFrame) -> pd.Series:
+    """The row of a training log with the best Dice on the validation images, nucleus and cytoplasm counted alike."""
+    mean = log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1)
+    return log.iloc[int(mean.to_numpy().argmax())]

@@ -12,7 +12,7 @@ pseudonym in two sources are two.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -198,6 +198,15 @@ class Values:
         """What the catalogue knows of the columns of the matrix."""
         return tuple(CATALOGUE[name] for name in self.features)
 
+    def rows(self, rows: NDArray[np.integer]) -> "Values":
+        """Some of the cells, in the order of their indices."""
+        per_cell = ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px", "matrix", "groups")
+        return replace(self, **{name: getattr(self, name)[rows] for name in per_cell})
+
+    def without_features(self) -> "Values":
+        """The same cells without a value, which takes little memory."""
+        return replace(self, features=(), matrix=np.empty((len(self), 0)))
+
 
 @dataclass(frozen=True, eq=False)
 class Members:
@@ -253,6 +262,11 @@ class Histogram:
     edges: NDArray[np.float64]
     counts: NDArray[np.int64]
     absent: NDArray[np.int64]
+
+    def joined(self, width: int) -> "Histogram":
+        """The same with every `width` bins made one; `width` divides their number."""
+        counts = self.counts.reshape(len(self.counts), -1, width).sum(axis=2)
+        return replace(self, edges=self.edges[::width], counts=counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,6 +390,16 @@ def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, .
             )
         )
     return tuple(found)
+
+
+def group_sources(cohort: Cohort, selection: Selection, by: By) -> dict[str, tuple[str, ...]]:
+    """Where the cells of each group come from."""
+    found: dict[str, tuple[str, ...]] = {}
+    for source in counts(cohort, selection).sources:
+        for group in groups(cohort, replace(selection, sources=(source,)), by):
+            name = group.name.removesuffix(f", {source}") if by is By.PATIENT else group.name
+            found[name] = (*found.get(name, ()), source)
+    return found
 
 
 def values(

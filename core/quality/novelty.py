@@ -233,6 +233,12 @@ class Knowledge:
     granulocyte: GranulocyteRule
     measured: Mapping[str, Sequence[Mapping[str, Any]]]
 
+    def falsely_refused(self) -> tuple[int, float]:
+        """How many leukocytes were shown, and the share of them that was refused as something else."""
+        rows = self.measured["cells"]
+        shown = sum(row["n"] for row in rows)
+        return shown, sum(row["n"] * row["newly_refused"][0] for row in rows) / shown
+
 
 def save(knowledge: Knowledge, path: Path) -> None:
     """Write the file, whole or not at all."""

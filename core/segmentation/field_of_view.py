@@ -6,6 +6,7 @@ lie in one cell, so they count once.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -84,6 +85,16 @@ class FieldCell:
     place: Place
     labels: LabelMap
     confidence: float
+
+
+def nearest_the_middle(places: Sequence[Place], shape: tuple[int, int]) -> int:
+    """Index of the cell nearest the middle of a field of (H, W)."""
+    height, width = shape
+
+    def off_centre(place: Place) -> float:
+        return math.hypot(place.left + place.width / 2 - width / 2, place.top + place.height / 2 - height / 2)
+
+    return min(range(len(places)), key=lambda index: off_centre(places[index]))
 
 
 def shows_one_cell(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> bool:

@@ -1,5 +1,6 @@
 """Cells as files to take away: CSV that a spreadsheet opens safely, and Parquet."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,13 @@ def to_parquet(frame: pd.DataFrame, path: Path) -> None:
         [(schema if name in schema.names else others).field(name) for name in frame.columns], metadata=schema.metadata
     )
     write_parquet(path, pa.Table.from_pandas(frame, schema=wanted, preserve_index=False))
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return any table as Parquet, its columns as they are."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
 
 
 def _as_text(value: object) -> object:

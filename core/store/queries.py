@@ -51,18 +51,6 @@ def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
     return tuple(_info(cohort, stored) for stored in cohort.populations())
 
 
-def named_patients(cohort: Cohort, infos: Sequence[PopulationInfo]) -> int:
-    """How many patients the good cells of these populations name.
-
-    One whose cells stand in several populations counts once.
-    """
-    names = [info.population.population_id for info in infos if info.problem is None]
-    if not names:
-        return 0
-    sql = "SELECT count(DISTINCT (source, patient_id)) AS n FROM cells WHERE quality_ok AND patient_id IS NOT NULL"
-    return int(cohort.query(sql, populations=names)["n"].iloc[0])
-
-
 def cells(
     cohort: Cohort, population_id: str, columns: Sequence[str] | None = None, *, good_only: bool = False
 ) -> pd.DataFrame:
@@ -102,9 +90,12 @@ def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[Popul
     return summarise(values(cohort, population_id), population_id, in_um=in_um)
 
 
-def reference(cohort: Cohort, population_id: str) -> ReferencePopulation:
-    """Return a population ready for comparison (`core.populations.comparison.compare_cell`) and `typicality.nearest`."""
-    population, members = cohort.population(population_id), values(cohort, population_id)
+def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> ReferencePopulation:
+    """Return a population ready for `core.populations.comparison.compare_cell` and `typicality.nearest`.
+
+    All features by default.
+    """
+    population, members = cohort.population(population_id), values(cohort, population_id, features)
     return reference_population(
         members,
         population=population_id,

@@ -87,6 +87,16 @@ def schema() -> tuple[Column, ...]:
     return tuple(found)
 
 
+def columns_about(words: str) -> tuple[Column, ...]:
+    """The columns that hold every word in their name, meaning or relation."""
+    wanted = words.lower().split()
+    return tuple(
+        column
+        for column in schema()
+        if all(word in f"{column.name} {column.description} {column.relation}".lower() for word in wanted)
+    )
+
+
 class Running:
     """A question on its way; made by `start`."""
 

@@ -9,13 +9,16 @@ import csv
 import hashlib
 import json
 import math
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
@@ -89,6 +92,24 @@ def look(file: Path) -> TableColumns:
         missing=tuple(name for name in CATALOGUE if name not in taken),
         cell_types=tuple(kind for kind in CellType if kind in types),
     )
+
+
+def preview(file: Path, rows: int) -> pd.DataFrame:
+    """The first rows of a table as they are."""
+    if file.suffix.lower() == ".parquet":
+        first: pd.DataFrame = next(pq.ParquetFile(file).iter_batches(rows)).to_pandas()
+        return first
+    return pd.read_csv(file, nrows=rows, encoding="utf-8-sig", dtype=str)
+
+
+@contextmanager
+def uploaded(name: str, data: bytes) -> Iterator[Path]:
+    """An upload as a file for a while, under its own name as far as that is harmless, because messages name it."""
+    with tempfile.TemporaryDirectory() as folder:
+        letters = (letter if letter.isalnum() or letter in "-_. " else "_" for letter in Path(name).name)
+        path = Path(folder, "".join(letters).lstrip(".") or "table")
+        path.write_bytes(data)
+        yield path
 
 
 def import_table(root: Path, population: Population, file: Path, *, units: Units, replace: bool = False) -> int:

@@ -3,9 +3,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.cohort import REFERENCE, build_reference, folders_of, import_images
+from core.cohort import REFERENCE, build_reference, folders_of, import_images, own_population
 from core.domain.cell_types import CellType, folder_cell_type
-from core.domain.errors import DataSetError, StoreError
+from core.domain.errors import DataSetError, StoreError, UsageError
 from core.domain.settings import load_settings
 from core.evaluation.datasets import DATA_SETS
 from core.features.catalogue import CATALOGUE
@@ -185,3 +185,28 @@ def test_the_smear_becomes_a_population_of_five(tmp_path, data_dir, model_entry,
     assert cells["cell_index"].tolist() == [0, 1, 2, 3, 4]
     assert cells["place_left"].notna().all()
     assert cells["image_name"].nunique() == 1
+
+
+TOLD = {"tissue": "blood", "note": "", "scale": (None, "given"), "shipped": ("taken",)}
+
+
+def test_a_population_of_ones_own_is_described_from_what_a_person_says():
+    found = own_population("  Größe: Ünlü Lab 2 ", CellType.HCL, " here ", **{**TOLD, "scale": (0.1, "given")})
+    assert (found.population_id, found.title, found.source) == ("groe_unlu_lab_2", "Größe: Ünlü Lab 2", "here")
+    assert (found.um_per_px, found.um_per_px_origin) == (0.1, "given")
+    assert own_population("A", CellType.HCL, "here", **TOLD).um_per_px_origin == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("title", "kind", "source", "words"),
+    [
+        (" ", CellType.HCL, "here", "one is missing"),
+        ("A", CellType.HCL, "", "one is missing"),
+        ("A", None, "here", "one is missing"),
+        ("Taken!", CellType.HCL, "here", "shipped with the program"),
+        ("…", CellType.HCL, "here", "letters or digits"),
+    ],
+)
+def test_a_population_without_a_usable_name_is_refused(title, kind, source, words):
+    with pytest.raises(UsageError, match=words):
+        own_population(title, kind, source, **TOLD)

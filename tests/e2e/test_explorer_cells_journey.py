@@ -75,7 +75,7 @@ def test_from_a_lasso_to_a_corrected_cell_and_a_file(server, page):
     expect(note).to_have_value("")
 
     # The chosen cells are taken away, as many as were chosen.
-    page.get_by_role("button", name=f"Take these {number} cells away").click()
+    page.get_by_role("button", name=f"Download these {number} cells").click()
     table = pd.read_csv(io.BytesIO(_taken(page, "CSV, for a spreadsheet")))
     assert len(table) == number
     assert _taken(page, "AnnData (h5ad), for scanpy")[:4] == b"\x89HDF"

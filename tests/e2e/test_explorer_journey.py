@@ -44,12 +44,12 @@ def test_from_all_cells_to_what_separates_two_populations(server, page):
     page.get_by_role("radio", name="What separates them?").click()
     _choose(page, "from", "lymphocyte drawn")
     expect(page.get_by_role("heading", name="n 23 / 22")).to_be_visible()
-    ranking = pd.read_csv(io.BytesIO(_taken(page, "Take away", "Table as CSV")))
+    ranking = pd.read_csv(io.BytesIO(_taken(page, "Download", "Table as CSV")))
     assert ranking["effect"].abs().max() == 1
     assert set(ranking["n cells of monocyte drawn"]) <= {0, 23}
-    with Image.open(io.BytesIO(_taken(page, "Take away", "Chart as PNG"))) as picture:
+    with Image.open(io.BytesIO(_taken(page, "Download", "Chart as PNG"))) as picture:
         assert picture.width >= 1800
-    assert b"Research use" in _taken(page, "Take away", "Report")
+    assert b"Research use" in _taken(page, "Download", "Report")
 
 
 def test_a_link_restores_the_cells_in_a_new_browser_and_a_file_does_too(server, page, tmp_path):

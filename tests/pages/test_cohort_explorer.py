@@ -11,9 +11,9 @@ from core.explorer.order import index_path
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.explorer import separation
-from pages._ui.explorer.state import Explored, Form, Question, from_address, to_address
+from pages._ui.explorer.state import ChartType, Explored, Question, from_address, to_address
 from tests.pages.conftest import table, texts
 from tests.populations import AREA, ELONGATION, RATIO
 
@@ -116,7 +116,7 @@ def test_the_address_says_everything_and_restores_it():
         groups=("a", "b & c"),
         pair=("a", "b & c"),
         feature=ELONGATION,
-        form=Form.BOX,
+        form=ChartType.BOX,
         log=False,
         features=(RATIO, ELONGATION),
         saved={"a": MONOCYTES, "b & c": Selection()},
@@ -156,10 +156,10 @@ def test_a_damaged_link_is_told_and_the_page_stands(open_page):
 
 
 def test_a_link_restores_cells_question_and_feature(open_link):
-    app = open_link(Explored(selection=MONOCYTES, by=By.POPULATION, feature=ELONGATION, form=Form.CUMULATIVE))
+    app = open_link(Explored(selection=MONOCYTES, by=By.POPULATION, feature=ELONGATION, form=ChartType.CUMULATIVE))
     assert "44 cells in view" in texts(app)
     assert app.selectbox(key="explorer_feature").value == ELONGATION
-    assert app.button_group(key="explorer_form").value is Form.CUMULATIVE
+    assert app.button_group(key="explorer_form").value is ChartType.CUMULATIVE
     assert set(table(app, "n")["Group"]) >= {"monocyte drawn", "monocyte other"}
 
 
@@ -192,13 +192,13 @@ def test_a_file_brings_a_selection_back(open_page):
 
 def test_every_form_draws_and_the_numbers_stand_below(open_page):
     app = open_page(PAGE)
-    for form in Form:
+    for form in ChartType:
         app.button_group(key="explorer_form").set_value(form).run()
         assert not app.exception, form
         assert json.loads(app.get("vega_lite_chart")[0].proto.spec)
         groups = table(app, "n")
         assert set(groups["Group"]) >= {"Monocyte", "Lymphocyte", "Hairy cell (HCL)"}
-    app.button_group(key="explorer_form").set_value(Form.BOX).run()
+    app.button_group(key="explorer_form").set_value(ChartType.BOX).run()
     found = table(app, "n").set_index("Group")
     assert found.loc["Monocyte", "n"] == 44
     assert found.loc["Monocyte", "Patients"] == "not all known"
@@ -303,7 +303,7 @@ def test_many_cells_are_ranked_by_a_sample_until_all_are_asked_for(open_link, fe
 
 
 def test_where_all_cannot_be_ranked_the_sample_stays_and_the_reason_is_told(open_link, few_are_many, tmp_path):
-    index_path(resources.cohort(), tmp_path / "cache").mkdir(parents=True)  # a folder in the way of the index
+    index_path(cohort_data.cohort(), tmp_path / "cache").mkdir(parents=True)  # a folder in the way of the index
     app = open_link(
         Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_other", "lymphocyte_drawn"))
     )

@@ -15,15 +15,15 @@ import streamlit as st
 from core.batch.jobs import Job, Standing
 from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
 from core.batch.settings import State
+from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
 from core.quality.flags import flag_words
 from core.reports.cell import file_name
-from pages._ui.batch.cohort import add_to_cohort
+from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.pictures import pictures, review_of
-from pages._ui.batch.run import duration
+from pages._ui.batch.runs import duration
 from pages._ui.common.layout import empty_state
-from pages._ui.common.resources import settings
 from pages._ui.common.state import CELL_LOOKED_AT
 from pages._ui.components.gallery.gallery import gallery
 from pages._ui.components.viewer.viewer import cell_viewer
@@ -95,7 +95,7 @@ def _summary(standing: Standing, review: Review) -> str:
 
 def _downloads(job: Job, review: Review, failed: int) -> None:
     if review.overview.cells > _MOST_TO_BROWSER:
-        place = job.results.relative_to(settings().runs.resolve()).as_posix()
+        place = job.results.relative_to(load_settings().runs.resolve()).as_posix()
         st.markdown(
             f"Too large for a browser: the table, the masks and the failures are on the server, in `{place}` of the"
             " folder of runs."

@@ -18,7 +18,7 @@ def file_name(what: str, suffix: str) -> str:
     return f"leukoscope_{what}_{date.today().isoformat()}.{suffix}"
 
 
-def take_away(
+def download_menu(
     key: str,
     what: str,
     chart: AnyChart | Callable[[], AnyChart] | None = None,
@@ -45,7 +45,7 @@ def take_away(
         makers["Table as CSV"] = (lambda: to_csv(table), "csv", "text/csv")
     if report is not None:
         makers["Report (HTML)"] = (lambda: report().encode(), "html", "text/html")
-    with st.popover("Take away", icon=":material/download:", type="tertiary", key=f"take-{key}"):
+    with st.popover("Download", icon=":material/download:", type="tertiary", key=f"take-{key}"):
         for label, (make, suffix, mime) in makers.items():
             st.download_button(
                 label,

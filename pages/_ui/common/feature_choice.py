@@ -8,31 +8,13 @@ import streamlit as st
 from core.charts.rows import REGION_WORDS, themes
 from core.charts.trust import Reliability, is_poor, poor_last, trust
 from core.features.catalogue import CATALOGUE
-from core.features.spec import FeatureSpec, Region, Theme
+from core.features.search import matching
+from core.features.spec import Theme
 from pages._ui.common.state import widget_value
 
 # Words, because an empty choice would show a button that clears it.
 _ANYTHING: Final = "Anything"
 _ANY_REGION: Final = "Any region"
-
-
-def _text(spec: FeatureSpec) -> str:
-    return " ".join((spec.label, spec.group, spec.theme, spec.name, spec.description)).lower()
-
-
-_TEXTS: Final = {name: _text(spec) for name, spec in CATALOGUE.items()}
-
-
-def matching(words: str, theme: Theme | None, region: Region | None) -> list[str]:
-    """Features of a theme and region, of any if None, that hold every word in their name, label, heading or description."""
-    wanted = words.lower().split()
-    return [
-        name
-        for name, spec in CATALOGUE.items()
-        if theme in (None, spec.theme)
-        and region in (None, spec.region)
-        and all(word in _TEXTS[name] for word in wanted)
-    ]
 
 
 def theme_filter(key: str) -> Theme | None:

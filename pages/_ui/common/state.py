@@ -43,7 +43,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class AnalysedField:
     """A field and its cells in reading order; `pictures` keeps those that were drawn, by scale."""
 
     image: CellImage
@@ -53,7 +53,7 @@ class Field:
 
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
 ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
-FIELD: Final = Kept[Field]("leukoscope_field")
+FIELD: Final = Kept[AnalysedField]("leukoscope_field")
 # Number of the chosen cell of the field, from 1; and how often one was chosen otherwise than in the list, which is then
 # made anew.
 CELL_CHOSEN: Final = Kept[int]("leukoscope_cell_chosen")

@@ -6,74 +6,47 @@ In small at one scale, and one of them looked at closely, set beside its populat
 import hashlib
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from core.charts.labels import of_cell
 from core.charts.strips import strip_html
 from core.charts.thumbnail import thumbnail_svg
 from core.charts.trust import is_poor, likeness_features, why
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.settings import load_settings
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
-from core.explorer.selection import Quality, Selection, to_json
+from core.explorer.gallery import GalleryOrder, OrderedCells, order_cells, typicalities
+from core.explorer.neighbours import NeighbourSpace
+from core.explorer.selection import Selection, to_json
 from core.explorer.typicality import CohortCentres
-from core.explorer.view import MOST_POINTS, Values, values
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import FeatureComparison, compare_cell, describe
-from core.populations.neighbours import nearest, sentence
-from core.populations.robust import RobustScaling
-from core.populations.summaries import SMALL_GROUP, ReferencePopulation, reference_population
+from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.quality.flags import EXCLUDED, flag_sentence
 from core.reports.cell import KEY_FEATURES
 from core.store import queries
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
+from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.names import plain
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import one_cell_viewer
+from pages._ui.explorer import answers
 from pages._ui.explorer.edit import show_changes
-from pages._ui.explorer.take import show_take_away
+from pages._ui.explorer.export import show_export
 
 PLACES: Final = 18
 _HEIGHT: Final = 960
 _NEAREST: Final = 12
-_MOST_NEIGHBOURS: Final = 100_000  # cells among which neighbours are looked for
 _PAPER: Final = 244  # grey level behind outlines without a picture
 _MEASURES, _NEIGHBOURS, _CHANGES = "Measures", "Nearest cells", "Correct or annotate"
-
-
-class Order(StrEnum):
-    """How the cells are ordered."""
-
-    TYPICAL = "Most typical first"
-    OUTLYING = "Farthest out first"
-    CHANCE = "By chance"
-
-
-@dataclass(frozen=True, eq=False)
-class Ranked:
-    """Cells, of very many a sample, from the most typical of their populations outward, and from the farthest out inward.
-
-    Those of which nothing is known come last in both.
-    """
-
-    outward: tuple[str, ...]
-    inward: tuple[str, ...]
-
-    def ordered(self, order: Order) -> tuple[str, ...]:
-        """The identifiers in an order."""
-        if order is Order.CHANCE:
-            return tuple(self.outward[i] for i in np.random.default_rng(0).permutation(len(self.outward)))
-        return self.outward if order is Order.TYPICAL else self.inward
 
 
 def look_at(cell_id: str) -> None:
@@ -86,7 +59,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
 
     `called` says in a word or two which they are.
     """
-    n = resources.in_view(selection).cells
+    n = answers.in_view(selection).cells
     if not n:
         empty_state(
             "No cells", "No cell meets all conditions. Remove one of them, or draw a larger outline.", "search_off"
@@ -95,11 +68,11 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="cells_head"):
         st.markdown(f"##### The {n:,} cells {called}" if n > 1 else f"##### The one cell {called}", width="content")
         st.space("stretch")
-        order = Order(
+        order = GalleryOrder(
             st.segmented_control(
                 "Order",
-                list(Order),
-                default=Order.TYPICAL,
+                list(GalleryOrder),
+                default=GalleryOrder.TYPICAL,
                 required=True,
                 key="cells_order",
                 label_visibility="collapsed",
@@ -109,7 +82,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
     left, right = st.columns([1, 1.5], gap="medium")
     pages, sources = f"cells_page-{_digest(to_json(selection) + order)}", _batch_sources()
     with left, st.container(height=_HEIGHT, border=False, key="cells_gallery"):
-        ids = _ranked(resources.cohort().revision, _digest(to_json(selection)), _features(), selection).ordered(order)
+        ids = _in_order(selection, _features()).ordered(order)
         shown = _small(ids, pages, frame_of(selection), sources)
         if len(ids) < n:
             st.caption(f"{len(ids):,} of them, drawn by chance.")
@@ -117,7 +90,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
         looked_at = _stored((CARD.get() or "",)) or shown[:1]
         if looked_at:
             _card(looked_at[0], ids, pages, sources)
-    show_take_away(selection, n)
+    show_export(selection, n)
 
 
 # --- in small ---------------------------------------------------------------------------------------------------------
@@ -128,7 +101,7 @@ def _small(ids: Sequence[str], pages: str, square: Frame, sources: tuple[str, ..
     number = -(-len(ids) // PLACES)
     page = st.pagination(number, key=pages, max_visible_pages=5) if number > 1 else 1
     shown = _stored(tuple(ids[(page - 1) * PLACES : page * PLACES]))
-    percents = _typicalities(resources.cohort().revision, tuple(cell.cell_id for cell in shown), _features())
+    percents = _typicalities(tuple(cell.cell_id for cell in shown), _features())
     words = [
         _short(cell) + ("" if (percent := percents.get(cell.cell_id)) is None else f" {percent:.0f} %")
         for cell in shown
@@ -170,7 +143,7 @@ def thumbnails(
     """
     items = []
     for cell, text in zip(shown, words, strict=True):
-        svg = _thumbnail(cell.cell_id, cell.image_sha256, square.side(cell), sources, cell)
+        svg = _thumbnail(cell, square.side(cell), sources)
         hint = f"{_type(cell)}, {cell.source}, {'patient ' + cell.patient_id if cell.patient_id else 'patient unknown'}"
         items.append(
             Item(cell.cell_id, svg, ("≈ " if cell.um_per_px is None else "") + text, hint, flagged=not cell.quality_ok)
@@ -186,16 +159,16 @@ def _short(cell: StoredCell) -> str:
     return CELL_TYPES[CellType(cell.cell_type)].short
 
 
-@st.cache_data(show_spinner=False, max_entries=4000)
-def _thumbnail(cell_id: str, sha256: str | None, side: int, sources: tuple[str, ...], _cell: StoredCell) -> str:  # noqa: ARG001 - the key
-    image = _picture(_cell, sources)
+@cached("data", max_entries=4000, key=lambda cell, *how: (cell.cell_id, cell.image_sha256, how))
+def _thumbnail(cell: StoredCell, side: int, sources: tuple[str, ...]) -> str:
+    image = _picture(cell, sources)
     return thumbnail_svg(
-        _cell.outlines, _cell.canvas, None if image is None else image.rgb, side if _cell.has_outline else None
+        cell.outlines, cell.canvas, None if image is None else image.rgb, side if cell.has_outline else None
     )
 
 
 def _picture(cell: StoredCell, sources: tuple[str, ...]) -> CellImage | None:
-    return picture(cell, resources.settings(), [Path(source) for source in sources])
+    return picture(cell, load_settings(), [Path(source) for source in sources])
 
 
 def _batch_sources() -> tuple[str, ...]:
@@ -284,7 +257,7 @@ def _who(cell: StoredCell) -> None:
     scale = f"{cell.um_per_px:g} µm per pixel" if cell.um_per_px is not None else "scale unknown"
     certainty = f"; outline certain to {cell.confidence:.2f}" if cell.confidence is not None else ""
     st.markdown(f"**{plain(_type(cell))}**  \n{plain(cell.source)}  \n{patient}{diagnosis}  \n{scale}{certainty}")
-    percent = _typicalities(resources.cohort().revision, (cell.cell_id,), _features()).get(cell.cell_id)
+    percent = _typicalities((cell.cell_id,), _features()).get(cell.cell_id)
     if percent is not None:
         st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the centre in shape.")
     codes = [code for code in dict.fromkeys((*cell.severe_flags, *cell.flags)) if code != EXCLUDED]
@@ -305,11 +278,11 @@ def _who(cell: StoredCell) -> None:
 def _measures(cell: StoredCell) -> None:
     """Show what a morphologist looks for first, and where it lies in the cell's own population."""
     features, reference = (
-        _feature_set(resources.cohort().revision, cell.cell_id),
-        _reference(resources.cohort().revision, cell.population),
+        _feature_set(cell.cell_id),
+        _reference(cell.population),
     )
     placed = {found.feature: found for found in compare_cell(features, cell.um_per_px, reference)}
-    reliability = resources.reliability_if_known()
+    reliability = model_in_use.reliability_if_known()
     rows = []
     for name in KEY_FEATURES:
         spec = CATALOGUE[name]
@@ -334,58 +307,21 @@ def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: flo
     return describe(found) if reference.n >= SMALL_GROUP else f"only {reference.n} cells to compare with"
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _reference(revision: str, population_id: str) -> ReferencePopulation:  # noqa: ARG001 - the key
+@cached("resource", max_entries=32)
+def _reference(population_id: str) -> ReferencePopulation:
     """The cell's population, by the key measures only: of a million cells all features would not fit in memory."""
-    cohort = resources.cohort()
-    population = cohort.population(population_id)
-    return reference_population(
-        queries.values(cohort, population_id, KEY_FEATURES),
-        population=population_id,
-        cell_type=population.cell_type,
-        title=population.title,
-        source=population.source,
-    )
+    return queries.reference(cohort_data.cohort(), population_id, KEY_FEATURES)
 
 
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
-    space = _space(resources.cohort().revision, _features())
-    stored = _feature_set(resources.cohort().revision, cell.cell_id)
-    query = space.scaling.z(stored.vector(space.values.features)[None])[0]
-    itself = np.flatnonzero(space.values.cell_id == cell.cell_id)
-    found = nearest(query, space.z, count=_NEAREST, leave_out=int(itself[0]) if len(itself) else None)
-    labels = np.array([CELL_TYPES[CellType(name)].plural for name in space.values.cell_type], dtype=object)
-    drawn = (
-        f" Of {space.values.cells:,} good cells these were drawn by chance."
-        if len(space.values) < space.values.cells
-        else ""
-    )
-    st.caption(sentence(found, labels) + drawn)
-    shown = _stored(tuple(str(space.values.cell_id[row]) for row in found.rows))
-    distances = {
-        str(space.values.cell_id[row]): distance for row, distance in zip(found.rows, found.distances, strict=True)
-    }
-    words = [f"{_short(other)} {distances[other.cell_id]:.2f}" for other in shown]
+    found = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
+    st.caption(found.sentence)
+    shown = _stored(tuple(found.distances))
+    words = [f"{_short(other)} {found.distances[other.cell_id]:.2f}" for other in shown]
     gallery(
         thumbnails(shown, words, frame_of(Selection()), sources), "card_neighbours", places=_NEAREST, on_pick=look_at
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Space:
-    """Good cells of the whole cohort, and their scaled features (n, F)."""
-
-    values: Values
-    scaling: RobustScaling
-    z: NDArray[np.float32]
-
-
-@st.cache_resource(show_spinner="Reading the cohort to find neighbours", max_entries=2)
-def _space(revision: str, features: tuple[str, ...]) -> _Space:  # noqa: ARG001 - the key
-    found = values(resources.cohort(), Selection(), features, sample=_MOST_NEIGHBOURS)
-    scaling = RobustScaling.fit(found.matrix, features)
-    return _Space(found, scaling, scaling.z(found.matrix).astype(np.float32))
 
 
 # --- what is computed once --------------------------------------------------------------------------------------------
@@ -393,57 +329,45 @@ def _space(revision: str, features: tuple[str, ...]) -> _Space:  # noqa: ARG001 
 
 def _features() -> tuple[str, ...]:
     """Features by which cells are told typical or alike."""
-    return likeness_features(resources.reliability_if_known())
+    return likeness_features(model_in_use.reliability_if_known())
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@cached("resource", max_entries=200)
 def _stored(cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:
-    return _cells(resources.cohort().revision, cell_ids)
+    return cells(cohort_data.cohort(), cell_ids)
 
 
-@st.cache_resource(show_spinner=False, max_entries=200)
-def _cells(revision: str, cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:  # noqa: ARG001 - the key
-    return cells(resources.cohort(), cell_ids)
+@cached("resource", max_entries=200)
+def _feature_set(cell_id: str) -> FeatureSet:
+    return features_of(cohort_data.cohort(), cell_id)
 
 
-@st.cache_resource(show_spinner=False, max_entries=200)
-def _feature_set(revision: str, cell_id: str) -> FeatureSet:  # noqa: ARG001 - the key
-    return features_of(resources.cohort(), cell_id)
+@cached("resource", max_entries=2, spinner="Reading the cohort to find neighbours")
+def _space(features: tuple[str, ...]) -> NeighbourSpace:
+    return NeighbourSpace.fit(cohort_data.cohort(), features)
 
 
-@st.cache_resource(show_spinner="Ordering the cells", max_entries=16)
-def _ranked(revision: str, chosen: str, features: tuple[str, ...], _selection: Selection) -> Ranked:  # noqa: ARG001 - the key
-    found = values(resources.cohort(), _selection, features, sample=MOST_POINTS)
-    centres = _centres(revision, features)
-    distances = centres.distances(found.matrix, found.population)
-    percent = centres.typicality(distances, found.population)
-    names = found.cell_id.astype(str)
-    outward, inward = np.lexsort((names, distances, -percent)), np.lexsort((names, -distances, percent))  # nan last
-    return Ranked(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
+@cached("resource", max_entries=16, spinner="Ordering the cells")
+def _in_order(selection: Selection, features: tuple[str, ...]) -> OrderedCells:
+    return order_cells(cohort_data.cohort(), selection, _centres(features), features)
 
 
-@st.cache_resource(show_spinner="Finding the centre of each population", max_entries=2)
-def _centres(revision: str, features: tuple[str, ...]) -> CohortCentres:  # noqa: ARG001 - the key
-    return CohortCentres.fit(resources.cohort(), features)
+@cached("resource", max_entries=2, spinner="Finding the centre of each population")
+def _centres(features: tuple[str, ...]) -> CohortCentres:
+    return CohortCentres.fit(cohort_data.cohort(), features)
 
 
-@st.cache_data(show_spinner=False, max_entries=200)
-def _typicalities(revision: str, cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
+@cached("data", max_entries=200)
+def _typicalities(cell_ids: tuple[str, ...], features: tuple[str, ...]) -> dict[str, float]:
     """How typical some cells are of their populations, by id, as far as that is known."""
-    centres = _centres(revision, features)
-    found = values(resources.cohort(), Selection(quality=Quality.ANY, cells=cell_ids), features)
-    percent = centres.typicality(centres.distances(found.matrix, found.population), found.population)
-    return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}
+    return typicalities(cohort_data.cohort(), cell_ids, _centres(features), features)
 
 
+@cached("data", max_entries=32)
 def frame_of(selection: Selection) -> Frame:
     """The square in which the cells of a selection are drawn."""
-    return _frame(resources.cohort().revision, _digest(to_json(selection)), selection)
-
-
-@st.cache_data(show_spinner=False, max_entries=32)
-def _frame(revision: str, chosen: str, _selection: Selection) -> Frame:  # noqa: ARG001 - the key
-    return frame(resources.cohort(), _selection)
+    return frame(cohort_data.cohort(), selection)

@@ -1,7 +1,6 @@
 """How are they distributed? One feature in the groups, or several side by side, drawn and in numbers, the published tables beside."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,60 +10,61 @@ from numpy.typing import NDArray
 
 from core.charts.distributions import box_chart, cells_chart, cumulative_chart, density_chart, histogram_chart
 from core.charts.group_ranges import group_range_chart, published_group_chart
-from core.charts.labels import unit
 from core.charts.populations import published_chart
 from core.charts.theme import AnyChart
 from core.charts.trust import Reliability, poor_last, why
-from core.explorer.selection import Range, Selection
+from core.explorer.distribution import published_table, summary_table, together, without_tails
+from core.explorer.selection import Selection
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation, basis_of
 from core.reports.cell import KEY_FEATURES
-from pages._ui.common import resources
-from pages._ui.common.downloads import take_away
+from pages._ui.common import cohort_data, model_in_use
+from pages._ui.common.downloads import download_menu
 from pages._ui.common.feature_choice import feature_chooser
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import plain
 from pages._ui.common.state import widget_value
-from pages._ui.explorer.compare import Compared, show_warnings
-from pages._ui.explorer.state import Form, change, explored
+from pages._ui.explorer import answers
+from pages._ui.explorer.groups import Compared, show_warnings
+from pages._ui.explorer.state import ChartType, change, explored
 
-FORM_WORDS: Final = {
-    Form.DENSITY: "Density",
-    Form.HISTOGRAM: "Histogram",
-    Form.CUMULATIVE: "Cumulative",
-    Form.STRIP: "Every cell",
-    Form.BOX: "Box",
-    Form.RANGES: "Several features",
+CHART_WORDS: Final = {
+    ChartType.DENSITY: "Density",
+    ChartType.HISTOGRAM: "Histogram",
+    ChartType.CUMULATIVE: "Cumulative",
+    ChartType.STRIP: "Every cell",
+    ChartType.BOX: "Box",
+    ChartType.RANGES: "Several features",
 }
 _PUBLISHED: Final = (
     "Dashed: 2 to 98 %; tick: median. They were made from generated images and are never pooled with cells."
 )
 _TAILS: Final = " Outermost cells (1 % of a group) that would stretch the axis are not drawn."
 _HINTS: Final = {
-    Form.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
-    Form.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
-    Form.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
-    Form.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
-    Form.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
-    Form.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
+    ChartType.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
+    ChartType.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
+    ChartType.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
+    ChartType.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
+    ChartType.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
+    ChartType.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
 }
 _POINTS: Final = 300
-_STRETCHED: Final = 1.6  # so many times as long as it need be is an axis
+_JOINED: Final = 4  # of 200 bins
 _MOST_FEATURES: Final = 20
 _FEATURE, _FORM, _FEATURES = "explorer_feature", "explorer_form", "explorer_features"
 
 
 def show_distribution(compared: Compared) -> None:
     """Draw what was asked for, and say it in numbers."""
-    reliability = resources.reliability_if_known()
+    reliability = model_in_use.reliability_if_known()
     seen = explored()
     show_warnings(compared.view)
     st.session_state[_FORM] = seen.form
     st.segmented_control(
         "Drawn as",
-        list(FORM_WORDS),
-        format_func=FORM_WORDS.__getitem__,
+        list(CHART_WORDS),
+        format_func=CHART_WORDS.__getitem__,
         key=_FORM,
         on_change=_take_form,
         label_visibility="collapsed",
@@ -75,7 +75,7 @@ def show_distribution(compared: Compared) -> None:
             icon=":material/info:",
         )
         return
-    if seen.form is Form.RANGES:
+    if seen.form is ChartType.RANGES:
         _show_ranges(compared, reliability)
     else:
         _show_feature(compared, reliability)
@@ -84,7 +84,7 @@ def show_distribution(compared: Compared) -> None:
 def _take_form() -> None:
     form = widget_value(_FORM)
     if form is not None:  # a click on the chosen one takes it away
-        change(form=Form(form))
+        change(form=ChartType(form))
 
 
 # --- one feature ------------------------------------------------------------------------------------------------------
@@ -106,33 +106,35 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     spec = CATALOGUE[feature]
     told = [spec.description, why(feature, reliability), compared.view.caution(feature) or ""]
     st.caption(" ".join(text for text in told if text))
-    summaries = resources.summaries(compared.selection, (feature,), compared.by)
+    summaries = answers.summaries(compared.selection, (feature,), compared.by)
     by_group = {found.group: found for found in summaries}
     few = all(by_group[name].n < SMALL_GROUP for name in compared.names)
-    form = Form.STRIP if few and seen.form is not Form.CUMULATIVE else seen.form
+    form = ChartType.STRIP if few and seen.form is not ChartType.CUMULATIVE else seen.form
     chart = feature_chart(compared, feature, form, by_group, log=spec.log_axis if seen.log is None else seen.log)
     st.altair_chart(
         chart,
         width="stretch",
         key="distribution",
-        alt=f"{spec.label}, {FORM_WORDS[seen.form].lower()}, in {', '.join(compared.titles)}",
+        alt=f"{spec.label}, {CHART_WORDS[seen.form].lower()}, in {', '.join(compared.titles)}",
     )
     table = _table(compared, [by_group[name] for name in compared.names if name in by_group])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="distribution_foot"):
-        cut = form in (Form.DENSITY, Form.HISTOGRAM) and _without_tails(compared, feature) != compared.selection
+        cut = (
+            form in (ChartType.DENSITY, ChartType.HISTOGRAM) and _without_tails(compared, feature) != compared.selection
+        )
         st.caption(_HINTS[form] + _TAILS * cut, width="stretch")
         if spec.log_axis or seen.log is not None:
             st.session_state["explorer_log"] = spec.log_axis if seen.log is None else seen.log
             st.toggle(
                 "Logarithmic", key="explorer_log", on_change=lambda: change(log=bool(widget_value("explorer_log")))
             )
-        take_away("distribution", f"distribution_{feature}", chart, table)
+        download_menu("distribution", f"distribution_{feature}", chart, table)
     published = [
         found
-        for found in resources.published()
+        for found in cohort_data.published()
         if feature in found.summaries and found.summaries[feature].basis is basis_of(spec)
     ]
-    _show_table(table, _published_rows(published, feature))
+    _show_table(table, published_table(published, feature))
     _show_published(published, feature)
 
 
@@ -141,59 +143,42 @@ def _take_feature() -> None:
 
 
 def feature_chart(
-    compared: Compared, feature: str, form: Form, summaries: Mapping[str, Summary], *, log: bool
+    compared: Compared, feature: str, form: ChartType, summaries: Mapping[str, Summary], *, log: bool
 ) -> AnyChart:
     """One feature in the compared groups, drawn in one of the forms."""
     look, groups, of = current_look(), compared.drawn(), basis_of(CATALOGUE[feature])
-    if form in (Form.DENSITY, Form.HISTOGRAM):
-        found = resources.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
-        rows = [found.group_names.index(name) for name in compared.names]
-        if form is Form.DENSITY:
-            return density_chart(groups, feature, of, found.edges, found.counts[rows], look, log=log)
-        width = len(found.edges) // 50  # a curve needs fine bins, a reader coarse ones
-        return histogram_chart(
-            groups, feature, of, found.edges[::width], _merged(found.counts[rows], width), look, log=log
-        )
-    if form is Form.CUMULATIVE:
-        lying = resources.quantiles(compared.selection, feature, compared.by)
-        rows = [lying.group_names.index(name) for name in compared.names]
-        return cumulative_chart(groups, feature, of, lying.shares, lying.values[rows], look, log=log)
+    if form in (ChartType.DENSITY, ChartType.HISTOGRAM):
+        found = answers.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
+        chart = density_chart if form is ChartType.DENSITY else histogram_chart
+        if form is ChartType.HISTOGRAM:  # a curve needs fine bins, a reader coarse ones
+            found = found.joined(_JOINED)
+        counts = found.counts[[found.group_names.index(name) for name in compared.names]]
+        return chart(groups, feature, of, found.edges, counts, look, log=log)
+    if form is ChartType.CUMULATIVE:
+        shares, values = _quantiles(compared, feature)
+        return cumulative_chart(groups, feature, of, shares, values, look, log=log)
     cells = [_values(compared, feature, name, summaries[name].n) for name in compared.names]
-    if form is Form.STRIP:
+    if form is ChartType.STRIP:
         return cells_chart(groups, feature, of, cells, look, log=log)
     return box_chart(groups, feature, of, [summaries[name] for name in compared.names], cells, look, log=log)
 
 
 def _without_tails(compared: Compared, feature: str) -> Selection:
-    """The cells without those beyond every group's middle 99 %, where these would leave the others a small part of the axis."""
-    lying = resources.quantiles(compared.selection, feature, compared.by)
-    values = lying.values[[lying.group_names.index(name) for name in compared.names]]
-    values = values[np.isfinite(values).all(axis=1)]
-    if not len(values):
-        return compared.selection
-    low, high = float(values[:, 1].min()), float(values[:, -2].max())
-    least, greatest = float(values.min()), float(values.max())
-    if low >= high or greatest - least < _STRETCHED * (high - low):
-        return compared.selection
-    given = next((given for given in compared.selection.ranges if given.feature == feature), None)
-    others = tuple(each for each in compared.selection.ranges if each is not given)
-    ends = (
-        max(low, given.low) if given is not None and given.low is not None else low,
-        min(high, given.high) if given is not None and given.high is not None else high,
-    )
-    return replace(compared.selection, ranges=(*others, Range(feature, *ends)))
+    """The cells without those beyond every group's middle 99 %, where these would stretch the axis."""
+    return without_tails(compared.selection, feature, _quantiles(compared, feature)[1])
 
 
-def _merged(counts: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    merged: NDArray[np.int64] = counts.reshape(len(counts), -1, width).sum(axis=2)
-    return merged
+def _quantiles(compared: Compared, feature: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Even shares (P,), and the values of the compared groups at these (G, P)."""
+    found = answers.quantiles(compared.selection, feature, compared.by)
+    return found.shares, found.values[[found.group_names.index(name) for name in compared.names]]
 
 
 def _values(compared: Compared, feature: str, name: str, n: int) -> NDArray[np.float64]:
     """All values of a group in order, of more than `_POINTS` so many at even shares."""
     if not n:
         return np.empty(0)
-    lying = resources.quantiles(compared.selection, feature, compared.by, min(n, _POINTS))
+    lying = answers.quantiles(compared.selection, feature, compared.by, min(n, _POINTS))
     values: NDArray[np.float64] = lying.values[lying.group_names.index(name)]
     return values
 
@@ -202,33 +187,8 @@ def _values(compared: Compared, feature: str, name: str, n: int) -> NDArray[np.f
 
 
 def _table(compared: Compared, summaries: Sequence[Summary]) -> pd.DataFrame:
-    """Numbers of groups, one row a group and feature."""
     titles = dict(zip(compared.names, compared.titles, strict=True))
-    several = len({found.feature for found in summaries}) > 1
-    sources = {name: "; ".join(sources_of(compared, name)) for name in compared.names}
-    rows = []
-    for found in summaries:
-        spec = CATALOGUE[found.feature]
-        numbers = {
-            "2 %": found.p2,
-            "25 %": found.p25,
-            "50 %": found.p50,
-            "75 %": found.p75,
-            "98 %": found.p98,
-            "Mean": found.mean,
-            "SD": found.std,
-        }
-        rows.append(
-            ({"Feature": spec.label} if several else {})
-            | {
-                "Group": titles[found.group],
-                "n": found.n,
-                "Patients": "not all known" if found.patients is None else str(found.patients),
-            }
-            | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
-            | {"Unit": unit(spec, found.basis), "Without a value": found.n_absent, "Source": sources[found.group]}
-        )
-    return pd.DataFrame(rows)
+    return summary_table(summaries, titles, {name: sources_of(compared, name) for name in compared.names})
 
 
 def sources_of(compared: Compared, name: str) -> tuple[str, ...]:
@@ -236,35 +196,13 @@ def sources_of(compared: Compared, name: str) -> tuple[str, ...]:
     if compared.by is By.SOURCE:
         return (name,)
     if isinstance(compared.by, By):
-        return resources.group_sources(compared.selection, compared.by).get(name, ())
-    return tuple(resources.in_view(explored().saved[name]).sources)
-
-
-def _published_rows(published: Sequence[ReferencePopulation], feature: str) -> pd.DataFrame:
-    spec = CATALOGUE[feature]
-    rows = []
-    for reference in published:
-        found = reference.summaries[feature]
-        numbers = {"2 %": found.p2, "50 %": found.p50, "98 %": found.p98, "Mean": found.mean, "SD": found.std}
-        rows.append(
-            {"Group": reference.title, "n": found.n, "Patients": "generated images"}
-            | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
-            | {"Unit": unit(spec, found.basis), "Source": reference.source}
-        )
-    return pd.DataFrame(rows)
+        return answers.group_sources(compared.selection, compared.by).get(name, ())
+    return tuple(answers.in_view(explored().saved[name]).sources)
 
 
 def _show_table(table: pd.DataFrame, published: pd.DataFrame) -> None:
     """Show the groups, and below them the published tables."""
-    both = pd.concat([table, published], ignore_index=True) if len(published) else table
-    both = both.loc[
-        :,
-        [
-            name
-            for name in both
-            if name not in ("Unit", "Without a value") or both[name].fillna(0).ne("" if name == "Unit" else 0).any()
-        ],
-    ]
+    both = together(table, published)
     number: Any = st.column_config.NumberColumn(format="%.4g")
     config = dict.fromkeys(("2 %", "25 %", "50 %", "75 %", "98 %", "Mean", "SD"), number) | {
         "Group": st.column_config.Column(pinned=True)
@@ -292,7 +230,7 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
 
 def show_published_alone() -> None:
     """The published tables while there is nothing to set beside them."""
-    published = resources.published()
+    published = cohort_data.published()
     features = [name for name in CATALOGUE if any(name in found.summaries for found in published)]
     if not features:
         return
@@ -301,7 +239,7 @@ def show_published_alone() -> None:
     with_it = [found for found in published if feature in found.summaries]
     st.altair_chart(published_chart(with_it, feature, current_look()), width="stretch", key="published_chart")
     st.caption(_PUBLISHED)
-    _show_table(_published_rows(with_it, feature), pd.DataFrame())
+    _show_table(published_table(with_it, feature), pd.DataFrame())
 
 
 # --- several features -------------------------------------------------------------------------------------------------
@@ -328,7 +266,7 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
     as_published = columns[1].toggle(
         "As published", key="explorer_as_published", persist_state="session", help=_AS_PUBLISHED
     )
-    summaries = resources.summaries(compared.selection, tuple(chosen), compared.by)
+    summaries = answers.summaries(compared.selection, tuple(chosen), compared.by)
     found = {(summary.feature, summary.group): summary for summary in summaries}
     by_feature = {name: [found[name, group] for group in compared.names] for name in chosen}
     groups = compared.drawn()
@@ -351,10 +289,10 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
     table = _table(compared, [summary for of_groups in by_feature.values() for summary in of_groups])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranges_foot"):
         st.caption(
-            _HINTS[Form.RANGES] + ("" if as_published else " Each row is drawn on the scale of the first group."),
+            _HINTS[ChartType.RANGES] + ("" if as_published else " Each row is drawn on the scale of the first group."),
             width="stretch",
         )
-        take_away("ranges", "ranges", chart, table)
+        download_menu("ranges", "ranges", chart, table)
     _show_table(table, pd.DataFrame())
 
 

@@ -14,7 +14,7 @@ from core.explorer.cells import StoredCell
 from core.store import edits
 from core.store.edit_log import Field
 from core.store.edits import Change
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.names import plain
 from pages._ui.common.state import CARD, Kept, widget_value
 
@@ -40,7 +40,7 @@ _LONGEST: Final = 400
 
 def show_changes(cell: StoredCell) -> None:
     """Show what may be changed in a cell, and what was."""
-    changes = edits.history(resources.cohort(), cell.cell_id)
+    changes = edits.history(cohort_data.cohort(), cell.cell_id)
     field = st.segmented_control(
         "Change", list(Field), default=Field.CELL_TYPE, required=True, format_func=_WORDS.__getitem__, key="edit_field",
         label_visibility="collapsed", persist_state="session",
@@ -129,7 +129,7 @@ def _remember() -> None:
 
 def _save(cell_id: str, field: Field, widget: str) -> None:
     CARD.set(cell_id)  # it stays before the eyes, even if it leaves the cells in view
-    cohort, value, who = resources.cohort(), str(widget_value(widget) or ""), WHO.get() or ""
+    cohort, value, who = cohort_data.cohort(), str(widget_value(widget) or ""), WHO.get() or ""
     try:
         if field is Field.NOTE:
             number = edits.annotate(cohort, [cell_id], value, who=who)
@@ -145,7 +145,7 @@ def _save(cell_id: str, field: Field, widget: str) -> None:
 
 def _take_back(cell_id: str, field: Field) -> None:
     try:
-        edits.take_back(resources.cohort(), [cell_id], field, who=WHO.get() or "")
+        edits.take_back(cohort_data.cohort(), [cell_id], field, who=WHO.get() or "")
     except CoreError as error:
         _SAID.set((cell_id, f"{str(error)[:1].upper()}{str(error)[1:]}.", False))
         return

@@ -8,13 +8,13 @@ import streamlit as st
 from core.domain.cell_types import CELL_TYPES
 from core.explorer.view import InView
 from core.quality.flags import flag_words
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.state import widget_value
 from pages._ui.explorer.cells import show_cells
-from pages._ui.explorer.compare import choose_groups
-from pages._ui.explorer.data import show_own_data
 from pages._ui.explorer.distribution import show_distribution, show_published_alone
-from pages._ui.explorer.map import show_map
+from pages._ui.explorer.groups import choose_groups
+from pages._ui.explorer.own_data import show_own_data
+from pages._ui.explorer.scatter import show_scatter
 from pages._ui.explorer.separation import show_separation
 from pages._ui.explorer.sql import show_sql
 from pages._ui.explorer.state import Question, change, explored
@@ -72,7 +72,7 @@ def show_answer(question: Question, view: InView) -> None:
         if compared is not None:
             show_separation(compared)
     elif question is Question.MAP:
-        chosen = show_map(view)
+        chosen = show_scatter(view)
         show_cells(chosen or explored().selection, "chosen" if chosen else "in view")
     elif question is Question.CELLS:
         show_cells(explored().selection)
@@ -98,7 +98,7 @@ def show_populations() -> None:
     opened = st.expander("Where the cells come from", on_change="rerun", key="explorer_populations")
     if not opened.open:
         return
-    infos = resources.populations()
+    infos = cohort_data.populations()
     rows = [
         {
             "Population": info.population.title,

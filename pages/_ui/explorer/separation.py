@@ -21,14 +21,15 @@ from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, ExactRanking, 
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
 from core.reports.comparison import Comparison, html_report
-from pages._ui.common import resources
-from pages._ui.common.downloads import take_away
+from pages._ui.common import cohort_data, model_in_use, resources
+from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import plain
 from pages._ui.common.state import Kept, widget_value
-from pages._ui.explorer.compare import Compared, show_warnings
+from pages._ui.explorer import answers
 from pages._ui.explorer.distribution import feature_chart, sources_of
-from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, Form, Question, change, explored
+from pages._ui.explorer.groups import Compared, show_warnings
+from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, ChartType, Question, change, explored
 
 _OTHERS: Final = GroupName("the other cells", "other cell")
 _CHART_ROWS: Final = 20
@@ -70,7 +71,7 @@ class Versus:
     @property
     def key(self) -> str:
         """Short name of the comparison, other for other cells."""
-        told = repr((resources.cohort().revision, self.compared.selection, self.compared.by, self.sides))
+        told = repr((cohort_data.cohort().revision, self.compared.selection, self.compared.by, self.sides))
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
@@ -90,7 +91,7 @@ def show_separation(compared: Compared) -> None:
             icon=":material/info:",
         )
         return
-    reliability = resources.reliability_if_known()
+    reliability = model_in_use.reliability_if_known()
     reliable = frozenset(graded(reliability))
     sample = SAMPLE if versus.cells > MOST_AT_ONCE else None
     what: _Asked = (versus.compared.selection, versus.compared.by, tuple(map(tuple, versus.sides)), versus.names)
@@ -99,11 +100,11 @@ def show_separation(compared: Compared) -> None:
         f" {f'{SAMPLE:,} cells a side' if sample else f'{versus.cells:,} cells'}",
         show_time=True,
     ):
-        cells, separated = resources.separated(*what, view.offered, reliable, sample)
+        cells, separated = answers.separated(*what, view.offered, reliable, sample)
     if sample is not None:
         separated = _exact(versus, separated, what)
     _show_ranking(versus, cells, separated, reliability)
-    _show_panels(versus, lambda: resources.panels(*what, view.offered, reliable, sample))
+    _show_panels(versus, lambda: answers.panels(*what, view.offered, reliable, sample))
 
 
 # --- who against whom -------------------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
             charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look()
         )
         table = separated.ranking.to_frame()
-        take_away(
+        download_menu(
             "ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability)
         )
     if form == _CHART:
@@ -260,7 +261,7 @@ def _report(versus: Versus, cells: Cells, separated: Separated, reliability: Rel
     """What is shown as a report of one file."""
     stored = [
         found.population
-        for found in resources.cohort().populations()
+        for found in cohort_data.cohort().populations()
         if found.population.population_id in versus.compared.view.populations
     ]
     comparison = Comparison(
@@ -270,7 +271,7 @@ def _report(versus: Versus, cells: Cells, separated: Separated, reliability: Rel
         cells,
         separated,
         tuple(stored),
-        resources.cohort().revision,
+        cohort_data.cohort().revision,
     )
     return html_report(comparison, reliability, datetime.now().astimezone())
 
@@ -393,9 +394,11 @@ def _detail(versus: Versus, separated: Separated, feature: str, reliability: Rel
         with left:
             summaries = {
                 each.group: each
-                for each in resources.summaries(versus.compared.selection, (feature,), versus.compared.by)
+                for each in answers.summaries(versus.compared.selection, (feature,), versus.compared.by)
             }
-            chart = feature_chart(versus.compared, feature, Form.DENSITY, summaries, log=CATALOGUE[feature].log_axis)
+            chart = feature_chart(
+                versus.compared, feature, ChartType.DENSITY, summaries, log=CATALOGUE[feature].log_axis
+            )
             st.altair_chart(
                 chart, width="stretch", key="separation_density", alt=f"{CATALOGUE[feature].label} in the groups"
             )
@@ -446,7 +449,7 @@ def _qualified(found: Separation, separated: Separated, reliability: Reliability
 
 
 def _open(feature: str) -> None:
-    change(feature=feature, question=Question.DISTRIBUTION, form=Form.DENSITY)
+    change(feature=feature, question=Question.DISTRIBUTION, form=ChartType.DENSITY)
 
 
 # --- a small set ------------------------------------------------------------------------------------------------------

@@ -1,19 +1,18 @@
 """Questions in SQL for the expert: the question, what can be asked for beside it, the answer to take away."""
 
-import io
 from typing import Final
 
 import pandas as pd
 import streamlit as st
 
 from core.store import sql_query
-from core.store.export import to_csv
+from core.store.export import parquet_bytes, to_csv
 from core.store.sql_query import Answer, Limits, Running
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import errors_in_words
 from pages._ui.common.state import Kept, widget_value
-from pages._ui.explorer.choose import in_words
+from pages._ui.explorer.filters import in_words
 
 _LIMITS: Final = Limits()
 _HEIGHT: Final = 420
@@ -85,7 +84,7 @@ def _take_example() -> None:
 
 def _start() -> None:
     """Ask what stands in the field now: typing and a click may come in one."""
-    in_words(lambda: _RUNNING.set(sql_query.start(resources.cohort(), str(widget_value(_TEXT) or ""))))
+    in_words(lambda: _RUNNING.set(sql_query.start(cohort_data.cohort(), str(widget_value(_TEXT) or ""))))
 
 
 def _cancel() -> None:
@@ -106,7 +105,7 @@ def _show(answer: Answer) -> None:
         st.markdown(f"**{answer.rows_in_words}** in {answer.seconds:.1f} s", width="content")
         for label, suffix, mime, make in (
             ("CSV", "csv", "text/csv", lambda: to_csv(answer.table.copy())),
-            ("Parquet", "parquet", "application/vnd.apache.parquet", lambda: _parquet(answer.table)),
+            ("Parquet", "parquet", "application/vnd.apache.parquet", lambda: parquet_bytes(answer.table)),
         ):
             st.download_button(
                 label,
@@ -123,12 +122,6 @@ def _show(answer: Answer) -> None:
         st.caption("The first 1,000 rows are shown; the files hold all.")
 
 
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
-
-
 def _columns() -> None:
     """What can be asked for: searched by name or meaning."""
     words = st.text_input(
@@ -138,7 +131,6 @@ def _columns() -> None:
         label_visibility="collapsed",
         persist_state="session",
     )
-    wanted = words.lower().split()
     rows = [
         {
             "Column": column.name,
@@ -147,8 +139,7 @@ def _columns() -> None:
             "Of": column.relation,
             "Kind": column.kind,
         }
-        for column in sql_query.schema()
-        if all(word in f"{column.name} {column.description} {column.relation}".lower() for word in wanted)
+        for column in sql_query.columns_about(words)
     ]
     if rows:
         st.dataframe(pd.DataFrame(rows), hide_index=True, height=290, key="sql_columns")

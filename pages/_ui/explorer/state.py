@@ -40,7 +40,7 @@ class Question(StrEnum):
     SQL = "sql"
 
 
-class Form(StrEnum):
+class ChartType(StrEnum):
     """How the distribution of values is drawn; the value is what the address says."""
 
     DENSITY = "density"
@@ -67,7 +67,7 @@ class Explored:
     groups: tuple[str, ...] = ()
     pair: tuple[str, ...] = ()
     feature: str = FIRST_FEATURE
-    form: Form = Form.DENSITY
+    form: ChartType = ChartType.DENSITY
     log: bool | None = None
     features: tuple[str, ...] = ()
     saved: Mapping[str, Selection] = field(default_factory=dict)
@@ -133,7 +133,7 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
         "group": list(seen.groups),
         "pair": list(seen.pair),
         "feature": [seen.feature] if seen.feature != FIRST_FEATURE else [],
-        "as": [seen.form.value] if seen.form is not Form.DENSITY else [],
+        "as": [seen.form.value] if seen.form is not ChartType.DENSITY else [],
         "log": [] if seen.log is None else [str(int(seen.log))],
         "ranges": [" ".join(seen.features)] if seen.features else [],
         "saved": [f"{name}{_APART}{to_link(selection)}" for name, selection in seen.saved.items()],
@@ -163,7 +163,7 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
         groups=read("group", lambda values: tuple(values[:MOST_GROUPS]), ()),
         pair=read("pair", lambda values: tuple(values[:2]), ()),
         feature=read("feature", lambda values: _known(values)[0], FIRST_FEATURE),
-        form=read("as", lambda values: Form(values[0]), Form.DENSITY),
+        form=read("as", lambda values: ChartType(values[0]), ChartType.DENSITY),
         log=read("log", lambda values: bool(int(values[0])), None),
         features=read("ranges", lambda values: tuple(_known(values[0].split())), ()),
         saved=read("saved", lambda values: {name: from_link(link) for name, link in _pairs(values[:MOST_SAVED])}, {}),

@@ -16,6 +16,7 @@ from core.charts.strips import strip_html
 from core.charts.theme import AnyChart, Look, population_colour
 from core.charts.trust import Reliability, is_poor, why
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.settings import load_settings
 from core.domain.types import CellAnalysis
 from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
@@ -41,7 +42,7 @@ from core.reports.cell import (
     scale_source,
 )
 from core.store.export import to_csv
-from pages._ui.common import resources
+from pages._ui.common import cohort_data, model_in_use
 
 _BY_DISTANCE: Final = "By distance"
 _AS_PUBLISHED: Final = "As published (log axis)"
@@ -262,7 +263,7 @@ def _population_tab(
         chosen = sources[index]
     else:
         st.markdown(_source_label(chosen))
-    note = resources.notes().get(chosen.reference.population)
+    note = cohort_data.notes().get(chosen.reference.population)
     if note:
         st.caption(note)
     scale = scale_source(chosen, placed)
@@ -410,8 +411,8 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
     labels = analysis.segmentation.labels
 
     def report() -> bytes:
-        model = resources.default_model()
-        settings = {"Allowed image size": f"{resources.settings().max_pixels:,} pixels"}
+        model = model_in_use.default_model()
+        settings = {"Allowed image size": f"{load_settings().max_pixels:,} pixels"}
         return html_report(analysis, [p.reference for p in placed], model, reliability, now, settings).encode()
 
     with st.container(horizontal=True, gap="small", key="downloads"):

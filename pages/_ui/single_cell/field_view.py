@@ -1,6 +1,5 @@
 """A field on the single-cell page: its numbered cells, the choice of one, and what can be taken away of all."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,8 +14,9 @@ from core.domain.types import CellAnalysis, LabelMap, Place
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
 from core.reports.cell import analyses_table, file_name, mask_files
+from core.segmentation.field_of_view import nearest_the_middle
 from core.store.export import to_csv
-from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, Field
+from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
 from pages._ui.components.viewer.viewer import field_viewer
 from pages._ui.single_cell.cell_view import download
 
@@ -26,14 +26,10 @@ _ROW_PX: Final = 35
 _MOST_ROWS: Final = 11
 
 
-def open_field(field: Field) -> None:
+def open_field(field: AnalysedField) -> None:
     """Let the choice fall on the cell nearest the middle of a new field."""
-    height, width = field.image.shape
-
-    def off_centre(place: Place) -> float:
-        return math.hypot(place.left + place.width / 2 - width / 2, place.top + place.height / 2 - height / 2)
-
-    _click(1 + min(range(len(field.cells)), key=lambda index: off_centre(_places(field.cells)[index][0])))
+    places = [place for place, _ in _places(field.cells)]
+    _click(1 + nearest_the_middle(places, field.image.shape))
 
 
 def _click(number: int) -> None:
@@ -46,7 +42,7 @@ def _places(cells: Sequence[CellAnalysis]) -> list[tuple[Place, LabelMap]]:
     return [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
 
 
-def show_field(field: Field) -> CellAnalysis:
+def show_field(field: AnalysedField) -> CellAnalysis:
     """Show the field with its numbered cells and let the person choose one, in the picture or in the list.
 
     Returns that one's analysis.

@@ -249,3 +249,12 @@ def test_a_bucket_is_listed_and_read_like_a_folder():
         open_inputs("memory://elsewhere")
     with pytest.raises(UsageError, match="fsspec"):
         open_inputs("nosuch://bucket")
+
+
+def test_images_are_counted_up_to_a_limit(tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(b"x")
+    counted = open_inputs(str(tmp_path))
+    assert [counted.count_up_to(most) for most in (10, 4, 2)] == [4, 4, 3]
+    (tmp_path / "none").mkdir()
+    assert open_inputs(str(tmp_path / "none")).count_up_to(10) == 0

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain.errors import StoreError
+from core.domain.settings import load_settings
 from core.evaluation import model_selection as results
 
 RUN = "run"
@@ -183,3 +184,10 @@ def test_damaged_costs_are_named_with_what_to_do(run):
     (run / "costs.parquet").write_bytes(b"no parquet")
     with pytest.raises(StoreError, match=r"run.costs\.parquet is damaged .* and run `python -m export\.cost`"):
         results.read_costs(run)
+
+
+def test_the_published_comparison_bears_the_names_of_our_configs_best_first(tmp_path):
+    found = results.published(load_settings().reference)
+    assert {"unetplusplus", "deeplabv3plus", "manet"} <= set(found["architecture"])
+    assert found["mean_dice_percent"].is_monotonic_decreasing
+    assert results.published(tmp_path) is None

@@ -17,6 +17,7 @@ from core.evaluation.reliability import (
     SCALES,
     disturbed,
     drawing,
+    drawn_sample,
     drawn_twice,
     measure,
     measure_all,
@@ -165,6 +166,15 @@ def test_missing_images_are_told_in_words(entry, tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path))
     with pytest.raises(DataSetError, match=r"expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA"):
         unseen_samples(entry)
+
+
+def test_a_drawn_cell_is_cut_out_with_its_outlines(entry):
+    image, labels = drawn_sample("set1/2", ["nowhere", "set1"])
+    assert image.shape == labels.shape
+    assert min(image.shape) < SIDE
+    assert {Compartment.NUCLEUS, Compartment.CYTOPLASM} <= set(np.unique(labels).tolist())
+    assert drawn_sample("set1/2", ["nowhere"]) is None
+    assert drawn_sample("set1/100", ["set1"]) is None
 
 
 def test_cells_drawn_twice_are_found_in_any_part(entry):

@@ -1,10 +1,11 @@
 import json
 import os
 
+import pandas as pd
 import pytest
 
 from core.domain.errors import StoreError
-from core.evaluation.training_runs import training_runs
+from core.evaluation.training_runs import best_epoch, training_runs
 
 
 @pytest.fixture
@@ -48,3 +49,21 @@ def test_damaged_files_are_told_in_words(root):
         run.scores()
     with pytest.raises(StoreError, match=r"log\.csv cannot be read"):
         run.log()
+
+
+def test_a_run_goes_on_until_it_is_scored_or_has_been_silent_for_three_epochs(root):
+    run = training_runs(root)[0]
+    (run.folder / "log.csv").write_text("epoch,seconds\n1,100\n2,200\n")
+    os.utime(run.folder / "log.csv", (1000, 1000))
+    assert run.going_on(1000 + 449)
+    assert not run.going_on(1000 + 451)
+    (run.folder / "log.csv").write_text("epoch,seconds\n1,0.1\n")
+    os.utime(run.folder / "log.csv", (1000, 1000))
+    assert run.going_on(1029), "short epochs are no reason to give up at once"
+    (run.folder / "scores.json").write_text(json.dumps({"test": {}}))
+    assert not run.going_on(1001)
+
+
+def test_the_best_epoch_has_the_best_mean_of_both_parts():
+    log = pd.DataFrame({"epoch": [1, 2, 3], "val_dice_nucleus": [0.9, 0.8, 0.7], "val_dice_cytoplasm": [0.5, 0.8, 0.8]})
+    assert best_epoch(log)["epoch"] == 2

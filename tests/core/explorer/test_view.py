@@ -13,6 +13,7 @@ from core.explorer.view import (
     By,
     counts,
     facets,
+    group_sources,
     groups,
     histogram,
     members,
@@ -405,3 +406,31 @@ def test_many_features_are_read_by_row_and_are_the_same(small, tmp_path, sample)
     assert found.cell_id.tolist() == expected.cell_id.tolist()
     np.testing.assert_allclose(found.matrix, expected.matrix, rtol=1e-12)
     np.testing.assert_array_equal(found.groups, expected.groups)
+
+
+@pytest.mark.parametrize("by", [By.CELL_TYPE, By.PATIENT, By.DIAGNOSIS])
+def test_the_sources_of_a_group_are_those_of_its_cells(small, by):
+    found = group_sources(small, EVERY, by)
+    frame = small.query(f"SELECT DISTINCT coalesce({by.value}, '{NOT_RECORDED}') AS name, source FROM cells")
+    assert {(name, source) for name, sources in found.items() for source in sources} == set(
+        frame.itertuples(index=False, name=None)
+    )
+
+
+def test_joined_bins_hold_the_same_cells(small):
+    fine = histogram(small, Selection(), AREA, By.SOURCE, bins=20)
+    coarse = fine.joined(4)
+    assert coarse.edges.tolist() == fine.edges[::4].tolist()
+    assert coarse.counts.shape == (2, 5)
+    assert coarse.counts[:, 0].tolist() == fine.counts[:, :4].sum(axis=1).tolist()
+
+
+def test_rows_keep_every_array_of_the_cells_together(small):
+    found = values(small, Selection(), (AREA, RATIO), By.SOURCE)
+    order = np.array([3, 1])
+    some = found.rows(order)
+    assert some.cell_id.tolist() == found.cell_id[order].tolist()
+    np.testing.assert_array_equal(some.matrix, found.matrix[order])
+    assert some.groups.tolist() == found.groups[order].tolist()
+    assert (some.features, some.cells) == (found.features, found.cells)
+    assert some.without_features().matrix.shape == (2, 0)

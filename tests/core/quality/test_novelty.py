@@ -181,3 +181,9 @@ def test_a_damaged_file_says_what_to_do(tmp_path, text):
         load(path, "")
     with pytest.raises(ModelError, match="missing or damaged"):
         load(tmp_path / "none.json", "")
+
+
+def test_leukocytes_that_are_refused_are_weighted_by_how_many_were_shown():
+    rows = [{"n": 100, "newly_refused": [0.02, 0.0, 0.1]}, {"n": 300, "newly_refused": [0.06, 0.0, 0.1]}]
+    knowledge = Knowledge("m", "", "", "", None, None, {"cells": rows})
+    assert knowledge.falsely_refused() == (400, pytest.approx(0.05))

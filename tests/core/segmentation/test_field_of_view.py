@@ -8,14 +8,14 @@ from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.settings import ROOT
-from core.domain.types import LabelMap
+from core.domain.types import LabelMap, Place
 from core.evaluation.datasets import data_set
 from core.evaluation.metrics import overlap
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import Nucleus, find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.segmentation.field_of_view import composed, find_cells, shows_one_cell
+from core.segmentation.field_of_view import composed, find_cells, nearest_the_middle, shows_one_cell
 
 BACKGROUND, CYTOPLASM, NUCLEUS, RED_CELL = (253, 229, 206), (205, 195, 215), (64, 24, 116), (218, 172, 166)
 
@@ -352,3 +352,9 @@ def test_a_field_of_sixteen_megapixels_costs_less_memory_than_three_copies_of_it
     count, megabytes = map(float, done.stdout.split())
     assert count == 16
     assert megabytes < 140
+
+
+def test_the_cell_nearest_the_middle_of_a_field():
+    places = [Place(0, 0, 10, 10), Place(40, 20, 20, 20), Place(80, 0, 20, 20)]
+    assert nearest_the_middle(places, (60, 100)) == 1
+    assert nearest_the_middle(places, (20, 180)) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from core.store import queries
 from core.store.database import Cohort
-from core.store.export import to_csv, to_parquet
+from core.store.export import parquet_bytes, to_csv, to_parquet
 from core.store.shards import write_population
 from tests.core.store.conftest import AREA, make_population, make_rows
 
@@ -52,3 +52,8 @@ def test_a_population_as_csv_and_parquet(root, tmp_path):
     assert table["source"].to_pylist() == ["=HYPERLINK()"] * 2
     assert table["image_path"].to_pylist() == ["a", "b"]
     assert [item.name for item in tmp_path.glob("*out*")] == ["out.parquet"]
+
+
+def test_any_table_goes_through_parquet_unchanged():
+    frame = pd.DataFrame({"name": ["a", None], "n": [1, 2]})
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parquet_bytes(frame))), frame)

@@ -113,18 +113,3 @@ def test_an_unknown_population_names_those_there_are(cohort):
     for question in (queries.cells, queries.values, queries.reference):
         with pytest.raises(StoreError, match="'hcl'; there are: lympho, mono"):
             question(cohort, "hcl")
-
-
-def test_a_patient_of_two_populations_is_one_patient(root):
-    for name, patients in (("first", "ab"), ("second", "bc")):
-        population = make_population(name)
-        rows = [
-            row for i, patient in enumerate(patients) for row in make_rows(population, [1.0], start=i, patient=patient)
-        ]
-        write_population(root, population, [rows])
-    elsewhere = make_population("third", source="another laboratory")
-    write_population(root, elsewhere, [make_rows(elsewhere, [1.0], patient="a") + make_rows(elsewhere, [2.0], start=1)])
-    with Cohort.open([root]) as opened:
-        infos = queries.populations(opened)
-        assert queries.named_patients(opened, infos) == 4, "a, b and c of one laboratory, a of another"
-        assert queries.named_patients(opened, infos[:0]) == 0

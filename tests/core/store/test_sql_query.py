@@ -8,7 +8,7 @@ from core.store.database import Cohort
 from core.store.edit_log import Field
 from core.store.edits import exclude, relabel
 from core.store.shards import scan, write_population
-from core.store.sql_query import Limits, run, schema, start
+from core.store.sql_query import Limits, columns_about, run, schema, start
 from tests.core.store.conftest import AREA, make_population, make_rows
 
 
@@ -121,3 +121,10 @@ def test_the_schema_is_what_can_be_asked_for(cohort):
 def test_what_no_person_types_is_not_even_asked(cohort, question):
     with pytest.raises(QueryError, match="at most 100,000 characters"):
         start(cohort, question)
+
+
+def test_columns_are_found_by_name_meaning_and_relation():
+    assert columns_about("") == schema()
+    assert "nucleus_shape2D_Elongation" in {column.name for column in columns_about("Nucleus ELONGATION")}
+    assert {column.relation for column in columns_about("populations title")} == {"populations"}
+    assert columns_about("no such thing") == ()

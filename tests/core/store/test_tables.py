@@ -12,7 +12,7 @@ from core.store import queries
 from core.store.database import Cohort
 from core.store.export import to_csv, to_parquet
 from core.store.shards import write_population
-from core.store.tables import Units, import_table, look
+from core.store.tables import Units, import_table, look, preview, uploaded
 from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 
 LENGTH = "nucleus_shape2D_Perimeter"
@@ -177,3 +177,28 @@ def test_several_types_make_a_mixed_population(root, tmp_path):
     assert columns.cell_types == (CellType.MONOCYTE, CellType.LYMPHOCYTE)
     assert columns.cell_type is CellType.OTHER
     assert look(written(tmp_path, f"{AREA}\n1\n")).cell_type is None
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_preview_shows_the_first_rows_as_they_are(tmp_path, suffix):
+    frame = pd.DataFrame({"name": ["a", "b", "c"], "n": ["1", "02", "3"]})
+    path = tmp_path / f"table.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    pd.testing.assert_frame_equal(preview(path, 2), frame[:2], check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("my table.csv", "my table.csv"),
+        ("../../etc/passwd", "passwd"),
+        (".hidden", "hidden"),
+        ("a$b;c.csv", "a_b_c.csv"),
+        ("..", "table"),
+    ],
+)
+def test_an_upload_is_a_file_under_a_harmless_name_and_then_gone(name, kept):
+    with uploaded(name, b"data") as path:
+        assert path.name == kept
+        assert path.read_bytes() == b"data"
+    assert not path.exists()

@@ -7,7 +7,7 @@ from typing import Final
 import streamlit as st
 
 from core.batch.jobs import Owner
-from pages._ui.common.resources import settings
+from core.domain.settings import load_settings
 from pages._ui.common.state import BROWSER
 from pages._ui.components.assets import component
 
@@ -17,7 +17,7 @@ _KEY: Final = "browser"
 
 def owner() -> Owner | None:
     """The person at the page; None in the moment before the browser has said who it is."""
-    root = settings().runs / "batch"
+    root = load_settings().runs / "batch"
     if st.user.get("is_logged_in"):
         # The issuer is part of it: two of them may give the same subject to different persons.
         return Owner(root, f"account {st.user.get('iss')} {st.user.get('sub') or st.user.get('email')}")

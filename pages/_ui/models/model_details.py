@@ -9,16 +9,19 @@ import streamlit as st
 from core.charts.training import dice_chart, loss_chart
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.evaluation.model_comparison import title
+from core.evaluation.training_runs import best_epoch
 from core.features.catalogue import CATALOGUE
+from core.features.search import matching
 from core.quality.novelty import load
 from core.reports.cell import reliability_table
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry
 from core.store.export import to_csv
-from pages._ui.common import resources
-from pages._ui.common.feature_choice import matching, theme_filter
+from pages._ui.common import model_in_use
+from pages._ui.common.feature_choice import theme_filter
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import data_set_name, encoder_name
+from pages._ui.models.tables import training_log
 
 _PARTS = ("nucleus", "cytoplasm", "cell")
 # What was scored.
@@ -28,8 +31,7 @@ _OF_IT, _FOLDS, _LEFT_OUT = "this model", "cross-validated", "laboratory left ou
 def _show_card(model: ModelEntry) -> None:
     """Show what the model is, in words, and whether its file is the one that was exported."""
     card = model.card
-    modified = tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in model.files)
-    problem = resources.model_problem(str(model.path), model.sha256, modified)
+    problem = model_in_use.model_problem(model)
     st.markdown(f"### {model.model_id}: {title(card.architecture)} on {encoder_name(card.encoder)}")
     if problem:
         st.error(problem, icon=":material/gpp_bad:")
@@ -96,7 +98,7 @@ def _show_scores(card: ModelCard) -> None:
 def _show_reliability(model: ModelEntry) -> None:
     """List how far each feature from this model's outlines can be trusted."""
     st.markdown("### How far can each feature be trusted?")
-    reliability = resources.reliability()
+    reliability = model_in_use.reliability()
     if not reliability:
         st.info(
             "Not yet measured for this model: no feature is marked. `python -m core reliability` measures it.",
@@ -124,7 +126,7 @@ def _show_reliability(model: ModelEntry) -> None:
     with right:
         grades = st.pills("Trust", list(Grade), default=list(Grade), selection_mode="multi", key="reliability_grades")
     shown = reliability_table(
-        [name for name in matching(words, theme, None) if name in reliability and reliability[name].grade in grades],
+        [name for name in matching(words, theme) if name in reliability and reliability[name].grade in grades],
         reliability,
     )
     spreads = "in standard deviations between cells of a type"
@@ -174,9 +176,9 @@ def _show_knowledge(model: ModelEntry) -> None:
     if model.novelty is None:
         st.info("Not yet learnt for this model. `python -m core novelty` does it.", icon=":material/info:")
         return
-    measured = load(model.novelty, model.sha256).measured
-    cells = sum(row["n"] for row in measured["cells"])
-    falsely = sum(row["n"] * row["newly_refused"][0] for row in measured["cells"]) / cells
+    knowledge = load(model.novelty, model.sha256)
+    cells, falsely = knowledge.falsely_refused()
+    measured = knowledge.measured
     _, rule = measured["granulocytes"]
     st.markdown(
         f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of"
@@ -216,8 +218,8 @@ def _show_training(model: ModelEntry) -> None:
     if model.log is None or not model.log.is_file():
         st.info("No training log lies beside this model.", icon=":material/info:")
         return
-    log = resources.training_log(str(model.log), model.log.stat().st_mtime)
-    best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
+    log = training_log(model.log)
+    best = best_epoch(log)
     st.markdown(
         f"{len(log)} epochs in {log['seconds'].sum() / 60:.0f} minutes; best on the validation images in epoch"
         f" {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the nucleus, {best['val_dice_cytoplasm']:.3f}"
@@ -242,9 +244,9 @@ def _show_training(model: ModelEntry) -> None:
 
 def show_model() -> None:
     """Show the model that the app opens with; raises ModelError where there is none."""
-    model = resources.default_model()
+    model = model_in_use.default_model()
     _show_card(model)
-    st.markdown(f"**Runs on** the {resources.segmenter().provider}.")
+    st.markdown(f"**Runs on** the {model_in_use.segmenter().provider}.")
     _show_scores(model.card)
     _show_reliability(model)
     _show_knowledge(model)

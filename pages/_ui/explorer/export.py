@@ -10,7 +10,7 @@ from core.explorer import export, view
 from core.explorer.selection import Selection
 from core.features.catalogue import CATALOGUE
 from core.store.export import to_csv
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
 
 # Cells. A file goes through the server's memory to the browser: of all features 20,000 cells are 115 MB there.
@@ -22,9 +22,9 @@ _IDENTITY: Final = (
 COLUMNS: Final = (*_IDENTITY, *CATALOGUE)
 
 
-def show_take_away(selection: Selection, cells: int) -> None:
+def show_export(selection: Selection, cells: int) -> None:
     """Show a small menu of what can be taken away of a selection of so many cells."""
-    with st.popover(f"Take these {cells:,} cells away", icon=":material/download:", key="take_cells"):
+    with st.popover(f"Download these {cells:,} cells", icon=":material/download:", key="take_cells"):
         st.caption(
             "All features, sizes in µm where the scale is known. Sentence, versions and units are in the files that can"
             " hold them."
@@ -66,4 +66,4 @@ def show_take_away(selection: Selection, cells: int) -> None:
 
 
 def _table(selection: Selection) -> pd.DataFrame:
-    return view.table(resources.cohort(), selection, COLUMNS, limit=None)
+    return view.table(cohort_data.cohort(), selection, COLUMNS, limit=None)

@@ -3,29 +3,24 @@
 What there is, a table of measured cells brought in, where images go, and what is deleted for good.
 """
 
-import io
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import pyarrow.parquet as pq
 import streamlit as st
 
+from core.cohort import TISSUES, own_population
 from core.domain.cell_types import CELL_TYPES, CellType
-from core.domain.errors import CoreError, UsageError
+from core.domain.errors import CoreError
+from core.domain.settings import load_settings
 from core.features.catalogue import CATALOGUE
 from core.store import edits
 from core.store.queries import PopulationInfo
-from core.store.schema import Population
 from core.store.shards import delete_population
-from core.store.tables import TableColumns, Units, import_table, look
-from pages._ui.batch.cohort import TISSUES, identifier
-from pages._ui.common import resources
+from core.store.tables import TableColumns, Units, import_table, look, preview, uploaded
+from pages._ui.common import cohort_data
+from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.names import plain
 from pages._ui.common.state import Kept
@@ -68,7 +63,7 @@ def show_own_data() -> None:
 
 
 def _populations() -> None:
-    own = [info for info in resources.populations() if not info.shipped]
+    own = [info for info in cohort_data.populations() if not info.shipped]
     if own:
         for info in own:
             _population(info)
@@ -78,8 +73,8 @@ def _populations() -> None:
             "Bring in a table of measured cells, or images, with the choices above.",
             "library_add",
         )
-    shipped = len(resources.populations()) - len(own)
-    changed = {cell for edit in edits.log(resources.cohort()) for cell in edit.old}
+    shipped = len(cohort_data.populations()) - len(own)
+    changed = {cell for edit in edits.log(cohort_data.cohort()) for cell in edit.old}
     words = (
         f"The {shipped} populations that come with the program can be corrected cell by cell, but never deleted or"
         " overwritten."
@@ -124,7 +119,7 @@ def _population(info: PopulationInfo) -> None:
 
 def _delete(population_id: str, title: str) -> None:
     try:
-        delete_population(resources.settings().cohort, population_id)
+        delete_population(load_settings().cohort, population_id)
         _SAID.set(f"“{title}” was deleted.")
     except CoreError as error:
         _SAID.set(f"“{title}” was not deleted: {error}.")
@@ -153,35 +148,15 @@ def _bring_table() -> None:
     if file is None:
         return
     with errors_in_words():
-        found = _look(file.file_id, file.name, file)
+        found = _look(file)
         _show_table(found)
         _file_table(file, found.columns, turn)
 
 
-@contextmanager
-def _on_disk(name: str, data: bytes) -> Iterator[Path]:
-    """The upload as a file, under its own name as far as that is harmless, because messages name it."""
-    with tempfile.TemporaryDirectory() as folder:
-        safe = (
-            "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in Path(name).name).lstrip(".")
-            or "table"
-        )
-        path = Path(folder, safe)
-        path.write_bytes(data)
-        yield path
-
-
-@st.cache_resource(show_spinner="Reading the table", max_entries=4)
-def _look(file_id: str, name: str, _file: Any) -> _Looked:  # noqa: ANN401, ARG001 - an uploaded file; its id is the key
-    with _on_disk(name, _file.getvalue()) as path:
-        columns = look(path)
-        if path.suffix.lower() == ".parquet":
-            first = next(
-                pq.ParquetFile(path).iter_batches(_PREVIEW, columns=list(pq.read_schema(path).names))
-            ).to_pandas()
-        else:
-            first = pd.read_csv(io.BytesIO(_file.getvalue()), nrows=_PREVIEW, encoding="utf-8-sig", dtype=str)
-        return _Looked(columns, first)
+@cached("resource", max_entries=4, key=lambda file: (file.file_id, file.name), spinner="Reading the table")
+def _look(file: Any) -> _Looked:  # noqa: ANN401 - an uploaded file
+    with uploaded(file.name, file.getvalue()) as path:
+        return _Looked(look(path), preview(path, _PREVIEW))
 
 
 def _show_table(found: _Looked) -> None:
@@ -233,29 +208,17 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
         )
     if not pressed:
         return
-    if not title.strip() or not source.strip() or cell_type is None:
-        msg = "expected a name, a source and a cell type, but one is missing; fill them in"
-        raise UsageError(msg)
-    population = Population(
-        population_id=identifier(title),
-        cell_type=CellType(cell_type),
-        title=title.strip(),
-        source=source.strip(),
+    population = own_population(
+        title,
+        None if cell_type is None else CellType(cell_type),
+        source,
         tissue=tissue,
-        citation="",
-        terms="the user's own",
         note=f"Brought in as a table on {date.today().isoformat()}.",
-        created=date.today().isoformat(),
-        um_per_px=um_per_px,
-        um_per_px_origin="given with the table" if um_per_px is not None else "unknown",
+        scale=(um_per_px, "given with the table"),
+        shipped=cohort_data.shipped(),
     )
-    if any(
-        info.shipped and info.population.population_id == population.population_id for info in resources.populations()
-    ):
-        msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
-        raise UsageError(msg)
-    with st.spinner("Filing the cells"), _on_disk(file.name, file.getvalue()) as path:
-        cells = import_table(resources.settings().cohort, population, path, units=Units(str(units)), replace=replace)
+    with st.spinner("Filing the cells"), uploaded(file.name, file.getvalue()) as path:
+        cells = import_table(load_settings().cohort, population, path, units=Units(str(units)), replace=replace)
     _SAID.set(f"{cells:,} cells were brought in as “{population.title}”; they are among the populations now.")
     _TAKEN.set(turn + 1)
     st.rerun()
@@ -265,7 +228,7 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
 
 
 def _bring_images() -> None:
-    roots = ", ".join(root.name for root in resources.settings().roots if root.is_dir())
+    roots = ", ".join(root.name for root in load_settings().roots if root.is_dir())
     below = f", or a folder below {plain(roots)} on the server" if roots else ""
     st.markdown(
         f"Images are outlined and measured on page Batch: upload them{below}. When the run has ended, **Add to the"

@@ -1,19 +1,21 @@
 """What is compared with what: the property that tells groups apart, and which of its groups."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import streamlit as st
 
 from core.charts.groups import DrawnGroup, styled
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.explorer.groups import narrowed, shown_groups, together
 from core.explorer.ranking import GroupName, group_name
 from core.explorer.selection import Selection
-from core.explorer.view import NOT_RECORDED, By, Group, Grouping, InView
-from pages._ui.common import resources
+from core.explorer.view import By, Group, Grouping, InView
+from pages._ui.common import cohort_data
 from pages._ui.common.names import plain
 from pages._ui.common.state import widget_value
+from pages._ui.explorer import answers
 from pages._ui.explorer.state import MOST_GROUPS, Explored, change, explored
 
 _SAVED: Final = "saved"  # a choice of None would be none
@@ -24,12 +26,6 @@ BY_WORDS: Final[dict[str, str]] = {
     By.PATIENT: "Patient",
     By.DIAGNOSIS: "Diagnosis",
     _SAVED: "Saved selections",
-}
-_FILTERS: Final = {
-    By.CELL_TYPE: "cell_types",
-    By.SOURCE: "sources",
-    By.POPULATION: "populations",
-    By.DIAGNOSIS: "diagnoses",
 }
 _MOST_PILLS: Final = 14
 _BY: Final = "compare-by"
@@ -78,7 +74,7 @@ class Compared:
     def _cell_type(self, name: str) -> CellType | None:
         if self.by is By.CELL_TYPE:
             return CellType(name)
-        return resources.population_types().get(name) if self.by is By.POPULATION else None
+        return cohort_data.population_types().get(name) if self.by is By.POPULATION else None
 
 
 def choose_groups() -> Compared | None:
@@ -95,11 +91,11 @@ def choose_groups() -> Compared | None:
         )
         return None
     by: Grouping = dict(seen.saved) if seen.by is None else seen.by
-    found = [group for group in resources.groups(seen.compared, by) if group.cells]
+    found = [group for group in answers.groups(seen.compared, by) if group.cells]
     if not found:
         columns[1].info("No cell is left to compare: remove a condition at the left.", icon=":material/info:")
         return None
-    chosen = _shown(found, seen.groups)
+    chosen = shown_groups(found, seen.groups, MOST_GROUPS)
     titles = _titles(seen.by, found)
     with columns[1]:
         _group_chooser(seen.by, found, chosen, titles)
@@ -115,31 +111,19 @@ def show_warnings(view: InView) -> None:
 
 def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:
     names = [group.name for group in groups]
-    selection = _narrowed(seen.compared, seen.by, names)
+    selection = narrowed(seen.compared, seen.by, names)
     view = (
-        _together([resources.in_view(seen.saved[name]) for name in names])
+        together([answers.in_view(seen.saved[name]) for name in names])
         if seen.by is None
-        else resources.in_view(selection)
+        else answers.in_view(selection)
     )
     return Compared(selection, by, groups, titles, view)
-
-
-def _shown(found: list[Group], wanted: tuple[str, ...]) -> list[str]:
-    """Groups that are shown: those asked for, else all, of very many the largest."""
-    names = [group.name for group in found]
-    chosen = [name for name in names if name in wanted]
-    if chosen:
-        return chosen[:MOST_GROUPS]
-    # Cells of nobody in particular are no group worth a place among many.
-    ordered = sorted(found, key=lambda group: (len(found) > MOST_GROUPS and group.name == NOT_RECORDED, -group.cells))
-    largest = {group.name for group in ordered[:MOST_GROUPS]}
-    return [name for name in names if name in largest]
 
 
 def _titles(by: By | None, found: list[Group]) -> dict[str, str]:
     if by is By.CELL_TYPE:
         return {group.name: CELL_TYPES[CellType(group.name)].name for group in found}
-    named = resources.population_titles() if by is By.POPULATION else {}
+    named = cohort_data.population_titles() if by is By.POPULATION else {}
     titles = {group.name: named.get(group.name, group.name) for group in found}
     again = list(titles.values())
     return {name: title if again.count(title) == 1 else f"{title}, {name}" for name, title in titles.items()}
@@ -171,42 +155,3 @@ def _take_by() -> None:
 def _take_groups(widget: str, names: list[str]) -> None:
     chosen = tuple(widget_value(widget) or ())
     change(groups=() if set(chosen) == set(names) else chosen[:MOST_GROUPS])
-
-
-def _narrowed(selection: Selection, by: By | None, chosen: list[str]) -> Selection:
-    """The selection of the chosen groups alone where filters can say it: what others lack need not bar a comparison."""
-    if NOT_RECORDED in chosen:
-        return selection
-    if by is By.PATIENT:  # where a pseudonym stands in two sources the group's name has its source behind a comma
-        return replace(
-            selection,
-            patients=tuple(dict.fromkeys(part for name in chosen for part in (name, name.rpartition(", ")[0]) if part)),
-        )
-    if by not in _FILTERS:
-        return selection
-    values = tuple(map(CellType, chosen)) if by is By.CELL_TYPE else tuple(chosen)
-    return replace(selection, **{_FILTERS[by]: values})  # type: ignore[arg-type]
-
-
-def _together(views: list[InView]) -> InView:
-    """What is known of the cells of several selections; one that lies in two counts twice."""
-    known = [view.scales for view in views if view.scales is not None]
-
-    def of(field: str) -> dict[str, int]:
-        names = dict.fromkeys(name for view in views for name in getattr(view, field))
-        return {name: sum(getattr(view, field).get(name, 0) for view in views) for name in names}
-
-    return InView(
-        cells=sum(view.cells for view in views),
-        total=max(view.total for view in views),
-        patients=sum(view.patients for view in views),
-        unknown_patient=sum(view.unknown_patient for view in views),
-        cell_types=of("cell_types"),
-        sources=of("sources"),
-        populations=of("populations"),
-        models=of("models"),
-        scales=(min(low for low, _ in known), max(high for _, high in known)) if known else None,
-        without_scale=sum(view.without_scale for view in views),
-        left_out=(),
-        flagged={},
-    )

@@ -1,7 +1,4 @@
-"""Where do they lie? Cells in a plane of two features, principal axes or UMAP.
-
-An outline around some of them, and what they are.
-"""
+"""Where do they lie? The scatter plot, an outline around some of the cells, and what they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,37 +18,37 @@ from core.charts.trust import is_poor, poor_last
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError
 from core.explorer import view
+from core.explorer.scatter import EmbeddedCells, FeatureScope
 from core.explorer.selection import Selection
 from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import basis_of
-from pages._ui.common import resources
-from pages._ui.common.downloads import take_away
+from pages._ui.common import cohort_data, model_in_use
+from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look, empty_state
 from pages._ui.common.names import plain
 from pages._ui.common.state import ANALYSIS, CARD, Kept, widget_value
 from pages._ui.components.scatter.scatter import Polygon, scatter
+from pages._ui.explorer import answers
 from pages._ui.explorer.cells import look_at
-from pages._ui.explorer.plane import (
+from pages._ui.explorer.scatter_plot import (
     LASSO,
-    About,
-    Kind,
-    Laid,
-    Plane,
-    features_plane,
-    laid,
-    looked_at,
-    pca_plane,
+    AxesKind,
+    ScatterPlot,
+    embedded,
+    embedding_features,
+    features_plot,
+    pca_plot,
     umap_cache,
     umap_name,
-    umap_plane,
+    umap_plot,
 )
 from pages._ui.explorer.state import FIRST_FEATURE, LONGEST_NAME, PROBLEM, Question, change, explored, save, select
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
-_KINDS: Final = {Kind.FEATURES: "Two features", Kind.PCA: "Principal axes", Kind.UMAP: "UMAP"}
-_ABOUTS: Final = {About.SHAPE: "size, shape and structure", About.ALL: "all reliable features"}
+_KINDS: Final = {AxesKind.FEATURES: "Two features", AxesKind.PCA: "Principal axes", AxesKind.UMAP: "UMAP"}
+_ABOUTS: Final = {FeatureScope.SHAPE: "size, shape and structure", FeatureScope.ALL: "all reliable features"}
 _COLOURS: Final = {
     By.CELL_TYPE: "Cell type",
     By.SOURCE: "Source",
@@ -67,18 +64,18 @@ _CHOSEN, _REST = "chosen", "the rest"
 
 
 @dataclass(frozen=True)
-class _Outline:
+class Outline:
     """What was drawn around cells, on which axes."""
 
-    plane: str
+    plot: str
     polygon: Polygon
 
 
-_OUTLINE: Final = Kept[_Outline]("leukoscope_map_outline")
+_OUTLINE: Final = Kept[Outline]("leukoscope_map_outline")
 
 
-def show_map(in_view: InView) -> Selection | None:
-    """Show the plane and what is chosen on it; returns the chosen cells as a selection, None where none are."""
+def show_scatter(in_view: InView) -> Selection | None:
+    """Show the scatter plot and what is chosen on it; returns the chosen cells as a selection, None where none are."""
     if not in_view.offered:
         st.info(
             "These cells cannot be compared by any feature: choose cells of one source, or with a known scale.",
@@ -88,48 +85,48 @@ def show_map(in_view: InView) -> Selection | None:
     selection, look = explored().selection, current_look()
     kind = _choose_kind()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="map_axes"):
-        plane = _plane(kind, in_view, selection, look)
+        plot = _plot(kind, in_view, selection, look)
     kept = _OUTLINE.get()
-    outline = kept.polygon if kept is not None and isinstance(plane, Plane) and kept.plane == plane.key else None
-    chosen = plane.choose(outline) if outline is not None and isinstance(plane, Plane) else None
+    outline = kept.polygon if kept is not None and isinstance(plot, ScatterPlot) and kept.plot == plot.key else None
+    chosen = plot.choose(outline) if outline is not None and isinstance(plot, ScatterPlot) else None
     left, right = st.columns([2.5, 1], gap="medium")
     with left:
-        if isinstance(plane, Plane):
+        if isinstance(plot, ScatterPlot):
             scatter(
-                _ringed(plane),
+                _ringed(plot),
                 look,
                 "map",
                 chosen=outline,
                 on_select=lambda polygon: (
-                    _OUTLINE.clear() if polygon is None else _OUTLINE.set(_Outline(plane.key, polygon))
+                    _OUTLINE.clear() if polygon is None else _OUTLINE.set(Outline(plot.key, polygon))
                 ),
                 on_pick=look_at,
                 height=_HEIGHT,
             )
-        elif isinstance(plane, Laid):
-            _wait_for_umap(plane)
+        elif isinstance(plot, EmbeddedCells):
+            _wait_for_umap(plot)
         else:
-            empty_state("No plane", f"{plane[:1].upper()}{plane[1:]}.", "scatter_plot")
+            empty_state("No picture", f"{plot[:1].upper()}{plot[1:]}.", "scatter_plot")
     with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
         _show_chosen(chosen, outline is not None, selection, in_view, look)
-    if isinstance(plane, Plane):
-        for sentence in plane.sentences:
+    if isinstance(plot, ScatterPlot):
+        for sentence in plot.sentences:
             st.caption(plain(sentence))
-        take_away("map", "plane", lambda: scatter_chart(plane.drawn, look))
+        download_menu("map", "scatter", lambda: scatter_chart(plot.drawn, look))
         _table(chosen or selection, chosen is not None)
     return chosen
 
 
-# --- what the plane is made of ----------------------------------------------------------------------------------------
+# --- what the plot is made of ----------------------------------------------------------------------------------------
 
 
-def _choose_kind() -> Kind:
-    st.session_state["map_kind"] = _kept("plane", Kind.FEATURES)
+def _choose_kind() -> AxesKind:
+    st.session_state["map_kind"] = _kept("plane", AxesKind.FEATURES)
     st.segmented_control(
-        "Plane", list(Kind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
+        "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
         label_visibility="collapsed",
     )  # fmt: skip
-    return _kept("plane", Kind.FEATURES)
+    return _kept("plane", AxesKind.FEATURES)
 
 
 def _kept(name: str, default: Choice) -> Choice:
@@ -144,35 +141,35 @@ def _take(name: str, widget: str) -> None:
         change(map={**explored().map, name: str(value)})
 
 
-def _plane(kind: Kind, in_view: InView, selection: Selection, look: Look) -> Plane | Laid | str:
+def _plot(kind: AxesKind, in_view: InView, selection: Selection, look: Look) -> ScatterPlot | EmbeddedCells | str:
     """The picture; cells that are still to be laid out; or in words why there is none."""
     own = ANALYSIS.get()
-    if kind is Kind.FEATURES:
+    if kind is AxesKind.FEATURES:
         x = _choose_feature("x", "Across", in_view, (FIRST_FEATURE,))
         y = _choose_feature("y", "Up", in_view, _SECOND)
-        return features_plane(selection, x, y, _choose_colour(in_view), own, look)
-    about = About(
+        return features_plot(selection, x, y, _choose_colour(in_view), own, look)
+    about = FeatureScope(
         _chooser(
             "about",
             "By",
             {kind_.value: words for kind_, words in _ABOUTS.items()},
-            _kept("about", About.SHAPE).value,
+            _kept("about", FeatureScope.SHAPE).value,
             width=250,
         )
     )
     colour = _choose_colour(in_view)
     try:
-        found = laid(selection, looked_at(in_view, about))
+        found = embedded(selection, embedding_features(in_view, about))
     except CoreError as error:
         return str(error)
-    if kind is Kind.PCA:
-        return pca_plane(selection, found, colour, own, look)
+    if kind is AxesKind.PCA:
+        return pca_plot(selection, found, colour, own, look)
     state = umap_cache().look(umap_name(found))
-    return found if state.found is None else umap_plane(selection, found, state.found, colour, own, look)
+    return found if state.found is None else umap_plot(selection, found, state.found, colour, own, look)
 
 
 def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str, ...]) -> str:
-    reliability = resources.reliability_if_known()
+    reliability = model_in_use.reliability_if_known()
     offered = poor_last(in_view.offered, reliability)
     chosen = explored().map.get(name)
     if chosen not in in_view.offered:
@@ -209,7 +206,7 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
     return chosen
 
 
-def _wait_for_umap(found: Laid) -> None:
+def _wait_for_umap(found: EmbeddedCells) -> None:
     """Offer to compute the map, or tell how long it has been at it; the page runs again when it is there."""
     name = umap_name(found)
     state = umap_cache().look(name)
@@ -247,7 +244,7 @@ def _long(n: int) -> str:
     return "some seconds" if n < 1500 else "less than a minute" if n < 6000 else "some minutes"
 
 
-def _start(name: str, found: Laid) -> None:
+def _start(name: str, found: EmbeddedCells) -> None:
     try:
         umap_cache().start(name, found.prepared)
     except CoreError as error:
@@ -272,14 +269,14 @@ def _watch_umap(name: str) -> None:
         )
 
 
-def _ringed(plane: Plane) -> Scatter:
+def _ringed(plot: ScatterPlot) -> Scatter:
     """The picture with a ring around the cell that is looked at closely."""
-    card, marks = CARD.get(), plane.drawn.marks
+    card, marks = CARD.get(), plot.drawn.marks
     if card is None or not isinstance(marks, Points) or card not in marks.ids:
-        return plane.drawn
+        return plot.drawn
     at = list(marks.ids).index(card)
     place = float(marks.x[at]), float(marks.y[at])
-    return replace(plane.drawn, highlighted=(place,)) if np.isfinite(place).all() else plane.drawn
+    return replace(plot.drawn, highlighted=(place,)) if np.isfinite(place).all() else plot.drawn
 
 
 # --- what is chosen on it ---------------------------------------------------------------------------------------------
@@ -298,7 +295,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
             )
         )
         return
-    found = resources.in_view(chosen)
+    found = answers.in_view(chosen)
     st.markdown(f"##### {found.cells:,} of {in_view.cells:,} cells chosen")
     kinds = ", ".join(
         f"{n:,} {CELL_TYPES[CellType(kind)].plural if kind in list(CellType) else kind}"
@@ -326,9 +323,9 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
 def _axes_features() -> tuple[str, ...]:
     """Features whose distributions are shown.
 
-    Those of the axes; of a computed plane one that is looked at elsewhere.
+    Those of the axes; of an embedding one that is looked at elsewhere.
     """
-    if _kept("plane", Kind.FEATURES) is Kind.FEATURES:
+    if _kept("plane", AxesKind.FEATURES) is AxesKind.FEATURES:
         return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
     colour = explored().map.get("colour", "")
     return (colour if colour in CATALOGUE else FIRST_FEATURE,)
@@ -336,10 +333,11 @@ def _axes_features() -> tuple[str, ...]:
 
 def _histogram(feature: str, chosen: Selection, selection: Selection, inside: int, outside: int, look: Look) -> None:
     spec = CATALOGUE[feature]
-    found = resources.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis)
+    found = answers.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis).joined(
+        _JOINED
+    )
     groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
-    counts = found.counts.reshape(2, -1, _JOINED).sum(axis=2)
-    chart = histogram_chart(groups, feature, basis_of(spec), found.edges[::_JOINED], counts, look, log=spec.log_axis)
+    chart = histogram_chart(groups, feature, basis_of(spec), found.edges, found.counts, look, log=spec.log_axis)
     st.altair_chart(
         chart,
         width="stretch",
@@ -408,7 +406,7 @@ def _table(cells: Selection, some: bool) -> None:
         return
     features = _axes_features()
     rows = view.table(
-        resources.cohort(),
+        cohort_data.cohort(),
         cells,
         ["cell_id", "cell_type", "source", "patient_id", *features],
         limit=_ROWS,

@@ -18,7 +18,9 @@ from core.charts.selection import (
     learning_chart,
     ranking_chart,
 )
+from core.domain.settings import load_settings
 from core.evaluation import model_selection as results
+from core.evaluation.comparison_tables import MEASURES, differences_table, of_protocol, ranking_table, with_costs
 from core.evaluation.model_comparison import (
     PRACTICALLY_NOTHING,
     Measure,
@@ -28,17 +30,15 @@ from core.evaluation.model_comparison import (
     hardest,
     leaks,
     paired_differences,
-    pareto,
     ranking,
     title,
     verdict,
 )
 from core.store.export import to_csv
-from pages._ui.common import resources
 from pages._ui.common.layout import current_look, empty_state
 from pages._ui.common.names import data_set_name, encoder_name
+from pages._ui.models.tables import drawn_cell, selection_table
 
-_MEASURES: Final = {Measure.MEAN: "Nucleus and cytoplasm", Measure.NUCLEUS: "Nucleus", Measure.CYTOPLASM: "Cytoplasm"}
 _PROTOCOLS: Final = {"grouped": "Twins kept together", "as-published": "As published"}
 _PROTOCOL_HELP: Final = (
     "Every image has sixteen copies, turned and mirrored. *Twins kept together*: folds are drawn over the originals, so"
@@ -61,7 +61,7 @@ _ANNOTATORS: Final = (
 
 def show_comparison() -> None:
     """Show a run of the results folder; raises StoreError where its files are damaged."""
-    folders = results.run_folders(resources.settings().selection)
+    folders = results.run_folders(load_settings().selection)
     if not folders:
         empty_state(
             "No comparison yet",
@@ -73,7 +73,7 @@ def show_comparison() -> None:
         return
     folder, protocol, measure, ks = _choices(folders)
     everything, images, epochs = (_table(folder, name) for name in ("folds", "images", "epochs"))
-    folds = _of(everything, protocol, ks)
+    folds = of_protocol(everything, protocol, ks)
     _show_state(folder, everything)
     if fair(folds).empty:
         st.info(
@@ -88,16 +88,12 @@ def show_comparison() -> None:
             _show_differences(folder, scores, differences, measure)
         _show_costs(folder, scores, measure)
     _show_leak(everything, images, measure)
-    _show_curves(_of(epochs, protocol, ks))
-    _show_hardest(folds, _of(images, protocol, ks), measure)
+    _show_curves(of_protocol(epochs, protocol, ks))
+    _show_hardest(folds, of_protocol(images, protocol, ks), measure)
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:
-    return resources.selection_table(str(folder), name, results.signature(folder))
-
-
-def _of(table: pd.DataFrame, protocol: str, ks: list[int]) -> pd.DataFrame:
-    return table[(table["protocol"] == protocol) & table["k"].isin(ks)]
+    return selection_table(folder, name)
 
 
 def _choices(folders: list[Path]) -> tuple[Path, str, Measure, list[int]]:
@@ -124,7 +120,7 @@ def _choices(folders: list[Path]) -> tuple[Path, str, Measure, list[int]]:
             list(Measure),
             default=Measure.MEAN,
             required=True,
-            format_func=_MEASURES.__getitem__,
+            format_func=MEASURES.__getitem__,
             key="selection_measure",
         )
     ks = sorted(int(k) for k in table["k"].unique())
@@ -163,7 +159,7 @@ def _show_state(folder: Path, folds: pd.DataFrame) -> None:
 
 def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], measure: Measure) -> None:
     rows = fair(folds)
-    published = resources.published_model_selection() if measure is Measure.MEAN else None
+    published = results.published(load_settings().reference) if measure is Measure.MEAN else None
     beside = published is not None and st.toggle("Published scores beside them", value=True, key="selection_published")
     st.altair_chart(
         ranking_chart(
@@ -171,7 +167,7 @@ def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], 
             rows,
             measure,
             current_look(),
-            _by_config_name(published) if beside and published is not None else None,
+            published if beside else None,
         ),
         width="stretch",
         key="ranking",
@@ -188,7 +184,7 @@ def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], 
         )
         + f" {_ANNOTATORS}"
     )
-    table = _ranking_table(folds, scores)
+    table = ranking_table(folds, scores)
     fine, coarse = (st.column_config.NumberColumn(format=form) for form in ("%.4f", "%.1f"))
     with st.expander("In numbers"):
         st.dataframe(
@@ -200,20 +196,6 @@ def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], 
             | dict.fromkeys(table.columns[-2:], coarse),
         )
         _download(table, f"leukoscope_ranking_{folder.name}.csv", "ranking")
-
-
-def _ranking_table(folds: pd.DataFrame, scores: tuple[Score, ...]) -> pd.DataFrame:
-    by_measure = {measure: {score.architecture: score for score in ranking(folds, measure)} for measure in Measure}
-    effort = fair(folds).groupby("architecture")[["parameters", "seconds"]].mean()
-    names = [score.architecture for score in scores]
-    columns = {"Network": [title(name) for name in names], "Folds": [score.folds for score in scores]}
-    columns |= {_MEASURES[measure]: [by_measure[measure][name].mean for name in names] for measure in Measure}
-    columns |= {
-        f"{_MEASURES[measure]}, spread (SD)": [by_measure[measure][name].sd for name in names] for measure in Measure
-    }
-    columns["Million parameters"] = list(effort.loc[names, "parameters"] / 1e6)
-    columns["Minutes a fold"] = list(effort.loc[names, "seconds"] / 60)
-    return pd.DataFrame(columns)
 
 
 def _show_differences(
@@ -235,21 +217,7 @@ def _show_differences(
         f" (Nadeau and Bengio 2003), Holm's correction over {count} pair{'s' * (count != 1)}. Few folds find large"
         " differences only: not told apart is not the same as equal."
     )
-    table = pd.DataFrame(
-        [
-            {
-                "Better": title(found.first),
-                "Other": title(found.second),
-                "Points": 100 * found.mean,
-                "95 % interval": f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
-                "p": found.p,
-                "p, Holm": found.p_adjusted,
-                "Chance of a practical tie": 100 * found.practically_equal,
-                "Told apart": found.told_apart,
-            }
-            for found in differences
-        ]
-    )
+    table = differences_table(differences)
     with st.expander(f"All {count} pairs"):
         st.dataframe(
             table,
@@ -271,11 +239,7 @@ def _show_differences(
 def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> None:
     st.markdown("### What does it cost?")
     costs = results.read_costs(folder)
-    ranked = pd.DataFrame(
-        [{"architecture": s.architecture, "mean": s.mean, "low": s.low, "high": s.high} for s in scores]
-    )
-    table = ranked.merge(costs, on="architecture")
-    if table.empty:
+    if not {score.architecture for score in scores} & set(costs["architecture"]):
         st.info(
             f"Not measured yet: `python -m export.cost {folder.name}` exports every network and times it.",
             icon=":material/info:",
@@ -289,7 +253,7 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
         format_func=lambda name: COSTS[name][0],
         key="selection_cost",
     )
-    table["best"] = pareto(table[cost].to_numpy(float), table["mean"].to_numpy(float))
+    table = with_costs(scores, costs, str(cost))
     st.altair_chart(
         cost_chart(table, str(cost), measure, current_look()),
         width="stretch",
@@ -383,7 +347,7 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
     missing = 0
     for column, row in zip(columns, worst.to_dict("records"), strict=False):
         with column:
-            drawn = resources.drawn_cell(row["sample_id"], data_sets)
+            drawn = drawn_cell(row["sample_id"], data_sets)
             if drawn is None:
                 missing += 1
             else:
@@ -400,11 +364,10 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
 
 
 def _show_published() -> None:
-    published = resources.published_model_selection()
-    if published is None:
+    table = results.published(load_settings().reference)
+    if table is None:
         return
     st.markdown("### Published comparison of architectures")
-    table = _by_config_name(published)
     st.dataframe(
         pd.DataFrame(
             {
@@ -419,15 +382,6 @@ def _show_published() -> None:
         column_config={"Mean Dice (%)": st.column_config.NumberColumn(format="%.2f")},
     )
     st.caption("Published, not measured here.")
-
-
-def _by_config_name(published: pd.DataFrame) -> pd.DataFrame:
-    """The thesis's table under the names of our configs, best first.
-
-    It writes them as its library's classes are called.
-    """
-    named = published.assign(architecture=published["architecture"].str.lower())
-    return named.sort_values("mean_dice_percent", ascending=False)
 
 
 def _download(table: pd.DataFrame, name: str, key: str) -> None:

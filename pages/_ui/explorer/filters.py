@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from core.charts.labels import unit
+from core.charts.range_bars import bars_html, round_step
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError
 from core.explorer.selection import (
@@ -28,12 +28,13 @@ from core.explorer.selection import (
 )
 from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE
+from core.features.search import matching
 from core.populations.summaries import basis_of
 from core.quality.flags import flag_words
-from pages._ui.common import resources
-from pages._ui.common.feature_choice import matching
+from pages._ui.common import cohort_data
 from pages._ui.common.names import plain
 from pages._ui.common.state import Kept, widget_value
+from pages._ui.explorer import answers
 from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, save, select, to_address
 
 # How often a file was taken, or a name saved: their fields are then made anew, empty.
@@ -47,8 +48,6 @@ _KINDS: Final = {
     _FEATURE: "range",
 }
 _MOST_PILLS: Final = 14  # more are found faster by typing
-_STEPS: Final = 200
-_BARS: Final = 48
 
 
 def counts_line(view: InView) -> str:
@@ -87,7 +86,7 @@ def what_and_why(view: InView) -> list[str]:
     return lines
 
 
-def choose() -> None:
+def choose_cells() -> None:
     """Show the column in which cells are chosen."""
     selection = explored().selection
     st.markdown("##### Which cells")
@@ -141,7 +140,7 @@ def in_words(do: Callable[[], None]) -> None:
 
 def _edit_choice(key: str, called: str, selection: Selection) -> None:
     """Values of one filter, each with the cells that it would show."""
-    facets = [facet for facet in resources.facets(selection)[key] if facet.value is not None]
+    facets = [facet for facet in answers.facets(selection)[key] if facet.value is not None]
     if not facets:
         st.caption(f"No cell names its {called.lower()}.")
         return
@@ -170,7 +169,7 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
             st.pills(
                 called, list(labels), format_func=lambda value: plain(labels[value]), selection_mode="multi", **take
             )
-    unknown = sum(facet.cells for facet in resources.facets(selection)[key] if facet.value is None)
+    unknown = sum(facet.cells for facet in answers.facets(selection)[key] if facet.value is None)
     if unknown:
         st.caption(f"{unknown:,} cells name none: any choice leaves them out.")
 
@@ -180,7 +179,7 @@ def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
 
     Each in its own words, by which the browser tells choices apart.
     """
-    titles = resources.population_titles() if key == "populations" else {}
+    titles = cohort_data.population_titles() if key == "populations" else {}
     named = {str(facet.value): titles.get(str(facet.value), facet.label) for facet in facets}
     words = list(named.values())
     labels = {}
@@ -210,7 +209,7 @@ def _edit_range(selection: Selection) -> None:
     words = st.text_input(
         "Search", placeholder="round nucleus, eosin, entropy …", key="range-words", persist_state="session"
     )
-    found = matching(words, None, None)
+    found = matching(words)
     if not found:
         st.caption("No feature holds all these words; try fewer.")
         return
@@ -224,7 +223,7 @@ def _edit_range(selection: Selection) -> None:
         persist_state="session",
     )
     spec = CATALOGUE[feature]
-    lying = resources.quantiles(without(selection, f"range:{feature}"), feature)
+    lying = answers.quantiles(without(selection, f"range:{feature}"), feature)
     values = lying.values[0] * spec.display_factor if len(lying.values) else np.empty(0)
     # Between the outermost 0.5 % of the cells: a few extreme ones would leave the slider no room. Its ends stay open.
     low, high = (float(values[1]), float(values[-2])) if len(values) and np.isfinite(values).all() else (0.0, 0.0)
@@ -235,16 +234,17 @@ def _edit_range(selection: Selection) -> None:
             else "No cells in view have it with a known scale."
         )
         return
-    step = _step(high - low)
+    step = round_step(high - low)
     low, high = np.floor(low / step) * step, np.ceil(high / step) * step
     given = next((range_ for range_ in selection.ranges if range_.feature == feature), Range(feature, high=0.0))
-    kept = tuple(
+    kept_low, kept_high = (
         end if stored is None else min(max(spec.shown(stored), low), high)
         for end, stored in ((low, given.low), (high, None if given not in selection.ranges else given.high))
     )
+    kept = kept_low, kept_high
     widget = f"range-{feature}"
     st.session_state[widget] = kept
-    st.html(_histogram(values, lying.shares * int(lying.n[0]), (low, high), kept))
+    st.html(bars_html(values, lying.shares * int(lying.n[0]), (low, high), kept))
     label = f"{spec.label} ({unit(spec, basis_of(spec))})" if unit(spec, basis_of(spec)) else spec.label
     decimals = max(0, int(np.ceil(-np.log10(step))))
     st.slider(
@@ -260,12 +260,6 @@ def _edit_range(selection: Selection) -> None:
     st.caption(f"{int(lying.n[0]):,} cells have it; at its ends the range is open.")
 
 
-def _step(width: float) -> float:
-    """A round step, about a two-hundredth of the width."""
-    power = 10.0 ** np.floor(np.log10(width / _STEPS))
-    return float(power * min((1, 2, 5, 10), key=lambda factor: abs(factor * power - width / _STEPS)))
-
-
 def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
     spec, selection = CATALOGUE[feature], explored().selection
     low, high = widget_value(widget)
@@ -279,23 +273,6 @@ def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
         high / spec.display_factor if high < ends[1] else None,
     )
     in_words(lambda: select(replace(selection, ranges=(*others, given))))
-
-
-def _histogram(
-    values: NDArray[np.float64], cells: NDArray[np.float64], ends: tuple[float, float], kept: tuple[float, ...]
-) -> str:
-    """Bars above a slider, as wide as its track; those of the kept part are dark.
-
-    `values` are those below which so many `cells` lie, both ascending.
-    """
-    edges = np.linspace(*ends, _BARS + 1)
-    heights = np.diff(np.interp(edges, values, cells))
-    tallest = float(heights.max()) or 1.0
-    bars = "".join(
-        f'<i style="height:{100 * height / tallest:.0f}%"{" class=kept" if kept[0] <= (left + right) / 2 <= kept[1] else ""}></i>'
-        for height, left, right in zip(heights, edges[:-1], edges[1:], strict=True)
-    )
-    return f'<div class="range-bars">{bars}</div>'
 
 
 # --- saved selections, files, the link --------------------------------------------------------------------------------

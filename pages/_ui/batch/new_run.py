@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +12,10 @@ from core.batch.inputs import open_inputs
 from core.batch.jobs import Job, Owner, Request
 from core.batch.uploads import Uploads, Waiting
 from core.domain.errors import CoreError
+from core.domain.settings import load_settings
 from core.image.imaging import IMAGE_SUFFIXES
+from pages._ui.common.caching import cached
 from pages._ui.common.layout import errors_in_words
-from pages._ui.common.resources import settings
 from pages._ui.common.state import UPLOAD_PROBLEM, UPLOADS_TAKEN
 from pages._ui.common.widgets import scale_field
 
@@ -39,7 +39,7 @@ class Choice:
 
 def choose_images(owner: Owner) -> Choice | None:
     """Let a person bring images or choose a folder; None while there is nothing to measure."""
-    roots = [root for root in settings().roots if root.is_dir()]
+    roots = [root for root in load_settings().roots if root.is_dir()]
     ways = [_FILES, _DIRECTORY, _FOLDER] if roots else [_FILES, _DIRECTORY]
     way = st.segmented_control(
         "What",
@@ -53,7 +53,7 @@ def choose_images(owner: Owner) -> Choice | None:
     with st.container(height=124, border=False, key="batch_what"):
         if way == _FOLDER:
             return _choose_folder(roots)
-        return _bring(Uploads(owner.folder / "uploads", settings()), owner, directory=way == _DIRECTORY)
+        return _bring(Uploads(owner.folder / "uploads", load_settings()), owner, directory=way == _DIRECTORY)
 
 
 def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
@@ -135,7 +135,7 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
             if chosen in found.archives:
                 break
     path = resolve(root, parts)
-    images = _count(str(path), path.stat().st_mtime)
+    images = _count(path)
     title = "/".join(parts) or root.name
     if not images:
         st.caption("No images here; choose another folder.")
@@ -145,10 +145,10 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
     return Choice(path, title)
 
 
-@st.cache_data(show_spinner=False, max_entries=64, ttl=30)
-def _count(path: str, modified: float) -> int:  # noqa: ARG001 - the key
+@cached("data", max_entries=64, key=lambda path: (str(path), path.stat().st_mtime), ttl=30)
+def _count(path: Path) -> int:
     """How many images are there, up to one more than are counted."""
-    return max(islice(open_inputs(path).count(), _MOST_COUNTED + 1), default=0)
+    return open_inputs(str(path)).count_up_to(_MOST_COUNTED)
 
 
 def start_button(owner: Owner, choice: Choice | None) -> Job | None:

@@ -13,7 +13,7 @@ TABLE = f"cell_type,um_per_px,{AREA},other\nblast,0.1,900,=x\nblast,0.1,1000,y\n
 
 
 def _script() -> None:
-    from pages._ui.explorer.data import show_own_data
+    from pages._ui.explorer.own_data import show_own_data
 
     show_own_data()
 

@@ -1,7 +1,5 @@
 """Filing a run's cells in the cohort: under which cell type, from where, of whom."""
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -10,15 +8,15 @@ import streamlit as st
 
 from core.batch.jobs import Job
 from core.batch.review import Overview, Review
-from core.cohort import add_cells
+from core.cohort import TISSUES, add_cells, own_population
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError, UsageError
+from core.domain.settings import load_settings
 from core.store.schema import Population
-from pages._ui.common import resources
+from pages._ui.common import cohort_data
 from pages._ui.common.names import plain
 from pages._ui.common.state import COHORT_SAID
 
-TISSUES: Final = ("blood", "marrow")
 _AS_LABELLED: Final = "as labelled"
 
 
@@ -83,39 +81,19 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
         several = filing.cell_type is None and len(labels) > 1
         population = _population(job, filing, cell_type, CELL_TYPES[cell_type].plural if several else "")
         rows = review.rows(None if filing.cell_type is not None else cell_type.value)
-        added = add_cells(resources.settings().cohort, population, rows, patient_id=filing.patient)
+        added = add_cells(load_settings().cohort, population, rows, patient_id=filing.patient)
         known = f" ({added.known:,} were there already)" if added.known else ""
         sentences.append(f"{added.new:,} cells added to “{population.title}”{known}.")
     return " ".join(sentences)
 
 
 def _population(job: Job, filing: _Filing, cell_type: CellType, kind: str) -> Population:
-    title = f"{filing.title}: {kind}" if kind else filing.title
-    population_id = identifier(title)
-    if any(info.shipped and info.population.population_id == population_id for info in resources.populations()):
-        msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
-        raise UsageError(msg)
-    um_per_px = job.request.um_per_px
-    return Population(
-        population_id=population_id,
-        cell_type=cell_type,
-        title=title,
-        source=filing.source,
+    return own_population(
+        f"{filing.title}: {kind}" if kind else filing.title,
+        cell_type,
+        filing.source,
         tissue=filing.tissue,
-        citation="",
-        terms="the user's own",
         note=f"Added from a batch run on {date.today().isoformat()}.",
-        created=date.today().isoformat(),
-        um_per_px=um_per_px,
-        um_per_px_origin="given for the run" if um_per_px is not None else "unknown",
+        scale=(job.request.um_per_px, "given for the run"),
+        shipped=cohort_data.shipped(),
     )
-
-
-def identifier(title: str) -> str:
-    """A folder's name for the title."""
-    letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    found = re.sub("[^a-z0-9]+", "_", letters).strip("_")[:60]
-    if not found:
-        msg = f"expected a name with letters or digits (a to z, 0 to 9), but got {title!r}; choose another"
-        raise UsageError(msg)
-    return found

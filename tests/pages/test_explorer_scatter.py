@@ -12,10 +12,9 @@ from core.charts.theme import LIGHT
 from core.explorer import view
 from core.explorer.selection import Selection, to_link
 from core.explorer.view import By
-from pages._ui.common import resources
-from pages._ui.explorer import plane as plane_view
-from pages._ui.explorer.map import _Outline
-from pages._ui.explorer.plane import Kind, features_plane
+from pages._ui.explorer import answers, scatter_plot
+from pages._ui.explorer.scatter import Outline
+from pages._ui.explorer.scatter_plot import AxesKind, features_plot
 from tests.pages.conftest import texts
 from tests.pages.test_explorer_cells import component
 from tests.populations import ELONGATION, RATIO, analysed
@@ -56,7 +55,7 @@ def _halved(values: np.ndarray) -> tuple[float, int]:
 
 
 def _outline(app: AppTest, polygon, key: str | None = None) -> AppTest:
-    app.session_state[OUTLINE] = _Outline(
+    app.session_state[OUTLINE] = Outline(
         key or f"features {app.selectbox(key='map_x').value} {app.selectbox(key='map_y').value}", polygon
     )
     return app.run()
@@ -109,7 +108,7 @@ def test_chosen_cells_become_a_gate_or_a_group(plane):
     seen = app.session_state["leukoscope_explored"]
     assert seen.question.value == "separation"
     assert list(seen.saved) == ["round ones", "All but round ones"]
-    groups = resources.groups(seen.compared, dict(seen.saved))
+    groups = answers.groups(seen.compared, dict(seen.saved))
     assert sum(group.cells for group in groups) == expected
     assert all(group.cells for group in groups)
 
@@ -148,8 +147,10 @@ def test_principal_axes_are_told_in_words_and_an_outline_chooses_by_hand(plane):
 
 def _plane_key() -> str:
     """Key of the plane of principal axes, as the page makes it."""
-    found = plane_view.laid(Selection(), plane_view.looked_at(resources.in_view(Selection()), plane_view.About.SHAPE))
-    return f"{Kind.PCA} {found.digest}"
+    found = scatter_plot.embedded(
+        Selection(), scatter_plot.embedding_features(answers.in_view(Selection()), scatter_plot.FeatureScope.SHAPE)
+    )
+    return f"{AxesKind.PCA} {found.digest}"
 
 
 def test_a_map_is_computed_in_the_background_only_when_asked_for(plane):
@@ -168,11 +169,11 @@ def test_too_few_cells_for_a_computed_plane_are_refused_in_words(plane):
 def test_many_cells_are_counted_in_squares_and_an_outline_still_chooses_exactly(open_page, monkeypatch):
     open_page()
     monkeypatch.setattr(view, "MOST_POINTS", 30)
-    plane_view._scatter.clear()
-    drawn = features_plane(Selection(), RATIO, ELONGATION, By.CELL_TYPE, None, LIGHT)
+    scatter_plot.two_features.clear()
+    drawn = features_plot(Selection(), RATIO, ELONGATION, By.CELL_TYPE, None, LIGHT)
     assert isinstance(drawn.drawn.marks, Bins)
     assert drawn.drawn.marks.counts.sum() == 71
     chosen = drawn.choose(EVERYTHING)
     assert chosen is not None
-    assert resources.in_view(chosen).cells == 71
-    plane_view._scatter.clear()
+    assert answers.in_view(chosen).cells == 71
+    scatter_plot.two_features.clear()

@@ -6,18 +6,16 @@ from typing import Any, Final
 import streamlit as st
 
 from core.charts.training import dice_chart, loss_chart
-from core.evaluation.training_runs import TrainingRun, training_runs
-from pages._ui.common import resources
+from core.domain.settings import load_settings
+from core.evaluation.training_runs import TrainingRun, best_epoch, training_runs
 from pages._ui.common.layout import current_look, empty_state, errors_in_words
 
-# A run whose last epoch ended longer ago than this many of its epochs is taken for stopped.
-_PATIENCE_EPOCHS: Final = 3
 _REFRESH_S: Final = 10
 
 
 def show_trainings() -> None:
     """List the runs in the folder of runs, and follow the chosen one."""
-    root = resources.settings().runs
+    root = load_settings().runs
     runs = training_runs(root)
     if not runs:
         empty_state(
@@ -41,15 +39,14 @@ def _follow(run: TrainingRun) -> None:
 def _show(run: TrainingRun) -> None:
     with errors_in_words():
         log, scores = run.log(), run.scores()
-        best = log.iloc[int(log[["val_dice_nucleus", "val_dice_cytoplasm"]].mean(axis=1).to_numpy().argmax())]
-        since = time.time() - run.modified
-        going_on = scores is None and since < _PATIENCE_EPOCHS * max(float(log["seconds"].mean()), _REFRESH_S)
+        best = best_epoch(log)
+        now = time.time()
         state = (
             "finished"
             if scores
             else "going on"
-            if going_on
-            else f"stopped {_duration(since)} ago; the same command goes on"
+            if run.going_on(now)
+            else f"stopped {_duration(now - run.modified)} ago; the same command goes on"
         )
         st.markdown(
             f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())};"

@@ -1,0 +1,103 @@
+"""How a feature is distributed in groups: without the tails that would stretch an axis, and as a table of numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.charts.labels import unit
+from core.explorer.selection import Range, Selection
+from core.explorer.view import Summary
+from core.features.catalogue import CATALOGUE
+from core.populations.summaries import ReferencePopulation
+
+# So many times as long as it need be may an axis become through the outermost cells.
+STRETCHED: Final = 1.6
+
+
+def without_tails(selection: Selection, feature: str, quantiles: NDArray[np.float64]) -> Selection:
+    """Leave out cells beyond every group's middle part, where these would leave the others a small part of the axis.
+
+    Parameters
+    ----------
+    selection
+        The cells.
+    feature
+        The feature on the axis.
+    quantiles : array (G, P)
+        Its values in each group at ascending shares, the least and the greatest at the ends; the middle part lies
+        between the second and the last but one.
+    """
+    values = quantiles[np.isfinite(quantiles).all(axis=1)]
+    if not len(values):
+        return selection
+    low, high = float(values[:, 1].min()), float(values[:, -2].max())
+    least, greatest = float(values.min()), float(values.max())
+    if low >= high or greatest - least < STRETCHED * (high - low):
+        return selection
+    given = next((given for given in selection.ranges if given.feature == feature), None)
+    others = tuple(each for each in selection.ranges if each is not given)
+    if given is not None:
+        low = low if given.low is None else max(low, given.low)
+        high = high if given.high is None else min(high, given.high)
+    return replace(selection, ranges=(*others, Range(feature, low, high)))
+
+
+def summary_table(
+    summaries: Sequence[Summary], titles: Mapping[str, str], sources: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Numbers of groups, one row a group and feature; `titles` and `sources` are those of the groups, by name."""
+    several = len({found.feature for found in summaries}) > 1
+    rows = []
+    for found in summaries:
+        spec = CATALOGUE[found.feature]
+        numbers = {
+            "2 %": found.p2,
+            "25 %": found.p25,
+            "50 %": found.p50,
+            "75 %": found.p75,
+            "98 %": found.p98,
+            "Mean": found.mean,
+            "SD": found.std,
+        }
+        rows.append(
+            ({"Feature": spec.label} if several else {})
+            | {
+                "Group": titles[found.group],
+                "n": found.n,
+                "Patients": "not all known" if found.patients is None else str(found.patients),
+            }
+            | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
+            | {
+                "Unit": unit(spec, found.basis),
+                "Without a value": found.n_absent,
+                "Source": "; ".join(sources[found.group]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def published_table(published: Sequence[ReferencePopulation], feature: str) -> pd.DataFrame:
+    """What published tables say of a feature, with the columns of `summary_table`."""
+    spec = CATALOGUE[feature]
+    rows = []
+    for reference in published:
+        found = reference.summaries[feature]
+        numbers = {"2 %": found.p2, "50 %": found.p50, "98 %": found.p98, "Mean": found.mean, "SD": found.std}
+        rows.append(
+            {"Group": reference.title, "n": found.n, "Patients": "generated images"}
+            | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
+            | {"Unit": unit(spec, found.basis), "Source": reference.source}
+        )
+    return pd.DataFrame(rows)
+
+
+def together(groups: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Both tables, the published below, without a column of units or of absent values in which nothing stands."""
+    both = pd.concat([groups, published], ignore_index=True) if len(published) else groups
+    nothing: dict[str, str | int] = {"Unit": "", "Without a value": 0}
+    empty = [name for name, none in nothing.items() if name in both and not both[name].fillna(none).ne(none).any()]
+    return both.drop(columns=empty)

@@ -1,0 +1,56 @@
+"""In which order the cells of a selection are looked through: from the typical outward, or from far out inward."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from core.explorer.selection import Quality, Selection
+from core.explorer.typicality import CohortCentres
+from core.explorer.view import MOST_POINTS, values
+from core.store.database import Cohort
+
+
+class GalleryOrder(StrEnum):
+    """How the cells are ordered."""
+
+    TYPICAL = "Most typical first"
+    OUTLYING = "Farthest out first"
+    CHANCE = "By chance"
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedCells:
+    """Cells, of very many a sample, from the most typical of their populations outward, and from the farthest out inward.
+
+    Those of which nothing is known come last in both.
+    """
+
+    outward: tuple[str, ...]
+    inward: tuple[str, ...]
+
+    def ordered(self, order: GalleryOrder) -> tuple[str, ...]:
+        """The identifiers in an order."""
+        if order is GalleryOrder.CHANCE:
+            return tuple(self.outward[i] for i in np.random.default_rng(0).permutation(len(self.outward)))
+        return self.outward if order is GalleryOrder.TYPICAL else self.inward
+
+
+def order_cells(cohort: Cohort, selection: Selection, centres: CohortCentres, features: Sequence[str]) -> OrderedCells:
+    """Order the cells of a selection by how typical they are of their populations."""
+    found = values(cohort, selection, features, sample=MOST_POINTS)
+    distances = centres.distances(found.matrix, found.population)
+    percent = centres.typicality(distances, found.population)
+    names = found.cell_id.astype(str)
+    outward, inward = np.lexsort((names, distances, -percent)), np.lexsort((names, -distances, percent))  # nan last
+    return OrderedCells(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
+
+
+def typicalities(
+    cohort: Cohort, cell_ids: Sequence[str], centres: CohortCentres, features: Sequence[str]
+) -> dict[str, float]:
+    """How typical some cells are of their populations in per cent, by id, as far as that is known."""
+    found = values(cohort, Selection(quality=Quality.ANY, cells=tuple(cell_ids)), features)
+    percent = centres.typicality(centres.distances(found.matrix, found.population), found.population)
+    return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}

@@ -1,0 +1,84 @@
+"""The cohort, opened once: its populations, and what a cell can be set beside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.domain.settings import load_settings
+from pages._ui.common.caching import cached
+
+if TYPE_CHECKING:
+    from core.domain.cell_types import CellType
+    from core.populations.summaries import ReferencePopulation
+    from core.store.database import Cohort
+    from core.store.queries import PopulationInfo
+
+
+def cohort() -> Cohort:
+    """The shipped and the user's populations, read where they lie."""
+    settings = load_settings()
+    return _cohort(str(settings.reference), str(settings.cohort), str(settings.cache))
+
+
+@cached("resource", max_entries=2, key=lambda *folders: folders)
+def _cohort(reference: str, user: str, cache: str) -> Cohort:
+    from pathlib import Path
+
+    from core.store.database import Cohort
+
+    return Cohort.open([Path(reference), Path(user)], Path(cache))
+
+
+@cached("resource", max_entries=2)
+def populations() -> tuple[PopulationInfo, ...]:
+    """Every measured population with its counts."""
+    from core.store import queries
+
+    return queries.populations(cohort())
+
+
+def population_titles() -> dict[str, str]:
+    """What each population is called, by its identifier."""
+    return {stored.population.population_id: stored.population.title for stored in cohort().populations()}
+
+
+def population_types() -> dict[str, CellType]:
+    """The cell type of each population, by its identifier."""
+    return {stored.population.population_id: stored.population.cell_type for stored in cohort().populations()}
+
+
+def shipped() -> frozenset[str]:
+    """Identifiers of the populations that come with the program."""
+    return frozenset(info.population.population_id for info in populations() if info.shipped)
+
+
+def notes() -> dict[str, str]:
+    """What a reader must know of each population before drawing conclusions, and how many cells quality kept out."""
+    return {info.population.population_id: _note(info) for info in populations()}
+
+
+def _note(info: PopulationInfo) -> str:
+    kept_out = info.n - info.n_good
+    excluded = f" {kept_out} of {info.n} cells are left out for their quality." if kept_out else ""
+    return info.population.note + excluded
+
+
+@cached("resource", max_entries=2)
+def references() -> tuple[ReferencePopulation, ...]:
+    """Everything a cell can be set beside.
+
+    Measured populations with at least one good cell, then the published tables.
+    """
+    from core.store import queries
+
+    measured = tuple(
+        queries.reference(cohort(), info.population.population_id) for info in populations() if info.n_good
+    )
+    return measured + published()
+
+
+def published() -> tuple[ReferencePopulation, ...]:
+    """The published tables."""
+    from core.store.published import published_references
+
+    return published_references(load_settings().reference)

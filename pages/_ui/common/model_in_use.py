@@ -1,0 +1,103 @@
+"""The model the app uses: opened once, its files checked, and how far its features can be trusted.
+
+The engine is imported inside these functions: onnxruntime, pyradiomics and DuckDB take a second together, and Home
+should be on the screen by then.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from core.domain.settings import load_settings
+from pages._ui.common.caching import cached
+from pages._ui.common.cohort_data import references
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.charts.trust import Reliability
+    from core.segmentation.model_registry import ModelEntry
+    from core.segmentation.segmenter import OnnxSegmenter
+
+
+def default_model() -> ModelEntry:
+    """The model the app uses; raises ModelError."""
+    from core.segmentation.model_registry import find_model
+
+    return find_model(folder=load_settings().models)
+
+
+def segmenter() -> OnnxSegmenter:
+    """The default model opened, its checksum verified once; raises ModelError."""
+    return _segmenter(default_model())
+
+
+@cached("resource", max_entries=2, key=lambda model: (str(model.path), model.sha256))
+def _segmenter(model: ModelEntry) -> OnnxSegmenter:
+    from core.image.synthetic import draw_cell
+    from core.pipeline import analyse
+    from core.segmentation.segmenter import OnnxSegmenter
+
+    opened = OnnxSegmenter.from_entry(model)
+    # The first analysis of a process loads pyradiomics and allocates: nobody should wait for that with a cell on the
+    # screen.
+    analyse(draw_cell()[0], opened)
+    return opened
+
+
+def warm_up() -> None:
+    """Load what the first click needs, while the person is still choosing an image.
+
+    Problems are told when they matter.
+    """
+    from core.domain.errors import CoreError
+
+    with suppress(CoreError):
+        segmenter()
+        references()
+
+
+def _file_times(model: ModelEntry) -> object:
+    """Changes when one of the model's files changes."""
+    times = tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in model.files)
+    return str(model.path), model.sha256, times
+
+
+@cached("resource", max_entries=2, key=_file_times)
+def model_problem(model: ModelEntry) -> str | None:
+    """Why a model's files are not those of the manifest, or None."""
+    from core.domain.errors import ModelError
+    from core.segmentation.model_registry import verify_model
+
+    try:
+        verify_model(model)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+def reliability() -> Reliability:
+    """How far each feature from the default model's outlines can be trusted; empty where it is not measured.
+
+    Raises ModelError.
+    """
+    path = default_model().reliability
+    return _reliability(path) if path is not None and path.is_file() else {}
+
+
+def reliability_if_known() -> Reliability:
+    """The same where no outline is at stake: without a readable model nothing is known, and nothing is marked."""
+    from core.domain.errors import ModelError
+
+    try:
+        return reliability()
+    except ModelError:
+        return {}
+
+
+@cached("resource", max_entries=2, key=lambda path: (str(path), path.stat().st_mtime))
+def _reliability(path: Path) -> Reliability:
+    from core.evaluation.agreement import load
+
+    return load(path)
