@@ -8,17 +8,17 @@ outline are disturbed.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import ModelError
+from core.support import records
 
 # Koo and Li 2016, J Chiropr Med 15:155: not the estimate but its 95 % limits decide, below 0.5 poor, from 0.75 on good.
 GOOD_FROM: Final = 0.75
@@ -425,10 +425,7 @@ class ReliabilityReport:
 
 def to_json(report: ReliabilityReport) -> str:
     """The text of the file: a header, then a line a feature, with no more digits than mean anything."""
-    header = {
-        name: getattr(report, name)
-        for name in ("model_id", "model_sha256", "created", "command", "cells", "pairs", "versions")
-    }
+    header = {f.name: getattr(report, f.name) for f in fields(report) if f.name != "features"}
     header["unit"] = (
         "agreement, annotators and disturbances in standard deviations between cells of a type and data set; sources in"
         " the feature's"
@@ -454,9 +451,10 @@ def to_json(report: ReliabilityReport) -> str:
     }
     header["disturbances"] = list(Disturbance)
     lines = [
-        f"  {json.dumps(name)}: {json.dumps(_row(f), separators=(',', ':'))}" for name, f in report.features.items()
+        f"  {json.dumps(name)}: {records.to_json(_row(f), compact=True, ascii_only=True)}"
+        for name, f in report.features.items()
     ]
-    start = json.dumps(header, indent=1).removesuffix("\n}")
+    start = records.to_json(header, indent=1, ascii_only=True).removesuffix("\n}")
     return start + ',\n "features": {\n' + ",\n".join(lines) + "\n }\n}\n"
 
 
@@ -497,19 +495,9 @@ def save(report: ReliabilityReport, path: Path) -> None:
 def load_report(path: Path) -> ReliabilityReport:
     """Read a file with its header; raises ModelError when it is missing or not as written by `save`."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        names = [Disturbance(name) for name in raw["disturbances"]]
-        features = {name: _feature(name, row, names) for name, row in raw["features"].items()}
-        return ReliabilityReport(
-            model_id=raw["model_id"],
-            model_sha256=raw["model_sha256"],
-            created=raw["created"],
-            command=raw["command"],
-            cells=raw["cells"],
-            pairs=tuple((first, second) for first, second in raw["pairs"]),
-            versions=raw["versions"],
-            features=MappingProxyType(features),
-        )
+        raw = records.parsed(path.read_bytes())
+        raw["features"] = {name: _unfolded(name, row, raw["disturbances"]) for name, row in raw["features"].items()}
+        return records.from_plain(ReliabilityReport, raw, others=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = (
             f"{path.name} in the models folder is missing or damaged ({error!r}); restore it or run `python -m core"
@@ -523,26 +511,13 @@ def load(path: Path) -> Mapping[str, FeatureReliability]:
     return load_report(path).features
 
 
-def _feature(name: str, row: dict[str, Any], names: list[Disturbance]) -> FeatureReliability:
-    return FeatureReliability(
-        name,
-        Grade(row["grade"]),
-        row["why"],
-        row["n"],
-        row["unpaired"],
-        row["log"],
-        *_three(row["icc"]),
-        *_three(row["agreement"]),
-        mononuclear=row["mononuclear"] and Interval(*row["mononuclear"]),
-        sources={source: SourceAgreement(*values) for source, values in row["sources"].items()},
-        disturbances={
-            d: Change(*values) for d, values in zip(names, row["disturbances"], strict=True) if values is not None
-        },
-        largest=row["largest"] and Disturbance(row["largest"]),
-        annotators=row["annotators"],
-    )
-
-
-def _three(values: list[float | None]) -> tuple[float | None, float | None, float | None]:
-    first, second, third = values
-    return first, second, third
+def _unfolded(name: str, row: dict[str, Any], disturbances: list[str]) -> dict[str, Any]:
+    """A line as `_row` folded it, field by field."""
+    changes = zip(disturbances, row["disturbances"], strict=True)
+    return {
+        **row,
+        "feature": name,
+        **dict(zip(("icc", "icc_low", "icc_high"), row["icc"], strict=True)),
+        **dict(zip(("bias", "limit_low", "limit_high"), row["agreement"], strict=True)),
+        "disturbances": {disturbance: change for disturbance, change in changes if change is not None},
+    }

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -18,6 +18,7 @@ from core.domain.errors import StoreError
 from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
+from core.support import records
 
 SCHEMA_VERSION: Final = 1
 
@@ -138,7 +139,7 @@ class Population:
 
     def to_json(self) -> str:
         """Return the text of `population.json`."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        return records.to_json({"schema_version": SCHEMA_VERSION, **vars(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> "Population":
@@ -147,17 +148,16 @@ class Population:
         Raises StoreError when it is damaged or of a later version.
         """
         try:
-            raw = json.loads(text)
-            version = raw.pop("schema_version")
+            raw = records.parsed(text)
+            version = raw["schema_version"]
             if version > SCHEMA_VERSION:
                 msg = (
                     f"{origin}: written by a later version (schema {version}, known is {SCHEMA_VERSION}); update"
                     " Leukoscope"
                 )
                 raise StoreError(msg)
-            known = {f.name for f in fields(cls)}
-            return cls(**{**{k: v for k, v in raw.items() if k in known}, "cell_type": CellType(raw["cell_type"])})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return records.from_plain(cls, raw, others=True)
+        except (ValueError, KeyError, TypeError) as error:
             msg = f"{origin}: not a population's description ({error}); import the population again"
             raise StoreError(msg) from error
 

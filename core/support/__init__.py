@@ -1,0 +1,1 @@
+"""What every room needs besides its own matter: records in files."""
