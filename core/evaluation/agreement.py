@@ -73,7 +73,7 @@ LIGHT_AND_STAIN: Final = (
 SCALING: Final = (Disturbance.SMALLER, Disturbance.LARGER)
 
 
-class Change(NamedTuple):
+class DisturbanceEffect(NamedTuple):
     """What a disturbance does to a feature, in standard deviations between cells of a type.
 
     The median change, and its root mean square.
@@ -156,7 +156,7 @@ class FeatureReliability:
     limit_high: float | None = None
     mononuclear: Interval | None = None
     sources: Mapping[str, SourceAgreement] = field(default_factory=dict)
-    disturbances: Mapping[Disturbance, Change] = field(default_factory=dict)
+    disturbances: Mapping[Disturbance, DisturbanceEffect] = field(default_factory=dict)
     largest: Disturbance | None = None
     annotators: float | None = None
 
@@ -235,8 +235,8 @@ def limits_of_agreement(differences: NDArray[np.float64]) -> tuple[float, float,
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """The cells of a measurement, in order: their data set, their type, and whether they are mononuclear; (n,) each."""
+class Subjects:
+    """The cells that were measured more than once, in order: their data set, their type, and whether they are mononuclear; (n,) each."""
 
     sources: NDArray[np.str_]
     types: NDArray[np.str_]
@@ -250,7 +250,7 @@ class Cells:
 
 def assess(
     feature: str,
-    cells: Cells,
+    cells: Subjects,
     drawn: NDArray[np.float64],
     predicted: NDArray[np.float64],
     disturbed: Mapping[Disturbance, NDArray[np.float64]],
@@ -290,41 +290,19 @@ def assess(
     both = np.isfinite(drawn) & np.isfinite(predicted)
     unpaired = int((np.isfinite(drawn) ^ np.isfinite(predicted)).sum())
 
-    mean, found = _within(cells, drawn, predicted, both)
-    spread = np.array([found[source].spread if source in found else math.nan for source in cells.sources])
-
-    changes: dict[Disturbance, Change] = {}
-    for disturbance, values in disturbed.items():
-        change = (scale(values) - predicted) / spread
-        change = change[np.isfinite(change)]
-        if len(change):
-            changes[disturbance] = Change(float(np.median(change)), float(np.sqrt((change**2).mean())))
-    counted = [d for d in changes if d not in LIGHT_AND_STAIN and not (pixel_bound and d in SCALING)]
-    largest = max(counted, key=lambda d: changes[d].size, default=None)
-    again = [
-        np.diff(scale(pairs)).ravel() / found[source].spread for source, pairs in redrawn.items() if source in found
-    ]
-    between = np.concatenate([np.zeros(0), *again])
-    between = between[np.isfinite(between)]
-    annotators = float(np.sqrt((between**2).mean())) if len(between) else None
-
+    mean, sources = _within(cells, drawn, predicted, both)
+    if not sources:
+        why = f"it cannot be judged: {_why_not(cells, both)}"
+        return FeatureReliability(feature, Grade.POOR, why, int(both.sum()), unpaired, log)
+    spread = np.array([sources[source].spread if source in sources else math.nan for source in cells.sources])
     used = both & np.isfinite(spread)
-    n = int(used.sum() if found else both.sum())
-    if not found:
-        alike = n - len(np.unique(cells.groups[both])) >= MIN_FREEDOM
-        reason = (
-            "the test cells of a type do not differ in it"
-            if alike
-            else f"only {n} of {len(drawn)} test cells have it from both outlines"
-        )
-        return FeatureReliability(feature, Grade.POOR, f"it cannot be judged: {reason}", n, unpaired, log)
     pairs = (np.column_stack([drawn, predicted]) - mean[:, None]) / spread[:, None]
     icc = intraclass_correlation(pairs[used], cells.groups[used])
     assert icc is not None
-    few = used & cells.mononuclear
-    enough = few.sum() - len(np.unique(cells.groups[few])) >= MIN_FREEDOM
-    mononuclear = intraclass_correlation(pairs[few], cells.groups[few]) if enough else None
-    grade, why = _judged(icc, n, unpaired, mononuclear, largest, changes)
+    n, mononuclear = int(used.sum()), _of_mononuclear(pairs, cells, used)
+    effects = _effects({what: (scale(values) - predicted) / spread for what, values in disturbed.items()})
+    largest = _largest(effects, pixel_bound=pixel_bound)
+    grade, why = _judged(icc, n, unpaired, mononuclear, largest, effects)
     return FeatureReliability(
         feature,
         grade,
@@ -335,15 +313,60 @@ def assess(
         *icc,
         *limits_of_agreement(np.diff(pairs[used]).ravel()),
         mononuclear=mononuclear,
-        sources=found,
-        disturbances=changes,
+        sources=sources,
+        disturbances=effects,
         largest=largest,
-        annotators=annotators,
+        annotators=_between_annotators({source: scale(pairs) for source, pairs in redrawn.items()}, sources),
     )
 
 
+def _why_not(cells: Subjects, both: NDArray[np.bool_]) -> str:
+    """Why a feature cannot be judged that `both` outlines of these cells have."""
+    n = int(both.sum())
+    if n - len(np.unique(cells.groups[both])) >= MIN_FREEDOM:
+        return "the test cells of a type do not differ in it"
+    return f"only {n} of {len(both)} test cells have it from both outlines"
+
+
+def _of_mononuclear(pairs: NDArray[np.float64], cells: Subjects, used: NDArray[np.bool_]) -> Interval | None:
+    """The agreement of the mononuclear cells alone; None where they are too few."""
+    few = used & cells.mononuclear
+    enough = few.sum() - len(np.unique(cells.groups[few])) >= MIN_FREEDOM
+    return intraclass_correlation(pairs[few], cells.groups[few]) if enough else None
+
+
+def _effects(changes: Mapping[Disturbance, NDArray[np.float64]]) -> dict[Disturbance, DisturbanceEffect]:
+    """What each disturbance comes to that could be measured, from its standardised changes (n,); nan where absent."""
+    present = {disturbance: change[np.isfinite(change)] for disturbance, change in changes.items()}
+    return {
+        disturbance: DisturbanceEffect(float(np.median(change)), _root_mean_square(change))
+        for disturbance, change in present.items()
+        if len(change)
+    }
+
+
+def _largest(effects: Mapping[Disturbance, DisturbanceEffect], *, pixel_bound: bool) -> Disturbance | None:
+    """The disturbance that counts for the grade and changes the feature most."""
+    counted = [d for d in effects if d not in LIGHT_AND_STAIN and not (pixel_bound and d in SCALING)]
+    return max(counted, key=lambda d: effects[d].size, default=None)
+
+
+def _between_annotators(
+    redrawn: Mapping[str, NDArray[np.float64]], sources: Mapping[str, SourceAgreement]
+) -> float | None:
+    """Root mean square difference of two drawings of a cell, in standard deviations of its data set."""
+    again = [np.diff(pairs).ravel() / sources[name].spread for name, pairs in redrawn.items() if name in sources]
+    between = np.concatenate([np.zeros(0), *again])
+    between = between[np.isfinite(between)]
+    return _root_mean_square(between) if len(between) else None
+
+
+def _root_mean_square(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
 def _within(
-    cells: Cells, drawn: NDArray[np.float64], predicted: NDArray[np.float64], both: NDArray[np.bool_]
+    cells: Subjects, drawn: NDArray[np.float64], predicted: NDArray[np.float64], both: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], dict[str, SourceAgreement]]:
     """Mean of the drawn cells of each cell's type and data set, (n,), and the agreement in each data set that tells one."""
     count = np.bincount(cells.groups, both)
@@ -369,7 +392,7 @@ def _judged(
     unpaired: int,
     mononuclear: Interval | None,
     largest: Disturbance | None,
-    changes: Mapping[Disturbance, Change],
+    effects: Mapping[Disturbance, DisturbanceEffect],
 ) -> tuple[Grade, str]:
     """Grade and reason: the band of the ICC's lower limit, which two things can lower.
 
@@ -385,7 +408,7 @@ def _judged(
             (_band(mononuclear.high), f"among mononuclear cells alone it does not ({_printed(mononuclear)})")
         )
     if largest is not None:
-        size = changes[largest].size
+        size = effects[largest].size
         steadiness = list(Grade)[(size > MODERATE_CHANGE) + (size > POOR_CHANGE)]
         lowering.append((steadiness, f"{largest} changes it by {size:.2f} standard deviations between cells of a type"))
     for lower, reason in lowering:
@@ -447,7 +470,7 @@ def to_json(report: ReliabilityReport) -> str:
         "icc": Interval._fields,
         "agreement": ["bias", "limit_low", "limit_high"],
         "sources": SourceAgreement._fields,
-        "disturbances": Change._fields,
+        "disturbances": DisturbanceEffect._fields,
     }
     header["disturbances"] = list(Disturbance)
     lines = [
