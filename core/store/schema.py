@@ -192,51 +192,74 @@ def cell_row(
     StoreError
         If the image's name is absolute or leaves its folder, an outline region is unknown, or a value is not finite.
     """
-    image, segmentation = analysis.image, analysis.segmentation
-    check_relative(image.name)
-    unknown = sorted(set(outlines) - set(OUTLINE_REGIONS))
-    if unknown:
-        msg = f"{image.name}: outlines are kept of {', '.join(OUTLINE_REGIONS)}, but came for {', '.join(unknown)}"
-        raise StoreError(msg)
-    values = {name: analysis.features.values.get(name) for name in CATALOGUE}
-    for name, value in values.items():
-        if value is not None and not math.isfinite(value):
-            msg = f"{image.name}: {name} must be a finite number or absent with a reason, but is {value}"
-            raise StoreError(msg)
-    height, width = image.shape
-    place = analysis.place
+    check_relative(analysis.image.name)
     return {
-        "cell_id": f"{population.population_id}:{image.sha256[:16]}:{analysis.cell_index}",
+        **_filed_under(analysis, population),
+        "patient_id": patient_id,
+        "diagnosis": diagnosis,
+        **_pictured(analysis, population),
+        **_outlined(analysis, outlines),
+        **_measured(analysis),
+        "created": created or datetime.now(UTC),
+    }
+
+
+def _filed_under(analysis: CellAnalysis, population: Population) -> CellRow:
+    return {
+        "cell_id": f"{population.population_id}:{analysis.image.sha256[:16]}:{analysis.cell_index}",
         "population": population.population_id,
         "cell_type": population.cell_type.value,
         "source": population.source,
-        "patient_id": patient_id,
-        "diagnosis": diagnosis,
         "tissue": population.tissue,
+    }
+
+
+def _pictured(analysis: CellAnalysis, population: Population) -> CellRow:
+    """The image, the place of the cell in it, and its scale."""
+    image, place = analysis.image, analysis.place
+    height, width = image.shape
+    return {
         "image_name": image.name,
         "image_sha256": image.sha256,
         "cell_index": analysis.cell_index,
-        "place_left": place.left if place else None,
-        "place_top": place.top if place else None,
-        "place_width": place.width if place else None,
-        "place_height": place.height if place else None,
+        **{f"place_{side}": getattr(place, side) if place else None for side in ("left", "top", "width", "height")},
         "image_width": width,
         "image_height": height,
         "um_per_px": image.um_per_px if image.um_per_px is not None else population.um_per_px,
-        "model_id": segmentation.model_id,
-        "provider": segmentation.provider,
-        "confidence": segmentation.confidence,
-        "other_cells": segmentation.other_cells,
+    }
+
+
+def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np.floating[Any]]]]) -> CellRow:
+    """The outline, and how it was drawn; raises StoreError for a region that is not kept."""
+    if unknown := sorted(set(outlines) - set(OUTLINE_REGIONS)):
+        msg = (
+            f"{analysis.image.name}: outlines are kept of {', '.join(OUTLINE_REGIONS)}, but came for"
+            f" {', '.join(unknown)}"
+        )
+        raise StoreError(msg)
+    rings = {region: [ring.ravel().tolist() for ring in outlines.get(region, ())] for region in OUTLINE_REGIONS}
+    return {
+        "model_id": analysis.segmentation.model_id,
+        "provider": analysis.segmentation.provider,
+        "confidence": analysis.segmentation.confidence,
+        "other_cells": analysis.segmentation.other_cells,
+        **{f"{region}_outline": its for region, its in rings.items()},
+    }
+
+
+def _measured(analysis: CellAnalysis) -> CellRow:
+    """Features, what is absent, and what speaks against the cell; raises StoreError for a value that is no number."""
+    values = {name: analysis.features.values.get(name) for name in CATALOGUE}
+    for name, value in values.items():
+        if value is not None and not math.isfinite(value):
+            msg = f"{analysis.image.name}: {name} must be a finite number or absent with a reason, but is {value}"
+            raise StoreError(msg)
+    return {
         "flags": [flag.code for flag in analysis.flags],
         "severe_flags": [flag.code for flag in analysis.flags if flag.severe],
         "quality_ok": analysis.quality_ok,
         "absent": json.dumps(analysis.features.absent, sort_keys=True),
-        **{
-            f"{region}_outline": [ring.ravel().tolist() for ring in outlines.get(region, ())]
-            for region in OUTLINE_REGIONS
-        },
         "versions": json.dumps(analysis.versions, sort_keys=True),
-        "created": created or datetime.now(UTC),
         **values,
     }
 
