@@ -11,7 +11,7 @@ from core.domain.errors import RecordError, UsageError
 from core.support import records
 
 
-class Settings:
+class TomlSettings:
     """What the frozen dataclasses of settings share: reading and writing themselves as TOML."""
 
     @classmethod
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Settings):
+class TrainingConfig(TomlSettings):
     """Everything that decides the outcome of `python -m training finetune`.
 
     `train`, `validation` and `test` are shares of the groups of originals; sizes in pixels; `minimum_fill` to
@@ -209,7 +209,7 @@ class TrainingConfig(Settings):
 
 
 @dataclass(frozen=True)
-class SelectionConfig(Settings):
+class SelectionConfig(TomlSettings):
     """Everything that decides the outcome of `python -m training select`.
 
     `name` is the run's id. `grouped` lists the architectures compared on folds of originals, `as_published` those also
