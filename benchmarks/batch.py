@@ -416,4 +416,4 @@ def index_memory() -> tuple[float, float]:
     Index(records)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return peak / DONE, len(json.dumps(records[-1][1].to_json()))
+    return peak / DONE, len(json.dumps(records[-1][1]))

@@ -15,7 +15,7 @@ import numpy as np
 
 from core.domain.cell_types import CellType
 from core.domain.types import CellAnalysis, FeatureSet, QualityFlag, Segmentation
-from core.evaluation.agreement import Change, Disturbance, FeatureReliability, Grade
+from core.evaluation.agreement import Disturbance, DisturbanceEffect, FeatureReliability, Grade
 from core.features.extract import extract
 from core.image.masks import outlines
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -44,9 +44,9 @@ def grades(given: Mapping[str, Grade], among: Iterable[str]) -> dict[str, Featur
         grade = given.get(name, Grade.GOOD)
         icc = {Grade.GOOD: 0.95, Grade.MODERATE: 0.7, Grade.POOR: 0.2}[grade]
         moved = {
-            Disturbance.WIDER: Change(0.1, 0.3),
-            Disturbance.JPEG_50: Change(0.0, 0.1),
-            Disturbance.PALER: Change(0.5, 0.9),
+            Disturbance.WIDER: DisturbanceEffect(0.1, 0.3),
+            Disturbance.JPEG_50: DisturbanceEffect(0.0, 0.1),
+            Disturbance.PALER: DisturbanceEffect(0.5, 0.9),
         }
         found[name] = FeatureReliability(
             name,

@@ -35,7 +35,7 @@ from training.data import load_labelled, masked_samples
 from training.evaluate import annotator_agreement, by_cell_type, by_data_set, evaluate, in_a_line, in_words, summarise
 from training.fields import MadeField, score_fields, summarise_fields
 from training.loop import EpochLog, fit
-from training.selection import AS_PUBLISHED, GROUPED, Unit, select, units_of
+from training.selection import AS_PUBLISHED, GROUPED, SelectionUnit, select, units_of
 from training.terminal import in_time, log_to_terminal, named, say, show_unit, shown, work
 from training.trainer import find_device, is_out_of_memory
 
@@ -120,7 +120,7 @@ def _select(arguments: argparse.Namespace) -> int:
             on_unit=show_unit,
         )
 
-    def show_epoch(unit: Unit, epoch: int) -> None:
+    def show_epoch(unit: SelectionUnit, epoch: int) -> None:
         say(f"{named(unit)}: epoch {epoch}/{config.epochs}", for_now=True)
 
     try:
@@ -150,7 +150,7 @@ def _tell(config: SelectionConfig, folder: Path) -> int:
             print(f"  {title(score.architecture):14} Dice {score.mean:.4f}{interval}, {score.folds} folds")
     failed = folds[folds["status"] != "done"]
     for row in failed.to_dict("records"):
-        unit = Unit(row["protocol"], row["k"], row["fold"], row["architecture"])
+        unit = SelectionUnit(row["protocol"], row["k"], row["fold"], row["architecture"])
         print(f"failed: {named(unit)}: {row['status']}: {row['reason']}; --retry tries again", file=sys.stderr)
     units = len(units_of(config))
     rest = "" if len(folds) >= units else "; other processes work on the rest"

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from core.domain.errors import UsageError
+from core.domain.errors import RecordError, UsageError
+from core.support import records
 
 
-class Settings:
+class TomlSettings:
     """What the frozen dataclasses of settings share: reading and writing themselves as TOML."""
 
     @classmethod
@@ -24,21 +25,11 @@ class Settings:
         except (OSError, ValueError) as error:
             msg = f"{path.name} could not be read as a TOML file of training settings ({error})"
             raise UsageError(msg) from error
-        defaults = asdict(cls())  # type: ignore[call-overload]
-        if unknown := sorted(set(raw) - set(defaults)):
-            msg = f"{path.name}: unknown settings {unknown}; known are {list(defaults)}"
-            raise UsageError(msg)
-        for name, value in raw.items():
-            wanted = defaults[name]
-            if not _is_like(value, wanted):
-                msg = (
-                    f"{path.name}: {name} must be like {list(wanted) if isinstance(wanted, tuple) else wanted!r}, but"
-                    f" is {value!r}"
-                )
-                raise UsageError(msg)
-            if isinstance(value, list):
-                raw[name] = tuple(value)
-        return cls(**raw)
+        try:
+            return records.from_plain(cls, raw)
+        except RecordError as error:
+            msg = f"{path.name}: {error}"
+            raise UsageError(msg) from error
 
     def to_toml(self) -> str:
         """The text `from_toml` reads back."""
@@ -52,19 +43,8 @@ class Settings:
         return "".join(f"{key} = {literal(value)}\n" for key, value in asdict(self).items())  # type: ignore[call-overload]
 
 
-def _is_like(value: object, default: object) -> bool:
-    """Whether a TOML value can stand for a default.
-
-    A whole number is a fine fraction, a list is a tuple of like members.
-    """
-    if isinstance(default, tuple):
-        kind = type(default[0]) if default else str
-        return isinstance(value, list) and all(type(member) is kind for member in value)
-    return type(value) is type(default) or (type(default) is float and type(value) is int)
-
-
 @dataclass(frozen=True)
-class TrainingConfig(Settings):
+class TrainingConfig(TomlSettings):
     """Everything that decides the outcome of `python -m training finetune`.
 
     `train`, `validation` and `test` are shares of the groups of originals; sizes in pixels; `minimum_fill` to
@@ -229,7 +209,7 @@ class TrainingConfig(Settings):
 
 
 @dataclass(frozen=True)
-class SelectionConfig(Settings):
+class SelectionConfig(TomlSettings):
     """Everything that decides the outcome of `python -m training select`.
 
     `name` is the run's id. `grouped` lists the architectures compared on folds of originals, `as_published` those also

@@ -32,7 +32,7 @@ _DIRECTIONS: Final = 15
 _OBJECT_DENSITY: Final = 0.12
 
 
-class Standing(StrEnum):
+class Placement(StrEnum):
     """How a cell stands in a made field."""
 
     APART = "apart"
@@ -50,7 +50,7 @@ class MadeField:
     rgb: NDArray[np.uint8]
     labels: LabelMap
     numbers: NDArray[np.uint16]
-    standings: tuple[Standing, ...]
+    standings: tuple[Placement, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ class _Canvas:
         self.rgb = np.broadcast_to(plasma, (side, side, 3)).astype(np.uint8)
         self.labels = np.zeros((side, side), np.uint8)
         self.numbers = np.zeros((side, side), np.uint16)
-        self.standings: list[Standing] = []
+        self.standings: list[Placement] = []
 
     def place_apart(self, source: Source, rng: np.random.Generator) -> bool:
         """Set a cell where it keeps its distance from all others; False where there is no room."""
@@ -168,7 +168,7 @@ class _Canvas:
             if self._visible(cell, top, left) >= _LEAST_VISIBLE and not self._met(
                 wide, top - distance, left - distance
             ):
-                self._place(source, top, left, Standing.APART)
+                self._place(source, top, left, Placement.APART)
                 return True
         return False
 
@@ -196,9 +196,9 @@ class _Canvas:
             top, left = places[stop - 1 + under]
             met = self._met(ndimage.binary_dilation(np.pad(cell, 2), iterations=2), top - 2, left - 2)
             if met == {number} and self._visible(cell, top, left) >= _LEAST_VISIBLE:
-                self._place(source, top, left, Standing.TOUCHING)
-                if self.standings[number - 1] is Standing.APART:
-                    self.standings[number - 1] = Standing.TOUCHING
+                self._place(source, top, left, Placement.TOUCHING)
+                if self.standings[number - 1] is Placement.APART:
+                    self.standings[number - 1] = Placement.TOUCHING
                 return True
         return False
 
@@ -208,7 +208,7 @@ class _Canvas:
         alpha = weight[there][..., None]
         self.rgb[here] = np.rint(self.rgb[here] * (1 - alpha) + source.rgb[there] * alpha).astype(np.uint8)
 
-    def _place(self, source: Source, top: int, left: int, standing: Standing) -> None:
+    def _place(self, source: Source, top: int, left: int, standing: Placement) -> None:
         cell = source.cell
         here, there = self._slices(cell.shape, top, left)
         soft = ndimage.gaussian_filter(ndimage.binary_dilation(cell, iterations=2).astype(np.float32), 1.0)
@@ -217,7 +217,7 @@ class _Canvas:
         self.blend(source, soft, top, left)
         visible = cell[there] & free
         self.labels[here][visible] = source.labels[there][visible]
-        self.standings.append(standing if self._visible(cell, top, left) == 1 else Standing.BORDER)
+        self.standings.append(standing if self._visible(cell, top, left) == 1 else Placement.BORDER)
         self.numbers[here][visible] = len(self.standings)
 
     def _slices(self, shape: tuple[int, ...], top: int, left: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -247,7 +247,7 @@ class CellScore:
     How it stands, and by region the Dice with the cell found in its place; None where none was.
     """
 
-    standing: Standing
+    standing: Placement
     dice: dict[str, float] | None
 
 
@@ -335,7 +335,7 @@ def summarise_fields(scores: Sequence[FieldScore]) -> dict[str, Any]:
         "precision": round(matched / found, 4) if found else None,
         "count_error": round(float(np.mean([abs(score.found - len(score.cells)) for score in scores])), 3),
     }
-    for standing in Standing:
+    for standing in Placement:
         group = [cell.dice for cell in cells if cell.standing is standing]
         dice = [one for one in group if one is not None]
         result[standing.value] = {

@@ -24,7 +24,7 @@ CASES: Final = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ScoredImage:
     """One test image as the network saw it, uint8 (S, S, 3), the drawn and the found channels, bool (C, S, S), and their score."""
 
     score: ImageScore
@@ -33,12 +33,12 @@ class Outcome:
     found: NDArray[np.bool_]
 
 
-def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], batch_size: int) -> list[Outcome]:
+def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], batch_size: int) -> list[ScoredImage]:
     """Score every item of a data set without augmentation, whose samples these are.
 
     A pixel is found from probability 0.5 on.
     """
-    outcomes: list[Outcome] = []
+    outcomes: list[ScoredImage] = []
     for images, targets in DataLoader(data, batch_size):
         for image, target, logits in zip(images, targets, trainer.predict(images), strict=True):
             sample = samples[len(outcomes)]
@@ -46,11 +46,11 @@ def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], b
             confidence = float((2 * torch.sigmoid(logits) - 1).abs().mean())
             score = score_channels(sample.sample_id, sample.cell_type, found, drawn, confidence)
             pixels = (image.permute(1, 2, 0).numpy() * data.scale.std + data.scale.mean) * 255
-            outcomes.append(Outcome(score, np.clip(np.rint(pixels), 0, 255).astype(np.uint8), drawn, found))
+            outcomes.append(ScoredImage(score, np.clip(np.rint(pixels), 0, 255).astype(np.uint8), drawn, found))
     return outcomes
 
 
-def write_cases(outcomes: Sequence[Outcome], folder: Path) -> None:
+def write_cases(outcomes: Sequence[ScoredImage], folder: Path) -> None:
     """Pictures of the best and worst cases by the thesis's mean Dice: the image, the drawn outlines, the found ones."""
     folder.mkdir(exist_ok=True)
     ranked = sorted(outcomes, key=lambda outcome: _mean_dice(outcome.score))

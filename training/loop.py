@@ -121,12 +121,34 @@ def fit(
     """
     device = device or torch.device("cpu")
     check_input(config.architecture, config.input_size, config.batch_size)
-    config_file = folder / CONFIG_FILE
-    if config_file.exists() and TrainingConfig.from_toml(config_file) != config:
+    if (folder / CONFIG_FILE).exists() and TrainingConfig.from_toml(folder / CONFIG_FILE) != config:
         msg = f"{folder} holds a run with other settings; choose another folder, or the same settings to go on"
         raise UsageError(msg)
     if parts is None:
         parts = split_samples(masked_samples(config.data_sets), config)
+    _check_parts(parts, config)
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    network, scale = _first_weights(config)
+    data, repaired = _read(parts, config, scale)
+
+    hold_to_data(folder, [sample for members in parts.values() for sample in members])
+    (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
+    split = {part: sorted(sample.sample_id for sample in members) for part, members in parts.items()}
+    (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
+    trainer = _trainer(network, config, data, device)
+    log = _train(trainer, config, data, folder, on_epoch)
+    scores_file = folder / SCORES_FILE
+    if not scores_file.exists():
+        trainer.averaged.load_state_dict(read_weights(folder, config.encoder)[0])
+        _test(trainer, config, parts["test"], data, repaired, folder)
+    best = _best(log)
+    test = json.loads(scores_file.read_text(encoding="utf-8"))["test"]
+    return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config), test)
+
+
+def _check_parts(parts: Mapping[str, list[Sample]], config: TrainingConfig) -> None:
+    """Raise DataSetError for a part without images, UsageError where what training begins with has seen the test part."""
     if not all(parts.values()):
         counts = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
         msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
@@ -139,31 +161,47 @@ def fit(
     for whose, where in origins:
         if where:
             _refuse_leak(Path(where), {sample.sample_id for sample in parts["test"]}, whose)
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    network, scale = _first_weights(config)
+
+
+def _read(
+    parts: Mapping[str, list[Sample]], config: TrainingConfig, scale: Normalisation
+) -> tuple[dict[str, SegDataset], dict[str, int]]:
+    """The data of each part, the training part augmented, and how many pixels of its masks were repaired."""
     samples = [sample for members in parts.values() for sample in members]
     pairs = {item.sample_id: (item, strays) for item, strays in read_pairs(samples)}
     pseudo = [item for item, _ in read_pairs(masked_samples((config.pseudo_set,)))] if config.pseudo_set else []
-    items = {part: [pairs[sample.sample_id][0] for sample in members] for part, members in parts.items()}
-    data = {part: SegDataset(its, config, augment=False, scale=scale) for part, its in items.items() if part != "train"}
-    data["train"] = SegDataset(items["train"], config, augment=True, scale=scale, pseudo=pseudo)
+    data = {}
+    for part, members in parts.items():
+        items, trained = [pairs[sample.sample_id][0] for sample in members], part == "train"
+        data[part] = SegDataset(items, config, augment=trained, scale=scale, pseudo=pseudo if trained else ())
+    repaired = {part: sum(pairs[sample.sample_id][1] for sample in members) for part, members in parts.items()}
+    return data, repaired
 
-    hold_to_data(folder, samples)
-    config_file.write_text(config.to_toml(), encoding="utf-8")
-    split = {part: sorted(sample.sample_id for sample in members) for part, members in parts.items()}
-    (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
+
+def _trainer(
+    network: torch.nn.Module, config: TrainingConfig, data: Mapping[str, SegDataset], device: torch.device
+) -> Trainer:
     steps = max(1, (config.images_per_epoch or len(data["train"])) // config.batch_size)
     logger.info(
         "%s with encoder %s on %s; images: %s; %d steps an epoch",
         title(config.architecture),
         config.encoder,
         device,
-        ", ".join(f"{len(its)} {part}" for part, its in items.items()),
+        ", ".join(f"{len(its)} {part}" for part, its in data.items()),
         steps,
     )
     loss = functools.partial(segmentation_loss, boundary=config.boundary_weight)
-    trainer = Trainer(network, config, total_steps=config.epochs * steps, device=device, loss=loss)
+    return Trainer(network, config, total_steps=config.epochs * steps, device=device, loss=loss)
+
+
+def _train(
+    trainer: Trainer,
+    config: TrainingConfig,
+    data: Mapping[str, SegDataset],
+    folder: Path,
+    on_epoch: Callable[[EpochLog], None] | None,
+) -> list[EpochLog]:
+    """Epoch after epoch, from the checkpoint of the folder if there is one; weights, log and checkpoint follow each."""
     log: list[EpochLog] = []
     checkpoint = folder / CHECKPOINT_FILE
     for large in (checkpoint, folder / WEIGHTS_FILE):
@@ -172,37 +210,32 @@ def fit(
         trainer.restore(state)
         log = [EpochLog(**row) for row in state["log"]]
         logger.info("going on after epoch %d", len(log))
-
     while len(log) < (1 if config.average_of else config.epochs) and not _stopped_early(log, config):
-        started = time.monotonic()
-        data["train"].epoch = len(log)
-        if config.average_of:
-            train_loss = math.nan
-        else:
-            batches = _for_both_passes(_shuffled(data["train"], config), config.coarse_size)
-            train_loss = trainer.train_epoch(batches, seed=config.seed * 100_003 + len(log))
-        val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
-        mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
-        seconds = time.monotonic() - started
-        row = EpochLog(
-            len(log) + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], trainer.learning_rate, seconds
-        )
+        row = _epoch(trainer, config, data, len(log))
         log.append(row)
         if _best(log) is row:
-            _write_weights(trainer.averaged, scale, folder / WEIGHTS_FILE)
+            _write_weights(trainer.averaged, data["train"].scale, folder / WEIGHTS_FILE)
         _write_log(log, folder / LOG_FILE)
         write_checkpoint(checkpoint, {**trainer.state(), "log": [asdict(row) for row in log]})
         if on_epoch:
             on_epoch(row)
+    return log
 
-    scores_file = folder / SCORES_FILE
-    if not scores_file.exists():
-        trainer.averaged.load_state_dict(read_weights(folder, config.encoder)[0])
-        repaired = {part: sum(pairs[sample.sample_id][1] for sample in members) for part, members in parts.items()}
-        _test(trainer, config, parts["test"], data, repaired, folder)
-    best = _best(log)
-    test = json.loads(scores_file.read_text(encoding="utf-8"))["test"]
-    return TrainingReport(folder, len(log), best.epoch, best.val_dice, _stopped_early(log, config), test)
+
+def _epoch(trainer: Trainer, config: TrainingConfig, data: Mapping[str, SegDataset], done: int) -> EpochLog:
+    """One epoch after so many; for a mean of networks, which is not trained, only the validation."""
+    started = time.monotonic()
+    data["train"].epoch = done
+    if config.average_of:
+        train_loss = math.nan
+    else:
+        batches = _for_both_passes(_shuffled(data["train"], config), config.coarse_size)
+        train_loss = trainer.train_epoch(batches, seed=config.seed * 100_003 + done)
+    val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
+    mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
+    seconds = time.monotonic() - started
+    rate = trainer.learning_rate
+    return EpochLog(done + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], rate, seconds)
 
 
 def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:

@@ -54,7 +54,7 @@ _LISTS: Final = ("grouped", "as_published", "k", "threads")
 
 
 @dataclass(frozen=True)
-class Unit:
+class SelectionUnit:
     """One fold (1 to k) of one architecture under one protocol."""
 
     protocol: str
@@ -93,7 +93,7 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SelectionProgress:
     """What is known when a unit ends: its row of the table `folds`, how many of all are done, and the minutes left."""
 
     row: dict[str, Any]
@@ -102,10 +102,10 @@ class Progress:
     minutes_left: float
 
 
-def units_of(config: SelectionConfig) -> list[Unit]:
+def units_of(config: SelectionConfig) -> list[SelectionUnit]:
     """All units in the order of work: fold by fold, so that a run cut short can already compare its architectures."""
     return [
-        Unit(protocol, k, fold, architecture)
+        SelectionUnit(protocol, k, fold, architecture)
         for protocol, architectures in ((GROUPED, config.grouped), (AS_PUBLISHED, config.as_published))
         for k in config.k
         for fold in range(1, k + 1)
@@ -165,8 +165,8 @@ def select(
     device: torch.device,
     *,
     on_start: Callable[[], None] | None = None,
-    on_epoch: Callable[[Unit, int], None] | None = None,
-    on_unit: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[SelectionUnit, int], None] | None = None,
+    on_unit: Callable[[SelectionProgress], None] | None = None,
 ) -> Path:
     """Work on a run in `root` until no unit is left that nobody works on; returns its folder.
 
@@ -218,18 +218,18 @@ def _lock_file(folder: Path, work: str) -> Path:
     return folder / results.WORK_FOLDER / f"{work}.lock"
 
 
-def _key(config: SelectionConfig, unit: Unit) -> tuple[Any, ...]:
+def _key(config: SelectionConfig, unit: SelectionUnit) -> tuple[Any, ...]:
     return (config.name, *(getattr(unit, column) for column in results.UNIT_COLUMNS[1:]))
 
 
 def _next_unit(
     config: SelectionConfig,
     folder: Path,
-    units: list[Unit],
+    units: list[SelectionUnit],
     items: Items,
     device: torch.device,
-    on_epoch: Callable[[Unit, int], None] | None,
-    on_unit: Callable[[Progress], None] | None,
+    on_epoch: Callable[[SelectionUnit, int], None] | None,
+    on_unit: Callable[[SelectionProgress], None] | None,
 ) -> bool:
     """Do the first unit that is neither done nor worked on; False when there is none."""
     done = results.finished(folder)
@@ -250,8 +250,13 @@ def _next_unit(
     return False
 
 
-def _progress(config: SelectionConfig, folder: Path, units: list[Unit], row: dict[str, Any]) -> Progress:
-    """Time left by the architecture's own mean where it has one, shared among as many processes as hold a lock, this one included."""
+def _progress(
+    config: SelectionConfig, folder: Path, units: list[SelectionUnit], row: dict[str, Any]
+) -> SelectionProgress:
+    """Time left by the architecture's own mean where it has one.
+
+    It is shared among as many processes as hold a lock, this one included.
+    """
     table = results.read(folder, "folds")
     wanted = [_key(config, unit) for unit in units]
     done = set(table[list(results.UNIT_COLUMNS)].itertuples(index=False, name=None)) & set(wanted)
@@ -259,16 +264,16 @@ def _progress(config: SelectionConfig, folder: Path, units: list[Unit], row: dic
     overall = float(table["seconds"].mean())
     left = sum(float(by_architecture.get(key[-1], overall)) for key in wanted if key not in done)
     others = sum(locks.is_locked(path) for path in (folder / results.WORK_FOLDER).glob("*.lock"))
-    return Progress(row, len(done), len(units), left / 60 / (1 + others))
+    return SelectionProgress(row, len(done), len(units), left / 60 / (1 + others))
 
 
 def _do(
-    unit: Unit,
+    unit: SelectionUnit,
     config: SelectionConfig,
     folder: Path,
     items: Items,
     device: torch.device,
-    on_epoch: Callable[[Unit, int], None] | None,
+    on_epoch: Callable[[SelectionUnit, int], None] | None,
 ) -> dict[str, Any]:
     """Train and score one unit and file its rows; what goes wrong in it alone is filed as its status."""
     checkpoint = folder / results.WORK_FOLDER / f"{unit.name}.pt"
@@ -286,7 +291,7 @@ def _do(
         torch.cuda.empty_cache()
     row = {
         **identity,
-        "encoder": config.encoder if find_architecture(unit.architecture).takes_encoder else NO_ENCODER,
+        "encoder": _encoder(unit, config),
         **outcome["folds"],
         "epochs": len(outcome["epochs"]),
         "seconds": sum(epoch["seconds"] for epoch in outcome["epochs"]) + outcome["folds"].get("seconds", 0.0),
@@ -329,13 +334,13 @@ def _status(error: MemoryError | RuntimeError | OSError) -> str:
 
 
 def _train(
-    unit: Unit,
+    unit: SelectionUnit,
     config: SelectionConfig,
     items: Items,
     device: torch.device,
     checkpoint: Path,
     outcome: dict[str, Any],
-    on_epoch: Callable[[Unit, int], None] | None,
+    on_epoch: Callable[[SelectionUnit, int], None] | None,
 ) -> None:
     """Train one unit, from its checkpoint if there is one, and score its fold; fills `outcome` as far as it gets."""
     measures_memory = _forget_peak(device)
@@ -351,9 +356,8 @@ def _train(
     }
     seed = int(np.random.default_rng((config.seed, unit.k, unit.fold)).integers(2**31))
     torch.manual_seed(seed)
-    encoder = config.encoder if find_architecture(unit.architecture).takes_encoder else NO_ENCODER
     trainer = Trainer(
-        build(unit.architecture, encoder),
+        build(unit.architecture, _encoder(unit, config)),
         config,
         total_steps=config.epochs * -(-drawn // config.batch_size),
         device=device,
@@ -367,34 +371,59 @@ def _train(
         cpu_before = state["cpu_seconds"]
         logger.info("%s: going on after epoch %d", unit.name, len(epochs))
     while len(epochs) < config.epochs:
-        started = time.monotonic()
         order = np.random.default_rng((seed, len(epochs))).permutation(train)[:drawn]
-        train_loss = trainer.train_epoch(items.batches(order, config.batch_size), seed=seed + len(epochs))
-        # Grouped, that is the originals of the fold: enough for a curve.
-        loss, dice = trainer.validate(items.batches(validation[::COPIES], config.batch_size))
-        mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
-        epochs.append(
-            {
-                "epoch": len(epochs) + 1,
-                "train_loss": train_loss,
-                "val_loss": loss,
-                "val_dice_nucleus": mean["nucleus"],
-                "val_dice_cytoplasm": mean["cytoplasm"],
-                "learning_rate": trainer.learning_rate,
-                "seconds": time.monotonic() - started,
-            }
-        )
-        write_checkpoint(
-            checkpoint,
-            {**trainer.state(), "epochs": epochs, "cpu_seconds": cpu_before + time.process_time() - cpu_started},
-        )
+        epochs.append(_epoch(trainer, items, order, validation, config.batch_size, seed, len(epochs)))
+        cpu_seconds = cpu_before + time.process_time() - cpu_started
+        write_checkpoint(checkpoint, {**trainer.state(), "epochs": epochs, "cpu_seconds": cpu_seconds})
         if on_epoch:
             on_epoch(unit, len(epochs))
+    scored, outcome["images"] = _scored(trainer, items, validation, config.batch_size)
+    outcome["folds"] |= scored | {
+        "peak_memory_mb": _peak_memory_mb(device) if measures_memory else None,
+        "cpu_seconds": cpu_before + time.process_time() - cpu_started,
+    }
+
+
+def _encoder(unit: SelectionUnit, config: SelectionConfig) -> str:
+    return config.encoder if find_architecture(unit.architecture).takes_encoder else NO_ENCODER
+
+
+def _epoch(
+    trainer: Trainer,
+    items: Items,
+    order: NDArray[np.intp],
+    validation: NDArray[np.intp],
+    batch_size: int,
+    seed: int,
+    done: int,
+) -> dict[str, Any]:
+    """One epoch after so many, over the images in `order`: its row of the table `epochs`."""
     started = time.monotonic()
-    loss, dice = trainer.validate(items.batches(validation, config.batch_size))
+    train_loss = trainer.train_epoch(items.batches(order, batch_size), seed=seed + done)
+    # Grouped, that is the originals of the fold: enough for a curve.
+    loss, dice = trainer.validate(items.batches(validation[::COPIES], batch_size))
+    mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
+    return {
+        "epoch": done + 1,
+        "train_loss": train_loss,
+        "val_loss": loss,
+        "val_dice_nucleus": mean["nucleus"],
+        "val_dice_cytoplasm": mean["cytoplasm"],
+        "learning_rate": trainer.learning_rate,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def _scored(
+    trainer: Trainer, items: Items, validation: NDArray[np.intp], batch_size: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What all of the validation fold comes to, for the table `folds`, and its rows of the table `images`."""
+    started = time.monotonic()
+    loss, dice = trainer.validate(items.batches(validation, batch_size))
+    images = []
     for index, scores in zip(validation, dice.tolist(), strict=True):
         sample, score = items.samples[index], dict(zip(OBJECT_NAMES, scores, strict=True))
-        outcome["images"].append(
+        images.append(
             {
                 "sample_id": sample.original or sample.sample_id,
                 "copy": sample.copy,
@@ -404,15 +433,14 @@ def _train(
             }
         )
     mean = dict(zip(OBJECT_NAMES, dice.double().mean(dim=0).tolist(), strict=True))
-    outcome["folds"] |= {
+    fold = {
         "dice_nucleus": mean["nucleus"],
         "dice_cytoplasm": mean["cytoplasm"],
         "dice_mean": (mean["nucleus"] + mean["cytoplasm"]) / 2,
         "loss": loss,
-        "peak_memory_mb": _peak_memory_mb(device) if measures_memory else None,
         "seconds": time.monotonic() - started,
-        "cpu_seconds": cpu_before + time.process_time() - cpu_started,
     }
+    return fold, images
 
 
 def _forget_peak(device: torch.device) -> bool:
@@ -435,7 +463,7 @@ def _peak_memory_mb(device: torch.device) -> float:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 2**10
 
 
-def _close(config: SelectionConfig, folder: Path, units: list[Unit]) -> None:
+def _close(config: SelectionConfig, folder: Path, units: list[SelectionUnit]) -> None:
     """Compact the results and tidy up, once all units are done."""
     if not {_key(config, unit) for unit in units} <= results.finished(folder):
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.domain.errors import CoreError
 from training.config import SelectionConfig
-from training.selection import Progress, Unit, select
+from training.selection import SelectionProgress, SelectionUnit, select
 from training.trainer import find_device
 
 
@@ -41,15 +41,15 @@ def shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def named(unit: Unit) -> str:
+def named(unit: SelectionUnit) -> str:
     """A fold of an architecture, in words."""
     return f"{unit.protocol} k={unit.k} fold {unit.fold} {unit.architecture}"
 
 
-def show_unit(progress: Progress) -> None:
+def show_unit(progress: SelectionProgress) -> None:
     """Tell the end of a fold."""
     row = progress.row
-    unit = Unit(row["protocol"], row["k"], row["fold"], row["architecture"])
+    unit = SelectionUnit(row["protocol"], row["k"], row["fold"], row["architecture"])
     scores = (
         f"nucleus {row['dice_nucleus']:.4f} cytoplasm {row['dice_cytoplasm']:.4f}"
         if row["status"] == "done"

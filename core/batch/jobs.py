@@ -7,7 +7,6 @@ was stopped or killed goes on by the same command.
 """
 
 import hashlib
-import json
 import os
 import re
 import signal
@@ -16,15 +15,15 @@ import sys
 import threading
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from core.batch.settings import Progress, State
-from core.domain.errors import StoreError, UsageError
+from core.domain.errors import RecordError, StoreError, UsageError
 from core.domain.settings import ROOT
-from core.support import files, locks
+from core.support import files, locks, records
 
 _REQUEST: Final = "request.json"
 _PROCESS: Final = "process.json"
@@ -68,14 +67,12 @@ class Request:
 
     def to_json(self) -> str:
         """Return the text of `request.json`."""
-        plain = asdict(self) | {"created": self.created.isoformat(), "source": str(self.source)}
-        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+        return records.to_json(self, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Request":
-        """Read `request.json`; raises ValueError, KeyError or TypeError when it is damaged."""
-        raw: dict[str, Any] = json.loads(text)
-        return cls(**raw | {"created": datetime.fromisoformat(raw["created"]), "source": Path(raw["source"])})
+        """Read `request.json`; raises RecordError when it is damaged."""
+        return records.from_json(cls, text)
 
 
 @dataclass(frozen=True)
@@ -183,7 +180,7 @@ class Job:
                         stderr=subprocess.STDOUT,
                         start_new_session=True,
                     )
-                files.write_text(self.folder / _PROCESS, json.dumps({"pid": child.pid, "born": _born(child.pid)}))
+                files.write_text(self.folder / _PROCESS, records.to_json(_Process(child.pid, _born(child.pid))))
             except OSError as error:
                 msg = (
                     f"the run cannot be started: {error.strerror or error}; check the free space and the permissions of"
@@ -214,14 +211,14 @@ class Job:
     def _process(self) -> _Process | None:
         """The process of the last start; None before the first."""
         try:
-            return _Process(**json.loads((self.folder / _PROCESS).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return records.from_json(_Process, (self.folder / _PROCESS).read_bytes())
+        except (OSError, RecordError):
             return None
 
     def _progress(self) -> Progress | None:
         try:
             return Progress.from_json((self.results / _PROGRESS).read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError):  # nothing said yet
+        except (OSError, ValueError):  # nothing said yet
             return None
 
     def _alone(self) -> locks.FileLock:
@@ -250,7 +247,7 @@ class Owner:
         found = []
         for folder in sorted(self.folder.glob("*"), reverse=True):
             if _RUN_NAME.fullmatch(folder.name):
-                with suppress(OSError, ValueError, KeyError, TypeError):  # deleted meanwhile, or never begun
+                with suppress(OSError, ValueError):  # deleted meanwhile, or never begun
                     found.append(Job(folder, Request.from_json((folder / _REQUEST).read_text(encoding="utf-8"))))
         return found
 

@@ -28,7 +28,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,7 @@ from core.domain.errors import StoreError, UsageError
 from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
 from core.store.shards import parquet_bytes
 from core.support import locks
+from core.support.records import from_plain, parsed, to_json
 
 _CELLS: Final = "cells"
 _RUN: Final = "run.json"
@@ -63,11 +64,11 @@ def cells_schema() -> pa.Schema:
     return pa.schema([("image_path", pa.string()), *((name, kinds[name]) for name in first), *others])
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What a shard says of an image.
 
-    What it was, its cells, whether one is flagged, the lowest confidence, or why it failed.
+    What it was, its cells, whether one is flagged, the lowest confidence, or why it failed. In JSON an array, without
+    the names that every image would repeat.
     """
 
     image_path: str
@@ -85,26 +86,6 @@ class Record:
         cells, flagged, confidence = len(result.rows), result.flagged, result.confidence
         return cls(
             result.image_path, result.sha256, result.stamp, cells, flagged, confidence, result.stage, result.reason
-        )
-
-    def to_json(self) -> list[Any]:
-        """Return the record as a JSON array, without the names that every image would repeat."""
-        stamp = [self.stamp.size, self.stamp.modified] if self.stamp else None
-        return [self.image_path, self.sha256, stamp, self.cells, self.flagged, self.confidence, self.stage, self.reason]
-
-    @classmethod
-    def from_json(cls, raw: Sequence[Any]) -> "Record":
-        """Read what `to_json` gave."""
-        path, sha256, stamp, cells, flagged, confidence, stage, reason = raw
-        return cls(
-            path,
-            sha256,
-            Stamp(*stamp) if stamp else None,
-            cells,
-            flagged,
-            confidence,
-            Stage(stage) if stage else None,
-            reason,
         )
 
 
@@ -129,37 +110,28 @@ class Run:
             "schema_version": _SCHEMA_VERSION,
             "key": self.key,
             "input": self.settings.input,
-            "settings": self.settings.to_json(),
+            "settings": self.settings,
             "model": {"model_id": self.model_id, "sha256": self.model_sha256},
-            "versions": dict(self.versions),
-            "created": self.created.isoformat(),
+            "versions": self.versions,
+            "created": self.created,
             "state": self.state,
-            "counts": dict(self.counts),
+            "counts": self.counts,
             "seconds": round(self.seconds, 3),
             "starts": self.starts,
         }
-        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+        return to_json(plain, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> "Run":
         """Read `run.json`; raises StoreError where it is damaged or of a later version."""
         try:
-            raw = json.loads(text)
+            raw = parsed(text)
             if raw["schema_version"] > _SCHEMA_VERSION:
                 msg = f"{origin}: written by a later version of Leukoscope; update it, or choose another --out"
                 raise StoreError(msg)
-            return cls(
-                raw["key"],
-                BatchSettings.from_json(raw["settings"]),
-                raw["model"]["model_id"],
-                raw["model"]["sha256"],
-                raw["versions"],
-                datetime.fromisoformat(raw["created"]),
-                State(raw["state"]),
-                raw["counts"],
-                raw["seconds"],
-                raw["starts"],
-            )
+            model = {"model_id": raw["model"]["model_id"], "model_sha256": raw["model"]["sha256"]}
+            settings = from_plain(BatchSettings, raw["settings"])  # all of them count
+            return replace(from_plain(cls, raw | model, others=True), settings=settings)
         except (ValueError, KeyError, TypeError) as error:
             msg = f"{origin}: not the description of a run ({error!r}); move the folder away, or choose another --out"
             raise StoreError(msg) from error
@@ -364,7 +336,7 @@ class RunFolder:
         self.storage.make_durable(path for result in kept for path in result.files)
         self._written = max(time.time_ns(), self._written + 1)
         records = [Record.of(result) for result in kept]
-        metadata = {"run": key, "written": self._written, "images": [record.to_json() for record in records]}
+        metadata = {"run": key, "written": self._written, "images": records}
         table = pa.Table.from_pylist([row for result in kept for row in result.rows], schema=cells_schema())
         path = f"{_CELLS}/{name or f'cells-{self._written:020d}-{uuid.uuid4().hex[:8]}.parquet'}"
         self.storage.write(path, parquet_bytes(table, {_METADATA.decode(): json.dumps(metadata, ensure_ascii=False)}))
@@ -403,8 +375,8 @@ class RunFolder:
         """Every record in the order of writing, with the number of its shard."""
         for number, name in enumerate(shards):
             metadata = self._metadata(name)
-            for raw in metadata["images"] if metadata else ():
-                yield number, Record.from_json(raw)
+            for record in from_plain(list[Record], metadata["images"], others=True) if metadata else ():
+                yield number, record
 
     def _metadata(self, shard: str) -> dict[str, Any] | None:
         """What a shard says of itself; None where it is damaged."""

@@ -4,11 +4,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from core.domain.errors import UsageError
+from core.support import records
 
 # Values of `core.segmentation.field_of_view.Cells`, `core.features.extract.Engine` and
 # `core.segmentation.providers.Device`; a test holds them equal. Written out, because the parent of a run is at work
@@ -64,19 +65,6 @@ class BatchSettings:
             )
             raise UsageError(msg)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "BatchSettings":
-        """Settings as `to_json` gave them; raises UsageError for unknown ones."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(raw) - known):
-            msg = f"unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-            raise UsageError(msg)
-        return cls(**raw)
-
 
 # They decide how many images are done and how, not what a result says.
 _NOT_DECIDING: Final = ("limit", "time_limit_s", "memory_limit_mb")
@@ -89,7 +77,7 @@ def run_key(settings: BatchSettings, model_sha256: str, versions: Mapping[str, s
 
     Results of one key may stand in one table; another key begins a new run.
     """
-    deciding = {name: value for name, value in settings.to_json().items() if name not in _NOT_DECIDING}
+    deciding = {name: value for name, value in asdict(settings).items() if name not in _NOT_DECIDING}
     text = json.dumps([deciding, model_sha256, dict(versions), labels], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -147,15 +135,13 @@ class Progress:
     updated: str
     pid: int
     message: str = ""
-    last: tuple[Seen, ...] = field(default=())
+    last: tuple[Seen, ...] = ()
 
     def to_json(self) -> str:
         """Return the text of `progress.json`."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return records.to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> "Progress":
-        """Read `progress.json`; raises ValueError, KeyError or TypeError when it is damaged."""
-        progress = cls(**json.loads(text))
-        last = tuple(Seen(**seen) for seen in progress.last)  # type: ignore[arg-type]  # plain objects until here
-        return replace(progress, state=State(progress.state), last=last)
+        """Read `progress.json`; raises RecordError when it is damaged."""
+        return records.from_json(cls, text)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Stage(StrEnum):
@@ -20,8 +20,7 @@ class Stage(StrEnum):
     WRITE = "write"
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What tells without reading that a file is still the same.
 
     Size in bytes and time of change, checksum or entity tag.

@@ -6,6 +6,7 @@ CoreError
 |-- DataSetError            a folder or table of a data set is not as described
 |-- ModelError              no model, a damaged one, or one whose contract does not match
 |   `-- ProviderError       the requested execution provider is not there
+|-- RecordError             a file of settings or of a record is not as described
 |-- FeatureError            a feature was asked for that the catalogue does not have
 |-- SelectionError          a selection, gate or link of the explorer that cannot be used
 |-- StoreError              the cohort cannot be read or written
@@ -38,6 +39,10 @@ class ModelError(CoreError, RuntimeError):
 
 class ProviderError(ModelError):
     """The requested execution provider is not there."""
+
+
+class RecordError(CoreError, ValueError):
+    """A file of settings or of a record is not as described."""
 
 
 class FeatureError(CoreError, ValueError):

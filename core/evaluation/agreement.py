@@ -8,18 +8,17 @@ outline are disturbed.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import ModelError
-from core.support import files
+from core.support import files, records
 
 # Koo and Li 2016, J Chiropr Med 15:155: not the estimate but its 95 % limits decide, below 0.5 poor, from 0.75 on good.
 GOOD_FROM: Final = 0.75
@@ -74,7 +73,7 @@ LIGHT_AND_STAIN: Final = (
 SCALING: Final = (Disturbance.SMALLER, Disturbance.LARGER)
 
 
-class Change(NamedTuple):
+class DisturbanceEffect(NamedTuple):
     """What a disturbance does to a feature, in standard deviations between cells of a type.
 
     The median change, and its root mean square.
@@ -157,7 +156,7 @@ class FeatureReliability:
     limit_high: float | None = None
     mononuclear: Interval | None = None
     sources: Mapping[str, SourceAgreement] = field(default_factory=dict)
-    disturbances: Mapping[Disturbance, Change] = field(default_factory=dict)
+    disturbances: Mapping[Disturbance, DisturbanceEffect] = field(default_factory=dict)
     largest: Disturbance | None = None
     annotators: float | None = None
 
@@ -236,8 +235,8 @@ def limits_of_agreement(differences: NDArray[np.float64]) -> tuple[float, float,
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """The cells of a measurement, in order: their data set, their type, and whether they are mononuclear; (n,) each."""
+class Subjects:
+    """The cells that were measured more than once, in order: their data set, their type, and whether they are mononuclear; (n,) each."""
 
     sources: NDArray[np.str_]
     types: NDArray[np.str_]
@@ -251,7 +250,7 @@ class Cells:
 
 def assess(
     feature: str,
-    cells: Cells,
+    cells: Subjects,
     drawn: NDArray[np.float64],
     predicted: NDArray[np.float64],
     disturbed: Mapping[Disturbance, NDArray[np.float64]],
@@ -291,41 +290,19 @@ def assess(
     both = np.isfinite(drawn) & np.isfinite(predicted)
     unpaired = int((np.isfinite(drawn) ^ np.isfinite(predicted)).sum())
 
-    mean, found = _within(cells, drawn, predicted, both)
-    spread = np.array([found[source].spread if source in found else math.nan for source in cells.sources])
-
-    changes: dict[Disturbance, Change] = {}
-    for disturbance, values in disturbed.items():
-        change = (scale(values) - predicted) / spread
-        change = change[np.isfinite(change)]
-        if len(change):
-            changes[disturbance] = Change(float(np.median(change)), float(np.sqrt((change**2).mean())))
-    counted = [d for d in changes if d not in LIGHT_AND_STAIN and not (pixel_bound and d in SCALING)]
-    largest = max(counted, key=lambda d: changes[d].size, default=None)
-    again = [
-        np.diff(scale(pairs)).ravel() / found[source].spread for source, pairs in redrawn.items() if source in found
-    ]
-    between = np.concatenate([np.zeros(0), *again])
-    between = between[np.isfinite(between)]
-    annotators = float(np.sqrt((between**2).mean())) if len(between) else None
-
+    mean, sources = _within(cells, drawn, predicted, both)
+    if not sources:
+        why = f"it cannot be judged: {_why_not(cells, both)}"
+        return FeatureReliability(feature, Grade.POOR, why, int(both.sum()), unpaired, log)
+    spread = np.array([sources[source].spread if source in sources else math.nan for source in cells.sources])
     used = both & np.isfinite(spread)
-    n = int(used.sum() if found else both.sum())
-    if not found:
-        alike = n - len(np.unique(cells.groups[both])) >= MIN_FREEDOM
-        reason = (
-            "the test cells of a type do not differ in it"
-            if alike
-            else f"only {n} of {len(drawn)} test cells have it from both outlines"
-        )
-        return FeatureReliability(feature, Grade.POOR, f"it cannot be judged: {reason}", n, unpaired, log)
     pairs = (np.column_stack([drawn, predicted]) - mean[:, None]) / spread[:, None]
     icc = intraclass_correlation(pairs[used], cells.groups[used])
     assert icc is not None
-    few = used & cells.mononuclear
-    enough = few.sum() - len(np.unique(cells.groups[few])) >= MIN_FREEDOM
-    mononuclear = intraclass_correlation(pairs[few], cells.groups[few]) if enough else None
-    grade, why = _judged(icc, n, unpaired, mononuclear, largest, changes)
+    n, mononuclear = int(used.sum()), _of_mononuclear(pairs, cells, used)
+    effects = _effects({what: (scale(values) - predicted) / spread for what, values in disturbed.items()})
+    largest = _largest(effects, pixel_bound=pixel_bound)
+    grade, why = _judged(icc, n, unpaired, mononuclear, largest, effects)
     return FeatureReliability(
         feature,
         grade,
@@ -336,15 +313,60 @@ def assess(
         *icc,
         *limits_of_agreement(np.diff(pairs[used]).ravel()),
         mononuclear=mononuclear,
-        sources=found,
-        disturbances=changes,
+        sources=sources,
+        disturbances=effects,
         largest=largest,
-        annotators=annotators,
+        annotators=_between_annotators({source: scale(pairs) for source, pairs in redrawn.items()}, sources),
     )
 
 
+def _why_not(cells: Subjects, both: NDArray[np.bool_]) -> str:
+    """Why a feature cannot be judged that `both` outlines of these cells have."""
+    n = int(both.sum())
+    if n - len(np.unique(cells.groups[both])) >= MIN_FREEDOM:
+        return "the test cells of a type do not differ in it"
+    return f"only {n} of {len(both)} test cells have it from both outlines"
+
+
+def _of_mononuclear(pairs: NDArray[np.float64], cells: Subjects, used: NDArray[np.bool_]) -> Interval | None:
+    """The agreement of the mononuclear cells alone; None where they are too few."""
+    few = used & cells.mononuclear
+    enough = few.sum() - len(np.unique(cells.groups[few])) >= MIN_FREEDOM
+    return intraclass_correlation(pairs[few], cells.groups[few]) if enough else None
+
+
+def _effects(changes: Mapping[Disturbance, NDArray[np.float64]]) -> dict[Disturbance, DisturbanceEffect]:
+    """What each disturbance comes to that could be measured, from its standardised changes (n,); nan where absent."""
+    present = {disturbance: change[np.isfinite(change)] for disturbance, change in changes.items()}
+    return {
+        disturbance: DisturbanceEffect(float(np.median(change)), _root_mean_square(change))
+        for disturbance, change in present.items()
+        if len(change)
+    }
+
+
+def _largest(effects: Mapping[Disturbance, DisturbanceEffect], *, pixel_bound: bool) -> Disturbance | None:
+    """The disturbance that counts for the grade and changes the feature most."""
+    counted = [d for d in effects if d not in LIGHT_AND_STAIN and not (pixel_bound and d in SCALING)]
+    return max(counted, key=lambda d: effects[d].size, default=None)
+
+
+def _between_annotators(
+    redrawn: Mapping[str, NDArray[np.float64]], sources: Mapping[str, SourceAgreement]
+) -> float | None:
+    """Root mean square difference of two drawings of a cell, in standard deviations of its data set."""
+    again = [np.diff(pairs).ravel() / sources[name].spread for name, pairs in redrawn.items() if name in sources]
+    between = np.concatenate([np.zeros(0), *again])
+    between = between[np.isfinite(between)]
+    return _root_mean_square(between) if len(between) else None
+
+
+def _root_mean_square(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
 def _within(
-    cells: Cells, drawn: NDArray[np.float64], predicted: NDArray[np.float64], both: NDArray[np.bool_]
+    cells: Subjects, drawn: NDArray[np.float64], predicted: NDArray[np.float64], both: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], dict[str, SourceAgreement]]:
     """Mean of the drawn cells of each cell's type and data set, (n,), and the agreement in each data set that tells one."""
     count = np.bincount(cells.groups, both)
@@ -370,7 +392,7 @@ def _judged(
     unpaired: int,
     mononuclear: Interval | None,
     largest: Disturbance | None,
-    changes: Mapping[Disturbance, Change],
+    effects: Mapping[Disturbance, DisturbanceEffect],
 ) -> tuple[Grade, str]:
     """Grade and reason: the band of the ICC's lower limit, which two things can lower.
 
@@ -386,7 +408,7 @@ def _judged(
             (_band(mononuclear.high), f"among mononuclear cells alone it does not ({_printed(mononuclear)})")
         )
     if largest is not None:
-        size = changes[largest].size
+        size = effects[largest].size
         steadiness = list(Grade)[(size > MODERATE_CHANGE) + (size > POOR_CHANGE)]
         lowering.append((steadiness, f"{largest} changes it by {size:.2f} standard deviations between cells of a type"))
     for lower, reason in lowering:
@@ -426,10 +448,7 @@ class ReliabilityReport:
 
 def to_json(report: ReliabilityReport) -> str:
     """The text of the file: a header, then a line a feature, with no more digits than mean anything."""
-    header = {
-        name: getattr(report, name)
-        for name in ("model_id", "model_sha256", "created", "command", "cells", "pairs", "versions")
-    }
+    header = {f.name: getattr(report, f.name) for f in fields(report) if f.name != "features"}
     header["unit"] = (
         "agreement, annotators and disturbances in standard deviations between cells of a type and data set; sources in"
         " the feature's"
@@ -451,13 +470,14 @@ def to_json(report: ReliabilityReport) -> str:
         "icc": Interval._fields,
         "agreement": ["bias", "limit_low", "limit_high"],
         "sources": SourceAgreement._fields,
-        "disturbances": Change._fields,
+        "disturbances": DisturbanceEffect._fields,
     }
     header["disturbances"] = list(Disturbance)
     lines = [
-        f"  {json.dumps(name)}: {json.dumps(_row(f), separators=(',', ':'))}" for name, f in report.features.items()
+        f"  {json.dumps(name)}: {records.to_json(_row(f), compact=True, ascii_only=True)}"
+        for name, f in report.features.items()
     ]
-    start = json.dumps(header, indent=1).removesuffix("\n}")
+    start = records.to_json(header, indent=1, ascii_only=True).removesuffix("\n}")
     return start + ',\n "features": {\n' + ",\n".join(lines) + "\n }\n}\n"
 
 
@@ -496,19 +516,9 @@ def save(report: ReliabilityReport, path: Path) -> None:
 def load_report(path: Path) -> ReliabilityReport:
     """Read a file with its header; raises ModelError when it is missing or not as written by `save`."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        names = [Disturbance(name) for name in raw["disturbances"]]
-        features = {name: _feature(name, row, names) for name, row in raw["features"].items()}
-        return ReliabilityReport(
-            model_id=raw["model_id"],
-            model_sha256=raw["model_sha256"],
-            created=raw["created"],
-            command=raw["command"],
-            cells=raw["cells"],
-            pairs=tuple((first, second) for first, second in raw["pairs"]),
-            versions=raw["versions"],
-            features=MappingProxyType(features),
-        )
+        raw = records.parsed(path.read_bytes())
+        raw["features"] = {name: _unfolded(name, row, raw["disturbances"]) for name, row in raw["features"].items()}
+        return records.from_plain(ReliabilityReport, raw, others=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = (
             f"{path.name} in the models folder is missing or damaged ({error!r}); restore it or run `python -m core"
@@ -522,26 +532,13 @@ def load(path: Path) -> Mapping[str, FeatureReliability]:
     return load_report(path).features
 
 
-def _feature(name: str, row: dict[str, Any], names: list[Disturbance]) -> FeatureReliability:
-    return FeatureReliability(
-        name,
-        Grade(row["grade"]),
-        row["why"],
-        row["n"],
-        row["unpaired"],
-        row["log"],
-        *_three(row["icc"]),
-        *_three(row["agreement"]),
-        mononuclear=row["mononuclear"] and Interval(*row["mononuclear"]),
-        sources={source: SourceAgreement(*values) for source, values in row["sources"].items()},
-        disturbances={
-            d: Change(*values) for d, values in zip(names, row["disturbances"], strict=True) if values is not None
-        },
-        largest=row["largest"] and Disturbance(row["largest"]),
-        annotators=row["annotators"],
-    )
-
-
-def _three(values: list[float | None]) -> tuple[float | None, float | None, float | None]:
-    first, second, third = values
-    return first, second, third
+def _unfolded(name: str, row: dict[str, Any], disturbances: list[str]) -> dict[str, Any]:
+    """A line as `_row` folded it, field by field."""
+    changes = zip(disturbances, row["disturbances"], strict=True)
+    return {
+        **row,
+        "feature": name,
+        **dict(zip(("icc", "icc_low", "icc_high"), row["icc"], strict=True)),
+        **dict(zip(("bias", "limit_low", "limit_high"), row["agreement"], strict=True)),
+        "disturbances": {disturbance: change for disturbance, change in changes if change is not None},
+    }

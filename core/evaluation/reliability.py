@@ -26,7 +26,7 @@ from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, DataSetError, ModelError
 from core.domain.types import CellImage, LabelMap, as_label_map
 from core.domain.versions import software_versions
-from core.evaluation.agreement import Cells, Disturbance, FeatureReliability, ReliabilityReport, assess, save
+from core.evaluation.agreement import Disturbance, FeatureReliability, ReliabilityReport, Subjects, assess, save
 from core.evaluation.datasets import Sample, data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
@@ -239,41 +239,15 @@ def measure_reliability(
     ModelError, DataSetError
         As `unseen_samples`; ProviderError as `OnnxSegmenter`.
     """
-    samples = unseen_samples(entry)
-    if limit is not None and limit < len(samples):
-        samples = [samples[i] for i in np.linspace(0, len(samples) - 1, limit).round().astype(int)]
-    cells = Cells(
-        sources=np.array([_source(sample) for sample in samples]),
-        types=np.array([str(sample.cell_type) for sample in samples]),
-        mononuclear=np.array([CELL_TYPES[sample.cell_type].mononuclear for sample in samples]),
-    )
+    samples = _evenly(unseen_samples(entry), limit)
+    cells = _subjects(samples)
     counts = dict(sorted(Counter(cells.sources.tolist()).items()))
     pairs = drawn_twice(list(counts))
-
     tables = []
     for table in measure_all(samples, entry, jobs, device):
         tables.append(table)
         if progress:
             progress(len(tables), len(samples))
-    values = np.array(tables)  # (images, outlines, features)
-    redrawn: dict[str, list[NDArray[np.float64]]] = {}
-    for first, second in pairs:
-        # On one image both times, so that only the drawings differ.
-        image = load(first.image)
-        redrawn.setdefault(_source(first), []).append(np.array([_values(image, drawing(s)) for s in (first, second)]))
-
-    features: dict[str, FeatureReliability] = {}
-    for column, (name, spec) in enumerate(CATALOGUE.items()):
-        features[name] = assess(
-            name,
-            cells,
-            values[:, _DRAWN, column],
-            values[:, _PREDICTED, column],
-            {disturbance: values[:, _DISTURBED + row, column] for row, disturbance in enumerate(Disturbance)},
-            {source: np.array(found)[:, :, column] for source, found in redrawn.items()},
-            log_axis=spec.log_axis,
-            pixel_bound=spec.pixel_bound,
-        )
     return ReliabilityReport(
         model_id=entry.model_id,
         model_sha256=entry.sha256,
@@ -283,8 +257,52 @@ def measure_reliability(
         cells=counts,
         pairs=tuple((first.sample_id, second.sample_id) for first, second in pairs),
         versions=software_versions(),
-        features=features,
+        features=_assessed(cells, np.array(tables), _redrawn(pairs)),
     )
+
+
+def _evenly(samples: list[Sample], limit: int | None) -> list[Sample]:
+    """At most so many, evenly out of all."""
+    if limit is None or limit >= len(samples):
+        return samples
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, limit).round().astype(int)]
+
+
+def _subjects(samples: Sequence[Sample]) -> Subjects:
+    return Subjects(
+        sources=np.array([_source(sample) for sample in samples]),
+        types=np.array([str(sample.cell_type) for sample in samples]),
+        mononuclear=np.array([CELL_TYPES[sample.cell_type].mononuclear for sample in samples]),
+    )
+
+
+def _redrawn(pairs: Sequence[tuple[Sample, Sample]]) -> dict[str, NDArray[np.float64]]:
+    """Every feature from both drawings of each pair, (pairs, 2, features), by data set."""
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for first, second in pairs:
+        # On one image both times, so that only the drawings differ.
+        image = load(first.image)
+        found.setdefault(_source(first), []).append(np.array([_values(image, drawing(s)) for s in (first, second)]))
+    return {source: np.array(values) for source, values in found.items()}
+
+
+def _assessed(
+    cells: Subjects, values: NDArray[np.float64], redrawn: Mapping[str, NDArray[np.float64]]
+) -> dict[str, FeatureReliability]:
+    """Every feature of the catalogue, judged by `values` (images, outlines, features)."""
+    return {
+        name: assess(
+            name,
+            cells,
+            values[:, _DRAWN, column],
+            values[:, _PREDICTED, column],
+            {disturbance: values[:, _DISTURBED + row, column] for row, disturbance in enumerate(Disturbance)},
+            {source: found[:, :, column] for source, found in redrawn.items()},
+            log_axis=spec.log_axis,
+            pixel_bound=spec.pixel_bound,
+        )
+        for column, (name, spec) in enumerate(CATALOGUE.items())
+    }
 
 
 def measure_all(

@@ -123,38 +123,45 @@ def group_alike(
     if total > MOST_CELLS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_CELLS, replace=False))
     rho = rank_correlation(matrix[rows], groups[rows])
-    if len(features) > 1:
-        distances = squareform(1 - np.abs(rho), checks=False)
-        clusters = fcluster(linkage(distances, "average"), 1 - ALIKE, "distance")
-    else:
-        clusters = np.ones(len(features), dtype=np.int64)
-    trusted = np.array([name in reliable for name in features], dtype=np.bool_)
+    # The best is the smallest: a reliable one before any other, then by its score.
     worth = np.nan_to_num(scores, nan=-np.inf)
-
-    speakers: list[int] = []
-    members: list[NDArray[np.int64]] = []
-    for cluster in np.unique(clusters):
-        inside = np.flatnonzero(clusters == cluster)
-        best = inside[np.lexsort((-worth[inside], ~trusted[inside]))]
-        speakers.append(int(best[0]))
-        members.append(inside)
-    order = np.lexsort((-worth[speakers], ~trusted[speakers]))
+    ranks = [(name not in reliable, -float(score)) for name, score in zip(features, worth, strict=True)]
+    members = _members(_clusters(rho), ranks)
     codes = np.zeros(len(features), dtype=np.int64)
-    found = []
-    for place, index in enumerate(order):
-        speaker, inside = speakers[index], members[index]
+    for place, inside in enumerate(members):
         codes[inside] = place
-        others = inside[inside != speaker]
-        others = others[np.argsort(-np.abs(rho[speaker, others]), kind="stable")]
-        found.append(
-            AlikeFeatures(
-                representative=features[speaker],
-                others=tuple(features[other] for other in others),
-                rho=tuple(float(rho[speaker, other]) for other in others),
-                reliable=bool(trusted[speaker]),
-            )
-        )
-    return Redundancy(tuple(found), codes, len(rows), total)
+    found = tuple(_alike(inside, rho, features, reliable) for inside in members)
+    return Redundancy(found, codes, len(rows), total)
+
+
+def _clusters(rho: Matrix) -> NDArray[np.integer]:
+    """A number for each feature, the same for those that are alike, (F,)."""
+    if len(rho) < 2:
+        return np.ones(len(rho), dtype=np.int64)
+    clusters: NDArray[np.integer] = fcluster(
+        linkage(squareform(1 - np.abs(rho), checks=False), "average"), 1 - ALIKE, "distance"
+    )
+    return clusters
+
+
+def _members(clusters: NDArray[np.integer], ranks: Sequence[tuple[bool, float]]) -> list[list[int]]:
+    """The features of each cluster, the best of them first; the cluster with the best of all first."""
+    members = [
+        sorted(np.flatnonzero(clusters == cluster).tolist(), key=ranks.__getitem__) for cluster in np.unique(clusters)
+    ]
+    return sorted(members, key=lambda inside: ranks[inside[0]])
+
+
+def _alike(members: Sequence[int], rho: Matrix, features: Sequence[str], reliable: Collection[str]) -> AlikeFeatures:
+    """The group of these features; the first of them represents it."""
+    speaker = members[0]
+    others = sorted(sorted(members[1:]), key=lambda other: -abs(rho[speaker, other]))
+    return AlikeFeatures(
+        representative=features[speaker],
+        others=tuple(features[other] for other in others),
+        rho=tuple(float(rho[speaker, other]) for other in others),
+        reliable=features[speaker] in reliable,
+    )
 
 
 def rank_correlation(matrix: Matrix, groups: NDArray[np.integer]) -> Matrix:

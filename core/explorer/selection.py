@@ -9,22 +9,21 @@ with a length in its unit, over the cells whose scale is known, otherwise as sto
 """
 
 import base64
-import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
-from types import NoneType
 from typing import Any, Final
 
 from core.charts.labels import number, with_unit
 from core.domain.cell_types import CELL_TYPES, CellType
-from core.domain.errors import FeatureError, SelectionError
+from core.domain.errors import FeatureError, RecordError, SelectionError
 from core.features.catalogue import feature_spec
 from core.features.spec import FeatureSpec
 from core.populations.summaries import basis_of
+from core.support import records
 
 MOST_VERTICES: Final = 100  # a lasso drawn by hand has no more after `simplified`
 MOST_CHOICES: Final = 1000  # values of one filter, ranges or gates
@@ -256,7 +255,7 @@ def without(selection: Selection, key: str) -> Selection:
 
 def to_json(selection: Selection) -> str:
     """Text of a selection for a file, indented; what is left free is left out."""
-    return json.dumps({"leukoscope_selection": 1, **_plain(selection)}, indent=2, ensure_ascii=False) + "\n"
+    return records.to_json({"leukoscope_selection": 1, **_chosen(selection)}, indent=2) + "\n"
 
 
 def from_json(text: str) -> Selection:
@@ -268,8 +267,8 @@ def from_json(text: str) -> Selection:
         )
         raise SelectionError(msg)
     try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        raw = records.parsed(text)
+    except RecordError as error:
         msg = "this is no saved selection: it is no JSON; choose a file saved by the explorer"
         raise SelectionError(msg) from error
     if not isinstance(raw, dict) or raw.pop("leukoscope_selection", None) != 1:
@@ -283,10 +282,10 @@ def to_link(selection: Selection) -> str:
 
     Raises SelectionError for one that no address can hold.
     """
-    plain = _plain(selection)
-    if not plain:
+    chosen = _chosen(selection)
+    if not chosen:
         return ""
-    packed = zlib.compress(json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+    packed = zlib.compress(records.to_json(chosen, compact=True).encode(), 9)
     link = f"{_LINK_VERSION}.{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
     if len(link) > _LONGEST_LINK:
         msg = (
@@ -308,8 +307,8 @@ def from_link(link: str) -> Selection:
     try:
         packed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
         # What would unpack to more than that is cut, and so no JSON.
-        raw = json.loads(zlib.decompressobj().decompress(packed, _LARGEST_TEXT), parse_constant=_refuse_constant)
-    except (ValueError, zlib.error, RecursionError) as error:
+        raw = records.parsed(zlib.decompressobj().decompress(packed, _LARGEST_TEXT))
+    except (ValueError, zlib.error) as error:
         msg = "the link is damaged or cut off; copy it again, whole"
         raise SelectionError(msg) from error
     if not isinstance(raw, dict):
@@ -419,15 +418,15 @@ def _slope(low: Sequence[float], high: Sequence[float]) -> float:
     return (high[0] - low[0]) / (high[1] - low[1])
 
 
-def _plain(selection: Selection) -> dict[str, Any]:
-    """What differs from `Selection()`, in JSON's types."""
-    default = asdict(Selection())
-    return {name: value for name, value in asdict(selection).items() if value != default[name]}
+def _chosen(selection: Selection) -> dict[str, Any]:
+    """What differs from `Selection()`."""
+    default = vars(Selection())
+    return {name: value for name, value in vars(selection).items() if value != default[name]}
 
 
 def _read(raw: Mapping[str, Any]) -> Selection:
     """Build a selection from what a stranger sent; raises SelectionError."""
-    unknown = sorted(set(raw) - set(_READERS))
+    unknown = sorted(set(raw) - set(vars(Selection())))
     if unknown:
         msg = (
             f"the selection has conditions that this version does not know: {', '.join(unknown)[:200]}; update"
@@ -435,59 +434,10 @@ def _read(raw: Mapping[str, Any]) -> Selection:
         )
         raise SelectionError(msg)
     try:
-        return Selection(**{name: _READERS[name](value) for name, value in raw.items()})
-    except SelectionError:
-        raise
-    except (FeatureError, ValueError, TypeError, KeyError, OverflowError) as error:
+        return records.from_plain(Selection, raw)
+    except (FeatureError, RecordError) as error:
         msg = f"the selection cannot be read ({str(error)[:200]}); ask for a new one"
         raise SelectionError(msg) from error
-
-
-def _checked(raw: object, *kinds: type) -> Any:  # noqa: ANN401  (of one of the kinds)
-    if type(raw) not in kinds:
-        msg = f"expected {' or '.join(kind.__name__ for kind in kinds)}, but got {type(raw).__name__}"
-        raise TypeError(msg)
-    return raw
-
-
-def _texts(raw: object) -> tuple[str, ...]:
-    return tuple(_checked(value, str) for value in _checked(raw, list))
-
-
-def _ranges(raw: object) -> tuple[Range, ...]:
-    kinds = {"feature": (str,), "low": (int, float, NoneType), "high": (int, float, NoneType)}
-    return tuple(
-        Range(**{name: _checked(value, *kinds[name]) for name, value in _checked(given, dict).items()})
-        for given in _checked(raw, list)
-    )
-
-
-def _gates(raw: object) -> tuple[Gate, ...]:
-    return tuple(
-        Gate(
-            name=_checked(gate["name"], str),
-            x=_checked(gate["x"], str),
-            y=_checked(gate["y"], str),
-            polygon=tuple((_checked(x, int, float), _checked(y, int, float)) for x, y in gate["polygon"]),
-            log=(_checked(gate["log"][0], bool), _checked(gate["log"][1], bool)),
-        )
-        for gate in (_checked(given, dict) for given in _checked(raw, list))
-    )
-
-
-_READERS: Final[Mapping[str, Callable[[object], Any]]] = {
-    **dict.fromkeys((*CHOICES, "cells"), _texts),
-    "cell_types": lambda raw: tuple(CellType(value) for value in _texts(raw)),
-    "quality": lambda raw: Quality(_checked(raw, str)),
-    "scale": lambda raw: Scale(_checked(raw, str)),
-    "ranges": _ranges,
-    "gates": _gates,
-}
-
-
-def _refuse_constant(name: str) -> None:
-    msg = f"{name} is no number"
-    raise ValueError(msg)
 
 
 def _check_finite(value: float, what: str) -> None:

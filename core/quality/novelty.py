@@ -5,10 +5,9 @@ no unit and hang little on stain, camera and magnification: a laboratory the mod
 another kind of thing.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import ModelError
-from core.support import files
+from core.support import files, records
 
 # A value per trait; nan where the cell has none.
 Traits = Mapping[str, float]
@@ -255,10 +254,10 @@ def to_json(knowledge: Knowledge) -> str:
             **{name: getattr(cloud, name).round(5).tolist() for name in ("mean", "deviation", "correlation")},
             "limit": round(cloud.limit, 4),
         },
-        "granulocyte": asdict(knowledge.granulocyte),
+        "granulocyte": knowledge.granulocyte,
         "measured": knowledge.measured,
     }
-    return json.dumps(text, indent=1) + "\n"
+    return records.to_json(text, indent=1, ascii_only=True) + "\n"
 
 
 def load(path: Path, model_sha256: str) -> Knowledge:
@@ -270,7 +269,7 @@ def load(path: Path, model_sha256: str) -> Knowledge:
         The file is missing, damaged, or was made with another file of the model or another list of traits.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = records.parsed(path.read_bytes())
         cloud, rule = raw.pop("familiarity"), raw.pop("granulocyte")
         named, limit = tuple(cloud.pop("traits")), float(cloud.pop("limit"))
         fits = raw["model_sha256"] == model_sha256 and named == FAMILIAR
@@ -278,7 +277,7 @@ def load(path: Path, model_sha256: str) -> Knowledge:
             familiarity=Familiarity(
                 **{name: np.array(values, dtype=np.float64) for name, values in cloud.items()}, limit=limit
             ),
-            granulocyte=GranulocyteRule(_logistic(rule["nucleus"]), _logistic(rule["colour"]), float(rule["limit"])),
+            granulocyte=records.from_plain(GranulocyteRule, rule),
             **raw,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -294,9 +293,3 @@ def load(path: Path, model_sha256: str) -> Knowledge:
         )
         raise ModelError(msg)
     return found
-
-
-def _logistic(raw: dict[str, Any]) -> LogisticScore:
-    return LogisticScore(
-        float(raw["intercept"]), {name: Coefficient(**values) for name, values in raw["coefficients"].items()}
-    )

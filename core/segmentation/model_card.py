@@ -1,11 +1,11 @@
 """The contract a model file carries: JSON in the ONNX metadata under one key. Knows neither onnx nor onnxruntime."""
 
-import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from core.domain.errors import ModelError
+from core.domain.errors import ModelError, RecordError
+from core.support import records
 
 METADATA_KEY: Final = "leukoscope_model_card"
 
@@ -57,52 +57,40 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The card as the text kept in the model file."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return records.to_json(self, sort_keys=True, ascii_only=True)
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> "ModelCard":
         """Read a card; `origin` names the file in errors. Raises ModelError for unknown or missing fields."""
         try:
-            raw = json.loads(text)
-        except json.JSONDecodeError as error:
-            msg = (
-                f"{origin}: the model card is not valid JSON ({error}); export the model again with `python -m export`"
-            )
+            return cls.from_plain(records.parsed(text), origin)
+        except RecordError as error:
+            msg = f"{origin}: the model card is not valid JSON: {error}; export the model again with `python -m export`"
             raise ModelError(msg) from error
-        if not isinstance(raw, dict):
-            msg = (
-                f"{origin}: the model card must be a JSON object, but is a {type(raw).__name__}; export again with"
-                " `python -m export`"
-            )
-            raise ModelError(msg)
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(raw) - known)
-        if unknown:
-            msg = f"{origin}: the model card has unknown fields {unknown}; known are {sorted(known)}"
-            raise ModelError(msg)
-        for name in ("mean", "std", "classes"):
-            if name in raw:
-                raw[name] = tuple(raw[name])
+
+    @classmethod
+    def from_plain(cls, raw: object, origin: str) -> "ModelCard":
+        """Read a card from what its JSON holds; the rest as `from_json`."""
         try:
-            card = cls(**raw)
-        except TypeError as error:
-            msg = f"{origin}: the model card is incomplete ({error}); export the model again with `python -m export`"
+            card = records.from_plain(cls, raw)
+        except RecordError as error:
+            msg = f"{origin}: the model card cannot be read: {error}; export the model again with `python -m export`"
             raise ModelError(msg) from error
-        if card.input_size % 32 or card.input_size <= 0:
-            msg = f"{origin}: input_size must be a positive multiple of 32, but is {card.input_size}"
-            raise ModelError(msg)
-        if card.coarse_size % 32 or card.coarse_size < 0:
-            msg = (
-                f"{origin}: coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is"
-                f" {card.coarse_size}"
-            )
-            raise ModelError(msg)
-        if card.finder and (
-            set(card.finder) != {"file", "sha256"} or Path(card.finder["file"]).name != card.finder["file"]
-        ):
-            msg = f"{origin}: finder must be a file beside the model's and its sha256, but is {card.finder}"
-            raise ModelError(msg)
-        if not card.temperature > 0:
-            msg = f"{origin}: temperature must be positive, but is {card.temperature}"
+        if wrong := card.contradiction():
+            msg = f"{origin}: {wrong}"
             raise ModelError(msg)
         return card
+
+    def contradiction(self) -> str:
+        """What makes no sense of it, in words; empty where all does."""
+        if self.input_size % 32 or self.input_size <= 0:
+            return f"input_size must be a positive multiple of 32, but is {self.input_size}"
+        if self.coarse_size % 32 or self.coarse_size < 0:
+            return f"coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is {self.coarse_size}"
+        if self.finder and (
+            set(self.finder) != {"file", "sha256"} or Path(self.finder["file"]).name != self.finder["file"]
+        ):
+            return f"finder must be a file beside the model's and its sha256, but is {self.finder}"
+        if not self.temperature > 0:
+            return f"temperature must be positive, but is {self.temperature}"
+        return ""

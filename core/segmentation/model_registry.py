@@ -76,7 +76,7 @@ def list_models(folder: Path | None = None) -> list[ModelEntry]:
                 model_id,
                 folder / row["file"],
                 row["sha256"],
-                ModelCard.from_json(json.dumps(row["card"]), row["file"]),
+                ModelCard.from_plain(row["card"], row["file"]),
                 *(folder / row[key] if row.get(key) else None for key in ("log", "split", "reliability", "novelty")),
             )
             for model_id, row in manifest["models"].items()

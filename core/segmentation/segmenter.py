@@ -3,10 +3,9 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +41,15 @@ MAX_GRID = 2048
 # Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
 VIEWS: Final = (1, 4, 8)
 
-_Found = TypeVar("_Found")
-# Work that stops wherever it needs a network: yields it with normalised images (N, 3, S, S) and is sent their logits
-# (N, C, S, S).
-_Search = Generator[tuple["TwoPassSegmenter", NDArray[np.float32]], NDArray[np.float32], _Found]
+# A label map of a whole image, and the confidence in it: 0 where there is no cell.
+_Outline = tuple[LabelMap, float]
+
+
+class _Part(NamedTuple):
+    """A window of an image, at which a network looks."""
+
+    rgb: NDArray[np.uint8]
+    window: Window
 
 
 class Segmenter(Protocol):
@@ -102,7 +106,7 @@ class TwoPassSegmenter(ABC):
     def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
         """As `segment`, an image each; they go through the network together, which a GPU does much faster."""
         started = time.perf_counter()
-        found = self._side_by_side([self._find(image.rgb) for image in images])
+        found = self._find([image.rgb for image in images])
         others = [
             count_other_nuclei(image.rgb, cell_mask(labels), region_mask(labels, "nucleus"))
             for image, (labels, _) in zip(images, found, strict=True)
@@ -118,7 +122,7 @@ class TwoPassSegmenter(ABC):
 
         A label map of the whole image and its confidence, 0 where there is no cell.
         """
-        return self._side_by_side([self._outline(rgb, wide)])[0]
+        return self._outlines([_Part(rgb, wide)])[0]
 
     def probabilities(
         self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1
@@ -127,52 +131,59 @@ class TwoPassSegmenter(ABC):
 
         The card's input size); the mean of so many views.
         """
-        return self._side_by_side([self._maps(rgb, window, size, views)])[0]
+        return self._maps([_Part(rgb, window)], size, views)[0]
 
-    def _side_by_side(self, searches: Sequence[_Search[_Found]]) -> list[_Found]:
-        """Run searches to their ends; what they ask of a network at the same size goes through it as one batch."""
-        found: dict[int, _Found] = {}
-        asked = {number: next(search) for number, search in enumerate(searches)}
-        while asked:
-            alike: dict[tuple[TwoPassSegmenter, int], list[int]] = defaultdict(list)
-            for number, (network, images) in asked.items():
-                alike[network, images.shape[-1]].append(number)
-            waiting, asked = asked, {}
-            for (network, _), numbers in alike.items():
-                logits = network.logits(np.concatenate([waiting[number][1] for number in numbers]))
-                ends = np.cumsum([len(waiting[number][1]) for number in numbers])[:-1]
-                for number, own in zip(numbers, np.split(logits, ends), strict=True):
-                    try:
-                        asked[number] = searches[number].send(own)
-                    except StopIteration as done:
-                        found[number] = done.value
-        return [found[number] for number in range(len(searches))]
+    # What follows works on many images at a time, a stage after the other, so that each stage is one batch.
 
-    def _find(self, rgb: NDArray[np.uint8]) -> _Search[tuple[LabelMap, float]]:
-        whole = Window.whole((rgb.shape[0], rgb.shape[1]))
-        labels, confidence = yield from self._outline(rgb, whole)
-        if confidence > 0:
-            return labels, confidence
+    def _find(self, images: Sequence[NDArray[np.uint8]]) -> list[_Outline]:
+        """The cell nearest the middle of each image."""
+        found = self._outlines([_Part(rgb, Window.whole((rgb.shape[0], rgb.shape[1]))) for rgb in images])
         # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the
         # middle leads.
-        middle = np.array(rgb.shape[:2]) / 2
-        nuclei = sorted(find_nuclei(rgb), key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))))
-        if nuclei:
-            return (yield from self._outline(rgb, nuclei[0].window()))
-        return labels, confidence
+        lost = [number for number, (_, confidence) in enumerate(found) if not confidence > 0]
+        led = {number: window for number in lost if (window := _around_nucleus(images[number])) is not None}
+        again = self._outlines([_Part(images[number], window) for number, window in led.items()])
+        for number, outline in zip(led, again, strict=True):
+            found[number] = outline
+        return found
 
-    def _outline(self, rgb: NDArray[np.uint8], wide: Window) -> _Search[tuple[LabelMap, float]]:
-        for coarse in (self.finder, self) if self.finder else (self,):
-            maps = yield from coarse._maps(rgb, wide, coarse.card.coarse_size or None, 1)
-            window = self._near(maps, wide)
-            if window is None:
-                continue
-            labels, confidence = _labelled((yield from self._maps(rgb, window, None, self._views)), window, rgb)
-            # Of its own two passes the fine one stands, if it did not lose the cell; a finder's window has to prove
-            # good.
-            if confidence > 0 if coarse is self else confidence >= SURE and _fits(labels, window, self.card.cell_fill):
-                return labels, confidence
-        return _labelled(maps, wide, rgb)
+    def _outlines(self, wide: Sequence[_Part]) -> list[_Outline]:
+        """The cell of each part: in the window that the finder chose, or, where that is doubtful, by its own two passes."""
+        sure: dict[int, _Outline] = {}
+        if self.finder is not None:
+            windows = self._windows(wide, self.finder._coarse(wide))
+            sure = {
+                number: outline
+                for number, outline in self._fine(wide, windows).items()
+                if outline[1] >= SURE and _fits(outline[0], windows[number], self.card.cell_fill)
+            }
+        doubtful = [number for number in range(len(wide)) if number not in sure]
+        own = dict(zip(doubtful, self._by_itself([wide[number] for number in doubtful]), strict=True))
+        found = sure | own
+        return [found[number] for number in range(len(wide))]
+
+    def _by_itself(self, wide: Sequence[_Part]) -> list[_Outline]:
+        """The cell of each part by both passes; where the fine one has no window, or loses the cell, the coarse one's."""
+        coarse = self._coarse(wide)
+        fine = self._fine(wide, self._windows(wide, coarse))
+        return [
+            fine[number] if number in fine and fine[number][1] > 0 else _labelled(maps, part)
+            for number, (part, maps) in enumerate(zip(wide, coarse, strict=True))
+        ]
+
+    def _coarse(self, wide: Sequence[_Part]) -> list[NDArray[np.float32]]:
+        return self._maps(wide, self.card.coarse_size or None, 1)
+
+    def _fine(self, wide: Sequence[_Part], windows: Mapping[int, Window]) -> dict[int, _Outline]:
+        """Outlines in the windows of some of the parts, by the number of the part."""
+        parts = [_Part(wide[number].rgb, window) for number, window in windows.items()]
+        maps = self._maps(parts, None, self._views)
+        return dict(zip(windows, map(_labelled, maps, parts), strict=True))
+
+    def _windows(self, wide: Sequence[_Part], coarse: Sequence[NDArray[np.float32]]) -> dict[int, Window]:
+        """The windows of the fine pass, by the number of the part."""
+        near = [self._near(maps, part.window) for part, maps in zip(wide, coarse, strict=True)]
+        return {number: window for number, window in enumerate(near) if window is not None}
 
     def _near(self, maps: NDArray[np.float32], wide: Window) -> Window | None:
         """The window of the fine pass, from what a coarse one gave over `wide`.
@@ -189,14 +200,27 @@ class TwoPassSegmenter(ABC):
         window = Window(wide.left + near.left * scale, wide.top + near.top * scale, near.side * scale)
         return window if window.side >= MIN_WINDOW_SHARE * wide.side else None
 
-    def _maps(
-        self, rgb: NDArray[np.uint8], window: Window, size: int | None, views: int
-    ) -> _Search[NDArray[np.float32]]:
-        image = network_input(rgb, window, self.card, size)
-        logits = yield self, np.concatenate([_turned(image, view) for view in range(views)])
+    def _maps(self, parts: Sequence[_Part], size: int | None, views: int) -> list[NDArray[np.float32]]:
+        """Probabilities (C, S, S) over each part, from one batch."""
+        if not parts:
+            return []
+        images = [network_input(part.rgb, part.window, self.card, size) for part in parts]
+        logits = self.logits(np.concatenate([_turned(image, view) for image in images for view in range(views)]))
+        return [self._averaged(own) for own in np.split(logits, len(parts))]
+
+    def _averaged(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (C, S, S) from the logits of all views of one part, (views, C, S, S)."""
         maps = special.expit(logits / np.float32(self.card.temperature))
         turned_back = [_turned_back(one, view) for view, one in enumerate(maps)]
-        return np.asarray(np.mean(turned_back, axis=0) if views > 1 else turned_back[0], dtype=np.float32)
+        return np.asarray(np.mean(turned_back, axis=0) if len(maps) > 1 else turned_back[0], dtype=np.float32)
+
+
+def _around_nucleus(rgb: NDArray[np.uint8]) -> Window | None:
+    """The window around the stained nucleus nearest the middle."""
+    middle = np.array(rgb.shape[:2]) / 2
+    nuclei = find_nuclei(rgb)
+    nearest = min(nuclei, key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))), default=None)
+    return None if nearest is None else nearest.window()
 
 
 def _fits(labels: LabelMap, window: Window, fill: float) -> bool:
@@ -264,12 +288,12 @@ class OnnxSegmenter(TwoPassSegmenter):
         return np.asarray(found, dtype=np.float32)
 
 
-def _labelled(maps: NDArray[np.float32], window: Window, rgb: NDArray[np.uint8]) -> tuple[LabelMap, float]:
+def _labelled(maps: NDArray[np.float32], part: _Part) -> _Outline:
     """The cell of a window as a label map of the whole image.
 
     The work is done on the part of the image in the window.
     """
-    height, width = rgb.shape[:2]
+    (height, width), window = part.rgb.shape[:2], part.window
     top, left = max(0, math.floor(window.top)), max(0, math.floor(window.left))
     bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))
     step = math.ceil(window.side / MAX_GRID)

@@ -5,7 +5,6 @@ whole or it is left out: one that a power cut has torn is told and passed over, 
 its own.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ from typing import Final, Self
 
 import pyarrow as pa
 
-from core.domain.errors import StoreError
+from core.domain.errors import RecordError, StoreError
 from core.quality.flags import EXCLUDED
-from core.support import locks
+from core.support import locks, records
 
 _LOG: Final = "edits.jsonl"
 
@@ -54,24 +53,12 @@ class Edit:
 
     def to_json(self) -> str:
         """Return the edit as one line."""
-        line = {
-            "when": self.when.isoformat(),
-            "who": self.who,
-            "field": self.field,
-            "value": self.value,
-            "restores": self.restores,
-        }
-        return json.dumps({**line, "old": self.old}, ensure_ascii=False) + "\n"
+        return records.to_json(self) + "\n"
 
     @classmethod
     def from_json(cls, line: bytes) -> Self:
-        """Read a line; raises ValueError, KeyError, TypeError or AttributeError when it is damaged."""
-        raw = json.loads(line)
-        when, who, value = datetime.fromisoformat(raw["when"]), raw["who"], raw["value"]
-        old = {str(cell): None if was is None else str(was) for cell, was in raw["old"].items()}
-        return cls(
-            when, str(who), Field(raw["field"]), None if value is None else str(value), raw["restores"] is True, old
-        )
+        """Read a line; raises RecordError when it is damaged."""
+        return records.from_json(cls, line, others=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +166,7 @@ def _read(path: Path, size: int, changed_ns: int) -> Log:  # noqa: ARG001 (size 
     for number, line in enumerate(lines, start=1):
         try:
             edits.append(Edit.from_json(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except RecordError:
             problems.append(
                 StoreError(
                     f"{path}: line {number} is damaged and was left out; see to it what that edit was, and make it"

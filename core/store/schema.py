@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -18,6 +18,7 @@ from core.domain.errors import StoreError
 from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
+from core.support import records
 
 SCHEMA_VERSION: Final = 1
 
@@ -137,7 +138,7 @@ class Population:
 
     def to_json(self) -> str:
         """Return the text of `population.json`."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        return records.to_json({"schema_version": SCHEMA_VERSION, **vars(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> "Population":
@@ -146,17 +147,16 @@ class Population:
         Raises StoreError when it is damaged or of a later version.
         """
         try:
-            raw = json.loads(text)
-            version = raw.pop("schema_version")
+            raw = records.parsed(text)
+            version = raw["schema_version"]
             if version > SCHEMA_VERSION:
                 msg = (
                     f"{origin}: written by a later version (schema {version}, known is {SCHEMA_VERSION}); update"
                     " Leukoscope"
                 )
                 raise StoreError(msg)
-            known = {f.name for f in fields(cls)}
-            return cls(**{**{k: v for k, v in raw.items() if k in known}, "cell_type": CellType(raw["cell_type"])})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return records.from_plain(cls, raw, others=True)
+        except (ValueError, KeyError, TypeError) as error:
             msg = f"{origin}: not a population's description ({error}); import the population again"
             raise StoreError(msg) from error
 
@@ -191,51 +191,74 @@ def cell_row(
     StoreError
         If the image's name is absolute or leaves its folder, an outline region is unknown, or a value is not finite.
     """
-    image, segmentation = analysis.image, analysis.segmentation
-    check_relative(image.name)
-    unknown = sorted(set(outlines) - set(OUTLINE_REGIONS))
-    if unknown:
-        msg = f"{image.name}: outlines are kept of {', '.join(OUTLINE_REGIONS)}, but came for {', '.join(unknown)}"
-        raise StoreError(msg)
-    values = {name: analysis.features.values.get(name) for name in CATALOGUE}
-    for name, value in values.items():
-        if value is not None and not math.isfinite(value):
-            msg = f"{image.name}: {name} must be a finite number or absent with a reason, but is {value}"
-            raise StoreError(msg)
-    height, width = image.shape
-    place = analysis.place
+    check_relative(analysis.image.name)
     return {
-        "cell_id": f"{population.population_id}:{image.sha256[:16]}:{analysis.cell_index}",
+        **_filed_under(analysis, population),
+        "patient_id": patient_id,
+        "diagnosis": diagnosis,
+        **_pictured(analysis, population),
+        **_outlined(analysis, outlines),
+        **_measured(analysis),
+        "created": created or datetime.now(UTC),
+    }
+
+
+def _filed_under(analysis: CellAnalysis, population: Population) -> CellRow:
+    return {
+        "cell_id": f"{population.population_id}:{analysis.image.sha256[:16]}:{analysis.cell_index}",
         "population": population.population_id,
         "cell_type": population.cell_type.value,
         "source": population.source,
-        "patient_id": patient_id,
-        "diagnosis": diagnosis,
         "tissue": population.tissue,
+    }
+
+
+def _pictured(analysis: CellAnalysis, population: Population) -> CellRow:
+    """The image, the place of the cell in it, and its scale."""
+    image, place = analysis.image, analysis.place
+    height, width = image.shape
+    return {
         "image_name": image.name,
         "image_sha256": image.sha256,
         "cell_index": analysis.cell_index,
-        "place_left": place.left if place else None,
-        "place_top": place.top if place else None,
-        "place_width": place.width if place else None,
-        "place_height": place.height if place else None,
+        **{f"place_{side}": getattr(place, side) if place else None for side in ("left", "top", "width", "height")},
         "image_width": width,
         "image_height": height,
         "um_per_px": image.um_per_px if image.um_per_px is not None else population.um_per_px,
-        "model_id": segmentation.model_id,
-        "provider": segmentation.provider,
-        "confidence": segmentation.confidence,
-        "other_cells": segmentation.other_cells,
+    }
+
+
+def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np.floating[Any]]]]) -> CellRow:
+    """The outline, and how it was drawn; raises StoreError for a region that is not kept."""
+    if unknown := sorted(set(outlines) - set(OUTLINE_REGIONS)):
+        msg = (
+            f"{analysis.image.name}: outlines are kept of {', '.join(OUTLINE_REGIONS)}, but came for"
+            f" {', '.join(unknown)}"
+        )
+        raise StoreError(msg)
+    rings = {region: [ring.ravel().tolist() for ring in outlines.get(region, ())] for region in OUTLINE_REGIONS}
+    return {
+        "model_id": analysis.segmentation.model_id,
+        "provider": analysis.segmentation.provider,
+        "confidence": analysis.segmentation.confidence,
+        "other_cells": analysis.segmentation.other_cells,
+        **{f"{region}_outline": its for region, its in rings.items()},
+    }
+
+
+def _measured(analysis: CellAnalysis) -> CellRow:
+    """Features, what is absent, and what speaks against the cell; raises StoreError for a value that is no number."""
+    values = {name: analysis.features.values.get(name) for name in CATALOGUE}
+    for name, value in values.items():
+        if value is not None and not math.isfinite(value):
+            msg = f"{analysis.image.name}: {name} must be a finite number or absent with a reason, but is {value}"
+            raise StoreError(msg)
+    return {
         "flags": [flag.code for flag in analysis.flags],
         "severe_flags": [flag.code for flag in analysis.flags if flag.severe],
         "quality_ok": analysis.quality_ok,
         "absent": json.dumps(analysis.features.absent, sort_keys=True),
-        **{
-            f"{region}_outline": [ring.ravel().tolist() for ring in outlines.get(region, ())]
-            for region in OUTLINE_REGIONS
-        },
         "versions": json.dumps(analysis.versions, sort_keys=True),
-        "created": created or datetime.now(UTC),
         **values,
     }
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
@@ -135,47 +136,46 @@ def import_table(root: Path, population: Population, file: Path, *, units: Units
     StoreError
         If the id is taken and not `replace`, or the disk refuses.
     """
-    columns = look(file)
-    names = {ALIASES.get(name, name): name for name in _names(file)}
+    rows = _cells(file, look(file), population, units)
+    return write_population(root, population, iter(lambda: list(islice(rows, _SHARD_CELLS)), []), replace=replace)
+
+
+def _cells(file: Path, columns: TableColumns, population: Population, units: Units) -> Iterator[CellRow]:
+    """Every row as the store keeps it; raises DataSetError for a cell that comes twice, and where there is none."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
-    absent = dict.fromkeys(columns.missing, "not in the imported table")
     now = datetime.now(UTC)
     seen: dict[str, int] = {}
-
-    def rows() -> Iterator[list[CellRow]]:
-        pending: list[CellRow] = []
-        for first, batch in _batches(file, [names[name] for name in columns.taken]):
-            values = {name: _column(file, first, batch.column(index), name) for index, name in enumerate(columns.taken)}
-            for offset in range(batch.num_rows):
-                number = first + offset
-                row = {name: column[offset] for name, column in values.items()}
-                filled = _row(row, population, units, f"{file.name}, row {number}") | {"created": now}
-                empty = {name: "empty in the imported table" for name in CATALOGUE if name in row and row[name] is None}
-                filled["absent"] = json.dumps(absent | empty, sort_keys=True)
-                filled["image_name"] = filled.get("image_name") or f"{file.stem}/{number}"
-                known = filled.get("image_sha256") is not None and filled.get("cell_index") is not None
-                key = f"{filled['image_sha256'][:16]}:{filled['cell_index']}" if known else f"{digest}:{number}"
-                filled["cell_id"] = f"{population.population_id}:{key}"
-                if filled["cell_id"] in seen:
-                    msg = (
-                        f"{file.name}: rows {seen[filled['cell_id']]} and {number} are the same cell of the same image;"
-                        " delete one"
-                    )
-                    raise DataSetError(msg)
-                seen[filled["cell_id"]] = number
-                filled["cell_index"] = filled.get("cell_index") or 0
-                pending.append(filled)
-                if len(pending) == _SHARD_CELLS:
-                    yield pending
-                    pending = []
-        if pending:
-            yield pending
-        if not seen:
-            msg = f"{file.name}: has no rows; choose a table with a row per cell"
+    for number, row in _rows(file, columns):
+        absent = dict.fromkeys(columns.missing, "not in the imported table")
+        absent |= {name: "empty in the imported table" for name in row if name in CATALOGUE and row[name] is None}
+        cell = _row(row, population, units, f"{file.name}, row {number}")
+        known = cell.get("image_sha256") is not None and cell.get("cell_index") is not None
+        key = f"{cell['image_sha256'][:16]}:{cell['cell_index']}" if known else f"{digest}:{number}"
+        if key in seen:
+            msg = f"{file.name}: rows {seen[key]} and {number} are the same cell of the same image; delete one"
             raise DataSetError(msg)
+        seen[key] = number
+        yield {
+            **cell,
+            "cell_id": f"{population.population_id}:{key}",
+            "cell_index": cell.get("cell_index") or 0,
+            "image_name": cell.get("image_name") or f"{file.stem}/{number}",
+            "absent": json.dumps(absent, sort_keys=True),
+            "created": now,
+        }
+    if not seen:
+        msg = f"{file.name}: has no rows; choose a table with a row per cell"
+        raise DataSetError(msg)
 
-    return write_population(root, population, rows(), replace=replace)
+
+def _rows(file: Path, columns: TableColumns) -> Iterator[tuple[int, CellRow]]:
+    """The taken columns of every row, with its number; raises DataSetError for a value that is none of its column."""
+    names = {ALIASES.get(name, name): name for name in _names(file)}
+    for first, batch in _batches(file, [names[name] for name in columns.taken]):
+        values = [_column(file, first, batch.column(index), name) for index, name in enumerate(columns.taken)]
+        for number, row in enumerate(zip(*values, strict=True), start=first):
+            yield number, dict(zip(columns.taken, row, strict=True))
 
 
 def _row(row: CellRow, population: Population, units: Units, where: str) -> CellRow:

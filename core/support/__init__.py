@@ -1,1 +1,1 @@
-"""What every room needs and none owns: files written whole, locks between processes, work in parallel."""
+"""What every room needs and none owns: files written whole, locks, work in parallel, records in files."""

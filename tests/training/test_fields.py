@@ -7,7 +7,7 @@ from core.image.masks import cell_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.segmentation.field_of_view import FieldCell
 from training.augmentation import LabelledImage
-from training.fields import CellScore, FieldScore, Standing, make_field, score_field, score_fields, summarise_fields
+from training.fields import CellScore, FieldScore, Placement, make_field, score_field, score_fields, summarise_fields
 
 SIDE = 900
 
@@ -45,19 +45,19 @@ def test_the_truth_of_a_field_is_whole(made):
 
 
 def test_cells_stand_as_the_truth_says(made):
-    assert {Standing.APART, Standing.TOUCHING} <= set(made.standings)
+    assert {Placement.APART, Placement.TOUCHING} <= set(made.standings)
     for number, standing in enumerate(made.standings, start=1):
         edge = np.concatenate([made.numbers[[0, -1]].ravel(), made.numbers[:, [0, -1]].ravel()])
-        assert (number in edge) <= (standing is Standing.BORDER)
-        if standing is Standing.APART:
+        assert (number in edge) <= (standing is Placement.BORDER)
+        if standing is Placement.APART:
             assert not touched(made.numbers, number)
-        elif standing is Standing.TOUCHING:
+        elif standing is Placement.TOUCHING:
             assert touched(made.numbers, number)
 
 
 def test_none_touch_where_none_are_to(drawn):
     field = make_field(drawn, SIDE, 6, np.random.default_rng(1), touching=0)
-    assert Standing.TOUCHING not in field.standings
+    assert Placement.TOUCHING not in field.standings
     assert not any(touched(field.numbers, number) for number in range(1, len(field.standings) + 1))
 
 
@@ -88,10 +88,10 @@ def test_the_summary_counts_recall_precision_and_cells_under_a_good_outline():
     def good(dice):
         return dict.fromkeys(("nucleus", "cytoplasm", "cell"), dice)
 
-    apart = [CellScore(Standing.APART, good(dice)) for dice in (1.0, 0.7)]
+    apart = [CellScore(Placement.APART, good(dice)) for dice in (1.0, 0.7)]
     scores = [
-        FieldScore((*apart, CellScore(Standing.TOUCHING, None)), 4),
-        FieldScore((CellScore(Standing.TOUCHING, good(0.9)),), 1),
+        FieldScore((*apart, CellScore(Placement.TOUCHING, None)), 4),
+        FieldScore((CellScore(Placement.TOUCHING, good(0.9)),), 1),
     ]
     found = summarise_fields(scores)
     assert (found["fields"], found["cells"], found["found"]) == (2, 4, 5)

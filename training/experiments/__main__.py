@@ -18,7 +18,7 @@ from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training.config import TrainingConfig
 from training.experiments.pseudo import unlabelled_samples, write_pseudo
 from training.experiments.results import results_table, write_results
-from training.experiments.validation import REPORT_FILE, Plan, Scheme, Split, validate
+from training.experiments.validation import REPORT_FILE, Scheme, Split, ValidationPlan, validate
 from training.loop import SPLIT_FILE, EpochLog
 from training.segmenter import TorchSegmenter
 from training.terminal import log_to_terminal, say
@@ -26,7 +26,7 @@ from training.trainer import find_device
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    plan = Plan(Scheme(arguments.scheme), arguments.k, arguments.subset)
+    plan = ValidationPlan(Scheme(arguments.scheme), arguments.k, arguments.subset)
     root = arguments.out or load_settings().runs / "validation"
     configs = [TrainingConfig.from_toml(path) for path in arguments.config]
     if arguments.workers > 1:

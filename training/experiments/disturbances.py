@@ -28,7 +28,7 @@ from training.augment import surrounded
 from training.augmentation import LabelledImage, beside, shifted, widen_nucleus
 
 
-class Condition(StrEnum):
+class ImagingCondition(StrEnum):
     """How an image is shown to the network, in words."""
 
     CLEAN = "as photographed"
@@ -43,7 +43,9 @@ class Condition(StrEnum):
 
 
 # Thin cytoplasm is the one that training can be given too (`thin_probability`): it informs, and decides nothing.
-DECIDING: Final = tuple(condition for condition in Condition if condition not in (Condition.CLEAN, Condition.THIN))
+DECIDING: Final = tuple(
+    condition for condition in ImagingCondition if condition not in (ImagingCondition.CLEAN, ImagingCondition.THIN)
+)
 
 # Optical density in red, green and blue of the background (its 20th percentile) and of the nucleus (median) in single
 # images of Barcelona and Baltimore (CellaVision) and of Munich (marrow): those that lie furthest from each other among
@@ -79,15 +81,17 @@ _STEP: Final = 0.02
 _CONTACT: Final = 0.01
 
 
-def disturbed(condition: Condition, item: LabelledImage, others: Sequence[LabelledImage], seed: int) -> LabelledImage:
+def disturbed(
+    condition: ImagingCondition, item: LabelledImage, others: Sequence[LabelledImage], seed: int
+) -> LabelledImage:
     """The image and its label map under a condition, the same for the same id and seed.
 
     `others` are the neighbours to choose from.
     """
-    if condition is Condition.CLEAN:
+    if condition is ImagingCondition.CLEAN:
         return item
     rng = np.random.default_rng((seed, crc32(f"{condition}:{item.sample_id}".encode())))
-    if condition is Condition.TOUCHING:
+    if condition is ImagingCondition.TOUCHING:
         return LabelledImage(item.sample_id, *_touching(item, others[int(rng.integers(len(others)))], rng))
     return LabelledImage(item.sample_id, *_CHANGES[condition](item.rgb, item.labels, rng))
 
@@ -201,16 +205,16 @@ def _seen_through(density: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(np.rint(256 * np.exp(-density) - 1), 0, 255), dtype=np.uint8)
 
 
-_CHANGES: Final[Mapping[Condition, Callable[[NDArray[np.uint8], LabelMap, np.random.Generator], Pair]]] = (
+_CHANGES: Final[Mapping[ImagingCondition, Callable[[NDArray[np.uint8], LabelMap, np.random.Generator], Pair]]] = (
     MappingProxyType(
         {
-            Condition.STAIN: _stain,
-            Condition.LIGHT: _light,
-            Condition.BLUR: _blurred,
-            Condition.SMALL: _small,
-            Condition.JPEG: _compressed,
-            Condition.CUT: _cut,
-            Condition.THIN: widen_nucleus,
+            ImagingCondition.STAIN: _stain,
+            ImagingCondition.LIGHT: _light,
+            ImagingCondition.BLUR: _blurred,
+            ImagingCondition.SMALL: _small,
+            ImagingCondition.JPEG: _compressed,
+            ImagingCondition.CUT: _cut,
+            ImagingCondition.THIN: widen_nucleus,
         }
     )
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core.domain.errors import UsageError
-from training.experiments.disturbances import DECIDING, Condition
+from training.experiments.disturbances import DECIDING, ImagingCondition
 from training.experiments.validation import IMAGES_FILE, REPORT_FILE, criterion
 
 NOTES: Final = Path(__file__).parents[1] / "EXPERIMENTS.md"
@@ -65,12 +65,12 @@ class _Run:
         return [
             "N / C",
             "cell < 0.8",
-            *(f"N / C, {condition}" for condition in Condition if condition is not Condition.CLEAN),
+            *(f"N / C, {condition}" for condition in ImagingCondition if condition is not ImagingCondition.CLEAN),
             "Spearman",
         ]
 
     def values(self) -> list[str]:
-        def means(condition: Condition) -> str:
+        def means(condition: ImagingCondition) -> str:
             of = (
                 self.table[self.table["condition"] == str(condition)]
                 .groupby("source")[["dice_nucleus", "dice_cytoplasm"]]
@@ -79,11 +79,11 @@ class _Run:
             )
             return f"{of['dice_nucleus']:.3f} / {of['dice_cytoplasm']:.3f}"
 
-        clean = self.table[self.table["condition"] == str(Condition.CLEAN)]
+        clean = self.table[self.table["condition"] == str(ImagingCondition.CLEAN)]
         poor = float((clean["dice_cell"] < 0.8).groupby(clean["source"]).mean().mean())
-        spearman = self.report["confidence"][str(Condition.CLEAN)]["spearman"]
-        others = [means(condition) for condition in Condition if condition is not Condition.CLEAN]
-        return [means(Condition.CLEAN), f"{poor:.1%}", *others, "" if spearman is None else f"{spearman:.2f}"]
+        spearman = self.report["confidence"][str(ImagingCondition.CLEAN)]["spearman"]
+        others = [means(condition) for condition in ImagingCondition if condition is not ImagingCondition.CLEAN]
+        return [means(ImagingCondition.CLEAN), f"{poor:.1%}", *others, "" if spearman is None else f"{spearman:.2f}"]
 
     def changes_from(self, base: "_Run") -> str:
         mine, theirs = self.report["config"], base.report["config"]
@@ -96,7 +96,7 @@ def _difference(table: pd.DataFrame, base: pd.DataFrame, seed: int = 7) -> str:
     mine, theirs = _by_cell(table), _by_cell(base)
     shared = mine.index.intersection(theirs.index)
     change = mine.loc[shared] - theirs.loc[shared]
-    clean, disturbed = str(Condition.CLEAN), [str(condition) for condition in DECIDING]
+    clean, disturbed = str(ImagingCondition.CLEAN), [str(condition) for condition in DECIDING]
     drawn = np.zeros(_BOOTSTRAPS)
     sources = change.index.get_level_values("source").unique()
     for source in sources:

@@ -39,7 +39,7 @@ from training.calibration import calibration_error, fit_temperature, logits_of, 
 from training.config import TrainingConfig
 from training.data import SegDataset, load_labelled, masked_samples
 from training.evaluate import REGIONS, ImageScore, appearance_of, score_labels, summarise
-from training.experiments.disturbances import DECIDING, Condition, disturbed
+from training.experiments.disturbances import DECIDING, ImagingCondition, disturbed
 from training.experiments.failure_modes import by_mode, describe
 from training.loop import CHECKPOINT_FILE, EpochLog, fit
 from training.provenance import commit, cpu_name, versions
@@ -70,7 +70,7 @@ class Scheme(StrEnum):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ValidationPlan:
     """How to validate.
 
     By which scheme, in `k` folds where it is grouped; `subset` images of a source are shown disturbed (0: all).
@@ -97,7 +97,7 @@ class Split:
     held_out: list[Sample]
 
 
-def splits_of(samples: Sequence[Sample], config: TrainingConfig, plan: Plan) -> list[Split]:
+def splits_of(samples: Sequence[Sample], config: TrainingConfig, plan: ValidationPlan) -> list[Split]:
     """The splits of a plan; each image is held out once.
 
     Raises DataSetError for fewer sources, or fewer independent images, than the plan needs.
@@ -130,7 +130,7 @@ def splits_of(samples: Sequence[Sample], config: TrainingConfig, plan: Plan) -> 
 def validate(
     config: TrainingConfig,
     root: Path,
-    plan: Plan,
+    plan: ValidationPlan,
     device: torch.device,
     *,
     on_epoch: Callable[[Split, EpochLog], None] | None = None,
@@ -187,7 +187,7 @@ def _do(
     split: Split,
     config: TrainingConfig,
     folder: Path,
-    plan: Plan,
+    plan: ValidationPlan,
     device: torch.device,
     on_epoch: Callable[[Split, EpochLog], None] | None,
 ) -> None:
@@ -238,7 +238,7 @@ def _predictor(segmenter: TorchSegmenter) -> Callable[[torch.Tensor], torch.Tens
     return lambda images: torch.from_numpy(segmenter.logits(images.numpy()))
 
 
-def _score(split: Split, plan: Plan, segmenter: TorchSegmenter, calibrated: TorchSegmenter) -> pd.DataFrame:
+def _score(split: Split, plan: ValidationPlan, segmenter: TorchSegmenter, calibrated: TorchSegmenter) -> pd.DataFrame:
     """A row for each held-out image and condition.
 
     Scores, and what the image is like; all as photographed, a subset otherwise.
@@ -259,9 +259,9 @@ def _score(split: Split, plan: Plan, segmenter: TorchSegmenter, calibrated: Torc
         neighbours = [
             items[s.sample_id] for s in split.held_out if s.group != sample.group and _source(s) == _source(sample)
         ]
-        for condition in Condition:
-            if condition is Condition.CLEAN or (
-                sample.sample_id in chosen and (neighbours or condition is not Condition.TOUCHING)
+        for condition in ImagingCondition:
+            if condition is ImagingCondition.CLEAN or (
+                sample.sample_id in chosen and (neighbours or condition is not ImagingCondition.TOUCHING)
             ):
                 shown = disturbed(condition, item, neighbours, _SEED)
                 rows.append({**identity, "condition": str(condition), **_scored(shown, sample, segmenter)})
@@ -310,13 +310,15 @@ def criterion(table: pd.DataFrame) -> float:
     both = table.assign(dice=table[["dice_nucleus", "dice_cytoplasm"]].mean(axis=1))
     means = both.pivot_table("dice", "source", "condition")
     return float(
-        (means[str(Condition.CLEAN)] / 2 + means[[str(condition) for condition in DECIDING]].mean(axis=1) / 2).mean()
+        (
+            means[str(ImagingCondition.CLEAN)] / 2 + means[[str(condition) for condition in DECIDING]].mean(axis=1) / 2
+        ).mean()
     )
 
 
 def report_of(table: pd.DataFrame) -> dict[str, Any]:
     """Everything a table of images says: by condition and source, by cell type, by failure mode, and of confidence."""
-    clean = table[table["condition"] == str(Condition.CLEAN)]
+    clean = table[table["condition"] == str(ImagingCondition.CLEAN)]
     return {
         "criterion": round(criterion(table), 4),
         "conditions": {
@@ -330,7 +332,7 @@ def report_of(table: pd.DataFrame) -> dict[str, Any]:
         "failure_modes": by_mode(clean),
         "confidence": {
             condition: trust(_scores(table[table["condition"] == condition]))
-            for condition in (str(Condition.CLEAN), CALIBRATED)
+            for condition in (str(ImagingCondition.CLEAN), CALIBRATED)
         },
     }
 
@@ -354,7 +356,7 @@ def for_card(folder: Path) -> dict[str, Any]:
     facts = {
         "config": report["name"],
         "commit": report["commit"],
-        "sources": report["conditions"][str(Condition.CLEAN)],
+        "sources": report["conditions"][str(ImagingCondition.CLEAN)],
     }
     return {f"{scheme}, k = {k}" if k else scheme: facts}
 
@@ -376,7 +378,7 @@ def _scores(rows: pd.DataFrame) -> list[ImageScore]:
     ]
 
 
-def _close(config: TrainingConfig, plan: Plan, splits: list[Split], folder: Path) -> None:
+def _close(config: TrainingConfig, plan: ValidationPlan, splits: list[Split], folder: Path) -> None:
     """Gather what the splits came to, and add the run's line to the table of runs, once."""
     mine = locks.try_lock(folder / _WORK / "report.lock", keep_file=False)
     if mine is None:
@@ -415,7 +417,7 @@ def _close(config: TrainingConfig, plan: Plan, splits: list[Split], folder: Path
 
 def _add_line(report: dict[str, Any], path: Path) -> None:
     """One line a run: what, when, from which code, and mean Dice as photographed, each source counting alike."""
-    clean = report["conditions"][str(Condition.CLEAN)].values()
+    clean = report["conditions"][str(ImagingCondition.CLEAN)].values()
 
     def of_sources(region: str, measure: str) -> float:
         return round(float(np.mean([source[region][measure] for source in clean])), 4)

@@ -8,11 +8,11 @@ import pytest
 from core.domain.errors import ModelError
 from core.evaluation.agreement import (
     MIN_FREEDOM,
-    Cells,
-    Change,
     Disturbance,
+    DisturbanceEffect,
     Grade,
     ReliabilityReport,
+    Subjects,
     assess,
     intraclass_correlation,
     limits_of_agreement,
@@ -28,7 +28,7 @@ JUDGES = np.array(
 )
 
 TWO_SETS = np.array(["set1"] * 40 + ["set2"] * 20)
-ONE_TYPE = Cells(TWO_SETS, np.full(60, "monocyte"), np.ones(60, dtype=bool))
+ONE_TYPE = Subjects(TWO_SETS, np.full(60, "monocyte"), np.ones(60, dtype=bool))
 
 
 def measured(noise=0.0, *, seed=3):
@@ -158,7 +158,7 @@ def test_differences_between_cell_types_are_no_differences_between_cells():
     drawn, predicted = measured(1.0)
     lobed = np.arange(60) % 2 == 0
     far = np.where(lobed, 0, 100.0)
-    types = Cells(TWO_SETS, np.where(lobed, "neutrophil", "lymphocyte"), ~lobed)
+    types = Subjects(TWO_SETS, np.where(lobed, "neutrophil", "lymphocyte"), ~lobed)
     found = judged(drawn + far, predicted + far, cells=types)
     assert judged(drawn + far, predicted + far).icc > 0.99
     assert found.icc == pytest.approx(judged(drawn, predicted, cells=types).icc)
@@ -174,16 +174,16 @@ def test_the_mononuclear_cells_are_also_judged_alone():
     drawn, predicted = measured(1.0)
     lobed = np.arange(60) % 2 == 0
     exact = np.where(lobed, predicted, drawn)
-    types = Cells(TWO_SETS, np.where(lobed, "neutrophil", "lymphocyte"), ~lobed)
+    types = Subjects(TWO_SETS, np.where(lobed, "neutrophil", "lymphocyte"), ~lobed)
     assert judged(drawn, exact, cells=types).mononuclear.value == 1
     assert judged(drawn, exact, cells=types).icc < 0.9
-    assert judged(drawn, exact, cells=Cells(TWO_SETS, types.types, np.zeros(60, dtype=bool))).mononuclear is None
+    assert judged(drawn, exact, cells=Subjects(TWO_SETS, types.types, np.zeros(60, dtype=bool))).mononuclear is None
 
 
 def test_the_mononuclear_cells_can_refute_a_grade():
     drawn, predicted = measured(2.0)
     lobed = np.arange(60) % 3 > 0
-    types = Cells(TWO_SETS, np.where(lobed, "neutrophil", "lymphocyte"), ~lobed)
+    types = Subjects(TWO_SETS, np.where(lobed, "neutrophil", "lymphocyte"), ~lobed)
     # Lobed nuclei differ ten times as much among themselves, and are outlined without error.
     found = judged(np.where(lobed, 10 * drawn, drawn), np.where(lobed, 10 * drawn, predicted), cells=types)
     assert found.icc_low > 0.9
@@ -311,7 +311,7 @@ def test_a_file_reads_back_to_the_digits_it_keeps(report, tmp_path):
     assert isinstance(b.sources["set2"].n, int)
     assert set(b.disturbances) == {Disturbance.WIDER, Disturbance.BLUER}
     assert b.disturbances[Disturbance.WIDER] == pytest.approx(a.disturbances[Disturbance.WIDER], abs=1e-2)
-    assert isinstance(b.disturbances[Disturbance.WIDER], Change)
+    assert isinstance(b.disturbances[Disturbance.WIDER], DisturbanceEffect)
     assert back.features["b"] == report.features["b"]
 
 

@@ -37,19 +37,21 @@ def test_text_that_is_no_json(card):
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"card"'])
 def test_json_that_is_no_card(text):
-    with pytest.raises(ModelError, match=r"model\.onnx: the model card must be a JSON object.*python -m export"):
+    with pytest.raises(
+        ModelError, match=r"model\.onnx: the model card cannot be read: it must be an object, but is .*python -m export"
+    ):
         ModelCard.from_json(text, "model.onnx")
 
 
 def test_unknown_fields_are_named(card):
-    with pytest.raises(ModelError, match=r"unknown fields \['colour'\]"):
+    with pytest.raises(ModelError, match="unknown fields colour; known are appearance, architecture"):
         ModelCard.from_json(changed(card, colour="blue"), "model.onnx")
 
 
 def test_missing_fields_are_named(card):
     raw = json.loads(card.to_json())
     del raw["cell_fill"]
-    with pytest.raises(ModelError, match=r"the model card is incomplete.*cell_fill"):
+    with pytest.raises(ModelError, match="the model card cannot be read: cell_fill is missing"):
         ModelCard.from_json(json.dumps(raw), "model.onnx")
 
 

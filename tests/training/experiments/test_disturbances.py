@@ -4,10 +4,10 @@ import pytest
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei, optical_density
 from training.augmentation import LabelledImage
-from training.experiments.disturbances import DECIDING, Condition, disturbed
+from training.experiments.disturbances import DECIDING, ImagingCondition, disturbed
 
 
-@pytest.mark.parametrize("condition", Condition)
+@pytest.mark.parametrize("condition", ImagingCondition)
 def test_every_condition_gives_an_image_and_its_mask_the_same_again(items, condition):
     item = items[0]
     before = item.rgb.copy(), item.labels.copy()
@@ -20,18 +20,18 @@ def test_every_condition_gives_an_image_and_its_mask_the_same_again(items, condi
     assert np.array_equal(item.labels, before[1])
     # The cells of the tiny data are no larger than those of low magnification.
     same = np.array_equal(shown.rgb, item.rgb) if shown.rgb.shape == item.rgb.shape else False
-    assert same == (condition in (Condition.CLEAN, Condition.SMALL))
+    assert same == (condition in (ImagingCondition.CLEAN, ImagingCondition.SMALL))
 
 
 def test_what_training_can_be_given_decides_nothing():
-    assert Condition.THIN not in DECIDING
-    assert Condition.CLEAN not in DECIDING
-    assert Condition.TOUCHING in DECIDING
+    assert ImagingCondition.THIN not in DECIDING
+    assert ImagingCondition.CLEAN not in DECIDING
+    assert ImagingCondition.TOUCHING in DECIDING
 
 
 def test_images_are_disturbed_each_in_its_own_way(items):
     shown = [
-        disturbed(Condition.LIGHT, LabelledImage(f"set1/{i}", items[0].rgb, items[0].labels), items, 7).rgb
+        disturbed(ImagingCondition.LIGHT, LabelledImage(f"set1/{i}", items[0].rgb, items[0].labels), items, 7).rgb
         for i in range(6)
     ]
     assert len({image.tobytes() for image in shown}) == 6
@@ -41,7 +41,7 @@ def test_the_stain_is_that_of_another_laboratory(items):
     seen = set()
     for number in range(8):
         item = LabelledImage(f"set1/{number}", items[0].rgb, items[0].labels)
-        shown = disturbed(Condition.STAIN, item, items, 7)
+        shown = disturbed(ImagingCondition.STAIN, item, items, 7)
         assert np.array_equal(shown.labels, item.labels)
         density = optical_density(shown.rgb)
         nucleus = np.median(density[region_mask(shown.labels, "nucleus")], axis=0)
@@ -55,7 +55,7 @@ def test_low_magnification_leaves_forty_pixels_of_cell(items):
     doubled = LabelledImage(
         "set1/doubled", *(a.repeat(2, axis=0).repeat(2, axis=1) for a in (items[0].rgb, items[0].labels))
     )
-    shown = disturbed(Condition.SMALL, doubled, items, 7)
+    shown = disturbed(ImagingCondition.SMALL, doubled, items, 7)
     assert len(shown.labels) < len(doubled.labels)
     area = cell_mask(shown.labels).sum()
     assert 2 * np.sqrt(area / np.pi) == pytest.approx(40, abs=2)
@@ -63,7 +63,7 @@ def test_low_magnification_leaves_forty_pixels_of_cell(items):
 
 def test_the_edge_takes_a_part_of_the_cell(items):
     for item in items[:6]:
-        shown = disturbed(Condition.CUT, item, items, 7)
+        shown = disturbed(ImagingCondition.CUT, item, items, 7)
         cell = cell_mask(shown.labels)
         assert cell[0].any() or cell[-1].any() or cell[:, 0].any() or cell[:, -1].any()
         assert 0.75 < cell.sum() / cell_mask(item.labels).sum() < 1
@@ -73,7 +73,7 @@ def test_a_touching_leukocyte_comes_whole_and_is_background(items):
     others = 0
     for number in range(6):
         item, other = items[0], items[8 + number % 4]
-        shown = disturbed(Condition.TOUCHING, LabelledImage(f"set1/{number}", item.rgb, item.labels), [other], 7)
+        shown = disturbed(ImagingCondition.TOUCHING, LabelledImage(f"set1/{number}", item.rgb, item.labels), [other], 7)
         assert cell_mask(shown.labels).sum() == cell_mask(item.labels).sum()
         assert max(shown.labels.shape) > 1.4 * max(item.labels.shape)
         cell = cell_mask(shown.labels)

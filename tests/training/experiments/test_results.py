@@ -7,7 +7,7 @@ import pytest
 from core.domain.errors import UsageError
 from core.domain.settings import ROOT
 from training.config import TrainingConfig
-from training.experiments.disturbances import Condition
+from training.experiments.disturbances import ImagingCondition
 from training.experiments.results import NOTES, results_table, write_results
 from training.experiments.validation import IMAGES_FILE, REPORT_FILE, criterion
 
@@ -20,7 +20,7 @@ def filed(root, name, change=0.0, **settings):
     rows = []
     for source, level in (("set1", 0.9), ("set2", 0.8)):
         for cell in range(10):
-            for condition in Condition:
+            for condition in ImagingCondition:
                 dice = level + 0.05 * rng.random() + change
                 rows.append(
                     {
@@ -41,7 +41,7 @@ def filed(root, name, change=0.0, **settings):
         "plan": {"scheme": "leave-one-source-out", "k": None, "subset": 40},
         "criterion": criterion(table),
         "config": {"name": name, "boundary_weight": 0.0, **settings},
-        "confidence": {str(Condition.CLEAN): {"spearman": 0.5, "auroc": 0.8, "poor": 3}},
+        "confidence": {str(ImagingCondition.CLEAN): {"spearman": 0.5, "auroc": 0.8, "poor": 3}},
         "splits": {"unseen-set1": {"minutes_training": 8.0, "minutes_scoring": 2.0}},
         "commit": "0123456789",
     }

@@ -11,15 +11,15 @@ from core.domain.errors import DataSetError, UsageError
 from tests.training.tiny import PER_TYPE, tiny_config
 from training.data import load_labelled, masked_samples
 from training.evaluate import evaluate
-from training.experiments.disturbances import Condition
+from training.experiments.disturbances import ImagingCondition
 from training.experiments.validation import (
     CALIBRATED,
     IMAGES_FILE,
     REPORT_FILE,
     SPLIT_REPORT_FILE,
     TABLE_FILE,
-    Plan,
     Scheme,
+    ValidationPlan,
     criterion,
     for_card,
     report_of,
@@ -31,7 +31,7 @@ from training.segmenter import TorchSegmenter
 
 CPU = torch.device("cpu")
 BOTH = ("set1", "set2")
-PLAN = Plan(subset=2)
+PLAN = ValidationPlan(subset=2)
 
 
 class KilledError(Exception):
@@ -61,7 +61,7 @@ def finished(tiny_root, tmp_path_factory):
 # --- the splits ---
 
 
-@pytest.mark.parametrize("plan", [Plan(), Plan(Scheme.GROUPED, k=3)])
+@pytest.mark.parametrize("plan", [ValidationPlan(), ValidationPlan(Scheme.GROUPED, k=3)])
 def test_every_image_is_held_out_once_and_groups_stay_whole(both, plan):
     splits = splits_of(both, config_of(), plan)
     held = Counter(sample.sample_id for split in splits for sample in split.held_out)
@@ -77,7 +77,7 @@ def test_every_image_is_held_out_once_and_groups_stay_whole(both, plan):
 
 
 def test_a_source_left_out_is_out_entirely(both):
-    splits = splits_of(both, config_of(), Plan())
+    splits = splits_of(both, config_of(), ValidationPlan())
     assert [split.name for split in splits] == ["unseen-set1", "unseen-set2"]
     for split in splits:
         unseen = split.name.removeprefix("unseen-")
@@ -90,7 +90,7 @@ def test_a_source_left_out_is_out_entirely(both):
 
 def test_leaving_out_the_only_source_is_refused(samples):
     with pytest.raises(DataSetError, match=r"there must be two data sets or more, but the config names \['set1'\]"):
-        splits_of(samples, config_of(data_sets=("set1",)), Plan())
+        splits_of(samples, config_of(data_sets=("set1",)), ValidationPlan())
 
 
 # --- a run ---
@@ -102,15 +102,15 @@ def test_a_run_leaves_a_report_rows_and_a_line(finished, tiny_data, both):
     rows = pd.read_parquet(finished / IMAGES_FILE)
     assert rows["sample_id"].nunique() == len(both)
     counts = rows["condition"].value_counts()
-    assert counts[str(Condition.CLEAN)] == counts[CALIBRATED] == len(both)
-    assert {counts[str(condition)] for condition in Condition if condition is not Condition.CLEAN} == {4}
+    assert counts[str(ImagingCondition.CLEAN)] == counts[CALIBRATED] == len(both)
+    assert {counts[str(condition)] for condition in ImagingCondition if condition is not ImagingCondition.CLEAN} == {4}
     assert all(rows[f"dice_{region}"].between(0, 1).all() for region in ("nucleus", "cytoplasm", "cell"))
-    assert set(report["conditions"]) == {*map(str, Condition), CALIBRATED}
+    assert set(report["conditions"]) == {*map(str, ImagingCondition), CALIBRATED}
     assert report["criterion"] == round(criterion(rows), 4)
-    clean = rows[rows["condition"] == str(Condition.CLEAN)]
+    clean = rows[rows["condition"] == str(ImagingCondition.CLEAN)]
     for source in BOTH:
         mean = clean.loc[clean["source"] == source, "dice_nucleus"].mean()
-        summary = report["conditions"][str(Condition.CLEAN)][source]["nucleus"]
+        summary = report["conditions"][str(ImagingCondition.CLEAN)][source]["nucleus"]
         assert summary["dice_mean"] == pytest.approx(mean, abs=1e-4)
         assert summary["dice_ci95"][0] <= summary["dice_mean"] <= summary["dice_ci95"][1]
         assert set(report["cell_types"][source]) == {"lymphocyte", "monocyte"}
@@ -127,7 +127,7 @@ def test_scores_are_those_of_the_real_pipeline_on_the_original_pixels(finished, 
     held = [sample for sample in both if sample.sample_id.startswith("set2/")]
     segmenter = TorchSegmenter.from_run(finished / "unseen-set2", CPU)
     for score in evaluate(segmenter, held):
-        row = rows.loc[(score.sample_id, str(Condition.CLEAN))]
+        row = rows.loc[(score.sample_id, str(ImagingCondition.CLEAN))]
         assert [row[f"dice_{region}"] for region in score.dice] == pytest.approx(list(score.dice.values()), abs=0.01)
         assert row["confidence"] == pytest.approx(score.confidence, abs=0.01)
 
@@ -148,7 +148,7 @@ def test_a_finished_run_is_not_done_again(finished, tiny_data):
 
 
 def test_a_killed_run_goes_on_at_the_epoch_and_comes_to_the_same(tiny_data, tmp_path):
-    config, plan = config_of(epochs=2, images_per_epoch=4), Plan(subset=1)
+    config, plan = config_of(epochs=2, images_per_epoch=4), ValidationPlan(subset=1)
 
     def kill(split, row):
         if (split.name, row.epoch) == ("unseen-set2", 1):
@@ -179,16 +179,16 @@ def test_a_folder_of_other_settings_is_refused(finished, tiny_data):
 
 def test_each_split_begins_with_the_network_of_its_own(finished, tiny_data, tmp_path):
     config = config_of(name="again", start_from=str(finished / "{split}"), learning_rate=1e-9)
-    rows = pd.read_parquet(validate(config, tmp_path, Plan(subset=1), CPU) / IMAGES_FILE)
+    rows = pd.read_parquet(validate(config, tmp_path, ValidationPlan(subset=1), CPU) / IMAGES_FILE)
     before = pd.read_parquet(finished / IMAGES_FILE)
     clean, was = (
-        t[t["condition"] == str(Condition.CLEAN)].set_index("sample_id")["dice_nucleus"] for t in (rows, before)
+        t[t["condition"] == str(ImagingCondition.CLEAN)].set_index("sample_id")["dice_nucleus"] for t in (rows, before)
     )
     # Batch statistics go on, weights do not.
     assert np.abs(clean - was.reindex(clean.index)).median() < 0.1
     leaky = config_of(name="leaky", start_from=str(finished / "unseen-set2"))
     with pytest.raises(UsageError, match=r"has seen .* of the images to be tested on"):
-        validate(leaky, tmp_path, Plan(subset=1), CPU)
+        validate(leaky, tmp_path, ValidationPlan(subset=1), CPU)
 
 
 # --- the figures ---
@@ -209,9 +209,9 @@ def rows_of(source, dice, conditions):
 
 
 def test_criterion_by_hand():
-    conditions = list(Condition)
+    conditions = list(ImagingCondition)
     # As photographed 0.9, all others 0.5 but thin cytoplasm, which must not count; the other source 0.8 throughout.
-    first = [0.9 if c is Condition.CLEAN else 0.0 if c is Condition.THIN else 0.5 for c in conditions]
+    first = [0.9 if c is ImagingCondition.CLEAN else 0.0 if c is ImagingCondition.THIN else 0.5 for c in conditions]
     table = pd.DataFrame(rows_of("set1", first, conditions) + rows_of("set2", [0.8] * len(conditions), conditions))
     table.loc[table["source"] == "set1", "dice_cytoplasm"] -= 0.1
     expected = ((0.85 + 0.45) / 2 + 0.8) / 2
@@ -221,15 +221,15 @@ def test_criterion_by_hand():
 def test_report_of_a_table_counts_poor_cells_and_their_confidence(finished):
     table = pd.read_parquet(finished / IMAGES_FILE)
     report = report_of(table)
-    clean = table[table["condition"] == str(Condition.CLEAN)]
+    clean = table[table["condition"] == str(ImagingCondition.CLEAN)]
     dice = clean[["dice_nucleus", "dice_cytoplasm"]].mean(axis=1)
-    assert report["confidence"][str(Condition.CLEAN)]["poor"] == int((dice < 0.9).sum())
+    assert report["confidence"][str(ImagingCondition.CLEAN)]["poor"] == int((dice < 0.9).sum())
     assert report["failure_modes"]["touches the image's edge"]["images"] == int(clean["border"].sum())
 
 
 def test_items_are_scored_against_the_disturbed_mask(finished, tiny_data, both):
     rows = pd.read_parquet(finished / IMAGES_FILE)
-    cut = rows[rows["condition"] == str(Condition.CUT)]
+    cut = rows[rows["condition"] == str(ImagingCondition.CUT)]
     # What is measured of a cell is measured once, on the picture as it is.
     for _, row in cut.iterrows():
         item = load_labelled(next(s for s in both if s.sample_id == row["sample_id"]))[0]
