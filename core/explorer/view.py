@@ -202,16 +202,14 @@ class Values:
 
 
 @dataclass(frozen=True, eq=False)
-class Members:
-    """Which group each cell is in, without its values.
+class Measurements:
+    """Values of cells with their groups and patients, but not which cells they are: what statistics of very many need.
 
-    What a ranking needs that has the order of the values from elsewhere.
-
-    `hashes` (n,) are those of `cell_id` that `core.explorer.order.OrderIndex` keeps, `groups` (n,) indices into
-    `group_names`, -1 for none, `patients` (n,) numbers of the patients from 0, -1 where not recorded.
+    `columns` are the values (n,) of each feature in the basis of comparison, nan where absent; `groups` (n,) indices
+    into `group_names`, -1 for none; `patients` (n,) numbers of the patients from 0, -1 where not recorded.
     """
 
-    hashes: NDArray[np.uint64]
+    columns: Mapping[str, NDArray[np.float64]]
     group_names: tuple[str, ...]
     groups: NDArray[np.int32]
     patients: NDArray[np.int64]
@@ -402,7 +400,7 @@ def values(
     features: Sequence[str],
     by: Grouping = None,
     *,
-    sample: int | None = None,
+    sample: int | Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> Values:
     """Values of features of the cells in view.
@@ -416,7 +414,8 @@ def values(
     by
         How the cells are grouped.
     sample
-        At most so many cells of each group, drawn at random and the same for the same seed; all if None.
+        At most so many cells of each group, or of each group named, none of others; drawn at random and the same for
+        the same seed; all if None.
     seed
         Number of the draw.
 
@@ -455,28 +454,33 @@ def values(
     )
 
 
-def members(cohort: Cohort, selection: Selection, by: Grouping) -> Members:
-    """Which group each of the cells in view is in."""
-    frame, names = _fetch(cohort, selection, {"hash": "hash(cell_id)", "patient": _PATIENT_SQL}, by)
-    return Members(frame["hash"].to_numpy(dtype=np.uint64), names, frame["group"].to_numpy(), _patient_codes(frame))
+def measurements(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> Measurements:
+    """Values of features of all cells in view, without the identity of the cells."""
+    specs = {f"v{index}": feature_spec(name) for index, name in enumerate(features)}
+    columns = {"patient": _PATIENT_SQL} | {key: value_sql(spec) for key, spec in specs.items()}
+    frame, names = _fetch(cohort, selection, columns, by)
+    return Measurements(
+        {spec.name: _floats(frame[key]) for key, spec in specs.items()},
+        names,
+        frame["group"].to_numpy(),
+        _patient_codes(frame),
+    )
 
 
 def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> tuple[Summary, ...]:
     """Exact summaries of features by group: feature by feature, in each the groups in the order of `groups`."""
-    specs = [feature_spec(name) for name in features]
-    columns = {"patient": _PATIENT_SQL} | {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
-    frame, names = _fetch(cohort, selection, columns, by)
-    members, codes = _by_group(frame["group"].to_numpy(), len(names)), _patient_codes(frame)
-    patients = [codes[cells] for cells in members]
+    found = measurements(cohort, selection, features, by)
+    names, members = found.group_names, _by_group(found.groups, len(found.group_names))
+    patients = [found.patients[cells] for cells in members]
     people = [_count_patients(mine) for mine in patients]
 
-    def of(index: int) -> list[Summary]:
-        column = _floats(frame[f"v{index}"])
+    def of(feature: str) -> list[Summary]:
+        spec, column = CATALOGUE[feature], found.columns[feature]
         groups = zip(names, members, patients, people, strict=True)
-        return [_summary(specs[index], name, column[cells], mine, known) for name, cells, mine, known in groups]
+        return [_summary(spec, name, column[cells], mine, known) for name, cells, mine, known in groups]
 
     with ThreadPoolExecutor(2) as pool:
-        return tuple(found for rows in pool.map(of, range(len(specs))) for found in rows)
+        return tuple(summary for rows in pool.map(of, features) for summary in rows)
 
 
 def quantiles(
@@ -702,24 +706,21 @@ def _fetch(
 
 
 def _draw(
-    cohort: Cohort, selection: Selection, by: Grouping, sample: int, seed: int
+    cohort: Cohort, selection: Selection, by: Grouping, sample: int | Mapping[str, int], seed: int
 ) -> tuple[str, dict[str, Any], int]:
     """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are.
 
     A cell's lot is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is a
     number a cell.
     """
-    condition, parameters = where(selection)
-    group, of_groups = _group_sql(by)
-    sql = f'SELECT {group} AS "group", hash(cell_id, $seed) AS lot FROM cells WHERE {condition}'
-    frame = cohort.query(sql, {**parameters, **of_groups, "seed": seed})
+    frame, names = _fetch(cohort, selection, {"lot": "hash(cell_id, $seed)"}, by, more={"seed": seed})
     lots = frame["lot"].to_numpy(dtype=np.uint64)
-    codes, found = pd.factorize(frame["group"].to_numpy())
-    kept = []
-    for cells in _by_group(codes, len(found)):
-        mine = lots[cells]
-        kept.append(np.partition(mine, sample - 1)[:sample] if len(mine) > sample else mine)
-    chosen = np.concatenate([np.empty(0, np.uint64), *kept])
+    kept = [np.empty(0, np.uint64)]
+    # Those in no group (-1) come first.
+    for name, cells in zip((None, *names), _by_group(frame["group"].to_numpy() + 1, len(names) + 1), strict=True):
+        most = sample if isinstance(sample, int) else 0 if name is None else sample.get(name, 0)
+        kept.append(np.partition(lots[cells], most - 1)[:most] if len(cells) > most > 0 else lots[cells][:most])
+    chosen = np.concatenate(kept)
     if len(chosen) == len(lots):
         return "", {}, len(lots)
     return (

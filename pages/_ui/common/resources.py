@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
     from core.charts.trust import Reliability
     from core.domain.cell_types import CellType
-    from core.explorer.order import IndexBuild
     from core.explorer.panel import Panels
+    from core.explorer.ranking import Ranking
     from core.explorer.selection import Selection
-    from core.explorer.separation import Cells as SideCells
-    from core.explorer.separation import ExactRanking, Separated
+    from core.explorer.separation import Separated, SideSample
     from core.explorer.view import By, Facet, Group, Grouping, Histogram, InView, Quantiles, Summary, Values
     from core.populations.comparison import ReferencePopulation
     from core.segmentation.model_registry import ModelEntry
@@ -369,8 +368,8 @@ def separated(
     names: tuple[str, ...],
     features: tuple[str, ...],
     reliable: frozenset[str],
-    sample: int | None,
-) -> tuple[SideCells, Separated]:
+    sample: int,
+) -> tuple[SideSample, Separated]:
     """Which features separate the sides, by all their cells or a sample, which come first."""
     return _separated(cohort().revision, selection, by, sides, names, features, reliable, sample)
 
@@ -384,8 +383,8 @@ def _separated(
     names: tuple[str, ...],
     features: tuple[str, ...],
     reliable: frozenset[str],
-    sample: int | None,
-) -> tuple[SideCells, Separated]:
+    sample: int,
+) -> tuple[SideSample, Separated]:
     from core.explorer import separation
 
     cells = separation.gather(cohort(), selection, by, sides, features, sample)
@@ -399,7 +398,7 @@ def panels(
     names: tuple[str, ...],
     features: tuple[str, ...],
     reliable: frozenset[str],
-    sample: int | None,
+    sample: int,
 ) -> Panels:
     """A few features that together tell the sides apart."""
     return _panels(cohort().revision, selection, by, sides, names, features, reliable, sample)
@@ -414,7 +413,7 @@ def _panels(
     names: tuple[str, ...],
     features: tuple[str, ...],
     reliable: frozenset[str],
-    sample: int | None,
+    sample: int,
 ) -> Panels:
     from core.explorer import separation
 
@@ -422,41 +421,22 @@ def _panels(
     return separation.find_panels(cells, names, found.redundancy, reliable)
 
 
-def exact_ranking(
-    selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...], key: str, sampled: Separated
-) -> ExactRanking:
-    """The ranking by all cells, which goes on in the background.
-
-    `key` names the comparison at this state of the cohort.
-    """
-    return _exact_ranking(key, selection, by, sides, names, sampled)
+def ranked_exactly(
+    selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...], features: tuple[str, ...]
+) -> Ranking:
+    """A few features ranked by all cells of the sides."""
+    return _ranked_exactly(cohort().revision, selection, by, sides, names, features)
 
 
-def forget_exact_rankings() -> None:
-    """Let what has failed be tried again."""
-    _exact_ranking.clear()
-    _index_build.clear()
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _ranked_exactly(
+    revision: str,  # noqa: ARG001 - the key
+    selection: Selection,
+    by: Grouping,
+    sides: Sides,
+    names: tuple[str, ...],
+    features: tuple[str, ...],
+) -> Ranking:
+    from core.explorer import separation
 
-
-@st.cache_resource(show_spinner=False, max_entries=6)
-def _exact_ranking(
-    key: str,  # noqa: ARG001 - the key
-    _selection: Selection,
-    _by: Grouping,
-    _sides: Sides,
-    _names: tuple[str, ...],
-    _sampled: Separated,
-) -> ExactRanking:
-    from core.explorer import order, separation
-
-    index = order.find_index(cohort(), settings().cache) or _index_build(
-        str(order.index_path(cohort(), settings().cache))
-    )
-    return separation.ExactRanking(cohort(), index, _selection, _by, _sides, _names, _sampled)
-
-
-@st.cache_resource(show_spinner=False, max_entries=1)
-def _index_build(path: str) -> IndexBuild:  # noqa: ARG001 - the key: one for all sessions
-    from core.explorer.order import IndexBuild
-
-    return IndexBuild(cohort(), settings().cache)
+    return separation.rank_exactly(cohort(), selection, by, sides, names, features)
