@@ -413,7 +413,8 @@ def _rank(ascending: NDArray[np.float64], codes: NDArray[np.integer], k: int) ->
     doubled = np.repeat(runs[:-1] + runs[1:] + 1, equal)
     tied = equal[equal > 1].astype(np.float64)
     untied = 1 - float((tied**3 - tied).sum()) / (float(total) ** 3 - total) if total > 1 else 0.0
-    sums = np.bincount(codes, weights=doubled, minlength=k)  # whole numbers far below 2^53
+    # Whole numbers far below 2^53.
+    sums: NDArray[np.float64] = np.bincount(codes, weights=doubled, minlength=k).astype(np.float64, copy=False)
     return _Ranks(doubled, sums, np.bincount(codes, minlength=k), runs, untied)
 
 

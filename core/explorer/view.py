@@ -272,7 +272,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, eq=False)
-class Bins:
+class Histogram2D:
     """Cells of each group in each field of a grid on two axes.
 
     `counts` (G, X, Y) between `x_edges` (X + 1) and `y_edges` (Y + 1).
@@ -285,7 +285,7 @@ class Bins:
 
 
 @dataclass(frozen=True, eq=False)
-class Scatter:
+class JointDistribution:
     """Two features against each other.
 
     `points` where they are few enough to draw, else `bins`; `absent` cells lack one of the two.
@@ -299,7 +299,7 @@ class Scatter:
     cells: int
     absent: int
     points: Values | None
-    bins: Bins | None
+    bins: Histogram2D | None
 
 
 def counts(cohort: Cohort, selection: Selection) -> InView:
@@ -528,7 +528,7 @@ def scatter(
     features: Sequence[str] = (),
     log: tuple[bool, bool] = (False, False),
     bins: tuple[int, int] = (160, 120),
-) -> Scatter:
+) -> JointDistribution:
     """Two features against each other.
 
     Up to `MOST_POINTS` cells with their ids and further features, more counted in bins.
@@ -544,13 +544,13 @@ def scatter(
     cells, absent = len(frame), int(np.count_nonzero(codes >= 0) - np.count_nonzero(placed))
     if cells <= MOST_POINTS:
         points = values(cohort, selection, (x, y, *features), by)
-        return Scatter(x, y, log, cells, absent, points, None)
+        return JointDistribution(x, y, log, cells, absent, points, None)
     across, up, codes = across[placed], up[placed], codes[placed]
     edges = _edges(across, bins[0]), _edges(up, bins[1])
     flat = (codes * np.int64(bins[0]) + _bin_of(across, edges[0])) * bins[1] + _bin_of(up, edges[1])
     counted = np.bincount(flat, minlength=len(names) * bins[0] * bins[1]).reshape(len(names), *bins)
     outer = [_off_axis(spec, ends, log=of_axis) for spec, ends, of_axis in zip(specs, edges, log, strict=True)]
-    return Scatter(x, y, log, cells, absent, None, Bins(names, outer[0], outer[1], counted))
+    return JointDistribution(x, y, log, cells, absent, None, Histogram2D(names, outer[0], outer[1], counted))
 
 
 def table(

@@ -144,14 +144,14 @@ def _scatter(
     by: By | None,
     feature: str | None,
     log: tuple[bool, bool],
-) -> view.Scatter:
+) -> view.JointDistribution:
     cohort = resources.cohort()
     if feature is None:
         return view.scatter(cohort, selection, x, y, by, log=log, bins=(200, 150))
     # Coloured by a value the cells are drawn one by one, of very many a sample.
     points = view.values(cohort, selection, (x, y, feature), sample=MOST_POINTS)
     absent = int(np.count_nonzero(np.isnan(points.matrix[:, :2]).any(axis=1)))
-    return view.Scatter(x, y, log, points.cells, absent, points, None)
+    return view.JointDistribution(x, y, log, points.cells, absent, points, None)
 
 
 def _own_place(
