@@ -11,7 +11,7 @@ pseudonym in two sources are two.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,6 +33,7 @@ from core.explorer.selection import (
     Sentence,
     axis_sql,
     basis,
+    columns_read,
     conditions,
     value_sql,
     where,
@@ -377,7 +378,12 @@ def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, .
     Types and populations in the order of the cohort, others by name, named ones as given.
     """
     frame, names = _fetch(
-        cohort, selection, {"source": "source", "patient_id": "patient_id", "n": "count(*)"}, by, "GROUP BY ALL"
+        cohort,
+        selection,
+        {"source": "source", "patient_id": "patient_id", "n": "count(*)"},
+        ["source", "patient_id"],
+        by,
+        "GROUP BY ALL",
     )
     found = []
     for code, name in enumerate(names):
@@ -424,7 +430,8 @@ def values(
     FeatureError
         If the catalogue has no such feature.
     """
-    columns = {name: name for name in ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")}
+    identity = ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")
+    columns = {name: name for name in identity}
     specs = [feature_spec(name) for name in features]
     by_row = len(specs) > _MOST_COLUMNS and cohort.keeps_rows
     if not by_row:
@@ -432,7 +439,8 @@ def values(
     tail, more, total = "", dict[str, Any](), None
     if sample is not None:
         tail, more, total = _draw(cohort, selection, by, sample, seed)
-    frame, names = _fetch(cohort, selection, columns, by, tail, more)
+    read = identity if by_row else (*identity, *features)
+    frame, names = _fetch(cohort, selection, columns, read, by, tail, more)
     if by_row:
         powers = np.array([spec.length_power for spec in specs])
         matrix = cohort.features_of(frame["cell_id"].tolist(), features)
@@ -458,7 +466,8 @@ def measurements(cohort: Cohort, selection: Selection, features: Sequence[str], 
     """Values of features of all cells in view, without the identity of the cells."""
     specs = {f"v{index}": feature_spec(name) for index, name in enumerate(features)}
     columns = {"patient": _PATIENT_SQL} | {key: value_sql(spec) for key, spec in specs.items()}
-    frame, names = _fetch(cohort, selection, columns, by)
+    read = ("patient_id", "source", "um_per_px", *features)
+    frame, names = _fetch(cohort, selection, columns, read, by)
     return Measurements(
         {spec.name: _floats(frame[key]) for key, spec in specs.items()},
         names,
@@ -489,7 +498,7 @@ def quantiles(
     """Return values below which given shares (0 to 1) of each group lie; by default 201 even ones."""
     spec = feature_spec(feature)
     wanted = np.asarray(shares if len(shares) else np.linspace(0, 1, 201), dtype=np.float64)
-    frame, names = _fetch(cohort, selection, {"v": value_sql(spec)}, by)
+    frame, names = _fetch(cohort, selection, {"v": value_sql(spec)}, [feature, "um_per_px"], by)
     column = _floats(frame["v"])
     found = np.full((len(names), len(wanted)), np.nan)
     n = np.zeros(len(names), np.int64)
@@ -506,7 +515,7 @@ def histogram(
 ) -> Histogram:
     """Count the cells of each group in bins of equal width on the axis, from the least to the greatest value in any group."""
     spec = feature_spec(feature)
-    frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, by)
+    frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, [feature, "um_per_px"], by)
     column, codes = _floats(frame["v"]), frame["group"].to_numpy()
     placed = ~np.isnan(column) & (codes >= 0)
     edges = _edges(column[placed], bins)
@@ -537,7 +546,7 @@ def scatter(
     """
     specs = feature_spec(x), feature_spec(y)
     places = [axis_sql(spec, log=of_axis) for spec, of_axis in zip(specs, log, strict=True)]
-    frame, names = _fetch(cohort, selection, {"x": places[0], "y": places[1]}, by)
+    frame, names = _fetch(cohort, selection, {"x": places[0], "y": places[1]}, [x, y, "um_per_px"], by)
     codes = frame["group"].to_numpy()
     across, up = _floats(frame["x"]), _floats(frame["y"])
     placed = ~(np.isnan(across) | np.isnan(up)) & (codes >= 0)
@@ -577,7 +586,8 @@ def table(
     if limit is not None:
         sql += " LIMIT $limit OFFSET $offset"
         parameters |= {"limit": limit, "offset": offset}
-    return cohort.query(sql, parameters)
+    read = {*columns, *([order] if order else []), "cell_id", "um_per_px", *columns_read(selection)}
+    return cohort.query(sql, parameters, columns=read)
 
 
 def column_sql(name: str) -> str:
@@ -598,7 +608,11 @@ def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArra
     listed = [*properties, "quality_ok", "um_per_px", flags]
     listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(found)]
     parameters = {name: value for condition in found for name, value in condition.parameters.items()}
-    frame = cohort.query(f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL", parameters)
+    frame = cohort.query(
+        f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL",
+        parameters,
+        columns={*properties, "quality_ok", "um_per_px", "severe_flags", *columns_read(selection)},
+    )
     met = frame[[f"met_{index}" for index in range(len(found))]].to_numpy(dtype=np.bool_)
     return frame, met
 
@@ -674,25 +688,43 @@ def _group_sql(by: Grouping) -> tuple[str, dict[str, Any]]:
     return f"CASE {' '.join(cases)} ELSE -1 END" if cases else "-1", parameters
 
 
+def _columns_of_groups(by: Grouping) -> set[str]:
+    """Columns that the SQL of `_group_sql` speaks of."""
+    if by is None:
+        return set()
+    if isinstance(by, By):
+        return {by.value, "source"} if by is By.PATIENT else {by.value}
+    return {column for selection in by.values() for column in columns_read(selection)}
+
+
 def _fetch(
     cohort: Cohort,
     selection: Selection,
     columns: Mapping[str, str],
+    read: Collection[str],
     by: Grouping,
     tail: str = "",
     more: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Columns (SQL by name) of the cells in view with a column `group` of indices into the names of the groups, which come second."""
+    """Columns (SQL by name) of the cells in view with a column `group` of indices into the names of the groups, which come second.
+
+    `read` are the columns of the cohort that the SQL speaks of.
+    """
     condition, parameters = where(selection)
+    of_cells = columns_read(selection) | _columns_of_groups(by)
     group, of_groups = _group_sql(by)
     listed = ", ".join(f'{sql} AS "{name}"' for name, sql in {"group": group, **columns}.items())
     frame = cohort.query(
-        f"SELECT {listed} FROM cells WHERE {condition} {tail}", {**parameters, **of_groups, **(more or {})}
+        f"SELECT {listed} FROM cells WHERE {condition} {tail}",
+        {**parameters, **of_groups, **(more or {})},
+        columns=of_cells.union(read) or {"population"},  # a number of cells is that of any column
     )
     if isinstance(by, By):
         key = _key_sql(by)
         keys = cohort.query(
-            f"SELECT DISTINCT {key} AS key, hash({key}) AS hash FROM cells WHERE {condition}", parameters
+            f"SELECT DISTINCT {key} AS key, hash({key}) AS hash FROM cells WHERE {condition}",
+            parameters,
+            columns=of_cells,
         )
         hashes = dict(zip(keys["key"].fillna(NOT_RECORDED), keys["hash"], strict=True))
         named = _named(cohort, list(hashes), by)
@@ -713,7 +745,7 @@ def _draw(
     A cell's lot is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is a
     number a cell.
     """
-    frame, names = _fetch(cohort, selection, {"lot": "hash(cell_id, $seed)"}, by, more={"seed": seed})
+    frame, names = _fetch(cohort, selection, {"lot": "hash(cell_id, $seed)"}, ["cell_id"], by, more={"seed": seed})
     lots = frame["lot"].to_numpy(dtype=np.uint64)
     kept = [np.empty(0, np.uint64)]
     # Those in no group (-1) come first.

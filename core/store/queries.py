@@ -59,7 +59,8 @@ def named_patients(cohort: Cohort, infos: Sequence[PopulationInfo]) -> int:
     if not names:
         return 0
     sql = "SELECT count(DISTINCT (source, patient_id)) AS n FROM cells WHERE quality_ok AND patient_id IS NOT NULL"
-    return int(cohort.query(sql, populations=names)["n"].iloc[0])
+    found = cohort.query(sql, populations=names, columns=("quality_ok", "source", "patient_id"))
+    return int(found["n"].iloc[0])
 
 
 def cells(
@@ -70,7 +71,9 @@ def cells(
     chosen = ", ".join(f'"{name}"' for name in names)
     where = "WHERE quality_ok" if good_only else ""
     return cohort.query(
-        f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id", populations=[population_id]
+        f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id",
+        populations=[population_id],
+        columns=(*names, "quality_ok", "image_name", "cell_index", "cell_id"),
     )
 
 
