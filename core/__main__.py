@@ -364,7 +364,7 @@ def _cohort_summary(arguments: argparse.Namespace) -> int:
 
 
 def _cohort_compare(arguments: argparse.Namespace) -> int:
-    by, settings, reliability = By[arguments.by.upper()], load_settings(), _reliability_if_known()
+    by, reliability = By[arguments.by.upper()], _reliability_if_known()
     with _cohort() as cohort:
         selection = _selected(arguments)
         if by is By.POPULATION:
@@ -373,13 +373,12 @@ def _cohort_compare(arguments: argparse.Namespace) -> int:
         names = arguments.groups or [
             group.name for group in view.groups(cohort, selection, by) if group.cells >= FEWEST
         ]
-        compared = compare(
-            cohort, selection, by, [(name,) for name in names], names, reliability, settings.cache, _feature_progress()
-        )
-    frame = to_frame(compared, reliability)
+        compared = compare(cohort, selection, by, [(name,) for name in names], names, reliability, _feature_progress())
+    frame, ranking = to_frame(compared, reliability), compared.separated.ranking
     for line in (
         *compared.in_view.warnings,
-        f"{compared.separated.ranking.note[:1].upper()}{compared.separated.ranking.note[1:]}.",
+        f"{ranking.note[:1].upper()}{ranking.note[1:]}.",
+        *([ranking.sampling] if ranking.sampling else []),
     ):
         print(line, file=sys.stderr)
     if arguments.out is not None and arguments.out.suffix == ".html":

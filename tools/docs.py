@@ -20,7 +20,6 @@ from core.evaluation import model_selection
 from core.evaluation.agreement import FeatureReliability, Grade, load
 from core.evaluation.model_comparison import Measure, leaks, paired_differences, ranking, title, verdict
 from core.explorer import view
-from core.explorer.order import Columns
 from core.explorer.ranking import Separation, rank_features
 from core.explorer.selection import Selection
 from core.explorer.separation import find_panels, gather, separate
@@ -204,7 +203,7 @@ def findings() -> str:
             offered = view.counts(opened, selection).offered
             wanted = [name for name in TOLD_APART_BY if name in offered]
             cells = gather(opened, selection, By.POPULATION, [(name,) for name in pair], wanted)
-            found = rank_features(Columns(cells.matrix, cells.features), cells.sides, pair, cells.patients)
+            found = rank_features(cells.columns, cells.sides, pair, cells.patients)
             effects = {each.feature: _effect(each) for each in found.separations}
             rows.append([_sides(infos, pair), *(effects.get(name, "not compared") for name in TOLD_APART_BY)])
     return _table(["cells", *(CATALOGUE[name].label for name in TOLD_APART_BY)], rows)

@@ -17,7 +17,6 @@ from typing import Final, Self
 from core.support import files, locks
 
 SLICE_S: Final = 20.0
-POLL_S: Final = 0.2  # how often a run that waits should ask again
 _LOOK_AGAIN_S: Final = 1.0
 _REMEMBERED: Final = 10_000  # owners and runs whose last turn is kept in mind
 
@@ -61,7 +60,7 @@ class Turns:
     def take(self) -> bool:
         """Take the turn if it is free and nobody else is next.
 
-        Otherwise wait in the queue, and ask again after `POLL_S`.
+        Otherwise wait in the queue, and ask again a little later.
 
         Raises OSError when the folder cannot be written.
         """

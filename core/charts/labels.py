@@ -2,7 +2,6 @@
 
 import math
 
-from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
 from core.populations.comparison import FeatureComparison, describe
 from core.populations.summaries import Basis, ReferencePopulation
@@ -61,9 +60,3 @@ def who(reference: ReferencePopulation) -> str:
 def place(comparison: FeatureComparison) -> str:
     """Where the cell stands, as a hover text: the sentence and what qualifies it."""
     return describe(comparison) + (f". {comparison.caution}" if comparison.caution else "")
-
-
-def sorted_by_group(names: list[str]) -> list[str]:
-    """Feature names in the catalogue's order, which is that of the groups."""
-    wanted = set(names)
-    return [name for name in CATALOGUE if name in wanted]

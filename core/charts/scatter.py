@@ -19,9 +19,7 @@ from core.charts.labels import number
 from core.charts.theme import DARK, AnyChart, Look, configured
 
 NO_GROUP: Final = "in no group"
-MOST_POINTS: Final = 20_000
 _FEW: Final = 200
-BINS: Final = 200  # squares of about 5 px on a wide screen, and a pack below 2 MB for eight groups
 _COLOUR_PERCENTILES: Final = (2, 98)  # a few extreme cells would leave one colour for all others
 
 # Viridis (van der Walt and Smith 2015), seen alike by the colour-blind, without the end that is lost on the page's
@@ -51,7 +49,7 @@ class ColourBar:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Cells one by one, at most MOST_POINTS.
+    """Cells one by one.
 
     X, y and `group` of shape (n,), the last an index into the groups or -1 for none; n `ids`.
 
@@ -104,37 +102,6 @@ def colour_bar(title: str, values: NDArray[np.float64]) -> ColourBar:
     found = values[np.isfinite(values)]
     low, high = (float(edge) for edge in np.percentile(found, _COLOUR_PERCENTILES)) if found.size else (0.0, 1.0)
     return ColourBar(title, low, high if high > low else low + 1.0)
-
-
-def binned(
-    points: tuple[NDArray[np.float64], NDArray[np.float64]],
-    group: NDArray[np.integer],
-    groups: int,
-    axes: tuple[Axis, Axis],
-    value: NDArray[np.float64] | None = None,
-    size: int = BINS,
-) -> Bins:
-    """Count cells in `size` x `size` fields, even along two axes.
-
-    Those off the axes, in no group or without a place are left out.
-
-    `points` are x and y, `group` their index below `groups` or -1, `value` what a colour bar shows, all of shape (n,).
-    """
-    across, up = (of_axis.along(values) for of_axis, values in zip(axes, points, strict=True))
-    inside = (group >= 0) & (across >= 0) & (across <= 1) & (up >= 0) & (up <= 1)  # nan is neither
-    column, row = (np.minimum((place[inside] * size).astype(np.int64), size - 1) for place in (across, up))
-    place = column * size + row
-    counts = np.bincount(group[inside] * size * size + place, minlength=groups * size * size).reshape(
-        groups, size, size
-    )
-    x_edges, y_edges = (_edges(of_axis, size) for of_axis in axes)
-    if value is None:
-        return Bins(counts, x_edges, y_edges)
-    known = np.isfinite(value[inside])
-    of_value = np.bincount(place[known], minlength=size * size)
-    total = np.bincount(place[known], value[inside][known], minlength=size * size)
-    mean = np.divide(total, of_value, out=np.full(size * size, np.nan), where=of_value > 0)
-    return Bins(counts, x_edges, y_edges, mean.reshape(size, size))
 
 
 def colours(look: Look) -> tuple[str, ...]:
@@ -260,10 +227,6 @@ def _squares(drawn: Scatter, marks: Bins, look: Look) -> alt.Chart:
         )
     )
     return chart
-
-
-def _edges(of_axis: Axis, n: int) -> NDArray[np.float64]:
-    return (np.geomspace if of_axis.log else np.linspace)(of_axis.low, of_axis.high, n + 1)
 
 
 def _rings(

@@ -22,7 +22,7 @@ from core.domain.errors import CoreError, StoreError
 from core.domain.settings import Settings
 from core.domain.types import CellImage, FeatureSet, LabelMap, Place, as_label_map
 from core.evaluation.datasets import DATA_SETS
-from core.explorer.selection import Selection, where
+from core.explorer.selection import Selection, columns_read, where
 from core.features.catalogue import CATALOGUE
 from core.image.imaging import decode
 from core.image.masks import with_environment
@@ -152,7 +152,9 @@ def frame(cohort: Cohort, selection: Selection) -> Frame:
         for known, of in (("NOT", f'"{_DIAMETER}" * um_per_px'), ("", f'"{_DIAMETER}"'))
     ]
     found = cohort.query(
-        f"SELECT {parts[0]} AS um, {parts[1]} AS px FROM cells WHERE {condition}", parameters | {"share": _NEARLY_ALL}
+        f"SELECT {parts[0]} AS um, {parts[1]} AS px FROM cells WHERE {condition}",
+        parameters | {"share": _NEARLY_ALL},
+        columns={_DIAMETER, "um_per_px", *columns_read(selection)},
     ).iloc[0]
     um, px = (1.0 if pd.isna(side) else _ROOM * float(side) for side in (found["um"], found["px"]))
     return Frame(um, px)

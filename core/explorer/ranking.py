@@ -26,7 +26,7 @@ Hochberg's: among the features with q up to 0.05 one in twenty is expected to be
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -42,7 +42,6 @@ from scipy.stats import false_discovery_control
 
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import UsageError
-from core.explorer.order import PIECE, Orders, sort_values, take
 from core.features.catalogue import CATALOGUE
 
 FEWEST: Final = 3  # cells of a group, and patients of a group for a test between them
@@ -50,17 +49,16 @@ FEW_PATIENTS: Final = 5  # fewer patients are too few to draw from
 RESAMPLES: Final = 200
 
 _TAIL: Final = 2.5  # per cent on either side of the interval
-_BINS: Final = (
-    512  # of equal numbers of cells: what lies in one counts as equal in resamplings, a 500th of all pairs at most
-)
+# Bins of equal numbers of cells: what lies in one counts as equal in resamplings, a 500th of all pairs at most.
+_BINS: Final = 512
 _GRID: Final = 1024  # larger groups are drawn in so many equal parts
 _MANY_CELLS: Final = 10_000  # from which on a number is read with a mark at the thousands
 _MANY: Final = 100_000  # cells from which on threads are worth their while
-_MOST_WORKERS: Final = 8  # each needs some 40 bytes a cell
+_MOST_WORKERS: Final = 8  # each needs some 60 bytes a cell
 
 
-class Unit(StrEnum):
-    """What was drawn or tested."""
+class UnitOfAnalysis(StrEnum):
+    """What counts as independent: what was drawn for an interval, or compared by a test."""
 
     CELLS = "cells"
     PATIENTS = "patients"
@@ -79,7 +77,7 @@ class Separation:
     patients
         Patients of these cells by group; None unless every cell of the groups names its patient.
     medians
-        By group; None where only the order of the cells is known.
+        By group.
     effect
         Cliff's delta, or epsilon squared of three or more groups.
     low, high
@@ -96,6 +94,8 @@ class Separation:
         features.
     p_cells
         Of the test between cells in any case.
+    sampled
+        Whether all this was found on a sample of the cells.
     """
 
     feature: str
@@ -112,6 +112,7 @@ class Separation:
     p: float | None = None
     q: float | None = None
     p_cells: float | None = None
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,18 +120,47 @@ class Ranking:
     """All features, the largest effect first.
 
     `n` and `patients` are of the groups, as in `Separation`. `drawn` tells what was drawn for the intervals, `tested`
-    what p is between, None where the patients are known but too few for a test. `sampled_from` is the number of cells
-    that the ranked ones are a sample of; None where they are all. `note` says in words what to know of interval and p.
+    what p is between, None where the patients are known but too few for a test. `sample` counts the cells of each group
+    by which those features are ranked that say that they are `sampled`; None where all cells rank all features. `note`
+    says in words what to know of interval and p.
     """
 
     names: tuple[str, ...]
     n: tuple[int, ...]
     patients: tuple[int, ...] | None
-    drawn: Unit
-    tested: Unit | None
-    sampled_from: int | None
+    drawn: UnitOfAnalysis
+    tested: UnitOfAnalysis | None
+    sample: tuple[int, ...] | None
     note: str
     separations: tuple[Separation, ...]
+
+    @property
+    def sampling(self) -> str | None:
+        """Which features are ranked by all cells and which by a sample, as a sentence; None where all cells rank all."""
+        sampled = sum(found.sampled for found in self.separations)
+        if self.sample is None or not sampled:
+            return None
+        drawn, by_all = (
+            f"a sample of {' / '.join(f'{n:,}' for n in self.sample)} cells",
+            len(self.separations) - sampled,
+        )
+        if not by_all:
+            return f"All features are ranked by {drawn}."
+        first, n = "1 feature is" if by_all == 1 else f"{by_all} features are", sum(self.n)
+        return (
+            f"{first} ranked by all {n:,} cells, the other {sampled} by {drawn}: their effects are known to about 0.01."
+        )
+
+    def with_exact(self, exact: "Ranking") -> "Ranking":
+        """The same with some features as another ranking of the same groups, by all their cells, has found them."""
+        known = {found.feature: found for found in exact.separations}
+        merged = [known.get(found.feature, found) for found in self.separations]
+        return replace(
+            self,
+            n=exact.n,
+            patients=exact.patients,
+            separations=tuple(sorted(_corrected(merged), key=_effect_then_chance)),
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row a feature in the order of the ranking; n, patients and medians in a column a group."""
@@ -149,7 +179,7 @@ class Ranking:
                 row[f"n {name}"] = found.n[place]
                 row[f"patients {name}"] = None if found.patients is None else found.patients[place]
                 row[f"median {name}"] = None if found.medians is None else found.medians[place]
-            rows.append(row)
+            rows.append(row | {"sampled": found.sampled})
         return pd.DataFrame(rows)
 
 
@@ -203,39 +233,34 @@ def patient_codes(
 
 
 def rank_features(
-    orders: Orders,
+    columns: Mapping[str, NDArray[np.float64]],
     groups: NDArray[np.integer],
     names: Sequence[str],
     patients: NDArray[np.integer] | None = None,
     *,
-    features: Sequence[str] | None = None,
     intervals: Collection[str] | None = None,
     seed: int = 0,
-    sampled_from: int | None = None,
+    sampled: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
     """Rank features by how well they separate groups of cells.
 
-    Exact, whether the values are at hand or an index of their order.
-
     Parameters
     ----------
-    orders
-        `Columns` (a matrix) or an `OrderIndex`, of n cells.
+    columns
+        Values (n,) of each feature, nan where absent.
     groups
         Indices into `names` (n,), -1 for a cell in none.
     names
         Of the groups; of two, the effect is positive where the first has the larger values.
     patients
         Numbers from 0 (n,), -1 where not known; None if none is.
-    features
-        Those to rank; all that `orders` has if None.
     intervals
         Features to have an interval; all if None.
     seed
         Of the resamplings. A feature's interval does not depend on which others are ranked.
-    sampled_from
-        How many cells those in groups are a sample of.
+    sampled
+        Whether the cells are a sample of those that are compared; it is noted with each feature.
     progress
         Called with the features done and all features; an exception raised in it ends the ranking.
 
@@ -245,20 +270,20 @@ def rank_features(
         If there are fewer than two groups, or one of fewer than `FEWEST` cells.
     """
     plan = _plan(groups, names, patients)
-    chosen = tuple(orders.features if features is None else features)
     bootstrap = _Bootstrap(plan, seed)
 
     def separate(feature: str) -> Separation:
         wanted = intervals is None or feature in intervals
-        return _separate(feature, orders, plan, bootstrap if wanted else None)
+        found = _separate(feature, columns[feature], plan, bootstrap if wanted else None)
+        return replace(found, sampled=True) if sampled else found
 
     found = []
-    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1) if orders.n >= _MANY else 1) as pool:
+    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1) if len(groups) >= _MANY else 1) as pool:
         try:
-            for separation in pool.map(separate, chosen):
+            for separation in pool.map(separate, columns):
                 found.append(separation)
                 if progress:
-                    progress(len(found), len(chosen))
+                    progress(len(found), len(columns))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -268,7 +293,7 @@ def rank_features(
         patients=plan.patients,
         drawn=plan.drawn,
         tested=plan.tested,
-        sampled_from=sampled_from,
+        sample=plan.sizes if sampled else None,
         note=plan.note,
         separations=tuple(sorted(_corrected(found), key=_effect_then_chance)),
     )
@@ -281,28 +306,25 @@ def rank_features(
 class _Plan:
     """Cells, groups and patients of a ranking.
 
-    `codes` (n,) numbers the group of each cell, the number of groups standing for none. Where the patients are known, a
-    unit is a patient in a group: `units` (n,) numbers it, group by group, their number standing for none;
-    `group_of_unit` (U,) leads back and `patient_of_unit` (U,) tells which are the same patient.
+    `rows` (m,) are the cells in groups, None if all n are; `codes` (m,) numbers the group of each. Where the patients
+    are known, a unit is a patient in a group: `units` (m,) numbers it, group by group; `group_of_unit` (U,) leads back
+    and `patient_of_unit` (U,) tells which are the same patient.
     """
 
-    codes: NDArray[np.integer]
+    rows: NDArray[np.intp] | None
+    codes: NDArray[np.int8]
     sizes: tuple[int, ...]
     patients: tuple[int, ...] | None
     units: NDArray[np.integer] | None
-    group_of_unit: NDArray[np.integer]
+    group_of_unit: NDArray[np.int8]
     patient_of_unit: NDArray[np.intp]
-    drawn: Unit
-    tested: Unit | None
+    drawn: UnitOfAnalysis
+    tested: UnitOfAnalysis | None
     note: str
 
     @property
     def k(self) -> int:
         return len(self.sizes)
-
-    @property
-    def total(self) -> int:
-        return sum(self.sizes)
 
 
 def _plan(groups: NDArray[np.integer], names: Sequence[str], patients: NDArray[np.integer] | None) -> _Plan:
@@ -313,9 +335,9 @@ def _plan(groups: NDArray[np.integer], names: Sequence[str], patients: NDArray[n
             f" {k}; choose others"
         )
         raise UsageError(msg)
-    selected = groups >= 0
-    codes = np.where(selected, groups, k).astype(np.int8)
-    sizes = tuple(np.bincount(codes, minlength=k)[:k].tolist())
+    rows = np.flatnonzero(groups >= 0) if groups.min(initial=0) < 0 else None
+    codes = (groups if rows is None else groups[rows]).astype(np.int8)
+    sizes = tuple(np.bincount(codes, minlength=k).tolist())
     small = [f"{name!r} has {size}" for name, size in zip(names, sizes, strict=True) if size < FEWEST]
     if small:
         msg = (
@@ -323,8 +345,9 @@ def _plan(groups: NDArray[np.integer], names: Sequence[str], patients: NDArray[n
             " group out"
         )
         raise UsageError(msg)
-    unknown = int((patients[selected] < 0).sum()) if patients is not None else sum(sizes)
-    if unknown or patients is None:
+    people = None if patients is None else patients if rows is None else patients[rows]
+    unknown = sum(sizes) if people is None else int((people < 0).sum())
+    if unknown or people is None:
         whose = (
             "no cell names its patient" if unknown == sum(sizes) else f"{unknown} of {sum(sizes)} cells name no patient"
         )
@@ -332,27 +355,26 @@ def _plan(groups: NDArray[np.integer], names: Sequence[str], patients: NDArray[n
             f"{whose}, so cells were tested and drawn as if they were independent: interval and p are too sure of"
             " themselves"
         )
-        return _Plan(codes, sizes, None, None, np.empty(0, np.int8), np.empty(0, np.intp), Unit.CELLS, Unit.CELLS, note)
+        cells = UnitOfAnalysis.CELLS
+        return _Plan(rows, codes, sizes, None, None, np.empty(0, np.int8), np.empty(0, np.intp), cells, cells, note)
 
-    several = int(patients.max()) + 1
-    pairs = np.where(selected, groups.astype(np.int64) * several + patients, k * several)
-    there = np.flatnonzero(np.bincount(pairs)[: k * several])
-    number = np.full(k * several + 1, len(there), np.min_scalar_type(len(there)))  # small numbers are sorted faster
-    number[there] = np.arange(len(there))
-    of_group, of_patient = (there // several).astype(np.int8), there % several
+    several = int(people.max()) + 1
+    pairs, units = np.unique(codes.astype(np.int64) * several + people, return_inverse=True)
+    units = units.astype(np.min_scalar_type(len(pairs)))  # small numbers are sorted faster
+    of_group, of_patient = (pairs // several).astype(np.int8), pairs % several
     counts = tuple(np.bincount(of_group).tolist())
-    drawn = Unit.PATIENTS if min(counts) >= FEW_PATIENTS else Unit.CELLS
-    tested = Unit.PATIENTS if min(counts) >= FEWEST else None
-    return _Plan(codes, sizes, counts, number[pairs], of_group, of_patient, drawn, tested, _note(counts, drawn, tested))
+    drawn = UnitOfAnalysis.PATIENTS if min(counts) >= FEW_PATIENTS else UnitOfAnalysis.CELLS
+    tested = UnitOfAnalysis.PATIENTS if min(counts) >= FEWEST else None
+    return _Plan(rows, codes, sizes, counts, units, of_group, of_patient, drawn, tested, _note(counts, drawn, tested))
 
 
-def _note(patients: tuple[int, ...], drawn: Unit, tested: Unit | None) -> str:
+def _note(patients: tuple[int, ...], drawn: UnitOfAnalysis, tested: UnitOfAnalysis | None) -> str:
     fewest = min(patients)
     who = f"{fewest} patient{'s' if fewest > 1 else ''} in a group"
-    if drawn is Unit.PATIENTS:
+    if drawn is UnitOfAnalysis.PATIENTS:
         return "p is between patients, and whole patients were drawn for the interval"
     interval = "cells were drawn for the interval, which speaks of these patients only"
-    if tested is Unit.PATIENTS:
+    if tested is UnitOfAnalysis.PATIENTS:
         return f"p is between patients; with {who} {interval}"
     return f"with {who} no test between patients is possible; {interval}"
 
@@ -361,82 +383,39 @@ def _note(patients: tuple[int, ...], drawn: Unit, tested: Unit | None) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
-    """The cells of the groups that have a feature, in ascending order.
-
-    Group, unit and value of each (m,), and `first` as in `Line`.
-    """
-
-    codes: NDArray[np.integer]
-    units: NDArray[np.integer] | None
-    values: NDArray[np.float64] | None
-    first: NDArray[np.bool_] | None
-
-
-@dataclass(frozen=True, eq=False)
 class _Ranks:
     """Ranks of cells in ascending order, equal values with their mean rank; doubled, so that they are whole numbers.
 
-    `sums` (k,) adds them up by group, `n` (k,) counts the cells, `counts` those of each `PIECE`. `runs` are the places
-    (r + 1,) where another value begins, and the end; None where all values differ. `untied` is the share of the
-    variance that ties leave to ranks.
+    `doubled` (m,) are the cells' own; `sums` (k,) adds them up by group and `n` (k,) counts the cells. `runs` are the
+    places (r + 1,) where another value begins, and the end. `untied` is the share of the variance that ties leave to
+    ranks.
     """
 
-    sums: NDArray[np.int64]
-    n: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    runs: NDArray[np.intp] | None
+    doubled: NDArray[np.intp]
+    sums: NDArray[np.float64]
+    n: NDArray[np.intp]
+    runs: NDArray[np.intp]
     untied: float
 
-    def doubled(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Twice the rank of the cells at some places."""
-        if self.runs is None:
-            return 2 * places + 2
-        run = np.searchsorted(self.runs, places, side="right") - 1
-        doubled: NDArray[np.intp] = self.runs[run] + self.runs[run + 1] + 1
-        return doubled
+
+def _ascending(column: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows (m,) of the values there are in a column (n,), in ascending order."""
+    return np.argsort(column)[: len(column) - int(np.isnan(column).sum())]  # nan is sorted last
 
 
-def _line_up(feature: str, orders: Orders, plan: _Plan) -> _Cells:
-    line = orders.line_up(feature, plan.codes if plan.units is None else plan.units)
-    labels, first, values = line.labels, line.first, line.values
-    if plan.total < orders.n:
-        members = np.flatnonzero(labels < (plan.k if plan.units is None else len(plan.group_of_unit)))
-        labels, values = labels.take(members), None if values is None else values.take(members)
-        if first is not None:
-            number = np.cumsum(first, dtype=np.int32).take(members)
-            first = np.ones(len(members), dtype=np.bool_)
-            np.not_equal(number[1:], number[:-1], out=first[1:])
-    if plan.units is None:
-        return _Cells(labels, None, values, first)
-    return _Cells(take(plan.group_of_unit, labels), labels, values, first)
-
-
-def _rank(codes: NDArray[np.integer], first: NDArray[np.bool_] | None, k: int) -> _Ranks:
-    """Rank cells given in ascending order by their group; `first` as in `Line`."""
-    total = len(codes)
-    runs, ties = None, 0.0
-    if first is not None:
-        runs = np.append(np.flatnonzero(first), total)
-        equal = np.diff(runs)
-        equal = equal[equal > 1].astype(np.float64)
-        ties = float((equal**3 - equal).sum())
-        doubled = runs[:-1] + runs[1:] + 1
-    counts, sums, seen = np.zeros(((total + PIECE - 1) // PIECE, k), np.int64), np.zeros(k, np.int64), -1
-    for number, start in enumerate(range(0, total, PIECE)):
-        piece = codes[start : start + PIECE]
-        if first is not None:
-            ranks = doubled.take(np.cumsum(first[start : start + PIECE]) + seen)
-            seen += int(np.count_nonzero(first[start : start + PIECE]))
-        for group in range(k - 1):
-            places = np.flatnonzero(piece == group)
-            counts[number, group] = len(places)
-            sums[group] += (
-                2 * (int(places.sum()) + (start + 1) * len(places)) if first is None else ranks.take(places).sum()
-            )
-        counts[number, -1] = len(piece) - counts[number].sum()
-    sums[-1] = total * (total + 1) - sums.sum()
-    return _Ranks(sums, counts.sum(axis=0), counts, runs, 1 - ties / (float(total) ** 3 - total) if total > 1 else 0.0)
+def _rank(ascending: NDArray[np.float64], codes: NDArray[np.integer], k: int) -> _Ranks:
+    """Rank cells given by their ascending values (m,) and their groups (m,)."""
+    total = len(ascending)
+    first = np.ones(total, dtype=np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
+    runs = np.append(np.flatnonzero(first), total)
+    equal = np.diff(runs)
+    doubled = np.repeat(runs[:-1] + runs[1:] + 1, equal)
+    tied = equal[equal > 1].astype(np.float64)
+    untied = 1 - float((tied**3 - tied).sum()) / (float(total) ** 3 - total) if total > 1 else 0.0
+    # Whole numbers far below 2^53.
+    sums: NDArray[np.float64] = np.bincount(codes, weights=doubled, minlength=k).astype(np.float64, copy=False)
+    return _Ranks(doubled, sums, np.bincount(codes, minlength=k), runs, untied)
 
 
 def _effect(sums: NDArray[np.number], n: NDArray[np.number], untied: float) -> NDArray[np.float64]:
@@ -453,7 +432,7 @@ def _effect(sums: NDArray[np.number], n: NDArray[np.number], untied: float) -> N
         return 12 * between / (total * (total + 1) * (total - 1) * untied) if untied > 0 else np.zeros(total.shape)
 
 
-def _p(sums: NDArray[np.int64], n: NDArray[np.int64], untied: float) -> float:
+def _p(sums: NDArray[np.float64], n: NDArray[np.intp], untied: float) -> float:
     """Two-sided p of Mann and Whitney's or Kruskal and Wallis' test from twice the rank sums."""
     total = float(n.sum())
     if untied <= 0:  # all values are equal
@@ -466,12 +445,15 @@ def _p(sums: NDArray[np.int64], n: NDArray[np.int64], untied: float) -> float:
     return float(special.chdtrc(len(n) - 1, h))
 
 
-def _separate(feature: str, orders: Orders, plan: _Plan, bootstrap: "_Bootstrap | None") -> Separation:
-    k, cells = plan.k, _line_up(feature, orders, plan)
-    ranks = _rank(cells.codes, cells.first, k)
+def _separate(feature: str, column: NDArray[np.float64], plan: _Plan, bootstrap: "_Bootstrap | None") -> Separation:
+    k, column = plan.k, column if plan.rows is None else column[plan.rows]
+    rows = _ascending(column)
+    values = column[rows]
+    codes, units = plan.codes[rows], None if plan.units is None else plan.units[rows]
+    ranks = _rank(values, codes, k)
     middles = patients = None
-    if cells.units is not None:
-        middles = _Middles.of(cells.units, _counted(cells.units, len(plan.group_of_unit)))
+    if units is not None:
+        middles = _Middles.of(units, len(plan.group_of_unit))
         patients = tuple(np.bincount(plan.group_of_unit[middles.there], minlength=k).tolist())
     separation = Separation(feature, tuple(ranks.n.tolist()), patients)
     if ranks.n.min() < FEWEST:
@@ -480,18 +462,16 @@ def _separate(feature: str, orders: Orders, plan: _Plan, bootstrap: "_Bootstrap 
     effect = float(_effect(ranks.sums, ranks.n, ranks.untied))
     p_cells = _p(ranks.sums, ranks.n, ranks.untied)
     p, by_patient = (p_cells, None) if middles is None else _between_patients(middles, ranks, plan)
-    of_groups = _Middles.of(cells.codes, ranks.counts)
-    medians = None
-    if cells.values is not None:
-        medians = tuple(((cells.values[of_groups.lower] + cells.values[of_groups.upper]) / 2).tolist())
+    of_groups = _Middles.of(codes, k)
+    medians = tuple(((values[of_groups.lower] + values[of_groups.upper]) / 2).tolist())
     separation = replace(separation, medians=medians, effect=effect, by_patient=by_patient, p=p, p_cells=p_cells)
     if k == 2:
-        below, above = _beside(cells.codes, ranks, int(of_groups.lower[1]), int(of_groups.upper[1]))
+        below, above = _beside(codes, ranks, int(of_groups.lower[1]), int(of_groups.upper[1]))
         separation = replace(
             separation, auc=(effect + 1) / 2, below=below / int(ranks.n[0]), above=above / int(ranks.n[0])
         )
     if bootstrap is not None:
-        low, high = bootstrap.interval(cells, ranks, patients)
+        low, high = bootstrap.interval(codes, units, ranks, patients)
         separation = replace(separation, low=low, high=high)
     return separation
 
@@ -507,34 +487,20 @@ class _Middles(NamedTuple):
     upper: NDArray[np.intp]
 
     @classmethod
-    def of(cls, labels: NDArray[np.integer], counts: NDArray[np.int64]) -> "_Middles":
-        """Find them among labels counted piece by piece: only where a middle lies it is looked for."""
-        through = np.cumsum(counts, axis=0)
-        there = np.flatnonzero(through[-1])
-        wanted = np.concatenate([(through[-1, there] - 1) // 2, through[-1, there] // 2])  # counted from 0
-        label = np.concatenate([there, there])
-        piece_of = (through[:, label] <= wanted).sum(axis=0)
-        places = np.empty(len(wanted), np.intp)
-        for number in np.unique(piece_of):
-            mine = np.flatnonzero(piece_of == number)
-            by_label = np.argsort(
-                labels[number * PIECE : (number + 1) * PIECE], kind="stable"
-            )  # of small integers that is a radix sort
-            begin = (np.cumsum(counts[number]) - through[number])[label[mine]]
-            places[mine] = by_label[begin + wanted[mine]] + number * PIECE
-        return cls(there, places[: len(there)], places[len(there) :])
-
-
-def _counted(labels: NDArray[np.integer], several: int) -> NDArray[np.int64]:
-    """How often each label from 0 to below `several` occurs in each piece: (pieces, several)."""
-    pieces = (labels[start : start + PIECE] for start in range(0, max(1, len(labels)), PIECE))
-    return np.array([np.bincount(piece, minlength=several) for piece in pieces])
+    def of(cls, labels: NDArray[np.integer], several: int) -> "_Middles":
+        """Find them among labels (m,) from 0 to below `several`."""
+        counts = np.bincount(labels, minlength=several)
+        there = np.flatnonzero(counts)
+        by_label = np.argsort(labels, kind="stable")  # of small integers that is a radix sort
+        counts, begin = counts[there], (np.cumsum(counts) - counts)[there]
+        return cls(there, by_label[begin + (counts - 1) // 2], by_label[begin + counts // 2])
 
 
 def _between_patients(middles: _Middles, ranks: _Ranks, plan: _Plan) -> tuple[float | None, float | None]:
     """Return p and effect between the patients' medians; None where a group has too few patients."""
-    rows, first = sort_values((ranks.doubled(middles.lower) + ranks.doubled(middles.upper)).astype(np.float64))
-    medians = _rank(plan.group_of_unit[middles.there[rows]], first, plan.k)
+    of_patients = (ranks.doubled[middles.lower] + ranks.doubled[middles.upper]).astype(np.float64)
+    rows = _ascending(of_patients)
+    medians = _rank(of_patients[rows], plan.group_of_unit[middles.there[rows]], plan.k)
     if medians.n.min() < FEWEST:
         return None, None
     return _p(medians.sums, medians.n, medians.untied), float(_effect(medians.sums, medians.n, medians.untied))
@@ -542,10 +508,8 @@ def _between_patients(middles: _Middles, ranks: _Ranks, plan: _Plan) -> tuple[fl
 
 def _beside(codes: NDArray[np.integer], ranks: _Ranks, lower: int, upper: int) -> tuple[int, int]:
     """How many cells of group 0 lie strictly below the lower of two places and strictly above the upper."""
-    start, end = lower, upper + 1
-    if ranks.runs is not None:
-        runs = np.searchsorted(ranks.runs, (lower, upper), side="right")
-        start, end = int(ranks.runs[runs[0] - 1]), int(ranks.runs[runs[1]])
+    runs = np.searchsorted(ranks.runs, (lower, upper), side="right")
+    start, end = int(ranks.runs[runs[0] - 1]), int(ranks.runs[runs[1]])
     return int(np.count_nonzero(codes[:start] == 0)), int(np.count_nonzero(codes[end:] == 0))
 
 
@@ -566,19 +530,23 @@ class _Bootstrap:
         self._draws_of = lru_cache(maxsize=32)(self._draw_cells)
 
     def interval(
-        self, cells: _Cells, ranks: _Ranks, patients: tuple[int, ...] | None
+        self,
+        codes: NDArray[np.integer],
+        units: NDArray[np.integer] | None,
+        ranks: _Ranks,
+        patients: tuple[int, ...] | None,
     ) -> tuple[float | None, float | None]:
-        """Low and high end for one feature; None where too few patients have it."""
-        m = len(cells.codes)
+        """Low and high end for one feature, of cells in ascending order; None where too few patients have it."""
+        m = len(codes)
         edges = np.arange(_BINS) * m // _BINS if m > _BINS else np.arange(m)
-        if ranks.runs is not None:  # never between equal values
-            edges = np.unique(ranks.runs[np.searchsorted(ranks.runs, edges, side="right") - 1])
-        if self._plan.drawn is Unit.CELLS:
-            drawn = [self._of_cells(group, cells.codes, edges) for group in range(self._plan.k)]
-        elif cells.units is None or patients is None or min(patients) < FEW_PATIENTS:
+        # Never between equal values.
+        edges = np.unique(ranks.runs[np.searchsorted(ranks.runs, edges, side="right") - 1])
+        if self._plan.drawn is UnitOfAnalysis.CELLS:
+            drawn = [self._of_cells(group, codes, edges) for group in range(self._plan.k)]
+        elif units is None or patients is None or min(patients) < FEW_PATIENTS:
             return None, None
         else:
-            drawn = self._of_patients(cells.units, edges)
+            drawn = self._of_patients(units, edges)
         total = np.sum(drawn, axis=0)
         doubled = 2 * np.cumsum(total, axis=0) - total + 1
         sums = np.array([np.einsum("br,br->r", mine, doubled) for mine in drawn])

@@ -14,7 +14,7 @@ from core.domain.types import CellAnalysis
 from core.explorer import view
 from core.explorer.embedding import MOST_CELLS, Prepared, PrincipalAxes, prepare, principal_axes
 from core.explorer.selection import Gate, Quality, Selection
-from core.explorer.view import By, Scatter, Values
+from core.explorer.view import By, JointDistribution, Values
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
 from core.store.database import Cohort
@@ -59,7 +59,7 @@ def comparable_value(analysis: CellAnalysis, feature: str) -> float:
 
 def two_features(
     cohort: Cohort, selection: Selection, x: str, y: str, colour: By | str, *, log: tuple[bool, bool]
-) -> Scatter:
+) -> JointDistribution:
     """Two features against each other, by group or with the values of a third feature.
 
     With a third feature the cells come one by one, of very many a sample.
@@ -68,7 +68,7 @@ def two_features(
         return view.scatter(cohort, selection, x, y, colour, log=log, bins=BINS)
     points = view.values(cohort, selection, (x, y, colour), sample=view.MOST_POINTS)
     absent = int(np.count_nonzero(np.isnan(points.matrix[:, :2]).any(axis=1)))
-    return Scatter(x, y, log, points.cells, absent, points, None)
+    return JointDistribution(x, y, log, points.cells, absent, points, None)
 
 
 def embedding_features(offered: Sequence[str], reliable: Collection[str], scope: FeatureScope) -> tuple[str, ...]:

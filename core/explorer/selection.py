@@ -237,6 +237,19 @@ def where(selection: Selection, prefix: str = "s") -> tuple[str, dict[str, Any]]
     return " AND ".join(f"({condition.sql})" for condition in found) or "true", parameters
 
 
+def columns_read(selection: Selection) -> set[str]:
+    """Columns of the cohort that the SQL of `where` speaks of."""
+    read = {column for key, (column, _) in CHOICES.items() if getattr(selection, key)}
+    if selection.quality in QUALITY_SQL:
+        read.add("quality_ok")
+    if selection.cells:
+        read.add("cell_id")
+    features = {given.feature for given in selection.ranges} | {
+        axis for gate in selection.gates for axis in (gate.x, gate.y)
+    }
+    return read | features | ({"um_per_px"} if features or selection.scale in _SCALE_SQL else set())
+
+
 def sentences(selection: Selection) -> tuple[Sentence, ...]:
     """Return the conditions in plain words, in the order of the filters."""
     return tuple(condition.sentence for condition in conditions(selection))

@@ -5,19 +5,16 @@ Which cells stand on which side, which features separate them, and which of thes
 What the page, the command line and the report ask; the numbers are those of `ranking`, `redundancy` and `panel`.
 """
 
-import threading
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain.errors import CoreError, StoreError, UsageError
+from core.domain.errors import UsageError
 from core.explorer import view
-from core.explorer.order import Columns, IndexBuild, OrderIndex
 from core.explorer.panel import Panels, panels
 from core.explorer.ranking import Ranking, Separation, patient_codes, rank_features
 from core.explorer.redundancy import Redundancy, group_alike
@@ -25,21 +22,20 @@ from core.explorer.selection import Selection
 from core.explorer.view import Grouping
 from core.store.database import Cohort
 
-SAMPLE: Final = 2500  # cells of a side that are ranked at once: delta is known to 0.03
-MOST_AT_ONCE: Final = (
-    20_000  # cells that are ranked without more ado; of more a sample is, and all by the index of their order
-)
+SAMPLE: Final = 20_000  # cells of a side that all features are ranked by: delta is known to 0.01
+MOST_AT_ONCE: Final = 80_000  # cells of all sides together, so that their values are no more than half a gigabyte
 INTERVALS: Final = 40  # features that have an interval: those that come first
+_EXACT_AT_ONCE: Final = 8  # features whose values of all cells are in memory: 64 MB a million cells
 
 Sides = Sequence[Collection[str]]  # names of groups (`core.explorer.view.groups`), side by side
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """Cells of the sides with their values.
+class SideSample:
+    """Cells of the sides with their values: all, or a sample where there are very many.
 
     `matrix` (n, F) in the basis of comparison, nan where absent; `sides` (n,) indices of the sides; `patients` (n,)
-    numbers from 0, -1 where not recorded. `of` counts all cells of the sides, of which these may be a sample.
+    numbers from 0, -1 where not recorded. `of` counts all cells of the sides.
     """
 
     features: tuple[str, ...]
@@ -49,9 +45,14 @@ class Cells:
     of: int
 
     @property
-    def sampled_from(self) -> int | None:
-        """How many cells these are a sample of; None where they are all."""
-        return self.of if len(self.sides) < self.of else None
+    def sampled(self) -> bool:
+        """Whether there are more cells than these."""
+        return len(self.sides) < self.of
+
+    @cached_property
+    def columns(self) -> Mapping[str, NDArray[np.float64]]:
+        """Values (n,) of each feature."""
+        return dict(zip(self.features, self.matrix.T, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,15 @@ class Separated:
         """What was found of each feature."""
         return {found.feature: found for found in self.ranking.separations}
 
+    def with_exact(self, exact: Ranking) -> "Separated":
+        """The same with some features as all cells rank them."""
+        return replace(self, ranking=self.ranking.with_exact(exact))
+
+
+def sample_size(sides: int) -> int:
+    """How many cells of each of so many sides are drawn, where they have more."""
+    return min(SAMPLE, MOST_AT_ONCE // max(1, sides))
+
 
 def gather(
     cohort: Cohort,
@@ -75,7 +85,7 @@ def gather(
     features: Sequence[str],
     sample: int | None = None,
     seed: int = 0,
-) -> Cells:
+) -> SideSample:
     """Read the cells of the sides: all, or at most `sample` of each side, of its groups as many as their shares.
 
     Raises
@@ -85,28 +95,38 @@ def gather(
     """
     sizes = {group.name: group.cells for group in view.groups(cohort, selection, by)}
     side_of = _side_of(sides, sizes)
-    values = view.values(cohort, selection, features, by, sample=sample, seed=seed)
+    values = view.values(
+        cohort, selection, features, by, sample=None if sample is None else _quotas(sides, sizes, sample), seed=seed
+    )
     codes = np.array([side_of.get(name, -1) for name in values.group_names] + [-1], dtype=np.int32)[values.groups]
-    if sample is not None:
-        totals = [sum(sizes.get(name, 0) for name in names) for names in sides]
-        rng = np.random.default_rng(seed)
-        for group, name in enumerate(values.group_names):
-            mine = np.flatnonzero((values.groups == group) & (codes >= 0))
-            if len(mine):
-                quota = max(1, round(min(sample, totals[codes[mine[0]]]) * sizes[name] / totals[codes[mine[0]]]))
-                codes[rng.permutation(mine)[quota:]] = -1
     rows = np.flatnonzero(codes >= 0)
-    return Cells(
+    return SideSample(
         features=tuple(features),
-        matrix=values.matrix[rows],
+        matrix=values.matrix if len(rows) == len(values) else values.matrix[rows],
         sides=codes[rows],
         patients=patient_codes(values.source[rows], values.patient_id[rows]),
         of=sum(sizes.get(name, 0) for name in side_of),
     )
 
 
+def _quotas(sides: Sides, sizes: Mapping[str, int], sample: int) -> dict[str, int] | None:
+    """How many cells to draw of each group; None where no side has more than are drawn."""
+    totals = [sum(sizes.get(name, 0) for name in names) for names in sides]
+    if max(totals) <= sample:
+        return None
+    return {
+        name: max(1, round(min(sample, total) * sizes[name] / total))
+        for names, total in zip(sides, totals, strict=True)
+        for name in names
+        if name in sizes
+    }
+
+
 def separate(
-    cells: Cells, names: Sequence[str], reliable: Collection[str], progress: Callable[[int, int], None] | None = None
+    cells: SideSample,
+    names: Sequence[str],
+    reliable: Collection[str],
+    progress: Callable[[int, int], None] | None = None,
 ) -> Separated:
     """Rank the features of cells that are at hand, and group those that say the same.
 
@@ -115,9 +135,8 @@ def separate(
     The first `INTERVALS` features that stand for themselves or others have an interval. Raises UsageError where a side
     has too few cells.
     """
-    columns = Columns(cells.matrix, cells.features)
     ranking = rank_features(
-        columns, cells.sides, names, cells.patients, intervals=(), sampled_from=cells.sampled_from, progress=progress
+        cells.columns, cells.sides, names, cells.patients, intervals=(), sampled=cells.sampled, progress=progress
     )
     effects = {
         found.feature: abs(found.effect) if found.effect is not None else np.nan for found in ranking.separations
@@ -125,118 +144,37 @@ def separate(
     redundancy = group_alike(
         cells.matrix, cells.sides, cells.features, np.array([effects[name] for name in cells.features]), reliable
     )
-    first = [group.representative for group in redundancy.groups[:INTERVALS]]
-    return Separated(
-        _with_intervals(ranking, rank_features(columns, cells.sides, names, cells.patients, features=first)), redundancy
-    )
+    first = {group.representative: cells.columns[group.representative] for group in redundancy.groups[:INTERVALS]}
+    return Separated(_with_intervals(ranking, rank_features(first, cells.sides, names, cells.patients)), redundancy)
 
 
 def rank_exactly(
-    cohort: Cohort,
-    index: OrderIndex,
-    selection: Selection,
-    by: Grouping,
-    sides: Sides,
-    names: Sequence[str],
-    sampled: Separated,
-    progress: Callable[[int, int], None] | None = None,
-) -> Separated:
-    """Rank by all cells of the sides, from the index of their order.
-
-    Which features say the same stays as the sample has told.
+    cohort: Cohort, selection: Selection, by: Grouping, sides: Sides, names: Sequence[str], features: Sequence[str]
+) -> Ranking:
+    """Rank a few features by all cells of the sides, each with its interval; for `Separated.with_exact`.
 
     Raises
     ------
-    StoreError
-        If the index is of another state of the cohort.
     UsageError
         If a side has too few cells.
     """
-    members = view.members(cohort, selection, by)
-    side_of = _side_of(sides, members.group_names)
-    of_group = np.array([side_of.get(name, -1) for name in members.group_names] + [-1], dtype=np.int32)
-    codes, patients = np.full(index.n, -1, np.int32), np.full(index.n, -1, np.intp)
-    rows = index.rows_of(members.hashes)
-    codes[rows], patients[rows] = of_group[members.groups], members.patients
-    ranking = rank_features(
-        index,
-        codes,
-        names,
-        patients,
-        features=[found.feature for found in sampled.ranking.separations],
-        intervals=[group.representative for group in sampled.redundancy.groups[:INTERVALS]],
-        progress=progress,
-    )
-    return Separated(ranking, sampled.redundancy)
+    found = [
+        _rank_at_once(cohort, selection, by, sides, names, features[start : start + _EXACT_AT_ONCE])
+        for start in range(0, max(1, len(features)), _EXACT_AT_ONCE)
+    ]
+    return replace(found[0], separations=tuple(each for ranking in found for each in ranking.separations))
 
 
-class ExactRanking:
-    """A ranking by all cells that goes on in a thread of its own.
-
-    The index of their order is made if there is none, then they are ranked.
-
-    `result` or `error` is there when it has ended; until then `words` and `share` (0 to 1) tell how far it is.
-    """
-
-    def __init__(
-        self,
-        cohort: Cohort,
-        build: IndexBuild | OrderIndex,
-        selection: Selection,
-        by: Grouping,
-        sides: Sides,
-        names: Sequence[str],
-        sampled: Separated,
-    ) -> None:
-        self.result: Separated | None = None
-        self.error: str | None = None
-        self.share, self.words = 0.0, "All cells are being ranked."
-        self._build = build
-        self._ask = partial(
-            rank_exactly,
-            cohort,
-            selection=selection,
-            by=by,
-            sides=sides,
-            names=names,
-            sampled=sampled,
-            progress=self._told,
-        )
-        self._thread = threading.Thread(target=self._run, name="exact ranking", daemon=True)
-        self._thread.start()
-
-    def wait(self) -> None:
-        """Return when it has ended."""
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self.result = self._ask(index=self._index())
-        except CoreError as error:
-            self.error = str(error)
-
-    def _index(self) -> OrderIndex:
-        if isinstance(self._build, OrderIndex):
-            return self._build
-        while self._build.running:
-            self.share = self._build.done / self._build.total
-            self.words = (
-                f"All cells are being sorted, once for this cohort: feature {self._build.done} of {self._build.total}."
-            )
-            time.sleep(_LOOK_EVERY_S)
-        if self._build.index is None:
-            raise self._build.error or StoreError(_CANCELLED)
-        return self._build.index
-
-    def _told(self, done: int, total: int) -> None:
-        self.share, self.words = done / total, f"All cells are being ranked: feature {done} of {total}."
+def _rank_at_once(
+    cohort: Cohort, selection: Selection, by: Grouping, sides: Sides, names: Sequence[str], features: Sequence[str]
+) -> Ranking:
+    found = view.measurements(cohort, selection, features, by)
+    side_of = _side_of(sides, found.group_names)
+    codes = np.array([side_of.get(name, -1) for name in found.group_names] + [-1], dtype=np.int32)[found.groups]
+    return rank_features(found.columns, codes, names, found.patients)
 
 
-_LOOK_EVERY_S: Final = 0.2
-_CANCELLED: Final = "the sorting of all cells was ended before it was done; ask again"
-
-
-def find_panels(cells: Cells, names: Sequence[str], redundancy: Redundancy, reliable: Collection[str]) -> Panels:
+def find_panels(cells: SideSample, names: Sequence[str], redundancy: Redundancy, reliable: Collection[str]) -> Panels:
     """Find a few reliable features that together tell the sides apart.
 
     Raises UsageError where there are too few patients to judge them.

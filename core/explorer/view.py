@@ -10,7 +10,7 @@ counts in the first. Cells whose property is not recorded are a group of their o
 pseudonym in two sources are two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -31,6 +31,7 @@ from core.explorer.selection import (
     Selection,
     Sentence,
     axis_sql,
+    columns_read,
     conditions,
     value_sql,
     where,
@@ -209,16 +210,14 @@ class Values:
 
 
 @dataclass(frozen=True, eq=False)
-class Members:
-    """Which group each cell is in, without its values.
+class Measurements:
+    """Values of cells with their groups and patients, but not which cells they are: what statistics of very many need.
 
-    What a ranking needs that has the order of the values from elsewhere.
-
-    `hashes` (n,) are those of `cell_id` that `core.explorer.order.OrderIndex` keeps, `groups` (n,) indices into
-    `group_names`, -1 for none, `patients` (n,) numbers of the patients from 0, -1 where not recorded.
+    `columns` are the values (n,) of each feature in the basis of comparison, nan where absent; `groups` (n,) indices
+    into `group_names`, -1 for none; `patients` (n,) numbers of the patients from 0, -1 where not recorded.
     """
 
-    hashes: NDArray[np.uint64]
+    columns: Mapping[str, NDArray[np.float64]]
     group_names: tuple[str, ...]
     groups: NDArray[np.int32]
     patients: NDArray[np.int64]
@@ -270,7 +269,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, eq=False)
-class Bins:
+class Histogram2D:
     """Cells of each group in each field of a grid on two axes.
 
     `counts` (G, X, Y) between `x_edges` (X + 1) and `y_edges` (Y + 1).
@@ -283,7 +282,7 @@ class Bins:
 
 
 @dataclass(frozen=True, eq=False)
-class Scatter:
+class JointDistribution:
     """Two features against each other.
 
     `points` where they are few enough to draw, else `bins`; `absent` cells lack one of the two.
@@ -297,7 +296,7 @@ class Scatter:
     cells: int
     absent: int
     points: Values | None
-    bins: Bins | None
+    bins: Histogram2D | None
 
 
 def counts(cohort: Cohort, selection: Selection) -> InView:
@@ -375,7 +374,12 @@ def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, .
     Types and populations in the order of the cohort, others by name, named ones as given.
     """
     frame, names = _fetch(
-        cohort, selection, {"source": "source", "patient_id": "patient_id", "n": "count(*)"}, by, "GROUP BY ALL"
+        cohort,
+        selection,
+        {"source": "source", "patient_id": "patient_id", "n": "count(*)"},
+        ["source", "patient_id"],
+        by,
+        "GROUP BY ALL",
     )
     found = []
     for code, name in enumerate(names):
@@ -408,7 +412,7 @@ def values(
     features: Sequence[str],
     by: Grouping = None,
     *,
-    sample: int | None = None,
+    sample: int | Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> Values:
     """Values of features of the cells in view.
@@ -422,7 +426,8 @@ def values(
     by
         How the cells are grouped.
     sample
-        At most so many cells of each group, drawn at random and the same for the same seed; all if None.
+        At most so many cells of each group, or of each group named, none of others; drawn at random and the same for
+        the same seed; all if None.
     seed
         Number of the draw.
 
@@ -431,7 +436,8 @@ def values(
     FeatureError
         If the catalogue has no such feature.
     """
-    columns = {name: name for name in ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")}
+    identity = ("cell_id", "population", "cell_type", "source", "patient_id", "um_per_px")
+    columns = {name: name for name in identity}
     specs = [feature_spec(name) for name in features]
     by_row = len(specs) > _MOST_COLUMNS and cohort.keeps_rows
     if not by_row:
@@ -439,7 +445,8 @@ def values(
     tail, more, total = "", dict[str, Any](), None
     if sample is not None:
         tail, more, total = _draw(cohort, selection, by, sample, seed)
-    frame, names = _fetch(cohort, selection, columns, by, tail, more)
+    read = identity if by_row else (*identity, *features)
+    frame, names = _fetch(cohort, selection, columns, read, by, tail, more)
     if by_row:
         powers = np.array([spec.length_power for spec in specs])
         matrix = cohort.features_of(frame["cell_id"].tolist(), features)
@@ -461,28 +468,34 @@ def values(
     )
 
 
-def members(cohort: Cohort, selection: Selection, by: Grouping) -> Members:
-    """Which group each of the cells in view is in."""
-    frame, names = _fetch(cohort, selection, {"hash": "hash(cell_id)", "patient": _PATIENT_SQL}, by)
-    return Members(frame["hash"].to_numpy(dtype=np.uint64), names, frame["group"].to_numpy(), _patient_codes(frame))
+def measurements(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> Measurements:
+    """Values of features of all cells in view, without the identity of the cells."""
+    specs = {f"v{index}": feature_spec(name) for index, name in enumerate(features)}
+    columns = {"patient": _PATIENT_SQL} | {key: value_sql(spec) for key, spec in specs.items()}
+    read = ("patient_id", "source", "um_per_px", *features)
+    frame, names = _fetch(cohort, selection, columns, read, by)
+    return Measurements(
+        {spec.name: _floats(frame[key]) for key, spec in specs.items()},
+        names,
+        frame["group"].to_numpy(),
+        _patient_codes(frame),
+    )
 
 
 def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> tuple[Summary, ...]:
     """Exact summaries of features by group: feature by feature, in each the groups in the order of `groups`."""
-    specs = [feature_spec(name) for name in features]
-    columns = {"patient": _PATIENT_SQL} | {f"v{index}": value_sql(spec) for index, spec in enumerate(specs)}
-    frame, names = _fetch(cohort, selection, columns, by)
-    members, codes = _by_group(frame["group"].to_numpy(), len(names)), _patient_codes(frame)
-    patients = [codes[cells] for cells in members]
+    found = measurements(cohort, selection, features, by)
+    names, members = found.group_names, _by_group(found.groups, len(found.group_names))
+    patients = [found.patients[cells] for cells in members]
     people = [count_codes(mine) for mine in patients]
 
-    def of(index: int) -> list[Summary]:
-        column = _floats(frame[f"v{index}"])
+    def of(feature: str) -> list[Summary]:
+        spec, column = CATALOGUE[feature], found.columns[feature]
         groups = zip(names, members, patients, people, strict=True)
-        return [_summary(specs[index], name, column[cells], mine, known) for name, cells, mine, known in groups]
+        return [_summary(spec, name, column[cells], mine, known) for name, cells, mine, known in groups]
 
     with ThreadPoolExecutor(2) as pool:
-        return tuple(found for rows in pool.map(of, range(len(specs))) for found in rows)
+        return tuple(summary for rows in pool.map(of, features) for summary in rows)
 
 
 def quantiles(
@@ -491,7 +504,7 @@ def quantiles(
     """Return values below which given shares (0 to 1) of each group lie; by default 201 even ones."""
     spec = feature_spec(feature)
     wanted = np.asarray(shares if len(shares) else np.linspace(0, 1, 201), dtype=np.float64)
-    frame, names = _fetch(cohort, selection, {"v": value_sql(spec)}, by)
+    frame, names = _fetch(cohort, selection, {"v": value_sql(spec)}, [feature, "um_per_px"], by)
     column = _floats(frame["v"])
     found = np.full((len(names), len(wanted)), np.nan)
     n = np.zeros(len(names), np.int64)
@@ -509,7 +522,7 @@ def histogram(
 ) -> Histogram:
     """Count the cells of each group in bins of equal width on the axis, from the least to the greatest value in any group."""
     spec = feature_spec(feature)
-    frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, by)
+    frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, [feature, "um_per_px"], by)
     column, codes = _floats(frame["v"]), frame["group"].to_numpy()
     placed = ~np.isnan(column) & (codes >= 0)
     edges = _edges(column[placed], bins)
@@ -531,7 +544,7 @@ def scatter(
     features: Sequence[str] = (),
     log: tuple[bool, bool] = (False, False),
     bins: tuple[int, int] = (160, 120),
-) -> Scatter:
+) -> JointDistribution:
     """Two features against each other.
 
     Up to `MOST_POINTS` cells with their ids and further features, more counted in bins.
@@ -540,20 +553,20 @@ def scatter(
     """
     specs = feature_spec(x), feature_spec(y)
     places = [axis_sql(spec, log=of_axis) for spec, of_axis in zip(specs, log, strict=True)]
-    frame, names = _fetch(cohort, selection, {"x": places[0], "y": places[1]}, by)
+    frame, names = _fetch(cohort, selection, {"x": places[0], "y": places[1]}, [x, y, "um_per_px"], by)
     codes = frame["group"].to_numpy()
     across, up = _floats(frame["x"]), _floats(frame["y"])
     placed = ~(np.isnan(across) | np.isnan(up)) & (codes >= 0)
     cells, absent = len(frame), int(np.count_nonzero(codes >= 0) - np.count_nonzero(placed))
     if cells <= MOST_POINTS:
         points = values(cohort, selection, (x, y, *features), by)
-        return Scatter(x, y, log, cells, absent, points, None)
+        return JointDistribution(x, y, log, cells, absent, points, None)
     across, up, codes = across[placed], up[placed], codes[placed]
     edges = _edges(across, bins[0]), _edges(up, bins[1])
     flat = (codes * np.int64(bins[0]) + _bin_of(across, edges[0])) * bins[1] + _bin_of(up, edges[1])
     counted = np.bincount(flat, minlength=len(names) * bins[0] * bins[1]).reshape(len(names), *bins)
     outer = [_off_axis(spec, ends, log=of_axis) for spec, ends, of_axis in zip(specs, edges, log, strict=True)]
-    return Scatter(x, y, log, cells, absent, None, Bins(names, outer[0], outer[1], counted))
+    return JointDistribution(x, y, log, cells, absent, None, Histogram2D(names, outer[0], outer[1], counted))
 
 
 def table(
@@ -580,7 +593,8 @@ def table(
     if limit is not None:
         sql += " LIMIT $limit OFFSET $offset"
         parameters |= {"limit": limit, "offset": offset}
-    return cohort.query(sql, parameters)
+    read = {*columns, *([order] if order else []), "cell_id", "um_per_px", *columns_read(selection)}
+    return cohort.query(sql, parameters, columns=read)
 
 
 def column_sql(name: str) -> str:
@@ -601,7 +615,11 @@ def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArra
     listed = [*properties, "quality_ok", "um_per_px", flags]
     listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(found)]
     parameters = {name: value for condition in found for name, value in condition.parameters.items()}
-    frame = cohort.query(f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL", parameters)
+    frame = cohort.query(
+        f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL",
+        parameters,
+        columns={*properties, "quality_ok", "um_per_px", "severe_flags", *columns_read(selection)},
+    )
     met = frame[[f"met_{index}" for index in range(len(found))]].to_numpy(dtype=np.bool_)
     return frame, met
 
@@ -677,25 +695,43 @@ def _group_sql(by: Grouping) -> tuple[str, dict[str, Any]]:
     return f"CASE {' '.join(cases)} ELSE -1 END" if cases else "-1", parameters
 
 
+def _columns_of_groups(by: Grouping) -> set[str]:
+    """Columns that the SQL of `_group_sql` speaks of."""
+    if by is None:
+        return set()
+    if isinstance(by, By):
+        return {by.value, "source"} if by is By.PATIENT else {by.value}
+    return {column for selection in by.values() for column in columns_read(selection)}
+
+
 def _fetch(
     cohort: Cohort,
     selection: Selection,
     columns: Mapping[str, str],
+    read: Collection[str],
     by: Grouping,
     tail: str = "",
     more: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Columns (SQL by name) of the cells in view with a column `group` of indices into the names of the groups, which come second."""
+    """Columns (SQL by name) of the cells in view with a column `group` of indices into the names of the groups, which come second.
+
+    `read` are the columns of the cohort that the SQL speaks of.
+    """
     condition, parameters = where(selection)
+    of_cells = columns_read(selection) | _columns_of_groups(by)
     group, of_groups = _group_sql(by)
     listed = ", ".join(f'{sql} AS "{name}"' for name, sql in {"group": group, **columns}.items())
     frame = cohort.query(
-        f"SELECT {listed} FROM cells WHERE {condition} {tail}", {**parameters, **of_groups, **(more or {})}
+        f"SELECT {listed} FROM cells WHERE {condition} {tail}",
+        {**parameters, **of_groups, **(more or {})},
+        columns=of_cells.union(read) or {"population"},  # a number of cells is that of any column
     )
     if isinstance(by, By):
         key = _key_sql(by)
         keys = cohort.query(
-            f"SELECT DISTINCT {key} AS key, hash({key}) AS hash FROM cells WHERE {condition}", parameters
+            f"SELECT DISTINCT {key} AS key, hash({key}) AS hash FROM cells WHERE {condition}",
+            parameters,
+            columns=of_cells,
         )
         hashes = dict(zip(keys["key"].fillna(NOT_RECORDED), keys["hash"], strict=True))
         named = _named(cohort, list(hashes), by)
@@ -709,24 +745,21 @@ def _fetch(
 
 
 def _draw(
-    cohort: Cohort, selection: Selection, by: Grouping, sample: int, seed: int
+    cohort: Cohort, selection: Selection, by: Grouping, sample: int | Mapping[str, int], seed: int
 ) -> tuple[str, dict[str, Any], int]:
     """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are.
 
     A cell's lot is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is a
     number a cell.
     """
-    condition, parameters = where(selection)
-    group, of_groups = _group_sql(by)
-    sql = f'SELECT {group} AS "group", hash(cell_id, $seed) AS lot FROM cells WHERE {condition}'
-    frame = cohort.query(sql, {**parameters, **of_groups, "seed": seed})
+    frame, names = _fetch(cohort, selection, {"lot": "hash(cell_id, $seed)"}, ["cell_id"], by, more={"seed": seed})
     lots = frame["lot"].to_numpy(dtype=np.uint64)
-    codes, found = pd.factorize(frame["group"].to_numpy())
-    kept = []
-    for cells in _by_group(codes, len(found)):
-        mine = lots[cells]
-        kept.append(np.partition(mine, sample - 1)[:sample] if len(mine) > sample else mine)
-    chosen = np.concatenate([np.empty(0, np.uint64), *kept])
+    kept = [np.empty(0, np.uint64)]
+    # Those in no group (-1) come first.
+    for name, cells in zip((None, *names), _by_group(frame["group"].to_numpy() + 1, len(names) + 1), strict=True):
+        most = sample if isinstance(sample, int) else 0 if name is None else sample.get(name, 0)
+        kept.append(np.partition(lots[cells], most - 1)[:most] if len(cells) > most > 0 else lots[cells][:most])
+    chosen = np.concatenate(kept)
     if len(chosen) == len(lots):
         return "", {}, len(lots)
     return (

@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.image.quantiles import median, percentile
-
 EIGHT_NEIGHBOURS: Final = np.ones((3, 3), dtype=bool)
 
 # Part of the environment that is taken for background: the palest tenth, because neighbours may fill the rest.
@@ -52,8 +50,8 @@ def background_and_cytoplasm(
         return "there is no environment of the cell to tell the background"
     if not cytoplasm.any():
         return "no cytoplasm was found"
-    background = float(percentile(plane[environment], BACKGROUND_PERCENTILE))
-    typical = float(median(plane[cytoplasm]))
+    background = float(np.percentile(plane[environment], BACKGROUND_PERCENTILE))
+    typical = float(np.median(plane[cytoplasm]))
     if typical - background < MIN_CONTRAST:
         return "the cytoplasm is hardly more stained than the background"
     return background, typical

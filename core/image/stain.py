@@ -12,7 +12,7 @@ from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
 from core.image.morphology import bounds, dilated, eroded, filled, opened
-from core.image.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts, median, percentile
+from core.image.quantiles import BYTES, channel_counts, counted_median, counted_percentile, counts
 from core.image.window import Window
 
 # -ln((value + 1) / 256) of every 8-bit value.
@@ -105,7 +105,7 @@ def nuclear_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     density += green
     density -= blue
     smooth: NDArray[np.float32] = ndimage.gaussian_filter(density, 1.0)
-    smooth -= median(smooth)
+    smooth -= np.median(smooth)
     return smooth
 
 
@@ -151,7 +151,7 @@ def _to_half(density: NDArray[np.float32], dense: NDArray[np.bool_]) -> NDArray[
 
     The same again for what it leaves of a paler nucleus that it touches.
     """
-    stained = dense & (density > _EDGE * percentile(density[dense], 90))
+    stained = dense & (density > _EDGE * np.percentile(density[dense], 90))
     if 2 * np.count_nonzero(stained) > np.count_nonzero(dense):
         return stained
     depth, away = _depth(stained).max(), _depth(~stained)
@@ -248,7 +248,7 @@ def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus:
     if not nucleus.any():
         return 0
     density = nuclear_density(rgb)
-    outside = (density >= percentile(density[nucleus], 25)) & ~dilated(cell, 2)
+    outside = (density >= np.percentile(density[nucleus], 25)) & ~dilated(cell, 2)
     others, least = opened(outside, 2), 0.25 * np.count_nonzero(nucleus)
     if np.count_nonzero(others) < least:
         return 0
@@ -264,7 +264,7 @@ def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: N
     if not nucleus.any() or cell.all():
         return None
     density = nuclear_density(rgb)
-    return float(median(density[nucleus]) - percentile(density[~cell], 20))
+    return float(np.median(density[nucleus]) - np.percentile(density[~cell], 20))
 
 
 def appearance(

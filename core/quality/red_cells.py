@@ -8,7 +8,6 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from core.image.morphology import bounds, dilated, filled, opened
-from core.image.quantiles import median, percentile
 from core.image.stain import optical_density
 
 # Diameter of a normal red cell in a smear.
@@ -56,8 +55,8 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     if not outside.any():
         return None
     red, green = (optical_density(rgb[around][::step, ::step, channel]) for channel in (0, 1))
-    red -= percentile(red[outside], 10)
-    green = ndimage.gaussian_filter(green - percentile(green[outside], 10), 0.7)
+    red -= np.percentile(red[outside], 10)
+    green = ndimage.gaussian_filter(green - np.percentile(green[outside], 10), 0.7)
     unstained = outside & (red < _MAX_RED_DENSITY)
     if not unstained.any():
         return None
@@ -69,7 +68,7 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     diameters = [
         2 * step * float(np.sqrt(area / np.pi))
         for number, (area, at) in enumerate(zip(areas, places, strict=True), start=1)
-        if _is_whole_disc(area, at, discs.shape) and median(red[at][parts[at] == number]) < _MAX_RED_DENSITY
+        if _is_whole_disc(area, at, discs.shape) and np.median(red[at][parts[at] == number]) < _MAX_RED_DENSITY
     ]
     return float(np.median(diameters)) if len(diameters) >= MIN_RED_CELLS else None
 

@@ -7,7 +7,6 @@ import html
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -22,12 +21,11 @@ from core.charts.trust import Reliability, graded, is_poor, poor_last, trust
 from core.domain.cell_types import CellType
 from core.domain.versions import software_versions
 from core.explorer import view
-from core.explorer.order import build_index, find_index
 from core.explorer.panel import Panels
 from core.explorer.ranking import FEW_PATIENTS, RESAMPLES, Separation, group_name, sentence
 from core.explorer.redundancy import ALIKE
 from core.explorer.selection import CHOICES, Selection, sentences, to_json
-from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, Separated, Sides, gather, rank_exactly, separate
+from core.explorer.separation import Separated, Sides, SideSample, gather, rank_exactly, sample_size, separate
 from core.explorer.view import NOT_RECORDED, By, Grouping, InView
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import Statistics, basis_of
@@ -56,7 +54,7 @@ class Comparison:
     selection: Selection
     in_view: InView
     names: tuple[str, ...]
-    cells: Cells
+    cells: SideSample
     separated: Separated
     populations: tuple[Population, ...]
     revision: str
@@ -75,32 +73,32 @@ def compare(
     sides: Sides,
     names: Sequence[str],
     reliability: Reliability,
-    cache: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """Rank the features that may be compared between sides, by all their cells.
+    """Rank the features that may be compared between sides.
 
-    Where there are more than `MOST_AT_ONCE` cells, which features say the same is told by a sample, and the ranks come
-    from the index in the folder `cache`, which is built where it is missing.
+    Where a side has more than `sample_size` cells, a sample ranks all features, and all cells those that lead.
 
     Raises
     ------
     UsageError
         If there are fewer than two sides, or a side has too few cells.
     StoreError
-        If the cohort cannot be read, or the index not be written.
+        If the cohort cannot be read.
     """
     narrowed = _narrowed(selection, by, sides)
     in_view = view.counts(cohort, narrowed)
-    cells = gather(cohort, narrowed, by, sides, in_view.offered, SAMPLE if in_view.cells > MOST_AT_ONCE else None)
+    cells = gather(cohort, narrowed, by, sides, in_view.offered, sample_size(len(sides)))
     separated = separate(cells, names, graded(reliability), progress)
-    if cells.sampled_from is not None:
-        index = find_index(cohort, cache) or build_index(cohort, cache, progress)
-        separated = rank_exactly(cohort, index, narrowed, by, sides, names, separated, progress)
     stored = tuple(
         found.population for found in cohort.populations() if found.population.population_id in in_view.populations
     )
-    return Comparison(narrowed, in_view, tuple(names), cells, separated, stored, cohort.revision)
+    found = Comparison(narrowed, in_view, tuple(names), cells, separated, stored, cohort.revision)
+    if not cells.sampled:
+        return found
+    leading = [each.feature for each in found.leading(reliability, _LEADING)]
+    exact = rank_exactly(cohort, narrowed, by, sides, names, leading)
+    return replace(found, separated=separated.with_exact(exact))
 
 
 def _narrowed(selection: Selection, by: Grouping, sides: Sides) -> Selection:
@@ -182,7 +180,7 @@ def _separating(comparison: Comparison, reliability: Reliability) -> str:
     boxes = "".join(_box(comparison, found.feature, groups) for found in leading[:_DRAWN])
     sample = (
         f" Drawn from {len(comparison.cells.sides):,} of {comparison.cells.of:,} cells."
-        if comparison.cells.sampled_from
+        if comparison.cells.sampled
         else ""
     )
     return (
@@ -243,7 +241,7 @@ def _table(comparison: Comparison, reliability: Reliability) -> str:
             _decimal(found.effect),
             "" if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}",
             *(with_unit(spec, value, basis_of(spec)) for value in found.medians or (None,) * len(found.n)),
-            " / ".join(f"{n:,}" for n in found.n),
+            " / ".join(f"{n:,}" for n in found.n) + (" (sample)" if found.sampled else ""),
             "not all known" if found.patients is None else " / ".join(map(str, found.patients)),
             _chance(found.p),
             _chance(found.q),
@@ -303,8 +301,8 @@ def _methods(comparison: Comparison, reliability: Reliability) -> str:
         f"Features whose ranks within the groups correlate at {ALIKE} or more count as one, and one stands for them.",
         "The groups were not randomised: a difference may come from stain, camera, patients or how cells were chosen.",
     ]
-    if ranking.sampled_from is not None:
-        lines.append(f"Ranked on a sample of {sum(ranking.n):,} of {ranking.sampled_from:,} cells.")
+    if ranking.sampling is not None:
+        lines.append(f"{ranking.sampling} In the table these are marked as sample.")
     if not reliability:
         lines.append("How far each feature can be trusted is not measured for this model: none is marked.")
     else:

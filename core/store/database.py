@@ -3,9 +3,8 @@
 An in-memory database that can read the roots of the cohort, and nothing else on the machine.
 """
 
-import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,9 +23,6 @@ from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
 from core.store.schema import Population, cohort_schema
 
-# Every column at once: the first word of an expression, where a product has a factor before it; or columns by a
-# pattern.
-_STAR: Final = re.compile(r"(?:\bSELECT|\bDISTINCT|[,(.])\s*\*|\bCOLUMNS\b", re.IGNORECASE)
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
 _MOST_BLOCKS: Final = 100
 _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards and reading them
@@ -63,7 +59,7 @@ class Cohort:
         connection.register("empty", empty)
         connection.execute("CREATE TABLE every_column AS SELECT * FROM empty")
         connection.unregister("empty")
-        _cage(connection, folders)
+        _restrict(connection, folders)
         return cls(connection, folders, rows)
 
     def close(self) -> None:
@@ -112,7 +108,12 @@ class Cohort:
         return tuple(names)
 
     def query(
-        self, sql: str, parameters: Mapping[str, Any] | None = None, populations: Sequence[str] | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        populations: Sequence[str] | None = None,
+        *,
+        columns: Collection[str] = (),
     ) -> pd.DataFrame:
         """Run a SELECT over the relation `cells`, all cells of the named populations (of all if None), as readers have changed them.
 
@@ -124,6 +125,9 @@ class Cohort:
             The values; `shards` is taken.
         populations : sequence of str, optional
             Identifiers of the populations to read.
+        columns : collection of str, optional
+            All columns that the SQL speaks of. What is read of them is kept in memory for the next question; without
+            them the files are read each time.
 
         Raises
         ------
@@ -133,7 +137,7 @@ class Cohort:
         for _ in range(_ATTEMPTS):
             files = [shard for stored in self._stored(populations) for shard in stored.shards]
             try:
-                return self._run(sql, parameters or {}, files)
+                return self._run(sql, parameters or {}, files, columns)
             except (duckdb.Error, pa.ArrowException, OSError) as error:
                 _raise_if_damaged(files, error)
         raise StoreError(_CHANGED)
@@ -181,13 +185,13 @@ class Cohort:
         found[places[rows]] = self._rows.read(files, rows, features)
         return found
 
-    def _run(self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path]) -> pd.DataFrame:
+    def _run(
+        self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path], columns: Collection[str]
+    ) -> pd.DataFrame:
         source, values = "SELECT * FROM every_column", dict(parameters)
         edits = edit_log.overlay(self.roots)
-        named = self._named(sql)
-        if named and edits is not None:
-            named = list(dict.fromkeys([*named, *edit_log.COLUMNS]))
-        kept = self._kept.table(files, named) if named else None
+        named = sorted({*columns, *(edit_log.COLUMNS if edits is not None else ())})
+        kept = self._kept.table(files, named) if columns else None
         if kept is not None:
             source = "SELECT * FROM _kept"
         elif files:
@@ -208,13 +212,6 @@ class Cohort:
         # A wide frame is made of one block, because pandas warns whoever adds a column to one of more than a hundred.
         frame: pd.DataFrame = table.to_pandas(split_blocks=table.num_columns <= _MOST_BLOCKS)
         return frame
-
-    def _named(self, sql: str) -> list[str]:
-        """Columns that a query speaks of, or a few more, so all it can read; none if it asks for `*`."""
-        if _STAR.search(sql.replace("count(*)", "")):
-            return []
-        words = set(re.findall(r"\w+", sql.lower()))
-        return [name for name in self.columns if name.lower() in words] or ["population"]
 
     def _stored(self, names: Sequence[str] | None) -> tuple[shards.StoredPopulation, ...]:
         found = shards.scan(self.roots)
@@ -280,7 +277,7 @@ def query_shards(
     with duckdb.connect(":memory:") as connection:
         if superseded is not None:
             connection.register("superseded", superseded)
-        _cage(connection, sorted({file.resolve().parent for file in files}))
+        _restrict(connection, sorted({file.resolve().parent for file in files}))
         try:
             table: Any = connection.sql(
                 f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values
@@ -294,8 +291,9 @@ def query_shards(
     return frame
 
 
-def _cage(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
-    # `read_only` is no sandbox: it still reads and writes files elsewhere. These settings are one, in this order.
+def _restrict(connection: duckdb.DuckDBPyConnection, folders: Sequence[Path]) -> None:
+    """Make a sandbox of a database: it can open files of some folders and nothing else."""
+    # `read_only` is none: it still reads and writes files elsewhere. These settings are one, in this order.
     connection.execute("SET temp_directory = ''")
     allowed = [spelt for folder in folders for spelt in (str(folder), shards.literal(folder))]
     connection.execute("SET allowed_directories = ?", [allowed])

@@ -103,7 +103,7 @@ def _append(
     with edit_log.appending(_own_root(cohort)) as edits:
         # Looked up while the log is held: no other session changes the old value in between.
         sql = f"SELECT cell_id, {field} AS old FROM cells WHERE cell_id IN (SELECT unnest($ids))"
-        found = cohort.query(sql, {"ids": list(cell_ids)})
+        found = cohort.query(sql, {"ids": list(cell_ids)}, columns=("cell_id", field))
         there = dict(zip(found["cell_id"], found["old"].astype(object).where(found["old"].notna(), None), strict=True))
         unknown = [cell for cell in cell_ids if cell not in there]
         if unknown:

@@ -59,7 +59,9 @@ def cells(
     chosen = ", ".join(f'"{name}"' for name in names)
     where = "WHERE quality_ok" if good_only else ""
     return cohort.query(
-        f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id", populations=[population_id]
+        f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id",
+        populations=[population_id],
+        columns=(*names, "quality_ok", "image_name", "cell_index", "cell_id"),
     )
 
 
@@ -77,9 +79,10 @@ def sample(cohort: Cohort, population_id: str, columns: Sequence[str]) -> pd.Dat
 
     All of them; of more than `MOST_FITTED` so many drawn by chance, the same each time.
     """
-    listed = ", ".join(f'"{name}"' for name in cohort.check_columns(columns))
+    names = cohort.check_columns(columns)
+    listed = ", ".join(f'"{name}"' for name in names)
     sql = f"SELECT {listed} FROM cells WHERE quality_ok ORDER BY hash(cell_id), cell_id LIMIT $most"
-    return cohort.query(sql, {"most": MOST_FITTED}, [population_id])
+    return cohort.query(sql, {"most": MOST_FITTED}, [population_id], columns=(*names, "quality_ok", "cell_id"))
 
 
 def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:

@@ -64,7 +64,6 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("created", pa.timestamp("us", tz="UTC"), "when the cell was analysed"),
 )
 
-IDENTITY_COLUMNS: Final = tuple(name for name, _, _ in _IDENTITY)
 OUTLINE_COLUMNS: Final = tuple(f"{region}_outline" for region in OUTLINE_REGIONS)
 
 # What people have added to a cell (`core.store.edit_log`): columns of the cohort, of no shard.
@@ -72,7 +71,6 @@ _ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("note", pa.string(), "remark of a reader; null if there is none"),
     ("excluded_reason", pa.string(), "why a reader left the cell out; null if it is in"),
 )
-ADDED_COLUMNS: Final = tuple(name for name, _, _ in _ADDED)
 
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 

@@ -34,11 +34,8 @@ logger = logging.getLogger(__name__)
 _GRACE_S: Final = 10.0  # what starting, reading the shards' footers and handing over the answer may take besides
 _AT_ONCE: Final = threading.BoundedSemaphore(2)  # each may take a gigabyte and two cores; others wait
 _LONGEST: Final = 100_000  # characters of a question
-_CATCHABLE: Final = (
-    "IOException",
-    "InvalidInputException",
-    "SerializationException",
-)  # what a missing or damaged shard may cause
+# What a missing or damaged shard may cause.
+_CATCHABLE: Final = ("IOException", "InvalidInputException", "SerializationException")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The cage for SQL of a person: a process of its own that answers one question and knows nothing but the cells.
+"""The sandbox for SQL that a person writes: a process of its own that answers one question and knows only the cells.
 
 Started as a script with an empty environment (`core.store.sql_query` is its only caller), so that hanging, crashing and
-using up memory end with it. Four walls: the text must be a single question over `cells` and `populations`, judged by
+using up memory end with it. Four limits: the text must be a single question over `cells` and `populations`, judged by
 DuckDB's own parser; the database may open the shards and no other file, and its configuration is locked; the system
 lets the process write no file; and what it allocates and computes is limited. Windows has no such limits of a process:
 there the database's own stand alone, and the answer says so.
@@ -43,9 +43,8 @@ _CLOSED_PREFIX: Final = "pg_"
 _QUERY_NODES: Final = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
 
 _DATABASE_MEMORY: Final = "1GB"
-_PROCESS_MEMORY: Final = (
-    4 * 2**30
-)  # address space: the database's memory, the answer's, libraries, and what the database does not count
+# Address space: the database's memory, the answer's, libraries, and what the database does not count.
+_PROCESS_MEMORY: Final = 4 * 2**30
 _FLUSH_ROWS: Final = 500
 
 
@@ -130,9 +129,8 @@ def _opened(request: dict[str, Any], source: BinaryIO) -> duckdb.DuckDBPyConnect
         config={
             "memory_limit": _DATABASE_MEMORY,
             "threads": 2,
-            "python_enable_replacements": (
-                False
-            ),  # a relation of no such name would be looked for among the variables of this file
+            # A relation of no such name would be looked for among the variables of this file.
+            "python_enable_replacements": False,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },

@@ -1,18 +1,15 @@
 import json
 import shutil
-import time
 
 import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.domain.cell_types import CellType
-from core.explorer.order import index_path
+from core.explorer import separation
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from pages._ui.common import cohort_data
-from pages._ui.explorer import separation
 from pages._ui.explorer.state import ChartType, Explored, Question, from_address, to_address
 from tests.pages.conftest import table, texts
 from tests.populations import AREA, ELONGATION, RATIO
@@ -273,45 +270,29 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
     assert not app.exception
 
 
-@pytest.fixture
-def few_are_many(monkeypatch):
-    """Let a dozen cells be too many to be ranked at once."""
-    monkeypatch.setattr(separation, "MOST_AT_ONCE", 12)
+def test_of_many_cells_a_sample_ranks_all_features_and_all_cells_those_on_screen(open_link, monkeypatch):
     monkeypatch.setattr(separation, "SAMPLE", 8)
-
-
-def _until(app, shown):
-    """Run the page again, as its clock does, until something is there."""
-    deadline = time.monotonic() + 120
-    while not shown():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-        app.run()
-
-
-def test_many_cells_are_ranked_by_a_sample_until_all_are_asked_for(open_link, few_are_many):
     app = open_link(
         Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn"))
     )
-    assert "n 8 / 8" in texts(app)
-    _until(app, lambda: any(found.key == "show_exact" for found in app.button))
-    assert "n 8 / 8" in texts(app), "nothing changes before it is asked for"
-    app.button(key="show_exact").click().run()
     assert not app.exception
-    assert "Ranked by all 45 cells" in texts(app)
-    assert "n 23 / 22" in texts(app)
-
-
-def test_where_all_cannot_be_ranked_the_sample_stays_and_the_reason_is_told(open_link, few_are_many, tmp_path):
-    index_path(cohort_data.cohort(), tmp_path / "cache").mkdir(parents=True)  # a folder in the way of the index
+    assert "20 features are ranked by all 45 cells" in texts(app)
+    rows = table(app, "In words")
+    by_all = rows["By"] == "all cells"
+    assert by_all.sum() == 20
+    assert set(rows["n"][by_all]) == {"23 / 22"}
+    assert rows["n"][~by_all].iloc[0] == "8 / 8"
+    label = rows["Feature"][~by_all].iloc[0].partition("  ·")[0]
+    sampled = next(name for name, spec in CATALOGUE.items() if spec.label == label)
     app = open_link(
-        Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_other", "lymphocyte_drawn"))
+        Explored(
+            question=Question.SEPARATION,
+            by=By.POPULATION,
+            pair=("monocyte_drawn", "lymphocyte_drawn"),
+            feature=sampled,
+        )
     )
-    _until(app, lambda: any(found.key == "exact_again" for found in app.button))
-    assert "cannot be written" in texts(app)
-    assert "n 8 / 8" in texts(app)
-    app.button(key="exact_again").click().run()
-    assert not app.exception
+    assert any(label in found.value and "n 23 / 22" in found.value for found in app.markdown), "the chosen one is exact"
 
 
 def test_sides_of_other_sources_are_warned_of(open_link):

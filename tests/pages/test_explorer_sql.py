@@ -1,4 +1,4 @@
-"""Questions in SQL, asked on the page and answered by the cage."""
+"""Questions in SQL, asked on the page and answered by the sandbox."""
 
 import time
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from core.explorer import separation, view
 from core.explorer.panel import Panels
+from core.explorer.ranking import Ranking
 from core.explorer.selection import Selection
-from core.explorer.separation import Cells as SideCells
-from core.explorer.separation import Separated
+from core.explorer.separation import Separated, SideSample
 from core.explorer.view import By, Facet, Group, Grouping, Histogram, InView, Quantiles, Summary
 from pages._ui.common import cohort_data
 from pages._ui.common.caching import cached
@@ -66,8 +66,8 @@ def separated(
     names: tuple[str, ...],
     features: tuple[str, ...],
     reliable: frozenset[str],
-    sample: int | None,
-) -> tuple[SideCells, Separated]:
+    sample: int,
+) -> tuple[SideSample, Separated]:
     """Which features separate the sides, by all their cells or a sample, which come first."""
     cells = separation.gather(cohort_data.cohort(), selection, by, sides, features, sample)
     return cells, separation.separate(cells, names, reliable)
@@ -81,8 +81,16 @@ def panels(
     names: tuple[str, ...],
     features: tuple[str, ...],
     reliable: frozenset[str],
-    sample: int | None,
+    sample: int,
 ) -> Panels:
     """A few features that together tell the sides apart."""
     cells, found = separated(selection, by, sides, names, features, reliable, sample)
     return separation.find_panels(cells, names, found.redundancy, reliable)
+
+
+@cached("resource", max_entries=32)
+def ranked_exactly(
+    selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...], features: tuple[str, ...]
+) -> Ranking:
+    """A few features ranked by all cells of the sides."""
+    return separation.rank_exactly(cohort_data.cohort(), selection, by, sides, names, features)

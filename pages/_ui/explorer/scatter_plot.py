@@ -104,7 +104,9 @@ def features_plot(
 
 
 @cached("resource", max_entries=8, spinner="Looking up the cells")
-def two_features(selection: Selection, x: str, y: str, colour: By | str, log: tuple[bool, bool]) -> view.Scatter:
+def two_features(
+    selection: Selection, x: str, y: str, colour: By | str, log: tuple[bool, bool]
+) -> view.JointDistribution:
     """Cells by two features (`core.explorer.scatter.two_features`)."""
     return scatter.two_features(cohort_data.cohort(), selection, x, y, colour, log=log)
 

@@ -14,14 +14,14 @@ from core.charts.separation import separation_chart
 from core.charts.trust import Reliability, graded, is_poor, why
 from core.domain.errors import UsageError
 from core.explorer.panel import Panels
-from core.explorer.ranking import GroupName, Separation, Unit, sentence
+from core.explorer.ranking import GroupName, Separation, UnitOfAnalysis, sentence
 from core.explorer.redundancy import AlikeFeatures
 from core.explorer.selection import Selection
-from core.explorer.separation import MOST_AT_ONCE, SAMPLE, Cells, ExactRanking, Separated, Sides
+from core.explorer.separation import Separated, Sides, SideSample, sample_size
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
 from core.reports.comparison import Comparison, html_report
-from pages._ui.common import cohort_data, model_in_use, resources
+from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import plain
@@ -42,9 +42,6 @@ _Asked = tuple[
     Selection, Grouping, tuple[tuple[str, ...], ...], tuple[str, ...]
 ]  # selection, grouping, sides, and what these are called
 
-# Of comparisons of many cells, by name, whether the ranking by all of them is shown or that by a sample: it changes on
-# a click only.
-_EXACT_SHOWN: Final = Kept[dict[str, bool]]("leukoscope_exact_shown")
 # Of which comparison a small set was asked for.
 _PANEL_OF: Final = Kept[str]("leukoscope_panel_of")
 
@@ -61,12 +58,6 @@ class Versus:
     def names(self) -> tuple[str, ...]:
         """The sides as the ranking names them."""
         return tuple(word.plural for word in self.words)
-
-    @property
-    def cells(self) -> int:
-        """All cells on a side."""
-        of = {group.name: group.cells for group in self.compared.groups}
-        return sum(of[name] for names in self.sides for name in names)
 
     @property
     def key(self) -> str:
@@ -93,17 +84,11 @@ def show_separation(compared: Compared) -> None:
         return
     reliability = model_in_use.reliability_if_known()
     reliable = frozenset(graded(reliability))
-    sample = SAMPLE if versus.cells > MOST_AT_ONCE else None
+    sample = sample_size(len(versus.sides))
     what: _Asked = (versus.compared.selection, versus.compared.by, tuple(map(tuple, versus.sides)), versus.names)
-    with st.spinner(
-        f"Ranking {len(view.offered)} features by"
-        f" {f'{SAMPLE:,} cells a side' if sample else f'{versus.cells:,} cells'}",
-        show_time=True,
-    ):
+    with st.spinner(f"Ranking {len(view.offered)} features", show_time=True):
         cells, separated = answers.separated(*what, view.offered, reliable, sample)
-    if sample is not None:
-        separated = _exact(versus, separated, what)
-    _show_ranking(versus, cells, separated, reliability)
+    _show_ranking(versus, what, cells, separated, reliability)
     _show_panels(versus, lambda: answers.panels(*what, view.offered, reliable, sample))
 
 
@@ -165,55 +150,13 @@ def _take_sides() -> None:
     change(pair=(first,) if second is None or first == EACH else (first, second))
 
 
-# --- many cells: a sample first ---------------------------------------------------------------------------------------
-
-
-def _exact(versus: Versus, sampled: Separated, what: _Asked) -> Separated:
-    """The ranking by all cells once it is there and asked for.
-
-    Until then that of the sample, and how far the other is.
-    """
-    job = resources.exact_ranking(*what, versus.key, sampled)
-    shown = _EXACT_SHOWN.get() or {}
-    if versus.key not in shown:
-        shown = {versus.key: job.result is not None}
-        _EXACT_SHOWN.set(shown)
-    with st.container(height=58, border=False, key="exact_state"):
-        if shown[versus.key] and job.result is not None:
-            st.caption(f":material/check_circle: Ranked by all {versus.cells:,} cells.")
-            return job.result
-        _watch(versus, job)
-    return sampled
-
-
-@st.fragment(run_every=1.0)
-def _watch(versus: Versus, job: ExactRanking) -> None:
-    sampled = f"Ranked by a sample of {SAMPLE:,} cells a side."
-    if job.error is not None:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.caption(f"{sampled} :material/warning: Not by all cells: {plain(job.error)}", width="stretch")
-            if st.button("Try again", key="exact_again", on_click=resources.forget_exact_rankings):
-                st.rerun(scope="app")
-    elif job.result is not None:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.caption(f"{sampled} The ranking by all {versus.cells:,} cells is ready.", width="content")
-            if st.button("Show it", key="show_exact"):
-                _EXACT_SHOWN.set({versus.key: True})
-                st.rerun(scope="app")
-    else:
-        st.progress(job.share, f"{sampled} {job.words}")
-
-
 # --- the ranking ------------------------------------------------------------------------------------------------------
 
 
-def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> None:
-    by_feature, two = separated.by_feature, len(versus.words) == 2
-    groups = _ordered(separated, reliability)
-    best = groups[0].representative
-    st.markdown(f"#### {plain(sentence(by_feature[best], versus.words))}")
-    note = separated.ranking.note
-    st.caption(f"{plain(separated.redundancy.sentence)} How chance was judged: {plain(note)}.")
+def _show_ranking(
+    versus: Versus, what: _Asked, cells: SideSample, separated: Separated, reliability: Reliability
+) -> None:
+    headline = st.container()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranking_head"):
         form = st.segmented_control(
             "Shown as",
@@ -230,11 +173,11 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
             persist_state="session",
             help="Also those that say nearly the same as another.",
         )
-        names = (
-            [found.feature for found in separated.ranking.separations]
-            if every
-            else [group.representative for group in groups]
-        )
+        with headline:
+            first = _listed(separated, reliability, every=every)[:_CHART_ROWS]
+            separated = _with_exact(what, cells, separated, first)
+        by_feature, groups = separated.by_feature, _ordered(separated, reliability)
+        best, names = groups[0].representative, _listed(separated, reliability, every=every)
         charted = [by_feature[name] for name in names[:_CHART_ROWS]]
         chart = separation_chart(
             charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look()
@@ -243,6 +186,8 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
         download_menu(
             "ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability)
         )
+    with headline:
+        _show_headline(versus, separated, best)
     if form == _CHART:
         st.altair_chart(
             chart,
@@ -252,12 +197,38 @@ def _show_ranking(versus: Versus, cells: Cells, separated: Separated, reliabilit
         )
         st.caption("Point: effect; line: its 95 % interval; hollow: q not below 0.05.")
     else:
-        _list(versus, separated, names, {group.representative: group for group in groups}, reliability, two=two)
+        _list(versus, separated, names, {group.representative: group for group in groups}, reliability)
     chosen = explored().feature
-    _detail(versus, separated, chosen if chosen in by_feature and chosen != FIRST_FEATURE else best, reliability)
+    feature = chosen if chosen in by_feature and chosen != FIRST_FEATURE else best
+    _detail(versus, _with_exact(what, cells, separated, [feature]), feature, reliability)
 
 
-def _report(versus: Versus, cells: Cells, separated: Separated, reliability: Reliability) -> str:
+def _show_headline(versus: Versus, separated: Separated, best: str) -> None:
+    """What the best feature says, and how all were ranked."""
+    ranking = separated.ranking
+    st.markdown(f"#### {plain(sentence(separated.by_feature[best], versus.words))}")
+    st.caption(f"{plain(separated.redundancy.sentence)} How chance was judged: {plain(ranking.note)}.")
+    if ranking.sampling is not None:
+        st.caption(f"{plain(ranking.sampling)} The column *By* says which.")
+
+
+def _with_exact(what: _Asked, cells: SideSample, separated: Separated, features: Sequence[str]) -> Separated:
+    """The same with these features ranked by all cells, where a sample has ranked them."""
+    missing = tuple(name for name in features if separated.by_feature[name].sampled)
+    if not cells.sampled or not missing:
+        return separated
+    with st.spinner("Counting all cells of the features on screen", show_time=True):
+        return separated.with_exact(answers.ranked_exactly(*what, missing))
+
+
+def _listed(separated: Separated, reliability: Reliability, *, every: bool) -> list[str]:
+    """The features of the list: all, or those that stand for themselves and others."""
+    if every:
+        return [found.feature for found in separated.ranking.separations]
+    return [group.representative for group in _ordered(separated, reliability)]
+
+
+def _report(versus: Versus, cells: SideSample, separated: Separated, reliability: Reliability) -> str:
     """What is shown as a report of one file."""
     stored = [
         found.population
@@ -303,13 +274,12 @@ def _list(
     names: Sequence[str],
     stands: dict[str, AlikeFeatures],
     reliability: Reliability,
-    *,
-    two: bool,
 ) -> None:
     """Table of features; a click on a row looks at the feature below."""
+    two = len(versus.words) == 2
     rows = [_row(separated.by_feature[name], versus.words, stands.get(name), reliability) for name in names]
     effect = "Cliff's delta" if two else "Epsilon squared"
-    unit = "patients" if separated.ranking.drawn is Unit.PATIENTS else "cells"
+    unit = "patients" if separated.ranking.drawn is UnitOfAnalysis.PATIENTS else "cells"
     number: Any = st.column_config.ProgressColumn(
         effect, min_value=0, max_value=1, format="%.2f", width=88, help=_EFFECT_HELP[two]
     )
@@ -323,16 +293,19 @@ def _list(
             help=f"Interval of the effect: {unit} were drawn again and again. Of the features that come first.",
         ),
         "q": st.column_config.TextColumn("q", width=55, help=_Q_HELP),
+        "By": st.column_config.TextColumn(
+            "By", width=60, help="All cells of the groups rank the feature, or a sample."
+        ),
         "Stands for": st.column_config.NumberColumn(
             "alike", width=48, help="So many features say nearly the same; a click shows which."
         ),
     }
-    key = hashlib.sha256(repr((versus.key, separated.ranking.sampled_from, list(names))).encode()).hexdigest()[:12]
+    # In several groups the words are the same in every row; without a sample all cells rank every feature.
+    hidden = {*(["In words"] if not two else []), *(["By"] if separated.ranking.sampling is None else [])}
+    key = hashlib.sha256(repr((versus.key, list(names))).encode()).hexdigest()[:12]
     event: Any = st.dataframe(
         pd.DataFrame(rows),
-        column_order=[
-            name for name in rows[0] if two or name != "In words"
-        ],  # of several groups it is the same in every row
+        column_order=[name for name in rows[0] if name not in hidden],
         hide_index=True,
         height=_LIST_PX,
         key=f"ranking-{key}",  # a row is told by its place, so another table must be another widget
@@ -370,6 +343,7 @@ def _row(
         "Interval": _interval(found),
         "q": _p_words(found.q),
         "n": " / ".join(f"{n:,}" for n in found.n),
+        "By": "sample" if found.sampled else "all cells",
         "Stands for": len(group.others) if group is not None else None,
     }
 
@@ -416,7 +390,7 @@ def _detail(versus: Versus, separated: Separated, feature: str, reliability: Rel
             )
             group = next(group for group in separated.redundancy.groups if feature in group.members)
             if len(group.members) > 1:
-                st.caption("Nearly the same say:")
+                st.caption(f"Nearly the same say{' (effects of the sample)' if separated.ranking.sampling else ''}:")
                 others = [name for name in group.members if name != feature]
                 rows = [
                     {"Feature": CATALOGUE[name].label, "Effect": abs(separated.by_feature[name].effect or 0.0)}

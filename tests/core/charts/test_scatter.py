@@ -5,9 +5,10 @@ import pytest
 
 from core.charts.axes import Axis, axis
 from core.charts.groups import styled
-from core.charts.scatter import MOST_POINTS, NO_GROUP, Points, Scatter, binned, colour_bar, colours, scatter_chart
+from core.charts.scatter import NO_GROUP, Bins, Points, Scatter, colour_bar, colours, scatter_chart
 from core.charts.theme import DARK, LIGHT, to_svg
 from core.domain.cell_types import CellType
+from core.explorer.view import MOST_POINTS
 
 GROUPS = styled(["Monocyte", "Lymphocyte"], [3, 2], [None, None], [CellType.MONOCYTE, CellType.LYMPHOCYTE])
 X, Y = np.array([1.0, 2.0, 3.0, 4.0, np.nan]), np.array([1.0, 10.0, 100.0, 1000.0, 1.0])
@@ -46,34 +47,9 @@ def test_as_many_points_as_may_be_drawn_are_no_limit_to_the_chart():
     assert len(_rows(scatter_chart(drawn, LIGHT).to_dict(), "cell")) == MOST_POINTS
 
 
-def test_a_grid_counts_every_cell_once_where_it_lies():
-    axes = Axis("x", 0.0, 10.0), Axis("y", 1.0, 10_000.0, log=True)
-    middle = 3 * Y  # of a decade, not on an edge
-    grid = binned((X, middle), CODES, 2, axes, size=4)
-    assert grid.counts.sum() == 4, "one cell has no x"
-    for x, y, group in zip(X[:4], middle[:4], CODES[:4], strict=True):
-        column, row = np.searchsorted(grid.x_edges, x) - 1, np.searchsorted(grid.y_edges, y) - 1
-        assert grid.counts[group, column, row] > 0
-    assert grid.y_edges == pytest.approx([1, 10, 100, 1000, 10_000])
-
-
-def test_a_grid_leaves_out_what_is_off_the_axes_or_in_no_group():
-    axes = Axis("x", 0.0, 3.5), Axis("y", 0.0, 1000.0)
-    assert binned((X, Y), CODES, 2, axes).counts.sum() == 3
-    assert binned((X, Y), np.array([-1, 0, 0, 0, 0]), 2, axes).counts.sum() == 2
-
-
-def test_a_grid_holds_the_mean_of_the_colour_where_it_is_known():
-    axes = Axis("x", 0.0, 4.0), Axis("y", 0.0, 2000.0)
-    grid = binned((X, Y), CODES, 2, axes, np.array([1.0, 3.0, np.nan, 8.0, 9.0]), size=1)
-    assert grid.value[0, 0] == pytest.approx(4.0)
-    lone = binned((X[2:3], Y[2:3]), CODES[2:3], 2, axes, np.array([np.nan]), size=1)
-    assert np.isnan(lone.value[0, 0])
-
-
 def test_squares_have_the_colour_of_most_cells_and_their_count():
     axes = Axis("x", 0.0, 10.0), Axis("y", 0.0, 2000.0)
-    marks = binned((X, Y), CODES, 2, axes, size=1)
+    marks = Bins(np.array([[[3]], [[1]]]), np.array([0.0, 10.0]), np.array([0.0, 2000.0]))
     (row,) = _rows(scatter_chart(Scatter(*axes, GROUPS, marks), LIGHT).to_dict(), "n")
     assert (row["n"], row["group"], row["strength"]) == (4, "Monocyte (n = 3)", 1.0)
     assert (row["x"], row["x2"], row["y"], row["y2"]) == (0, 10, 0, 2000)

@@ -8,18 +8,18 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from core.domain.errors import UsageError
-from core.explorer import order, ranking
-from core.explorer.order import Columns, OrderIndex, write_index
+from core.explorer import ranking
 from core.explorer.ranking import (
     FEW_PATIENTS,
     GroupName,
     Separation,
-    Unit,
+    UnitOfAnalysis,
     group_name,
     patient_codes,
     rank_features,
     sentence,
 )
+from core.explorer.separation import SAMPLE
 from core.features.catalogue import CATALOGUE
 
 FEATURES = tuple(CATALOGUE)
@@ -27,7 +27,7 @@ AB, ABC = ("a", "b"), ("a", "b", "c")
 
 
 def ranked(matrix, groups, names=AB, patients=None, **options):
-    columns = Columns(np.asarray(matrix, dtype=float), FEATURES[: np.shape(matrix)[1]])
+    columns = dict(zip(FEATURES, np.asarray(matrix, dtype=float).T, strict=False))
     return rank_features(
         columns, np.asarray(groups), names, None if patients is None else np.asarray(patients), **options
     )
@@ -217,10 +217,15 @@ def test_a_patient_of_two_groups_counts_in_both():
 @pytest.mark.parametrize(
     ("patients", "drawn", "tested", "words"),
     [
-        (FEW_PATIENTS, Unit.PATIENTS, Unit.PATIENTS, "whole patients were drawn"),
-        (FEW_PATIENTS - 1, Unit.CELLS, Unit.PATIENTS, "with 4 patients in a group cells were drawn"),
-        (2, Unit.CELLS, None, "with 2 patients in a group no test"),
-        (1, Unit.CELLS, None, "with 1 patient in a group no test"),
+        (FEW_PATIENTS, UnitOfAnalysis.PATIENTS, UnitOfAnalysis.PATIENTS, "whole patients were drawn"),
+        (
+            FEW_PATIENTS - 1,
+            UnitOfAnalysis.CELLS,
+            UnitOfAnalysis.PATIENTS,
+            "with 4 patients in a group cells were drawn",
+        ),
+        (2, UnitOfAnalysis.CELLS, None, "with 2 patients in a group no test"),
+        (1, UnitOfAnalysis.CELLS, None, "with 1 patient in a group no test"),
     ],
 )
 def test_few_patients_are_told(patients, drawn, tested, words):
@@ -240,7 +245,7 @@ def test_without_all_patients_cells_are_tested_and_that_is_said(known, words):
     values, groups, codes = clustered(np.random.default_rng(12), 6, 20)
     codes[known:] = -1
     found = ranked(values[:, None], groups, patients=codes)
-    assert (found.drawn, found.tested, found.patients) == (Unit.CELLS, Unit.CELLS, None)
+    assert (found.drawn, found.tested, found.patients) == (UnitOfAnalysis.CELLS, UnitOfAnalysis.CELLS, None)
     assert words in found.note
     assert found.separations[0].p == found.separations[0].p_cells
 
@@ -355,8 +360,8 @@ def test_an_interval_is_the_same_whichever_other_features_are_ranked():
     rng = np.random.default_rng(21)
     matrix, groups = rng.normal(size=(90, 5)), np.arange(90) % 2
     everything = by_feature(ranked(matrix, groups, seed=3))
-    some = ranked(matrix, groups, seed=3, features=FEATURES[2:4], intervals=FEATURES[3:4])
-    found = by_feature(some)
+    columns = {FEATURES[2]: matrix[:, 2], FEATURES[3]: matrix[:, 3]}
+    found = by_feature(rank_features(columns, groups, AB, seed=3, intervals=FEATURES[3:4]))
     assert set(found) == set(FEATURES[2:4])
     assert found[FEATURES[2]].low is None
     assert (found[FEATURES[3]].low, found[FEATURES[3]].high) == (
@@ -374,11 +379,11 @@ def test_two_random_halves_of_a_population_are_not_told_apart(shipped):
     """Of many splits of the monocytes of Barcelona, about one in twenty may show a feature with q below 0.05, and not more."""
     features = FEATURES[::3]
     frame = shipped.query(f"SELECT {', '.join(features)} FROM cells WHERE quality_ok", populations=["monocyte_acevedo"])
-    columns = Columns(np.asfortranarray(frame.to_numpy(dtype=float)), features)
+    columns = dict(zip(features, np.asfortranarray(frame.to_numpy(dtype=float)).T, strict=True))
     rng = np.random.default_rng(22)
     splits, false, chance = 30, 0, []
     for _ in range(splits):
-        groups = rng.permutation(np.arange(columns.n) % 2)
+        groups = rng.permutation(np.arange(len(frame)) % 2)
         found = rank_features(columns, groups, AB, intervals=()).separations
         false += any(separation.q is not None and separation.q < 0.05 for separation in found)
         chance += [separation.p for separation in found if separation.p is not None]
@@ -403,38 +408,66 @@ def test_random_halves_of_patients_are_not_told_apart_though_their_cells_are():
     assert false.tolist()[1] == 10
 
 
-# --- from an index ----------------------------------------------------------------------------------------------------
+# --- of very many -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("of_groups", [1.0, 0.6])
 @pytest.mark.parametrize("named", [True, False])
-def test_an_index_ranks_exactly_as_the_values_do(tmp_path, monkeypatch, k, of_groups, named):
-    monkeypatch.setattr(order, "PIECE", 512)  # many pieces, the last one shorter
-    monkeypatch.setattr(ranking, "PIECE", 512)
-    monkeypatch.setattr(ranking, "_MANY", 1)  # in threads
+def test_threads_and_cells_in_no_group_change_nothing(monkeypatch, k, of_groups, named):
     rng = np.random.default_rng(24)
-    n, features = 5000, FEATURES[:8]
+    n = 5000
     groups = np.where(rng.random(n) < of_groups, rng.integers(0, k, n), -1)
     matrix = np.round(rng.normal(groups[:, None] * 0.2, 1, (n, 8)) * [1, 2, 10, 100, 1e9, 1e9, 1, 0])
     matrix[rng.random((n, 8)) < [0, 0.5, 0, 0.1, 0, 0.1, 1, 0]] = np.nan
     patients = rng.integers(0, 12, n) if named else None
-    path = tmp_path / "order-x.bin"
-    write_index(path, np.arange(n, dtype=np.uint64), features, iter(matrix.T))
-    names = tuple("abcd"[:k])
-    told = []
-    by_index = rank_features(OrderIndex.open(path), groups, names, patients, progress=lambda *done: told.append(done))
-    by_values = rank_features(Columns(matrix, features), groups, names, patients)
+    names, inside, told = tuple("abcd"[:k]), groups >= 0, []
+    alone = ranked(matrix[inside], groups[inside], names, None if patients is None else patients[inside])
+    monkeypatch.setattr(ranking, "_MANY", 1)
+    among_others = ranked(matrix, groups, names, patients, progress=lambda *done: told.append(done))
     assert told == [(done, 8) for done in range(1, 9)]
-    assert all(found.medians is None for found in by_index.separations)
-    pd.testing.assert_frame_equal(
-        by_index.to_frame().drop(columns=[f"median {name}" for name in names]),
-        by_values.to_frame().drop(columns=[f"median {name}" for name in names]),
-        check_exact=True,
-    )
+    pd.testing.assert_frame_equal(among_others.to_frame(), alone.to_frame(), check_exact=True)
     of_scipy = parts(matrix[:, 3], groups, k)
     expected = stats.mannwhitneyu(*of_scipy, method="asymptotic") if k == 2 else stats.kruskal(*of_scipy)
-    assert by_feature(by_index)[features[3]].p_cells == pytest.approx(expected.pvalue, rel=1e-9)
+    assert by_feature(alone)[FEATURES[3]].p_cells == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_a_sample_of_twenty_thousand_a_side_knows_every_effect_to_a_hundredth():
+    rng = np.random.default_rng(25)
+    groups = np.repeat([0, 1], 100_000)
+    matrix = rng.normal(np.outer(groups, np.linspace(0, 2, 16)))  # effects from 0 to 0.84
+    exact = by_feature(ranked(matrix, groups, intervals=()))
+    errors = []
+    for _ in range(3):
+        drawn = np.concatenate([rng.choice(np.flatnonzero(groups == side), SAMPLE, replace=False) for side in (0, 1)])
+        found = ranked(matrix[drawn], groups[drawn], intervals=(), sampled=True).separations
+        errors += [each.effect - exact[each.feature].effect for each in found]
+    assert np.sqrt(np.mean(np.square(errors))) < 0.005
+    assert np.max(np.abs(errors)) < 0.015
+
+
+def test_features_that_all_cells_rank_replace_those_of_a_sample():
+    rng = np.random.default_rng(26)
+    groups = np.repeat([0, 1], 500)
+    matrix = rng.normal(np.outer(groups, [0.0, 0.5, 1.0, 2.0]))
+    of_all = ranked(matrix, groups, intervals=())
+    drawn = np.arange(0, 1000, 10)
+    sample = ranked(matrix[drawn], groups[drawn], intervals=(), sampled=True)
+    assert of_all.sampling is None
+    assert sample.sampling == "All features are ranked by a sample of 50 / 50 cells."
+    first = rank_features({FEATURES[3]: matrix[:, 3], FEATURES[1]: matrix[:, 1]}, groups, AB)
+    merged = sample.with_exact(first)
+    assert merged.sampling.startswith(
+        "2 features are ranked by all 1,000 cells, the other 2 by a sample of 50 / 50 cells"
+    )
+    assert merged.n == (500, 500)
+    for name, found in by_feature(merged).items():
+        source = of_all if name in (FEATURES[1], FEATURES[3]) else sample
+        assert found.effect == by_feature(source)[name].effect
+        assert found.sampled == (source is sample)
+    p = [found.p for found in merged.separations]
+    assert [found.q for found in merged.separations] == pytest.approx(multipletests(p, method="fdr_bh")[1])
+    assert merged.with_exact(of_all).sampling is None
 
 
 def test_a_ranking_can_be_stopped(monkeypatch):
@@ -518,9 +551,10 @@ def test_groups_are_named_after_their_type_or_as_they_are():
 
 def test_the_table_has_a_column_a_group():
     values, groups, codes = clustered(np.random.default_rng(26), 6, 20)
-    found = ranked(np.column_stack([values, -values]), groups, ("x", "y"), codes, sampled_from=5000)
-    assert found.sampled_from == 5000
+    found = ranked(np.column_stack([values, -values]), groups, ("x", "y"), codes, sampled=True)
+    assert found.sample == (120, 120)
     table = found.to_frame()
     assert table["feature"].tolist() == [separation.feature for separation in found.separations]
     assert table[["n x", "n y", "patients x", "patients y"]].to_numpy().tolist() == [[120, 120, 6, 6]] * 2
+    assert table["sampled"].all()
     assert table["median x"].tolist() == [separation.medians[0] for separation in found.separations]

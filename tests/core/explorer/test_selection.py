@@ -19,6 +19,7 @@ from core.explorer.selection import (
     Scale,
     Selection,
     axis_sql,
+    columns_read,
     from_json,
     from_link,
     on_axis,
@@ -58,6 +59,12 @@ def ids(cohort, selection, **others):
 
 def cells(cohort, condition="true"):
     return set(cohort.query(f"SELECT cell_id FROM cells WHERE {condition}")["cell_id"])
+
+
+@pytest.mark.parametrize("selection", [FULL, Selection(), Selection(quality=Quality.ANY)])
+def test_the_columns_it_reads_are_those_its_sql_speaks_of(small, selection):
+    words = set(re.findall(r"\w+", where(selection)[0].replace("$", "parameter_")))
+    assert columns_read(selection) == words.intersection(small.columns)
 
 
 def test_a_selection_reads_as_sentences():

@@ -3,9 +3,17 @@ import pytest
 
 from core.domain.errors import UsageError
 from core.explorer import view
-from core.explorer.order import IndexBuild, build_index
 from core.explorer.selection import Selection
-from core.explorer.separation import INTERVALS, ExactRanking, find_panels, gather, rank_exactly, separate
+from core.explorer.separation import (
+    INTERVALS,
+    MOST_AT_ONCE,
+    SAMPLE,
+    find_panels,
+    gather,
+    rank_exactly,
+    sample_size,
+    separate,
+)
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 
@@ -27,7 +35,7 @@ def test_cells_of_a_side_stand_with_their_values_and_patients(shipped):
     }
     assert np.bincount(cells.sides).tolist() == [sizes["monocyte"].cells, sizes["lymphocyte"].cells]
     assert len(np.unique(cells.patients[cells.sides == 0])) == sizes["monocyte"].patients
-    assert cells.sampled_from is None
+    assert not cells.sampled
     assert cells.matrix.shape == (len(cells.sides), 3)
 
 
@@ -36,59 +44,55 @@ def test_a_sample_of_several_groups_keeps_their_shares(shipped):
     cells = gather(shipped, BARCELONA, By.CELL_TYPE, sides, SOME[:1], sample=300)
     assert np.bincount(cells.sides).tolist() == [300, 300]
     everything = gather(shipped, BARCELONA, By.CELL_TYPE, sides, SOME[:1])
-    assert cells.sampled_from == len(everything.sides) == cells.of
+    assert cells.sampled
+    assert cells.of == len(everything.sides)
     low, high = np.nanpercentile(everything.matrix[everything.sides == 1], (45, 55))
     assert low < np.nanmedian(cells.matrix[cells.sides == 1]) < high
     again = gather(shipped, BARCELONA, By.CELL_TYPE, sides, SOME[:1], sample=300)
     np.testing.assert_array_equal(again.matrix, cells.matrix)
 
 
-def test_the_index_ranks_as_the_values_do(shipped, tmp_path):
-    features = tuple(CATALOGUE)
-    by_values = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, features), NAMES, features)
-    index = build_index(shipped, tmp_path)
-    calls = []
-    exact = rank_exactly(
-        shipped,
-        index,
-        BARCELONA,
-        By.CELL_TYPE,
-        SIDES,
-        NAMES,
-        by_values,
-        lambda done, total: calls.append((done, total)),
+def test_where_all_cells_fit_none_is_left_out(shipped):
+    whole = gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME)
+    most = int(np.bincount(whole.sides).max())
+    fits = gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME, sample=most)
+    assert not fits.sampled
+    np.testing.assert_array_equal(fits.matrix, whole.matrix)
+    assert separate(fits, NAMES, SOME).ranking.sampling is None
+    one_less = gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME, sample=most - 1)
+    assert one_less.sampled
+    assert len(one_less.sides) == len(whole.sides) - 1
+
+
+def test_a_sample_is_within_the_error_that_its_size_allows(shipped):
+    n, exact = 300, separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME), NAMES, SOME).by_feature
+    errors = []
+    for seed in range(5):
+        sampled = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME, n, seed), NAMES, SOME).by_feature
+        errors += [sampled[name].effect - exact[name].effect for name in SOME]
+    # The standard error of delta between n and n cells of equal distributions; where they differ it is smaller.
+    assert 0.2 < np.sqrt(np.mean(np.square(errors))) / np.sqrt((2 * n + 1) / (3 * n * n)) < 1
+
+
+def test_features_on_screen_are_ranked_by_all_cells(shipped):
+    exact = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME), NAMES, SOME)
+    sampled = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME, sample=300), NAMES, SOME)
+    shown = [found.feature for found in sampled.ranking.separations][:11]  # more than are read at once
+    found = sampled.with_exact(rank_exactly(shipped, BARCELONA, By.CELL_TYPE, SIDES, NAMES, shown))
+    assert found.ranking.n == exact.ranking.n
+    for name, each in found.by_feature.items():
+        assert each.sampled == (name not in shown)
+        assert each.effect == (exact if name in shown else sampled).by_feature[name].effect
+    assert all(found.by_feature[name].low <= found.by_feature[name].effect for name in shown)
+    assert [each.feature for each in found.ranking.separations if each.low is not None].count(shown[0]) == 1
+    assert sum(each.low is not None for each in sampled.ranking.separations) == min(
+        INTERVALS, len(sampled.redundancy.groups)
     )
-    assert calls[-1] == (len(features), len(features))
-    for name, found in by_values.by_feature.items():
-        assert exact.by_feature[name].effect == pytest.approx(found.effect, abs=1e-12), name
-    with_interval = [found for found in exact.ranking.separations if found.low is not None]
-    assert len(with_interval) == min(INTERVALS, len(exact.redundancy.groups))
-    assert all(found.low <= found.effect <= found.high for found in with_interval)
-    assert {found.feature for found in with_interval} == {
-        found.feature for found in by_values.ranking.separations if found.low is not None
-    }
 
 
-def test_all_cells_are_ranked_in_the_background(shipped, tmp_path):
-    features = SOME[:8]
-    sampled = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, features, sample=300), NAMES, features)
-    job = ExactRanking(shipped, IndexBuild(shipped, tmp_path), BARCELONA, By.CELL_TYPE, SIDES, NAMES, sampled)
-    job.wait()
-    assert job.error is None
-    assert job.share == 1
-    exact = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, features), NAMES, features)
-    assert {name: found.effect for name, found in job.result.by_feature.items()} == pytest.approx(
-        {name: found.effect for name, found in exact.by_feature.items()}, abs=1e-12
-    )
-
-
-def test_an_index_that_cannot_be_built_is_told(shipped, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    sampled = separate(gather(shipped, BARCELONA, By.CELL_TYPE, SIDES, SOME[:2], sample=50), NAMES, SOME[:2])
-    job = ExactRanking(shipped, IndexBuild(shipped, tmp_path / "file"), BARCELONA, By.CELL_TYPE, SIDES, NAMES, sampled)
-    job.wait()
-    assert job.result is None
-    assert "cannot be written" in job.error
+def test_many_sides_have_smaller_samples():
+    assert sample_size(2) == SAMPLE == 20_000
+    assert sample_size(50) * 50 == MOST_AT_ONCE
 
 
 def test_a_panel_tells_the_sides_apart(shipped):

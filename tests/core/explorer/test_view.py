@@ -16,7 +16,7 @@ from core.explorer.view import (
     group_sources,
     groups,
     histogram,
-    members,
+    measurements,
     quantiles,
     scatter,
     summary,
@@ -112,7 +112,7 @@ def test_an_empty_cohort_and_an_empty_selection_have_answers(nothing, small):
         assert histogram(cohort, selection, AREA, By.SOURCE, log=True).counts.shape == (0, 60)
         drawn = scatter(cohort, selection, AREA, RATIO)
         assert (drawn.cells, drawn.absent, len(drawn.points)) == (0, 0, 0)
-        assert len(members(cohort, selection, By.SOURCE).groups) == 0
+        assert len(measurements(cohort, selection, [AREA], By.SOURCE).groups) == 0
         assert table(cohort, selection, ["cell_id", AREA]).empty
         assert set(facets(cohort, selection)) == {*(key for key in view.CHOICES), "quality", "scale"}
 
@@ -252,13 +252,28 @@ def test_a_sample_is_drawn_from_each_group_and_is_the_same_again(small):
     assert times.max() < 25  # 8.9 expected, binomial: 25 is beyond five standard deviations
 
 
-def test_members_are_the_cells_of_values(small):
-    found, expected = members(small, EVERY, By.SOURCE), values(small, EVERY, [], By.SOURCE)
+def test_measurements_are_the_values_without_the_identity_of_the_cells(small):
+    found, expected = (
+        measurements(small, EVERY, [AREA, RATIO], By.SOURCE),
+        values(small, EVERY, [AREA, RATIO], By.SOURCE),
+    )
+    np.testing.assert_array_equal(np.column_stack([found.columns[AREA], found.columns[RATIO]]), expected.matrix)
     np.testing.assert_array_equal(found.groups, expected.groups)
-    patients = dict(zip(found.patients, expected.patient_id, strict=True))
+    patients = dict(zip(found.patients.tolist(), expected.patient_id, strict=True))
     assert patients.pop(-1) is None
     assert sorted(patients) == [0, 1, 2, 3]
     assert sorted(patients.values()) == ["p0", "p1", "p2", "p3"]
+
+
+def test_a_sample_may_say_how_many_of_each_group(small):
+    drawn = values(small, EVERY, [AREA], By.POPULATION, sample={MONO: 7, UNSCALED: 100})
+    assert {name: int((drawn.groups == code).sum()) for code, name in enumerate(drawn.group_names)} == {
+        MONO: 7,
+        LYMPHO: 0,
+        OTHER_SCALE: 0,
+        UNSCALED: 5,
+    }
+    assert drawn.cells == 135
 
 
 @pytest.mark.parametrize("by", [None, By.POPULATION, By.PATIENT, LARGE])

@@ -10,13 +10,12 @@ import pytest
 from core.domain.cell_types import CellType
 from core.domain.errors import UsageError
 from core.evaluation.agreement import Grade
-from core.explorer.order import Columns
+from core.explorer import separation
 from core.explorer.ranking import rank_features
 from core.explorer.selection import Quality, Selection
 from core.explorer.separation import find_panels, gather
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from core.reports import comparison
 from core.reports.comparison import compare, html_report, to_frame
 from core.store.database import Cohort
 from core.store.shards import write_population
@@ -29,17 +28,15 @@ TWO = (("monocyte",), ("lymphocyte",))
 ONE_SOURCE = Selection(sources=("A",))
 
 
-def compared(cohort, tmp_path, selection=ONE_SOURCE, by=By.CELL_TYPE, sides=TWO, reliability=None):
+def compared(cohort, selection=ONE_SOURCE, by=By.CELL_TYPE, sides=TWO, reliability=None):
     names = [" and ".join(side) for side in sides]
-    return compare(cohort, selection, by, sides, names, reliability or {}, tmp_path)
+    return compare(cohort, selection, by, sides, names, reliability or {})
 
 
-def test_the_ranking_is_of_all_cells_of_the_sides_and_of_no_others(small, tmp_path):
-    found = compared(small, tmp_path)
+def test_the_ranking_is_of_all_cells_of_the_sides_and_of_no_others(small):
+    found = compared(small)
     cells = gather(small, ONE_SOURCE, By.CELL_TYPE, TWO, list(CATALOGUE))
-    wanted = rank_features(
-        Columns(cells.matrix, cells.features), cells.sides, ["monocyte", "lymphocyte"], cells.patients, intervals=()
-    )
+    wanted = rank_features(cells.columns, cells.sides, ["monocyte", "lymphocyte"], cells.patients, intervals=())
     effects = {each.feature: each.effect for each in wanted.separations}
     assert {each.feature: each.effect for each in found.separated.ranking.separations} == effects
     assert found.separated.ranking.n == (58, 38)
@@ -48,22 +45,26 @@ def test_the_ranking_is_of_all_cells_of_the_sides_and_of_no_others(small, tmp_pa
     assert [population.population_id for population in found.populations] == [MONO, LYMPHO]
 
 
-def test_a_sample_tells_what_says_the_same_and_the_index_ranks_all(small, tmp_path, monkeypatch):
-    whole = compared(small, tmp_path)
-    monkeypatch.setattr(comparison, "MOST_AT_ONCE", 50)
-    monkeypatch.setattr(comparison, "SAMPLE", 20)
-    monkeypatch.setattr(comparison, "MOST_AT_ONCE", 20)
-    found = compared(small, tmp_path)
-    assert found.cells.sampled_from == 96
+def test_a_sample_ranks_all_features_and_all_cells_those_that_lead(small, monkeypatch):
+    whole = compared(small)
+    assert whole.separated.ranking.sampling is None
+    assert "sample" not in html_report(whole, {}, WHEN)
+    monkeypatch.setattr(separation, "SAMPLE", 20)
+    found = compared(small)
+    assert (found.cells.of, len(found.cells.sides)) == (96, 40)
     assert found.separated.ranking.n == (58, 38)
-    assert found.separated.ranking.sampled_from is None
-    effects = {each.feature: each.effect for each in whole.separated.ranking.separations}
-    assert {each.feature: each.effect for each in found.separated.ranking.separations} == pytest.approx(effects)
-    assert [path.name[:6] for path in tmp_path.iterdir()] == ["order-"]
+    leading = {each.feature for each in found.leading({}, 15)}
+    assert {each.feature for each in found.separated.ranking.separations if not each.sampled} == leading
+    for name in leading:
+        assert found.separated.by_feature[name].effect == whole.separated.by_feature[name].effect
+    text = html_report(found, {}, WHEN)
+    assert f"{len(leading)} features are ranked by all 96 cells" in text
+    assert text.count("(sample)</td>") == len(CATALOGUE) - len(leading)
+    assert to_frame(found, {})["sampled"].sum() == len(CATALOGUE) - len(leading)
 
 
-def test_across_sources_only_scale_free_features_are_compared_and_the_report_warns(small, tmp_path):
-    found = compared(small, tmp_path, Selection(), By.POPULATION, ((MONO,), (OTHER_SCALE,)))
+def test_across_sources_only_scale_free_features_are_compared_and_the_report_warns(small):
+    found = compared(small, Selection(), By.POPULATION, ((MONO,), (OTHER_SCALE,)))
     assert AREA not in found.separated.by_feature
     assert RATIO in found.separated.by_feature
     text = html_report(found, {}, WHEN)
@@ -71,9 +72,9 @@ def test_across_sources_only_scale_free_features_are_compared_and_the_report_war
     assert f"{len(CATALOGUE) - len(found.separated.by_feature)} features are not compared" in text
 
 
-def test_the_report_tells_cells_effects_methods_and_origin_and_fetches_nothing(small, tmp_path):
+def test_the_report_tells_cells_effects_methods_and_origin_and_fetches_nothing(small):
     reliability = grades({RATIO: Grade.POOR}, CATALOGUE)
-    found = compared(small, tmp_path, reliability=reliability)
+    found = compared(small, reliability=reliability)
     found = replace(found, panels=find_panels(found.cells, found.names, found.separated.redundancy, list(CATALOGUE)))
     text = html_report(found, reliability, WHEN)
     assert "<h1>Monocyte beside lymphocyte</h1>" in text
@@ -99,24 +100,24 @@ def test_the_report_tells_cells_effects_methods_and_origin_and_fetches_nothing(s
     assert not re.search(r"""(?:src|href)=["'](?!#)""", text)
 
 
-def test_poor_features_lead_nothing(small, tmp_path):
+def test_poor_features_lead_nothing(small):
     reliability = grades({}, CATALOGUE)
-    first = compared(small, tmp_path, reliability=reliability).leading(reliability, 1)[0].feature
+    first = compared(small, reliability=reliability).leading(reliability, 1)[0].feature
     poor = grades({first: Grade.POOR}, CATALOGUE)
-    found = compared(small, tmp_path, reliability=poor)
+    found = compared(small, reliability=poor)
     assert first not in [each.feature for each in found.leading(poor, 15)]
     assert first in found.separated.by_feature
 
 
-def test_three_groups_are_compared_by_shares_of_ranks(small, tmp_path):
-    found = compared(small, tmp_path, Selection(), By.POPULATION, ((MONO,), (LYMPHO,), (OTHER_SCALE,)))
+def test_three_groups_are_compared_by_shares_of_ranks(small):
+    found = compared(small, Selection(), By.POPULATION, ((MONO,), (LYMPHO,), (OTHER_SCALE,)))
     text = html_report(found, {}, WHEN)
     assert "Epsilon squared" in text
     assert "Kruskal and Wallis&#x27; H" in text
 
 
-def test_patients_are_counted_where_all_are_known(small, tmp_path):
-    found = compared(small, tmp_path, Selection(quality=Quality.ANY), By.POPULATION, ((OTHER_SCALE,), (UNSCALED,)))
+def test_patients_are_counted_where_all_are_known(small):
+    found = compared(small, Selection(quality=Quality.ANY), By.POPULATION, ((OTHER_SCALE,), (UNSCALED,)))
     text = html_report(found, {}, WHEN)
     assert "30 cells, 4 patients" in text
     assert "no test between patients is possible" in text
@@ -132,22 +133,22 @@ def test_names_from_outside_are_escaped(tmp_path):
         write_population(root, population, [spread_rows(population, 25, rng)])
     with Cohort.open([root]) as cohort:
         found = compare(
-            cohort, Selection(sources=(bad,)), By.POPULATION, (("one",), ("two",)), (f"one {bad}", "two"), {}, tmp_path
+            cohort, Selection(sources=(bad,)), By.POPULATION, (("one",), ("two",)), (f"one {bad}", "two"), {}
         )
     assert bad not in html_report(found, {}, WHEN)
 
 
-def test_the_table_has_units_and_trust(small, tmp_path):
+def test_the_table_has_units_and_trust(small):
     reliability = grades({RATIO: Grade.POOR}, CATALOGUE)
-    frame = to_frame(compared(small, tmp_path, reliability=reliability), reliability).set_index("feature")
+    frame = to_frame(compared(small, reliability=reliability), reliability).set_index("feature")
     assert frame.loc[AREA, "unit_of_medians"] == "µm²"
     assert frame.loc[RATIO, "trust"] == "poor"
     assert frame.loc[AREA, "n monocyte"] == 57  # the third cell has none
     assert frame["effect"].abs().is_monotonic_decreasing
 
 
-def test_groups_that_are_too_small_are_refused(small, tmp_path):
+def test_groups_that_are_too_small_are_refused(small):
     with pytest.raises(UsageError, match="no cell in view"):
-        compared(small, tmp_path, sides=(("monocyte",), ("basophil",)))
+        compared(small, sides=(("monocyte",), ("basophil",)))
     with pytest.raises(UsageError, match="two or more groups"):
-        compared(small, tmp_path, sides=(("monocyte",),))
+        compared(small, sides=(("monocyte",),))

@@ -21,7 +21,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(root):
-    """The database of the cage over one population, as the process opens it.
+    """The database of the sandbox over one population, as the process opens it.
 
     Beside the shard lie files it must not read.
     """
@@ -231,7 +231,7 @@ def test_every_function_that_is_more_than_a_value_is_closed_or_known_to_be_harml
         "current_query",
         "current_query_id",
         "current_transaction_id",
-    }  # of the cage's own process
+    }  # of the sandbox's own process
     found = {name for (name,) in opened.execute(sql).fetchall()}
     assert found - harmless - own <= set(sql_sandbox._CLOSED_FUNCTIONS)
 
