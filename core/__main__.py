@@ -8,6 +8,7 @@ import sys
 if __name__ == "__main__" and sys.argv[1:2] == ["batch"]:
     # Its workers import what they need themselves; nearly everything below would only keep them waiting.
     from core.batch.command import main as batch_main
+    from core.domain.options import CellChoice, Device, FeatureEngine
 
     sys.exit(batch_main(sys.argv[2:]))
 
@@ -44,7 +45,7 @@ from core.explorer.ranking import FEWEST
 from core.explorer.selection import CHOICES, Selection, from_json
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from core.features.extract import Engine, extract
+from core.features.extract import extract
 from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
@@ -52,9 +53,8 @@ from core.populations.comparison import beside_published
 from core.quality import novelty
 from core.reports.cell import analyses_table, place_cell
 from core.reports.comparison import compare, html_report, to_frame
-from core.segmentation.field_of_view import Cells, composed
+from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import ModelEntry, find_model, list_models
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 from core.store import queries, shards
 from core.store.database import Cohort
@@ -146,7 +146,10 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
         else:
             seen[path.stem] = path
             unique.append(path)
-    jobs = [Job(path, arguments.um_per_px, Cells(arguments.cells), Engine(arguments.feature_engine)) for path in unique]
+    jobs = [
+        Job(path, arguments.um_per_px, CellChoice(arguments.cells), FeatureEngine(arguments.feature_engine))
+        for path in unique
+    ]
     model = find_model(arguments.model)
     show = _progress(len(jobs))
     for number, outcome in enumerate(
@@ -210,7 +213,7 @@ def _features(arguments: argparse.Namespace) -> int:
         )
     # A drawn environment is measured as it is drawn; masks of the older coding have none and get the usual ring.
     labels = mask.labels if (mask.labels == Compartment.ENVIRONMENT).any() else with_environment(mask.labels)
-    found = extract(image.rgb, labels, Engine(arguments.feature_engine))
+    found = extract(image.rgb, labels, FeatureEngine(arguments.feature_engine))
     values = found.values
     if image.um_per_px is not None:
         values = {
@@ -715,8 +718,8 @@ def _parser() -> argparse.ArgumentParser:
     engine = argparse.ArgumentParser(add_help=False)
     engine.add_argument(
         "--feature-engine",
-        choices=[str(e) for e in Engine],
-        default=str(Engine.FAST),
+        choices=[str(e) for e in FeatureEngine],
+        default=str(FeatureEngine.FAST),
         help="reference is pyradiomics itself",
     )
 
@@ -739,8 +742,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         added.add_argument(
             "--cells",
-            choices=[str(c) for c in Cells],
-            default=str(Cells.AUTO),
+            choices=[str(c) for c in CellChoice],
+            default=str(CellChoice.AUTO),
             help="one: the cell in the middle; all: every leukocyte of the field; auto (default): what the image shows",
         )
 

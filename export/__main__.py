@@ -19,12 +19,12 @@ from tempfile import TemporaryDirectory
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.compartments import ENVIRONMENT_RING_FRACTION
 from core.domain.errors import CoreError, ModelError
+from core.domain.options import Device
 from core.domain.settings import load_settings
 from core.evaluation.datasets import DATA_SETS, Sample, data_set
 from core.evaluation.training_runs import CONFIG_FILE, SCORES_FILE
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import list_models
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 from export.fidelity import compare, harm
 from export.precision import Precision, agreement, calibration_crops, canonical_crops, to_fp16, to_int8

@@ -20,11 +20,12 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from scipy import special
 
+from core.domain.options import Device
 from core.evaluation.datasets import Sample
 from core.image.imaging import load
 from core.image.window import Window
 from core.segmentation.preprocessing import network_input
-from core.segmentation.providers import Device, open_session
+from core.segmentation.providers import open_session
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset

@@ -18,6 +18,7 @@ import torch
 
 from core.charts.overlay import field_png
 from core.domain.errors import CoreError, UsageError
+from core.domain.options import VIEWS, Device
 from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.evaluation import model_selection as results
@@ -26,8 +27,7 @@ from core.evaluation.model_comparison import Measure, fair, paired_differences, 
 from core.evaluation.training_runs import CASES_FOLDER
 from core.segmentation.field_of_view import FieldCell
 from core.segmentation.model_registry import ModelEntry, find_model
-from core.segmentation.providers import Device
-from core.segmentation.segmenter import VIEWS, OnnxSegmenter
+from core.segmentation.segmenter import OnnxSegmenter
 from training.augment import COPIES, write_copies
 from training.calibration import trust
 from training.config import SelectionConfig, TrainingConfig

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from core.batch.run import Batch, plan, run_batch
-from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, Progress, State
+from core.batch.settings import BatchSettings, Progress, State
 from core.domain.errors import CoreError, UsageError
+from core.domain.options import CellChoice, Device, FeatureEngine
 from core.segmentation.model_registry import find_model
 
 # Where standard error is no terminal, a line every so many tellings.
@@ -36,7 +37,12 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     )
     add("--engine", choices=["local", "ray"], default="local", help="ray: on a cluster (see requirements-cluster.txt)")
     add("--ray-address", metavar="ADDRESS", help="cluster to join; a local one is started without it")
-    add("--device", choices=DEVICES, default="auto", help="cuda fails where it cannot run; auto falls back to the CPU")
+    add(
+        "--device",
+        choices=list(Device),
+        default="auto",
+        help="cuda fails where it cannot run; auto falls back to the CPU",
+    )
     add("--model", metavar="ID", help="model of the manifest (default: its default)")
     add(
         "--batch-size",
@@ -51,11 +57,11 @@ def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
     add("--um-per-pixel", "--um-per-px", type=float, metavar="UM", help="scale of all images in micrometres per pixel")
     add(
         "--cells",
-        choices=CELLS,
+        choices=list(CellChoice),
         default="auto",
         help="one: the cell in the middle; all: every leukocyte; auto: what the image shows",
     )
-    add("--feature-engine", choices=FEATURE_ENGINES, default="fast", help="reference is pyradiomics itself")
+    add("--feature-engine", choices=list(FeatureEngine), default="fast", help="reference is pyradiomics itself")
     add(
         "--label-from",
         metavar="HOW",

@@ -25,6 +25,7 @@ from scipy import ndimage
 from core.domain.cell_types import CELL_TYPES
 from core.domain.compartments import Compartment
 from core.domain.errors import DataSetError, ModelError
+from core.domain.options import Device
 from core.domain.types import CellImage, LabelMap
 from core.domain.versions import software_versions
 from core.evaluation.agreement import Cells, Disturbance, FeatureReliability, ReliabilityReport, assess, save
@@ -35,7 +36,6 @@ from core.image.imaging import decode, load, load_grey
 from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
 from core.image.stain import optical_density
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 
 Pixels = NDArray[np.uint8]

@@ -8,7 +8,6 @@ lie in one cell, so they count once.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -67,14 +66,6 @@ _MARGIN: Final = 0.5
 # is asked again in windows so many times larger: a lobe says little of the size of its cell.
 _WINDOWS: Final = (1.0, 1.6, 2.56)
 _ROOMY: Final = 0.9
-
-
-class Cells(StrEnum):
-    """Which cells of an image are wanted: the centred one, all, or whatever `shows_one_cell` says."""
-
-    AUTO = "auto"
-    ONE = "one"
-    ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)

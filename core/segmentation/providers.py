@@ -4,22 +4,13 @@ Onnxruntime falls back to the CPU with no more than a log line.
 """
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import onnxruntime
 
 from core.domain.errors import ModelError, ProviderError
-
-
-class Device(StrEnum):
-    """What the user asks for; `auto` takes CUDA where it works and says so where it does not."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
+from core.domain.options import Device
 
 _CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"

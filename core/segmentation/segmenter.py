@@ -14,6 +14,7 @@ from scipy import special
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError, UsageError
+from core.domain.options import VIEWS, Device
 from core.domain.types import CellImage, LabelMap, Segmentation
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei, find_nuclei
@@ -24,7 +25,7 @@ from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry, card_of, verify_model
 from core.segmentation.postprocessing import label_cell, middle_cell
 from core.segmentation.preprocessing import network_input, to_image_grid
-from core.segmentation.providers import Device, open_session, provider_name
+from core.segmentation.providers import open_session, provider_name
 
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom
 # into it.
@@ -39,8 +40,6 @@ MOST_RESIZED: Final = 1.18
 # Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image
 # costs no gigabyte.
 MAX_GRID = 2048
-# Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
-VIEWS: Final = (1, 4, 8)
 
 _Found = TypeVar("_Found")
 # Work that stops wherever it needs a network: yields it with normalised images (N, 3, S, S) and is sent their logits

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from core.domain.cell_types import CellType
 from core.domain.compartments import CHANNELS
+from core.domain.options import Device
 from core.evaluation.datasets import Sample
 from core.image.imaging import load
 from core.segmentation.model_registry import find_model, list_models
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 from export.__main__ import _limits, main
 from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET
