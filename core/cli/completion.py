@@ -17,12 +17,17 @@ def completion(parser: argparse.ArgumentParser) -> None:
 
 
 def _completion(arguments: argparse.Namespace) -> int:
+    print(script(arguments.shell))
+    return 0
+
+
+def script(shell: str) -> str:
+    """Return what completes `leukoscope` in a shell, files where a path is wanted."""
     program = main.parser(prog="leukoscope")
     for action in _actions(program):
         if action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # an attribute that shtab looks for
-    print(shtab.complete(program, arguments.shell))
-    return 0
+    return shtab.complete(program, shell)
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
