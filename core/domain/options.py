@@ -27,6 +27,14 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Precision(StrEnum):
+    """What the weights of a model are stored in, and the network is run in where the device can."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
 # Of how many views the network's fine pass can be the mean: as it is, its four rotations, or these and their mirror
 # images.
 VIEWS: Final = (1, 4, 8)
