@@ -116,7 +116,7 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine =
     features = extract(cell.image.rgb, cell.segmentation.labels, engine)
     flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
     return CellAnalysis(
-        cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions())
+        cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions(engine))
     )
 
 

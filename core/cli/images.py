@@ -103,6 +103,8 @@ def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureCom
 
 def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterator[Outcome]:
     """Analyse all inputs, showing progress; failures are collected with their reasons and not yielded."""
+    engine = FeatureEngine(arguments.feature_engine)
+    engine.check_installed()
     paths = find_images(arguments.inputs)
     seen: dict[str, Path] = {}
     unique = []
@@ -114,10 +116,7 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
         else:
             seen[path.stem] = path
             unique.append(path)
-    jobs = [
-        Job(path, arguments.um_per_px, CellChoice(arguments.cells), FeatureEngine(arguments.feature_engine))
-        for path in unique
-    ]
+    jobs = [Job(path, arguments.um_per_px, CellChoice(arguments.cells), engine) for path in unique]
     model = find_model(arguments.model)
     show = count_images(len(jobs))
     for number, outcome in enumerate(

@@ -1,7 +1,10 @@
 """What a person may choose: which cells, which engine, which device. Light, so that a parser of arguments needs no numpy."""
 
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Final
+
+from core.domain.errors import UsageError
 
 
 class CellChoice(StrEnum):
@@ -17,6 +20,18 @@ class FeatureEngine(StrEnum):
 
     FAST = "fast"
     REFERENCE = "reference"
+
+    def check_installed(self) -> None:
+        """Raise UsageError where the engine's libraries are not there; those of the fast one always are."""
+        if self is FeatureEngine.FAST:
+            return
+        if missing := [name for name in ("radiomics", "SimpleITK") if find_spec(name) is None]:
+            msg = (
+                f"the reference engine is pyradiomics, but its modules {' and '.join(missing)} are not installed; run"
+                " `pip install 'leukoscope[reference]'` (in a checkout `make reference`), which needs a C compiler, or"
+                " use the fast engine: it gives the same numbers"
+            )
+            raise UsageError(msg)
 
 
 class Device(StrEnum):

@@ -209,6 +209,7 @@ def extract(
     MaskError
         The label map's shape differs from the image's.
     """
+    engine.check_installed()
     _check(image, labels)
     within = bounds(labels > 0) if labels.any() else (slice(0), slice(0))
     cell = Cell(LabelMap(labels[within]), planes(image[within]))

@@ -10,7 +10,12 @@ def test_models_are_listed_and_verified(capsys):
     listed = json.loads(out)
     assert code == 0
     assert listed["default"] in [row["model_id"] for row in listed["models"]]
-    assert "opened by default" in run(capsys, "models", "list")[1]
+    told = run(capsys, "models", "list")[1]
+    assert "opened by default" in told
+    runs = listed["runs"]
+    assert (runs["ok"], runs["provider"] == "CUDA GPU") == (True, runs["why_no_cuda"] is None)
+    assert f"runs on the {runs['provider']}" in told
+    assert (runs["why_no_cuda"] or "") in told
     code, out, err = run(capsys, "models", "verify", "--device", "cpu", "--json")
     assert code == 0
     assert all(row["ok"] and row["provider"] == "CPU" for row in json.loads(out))
