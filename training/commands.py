@@ -14,7 +14,7 @@ import torch
 from core.charts.overlay import field_png
 from core.domain.errors import UsageError
 from core.domain.options import Device
-from core.domain.settings import load_settings
+from core.domain.settings import check_own, load_settings
 from core.domain.types import CellImage
 from core.evaluation import model_selection as results
 from core.evaluation.datasets import COPIES_MANIFEST, Sample
@@ -84,6 +84,7 @@ def select(arguments: argparse.Namespace) -> int:
     """Compare architectures, alone or with processes of its own."""
     config = SelectionConfig.from_toml(arguments.config)
     root = arguments.out or load_settings().selection
+    check_own(root, "give --out DIR, and show it on the page with LEUKOSCOPE_SELECTION")
     device = find_device(arguments.device)
     cards = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
     if arguments.retry:

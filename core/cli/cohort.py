@@ -18,7 +18,7 @@ from core.cli.common import add_action, add_jobs, add_model, add_out_file, add_s
 from core.cohort import ImportReport, build_reference, folders_of, import_images
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import ModelError, UsageError
-from core.domain.settings import load_settings
+from core.domain.settings import check_own, load_settings
 from core.evaluation.agreement import load as load_reliability
 from core.explorer import view
 from core.explorer.ranking import FEWEST
@@ -77,10 +77,9 @@ def _add_build(actions: "Actions") -> None:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    started = time.monotonic()
-    reports = build_reference(
-        load_settings().reference, find_model(arguments.model), jobs=arguments.jobs, progress=_population_progress()
-    )
+    started, folder = time.monotonic(), load_settings().reference
+    check_own(folder, "set LEUKOSCOPE_REFERENCE to a folder of yours")
+    reports = build_reference(folder, find_model(arguments.model), jobs=arguments.jobs, progress=_population_progress())
     print(f"built in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
     return _tell_imports(reports, as_json=arguments.json)
 

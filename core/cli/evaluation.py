@@ -13,7 +13,7 @@ import pandas as pd
 from core.cli.common import add_jobs, add_json, add_model, add_out_file, count_images, positive
 from core.domain.errors import UsageError
 from core.domain.options import Device
-from core.domain.settings import load_settings
+from core.domain.settings import check_own, load_settings
 from core.evaluation import model_selection, novelty_fit
 from core.evaluation.agreement import Grade, save, to_json
 from core.evaluation.model_comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
@@ -40,6 +40,7 @@ def _kept_in(arguments: argparse.Namespace, model: ModelEntry) -> Path:
         )
         raise UsageError(msg)
     out: Path = arguments.out or model.path
+    check_own(out, "give --out FILE")
     try:  # now, not after minutes of measuring
         TemporaryFile(dir=out.parent).close()
     except OSError as error:

@@ -7,6 +7,8 @@ from typing import Final
 
 import platformdirs
 
+from core.domain.errors import UsageError
+
 # The checkout, or in an installation the folder that holds the same: core, pages, assets, ...
 ROOT: Final = Path(__file__).resolve().parents[2]
 # Nobody's own files go into the folder of an installation, which the next one overwrites.
@@ -33,6 +35,13 @@ class Settings:
     max_pixels: int
     max_bytes: int
     max_upload_bytes: int
+
+
+def check_own(folder: Path, instead: str) -> None:
+    """Raise UsageError where results would go into an installation, saying what to do instead."""
+    if _INSTALLED and folder.resolve().is_relative_to(ROOT):
+        msg = f"the results would go into the installation, which the next one overwrites; {instead}"
+        raise UsageError(msg)
 
 
 def load_settings() -> Settings:

@@ -257,7 +257,8 @@ def _published_rows(published: Sequence[ReferencePopulation], feature: str) -> p
 
 def _show_table(table: pd.DataFrame, published: pd.DataFrame) -> None:
     """Show the groups, and below them the published tables."""
-    both = pd.concat([table, published], ignore_index=True) if len(published) else table
+    # From rows, because pandas 2 warns of columns without a value that are put together.
+    both = pd.DataFrame([*table.to_dict("records"), *published.to_dict("records")], columns=table.columns)
     both = both.loc[
         :,
         [
