@@ -28,17 +28,17 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from core.domain.cell_types import CellType
+from core.domain.options import Device, FeatureEngine
 from core.domain.types import CellImage
 from core.evaluation.datasets import data_set
 from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
-from core.features.extract import Engine, extract
+from core.features.extract import extract
 from core.image.imaging import load, load_grey
 from core.image.masks import cell_mask, decode_grey
 from core.image.window import Window
 from core.segmentation.model_registry import find_model, list_models
 from core.segmentation.preprocessing import network_input
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from tests.e2e.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
@@ -232,7 +232,7 @@ def cell() -> list[dict[str, object]]:
         with torch.no_grad():
             for size in (card.coarse_size or card.input_size, card.input_size):
                 network(torch.from_numpy(network_input(image.rgb, whole, card, size)))
-        extract(image.rgb, labels, Engine.REFERENCE)
+        extract(image.rgb, labels, FeatureEngine.REFERENCE)
 
     ours, theirs, ratio = paired(lambda: extract(image.rgb, segmenter.segment(image).labels), peer)
     return [

@@ -41,16 +41,16 @@ from core.batch.inputs import open_inputs
 from core.batch.results import Index, Record, RunFolder
 from core.batch.settings import BatchSettings, Progress
 from core.batch.tasks import ImageResult, Loaded, Stamp, Task
+from core.domain.options import Device, FeatureEngine
 from core.domain.settings import ROOT
 from core.domain.types import LabelMap
 from core.evaluation.datasets import data_set
-from core.features.extract import Engine, extract
+from core.features.extract import extract
 from core.image.imaging import grey, load
 from core.image.masks import region_mask
 from core.image.window import Window
 from core.segmentation.model_registry import find_model
 from core.segmentation.preprocessing import network_input
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 from training.architectures import build
 
@@ -204,7 +204,7 @@ class Thesis:
             times.append(time.perf_counter())
             self._default_features(grey(image.rgb), self._labels[path])
             times.append(time.perf_counter())
-            extract(image.rgb, self._labels[path], Engine.REFERENCE)
+            extract(image.rgb, self._labels[path], FeatureEngine.REFERENCE)
             times.append(time.perf_counter())
             marks.append(np.diff(times))
         outline, default, every = 1000 * np.mean(marks, axis=0)

@@ -12,11 +12,11 @@ from typing import Final
 
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, StoreError, UsageError
+from core.domain.options import CellChoice
 from core.evaluation.datasets import DataSet, Sample, data_set
 from core.image.imaging import find_images
 from core.image.masks import outlines
 from core.pipeline import Job, Outcome, analyse_many
-from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import ModelEntry
 from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
 from core.store.shards import append_cells, scan, write_population
@@ -362,7 +362,7 @@ def _import(
 ) -> ImportReport:
     report = ImportReport(population.population_id)
     by_path = {sample.image: sample for sample in samples}
-    cells = Cells.ALL if is_field else Cells.ONE
+    cells = CellChoice.ALL if is_field else CellChoice.ONE
     tasks = [Job(sample.image, population.um_per_px, cells) for sample in samples]
 
     def batches() -> Iterator[list[CellRow]]:

@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from core.domain.errors import CoreError
+from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.types import CellAnalysis, CellImage, Place, Segmentation
 from core.domain.versions import software_versions
-from core.features.extract import Engine, extract
+from core.features.extract import extract
 from core.image.imaging import load
 from core.image.stain import Nucleus, find_nuclei
 from core.quality.assessment import assess
-from core.segmentation.field_of_view import MOST_NUCLEI, Cells, find_cells, shows_one_cell
+from core.segmentation.field_of_view import MOST_NUCLEI, find_cells, shows_one_cell
 from core.segmentation.model_registry import ModelEntry
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
 
@@ -36,7 +36,7 @@ class OutlinedCell:
 
 
 def outline_cells(
-    image: CellImage, segmenter: Segmenter, cells: Cells = Cells.AUTO, *, progress: Progress | None = None
+    image: CellImage, segmenter: Segmenter, cells: CellChoice = CellChoice.AUTO, *, progress: Progress | None = None
 ) -> tuple[OutlinedCell, ...]:
     """The cell in the middle of an image, or every leukocyte of a field in reading order.
 
@@ -54,7 +54,11 @@ def outline_cells(
 
 
 def outline_many(
-    images: Sequence[CellImage], segmenter: Segmenter, cells: Cells = Cells.AUTO, *, progress: Progress | None = None
+    images: Sequence[CellImage],
+    segmenter: Segmenter,
+    cells: CellChoice = CellChoice.AUTO,
+    *,
+    progress: Progress | None = None,
 ) -> list[tuple[OutlinedCell, ...]]:
     """As `outline_cells` for each image; images of one cell go through the network together."""
     fields = [_field(image, segmenter, cells, progress) for image in images]
@@ -64,7 +68,7 @@ def outline_many(
 
 
 def _field(
-    image: CellImage, segmenter: Segmenter, cells: Cells, progress: Progress | None
+    image: CellImage, segmenter: Segmenter, cells: CellChoice, progress: Progress | None
 ) -> tuple[OutlinedCell, ...] | None:
     """The cells of a field; None where the one in the middle is wanted."""
 
@@ -72,12 +76,12 @@ def _field(
         if progress:
             progress(f"Outlining the cells of the field: {done} of {total} nuclei seen to", done / total)
 
-    if cells is Cells.ONE:
+    if cells is CellChoice.ONE:
         return None
     nuclei = find_nuclei(image.rgb)
-    if cells is Cells.AUTO and shows_one_cell(nuclei, image.shape):
+    if cells is CellChoice.AUTO and shows_one_cell(nuclei, image.shape):
         return None
-    return _cells_of_field(image, segmenter, nuclei, tell) or (() if cells is Cells.ALL else None)
+    return _cells_of_field(image, segmenter, nuclei, tell) or (() if cells is CellChoice.ALL else None)
 
 
 def _cells_of_field(
@@ -105,16 +109,16 @@ def _cells_of_field(
     return tuple(outlined)
 
 
-def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: Engine = Engine.FAST) -> CellAnalysis:
+def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine = FeatureEngine.FAST) -> CellAnalysis:
     """Measure a cell, and check it by what is known of the segmenter that outlined it."""
     features = extract(cell.image.rgb, cell.segmentation.labels, engine)
     flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
     return CellAnalysis(
-        cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions())
+        cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions(engine))
     )
 
 
-def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.FAST) -> CellAnalysis:
+def analyse(image: CellImage, segmenter: Segmenter, *, engine: FeatureEngine = FeatureEngine.FAST) -> CellAnalysis:
     """Outline, measure and check the cell nearest the image's centre."""
     return measure(OutlinedCell(image, segmenter.segment(image)), segmenter, engine=engine)
 
@@ -122,9 +126,9 @@ def analyse(image: CellImage, segmenter: Segmenter, *, engine: Engine = Engine.F
 def analyse_cells(
     image: CellImage,
     segmenter: Segmenter,
-    cells: Cells = Cells.AUTO,
+    cells: CellChoice = CellChoice.AUTO,
     *,
-    engine: Engine = Engine.FAST,
+    engine: FeatureEngine = FeatureEngine.FAST,
     progress: Progress | None = None,
 ) -> tuple[CellAnalysis, ...]:
     """Outline, measure and check the cells of an image, as `outline_cells` chooses them."""
@@ -150,8 +154,8 @@ class Job:
 
     path: Path
     um_per_px: float | None = None
-    cells: Cells = Cells.AUTO
-    engine: Engine = Engine.FAST
+    cells: CellChoice = CellChoice.AUTO
+    engine: FeatureEngine = FeatureEngine.FAST
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.domain.errors import CoreError, UsageError
+from core.domain.options import Device
 from core.evaluation import model_selection as results
-from core.segmentation.providers import Device, open_session
+from core.segmentation.providers import open_session
 from export.to_onnx import convert, remove_notes
 from training.architectures import build, count_parameters
 from training.provenance import cpu_name, versions

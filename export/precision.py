@@ -6,7 +6,6 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -20,11 +19,12 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from scipy import special
 
+from core.domain.options import Device
 from core.evaluation.datasets import Sample
 from core.image.imaging import load
 from core.image.window import Window
 from core.segmentation.preprocessing import network_input
-from core.segmentation.providers import Device, open_session
+from core.segmentation.providers import open_session
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset
@@ -33,14 +33,6 @@ from training.segmenter import inference_card
 # Of their crops, at canonical scale and of the whole image, two thirds find the ranges and a third chooses the recipe.
 CALIBRATION_CELLS: Final = 48
 Crops = Sequence[NDArray[np.float32]]
-
-
-class Precision(StrEnum):
-    """What the weights are stored in, and the network is run in where the device can."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
 
 
 # --- half precision ---------------------------------------------------------------------------------------------------

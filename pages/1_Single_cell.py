@@ -9,10 +9,10 @@ import streamlit as st
 
 from core import pipeline
 from core.domain.errors import ImageError
+from core.domain.options import CellChoice
 from core.domain.types import CellAnalysis
 from core.image.imaging import decode
 from core.reports.cell import nearest_populations, place_cell
-from core.segmentation.field_of_view import Cells
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
 from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
@@ -22,7 +22,7 @@ from pages._ui.single_cell.cell_view import show_downloads, show_measures, show_
 from pages._ui.single_cell.field_view import open_field, show_field
 
 
-def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cells = Cells.AUTO) -> None:
+def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: CellChoice = CellChoice.AUTO) -> None:
     """Run the engine on the chosen image, saying on the line below the buttons what is being done."""
     line.progress(0.0, text="Opening the image")
     image = decode(chosen.data, chosen.name, SCALE.get())
@@ -73,7 +73,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
             and analysis.segmentation.other_cells
             and st.button("Outline every cell", key="every_cell")
         ):
-            measure(chosen, status, Cells.ALL)
+            measure(chosen, status, CellChoice.ALL)
             st.rerun()
     with right:
         if measured:

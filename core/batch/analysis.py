@@ -21,14 +21,14 @@ from core.batch.tasks import ImageResult, Loaded, Stage
 from core.charts.overlay import field_png, outlined_png
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError
+from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.types import CellAnalysis, CellImage
-from core.features.extract import Engine
 from core.image.imaging import decode, encode_png
 from core.image.masks import encode_grey, outlines
 from core.pipeline import OutlinedCell, measure, outline_many
-from core.segmentation.field_of_view import Cells, composed
+from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import ModelEntry
-from core.segmentation.providers import PROVIDER_NAMES, Device
+from core.segmentation.providers import PROVIDER_NAMES
 from core.segmentation.segmenter import OnnxSegmenter
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row
 
@@ -65,7 +65,7 @@ class Analyst:
         return replace(image, name=one.task.image_path)
 
     def _outline(self, good: Sequence[tuple[Loaded, CellImage]]) -> list[tuple[OutlinedCell, ...] | ImageResult]:
-        cells = Cells(self._settings.cells)
+        cells = CellChoice(self._settings.cells)
         if len(good) > 1:
             together = _tried(
                 good[0][0], Stage.OUTLINE, partial(self._outline_together, [image for _, image in good], cells)
@@ -77,10 +77,10 @@ class Analyst:
             _tried(one, Stage.OUTLINE, partial(self._outline_one, image, cells), image.sha256) for one, image in good
         ]
 
-    def _outline_together(self, images: Sequence[CellImage], cells: Cells) -> list[tuple[OutlinedCell, ...]]:
+    def _outline_together(self, images: Sequence[CellImage], cells: CellChoice) -> list[tuple[OutlinedCell, ...]]:
         return outline_many(images, self._segmenter, cells, progress=lambda *_: self._alive())
 
-    def _outline_one(self, image: CellImage, cells: Cells) -> tuple[OutlinedCell, ...]:
+    def _outline_one(self, image: CellImage, cells: CellChoice) -> tuple[OutlinedCell, ...]:
         return self._outline_together([image], cells)[0]
 
     def _result(self, one: Loaded, image: CellImage, cells: tuple[OutlinedCell, ...] | ImageResult) -> ImageResult:
@@ -93,7 +93,7 @@ class Analyst:
         return _tried(one, Stage.MEASURE, lambda: self._measured(one, image, cells), image.sha256)
 
     def _measured(self, one: Loaded, image: CellImage, cells: Sequence[OutlinedCell]) -> ImageResult:
-        engine = Engine(self._settings.feature_engine)
+        engine = FeatureEngine(self._settings.feature_engine)
         analyses = []
         for cell in cells:
             analyses.append(measure(cell, self._segmenter, engine=engine))

@@ -26,6 +26,7 @@ from core.batch.results import Record, Run, RunFolder
 from core.batch.run import FLUSH_BYTES, FLUSH_CELLS, FLUSH_IMAGES, Engine, Tasks
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import ClusterError, CoreError, UsageError
+from core.domain.options import FeatureEngine
 from core.domain.versions import software_versions
 
 # Images of the first chunks; later ones grow to FLUSH_IMAGES, so that a short run is shared out evenly and a long one
@@ -220,7 +221,8 @@ class _ClusterEngine:
             room, share = min(room, int(resources["GPU"] * _ACTORS_A_GPU)), 1 / _ACTORS_A_GPU
         for _ in range(len(self._members), self._actors or max(room, 1)):
             remote = self._ray.remote(num_cpus=1, num_gpus=share, max_concurrency=_AHEAD, max_restarts=0)(_Actor)
-            member = _Member(remote.remote(self._folder.out, self._key, self._measurer, software_versions()))
+            versions = software_versions(FeatureEngine(self._measurer.settings.feature_engine))
+            member = _Member(remote.remote(self._folder.out, self._key, self._measurer, versions))
             self._members.append(member)
             self._awaited[member.actor.open.remote()] = (member, None)
 
@@ -319,7 +321,7 @@ class _Actor:
 
     def open(self) -> None:
         """Get ready; raises CoreError where this node is not as the driver."""
-        if (here := software_versions()) != self._versions:
+        if (here := software_versions(FeatureEngine(self._measurer.settings.feature_engine))) != self._versions:
             names = sorted(
                 name for name in here.keys() | self._versions.keys() if here.get(name) != self._versions.get(name)
             )

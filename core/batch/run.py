@@ -26,6 +26,7 @@ from core.batch.results import Counts, Index, Record, Run, RunFolder, failures_o
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, UsageError
+from core.domain.options import FeatureEngine
 from core.domain.versions import software_versions
 from core.segmentation.model_registry import ModelEntry
 
@@ -175,8 +176,11 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
         raise UsageError(msg)
     labels = read_labels(settings.label_from, settings.patient_from)
     settings = replace(settings, input=settings.input if "://" in local else str(Path(local).resolve()))
-    key = run_key(settings, batch.model.sha256, software_versions(), labels.digest)
-    new = new_run(key, settings, batch.model.model_id, batch.model.sha256, software_versions())
+    engine = FeatureEngine(settings.feature_engine)
+    engine.check_installed()
+    versions = software_versions(engine)
+    key = run_key(settings, batch.model.sha256, versions, labels.digest)
+    new = new_run(key, settings, batch.model.model_id, batch.model.sha256, versions)
     return open_inputs(settings.input, settings.pattern), labels, new
 
 

@@ -9,14 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from core.domain.errors import UsageError
+from core.domain.options import CellChoice, FeatureEngine
 from core.support import records
-
-# Values of `core.segmentation.field_of_view.Cells`, `core.features.extract.Engine` and
-# `core.segmentation.providers.Device`; a test holds them equal. Written out, because the parent of a run is at work
-# before the image libraries behind those could be imported.
-CELLS: Final = ("auto", "one", "all")
-FEATURE_ENGINES: Final = ("fast", "reference")
-DEVICES: Final = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,8 @@ class BatchSettings:
     def __post_init__(self) -> None:
         """Check choices and limits; raises UsageError."""
         for name, value, known in (
-            ("cells", self.cells, CELLS),
-            ("feature engine", self.feature_engine, FEATURE_ENGINES),
+            ("cells", self.cells, tuple(CellChoice)),
+            ("feature engine", self.feature_engine, tuple(FeatureEngine)),
         ):
             if value not in known:
                 msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"

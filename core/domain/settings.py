@@ -1,10 +1,18 @@
-"""Where things are and how much is allowed: read once from the environment, defaults for a fresh clone."""
+"""Where things are and how much is allowed: read from the environment; defaults for a checkout, or for an installation."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-ROOT = Path(__file__).resolve().parents[2]
+import platformdirs
+
+from core.domain.errors import UsageError
+
+# The checkout, or in an installation the folder that holds the same: core, pages, assets, ...
+ROOT: Final = Path(__file__).resolve().parents[2]
+# Nobody's own files go into the folder of an installation, which the next one overwrites.
+_INSTALLED: Final = not (ROOT / "pyproject.toml").is_file()
 
 
 @dataclass(frozen=True)
@@ -29,13 +37,25 @@ class Settings:
     max_upload_bytes: int
 
 
+def check_own(folder: Path, instead: str) -> None:
+    """Raise UsageError where results would go into an installation, saying what to do instead."""
+    if _INSTALLED and folder.resolve().is_relative_to(ROOT):
+        msg = f"the results would go into the installation, which the next one overwrites; {instead}"
+        raise UsageError(msg)
+
+
 def load_settings() -> Settings:
-    """Settings from the environment; unset variables take the defaults of a fresh clone."""
+    """Settings from the environment; what is not set is in the checkout, or in the user's folder of an installation."""
+    own, cache = ROOT, ROOT / "runs" / "cache"
+    data = ROOT.parent / "shared" / "data"
+    if _INSTALLED:
+        own = platformdirs.user_data_path("leukoscope", appauthor=False)
+        data, cache = own / "data", platformdirs.user_cache_path("leukoscope", appauthor=False)
 
     def path(name: str, default: Path) -> Path:
         return Path(os.environ.get(f"LEUKOSCOPE_{name}", default)).expanduser()
 
-    data = path("DATA", ROOT.parent / "shared" / "data")
+    data = path("DATA", data)
     roots = os.environ.get("LEUKOSCOPE_ROOTS")
     return Settings(
         data=data,
@@ -46,10 +66,10 @@ def load_settings() -> Settings:
         ),
         models=path("MODELS", ROOT / "assets" / "models"),
         reference=path("REFERENCE", ROOT / "assets" / "reference"),
-        cohort=path("COHORT", ROOT / "cohort"),
+        cohort=path("COHORT", own / "cohort"),
         selection=path("SELECTION", ROOT / "assets" / "model_selection"),
-        runs=path("RUNS", ROOT / "runs"),
-        cache=path("CACHE", ROOT / "runs" / "cache"),
+        runs=path("RUNS", own / "runs"),
+        cache=path("CACHE", cache),
         max_pixels=int(os.environ.get("LEUKOSCOPE_MAX_PIXELS", "25000000")),
         max_bytes=int(os.environ.get("LEUKOSCOPE_MAX_BYTES", str(64 * 2**20))),
         max_upload_bytes=int(os.environ.get("LEUKOSCOPE_MAX_UPLOAD_BYTES", str(4 * 2**30))),

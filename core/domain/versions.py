@@ -3,25 +3,24 @@
 import platform
 from functools import cache
 from importlib import metadata
+from typing import Final
 
 from core import __version__
+from core.domain.options import FeatureEngine
 
-_MEASURING_PACKAGES = (
-    "numpy",
-    "scipy",
-    "scikit-image",
-    "pillow",
-    "pyradiomics-bhklab",
-    "onnxruntime-gpu",
-    "onnxruntime",
-)
+_MEASURING: Final = ("numpy", "scipy", "scikit-image", "pillow", "onnxruntime-gpu", "onnxruntime")
+_REFERENCE: Final = ("pyradiomics-bhklab", "simpleitk")
 
 
 @cache
-def software_versions() -> dict[str, str]:
-    """Versions of everything a number depends on, by package name."""
+def software_versions(engine: FeatureEngine = FeatureEngine.FAST) -> dict[str, str]:
+    """Versions of everything a number depends on, by package name.
+
+    pyradiomics is named where it measured, and only there: whether it is installed beside the fast engine changes no
+    number, and must not begin a run anew.
+    """
     versions = {"leukoscope": __version__, "python": platform.python_version()}
-    for package in _MEASURING_PACKAGES:
+    for package in (*_MEASURING, *(_REFERENCE if engine is FeatureEngine.REFERENCE else ())):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import DataSetError, ModelError
+from core.domain.options import CellChoice, Device
 from core.domain.types import CellImage
 from core.evaluation.datasets import DATA_SETS, Sample
 from core.evaluation.ood_negatives import Kind, evenly, impostors
@@ -42,9 +43,7 @@ from core.quality.novelty import (
     save,
     traits,
 )
-from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
 
@@ -96,7 +95,7 @@ class Subject:
     cell_type: str
     group: str
     image: Path | CellImage
-    cells: Cells
+    cells: CellChoice
 
 
 def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
@@ -126,14 +125,14 @@ def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
         strange.setdefault((impostor.kind, origin), []).append(impostor.image)
     for (kind, origin), pictures in strange.items():
         found += [
-            Subject(kind.value, origin, "", image.name, image, Cells.ONE)
+            Subject(kind.value, origin, "", image.name, image, CellChoice.ONE)
             for image in evenly(pictures, limit or len(pictures))
         ]
     return found
 
 
 def _of_sample(sample: Sample, source: str) -> Subject:
-    cells = Cells.ALL if source == "hairy_cell_smear" else Cells.ONE
+    cells = CellChoice.ALL if source == "hairy_cell_smear" else CellChoice.ONE
     return Subject(LEUKOCYTE, source, sample.cell_type.value, sample.group, sample.image, cells)
 
 

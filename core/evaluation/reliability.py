@@ -24,6 +24,7 @@ from scipy import ndimage
 from core.domain.cell_types import CELL_TYPES
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, DataSetError, ModelError
+from core.domain.options import Device
 from core.domain.types import CellImage, LabelMap, as_label_map
 from core.domain.versions import software_versions
 from core.evaluation.agreement import Disturbance, FeatureReliability, ReliabilityReport, Subjects, assess, save
@@ -35,7 +36,6 @@ from core.image.masks import cell_mask, decode_grey, region_mask, with_environme
 from core.image.morphology import bounds
 from core.image.stain import optical_density
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
 

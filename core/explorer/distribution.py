@@ -97,7 +97,8 @@ def published_table(published: Sequence[ReferencePopulation], feature: str) -> p
 
 def together(groups: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Both tables, the published below, without a column of units or of absent values in which nothing stands."""
-    both = pd.concat([groups, published], ignore_index=True) if len(published) else groups
+    # From rows, because pandas 2 warns of columns without a value that are put together.
+    both = pd.DataFrame([*groups.to_dict("records"), *published.to_dict("records")], columns=groups.columns)
     nothing: dict[str, str | int] = {"Unit": "", "Without a value": 0}
     empty = [name for name, none in nothing.items() if name in both and not both[name].fillna(none).ne(none).any()]
     return both.drop(columns=empty)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import ImageError, MaskError
+from core.domain.options import FeatureEngine
 from core.domain.types import FeatureSet, LabelMap
 from core.features import reference
 from core.features.catalogue import CATALOGUE, CELL_REGIONS
@@ -27,14 +27,6 @@ from core.features.spots import granularity, vacuoles
 from core.features.texture import UNDEFINED, Levels, discretise, glcm, gldm, glrlm, glszm, ngtdm
 from core.image.masks import region_mask
 from core.image.morphology import bounds
-
-
-class Engine(StrEnum):
-    """Who computes what pyradiomics knows: the same numbers in milliseconds, or pyradiomics' own extractor."""
-
-    FAST = "fast"
-    REFERENCE = "reference"
-
 
 _REGIONS: Final = tuple(region for region in Region if region is not Region.COMBINED)
 
@@ -152,10 +144,10 @@ _FAST: Final[Mapping[FeatureClass, Family]] = MappingProxyType(
         **_TEXTURES,
     }
 )
-_FAMILIES: Final[Mapping[Engine, Mapping[FeatureClass, Family]]] = MappingProxyType(
+_FAMILIES: Final[Mapping[FeatureEngine, Mapping[FeatureClass, Family]]] = MappingProxyType(
     {
-        Engine.FAST: _FAST,
-        Engine.REFERENCE: {
+        FeatureEngine.FAST: _FAST,
+        FeatureEngine.REFERENCE: {
             **_FAST,
             **{
                 feature_class: _reference_on_grey(feature_class)
@@ -189,7 +181,7 @@ _CHANNELS: Final = {
 
 
 def extract(
-    image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, engine: Engine = Engine.FAST
+    image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap, engine: FeatureEngine = FeatureEngine.FAST
 ) -> FeatureSet:
     """Measure all features of one cell.
 
@@ -201,7 +193,7 @@ def extract(
     labels
         Label map of the same height and width. Only its pixels that are not background are looked at.
     engine
-        `Engine.REFERENCE` asks pyradiomics itself for whatever it can measure, which is many times slower; the values
+        `FeatureEngine.REFERENCE` asks pyradiomics itself for whatever it can measure, which is many times slower; the values
         agree to 1e-9.
 
     Returns
@@ -217,6 +209,7 @@ def extract(
     MaskError
         The label map's shape differs from the image's.
     """
+    engine.check_installed()
     _check(image, labels)
     within = bounds(labels > 0) if labels.any() else (slice(0), slice(0))
     cell = Cell(LabelMap(labels[within]), planes(image[within]))

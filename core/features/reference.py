@@ -1,6 +1,6 @@
 """The reference engine: pyradiomics itself, the slow and trusted way.
 
-The only user of its extractor and of SimpleITK.
+The only user of its extractor and of SimpleITK. Nothing else needs either.
 """
 
 import logging

@@ -9,7 +9,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -68,14 +67,6 @@ _MARGIN: Final = 0.5
 # is asked again in windows so many times larger: a lobe says little of the size of its cell.
 _WINDOWS: Final = (1.0, 1.6, 2.56)
 _ROOMY: Final = 0.9
-
-
-class Cells(StrEnum):
-    """Which cells of an image are wanted: the centred one, all, or whatever `shows_one_cell` says."""
-
-    AUTO = "auto"
-    ONE = "one"
-    ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,25 +4,18 @@ Onnxruntime falls back to the CPU with no more than a log line.
 """
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import onnxruntime
 
 from core.domain.errors import ModelError, ProviderError
-
-
-class Device(StrEnum):
-    """What the user asks for; `auto` takes CUDA where it works and says so where it does not."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
+from core.domain.options import Device
 
 _CUDA: Final = "CUDAExecutionProvider"
 _CPU: Final = "CPUExecutionProvider"
+
+_FELL_BACK: Final = "onnxruntime fell back to the CPU (CUDA or cuDNN libraries missing)"
 
 # Plain words for pages and command line.
 PROVIDER_NAMES: Final = {_CUDA: "CUDA GPU", _CPU: "CPU"}
@@ -39,31 +32,18 @@ def open_session(model: Path, device: Device, threads: int = 0) -> onnxruntime.I
     if not _multiplies_bytes_exactly():
         # An 8-bit network then runs exactly and no faster than in fp32, instead of fast and wrong.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    if device is not Device.CPU and _CUDA in onnxruntime.get_available_providers():
-        wanted = [_CUDA, _CPU]
-    elif device is Device.CUDA:
-        msg = (
-            "device cuda was asked for, but this onnxruntime has no CUDA support; install onnxruntime-gpu or use"
-            " --device cpu"
-        )
+    obstacle = why_no_cuda()
+    if device is Device.CUDA and obstacle:
+        msg = f"device cuda was asked for, but {obstacle}; use --device cpu or auto"
         raise ProviderError(msg)
-    else:
-        wanted = [_CPU]
-    if wanted[0] == _CUDA and not _driver_present():
-        if device is Device.CUDA:
-            msg = "device cuda was asked for, but this machine shows no NVIDIA driver; use --device cpu or auto"
-            raise ProviderError(msg)
-        wanted = [_CPU]
+    wanted = [_CPU] if device is Device.CPU or obstacle else [_CUDA, _CPU]
     try:
         session = onnxruntime.InferenceSession(str(model), options, providers=wanted)
     except Exception as error:  # onnxruntime raises its own unexported types
         msg = f"{model.name} could not be loaded by onnxruntime ({error}); run `python -m core models verify`"
         raise ModelError(msg) from error
     if device is Device.CUDA and session.get_providers()[0] != _CUDA:
-        msg = (
-            "device cuda was asked for, but onnxruntime fell back to the CPU (CUDA or cuDNN libraries missing); use"
-            " --device cpu or auto"
-        )
+        msg = f"device cuda was asked for, but {_FELL_BACK}; use --device cpu or auto"
         raise ProviderError(msg)
     return session
 
@@ -74,9 +54,14 @@ def provider_name(session: onnxruntime.InferenceSession) -> str:
     return PROVIDER_NAMES.get(provider, provider)
 
 
-def _driver_present() -> bool:
-    """Whether there is an NVIDIA driver at all; trying without one costs seconds and prints alarming lines."""
-    return os.name == "nt" or Path("/proc/driver/nvidia/version").exists()
+def why_no_cuda(session: onnxruntime.InferenceSession | None = None) -> str | None:
+    """Why CUDA does not run a session, or any that could be opened here; None where nothing is known to be in its way."""
+    if _CUDA not in onnxruntime.get_available_providers():
+        return "the installed onnxruntime has no CUDA support (onnxruntime-gpu has)"
+    # Trying without a driver costs seconds and prints alarming lines.
+    if os.name != "nt" and not Path("/proc/driver/nvidia/version").exists():
+        return "this machine shows no NVIDIA driver"
+    return _FELL_BACK if session is not None and session.get_providers()[0] != _CUDA else None
 
 
 def _multiplies_bytes_exactly() -> bool:

@@ -13,6 +13,7 @@ from scipy import special
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError, UsageError
+from core.domain.options import VIEWS, Device
 from core.domain.types import CellImage, LabelMap, Segmentation
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import count_other_nuclei, find_nuclei
@@ -20,10 +21,10 @@ from core.image.window import Window
 from core.quality.novelty import Knowledge
 from core.quality.novelty import load as load_knowledge
 from core.segmentation.model_card import ModelCard
-from core.segmentation.model_registry import ModelEntry, card_of, verify_model
+from core.segmentation.model_registry import ModelEntry, card_of, find_model, verify_model
 from core.segmentation.postprocessing import label_cell, middle_cell
 from core.segmentation.preprocessing import network_input, to_image_grid
-from core.segmentation.providers import Device, open_session, provider_name
+from core.segmentation.providers import open_session, provider_name, why_no_cuda
 
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom
 # into it.
@@ -38,8 +39,6 @@ MOST_RESIZED: Final = 1.18
 # Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image
 # costs no gigabyte.
 MAX_GRID = 2048
-# Of how many views the fine pass can be the mean: as it is, its four rotations, or these and their mirror images.
-VIEWS: Final = (1, 4, 8)
 
 # A label map of a whole image, and the confidence in it: 0 where there is no cell.
 _Outline = tuple[LabelMap, float]
@@ -281,6 +280,41 @@ class OnnxSegmenter(TwoPassSegmenter):
         segmenter = cls(entry.path, device, threads, views)
         segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
         return segmenter
+
+    @classmethod
+    def open(
+        cls, model: str | None = None, device: Device | str = Device.AUTO, threads: int = 0, views: int = 1
+    ) -> "OnnxSegmenter":
+        """Open a model by its id, as `leukoscope models list` names them; the default one without.
+
+        Parameters
+        ----------
+        model
+            Id of a model of the manifest.
+        device
+            `auto`, `cpu` or `cuda`; `auto` takes CUDA where it works.
+        threads
+            Threads of the network; 0 lets onnxruntime choose.
+        views
+            1, 4 or 8: of how many rotations and mirror images the outline is the mean.
+
+        Raises
+        ------
+        ModelError
+            The model is unknown, missing or damaged, or CUDA was asked for and does not run.
+
+        Examples
+        --------
+        >>> segmenter = OnnxSegmenter.open(device="cpu")
+        >>> segmenter.provider
+        'CPU'
+        """
+        return cls.from_entry(find_model(model), Device(device), threads, views)
+
+    @property
+    def why_no_cuda(self) -> str | None:
+        """Why the model does not run on a CUDA GPU, in words; None where it does."""
+        return why_no_cuda(self._session)
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As the session gives them."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
+from core.domain.settings import load_settings
 from core.store import edit_log, shards
 from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
@@ -45,12 +46,15 @@ class Cohort:
         self.columns: Final = tuple(cohort_schema().names)
 
     @classmethod
-    def open(cls, roots: Sequence[Path], rows: Path | None = None) -> Self:
+    def open(cls, roots: Sequence[Path] | None = None, rows: Path | None = None) -> Self:
         """Open the cohort for reading; roots that are missing or empty hold no populations.
 
-        `rows` is a folder of caches (`core.store.row_cache`): with it, every feature of a few cells of very many is
-        read at once.
+        Without `roots` it is the cohort of the settings, the shipped populations and your own. `rows` is a folder of
+        caches (`core.store.row_cache`): with it, every feature of a few cells of very many is read at once.
         """
+        if roots is None:
+            settings = load_settings()
+            roots, rows = (settings.reference, settings.cohort), rows or settings.cache
         folders = tuple(root.resolve() for root in roots)
         connection = duckdb.connect(":memory:")
         # Shards of older catalogues lack columns, and all lack what readers add; the empty table gives them to every

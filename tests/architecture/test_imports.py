@@ -63,3 +63,14 @@ def test_pages_import_without_a_training_stack() -> None:
     modules = modules_of("pages/_ui")
     assert {"pages._ui.common.layout", "pages._ui.explorer.page", "pages._ui.components.viewer.viewer"} <= set(modules)
     assert not loaded_by(*modules) & TRAINING_STACK
+
+
+@pytest.mark.parametrize("program", ["training", "export"])
+def test_help_on_training_waits_for_no_torch(program: str) -> None:
+    code = (
+        f"import sys; from contextlib import suppress; from {program}.__main__ import main\n"
+        "with suppress(SystemExit): main(['--help'])\n"
+        "print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from core.domain.options import Device
 from core.segmentation.model_registry import ModelEntry, find_model
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 
 

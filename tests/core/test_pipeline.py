@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.types import CellImage
 from core.domain.versions import software_versions
 from core.evaluation.datasets import data_set
 from core.features.catalogue import CATALOGUE
-from core.features.extract import Engine, extract
+from core.features.extract import extract
 from core.image.imaging import encode_png
 from core.image.stain import find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.pipeline import Job, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job
-from core.segmentation.field_of_view import Cells
-from core.segmentation.providers import Device
 
 BROKEN = 2
 
@@ -117,7 +116,7 @@ def test_jobs_are_taken_as_they_are_needed(folder, model_entry):
 
 
 def test_the_reference_engine_measures_the_same(folder, segmenter):
-    fast, reference = (run_job(Job(folder / "0.png", engine=engine), segmenter).analyses[0] for engine in Engine)
+    fast, reference = (run_job(Job(folder / "0.png", engine=engine), segmenter).analyses[0] for engine in FeatureEngine)
     assert reference.features.absent == fast.features.absent
     for name, value in fast.features.values.items():
         assert value is None or reference.features.values[name] == pytest.approx(value, rel=1e-9)
@@ -187,9 +186,9 @@ def test_a_field_with_too_many_nuclei_says_how_many_were_left_out(segmenter, fie
 
 
 def test_one_and_all_overrule_what_the_image_shows(segmenter, synthetic_cell, field):
-    (centred,) = outline_cells(field, segmenter, Cells.ONE)
+    (centred,) = outline_cells(field, segmenter, CellChoice.ONE)
     assert (centred.image, centred.place) == (field, None)
-    (cut,) = outline_cells(synthetic_cell[0], segmenter, Cells.ALL)
+    (cut,) = outline_cells(synthetic_cell[0], segmenter, CellChoice.ALL)
     assert cut.place is not None
     (chosen,) = outline_cells(synthetic_cell[0], segmenter)
     assert chosen.place is None
@@ -203,7 +202,7 @@ def test_outlining_and_measuring_apart_are_the_analysis(segmenter, synthetic_cel
 
 def test_a_field_without_a_nucleus_says_so(tmp_path, segmenter):
     Image.new("RGB", (300, 200), "white").save(tmp_path / "field.png")
-    outcome = run_job(Job(tmp_path / "field.png", cells=Cells.ALL), segmenter)
+    outcome = run_job(Job(tmp_path / "field.png", cells=CellChoice.ALL), segmenter)
     assert (outcome.analyses, outcome.reason) == ((), "field.png: no stained leukocyte was found in the field")
     outcome = run_job(Job(tmp_path / "field.png"), segmenter)
     assert (len(outcome.analyses), outcome.reason) == (1, None), "left to itself it is an image of one cell, flagged"

@@ -10,12 +10,13 @@ from safetensors.torch import save_file
 
 from core.domain.cell_types import CellType
 from core.domain.compartments import CHANNELS
+from core.domain.options import Device
 from core.evaluation.datasets import Sample
 from core.image.imaging import load
 from core.segmentation.model_registry import find_model, list_models
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
-from export.__main__ import _limits, main
+from export.__main__ import main
+from export.model_file import limits
 from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET
 from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
@@ -98,10 +99,10 @@ def test_limits_of_a_model_are_those_of_its_cells():
         [sample(CellType.OTHER)],
         [sample(CellType.HCL), sample(CellType.MONOCYTE), sample(CellType.MONOCYTE)],
     )
-    assert _limits(unnamed, ["set1"]).startswith(
+    assert limits(unnamed, ["set1"]).startswith(
         "Trained on 1 cells of no named type of Jiangxi Tecom rapid stain. Other stains"
     )
-    told = _limits([*unnamed, *cells], ["set1", "set2"])
+    told = limits([*unnamed, *cells], ["set1", "set2"])
     assert told.startswith(
         "Trained on 4 cells (2 monocytes, 1 hairy cells, 1 of no named type) of Jiangxi Tecom rapid stain, CellaVision"
         " blog; "

@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import pytest
 
+from core.domain.options import Device
 from core.image.imaging import load
 from core.image.window import Window
 from core.segmentation.model_registry import find_model
 from core.segmentation.preprocessing import network_input
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 from export.__main__ import main
 from export.fidelity import KEY_FEATURES, MAX_DRIFT, harm

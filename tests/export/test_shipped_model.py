@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from core.domain.options import Device
 from core.domain.settings import ROOT
 from core.segmentation.model_registry import find_model
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 from training.config import TrainingConfig
 from training.data import masked_samples, split_samples

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError, UsageError
+from core.domain.options import Device
 from core.domain.settings import load_settings
 from core.segmentation.model_registry import find_model
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training.config import TrainingConfig
 from training.experiments.pseudo import unlabelled_samples, write_pseudo

@@ -6,11 +6,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, Progress, Seen, State, run_key
+from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.domain.errors import RecordError, UsageError
-from core.features.extract import Engine
-from core.segmentation.field_of_view import Cells
-from core.segmentation.providers import Device
 from core.support.records import from_json, from_plain, to_json
 
 SETTINGS = BatchSettings("in", um_per_px=0.1)
@@ -47,12 +44,6 @@ PROGRESS = Progress(
     message="7 images found so far",
     last=(Seen("Größe/b.png", 2, 0.91), Seen("a.png", 0, None)),
 )
-
-
-def test_the_choices_are_those_of_the_engine():
-    assert list(CELLS) == [str(c) for c in Cells]
-    assert list(FEATURE_ENGINES) == [str(e) for e in Engine]
-    assert list(DEVICES) == [str(d) for d in Device]
 
 
 def test_every_setting_survives_json():

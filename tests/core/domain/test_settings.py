@@ -16,7 +16,7 @@ def _fresh_clone(monkeypatch):
 
 def test_defaults_of_a_fresh_clone():
     settings = load_settings()
-    assert (ROOT / "core" / "settings.py").is_file()
+    assert (ROOT / "core" / "domain" / "settings.py").is_file()
     assert settings.models.is_dir()
     assert settings.reference.is_dir()
     assert settings.data == ROOT.parent / "shared" / "data"

@@ -9,14 +9,21 @@ import scipy
 import skimage
 
 from core import __version__
+from core.domain.options import FeatureEngine
 from core.domain.settings import ROOT
 from core.domain.versions import software_versions
 
 
 def test_versions_name_what_a_number_depends_on():
     versions = software_versions()
-    assert {"leukoscope", "python", "numpy", "scipy", "scikit-image", "pillow", "pyradiomics-bhklab"} <= set(versions)
+    assert {"leukoscope", "python", "numpy", "scipy", "scikit-image", "pillow"} <= set(versions)
     assert "onnxruntime" in versions or "onnxruntime-gpu" in versions
+
+
+def test_pyradiomics_is_named_only_where_it_measured():
+    fast, reference = software_versions(), software_versions(FeatureEngine.REFERENCE)
+    assert set(reference) - set(fast) == {"pyradiomics-bhklab", "simpleitk"}
+    assert fast.items() <= reference.items()
 
 
 def test_versions_are_those_of_the_code_that_runs():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from core.domain.errors import DataSetError, ModelError
+from core.domain.options import CellChoice, Device
 from core.evaluation.datasets import data_set
 from core.evaluation.novelty_fit import (
     KNOWN_SOURCES,
@@ -27,9 +28,7 @@ from core.evaluation.ood_negatives import Kind
 from core.features.extract import extract
 from core.image.synthetic import draw_cell
 from core.quality.novelty import FAMILIAR, TRAITS, load, traits
-from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import MANIFEST, find_model
-from core.segmentation.providers import Device
 
 # How far, in standard deviations within a type, the laboratories' means lie apart in every trait.
 APART = 0.5
@@ -179,7 +178,7 @@ def test_two_reasons_count_as_one_refusal(table):
 
 
 def subject(kind, image, cell_type="", source="acevedo"):
-    return Subject(kind, source, cell_type, image.name, image, Cells.ONE)
+    return Subject(kind, source, cell_type, image.name, image, CellChoice.ONE)
 
 
 def test_a_row_says_what_the_subject_is_and_holds_its_traits(segmenter):
@@ -232,7 +231,7 @@ def test_every_source_and_kind_is_measured_and_no_training_image(data_dir, model
         "blast",
         "basophil",
     }
-    assert [each for each in found if each.cells is Cells.ALL] == [
+    assert [each for each in found if each.cells is CellChoice.ALL] == [
         each for each in found if each.source == "hairy_cell_smear"
     ]
 

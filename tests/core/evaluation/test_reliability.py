@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.errors import DataSetError, ModelError
+from core.domain.options import Device
 from core.domain.types import LabelMap
 from core.evaluation.agreement import Disturbance, load_report
 from core.evaluation.reliability import (
@@ -30,7 +31,6 @@ from core.features.extract import extract
 from core.image.masks import cell_mask, encode_grey, region_mask, with_environment
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.segmentation.model_registry import MANIFEST, find_model
-from core.segmentation.providers import Device
 
 SIDE = 150
 CELLS = 7

@@ -2,14 +2,13 @@
 
 import pytest
 
+from core.domain.options import CellChoice, Device
 from core.domain.types import CellImage, LabelMap
 from core.evaluation.datasets import DATA_SETS, data_set
 from core.image.imaging import load, load_grey
 from core.image.masks import decode_grey, with_environment
 from core.pipeline import outline_cells
-from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import find_model
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 
 
@@ -24,7 +23,7 @@ def real_cells(data_dir) -> list[tuple[str, CellImage, LabelMap]]:
             chosen = [(load(s.image), decode_grey(load_grey(s.mask)).labels) for s in samples[::5]]
             cells += [(name, image, with_environment(labels)) for image, labels in chosen]
         else:
-            which = Cells.ALL if name == "hairy_cell_smear" else Cells.ONE
+            which = CellChoice.ALL if name == "hairy_cell_smear" else CellChoice.ONE
             found = [
                 cell
                 for s in samples[:: -(-len(samples) // 5)]

@@ -8,10 +8,11 @@ import pytest
 
 from core.domain.compartments import Compartment
 from core.domain.errors import ImageError, MaskError
+from core.domain.options import FeatureEngine
 from core.domain.types import as_label_map
 from core.features import reference
 from core.features.catalogue import CATALOGUE
-from core.features.extract import Engine, extract
+from core.features.extract import extract
 from core.features.spec import FeatureClass, Region, Theme
 from core.image.masks import with_environment
 
@@ -87,7 +88,7 @@ PAIRS = [(cell, list(IMAGES)[(number + shift) % len(IMAGES)]) for number, cell i
 
 @pytest.mark.parametrize(("cell", "image"), PAIRS)
 def test_engines_agree_on_drawn_cells(cell, image):
-    ours, theirs = extract(IMAGES[image], CELLS[cell]), extract(IMAGES[image], CELLS[cell], Engine.REFERENCE)
+    ours, theirs = extract(IMAGES[image], CELLS[cell]), extract(IMAGES[image], CELLS[cell], FeatureEngine.REFERENCE)
     for name in [
         name
         for name in theirs.values
@@ -103,7 +104,7 @@ def test_engines_agree_on_drawn_cells(cell, image):
 def test_engines_agree_on_real_cells_of_all_sources(real_cells):
     regions, worst = 0, (0.0, "")
     for _, image, labels in real_cells:
-        ours, theirs = extract(image.rgb, labels), extract(image.rgb, labels, Engine.REFERENCE)
+        ours, theirs = extract(image.rgb, labels), extract(image.rgb, labels, FeatureEngine.REFERENCE)
         worst = max(worst, largest_difference(ours, theirs))
         assert all(
             ours.values[name] == theirs.values[name] for name, spec in CATALOGUE.items() if spec.feature in EXACT
@@ -185,7 +186,7 @@ def test_a_grey_image_has_no_colour():
     assert grey_in_colour.values["nucleus_saturation_Mean"] == 0
 
 
-@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize("engine", FeatureEngine)
 def test_exactly_the_catalogue_comes_in_its_order(engine):
     for labels in (CELL, label_map(CELL == CYTOPLASM, slice(0)), label_map(slice(0), slice(0))):
         features = extract(COLOUR, labels, engine)
@@ -200,7 +201,7 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize("engine", FeatureEngine)
 @pytest.mark.parametrize("reason", LINES)
 def test_a_region_that_cannot_be_measured_is_absent_with_its_reason(reason, engine):
     labels = label_map(disc(48, 46, 34), slice(0))
@@ -277,13 +278,13 @@ def test_the_image_and_the_labels_are_left_as_they_are():
     grey.setflags(write=False)
     labels.setflags(write=False)
     extract(grey, labels)
-    extract(grey, labels, Engine.REFERENCE)
+    extract(grey, labels, FeatureEngine.REFERENCE)
     assert np.array_equal(grey, GREY)
     assert np.array_equal(labels, CELL)
 
 
 def test_pyradiomics_says_nothing(capfd, caplog):
-    extract(GREY, CELL, Engine.REFERENCE)
+    extract(GREY, CELL, FeatureEngine.REFERENCE)
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
 

@@ -321,9 +321,7 @@ def test_images_of_one_cell_are_taken_as_such(data_dir, name):
 _MEASURE = """
 import resource
 import numpy as np
-from core.segmentation.field_of_view import Cells
 from core.segmentation.model_registry import find_model
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter
 from core.pipeline import analyse_cells
 from core.image.synthetic import draw_cell
@@ -341,7 +339,7 @@ for y in range(100, 3600, 1100):
         rgb[y : y + 360, x : x + 360] = cell.rgb
 field = CellImage(rgb, "field.png", "0" * 64)
 before = peak()
-found = analyse_cells(field, segmenter, Cells.AUTO)
+found = analyse_cells(field, segmenter, CellChoice.AUTO)
 print(len(found), peak() - before)
 """
 

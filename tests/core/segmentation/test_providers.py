@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from core.domain.errors import ModelError, ProviderError
+from core.domain.options import Device
 from core.segmentation import providers
-from core.segmentation.providers import PROVIDER_NAMES, Device, open_session, provider_name
+from core.segmentation.providers import PROVIDER_NAMES, open_session, provider_name
 
 HAS_DRIVER = Path("/proc/driver/nvidia/version").exists()
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import ModelError, UsageError
+from core.domain.options import Device
 from core.domain.types import CellImage, as_label_map
 from core.evaluation.datasets import data_set
 from core.evaluation.metrics import overlap
@@ -21,7 +22,6 @@ from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.image.window import Window, resample_labels
 from core.quality.assessment import assess
 from core.segmentation.model_card import METADATA_KEY
-from core.segmentation.providers import Device
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 
 BACKGROUND, RED_CELL = (253, 229, 206), (218, 172, 166)

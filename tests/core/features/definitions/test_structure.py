@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from core.domain.cell_types import CellType
+from core.domain.options import CellChoice
 from core.evaluation.datasets import data_set
 from core.features.contour import contour
 from core.features.definitions.structure import COMBINED, STRUCTURES
@@ -15,7 +16,6 @@ from core.features.spec import FeatureClass, Region, Unit
 from core.features.spots import granularity, vacuoles
 from core.image.imaging import load
 from core.pipeline import outline_cells
-from core.segmentation.field_of_view import Cells
 from tests.shapes import disc
 
 NUCLEUS, CELL, AROUND = (disc(60, 60, radius, side=120) for radius in (25, 45, 54))
@@ -67,11 +67,11 @@ def populations(data_dir, segmenter) -> dict[str, list[dict[str, float | None]]]
         of_type = [sample.image for sample in samples if sample.cell_type is cell_type]
         images[cell_type] = [load(path) for path in of_type[:: len(of_type) // 8][:8]]
     outlined = {
-        cell_type: [cell for image in found for cell in outline_cells(image, segmenter, Cells.ONE)]
+        cell_type: [cell for image in found for cell in outline_cells(image, segmenter, CellChoice.ONE)]
         for cell_type, found in images.items()
     }
     smears = [load(sample.image) for sample in data_set("hairy_cell_smear").samples()]
-    outlined[CellType.HCL] = [cell for smear in smears for cell in outline_cells(smear, segmenter, Cells.ALL)]
+    outlined[CellType.HCL] = [cell for smear in smears for cell in outline_cells(smear, segmenter, CellChoice.ALL)]
     return {
         cell_type: [extract(cell.image.rgb, cell.segmentation.labels).values for cell in found]
         for cell_type, found in outlined.items()

@@ -1,104 +1,99 @@
-"""`python -m core batch`: the arguments, progress on standard error, and the exit code."""
+"""`leukoscope batch`: very many images.
+
+Light: its workers import what they need themselves, and pages start one such process a run.
+"""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from core.batch.run import Batch, plan, run_batch
-from core.batch.settings import CELLS, DEVICES, FEATURE_ENGINES, BatchSettings, Progress, State
-from core.domain.errors import CoreError, UsageError
+from core.batch.settings import BatchSettings, Progress, State
+from core.cli.common import add_choice, add_feature_engine, add_json, add_model, positive
+from core.domain.errors import UsageError
+from core.domain.options import CellChoice
 from core.segmentation.model_registry import find_model
 
 # Where standard error is no terminal, a line every so many tellings.
 _QUIET_BEATS: Final = 30
 
-DESCRIPTION: Final = (
+_DESCRIPTION: Final = (
     "Measure a folder, a ZIP file or a bucket of any size. Stopped, killed or out of disk, the same command goes on"
     " where it was; the finished table is the same. Exit code 0: every image measured; 1: some failed (errors.csv) or"
     " the run was stopped; 2: wrong use."
 )
 
 
-def parser(*, add_help: bool = True) -> argparse.ArgumentParser:
-    """Return the arguments of the command."""
-    made = argparse.ArgumentParser(prog="python -m core batch", description=DESCRIPTION, add_help=add_help)
-    add = made.add_argument
+def batch(parser: argparse.ArgumentParser) -> None:
+    """Measure a folder, a ZIP file or a bucket."""
+    parser.description = _DESCRIPTION
+    parser.set_defaults(run=_batch)
+    _add_source(parser)
+    _add_measuring(parser)
+    _add_results(parser)
+    _add_workers(parser)
+    add_json(parser)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """Which images, and what is known of them."""
+    add = parser.add_argument
     add("input", metavar="INPUT", help="folder, ZIP file, or URL that fsspec knows (s3://, gs://, memory://)")
-    add("--out", required=True, help="folder (or URL) for the results")
-    add(
-        "--jobs",
-        type=_positive,
-        help="worker processes, one thread each (default 1; on a cluster, all it has room for)",
-    )
-    add("--engine", choices=["local", "ray"], default="local", help="ray: on a cluster (see requirements-cluster.txt)")
-    add("--ray-address", metavar="ADDRESS", help="cluster to join; a local one is started without it")
-    add("--device", choices=DEVICES, default="auto", help="cuda fails where it cannot run; auto falls back to the CPU")
-    add("--model", metavar="ID", help="model of the manifest (default: its default)")
-    add(
-        "--batch-size",
-        type=_batch_size,
-        default=None,
-        metavar="auto|N",
-        help="images outlined together (auto: 1 on CPU, 16 on CUDA)",
-    )
-    add("--limit", type=_positive, metavar="N", help="only the first N images")
-    add("--dry-run", action="store_true", help="list and count, and say what would be done; writes nothing")
     add("--pattern", metavar="GLOB", help="only images whose relative path fits, as '*/blood_*.png'")
+    add("--limit", type=positive, metavar="N", help="only the first N images")
     add("--um-per-pixel", "--um-per-px", type=float, metavar="UM", help="scale of all images in micrometres per pixel")
-    add(
-        "--cells",
-        choices=CELLS,
-        default="auto",
-        help="one: the cell in the middle; all: every leukocyte; auto: what the image shows",
-    )
-    add("--feature-engine", choices=FEATURE_ENGINES, default="fast", help="reference is pyradiomics itself")
-    add(
-        "--label-from",
-        metavar="HOW",
-        help="cell type of each image: folder, regex:PATTERN with a group named label, or csv:FILE",
-    )
-    add(
-        "--patient-from",
-        metavar="HOW",
-        help="patient of each image: folder, regex:PATTERN with a group named patient, or csv:FILE",
-    )
+    text = "{} of each image: folder, regex:PATTERN with a group named {}, or csv:FILE"
+    add("--label-from", metavar="HOW", help=text.format("cell type", "label"))
+    add("--patient-from", metavar="HOW", help=text.format("patient", "patient"))
+
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    """What is measured, and how much an image may take."""
+    text = "one: the cell in the middle; all: every leukocyte; auto: what the image shows"
+    add_choice(parser, "--cells", CellChoice, text)
+    add_feature_engine(parser)
+    add_model(parser)
+    add = parser.add_argument
+    add("--time-limit", type=float, default=60.0, metavar="S", help="seconds an image may take (default 60)")
+    text = "memory an image may take beyond its worker's own (default 2048)"
+    add("--memory-limit", type=positive, default=2048, metavar="MB", help=text)
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """Where results go, and which there are."""
+    add = parser.add_argument
+    add("--out", required=True, help="folder (or URL) for the results")
     add("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
     add("--outlines", action="store_true", help="also write outlines as GeoJSON, a file per image, for QuPath")
+    add("--dry-run", action="store_true", help="list and count, and say what would be done; writes nothing")
     add("--retry-failed", action="store_true", help="try again what failed before")
-    add("--time-limit", type=float, default=60.0, metavar="S", help="seconds an image may take (default 60)")
-    add(
-        "--memory-limit",
-        type=_positive,
-        default=2048,
-        metavar="MB",
-        help="memory an image may take beyond its worker's own (default 2048)",
-    )
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    """Who does the work."""
+    add = parser.add_argument
+    text = "worker processes, one thread each (default 1; on a cluster, all it has room for)"
+    add("--jobs", type=positive, help=text)
+    text = "images outlined together (auto: 1 on CPU, 16 on CUDA)"
+    add("--batch-size", type=_batch_size, metavar="auto|N", help=text)
+    add("--engine", choices=["local", "ray"], default="local", help="ray: on a cluster (see requirements-cluster.txt)")
+    add("--ray-address", metavar="ADDRESS", help="cluster to join; a local one is started without it")
     add("--turns", metavar="FOLDER", help="take turns with the other runs that name this folder")
     add("--owner", default="", help="whose run it is, for --turns")
-    add("--json", action="store_true", help="print one machine-readable object to standard output")
-    return made
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
-    arguments = parser().parse_args(argv)
-    try:
-        return run(arguments)
-    except CoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+def _batch_size(text: str) -> int | None:
+    return None if text == "auto" else positive(text)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Do what the arguments say; returns the exit code. Raises CoreError."""
-    batch = _batch(arguments)
+def _batch(arguments: argparse.Namespace) -> int:
+    asked = _asked(arguments)
     if arguments.dry_run:
-        return _tell_plan(batch, as_json=arguments.json)
-    ended = run_batch(batch, _Line(arguments.out))
+        return _tell_plan(asked, as_json=arguments.json)
+    ended = run_batch(asked, _Line(arguments.out))
     if arguments.json:
         print(json.dumps({"out": arguments.out, **asdict(ended), "last": None}))
     if ended.failed:
@@ -108,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if ended.state is State.FINISHED and not ended.failed else 1
 
 
-def _batch(arguments: argparse.Namespace) -> Batch:
+def _asked(arguments: argparse.Namespace) -> Batch:
     settings = BatchSettings(
         arguments.input,
         arguments.pattern,
@@ -150,8 +145,8 @@ def _batch(arguments: argparse.Namespace) -> Batch:
     )
 
 
-def _tell_plan(batch: Batch, *, as_json: bool) -> int:
-    found = plan(batch)
+def _tell_plan(asked: Batch, *, as_json: bool) -> int:
+    found = plan(asked)
     for path, reason in found.refused.items():
         print(f"would fail: {path}: {reason}", file=sys.stderr)
     if as_json:
@@ -202,15 +197,3 @@ def _sentence(progress: Progress) -> str:
     if progress.message:
         parts.append(progress.message)
     return ", ".join(parts)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        msg = f"must be 1 or more, but is {value}"
-        raise argparse.ArgumentTypeError(msg)
-    return value
-
-
-def _batch_size(text: str) -> int | None:
-    return None if text == "auto" else _positive(text)

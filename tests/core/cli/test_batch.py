@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.__main__ import main
+from core.cli.main import main
 from core.domain.settings import ROOT
 from core.image.imaging import encode_png, load
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -115,8 +115,8 @@ def test_exit_codes_and_a_dry_run(folder, tmp_path, capsys):
 def test_results_may_go_into_a_bucket(folder, tmp_path):
     """In a process of its own memory, which is all the bucket there is."""
     code = (
-        "import fsspec; from core.batch.command import main; "
-        f"codes = [main([{str(folder)!r}, '--out', 'memory://results', '--limit', n]) for n in ('1', '2')]; "
+        "import fsspec; from core.cli.main import main; "
+        f"codes = [main(['batch', {str(folder)!r}, '--out', 'memory://results', '--limit', n]) for n in ('1', '2')]; "
         "files = fsspec.filesystem('memory').find('/results'); print(codes, *sorted(files), sep='\\n'); "
         "print(fsspec.filesystem('memory').cat('/results/cells.csv').decode().count('\\n'))"
     )
@@ -132,7 +132,7 @@ def test_help_comes_at_once():
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "core", "batch", "--help"], cwd=ROOT, capture_output=True, check=True)
     code = (
-        "import sys, core.batch.command; heavy = ('altair', 'msgspec', 'pandas', 'skimage', 'onnxruntime');"
+        "import sys, core.cli.main, core.cli.batch; heavy = ('altair', 'msgspec', 'pandas', 'skimage', 'onnxruntime');"
         " print([name for name in heavy if name in sys.modules])"
     )
     assert (

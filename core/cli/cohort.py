@@ -1,0 +1,424 @@
+"""`leukoscope cohort`: reference populations and your own."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.charts.trust import Reliability
+from core.cli.common import add_action, add_jobs, add_model, add_out_file, add_scale, count_images
+from core.cohort import ImportReport, build_reference, folders_of, import_images
+from core.domain.cell_types import CellType, folder_cell_type
+from core.domain.errors import ModelError, UsageError
+from core.domain.settings import check_own, load_settings
+from core.evaluation.agreement import load as load_reliability
+from core.explorer import view
+from core.explorer.ranking import FEWEST
+from core.explorer.selection import CHOICES, Selection, from_json
+from core.explorer.view import By
+from core.image.imaging import find_images
+from core.populations.comparison import beside_published
+from core.populations.summaries import ReferencePopulation
+from core.reports.comparison import compare, html_report, to_frame
+from core.segmentation.model_registry import find_model
+from core.store import queries, shards
+from core.store.database import Cohort
+from core.store.export import to_csv, to_parquet
+from core.store.published import published_references
+from core.store.schema import Population
+from core.store.tables import Units, import_table, look
+
+if TYPE_CHECKING:
+    from core.cli.common import Actions
+
+
+def cohort(parser: argparse.ArgumentParser) -> None:
+    """Actions on populations."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for add in (
+        _add_build,
+        _add_import,
+        _add_import_table,
+        _add_list,
+        _add_summary,
+        _add_compare,
+        _add_published,
+        _add_export,
+        _add_delete,
+    ):
+        add(actions)
+
+
+def references() -> list[ReferencePopulation]:
+    """Populations of the cohort with a good cell, and the published tables."""
+    with Cohort.open() as cohort:
+        measured = [
+            queries.reference(cohort, info.population.population_id)
+            for info in queries.populations(cohort)
+            if info.n_good
+        ]
+    return [*measured, *published_references(load_settings().reference)]
+
+
+# --- build ------------------------------------------------------------------------------------------------------------
+
+
+def _add_build(actions: "Actions") -> None:
+    parser = add_action(actions, "build", _build, "Build the shipped reference populations from the data folder.")
+    add_model(parser)
+    add_jobs(parser)
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    started, folder = time.monotonic(), load_settings().reference
+    check_own(folder, "set LEUKOSCOPE_REFERENCE to a folder of yours")
+    reports = build_reference(folder, find_model(arguments.model), jobs=arguments.jobs, progress=_population_progress())
+    print(f"built in {(time.monotonic() - started) / 60:.1f} min", file=sys.stderr)
+    return _tell_imports(reports, as_json=arguments.json)
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+def _add_import(actions: "Actions") -> None:
+    text = "Analyse a folder of images into a population of your own."
+    parser = add_action(actions, "import", _import, text)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23"
+    )
+    parser.add_argument("--only", nargs="+", metavar="FOLDER", help="with --layout folders: these only")
+    _add_cell_type(parser, "default: from the folder's name")
+    parser.add_argument("--title")
+    _add_filing(parser)
+    add_model(parser)
+    add_jobs(parser)
+    add_scale(parser)
+
+
+def _add_cell_type(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--cell-type", choices=[str(kind) for kind in CellType], help=text)
+
+
+def _add_filing(parser: argparse.ArgumentParser) -> None:
+    """How a population of one's own is described, whatever it comes from."""
+    parser.add_argument("--source", required=True, help="laboratory or collection, shown beside every comparison")
+    parser.add_argument("--id", help="identifier of the population (default: made from its name)")
+    parser.add_argument("--tissue", default="peripheral blood")
+    parser.add_argument("--citation", default="own images")
+    parser.add_argument("--terms", default="own images")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--replace", action="store_true", help="put it in the place of a population of the same id")
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    source: Path = arguments.folder
+    chosen = _chosen_folders(arguments) if arguments.layout == "folders" else {source.name: find_images([source])}
+    reports = []
+    for name, images in chosen.items():
+        cell_type = CellType(arguments.cell_type) if arguments.cell_type else folder_cell_type(name)
+        slug = "".join(c if c.isalnum() else "_" for c in f"{name}_{arguments.source}".lower()).strip("_")[:63]
+        population = _own_population(
+            arguments,
+            arguments.id or slug,
+            cell_type,
+            arguments.title or f"{name.replace('_', ' ')}, {arguments.source}",
+        )
+        reports.append(
+            import_images(
+                load_settings().cohort,
+                population,
+                images,
+                find_model(arguments.model),
+                jobs=arguments.jobs,
+                progress=_population_progress(),
+                replace_old=arguments.replace,
+            )
+        )
+    return _tell_imports(reports, as_json=arguments.json)
+
+
+def _chosen_folders(arguments: argparse.Namespace) -> dict[str, list[Path]]:
+    if arguments.id or arguments.title:
+        msg = "--id and --title name one population; with --layout folders each folder names its own"
+        raise UsageError(msg)
+    folders = folders_of(arguments.folder)
+    if not arguments.only:
+        return folders
+    if unknown := sorted(set(arguments.only) - set(folders)):
+        msg = f"--only names folders that are not there: {', '.join(unknown)}; there are {', '.join(folders)}"
+        raise UsageError(msg)
+    return {name: folders[name] for name in arguments.only}
+
+
+def _own_population(arguments: argparse.Namespace, population_id: str, cell_type: CellType, title: str) -> Population:
+    """Description of a population of the user's own, from the arguments that both imports have."""
+    return Population(
+        population_id=population_id,
+        cell_type=cell_type,
+        title=title,
+        source=arguments.source,
+        tissue=arguments.tissue,
+        citation=arguments.citation,
+        terms=arguments.terms,
+        note=arguments.note,
+        created=datetime.now(UTC).date().isoformat(),
+        um_per_px=arguments.um_per_px,
+        um_per_px_origin="given at import" if arguments.um_per_px is not None else "unknown",
+    )
+
+
+def _population_progress() -> Callable[[str, int, int], None]:
+    shows: dict[str, Callable[[int], None]] = {}
+
+    def show(population_id: str, done: int, total: int) -> None:
+        if population_id not in shows:
+            print(population_id, file=sys.stderr)
+            shows[population_id] = count_images(total)
+        if done == total or done % 50 == 0:
+            shows[population_id](done)
+
+    return show
+
+
+def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
+    reports = list(reports)
+    for report in reports:
+        for name, reason in report.failures.items():
+            print(f"failed: {report.population_id}: {name}: {reason}", file=sys.stderr)
+    if as_json:
+        print(json.dumps([asdict(report) for report in reports]))
+    else:
+        for report in reports:
+            print(f"{report.population_id}: {report.cells} cells, {len(report.failures)} images failed")
+    return 1 if any(report.failures for report in reports) else 0
+
+
+# --- import-table -----------------------------------------------------------------------------------------------------
+
+
+def _add_import_table(actions: "Actions") -> None:
+    text = (
+        "Make a table of measured cells (.csv, .parquet; columns named as in the catalogue) a population of your own,"
+        " whole or not at all."
+    )
+    parser = add_action(actions, "import-table", _import_table, text)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--name", required=True, help="what the population is called")
+    units = [str(unit) for unit in Units]
+    text = "what lengths and areas in the table are counted in"
+    parser.add_argument("--units", required=True, choices=units, help=text)
+    _add_cell_type(parser, "of cells whose row says none (default: the table's)")
+    _add_filing(parser)
+    add_scale(parser)
+
+
+def _import_table(arguments: argparse.Namespace) -> int:
+    found = look(arguments.file)
+    cell_type = CellType(arguments.cell_type) if arguments.cell_type else found.cell_type
+    if cell_type is None:
+        msg = f"{arguments.file.name} has no column cell_type; give --cell-type"
+        raise UsageError(msg)
+    slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in arguments.name.lower()).strip("_")[:63]
+    population = _own_population(arguments, arguments.id or slug, cell_type, arguments.name)
+    cells = import_table(
+        load_settings().cohort, population, arguments.file, units=Units(arguments.units), replace=arguments.replace
+    )
+    if arguments.json:
+        print(json.dumps({"population_id": population.population_id, "cells": cells, **asdict(found)}))
+        return 0
+    print(
+        f"{population.population_id}: {cells} cells, sizes taken for"
+        f" {'micrometres' if arguments.units == 'um' else 'pixels'}"
+    )
+    print(f"{len(found.taken)} columns taken; not taken: {', '.join(found.not_taken) or 'none'}")
+    print(f"{len(found.missing)} features of the catalogue are not in the table{_some(found.missing)}")
+    return 0
+
+
+def _some(names: Sequence[str]) -> str:
+    return f": {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else ""
+
+
+# --- list and summary -------------------------------------------------------------------------------------------------
+
+
+def _add_list(actions: "Actions") -> None:
+    text = "Populations with their counts and what was left out of the summaries."
+    add_action(actions, "list", _list, text)
+
+
+def _add_summary(actions: "Actions") -> None:
+    text = "Percentiles, mean and spread of every feature of a population."
+    parser = add_action(actions, "summary", _summary, text)
+    parser.add_argument("population")
+    parser.add_argument("--um", action="store_true", help="sizes in micrometres, over cells with a scale")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    with Cohort.open() as cohort:
+        infos = queries.populations(cohort)
+    if arguments.json:
+        print(json.dumps([{**asdict(info), "population": asdict(info.population)} for info in infos]))
+        return 0
+    for info in infos:
+        patients = "patients unknown" if info.patients is None else f"{info.patients} patients"
+        excluded = ", ".join(f"{count} {code}" for code, count in info.excluded.items())
+        left_out = f"; left out: {excluded}" if excluded else ""
+        print(
+            f"{info.population.population_id:24} {info.population.title:40} {info.n_good} of {info.n} cells,"
+            f" {patients}{left_out}"
+        )
+    return 0
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    with Cohort.open() as cohort:
+        found = queries.summaries(cohort, arguments.population, in_um=arguments.um)
+    if arguments.json:
+        print(json.dumps([asdict(summary) for summary in found]))
+        return 0
+    frame = pd.DataFrame([asdict(summary) for summary in found])[
+        ["feature", "basis", "n", "p2", "p50", "p98", "mean", "std"]
+    ]
+    print(frame.to_string(index=False, float_format=lambda value: f"{value:.5g}"))
+    return 0
+
+
+# --- compare ----------------------------------------------------------------------------------------------------------
+
+
+def _add_compare(actions: "Actions") -> None:
+    text = (
+        "Two or more groups of cells feature by feature, the best separated first: the numbers of the page Cohort"
+        " explorer."
+    )
+    parser = add_action(actions, "compare", _compare, text)
+    text = "names of two or more groups (default: all that have enough cells)"
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=text)
+    properties = [by.name.lower() for by in By]
+    text = "what groups are (default: populations)"
+    parser.add_argument("--by", choices=properties, default="population", help=text)
+    for key, (column, called) in CHOICES.items():
+        option = f"--{column.removesuffix('_id').replace('_', '-')}"
+        kinds = [str(kind) for kind in CellType] if key == "cell_types" else None
+        text = f"only cells of this {called}"
+        parser.add_argument(option, dest=key, nargs="+", choices=kinds, metavar=called.upper(), help=text)
+    parser.add_argument("--selection", type=Path, metavar="FILE", help="only cells of a selection saved on the page")
+    add_out_file(parser, "write the table (.csv) or a report (.html) instead")
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    by, reliability = By[arguments.by.upper()], _reliability_if_known()
+    with Cohort.open() as cohort:
+        selection = _selected(arguments)
+        if by is By.POPULATION:
+            for name in arguments.groups:
+                cohort.population(name)  # names those there are where it is unknown
+        names = arguments.groups or [
+            group.name for group in view.groups(cohort, selection, by) if group.cells >= FEWEST
+        ]
+        compared = compare(cohort, selection, by, [(name,) for name in names], names, reliability, _feature_progress())
+    frame, ranking = to_frame(compared, reliability), compared.separated.ranking
+    for line in (
+        *compared.in_view.warnings,
+        f"{ranking.note[:1].upper()}{ranking.note[1:]}.",
+        *([ranking.sampling] if ranking.sampling else []),
+    ):
+        print(line, file=sys.stderr)
+    if arguments.out is not None and arguments.out.suffix == ".html":
+        arguments.out.write_text(html_report(compared, reliability, datetime.now(UTC)), encoding="utf-8")
+    elif arguments.out is not None:
+        arguments.out.write_bytes(to_csv(frame))
+    if arguments.json:
+        print(frame.to_json(orient="records"))
+    elif arguments.out is None:
+        print(frame.drop(columns="label").to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    return 0
+
+
+def _reliability_if_known() -> Reliability:
+    """What was measured of the default model; empty where there is none, because cells can be compared without."""
+    with suppress(ModelError):
+        measured = find_model(None).reliability
+        return load_reliability(measured) if measured is not None and measured.is_file() else {}
+    return {}
+
+
+def _selected(arguments: argparse.Namespace) -> Selection:
+    """The cells that are compared, from a saved selection and the filters; raises UsageError or SelectionError."""
+    if arguments.out is not None and arguments.out.suffix not in (".csv", ".html"):
+        msg = f"--out must end in .csv or .html, but is {arguments.out.name}"
+        raise UsageError(msg)
+    saved = from_json(arguments.selection.read_text(encoding="utf-8")) if arguments.selection else Selection()
+    given: dict[str, Any] = {key: tuple(getattr(arguments, key)) for key in CHOICES if getattr(arguments, key)}
+    if "cell_types" in given:
+        given["cell_types"] = tuple(CellType(name) for name in given["cell_types"])
+    return replace(saved, **given)
+
+
+def _feature_progress() -> Callable[[int, int], None]:
+    """Progress on one line, for a person who waits."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"{done}/{total} features", file=sys.stderr, end="\r" if done < total else "\n", flush=True)
+
+    return show
+
+
+# --- published, export, delete ----------------------------------------------------------------------------------------
+
+
+def _add_published(actions: "Actions") -> None:
+    text = "Measured populations beside the thesis's printed tables, where a feature has no unit."
+    add_action(actions, "published", _published, text)
+
+
+def _add_export(actions: "Actions") -> None:
+    parser = add_action(actions, "export", _export, "Write a population as CSV or Parquet.")
+    parser.add_argument("population")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--good-only", action="store_true", help="only cells without a severe quality flag")
+
+
+def _add_delete(actions: "Actions") -> None:
+    add_action(actions, "delete", _delete, "Delete a population of your own.").add_argument("population")
+
+
+def _published(arguments: argparse.Namespace) -> int:
+    known = references()
+    table = beside_published([r for r in known if not r.published], [r for r in known if r.published])
+    print(
+        table.to_json(orient="records")
+        if arguments.json
+        else table.to_string(index=False, float_format=lambda value: f"{value:.3f}")
+    )
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    with Cohort.open() as cohort:
+        frame = queries.cells(cohort, arguments.population, good_only=arguments.good_only)
+    if arguments.out.suffix == ".parquet":
+        to_parquet(frame, arguments.out)
+    elif arguments.out.suffix == ".csv":
+        arguments.out.write_bytes(to_csv(frame))
+    else:
+        msg = f"--out must end in .csv or .parquet, but is {arguments.out.name}"
+        raise UsageError(msg)
+    print(f"{len(frame)} cells written to {arguments.out}", file=sys.stderr)
+    return 0
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    shards.delete_population(load_settings().cohort, arguments.population)
+    return 0

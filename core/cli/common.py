@@ -1,0 +1,91 @@
+"""What commands share: arguments, progress on standard error, and how a run ends."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from core.domain.options import Device, FeatureEngine
+
+if TYPE_CHECKING:
+    # argparse exports no name for it.
+    Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+JSON_HELP: Final = "print one machine-readable object to standard output"
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        msg = f"must be 1 or more, but is {value}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Let a command answer programs."""
+    parser.add_argument("--json", action="store_true", help=JSON_HELP)
+
+
+def add_choice(parser: argparse.ArgumentParser, option: str, choices: type[StrEnum], text: str) -> None:
+    """Add a choice whose first is the default."""
+    words = [str(choice) for choice in choices]
+    parser.add_argument(option, choices=words, default=words[0], help=text)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Let the device be chosen."""
+    add_choice(parser, "--device", Device, "cuda fails where it cannot run; auto falls back to the CPU")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Let the model be chosen, and what it runs on."""
+    parser.add_argument("--model", metavar="ID", help="model of the manifest (default: its default)")
+    add_device(parser)
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Let the work be shared among processes."""
+    text = "processes, one thread each (default 1 process with all threads)"
+    parser.add_argument("--jobs", type=positive, default=1, help=text)
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """Let the scale of the images be given."""
+    parser.add_argument("--um-per-px", type=float, metavar="UM", help="scale of the images in micrometres per pixel")
+
+
+def add_feature_engine(parser: argparse.ArgumentParser) -> None:
+    """Let pyradiomics itself be asked."""
+    add_choice(parser, "--feature-engine", FeatureEngine, "reference is pyradiomics itself")
+
+
+def add_out_file(parser: argparse.ArgumentParser, text: str) -> None:
+    """Let a result go into a file."""
+    parser.add_argument("--out", type=Path, metavar="FILE", help=text)
+
+
+def add_action(
+    actions: "Actions", name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """One command of a family, as `leukoscope cohort list`; answers programs."""
+    parser = actions.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    add_json(parser)
+    return parser
+
+
+def count_images(total: int) -> Callable[[int], None]:
+    """Return what tells on standard error how many of the images are done, how fast, and how long it takes still."""
+    started = time.monotonic()
+
+    def show(done: int) -> None:
+        rate = done / max(time.monotonic() - started, 1e-9)
+        line = f"{done}/{total} images, {rate:.1f} a second, about {(total - done) / rate:.0f} s left"
+        print(line, file=sys.stderr, end="\r" if sys.stderr.isatty() and done < total else "\n", flush=True)
+
+    return show

@@ -1,0 +1,200 @@
+"""`leukoscope reliability`, `novelty` and `selection`: how far a model and its numbers can be trusted."""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import pandas as pd
+
+from core.cli.common import add_jobs, add_json, add_model, add_out_file, count_images, positive
+from core.domain.errors import UsageError
+from core.domain.options import Device
+from core.domain.settings import check_own, load_settings
+from core.evaluation import model_selection, novelty_fit
+from core.evaluation.agreement import Grade, save, to_json
+from core.evaluation.model_comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
+from core.evaluation.reliability import measure_reliability, store
+from core.quality import novelty as knowledge
+from core.segmentation.model_registry import ModelEntry, find_model
+
+
+def _add_measuring(parser: argparse.ArgumentParser, limited: str) -> None:
+    """Arguments of what is measured of a model and kept beside it."""
+    add_out_file(parser, "write the result here instead")
+    parser.add_argument("--limit", type=positive, metavar="N", help=limited)
+    add_model(parser)
+    add_jobs(parser)
+    add_json(parser)
+
+
+def _kept_in(arguments: argparse.Namespace, model: ModelEntry) -> Path:
+    """The model's file, beside which a measurement is kept, or --out; raises UsageError where it cannot be."""
+    if arguments.limit is not None and arguments.out is None:
+        msg = (
+            "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as"
+            " well"
+        )
+        raise UsageError(msg)
+    out: Path = arguments.out or model.path
+    check_own(out, "give --out FILE")
+    try:  # now, not after minutes of measuring
+        TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        msg = f"the result cannot be kept in {out.parent} ({error.strerror}); give --out FILE in another folder"
+        raise UsageError(msg) from error
+    return out
+
+
+def _late_progress() -> Callable[[int, int], None]:
+    """Progress whose total is known with the first image."""
+    show: list[Callable[[int], None]] = []
+
+    def progress(done: int, total: int) -> None:
+        if not show:
+            show.append(count_images(total))
+        show[0](done)
+
+    return progress
+
+
+# --- reliability ------------------------------------------------------------------------------------------------------
+
+
+def reliability(parser: argparse.ArgumentParser) -> None:
+    """Grade every feature."""
+    _add_measuring(parser, "only so many images, evenly out of all; needs --out")
+    parser.set_defaults(run=_reliability)
+
+
+def _reliability(arguments: argparse.Namespace) -> int:
+    model = find_model(arguments.model)
+    out = _kept_in(arguments, model)
+    report = measure_reliability(
+        model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress()
+    )
+    if arguments.out is None:
+        store(report, model)
+    else:
+        save(report, out)
+    if arguments.json:
+        print(to_json(report), end="")
+        return 0
+    for grade in Grade:
+        print(f"{grade}: {sum(feature.grade is grade for feature in report.features.values())} features")
+    return 0
+
+
+# --- novelty ----------------------------------------------------------------------------------------------------------
+
+
+def novelty(parser: argparse.ArgumentParser) -> None:
+    """Learn what a leukocyte is."""
+    _add_measuring(parser, "only so many images of each kind; needs --out")
+    parser.set_defaults(run=_novelty)
+
+
+def _novelty(arguments: argparse.Namespace) -> int:
+    model = find_model(arguments.model)
+    out = _kept_in(arguments, model)
+    found = novelty_fit.learn(
+        model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress()
+    )
+    if arguments.out is None:
+        novelty_fit.store(found, model)
+    else:
+        knowledge.save(found, out)
+    if arguments.json:
+        print(knowledge.to_json(found), end="")
+        return 0
+    print(
+        f"A cell is flagged as unlike a leukocyte beyond a distance of {found.familiarity.limit:.2f}, and as a"
+        f" granulocyte where both odds exceed e to the power {found.granulocyte.limit:g}. Shares in per cent, with"
+        " their 95 % intervals."
+    )
+    for name, rows in found.measured.items():
+        table = pd.DataFrame([{column: _percent(value) for column, value in row.items()} for row in rows])
+        print(f"\n{_NOVELTY_TITLES[name]}\n{table.to_string(index=False)}")
+    return 0
+
+
+_NOVELTY_TITLES = {
+    "kinds": (
+        "What is no leukocyte: AUC of the distance against lymphocytes and monocytes of known and of never fitted"
+        " laboratories; shares flagged as unlike, as too small, refused by any severe flag, and refused without"
+        " these two"
+    ),
+    "cells": (
+        "Leukocytes: shares flagged falsely by what was fitted without the cell's fold, or without its laboratory (left"
+        " out); refused for that alone; told to be granulocytes"
+    ),
+    "granulocytes": "Neutrophils and eosinophils against mononuclear cells of known laboratories",
+}
+
+
+def _percent(value: Any) -> Any:  # noqa: ANN401 (any cell of a table)
+    """A share with its interval in per cent; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    share, low, high = (100 * each for each in value)
+    return f"{share:.1f} ({low:.1f}-{high:.1f})"
+
+
+# --- model selection --------------------------------------------------------------------------------------------------
+
+
+def selection(parser: argparse.ArgumentParser) -> None:
+    """Compare architectures."""
+    parser.add_argument("name", nargs="?", metavar="RUN", help="folder in LEUKOSCOPE_SELECTION (default: the first)")
+    protocols = ["grouped", "as-published"]
+    parser.add_argument("--protocol", choices=protocols, default=protocols[0], help="what was dealt into the folds")
+    parser.add_argument("--of", choices=["mean", "nucleus", "cytoplasm"], default="mean", help="Dice of what")
+    add_json(parser)
+    parser.set_defaults(run=_selection)
+
+
+def _selection(arguments: argparse.Namespace) -> int:
+    runs = {folder.name: folder for folder in model_selection.run_folders()}
+    name = arguments.name or next(iter(runs), None)
+    if name not in runs:
+        there = f"there are {', '.join(runs)}" if runs else "there are none; `python -m training select` makes one"
+        msg = (
+            f"no run {name!r} in {load_settings().selection}; {there}"
+            if name
+            else f"no run in {load_settings().selection}; {there}"
+        )
+        raise UsageError(msg)
+    everything, images = (model_selection.read(runs[name], table) for table in ("folds", "images"))
+    folds = everything[everything["protocol"] == arguments.protocol]
+    if fair(folds).empty:
+        msg = f"in {name} no {arguments.protocol} fold is finished by every architecture yet"
+        raise UsageError(msg)
+    measure = Measure(f"dice_{arguments.of}")
+    scores, differences = ranking(folds, measure), paired_differences(folds, measure)
+    added = leaks(everything, images, measure)
+    if arguments.json:
+        rows = {
+            key: [asdict(row) for row in found]
+            for key, found in (("ranking", scores), ("differences", differences), ("leaks", added))
+        }
+        print(json.dumps({"run": name, "protocol": arguments.protocol, "measure": measure.value, **rows}))
+        return 0
+    print(verdict(scores, differences))
+    for score in scores:
+        spread = "" if score.low is None else f" (95 % {score.low:.4f} to {score.high:.4f})"
+        print(f"{title(score.architecture):14} {score.mean:.4f}{spread}, {score.folds} folds")
+    for pair in differences:
+        print(
+            f"{title(pair.first)} - {title(pair.second)}: {100 * pair.mean:+.2f} points ({100 * pair.low:+.2f} to"
+            f" {100 * pair.high:+.2f}), p {pair.p_adjusted:.3f} after Holm, chance of a practical tie"
+            f" {pair.practically_equal:.0%}"
+        )
+    for leak in added:
+        print(
+            f"{title(leak.architecture)}: twins in the training images add {100 * leak.added:+.2f} points "
+            f"({100 * leak.low:+.2f} to {100 * leak.high:+.2f}) on {leak.originals} originals"
+        )
+    return 0

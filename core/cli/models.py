@@ -1,0 +1,65 @@
+"""`leukoscope models`: what models there are, whether they are whole, and what they run on."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from core.cli.common import add_action, add_device
+from core.domain.errors import CoreError
+from core.domain.options import Device
+from core.segmentation.model_registry import ModelEntry, list_models
+from core.segmentation.segmenter import OnnxSegmenter
+
+
+def models(parser: argparse.ArgumentParser) -> None:
+    """Actions on the models."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    add_action(actions, "list", _list, "Models with their cards, what they run on, and why not on a GPU.")
+    text = "Check every model's SHA-256 and open it on the wanted device."
+    add_device(add_action(actions, "verify", _verify, text))
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    entries = list_models()
+    opened = _opened(entries[0], Device.AUTO)
+    if arguments.json:
+        rows = [
+            {"model_id": e.model_id, "file": e.path.name, "sha256": e.sha256, "card": asdict(e.card)} for e in entries
+        ]
+        print(json.dumps({"default": entries[0].model_id, "models": rows, "runs": opened}))
+        return 0
+    for number, entry in enumerate(entries):
+        dice = entry.card.scores.get("test", {}).get("mean_dice", "not measured")
+        default = ", opened by default" if number == 0 else ""
+        print(
+            f"{entry.model_id}: {entry.card.architecture} with {entry.card.encoder}, test Dice {dice},"
+            f" {entry.card.created}{default}"
+        )
+    if not opened["ok"]:
+        print(f"cannot be opened: {opened['reason']}")
+    else:
+        no_cuda = opened["why_no_cuda"]
+        print(f"runs on the {opened['provider']}{f', not on a CUDA GPU: {no_cuda}' if no_cuda else ''}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    rows = [_opened(entry, Device(arguments.device)) for entry in list_models()]
+    for row in rows:
+        state = f"checksum right, runs on {row['provider']}" if row["ok"] else row["reason"]
+        print(f"{row['model_id']}: {state}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(rows))
+    return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _opened(entry: ModelEntry, device: Device) -> dict[str, Any]:
+    """What a model runs on, or the reason why it cannot be opened."""
+    try:
+        segmenter = OnnxSegmenter.from_entry(entry, device)
+    except CoreError as error:
+        return {"model_id": entry.model_id, "ok": False, "reason": str(error)}
+    why = {"why_no_cuda": segmenter.why_no_cuda} if device is Device.AUTO else {}
+    return {"model_id": entry.model_id, "ok": True, "provider": segmenter.provider, **why}

@@ -1,0 +1,55 @@
+"""What a person may choose: which cells, which engine, which device. Light, so that a parser of arguments needs no numpy."""
+
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import Final
+
+from core.domain.errors import UsageError
+
+
+class CellChoice(StrEnum):
+    """Which cells of an image are wanted: the one in the middle, every leukocyte, or whatever the image shows."""
+
+    AUTO = "auto"
+    ONE = "one"
+    ALL = "all"
+
+
+class FeatureEngine(StrEnum):
+    """Who computes what pyradiomics knows: the same numbers in milliseconds, or pyradiomics' own extractor."""
+
+    FAST = "fast"
+    REFERENCE = "reference"
+
+    def check_installed(self) -> None:
+        """Raise UsageError where the engine's libraries are not there; those of the fast one always are."""
+        if self is FeatureEngine.FAST:
+            return
+        if missing := [name for name in ("radiomics", "SimpleITK") if find_spec(name) is None]:
+            msg = (
+                f"the reference engine is pyradiomics, but its modules {' and '.join(missing)} are not installed; run"
+                " `pip install 'leukoscope[reference]'` (in a checkout `make reference`), which needs a C compiler, or"
+                " use the fast engine: it gives the same numbers"
+            )
+            raise UsageError(msg)
+
+
+class Device(StrEnum):
+    """What runs the network; `auto` takes CUDA where it works and says so where it does not."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Precision(StrEnum):
+    """What the weights of a model are stored in, and the network is run in where the device can."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+# Of how many views the network's fine pass can be the mean: as it is, its four rotations, or these and their mirror
+# images.
+VIEWS: Final = (1, 4, 8)

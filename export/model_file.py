@@ -1,0 +1,258 @@
+"""A model file of a training run: converted, verified, scored on the untouched test part, with its card inside."""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.compartments import ENVIRONMENT_RING_FRACTION
+from core.domain.errors import ModelError
+from core.domain.options import Device, Precision
+from core.domain.settings import load_settings
+from core.evaluation.datasets import DATA_SETS, Sample, data_set
+from core.evaluation.training_runs import CONFIG_FILE, SCORES_FILE
+from core.segmentation.model_card import ModelCard
+from core.segmentation.model_registry import list_models
+from core.segmentation.segmenter import OnnxSegmenter
+from core.support import files
+from export.fidelity import compare, harm
+from export.precision import agreement, calibration_crops, canonical_crops, to_fp16, to_int8
+from export.to_onnx import OPSET, convert, embed_card, register
+from training.architectures.weights import Normalisation
+from training.config import TrainingConfig
+from training.data import masked_samples
+from training.evaluate import appearance_of, by_data_set, evaluate, in_words, summarise
+from training.experiments.validation import for_card
+from training.loop import SPLIT_FILE, load_network
+from training.segmenter import inference_card
+
+INTENDED_USE = (
+    "Outlines of nucleus and cytoplasm of one leukocyte in a stained peripheral-blood image, as the basis of"
+    " measurements, for research and decision support. Not a diagnostic device: a morphologist decides."
+)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
+    """What a network trained on these cells cannot be expected to know."""
+    counts = Counter(sample.cell_type for sample in train)
+    types = ", ".join(
+        f"{count} {CELL_TYPES[cell_type].plural}"
+        for cell_type, count in counts.most_common()
+        if cell_type is not CellType.OTHER
+    )
+    named = (
+        f" ({types}{f', {counts[CellType.OTHER]} of no named type' if counts[CellType.OTHER] else ''})"
+        if types
+        else " of no named type"
+    )
+    absent = [
+        info.plural
+        for cell_type, info in CELL_TYPES.items()
+        if info.mononuclear and not counts[cell_type] and cell_type is not CellType.OTHER
+    ]
+    lacking = f"; {', '.join(absent)} were not among them" if absent and types else ""
+    return (
+        f"Trained on {len(train)} cells{named} of {', '.join(data_set(name).title for name in data_sets)}{lacking}."
+        " Other stains and cameras, very thin cytoplasm, touching cells, and images of anything but a leukocyte need a"
+        " look at the outline."
+    )
+
+
+def _card(
+    config: TrainingConfig, scale: Normalisation, model_id: str, parts: Mapping[str, Sequence[Sample]]
+) -> ModelCard:
+    counts = {part: len(samples) for part, samples in parts.items()}
+    sources = [data_set(name) for name in config.data_sets]
+    described = "; ".join(f"{source.name}: {source.citation} ({source.terms})" for source in sources)
+    split_text = (
+        f"{counts['train']} train, {counts['validation']} validation, {counts['test']} test images by groups of"
+        f" originals (duplicates together), stratified by data set and cell type, seed {config.seed}"
+    )
+    public = all(source.name in DATA_SETS for source in sources)
+    taught = ""
+    for part in (config, *(TrainingConfig.from_toml(Path(run) / CONFIG_FILE) for run in config.average_of)):
+        if part.pseudo_set:
+            outlined = masked_samples((part.pseudo_set,))
+            # Pseudo-labelled images are called <data set>-<image>.
+            named = {Path(sample.sample_id).name.split("-")[0] for sample in outlined}
+            origins = [
+                f"; {name}: {DATA_SETS[name].citation} ({DATA_SETS[name].terms})"
+                for name in sorted(named & DATA_SETS.keys())
+            ]
+            taught += (
+                f" In {part.pseudo_probability:.0%} of the draws of its last part one of {len(outlined)} images that"
+                f" nobody drew, outlined by a network of the same split{''.join(origins)}."
+            )
+    return replace(
+        inference_card(config, scale),
+        model_id=model_id,
+        training_data=(
+            f"{counts['train']} images. {described}. Environment: a derived ring of {ENVIRONMENT_RING_FRACTION:.0%} of"
+            f" the cell's diameter.{taught}"
+        ),
+        split=split_text,
+        appearance=appearance_of(parts["train"]),
+        intended_use=INTENDED_USE,
+        limits=limits(parts["train"], config.data_sets),
+        licence=(
+            "Apache-2.0 for the weights; see assets/NOTICE.md for the training data"
+            if public
+            else "that of whoever trained it"
+        ),
+        created=datetime.now(UTC).date().isoformat(),
+        opset=OPSET,
+    )
+
+
+def _parts(run: Path, config: TrainingConfig) -> dict[str, list[Sample]]:
+    """The images of a run's split, as they are now; raises ModelError where some of them are gone."""
+    known = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
+    split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
+    if gone := [sample_id for ids in split.values() for sample_id in ids if sample_id not in known]:
+        msg = (
+            f"{len(gone)} images of the training are no longer there, first {gone[0]}; put them back: the model is"
+            " scored on some of them"
+        )
+        raise ModelError(msg)
+    return {part: [known[sample_id] for sample_id in ids] for part, ids in split.items()}
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Do what the arguments of `python -m export` say; returns the exit code. Raises CoreError."""
+    run: Path = arguments.checkpoint.parent if arguments.checkpoint.is_file() else arguments.checkpoint
+    out: Path = arguments.out
+    network, config, scale = load_network(run)
+    if not (run / SCORES_FILE).exists():
+        _say(
+            "this training has not ended; its best weights so far are exported, and its probabilities are not"
+            " calibrated"
+        )
+    parts = _parts(run, config)
+    card = replace(_card(config, scale, out.stem, parts), temperature=_temperature(run))
+    for validated in arguments.validation:
+        card = replace(card, validation={**card.validation, **for_card(validated)})
+    with TemporaryDirectory() as folder:
+        draft, finder = Path(folder) / out.name, Path(folder) / f"{out.stem}.finder.onnx"
+        if arguments.finder:
+            _export_finder(arguments.finder, finder, parts["test"])
+            card = replace(
+                card, finder={"file": finder.name, "sha256": hashlib.sha256(finder.read_bytes()).hexdigest()}
+            )
+        _say(f"writing {out.name} and comparing it with torch")
+        card = replace(card, parity=convert(network, config.input_size, draft))
+        embed_card(draft, card)
+        if arguments.precision is not Precision.FP32:
+            _say(
+                f"making it {arguments.precision}, and measuring {len(parts['validation'])} validation images with both"
+            )
+            draft, card = _reduced(
+                draft, replace(card, precision=str(arguments.precision)), config, parts, force=arguments.force
+            )
+        _say(f"scoring {len(parts['test'])} test images")
+        scores = evaluate(OnnxSegmenter(draft, Device.CPU), parts["test"])
+        card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
+        embed_card(draft, card)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for made, place in ((finder, out.with_name(finder.name)), (draft, out)):
+            if made.exists():
+                with files.replacing(place) as unfinished:
+                    shutil.copyfile(made, unfinished)
+    register(out, card, run, default=not arguments.not_default)
+    if arguments.json:
+        facts = {"parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}
+        print(json.dumps({"file": out.name, "bytes": out.stat().st_size, **facts}))
+    else:
+        _tell(out, card)
+    return 0
+
+
+def _export_finder(run: Path, out: Path, test: Sequence[Sample]) -> None:
+    """Export the network that makes the coarse pass.
+
+    Raises ModelError where it was trained on what the model is tested on.
+    """
+    network, config, scale = load_network(run)
+    parts = _parts(run, config)
+    tested = {sample.group for sample in test}
+    if seen := sorted(
+        sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested
+    ):
+        msg = (
+            f"the finder {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on"
+            " the same split"
+        )
+        raise ModelError(msg)
+    _say(f"writing {out.name}, comparing it with torch and scoring it by itself")
+    card = replace(
+        _card(config, scale, out.stem, parts),
+        temperature=_temperature(run),
+        parity=convert(network, config.input_size, out),
+    )
+    embed_card(out, card)
+    embed_card(out, replace(card, scores={"test": summarise(evaluate(OnnxSegmenter(out, Device.CPU), test))}))
+
+
+def _temperature(run: Path) -> float:
+    """What the run's logits are to be divided by: 1 where it has not ended, or is of before this was measured."""
+    scores = run / SCORES_FILE
+    return float(json.loads(scores.read_text(encoding="utf-8")).get("temperature", 1.0)) if scores.exists() else 1.0
+
+
+def _tell(out: Path, card: ModelCard) -> None:
+    """Print what was exported, how good it is, and how the app gets to it."""
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {card.precision}")
+    beside = "torch" if card.precision == Precision.FP32 else "the fp32 file"
+    agreement = f"{card.parity['mask_agreement']:.4%} of the mask's pixels agree"
+    print(f"beside {beside}: logits differ by at most {card.parity['max_logit_difference']:.2g}, {agreement}")
+    print(
+        f"test, {card.scores['test']['images']} images never seen, cell found by the"
+        f" network:\n{in_words(card.scores['test'])}"
+    )
+    elsewhere = f"LEUKOSCOPE_MODELS={out.parent} " if out.parent.resolve() != load_settings().models.resolve() else ""
+    default = list_models(out.parent)[0].model_id
+    print(f"the app opens with {default}" if default == card.model_id else f"the app still opens with {default}")
+    print(f"next: {elsewhere}make app, or {elsewhere}python -m core segment IMAGE --out DIR --model {card.model_id}")
+
+
+def _reduced(
+    original: Path, card: ModelCard, config: TrainingConfig, parts: Mapping[str, Sequence[Sample]], *, force: bool
+) -> tuple[Path, ModelCard]:
+    """The model file in fewer bits, as the card's `precision` says, and its card with what they cost.
+
+    ModelError where they harm.
+    """
+    out, precision, scale = (
+        original.with_name("reduced.onnx"),
+        Precision(card.precision),
+        Normalisation(card.mean, card.std),
+    )
+    recipe = "weights and arithmetic in half precision"
+    if precision is Precision.FP16:
+        to_fp16(original, out)
+    else:
+        crops = calibration_crops(parts["train"], config, scale)
+        # Every third crop is left to choose by: recipes are not compared on what they were made from.
+        recipe = str(to_int8(original, out, [crop for i, crop in enumerate(crops) if i % 3], crops[::3]))
+    parity = agreement(original, out, canonical_crops(parts["validation"], config, scale))
+    card = replace(card, parity=parity)
+    embed_card(out, card)
+    cost = compare(OnnxSegmenter(original, Device.CPU), OnnxSegmenter(out, Device.CPU), parts["validation"])
+    if (reasons := harm(cost)) and not force:
+        msg = (
+            f"{precision} harms the measurements: {'; '.join(reasons)}; nothing was exported. Use fp32, or --force if"
+            " you must"
+        )
+        raise ModelError(msg)
+    return out, replace(card, fidelity={"recipe": recipe, **cost})

@@ -1,0 +1,227 @@
+"""`leukoscope cohort`, run in this process."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from core.cli.main import main
+from core.explorer.selection import Selection, to_json
+from core.explorer.separation import gather, separate
+from core.explorer.view import By
+from core.features.catalogue import CATALOGUE
+from core.image.synthetic import draw_cell
+from core.store.database import Cohort
+from tests.core.cli.support import run, save_cell
+
+
+def import_cells(capsys, folder, *more):
+    return run(capsys, "cohort", "import", folder, "--source", "Test lab", *more)
+
+
+def test_import_list_summary_export_delete(cells, tmp_path, capsys):
+    code, out, _ = import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine", "--um-per-px", "0.1", "--json")
+    assert code == 0
+    assert json.loads(out) == [{"population_id": "mine", "cells": 3, "failures": {}}]
+
+    code, out, _ = run(capsys, "cohort", "list", "--json")
+    assert code == 0
+    (row,) = [row for row in json.loads(out) if row["population"]["population_id"] == "mine"]
+    assert (row["n"], row["n_good"], row["population"]["cell_type"], row["population"]["source"]) == (
+        3,
+        3,
+        "hcl",
+        "Test lab",
+    )
+    assert "mine" in run(capsys, "cohort", "list")[1]
+
+    code, out, _ = run(capsys, "cohort", "summary", "mine", "--json")
+    summaries = json.loads(out)
+    assert code == 0
+    assert [summary["feature"] for summary in summaries] == list(CATALOGUE)
+    assert all(
+        summary["n"] + summary["n_absent"] == 3 and summary["p2"] is None for summary in summaries
+    )  # three have no percentiles
+    assert {summary["feature"] for summary in summaries if summary["n_absent"]} <= {"cell_projections_MeanHeight"}
+
+    for suffix in ("csv", "parquet"):
+        assert run(capsys, "cohort", "export", "mine", "--out", tmp_path / f"mine.{suffix}")[0] == 0
+    assert len(pd.read_csv(tmp_path / "mine.csv")) == len(pd.read_parquet(tmp_path / "mine.parquet")) == 3
+
+    assert run(capsys, "cohort", "delete", "mine")[0] == 0
+    assert "mine" not in [
+        row["population"]["population_id"] for row in json.loads(run(capsys, "cohort", "list", "--json")[1])
+    ]
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    """Three populations of two sources out of tables of a few features, without shipped ones."""
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path / "none"))
+    monkeypatch.setenv("LEUKOSCOPE_COHORT", str(tmp_path / "cohort"))
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(5)
+    for name, kind, source, shift in (
+        ("mono", "monocyte", "A", 0.5),
+        ("lympho", "lymphocyte", "A", 0.0),
+        ("far", "monocyte", "B", 1.0),
+    ):
+        frame = pd.DataFrame({feature: rng.lognormal(0, 0.2, 30) for feature in list(CATALOGUE)[:8]})
+        frame["combined_PixelSurface"] = rng.normal(2 + shift, 0.1, 30)
+        frame["patient_id"] = [f"p{row % 6}" for row in range(30)]
+        frame.assign(cell_type=kind, um_per_px=0.1).to_csv(tmp_path / f"{name}.csv", index=False)
+        arguments = ("--name", name, "--source", source, "--units", "px")
+        assert main(["cohort", "import-table", str(tmp_path / f"{name}.csv"), *arguments]) == 0
+    return tmp_path
+
+
+def test_a_table_is_imported_and_what_was_not_taken_is_told(tables, capsys):
+    table = tables / "more.csv"
+    table.write_text("combined_PixelSurface,remark\n0.5,x\n", encoding="utf-8")
+    capsys.readouterr()
+    code, _, err = run(
+        capsys, "cohort", "import-table", table, "--name", "More cells", "--source", "A", "--units", "um"
+    )
+    assert (code, "give --cell-type" in err) == (2, True)
+    code, out, _ = run(
+        capsys,
+        "cohort",
+        "import-table",
+        table,
+        "--name",
+        "More cells",
+        "--source",
+        "A",
+        "--units",
+        "um",
+        "--cell-type",
+        "hcl",
+    )
+    assert code == 0
+    assert "more_cells: 1 cells, sizes taken for micrometres" in out
+    assert "not taken: remark" in out
+    assert f"{len(CATALOGUE) - 1} features of the catalogue are not in the table" in out
+    table.write_text("combined_PixelSurface\ninf\n", encoding="utf-8")
+    code, _, err = run(
+        capsys, "cohort", "import-table", table, "--name", "Bad", "--source", "A", "--units", "px", "--cell-type", "hcl"
+    )
+    assert (code, "row 2, column combined_PixelSurface" in err) == (1, True)
+    assert "bad" not in run(capsys, "cohort", "list")[1]
+
+
+def test_populations_and_types_are_compared_with_the_numbers_of_the_page(tables, capsys):
+    capsys.readouterr()
+    code, out, err = run(capsys, "cohort", "compare", "mono", "lympho", "--json")
+    assert code == 0
+    rows = json.loads(out)
+    with Cohort.open([tables / "cohort"]) as cohort:
+        cells = gather(
+            cohort, Selection(populations=("mono", "lympho")), By.POPULATION, (("mono",), ("lympho",)), list(CATALOGUE)
+        )
+    wanted = separate(cells, ("mono", "lympho"), list(CATALOGUE)).ranking.to_frame()
+    assert [row["feature"] for row in rows] == wanted["feature"].tolist()
+    assert rows[0]["feature"] == "combined_PixelSurface"
+    for name in ("effect", "low", "high", "p", "q", "median mono", "patients lympho"):
+        assert rows[0][name] == pytest.approx(wanted[name].iloc[0])
+    assert "p is between patients" in err.lower()
+
+    by_type = json.loads(
+        run(capsys, "cohort", "compare", "--by", "cell_type", "monocyte", "lymphocyte", "--source", "A", "--json")[1]
+    )
+    assert [row["effect"] for row in by_type] == [row["effect"] for row in rows]
+    # From several sources there is a warning, and no size is compared.
+    code, out, err = run(capsys, "cohort", "compare", "--by", "cell_type", "--json")
+    assert "The cells come from 2 sources" in err
+    assert all(CATALOGUE[row["feature"]].scale_free for row in json.loads(out))
+
+
+def test_a_comparison_is_written_as_table_and_report(tables, capsys):
+    assert run(capsys, "cohort", "compare", "mono", "lympho", "--out", tables / "out.csv")[0] == 0
+    frame = pd.read_csv(tables / "out.csv")
+    assert frame["feature"].iloc[0] == "combined_PixelSurface"
+    (tables / "chosen.json").write_text(to_json(Selection(patients=("p1", "p2", "p3"))), encoding="utf-8")
+    arguments = ("mono", "lympho", "--selection", tables / "chosen.json", "--out", tables / "out.html")
+    assert run(capsys, "cohort", "compare", *arguments)[0] == 0
+    text = (tables / "out.html").read_text(encoding="utf-8")
+    assert "Mono beside lympho" in text
+    assert "patient is p1, p2 or p3" in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mono", "lympho", "--out", "x.pdf"], "--out must end in .csv or .html"),
+        (["mono"], "two or more groups"),
+        (["--by", "cell_type", "monocyte", "basophil"], "no cell in view is of 'basophil'"),
+        (["mono", "lympho", "--patient", "p1", "nobody", "--cell-type", "hcl"], "no cell in view"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(tables, capsys, arguments, words):
+    code, _, err = run(capsys, "cohort", "compare", *arguments)
+    assert code == 2
+    assert words in err
+
+
+def test_a_taken_id_needs_replace(cells, capsys):
+    assert import_cells(capsys, cells / "monocyte.png", "--id", "mine")[0] == 0
+    code, _, err = import_cells(capsys, cells / "monocyte.png", "--id", "mine")
+    assert code == 1
+    assert "there is a population 'mine' already" in err
+    assert import_cells(capsys, cells / "monocyte.png", "--id", "mine", "--replace")[0] == 0
+
+
+def test_a_collection_with_a_folder_per_type_as_mll23(tmp_path, capsys):
+    root = tmp_path / "MLL23"
+    for folder, seeds in (("Hairy cell", (0, 1)), ("monocyte", (2,))):
+        for seed in seeds:
+            path = root / folder / f"image_{seed}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, np.asarray(draw_cell(seed)[0].rgb), photometric="rgb")
+    (root / "Hairy cell" / "bad.tif").write_bytes(b"II*\x00 and no more")
+    code, out, err = import_cells(capsys, root, "--layout", "folders", "--um-per-px", "0.0868", "--json")
+    assert code == 1
+    hairy, monocytes = json.loads(out)
+    assert (hairy["population_id"], hairy["cells"], list(hairy["failures"])) == ("hairy_cell_test_lab", 2, ["bad.tif"])
+    assert (monocytes["population_id"], monocytes["cells"]) == ("monocyte_test_lab", 1)
+    assert "failed: hairy_cell_test_lab: bad.tif: " in err
+    types = {
+        row["population"]["population_id"]: row["population"]["cell_type"]
+        for row in json.loads(run(capsys, "cohort", "list", "--json")[1])
+    }
+    assert (types["hairy_cell_test_lab"], types["monocyte_test_lab"]) == ("hcl", "monocyte")
+
+
+def test_chosen_folders_only(tmp_path, capsys):
+    for folder in ("hairy_cell", "monocyte"):
+        save_cell(tmp_path / "MLL23" / folder / "a.png")
+    code, out, _ = import_cells(capsys, tmp_path / "MLL23", "--layout", "folders", "--only", "monocyte", "--json")
+    assert (code, [report["population_id"] for report in json.loads(out)]) == (0, ["monocyte_test_lab"])
+    code, _, err = import_cells(capsys, tmp_path / "MLL23", "--layout", "folders", "--only", "basophil")
+    assert code == 2
+    assert "--only names folders that are not there: basophil; there are hairy_cell, monocyte" in err
+    assert import_cells(capsys, tmp_path / "MLL23", "--layout", "folders", "--id", "mine")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        ["summary", "nobody"],
+        ["compare", "nobody", "nobody"],
+        ["export", "nobody", "--out", "x.csv"],
+        ["delete", "nobody"],
+    ],
+)
+def test_an_unknown_population_is_an_error_in_words(capsys, action):
+    code, _, err = run(capsys, "cohort", *action)
+    assert code == 1
+    assert "nobody" in err
+
+
+def test_export_needs_a_known_suffix(cells, tmp_path, capsys):
+    assert import_cells(capsys, cells / "monocyte.png", "--id", "mine")[0] == 0
+    code, _, err = run(capsys, "cohort", "export", "mine", "--out", tmp_path / "mine.xlsx")
+    assert code == 2
+    assert "--out must end in .csv or .parquet" in err
+    assert run(capsys, "cohort", "export", "mine", "--out", tmp_path / "nowhere" / "mine.csv")[0] == 2

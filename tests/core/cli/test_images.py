@@ -1,0 +1,356 @@
+"""`leukoscope segment`, `analyse` and `features`, run in this process; exit code, files and standard output are what a script sees."""
+
+import json
+import struct
+import zlib
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+from PIL import Image
+
+from core.domain.compartments import Compartment
+from core.evaluation.metrics import overlap
+from core.features.catalogue import CATALOGUE
+from core.features.extract import extract
+from core.image.imaging import load
+from core.image.masks import encode_grey, region_mask
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from tests.core.cli.support import fails_as_wrong_use, run, save_cell
+
+LEVELS = {0, 85, 170, 255}
+
+
+# --- segment ---
+
+
+def test_segment_writes_one_mask_per_image(cells, tmp_path, capsys):
+    code, out, err = run(capsys, "segment", cells, "--out", tmp_path / "out")
+    assert (code, out) == (0, "")
+    assert "3/3 images" in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "hairy_cell.png",
+        "lymphocyte.png",
+        "monocyte.png",
+    ]
+    for seed, drawing in enumerate(SYNTHETIC_CELLS):
+        with Image.open(tmp_path / "out" / f"{drawing}.png") as mask:
+            assert (mask.mode, mask.size) == ("L", (360, 360))
+            levels = np.asarray(mask)
+        assert set(np.unique(levels)) == LEVELS
+        _, true = draw_cell(seed, SYNTHETIC_CELLS[drawing])
+        assert overlap(levels == 255, region_mask(true, "nucleus")).dice > 0.95
+
+
+def test_segment_draws_outlines_when_asked(cells, tmp_path, capsys):
+    assert run(capsys, "segment", cells / "monocyte.png", "--out", tmp_path, "--overlay")[0] == 0
+    with Image.open(tmp_path / "overlays" / "monocyte.png") as picture:
+        assert picture.mode == "RGB"
+        assert not np.array_equal(np.asarray(picture.resize((360, 360))), load(cells / "monocyte.png").rgb)
+
+
+def test_a_bad_file_among_good_ones_is_named_and_the_others_written(cells, tmp_path, capsys):
+    bad = tmp_path / "bad.png"
+    bad.write_text("not an image")
+    code, out, err = run(
+        capsys, "segment", cells / "monocyte.png", bad, cells / "lymphocyte.png", "--out", tmp_path / "out", "--json"
+    )
+    assert code == 1
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["lymphocyte", "monocyte"]
+    result = json.loads(out)
+    assert list(result["failed"]) == [str(bad)]
+    assert "holds plain text" in result["failed"][str(bad)]
+    assert f"failed: {bad}: bad.png: expected" in err
+
+
+def test_two_images_of_one_stem_do_not_overwrite_each_other(cells, tmp_path, capsys):
+    save_cell(tmp_path / "other" / "monocyte.bmp", 5, "monocyte")
+    code, out, _ = run(
+        capsys, "segment", cells / "monocyte.png", tmp_path / "other", "--out", tmp_path / "out", "--json"
+    )
+    assert code == 1
+    (reason,) = json.loads(out)["failed"].values()
+    assert "would overwrite the result of" in reason
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_two_processes_write_the_same(cells, tmp_path, capsys):
+    assert run(capsys, "segment", cells, "--out", tmp_path / "one")[0] == 0
+    assert run(capsys, "segment", cells, "--out", tmp_path / "two", "--jobs", 2)[0] == 0
+    for path in (tmp_path / "one").iterdir():
+        difference = load(path).rgb != load(tmp_path / "two" / path.name).rgb
+        assert np.count_nonzero(difference.any(axis=2)) <= 5
+
+
+# --- features of a drawn mask ---
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """An image with its drawn mask in both codings."""
+    image, labels = draw_cell(4)
+    Image.fromarray(image.rgb).save(tmp_path / "cell.png")
+    Image.fromarray(encode_grey(labels)).save(tmp_path / "four.png")
+    Image.fromarray(np.array([0, 0, 128, 255], np.uint8)[labels]).save(tmp_path / "three.png")
+    return tmp_path, image, labels
+
+
+def features_of(capsys, folder, mask, *more):
+    code, out, _ = run(capsys, "features", "--image", folder / "cell.png", "--mask", folder / mask, "--json", *more)
+    assert code == 0
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("mask", ["four.png", "three.png"])
+def test_features_are_those_of_the_engine_in_either_coding(drawn, capsys, mask):
+    folder, image, labels = drawn
+    result = features_of(capsys, folder, mask)
+    expected = extract(image.rgb, labels)
+    assert set(result) == {"features", "absent"}
+    assert list(result["features"]) == list(CATALOGUE)
+    assert result["features"] == expected.values
+    assert result["absent"] == expected.absent
+
+
+def test_pyradiomics_itself_gives_the_same(drawn, capsys):
+    folder, _, _ = drawn
+    fast, reference = (
+        features_of(capsys, folder, "four.png", "--feature-engine", name) for name in ("fast", "reference")
+    )
+    assert reference["absent"] == fast["absent"]
+    for name, value in fast["features"].items():
+        assert value is None or reference["features"][name] == pytest.approx(value, rel=1e-9)
+
+
+def test_an_absent_feature_is_null_with_a_reason(drawn, capsys):
+    folder, _, labels = drawn
+    Image.fromarray(np.where(labels == 3, 255, 0).astype(np.uint8)).save(folder / "nucleus.png")
+    result = features_of(capsys, folder, "nucleus.png")
+    nulls = {name for name, value in result["features"].items() if value is None}
+    assert nulls == set(result["absent"])
+    assert all(name.startswith(("cytoplasm", "combined", "cell_projections")) for name in nulls)
+    assert result["absent"]["combined_PixelSurface"] == "no cytoplasm was found"
+
+
+def test_a_scale_turns_sizes_into_micrometres(drawn, capsys):
+    folder, _, _ = drawn
+    pixels, microns = (
+        features_of(capsys, folder, "four.png", *scale)["features"] for scale in ([], ["--um-per-px", "0.5"])
+    )
+    for name, power in [
+        ("nucleus_shape2D_Perimeter", 1),
+        ("cell_shape2D_PixelSurface", 2),
+        ("combined_PixelSurface", 0),
+    ]:
+        assert microns[name] == pytest.approx(pixels[name] * 0.5**power)
+
+
+def test_features_for_people_have_units(drawn, capsys):
+    folder, _, _ = drawn
+    code, out, _ = run(capsys, "features", "--image", folder / "cell.png", "--mask", folder / "four.png")
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert list(lines) == list(CATALOGUE)
+    assert lines["nucleus_shape2D_PixelSurface"].endswith(" px²")
+
+
+def test_a_mask_without_environment_gets_the_usual_ring_and_a_drawn_one_is_kept(drawn, capsys):
+    folder, _, labels = drawn
+    assert features_of(capsys, folder, "three.png") == features_of(capsys, folder, "four.png")
+    half = np.where(
+        (labels == Compartment.ENVIRONMENT) & (np.arange(labels.shape[1]) < labels.shape[1] // 2), 0, labels
+    )
+    Image.fromarray(encode_grey(half.astype(np.uint8))).save(folder / "half.png")
+    environment = "environment_firstorder_Mean"
+    assert (
+        features_of(capsys, folder, "half.png")["features"][environment]
+        != features_of(capsys, folder, "four.png")["features"][environment]
+    )
+
+
+def test_repaired_mask_pixels_are_told(drawn, capsys):
+    folder, _, labels = drawn
+    stray = encode_grey(labels).copy()
+    stray[0, :7] = 3
+    Image.fromarray(stray).save(folder / "stray.png")
+    code, _, err = run(capsys, "features", "--image", folder / "cell.png", "--mask", folder / "stray.png")
+    assert code == 0
+    assert "stray.png: 7 pixels held a value of no code" in err
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"), [("cell.png", "not a photograph"), ("small.png", "the same shape"), ("gone.png", "gone.png")]
+)
+def test_a_mask_that_does_not_fit_is_an_error_in_words(drawn, capsys, mask, words):
+    folder, _, labels = drawn
+    Image.fromarray(encode_grey(labels)[:100, :100]).save(folder / "small.png")
+    code, out, err = run(capsys, "features", "--image", folder / "cell.png", "--mask", folder / mask)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert words in err
+
+
+# --- analyse ---
+
+
+def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, text, _ = run(capsys, "analyse", cells, "--out", out, "--um-per-px", "0.095", "--json")
+    assert code == 0
+    assert json.loads(text) == {"out": str(out), "cells": 3, "failed": {}}
+    table = pd.read_parquet(out / "features.parquet")
+    assert len(table) == 3
+    assert {"image_path", "image_sha256", "cell_index", "um_per_px", "flags", "quality_ok", *CATALOGUE} <= set(table)
+    assert table["image_path"].tolist() == [str(path) for path in sorted(cells.iterdir())]
+    assert table["image_sha256"].tolist() == [load(path).sha256 for path in sorted(cells.iterdir())]
+    assert table["quality_ok"].all()
+    assert set(table["cell_index"]) == {0}
+    # The numbers are those of the masks written beside them.
+    for path, row in zip(sorted(cells.iterdir()), table.to_dict("records"), strict=True):
+        levels = np.asarray(Image.open(out / "masks" / path.name))
+        assert row["nucleus_shape2D_PixelSurface"] == np.count_nonzero(levels == 255)
+    assert pq.read_schema(out / "features.parquet").field("nucleus_shape2D_Perimeter").metadata[b"unit"] == b"px"
+    assert len(pd.read_csv(out / "features.csv")) == 3
+    assert pd.read_csv(out / "errors.csv").empty
+
+
+def test_analyse_places_each_cell_in_the_populations(cells, tmp_path, capsys):
+    assert run(capsys, "analyse", cells / "monocyte.png", "--out", tmp_path)[0] == 0
+    places = pd.read_parquet(tmp_path / "places.parquet")
+    assert {"image_path", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
+    assert set(places["feature"]) <= set(CATALOGUE)
+    assert places["population"].nunique() >= 2  # at least the published tables
+
+
+def test_nothing_but_bad_files_still_gives_its_tables(tmp_path, capsys):
+    (tmp_path / "bad.png").write_bytes(b"")
+    code, text, _ = run(capsys, "analyse", tmp_path / "bad.png", "--out", tmp_path / "out", "--json")
+    assert code == 1
+    assert json.loads(text)["cells"] == 0
+    table = pd.read_parquet(tmp_path / "out" / "features.parquet")
+    assert table.empty
+    assert {"image_path", "flags", *CATALOGUE} <= set(table)
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_path"].tolist() == [str(tmp_path / "bad.png")]
+
+
+# --- fields ---
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    """Three drawn cells in a row, as a file."""
+    path = tmp_path_factory.mktemp("field") / "field.png"
+    Image.fromarray(np.concatenate([draw_cell(seed)[0].rgb for seed in range(3)], axis=1)).save(path)
+    return path
+
+
+def test_a_field_gives_a_row_for_every_cell_one_mask_and_numbers(field, cells, tmp_path, capsys):
+    code, text, _ = run(capsys, "analyse", field, cells / "monocyte.png", "--out", tmp_path, "--overlay", "--json")
+    assert code == 0
+    assert json.loads(text)["cells"] == 4
+    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_path", key=lambda paths: paths != str(field))
+    assert table["cell_index"].tolist() == [0, 1, 2, 0]
+    assert table["cell_label"].tolist() == [1, 2, 3, 1]
+    assert sorted(set(pd.read_parquet(tmp_path / "places.parquet")["cell_index"])) == [0, 1, 2]
+    labels = np.asarray(Image.open(tmp_path / "masks" / "field.png"))
+    numbers = np.asarray(Image.open(tmp_path / "masks" / "instances" / "field.png"))
+    assert (labels.shape, numbers.shape, numbers.dtype) == ((360, 1080), (360, 1080), np.uint16)
+    for row in table[:3].to_dict("records"):
+        rows, columns = np.nonzero(numbers == row["cell_label"])
+        assert [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1] == [
+            row[name] for name in ("x", "y", "width", "height")
+        ]
+        assert np.count_nonzero((labels == 255) & (numbers == row["cell_label"])) == row["nucleus_shape2D_PixelSurface"]
+    assert not (tmp_path / "masks" / "instances" / "monocyte.png").exists()
+    assert load(tmp_path / "masks" / "overlays" / "field.png").shape == (360, 1080)
+
+
+def test_which_cells_are_wanted_can_be_said(field, tmp_path, capsys):
+    for cells, count in (("one", 1), ("all", 3), ("auto", 3)):
+        code, text, _ = run(capsys, "segment", field, "--out", tmp_path / cells, "--cells", cells, "--json")
+        assert (code, json.loads(text)["cells"]) == (0, count)
+        assert (tmp_path / cells / "instances").exists() == (count > 1)
+    assert fails_as_wrong_use("segment", str(field), "--out", str(tmp_path), "--cells", "two")
+
+
+# --- what people really feed it ---
+
+
+def huge_png():
+    """A few kilobytes that claim 20,000 x 20,000 pixels."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+def red_cells():
+    rgb = np.full((240, 240, 3), (253, 229, 206), np.uint8)
+    y, x = np.mgrid[:240, :240]
+    for row, column in [(60, 60), (70, 170), (170, 110)]:
+        rgb[np.hypot(y - row, x - column) < 38] = (218, 172, 166)
+    return Image.fromarray(rgb)
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory):
+    """Every kind of file the project promises to survive, and one good cell among them."""
+    folder = tmp_path_factory.mktemp("strange")
+    cell = Image.fromarray(draw_cell(1)[0].rgb)
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("this is not an image\n" * 20)
+    (folder / "huge.png").write_bytes(huge_png())
+    Image.new("RGB", (1, 1)).save(folder / "pixel.png")
+    cell.save(folder / "cut.jpg", quality=90)
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:4000])
+    Image.new("RGB", (200, 200), "white").save(folder / "white.png")
+    red_cells().save(folder / "red cells.png")
+    cell.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
+    tifffile.imwrite(folder / "deep.tif", np.asarray(cell).astype(np.uint16) * 257, photometric="rgb")
+    transparent = cell.convert("RGBA")
+    transparent.putalpha(Image.fromarray(np.pad(np.full((320, 320), 255, np.uint8), 20)))
+    transparent.save(folder / "transparent.png")
+    cell.save(folder / "moving.gif", save_all=True, append_images=[Image.new("RGB", cell.size)] * 2)
+    cell.save(folder / "=1+1;calc.png")
+    cell.save(folder / "C:\\cells\\..\\up.png")
+    cell.save(folder / "good.png")
+    return folder
+
+
+REFUSED = {
+    "empty.png": "is empty",
+    "text.png": "holds plain text",
+    "huge.png": "at most 25,000,000 pixels",
+    "pixel.png": "at least 16 pixels",
+    "cut.jpg": "damaged or cut short",
+}
+NO_CELL = {"white.png", "red cells.png"}
+GOOD = {"cmyk.jpg", "deep.tif", "transparent.png", "moving.gif", "=1+1;calc.png", "C:\\cells\\..\\up.png", "good.png"}
+
+
+def test_each_strange_file_has_its_message_or_result_and_the_rest_goes_on(strange, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(strange)
+    code, text, _ = run(capsys, "analyse", ".", "--out", tmp_path / "out", "--json")
+    assert code == 1
+    result = json.loads(text)
+    assert set(result["failed"]) == set(REFUSED)
+    for name, words in REFUSED.items():
+        assert words in result["failed"][name]
+        assert result["failed"][name].startswith(f"{name}: expected")
+    table = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("image_path")
+    assert set(table.index) == GOOD | NO_CELL
+    assert table.loc[sorted(GOOD), "quality_ok"].all()
+    assert not table.loc[sorted(NO_CELL), "quality_ok"].any()
+    # A cell is the same cell in every wrapping.
+    shares = table.loc[sorted(GOOD), "combined_PixelSurface"]
+    assert shares.max() - shares.min() < 0.03
+    # Nothing was written outside the folder, and nothing runs when a spreadsheet opens the table.
+    masks = {path.name for path in (tmp_path / "out" / "masks").iterdir()}
+    assert len(masks) == len(GOOD | NO_CELL)
+    lines = (tmp_path / "out" / "features.csv").read_text().splitlines()
+    assert not any(line.startswith(("=", "+", "-", "@")) for line in lines)
+    assert any(line.startswith("'=1+1;calc.png") for line in lines)

@@ -1,0 +1,245 @@
+"""What the commands of `python -m training` do; `training.__main__` has their arguments."""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import torch
+
+from core.charts.overlay import field_png
+from core.domain.errors import UsageError
+from core.domain.options import Device
+from core.domain.settings import check_own, load_settings
+from core.domain.types import CellImage
+from core.evaluation import model_selection as results
+from core.evaluation.datasets import COPIES_MANIFEST, Sample
+from core.evaluation.model_comparison import Measure, fair, paired_differences, ranking, title, verdict
+from core.evaluation.training_runs import CASES_FOLDER
+from core.segmentation.field_of_view import FieldCell
+from core.segmentation.model_registry import ModelEntry, find_model
+from core.segmentation.segmenter import OnnxSegmenter
+from training import selection
+from training.augment import write_copies
+from training.calibration import trust
+from training.config import SelectionConfig, TrainingConfig
+from training.data import load_labelled, masked_samples
+from training.evaluate import annotator_agreement, by_cell_type, by_data_set, in_a_line, in_words, summarise
+from training.evaluate import evaluate as score_cells
+from training.fields import MadeField, score_fields, summarise_fields
+from training.loop import EpochLog, fit
+from training.selection import AS_PUBLISHED, GROUPED, SelectionUnit, units_of
+from training.terminal import in_time, named, say, show_unit, shown, work
+from training.trainer import find_device
+
+
+def finetune(arguments: argparse.Namespace) -> int:
+    """Train a network, and score it on the images it never saw."""
+    config = TrainingConfig.from_toml(arguments.config) if arguments.config else TrainingConfig()
+    started = time.monotonic()
+
+    def show(row: EpochLog) -> None:
+        say(
+            f"epoch {row.epoch}/{config.epochs}: loss {row.train_loss:.4f}, validation nucleus"
+            f" {row.val_dice_nucleus:.4f} cytoplasm {row.val_dice_cytoplasm:.4f}, {row.seconds:.0f} s, about"
+            f" {in_time(row.seconds * (config.epochs - row.epoch))} left"
+        )
+
+    report = fit(config, arguments.out, device=find_device(arguments.device), on_epoch=show)
+    print(
+        f"{report.epochs} epochs in {in_time(time.monotonic() - started)}; best validation Dice"
+        f" {report.best_val_dice:.4f} in epoch {report.best_epoch}{' (stopped early)' if report.stopped_early else ''}"
+    )
+    print(
+        f"test, {report.test['images']} images never seen, in the window around the drawn"
+        f" cell:\n{in_words(report.test)}"
+    )
+    print(f"the best and worst are pictures in {report.folder / CASES_FOLDER}")
+    print(f"next: python -m export {report.folder} --out {report.folder.parent / 'models' / report.folder.name}.onnx")
+    return 0
+
+
+def augment(arguments: argparse.Namespace) -> int:
+    """Write turned copies of images and masks."""
+    samples = masked_samples(tuple(arguments.data_sets))
+    started = time.monotonic()
+
+    def show(number: int) -> None:
+        left = (time.monotonic() - started) / number * (len(samples) - number)
+        say(f"{number}/{len(samples)} images, about {in_time(left)} left", for_now=number < len(samples))
+
+    written = write_copies(samples, arguments.out, on_image=show)
+    print(
+        f"{written} copies of {len(samples)} images in {arguments.out}; their originals are in"
+        f" {arguments.out / COPIES_MANIFEST}"
+    )
+    return 0
+
+
+def select(arguments: argparse.Namespace) -> int:
+    """Compare architectures, alone or with processes of its own."""
+    config = SelectionConfig.from_toml(arguments.config)
+    root = arguments.out or load_settings().selection
+    check_own(root, "give --out DIR, and show it on the page with LEUKOSCOPE_SELECTION")
+    device = find_device(arguments.device)
+    cards = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
+    if arguments.retry:
+        say(f"{results.discard_failed(root / config.name)} failed folds will be tried again")
+    others: list[SpawnProcess] = []
+
+    def start_others() -> None:
+        for number in range(1, arguments.workers):
+            name = f"cuda:{number % cards}" if cards else str(device)
+            others.append(multiprocessing.get_context("spawn").Process(target=work, args=(config, root, name)))
+            others[-1].start()
+
+    def take_part(on_start: Callable[[], None] | None = None) -> Path:
+        return selection.select(
+            config,
+            root,
+            torch.device("cuda:0") if cards else device,
+            on_start=on_start,
+            on_epoch=show_epoch,
+            on_unit=show_unit,
+        )
+
+    def show_epoch(unit: SelectionUnit, epoch: int) -> None:
+        say(f"{named(unit)}: epoch {epoch}/{config.epochs}", for_now=True)
+
+    try:
+        folder = take_part(start_others)
+        for other in others:
+            other.join()
+        if any(other.exitcode for other in others):  # what it was at is free again
+            folder = take_part()
+    finally:
+        for other in others:
+            other.terminate()
+            other.join()
+    return _tell(config, folder)
+
+
+def _tell(config: SelectionConfig, folder: Path) -> int:
+    """Print what came out of a run so far, what failed, and where to look; returns the exit code."""
+    folds = results.read(folder, "folds")
+    for protocol in (GROUPED, AS_PUBLISHED):
+        rows = folds[folds["protocol"] == protocol]
+        if fair(rows).empty:
+            continue
+        scores = ranking(rows, Measure.MEAN)
+        print(f"{protocol}: {verdict(scores, paired_differences(rows, Measure.MEAN))}")
+        for score in scores:
+            interval = "" if score.low is None else f" (95 % interval {score.low:.4f} to {score.high:.4f})"
+            print(f"  {title(score.architecture):14} Dice {score.mean:.4f}{interval}, {score.folds} folds")
+    failed = folds[folds["status"] != "done"]
+    for row in failed.to_dict("records"):
+        unit = SelectionUnit(row["protocol"], row["k"], row["fold"], row["architecture"])
+        print(f"failed: {named(unit)}: {row['status']}: {row['reason']}; --retry tries again", file=sys.stderr)
+    units = len(units_of(config))
+    rest = "" if len(folds) >= units else "; other processes work on the rest"
+    print(f"{len(folds)} of {units} folds are in {shown(folder)}{rest}")
+    elsewhere = (
+        f"LEUKOSCOPE_SELECTION={shown(folder.parent)} "
+        if folder.parent.resolve() != load_settings().selection.resolve()
+        else ""
+    )
+    print(f"next: {elsewhere}python -m core selection {folder.name}, or {elsewhere}make app and its page Models")
+    return 1 if len(failed) else 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score a model on drawn masks."""
+    entry = find_model(arguments.model)
+    samples = masked_samples(tuple(arguments.data_sets))
+    chosen = _of_part(samples, entry, arguments.part, arguments.data_sets)
+
+    def show(number: int) -> None:
+        say(f"{number}/{len(chosen)} images", for_now=number < len(chosen))
+
+    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
+    scores = score_cells(segmenter, chosen, on_image=show)
+    parts, annotators = {"all": summarise(scores), **by_data_set(scores)}, annotator_agreement(samples)
+    types = {
+        name: by_cell_type([score for score in scores if score.sample_id.startswith(f"{name}/")])
+        for name in by_data_set(scores)
+    }
+    confidence, validation = trust(scores), entry.card.validation
+    if arguments.json:
+        facts = {"model": entry.model_id, "part": arguments.part, "views": arguments.views, "confidence": confidence}
+        print(json.dumps({**facts, **parts, "cell_types": types, "validation": validation, "annotators": annotators}))
+        return 0
+    for name, found in parts.items():
+        where = " and ".join(arguments.data_sets) if name == "all" else name
+        if name != "all" or len(parts) > 2:
+            print(f"{entry.model_id}, {arguments.part} images of {where}, n = {found['images']}:\n{in_words(found)}")
+        for cell_type, its in types.get(name, {}).items():
+            print(f"  {cell_type}, n = {its['images']}: {in_a_line(its)}")
+    for scheme, of in validation.items():
+        print(f"networks trained in the same way, {scheme}:")
+        for name, found in of["sources"].items():
+            print(f"  on {name}, n = {found['images']}: {in_a_line(found)}")
+    if confidence["spearman"] is not None:
+        print(f"confidence and Dice of the cell: rank correlation {confidence['spearman']:.2f}")
+    for pair in annotators:
+        dice = ", ".join(f"{region} {pair[region]:.4f}" for region in ("nucleus", "cytoplasm", "cell"))
+        print(f"annotators, {pair['first']} and {pair['second']}: {dice}")
+    return 0
+
+
+def _of_part(samples: list[Sample], entry: ModelEntry, part: str, data_sets: Sequence[str]) -> list[Sample]:
+    """The samples of one part of the split that a model was trained with; raises UsageError where there is none."""
+    if part == "all":
+        return samples
+    if entry.split is None:
+        msg = f"model {entry.model_id} has no split on record; use --part all"
+        raise UsageError(msg)
+    ids = set(json.loads(entry.split.read_text(encoding="utf-8"))[part])
+    if chosen := [sample for sample in samples if sample.sample_id in ids]:
+        return chosen
+    there = f"none of the {len(ids)} {part} images of {entry.model_id} is in {', '.join(data_sets)}"
+    msg = f"{there}; name the data sets it was trained on, such as {min(ids).split('/')[0]}, or use --part all"
+    raise UsageError(msg)
+
+
+def fields(arguments: argparse.Namespace) -> int:
+    """Score a model on fields that are composed of drawn cells."""
+    entry = find_model(arguments.model)
+    outline = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views).outline
+    report: dict[str, object] = {
+        "model": entry.model_id,
+        "part": arguments.part,
+        "views": arguments.views,
+        "seed": arguments.seed,
+    }
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+    for name in arguments.data_sets:
+        items = [
+            load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), entry, arguments.part, [name])
+        ]
+
+        def show(number: int, made: MadeField, found: list[FieldCell], name: str = name) -> None:
+            say(f"{name}: field {number + 1}/{arguments.fields}: {len(found)} of {len(made.standings)} cells")
+            if arguments.pictures:
+                file = arguments.pictures / f"{Path(name).name}_{number:02d}.png"
+                file.write_bytes(
+                    field_png(CellImage(made.rgb, file.name, ""), [(cell.place, cell.labels) for cell in found])
+                )
+
+        scores = score_fields(
+            outline,
+            items,
+            arguments.fields,
+            cells=arguments.cells,
+            side=arguments.side,
+            touching=arguments.touching,
+            seed=arguments.seed,
+            on_field=show,
+        )
+        report[name] = summarise_fields(scores)
+    print(json.dumps(report, indent=1))
+    return 0
