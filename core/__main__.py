@@ -49,9 +49,10 @@ from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
 from core.populations.comparison import beside_published
+from core.populations.placement import place_cell
 from core.quality import novelty
-from core.reports.cell import analyses_table, place_cell
 from core.reports.comparison import compare, html_report, to_frame
+from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import Cells, composed
 from core.segmentation.model_registry import ModelEntry, find_model, list_models
 from core.segmentation.providers import Device

@@ -11,7 +11,8 @@ from core import pipeline
 from core.domain.errors import ImageError
 from core.domain.types import CellAnalysis
 from core.image.imaging import decode
-from core.reports.cell import nearest_populations, place_cell
+from core.populations.placement import place_cell
+from core.reports.conclusions import nearest_populations
 from core.segmentation.field_of_view import Cells
 from pages._ui.common import resources
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup

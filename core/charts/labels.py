@@ -37,6 +37,13 @@ def with_unit(spec: FeatureSpec, value: float | None, basis: Basis) -> str:
     return f"{number(spec.shown(value))} {unit(spec, basis)}".strip()
 
 
+def measured(spec: FeatureSpec, value: float | None, um_per_px: float | None) -> str:
+    """A value measured in pixels as it is shown of one cell: in micrometres where it is a length and the scale is known."""
+    if value is None or um_per_px is None or spec.length_power == 0:
+        return with_unit(spec, value, Basis.PIXELS)
+    return with_unit(spec, spec.in_um(value, um_per_px), Basis.MICROMETRES)
+
+
 def who(reference: ReferencePopulation) -> str:
     """How many cells of how many patients, and from where: "n = 1000 cells, patients not recorded, Hospital Clinic"."""
     if reference.published:

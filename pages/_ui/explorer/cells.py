@@ -4,7 +4,6 @@ In small at one scale, and one of them looked at closely, set beside its populat
 """
 
 import hashlib
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,20 +14,19 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.charts.labels import with_unit
+from core.charts.labels import measured
 from core.charts.strips import strip_html
 from core.charts.thumbnail import thumbnail_svg
-from core.charts.trust import graded, is_poor, why
+from core.charts.trust import graded
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
 from core.explorer.selection import Quality, Selection, to_json
 from core.explorer.typicality import Middles
 from core.explorer.view import MOST_POINTS, Values, values
-from core.features.catalogue import CATALOGUE
+from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.comparison import (
     SMALL_GROUP,
-    Basis,
     FeatureComparison,
     ReferencePopulation,
     compare_cell,
@@ -37,11 +35,11 @@ from core.populations.comparison import (
 )
 from core.populations.neighbours import comparable_features, nearest, sentence
 from core.populations.scaling import RobustScaling
-from core.reports.cell import KEY_FEATURES
 from core.store import queries
 from core.store.schema import EXCLUDED
 from pages._ui.common import resources
 from pages._ui.common.layout import empty_state, errors_in_words
+from pages._ui.common.markup import faint, measures, sentences
 from pages._ui.common.names import flag_sentence, plain
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
@@ -301,11 +299,7 @@ def _who(cell: StoredCell) -> None:
     notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
-    st.html(
-        '<ul class="sentences">'
-        + "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in notes)
-        + "</ul>"
-    )
+    st.html(sentences(notes))
     st.caption(plain(cell.image_name))
 
 
@@ -319,25 +313,11 @@ def _measures(cell: StoredCell) -> None:
     reliability = resources.reliability_if_known()
     rows = []
     for name in KEY_FEATURES:
-        spec = CATALOGUE[name]
-        figure, _, unit = _value(features, name, cell.um_per_px).partition(" ")
-        hint = html.escape(f"{spec.description} {why(name, reliability)}".strip(), quote=True)
-        poor = " (poor)" if is_poor(name, reliability) else ""
-        beside = (
-            strip_html(name, [(reference, placed[name])])
-            + f'<span class="none">{html.escape(_stands(placed[name], reference, cell.um_per_px))}</span>'
-        )
-        label = f'<span class="name" title="{hint}">{html.escape(spec.label)}{poor}</span>'
-        rows.append(f'<div>{label}<span class="value">{figure} <small>{unit}</small></span></div><div>{beside}</div>')
+        beside = strip_html(name, [(reference, placed[name])])
+        beside += faint(_stands(placed[name], reference, cell.um_per_px))
+        rows.append((name, measured(CATALOGUE[name], features.values.get(name), cell.um_per_px), beside))
     st.caption(f"Beside {plain(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")
-    st.html(f'<div class="measures">{"".join(rows)}</div>')
-
-
-def _value(features: FeatureSet, name: str, um_per_px: float | None) -> str:
-    spec, value = CATALOGUE[name], features.values.get(name)
-    if value is not None and spec.length_power and um_per_px is not None:
-        return with_unit(spec, spec.in_um(value, um_per_px), Basis.MICROMETRES)
-    return with_unit(spec, value, Basis.PIXELS)
+    st.html(measures(rows, reliability))
 
 
 def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:

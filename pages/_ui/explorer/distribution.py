@@ -18,9 +18,8 @@ from core.charts.theme import AnyChart
 from core.charts.trust import Reliability, poor_last, why
 from core.explorer.selection import Range, Selection, basis
 from core.explorer.view import By, Summary
-from core.features.catalogue import CATALOGUE
+from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.comparison import SMALL_GROUP, ReferencePopulation
-from core.reports.cell import KEY_FEATURES
 from pages._ui.common import resources
 from pages._ui.common.downloads import take_away
 from pages._ui.common.feature_choice import feature_chooser

@@ -11,7 +11,7 @@ from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.evaluation.model_comparison import title
 from core.features.catalogue import CATALOGUE
 from core.quality.novelty import load
-from core.reports.cell import reliability_table
+from core.reports.tables import reliability_table
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry
 from core.store.export import to_csv
