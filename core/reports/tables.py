@@ -12,6 +12,21 @@ from core.features.catalogue import CATALOGUE
 from core.populations.comparison import FeatureComparison
 from core.populations.placement import Placed
 
+_PLACE_COLUMNS: Final = (
+    "Feature", "This cell", "Unit", "Trust", "Percentile", "Robust z", "Place", "2 %", "50 %", "98 %", "Mean", "SD",
+    "n", "Why", "Meaning",
+)  # fmt: skip
+_PLACE_NUMBERS: Final = ("This cell", "Percentile", "Robust z", "2 %", "50 %", "98 %", "Mean", "SD", "n")
+_TRUST_COLUMNS: Final = (
+    "Feature", "Trust", "About", "ICC", "95 % interval", "Mononuclear", "Bias", "Limits", "Annotators", "n",
+    "Most moved by", "Calibrate for", "Why",
+)  # fmt: skip
+_TRUST_NUMBERS: Final = ("ICC", "Mononuclear", "Bias", "Annotators")
+_SOURCE_COLUMNS: Final = (
+    "image_path", "image_sha256", "cell_index", "cell_label", "x", "y", "width", "height", "um_per_px", "model_id",
+    "provider", "confidence", "other_cells", "quality_ok", "flags",
+)  # fmt: skip
+
 
 def comparison_table(placed: Placed, reliability: Reliability, features: Iterable[str] = CATALOGUE) -> pd.DataFrame:
     """One row per feature: this cell, its place, and the population's range, mean and spread, as shown on pages.
@@ -47,31 +62,7 @@ def comparison_table(placed: Placed, reliability: Reliability, features: Iterabl
                 "Meaning": spec.description,
             }
         )
-    frame = pd.DataFrame(rows, columns=_TABLE_COLUMNS)
-    return frame.astype(dict.fromkeys(_NUMBERS, "float64"))
-
-
-_NUMBERS: Final = ("This cell", "Percentile", "Robust z", "2 %", "50 %", "98 %", "Mean", "SD", "n")
-
-
-_SHOWN: Final = (
-    "Feature",
-    "This cell",
-    "Unit",
-    "Trust",
-    "Percentile",
-    "Robust z",
-    "Place",
-    "2 %",
-    "50 %",
-    "98 %",
-    "Mean",
-    "SD",
-    "n",
-)
-
-
-_TABLE_COLUMNS: Final = (*_SHOWN, "Why", "Meaning")
+    return pd.DataFrame(rows, columns=_PLACE_COLUMNS).astype(dict.fromkeys(_PLACE_NUMBERS, "float64"))
 
 
 def _place_word(comparison: FeatureComparison) -> str:
@@ -111,15 +102,7 @@ def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.D
                 "Why": why(name, reliability),
             }
         )
-    return pd.DataFrame(rows, columns=_TRUST_COLUMNS).astype(
-        dict.fromkeys(("ICC", "Mononuclear", "Bias", "Annotators"), "float64")
-    )
-
-
-_TRUST_COLUMNS: Final = (
-    "Feature", "Trust", "About", "ICC", "95 % interval", "Mononuclear", "Bias", "Limits", "Annotators", "n", "Most moved by",
-    "Calibrate for", "Why",
-)  # fmt: skip
+    return pd.DataFrame(rows, columns=_TRUST_COLUMNS).astype(dict.fromkeys(_TRUST_NUMBERS, "float64"))
 
 
 def _interval(low: float | None, high: float | None) -> str:
@@ -161,25 +144,6 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
             row[f"robust z {place.reference.title}"] = comparison.robust_z
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-_SOURCE_COLUMNS: Final = (
-    "image_path",
-    "image_sha256",
-    "cell_index",
-    "cell_label",
-    "x",
-    "y",
-    "width",
-    "height",
-    "um_per_px",
-    "model_id",
-    "provider",
-    "confidence",
-    "other_cells",
-    "quality_ok",
-    "flags",
-)
 
 
 def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:

@@ -1,4 +1,7 @@
-"""The pieces of HTML that several pages show. `Markup.format` escapes what is put in, so names from outside are harmless."""
+"""The pieces of HTML that several pages show.
+
+`Markup.format` escapes what is put in, so names from outside are harmless.
+"""
 
 from collections.abc import Iterable
 from typing import Final
