@@ -6,6 +6,7 @@ from core.charts.theme import population_colour
 from core.domain.cell_types import CELL_TYPES, CellType
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import errors_in_words, page_setup
+from pages._ui.common.markup import legend
 from pages._ui.common.names import data_set_name
 
 
@@ -41,13 +42,13 @@ def show_cohort() -> None:
         return
     good, sources = sum(info.n_good for info in infos), {info.population.source for info in infos}
     st.markdown(f"**Reference cohort**: {good:,} good cells, {len(sources)} source{'s' * (len(sources) != 1)}.")
-    lines = []
+    entries = []
     for kind in CellType:
         count = sum(info.n_good for info in infos if info.population.cell_type is kind)
         if count:
-            dot = f'<i style="width:10px;height:10px;border-radius:50%;background:{population_colour(kind)}"></i>'
-            lines.append(f"<span>{dot}{count:,} {CELL_TYPES[kind].plural}</span>")
-    st.html(f'<div class="legend">{"".join(lines)}</div>')
+            dot = f"width:10px;height:10px;border-radius:50%;background:{population_colour(kind)}"
+            entries.append((dot, f"{count:,} {CELL_TYPES[kind].plural}"))
+    st.html(legend(entries))
 
 
 page_setup("Home")

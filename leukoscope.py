@@ -97,7 +97,7 @@ class Analysis:
         >>> analyse(example()).table()[["cell_index", "confidence", "nucleus_shape2D_PixelSurface"]].round(2).shape
         (1, 3)
         """
-        from core.reports.cell import analyses_table
+        from core.reports.tables import analyses_table
 
         return analyses_table(self.cells)
 
@@ -130,7 +130,7 @@ class Analysis:
         """Return the picture with the outlines, and below it the main numbers of each cell, for a notebook."""
         import base64
 
-        from core.reports.cell import KEY_FEATURES
+        from core.features.catalogue import KEY_FEATURES
 
         picture = base64.b64encode(self._png(512)).decode("ascii")
         columns = ["confidence", "quality_ok", *KEY_FEATURES]

@@ -12,7 +12,8 @@ from core.domain.errors import ImageError
 from core.domain.options import CellChoice
 from core.domain.types import CellAnalysis
 from core.image.imaging import decode
-from core.reports.cell import nearest_populations, place_cell
+from core.populations.placement import place_cell
+from core.reports.conclusions import nearest_populations
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
 from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen

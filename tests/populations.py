@@ -16,6 +16,7 @@ import numpy as np
 from core.domain.cell_types import CellType
 from core.domain.types import CellAnalysis, FeatureSet, QualityFlag, Segmentation
 from core.evaluation.agreement import Disturbance, DisturbanceEffect, FeatureReliability, Grade
+from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.masks import outlines
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -65,6 +66,9 @@ def grades(given: Mapping[str, Grade], among: Iterable[str]) -> dict[str, Featur
             largest=Disturbance.WIDER,
         )
     return found
+
+
+GRADES = grades({AREA: Grade.POOR, ELONGATION: Grade.MODERATE}, among=CATALOGUE)
 
 
 def analysed(drawing: str, seed: int, um_per_px: float | None = 0.095) -> CellAnalysis:

@@ -1,12 +1,12 @@
 """The cell and its outlines: as an SVG figure for pages and reports, and as a PNG to take away."""
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from markupsafe import escape
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -81,7 +81,7 @@ def _svg(image: CellImage, label: str, body: str) -> str:
     height, width = image.shape
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" preserveAspectRatio="xMidYMid meet" '
-        f'role="img" aria-label="{html.escape(label, quote=True)}">{body}{_scale_bar_svg(image)}</svg>'
+        f'role="img" aria-label="{escape(label)}">{body}{_scale_bar_svg(image)}</svg>'
     )
 
 

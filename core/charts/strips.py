@@ -1,10 +1,13 @@
 """A tiny strip per measure: where the cell lies among the populations, small enough to stand beside the number.
 
 HTML with inline styles rather than SVG: it takes the width it is given, and its text keeps the page's size.
+`Markup.format` escapes what is put into it.
 """
 
-import html
 from collections.abc import Callable, Sequence
+from typing import Final
+
+from markupsafe import Markup
 
 from core.charts.labels import who, with_unit
 from core.charts.theme import population_colour
@@ -13,12 +16,34 @@ from core.features.catalogue import CATALOGUE
 from core.populations.comparison import FeatureComparison
 from core.populations.summaries import ReferencePopulation
 
-_LINE_PX = 13
-_LABEL_PX = 60
-_MARGIN = 0.04
+_LINE_PX: Final = 13
+_LABEL_PX: Final = 60
+_MARGIN: Final = 0.04
+
+_STRIP: Final = Markup(
+    '<div style="position:relative;max-width:460px" role="img" aria-label="{cell}">{lines}'
+    f'<div style="position:absolute;left:{_LABEL_PX}px;right:0;top:0;bottom:0;pointer-events:none">'
+    '<div title="{cell}" style="position:absolute;left:calc({at:.1f}% - 1px);width:2px;top:0;bottom:0;'
+    'background:currentColor"></div></div></div>'
+)
+_LINE: Final = Markup(
+    f'<div title="{{hint}}" style="display:flex;height:{_LINE_PX}px;align-items:center">'
+    f'<span style="width:{_LABEL_PX - 6}px;padding-right:6px;text-align:right;font-size:11px;line-height:1;'
+    f'opacity:.8">{{name}}</span><span style="position:relative;flex:1;height:{_LINE_PX}px">{{marks}}</span></div>'
+)
+_BAND: Final = Markup(
+    '<span style="position:absolute;left:{left:.1f}%;width:{width:.1f}%;top:3px;height:7px;border-radius:4px;'
+    'background:{colour};opacity:.5"></span>'
+    '<span style="position:absolute;left:calc({median:.1f}% - 1px);width:2.5px;top:2px;height:9px;'
+    'background:color-mix(in srgb,{colour} 60%,currentColor)"></span>'
+)
+_POINT: Final = Markup(
+    '<span style="position:absolute;left:calc({at:.1f}% - 3px);width:6px;top:3px;height:6px;border-radius:50%;'
+    'background:{colour}"></span>'
+)
 
 
-def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, FeatureComparison]]) -> str:
+def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, FeatureComparison]]) -> Markup:
     """One line per population on a common axis in the feature's own unit.
 
     Band 2-98 %, tick at the median, points for small groups.
@@ -29,7 +54,7 @@ def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, Feature
     spec = CATALOGUE[feature]
     kept = [(reference, c) for reference, c in places if c.comparable and c.value is not None and c.summary is not None]
     if not kept:
-        return ""
+        return Markup()
     value, basis = kept[0][1].value or 0.0, kept[0][1].basis
     edges = [value, *(edge for reference, c in kept for edge in _edges(reference, c))]
     low, high = min(edges), max(edges)
@@ -38,14 +63,11 @@ def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, Feature
     def at(number: float) -> float:
         return 100 * (number - low + room) / (high - low + 2 * room)
 
-    lines = "".join(_line(reference, c, at) for reference, c in kept)
-    this = html.escape(f"{spec.label} of this cell: {with_unit(spec, value, basis)}", quote=True)
-    cell = (
-        f'<div style="position:absolute;left:{_LABEL_PX}px;right:0;top:0;bottom:0;pointer-events:none"><div'
-        f' title="{this}" style="position:absolute;left:calc({at(value):.1f}% -'
-        ' 1px);width:2px;top:0;bottom:0;background:currentColor"></div></div>'
+    return _STRIP.format(
+        cell=f"{spec.label} of this cell: {with_unit(spec, value, basis)}",
+        lines=Markup().join(_line(reference, c, at) for reference, c in kept),
+        at=at(value),
     )
-    return f'<div style="position:relative;max-width:460px" role="img" aria-label="{this}">{lines}{cell}</div>'
 
 
 def _edges(reference: ReferencePopulation, comparison: FeatureComparison) -> list[float]:
@@ -55,30 +77,15 @@ def _edges(reference: ReferencePopulation, comparison: FeatureComparison) -> lis
     return [float(v) for v in reference.ordered.get(comparison.feature, ())]
 
 
-def _line(reference: ReferencePopulation, comparison: FeatureComparison, at: Callable[[float], float]) -> str:
+def _line(reference: ReferencePopulation, comparison: FeatureComparison, at: Callable[[float], float]) -> Markup:
     spec, summary, basis = CATALOGUE[comparison.feature], comparison.summary, comparison.basis
     colour = population_colour(reference.cell_type)
     hint = f"{reference.title}: {who(reference)}"
     if summary is not None and summary.p2 is not None and summary.p50 is not None and summary.p98 is not None:
         p2, p50, p98 = (with_unit(spec, p, basis) for p in (summary.p2, summary.p50, summary.p98))
         hint += f"; 2-98 %: {p2} to {p98}, median {p50}"
-        left, width = at(summary.p2), at(summary.p98) - at(summary.p2)
-        marks = (
-            f'<span style="position:absolute;left:{left:.1f}%;width:{width:.1f}%;top:3px;height:7px;border-radius:4px;'
-            f'background:{colour};opacity:.5"></span>'
-            f'<span style="position:absolute;left:calc({at(summary.p50):.1f}% - 1px);width:2.5px;top:2px;height:9px;'
-            f'background:color-mix(in srgb,{colour} 60%,currentColor)"></span>'
-        )
+        left = at(summary.p2)
+        marks = _BAND.format(left=left, width=at(summary.p98) - left, median=at(summary.p50), colour=colour)
     else:
-        marks = "".join(
-            f'<span style="position:absolute;left:calc({at(v):.1f}% -'
-            f' 3px);width:6px;top:3px;height:6px;border-radius:50%;background:{colour}"></span>'
-            for v in _edges(reference, comparison)
-        )
-    name = html.escape(CELL_TYPES[reference.cell_type].short)
-    return (
-        f'<div title="{html.escape(hint, quote=True)}"'
-        f' style="display:flex;height:{_LINE_PX}px;align-items:center"><span'
-        f' style="width:{_LABEL_PX - 6}px;padding-right:6px;text-align:right;font-size:11px;line-height:1;opacity:.8">{name}</span><span'
-        f' style="position:relative;flex:1;height:{_LINE_PX}px">{marks}</span></div>'
-    )
+        marks = Markup().join(_POINT.format(at=at(v), colour=colour) for v in _edges(reference, comparison))
+    return _LINE.format(hint=hint, name=CELL_TYPES[reference.cell_type].short, marks=marks)

@@ -20,7 +20,8 @@ from core.features.extract import extract
 from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import Job, Outcome, analyse_many
-from core.reports.cell import analyses_table, place_cell
+from core.populations.placement import place_cell
+from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import find_model
 from core.store.export import to_csv, to_parquet

@@ -137,6 +137,17 @@ def _all_specs() -> Iterator[FeatureSpec]:
 
 CATALOGUE: Final[Mapping[str, FeatureSpec]] = MappingProxyType({spec.name: spec for spec in _all_specs()})
 
+# What a morphologist looks for first, in this order.
+KEY_FEATURES: Final = (
+    "combined_PixelSurface",
+    "cell_shape2D_PixelSurface",
+    "nucleus_shape2D_PixelSurface",
+    "cell_shape2D_MaximumDiameter",
+    "nucleus_shape2D_MaximumDiameter",
+    "nucleus_shape2D_Elongation",
+    "cell_shape2D_Elongation",
+)
+
 
 def feature_spec(name: str) -> FeatureSpec:
     """Look up a feature by its column name.

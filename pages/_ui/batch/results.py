@@ -3,14 +3,13 @@
 A sentence, the cells to look at first, the table, what failed and why, and files to take away.
 """
 
-import html
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from markupsafe import Markup
 
 from core.batch.jobs import Job, Standing
 from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
@@ -19,10 +18,10 @@ from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
 from core.quality.flags import flag_words
-from core.reports.cell import file_name
 from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.pictures import pictures, review_of
 from pages._ui.batch.runs import duration
+from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import empty_state
 from pages._ui.common.state import CELL_LOOKED_AT
 from pages._ui.components.gallery.gallery import gallery
@@ -42,6 +41,10 @@ _FEATURES: Final = (
     "nucleus_shape2D_PixelSurface",
     "nucleus_shape2D_Elongation",
 )
+_REASONS: Final = Markup(
+    '<table class="reasons"><tr><th>Images</th><th>Why they could not be measured</th></tr>{}</table>'
+)
+_REASON: Final = Markup("<tr><td>{}</td><td>{}<small>{}</small></td></tr>")
 _LOOK, _TABLE, _FAILURES, _COHORT = "Look through", "All cells", "Failures", "Add to the cohort"
 
 
@@ -101,7 +104,6 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
             " folder of runs."
         )
         return
-    now = datetime.now().astimezone()
     files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
         ("Table (CSV)", "csv", "", "text/csv", review.csv),
         ("Table (Parquet)", "parquet", "", "application/vnd.apache.parquet", review.parquet),
@@ -112,7 +114,7 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
     title = job.request.title.rpartition("/")[2]
     with st.container(horizontal=True, gap="small"):
         for label, suffix, what, mime, make in files:
-            name = file_name(title, now, suffix, what)
+            name = file_name(title, suffix, what)
             st.download_button(
                 label, make, name, mime, key=f"batch-{label}", on_click="ignore", icon=":material/download:"
             )
@@ -205,15 +207,11 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
 def _failures(review: Review) -> None:
     groups = review.failure_groups()
     rows = [
-        f"<tr><td>{group.images:,}</td><td>{html.escape(group.reason[:1].upper() + group.reason[1:])}"
-        f"<small>{html.escape(_named(group))}</small></td></tr>"
+        _REASON.format(f"{group.images:,}", group.reason[:1].upper() + group.reason[1:], _named(group))
         for group in groups[:_GROUPS]
     ]
     with st.container(height=420 if len(rows) > _GROUPS_IN_VIEW else "content", border=False, key="batch_failures"):
-        st.html(
-            '<table class="reasons"><tr><th>Images</th><th>Why they could not be'
-            f" measured</th></tr>{''.join(rows)}</table>"
-        )
+        st.html(_REASONS.format(Markup().join(rows)))
     st.caption(
         "Images that failed alike are counted together, with the reason of the first; the file of failures names each."
     )

@@ -1,7 +1,9 @@
 """Everything that is seen can be taken away: charts as SVG, PNG and Vega-Lite, tables as CSV, made when asked for."""
 
+import re
 from collections.abc import Callable
 from datetime import date
+from pathlib import PurePath
 from typing import Final
 
 import pandas as pd
@@ -13,9 +15,13 @@ from core.store.export import to_csv
 _WIDTH: Final = 900
 
 
-def file_name(what: str, suffix: str) -> str:
-    """A name under which a download is found again: leukoscope_<what>_<date>.<suffix>."""
-    return f"leukoscope_{what}_{date.today().isoformat()}.{suffix}"
+def file_name(name: str, suffix: str, what: str = "") -> str:
+    """A name under which a download of something (an image, a run, a chart) is found again.
+
+    `leukoscope_<name>_<date>[_<what>].<suffix>`, of letters, digits, dots, dashes and underscores.
+    """
+    stem = re.sub(r"[^\w.-]+", "_", PurePath(name).stem).strip("._-") or "image"
+    return f"leukoscope_{stem}_{date.today().isoformat()}{'_' + what if what else ''}.{suffix}"
 
 
 def download_menu(

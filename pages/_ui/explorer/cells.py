@@ -4,7 +4,6 @@ In small at one scale, and one of them looked at closely, set beside its populat
 """
 
 import hashlib
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +14,7 @@ import streamlit as st
 from core.charts.labels import of_cell
 from core.charts.strips import strip_html
 from core.charts.thumbnail import thumbnail_svg
-from core.charts.trust import is_poor, likeness_features, why
+from core.charts.trust import likeness_features
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.settings import load_settings
 from core.domain.types import CellImage, FeatureSet
@@ -24,15 +23,15 @@ from core.explorer.gallery import GalleryOrder, OrderedCells, order_cells, typic
 from core.explorer.neighbours import NeighbourSpace
 from core.explorer.selection import Selection, to_json
 from core.explorer.typicality import CohortCentres
-from core.features.catalogue import CATALOGUE
+from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.comparison import FeatureComparison, compare_cell, describe
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.quality.flags import EXCLUDED, flag_sentence
-from core.reports.cell import KEY_FEATURES
 from core.store import queries
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
+from pages._ui.common.markup import faint, measures, sentences
 from pages._ui.common.names import plain
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
@@ -267,11 +266,7 @@ def _who(cell: StoredCell) -> None:
     notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
-    st.html(
-        '<ul class="sentences">'
-        + "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in notes)
-        + "</ul>"
-    )
+    st.html(sentences(notes))
     st.caption(plain(cell.image_name))
 
 
@@ -285,18 +280,11 @@ def _measures(cell: StoredCell) -> None:
     reliability = model_in_use.reliability_if_known()
     rows = []
     for name in KEY_FEATURES:
-        spec = CATALOGUE[name]
-        figure, _, unit = of_cell(spec, features.values.get(name), cell.um_per_px).partition(" ")
-        hint = html.escape(f"{spec.description} {why(name, reliability)}".strip(), quote=True)
-        poor = " (poor)" if is_poor(name, reliability) else ""
-        beside = (
-            strip_html(name, [(reference, placed[name])])
-            + f'<span class="none">{html.escape(_stands(placed[name], reference, cell.um_per_px))}</span>'
-        )
-        label = f'<span class="name" title="{hint}">{html.escape(spec.label)}{poor}</span>'
-        rows.append(f'<div>{label}<span class="value">{figure} <small>{unit}</small></span></div><div>{beside}</div>')
+        beside = strip_html(name, [(reference, placed[name])])
+        beside += faint(_stands(placed[name], reference, cell.um_per_px))
+        rows.append((name, of_cell(CATALOGUE[name], features.values.get(name), cell.um_per_px), beside))
     st.caption(f"Beside {plain(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")
-    st.html(f'<div class="measures">{"".join(rows)}</div>')
+    st.html(measures(rows, reliability))
 
 
 def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:

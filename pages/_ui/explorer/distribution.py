@@ -16,9 +16,8 @@ from core.charts.trust import Reliability, poor_last, why
 from core.explorer.distribution import published_table, summary_table, together, without_tails
 from core.explorer.selection import Selection
 from core.explorer.view import By, Summary
-from core.features.catalogue import CATALOGUE
+from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation, basis_of
-from core.reports.cell import KEY_FEATURES
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import download_menu
 from pages._ui.common.feature_choice import feature_chooser

@@ -36,7 +36,7 @@ from core.evaluation.model_comparison import (
 )
 from core.store.export import to_csv
 from pages._ui.common.layout import current_look, empty_state
-from pages._ui.common.names import data_set_name, encoder_name
+from pages._ui.common.names import data_set_name, encoder_name, plain
 from pages._ui.models.tables import drawn_cell, selection_table
 
 _PROTOCOLS: Final = {"grouped": "Twins kept together", "as-published": "As published"}
@@ -354,8 +354,7 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
                 st.image(drawn, width="stretch")
             st.markdown(
                 f"**{row['mean']:.3f}** ({row['worst']:.3f} to {row['best']:.3f})  \n"
-                f"<small>{row['cell_type'].replace('_', ' ')}, {row['sample_id']}</small>",
-                unsafe_allow_html=True,
+                f":small[{plain(row['cell_type'].replace('_', ' '))}, {plain(row['sample_id'])}]"
             )
     where = (
         " The pictures of this data set are not on this computer." if missing else " Outlines: as drawn by the expert."

@@ -13,7 +13,7 @@ from core.evaluation.training_runs import best_epoch
 from core.features.catalogue import CATALOGUE
 from core.features.search import matching
 from core.quality.novelty import load
-from core.reports.cell import reliability_table
+from core.reports.tables import reliability_table
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry
 from core.store.export import to_csv

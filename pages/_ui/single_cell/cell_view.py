@@ -1,12 +1,12 @@
 """The parts of the single-cell page: measures, quality, the populations' tabs, downloads."""
 
-import html
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import PurePath
 from typing import Final
 
 import streamlit as st
+from markupsafe import Markup
 
 from core.charts.labels import of_cell, who
 from core.charts.overlay import outlined_png
@@ -14,35 +14,26 @@ from core.charts.ranges import comparable, overview_chart, published_view, range
 from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
 from core.charts.strips import strip_html
 from core.charts.theme import AnyChart, Look, population_colour
-from core.charts.trust import Reliability, is_poor, why
+from core.charts.trust import Reliability, is_poor
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.settings import load_settings
 from core.domain.types import CellAnalysis
 from core.evaluation.agreement import Grade
-from core.features.catalogue import CATALOGUE
+from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
 from core.populations.comparison import INTENSITY_CAUTION, FeatureComparison, describe
+from core.populations.placement import Placed, by_cell_type, distances, main_sources, obstacles, scale_source
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.populations.typicality import Nearness
-from core.reports.cell import (
-    KEY_FEATURES,
-    Placed,
-    by_cell_type,
-    comparison_table,
-    distances,
-    feature_table,
-    file_name,
-    html_report,
-    main_sources,
-    most_different,
-    nearest_in_words,
-    obstacles,
-    scale_source,
-)
+from core.reports.cell import html_report
+from core.reports.conclusions import most_different, nearest_in_words
+from core.reports.tables import comparison_table, feature_table
 from core.store.export import to_csv
 from pages._ui.common import cohort_data, model_in_use
+from pages._ui.common.downloads import file_name
+from pages._ui.common.markup import faint, legend, measures, sentences
 
 _BY_DISTANCE: Final = "By distance"
 _AS_PUBLISHED: Final = "As published (log axis)"
@@ -51,34 +42,20 @@ _PINNED_PX: Final = 250
 _FIRST_TABS: Final = (CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, CellType.APL)
 
 
-def _sentences(items: Iterable[tuple[str, str]], *, wide: bool = False) -> str:
-    """HTML of sentences, each with the class that sets its mark.
-
-    Texts are escaped, so names from outside are harmless.
-    """
-    body = "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in items)
-    return f'<ul class="sentences{" two-columns" if wide else ""}">{body}</ul>'
-
-
 def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
     """Show what a morphologist looks for first, each with a strip that shows where it lies among the populations."""
     sources = main_sources(placed)
-    scale = analysis.image.um_per_px
     rows = []
     for feature in KEY_FEATURES:
-        spec, value = CATALOGUE[feature], analysis.features.values.get(feature)
+        spec = CATALOGUE[feature]
         strip = strip_html(feature, [(p.reference, p.of(feature)) for p in sources])
-        figure, _, unit = of_cell(spec, value, scale).partition(" ")
         if not strip:
-            reason = analysis.features.absent.get(feature) or (
-                "give µm per pixel to compare" if spec.length_power else "nothing to compare with"
+            strip = faint(
+                analysis.features.absent.get(feature)
+                or ("give µm per pixel to compare" if spec.length_power else "nothing to compare with")
             )
-            strip = f'<span class="none">{html.escape(reason)}</span>'
-        hint = html.escape(f"{spec.description} {why(feature, reliability)}".strip(), quote=True)
-        poor = " (poor)" if is_poor(feature, reliability) else ""
-        name = f'<span class="name" title="{hint}">{html.escape(spec.label)}{poor}</span>'
-        rows.append(f'<div>{name}<span class="value">{figure} <small>{unit}</small></span></div><div>{strip}</div>')
-    st.html(f'<div class="measures">{"".join(rows)}</div>')
+        rows.append((feature, of_cell(spec, analysis.features.values.get(feature), analysis.image.um_per_px), strip))
+    st.html(measures(rows, reliability))
 
 
 def show_quality(analysis: CellAnalysis) -> None:
@@ -89,7 +66,7 @@ def show_quality(analysis: CellAnalysis) -> None:
     if not analysis.quality_ok:
         items.append(("warn", "Populations leave such a cell out: look at the outline before using any number."))
     items += [("info", f"On opening the image: {note}.") for note in analysis.image.notes]
-    st.html(_sentences(items))
+    st.html(sentences(items))
 
 
 def show_nearest(found: Sequence[Nearness]) -> None:
@@ -208,16 +185,16 @@ def _differences(place: Placed, reliability: Reliability) -> None:
         st.markdown(f"Every {which} that can be compared lies within the 2-98 % range.")
         return
     if shapes:
-        st.html(_sentences(map(item, shapes), wide=True))
+        st.html(sentences(map(item, shapes), wide=True))
     else:
         st.markdown(f"In shape and structure, every {which} that can be compared lies within the 2-98 % range.")
     if tones:
         st.caption(f"In tone, colour and texture. {INTENSITY_CAUTION}")
-        st.html(_sentences(map(item, tones), wide=True))
+        st.html(sentences(map(item, tones), wide=True))
 
 
-def _legend(scale: Placed, others: Sequence[ReferencePopulation], *, any_poor: bool) -> str:
-    """Key to the range chart as HTML, with the same marks as the chart."""
+def _key(scale: Placed, others: Sequence[ReferencePopulation], *, any_poor: bool) -> Markup:
+    """Key to the range chart, with the same marks as the chart."""
     colour = population_colour(scale.reference.cell_type)
     line = f"border:1.5px dashed {colour}" if scale.reference.published else f"background:{colour}59;border-left:0"
     entries = [
@@ -243,8 +220,7 @@ def _legend(scale: Placed, others: Sequence[ReferencePopulation], *, any_poor: b
         else:
             mark = f"width:26px;height:3px;background:{shade}"
         entries.append((mark, reference.title))
-    spans = "".join(f'<span><i style="{style}"></i>{html.escape(text)}</span>' for style, text in entries)
-    return f'<div class="legend">{spans}</div>'
+    return legend(entries)
 
 
 def _population_tab(
@@ -317,7 +293,7 @@ def _range_charts(
     present = [c.feature for c in stands if c.feature in distance]
     columns = _columns_of(present, distance, reliability, str(kind))
     drawn = [name for column in columns for block in column for name in block.features]
-    st.html(_legend(scale, others, any_poor=any(is_poor(name, reliability) for name in drawn)))
+    st.html(_key(scale, others, any_poor=any(is_poor(name, reliability) for name in drawn)))
     charts = [range_chart(scale.comparisons, scale.reference, others, column, reliability, look) for column in columns]
     _side_by_side(charts, f"ranges-{kind}", alt)
     if len(stands) > len(present):
@@ -419,28 +395,28 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
         download(
             "Report",
             report,
-            file_name(name, now, "html"),
+            file_name(name, "html"),
             ":material/description:",
             "Everything here in one file that opens offline",
         )
         download(
             "Features (CSV)",
             lambda: to_csv(feature_table(analysis, placed, reliability)),
-            file_name(name, now, "csv"),
+            file_name(name, "csv"),
             ":material/table:",
             "One row per feature, with its place in every population",
         )
         download(
             "Mask (PNG)",
             lambda: encode_png(encode_grey(labels)),
-            file_name(name, now, "png", "mask"),
+            file_name(name, "png", "mask"),
             ":material/contrast:",
             "Grey levels: 255 nucleus, 170 cytoplasm, 85 surroundings, 0 background",
         )
         download(
             "Outlines (PNG)",
             lambda: outlined_png(analysis.image, labels),
-            file_name(name, now, "png", "outlines"),
+            file_name(name, "png", "outlines"),
             ":material/image:",
             "The image with its outlines, enlarged",
         )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import PurePath
 from typing import Final
 
@@ -13,9 +12,11 @@ from core.charts.overlay import field_png, field_svg
 from core.domain.types import CellAnalysis, LabelMap, Place
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
-from core.reports.cell import analyses_table, file_name, mask_files
+from core.reports.masks import mask_files
+from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import nearest_the_middle
 from core.store.export import to_csv
+from pages._ui.common.downloads import file_name
 from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
 from pages._ui.components.viewer.viewer import field_viewer
 from pages._ui.single_cell.cell_view import download
@@ -119,19 +120,18 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
 
 
 def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis], picture: Callable[[], bytes]) -> None:
-    now = datetime.now().astimezone()
     with st.container(horizontal=True, gap="small", key="field_downloads"):
         download(
             "All cells (CSV)",
             lambda: to_csv(analyses_table(cells)),
-            file_name(name, now, "csv", "cells"),
+            file_name(name, "csv", "cells"),
             ":material/table:",
             "One row per cell: its number, its place in the field, and every feature",
         )
         download(
             "All masks (ZIP)",
             lambda: pack(mask_files(PurePath(name).stem, shape, cells)),
-            file_name(name, now, "zip", "masks"),
+            file_name(name, "zip", "masks"),
             ":material/contrast:",
             "All cells in one mask (255 nucleus, 170 cytoplasm, 85 surroundings, 0 background), and a 16-bit image of"
             " their numbers",
@@ -139,7 +139,7 @@ def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis],
         download(
             "Numbered cells (PNG)",
             picture,
-            file_name(name, now, "png", "field"),
+            file_name(name, "png", "field"),
             ":material/image:",
             "The field with its outlines and numbers",
         )

@@ -1,6 +1,6 @@
 import pytest
 
-from core.charts.labels import number, unit, who, with_unit
+from core.charts.labels import measured, number, unit, who, with_unit
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import Basis
 
@@ -29,6 +29,13 @@ def test_units_follow_the_basis():
     assert unit(CATALOGUE[AREA], Basis.PIXELS) == "px²"
     assert with_unit(CATALOGUE[RATIO], 0.5, Basis.NONE) == "0.500"
     assert with_unit(CATALOGUE["nucleus_firstorder_Energy"], 83.7e6, Basis.NONE).startswith("83.7 \u00d710\u2076")
+
+
+def test_a_measured_length_is_in_micrometres_where_the_scale_is_known():
+    assert measured(CATALOGUE[AREA], 1000.0, 0.1) == "10.0 µm²"
+    assert measured(CATALOGUE[AREA], 1000.0, None) == "1000 px²"
+    assert measured(CATALOGUE[AREA], None, 0.1) == "\u2013"
+    assert measured(CATALOGUE[RATIO], 0.5, 0.1) == "0.500"
 
 
 def test_who_names_cells_patients_and_source(placed):

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from core.charts.strips import strip_html
-from core.reports.cell import place_cell
+from core.populations.placement import place_cell
 
 RATIO, AREA = "combined_PixelSurface", "cell_shape2D_PixelSurface"
 
@@ -18,3 +18,12 @@ def test_strip_is_empty_where_nothing_can_be_compared(cell, placed):
     bare = replace(cell, image=replace(cell.image, um_per_px=None))
     (place,) = place_cell(bare, [placed["monocyte_drawn"].reference])
     assert strip_html(AREA, [(place.reference, place.of(AREA))]) == ""
+
+
+def test_titles_are_escaped(placed):
+    place = placed["monocyte_drawn"]
+    evil = replace(place.reference, title="<script>\" onload='x'")
+    text = strip_html(RATIO, [(evil, place.of(RATIO))])
+    assert "<script" not in text
+    assert '" onload' not in text
+    assert "&lt;script&gt;" in text

@@ -5,7 +5,7 @@ from core.charts.rows import blocks, part
 from core.charts.theme import DARK, LIGHT, edge_colour, look, population_colour, to_svg
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.features.spec import Theme
-from core.reports.cell import Placed
+from core.populations.placement import Placed
 
 
 def test_every_cell_type_has_its_own_colour_and_sources_differ():

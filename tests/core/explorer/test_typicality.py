@@ -13,7 +13,7 @@ from core.populations.neighbours import comparable_features
 from core.populations.robust import RobustScaling
 from core.populations.summaries import SMALL_GROUP
 from core.populations.typicality import nearest
-from core.reports.cell import nearest_populations
+from core.reports.conclusions import nearest_populations
 from core.segmentation.model_registry import find_model
 from core.store import queries
 

@@ -1,0 +1,88 @@
+"""A cell set beside populations: which of them stand for a cell type, and what keeps features from being compared."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from core.domain.cell_types import CellType
+from core.domain.types import CellAnalysis
+from core.features.catalogue import CATALOGUE
+from core.populations.comparison import FeatureComparison, compare_cell
+from core.populations.summaries import SMALL_GROUP, ReferencePopulation
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A cell beside one population: every catalogue feature compared, in catalogue order."""
+
+    reference: ReferencePopulation
+    comparisons: tuple[FeatureComparison, ...]
+
+    @cached_property
+    def _by_feature(self) -> dict[str, FeatureComparison]:
+        return {comparison.feature: comparison for comparison in self.comparisons}
+
+    def of(self, feature: str) -> FeatureComparison:
+        """Return the comparison of one feature."""
+        return self._by_feature[feature]
+
+
+def place_cell(analysis: CellAnalysis, references: Iterable[ReferencePopulation]) -> list[Placed]:
+    """Compare a cell with each population, in the order given."""
+    return [Placed(r, compare_cell(analysis.features, analysis.image.um_per_px, r)) for r in references]
+
+
+def by_cell_type(placed: Sequence[Placed]) -> dict[CellType, list[Placed]]:
+    """Populations by cell type in the order of the cell types.
+
+    Within a type the largest measured source first, tables last.
+    """
+    grouped = {cell_type: [p for p in placed if p.reference.cell_type is cell_type] for cell_type in CellType}
+    return {
+        kind: sorted(found, key=lambda p: (p.reference.published, -p.reference.n))
+        for kind, found in grouped.items()
+        if found
+    }
+
+
+def main_sources(placed: Sequence[Placed]) -> list[Placed]:
+    """One population per cell type: its largest measured source."""
+    return [sources[0] for sources in by_cell_type(placed).values() if not sources[0].reference.published]
+
+
+def scale_source(chosen: Placed, placed: Sequence[Placed]) -> Placed | None:
+    """Return the population whose median and spread set the rows of a range chart.
+
+    The chosen one itself, unless it is too small to have bands: then the largest source of lymphocytes, or else the
+    largest of all.
+    """
+    if chosen.reference.n >= SMALL_GROUP:
+        return chosen
+    banded = [p for p in main_sources(placed) if p.reference.n >= SMALL_GROUP]
+    same_type = [p for p in banded if p.reference.cell_type is chosen.reference.cell_type]
+    lymphocytes = [p for p in banded if p.reference.cell_type is CellType.LYMPHOCYTE]
+    return next(iter([*same_type, *lymphocytes, *sorted(banded, key=lambda p: -p.reference.n)]), None)
+
+
+def obstacles(placed: Placed, features: Collection[str] = CATALOGUE) -> list[str]:
+    """Why some of the features could not be compared, each reason once with the number of features it keeps out."""
+    reasons: dict[str, int] = {}
+    for comparison in placed.comparisons:
+        if comparison.feature in features and not comparison.comparable and comparison.reason:
+            reasons[comparison.reason] = reasons.get(comparison.reason, 0) + 1
+    return [
+        f"{count} {'feature is' if count == 1 else 'features are'} not compared: {reason}."
+        for reason, count in reasons.items()
+    ]
+
+
+def distances(placed: Iterable[Placed]) -> dict[str, float]:
+    """How far the cell lies from a population's median in typical spreads, by feature.
+
+    Of several populations the largest.
+    """
+    found: dict[str, float] = {}
+    for comparison in (c for place in placed for c in place.comparisons):
+        if comparison.comparable and comparison.robust_z is not None:
+            found[comparison.feature] = max(abs(comparison.robust_z), found.get(comparison.feature, 0.0))
+    return found

@@ -1,0 +1,50 @@
+"""Reports out of templates: one HTML text with everything inside, which opens without a network and without scripts.
+
+A template is given values and escapes them all, wherever they come from. Only what is `Markup` goes in as it is: the
+drawings of `core.charts`, which come in through `drawing`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES: Final = Environment(
+    loader=PackageLoader("core.reports"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class ReportRow(NamedTuple):
+    """One feature in a report's table: its name and what stands beside it, its meaning as hover text."""
+
+    cells: Sequence[str]
+    meaning: str
+    poor: bool = False
+
+
+class ReportTable(NamedTuple):
+    """A report's table of features, the first column their names."""
+
+    head: Sequence[str]
+    rows: Sequence[ReportRow]
+
+
+def render(report: str, **values: object) -> str:
+    """Fill the template of a report, e.g. "cell".
+
+    Raises
+    ------
+    jinja2.UndefinedError
+        If the template asks for a value that is not given.
+    """
+    return TEMPLATES.get_template(f"{report}.html.j2").render(values)
+
+
+def drawing(svg: str) -> Markup:
+    """Let an SVG of `core.charts` into a report as it is; whoever drew it has escaped the texts in it."""
+    return Markup(svg)
