@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from core.domain.settings import ROOT
-from tests.architecture.test_imports import core_modules
+from tests.architecture.test_imports import modules_of
 
 # The standard library's own halves for this system are loaded before; on Windows it has others in their place.
 BLOCKED = """
@@ -40,7 +40,7 @@ def run_blocked(program: str, *arguments: str) -> subprocess.CompletedProcess[st
 def test_core_is_imported_and_a_cohort_opened_and_asked(drawn_root) -> None:
     program = f"""
 import importlib
-for name in {core_modules()}:
+for name in {modules_of("core")}:
     importlib.import_module(name)
 from pathlib import Path
 from core.store.database import Cohort

@@ -1,6 +1,6 @@
 import pytest
 
-from core.charts.labels import measured, number, unit, who, with_unit
+from core.charts.labels import number, of_cell, unit, who, with_unit
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import Basis
 
@@ -32,10 +32,10 @@ def test_units_follow_the_basis():
 
 
 def test_a_measured_length_is_in_micrometres_where_the_scale_is_known():
-    assert measured(CATALOGUE[AREA], 1000.0, 0.1) == "10.0 µm²"
-    assert measured(CATALOGUE[AREA], 1000.0, None) == "1000 px²"
-    assert measured(CATALOGUE[AREA], None, 0.1) == "\u2013"
-    assert measured(CATALOGUE[RATIO], 0.5, 0.1) == "0.500"
+    assert of_cell(CATALOGUE[AREA], 1000.0, 0.1) == "10.0 µm²"
+    assert of_cell(CATALOGUE[AREA], 1000.0, None) == "1000 px²"
+    assert of_cell(CATALOGUE[AREA], None, 0.1) == "\u2013"
+    assert of_cell(CATALOGUE[RATIO], 0.5, 0.1) == "0.500"
 
 
 def test_who_names_cells_patients_and_source(placed):

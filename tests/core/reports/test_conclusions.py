@@ -1,7 +1,7 @@
 from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
-from core.populations.comparison import Nearness
 from core.populations.placement import place_cell
+from core.populations.typicality import Nearness
 from core.reports.conclusions import most_different, nearest_in_words, nearest_populations
 from tests.populations import ELONGATION, RATIO, analysed, grades
 
