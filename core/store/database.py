@@ -26,6 +26,7 @@ from core.store.schema import Population, cohort_schema
 
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
 _MOST_BLOCKS: Final = 100
+_ROWS_AT_ONCE: Final = 8192  # of every feature 50 MB
 _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards and reading them
 
 
@@ -186,7 +187,9 @@ class Cohort:
         rows = np.flatnonzero(places >= 0)
         if len(rows) != len(wanted):
             raise StoreError(_CHANGED)
-        found[places[rows]] = self._rows.read(files, rows, features)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[start : start + _ROWS_AT_ONCE]
+            found[places[some]] = self._rows.read(files, some, features)
         return found
 
     def _run(
