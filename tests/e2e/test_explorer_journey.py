@@ -26,7 +26,7 @@ def _choose(page: Page, field: str, option: str) -> None:
 def _taken(page: Page, menu: str, label: str) -> bytes:
     """What a button of a menu of downloads gives."""
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-    page.get_by_role("button", name=menu).click()
+    page.get_by_role("button", name=menu, exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name=label).click()
     page.keyboard.press("Escape")
