@@ -251,7 +251,7 @@ def _next_unit(
 
 
 def _progress(config: SelectionConfig, folder: Path, units: list[Unit], row: dict[str, Any]) -> Progress:
-    """Time left by the architecture's own mean where it has one, shared among as many processes as hold a lock, this one included."""
+    """Time left by the architecture's own mean where it has one, shared among all processes that hold a lock."""
     table = results.read(folder, "folds")
     wanted = [_key(config, unit) for unit in units]
     done = set(table[list(results.UNIT_COLUMNS)].itertuples(index=False, name=None)) & set(wanted)
