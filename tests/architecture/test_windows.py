@@ -64,7 +64,10 @@ from core.store.database import Cohort
 class Blocked(subprocess.Popen):
     def __init__(self, command, **how):
         python, isolated, script = command
-        program = f"import sys; sys.modules['resource'] = None; import runpy; runpy.run_path({script!r}, run_name='__main__')"
+        program = (
+            "import sys; sys.modules['resource'] = None; import runpy;"
+            f"runpy.run_path({script!r}, run_name='__main__')"
+        )
         super().__init__([python, isolated, "-c", program], **how)
 
 sql_query.subprocess.Popen = Blocked

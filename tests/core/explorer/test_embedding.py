@@ -1,4 +1,3 @@
-import fcntl
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from core.domain.settings import ROOT
 from core.explorer import embedding
 from core.explorer.embedding import MOST_CELLS, Umap, UmapCache, prepare, principal_axes, umap_key
 from core.features.catalogue import CATALOGUE
+from core.support import locks
 
 NAMES = [name for name, spec in CATALOGUE.items() if not spec.log_axis]
 
@@ -171,12 +171,27 @@ def test_what_a_power_cut_left_of_a_map_is_none(tmp_path):
 
 def test_looking_on_keeps_nobody_from_starting(tmp_path, monkeypatch, mapped):
     monkeypatch.setattr(sys, "executable", program("sleep"))
-    (tmp_path / "key.lock").touch()
-    with (tmp_path / "key.lock").open("rb") as looking:
-        fcntl.flock(looking, fcntl.LOCK_SH)
-        threading.Timer(0.02, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
-        UmapCache(tmp_path).start("key", mapped[1])
-        assert (tmp_path / "key.log").exists()
+    looking = locks.lock(tmp_path / "key.lock")
+    threading.Timer(0.02, looking.release).start()
+    UmapCache(tmp_path).start("key", mapped[1])
+    assert (tmp_path / "key.log").exists()
+
+
+def test_a_process_goes_on_without_the_server_that_started_it(tmp_path, mapped):
+    started = (
+        "import sys, time, pathlib, numpy as np; from core.explorer.embedding import UmapCache, prepare\n"
+        "from core.features.catalogue import CATALOGUE\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "z = np.random.default_rng(1).normal(size=(60, 3))\n"
+        "UmapCache(folder).start('key', prepare(z, list(CATALOGUE)[:3]), seed=5)\n"
+        "while not (folder / 'key.running').exists(): time.sleep(0.01)"
+    )
+    subprocess.run([sys.executable, "-c", started, str(tmp_path)], cwd=ROOT, check=True, timeout=240)
+    cache = UmapCache(tmp_path)
+    during = cache.look("key")
+    assert during.started is not None or during.found is not None
+    cache.start("key", mapped[1], seed=6)  # it is being computed: nothing happens
+    assert wait_for(cache, "key").found.seed == 5
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(tmp_path, mapped):

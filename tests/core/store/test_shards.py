@@ -124,7 +124,7 @@ def test_a_failing_source_leaves_the_old_population_untouched(root):
 
 @pytest.mark.parametrize(("action", "sync"), [("append", 1), ("replace", 1), ("replace", 3)])
 def test_a_writer_killed_before_the_rename_changes_nothing_visible(root, action, sync):
-    """A real process is killed when the bytes of a shard (1) or of the description (3) are on disk and their name is not."""
+    """A process is killed when the bytes of a shard (1) or the description (3) are on disk and their name is not."""
     population = make_population()
     write_population(root, population, [make_rows(population, [1])])
     script = textwrap.dedent("""
