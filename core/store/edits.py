@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.store import edit_log
@@ -104,7 +106,7 @@ def _append(
         # Looked up while the log is held: no other session changes the old value in between.
         sql = f"SELECT cell_id, {field} AS old FROM cells WHERE cell_id IN (SELECT unnest($ids))"
         found = cohort.query(sql, {"ids": list(cell_ids)})
-        there = dict(zip(found["cell_id"], found["old"].astype(object).where(found["old"].notna(), None), strict=True))
+        there = dict(zip(found["cell_id"], (None if pd.isna(old) else old for old in found["old"]), strict=True))
         unknown = [cell for cell in cell_ids if cell not in there]
         if unknown:
             more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
