@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup app test check lint types imports bench cohort clean
+.PHONY: help setup app reference gpu lock test check lint types imports bench cohort clean
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -11,7 +11,18 @@ setup: $(VENV)/.runtime  ## Make the environment that runs the app (no training 
 
 app: $(VENV)/.runtime  ## Verify the shipped models and open the app
 	$(BIN)/python -m core models verify
-	$(BIN)/python -m streamlit run Home.py
+	$(BIN)/python -m core app
+
+reference: $(VENV)/.reference  ## Add pyradiomics, the reference engine (needs a C compiler)
+
+gpu: $(VENV)/.runtime  ## Let models run on an NVIDIA GPU (Linux and Windows)
+	$(BIN)/python -m pip uninstall --yes onnxruntime
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-gpu.txt
+
+lock: requirements.txt  ## Write requirements.lock: the pins and everything below them, on every system
+	$(BIN)/python -m pip install --disable-pip-version-check uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command 'make lock' --quiet --output-file requirements.lock $<
 
 test: $(VENV)/.tests  ## Run the whole suite
 	$(BIN)/python -m pytest
@@ -38,15 +49,21 @@ clean:  ## Remove the environment
 	rm -rf $(VENV)
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
-		{ echo "Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is '$$($(PYTHON) --version 2>&1)'; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
+		{ echo "Python 3.11 to 3.14 is needed, but $(PYTHON) is '$$($(PYTHON) --version 2>&1)'; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make environments; install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
-	@command -v $${CC:-cc} >/dev/null || \
-		{ echo "a C compiler is needed to build pyradiomics (Debian: apt-get install build-essential; macOS: xcode-select --install)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: requirements.txt | $(BIN)/python
+$(VENV)/.runtime: requirements.txt requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -r $< -c requirements.lock
+	@command -v $(CC) >/dev/null || \
+		echo "no C compiler: pyradiomics is left out, so --feature-engine reference is missing; the app needs neither" >&2
+	@touch $@
+
+$(VENV)/.reference: requirements-reference.txt | $(VENV)/.runtime
+	@command -v $(CC) >/dev/null || \
+		{ echo "a C compiler is needed to build pyradiomics (Debian: apt-get install build-essential; macOS: xcode-select --install)" >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 
@@ -55,6 +72,6 @@ $(VENV)/.bench: benchmarks/requirements.txt | $(VENV)/.tests
 	@touch $@
 
 # Names its includes, so that a change in any installs again.
-$(VENV)/.tests: tests/requirements.txt training/requirements.txt requirements-cluster.txt requirements.txt | $(VENV)/.runtime
+$(VENV)/.tests: tests/requirements.txt training/requirements.txt requirements-cluster.txt requirements.txt | $(VENV)/.reference
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
