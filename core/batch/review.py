@@ -32,13 +32,13 @@ from core.image.imaging import decode, load_grey
 from core.image.masks import decode_grey, with_environment
 from core.store.database import query_shards
 from core.store.export import to_csv
-from core.store.schema import CellRow, decode_rings
+from core.store.schema import FORMER_NAMES, CellRow, by_present_names, decode_rings
 
 _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5
 _SHARDS_LOOKED_INTO: Final = 4
 _PICTURED: Final = (
-    "image_sha256", "confidence", "quality_ok", "flags", "place_left", "place_top", "place_width", "place_height", "image_width",
+    "image_sha256", "confidence", "quality_ok", "quality_flags", "place_left", "place_top", "place_width", "place_height", "image_width",
     "image_height", "um_per_px", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
@@ -200,7 +200,7 @@ class Review:
             for batch in pq.ParquetFile(shard).iter_batches(_ROWS_AT_ONCE):
                 yield [
                     row
-                    for row in batch.to_pylist()
+                    for row in by_present_names(pa.Table.from_batches([batch])).to_pylist()
                     if row["image_path"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
                 ]
 
@@ -278,7 +278,14 @@ def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
     found: list[MeasuredCell] = []
     for shard in sorted(results.glob("cells/[!.]*.parquet"), reverse=True)[:_SHARDS_LOOKED_INTO]:
         try:
-            table = pq.read_table(shard, columns=["image_path", "cell_index", *_PICTURED])
+            wanted = [
+                "image_path",
+                "cell_index",
+                *_PICTURED,
+                *FORMER_NAMES.values(),
+            ]  # what is not there is passed over
+            with pq.ParquetFile(shard) as opened:
+                table = by_present_names(opened.read(columns=wanted))
         except (OSError, pa.ArrowException):  # moved away a moment ago
             continue
         found += [
@@ -308,7 +315,7 @@ def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
         image_sha256=str(row["image_sha256"]),
         confidence=float(row["confidence"]),
         quality_ok=bool(row["quality_ok"]),
-        flags=tuple(row["flags"]),
+        flags=tuple(row["quality_flags"]),
         place=place,
         shape=(int(row["image_height"]), int(row["image_width"])),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),

@@ -46,7 +46,7 @@ _TEXTS: Final = (
 )
 _DRAWN: Final = (
     "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width", "place_height", "image_width",
-    "image_height", "um_per_px", "confidence", "severe_flags", "flags", "quality_ok", "created", "cell_outline", "nucleus_outline",
+    "image_height", "um_per_px", "confidence", "severe_flags", "quality_flags", "quality_ok", "created", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
 Rings = tuple[NDArray[np.float32], ...]
@@ -239,7 +239,7 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
         ),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
         confidence=None if pd.isna(row["confidence"]) else float(row["confidence"]),
-        flags=tuple(row["flags"]),
+        flags=tuple(row["quality_flags"]),
         severe_flags=tuple(row["severe_flags"]),
         quality_ok=bool(row["quality_ok"]),
         created=row["created"].to_pydatetime(),

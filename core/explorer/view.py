@@ -315,7 +315,7 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
     )
     by_quality = [index for index, given in enumerate(left_out) if given.sentence.key == "quality"]
     kept_out = profile.loc[others_met & ~met[:, by_quality[0]]] if by_quality else profile.iloc[:0]
-    flagged = kept_out.assign(flag=kept_out["flags"].str.split(" ")).explode("flag").groupby("flag")["n"].sum()
+    flagged = kept_out.assign(flag=kept_out["severe"].str.split(" ")).explode("flag").groupby("flag")["n"].sum()
     return InView(
         cells=int(shown["n"].sum()),
         total=int(cells.sum()),
@@ -609,10 +609,10 @@ def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArra
     """
     properties = [column for column, _ in CHOICES.values()]
     found = conditions(selection)
-    flags = (  # texts are grouped faster
-        f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS flags"
+    severe = (  # texts are grouped faster
+        f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS severe"
     )
-    listed = [*properties, "quality_ok", "um_per_px", flags]
+    listed = [*properties, "quality_ok", "um_per_px", severe]
     listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(found)]
     parameters = {name: value for condition in found for name, value in condition.parameters.items()}
     frame = cohort.query(

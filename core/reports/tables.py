@@ -24,7 +24,7 @@ _TRUST_COLUMNS: Final = (
 _TRUST_NUMBERS: Final = ("ICC", "Mononuclear", "Bias", "Annotators")
 _SOURCE_COLUMNS: Final = (
     "image_path", "image_sha256", "cell_index", "cell_label", "x", "y", "width", "height", "um_per_px", "model_id",
-    "provider", "confidence", "other_cells", "quality_ok", "flags",
+    "provider", "confidence", "other_cells", "quality_ok", "quality_flags",
 )  # fmt: skip
 
 

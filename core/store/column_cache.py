@@ -15,7 +15,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.store.schema import OUTLINE_COLUMNS, cohort_schema
+from core.store.schema import FORMER_NAMES, OUTLINE_COLUMNS, cohort_schema
 
 # Long texts and outlines are read of few cells at a time and would push everything else out.
 UNKEPT: Final = frozenset({*OUTLINE_COLUMNS, "absent", "versions"})
@@ -72,11 +72,13 @@ class ColumnCache:
     def _read(self, file: _File, names: Sequence[str]) -> None:
         path, rows = file[0], self._rows[file]
         with pq.ParquetFile(path) as opened:
-            there = [name for name in names if name in opened.schema_arrow.names]
-            found = opened.read(columns=there)
+            stored = set(opened.schema_arrow.names)
+            called = {name: name if name in stored else FORMER_NAMES.get(name, name) for name in names}
+            there = {name: called[name] for name in names if called[name] in stored}
+            found = opened.read(columns=list(there.values()))
         for name in names:
             kind = self._schema.field(name).type
-            array = found[name].cast(kind).combine_chunks() if name in there else pa.nulls(rows, kind)
+            array = found[there[name]].cast(kind).combine_chunks() if name in there else pa.nulls(rows, kind)
             # Texts that say the same of many cells are kept once.
             if pa.types.is_string(kind) and name != "cell_id":
                 array = array.dictionary_encode()

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.domain.cell_types import CellType
@@ -22,7 +23,7 @@ from core.domain.settings import load_settings
 from core.store import edit_log, shards
 from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
-from core.store.schema import Population, cohort_schema
+from core.store.schema import FORMER_NAMES, Population, cohort_schema, every_column_schema, shards_sql
 
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
 _MOST_BLOCKS: Final = 100
@@ -60,7 +61,7 @@ class Cohort:
         connection = duckdb.connect(":memory:")
         # Shards of older catalogues lack columns, and all lack what readers add; the empty table gives them to every
         # query, as nulls.
-        empty = cohort_schema().empty_table()
+        empty = every_column_schema().empty_table()
         connection.register("empty", empty)
         connection.execute("CREATE TABLE every_column AS SELECT * FROM empty")
         connection.unregister("empty")
@@ -195,14 +196,14 @@ class Cohort:
     def _run(
         self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path], columns: Collection[str]
     ) -> pd.DataFrame:
-        source, values = "SELECT * FROM every_column", dict(parameters)
+        source, values = f"SELECT * EXCLUDE ({', '.join(FORMER_NAMES.values())}) FROM every_column", dict(parameters)
         edits = edit_log.overlay(self.roots)
         named = sorted({*columns, *(edit_log.COLUMNS if edits is not None else ())})
         kept = self._kept.table(files, named) if columns else None
         if kept is not None:
             source = "SELECT * FROM _kept"
         elif files:
-            source += " UNION ALL BY NAME SELECT * FROM read_parquet($shards, union_by_name = true)"
+            source = shards_sql("$shards")
             values["shards"] = [shards.literal(file) for file in files]
         if edits is not None:
             source = edit_log.laid_over(source, "_edits")
@@ -277,7 +278,9 @@ def query_shards(
     StoreError
         If a file is damaged; the message names it.
     """
-    source = "SELECT * FROM read_parquet($shards, filename = true)"
+    former = {old: name for name, old in FORMER_NAMES.items() if old in pq.read_schema(files[0]).names}
+    renamed = f" RENAME ({', '.join(f'{old} AS {name}' for old, name in former.items())})" if former else ""
+    source = f"SELECT *{renamed} FROM read_parquet($shards, filename = true)"
     if superseded is not None:
         source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_path)"
     values = {**(parameters or {}), "shards": [shards.literal(file) for file in files]}

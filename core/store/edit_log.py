@@ -34,7 +34,13 @@ class Field(StrEnum):
     EXCLUDED_REASON = "excluded_reason"
 
 
-COLUMNS: Final = ("cell_id", *Field, "flags", "severe_flags", "quality_ok")  # what `laid_over` reads and changes
+COLUMNS: Final = (
+    "cell_id",
+    *Field,
+    "quality_flags",
+    "severe_flags",
+    "quality_ok",
+)  # what `laid_over` reads and changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +152,7 @@ def laid_over(source: str, edits: str) -> str:
     flags = [
         f"CASE WHEN e.excluded_reason IS NULL THEN c.{column} ELSE list_append(c.{column}, '{EXCLUDED}') END AS"
         f" {column}"
-        for column in ("flags", "severe_flags")
+        for column in ("quality_flags", "severe_flags")
     ]
     good = "c.quality_ok AND e.excluded_reason IS NULL AS quality_ok"
     return (

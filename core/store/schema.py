@@ -52,7 +52,7 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("provider", pa.string(), "execution provider that ran the model"),
     ("confidence", pa.float64(), "Dice the network itself expects, 0 to 1"),
     ("other_cells", pa.int32(), "further leukocytes in the image, kept apart"),
-    ("flags", pa.list_(pa.string()), "codes of all quality flags"),
+    ("quality_flags", pa.list_(pa.string()), "codes of all quality flags"),
     ("severe_flags", pa.list_(pa.string()), "codes of the flags that keep the cell out of summaries"),
     ("quality_ok", pa.bool_(), "whether the cell enters population summaries: no severe flag"),
     ("absent", pa.string(), "JSON object: absent feature to reason"),
@@ -71,6 +71,10 @@ _ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("note", pa.string(), "remark of a reader; null if there is none"),
     ("excluded_reason", pa.string(), "why a reader left the cell out; null if it is in"),
 )
+
+# Present name to former one of columns that shards of before 0.2.0 still have: pandas hides a column `flags` behind
+# `DataFrame.flags`.
+FORMER_NAMES: Final = {"quality_flags": "flags"}
 
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 
@@ -252,7 +256,7 @@ def _measured(analysis: CellAnalysis) -> CellRow:
             msg = f"{analysis.image.name}: {name} must be a finite number or absent with a reason, but is {value}"
             raise StoreError(msg)
     return {
-        "flags": [flag.code for flag in analysis.flags],
+        "quality_flags": [flag.code for flag in analysis.flags],
         "severe_flags": [flag.code for flag in analysis.flags if flag.severe],
         "quality_ok": analysis.quality_ok,
         "absent": json.dumps(analysis.features.absent, sort_keys=True),
@@ -278,6 +282,31 @@ def arrow_schema() -> pa.Schema:
     and `ibsi` where the IBSI has the quantity; the file's metadata the schema version.
     """
     return _schema(_IDENTITY)
+
+
+def by_present_names(table: pa.Table) -> pa.Table:
+    """A table of a shard of any version, with the columns called as they are today."""
+    present = {former: name for name, former in FORMER_NAMES.items()}
+    return table.rename_columns([present.get(name, name) for name in table.column_names])
+
+
+def shards_sql(files: str) -> str:
+    """SQL for the rows of shards of any version (`files` names them), with every column of `every_column_schema`.
+
+    The relation `every_column` must be there, empty.
+    """
+    former = ", ".join(FORMER_NAMES.values())
+    present = ", ".join(f"coalesce({name}, {old}) AS {name}" for name, old in FORMER_NAMES.items())
+    rows = f"SELECT * FROM every_column UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)"
+    return f"SELECT * EXCLUDE ({former}) REPLACE ({present}) FROM ({rows})"
+
+
+def every_column_schema() -> pa.Schema:
+    """Columns of the cohort and, after them, those by their former names."""
+    schema = cohort_schema()
+    for name, former in FORMER_NAMES.items():
+        schema = schema.append(pa.field(former, schema.field(name).type))
+    return schema
 
 
 def cohort_schema() -> pa.Schema:

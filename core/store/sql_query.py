@@ -27,7 +27,7 @@ from core.domain.errors import QueryError
 from core.features.catalogue import CATALOGUE
 from core.store import edit_log, shards, sql_sandbox
 from core.store.database import Cohort
-from core.store.schema import cohort_schema
+from core.store.schema import FORMER_NAMES, cohort_schema, every_column_schema, shards_sql
 
 logger = logging.getLogger(__name__)
 
@@ -212,10 +212,10 @@ def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Runnin
         raise QueryError(msg)
     stored = cohort.populations()
     files = tuple(shard for population in stored for shard in population.shards)
-    view = "SELECT * FROM every_column"
+    view = f"SELECT * EXCLUDE ({', '.join(FORMER_NAMES.values())}) FROM every_column"
     if files:
         listed = ", ".join(_quoted(shards.literal(file)) for file in files)
-        view += f" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+        view = shards_sql(f"[{listed}]")
     edits = edit_log.overlay(cohort.roots)
     if edits is not None:
         view = edit_log.laid_over(view, "edits")
@@ -226,7 +226,7 @@ def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Runnin
     request.write(json.dumps(head).encode() + b"\n")
     unedited = pa.table({"cell_id": pa.array([], pa.string())})
     for table in (
-        cohort_schema().empty_table(),
+        every_column_schema().empty_table(),
         pa.Table.from_pylist(rows, schema=_POPULATIONS),
         unedited if edits is None else edits,
     ):

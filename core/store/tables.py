@@ -28,10 +28,22 @@ from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError
 from core.features.catalogue import CATALOGUE
 from core.quality.flags import NOT_OK_IN_TABLE
-from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS, CellRow, Population, arrow_schema, check_relative
+from core.store.schema import (
+    FORMER_NAMES,
+    FORMULA_STARTS,
+    OUTLINE_COLUMNS,
+    CellRow,
+    Population,
+    arrow_schema,
+    check_relative,
+)
 from core.store.shards import write_population
 
-ALIASES: Final = {"patient": "patient_id", "image_path": "image_name"}
+ALIASES: Final = {
+    "patient": "patient_id",
+    "image_path": "image_name",
+    **{former: name for name, former in FORMER_NAMES.items()},
+}
 
 _SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created")
 _SHARD_CELLS: Final = 1000
@@ -202,7 +214,7 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
         "tissue": population.tissue,
         "um_per_px": scale,
         "severe_flags": severe,
-        "flags": list(dict.fromkeys([*(row.get("flags") or []), *severe])),
+        "quality_flags": list(dict.fromkeys([*(row.get("quality_flags") or []), *severe])),
         "quality_ok": not severe,
     }
 

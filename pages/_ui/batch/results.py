@@ -183,7 +183,7 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
         )
         pages = -(-overview.cells // _ROWS)
         page = st.pagination(pages, key=f"batch_rows_{job.name}_{order}", max_visible_pages=7) if pages > 1 else 1
-    columns = ["confidence", "quality_ok", "flags", "cell_type", "patient_id", *_FEATURES]
+    columns = ["confidence", "quality_ok", "quality_flags", "cell_type", "patient_id", *_FEATURES]
     rows = review.cells(columns, Order(order), (page - 1) * _ROWS, _ROWS)
     shown = pd.DataFrame(
         {
@@ -191,7 +191,7 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
             "Cell": rows["cell_index"] + 1,
             "Certainty": rows["confidence"],
             "Good": rows["quality_ok"],
-            "Flags": [", ".join(map(flag_words, flags)) for flags in rows["flags"]],
+            "Flags": [", ".join(map(flag_words, flags)) for flags in rows["quality_flags"]],
             "Cell type": rows["cell_type"],
             "Patient": rows["patient_id"],
             **{CATALOGUE[name].label: rows[name] for name in _FEATURES},

@@ -17,7 +17,7 @@ from pages._ui.common.downloads import file_name
 MOST: Final = 20_000
 _IDENTITY: Final = (
     "cell_id", "population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "image_name", "image_sha256", "cell_index",
-    "um_per_px", "model_id", "confidence", "quality_ok", "flags", "note", "excluded_reason",
+    "um_per_px", "model_id", "confidence", "quality_ok", "quality_flags", "note", "excluded_reason",
 )  # fmt: skip
 COLUMNS: Final = (*_IDENTITY, *CATALOGUE)
 

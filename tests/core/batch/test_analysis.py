@@ -95,7 +95,7 @@ def test_a_row_is_what_the_pipeline_finds_under_the_columns_of_the_run(wanting, 
     (row,) = result.rows
     found = analyse(decode(one.data, "a.png", 0.1), segmenter)
     assert {name: row[name] for name in CATALOGUE} == found.features.values
-    assert row["flags"] == [flag.code for flag in found.flags]
+    assert row["quality_flags"] == [flag.code for flag in found.flags]
     assert (row["confidence"], row["model_id"]) == (found.segmentation.confidence, segmenter.card.model_id)
     assert set(row) == set(cells_schema().names)
     assert (row["image_path"], row["image_sha256"], row["cell_index"]) == ("monocyte/a.png", result.sha256, 0)

@@ -202,7 +202,9 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert json.loads(text) == {"out": str(out), "cells": 3, "failed": {}}
     table = pd.read_parquet(out / "features.parquet")
     assert len(table) == 3
-    assert {"image_path", "image_sha256", "cell_index", "um_per_px", "flags", "quality_ok", *CATALOGUE} <= set(table)
+    assert {"image_path", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(
+        table
+    )
     assert table["image_path"].tolist() == [str(path) for path in sorted(cells.iterdir())]
     assert table["image_sha256"].tolist() == [load(path).sha256 for path in sorted(cells.iterdir())]
     assert table["quality_ok"].all()
@@ -231,7 +233,7 @@ def test_nothing_but_bad_files_still_gives_its_tables(tmp_path, capsys):
     assert json.loads(text)["cells"] == 0
     table = pd.read_parquet(tmp_path / "out" / "features.parquet")
     assert table.empty
-    assert {"image_path", "flags", *CATALOGUE} <= set(table)
+    assert {"image_path", "quality_flags", *CATALOGUE} <= set(table)
     assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_path"].tolist() == [str(tmp_path / "bad.png")]
 
 

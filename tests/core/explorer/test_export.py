@@ -18,7 +18,7 @@ from core.features.catalogue import CATALOGUE
 from core.store.sql_query import run
 from tests.core.store.conftest import AREA, RATIO
 
-COLUMNS = ("cell_id", "cell_type", "patient_id", "um_per_px", "quality_ok", "flags", AREA, RATIO)
+COLUMNS = ("cell_id", "cell_type", "patient_id", "um_per_px", "quality_ok", "quality_flags", AREA, RATIO)
 HOSTILE = "O'Brien's \"--\" $1 ''; DROP"
 SELECTIONS = {
     "all": Selection(),
@@ -95,7 +95,7 @@ def test_anndata_reads_values_identity_meaning_and_origin(small, tmp_path):
     assert found.obs["patient_id"].isna().tolist() == frame["patient_id"].isna().tolist()
     assert found.obs["quality_ok"].tolist() == frame["quality_ok"].tolist()
     np.testing.assert_array_equal(found.obs["um_per_px"], frame["um_per_px"].to_numpy(dtype=float))
-    assert set(found.obs["flags"]) == {"", "border", "border blurred"}
+    assert set(found.obs["quality_flags"]) == {"", "border", "border blurred"}
     assert found.obs["note"].isna().all()
     assert from_json(found.uns["leukoscope"]["selection"]) == selection
     assert json.loads(found.uns["leukoscope"]["versions"])["anndata"]

@@ -57,12 +57,22 @@ def make_analysis(
 
 
 def make_rows(
-    population: Population, areas: list[float | None], *, start: int = 0, patient: str | None = None
+    population: Population,
+    areas: list[float | None],
+    *,
+    start: int = 0,
+    patient: str | None = None,
+    flags: tuple[QualityFlag, ...] = (),
 ) -> list[CellRow]:
     """One row per nuclear area; a None is an absent value with a reason."""
     return [
         cell_row(
-            make_analysis(start + i, values={AREA: area}, absent={} if area is not None else {AREA: "no nucleus"}),
+            make_analysis(
+                start + i,
+                values={AREA: area},
+                absent={} if area is not None else {AREA: "no nucleus"},
+                flags=flags,
+            ),
             population,
             outlines={},
             patient_id=patient,

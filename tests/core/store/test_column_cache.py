@@ -115,7 +115,7 @@ def test_threads_share_it(shards):
             ["cell_type", "patient_id", "note"],
         ),
         ("SELECT Cell_ID FROM cells WHERE quality_ok ORDER BY CELL_ID", ["cell_id", "quality_ok"]),
-        ("SELECT unnest(flags) AS flag FROM cells", ["flags"]),
+        ("SELECT unnest(quality_flags) AS flag FROM cells", ["quality_flags"]),
         (
             "SELECT created, cell_index, other_cells FROM cells ORDER BY cell_index",
             ["created", "cell_index", "other_cells"],

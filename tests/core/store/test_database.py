@@ -12,11 +12,14 @@ import pytest
 
 from core.domain.errors import StoreError
 from core.domain.settings import ROOT
+from core.quality.flags import raised
 from core.store.database import Cohort, query_shards
 from core.store.queries import cells, populations, values
 from core.store.schema import cohort_schema
 from core.store.shards import append_cells, scan, write_parquet, write_population
 from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
+
+BLURRED = raised("blurred")
 
 
 @pytest.fixture
@@ -193,3 +196,21 @@ def test_a_copy_beside_a_folder_whose_name_looks_like_a_pattern_is_not_read(tmp_
     assert query_shards(shards, f'SELECT "{AREA}" FROM cells')[AREA].tolist() == [1]
     gone = pa.table({"filename": [str(shards[0])], "image_path": ["a.png"]})
     assert query_shards(shards, f'SELECT "{AREA}" FROM cells', superseded=gone).empty
+
+
+@pytest.mark.parametrize("columns", [(), ("cell_id", "quality_flags")], ids=["from the files", "kept in memory"])
+def test_shards_of_before_0_2_0_read_under_the_present_names(root, columns):
+    population = make_population()
+    write_population(root, population, [make_rows(population, [1, 2], flags=(BLURRED,))])
+    append_cells(root, population.population_id, make_rows(population, [3], start=2, flags=(BLURRED,)))
+    first, _ = (shard for stored in scan([root]).populations.values() for shard in stored.shards)
+    old = pq.read_table(first)
+    metadata = old.schema.metadata
+    old = old.rename_columns(["flags" if name == "quality_flags" else name for name in old.column_names])
+    pq.write_table(old.replace_schema_metadata(metadata), first)
+    with Cohort.open([root]) as cohort:
+        found = cohort.query("SELECT cell_id, quality_flags FROM cells ORDER BY cell_id", columns=columns)
+        assert [list(codes) for codes in found["quality_flags"]] == [["blurred"]] * 3
+        assert "flags" not in cohort.query("SELECT * FROM cells")
+    frame = query_shards([first], "SELECT quality_flags FROM cells")
+    assert [list(codes) for codes in frame["quality_flags"]] == [["blurred"]] * 2

@@ -62,7 +62,7 @@ def test_an_excluded_cell_leaves_every_summary_and_says_why(cohort, ids):
     assert column(cohort, "quality_ok") == [False, True, True]
     assert column(cohort, "excluded_reason") == ["two cells in one outline", None, None]
     assert [list(flags) for flags in column(cohort, "severe_flags")] == [["excluded"], [], []]
-    assert [list(flags) for flags in column(cohort, "flags")] == [["excluded"], [], []]
+    assert [list(flags) for flags in column(cohort, "quality_flags")] == [["excluded"], [], []]
     (info,) = queries.populations(cohort)
     assert (info.n, info.n_good, info.excluded) == (3, 2, {"excluded": 1})
     assert queries.values(cohort, "mono", [AREA])[AREA].tolist() == [2, 3]

@@ -65,7 +65,7 @@ def test_cells_are_all_cells_with_their_outlines(cohort):
     assert frame["image_name"].is_monotonic_increasing
     flagged = frame[~frame["quality_ok"]]
     np.testing.assert_array_equal(decode_rings(flagged["nucleus_outline"].iloc[0])[0], RING)
-    assert [list(codes) for codes in flagged["flags"]] == [
+    assert [list(codes) for codes in flagged["quality_flags"]] == [
         ["touches_border"],
         ["touches_border", "blurred"],
         ["blurred", "other_cells"],

@@ -89,7 +89,7 @@ def test_a_row_holds_what_the_analysis_says():
     assert row["cell_id"] == f"mono:{analysis.image.sha256[:16]}:0"
     assert (row["image_width"], row["image_height"]) == (30, 20)
     assert (row["place_left"], row["place_top"], row["place_width"], row["place_height"]) == (1, 2, 30, 20)
-    assert (row["flags"], row["severe_flags"], row["quality_ok"]) == (
+    assert (row["quality_flags"], row["severe_flags"], row["quality_ok"]) == (
         ["touches_border", "blurred"],
         ["touches_border"],
         False,

@@ -71,7 +71,7 @@ def test_micrometres_are_stored_as_pixels(root, tmp_path):
 def test_what_was_taken_away_can_be_brought_back(root, tmp_path, kind):
     population = make_population()
     rows = make_rows(population, [1.5, None, 3.25], patient="@p")
-    rows[1] |= {"flags": ["blurred", "border"], "severe_flags": ["border"], "quality_ok": False}
+    rows[1] |= {"quality_flags": ["blurred", "border"], "severe_flags": ["border"], "quality_ok": False}
     rows[0] |= {"nucleus_outline": [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]}
     write_population(root, population, [rows])
     frame = cells_of(root, "mono")
@@ -91,9 +91,13 @@ def test_what_was_taken_away_can_be_brought_back(root, tmp_path, kind):
         "created",
         *(["nucleus_outline", "cell_outline"] if kind == "csv" else []),
     ]
-    plain = [name for name in frame if name not in [*fresh, "flags", "severe_flags", "nucleus_outline", "cell_outline"]]
+    plain = [
+        name
+        for name in frame
+        if name not in [*fresh, "quality_flags", "severe_flags", "nucleus_outline", "cell_outline"]
+    ]
     pd.testing.assert_frame_equal(again[plain], frame[plain])
-    for name in ("flags", "severe_flags"):
+    for name in ("quality_flags", "severe_flags"):
         assert [list(words) for words in again[name]] == [list(words) for words in frame[name]]
     if kind == "parquet":
         assert [ring.tolist() for ring in again["nucleus_outline"].iloc[0]] == [[1, 2, 3, 4, 5, 6]]
