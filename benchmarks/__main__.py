@@ -88,7 +88,7 @@ def explorer() -> list[dict[str, object]]:
 def inference() -> list[dict[str, object]]:
     """The networks alone.
 
-    In fewer bits; a whole outline; how to divide the cores for one image and for many; and what the finder does.
+    In fewer bits; a whole outline; how to divide the cores for one image and for many; and what the localiser does.
     """
     entry = find_model()
     card = entry.card
@@ -98,7 +98,7 @@ def inference() -> list[dict[str, object]]:
 
     def networks(segmenter: OnnxSegmenter) -> tuple[TwoPassSegmenter, TwoPassSegmenter]:
         """Those of the coarse and of the fine pass."""
-        return segmenter.finder or segmenter, segmenter
+        return segmenter.localiser or segmenter, segmenter
 
     inputs = [network_input(image.rgb, whole, network.card) for network in networks(sessions[1])]
     in_torch = [
@@ -146,16 +146,16 @@ def inference() -> list[dict[str, object]]:
         peer = "one after the other on 2 threads"
         times = _beside(peer, lambda: many(sessions[1], at_once=True), lambda: many(sessions[2], at_once=False))
         rows.append(row("8 images, two at once on 1 thread each", *times))
-    return rows + _finder(sessions[1], image)
+    return rows + _localiser(sessions[1], image)
 
 
-def _finder(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object]]:
+def _localiser(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object]]:
     """What the small network of the coarse pass gains, and what it changes.
 
     In every tenth image, and in scores of the test images.
     """
     alone = copy.copy(segmenter)
-    alone.finder = None
+    alone.localiser = None
     peer = "the large network alone"
     rows = [
         row(

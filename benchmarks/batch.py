@@ -4,7 +4,7 @@ And what it costs.
 
 The images are 60 real ones of four collections, and copies of them that differ in a few bytes behind the picture,
 20,000 in all: over half an hour, because only a long run shows whether memory grows. The thesis's way is PyTorch eager
-on both cores, one image at a time: read, decode, both passes by our network (the engine's coarse one is its finder's),
+on both cores, one image at a time: read, decode, both passes by our network (the engine's coarse one is its localiser's),
 then with masks that it is given `RadiomicsFeatureExtractor().execute` with default settings and `shape2D` for nucleus,
 cytoplasm and cell on the grey image (102 features of each); nothing is written. As a second peer the same extractor
 measures every feature of ours. Two more are the same after one pass of the thesis's own network, of untrained weights,

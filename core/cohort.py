@@ -16,7 +16,7 @@ from core.domain.options import CellChoice
 from core.evaluation.datasets import DataSet, Sample, data_set
 from core.image.imaging import find_images
 from core.image.masks import outlines
-from core.pipeline import Job, Outcome, analyse_many
+from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.segmentation.model_registry import ModelEntry
 from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
 from core.store.shards import append_cells, scan, write_population
@@ -363,7 +363,7 @@ def _import(
     report = ImportReport(population.population_id)
     by_path = {sample.image: sample for sample in samples}
     cells = CellChoice.ALL if is_field else CellChoice.ONE
-    tasks = [Job(sample.image, population.um_per_px, cells) for sample in samples]
+    tasks = [AnalysisRequest(sample.image, population.um_per_px, cells) for sample in samples]
 
     def batches() -> Iterator[list[CellRow]]:
         rows: list[CellRow] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.domain.errors import CoreError
 from core.domain.options import CellChoice, Device, FeatureEngine
-from core.domain.types import CellAnalysis, CellImage, Place, Segmentation
+from core.domain.types import BoundingBox, CellAnalysis, CellImage, Segmentation
 from core.domain.versions import software_versions
 from core.features.extract import extract
 from core.image.imaging import load
@@ -32,7 +32,7 @@ class OutlinedCell:
     image: CellImage
     segmentation: Segmentation
     cell_index: int = 0
-    place: Place | None = None
+    place: BoundingBox | None = None
 
 
 def outline_cells(
@@ -149,7 +149,7 @@ def analyse_cells(
 
 
 @dataclass(frozen=True)
-class Job:
+class AnalysisRequest:
     """One image file to analyse, and which of its cells."""
 
     path: Path
@@ -168,7 +168,7 @@ class Outcome:
     reason: str | None = None
 
 
-def run_job(job: Job, segmenter: Segmenter) -> Outcome:
+def run_job(job: AnalysisRequest, segmenter: Segmenter) -> Outcome:
     """Analyse one file; an image that cannot be used becomes an outcome with its reason, never an exception."""
     try:
         image = load(job.path, job.um_per_px)
@@ -181,7 +181,7 @@ def run_job(job: Job, segmenter: Segmenter) -> Outcome:
 
 
 def analyse_many(
-    jobs_to_do: Iterable[Job], model: ModelEntry, *, jobs: int = 1, device: Device = Device.AUTO
+    jobs_to_do: Iterable[AnalysisRequest], model: ModelEntry, *, jobs: int = 1, device: Device = Device.AUTO
 ) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs, computed by `jobs` processes with one session and one thread each.
 

@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "runs of `training.experiments validate`, for the card"
     add("--validation", type=Path, nargs="*", default=[], metavar="DIR", help=text)
     text = "folder of the training run of a small network that is to make the coarse pass"
-    add("--finder", type=Path, metavar="RUN", help=text)
+    add("--localiser", type=Path, metavar="RUN", help=text)
     add("--force", action="store_true", help="export a precision even though it harms the measurements")
     add("--not-default", action="store_true", help="do not make it the model the app opens with")
     add("--json", action="store_true", help="print one machine-readable object to standard output")

@@ -144,11 +144,11 @@ def export(arguments: argparse.Namespace) -> int:
     for validated in arguments.validation:
         card = replace(card, validation={**card.validation, **for_card(validated)})
     with TemporaryDirectory() as folder:
-        draft, finder = Path(folder) / out.name, Path(folder) / f"{out.stem}.finder.onnx"
-        if arguments.finder:
-            _export_finder(arguments.finder, finder, parts["test"])
+        draft, localiser = Path(folder) / out.name, Path(folder) / f"{out.stem}.localiser.onnx"
+        if arguments.localiser:
+            _export_localiser(arguments.localiser, localiser, parts["test"])
             card = replace(
-                card, finder={"file": finder.name, "sha256": hashlib.sha256(finder.read_bytes()).hexdigest()}
+                card, localiser={"file": localiser.name, "sha256": hashlib.sha256(localiser.read_bytes()).hexdigest()}
             )
         _say(f"writing {out.name} and comparing it with torch")
         card = replace(card, parity=convert(network, config.input_size, draft))
@@ -165,7 +165,7 @@ def export(arguments: argparse.Namespace) -> int:
         card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
         embed_card(draft, card)
         out.parent.mkdir(parents=True, exist_ok=True)
-        for made, place in ((finder, out.with_name(finder.name)), (draft, out)):
+        for made, place in ((localiser, out.with_name(localiser.name)), (draft, out)):
             if made.exists():
                 with files.replacing(place) as unfinished:
                     shutil.copyfile(made, unfinished)
@@ -178,7 +178,7 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _export_finder(run: Path, out: Path, test: Sequence[Sample]) -> None:
+def _export_localiser(run: Path, out: Path, test: Sequence[Sample]) -> None:
     """Export the network that makes the coarse pass.
 
     Raises ModelError where it was trained on what the model is tested on.
@@ -190,7 +190,7 @@ def _export_finder(run: Path, out: Path, test: Sequence[Sample]) -> None:
         sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested
     ):
         msg = (
-            f"the finder {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on"
+            f"the localiser {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on"
             " the same split"
         )
         raise ModelError(msg)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.domain.settings import load_settings
 from core.image.imaging import find_images
-from core.pipeline import Job, Outcome, analyse_many
+from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.segmentation.model_registry import find_model
 
 FOLDERS = ("wbc_zheng/set1/images", "wbc_zheng/set2/images", "acevedo", "hairy_cell_smear", "hairy_cell_marrow")
@@ -44,7 +44,7 @@ def main() -> None:
     data = load_settings().data
     folders = arguments.folders or [data / folder for folder in FOLDERS]
     paths = [path for folder in folders for path in find_images([folder])]
-    for outcome in analyse_many([Job(path) for path in paths], find_model(), jobs=arguments.jobs):
+    for outcome in analyse_many([AnalysisRequest(path) for path in paths], find_model(), jobs=arguments.jobs):
         name = outcome.path.relative_to(data) if outcome.path.is_relative_to(data) else outcome.path
         print(name, len(outcome.analyses), digest(outcome) if outcome.reason is None else outcome.reason, flush=True)
     print(f"{len(paths):,} images", file=sys.stderr)

@@ -62,12 +62,12 @@ def read_labels(label_from: str | None, patient_from: str | None) -> Labels:
         If an argument is none of these, the pattern or table is damaged, or the table names an unknown cell type.
     """
     tables: list[bytes] = []
-    cell_type = _finder("--label-from", label_from, "label", "cell_type", _type_folder, tables)
-    patient = _finder("--patient-from", patient_from, "patient", "patient_id", _other_folder, tables)
+    cell_type = _localiser("--label-from", label_from, "label", "cell_type", _type_folder, tables)
+    patient = _localiser("--patient-from", patient_from, "patient", "patient_id", _other_folder, tables)
     return Labels(cell_type, patient, hashlib.sha256(b"\0".join(tables)).hexdigest() if tables else "")
 
 
-def _finder(
+def _localiser(
     option: str, how: str | None, group: str, column: str, by_folder: _Finder, tables: list[bytes]
 ) -> _Finder | None:
     kind, _, rest = (how or "").partition(":")

@@ -27,7 +27,7 @@ from core.batch.results import Index, RunFolder, cells_schema, failures_of
 from core.batch.sorted_csv import write_sorted_csv
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError
-from core.domain.types import CellImage, LabelMap, Place
+from core.domain.types import BoundingBox, CellImage, LabelMap
 from core.image.imaging import decode, load_grey
 from core.image.masks import decode_grey, with_environment
 from core.store.database import query_shards
@@ -86,7 +86,7 @@ class MeasuredCell:
     confidence: float
     quality_ok: bool
     flags: tuple[str, ...]
-    place: Place | None
+    place: BoundingBox | None
     shape: tuple[int, int]
     um_per_px: float | None
     outlines: dict[Compartment, tuple[NDArray[np.float32], ...]]
@@ -308,7 +308,7 @@ def mask(results: Path, image_path: str) -> LabelMap | None:
 def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
     place = None
     if not pd.isna(row["place_left"]):
-        place = Place(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
+        place = BoundingBox(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
     return MeasuredCell(
         image_path=str(row["image_path"]),
         cell_index=int(row["cell_index"]),

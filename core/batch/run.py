@@ -31,7 +31,7 @@ from core.domain.versions import software_versions
 from core.segmentation.model_registry import ModelEntry
 
 if TYPE_CHECKING:
-    from core.batch.turns import Turns
+    from core.batch.fair_queue import FairQueue
 
 FLUSH_IMAGES: Final = 500
 FLUSH_S: Final = 5.0
@@ -92,7 +92,7 @@ class Batch:
     device: str = "auto"
     batch_size: int | None = None
     retry_failed: bool = False
-    turns: "Turns | None" = None
+    turns: "FairQueue | None" = None
     measurer: type[Measurer] = Measurer
     engine: Callable[[RunFolder, Run, Measurer], Engine] | None = None
 
@@ -332,7 +332,7 @@ class _Turn:
     Always, or only while this run has the turn, which is given when what is under way is finished.
     """
 
-    def __init__(self, turns: "Turns | None", reporter: "_Reporter") -> None:
+    def __init__(self, turns: "FairQueue | None", reporter: "_Reporter") -> None:
         self._turns = turns
         self._reporter = reporter
         self._over = False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from core.domain.compartments import STYLES, Compartment
-from core.domain.types import CellImage, LabelMap, Place
+from core.domain.types import BoundingBox, CellImage, LabelMap
 from core.image.imaging import encode_png
 from core.image.masks import cell_mask, outlines
 
@@ -128,7 +128,7 @@ def mask_svg(image: CellImage, labels: LabelMap) -> str:
     return _svg(image, f"Mask of {image.name}", body)
 
 
-def field_svg(field: CellImage, cells: Sequence[tuple[Place, LabelMap]]) -> str:
+def field_svg(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]]) -> str:
     """A field with every cell outlined and numbered from 1, as SVG text in the field's own pixels.
 
     Each cell is a group of class `cell` whose `data-cell` is its number, with a filled shape to click on; the picture
@@ -161,11 +161,11 @@ def _overview_uri(rgb: NDArray[np.uint8]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _moved(rings: Sequence[NDArray[np.float32]], place: Place) -> list[NDArray[np.float32]]:
+def _moved(rings: Sequence[NDArray[np.float32]], place: BoundingBox) -> list[NDArray[np.float32]]:
     return [ring + np.array([place.left, place.top], np.float32) for ring in rings]
 
 
-def _number_at(place: Place, labels: LabelMap, field_width: int) -> tuple[float, float, float]:
+def _number_at(place: BoundingBox, labels: LabelMap, field_width: int) -> tuple[float, float, float]:
     """Where to write a cell's number, x, y of the middle of its foot, and how large.
 
     On its upper edge, legible in an overview.
@@ -199,15 +199,17 @@ def outlined_png(image: CellImage, labels: LabelMap, min_side_px: int = 1024) ->
 
     Pixels are repeated, not blurred; lines are drawn at twice that size and reduced, so they are smooth.
     """
-    return _drawn_png(image, [(Place(0, 0, image.shape[1], image.shape[0]), labels)], min_side_px, numbered=False)
+    return _drawn_png(image, [(BoundingBox(0, 0, image.shape[1], image.shape[0]), labels)], min_side_px, numbered=False)
 
 
-def field_png(field: CellImage, cells: Sequence[tuple[Place, LabelMap]], min_side_px: int = 1024) -> bytes:
+def field_png(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]], min_side_px: int = 1024) -> bytes:
     """A field with every cell outlined and numbered from 1 as a PNG file, enlarged as by `outlined_png`."""
     return _drawn_png(field, cells, min_side_px, numbered=True)
 
 
-def _drawn_png(image: CellImage, cells: Sequence[tuple[Place, LabelMap]], min_side_px: int, *, numbered: bool) -> bytes:
+def _drawn_png(
+    image: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]], min_side_px: int, *, numbered: bool
+) -> bytes:
     side = max(image.shape)
     factor = max(1, -(-min_side_px // side))
     smooth = 2 if factor * side <= _SMOOTH_UP_TO_PX else 1

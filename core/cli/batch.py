@@ -120,9 +120,9 @@ def _asked(arguments: argparse.Namespace) -> Batch:
     )
     turns = None
     if arguments.turns is not None:
-        from core.batch.turns import Turns
+        from core.batch.fair_queue import FairQueue
 
-        turns = Turns(Path(arguments.turns), arguments.owner, str(Path(arguments.out).resolve()))
+        turns = FairQueue(Path(arguments.turns), arguments.owner, str(Path(arguments.out).resolve()))
     engine = None
     if arguments.engine == "ray":
         # Here, because whoever has one machine needs no Ray.

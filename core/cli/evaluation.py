@@ -111,7 +111,7 @@ def _novelty(arguments: argparse.Namespace) -> int:
         print(knowledge.to_json(found), end="")
         return 0
     print(
-        f"A cell is flagged as unlike a leukocyte beyond a distance of {found.familiarity.limit:.2f}, and as a"
+        f"A cell is flagged as unlike a leukocyte beyond a distance of {found.detector.limit:.2f}, and as a"
         f" granulocyte where both odds exceed e to the power {found.granulocyte.limit:g}. Shares in per cent, with"
         " their 95 % intervals."
     )

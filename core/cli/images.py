@@ -19,7 +19,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.imaging import encode_png, find_images, load, load_grey
 from core.image.masks import decode_grey, encode_grey, with_environment
-from core.pipeline import Job, Outcome, analyse_many
+from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.populations.placement import place_cell
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import composed
@@ -117,7 +117,7 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
         else:
             seen[path.stem] = path
             unique.append(path)
-    jobs = [Job(path, arguments.um_per_px, CellChoice(arguments.cells), engine) for path in unique]
+    jobs = [AnalysisRequest(path, arguments.um_per_px, CellChoice(arguments.cells), engine) for path in unique]
     model = find_model(arguments.model)
     show = count_images(len(jobs))
     for number, outcome in enumerate(

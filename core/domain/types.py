@@ -101,7 +101,7 @@ class QualityFlag:
 
 
 @dataclass(frozen=True)
-class Place:
+class BoundingBox:
     """A rectangle in an image: left, top, width and height in its pixels."""
 
     left: int
@@ -122,7 +122,7 @@ class CellAnalysis:
     features: FeatureSet
     flags: tuple[QualityFlag, ...]
     cell_index: int = 0
-    place: Place | None = None
+    place: BoundingBox | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -131,11 +131,11 @@ class CellAnalysis:
         return not any(flag.severe for flag in self.flags)
 
     @property
-    def box(self) -> Place | None:
+    def box(self) -> BoundingBox | None:
         """The cell's bounding box, without its environment, in the whole image; None where there is no cell."""
         cell = self.segmentation.labels >= Compartment.CYTOPLASM
         if not cell.any():
             return None
         rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
         left, top = (self.place.left, self.place.top) if self.place else (0, 0)
-        return Place(left + int(columns[0]), top + int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+        return BoundingBox(left + int(columns[0]), top + int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)

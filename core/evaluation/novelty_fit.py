@@ -25,20 +25,20 @@ from core.domain.errors import DataSetError, ModelError
 from core.domain.options import CellChoice, Device
 from core.domain.types import CellImage
 from core.evaluation.datasets import DATA_SETS, Sample
-from core.evaluation.ood_negatives import Kind, evenly, impostors
+from core.evaluation.ood_negatives import NegativeKind, evenly, ood_negatives
 from core.image.imaging import load
 from core.pipeline import analyse_cells
 from core.quality.flags import TOO_SMALL, UNLIKE_LEUKOCYTE
 from core.quality.novelty import (
-    FAMILIAR,
     GRANULOCYTE_COLOUR,
     GRANULOCYTE_NUCLEUS,
+    NOVELTY_TRAITS,
     TRAITS,
     Coefficient,
-    Familiarity,
     GranulocyteRule,
     Knowledge,
     LogisticScore,
+    NoveltyDetector,
     Traits,
     save,
     traits,
@@ -87,7 +87,7 @@ _CONFIDENCE_LEVEL: Final = 0.95
 class Subject:
     """A picture to measure.
 
-    Of leukocytes of a type, or of an impostor's kind, without one; `source` is its data set, if it has one.
+    Of leukocytes of a type, or of an negative's kind, without one; `source` is its data set, if it has one.
     """
 
     kind: str
@@ -99,7 +99,7 @@ class Subject:
 
 
 def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
-    """Everything to measure: leukocytes the model was not trained on, and every impostor.
+    """Everything to measure: leukocytes the model was not trained on, and every negative.
 
     At most `limit` of each type or kind and source.
 
@@ -118,11 +118,11 @@ def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
         samples = [sample for sample in DATA_SETS[source].samples() if sample.sample_id not in trained]
         for cell_type in LEUKOCYTES:
             found += [_of_sample(s, source) for s in evenly([s for s in samples if s.cell_type is cell_type], most)]
-    strange: dict[tuple[Kind, str], list[CellImage]] = {}
-    for impostor in impostors():
+    strange: dict[tuple[NegativeKind, str], list[CellImage]] = {}
+    for negative in ood_negatives():
         # Pictures that come from no data set count together.
-        origin = impostor.source if impostor.source in DATA_SETS else ""
-        strange.setdefault((impostor.kind, origin), []).append(impostor.image)
+        origin = negative.source if negative.source in DATA_SETS else ""
+        strange.setdefault((negative.kind, origin), []).append(negative.image)
     for (kind, origin), pictures in strange.items():
         found += [
             Subject(kind.value, origin, "", image.name, image, CellChoice.ONE)
@@ -176,14 +176,14 @@ def _weights(cells: pd.DataFrame) -> Floats:
     return 1 / np.sqrt(alike)
 
 
-def fit_familiarity(cells: pd.DataFrame) -> Familiarity:
+def fit_detector(cells: pd.DataFrame) -> NoveltyDetector:
     """The cloud of the known cells and its limit.
 
     Its spread is the mean spread within a laboratory plus that of a laboratory's mean: what one more laboratory would
     be expected to show.
     """
-    cells = cells.dropna(subset=list(FAMILIAR))
-    values, weights = cells[list(FAMILIAR)].to_numpy(np.float64), _weights(cells)
+    cells = cells.dropna(subset=list(NOVELTY_TRAITS))
+    values, weights = cells[list(NOVELTY_TRAITS)].to_numpy(np.float64), _weights(cells)
     means, spreads = [], []
     for source in cells["source"].unique():
         here = (cells["source"] == source).to_numpy()
@@ -193,17 +193,19 @@ def fit_familiarity(cells: pd.DataFrame) -> Familiarity:
     if len(means) > 1:
         covariance += (1 + 1 / len(means)) * np.cov(np.array(means), rowvar=False)
     deviation = np.sqrt(np.diag(covariance))
-    correlation = (1 - _SHRINKAGE) * covariance / np.outer(deviation, deviation) + _SHRINKAGE * np.eye(len(FAMILIAR))
-    cloud = Familiarity(np.mean(means, axis=0), deviation, correlation, limit=np.inf)
+    correlation = (1 - _SHRINKAGE) * covariance / np.outer(deviation, deviation) + _SHRINKAGE * np.eye(
+        len(NOVELTY_TRAITS)
+    )
+    cloud = NoveltyDetector(np.mean(means, axis=0), deviation, correlation, limit=np.inf)
     distances = _distances(cells, cloud)
     groups = [
         of_group for _, of_group in distances.groupby([cells["source"], cells["cell_type"]]) if len(of_group) >= _ENOUGH
     ]
     limit = max(float(group.quantile(KEPT)) for group in (distances, *groups))
-    return Familiarity(cloud.mean, cloud.deviation, cloud.correlation, limit)
+    return NoveltyDetector(cloud.mean, cloud.deviation, cloud.correlation, limit)
 
 
-def _distances(cells: pd.DataFrame, cloud: Familiarity) -> pd.Series:
+def _distances(cells: pd.DataFrame, cloud: NoveltyDetector) -> pd.Series:
     """Distance of every cell, infinite where there is no cell to judge."""
     found = [cloud.distance(row) for row in _traits_of(cells)]
     return pd.Series([np.inf if distance is None else distance for distance in found], index=cells.index)
@@ -264,7 +266,7 @@ def _unseen(
 
 def _strangeness(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
     """Distance over its limit: above 1 a cell is unlike the known ones."""
-    cloud = fit_familiarity(known)
+    cloud = fit_detector(known)
     return _distances(cells, cloud) / cloud.limit
 
 
@@ -299,7 +301,7 @@ def _share(hits: pd.Series) -> list[float] | None:
 def evaluate(table: pd.DataFrame) -> dict[str, list[Row]]:
     """The tables of a measurement (`measure`'s rows).
 
-    `kinds` of impostors, `cells` by type and source, and the rule for `granulocytes`.
+    `kinds` of negatives, `cells` by type and source, and the rule for `granulocytes`.
 
     What is said of a known cell is said by what was fitted without the cell's fold, or without its laboratory
     (`left_out`).
@@ -336,7 +338,7 @@ def _is_unlike(strangeness: pd.Series) -> pd.Series:
 
 
 def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series) -> list[Row]:
-    """Of each kind of impostor and the data set it comes from.
+    """Of each kind of negative and the data set it comes from.
 
     `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted
     laboratories; then the shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and
@@ -446,8 +448,8 @@ def knowledge_of(entry: ModelEntry, table: pd.DataFrame, command: str) -> Knowle
     Raises DataSetError where a known laboratory has too few outlined cells.
     """
     known = table[(table["kind"] == LEUKOCYTE) & table["source"].isin(KNOWN_SOURCES)]
-    outlined = known.dropna(subset=list(FAMILIAR))["source"].value_counts()
-    if few := [source for source in KNOWN_SOURCES if outlined.get(source, 0) <= len(FAMILIAR)]:
+    outlined = known.dropna(subset=list(NOVELTY_TRAITS))["source"].value_counts()
+    if few := [source for source in KNOWN_SOURCES if outlined.get(source, 0) <= len(NOVELTY_TRAITS)]:
         msg = (
             f"of {', '.join(few)} fewer cells were outlined than there are traits to fit; take more images, or see what"
             " the model draws"
@@ -458,7 +460,7 @@ def knowledge_of(entry: ModelEntry, table: pd.DataFrame, command: str) -> Knowle
         model_sha256=entry.sha256,
         created=datetime.now(UTC).date().isoformat(),
         command=command,
-        familiarity=fit_familiarity(known),
+        detector=fit_detector(known),
         granulocyte=fit_granulocytes(known),
         measured=evaluate(table),
     )

@@ -27,7 +27,7 @@ Place = tuple[slice, slice]
 _T = TypeVar("_T")
 
 
-class Kind(StrEnum):
+class NegativeKind(StrEnum):
     """What is to be seen, in words."""
 
     PLATELET = "platelet"
@@ -47,10 +47,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Impostor:
+class OodNegative:
     """A picture and where it comes from: a data set, the name of a picture in scikit-image, or "drawn"."""
 
-    kind: Kind
+    kind: NegativeKind
     source: str
     image: CellImage
 
@@ -61,10 +61,10 @@ _PHOTOGRAPHS: Final = (
     *("brick", "grass", "gravel", "coins", "moon", "horse", "clock", "cell"),
 )
 _PICTURES: Final = (
-    *((Kind.PHOTOGRAPH, name, 4) for name in _PHOTOGRAPHS),
-    (Kind.TISSUE, "immunohistochemistry", 24),
-    *((Kind.TEXT, name, 10) for name in ("page", "text")),
-    *((Kind.DRAWING, name, 5) for name in ("checkerboard", "colorwheel", "logo", "shepp_logan_phantom")),
+    *((NegativeKind.PHOTOGRAPH, name, 4) for name in _PHOTOGRAPHS),
+    (NegativeKind.TISSUE, "immunohistochemistry", 24),
+    *((NegativeKind.TEXT, name, 10) for name in ("page", "text")),
+    *((NegativeKind.DRAWING, name, 5) for name in ("checkerboard", "colorwheel", "logo", "shepp_logan_phantom")),
 )
 _SMALLEST_CROP: Final = 60
 
@@ -72,7 +72,7 @@ _SMALLEST_CROP: Final = 60
 # second none.
 SMEARS: Final = ("acevedo", "deepapl")
 # So many pictures of a data set are searched for each kind, evenly out of all; specks lie in few.
-_SEARCHED: Final = MappingProxyType({Kind.RED_CELLS: 40, Kind.EMPTY: 15, Kind.SPECK: 300})
+_SEARCHED: Final = MappingProxyType({NegativeKind.RED_CELLS: 40, NegativeKind.EMPTY: 15, NegativeKind.SPECK: 300})
 _SMEARED: Final = 15
 # Nuclear density (`core.image.stain`) from which on something is stained: red cells stay below it where blood is thin.
 _STAINED: Final = 0.8
@@ -80,12 +80,12 @@ _CUT_PX: Final = 110
 _EMPTY_PX: Final = 40
 
 
-def impostors() -> Iterator[Impostor]:
+def ood_negatives() -> Iterator[OodNegative]:
     """Every picture, the same each time; raises DataSetError where a data set is missing."""
     return chain(_of_other_cells(), *(_cut_from(name) for name in SMEARS), _masks(), other_pictures())
 
 
-def other_pictures() -> Iterator[Impostor]:
+def other_pictures() -> Iterator[OodNegative]:
     """Those of them that need no data set.
 
     Photographs, tissue, text and drawings of scikit-image, and what is drawn by numbers.
@@ -100,28 +100,32 @@ def evenly(items: Sequence[_T], count: int) -> list[_T]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def _picture(kind: Kind, source: str, name: str, rgb: NDArray[np.generic]) -> Impostor:
-    return Impostor(kind, source, CellImage(np.ascontiguousarray(rgb, dtype=np.uint8), name, ""))
+def _picture(kind: NegativeKind, source: str, name: str, rgb: NDArray[np.generic]) -> OodNegative:
+    return OodNegative(kind, source, CellImage(np.ascontiguousarray(rgb, dtype=np.uint8), name, ""))
 
 
 # --- from smears ------------------------------------------------------------------------------------------------------
 
 
-def _of_other_cells() -> Iterator[Impostor]:
+def _of_other_cells() -> Iterator[OodNegative]:
     for sample in data_set("acevedo").samples():
         if sample.cell_type in (CellType.PLATELET, CellType.ERYTHROBLAST):
-            yield Impostor(Kind[sample.cell_type.name], "acevedo", load(sample.image))
+            yield OodNegative(NegativeKind[sample.cell_type.name], "acevedo", load(sample.image))
 
 
-def _cut_from(name: str) -> Iterator[Impostor]:
+def _cut_from(name: str) -> Iterator[OodNegative]:
     samples = [s for s in data_set(name).samples() if s.cell_type in (CellType.LYMPHOCYTE, CellType.MONOCYTE)]
-    for kind, find in ((Kind.RED_CELLS, _red_cells), (Kind.EMPTY, _empty), (Kind.SPECK, _speck)):
+    for kind, find in (
+        (NegativeKind.RED_CELLS, _red_cells),
+        (NegativeKind.EMPTY, _empty),
+        (NegativeKind.SPECK, _speck),
+    ):
         for sample in evenly(samples, _SEARCHED[kind]):
             rgb = load(sample.image).rgb
             if (place := find(rgb)) is not None:
                 yield _picture(kind, name, sample.sample_id, rgb[place])
     for sample in evenly(samples, _SMEARED):
-        yield _picture(Kind.SMEARED, name, sample.sample_id, _smeared(load(sample.image).rgb, _seeded(sample)))
+        yield _picture(NegativeKind.SMEARED, name, sample.sample_id, _smeared(load(sample.image).rgb, _seeded(sample)))
 
 
 def _seeded(sample: Sample) -> np.random.Generator:
@@ -192,7 +196,7 @@ def _smeared(rgb: Pixels, rng: np.random.Generator) -> Pixels:
 # --- other pictures ---------------------------------------------------------------------------------------------------
 
 
-def _crops() -> Iterator[Impostor]:
+def _crops() -> Iterator[OodNegative]:
     import skimage.data  # reads its registry on import
 
     for index, (kind, name, count) in enumerate(_PICTURES):
@@ -213,11 +217,11 @@ def _colour(pixels: NDArray[np.generic]) -> Pixels:
     return np.repeat(whole[..., None], 3, axis=2) if whole.ndim == 2 else whole[..., :3]
 
 
-def _masks() -> Iterator[Impostor]:
+def _masks() -> Iterator[OodNegative]:
     for name in ("set1", "set2"):
         for sample in evenly(data_set(name).samples(), 10):
             if sample.mask is not None:
-                yield Impostor(Kind.MASK, name, load(sample.mask))
+                yield OodNegative(NegativeKind.MASK, name, load(sample.mask))
 
 
 _DRAWN_PX: Final = 200
@@ -225,7 +229,7 @@ _DRAWN_PX: Final = 200
 _PALETTE: Final = np.array([[240, 225, 230], [215, 160, 165], [170, 150, 200], [95, 50, 130]], dtype=np.float64)
 
 
-def _blots() -> Iterator[Impostor]:
+def _blots() -> Iterator[OodNegative]:
     """Smooth noise cut into the colours of a smear: round dark patches with a paler rim, of any size."""
     for seed in range(20):
         rng = np.random.default_rng([11, seed])
@@ -235,10 +239,12 @@ def _blots() -> Iterator[Impostor]:
         dark = rng.uniform(0.03, 0.2)
         levels = np.quantile(noise, [rng.uniform(0.3, 0.6), 1 - 2 * dark, 1 - dark])
         smooth = ndimage.gaussian_filter(_PALETTE[np.digitize(noise, levels)], (1, 1, 0))
-        yield _picture(Kind.BLOTS, "drawn", f"blots {seed}", np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255))
+        yield _picture(
+            NegativeKind.BLOTS, "drawn", f"blots {seed}", np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255)
+        )
 
 
-def _noise() -> Iterator[Impostor]:
+def _noise() -> Iterator[OodNegative]:
     shape = (_DRAWN_PX, _DRAWN_PX, 3)
     for seed in range(10):
         rng = np.random.default_rng([13, seed])
@@ -250,10 +256,10 @@ def _noise() -> Iterator[Impostor]:
             ("faint", np.array([235, 215, 225]) + rng.normal(0, 12, shape)),
             ("clouds", 128 + 55 * clouds / clouds.std()),
         ):
-            yield _picture(Kind.NOISE, "drawn", f"{name} {seed}", np.clip(pixels, 0, 255))
+            yield _picture(NegativeKind.NOISE, "drawn", f"{name} {seed}", np.clip(pixels, 0, 255))
 
 
-def _blanks() -> Iterator[Impostor]:
+def _blanks() -> Iterator[OodNegative]:
     colours = (
         (255, 255, 255),
         (0, 0, 0),
@@ -265,7 +271,9 @@ def _blanks() -> Iterator[Impostor]:
         (200, 150, 150),
     )
     for colour in colours:
-        yield _picture(Kind.BLANK, "drawn", f"{colour}", np.full((_DRAWN_PX, _DRAWN_PX, 3), colour))
+        yield _picture(NegativeKind.BLANK, "drawn", f"{colour}", np.full((_DRAWN_PX, _DRAWN_PX, 3), colour))
     slope = np.linspace(0, 255, _DRAWN_PX)
     for name, pixels in (("across", np.tile(slope, (_DRAWN_PX, 1))), ("down", np.tile(slope[:, None], (1, _DRAWN_PX)))):
-        yield _picture(Kind.BLANK, "drawn", f"from black to white, {name}", np.repeat(pixels[..., None], 3, axis=2))
+        yield _picture(
+            NegativeKind.BLANK, "drawn", f"from black to white, {name}", np.repeat(pixels[..., None], 3, axis=2)
+        )

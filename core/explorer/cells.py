@@ -20,7 +20,7 @@ from skimage.draw import polygon2mask
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, StoreError
 from core.domain.settings import Settings
-from core.domain.types import CellImage, FeatureSet, LabelMap, Place, as_label_map
+from core.domain.types import BoundingBox, CellImage, FeatureSet, LabelMap, as_label_map
 from core.evaluation.datasets import DATA_SETS
 from core.explorer.selection import Selection, columns_read, where
 from core.features.catalogue import CATALOGUE
@@ -89,7 +89,7 @@ class StoredCell:
     image_name: str
     image_sha256: str | None
     cell_index: int
-    place: Place | None
+    place: BoundingBox | None
     shape: tuple[int, int]
     um_per_px: float | None
     confidence: float | None
@@ -223,7 +223,7 @@ def _populations(cohort: Cohort, cell_ids: Sequence[str]) -> list[str] | None:
 def _cell(row: Mapping[Any, Any]) -> StoredCell:
     place = None
     if not pd.isna(row["place_left"]):
-        place = Place(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
+        place = BoundingBox(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
     texts = {name: None if pd.isna(row[name]) else str(row[name]) for name in _TEXTS}
     return StoredCell(
         **texts,  # type: ignore[arg-type]  # those that may not be None never are

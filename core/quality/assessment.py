@@ -119,9 +119,9 @@ def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
 
 def _of_kind(found: Traits, knowledge: Knowledge) -> list[QualityFlag]:
     flags = []
-    distance = knowledge.familiarity.distance(found)
-    if distance is not None and distance > knowledge.familiarity.limit:
-        first, second = knowledge.familiarity.strangest(found)
+    distance = knowledge.detector.distance(found)
+    if distance is not None and distance > knowledge.detector.limit:
+        first, second = knowledge.detector.strangest(found)
         flags.append(raised(UNLIKE_LEUKOCYTE, first=first, second=second))
     if knowledge.granulocyte.score(found) > knowledge.granulocyte.limit:
         flags.append(raised(GRANULOCYTE))

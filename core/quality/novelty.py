@@ -110,7 +110,7 @@ TRAITS: Final[Mapping[str, Trait]] = MappingProxyType(
 
 # By these a cell is like the known ones or not. Grain and hue would tell more within a laboratory, but set another
 # one's cells apart.
-FAMILIAR: Final = (
+NOVELTY_TRAITS: Final = (
     *(
         "certainty",
         "nucleus_solidity",
@@ -145,10 +145,10 @@ def traits(features: Mapping[str, float | None], confidence: float) -> dict[str,
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
+class NoveltyDetector:
     """The known cells as a cloud.
 
-    Mean and standard deviation of the `FAMILIAR` traits, (k,), and their correlation, (k, k).
+    Mean and standard deviation of the `NOVELTY_TRAITS` traits, (k,), and their correlation, (k, k).
 
     `limit` is the distance beyond which a cell is unlike the known ones.
     """
@@ -175,10 +175,10 @@ class Familiarity:
     def strangest(self, found: Traits, count: int = 2) -> list[str]:
         """Words for the traits that lie farthest from the known cells' mean, the farthest first."""
         z = np.nan_to_num(np.abs(self._standardised(found)))
-        return [TRAITS[FAMILIAR[i]].words for i in np.argsort(-z, kind="stable")[:count]]
+        return [TRAITS[NOVELTY_TRAITS[i]].words for i in np.argsort(-z, kind="stable")[:count]]
 
     def _standardised(self, found: Traits) -> NDArray[np.float64]:
-        return (np.array([found[name] for name in FAMILIAR]) - self.mean) / self.deviation
+        return (np.array([found[name] for name in NOVELTY_TRAITS]) - self.mean) / self.deviation
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class Knowledge:
     model_sha256: str
     created: str
     command: str
-    familiarity: Familiarity
+    detector: NoveltyDetector
     granulocyte: GranulocyteRule
     measured: Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -246,11 +246,11 @@ def save(knowledge: Knowledge, path: Path) -> None:
 
 def to_json(knowledge: Knowledge) -> str:
     """The text of the file, with the traits by their names."""
-    cloud = knowledge.familiarity
+    cloud = knowledge.detector
     text = {
         **{name: getattr(knowledge, name) for name in ("model_id", "model_sha256", "created", "command")},
-        "familiarity": {
-            "traits": list(FAMILIAR),
+        "detector": {
+            "traits": list(NOVELTY_TRAITS),
             **{name: getattr(cloud, name).round(5).tolist() for name in ("mean", "deviation", "correlation")},
             "limit": round(cloud.limit, 4),
         },
@@ -270,11 +270,14 @@ def load(path: Path, model_sha256: str) -> Knowledge:
     """
     try:
         raw = records.parsed(path.read_bytes())
-        cloud, rule = raw.pop("familiarity"), raw.pop("granulocyte")
+        cloud, rule = (
+            raw.pop("detector", None) or raw.pop("familiarity"),
+            raw.pop("granulocyte"),
+        )  # its name before 0.2.0
         named, limit = tuple(cloud.pop("traits")), float(cloud.pop("limit"))
-        fits = raw["model_sha256"] == model_sha256 and named == FAMILIAR
+        fits = raw["model_sha256"] == model_sha256 and named == NOVELTY_TRAITS
         found = Knowledge(
-            familiarity=Familiarity(
+            detector=NoveltyDetector(
                 **{name: np.array(values, dtype=np.float64) for name, values in cloud.items()}, limit=limit
             ),
             granulocyte=records.from_plain(GranulocyteRule, rule),

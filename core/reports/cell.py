@@ -11,7 +11,7 @@ from core.charts.labels import number, of_cell, who
 from core.charts.overlay import mask_svg, outlined_svg
 from core.charts.ranges import comparable, range_chart
 from core.charts.rows import blocks, halves, leading, part, themes
-from core.charts.strips import strip_html
+from core.charts.sparklines import sparkline_html
 from core.charts.theme import LIGHT, to_svg
 from core.charts.trust import Reliability, is_poor
 from core.domain.cell_types import CELL_TYPES
@@ -120,7 +120,7 @@ def _key_measure(
     return _KeyMeasure(
         spec.label + (" (poor)" if is_poor(feature, reliability) else ""),
         of_cell(spec, analysis.features.values.get(feature), analysis.image.um_per_px),
-        strip_html(feature, [(p.reference, p.of(feature)) for p in main_sources(placed)]),
+        sparkline_html(feature, [(p.reference, p.of(feature)) for p in main_sources(placed)]),
     )
 
 

@@ -17,12 +17,12 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from core.domain.compartments import Compartment
-from core.domain.types import LabelMap, Place
+from core.domain.types import BoundingBox, LabelMap
 from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.stain import Nucleus, find_nuclei, typical_area
 from core.image.window import Window
 
-# Turns the cell in the middle of a window of an image into a label map of that image and its confidence (0: there is
+# FairQueue the cell in the middle of a window of an image into a label map of that image and its confidence (0: there is
 # none).
 Outline = Callable[[NDArray[np.uint8], Window], tuple[LabelMap, float]]
 # Told how many nuclei are seen to, of how many.
@@ -73,16 +73,16 @@ _ROOMY: Final = 0.9
 class FieldCell:
     """One cell of a field: its label map over the cut-out at `place`, and the confidence in it."""
 
-    place: Place
+    place: BoundingBox
     labels: LabelMap
     confidence: float
 
 
-def nearest_the_middle(places: Sequence[Place], shape: tuple[int, int]) -> int:
+def nearest_the_middle(places: Sequence[BoundingBox], shape: tuple[int, int]) -> int:
     """Index of the cell nearest the middle of a field of (H, W)."""
     height, width = shape
 
-    def off_centre(place: Place) -> float:
+    def off_centre(place: BoundingBox) -> float:
         return math.hypot(place.left + place.width / 2 - width / 2, place.top + place.height / 2 - height / 2)
 
     return min(range(len(places)), key=lambda index: off_centre(places[index]))
@@ -426,10 +426,12 @@ def _cut_out(drawing: _Drawing, drawn: Sequence[_Drawing], shape: tuple[int, ...
         else:
             others[here] |= other.labels[there] > 0
     ringed = with_environment(LabelMap(canvas.labels), keep_out=others)
-    return FieldCell(Place(left, top, right - left, bottom - top), ringed, drawing.confidence)
+    return FieldCell(BoundingBox(left, top, right - left, bottom - top), ringed, drawing.confidence)
 
 
-def composed(shape: tuple[int, int], cells: Iterable[tuple[Place, LabelMap]]) -> tuple[LabelMap, NDArray[np.uint16]]:
+def composed(
+    shape: tuple[int, int], cells: Iterable[tuple[BoundingBox, LabelMap]]
+) -> tuple[LabelMap, NDArray[np.uint16]]:
     """All cells of a field of (H, W) in one label map, and their numbers, 1, 2, ... in the order given, 0 elsewhere.
 
     The numbers cover the cells without their environment; where two rings overlap they are one.

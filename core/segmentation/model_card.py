@@ -10,6 +10,10 @@ from core.support import records
 METADATA_KEY: Final = "leukoscope_model_card"
 
 
+# What cards in model files of before 0.2.0 call the localiser.
+_LOCALISER_BEFORE_0_2_0: Final = "finder"
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """Everything inference and the pages need to know of a model.
@@ -18,7 +22,7 @@ class ModelCard:
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
     side takes in the fine pass; `coarse_size` is the side of the coarse pass's window in pixels (0: as `input_size`);
     `white_balance` says whether the background's tint is taken away first; `detail` is the side in pixels to which a
-    window is reduced before it is enlarged to the network's grid (0: it is not); `finder` names the file, beside the
+    window is reduced before it is enlarged to the network's grid (0: it is not); `localiser` names the file, beside the
     model's own, and the SHA-256 of a small network that makes the coarse pass (empty: there is none); `temperature`
     divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set; `parity`
     the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
@@ -48,7 +52,7 @@ class ModelCard:
     coarse_size: int = 0
     white_balance: bool = False
     detail: int = 0
-    finder: dict[str, str] = field(default_factory=dict)
+    localiser: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
     parity: dict[str, float] = field(default_factory=dict)
     fidelity: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +75,8 @@ class ModelCard:
     @classmethod
     def from_plain(cls, raw: object, origin: str) -> "ModelCard":
         """Read a card from what its JSON holds; the rest as `from_json`."""
+        if isinstance(raw, dict) and _LOCALISER_BEFORE_0_2_0 in raw:
+            raw = {("localiser" if name == _LOCALISER_BEFORE_0_2_0 else name): value for name, value in raw.items()}
         try:
             card = records.from_plain(cls, raw)
         except RecordError as error:
@@ -87,10 +93,10 @@ class ModelCard:
             return f"input_size must be a positive multiple of 32, but is {self.input_size}"
         if self.coarse_size % 32 or self.coarse_size < 0:
             return f"coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is {self.coarse_size}"
-        if self.finder and (
-            set(self.finder) != {"file", "sha256"} or Path(self.finder["file"]).name != self.finder["file"]
+        if self.localiser and (
+            set(self.localiser) != {"file", "sha256"} or Path(self.localiser["file"]).name != self.localiser["file"]
         ):
-            return f"finder must be a file beside the model's and its sha256, but is {self.finder}"
+            return f"localiser must be a file beside the model's and its sha256, but is {self.localiser}"
         if not self.temperature > 0:
             return f"temperature must be positive, but is {self.temperature}"
         return ""

@@ -33,9 +33,11 @@ class ModelEntry:
 
     @property
     def files(self) -> dict[Path, str]:
-        """The model's file and its finder's, where it has one, with the SHA-256 that each must have."""
-        finder = self.card.finder
-        return {self.path: self.sha256} | ({self.path.with_name(finder["file"]): finder["sha256"]} if finder else {})
+        """The model's file and its localiser's, where it has one, with the SHA-256 that each must have."""
+        localiser = self.card.localiser
+        return {self.path: self.sha256} | (
+            {self.path.with_name(localiser["file"]): localiser["sha256"]} if localiser else {}
+        )
 
 
 def load_manifest(folder: Path | None = None) -> dict[str, Any]:

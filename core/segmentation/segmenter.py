@@ -29,7 +29,7 @@ from core.segmentation.providers import open_session, provider_name, why_no_cuda
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom
 # into it.
 MIN_WINDOW_SHARE = 0.12
-# The finder's window is good enough where the cell that is outlined in it has so much confidence, lies off its middle
+# The localiser's window is good enough where the cell that is outlined in it has so much confidence, lies off its middle
 # by no more than this share of its side, and would have asked for one between so many times smaller and larger.
 # Otherwise the large network looks for the cell: in 2 of 100 images of five collections (`python -m benchmarks
 # inference`).
@@ -76,12 +76,12 @@ class TwoPassSegmenter(ABC):
 
     `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a
     pass. `knowledge` is what lies beside a model of the registry, to judge by whether a cell is one of those it knows.
-    `finder` is a small network that makes the coarse pass where it can: it only has to find the cell, and where its
+    `localiser` is a small network that makes the coarse pass where it can: it only has to find the cell, and where its
     window looks doubtful, both passes are the large network's.
     """
 
     knowledge: Knowledge | None = None
-    finder: "TwoPassSegmenter | None" = None
+    localiser: "TwoPassSegmenter | None" = None
 
     def __init__(self, card: ModelCard, provider: str, views: int = 1) -> None:
         if views not in VIEWS:
@@ -147,10 +147,10 @@ class TwoPassSegmenter(ABC):
         return found
 
     def _outlines(self, wide: Sequence[_Part]) -> list[_Outline]:
-        """The cell of each part: in the window that the finder chose, or, where that is doubtful, by its own two passes."""
+        """The cell of each part: in the window that the localiser chose, or, where that is doubtful, by its own two passes."""
         sure: dict[int, _Outline] = {}
-        if self.finder is not None:
-            windows = self._windows(wide, self.finder._coarse(wide))
+        if self.localiser is not None:
+            windows = self._windows(wide, self.localiser._coarse(wide))
             sure = {
                 number: outline
                 for number, outline in self._fine(wide, windows).items()
@@ -268,8 +268,8 @@ class OnnxSegmenter(TwoPassSegmenter):
                 f" {', '.join(self.card.classes)}"
             )
             raise ModelError(msg)
-        if self.card.finder:
-            self.finder = OnnxSegmenter(path.with_name(self.card.finder["file"]), device, threads)
+        if self.card.localiser:
+            self.localiser = OnnxSegmenter(path.with_name(self.card.localiser["file"]), device, threads)
 
     @classmethod
     def from_entry(

@@ -13,7 +13,7 @@ from core.features.extract import extract
 from core.image.imaging import encode_png
 from core.image.stain import find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.pipeline import Job, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job
+from core.pipeline import AnalysisRequest, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job
 
 BROKEN = 2
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(folder):
-    return [Job(path, 0.1) for path in sorted(folder.iterdir())]
+    return [AnalysisRequest(path, 0.1) for path in sorted(folder.iterdir())]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_jobs_are_taken_as_they_are_needed(folder, model_entry):
     def endless():
         for number in itertools.count():
             taken.append(number)
-            yield Job(folder / f"{BROKEN}.png")
+            yield AnalysisRequest(folder / f"{BROKEN}.png")
 
     stream = analyse_many(endless(), model_entry, device=Device.CPU)
     assert [next(stream).reason is not None for _ in range(3)] == [True] * 3
@@ -116,7 +116,9 @@ def test_jobs_are_taken_as_they_are_needed(folder, model_entry):
 
 
 def test_the_reference_engine_measures_the_same(folder, segmenter):
-    fast, reference = (run_job(Job(folder / "0.png", engine=engine), segmenter).analyses[0] for engine in FeatureEngine)
+    fast, reference = (
+        run_job(AnalysisRequest(folder / "0.png", engine=engine), segmenter).analyses[0] for engine in FeatureEngine
+    )
     assert reference.features.absent == fast.features.absent
     for name, value in fast.features.values.items():
         assert value is None or reference.features.values[name] == pytest.approx(value, rel=1e-9)
@@ -202,16 +204,16 @@ def test_outlining_and_measuring_apart_are_the_analysis(segmenter, synthetic_cel
 
 def test_a_field_without_a_nucleus_says_so(tmp_path, segmenter):
     Image.new("RGB", (300, 200), "white").save(tmp_path / "field.png")
-    outcome = run_job(Job(tmp_path / "field.png", cells=CellChoice.ALL), segmenter)
+    outcome = run_job(AnalysisRequest(tmp_path / "field.png", cells=CellChoice.ALL), segmenter)
     assert (outcome.analyses, outcome.reason) == ((), "field.png: no stained leukocyte was found in the field")
-    outcome = run_job(Job(tmp_path / "field.png"), segmenter)
+    outcome = run_job(AnalysisRequest(tmp_path / "field.png"), segmenter)
     assert (len(outcome.analyses), outcome.reason) == (1, None), "left to itself it is an image of one cell, flagged"
 
 
 @pytest.mark.data
 def test_the_smear_is_taken_for_a_field_of_five_cells(data_dir, segmenter):
     (sample,) = data_set("hairy_cell_smear").samples(data_dir)
-    outcome = run_job(Job(sample.image), segmenter)
+    outcome = run_job(AnalysisRequest(sample.image), segmenter)
     assert len(outcome.analyses) == 5
     assert outcome.shape == (670, 895)
     assert all(cell.quality_ok for cell in outcome.analyses)

@@ -6,7 +6,7 @@ A severe flag says that it must not be answered.
 import pytest
 
 from core.evaluation.datasets import data_set
-from core.evaluation.ood_negatives import Kind, evenly, impostors, other_pictures
+from core.evaluation.ood_negatives import NegativeKind, evenly, ood_negatives, other_pictures
 from core.image.imaging import load
 from core.pipeline import analyse
 from core.quality.flags import UNLIKE_LEUKOCYTE
@@ -23,7 +23,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def smears(data_dir):
-    return list(impostors())
+    return list(ood_negatives())
 
 
 def of_kind(items, kind, count):
@@ -32,14 +32,31 @@ def of_kind(items, kind, count):
     return evenly(found, count)
 
 
-@pytest.mark.parametrize("kind", [Kind.PHOTOGRAPH, Kind.TISSUE, Kind.TEXT, Kind.DRAWING, Kind.NOISE, Kind.BLANK])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        NegativeKind.PHOTOGRAPH,
+        NegativeKind.TISSUE,
+        NegativeKind.TEXT,
+        NegativeKind.DRAWING,
+        NegativeKind.NOISE,
+        NegativeKind.BLANK,
+    ],
+)
 def test_pictures_of_other_things_are_refused(pictures, segmenter, kind):
     assert sum(refused(image, segmenter) for image in of_kind(pictures, kind, 6)) >= 5
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("kind", "least"), [(Kind.RED_CELLS, 8), (Kind.EMPTY, 8), (Kind.MASK, 8), (Kind.SPECK, 4), (Kind.PLATELET, 3)]
+    ("kind", "least"),
+    [
+        (NegativeKind.RED_CELLS, 8),
+        (NegativeKind.EMPTY, 8),
+        (NegativeKind.MASK, 8),
+        (NegativeKind.SPECK, 4),
+        (NegativeKind.PLATELET, 3),
+    ],
 )
 def test_of_eight_pictures_without_a_leukocyte_so_many_are_refused(smears, segmenter, kind, least):
     assert sum(refused(image, segmenter) for image in of_kind(smears, kind, 8)) >= least

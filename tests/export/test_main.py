@@ -142,22 +142,28 @@ def test_output_of_another_suffix_is_wrong_use(exported, tmp_path, capsys):
     assert "--out must end in .onnx, but is m.pt" in capsys.readouterr().err
 
 
-def test_a_finder_is_exported_beside_the_model_and_makes_its_coarse_pass(exported, coarse, tiny_data, tmp_path):
+def test_a_localiser_is_exported_beside_the_model_and_makes_its_coarse_pass(exported, coarse, tiny_data, tmp_path):
     out = tmp_path / "models" / "fine.onnx"
-    assert main([str(exported.run), "--out", str(out), "--finder", str(coarse.run)]) == 0
+    assert main([str(exported.run), "--out", str(out), "--localiser", str(coarse.run)]) == 0
     entry = find_model(folder=out.parent)
-    beside = out.with_name("fine.finder.onnx")
-    assert entry.card.finder == {"file": beside.name, "sha256": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    beside = out.with_name("fine.localiser.onnx")
+    assert entry.card.localiser == {"file": beside.name, "sha256": hashlib.sha256(beside.read_bytes()).hexdigest()}
     assert [model.model_id for model in list_models(out.parent)] == ["fine"]
-    finder = OnnxSegmenter.from_entry(entry, Device.CPU).finder
-    assert (finder.card.model_id, finder.card.architecture, finder.finder) == ("fine.finder", "pspnet", None)
-    assert finder.card.scores["test"]["images"] == entry.card.scores["test"]["images"]
+    localiser = OnnxSegmenter.from_entry(entry, Device.CPU).localiser
+    assert (localiser.card.model_id, localiser.card.architecture, localiser.localiser) == (
+        "fine.localiser",
+        "pspnet",
+        None,
+    )
+    assert localiser.card.scores["test"]["images"] == entry.card.scores["test"]["images"]
 
 
-def test_a_finder_that_was_trained_on_test_images_is_refused(exported, coarse, tiny_data, tmp_path, capsys):
+def test_a_localiser_that_was_trained_on_test_images_is_refused(exported, coarse, tiny_data, tmp_path, capsys):
     run = shutil.copytree(coarse.run, tmp_path / "run")
     split = json.loads((run / SPLIT_FILE).read_text())
     (run / SPLIT_FILE).write_text(json.dumps({**split, "train": split["test"], "test": split["train"]}))
-    assert main([str(exported.run), "--out", str(tmp_path / "models" / "fine.onnx"), "--finder", str(run)]) == 2
-    assert f"the finder run was trained on {len(split['test'])} of the model's test images" in capsys.readouterr().err
+    assert main([str(exported.run), "--out", str(tmp_path / "models" / "fine.onnx"), "--localiser", str(run)]) == 2
+    assert (
+        f"the localiser run was trained on {len(split['test'])} of the model's test images" in capsys.readouterr().err
+    )
     assert not (tmp_path / "models").exists()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from core.domain.types import LabelMap, Place
+from core.domain.types import BoundingBox, LabelMap
 from core.image.masks import cell_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.segmentation.field_of_view import FieldCell
@@ -26,7 +26,7 @@ def made(drawn):
 def as_found(made, *numbers):
     """One find that covers the cells of these numbers."""
     own = np.isin(made.numbers, numbers)
-    return FieldCell(Place(0, 0, SIDE, SIDE), LabelMap(np.where(own, made.labels, np.uint8(0))), 0.9)
+    return FieldCell(BoundingBox(0, 0, SIDE, SIDE), LabelMap(np.where(own, made.labels, np.uint8(0))), 0.9)
 
 
 def touched(numbers, own):
@@ -75,7 +75,7 @@ def test_what_is_found_is_matched_once(made):
     assert all(cell.dice is not None and min(cell.dice.values()) == 1 for cell in perfect.cells)
     assert [cell.standing for cell in perfect.cells] == list(made.standings)
     empty = FieldCell(
-        Place(5, 5, 20, 20), LabelMap(np.full((20, 20), 2, np.uint8) * (made.numbers[5:25, 5:25] == 0)), 0.5
+        BoundingBox(5, 5, 20, 20), LabelMap(np.full((20, 20), 2, np.uint8) * (made.numbers[5:25, 5:25] == 0)), 0.5
     )
     missed = score_field(made, [as_found(made, 1), empty])
     assert missed.found == 2

@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from core.charts.labels import of_cell
-from core.charts.strips import strip_html
+from core.charts.sparklines import sparkline_html
 from core.charts.thumbnail import thumbnail_svg
 from core.charts.trust import likeness_features
 from core.domain.cell_types import CELL_TYPES, CellType
@@ -280,7 +280,7 @@ def _measures(cell: StoredCell) -> None:
     reliability = model_in_use.reliability_if_known()
     rows = []
     for name in KEY_FEATURES:
-        beside = strip_html(name, [(reference, placed[name])])
+        beside = sparkline_html(name, [(reference, placed[name])])
         beside += faint(_stands(placed[name], reference, cell.um_per_px))
         rows.append((name, of_cell(CATALOGUE[name], features.values.get(name), cell.um_per_px), beside))
     st.caption(f"Beside {plain(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")

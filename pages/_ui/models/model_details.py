@@ -48,7 +48,7 @@ def _show_card(model: ModelEntry) -> None:
         st.markdown(f"**Trained on.** {card.training_data}")
         st.markdown(f"**Split.** {card.split}")
         st.markdown(f"**Licence.** {card.licence}")
-    found = " A small network of its own finds the cell in the picture first." if card.finder else ""
+    found = " A small network of its own finds the cell in the picture first." if card.localiser else ""
     st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.{found}")
 
 

@@ -12,7 +12,7 @@ from core.charts.labels import of_cell, who
 from core.charts.overlay import outlined_png
 from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
 from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
-from core.charts.strips import strip_html
+from core.charts.sparklines import sparkline_html
 from core.charts.theme import AnyChart, Look, population_colour
 from core.charts.trust import Reliability, is_poor
 from core.domain.cell_types import CELL_TYPES, CellType
@@ -48,7 +48,7 @@ def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
     rows = []
     for feature in KEY_FEATURES:
         spec = CATALOGUE[feature]
-        strip = strip_html(feature, [(p.reference, p.of(feature)) for p in sources])
+        strip = sparkline_html(feature, [(p.reference, p.of(feature)) for p in sources])
         if not strip:
             strip = faint(
                 analysis.features.absent.get(feature)

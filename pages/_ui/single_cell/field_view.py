@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.charts.overlay import field_png, field_svg
-from core.domain.types import CellAnalysis, LabelMap, Place
+from core.domain.types import BoundingBox, CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
 from core.reports.masks import mask_files
@@ -39,7 +39,7 @@ def _click(number: int) -> None:
     CELL_CLICKS.set((CELL_CLICKS.get() or 0) + 1)
 
 
-def _places(cells: Sequence[CellAnalysis]) -> list[tuple[Place, LabelMap]]:
+def _places(cells: Sequence[CellAnalysis]) -> list[tuple[BoundingBox, LabelMap]]:
     return [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
 
 

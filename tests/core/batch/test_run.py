@@ -251,10 +251,10 @@ IN_TURN = """
 import sys
 from pathlib import Path
 from core.batch.run import run_batch
-from core.batch.turns import Turns
+from core.batch.fair_queue import FairQueue
 from tests.core.batch.support import Slower, batch
 folder, out, turns, owner, limit = sys.argv[1:]
-turns = Turns(Path(turns), owner, out, slice_s=0.5)
+turns = FairQueue(Path(turns), owner, out, slice_s=0.5)
 run_batch(batch(folder, out, Slower, jobs=1, turns=turns, limit=int(limit)), lambda progress: print(progress.state.name, flush=True))
 """
 

@@ -19,7 +19,7 @@ from core.charts.overlay import (
     scale_bar_um,
 )
 from core.domain.compartments import STYLES, Compartment
-from core.domain.types import CellImage, Place, as_label_map
+from core.domain.types import BoundingBox, CellImage, as_label_map
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -107,7 +107,7 @@ def test_png_repeats_pixels_and_draws_the_nucleus_in_its_colour():
 def _field(factor: int = 1):
     """The square twice in a larger image."""
     _, labels = _square()
-    places = [Place(20, 30, 80, 60), Place(150, 100, 80, 60)]
+    places = [BoundingBox(20, 30, 80, 60), BoundingBox(150, 100, 80, 60)]
     side = 300 * factor
     return CellImage(np.full((side, side, 3), 200, np.uint8), '<"field">.png', "0" * 64, 0.1), [
         (place, labels) for place in places

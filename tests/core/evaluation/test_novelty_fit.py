@@ -16,7 +16,7 @@ from core.evaluation.novelty_fit import (
     UNSEEN_SOURCES,
     Subject,
     evaluate,
-    fit_familiarity,
+    fit_detector,
     fit_granulocytes,
     knowledge_of,
     measure,
@@ -24,10 +24,10 @@ from core.evaluation.novelty_fit import (
     store,
     subjects,
 )
-from core.evaluation.ood_negatives import Kind
+from core.evaluation.ood_negatives import NegativeKind
 from core.features.extract import extract
 from core.image.synthetic import draw_cell
-from core.quality.novelty import FAMILIAR, TRAITS, load, traits
+from core.quality.novelty import NOVELTY_TRAITS, TRAITS, load, traits
 from core.segmentation.model_registry import MANIFEST, find_model
 
 # How far, in standard deviations within a type, the laboratories' means lie apart in every trait.
@@ -60,9 +60,9 @@ def table():
             cells(rng, 60, source, "neutrophil", lobed),
         ]
     parts.append(cells(rng, 10, "acevedo", "basophil"))
-    parts.append(cells(rng, 40, "", "", dict.fromkeys(FAMILIAR, 6), Kind.PHOTOGRAPH))
-    parts.append(cells(rng, 400, "acevedo", "", kind=Kind.SPECK))
-    nothing = cells(rng, 20, "", "", kind=Kind.BLANK)
+    parts.append(cells(rng, 40, "", "", dict.fromkeys(NOVELTY_TRAITS, 6), NegativeKind.PHOTOGRAPH))
+    parts.append(cells(rng, 400, "acevedo", "", kind=NegativeKind.SPECK))
+    nothing = cells(rng, 20, "", "", kind=NegativeKind.BLANK)
     nothing[list(TRAITS)] = math.nan
     parts.append(nothing.assign(refused=True))
     return pd.concat(parts, ignore_index=True)
@@ -87,19 +87,19 @@ def row(rows, **wanted):
 
 
 def test_the_cloud_spreads_as_the_cells_and_their_laboratories_do(known):
-    cloud = fit_familiarity(known)
+    cloud = fit_detector(known)
     assert cloud.mean == pytest.approx(APART, abs=0.2)
     # Within 1, between 0.5, and what one more laboratory adds: sqrt(1 + 4 / 3 * 0.25).
     assert cloud.deviation == pytest.approx(math.sqrt(1 + 4 / 3 * APART**2), rel=0.15)
     assert np.allclose(np.diag(cloud.correlation), 1)
     # All traits of a laboratory are shifted alike, so they go together.
-    off = cloud.correlation[np.triu_indices(len(FAMILIAR), 1)]
+    off = cloud.correlation[np.triu_indices(len(NOVELTY_TRAITS), 1)]
     assert 0.1 < off.mean() < 0.4
 
 
 def test_the_limit_lets_99_in_100_of_every_type_and_laboratory_pass(known):
-    cloud = fit_familiarity(known)
-    beyond = [cloud.distance(dict(values)) > cloud.limit for _, values in known[list(FAMILIAR)].iterrows()]
+    cloud = fit_detector(known)
+    beyond = [cloud.distance(dict(values)) > cloud.limit for _, values in known[list(NOVELTY_TRAITS)].iterrows()]
     rates = pd.Series(beyond, index=known.index).groupby([known["source"], known["cell_type"]]).agg(["mean", "size"])
     assert rates.loc[rates["size"] >= 50, "mean"].max() <= 0.02
     assert 0 < sum(beyond) < 0.02 * len(known)
@@ -115,7 +115,7 @@ def test_a_trait_by_which_granulocytes_differ_weighs_and_the_others_do_not(known
 
 
 def test_fitting_is_deterministic(known):
-    first, again = fit_familiarity(known), fit_familiarity(known.copy())
+    first, again = fit_detector(known), fit_detector(known.copy())
     assert np.array_equal(first.correlation, again.correlation)
     assert fit_granulocytes(known) == fit_granulocytes(known.copy())
 
@@ -124,7 +124,7 @@ def test_fitting_is_deterministic(known):
 
 
 def test_what_differs_is_told_and_what_does_not_is_not(measured):
-    photographs = row(measured["kinds"], kind=Kind.PHOTOGRAPH)
+    photographs = row(measured["kinds"], kind=NegativeKind.PHOTOGRAPH)
     assert (photographs["n"], photographs["unlike"][0], photographs["auc_known"], photographs["auc_unseen"]) == (
         40,
         1,
@@ -132,13 +132,13 @@ def test_what_differs_is_told_and_what_does_not_is_not(measured):
         1,
     )
     assert photographs["refused"][0] > photographs["refused_before"][0] == 0
-    alike = row(measured["kinds"], kind=Kind.SPECK, source="acevedo")
+    alike = row(measured["kinds"], kind=NegativeKind.SPECK, source="acevedo")
     assert alike["unlike"][0] < 0.05
     assert alike["auc_known"] == pytest.approx(0.5, abs=0.07)
 
 
 def test_where_there_is_no_cell_another_flag_refuses(measured):
-    blank = row(measured["kinds"], kind=Kind.BLANK)
+    blank = row(measured["kinds"], kind=NegativeKind.BLANK)
     assert (blank["unlike"][0], blank["refused"][0], blank["refused_before"][0], blank["auc_unseen"]) == (0, 1, 1, 1)
 
 
@@ -167,9 +167,9 @@ def test_granulocytes_are_told_with_the_laboratory_left_out(measured):
 
 def test_two_reasons_count_as_one_refusal(table):
     small = table.copy()
-    platelets = (small["kind"] == Kind.SPECK) & (small.index % 2 == 0)
+    platelets = (small["kind"] == NegativeKind.SPECK) & (small.index % 2 == 0)
     small.loc[platelets, "small"] = True
-    found = row(evaluate(small)["kinds"], kind=Kind.SPECK)
+    found = row(evaluate(small)["kinds"], kind=NegativeKind.SPECK)
     assert found["small"][0] == pytest.approx(0.5, abs=0.01)
     assert found["small"][0] <= found["refused"][0] <= found["small"][0] + found["unlike"][0]
 
@@ -199,7 +199,7 @@ def test_a_row_says_what_the_subject_is_and_holds_its_traits(segmenter):
 
 def test_a_blank_picture_is_refused_without_traits(segmenter):
     blank = replace(draw_cell(0)[0], rgb=np.full((120, 120, 3), 240, dtype=np.uint8))
-    (found,) = measure(subject(Kind.BLANK, blank), segmenter)
+    (found,) = measure(subject(NegativeKind.BLANK, blank), segmenter)
     assert found["refused"]
     assert math.isnan(found["nucleus_solidity"])
 
@@ -223,7 +223,7 @@ def test_every_source_and_kind_is_measured_and_no_training_image(data_dir, model
     counts = Counter((each.kind, each.source, each.cell_type) for each in found)
     assert max(counts.values()) == 4
     assert {source for kind, source, _ in counts if kind == LEUKOCYTE} == {*KNOWN_SOURCES, *UNSEEN_SOURCES}
-    assert {kind for kind, *_ in counts} == {LEUKOCYTE, *Kind}
+    assert {kind for kind, *_ in counts} == {LEUKOCYTE, *NegativeKind}
     assert {each.cell_type for each in found if each.kind == LEUKOCYTE} >= {
         "hcl",
         "apl",
@@ -269,20 +269,20 @@ def test_the_shipped_knowledge_is_that_of_the_shipped_model():
     kinds, cells = kept.measured["kinds"], pd.DataFrame(kept.measured["cells"])
     for each in kinds:
         if each["kind"] in (
-            Kind.PHOTOGRAPH,
-            Kind.TISSUE,
-            Kind.TEXT,
-            Kind.NOISE,
-            Kind.MASK,
-            Kind.RED_CELLS,
-            Kind.EMPTY,
-            Kind.BLANK,
+            NegativeKind.PHOTOGRAPH,
+            NegativeKind.TISSUE,
+            NegativeKind.TEXT,
+            NegativeKind.NOISE,
+            NegativeKind.MASK,
+            NegativeKind.RED_CELLS,
+            NegativeKind.EMPTY,
+            NegativeKind.BLANK,
         ):
             assert min(each["auc_known"], each["auc_unseen"]) >= 0.9, each
             assert each["refused"][0] >= 0.9, each
     # The nearest to leukocytes: platelets are told by their size above all, erythroblasts in part.
-    assert row(kinds, kind=Kind.PLATELET)["refused"][0] >= 0.4
-    assert row(kinds, kind=Kind.ERYTHROBLAST)["auc_known"] >= 0.65
+    assert row(kinds, kind=NegativeKind.PLATELET)["refused"][0] >= 0.4
+    assert row(kinds, kind=NegativeKind.ERYTHROBLAST)["auc_known"] >= 0.65
     falsely = cells["newly_refused"].str[0]
     assert np.average(falsely, weights=cells["n"]) <= 0.02
     for each in cells[cells["n"] >= 50].to_dict("records"):

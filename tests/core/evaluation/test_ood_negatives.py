@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from core.evaluation import ood_negatives as module
-from core.evaluation.ood_negatives import Kind, evenly, impostors
+from core.evaluation.ood_negatives import NegativeKind, evenly, ood_negatives
 from core.image.stain import nuclear_density
 
 
 @pytest.fixture(scope="module")
 def everything(data_dir):
-    return list(impostors())
+    return list(ood_negatives())
 
 
 def test_evenly_takes_the_ends_and_what_lies_between():
@@ -30,24 +30,24 @@ def test_drawn_and_borrowed_pictures_are_the_same_each_time(make):
 
 
 def test_no_picture_needs_a_download():
-    found = Counter(impostor.source for impostor in module._crops())
+    found = Counter(negative.source for negative in module._crops())
     assert {name for _, name, _ in module._PICTURES} == set(found)
 
 
 @pytest.mark.data
 def test_there_are_pictures_of_every_kind(everything):
-    found = Counter(impostor.kind for impostor in everything)
-    assert set(found) == set(Kind)
+    found = Counter(negative.kind for negative in everything)
+    assert set(found) == set(NegativeKind)
     assert min(found.values()) >= 10
-    both = Counter((impostor.kind, impostor.source) for impostor in everything)
-    for kind in (Kind.RED_CELLS, Kind.EMPTY, Kind.SPECK, Kind.SMEARED):
+    both = Counter((negative.kind, negative.source) for negative in everything)
+    for kind in (NegativeKind.RED_CELLS, NegativeKind.EMPTY, NegativeKind.SPECK, NegativeKind.SMEARED):
         assert all(both[kind, source] >= 10 for source in module.SMEARS), kind
 
 
 @pytest.mark.data
 def test_places_without_a_leukocyte_hold_no_nucleus(everything):
     # A nucleus rises by 2 over its surroundings.
-    most = {Kind.RED_CELLS: 1.6, Kind.EMPTY: 0.5}
-    for impostor in everything:
-        if impostor.kind in most:
-            assert np.ptp(nuclear_density(impostor.image.rgb)) < most[impostor.kind], impostor.image.name
+    most = {NegativeKind.RED_CELLS: 1.6, NegativeKind.EMPTY: 0.5}
+    for negative in everything:
+        if negative.kind in most:
+            assert np.ptp(nuclear_density(negative.image.rgb)) < most[negative.kind], negative.image.name

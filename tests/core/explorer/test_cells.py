@@ -7,7 +7,7 @@ import pytest
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
-from core.domain.types import Place
+from core.domain.types import BoundingBox
 from core.explorer.cells import cells, features_of, frame, picture
 from core.explorer.selection import Selection
 from core.image.imaging import encode_png
@@ -125,9 +125,9 @@ def test_of_a_field_the_cut_out_is_shown_that_was_analysed(drawn, somewhere, tmp
     cell, data = _measured(drawn, "7.png")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "7.png").write_bytes(data)
-    shown = picture(replace(cell, place=Place(20, 30, 100, 80), shape=(80, 100)), somewhere)
+    shown = picture(replace(cell, place=BoundingBox(20, 30, 100, 80), shape=(80, 100)), somewhere)
     assert (shown.rgb == draw_cell(0)[0].rgb[30:110, 20:120]).all()
-    assert picture(replace(cell, place=Place(300, 30, 100, 80), shape=(80, 100)), somewhere) is None
+    assert picture(replace(cell, place=BoundingBox(300, 30, 100, 80), shape=(80, 100)), somewhere) is None
 
 
 @pytest.mark.data

@@ -15,13 +15,13 @@ from core.image.stain import nuclear_density
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.quality.assessment import BLURRED, assess, blur
 from core.quality.novelty import (
-    FAMILIAR,
+    NOVELTY_TRAITS,
     TRAITS,
     Coefficient,
-    Familiarity,
     GranulocyteRule,
     Knowledge,
     LogisticScore,
+    NoveltyDetector,
     traits,
 )
 
@@ -242,8 +242,11 @@ def features(cell):
 def knowing(features, *, granulocyte=-5.0):
     """Knowledge of cells like the one with these features; `granulocyte` is the score that any cell gets."""
     known = traits(features.values, 0.97)
-    cloud = Familiarity(
-        np.array([known[name] for name in FAMILIAR]), np.full(len(FAMILIAR), 0.3), np.eye(len(FAMILIAR)), 1.5
+    cloud = NoveltyDetector(
+        np.array([known[name] for name in NOVELTY_TRAITS]),
+        np.full(len(NOVELTY_TRAITS), 0.3),
+        np.eye(len(NOVELTY_TRAITS)),
+        1.5,
     )
     score = LogisticScore(granulocyte, {"dye": Coefficient(0.0, 1.0, 0.0)})
     return Knowledge("drawn", "", "", "", cloud, GranulocyteRule(score, score, 1.0), {})

@@ -12,26 +12,28 @@ from core.features.extract import extract
 from core.image.masks import with_environment
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.quality.novelty import (
-    FAMILIAR,
     GRANULOCYTE_COLOUR,
     GRANULOCYTE_NUCLEUS,
+    NOVELTY_TRAITS,
     TRAITS,
     Coefficient,
-    Familiarity,
     GranulocyteRule,
     Knowledge,
     LogisticScore,
+    NoveltyDetector,
     load,
     save,
     traits,
 )
 
-COUNT = len(FAMILIAR)
+COUNT = len(NOVELTY_TRAITS)
 MIDDLE = dict.fromkeys(TRAITS, 0.0)
 
 
 def cloud(limit=1.5, correlation=None):
-    return Familiarity(np.zeros(COUNT), np.ones(COUNT), np.eye(COUNT) if correlation is None else correlation, limit)
+    return NoveltyDetector(
+        np.zeros(COUNT), np.ones(COUNT), np.eye(COUNT) if correlation is None else correlation, limit
+    )
 
 
 def score(intercept, **weights):
@@ -53,7 +55,7 @@ def test_every_trait_comes_from_features_of_the_catalogue():
         assert set(trait.features) - {"confidence"} <= set(CATALOGUE), name
         assert trait.words[0].islower()
         assert not trait.words.endswith(".")
-    assert {*FAMILIAR, *GRANULOCYTE_NUCLEUS, *GRANULOCYTE_COLOUR} == set(TRAITS)
+    assert {*NOVELTY_TRAITS, *GRANULOCYTE_NUCLEUS, *GRANULOCYTE_COLOUR} == set(TRAITS)
 
 
 def test_a_cell_has_every_trait_and_hardly_another_at_half_the_magnification():
@@ -108,7 +110,7 @@ def test_the_distance_is_that_of_mahalanobis_over_the_root_of_the_traits():
     # Two traits that go together are less strange than two that do not.
     together = np.eye(COUNT)
     together[0, 1] = together[1, 0] = 0.8
-    first, second = FAMILIAR[:2]
+    first, second = NOVELTY_TRAITS[:2]
     with_it, against = (
         cloud(correlation=together).distance({**MIDDLE, first: 2.0, second: sign * 2.0}) for sign in (1, -1)
     )
@@ -150,9 +152,9 @@ def test_what_is_saved_is_read_again(knowledge, tmp_path):
     save(knowledge, path)
     found = load(path, knowledge.model_sha256)
     cell = {**MIDDLE, "certainty": -2.0, "lobulation": 1.0, "dye": 0.7}
-    assert found.familiarity.distance(cell) == pytest.approx(knowledge.familiarity.distance(cell))
+    assert found.detector.distance(cell) == pytest.approx(knowledge.detector.distance(cell))
     assert found.granulocyte == knowledge.granulocyte
-    assert (found.measured, found.created, found.familiarity.limit) == (knowledge.measured, knowledge.created, 1.5)
+    assert (found.measured, found.created, found.detector.limit) == (knowledge.measured, knowledge.created, 1.5)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 

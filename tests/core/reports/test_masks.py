@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from core.domain.types import Place
+from core.domain.types import BoundingBox
 from core.image.masks import cell_mask, encode_grey
 from core.reports.masks import mask_files
 
@@ -15,7 +15,7 @@ def test_masks_of_one_cell_and_of_a_field_touching_cells_kept_apart_by_number(ce
     assert alone[0] == "one.png"
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(alone[1]))), encode_grey(labels))
     height, width = labels.shape
-    both = [replace(cell, cell_index=index, place=Place(index * width, 0, width, height)) for index in (0, 1)]
+    both = [replace(cell, cell_index=index, place=BoundingBox(index * width, 0, width, height)) for index in (0, 1)]
     files = {
         name: np.asarray(Image.open(io.BytesIO(data)))
         for name, data in mask_files("field", (height, 2 * width), both).items()

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.settings import ROOT
-from core.domain.types import LabelMap, Place
+from core.domain.types import BoundingBox, LabelMap
 from core.evaluation.datasets import data_set
 from core.evaluation.metrics import overlap
 from core.image.imaging import load
@@ -353,6 +353,6 @@ def test_a_field_of_sixteen_megapixels_costs_less_memory_than_three_copies_of_it
 
 
 def test_the_cell_nearest_the_middle_of_a_field():
-    places = [Place(0, 0, 10, 10), Place(40, 20, 20, 20), Place(80, 0, 20, 20)]
+    places = [BoundingBox(0, 0, 10, 10), BoundingBox(40, 20, 20, 20), BoundingBox(80, 0, 20, 20)]
     assert nearest_the_middle(places, (60, 100)) == 1
     assert nearest_the_middle(places, (20, 180)) == 2

@@ -75,13 +75,15 @@ def test_the_coarse_window_must_suit_the_network(card, size):
 
 
 @pytest.mark.parametrize(
-    "finder", [{"file": "a.onnx"}, {"file": "../a.onnx", "sha256": "0"}, {"file": "a", "sha256": "0", "size": "1"}]
+    "localiser", [{"file": "a.onnx"}, {"file": "../a.onnx", "sha256": "0"}, {"file": "a", "sha256": "0", "size": "1"}]
 )
-def test_the_finder_is_a_file_beside_the_models(card, finder):
-    with pytest.raises(ModelError, match=r"finder must be a file beside the model's and its sha256, but is \{'file': "):
-        ModelCard.from_json(changed(card, finder=finder), "model.onnx")
+def test_the_localiser_is_a_file_beside_the_models(card, localiser):
+    with pytest.raises(
+        ModelError, match=r"localiser must be a file beside the model's and its sha256, but is \{'file': "
+    ):
+        ModelCard.from_json(changed(card, localiser=localiser), "model.onnx")
     good = {"file": "a.onnx", "sha256": "0"}
-    assert ModelCard.from_json(changed(card, finder=good), "model.onnx").finder == good
+    assert ModelCard.from_json(changed(card, localiser=good), "model.onnx").localiser == good
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])

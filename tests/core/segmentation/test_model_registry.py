@@ -99,16 +99,16 @@ def test_a_wrong_checksum_tells_both(folder):
         verify_model(find_model("first", folder))
 
 
-def test_the_finder_is_checked_as_the_model_is(tmp_path, model_entry):
+def test_the_localiser_is_checked_as_the_model_is(tmp_path, model_entry):
     entry = replace(model_entry, path=tmp_path / model_entry.path.name)
     entry.path.write_bytes(model_entry.path.read_bytes())
-    finder = tmp_path / entry.card.finder["file"]
-    with pytest.raises(ModelError, match=rf"{finder.name} is missing from the models folder"):
+    localiser = tmp_path / entry.card.localiser["file"]
+    with pytest.raises(ModelError, match=rf"{localiser.name} is missing from the models folder"):
         verify_model(entry)
-    finder.write_bytes(b"another")
-    with pytest.raises(ModelError, match=rf"{finder.name} should have SHA-256 .*damaged or was replaced"):
+    localiser.write_bytes(b"another")
+    with pytest.raises(ModelError, match=rf"{localiser.name} should have SHA-256 .*damaged or was replaced"):
         verify_model(entry)
-    finder.write_bytes(model_entry.path.with_name(finder.name).read_bytes())
+    localiser.write_bytes(model_entry.path.with_name(localiser.name).read_bytes())
     verify_model(entry)
 
 

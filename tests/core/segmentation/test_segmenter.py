@@ -188,7 +188,7 @@ def test_probabilities_lie_on_the_networks_grid_over_the_window(segmenter, synth
 def test_a_coarse_pass_of_its_own_size_finds_the_same_cell(segmenter, synthetic_cell):
     image, true = synthetic_cell
     small = copy.copy(segmenter)
-    small.finder, small.card = None, replace(segmenter.card, coarse_size=192)
+    small.localiser, small.card = None, replace(segmenter.card, coarse_size=192)
     assert small.probabilities(image.rgb, Window.whole(image.shape), size=192).shape[1:] == (192, 192)
     found = small.segment(image)
     assert dice(found.labels, segmenter.segment(image).labels, "cell") > 0.99
@@ -233,31 +233,31 @@ def test_temperature_moves_probabilities_towards_one_half_and_no_further(segment
 
 
 class Misleading(TwoPassSegmenter):
-    """What another finder would say, turned round: `see` of its logits (N, C, S, S)."""
+    """What another localiser would say, turned round: `see` of its logits (N, C, S, S)."""
 
-    def __init__(self, finder, see):
-        super().__init__(finder.card, finder.provider)
-        self._finder, self._see = finder, see
+    def __init__(self, localiser, see):
+        super().__init__(localiser.card, localiser.provider)
+        self._localiser, self._see = localiser, see
 
     def logits(self, images):
-        return self._see(self._finder.logits(images))
+        return self._see(self._localiser.logits(images))
 
 
-def with_finder(segmenter, finder):
+def with_localiser(segmenter, localiser):
     other = copy.copy(segmenter)
-    other.finder = finder
+    other.localiser = localiser
     return other
 
 
 @pytest.mark.parametrize("drawing", SYNTHETIC_CELLS.values(), ids=SYNTHETIC_CELLS)
-def test_the_finder_spares_the_large_network_a_pass_and_changes_next_to_nothing(segmenter, monkeypatch, drawing):
+def test_the_localiser_spares_the_large_network_a_pass_and_changes_next_to_nothing(segmenter, monkeypatch, drawing):
     image, _ = draw_cell(3, drawing)
-    alone = with_finder(segmenter, None).segment(image)
+    alone = with_localiser(segmenter, None).segment(image)
     asked = []
     logits = type(segmenter).logits
     monkeypatch.setattr(type(segmenter), "logits", lambda self, images: asked.append(self) or logits(self, images))
     found = segmenter.segment(image)
-    assert asked == [segmenter.finder, segmenter]
+    assert asked == [segmenter.localiser, segmenter]
     for region in ("nucleus", "cell"):
         assert dice(found.labels, alone.labels, region) > 0.99
     assert found.confidence == pytest.approx(alone.confidence, abs=0.01)
@@ -274,10 +274,10 @@ def test_the_finder_spares_the_large_network_a_pass_and_changes_next_to_nothing(
     ],
     ids=["nothing", "everything", "beside it", "too large", "too small"],
 )
-def test_a_finder_that_misleads_costs_time_and_nothing_else(segmenter, synthetic_cell, see):
+def test_a_localiser_that_misleads_costs_time_and_nothing_else(segmenter, synthetic_cell, see):
     image = synthetic_cell[0]
-    expected = with_finder(segmenter, None).segment(image)
-    found = with_finder(segmenter, Misleading(segmenter.finder, see)).segment(image)
+    expected = with_localiser(segmenter, None).segment(image)
+    found = with_localiser(segmenter, Misleading(segmenter.localiser, see)).segment(image)
     np.testing.assert_array_equal(found.labels, expected.labels)
     assert found.confidence == expected.confidence
 
@@ -325,7 +325,7 @@ def tiny_network(path, card, channels):
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_card_and_network_must_agree(tmp_path, model_entry, channels):
-    path = tiny_network(tmp_path / "other.onnx", replace(model_entry.card, finder={}), channels)
+    path = tiny_network(tmp_path / "other.onnx", replace(model_entry.card, localiser={}), channels)
     with pytest.raises(
         ModelError, match=rf"other\.onnx: its card names 3 classes, but the network has {channels} output channels"
     ):
@@ -347,7 +347,9 @@ def test_a_network_without_a_card_is_refused(tmp_path):
 
 def test_a_network_that_cannot_decide_is_not_trusted(tmp_path, model_entry, synthetic_cell):
     """Zero logits are probabilities of one half everywhere: all of the image is one cell."""
-    segmenter = OnnxSegmenter(tiny_network(tmp_path / "zero.onnx", replace(model_entry.card, finder={}), 3), Device.CPU)
+    segmenter = OnnxSegmenter(
+        tiny_network(tmp_path / "zero.onnx", replace(model_entry.card, localiser={}), 3), Device.CPU
+    )
     found = segmenter.segment(synthetic_cell[0])
     assert cell_mask(found.labels).all()
     assert any(flag.severe for flag in assess(synthetic_cell[0], found, segmenter.card))

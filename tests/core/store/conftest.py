@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.domain.cell_types import CellType
-from core.domain.types import CellAnalysis, CellImage, FeatureSet, Place, QualityFlag, Segmentation, as_label_map
+from core.domain.types import BoundingBox, CellAnalysis, CellImage, FeatureSet, QualityFlag, Segmentation, as_label_map
 from core.features.catalogue import CATALOGUE
 from core.store.schema import CellRow, Population, cell_row
 
@@ -40,7 +40,7 @@ def make_analysis(
     flags: tuple[QualityFlag, ...] = (),
     um_per_px: float | None = None,
     name: str | None = None,
-    place: Place | None = None,
+    place: BoundingBox | None = None,
 ) -> CellAnalysis:
     """Cell number `index` of a series; every feature is 1 unless `values` says otherwise."""
     image = CellImage(

@@ -8,7 +8,7 @@ import pytest
 from core.domain.cell_types import CellType
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
-from core.domain.types import Place, QualityFlag
+from core.domain.types import BoundingBox, QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.store.schema import SCHEMA_VERSION, Population, arrow_schema, cell_row, check_population_id, decode_rings
 from tests.core.store.conftest import AREA, WHEN, make_analysis, make_population
@@ -79,7 +79,7 @@ def test_a_row_holds_what_the_analysis_says():
         QualityFlag("blurred", "Not sharp.", severe=False),
     )
     analysis = make_analysis(
-        7, values={AREA: None}, absent={AREA: "no nucleus"}, flags=flags, place=Place(1, 2, 30, 20)
+        7, values={AREA: None}, absent={AREA: "no nucleus"}, flags=flags, place=BoundingBox(1, 2, 30, 20)
     )
     population = make_population(um_per_px=0.1)
     row = cell_row(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.batch.turns import Turns
+from core.batch.fair_queue import FairQueue
 
 ROOT = Path(__file__).parents[3]
 
@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[3]
 RUN = """
 import json, sys, time
 from pathlib import Path
-from core.batch.turns import Turns
+from core.batch.fair_queue import FairQueue
 folder, owner, run, work, slice_s = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]), float(sys.argv[5])
 log = folder.parent / "log"
 left = work
-with Turns(folder, owner, run, slice_s=slice_s) as turns:
+with FairQueue(folder, owner, run, slice_s=slice_s) as turns:
     print("ready", flush=True)
     sys.stdin.readline()
     while left > 0:
@@ -139,13 +139,13 @@ def test_a_killed_run_keeps_nobody_waiting(runs):
     waiter.wait()
     holder.kill()
     holder.wait()
-    with Turns(queue.folder / "turns", "carla", "1") as turns:
+    with FairQueue(queue.folder / "turns", "carla", "1") as turns:
         assert turns.take()
         assert not list((queue.folder / "turns").glob("*.waiting"))
 
 
 def test_only_one_has_the_turn_and_leaving_hands_it_on(tmp_path):
-    first, second = Turns(tmp_path, "anna", "1", slice_s=0), Turns(tmp_path, "berta", "1")
+    first, second = FairQueue(tmp_path, "anna", "1", slice_s=0), FairQueue(tmp_path, "berta", "1")
     assert first.take()
     assert first.take()
     assert not first.due(), "nobody waits"
@@ -161,15 +161,15 @@ def test_only_one_has_the_turn_and_leaving_hands_it_on(tmp_path):
 
 def test_a_damaged_ledger_begins_anew(tmp_path):
     (tmp_path / "served.json").write_text('{"anna": 1')
-    with Turns(tmp_path, "anna", "1") as turns:
+    with FairQueue(tmp_path, "anna", "1") as turns:
         assert turns.take()
     assert json.loads((tmp_path / "served.json").read_text()) == {"anna": 1, "anna/1": 1}
 
 
 def test_who_comes_back_has_no_advantage_over_who_waits(tmp_path):
-    with Turns(tmp_path, "anna", "1") as turns:
+    with FairQueue(tmp_path, "anna", "1") as turns:
         assert turns.take()
-    with Turns(tmp_path, "berta", "1") as berta, Turns(tmp_path, "anna", "2") as anna:
+    with FairQueue(tmp_path, "berta", "1") as berta, FairQueue(tmp_path, "anna", "2") as anna:
         assert anna.take(), "nobody else waits yet"
         assert not berta.take()
         anna.give()

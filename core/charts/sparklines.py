@@ -43,7 +43,7 @@ _POINT: Final = Markup(
 )
 
 
-def strip_html(feature: str, places: Sequence[tuple[ReferencePopulation, FeatureComparison]]) -> Markup:
+def sparkline_html(feature: str, places: Sequence[tuple[ReferencePopulation, FeatureComparison]]) -> Markup:
     """One line per population on a common axis in the feature's own unit.
 
     Band 2-98 %, tick at the median, points for small groups.

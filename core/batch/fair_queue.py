@@ -21,7 +21,7 @@ _LOOK_AGAIN_S: Final = 1.0
 _REMEMBERED: Final = 10_000  # owners and runs whose last turn is kept in mind
 
 
-class Turns:
+class FairQueue:
     """One run's place among the others; a context manager that gives the turn back and leaves the queue.
 
     Parameters
