@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,12 @@ def _analyse(arguments: argparse.Namespace) -> int:
     masks.mkdir(parents=True, exist_ok=True)
     populations = references()
     failures: dict[str, str] = {}
-    tables, places = [], []
+    rows: list[dict[Hashable, Any]] = []  # plain values: pandas 2 warns of tables without a value that are put together
+    places: list[dict[str, Any]] = []
     for outcome in _outcomes(arguments, failures):
         _write_masks(outcome, masks, overlay=arguments.overlay)
         named = [replace(a, image=replace(a.image, name=str(outcome.path))) for a in outcome.analyses]
-        tables.append(analyses_table(named))
+        rows += analyses_table(named).to_dict("records")
         for analysis in named:
             places += [
                 {"image_path": analysis.image.name, "cell_index": analysis.cell_index, **_place_row(comparison)}
@@ -87,7 +88,7 @@ def _analyse(arguments: argparse.Namespace) -> int:
                 for comparison in placed.comparisons
                 if comparison.comparable
             ]
-    table = pd.concat(tables, ignore_index=True) if tables else analyses_table([])
+    table = pd.DataFrame(rows, columns=analyses_table([]).columns)
     to_parquet(table, out / "features.parquet")
     (out / "features.csv").write_bytes(to_csv(table))
     to_parquet(pd.DataFrame(places), out / "places.parquet")
