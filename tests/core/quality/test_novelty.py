@@ -167,13 +167,13 @@ def test_knowledge_of_another_model_or_of_other_traits_is_not_used(knowledge, tm
     ):
         load(path, "cd" * 32)
     raw = json.loads(path.read_text())
-    raw["familiarity"]["traits"][0] = "shade"
+    raw["detector"]["traits"][0] = "shade"
     path.write_text(json.dumps(raw))
     with pytest.raises(ModelError, match="earlier version"):
         load(path, knowledge.model_sha256)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"familiarity": {}, "granulocyte": {}, "model_sha256": ""}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"detector": {}, "granulocyte": {}, "model_sha256": ""}'])
 def test_a_damaged_file_says_what_to_do(tmp_path, text):
     path = tmp_path / "m.novelty.json"
     path.write_text(text)

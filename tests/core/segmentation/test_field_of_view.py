@@ -322,6 +322,7 @@ _MEASURE = """
 import resource
 import numpy as np
 from core.segmentation.model_registry import find_model
+from core.domain.options import CellChoice, Device
 from core.segmentation.segmenter import OnnxSegmenter
 from core.pipeline import analyse_cells
 from core.image.synthetic import draw_cell
