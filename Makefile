@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup app reference gpu lock test check lint types imports bench cohort clean
+.PHONY: help setup app reference gpu lock quick test check lint types imports bench cohort clean
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -24,10 +24,18 @@ lock: requirements.txt  ## Write requirements.lock: the pins and everything belo
 	$(BIN)/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command 'make lock' --quiet --output-file requirements.lock $<
 
-test: $(VENV)/.tests  ## Run the whole suite
-	$(BIN)/python -m pytest
+# A process a core, each with one thread of its own, or the libraries of eight processes would fight for two cores.
+# Whoever has nothing left to do takes tests from another's end, so that what a file's tests share is mostly made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-check: lint types imports test  ## Lint, types, import contracts and tests
+test: $(VENV)/.tests  ## Run the whole suite
+	$(PYTEST)
+
+quick: $(VENV)/.tests  ## Answer in about 90 seconds: lint, import contracts, and the tests that take no time, model or browser
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+	$(PYTEST) -q -m "not long and not slow and not data and not browser" tests/architecture/test_files.py tests/core tests/components
+
+check: lint types imports test  ## What the forge runs: lint, format, types, import contracts, the whole suite
 
 lint: $(VENV)/.tests  ## Check style and format
 	$(BIN)/ruff check .
