@@ -22,10 +22,10 @@ def show_model() -> None:
     model = model_in_use.default_model()
     scores = model.card.scores
     parts = [
-        f"{data_set_name(name)}: nucleus {found['nucleus']['dice_mean']:.3f}, cytoplasm"
-        f" {found['cytoplasm']['dice_mean']:.3f}"
-        for name, found in scores.items()
-        if isinstance(found, dict) and "nucleus" in found and "cytoplasm" in found
+        f"{data_set_name(name)}: nucleus {summary['nucleus']['dice_mean']:.3f}, cytoplasm"
+        f" {summary['cytoplasm']['dice_mean']:.3f}"
+        for name, summary in scores.items()
+        if isinstance(summary, dict) and "nucleus" in summary and "cytoplasm" in summary
     ]
     st.markdown(f"**Model** `{model.model_id}`, {model.card.created}.")
     if parts:

@@ -263,11 +263,11 @@ def analyse(
 
     opened = _opened(image)
     model = segmenter or __getattr__("Segmenter").open()
-    found = pipeline.analyse_cells(opened, model, CellChoice(cells), engine=FeatureEngine(feature_engine))
-    if not found:
+    analyses = pipeline.analyse_cells(opened, model, CellChoice(cells), engine=FeatureEngine(feature_engine))
+    if not analyses:
         msg = f"{opened.name}: no stained leukocyte was found in the field; cells='one' takes what is in the middle"
         raise ImageError(msg)
-    return Analysis(opened, found)
+    return Analysis(opened, analyses)
 
 
 def measure(

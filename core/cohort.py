@@ -306,11 +306,11 @@ def own_population(
 def identifier(title: str) -> str:
     """A folder's name for the title of a population; raises UsageError for one without letters or digits."""
     letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    found = re.sub("[^a-z0-9]+", "_", letters).strip("_")[:60]
-    if not found:
+    slug = re.sub("[^a-z0-9]+", "_", letters).strip("_")[:60]
+    if not slug:
         msg = f"expected a name with letters or digits (a to z, 0 to 9), but got {title!r}; choose another"
         raise UsageError(msg)
-    return found
+    return slug
 
 
 def folders_of(root: Path) -> dict[str, list[Path]]:
@@ -321,15 +321,15 @@ def folders_of(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         msg = f"expected a folder with one sub-folder of images per cell type, but {root} is no folder"
         raise DataSetError(msg)
-    found: dict[str, list[Path]] = {}
+    images: dict[str, list[Path]] = {}
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and not folder.name.startswith("."):
             with suppress(UsageError):  # a folder without images
-                found[folder.name] = find_images([folder])
-    if not found:
+                images[folder.name] = find_images([folder])
+    if not images:
         msg = f"expected one sub-folder of images per cell type in {root}, but none holds an image"
         raise DataSetError(msg)
-    return found
+    return images
 
 
 def _described(recipe: ReferenceRecipe, source: DataSet) -> Population:

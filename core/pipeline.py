@@ -45,9 +45,9 @@ def outline_cells(
     Of a field each cell is cut out; the cut-outs share the field's pixels. Where ALL are asked for and there is none,
     none comes back; AUTO then looks for a cell in the middle, as for an image of one.
     """
-    found = _field(image, segmenter, cells, progress)
-    if found is not None:
-        return found
+    of_field = _field(image, segmenter, cells, progress)
+    if of_field is not None:
+        return of_field
     if progress:
         progress("Outlining nucleus and cytoplasm", 0)
     return (OutlinedCell(image, segmenter.segment(image)),)
@@ -88,8 +88,8 @@ def _cells_of_field(
     image: CellImage, segmenter: Segmenter, nuclei: Sequence[Nucleus], tell: Callable[[int, int], None]
 ) -> tuple[OutlinedCell, ...]:
     started = time.perf_counter()
-    found = find_cells(image.rgb, segmenter.outline, nuclei, tell)
-    each_ms = 1000 * (time.perf_counter() - started) / max(len(found), 1)
+    cells = find_cells(image.rgb, segmenter.outline, nuclei, tell)
+    each_ms = 1000 * (time.perf_counter() - started) / max(len(cells), 1)
     notes = [*image.notes, "cut out of a field"]
     if len(nuclei) > MOST_NUCLEI:
         notes.append(
@@ -97,7 +97,7 @@ def _cells_of_field(
             " seen to"
         )
     outlined = []
-    for index, cell in enumerate(found):
+    for index, cell in enumerate(cells):
         place = cell.place
         rgb = image.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
         cut = replace(image, rgb=rgb, notes=tuple(notes))
@@ -172,11 +172,11 @@ def run_job(job: AnalysisRequest, segmenter: Segmenter) -> Outcome:
     """Analyse one file; an image that cannot be used becomes an outcome with its reason, never an exception."""
     try:
         image = load(job.path, job.um_per_px)
-        found = analyse_cells(image, segmenter, job.cells, engine=job.engine)
+        cells = analyse_cells(image, segmenter, job.cells, engine=job.engine)
     except CoreError as error:
         return Outcome(job.path, reason=str(error))
     return Outcome(
-        job.path, found, image.shape, None if found else f"{job.path.name}: no stained leukocyte was found in the field"
+        job.path, cells, image.shape, None if cells else f"{job.path.name}: no stained leukocyte was found in the field"
     )
 
 

@@ -100,8 +100,8 @@ def harm(cost: dict[str, Any]) -> list[str]:
     return falls
 
 
-def _dice(found: LabelMap, wanted: LabelMap) -> NDArray[np.float64]:
-    return np.array([overlap(region_mask(found, region), region_mask(wanted, region)).dice for region in REGIONS])
+def _dice(labels: LabelMap, wanted: LabelMap) -> NDArray[np.float64]:
+    return np.array([overlap(region_mask(labels, region), region_mask(wanted, region)).dice for region in REGIONS])
 
 
 def _by_region(values: NDArray[np.float64]) -> dict[str, float]:
@@ -109,8 +109,8 @@ def _by_region(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _measured(rgb: NDArray[np.uint8], labels: LabelMap) -> list[float]:
-    found = extract(rgb, labels).values
-    return [math.nan if (value := found[name]) is None else value for name in KEY_FEATURES]
+    values = extract(rgb, labels).values
+    return [math.nan if (value := values[name]) is None else value for name in KEY_FEATURES]
 
 
 def _drift(values: NDArray[np.float64], sources: NDArray[np.str_]) -> dict[str, dict[str, float]]:

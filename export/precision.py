@@ -137,7 +137,7 @@ def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe
         difference of the probabilities from those of `source`.
     """
     expected = [special.expit(logits) for logits in run(source, trial)]
-    found: list[tuple[Recipe, bytes]] = []
+    recipes: list[tuple[Recipe, bytes]] = []
     with tempfile.TemporaryDirectory() as name, _quietly():
         folder = Path(name)
         prepared = folder / "prepared.onnx"
@@ -159,9 +159,9 @@ def to_int8(source: Path, out: Path, calibration: Crops, trial: Crops) -> Recipe
                 )
                 got = [special.expit(logits) for logits in run(out, trial)]
                 difference = float(np.mean([np.abs(a - b).mean() for a, b in zip(got, expected, strict=True)]))
-                found.append((Recipe(method, kept, nodes, difference), out.read_bytes()))
-    best = min(recipe.difference for recipe, _ in found)
-    near = [pair for pair in found if pair[0].difference <= (1 + _TOLERANCE) * best]
+                recipes.append((Recipe(method, kept, nodes, difference), out.read_bytes()))
+    best = min(recipe.difference for recipe, _ in recipes)
+    near = [pair for pair in recipes if pair[0].difference <= (1 + _TOLERANCE) * best]
     recipe, content = min(near, key=lambda pair: (len(pair[0].kept_nodes), pair[0].difference))
     out.write_bytes(content)
     return recipe

@@ -33,17 +33,17 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cell
     def tell(doing: str, share: float) -> None:
         line.progress(0.1 + 0.9 * share, text=doing)
 
-    found = pipeline.analyse_cells(image, segmenter, cells, progress=tell)
-    if not found:
+    analyses = pipeline.analyse_cells(image, segmenter, cells, progress=tell)
+    if not analyses:
         msg = f"{image.name}: no further cell could be outlined; the stained objects beside the cell are no leukocytes"
         raise ImageError(msg)
     ANALYSIS.clear()
     FIELD.clear()
-    if found[0].place:
-        FIELD.set(AnalysedField(image, found))
-        open_field(AnalysedField(image, found))
+    if analyses[0].place:
+        FIELD.set(AnalysedField(image, analyses))
+        open_field(AnalysedField(image, analyses))
     else:
-        ANALYSIS.set(found[0])
+        ANALYSIS.set(analyses[0])
 
 
 def show_preview(chosen: Chosen) -> None:

@@ -177,9 +177,9 @@ def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) 
     areas = np.bincount(parts.ravel())
     # What the picture's edge cuts off would be pasted with a straight side.
     areas[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = 0
-    found = np.flatnonzero(areas[1:] >= _RED_CELL_SHARE * area) + 1
-    if len(found):
-        thing = ndimage.binary_fill_holes(parts == rng.choice(found)) & free
+    large = np.flatnonzero(areas[1:] >= _RED_CELL_SHARE * area) + 1
+    if len(large):
+        thing = ndimage.binary_fill_holes(parts == rng.choice(large)) & free
     else:
         radius = rng.uniform(0.3, 0.8) * math.sqrt(area / math.pi)
         places = np.argwhere(free[math.ceil(radius) : -math.ceil(radius), math.ceil(radius) : -math.ceil(radius)])

@@ -172,16 +172,18 @@ def evaluate(arguments: argparse.Namespace) -> int:
         facts = {"model": entry.model_id, "part": arguments.part, "views": arguments.views, "confidence": confidence}
         print(json.dumps({**facts, **parts, "cell_types": types, "validation": validation, "annotators": annotators}))
         return 0
-    for name, found in parts.items():
+    for name, summary in parts.items():
         where = " and ".join(arguments.data_sets) if name == "all" else name
         if name != "all" or len(parts) > 2:
-            print(f"{entry.model_id}, {arguments.part} images of {where}, n = {found['images']}:\n{in_words(found)}")
-        for cell_type, its in types.get(name, {}).items():
-            print(f"  {cell_type}, n = {its['images']}: {in_a_line(its)}")
-    for scheme, of in validation.items():
+            print(
+                f"{entry.model_id}, {arguments.part} images of {where}, n = {summary['images']}:\n{in_words(summary)}"
+            )
+        for cell_type, of_type in types.get(name, {}).items():
+            print(f"  {cell_type}, n = {of_type['images']}: {in_a_line(of_type)}")
+    for scheme, result in validation.items():
         print(f"networks trained in the same way, {scheme}:")
-        for name, found in of["sources"].items():
-            print(f"  on {name}, n = {found['images']}: {in_a_line(found)}")
+        for name, summary in result["sources"].items():
+            print(f"  on {name}, n = {summary['images']}: {in_a_line(summary)}")
     if confidence["spearman"] is not None:
         print(f"confidence and Dice of the cell: rank correlation {confidence['spearman']:.2f}")
     for pair in annotators:
@@ -222,12 +224,12 @@ def fields(arguments: argparse.Namespace) -> int:
             load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), entry, arguments.part, [name])
         ]
 
-        def show(number: int, made: MadeField, found: list[FieldCell], name: str = name) -> None:
-            say(f"{name}: field {number + 1}/{arguments.fields}: {len(found)} of {len(made.standings)} cells")
+        def show(number: int, made: MadeField, cells: list[FieldCell], name: str = name) -> None:
+            say(f"{name}: field {number + 1}/{arguments.fields}: {len(cells)} of {len(made.standings)} cells")
             if arguments.pictures:
                 file = arguments.pictures / f"{Path(name).name}_{number:02d}.png"
                 file.write_bytes(
-                    field_png(CellImage(made.rgb, file.name, ""), [(cell.place, cell.labels) for cell in found])
+                    field_png(CellImage(made.rgb, file.name, ""), [(cell.place, cell.labels) for cell in cells])
                 )
 
         scores = score_fields(

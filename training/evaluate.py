@@ -45,23 +45,25 @@ def evaluate(
     scores = []
     for number, sample in enumerate(samples, start=1):
         truth = load_labelled(sample)[0].labels
-        found = segmenter.segment(load(sample.image))
-        scores.append(score_labels(sample.sample_id, sample.cell_type, found.labels, truth, found.confidence))
+        segmentation = segmenter.segment(load(sample.image))
+        scores.append(
+            score_labels(sample.sample_id, sample.cell_type, segmentation.labels, truth, segmentation.confidence)
+        )
         if on_image:
             on_image(number)
     return scores
 
 
-def score_labels(sample_id: str, cell_type: str, found: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:
+def score_labels(sample_id: str, cell_type: str, predicted: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:
     """Score a label map (H, W) against the drawn one."""
-    pairs = {region: overlap(region_mask(found, region), region_mask(truth, region)) for region in REGIONS}
+    pairs = {region: overlap(region_mask(predicted, region), region_mask(truth, region)) for region in REGIONS}
     return ImageScore(
         sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence
     )
 
 
 def score_channels(
-    sample_id: str, cell_type: str, found: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float
+    sample_id: str, cell_type: str, predicted: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float
 ) -> ImageScore:
     """Score binary channels (len(CHANNELS), H, W) as a network gives them.
 
@@ -73,7 +75,7 @@ def score_channels(
         cell = channels[nucleus] | channels[cytoplasm]
         return {"nucleus": channels[nucleus], "cytoplasm": channels[cytoplasm], "cell": cell}
 
-    pairs = {region: overlap(mask, regions(drawn)[region]) for region, mask in regions(found).items()}
+    pairs = {region: overlap(mask, regions(drawn)[region]) for region, mask in regions(predicted).items()}
     return ImageScore(
         sample_id, cell_type, {k: p.dice for k, p in pairs.items()}, {k: p.iou for k, p in pairs.items()}, confidence
     )
@@ -111,18 +113,19 @@ def in_words(scores: dict[str, Any]) -> str:
     """The lines in which a person reads what `summarise` found, a region each."""
     lines = []
     for region in REGIONS:
-        if found := scores.get(region):
-            low, high = found["dice_ci95"]
+        if summary := scores.get(region):
+            low, high = summary["dice_ci95"]
             interval = f"95 % interval of the mean {low:.4f} to {high:.4f}"
-            lines.append(f"  {region:9} Dice {found['dice_mean']:.4f} +- {found['dice_std']:.4f} ({interval})")
+            lines.append(f"  {region:9} Dice {summary['dice_mean']:.4f} +- {summary['dice_std']:.4f} ({interval})")
     return "\n".join(lines)
 
 
 def in_a_line(scores: dict[str, Any]) -> str:
     """The same on one line: mean Dice of each region, and its 95 % interval."""
-    found = [(region, scores[region]) for region in REGIONS if region in scores]
+    summaries = [(region, scores[region]) for region in REGIONS if region in scores]
     return ", ".join(
-        f"{region} {of['dice_mean']:.4f} ({of['dice_ci95'][0]:.4f}-{of['dice_ci95'][1]:.4f})" for region, of in found
+        f"{region} {summary['dice_mean']:.4f} ({summary['dice_ci95'][0]:.4f}-{summary['dice_ci95'][1]:.4f})"
+        for region, summary in summaries
     )
 
 

@@ -256,15 +256,15 @@ class FieldScore:
     """A field: every drawn cell, and how many cells were found there, those that are none included."""
 
     cells: tuple[CellScore, ...]
-    found: int
+    n_found: int
 
 
-def score_field(made: MadeField, found: Iterable[FieldCell]) -> FieldScore:
+def score_field(made: MadeField, predicted: Iterable[FieldCell]) -> FieldScore:
     """Match the cells found to those drawn."""
     areas = np.bincount(made.numbers.ravel(), minlength=len(made.standings) + 1)
     matches: dict[int, FieldCell] = {}
     count = 0
-    for cell in found:
+    for cell in predicted:
         count += 1
         here = np.s_[
             cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width
@@ -302,21 +302,21 @@ def score_fields(
     side = side or 5 * max(max(item.labels.shape) for item in items)
     for number in range(count):
         made = make_field(items, side, cells, np.random.default_rng((seed, number)), touching=touching)
-        found = find_cells(made.rgb, outline)
-        scores.append(score_field(made, found))
+        predicted = find_cells(made.rgb, outline)
+        scores.append(score_field(made, predicted))
         if on_field:
-            on_field(number, made, found)
+            on_field(number, made, predicted)
     return scores
 
 
 def _dice(made: MadeField, number: int, cell: FieldCell) -> dict[str, float]:
     drawn = LabelMap(np.where(made.numbers == number, made.labels, np.uint8(0)))
-    found = np.zeros_like(drawn)
-    found[cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width] = (
-        cell.labels
-    )
+    predicted = np.zeros_like(drawn)
+    predicted[
+        cell.place.top : cell.place.top + cell.place.height, cell.place.left : cell.place.left + cell.place.width
+    ] = cell.labels
     return {
-        region: overlap(region_mask(LabelMap(found), region), region_mask(drawn, region)).dice for region in REGIONS
+        region: overlap(region_mask(LabelMap(predicted), region), region_mask(drawn, region)).dice for region in REGIONS
     }
 
 
@@ -326,14 +326,14 @@ def summarise_fields(scores: Sequence[FieldScore]) -> dict[str, Any]:
     And by standing recall, mean Dice of the matched cells, share under 0.8.
     """
     cells = [cell for score in scores for cell in score.cells]
-    matched, found = sum(cell.dice is not None for cell in cells), sum(score.found for score in scores)
+    matched, n_found = sum(cell.dice is not None for cell in cells), sum(score.n_found for score in scores)
     result: dict[str, Any] = {
         "fields": len(scores),
         "cells": len(cells),
-        "found": found,
+        "found": n_found,
         "recall": round(matched / len(cells), 4),
-        "precision": round(matched / found, 4) if found else None,
-        "count_error": round(float(np.mean([abs(score.found - len(score.cells)) for score in scores])), 3),
+        "precision": round(matched / n_found, 4) if n_found else None,
+        "count_error": round(float(np.mean([abs(score.n_found - len(score.cells)) for score in scores])), 3),
     }
     for standing in Placement:
         group = [cell.dice for cell in cells if cell.standing is standing]

@@ -30,7 +30,7 @@ class ScoredImage:
     score: ImageScore
     rgb: NDArray[np.uint8]
     drawn: NDArray[np.bool_]
-    found: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
 
 
 def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], batch_size: int) -> list[ScoredImage]:
@@ -42,11 +42,11 @@ def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], b
     for images, targets in DataLoader(data, batch_size):
         for image, target, logits in zip(images, targets, trainer.predict(images), strict=True):
             sample = samples[len(outcomes)]
-            drawn, found = (target > 0.5).numpy(), (logits > 0).numpy()
+            drawn, predicted = (target > 0.5).numpy(), (logits > 0).numpy()
             confidence = float((2 * torch.sigmoid(logits) - 1).abs().mean())
-            score = score_channels(sample.sample_id, sample.cell_type, found, drawn, confidence)
+            score = score_channels(sample.sample_id, sample.cell_type, predicted, drawn, confidence)
             pixels = (image.permute(1, 2, 0).numpy() * data.scale.std + data.scale.mean) * 255
-            outcomes.append(ScoredImage(score, np.clip(np.rint(pixels), 0, 255).astype(np.uint8), drawn, found))
+            outcomes.append(ScoredImage(score, np.clip(np.rint(pixels), 0, 255).astype(np.uint8), drawn, predicted))
     return outcomes
 
 
@@ -60,7 +60,7 @@ def write_cases(outcomes: Sequence[ScoredImage], folder: Path) -> None:
     for end, chosen in ends.items():
         for place, outcome in enumerate(chosen, start=1):
             stem = base_name(outcome.score.sample_id.replace("/", "-"))
-            panels = [outcome.rgb, _outlined(outcome.rgb, outcome.drawn), _outlined(outcome.rgb, outcome.found)]
+            panels = [outcome.rgb, _outlined(outcome.rgb, outcome.drawn), _outlined(outcome.rgb, outcome.predicted)]
             path = folder / f"{end}-{place}-{stem}-dice-{_mean_dice(outcome.score):.3f}.png"
             path.write_bytes(encode_png(np.concatenate(panels, axis=1)))
 

@@ -187,7 +187,7 @@ def _trainer(
         title(config.architecture),
         config.encoder,
         device,
-        ", ".join(f"{len(its)} {part}" for part, its in data.items()),
+        ", ".join(f"{len(samples)} {part}" for part, samples in data.items()),
         steps,
     )
     loss = functools.partial(segmentation_loss, boundary=config.boundary_weight)

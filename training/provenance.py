@@ -34,9 +34,9 @@ def commit() -> str:
 
 def cpu_name() -> str:
     """The processor's name as it gives it itself on Linux; the kind of processor elsewhere."""
-    found = (
+    names = (
         re.findall(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
         if sys.platform == "linux"
         else []
     )
-    return str(found[0]) if found else platform.machine()
+    return str(names[0]) if names else platform.machine()

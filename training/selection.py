@@ -138,8 +138,8 @@ def deal(groups: Sequence[str], strata: Sequence[str], k: int, seed: int) -> NDA
     item's stratum. Raises DataSetError for fewer groups than folds.
     """
     stratum: dict[str, str] = {}
-    for group, its in zip(groups, strata, strict=True):
-        stratum.setdefault(group, its)
+    for group, label in zip(groups, strata, strict=True):
+        stratum.setdefault(group, label)
     if len(stratum) < k:
         msg = (
             f"{k} folds need at least as many independent images, but there are {len(stratum)}; give more images, or a"
@@ -236,10 +236,10 @@ def _next_unit(
     for unit in units:
         if _key(config, unit) in done:
             continue
-        mine = locks.try_lock(_lock_file(folder, unit.name), keep_file=False)
-        if mine is None:
+        lock = locks.try_lock(_lock_file(folder, unit.name), keep_file=False)
+        if lock is None:
             continue
-        with mine:
+        with lock:
             # It may have been finished, and given up, between the first look and the lock.
             if _key(config, unit) in results.finished(folder):
                 continue
@@ -468,10 +468,10 @@ def _close(config: SelectionConfig, folder: Path, units: list[SelectionUnit]) ->
     if not {_key(config, unit) for unit in units} <= results.finished(folder):
         return
     work = folder / results.WORK_FOLDER
-    mine = locks.try_lock(_lock_file(folder, "compact"), keep_file=False)
-    if mine is None:
+    lock = locks.try_lock(_lock_file(folder, "compact"), keep_file=False)
+    if lock is None:
         return
-    with mine:
+    with lock:
         results.compact(folder)
         for unit in units:
             for left in work.glob(f"{unit.name}.*"):

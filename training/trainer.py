@@ -47,11 +47,11 @@ class _Average:
     def update(self, network: torch.nn.Module) -> None:
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-        for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - decay)
+        for average, current in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(current, 1 - decay)
             else:
-                mine.copy_(theirs)
+                average.copy_(current)
 
 
 def find_device(name: str) -> torch.device:

@@ -53,7 +53,7 @@ class Inputs(ABC):
         if self._pattern is None:
             return lambda _: True
         fits = re.compile(translate(self._pattern)).match
-        return lambda found: found.folder or fits(found.path) is not None
+        return lambda listed: listed.folder or fits(listed.path) is not None
 
     def listed(self) -> Iterator[Listed]:
         """Every image in a stable order, with memory for one folder's names at most."""
@@ -181,11 +181,11 @@ class FolderInputs(Inputs):
             with os.fdopen(
                 os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
             ) as file:
-                found = os.fstat(file.fileno())
-                if not stat.S_ISREG(found.st_mode):
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
                     msg = f"{name}: expected an image file, but it is a folder, device or pipe; remove it"
                     raise ImageError(msg)
-                return _within_limit(file, found.st_size, name), _stamp(found)
+                return _within_limit(file, status.st_size, name), _stamp(status)
         except OSError as error:
             msg = (
                 f"{name}: expected a readable image file, but {error.strerror or error}; check the path and the"
@@ -301,9 +301,9 @@ class BucketInputs(Inputs):
         system, root = self._system
         name = path.rsplit("/", 1)[-1]
         try:
-            found = _remote_stamp(system.info(f"{root}/{path}"))
+            stamp = _remote_stamp(system.info(f"{root}/{path}"))
             with system.open(f"{root}/{path}", "rb") as file:
-                return _within_limit(file, found.size, name), found
+                return _within_limit(file, stamp.size, name), stamp
         except OSError as error:
             msg = (
                 f"{name}: expected a readable image, but {error.strerror or error}; check the address and the"
@@ -354,8 +354,8 @@ def _within_limit(file: IO[bytes], size: int, name: str) -> bytes:
     return bytes(content)
 
 
-def _stamp(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_size, str(found.st_mtime_ns))
+def _stamp(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_size, str(status.st_mtime_ns))
 
 
 def _remote_stamp(info: dict[str, Any]) -> Stamp:

@@ -244,12 +244,12 @@ class Owner:
 
     def jobs(self) -> list[Job]:
         """Every run, the latest first."""
-        found = []
+        jobs = []
         for folder in sorted(self.folder.glob("*"), reverse=True):
             if _RUN_NAME.fullmatch(folder.name):
                 with suppress(OSError, ValueError):  # deleted meanwhile, or never begun
-                    found.append(Job(folder, Request.from_json((folder / _REQUEST).read_text(encoding="utf-8"))))
-        return found
+                    jobs.append(Job(folder, Request.from_json((folder / _REQUEST).read_text(encoding="utf-8"))))
+        return jobs
 
     def uploaded_bytes(self) -> int:
         """Bytes of all uploads that runs still hold."""

@@ -126,11 +126,11 @@ def _read_table(path: Path, column: str, tables: list[bytes]) -> Mapping[str, st
 
 
 def _known(said: str) -> str:
-    found = folder_cell_type(said)
-    if found is CellType.OTHER and said.strip().lower() != CellType.OTHER:
+    cell_type = folder_cell_type(said)
+    if cell_type is CellType.OTHER and said.strip().lower() != CellType.OTHER:
         msg = f"{said!r} is no cell type; known are {', '.join(CellType)}"
         raise UsageError(msg)
-    return found.value
+    return cell_type.value
 
 
 def _type_folder(image_path: str) -> str | None:

@@ -156,15 +156,15 @@ class Index:
             cells.append(record.cells)
             flagged.append(record.flagged)
             failed.append(record.stage is not None)
-        found = np.array(paths, np.uint64)
+        digests = np.array(paths, np.uint64)
         # Of equal paths the last one written holds.
-        self._paths, last = np.unique(found[::-1], return_index=True)
-        kept = len(found) - 1 - last
+        self._paths, last = np.unique(digests[::-1], return_index=True)
+        kept = len(digests) - 1 - last
         self._stamps, self._contents = np.array(stamps, np.uint64)[kept], np.array(contents, np.uint64)[kept]
         self._cells, self._flagged, self._failed = (np.array(each, np.int32)[kept] for each in (cells, flagged, failed))
-        again = np.ones(len(found), bool)
+        again = np.ones(len(digests), bool)
         again[kept] = False
-        self._superseded = {(int(shards[at]), int(found[at])) for at in np.flatnonzero(again)}
+        self._superseded = {(int(shards[at]), int(digests[at])) for at in np.flatnonzero(again)}
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -360,16 +360,16 @@ class RunFolder:
 
         Damaged ones are set aside in `damaged/`, their images done again.
         """
-        found = []
+        readable = []
         for name in self.storage.names(_CELLS):
             if name.endswith(".parquet"):
                 metadata = self._metadata(name)
                 if metadata is None and set_aside:
                     self.storage.move(f"{_CELLS}/{name}", f"damaged/{name}")
                 elif metadata is not None and metadata["run"] == key:
-                    found.append((metadata["written"], name))
-        self._written = max([self._written, *(written for written, _ in found)])
-        return [name for _, name in sorted(found)]
+                    readable.append((metadata["written"], name))
+        self._written = max([self._written, *(written for written, _ in readable)])
+        return [name for _, name in sorted(readable)]
 
     def records(self, shards: Sequence[str]) -> Iterator[tuple[int, Record]]:
         """Every record in the order of writing, with the number of its shard."""
@@ -382,7 +382,7 @@ class RunFolder:
         """What a shard says of itself; None where it is damaged."""
         try:
             with self.storage.open(f"{_CELLS}/{shard}") as file:
-                found: dict[str, Any] = json.loads(pq.read_metadata(file).metadata[_METADATA])
+                metadata: dict[str, Any] = json.loads(pq.read_metadata(file).metadata[_METADATA])
         except (pa.ArrowException, KeyError, TypeError, ValueError):
             return None
         except OSError as error:
@@ -393,7 +393,7 @@ class RunFolder:
                 " command again"
             )
             raise StoreError(msg) from error
-        return found
+        return metadata
 
     # --- tables ---
 
@@ -431,13 +431,13 @@ class RunFolder:
 
 def failures_of(records: Iterable[tuple[int, Record]]) -> dict[str, tuple[str, str]]:
     """Stage and reason of every image whose latest record is a failure."""
-    found: dict[str, tuple[str, str]] = {}
+    failures: dict[str, tuple[str, str]] = {}
     for _, record in records:
         if record.stage is None:
-            found.pop(record.image_path, None)
+            failures.pop(record.image_path, None)
         else:
-            found[record.image_path] = (record.stage, record.reason or "")
-    return found
+            failures[record.image_path] = (record.stage, record.reason or "")
+    return failures
 
 
 def new_run(key: str, settings: BatchSettings, model_id: str, model_sha256: str, versions: Mapping[str, str]) -> Run:

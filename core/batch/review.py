@@ -162,11 +162,11 @@ class Review:
             alike = stage, re.sub(r"\d+([.,]\d+)?", "#", plain)
             groups.setdefault(alike, []).append(image_path)
             words.setdefault(alike, plain)
-        found = [
+        failures = [
             FailureGroup(alike[0], words[alike], len(paths), tuple(paths[:_EXAMPLES]))
             for alike, paths in groups.items()
         ]
-        return sorted(found, key=lambda group: -group.images)
+        return sorted(failures, key=lambda group: -group.images)
 
     def cells(self, columns: Sequence[str], order: Order, offset: int, limit: int) -> pd.DataFrame:
         """Some cells in an order, with `image_path`, `cell_index` and the columns; raises StoreError."""
@@ -184,11 +184,11 @@ class Review:
         """The cell of a key; None where it is not there any more."""
         image_path, _, index = key.rpartition("#")
         columns = ", ".join(f'"{name}"' for name in ("image_path", "cell_index", *_PICTURED))
-        found = self._query(
+        rows = self._query(
             f"SELECT {columns} FROM cells WHERE image_path = $path AND cell_index = $index",
             {"path": image_path, "index": int(index)},
         )
-        return None if found.empty else _measured_cell(found.to_dict("records")[0])
+        return None if rows.empty else _measured_cell(rows.to_dict("records")[0])
 
     def rows(self, cell_type: str | None = None) -> Iterator[list[CellRow]]:
         """All cells with all their columns, a thousand at a time.
@@ -275,7 +275,7 @@ def picture(
 
 def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
     """The cells written last, the newest first; none where there is nothing yet."""
-    found: list[MeasuredCell] = []
+    cells: list[MeasuredCell] = []
     for shard in sorted(results.glob("cells/[!.]*.parquet"), reverse=True)[:_SHARDS_LOOKED_INTO]:
         try:
             wanted = [
@@ -288,13 +288,13 @@ def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
                 table = by_present_names(opened.read(columns=wanted))
         except (OSError, pa.ArrowException):  # moved away a moment ago
             continue
-        found += [
+        cells += [
             _measured_cell(row)
             for row in table.slice(max(0, len(table) - limit)).to_pandas().iloc[::-1].to_dict("records")
         ]
-        if len(found) >= limit:
+        if len(cells) >= limit:
             break
-    return found[:limit]
+    return cells[:limit]
 
 
 def mask(results: Path, image_path: str) -> LabelMap | None:

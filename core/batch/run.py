@@ -147,7 +147,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
             try:
                 _measure(make(folder, run, measurer), work, reporter, failures, _Turn(batch.turns, reporter))
                 shards = folder.shards(run.key)
-                found = Index(folder.records(shards)).counts()
+                totals = Index(folder.records(shards)).counts()
                 if not reporter.stopping:
                     reporter.say(State.RUNNING, "writing the table")
                     folder.write_table(shards)
@@ -162,10 +162,10 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
                 with suppress(CoreError, OSError):  # the disk may be full
                     folder.write_run(replace(run, state=state, seconds=run.seconds + time.monotonic() - started))
                 raise
-            counts = {"images": found.images, "measured": found.images - found.failed, "failed": found.failed}
-            counts |= {"cells": found.cells, "flagged": found.flagged}
+            counts = {"images": totals.images, "measured": totals.images - totals.failed, "failed": totals.failed}
+            counts |= {"cells": totals.cells, "flagged": totals.flagged}
             folder.write_run(replace(run, state=state, counts=counts, seconds=run.seconds + time.monotonic() - started))
-            return reporter.end(state, "stopped; the same command goes on" if reporter.stopping else "", found)
+            return reporter.end(state, "stopped; the same command goes on" if reporter.stopping else "", totals)
 
 
 def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
@@ -221,31 +221,31 @@ class _Work:
 
     def tasks(self) -> Tasks:
         """Tasks for images that are not done; of those that cannot be read as images, or have no label, the failure."""
-        for found in islice(self._inputs.listed(), self._limit):
+        for image in islice(self._inputs.listed(), self._limit):
             self.listed += 1
-            if self._is_done(found):
+            if self._is_done(image):
                 continue
-            if found.problem is not None:
-                yield ImageResult(found.path, stage=Stage.LIST, reason=f"{found.path}: {found.problem}")
+            if image.problem is not None:
+                yield ImageResult(image.path, stage=Stage.LIST, reason=f"{image.path}: {image.problem}")
                 continue
             try:
-                yield Task(found.path, self._labels.cell_type(found.path), self._labels.patient(found.path))
+                yield Task(image.path, self._labels.cell_type(image.path), self._labels.patient(image.path))
             except UsageError as error:
-                stamp = self._inputs.stamp(found.path)
-                yield ImageResult(found.path, stamp=stamp, stage=Stage.LIST, reason=f"{found.path}: {error}")
+                stamp = self._inputs.stamp(image.path)
+                yield ImageResult(image.path, stamp=stamp, stage=Stage.LIST, reason=f"{image.path}: {error}")
 
-    def _is_done(self, found: Listed) -> bool:
-        if self._retry and self.index.has_failed(found.path):
+    def _is_done(self, image: Listed) -> bool:
+        if self._retry and self.index.has_failed(image.path):
             return False
-        if not self.index.knows(found.path):
+        if not self.index.knows(image.path):
             return False
         # Asking a bucket for each of very many images would take hours, while its listing tells a thousand at a time.
-        stamp = None if found.problem else found.stamp or self._inputs.stamp(found.path)
-        return self.index.is_done(found.path, stamp, lambda: self._content(found))
+        stamp = None if image.problem else image.stamp or self._inputs.stamp(image.path)
+        return self.index.is_done(image.path, stamp, lambda: self._content(image))
 
-    def _content(self, found: Listed) -> bytes | None:
+    def _content(self, image: Listed) -> bytes | None:
         try:
-            return None if found.problem else self._inputs.read(found.path)[0]
+            return None if image.problem else self._inputs.read(image.path)[0]
         except CoreError:
             return None
 

@@ -185,23 +185,23 @@ class RemoteStorage(Storage):
     def read(self, path: str) -> bytes | None:
         """Fetch an object."""
         with bucket_in_words(path), suppress(FileNotFoundError):
-            found: bytes = self._system.cat_file(f"{self._root}/{path}")
-            return found
+            data: bytes = self._system.cat_file(f"{self._root}/{path}")
+            return data
         return None
 
     def open(self, path: str) -> BinaryIO:
         """Open an object, of which only the parts that are read are fetched."""
         with bucket_in_words(path):
-            found: BinaryIO = self._system.open(f"{self._root}/{path}", "rb")
-        return found
+            file: BinaryIO = self._system.open(f"{self._root}/{path}", "rb")
+        return file
 
     def names(self, folder: str) -> list[str]:
         """List a prefix."""
         self._system.invalidate_cache()
-        found: list[str] = []
+        paths: list[str] = []
         with bucket_in_words(folder), suppress(FileNotFoundError):
-            found = self._system.ls(f"{self._root}/{folder}", detail=False)
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+            paths = self._system.ls(f"{self._root}/{folder}", detail=False)
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in paths)
 
     def move(self, path: str, target: str) -> None:
         """Copy, then delete."""

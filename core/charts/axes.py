@@ -41,12 +41,12 @@ def axis(title: str, values: NDArray[np.float64], *, log: bool = False) -> Axis:
 
     Logarithmic only if asked for and some value is above 0.
     """
-    found = values[np.isfinite(values)]
-    positive = found[found > 0]
+    finite = values[np.isfinite(values)]
+    positive = finite[finite > 0]
     log = log and positive.size > 0
     if log:
-        found = np.log(positive)
-    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
+        finite = np.log(positive)
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     room = _ROOM * (high - low) or 0.5 * (abs(low) or 1.0)
     low, high = low - room, high + room
     return Axis(title, math.exp(low), math.exp(high), log=True) if log else Axis(title, low, high)

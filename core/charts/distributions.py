@@ -108,11 +108,11 @@ def smoothed(edges: NDArray[np.float64], counts: NDArray[np.integer], grid: NDAr
     quarter, three = np.interp([0.25, 0.75], np.cumsum(weights), edges[1:])
     spreads = [spread for spread in (std, (three - quarter) / IQR_TO_STD) if spread > 0]
     width = max(0.9 * min(spreads, default=0.0) * float(counts.sum()) ** -0.2, float(edges[1] - edges[0]))
-    found = np.zeros(len(grid))
+    density = np.zeros(len(grid))
     for at in (middles, 2 * edges[0] - middles, 2 * edges[-1] - middles):
-        found += np.exp(-0.5 * ((grid[:, None] - at[None, :]) / width) ** 2) @ weights
-    found /= width * math.sqrt(2 * math.pi)
-    return found
+        density += np.exp(-0.5 * ((grid[:, None] - at[None, :]) / width) ** 2) @ weights
+    density /= width * math.sqrt(2 * math.pi)
+    return density
 
 
 def cumulative_chart(
@@ -236,17 +236,17 @@ def cells_chart(
 
     `cells` are the values of each group in the basis of comparison, nan where absent.
     """
-    found = [np.sort(values[np.isfinite(values)]) for values in cells]
+    ordered = [np.sort(values[np.isfinite(values)]) for values in cells]
     medians = [
-        {"value": float(drawn(feature, np.median(v), log=log)), "y": i + 0.5} for i, v in enumerate(found) if len(v)
+        {"value": float(drawn(feature, np.median(v), log=log)), "y": i + 0.5} for i, v in enumerate(ordered) if len(v)
     ]
     ticks = alt.Chart(pd.DataFrame(medians, columns=["value", "y"])).encode(
         x=_value(feature, basis, log=log), y=_row(groups)
     )
     layers = [
-        _dots(groups, feature, basis, found, log=log),
+        _dots(groups, feature, basis, ordered, log=log),
         ticks.mark_tick(orient="vertical", size=0.7 * _ROW_PX, thickness=2.5, color=look.ink, clip=True),
-        _empty(groups, [len(v) for v in found], look),
+        _empty(groups, [len(v) for v in ordered], look),
     ]
     return configured(alt.layer(*layers), _ROW_PX * max(1, len(groups)))
 
@@ -266,8 +266,8 @@ def box_chart(
     Line 2-98 %, box 25-75 %, tick at the median; a group without percentiles is its `cells`, as in `cells_chart`.
     """
     rows = []
-    for i, (group, found) in enumerate(zip(groups, summaries, strict=True)):
-        known = [p for p in (found.p2, found.p25, found.p50, found.p75, found.p98) if p is not None]
+    for i, (group, summary) in enumerate(zip(groups, summaries, strict=True)):
+        known = [p for p in (summary.p2, summary.p25, summary.p50, summary.p75, summary.p98) if p is not None]
         if len(known) < 5:
             continue
         places = (drawn(feature, p, log=log) for p in known)

@@ -105,11 +105,11 @@ def _range_rows(
         place = _scale_of(spec, of_groups[0])
         if place is None:
             continue
-        for i, (group, found) in enumerate(zip(groups, of_groups, strict=True)):
+        for i, (group, summary) in enumerate(zip(groups, of_groups, strict=True)):
             row = {"row": name, "group": group.title, "Feature": spec.label, "Who": group.who}
-            ends = [place(p) for p in (found.p2, found.p50, found.p98) if p is not None]
+            ends = [place(p) for p in (summary.p2, summary.p50, summary.p98) if p is not None]
             if len(ends) == 3:
-                bands.append(row | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(spec, found))
+                bands.append(row | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(spec, summary))
             else:
                 members = (float(v) for v in (cells[name][i] if name in cells else ()) if math.isfinite(v))
                 dots += [row | {"z": place(v), "Value": with_unit(spec, v, basis_of(spec))} for v in members]
@@ -128,11 +128,11 @@ def published_group_chart(
         spec = CATALOGUE[name]
         added = f" + {spec.display_offset:g}" if spec.display_offset else ""
         label = spec.label + added + (f" ({unit(spec, basis_of(spec))})" if unit(spec, basis_of(spec)) else "")
-        for group, found in zip(groups, of_groups, strict=True):
-            ends = [drawn(name, p, log=True) for p in (found.p2, found.p50, found.p98) if p is not None]
+        for group, summary in zip(groups, of_groups, strict=True):
+            ends = [drawn(name, p, log=True) for p in (summary.p2, summary.p50, summary.p98) if p is not None]
             if len(ends) == 3 and ends[0] > 0:
                 row: dict[str, Any] = {"row": label, "group": group.title, "Feature": spec.label, "Who": group.who}
-                rows.append(row | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(spec, found))
+                rows.append(row | dict(zip(("low", "middle", "high"), ends, strict=True)) | _words(spec, summary))
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     scale = alt.Scale(type="log", nice=False, padding=8)
     y_axis = alt.Axis(title="value (logarithmic)", gridOpacity=0.4, tickCount=8, format="~r")
@@ -165,19 +165,19 @@ class _Place:
         return max(-LIMIT, min(LIMIT, z))
 
 
-def _scale_of(spec: FeatureSpec, found: Statistics) -> _Place | None:
-    if found.p25 is None or found.p50 is None or found.p75 is None:
+def _scale_of(spec: FeatureSpec, summary: Statistics) -> _Place | None:
+    if summary.p25 is None or summary.p50 is None or summary.p75 is None:
         return None
-    log = spec.log_axis and found.p25 > 0
-    low, middle, high = (math.log(p) if log else p for p in (found.p25, found.p50, found.p75))
+    log = spec.log_axis and summary.p25 > 0
+    low, middle, high = (math.log(p) if log else p for p in (summary.p25, summary.p50, summary.p75))
     return _Place(log=log, middle=middle, spread=(high - low) / IQR_TO_STD) if high > low else None
 
 
-def _words(spec: FeatureSpec, found: Statistics) -> dict[str, str]:
+def _words(spec: FeatureSpec, summary: Statistics) -> dict[str, str]:
     basis = basis_of(spec)
     return {
-        "2-98 %": f"{with_unit(spec, found.p2, basis)} to {with_unit(spec, found.p98, basis)}",
-        "Median": with_unit(spec, found.p50, basis),
+        "2-98 %": f"{with_unit(spec, summary.p2, basis)} to {with_unit(spec, summary.p98, basis)}",
+        "Median": with_unit(spec, summary.p50, basis),
     }
 
 
@@ -185,13 +185,13 @@ def _styles(groups: Sequence[DrawnGroup], look: Look, *, shaped: bool = False) -
     """Colour of each group and, of its points, the shape, in one legend."""
     titles = [group.title for group in groups]
     legend = alt.Legend(title=None, orient="bottom", columns=2, symbolOpacity=1, symbolSize=80)
-    found: dict[str, Any] = {
+    styles: dict[str, Any] = {
         "color": alt.Color(
             "group:N", scale=alt.Scale(domain=titles, range=[g.line(look) for g in groups]), legend=legend
         )
     }
     if shaped:
-        found["shape"] = alt.Shape(
+        styles["shape"] = alt.Shape(
             "group:N", scale=alt.Scale(domain=titles, range=[g.shape for g in groups]), legend=legend
         )
-    return found
+    return styles

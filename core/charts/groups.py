@@ -75,14 +75,14 @@ def styled(
     taken = {population_colour(kind) for kind in kinds if kind is not None}
     free = [colour for colour in PALETTE if colour not in taken] or list(PALETTE)
     seen: dict[CellType | None, int] = {}
-    found: list[DrawnGroup] = []
+    drawn: list[DrawnGroup] = []
     for i, (name, count, known, kind) in enumerate(zip(names, n, patients, kinds, strict=True)):
         index = seen.get(kind, 0)
         seen[kind] = index + 1
         colour = free[index % len(free)] if kind is None else population_colour(kind, index)
-        turn = _turn(i, kind if not index else None, {group.shape for group in found})
-        found.append(DrawnGroup(name, count, known, colour, DASHES[turn], SHAPES[turn]))
-    return tuple(found)
+        turn = _turn(i, kind if not index else None, {group.shape for group in drawn})
+        drawn.append(DrawnGroup(name, count, known, colour, DASHES[turn], SHAPES[turn]))
+    return tuple(drawn)
 
 
 def _turn(place: int, kind: CellType | None, taken: Collection[str]) -> int:

@@ -181,7 +181,7 @@ def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSum
     if summary is None or summary.basis is not scale.basis:
         return []
     spec = CATALOGUE[feature]
-    found = ((value, scale.robust_z(float(value))) for value in reference.ordered[feature])
+    points = ((value, scale.robust_z(float(value))) for value in reference.ordered[feature])
     return [
         {
             "row": feature,
@@ -191,7 +191,7 @@ def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSum
             "Value": with_unit(spec, float(value), scale.basis),
             "Who": who(reference),
         }
-        for value, z in found
+        for value, z in points
         if z is not None
     ]
 
@@ -278,8 +278,8 @@ class _Rows:
 
     def dots(self, reference: ReferencePopulation) -> alt.Chart:
         """A small group's cells, not yet drawn."""
-        found = [row for name in self.features for row in _dot_rows(name, reference, self.scale.summaries[name])]
-        frame = pd.DataFrame(found, columns=["row", "z", *_DOT_TOOLTIP])
+        rows = [row for name in self.features for row in _dot_rows(name, reference, self.scale.summaries[name])]
+        frame = pd.DataFrame(rows, columns=["row", "z", *_DOT_TOOLTIP])
         return alt.Chart(frame).encode(tooltip=_tips(*_DOT_TOOLTIP))
 
 
@@ -406,8 +406,8 @@ def published_view(
     """
     ranges: list[dict[str, Any]] = []
     cell: list[dict[str, Any]] = []
-    found = {c.feature: c for c in comparable(comparisons, features) if in_thesis(CATALOGUE[c.feature])}
-    for comparison in (found[name] for name in poor_last(found, reliability)):
+    by_feature = {c.feature: c for c in comparable(comparisons, features) if in_thesis(CATALOGUE[c.feature])}
+    for comparison in (by_feature[name] for name in poor_last(by_feature, reliability)):
         spec, summary = CATALOGUE[comparison.feature], comparison.summary
         value = _published_value(spec, comparison.value)
         if summary is None or value is None:

@@ -49,8 +49,8 @@ def regions(theme: Theme) -> list[Region]:
 
     None if all of the theme can be read at once.
     """
-    found = [spec.region for spec in CATALOGUE.values() if spec.theme is theme]
-    return list(dict.fromkeys(found)) if len(found) > MOST_ROWS else []
+    of_features = [spec.region for spec in CATALOGUE.values() if spec.theme is theme]
+    return list(dict.fromkeys(of_features)) if len(of_features) > MOST_ROWS else []
 
 
 def part(theme: Theme, region: Region | None = None) -> list[str]:
@@ -81,18 +81,18 @@ def blocks(features: Iterable[str], reliability: Reliability) -> list[Block]:
     return [Block(heading, tuple(members)) for heading, members in grouped.items()]
 
 
-def halves(found: Sequence[Block]) -> list[list[Block]]:
+def halves(blocks: Sequence[Block]) -> list[list[Block]]:
     """Blocks in two columns of about the same height, few rows in one.
 
     A block longer than half of all goes on in the second column.
     """
-    height = sum(1 + len(block.features) for block in found)
+    height = sum(1 + len(block.features) for block in blocks)
     if height <= _FEW_ROWS:
-        return [list(found)] if found else []
+        return [list(blocks)] if blocks else []
     left: list[Block] = []
     right: list[Block] = []
     used = 0
-    for block in found:
+    for block in blocks:
         room = round(height / 2) - used - 1
         if right or room <= 1:
             right.append(block)

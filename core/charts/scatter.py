@@ -99,8 +99,8 @@ class Scatter:
 
 def colour_bar(title: str, values: NDArray[np.float64]) -> ColourBar:
     """Return a colour bar over the middle 96 % of the finite values."""
-    found = values[np.isfinite(values)]
-    low, high = (float(edge) for edge in np.percentile(found, _COLOUR_PERCENTILES)) if found.size else (0.0, 1.0)
+    finite = values[np.isfinite(values)]
+    low, high = (float(edge) for edge in np.percentile(finite, _COLOUR_PERCENTILES)) if finite.size else (0.0, 1.0)
     return ColourBar(title, low, high if high > low else low + 1.0)
 
 

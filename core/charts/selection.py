@@ -122,20 +122,20 @@ def differences_chart(differences: Sequence[PairedDifference], beside: str, look
     The grey band is a practical tie.
     """
     rows = []
-    for found in differences:
-        if beside not in (found.first, found.second):
+    for difference in differences:
+        if beside not in (difference.first, difference.second):
             continue
-        sign, other = (-100, found.second) if beside == found.first else (100, found.first)
-        edges = sorted((sign * found.low, sign * found.high))
+        sign, other = (-100, difference.second) if beside == difference.first else (100, difference.first)
+        edges = sorted((sign * difference.low, sign * difference.high))
         rows.append(
             {
                 "name": title(other),
-                "points": sign * found.mean,
+                "points": sign * difference.mean,
                 "low": edges[0],
                 "high": edges[1],
-                "p": found.p_adjusted,
-                "tie": found.practically_equal,
-                "verdict": "more than chance" if found.told_apart else "may be chance",
+                "p": difference.p_adjusted,
+                "tie": difference.practically_equal,
+                "verdict": "more than chance" if difference.told_apart else "may be chance",
             }
         )
     table = pd.DataFrame(rows).sort_values("points", ascending=False)

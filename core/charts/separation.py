@@ -48,7 +48,7 @@ class Effect(Protocol):
 
 
 def separation_chart(
-    found: Sequence[Effect], words: Sequence[str], groups: Sequence[DrawnGroup], reliability: Reliability, look: Look
+    effects: Sequence[Effect], words: Sequence[str], groups: Sequence[DrawnGroup], reliability: Reliability, look: Look
 ) -> AnyChart:
     """Draw effects as points with intervals, in the order given.
 
@@ -56,7 +56,7 @@ def separation_chart(
 
     Parameters
     ----------
-    found
+    effects
         Effects between `groups`; one without an effect has no row.
     words
         What each says in plain words, for the hover text.
@@ -70,7 +70,7 @@ def separation_chart(
     two = len(groups) == 2
     rows = [
         _row(each, text, groups, reliability)
-        for each, text in zip(found, words, strict=True)
+        for each, text in zip(effects, words, strict=True)
         if each.effect is not None
     ]
     columns = [
@@ -138,24 +138,24 @@ def separation_chart(
     return configured(chart, _ROW_PX * max(1, len(keys)))
 
 
-def _row(found: Effect, words: str, groups: Sequence[DrawnGroup], reliability: Reliability) -> dict[str, Any]:
-    effect = found.effect or 0.0
+def _row(ranked: Effect, words: str, groups: Sequence[DrawnGroup], reliability: Reliability) -> dict[str, Any]:
+    effect = ranked.effect or 0.0
     larger = _EQUAL if effect == 0 or len(groups) > 2 else groups[0 if effect > 0 else 1].name
-    interval = found.low is not None and found.high is not None
+    interval = ranked.low is not None and ranked.high is not None
     return {
-        "feature": found.feature,
+        "feature": ranked.feature,
         "effect": effect,
-        "low": found.low,
-        "high": found.high,
+        "low": ranked.low,
+        "high": ranked.high,
         "larger": larger,
-        "sure": found.q is not None and found.q < SIGNIFICANT,
-        "poor": is_poor(found.feature, reliability),
+        "sure": ranked.q is not None and ranked.q < SIGNIFICANT,
+        "poor": is_poor(ranked.feature, reliability),
         "In words": words,
-        "Interval": f"{number(effect)} ({number(found.low)} to {number(found.high)})" if interval else number(effect),
-        "n": " / ".join(f"{n:,}" for n in found.n),
-        "Patients": "not all known" if found.patients is None else " / ".join(map(str, found.patients)),
-        "q": "not tested" if found.q is None else f"< {_LEAST_P}" if found.q < _LEAST_P else number(found.q),
-        "Trust": why(found.feature, reliability) or "not yet measured for this model",
+        "Interval": f"{number(effect)} ({number(ranked.low)} to {number(ranked.high)})" if interval else number(effect),
+        "n": " / ".join(f"{n:,}" for n in ranked.n),
+        "Patients": "not all known" if ranked.patients is None else " / ".join(map(str, ranked.patients)),
+        "q": "not tested" if ranked.q is None else f"< {_LEAST_P}" if ranked.q < _LEAST_P else number(ranked.q),
+        "Trust": why(ranked.feature, reliability) or "not yet measured for this model",
     }
 
 

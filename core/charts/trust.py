@@ -28,8 +28,8 @@ def trust(feature: str, reliability: Reliability) -> str:
 def why(feature: str, reliability: Reliability) -> str:
     """Grade and reason in a sentence; empty where nothing was measured."""
     if feature in reliability:
-        found = reliability[feature]
-        return f"{found.grade.value.capitalize()}: {found.why}."
+        entry = reliability[feature]
+        return f"{entry.grade.value.capitalize()}: {entry.why}."
     return f"{NOT_MEASURED.capitalize()} with this model." if reliability else ""
 
 
@@ -50,7 +50,7 @@ def graded(reliability: Reliability, grades: Collection[Grade] = RELIABLE) -> Co
     """
     if not reliability:
         return CATALOGUE
-    return {feature for feature, found in reliability.items() if found.grade in grades}
+    return {feature for feature, entry in reliability.items() if entry.grade in grades}
 
 
 def likeness_features(reliability: Reliability) -> tuple[str, ...]:

@@ -146,17 +146,17 @@ def _asked(arguments: argparse.Namespace) -> Batch:
 
 
 def _tell_plan(asked: Batch, *, as_json: bool) -> int:
-    found = plan(asked)
-    for path, reason in found.refused.items():
+    tally = plan(asked)
+    for path, reason in tally.refused.items():
         print(f"would fail: {path}: {reason}", file=sys.stderr)
     if as_json:
-        print(json.dumps(asdict(found)))
+        print(json.dumps(asdict(tally)))
     else:
         print(
-            f"{found.listed:,} images: {found.to_do:,} to do, {found.done:,} done before, {len(found.refused):,} that"
+            f"{tally.listed:,} images: {tally.to_do:,} to do, {tally.done:,} done before, {len(tally.refused):,} that"
             " cannot be measured"
         )
-    return 1 if found.refused else 0
+    return 1 if tally.refused else 0
 
 
 class _Line:

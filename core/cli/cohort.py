@@ -222,8 +222,8 @@ def _add_import_table(actions: "Actions") -> None:
 
 
 def _import_table(arguments: argparse.Namespace) -> int:
-    found = look(arguments.file)
-    cell_type = CellType(arguments.cell_type) if arguments.cell_type else found.cell_type
+    looked = look(arguments.file)
+    cell_type = CellType(arguments.cell_type) if arguments.cell_type else looked.cell_type
     if cell_type is None:
         msg = f"{arguments.file.name} has no column cell_type; give --cell-type"
         raise UsageError(msg)
@@ -233,14 +233,14 @@ def _import_table(arguments: argparse.Namespace) -> int:
         load_settings().cohort, population, arguments.file, units=Units(arguments.units), replace=arguments.replace
     )
     if arguments.json:
-        print(json.dumps({"population_id": population.population_id, "cells": cells, **asdict(found)}))
+        print(json.dumps({"population_id": population.population_id, "cells": cells, **asdict(looked)}))
         return 0
     print(
         f"{population.population_id}: {cells} cells, sizes taken for"
         f" {'micrometres' if arguments.units == 'um' else 'pixels'}"
     )
-    print(f"{len(found.taken)} columns taken; not taken: {', '.join(found.not_taken) or 'none'}")
-    print(f"{len(found.missing)} features of the catalogue are not in the table{_some(found.missing)}")
+    print(f"{len(looked.taken)} columns taken; not taken: {', '.join(looked.not_taken) or 'none'}")
+    print(f"{len(looked.missing)} features of the catalogue are not in the table{_some(looked.missing)}")
     return 0
 
 
@@ -282,11 +282,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _summary(arguments: argparse.Namespace) -> int:
     with Cohort.open() as cohort:
-        found = queries.summaries(cohort, arguments.population, in_um=arguments.um)
+        summaries = queries.summaries(cohort, arguments.population, in_um=arguments.um)
     if arguments.json:
-        print(json.dumps([asdict(summary) for summary in found]))
+        print(json.dumps([asdict(summary) for summary in summaries]))
         return 0
-    frame = pd.DataFrame([asdict(summary) for summary in found])[
+    frame = pd.DataFrame([asdict(summary) for summary in summaries])[
         ["feature", "basis", "n", "p2", "p50", "p98", "mean", "std"]
     ]
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.5g}"))

@@ -100,22 +100,22 @@ def novelty(parser: argparse.ArgumentParser) -> None:
 def _novelty(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
     out = _kept_in(arguments, model)
-    found = novelty_fit.learn(
+    learnt = novelty_fit.learn(
         model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress()
     )
     if arguments.out is None:
-        novelty_fit.store(found, model)
+        novelty_fit.store(learnt, model)
     else:
-        knowledge.save(found, out)
+        knowledge.save(learnt, out)
     if arguments.json:
-        print(knowledge.to_json(found), end="")
+        print(knowledge.to_json(learnt), end="")
         return 0
     print(
-        f"A cell is flagged as unlike a leukocyte beyond a distance of {found.detector.limit:.2f}, and as a"
-        f" granulocyte where both odds exceed e to the power {found.granulocyte.limit:g}. Shares in per cent, with"
+        f"A cell is flagged as unlike a leukocyte beyond a distance of {learnt.detector.limit:.2f}, and as a"
+        f" granulocyte where both odds exceed e to the power {learnt.granulocyte.limit:g}. Shares in per cent, with"
         " their 95 % intervals."
     )
-    for name, rows in found.measured.items():
+    for name, rows in learnt.measured.items():
         table = pd.DataFrame([{column: _percent(value) for column, value in row.items()} for row in rows])
         print(f"\n{_NOVELTY_TITLES[name]}\n{table.to_string(index=False)}")
     return 0
@@ -177,8 +177,8 @@ def _selection(arguments: argparse.Namespace) -> int:
     added = leaks(everything, images, measure)
     if arguments.json:
         rows = {
-            key: [asdict(row) for row in found]
-            for key, found in (("ranking", scores), ("differences", differences), ("leaks", added))
+            key: [asdict(row) for row in records]
+            for key, records in (("ranking", scores), ("differences", differences), ("leaks", added))
         }
         print(json.dumps({"run": name, "protocol": arguments.protocol, "measure": measure.value, **rows}))
         return 0

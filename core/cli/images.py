@@ -181,20 +181,20 @@ def _features(arguments: argparse.Namespace) -> int:
         )
     # A drawn environment is measured as it is drawn; masks of the older coding have none and get the usual ring.
     labels = mask.labels if (mask.labels == Compartment.ENVIRONMENT).any() else with_environment(mask.labels)
-    found = extract(image.rgb, labels, FeatureEngine(arguments.feature_engine))
-    values = found.values
+    features = extract(image.rgb, labels, FeatureEngine(arguments.feature_engine))
+    values = features.values
     if image.um_per_px is not None:
         values = {
             name: None if value is None else CATALOGUE[name].in_um(value, image.um_per_px)
             for name, value in values.items()
         }
     if arguments.json:
-        print(json.dumps({"features": values, "absent": found.absent}))
+        print(json.dumps({"features": values, "absent": features.absent}))
         return 0
     for name, value in values.items():
         unit = CATALOGUE[name].unit.px if image.um_per_px is None else CATALOGUE[name].unit.um
         print(
             f"{name:{max(map(len, CATALOGUE))}}"
-            f" {'absent: ' + found.absent[name] if value is None else f'{value:.6g} {unit}'}"
+            f" {'absent: ' + features.absent[name] if value is None else f'{value:.6g} {unit}'}"
         )
     return 0

@@ -372,7 +372,7 @@ def _within(
     count = np.bincount(cells.groups, both)
     total = np.bincount(cells.groups, np.where(both, drawn, 0))
     mean = np.divide(total, count, out=np.full(len(count), math.nan), where=count > 0)[cells.groups]
-    found = {}
+    by_source = {}
     for source in np.unique(cells.sources):
         members = both & (cells.sources == source)
         groups, rest = cells.groups[members], (drawn - mean)[members]
@@ -382,8 +382,10 @@ def _within(
         icc = intraclass_correlation(np.column_stack([drawn, predicted])[members], groups)
         assert icc is not None  # the drawn values differ
         limits = limits_of_agreement((predicted - drawn)[members])
-        found[str(source)] = SourceAgreement(len(groups), *icc, *limits, spread=math.sqrt((rest**2).sum() / freedom))
-    return mean, found
+        by_source[str(source)] = SourceAgreement(
+            len(groups), *icc, *limits, spread=math.sqrt((rest**2).sum() / freedom)
+        )
+    return mean, by_source
 
 
 def _judged(
@@ -494,8 +496,8 @@ def _row(feature: FeatureReliability) -> dict[str, Any]:
         "annotators": _short(feature.annotators)[0],
         "largest": feature.largest,
         "sources": {
-            source: [found.n, *_short(*found[1:4]), *(float(f"{value:.4g}") for value in found[4:])]
-            for source, found in feature.sources.items()
+            source: [agreement.n, *_short(*agreement[1:4]), *(float(f"{value:.4g}") for value in agreement[4:])]
+            for source, agreement in feature.sources.items()
         },
         "disturbances": [
             _short(*feature.disturbances[d], digits=2) if d in feature.disturbances else None for d in Disturbance

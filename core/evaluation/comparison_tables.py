@@ -38,16 +38,16 @@ def differences_table(differences: Sequence[PairedDifference]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "Better": title(found.first),
-                "Other": title(found.second),
-                "Points": 100 * found.mean,
-                "95 % interval": f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
-                "p": found.p,
-                "p, Holm": found.p_adjusted,
-                "Chance of a practical tie": 100 * found.practically_equal,
-                "Told apart": found.told_apart,
+                "Better": title(difference.first),
+                "Other": title(difference.second),
+                "Points": 100 * difference.mean,
+                "95 % interval": f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+                "p": difference.p,
+                "p, Holm": difference.p_adjusted,
+                "Chance of a practical tie": 100 * difference.practically_equal,
+                "Told apart": difference.told_apart,
             }
-            for found in differences
+            for difference in differences
         ]
     )
 

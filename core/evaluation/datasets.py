@@ -75,17 +75,17 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 def _by_stem(folder: Path, name: str) -> dict[str, Path]:
     """The images of a folder by file name without ending, which must be unique."""
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
+            if path.stem in images:
                 msg = (
-                    f"data set {name}: {folder.name}/ holds both {found[path.stem].name} and {path.name}; a name may"
+                    f"data set {name}: {folder.name}/ holds both {images[path.stem].name} and {path.name}; a name may"
                     " occur once"
                 )
                 raise DataSetError(msg)
-            found[path.stem] = path
-    return found
+            images[path.stem] = path
+    return images
 
 
 def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:

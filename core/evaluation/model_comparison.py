@@ -131,9 +131,9 @@ def ranking(folds: pd.DataFrame, measure: Measure) -> tuple[Score, ...]:
     """
     rows = fair(folds)
     scores = []
-    for architecture, its in rows.groupby("architecture", sort=True):
-        values = its[measure].to_numpy(float)
-        error = _standard_error(values, its)
+    for architecture, part in rows.groupby("architecture", sort=True):
+        values = part[measure].to_numpy(float)
+        error = _standard_error(values, part)
         reach = None if error is None else stats.t.ppf(1 - ALPHA / 2, len(values) - 1) * error
         mean = float(values.mean())
         scores.append(
@@ -158,11 +158,11 @@ def paired_differences(folds: pd.DataFrame, measure: Measure) -> tuple[PairedDif
     if len(values) < 2:
         return ()
     pairs = list(combinations(order, 2))
-    found = [_difference((values[first] - values[second]).to_numpy(float), sizes) for first, second in pairs]
-    adjusted = holm([p for *_, p, _ in found])
+    differences = [_difference((values[first] - values[second]).to_numpy(float), sizes) for first, second in pairs]
+    adjusted = holm([p for *_, p, _ in differences])
     return tuple(
         PairedDifference(first, second, len(values), mean, low, high, p, adjusted_p, equal)
-        for (first, second), (mean, low, high, p, equal), adjusted_p in zip(pairs, found, adjusted, strict=True)
+        for (first, second), (mean, low, high, p, equal), adjusted_p in zip(pairs, differences, adjusted, strict=True)
     )
 
 
@@ -174,20 +174,20 @@ def leaks(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> tuple[
     An interval needs several originals; it is over images, not over repeated trainings.
     """
     images = images.assign(dice_mean=(images["dice_nucleus"] + images["dice_cytoplasm"]) / 2)
-    found = []
+    leakage = []
     for architecture in sorted(images["architecture"].unique()):
-        its = images[images["architecture"] == architecture]
+        rows = images[images["architecture"] == architecture]
         complete = [_complete(folds, architecture, protocol) for protocol in ("grouped", "as-published")]
         ks = complete[0] & complete[1]
-        its = its[its["k"].isin(ks)]
-        if its.empty:
+        rows = rows[rows["k"].isin(ks)]
+        if rows.empty:
             continue
-        reported = its.groupby("protocol")[measure.value].mean()
-        both = its[its["copy"] == 0].pivot_table(index="sample_id", columns="protocol", values=measure.value)
+        reported = rows.groupby("protocol")[measure.value].mean()
+        both = rows[rows["copy"] == 0].pivot_table(index="sample_id", columns="protocol", values=measure.value)
         added = (both["as-published"] - both["grouped"]).dropna().to_numpy(float)
         drawn = np.random.default_rng(0).choice(added, (_RESAMPLES, len(added))).mean(axis=1)
         low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
-        found.append(
+        leakage.append(
             Leak(
                 architecture,
                 len(added),
@@ -198,7 +198,7 @@ def leaks(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> tuple[
                 float(high),
             )
         )
-    return tuple(found)
+    return tuple(leakage)
 
 
 def hardest(images: pd.DataFrame, measure: Measure, count: int) -> pd.DataFrame:
@@ -252,10 +252,10 @@ def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]
         f"{title(first.architecture)} leads with a Dice of {first.mean:.3f}, {points} before"
         f" {title(second.architecture)}."
     )
-    others = [found for found in differences if found.first == first.architecture]
+    others = [each for each in differences if each.first == first.architecture]
     if not others:
         return f"{lead} One fold says nothing of chance."
-    close, apart = ([title(found.second) for found in others if found.told_apart is told] for told in (False, True))
+    close, apart = ([title(each.second) for each in others if each.told_apart is told] for told in (False, True))
     if not close:
         return f"{lead} It is better than every other by more than chance."
     if not apart:

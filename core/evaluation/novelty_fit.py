@@ -112,23 +112,23 @@ def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
         )
         raise ModelError(msg)
     trained = set(json.loads(entry.split.read_text(encoding="utf-8"))["train"])
-    found = []
+    chosen = []
     for source in (*KNOWN_SOURCES, *UNSEEN_SOURCES):
         most = min(limit or _MOST_KNOWN, _MOST_KNOWN if source in KNOWN_SOURCES else _MOST_UNSEEN)
         samples = [sample for sample in DATA_SETS[source].samples() if sample.sample_id not in trained]
         for cell_type in LEUKOCYTES:
-            found += [_of_sample(s, source) for s in evenly([s for s in samples if s.cell_type is cell_type], most)]
+            chosen += [_of_sample(s, source) for s in evenly([s for s in samples if s.cell_type is cell_type], most)]
     strange: dict[tuple[NegativeKind, str], list[CellImage]] = {}
     for negative in ood_negatives():
         # Pictures that come from no data set count together.
         origin = negative.source if negative.source in DATA_SETS else ""
         strange.setdefault((negative.kind, origin), []).append(negative.image)
     for (kind, origin), pictures in strange.items():
-        found += [
+        chosen += [
             Subject(kind.value, origin, "", image.name, image, CellChoice.ONE)
             for image in evenly(pictures, limit or len(pictures))
         ]
-    return found
+    return chosen
 
 
 def _of_sample(sample: Sample, source: str) -> Subject:
@@ -207,8 +207,8 @@ def fit_detector(cells: pd.DataFrame) -> NoveltyDetector:
 
 def _distances(cells: pd.DataFrame, cloud: NoveltyDetector) -> pd.Series:
     """Distance of every cell, infinite where there is no cell to judge."""
-    found = [cloud.distance(row) for row in _traits_of(cells)]
-    return pd.Series([np.inf if distance is None else distance for distance in found], index=cells.index)
+    distances = [cloud.distance(row) for row in _traits_of(cells)]
+    return pd.Series([np.inf if distance is None else distance for distance in distances], index=cells.index)
 
 
 def _traits_of(cells: pd.DataFrame) -> Iterator[Traits]:
@@ -235,16 +235,16 @@ def _fit_logistic(cells: pd.DataFrame, chosen: Sequence[str]) -> LogisticScore:
     deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
     design = np.column_stack([np.ones(len(cells)), (values - mean) / deviation])
     penalty = _RIDGE * np.diag([0.0, *np.ones(len(chosen))])
-    found = np.zeros(design.shape[1])
+    beta = np.zeros(design.shape[1])
     for _ in range(50):
-        odds = 1 / (1 + np.exp(-design @ found))
-        slope = design.T @ (weights * (positive - odds)) - penalty @ found
+        odds = 1 / (1 + np.exp(-design @ beta))
+        slope = design.T @ (weights * (positive - odds)) - penalty @ beta
         step = np.linalg.solve((design * (weights * odds * (1 - odds))[:, None]).T @ design + penalty, slope)
-        found += step
+        beta += step
         if np.abs(step).max() < 1e-9:
             break
-    rows = zip(chosen, mean, deviation, found[1:], strict=True)
-    return LogisticScore(float(found[0]), {name: Coefficient(float(m), float(s), float(w)) for name, m, s, w in rows})
+    rows = zip(chosen, mean, deviation, beta[1:], strict=True)
+    return LogisticScore(float(beta[0]), {name: Coefficient(float(m), float(s), float(w)) for name, m, s, w in rows})
 
 
 # --- evaluating -------------------------------------------------------------------------------------------------------
@@ -257,11 +257,11 @@ def _unseen(
 
     `folds` goes with `cells`.
     """
-    found = pd.Series(np.nan, index=cells.index)
+    scores = pd.Series(np.nan, index=cells.index)
     for fold in folds.unique():
         part = cells[folds == fold]
-        found[part.index] = score(known[folds[known.index] != fold], part)
-    return found
+        scores[part.index] = score(known[folds[known.index] != fold], part)
+    return scores
 
 
 def _strangeness(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
@@ -326,8 +326,8 @@ def evaluate(table: pd.DataFrame) -> dict[str, list[Row]]:
         "kinds": _of_kinds(table[table["kind"] != LEUKOCYTE], cells, crossed["strangeness"]),
         "cells": _of_cells(cells, crossed, left_out),
         "granulocytes": [
-            {"fitted": without, **_of_rule(cells[fitted], found.loc[fitted, "granulocyte"])}
-            for without, found in (("without the cell's fold", crossed), ("without the cell's laboratory", left_out))
+            {"fitted": without, **_of_rule(cells[fitted], scores.loc[fitted, "granulocyte"])}
+            for without, scores in (("without the cell's fold", crossed), ("without the cell's laboratory", left_out))
         ],
     }
 
@@ -349,15 +349,15 @@ def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series)
     distance = _strangeness(cells[fitted], others)
     rows = []
     for (kind, source), part in others.groupby(["kind", "source"], sort=False):
-        found = distance[part.index]
-        unlike = _is_unlike(found)
+        of_kind = distance[part.index]
+        unlike = _is_unlike(of_kind)
         rows.append(
             {
                 "kind": kind,
                 "source": source,
                 "n": len(part),
-                "auc_known": round(_auc(found, strangeness[healthy & fitted]), 3),
-                "auc_unseen": round(_auc(found, strangeness[healthy & ~fitted]), 3),
+                "auc_known": round(_auc(of_kind, strangeness[healthy & fitted]), 3),
+                "auc_unseen": round(_auc(of_kind, strangeness[healthy & ~fitted]), 3),
                 "unlike": _share(unlike),
                 "small": _share(part["small"]),
                 "refused": _share(unlike | part["small"] | part["refused"]),
@@ -434,8 +434,8 @@ def learn(
     """
     todo = subjects(entry, limit)
     rows: list[dict[str, Any]] = []
-    for done, found in enumerate(measure_all(todo, entry, jobs, device), start=1):
-        rows += found
+    for done, measured in enumerate(measure_all(todo, entry, jobs, device), start=1):
+        rows += measured
         if progress:
             progress(done, len(todo))
     command = f"python -m core novelty --model {entry.model_id}" + (f" --limit {limit}" if limit is not None else "")

@@ -197,8 +197,8 @@ _DISTURBED: Final = 2
 
 def _values(image: CellImage, labels: LabelMap, px: float = 1.0) -> NDArray[np.float64]:
     """Every feature of the catalogue, (features,), nan where absent; lengths in units of `px` sides of a pixel."""
-    found = extract(image.rgb, labels).values
-    return np.array([np.nan if value is None else CATALOGUE[name].in_um(value, px) for name, value in found.items()])
+    values = extract(image.rgb, labels).values
+    return np.array([np.nan if value is None else CATALOGUE[name].in_um(value, px) for name, value in values.items()])
 
 
 def measure(sample: Sample, segmenter: Segmenter) -> NDArray[np.float64]:
@@ -278,12 +278,12 @@ def _subjects(samples: Sequence[Sample]) -> Subjects:
 
 def _redrawn(pairs: Sequence[tuple[Sample, Sample]]) -> dict[str, NDArray[np.float64]]:
     """Every feature from both drawings of each pair, (pairs, 2, features), by data set."""
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    by_source: dict[str, list[NDArray[np.float64]]] = {}
     for first, second in pairs:
         # On one image both times, so that only the drawings differ.
         image = load(first.image)
-        found.setdefault(_source(first), []).append(np.array([_values(image, drawing(s)) for s in (first, second)]))
-    return {source: np.array(values) for source, values in found.items()}
+        by_source.setdefault(_source(first), []).append(np.array([_values(image, drawing(s)) for s in (first, second)]))
+    return {source: np.array(values) for source, values in by_source.items()}
 
 
 def _assessed(
@@ -297,7 +297,7 @@ def _assessed(
             values[:, _DRAWN, column],
             values[:, _PREDICTED, column],
             {disturbance: values[:, _DISTURBED + row, column] for row, disturbance in enumerate(Disturbance)},
-            {source: found[:, :, column] for source, found in redrawn.items()},
+            {source: pairs[:, :, column] for source, pairs in redrawn.items()},
             log_axis=spec.log_axis,
             pixel_bound=spec.pixel_bound,
         )

@@ -52,11 +52,11 @@ class TrainingRun:
         if not path.is_file():
             return None
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             msg = f"{path} cannot be read ({error}); delete it, and the same finetune command scores the run again"
             raise StoreError(msg) from error
-        return found
+        return scores
 
     def going_on(self, now: float) -> bool:
         """Whether it is likely still computed at a time, in seconds of the epoch; raises StoreError.

@@ -136,8 +136,8 @@ def cells(cohort: Cohort, cell_ids: Sequence[str]) -> tuple[StoredCell, ...]:
         return ()
     columns = ", ".join(f'"{name}"' for name in cohort.check_columns(_DRAWN))
     sql = f"SELECT {columns} FROM cells WHERE list_contains($ids, cell_id)"
-    found = cohort.query(sql, {"ids": list(cell_ids)}, _populations(cohort, cell_ids))
-    by_id = {row["cell_id"]: _cell(row) for row in found.to_dict("records")}
+    rows = cohort.query(sql, {"ids": list(cell_ids)}, _populations(cohort, cell_ids))
+    by_id = {row["cell_id"]: _cell(row) for row in rows.to_dict("records")}
     return tuple(by_id[cell] for cell in cell_ids if cell in by_id)
 
 
@@ -148,28 +148,28 @@ def frame(cohort: Cohort, selection: Selection) -> Frame:
     """
     condition, parameters = where(selection)
     parts = [
-        f"quantile_cont(CASE WHEN um_per_px IS {known} NULL THEN {of} END, $share)"
-        for known, of in (("NOT", f'"{_DIAMETER}" * um_per_px'), ("", f'"{_DIAMETER}"'))
+        f"quantile_cont(CASE WHEN um_per_px IS {known} NULL THEN {diameter} END, $share)"
+        for known, diameter in (("NOT", f'"{_DIAMETER}" * um_per_px'), ("", f'"{_DIAMETER}"'))
     ]
-    found = cohort.query(
+    quantiles = cohort.query(
         f"SELECT {parts[0]} AS um, {parts[1]} AS px FROM cells WHERE {condition}",
         parameters | {"share": _NEARLY_ALL},
         columns={_DIAMETER, "um_per_px", *columns_read(selection)},
     ).iloc[0]
-    um, px = (1.0 if pd.isna(side) else _ROOM * float(side) for side in (found["um"], found["px"]))
+    um, px = (1.0 if pd.isna(side) else _ROOM * float(side) for side in (quantiles["um"], quantiles["px"]))
     return Frame(um, px)
 
 
 def features_of(cohort: Cohort, cell_id: str) -> FeatureSet:
     """Return the stored values of a cell, in pixels; raises StoreError if there is no such cell."""
     columns = ", ".join(f'"{name}"' for name in (*CATALOGUE, "absent"))
-    found = cohort.query(
+    rows = cohort.query(
         f"SELECT {columns} FROM cells WHERE cell_id = $id", {"id": cell_id}, _populations(cohort, [cell_id])
     )
-    if found.empty:
+    if rows.empty:
         msg = f"the cohort has no cell {cell_id}; look at the cohort again, it may have been deleted"
         raise StoreError(msg)
-    row = found.iloc[0]
+    row = rows.iloc[0]
     values = {name: None if pd.isna(row[name]) else float(row[name]) for name in CATALOGUE}
     return FeatureSet(values, {} if row["absent"] is None else json.loads(row["absent"]))
 

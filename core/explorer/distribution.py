@@ -50,31 +50,31 @@ def summary_table(
     summaries: Sequence[Summary], titles: Mapping[str, str], sources: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
     """Numbers of groups, one row a group and feature; `titles` and `sources` are those of the groups, by name."""
-    several = len({found.feature for found in summaries}) > 1
+    several = len({summary.feature for summary in summaries}) > 1
     rows = []
-    for found in summaries:
-        spec = CATALOGUE[found.feature]
+    for summary in summaries:
+        spec = CATALOGUE[summary.feature]
         numbers = {
-            "2 %": found.p2,
-            "25 %": found.p25,
-            "50 %": found.p50,
-            "75 %": found.p75,
-            "98 %": found.p98,
-            "Mean": found.mean,
-            "SD": found.std,
+            "2 %": summary.p2,
+            "25 %": summary.p25,
+            "50 %": summary.p50,
+            "75 %": summary.p75,
+            "98 %": summary.p98,
+            "Mean": summary.mean,
+            "SD": summary.std,
         }
         rows.append(
             ({"Feature": spec.label} if several else {})
             | {
-                "Group": titles[found.group],
-                "n": found.n,
-                "Patients": "not all known" if found.patients is None else str(found.patients),
+                "Group": titles[summary.group],
+                "n": summary.n,
+                "Patients": "not all known" if summary.patients is None else str(summary.patients),
             }
             | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
             | {
-                "Unit": unit(spec, found.basis),
-                "Without a value": found.n_absent,
-                "Source": "; ".join(sources[found.group]),
+                "Unit": unit(spec, summary.basis),
+                "Without a value": summary.n_absent,
+                "Source": "; ".join(sources[summary.group]),
             }
         )
     return pd.DataFrame(rows)
@@ -85,12 +85,12 @@ def published_table(published: Sequence[ReferencePopulation], feature: str) -> p
     spec = CATALOGUE[feature]
     rows = []
     for reference in published:
-        found = reference.summaries[feature]
-        numbers = {"2 %": found.p2, "50 %": found.p50, "98 %": found.p98, "Mean": found.mean, "SD": found.std}
+        summary = reference.summaries[feature]
+        numbers = {"2 %": summary.p2, "50 %": summary.p50, "98 %": summary.p98, "Mean": summary.mean, "SD": summary.std}
         rows.append(
-            {"Group": reference.title, "n": found.n, "Patients": "generated images"}
+            {"Group": reference.title, "n": summary.n, "Patients": "generated images"}
             | {name: None if value is None else spec.shown(value) for name, value in numbers.items()}
-            | {"Unit": unit(spec, found.basis), "Source": reference.source}
+            | {"Unit": unit(spec, summary.basis), "Source": reference.source}
         )
     return pd.DataFrame(rows)
 

@@ -134,9 +134,9 @@ class Umap:
         `z` (n, F) are all cells that the map was asked for, in their order. Raises UsageError if the cell has no
         features.
         """
-        found = nearest(query, z[self.rows], count=NEIGHBOURS)
-        weights = 1 / np.maximum(found.distances, 1e-6)
-        x, y = (weights @ self.xy[found.rows]) / weights.sum()
+        neighbours = nearest(query, z[self.rows], count=NEIGHBOURS)
+        weights = 1 / np.maximum(neighbours.distances, 1e-6)
+        x, y = (weights @ self.xy[neighbours.rows]) / weights.sum()
         return float(x), float(y)
 
 
@@ -144,10 +144,10 @@ class Umap:
 class UmapState:
     """Where a map stands.
 
-    There (`found`), computed since `started` (seconds since 1970), failed for a `problem`, or none of these.
+    There (`umap`), computed since `started` (seconds since 1970), failed for a `problem`, or none of these.
     """
 
-    found: Umap | None = None
+    umap: Umap | None = None
     started: float | None = None
     problem: str | None = None
 
@@ -242,15 +242,15 @@ class UmapCache:
 
     def look(self, key: str) -> UmapState:
         """Where a map stands; takes no time."""
-        if (found := _read(self._path(key, ".npz"))) is not None:
-            return UmapState(found=found)
+        if (umap := _read(self._path(key, ".npz"))) is not None:
+            return UmapState(umap=umap)
         lock = self._path(key, ".lock")
         if not lock.exists():
             return UmapState()
         if any(locks.is_locked(held) for held in (lock, self._path(key, ".running"))):
             return UmapState(started=lock.stat().st_mtime)
-        if (found := _read(self._path(key, ".npz"))) is not None:  # it may have ended since the first look
-            return UmapState(found=found)
+        if (umap := _read(self._path(key, ".npz"))) is not None:  # it may have ended since the first look
+            return UmapState(umap=umap)
         return UmapState(problem=self._last_words(key))
 
     def start(self, key: str, prepared: Prepared, seed: int = 0) -> None:

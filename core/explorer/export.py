@@ -71,7 +71,7 @@ def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
 def sql(selection: Selection, columns: Sequence[str]) -> str:
     """Return the question that makes the table again, for the explorer's own SQL (`core.store.sql_query`) and for `Cohort.query`."""
     condition, parameters = where(selection)
-    condition = re.sub(r"\$(\w+)", lambda found: _literal(parameters[found[1]]), condition)
+    condition = re.sub(r"\$(\w+)", lambda match: _literal(parameters[match[1]]), condition)
     listed = ",\n  ".join(f'{column_sql(name)} AS "{name}"' for name in columns)
     return f"{_remarks('--', selection)}SELECT\n  {listed}\nFROM cells\nWHERE {condition}\nORDER BY cell_id\n"
 

@@ -39,10 +39,10 @@ class OrderedCells:
 
 def order_cells(cohort: Cohort, selection: Selection, centres: CohortCentres, features: Sequence[str]) -> OrderedCells:
     """Order the cells of a selection by how typical they are of their populations."""
-    found = values(cohort, selection, features, sample=MOST_POINTS)
-    distances = centres.distances(found.matrix, found.population)
-    percent = centres.typicality(distances, found.population)
-    names = found.cell_id.astype(str)
+    cells = values(cohort, selection, features, sample=MOST_POINTS)
+    distances = centres.distances(cells.matrix, cells.population)
+    percent = centres.typicality(distances, cells.population)
+    names = cells.cell_id.astype(str)
     outward, inward = np.lexsort((names, distances, -percent)), np.lexsort((names, -distances, percent))  # nan last
     return OrderedCells(tuple(map(str, names[outward])), tuple(map(str, names[inward])))
 
@@ -51,6 +51,6 @@ def typicalities(
     cohort: Cohort, cell_ids: Sequence[str], centres: CohortCentres, features: Sequence[str]
 ) -> dict[str, float]:
     """How typical some cells are of their populations in per cent, by id, as far as that is known."""
-    found = values(cohort, Selection(quality=Quality.ANY, cells=tuple(cell_ids)), features)
-    percent = centres.typicality(centres.distances(found.matrix, found.population), found.population)
-    return {str(cell): float(share) for cell, share in zip(found.cell_id, percent, strict=True) if not np.isnan(share)}
+    cells = values(cohort, Selection(quality=Quality.ANY, cells=tuple(cell_ids)), features)
+    percent = centres.typicality(centres.distances(cells.matrix, cells.population), cells.population)
+    return {str(cell): float(share) for cell, share in zip(cells.cell_id, percent, strict=True) if not np.isnan(share)}

@@ -37,18 +37,18 @@ class NeighbourSpace:
     @classmethod
     def fit(cls, cohort: Cohort, features: Sequence[str]) -> Self:
         """Read and scale the good cells of a cohort."""
-        found = values(cohort, Selection(), features, sample=MOST_CELLS)
-        scaling = RobustScaling.fit(found.matrix, features)
-        return cls(found, scaling, scaling.z(found.matrix).astype(np.float32))
+        cells = values(cohort, Selection(), features, sample=MOST_CELLS)
+        scaling = RobustScaling.fit(cells.matrix, features)
+        return cls(cells, scaling, scaling.z(cells.matrix).astype(np.float32))
 
     def nearest(self, cell_id: str, features: FeatureSet, count: int = NEAREST) -> SimilarCells:
         """Find the cells most like one, itself left out; raises UsageError where it has none of the features."""
         stored = [features.values[name] for name in self.values.features]
         row = np.array([[np.nan if value is None else value for value in stored]], dtype=np.float64)
         itself = np.flatnonzero(self.values.cell_id == cell_id)
-        found = nearest(self.scaling.z(row)[0], self.z, count=count, leave_out=int(itself[0]) if len(itself) else None)
+        near = nearest(self.scaling.z(row)[0], self.z, count=count, leave_out=int(itself[0]) if len(itself) else None)
         labels = np.array([CELL_TYPES[CellType(name)].plural for name in self.values.cell_type], dtype=object)
         sampled = len(self.values) < self.values.cells
         drawn = f" Of {self.values.cells:,} good cells these were drawn by chance." if sampled else ""
-        ids = [str(self.values.cell_id[at]) for at in found.rows]
-        return SimilarCells(dict(zip(ids, found.distances.tolist(), strict=True)), sentence(found, labels) + drawn)
+        ids = [str(self.values.cell_id[at]) for at in near.rows]
+        return SimilarCells(dict(zip(ids, near.distances.tolist(), strict=True)), sentence(near, labels) + drawn)

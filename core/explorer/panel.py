@@ -112,7 +112,7 @@ class Panel:
         )
         if self.low <= 0.5:
             return f"No few features are seen to tell {self.group} from {self.rest}: {measured}."
-        names = "; ".join(feature_spec(found.feature).label for found in self.features)
+        names = "; ".join(feature_spec(chosen.feature).label for chosen in self.features)
         tell = "this alone tells" if len(self.features) == 1 else "together these tell"
         return f"{names}: {tell} {self.group} from {self.rest}, {measured}."
 
@@ -186,13 +186,13 @@ def panels(
         None if unknown else patients,
         np.arange(len(features)) if alike is None else alike,
     )
-    found = tuple(
+    judged = tuple(
         _panel(
             cells,
             group,
             names[1] if len(names) == 2 else "the others",
             positive,
-            {key: of[group] for key, of in learnt.items()},
+            {key: by_group[group] for key, by_group in learnt.items()},
             seed,
         )
         for group, positive in sides.items()
@@ -210,7 +210,7 @@ def panels(
         )
     if len(rows) < total:
         notes.append(f"Found on a sample of {len(rows):,} of {total:,} cells.")
-    return Panels(found, int(folds.max()) + 1, len(rows), total, not unknown, tuple(notes))
+    return Panels(judged, int(folds.max()) + 1, len(rows), total, not unknown, tuple(notes))
 
 
 def _sample(groups: Codes, count: int, seed: int) -> NDArray[np.int64]:
@@ -491,13 +491,13 @@ def _interval(scores: Matrix, positive: Mask, units: NDArray[np.int64], seed: in
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)  # where another score begins
     inside, unit = positive[order], units[order]
     count, rng = int(units.max()) + 1, np.random.default_rng(seed)
-    found = []
+    aucs = []
     for _ in range(_DRAWS // _DRAWS_AT_ONCE):
         times = rng.multinomial(count, np.full(count, 1 / count), size=_DRAWS_AT_ONCE)[:, unit].astype(np.float64)
-        ours = np.add.reduceat(times * inside, starts, axis=1)
-        theirs = np.add.reduceat(times * ~inside, starts, axis=1)
-        won = np.sum(ours * (np.cumsum(theirs, axis=1) - theirs / 2), axis=1)
-        pairs = ours.sum(axis=1) * theirs.sum(axis=1)
-        found.append(won[pairs > 0] / pairs[pairs > 0])
-    low, high = np.quantile(np.concatenate(found), (0.025, 0.975))
+        positives = np.add.reduceat(times * inside, starts, axis=1)
+        negatives = np.add.reduceat(times * ~inside, starts, axis=1)
+        won = np.sum(positives * (np.cumsum(negatives, axis=1) - negatives / 2), axis=1)
+        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+        aucs.append(won[pairs > 0] / pairs[pairs > 0])
+    low, high = np.quantile(np.concatenate(aucs), (0.025, 0.975))
     return float(low), float(high)

@@ -137,7 +137,7 @@ class Ranking:
     @property
     def sampling(self) -> str | None:
         """Which features are ranked by all cells and which by a sample, as a sentence; None where all cells rank all."""
-        sampled = sum(found.sampled for found in self.separations)
+        sampled = sum(each.sampled for each in self.separations)
         if self.sample is None or not sampled:
             return None
         drawn, by_all = (
@@ -153,8 +153,8 @@ class Ranking:
 
     def with_exact(self, exact: "Ranking") -> "Ranking":
         """The same with some features as another ranking of the same groups, by all their cells, has found them."""
-        known = {found.feature: found for found in exact.separations}
-        merged = [known.get(found.feature, found) for found in self.separations]
+        known = {each.feature: each for each in exact.separations}
+        merged = [known.get(each.feature, each) for each in self.separations]
         return replace(
             self,
             n=exact.n,
@@ -165,21 +165,21 @@ class Ranking:
     def to_frame(self) -> pd.DataFrame:
         """One row a feature in the order of the ranking; n, patients and medians in a column a group."""
         rows = []
-        for found in self.separations:
-            row: dict[str, object] = {"feature": found.feature, "label": CATALOGUE[found.feature].label}
+        for each in self.separations:
+            row: dict[str, object] = {"feature": each.feature, "label": CATALOGUE[each.feature].label}
             row |= {
-                "effect": found.effect,
-                "low": found.low,
-                "high": found.high,
-                "auc": found.auc,
-                "by_patient": found.by_patient,
+                "effect": each.effect,
+                "low": each.low,
+                "high": each.high,
+                "auc": each.auc,
+                "by_patient": each.by_patient,
             }
-            row |= {"p": found.p, "q": found.q, "p_cells": found.p_cells, "below": found.below, "above": found.above}
+            row |= {"p": each.p, "q": each.q, "p_cells": each.p_cells, "below": each.below, "above": each.above}
             for place, name in enumerate(self.names):
-                row[f"n {name}"] = found.n[place]
-                row[f"patients {name}"] = None if found.patients is None else found.patients[place]
-                row[f"median {name}"] = None if found.medians is None else found.medians[place]
-            rows.append(row | {"sampled": found.sampled})
+                row[f"n {name}"] = each.n[place]
+                row[f"patients {name}"] = None if each.patients is None else each.patients[place]
+                row[f"median {name}"] = None if each.medians is None else each.medians[place]
+            rows.append(row | {"sampled": each.sampled})
         return pd.DataFrame(rows)
 
 
@@ -198,7 +198,7 @@ def group_name(name: str) -> GroupName:
     return GroupName(f"cells of {name}", f"cell of {name}")
 
 
-def sentence(found: Separation, names: Sequence[GroupName]) -> str:
+def sentence(ranked: Separation, names: Sequence[GroupName]) -> str:
     """Say it in plain words: "Combined perimeter.
 
     96 % of monocytes lie below the median lymphocyte (delta 0.94, n 1000 / 1000)".
@@ -206,20 +206,20 @@ def sentence(found: Separation, names: Sequence[GroupName]) -> str:
     Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction,
     so delta has no sign.
     """
-    label, n = CATALOGUE[found.feature].label, " / ".join(f"{n:,}" if n >= _MANY_CELLS else str(n) for n in found.n)
-    if found.effect is None:
+    label, n = CATALOGUE[ranked.feature].label, " / ".join(f"{n:,}" if n >= _MANY_CELLS else str(n) for n in ranked.n)
+    if ranked.effect is None:
         return f"{label}: too few cells have it to compare (n {n})"
-    if found.patients is not None:
-        n += f" of {' / '.join(map(str, found.patients))} patients"
-    if found.below is None or found.above is None:
+    if ranked.patients is not None:
+        n += f" of {' / '.join(map(str, ranked.patients))} patients"
+    if ranked.below is None or ranked.above is None:
         groups = f"{', '.join(name.plural for name in names[:-1])} and {names[-1].plural}"
-        between = f"{int(100 * found.effect)} % of the differences in rank lie between {groups}"
-        return f"{label}: {between} (epsilon squared {found.effect:.2f}, n {n})"
-    share, side = (found.above, "above") if found.effect > 0 else (found.below, "below")
+        between = f"{int(100 * ranked.effect)} % of the differences in rank lie between {groups}"
+        return f"{label}: {between} (epsilon squared {ranked.effect:.2f}, n {n})"
+    share, side = (ranked.above, "above") if ranked.effect > 0 else (ranked.below, "below")
     amount = "all" if share == 1 else f"{int(100 * share)} % of"
     return (
-        f"{label}: {amount} {names[0].plural} lie {side} the median {names[1].singular} (delta {abs(found.effect):.2f},"
-        f" n {n})"
+        f"{label}: {amount} {names[0].plural} lie {side} the median {names[1].singular} (delta"
+        f" {abs(ranked.effect):.2f}, n {n})"
     )
 
 
@@ -274,16 +274,16 @@ def rank_features(
 
     def separate(feature: str) -> Separation:
         wanted = intervals is None or feature in intervals
-        found = _separate(feature, columns[feature], plan, bootstrap if wanted else None)
-        return replace(found, sampled=True) if sampled else found
+        result = _separate(feature, columns[feature], plan, bootstrap if wanted else None)
+        return replace(result, sampled=True) if sampled else result
 
-    found = []
+    separations = []
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1) if len(groups) >= _MANY else 1) as pool:
         try:
             for separation in pool.map(separate, columns):
-                found.append(separation)
+                separations.append(separation)
                 if progress:
-                    progress(len(found), len(columns))
+                    progress(len(separations), len(columns))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -295,7 +295,7 @@ def rank_features(
         tested=plan.tested,
         sample=plan.sizes if sampled else None,
         note=plan.note,
-        separations=tuple(sorted(_corrected(found), key=_effect_then_chance)),
+        separations=tuple(sorted(_corrected(separations), key=_effect_then_chance)),
     )
 
 
@@ -425,8 +425,8 @@ def _effect(sums: NDArray[np.number], n: NDArray[np.number], untied: float) -> N
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         if len(n) == 2:
-            found: NDArray[np.float64] = (sums[0] - n[0] * (n[0] + 1.0)) / (n[0] * n[1]) - 1
-            return found
+            delta: NDArray[np.float64] = (sums[0] - n[0] * (n[0] + 1.0)) / (n[0] * n[1]) - 1
+            return delta
         total = n.sum(axis=0)
         between = (n * (sums / (2 * n) - (total + 1) / 2) ** 2).sum(axis=0)
         return 12 * between / (total * (total + 1) * (total - 1) * untied) if untied > 0 else np.zeros(total.shape)
@@ -549,8 +549,8 @@ class _Bootstrap:
             drawn = self._of_patients(units, edges)
         total = np.sum(drawn, axis=0)
         doubled = 2 * np.cumsum(total, axis=0) - total + 1
-        sums = np.array([np.einsum("br,br->r", mine, doubled) for mine in drawn])
-        effects = _effect(sums, np.array([mine.sum(axis=0) for mine in drawn]), ranks.untied)
+        sums = np.array([np.einsum("br,br->r", counts, doubled) for counts in drawn])
+        effects = _effect(sums, np.array([counts.sum(axis=0) for counts in drawn]), ranks.untied)
         exact = float(_effect(ranks.sums, ranks.n, ranks.untied))
         low, high = np.nanpercentile(effects[1:], (_TAIL, 100 - _TAIL)) + exact - effects[0]
         least = -1.0 if self._plan.k == 2 else 0.0
@@ -606,16 +606,16 @@ class _Bootstrap:
 # --- all features -----------------------------------------------------------------------------------------------------
 
 
-def _corrected(found: Sequence[Separation]) -> list[Separation]:
+def _corrected(separations: Sequence[Separation]) -> list[Separation]:
     """With q over all features that have a p."""
-    tested = [separation.p for separation in found if separation.p is not None]
+    tested = [separation.p for separation in separations if separation.p is not None]
     q = iter(false_discovery_control(tested).tolist() if tested else ())
-    return [separation if separation.p is None else replace(separation, q=next(q)) for separation in found]
+    return [separation if separation.p is None else replace(separation, q=next(q)) for separation in separations]
 
 
-def _effect_then_chance(found: Separation) -> tuple[float, float, str]:
+def _effect_then_chance(separation: Separation) -> tuple[float, float, str]:
     return (
-        -abs(found.effect) if found.effect is not None else 1.0,
-        found.p if found.p is not None else 1.0,
-        found.feature,
+        -abs(separation.effect) if separation.effect is not None else 1.0,
+        separation.p if separation.p is not None else 1.0,
+        separation.feature,
     )

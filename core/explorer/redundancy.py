@@ -130,8 +130,8 @@ def group_alike(
     codes = np.zeros(len(features), dtype=np.int64)
     for place, inside in enumerate(members):
         codes[inside] = place
-    found = tuple(_alike(inside, rho, features, reliable) for inside in members)
-    return Redundancy(found, codes, len(rows), total)
+    alike = tuple(_alike(inside, rho, features, reliable) for inside in members)
+    return Redundancy(alike, codes, len(rows), total)
 
 
 def _clusters(rho: Matrix) -> NDArray[np.integer]:

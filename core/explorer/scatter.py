@@ -85,20 +85,20 @@ def embedding_features(offered: Sequence[str], reliable: Collection[str], scope:
 
 def embedded(cohort: Cohort, selection: Selection, features: Sequence[str]) -> EmbeddedCells:
     """Scale cells for an embedding and find their principal axes; raises UsageError where they are too few."""
-    found = view.values(cohort, selection, features, sample=MOST_CELLS)
-    found = found.rows(np.argsort(found.cell_id.astype(str)))  # the files' order may change, the picture should not
-    prepared = prepare(found.matrix, features)
+    cells = view.values(cohort, selection, features, sample=MOST_CELLS)
+    cells = cells.rows(np.argsort(cells.cell_id.astype(str)))  # the files' order may change, the picture should not
+    prepared = prepare(cells.matrix, features)
     digest = hashlib.sha256(np.ascontiguousarray(prepared.z).tobytes()).hexdigest()
-    return EmbeddedCells(found.without_features(), prepared, principal_axes(prepared), digest)
+    return EmbeddedCells(cells.without_features(), prepared, principal_axes(prepared), digest)
 
 
 def coloured(cohort: Cohort, values: Values, colour: By | str) -> Values:
     """The same cells in the same order with their groups, or with the values of a feature."""
     ids = tuple(str(cell) for cell in values.cell_id)
     by, features = (colour, ()) if isinstance(colour, By) else (None, (colour,))
-    found = view.values(cohort, Selection(quality=Quality.ANY, cells=ids), features, by)
-    row = {str(cell): index for index, cell in enumerate(found.cell_id)}
-    return replace(found.rows(np.array([row[cell] for cell in ids], dtype=np.int64)), cells=values.cells)
+    cells = view.values(cohort, Selection(quality=Quality.ANY, cells=ids), features, by)
+    row = {str(cell): index for index, cell in enumerate(cells.cell_id)}
+    return replace(cells.rows(np.array([row[cell] for cell in ids], dtype=np.int64)), cells=values.cells)
 
 
 def within(

@@ -232,9 +232,9 @@ def where(selection: Selection, prefix: str = "s") -> tuple[str, dict[str, Any]]
 
     Every name of a column comes from the catalogue or from this module, every value is a parameter.
     """
-    found = conditions(selection, prefix)
-    parameters = {name: value for condition in found for name, value in condition.parameters.items()}
-    return " AND ".join(f"({condition.sql})" for condition in found) or "true", parameters
+    clauses = conditions(selection, prefix)
+    parameters = {name: value for condition in clauses for name, value in condition.parameters.items()}
+    return " AND ".join(f"({condition.sql})" for condition in clauses) or "true", parameters
 
 
 def columns_read(selection: Selection) -> set[str]:

@@ -65,7 +65,7 @@ class Separated:
     @property
     def by_feature(self) -> dict[str, Separation]:
         """What was found of each feature."""
-        return {found.feature: found for found in self.ranking.separations}
+        return {each.feature: each for each in self.ranking.separations}
 
     def with_exact(self, exact: Ranking) -> "Separated":
         """The same with some features as all cells rank them."""
@@ -138,9 +138,7 @@ def separate(
     ranking = rank_features(
         cells.columns, cells.sides, names, cells.patients, intervals=(), sampled=cells.sampled, progress=progress
     )
-    effects = {
-        found.feature: abs(found.effect) if found.effect is not None else np.nan for found in ranking.separations
-    }
+    effects = {each.feature: abs(each.effect) if each.effect is not None else np.nan for each in ranking.separations}
     redundancy = group_alike(
         cells.matrix, cells.sides, cells.features, np.array([effects[name] for name in cells.features]), reliable
     )
@@ -158,20 +156,20 @@ def rank_exactly(
     UsageError
         If a side has too few cells.
     """
-    found = [
+    rankings = [
         _rank_at_once(cohort, selection, by, sides, names, features[start : start + _EXACT_AT_ONCE])
         for start in range(0, max(1, len(features)), _EXACT_AT_ONCE)
     ]
-    return replace(found[0], separations=tuple(each for ranking in found for each in ranking.separations))
+    return replace(rankings[0], separations=tuple(each for ranking in rankings for each in ranking.separations))
 
 
 def _rank_at_once(
     cohort: Cohort, selection: Selection, by: Grouping, sides: Sides, names: Sequence[str], features: Sequence[str]
 ) -> Ranking:
-    found = view.measurements(cohort, selection, features, by)
-    side_of = _side_of(sides, found.group_names)
-    codes = np.array([side_of.get(name, -1) for name in found.group_names] + [-1], dtype=np.int32)[found.groups]
-    return rank_features(found.columns, codes, names, found.patients)
+    cells = view.measurements(cohort, selection, features, by)
+    side_of = _side_of(sides, cells.group_names)
+    codes = np.array([side_of.get(name, -1) for name in cells.group_names] + [-1], dtype=np.int32)[cells.groups]
+    return rank_features(cells.columns, codes, names, cells.patients)
 
 
 def find_panels(cells: SideSample, names: Sequence[str], redundancy: Redundancy, reliable: Collection[str]) -> Panels:
@@ -202,11 +200,11 @@ def _side_of(sides: Sides, there: Collection[str]) -> dict[str, int]:
 
 
 def _with_intervals(ranking: Ranking, drawn: Ranking) -> Ranking:
-    ends = {found.feature: (found.low, found.high) for found in drawn.separations}
+    ends = {each.feature: (each.low, each.high) for each in drawn.separations}
     return replace(
         ranking,
         separations=tuple(
-            replace(found, low=ends[found.feature][0], high=ends[found.feature][1]) if found.feature in ends else found
-            for found in ranking.separations
+            replace(each, low=ends[each.feature][0], high=ends[each.feature][1]) if each.feature in ends else each
+            for each in ranking.separations
         ),
     )

@@ -99,23 +99,23 @@ class InView:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What to know before comparing the cells in view, one sentence each."""
-        found = []
+        warnings = []
         if len(self.sources) > 1:
-            found.append(
+            warnings.append(
                 f"The cells come from {len(self.sources)} sources: stain, light and camera differ between them, and so"
                 " may patients. Only features that do not depend on the scale are offered."
             )
         if self.without_scale:
             of = "The" if self.without_scale == self.cells else f"{self.without_scale:,} of {self.cells:,}"
-            found.append(f"{of} cells have no known scale: sizes and texture cannot be compared.")
+            warnings.append(f"{of} cells have no known scale: sizes and texture cannot be compared.")
         elif self._scales_differ:
             low, high = self.scales or (0.0, 0.0)
-            found.append(
+            warnings.append(
                 f"Scales go from {low:g} to {high:g} µm per pixel: sizes are compared in µm, texture cannot be."
             )
         if len(self.models) > 1:
-            found.append(f"The outlines were drawn by {len(self.models)} models: a difference may be theirs.")
-        return tuple(found)
+            warnings.append(f"The outlines were drawn by {len(self.models)} models: a difference may be theirs.")
+        return tuple(warnings)
 
     def refusal(self, feature: str) -> str | None:
         """Why the cells in view cannot be compared by a feature, in words; None if they can.
@@ -342,7 +342,7 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
     """
     profile, met = _profile(cohort, selection)
     keys = [condition.sentence.key for condition in conditions(selection)]
-    found = {}
+    by_filter = {}
     for key, (column, _) in CHOICES.items():
         others = profile.loc[_met_besides(met, keys, key)]
         sizes = _counted(cohort, others, By(column))
@@ -353,7 +353,7 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
             unknown = int(others.loc[others[column].isna(), "n"].sum())
         sizes |= {str(value): 0 for value in getattr(selection, key) if value not in sizes}
         listed = [Facet(value, _label(By(column), value), n) for value, n in sizes.items()]
-        found[key] = (*listed, *([Facet(None, NOT_RECORDED, unknown)] if unknown else []))
+        by_filter[key] = (*listed, *([Facet(None, NOT_RECORDED, unknown)] if unknown else []))
     sides: dict[str, tuple[NDArray[np.bool_], dict[str, str]]] = {
         "quality": (
             profile["quality_ok"].to_numpy(dtype=np.bool_),
@@ -364,8 +364,10 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
     for key, (yes, labels) in sides.items():
         among = _met_besides(met, keys, key)
         numbers = [int(profile["n"].to_numpy()[side & among].sum()) for side in (yes, ~yes)]
-        found[key] = tuple(Facet(value, label, n) for (value, label), n in zip(labels.items(), numbers, strict=True))
-    return found
+        by_filter[key] = tuple(
+            Facet(value, label, n) for (value, label), n in zip(labels.items(), numbers, strict=True)
+        )
+    return by_filter
 
 
 def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, ...]:
@@ -381,29 +383,29 @@ def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, .
         by,
         "GROUP BY ALL",
     )
-    found = []
+    counted = []
     for code, name in enumerate(names):
-        mine = frame[frame["group"] == code]
-        named = mine["patient_id"].notna()
-        found.append(
+        rows = frame[frame["group"] == code]
+        named = rows["patient_id"].notna()
+        counted.append(
             Group(
                 name,
-                int(mine["n"].sum()),
-                len(mine.loc[named, ["source", "patient_id"]].drop_duplicates()),
-                int(mine.loc[~named, "n"].sum()),
+                int(rows["n"].sum()),
+                len(rows.loc[named, ["source", "patient_id"]].drop_duplicates()),
+                int(rows.loc[~named, "n"].sum()),
             )
         )
-    return tuple(found)
+    return tuple(counted)
 
 
 def group_sources(cohort: Cohort, selection: Selection, by: By) -> dict[str, tuple[str, ...]]:
     """Where the cells of each group come from."""
-    found: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, tuple[str, ...]] = {}
     for source in counts(cohort, selection).sources:
         for group in groups(cohort, replace(selection, sources=(source,)), by):
             name = group.name.removesuffix(f", {source}") if by is By.PATIENT else group.name
-            found[name] = (*found.get(name, ()), source)
-    return found
+            sources[name] = (*sources.get(name, ()), source)
+    return sources
 
 
 def values(
@@ -484,15 +486,15 @@ def measurements(cohort: Cohort, selection: Selection, features: Sequence[str], 
 
 def summary(cohort: Cohort, selection: Selection, features: Sequence[str], by: Grouping = None) -> tuple[Summary, ...]:
     """Exact summaries of features by group: feature by feature, in each the groups in the order of `groups`."""
-    found = measurements(cohort, selection, features, by)
-    names, members = found.group_names, _by_group(found.groups, len(found.group_names))
-    patients = [found.patients[cells] for cells in members]
-    people = [count_codes(mine) for mine in patients]
+    measured = measurements(cohort, selection, features, by)
+    names, members = measured.group_names, _by_group(measured.groups, len(measured.group_names))
+    patients = [measured.patients[cells] for cells in members]
+    people = [count_codes(codes) for codes in patients]
 
     def of(feature: str) -> list[Summary]:
-        spec, column = CATALOGUE[feature], found.columns[feature]
+        spec, column = CATALOGUE[feature], measured.columns[feature]
         groups = zip(names, members, patients, people, strict=True)
-        return [_summary(spec, name, column[cells], mine, known) for name, cells, mine, known in groups]
+        return [_summary(spec, name, column[cells], codes, known) for name, cells, codes, known in groups]
 
     with ThreadPoolExecutor(2) as pool:
         return tuple(summary for rows in pool.map(of, features) for summary in rows)
@@ -506,15 +508,15 @@ def quantiles(
     wanted = np.asarray(shares if len(shares) else np.linspace(0, 1, 201), dtype=np.float64)
     frame, names = _fetch(cohort, selection, {"v": value_sql(spec)}, [feature, "um_per_px"], by)
     column = _floats(frame["v"])
-    found = np.full((len(names), len(wanted)), np.nan)
+    values = np.full((len(names), len(wanted)), np.nan)
     n = np.zeros(len(names), np.int64)
     for code, cells in enumerate(_by_group(frame["group"].to_numpy(), len(names))):
-        mine = column[cells]
-        mine = mine[~np.isnan(mine)]
-        n[code] = len(mine)
-        if len(mine):
-            found[code] = np.quantile(mine, wanted)
-    return Quantiles(feature, basis_of(spec), names, wanted, found, n)
+        present = column[cells]
+        present = present[~np.isnan(present)]
+        n[code] = len(present)
+        if len(present):
+            values[code] = np.quantile(present, wanted)
+    return Quantiles(feature, basis_of(spec), names, wanted, values, n)
 
 
 def histogram(
@@ -608,19 +610,19 @@ def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArra
     And whether (rows, conditions) they meet each condition of the selection.
     """
     properties = [column for column, _ in CHOICES.values()]
-    found = conditions(selection)
+    clauses = conditions(selection)
     severe = (  # texts are grouped faster
         f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS severe"
     )
     listed = [*properties, "quality_ok", "um_per_px", severe]
-    listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(found)]
-    parameters = {name: value for condition in found for name, value in condition.parameters.items()}
+    listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(clauses)]
+    parameters = {name: value for condition in clauses for name, value in condition.parameters.items()}
     frame = cohort.query(
         f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL",
         parameters,
         columns={*properties, "quality_ok", "um_per_px", "severe_flags", *columns_read(selection)},
     )
-    met = frame[[f"met_{index}" for index in range(len(found))]].to_numpy(dtype=np.bool_)
+    met = frame[[f"met_{index}" for index in range(len(clauses))]].to_numpy(dtype=np.bool_)
     return frame, met
 
 
@@ -629,8 +631,8 @@ def _met_besides(met: NDArray[np.bool_], keys: Sequence[str], key: str) -> NDArr
 
 
 def _all(met: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = np.logical_and.reduce(met, axis=1)
-    return found
+    mask: NDArray[np.bool_] = np.logical_and.reduce(met, axis=1)
+    return mask
 
 
 def _counted(cohort: Cohort, profile: pd.DataFrame, by: By) -> dict[str, int]:
@@ -735,10 +737,10 @@ def _fetch(
         )
         hashes = dict(zip(keys["key"].fillna(NOT_RECORDED), keys["hash"], strict=True))
         named = _named(cohort, list(hashes), by)
-        codes, found = pd.factorize(frame["group"].to_numpy(dtype=np.uint64))
+        codes, group_hashes = pd.factorize(frame["group"].to_numpy(dtype=np.uint64))
         place = {hashes[key]: index for index, (key, _) in enumerate(named)}
         # A key that came between the two questions is in none.
-        frame["group"] = np.array([place.get(hash_, -1) for hash_ in found], dtype=np.int32)[codes]
+        frame["group"] = np.array([place.get(hash_, -1) for hash_ in group_hashes], dtype=np.int32)[codes]
         return frame, tuple(name for _, name in named)
     frame["group"] = frame["group"].to_numpy(dtype=np.int32)
     return frame, (ALL_CELLS,) if by is None else tuple(by)
@@ -774,9 +776,9 @@ def _floats(column: pd.Series) -> NDArray[np.float64]:
 
 
 def _texts(column: pd.Series) -> NDArray[np.object_]:
-    found: NDArray[np.object_] = column.astype(object).to_numpy(copy=True)
-    found[column.isna().to_numpy()] = None
-    return found
+    texts: NDArray[np.object_] = column.astype(object).to_numpy(copy=True)
+    texts[column.isna().to_numpy()] = None
+    return texts
 
 
 _PATIENT_SQL: Final = "CASE WHEN patient_id IS NULL THEN 0 ELSE hash(source, patient_id) END"
@@ -787,9 +789,9 @@ def _patient_codes(frame: pd.DataFrame) -> NDArray[np.int64]:
 
     From the column `patient` of `_PATIENT_SQL`.
     """
-    codes, found = pd.factorize(frame["patient"].to_numpy(dtype=np.uint64))
-    numbers = np.cumsum(found != 0) - 1
-    numbers[found == 0] = -1
+    codes, patients = pd.factorize(frame["patient"].to_numpy(dtype=np.uint64))
+    numbers = np.cumsum(patients != 0) - 1
+    numbers[patients == 0] = -1
     return numbers[codes]
 
 
@@ -828,10 +830,10 @@ def _edges(column: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 
 def _bin_of(column: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
     bins = len(edges) - 1
-    found: NDArray[np.int64] = np.minimum(
+    indices: NDArray[np.int64] = np.minimum(
         ((column - edges[0]) * (bins / (edges[-1] - edges[0]))).astype(np.int64), bins - 1
     )
-    return found
+    return indices
 
 
 def _off_axis(spec: FeatureSpec, places: NDArray[np.float64], *, log: bool) -> NDArray[np.float64]:

@@ -80,8 +80,8 @@ def _reference_on_channel(channel: Channel) -> Family:
 
 def _reference_on_grey(feature_class: FeatureClass) -> Family:
     def measure(cell: Cell, region: Region) -> Measured:
-        found = reference.measure(feature_class, cell.channels[Channel.GREY], cell.masks[region])
-        return {name: UNDEFINED if math.isnan(value) else value for name, value in found.items()}
+        values = reference.measure(feature_class, cell.channels[Channel.GREY], cell.masks[region])
+        return {name: UNDEFINED if math.isnan(value) else value for name, value in values.items()}
 
     return measure
 
@@ -163,12 +163,12 @@ _Classes = Mapping[FeatureClass, tuple[FeatureSpec, ...]]
 
 def _by_region() -> Mapping[Region, _Classes]:
     """The catalogue's features that are measured, not divided, by region and class."""
-    found: dict[Region, dict[FeatureClass, tuple[FeatureSpec, ...]]] = {}
+    by_region: dict[Region, dict[FeatureClass, tuple[FeatureSpec, ...]]] = {}
     for spec in CATALOGUE.values():
         if not spec.ratio_of:
-            classes = found.setdefault(spec.region, {})
+            classes = by_region.setdefault(spec.region, {})
             classes[spec.feature_class] = (*classes.get(spec.feature_class, ()), spec)
-    return found
+    return by_region
 
 
 _MEASURED: Final = _by_region()

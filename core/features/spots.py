@@ -95,12 +95,12 @@ def granularity(
     if whole == 0:
         return dict.fromkeys(SPOT_WIDTHS, "nothing is stained")
     diameter = 2 * radius_of(cell)
-    found: dict[str, float | str] = {}
+    shares: dict[str, float | str] = {}
     before = whole
     for name, share in SPOT_WIDTHS.items():
         width = share * diameter
         if width < MIN_SPOT_PX:
-            found[name] = f"spots of that size are less than {MIN_SPOT_PX:.0f} pixels wide"
+            shares[name] = f"spots of that size are less than {MIN_SPOT_PX:.0f} pixels wide"
             continue
         odd = 2 * int((width - 1) // 2) + 1
         narrower, wider = (
@@ -108,9 +108,9 @@ def granularity(
             for side in (odd, odd + 2)
         )
         after = narrower + (wider - narrower) * (width - odd) / 2
-        found[name] = float((before - after) / whole)
+        shares[name] = float((before - after) / whole)
         before = after
-    return found
+    return shares
 
 
 def _opened(plane: NDArray[np.float64], region: NDArray[np.bool_], side: int) -> NDArray[np.float64]:

@@ -224,10 +224,10 @@ def ngtdm(levels: Levels) -> dict[str, float | str]:
     total = (_three_by_three(levels.image) - centre).ravel()[pixels]
     neighbours = _three_by_three((levels.image > 0).view(np.uint8)).ravel()[pixels] - 1
     apart = np.where(neighbours == 0, 0.0, np.abs(level - total / np.maximum(neighbours, 1)))
-    found = levels.present
-    number, difference = (np.bincount(level, weights)[found] for weights in (None, apart))
+    present = levels.present
+    number, difference = (np.bincount(level, weights)[present] for weights in (None, apart))
 
-    share, i = number / len(level), found.astype(float)
+    share, i = number / len(level), present.astype(float)
     weighted, summed = share * difference, difference.sum()
     product, pair, step = share[:, None] * share, share[:, None] + share, np.abs(i[:, None] - i)
     unlike = np.abs(i[:, None] * share[:, None] - i * share).sum()

@@ -157,25 +157,25 @@ def find_images(inputs: Iterable[Path | str]) -> list[Path]:
         If an input does not exist, or there is no image at all.
     """
     entries = [Path(entry) for entry in inputs]
-    found: set[Path] = set()
+    images: set[Path] = set()
     for entry in entries:
         if entry.is_dir():
             for path in entry.rglob("*"):
                 hidden = any(part.startswith(".") for part in path.relative_to(entry).parts)
                 if not hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-                    found.add(path)
+                    images.add(path)
         elif entry.exists():
-            found.add(entry)
+            images.add(entry)
         else:
             msg = f"expected an image file or a folder, but {entry} does not exist; check the path"
             raise UsageError(msg)
-    if not found:
+    if not images:
         msg = (
             f"expected images ({', '.join(IMAGE_SUFFIXES)}), but found none in"
             f" {', '.join(map(str, entries)) or 'an empty list'}"
         )
         raise UsageError(msg)
-    return sorted(found)
+    return sorted(images)
 
 
 def base_name(name: str) -> str:

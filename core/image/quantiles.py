@@ -19,8 +19,8 @@ BYTES: Final = np.arange(256, dtype=np.float64)
 def channel_counts(rgb: NDArray[np.uint8], *regions: NDArray[np.bool_]) -> NDArray[np.int64]:
     """How many pixels of an image (H, W, 3), or of each of its regions, have each of the 256 values in each channel, (regions, 3, 256)."""
     image = Image.fromarray(rgb)
-    found = [image.histogram(Image.fromarray(region)) for region in regions] or [image.histogram()]
-    return np.reshape(found, (-1, 3, 256))
+    counts = [image.histogram(Image.fromarray(region)) for region in regions] or [image.histogram()]
+    return np.reshape(counts, (-1, 3, 256))
 
 
 def counts(values: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -219,11 +219,11 @@ def _parted(mask: NDArray[np.bool_], top: int, left: int, step: int, typical: fl
     depth = np.where(mask, ndimage.gaussian_filter(depth, waist), 0)
     peaks, count = ndimage.label(_peaks(depth, waist))
     parts = watershed(-depth, peaks, mask=mask) if count > 1 else mask.astype(np.int32)
-    found = []
+    nuclei = []
     for number, at in enumerate(ndimage.find_objects(parts), start=1):
         if at is not None:
-            found.append(Nucleus(parts[at] == number, top + at[0].start, left + at[1].start, step))
-    return found
+            nuclei.append(Nucleus(parts[at] == number, top + at[0].start, left + at[1].start, step))
+    return nuclei
 
 
 def _peaks(depth: NDArray[np.float64], height: float) -> NDArray[np.bool_]:
@@ -282,8 +282,8 @@ def appearance(
     # Densities ascend as values descend.
     levels, (around, *parts) = _DENSITY[::-1], channel_counts(rgb, outside, nucleus, cytoplasm)[..., ::-1]
     background = np.array([counted_percentile(each, levels, 20) for each in around])
-    found = [np.array([counted_median(each, levels) for each in part]) - background for part in parts]
-    return np.concatenate(found).astype(np.float64)
+    densities = [np.array([counted_median(each, levels) for each in part]) - background for part in parts]
+    return np.concatenate(densities).astype(np.float64)
 
 
 def appearance_distance(

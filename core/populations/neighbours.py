@@ -105,29 +105,29 @@ def nearest(
     return Neighbours(rows, distances[rows], features, there)
 
 
-def shares(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> tuple[Share, ...]:
+def shares(near: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> tuple[Share, ...]:
     """Labels of the nearest cells (type, source ...), the most frequent first.
 
     `labels` are those of all cells, (n,).
     """
     every = np.asarray(labels, dtype=object)
-    names, counts = np.unique(every[found.rows].astype(str), return_counts=True)
+    names, counts = np.unique(every[near.rows].astype(str), return_counts=True)
     order = np.lexsort((names, -counts))
     return tuple(Share(str(names[i]), int(counts[i]), int(np.count_nonzero(every == names[i]))) for i in order)
 
 
-def sentence(found: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> str:
+def sentence(near: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> str:
     """How the nearest cells divide by label ("monocytes"), beside how all do.
 
     A type of many cells is often near by its number alone.
     """
-    if not len(found.rows):
+    if not len(near.rows):
         return "No cell has enough features in common with this one."
     parts = ", ".join(
         f"{share.nearest} {share.label} ({100 * share.all_cells / len(labels):.0f} % of all)"
-        for share in shares(found, labels)
+        for share in shares(near, labels)
     )
     return (
-        f"Of the {len(found.rows)} nearest among {found.cells:,} cells: {parts}; {found.distances[0]:.2f} to"
-        f" {found.distances[-1]:.2f} standard deviations away in {found.features} feature{'s' * (found.features != 1)}."
+        f"Of the {len(near.rows)} nearest among {near.cells:,} cells: {parts}; {near.distances[0]:.2f} to"
+        f" {near.distances[-1]:.2f} standard deviations away in {near.features} feature{'s' * (near.features != 1)}."
     )

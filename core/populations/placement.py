@@ -39,9 +39,9 @@ def by_cell_type(placed: Sequence[Placed]) -> dict[CellType, list[Placed]]:
     """
     grouped = {cell_type: [p for p in placed if p.reference.cell_type is cell_type] for cell_type in CellType}
     return {
-        kind: sorted(found, key=lambda p: (p.reference.published, -p.reference.n))
-        for kind, found in grouped.items()
-        if found
+        kind: sorted(of_type, key=lambda p: (p.reference.published, -p.reference.n))
+        for kind, of_type in grouped.items()
+        if of_type
     }
 
 
@@ -81,8 +81,8 @@ def distances(placed: Iterable[Placed]) -> dict[str, float]:
 
     Of several populations the largest.
     """
-    found: dict[str, float] = {}
+    largest: dict[str, float] = {}
     for comparison in (c for place in placed for c in place.comparisons):
         if comparison.comparable and comparison.robust_z is not None:
-            found[comparison.feature] = max(abs(comparison.robust_z), found.get(comparison.feature, 0.0))
-    return found
+            largest[comparison.feature] = max(abs(comparison.robust_z), largest.get(comparison.feature, 0.0))
+    return largest

@@ -145,8 +145,8 @@ class ReferencePopulation:
     @cached_property
     def scales(self) -> tuple[float, float]:
         """Smallest and largest scale of the members in micrometres per pixel; nan unless all have one."""
-        found = self.members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
-        return (float(found.min()), float(found.max())) if len(found) else (math.nan, math.nan)
+        um_per_px = self.members["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
+        return (float(um_per_px.min()), float(um_per_px.max())) if len(um_per_px) else (math.nan, math.nan)
 
     @property
     def plural(self) -> str:
@@ -186,8 +186,8 @@ def reference_population(
     `values` is its values frame; `sample` some of its rows, for typicality, or None for all.
     """
     summaries, ordered = _summaries(values, population, in_um=True)
-    found = values.notna().any()
-    measured = [name for name in CATALOGUE if found.get(name, default=False)]
+    present = values.notna().any()
+    measured = [name for name in CATALOGUE if present.get(name, default=False)]
     return ReferencePopulation(
         population=population,
         cell_type=cell_type,

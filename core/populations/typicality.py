@@ -109,8 +109,8 @@ def nearest(
         The features that count: such as need no scale (`core.populations.neighbours.comparable_features`).
     """
     cell = features.vector(among)[None]
-    found = [near for near in (_nearness(cell, r, among) for r in references if not r.published) if near is not None]
-    return tuple(sorted(found, key=lambda near: (-near.typicality, near.distance)))
+    known = [near for near in (_nearness(cell, r, among) for r in references if not r.published) if near is not None]
+    return tuple(sorted(known, key=lambda near: (-near.typicality, near.distance)))
 
 
 def _nearness(cell: Matrix, reference: ReferencePopulation, among: Sequence[str]) -> Nearness | None:

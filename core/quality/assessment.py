@@ -117,13 +117,13 @@ def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
     return [raised(TOO_SMALL, across=across, mend=mend)]
 
 
-def _of_kind(found: Traits, knowledge: Knowledge) -> list[QualityFlag]:
+def _of_kind(traits: Traits, knowledge: Knowledge) -> list[QualityFlag]:
     flags = []
-    distance = knowledge.detector.distance(found)
+    distance = knowledge.detector.distance(traits)
     if distance is not None and distance > knowledge.detector.limit:
-        first, second = knowledge.detector.strangest(found)
+        first, second = knowledge.detector.strangest(traits)
         flags.append(raised(UNLIKE_LEUKOCYTE, first=first, second=second))
-    if knowledge.granulocyte.score(found) > knowledge.granulocyte.limit:
+    if knowledge.granulocyte.score(traits) > knowledge.granulocyte.limit:
         flags.append(raised(GRANULOCYTE))
     return flags
 

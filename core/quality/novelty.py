@@ -137,11 +137,11 @@ def traits(features: Mapping[str, float | None], confidence: float) -> dict[str,
     Nan where a feature is absent.
     """
     known = {**features, _CONFIDENCE: confidence}
-    found = {}
+    by_name = {}
     for name, trait in TRAITS.items():
         values = [known[feature] for feature in trait.features]
-        found[name] = math.nan if None in values else trait.value(*values)
-    return found
+        by_name[name] = math.nan if None in values else trait.value(*values)
+    return by_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,27 +158,27 @@ class NoveltyDetector:
     correlation: NDArray[np.float64]
     limit: float
 
-    def distance(self, found: Traits) -> float | None:
+    def distance(self, traits: Traits) -> float | None:
         """Mahalanobis distance over the square root of the number of traits, about 1 for a known cell.
 
         None where there is no trait.
 
         Over the traits that the cell has: one without cytoplasm is judged by the rest.
         """
-        z = self._standardised(found)
+        z = self._standardised(traits)
         there = np.isfinite(z)
         if not there.any():
             return None
         solved = np.linalg.solve(self.correlation[np.ix_(there, there)], z[there])
         return math.sqrt(float(z[there] @ solved) / int(there.sum()))
 
-    def strangest(self, found: Traits, count: int = 2) -> list[str]:
+    def strangest(self, traits: Traits, count: int = 2) -> list[str]:
         """Words for the traits that lie farthest from the known cells' mean, the farthest first."""
-        z = np.nan_to_num(np.abs(self._standardised(found)))
+        z = np.nan_to_num(np.abs(self._standardised(traits)))
         return [TRAITS[NOVELTY_TRAITS[i]].words for i in np.argsort(-z, kind="stable")[:count]]
 
-    def _standardised(self, found: Traits) -> NDArray[np.float64]:
-        return (np.array([found[name] for name in NOVELTY_TRAITS]) - self.mean) / self.deviation
+    def _standardised(self, traits: Traits) -> NDArray[np.float64]:
+        return (np.array([traits[name] for name in NOVELTY_TRAITS]) - self.mean) / self.deviation
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,9 @@ class LogisticScore:
     intercept: float
     coefficients: Mapping[str, Coefficient]
 
-    def score(self, found: Traits) -> float:
+    def score(self, traits: Traits) -> float:
         """The score of a cell; nan where it lacks one of the traits."""
-        terms = (c.weight * (found[name] - c.mean) / c.deviation for name, c in self.coefficients.items())
+        terms = (c.weight * (traits[name] - c.mean) / c.deviation for name, c in self.coefficients.items())
         return self.intercept + math.fsum(terms)
 
 
@@ -211,9 +211,9 @@ class GranulocyteRule:
     colour: LogisticScore
     limit: float
 
-    def score(self, found: Traits) -> float:
+    def score(self, traits: Traits) -> float:
         """The lower of the two scores; nan where the cell lacks a trait."""
-        scores = (self.nucleus.score(found), self.colour.score(found))
+        scores = (self.nucleus.score(traits), self.colour.score(traits))
         return math.nan if any(map(math.isnan, scores)) else min(scores)
 
 
@@ -276,7 +276,7 @@ def load(path: Path, model_sha256: str) -> Knowledge:
         )  # its name before 0.2.0
         named, limit = tuple(cloud.pop("traits")), float(cloud.pop("limit"))
         fits = raw["model_sha256"] == model_sha256 and named == NOVELTY_TRAITS
-        found = Knowledge(
+        knowledge = Knowledge(
             detector=NoveltyDetector(
                 **{name: np.array(values, dtype=np.float64) for name, values in cloud.items()}, limit=limit
             ),
@@ -295,4 +295,4 @@ def load(path: Path, model_sha256: str) -> Knowledge:
             " again"
         )
         raise ModelError(msg)
-    return found
+    return knowledge

@@ -60,7 +60,7 @@ class Comparison:
     def leading(self, reliability: Reliability, most: int) -> list[Separation]:
         """The first features that stand for themselves or others and are not known to be poor."""
         first = (self.separated.by_feature[group.representative] for group in self.separated.redundancy.groups)
-        return [found for found in first if found.effect is not None and not is_poor(found.feature, reliability)][:most]
+        return [each for each in first if each.effect is not None and not is_poor(each.feature, reliability)][:most]
 
 
 def compare(
@@ -88,14 +88,14 @@ def compare(
     cells = gather(cohort, narrowed, by, sides, in_view.offered, sample_size(len(sides)))
     separated = separate(cells, names, graded(reliability), progress)
     stored = tuple(
-        found.population for found in cohort.populations() if found.population.population_id in in_view.populations
+        info.population for info in cohort.populations() if info.population.population_id in in_view.populations
     )
-    found = Comparison(narrowed, in_view, tuple(names), cells, separated, stored, cohort.revision)
+    comparison = Comparison(narrowed, in_view, tuple(names), cells, separated, stored, cohort.revision)
     if not cells.sampled:
-        return found
-    leading = [each.feature for each in found.leading(reliability, _LEADING)]
+        return comparison
+    leading = [each.feature for each in comparison.leading(reliability, _LEADING)]
     exact = rank_exactly(cohort, narrowed, by, sides, names, leading)
-    return replace(found, separated=separated.with_exact(exact))
+    return replace(comparison, separated=separated.with_exact(exact))
 
 
 def _narrowed(selection: Selection, by: Grouping, sides: Sides) -> Selection:
@@ -115,7 +115,7 @@ def html_report(comparison: Comparison, reliability: Reliability, created: datet
     Everything is inside the text, nothing is fetched and nothing runs. Names from outside are escaped.
     """
     leading = comparison.leading(reliability, _LEADING)
-    said = [sentence(found, [group_name(name) for name in comparison.names]) for found in leading]
+    said = [sentence(each, [group_name(name) for name in comparison.names]) for each in leading]
     groups = _drawn_groups(comparison)
     title = " beside ".join(comparison.names)
     return render(
@@ -130,9 +130,9 @@ def html_report(comparison: Comparison, reliability: Reliability, created: datet
         most_leading=_LEADING,
         leading=said,
         note=_sentence(comparison.separated.ranking.note),
-        cautions=sorted({text for found in leading if (text := comparison.in_view.caution(found.feature))}),
+        cautions=sorted({text for each in leading if (text := comparison.in_view.caution(each.feature))}),
         effects=drawing(to_svg(separation_chart(leading, said, groups, reliability, LIGHT), _WIDE_PX)),
-        boxes=[_box(comparison, found.feature, groups) for found in leading[:_DRAWN]],
+        boxes=[_box(comparison, each.feature, groups) for each in leading[:_DRAWN]],
         table=_table(comparison, reliability),
         refused=len(CATALOGUE) - len(comparison.separated.by_feature),
         resamples=RESAMPLES,
@@ -177,9 +177,9 @@ def _box(comparison: Comparison, feature: str, groups: Sequence[DrawnGroup]) -> 
     cells = comparison.cells
     column = cells.matrix[:, cells.features.index(feature)]
     values = [column[(cells.sides == side) & ~np.isnan(column)] for side in range(len(groups))]
-    found = [Statistics.of(mine) for mine in values]
+    summaries = [Statistics.of(of_side) for of_side in values]
     spec = CATALOGUE[feature]
-    chart = box_chart(groups, feature, basis_of(spec), found, values, LIGHT, log=spec.log_axis)
+    chart = box_chart(groups, feature, basis_of(spec), summaries, values, LIGHT, log=spec.log_axis)
     return drawing(to_svg(chart, _CHART_PX))
 
 
@@ -190,16 +190,16 @@ def _table(comparison: Comparison, reliability: Reliability) -> ReportTable:
     head = ["Feature", effect, "95 % interval", *medians, "n", "Patients", "p", "q", "Trust"]
     rows = []
     for name in poor_last(by_feature, reliability):
-        found, spec = by_feature[name], CATALOGUE[name]
+        ranked, spec = by_feature[name], CATALOGUE[name]
         cells = [
             spec.label,
-            "" if found.effect is None else f"{found.effect:.3f}",
-            "" if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}",
-            *(with_unit(spec, value, basis_of(spec)) for value in found.medians or (None,) * len(found.n)),
-            " / ".join(f"{n:,}" for n in found.n) + (" (sample)" if found.sampled else ""),
-            "not all known" if found.patients is None else " / ".join(map(str, found.patients)),
-            _chance(found.p),
-            _chance(found.q),
+            "" if ranked.effect is None else f"{ranked.effect:.3f}",
+            "" if ranked.low is None or ranked.high is None else f"{ranked.low:.2f} to {ranked.high:.2f}",
+            *(with_unit(spec, value, basis_of(spec)) for value in ranked.medians or (None,) * len(ranked.n)),
+            " / ".join(f"{n:,}" for n in ranked.n) + (" (sample)" if ranked.sampled else ""),
+            "not all known" if ranked.patients is None else " / ".join(map(str, ranked.patients)),
+            _chance(ranked.p),
+            _chance(ranked.q),
             trust(name, reliability),
         ]
         rows.append(ReportRow(cells, spec.description, poor=is_poor(name, reliability)))
@@ -215,8 +215,8 @@ def _provenance(comparison: Comparison, created: datetime) -> list[tuple[str, st
     scales = " to ".join(f"{scale:g}" for scale in sorted(set(seen.scales or ())))
     return [
         *(
-            (f"Population {found.title}", " · ".join(filter(None, _described(found))))
-            for found in comparison.populations
+            (f"Population {population.title}", " · ".join(filter(None, _described(population))))
+            for population in comparison.populations
         ),
         ("Outlines drawn by", ", ".join(f"{name} ({n:,} cells)" for name, n in seen.models.items())),
         ("Scales", f"{scales} µm per pixel" if scales else "unknown"),

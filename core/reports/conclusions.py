@@ -32,14 +32,14 @@ def nearest_populations(
     return nearest(features, references, likeness_features(reliability))
 
 
-def nearest_in_words(found: Sequence[Nearness]) -> str:
+def nearest_in_words(nearest: Sequence[Nearness]) -> str:
     """Name the nearest population and the runner-up, as a description and no classification.
 
     Empty without populations.
     """
-    if not found:
+    if not nearest:
         return ""
-    first, *others = found
+    first, *others = nearest
     if first.typicality == 0:
         return (
             "Unlike every population in shape: no cell of any lies as far from the centre of its own. Closest is"

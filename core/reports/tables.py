@@ -83,22 +83,22 @@ def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.D
     """
     rows = []
     for name in poor_last((feature for feature in features if feature in reliability), reliability):
-        found, spec = reliability[name], CATALOGUE[name]
-        largest, calibrate = found.largest, found.calibrate
+        entry, spec = reliability[name], CATALOGUE[name]
+        largest, calibrate = entry.largest, entry.calibrate
         rows.append(
             {
                 "Feature": spec.label,
-                "Trust": found.grade.value,
+                "Trust": entry.grade.value,
                 "About": spec.theme.value,
-                "ICC": found.icc,
-                "95 % interval": _interval(found.icc_low, found.icc_high),
-                "Mononuclear": found.mononuclear.value if found.mononuclear else None,
-                "Bias": found.bias,
-                "Limits": _interval(found.limit_low, found.limit_high),
-                "Annotators": found.annotators,
-                "n": found.n,
-                "Most moved by": f"{largest} ({found.disturbances[largest].size:.2f})" if largest else "",
-                "Calibrate for": f"{calibrate} ({found.disturbances[calibrate].size:.2f})" if calibrate else "",
+                "ICC": entry.icc,
+                "95 % interval": _interval(entry.icc_low, entry.icc_high),
+                "Mononuclear": entry.mononuclear.value if entry.mononuclear else None,
+                "Bias": entry.bias,
+                "Limits": _interval(entry.limit_low, entry.limit_high),
+                "Annotators": entry.annotators,
+                "n": entry.n,
+                "Most moved by": f"{largest} ({entry.disturbances[largest].size:.2f})" if largest else "",
+                "Calibrate for": f"{calibrate} ({entry.disturbances[calibrate].size:.2f})" if calibrate else "",
                 "Why": why(name, reliability),
             }
         )

@@ -223,7 +223,7 @@ class _Drawing:
             (nucleus.top, nucleus.left), nucleus.mask.shape, (self.top, self.left), self.labels.shape, strict=True
         )
         if any(
-            nucleus.step * (at + length) <= mine or nucleus.step * at >= mine + size for at, length, mine, size in spans
+            nucleus.step * (at + length) <= edge or nucleus.step * at >= edge + size for at, length, edge, size in spans
         ):
             return 0.0
         return float(np.count_nonzero(self.labels[self.inside(nucleus)]) / np.count_nonzero(nucleus.mask))
@@ -371,8 +371,8 @@ def _beyond_seam(owner: NDArray[np.int32], count: int, edge: NDArray[np.bool_], 
 def _with(drawn: list[_Drawing], new: _Drawing) -> list[_Drawing]:
     """The drawings with one more; of two drawings of the same cell the more certain remains."""
     for index, old in enumerate(drawn):
-        mine, yours = new.shared(old)
-        both = np.count_nonzero((new.labels[mine] > 0) & (old.labels[yours] > 0))
+        in_new, in_old = new.shared(old)
+        both = np.count_nonzero((new.labels[in_new] > 0) & (old.labels[in_old] > 0))
         if both >= _SAME * min(new.area, old.area):
             better, worse = (new, old) if new.confidence > old.confidence else (old, new)
             kept = replace(better, nuclei=(*better.nuclei, *(n for n in worse.nuclei if n not in better.nuclei)))
@@ -384,12 +384,12 @@ def _settled(drawn: Sequence[_Drawing]) -> list[_Drawing]:
     """The drawings without overlaps: a pixel that two cells claim goes to the one whose nucleus is nearer."""
     settled = [replace(drawing, labels=drawing.labels.copy()) for drawing in drawn]
     for first, second in itertools.combinations(settled, 2):
-        mine, yours = first.shared(second)
-        both = (first.labels[mine] > 0) & (second.labels[yours] > 0)
+        in_first, in_second = first.shared(second)
+        both = (first.labels[in_first] > 0) & (second.labels[in_second] > 0)
         if both.any():
-            nearer = _to_nucleus(first)[mine] <= _to_nucleus(second)[yours]
-            first.labels[mine][both & ~nearer] = 0
-            second.labels[yours][both & nearer] = 0
+            nearer = _to_nucleus(first)[in_first] <= _to_nucleus(second)[in_second]
+            first.labels[in_first][both & ~nearer] = 0
+            second.labels[in_second][both & nearer] = 0
     return [trimmed for trimmed in map(_trimmed, settled) if trimmed is not None]
 
 

@@ -47,12 +47,12 @@ def middle_cell(
     A pixel is cell where nucleus and cytoplasm together reach one half of the (len(CHANNELS), H, W) probabilities.
     Among the components the one of greatest area times centrality is the cell. None when there is none.
     """
-    found = probabilities[_NUCLEUS] + probabilities[_CYTOPLASM] >= 0.5
-    if not found.any():
+    mask = probabilities[_NUCLEUS] + probabilities[_CYTOPLASM] >= 0.5
+    if not mask.any():
         return None
     # What is no cell anywhere need not be looked at: on a large image that is most of it.
-    box = _bounds(found)
-    cells = _parted(found[box])
+    box = _bounds(mask)
+    cells = _parted(mask[box])
     components, count = ndimage.label(cells)
     areas = np.bincount(components.ravel(), minlength=count + 1)[1:]
     if not count or areas.max() < MIN_CELL_SHARE * window.side**2:
@@ -70,10 +70,10 @@ def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
     A pixel of the cell is nucleus where that channel is the larger.
     """
     labels = LabelMap(np.zeros(probabilities.shape[1:], np.uint8))
-    found = middle_cell(probabilities, window)
-    if found is None:
+    middle = middle_cell(probabilities, window)
+    if middle is None:
         return CellMap(labels, 0.0)
-    box, cell, cells = found
+    box, cell, cells = middle
     nucleus_p, cytoplasm_p = probabilities[_NUCLEUS][box], probabilities[_CYTOPLASM][box]
     body = filled(cell)
     nucleus = _tidied(body & (nucleus_p > cytoplasm_p))

@@ -105,15 +105,15 @@ class TwoPassSegmenter(ABC):
     def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
         """As `segment`, an image each; they go through the network together, which a GPU does much faster."""
         started = time.perf_counter()
-        found = self._find([image.rgb for image in images])
+        outlines = self._find([image.rgb for image in images])
         others = [
             count_other_nuclei(image.rgb, cell_mask(labels), region_mask(labels, "nucleus"))
-            for image, (labels, _) in zip(images, found, strict=True)
+            for image, (labels, _) in zip(images, outlines, strict=True)
         ]
         each_ms = 1000 * (time.perf_counter() - started) / max(len(images), 1)
         return [
             Segmentation(labels, confidence, count, self.card.model_id, self.provider, each_ms)
-            for (labels, confidence), count in zip(found, others, strict=True)
+            for (labels, confidence), count in zip(outlines, others, strict=True)
         ]
 
     def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
@@ -136,15 +136,15 @@ class TwoPassSegmenter(ABC):
 
     def _find(self, images: Sequence[NDArray[np.uint8]]) -> list[_Outline]:
         """The cell nearest the middle of each image."""
-        found = self._outlines([_Part(rgb, Window.whole((rgb.shape[0], rgb.shape[1]))) for rgb in images])
+        outlines = self._outlines([_Part(rgb, Window.whole((rgb.shape[0], rgb.shape[1]))) for rgb in images])
         # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the
         # middle leads.
-        lost = [number for number, (_, confidence) in enumerate(found) if not confidence > 0]
+        lost = [number for number, (_, confidence) in enumerate(outlines) if not confidence > 0]
         led = {number: window for number in lost if (window := _around_nucleus(images[number])) is not None}
         again = self._outlines([_Part(images[number], window) for number, window in led.items()])
         for number, outline in zip(led, again, strict=True):
-            found[number] = outline
-        return found
+            outlines[number] = outline
+        return outlines
 
     def _outlines(self, wide: Sequence[_Part]) -> list[_Outline]:
         """The cell of each part: in the window that the localiser chose, or, where that is doubtful, by its own two passes."""
@@ -158,8 +158,8 @@ class TwoPassSegmenter(ABC):
             }
         doubtful = [number for number in range(len(wide)) if number not in sure]
         own = dict(zip(doubtful, self._by_itself([wide[number] for number in doubtful]), strict=True))
-        found = sure | own
-        return [found[number] for number in range(len(wide))]
+        outlines = sure | own
+        return [outlines[number] for number in range(len(wide))]
 
     def _by_itself(self, wide: Sequence[_Part]) -> list[_Outline]:
         """The cell of each part by both passes; where the fine one has no window, or loses the cell, the coarse one's."""
@@ -190,10 +190,10 @@ class TwoPassSegmenter(ABC):
         None where there is no cell, or but a speck.
         """
         size = maps.shape[-1]
-        found = middle_cell(maps, Window(0, 0, size))
-        if found is None:
+        middle = middle_cell(maps, Window(0, 0, size))
+        if middle is None:
             return None
-        (rows, columns), cell, _ = found
+        (rows, columns), cell, _ = middle
         near, scale = Window.around(cell, self.card.cell_fill), wide.side / size
         near = Window(near.left + columns.start, near.top + rows.start, near.side)
         window = Window(wide.left + near.left * scale, wide.top + near.top * scale, near.side * scale)
@@ -318,8 +318,8 @@ class OnnxSegmenter(TwoPassSegmenter):
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """As the session gives them."""
-        (found,) = self._session.run(None, {self._input: images})
-        return np.asarray(found, dtype=np.float32)
+        (logits,) = self._session.run(None, {self._input: images})
+        return np.asarray(logits, dtype=np.float32)
 
 
 def _labelled(maps: NDArray[np.float32], part: _Part) -> _Outline:
@@ -332,11 +332,11 @@ def _labelled(maps: NDArray[np.float32], part: _Part) -> _Outline:
     bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))
     step = math.ceil(window.side / MAX_GRID)
     inner = Window((window.left - left) / step, (window.top - top) / step, window.side / step)
-    found = label_cell(
+    cell_map = label_cell(
         to_image_grid(maps, inner, (math.ceil((bottom - top) / step), math.ceil((right - left) / step))), inner
     )
     labels = np.zeros((height, width), np.uint8)
-    labels[top:bottom, left:right] = found.labels.repeat(step, axis=0).repeat(step, axis=1)[
+    labels[top:bottom, left:right] = cell_map.labels.repeat(step, axis=0).repeat(step, axis=1)[
         : bottom - top, : right - left
     ]
-    return LabelMap(labels), found.confidence
+    return LabelMap(labels), cell_map.confidence

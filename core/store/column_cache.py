@@ -75,10 +75,10 @@ class ColumnCache:
             stored = set(opened.schema_arrow.names)
             called = {name: name if name in stored else FORMER_NAMES.get(name, name) for name in names}
             there = {name: called[name] for name in names if called[name] in stored}
-            found = opened.read(columns=list(there.values()))
+            table = opened.read(columns=list(there.values()))
         for name in names:
             kind = self._schema.field(name).type
-            array = found[there[name]].cast(kind).combine_chunks() if name in there else pa.nulls(rows, kind)
+            array = table[there[name]].cast(kind).combine_chunks() if name in there else pa.nulls(rows, kind)
             # Texts that say the same of many cells are kept once.
             if pa.types.is_string(kind) and name != "cell_id":
                 array = array.dictionary_encode()

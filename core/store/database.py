@@ -176,9 +176,9 @@ class Cohort:
         if self._rows is None:
             msg = "the cohort was opened without a cache of rows; open it with a folder for one"
             raise StoreError(msg)
-        found = np.empty((len(wanted), len(features)))
+        values = np.empty((len(wanted), len(features)))
         if not len(wanted):
-            return found
+            return values
         kept = self._kept.table(files, ["cell_id"])
         places = (
             pc.fill_null(pc.index_in(kept["cell_id"], value_set=wanted), -1).to_numpy()
@@ -190,8 +190,8 @@ class Cohort:
             raise StoreError(_CHANGED)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[start : start + _ROWS_AT_ONCE]
-            found[places[some]] = self._rows.read(files, some, features)
-        return found
+            values[places[some]] = self._rows.read(files, some, features)
+        return values
 
     def _run(
         self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path], columns: Collection[str]
@@ -222,21 +222,21 @@ class Cohort:
         return frame
 
     def _stored(self, names: Sequence[str] | None) -> tuple[shards.StoredPopulation, ...]:
-        found = shards.scan(self.roots)
+        scan = shards.scan(self.roots)
         if names is None:
-            return self._ordered(found)
+            return self._ordered(scan)
         for name in names:
-            if name in found.populations:
+            if name in scan.populations:
                 continue
-            for folder, problem in found.problems.items():
+            for folder, problem in scan.problems.items():
                 if folder.name == name:
                     raise problem
-            there = ", ".join(found.populations) or "none"
+            there = ", ".join(scan.populations) or "none"
             msg = f"there is no population {name!r}; there are: {there}"
             raise StoreError(msg)
-        return tuple(found.populations[name] for name in names)
+        return tuple(scan.populations[name] for name in names)
 
-    def _ordered(self, found: shards.Scan) -> tuple[shards.StoredPopulation, ...]:
+    def _ordered(self, scan: shards.Scan) -> tuple[shards.StoredPopulation, ...]:
         types = list(CellType)
 
         def place(stored: shards.StoredPopulation) -> tuple[int, int, str]:
@@ -246,7 +246,7 @@ class Cohort:
                 stored.population.population_id,
             )
 
-        return tuple(sorted(found.populations.values(), key=place))
+        return tuple(sorted(scan.populations.values(), key=place))
 
 
 def _raise_if_damaged(files: Sequence[Path], error: Exception) -> None:

@@ -105,8 +105,8 @@ def _append(
     with edit_log.appending(_own_root(cohort)) as edits:
         # Looked up while the log is held: no other session changes the old value in between.
         sql = f"SELECT cell_id, {field} AS old FROM cells WHERE cell_id IN (SELECT unnest($ids))"
-        found = cohort.query(sql, {"ids": list(cell_ids)}, columns=("cell_id", field))
-        there = dict(zip(found["cell_id"], (None if pd.isna(old) else old for old in found["old"]), strict=True))
+        rows = cohort.query(sql, {"ids": list(cell_ids)}, columns=("cell_id", field))
+        there = dict(zip(rows["cell_id"], (None if pd.isna(old) else old for old in rows["old"]), strict=True))
         unknown = [cell for cell in cell_ids if cell not in there]
         if unknown:
             more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""

@@ -122,17 +122,17 @@ def _sampled(cohort: Cohort, population_id: str, members: pd.DataFrame) -> pd.Da
 def _info(cohort: Cohort, stored: StoredPopulation) -> PopulationInfo:
     population, shipped = stored.population, is_shipped(stored.root)
     try:
-        found = cells(cohort, population.population_id, ["quality_ok", "severe_flags", "patient_id", "um_per_px"])
+        frame = cells(cohort, population.population_id, ["quality_ok", "severe_flags", "patient_id", "um_per_px"])
     except StoreError as error:
         return PopulationInfo(population, 0, 0, None, {}, 0, shipped, problem=str(error))
-    good = found["quality_ok"].astype(bool)
-    reasons = found.loc[~good, "severe_flags"].explode().dropna().value_counts()
+    good = frame["quality_ok"].astype(bool)
+    reasons = frame.loc[~good, "severe_flags"].explode().dropna().value_counts()
     return PopulationInfo(
         population=population,
-        n=len(found),
+        n=len(frame),
         n_good=int(good.sum()),
-        patients=count_patients(found.loc[good, "patient_id"]),
+        patients=count_patients(frame.loc[good, "patient_id"]),
         excluded={str(code): int(count) for code, count in reasons.sort_index().items()},
-        scaled=int(found.loc[good, "um_per_px"].notna().sum()),
+        scaled=int(frame.loc[good, "um_per_px"].notna().sum()),
         shipped=shipped,
     )

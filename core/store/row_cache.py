@@ -46,16 +46,16 @@ class RowCache:
             If the folder of the cache cannot be written to.
         """
         columns = np.array([list(CATALOGUE).index(name) for name in features], dtype=np.intp)
-        found = np.empty((len(rows), len(features)))
+        values = np.empty((len(rows), len(features)))
         start = 0
         for shard in shards:
             cells = np.memmap(self._file(shard), np.float64, "r").reshape(-1, len(CATALOGUE))
             first, last = np.searchsorted(rows, (start, start + len(cells)))
             for part in range(first, last, _BATCH):
                 some = slice(part, min(part + _BATCH, last))
-                found[some] = cells[rows[some] - start][:, columns]
+                values[some] = cells[rows[some] - start][:, columns]
             start += len(cells)
-        return found
+        return values
 
     def _file(self, shard: Path) -> Path:
         """Where the rows of a shard are, made if they are not."""

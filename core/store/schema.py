@@ -244,7 +244,7 @@ def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np
         "provider": analysis.segmentation.provider,
         "confidence": analysis.segmentation.confidence,
         "other_cells": analysis.segmentation.other_cells,
-        **{f"{region}_outline": its for region, its in rings.items()},
+        **{f"{region}_outline": ring for region, ring in rings.items()},
     }
 
 
@@ -325,13 +325,13 @@ def _feature_metadata(spec: FeatureSpec) -> dict[str, str]:
     depends_on = [
         what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does
     ]
-    found = {
+    metadata = {
         "description": spec.description,
         "label": spec.label,
         "unit": spec.unit.px,
         "depends_on": ", ".join(depends_on),
     }
-    return found | ({"ibsi": spec.ibsi_id} if spec.ibsi_id else {})
+    return metadata | ({"ibsi": spec.ibsi_id} if spec.ibsi_id else {})
 
 
 def check_relative(name: str) -> None:

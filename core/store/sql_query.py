@@ -75,13 +75,13 @@ class Column:
 
 def schema() -> tuple[Column, ...]:
     """Every column of both relations with its type, meaning and unit, to be shown beside the question."""
-    found = []
+    described = []
     for relation, columns in (("cells", cohort_schema()), ("populations", _POPULATIONS)):
         for column in columns:
             metadata = {key.decode(): text.decode() for key, text in (column.metadata or {}).items()}
             meaning = CATALOGUE[column.name].label if column.name in CATALOGUE else metadata["description"]
-            found.append(Column(relation, column.name, str(column.type), meaning, metadata.get("unit", "")))
-    return tuple(found)
+            described.append(Column(relation, column.name, str(column.type), meaning, metadata.get("unit", "")))
+    return tuple(described)
 
 
 def columns_about(words: str) -> tuple[Column, ...]:
@@ -221,7 +221,7 @@ def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Runnin
         view = edit_log.laid_over(view, "edits")
     allowed = [spelt for file in files for spelt in (str(file), shards.literal(file))]
     head = {"question": question, "view": view, "shards": allowed, **asdict(limits)}
-    rows = [_population_row(found) for found in stored]
+    rows = [_population_row(population) for population in stored]
     request = io.BytesIO()
     request.write(json.dumps(head).encode() + b"\n")
     unedited = pa.table({"cell_id": pa.array([], pa.string())})

@@ -222,10 +222,10 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
 def _column(file: Path, first: int, column: pa.Array, name: str) -> list[Any]:
     """Values of a column as the store keeps them, None where empty; raises DataSetError naming row and column."""
     values: list[Any] = column.to_pylist()
-    found = []
+    stored = []
     for offset, value in enumerate(values):
         try:
-            found.append(None if value is None or value == "" else _value(name, value))
+            stored.append(None if value is None or value == "" else _value(name, value))
         except (ValueError, TypeError, OverflowError) as error:
             shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
             msg = (
@@ -233,7 +233,7 @@ def _column(file: Path, first: int, column: pa.Array, name: str) -> list[Any]:
                 " import again"
             )
             raise DataSetError(msg) from error
-    return found
+    return stored
 
 
 def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (a value of any column)

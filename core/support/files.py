@@ -62,9 +62,9 @@ def unfinished(path: Path, *, work: Path | None = None) -> Iterator[Path]:
 
 def clear_unfinished(path: Path) -> None:
     """Remove what killed processes left of a file in the making; only while nobody writes it."""
-    ours = re.compile(re.escape(_mark(path)) + "[0-9a-f]{32}")
+    unfinished = re.compile(re.escape(_mark(path)) + "[0-9a-f]{32}")
     for left in path.parent.iterdir():
-        if ours.fullmatch(left.name):
+        if unfinished.fullmatch(left.name):
             _remove(left)
 
 

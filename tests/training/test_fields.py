@@ -71,14 +71,14 @@ def test_the_same_state_gives_the_same_field_and_another_one_another(drawn, made
 def test_what_is_found_is_matched_once(made):
     count = len(made.standings)
     perfect = score_field(made, [as_found(made, number) for number in range(1, count + 1)])
-    assert perfect.found == count
+    assert perfect.n_found == count
     assert all(cell.dice is not None and min(cell.dice.values()) == 1 for cell in perfect.cells)
     assert [cell.standing for cell in perfect.cells] == list(made.standings)
     empty = FieldCell(
         BoundingBox(5, 5, 20, 20), LabelMap(np.full((20, 20), 2, np.uint8) * (made.numbers[5:25, 5:25] == 0)), 0.5
     )
     missed = score_field(made, [as_found(made, 1), empty])
-    assert missed.found == 2
+    assert missed.n_found == 2
     assert [cell.dice is not None for cell in missed.cells] == [True] + [False] * (count - 1)
     everything = score_field(made, [as_found(made, *range(1, count + 1))])
     assert all(cell.dice is None for cell in everything.cells), "cells run together are found by none"

@@ -58,14 +58,14 @@ def normalisation(encoder: str) -> Normalisation:
         return _PACKAGED_NORMALISATION
     require_encoder(encoder)
     try:
-        found = get_preprocessing_params(encoder, "imagenet")
+        parameters = get_preprocessing_params(encoder, "imagenet")
     except (OSError, ValueError) as error:  # no connection or cache; no ImageNet weights
         raise _not_had(encoder, error) from error
-    if found["input_space"] != "RGB" or found["input_range"] != [0, 1]:
-        wants = f"{found['input_space']} from {found['input_range'][0]} to {found['input_range'][1]}"
+    if parameters["input_space"] != "RGB" or parameters["input_range"] != [0, 1]:
+        wants = f"{parameters['input_space']} from {parameters['input_range'][0]} to {parameters['input_range'][1]}"
         msg = f"the encoder {encoder!r} was trained on {wants}; take one that was trained on RGB from 0 to 1"
         raise UsageError(msg)
-    (r, g, b), (r_std, g_std, b_std) = found["mean"], found["std"]
+    (r, g, b), (r_std, g_std, b_std) = parameters["mean"], parameters["std"]
     return Normalisation((r, g, b), (r_std, g_std, b_std))
 
 

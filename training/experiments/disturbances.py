@@ -189,10 +189,10 @@ def _on_canvas(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """An array in the middle of a canvas of zeros, cut where it is larger."""
     canvas = np.zeros((*shape[:2], *array.shape[2:]), array.dtype)
     to, come = [], []
-    for side, mine in zip(shape, array.shape, strict=False):
-        offset = (side - mine) // 2
-        to.append(slice(max(0, offset), max(0, offset) + min(side, mine)))
-        come.append(slice(max(0, -offset), max(0, -offset) + min(side, mine)))
+    for side, length in zip(shape, array.shape, strict=False):
+        offset = (side - length) // 2
+        to.append(slice(max(0, offset), max(0, offset) + min(side, length)))
+        come.append(slice(max(0, -offset), max(0, -offset) + min(side, length)))
     canvas[tuple(to)] = array[tuple(come)]
     return canvas
 

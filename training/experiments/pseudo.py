@@ -71,7 +71,7 @@ def unlabelled_samples(name: str, cell_types: Sequence[CellType], limit: int, se
         msg = f"{name} has no images of {', '.join(cell_types)}"
         raise DataSetError(msg)
     each = -(-limit // len(by_type))
-    chosen = [its[int(i)] for its in by_type.values() for i in rng.permutation(len(its))[: each or None]]
+    chosen = [of_type[int(i)] for of_type in by_type.values() for i in rng.permutation(len(of_type))[: each or None]]
     return sorted(chosen, key=lambda sample: sample.sample_id)
 
 
@@ -87,9 +87,9 @@ def consistency(teacher: TwoPassSegmenter, rgb: NDArray[np.uint8], labels: Label
         cell = maps[_NUCLEUS] + maps[_CYTOPLASM] >= 0.5
         nucleus = cell & (maps[_NUCLEUS] > maps[_CYTOPLASM])
         on_grid = LabelMap(resample_labels(expected, window, size))
-        for region, found in (("nucleus", nucleus), ("cytoplasm", cell & ~nucleus)):
+        for region, mask in (("nucleus", nucleus), ("cytoplasm", cell & ~nucleus)):
             least[region] = min(
-                least[region], float(np.nan_to_num(overlap(found, region_mask(on_grid, region)).dice, nan=0.0))
+                least[region], float(np.nan_to_num(overlap(mask, region_mask(on_grid, region)).dice, nan=0.0))
             )
     return least["nucleus"], least["cytoplasm"]
 
@@ -144,20 +144,20 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
 
 def _judge(teacher: TwoPassSegmenter, sample: Sample, image_id: str, folder: Path, least_agreement: float) -> Verdict:
     image = load(sample.image)
-    found = teacher.segment(image)
+    segmentation = teacher.segment(image)
     agreement, reason = (0.0, 0.0), "no cell"
-    if cell_mask(found.labels).any():
-        agreement = consistency(teacher, image.rgb, found.labels)
-        severe = [flag.code for flag in assess(image, found, teacher.card) if flag.severe]
+    if cell_mask(segmentation.labels).any():
+        agreement = consistency(teacher, image.rgb, segmentation.labels)
+        severe = [flag.code for flag in assess(image, segmentation, teacher.card) if flag.severe]
         reason = ""
         if severe:
             reason = " ".join(severe)
-        elif found.other_cells:
+        elif segmentation.other_cells:
             reason = "several cells"
         elif min(agreement) < least_agreement:
             reason = "inconsistent"
     if not reason:
-        (folder / "masks" / f"{image_id}.png").write_bytes(encode_png(encode_grey(found.labels)))
+        (folder / "masks" / f"{image_id}.png").write_bytes(encode_png(encode_grey(segmentation.labels)))
         (folder / "images" / f"{image_id}{sample.image.suffix}").write_bytes(sample.image.read_bytes())
     nucleus, cytoplasm = (round(value, 4) for value in agreement)
-    return Verdict(image_id, str(sample.cell_type), nucleus, cytoplasm, round(found.confidence, 4), reason)
+    return Verdict(image_id, str(sample.cell_type), nucleus, cytoplasm, round(segmentation.confidence, 4), reason)

@@ -71,13 +71,13 @@ class _Run:
 
     def values(self) -> list[str]:
         def means(condition: ImagingCondition) -> str:
-            of = (
+            dice = (
                 self.table[self.table["condition"] == str(condition)]
                 .groupby("source")[["dice_nucleus", "dice_cytoplasm"]]
                 .mean()
                 .mean()
             )
-            return f"{of['dice_nucleus']:.3f} / {of['dice_cytoplasm']:.3f}"
+            return f"{dice['dice_nucleus']:.3f} / {dice['dice_cytoplasm']:.3f}"
 
         clean = self.table[self.table["condition"] == str(ImagingCondition.CLEAN)]
         poor = float((clean["dice_cell"] < 0.8).groupby(clean["source"]).mean().mean())

@@ -152,10 +152,10 @@ def validate(
     for split in splits:
         if (folder / split.name / SPLIT_REPORT_FILE).exists():
             continue
-        mine = locks.try_lock(folder / _WORK / f"{split.name}.lock", keep_file=False)
-        if mine is None:
+        lock = locks.try_lock(folder / _WORK / f"{split.name}.lock", keep_file=False)
+        if lock is None:
             continue
-        with mine:
+        with lock:
             # It may have been finished, and given up, between the first look and the lock.
             if not (folder / split.name / SPLIT_REPORT_FILE).exists():
                 _do(split, config, folder / split.name, plan, device, on_epoch)
@@ -270,13 +270,15 @@ def _score(split: Split, plan: ValidationPlan, segmenter: TorchSegmenter, calibr
 
 
 def _scored(shown: LabelledImage, sample: Sample, segmenter: TorchSegmenter) -> dict[str, Any]:
-    found = segmenter.segment(CellImage(shown.rgb.copy(), sample.image.name, ""))
-    score = score_labels(sample.sample_id, str(sample.cell_type), found.labels, shown.labels, found.confidence)
+    segmentation = segmenter.segment(CellImage(shown.rgb.copy(), sample.image.name, ""))
+    score = score_labels(
+        sample.sample_id, str(sample.cell_type), segmentation.labels, shown.labels, segmentation.confidence
+    )
     return {
         **{f"dice_{region}": score.dice[region] for region in REGIONS},
         **{f"iou_{region}": score.iou[region] for region in REGIONS},
-        "confidence": found.confidence,
-        "other_cells": found.other_cells,
+        "confidence": segmentation.confidence,
+        "other_cells": segmentation.other_cells,
     }
 
 
@@ -322,12 +324,12 @@ def report_of(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "criterion": round(criterion(table), 4),
         "conditions": {
-            condition: {source: _summary(rows) for source, rows in its.groupby("source")}
-            for condition, its in table.groupby("condition", sort=False)
+            condition: {source: _summary(rows) for source, rows in part.groupby("source")}
+            for condition, part in table.groupby("condition", sort=False)
         },
         "cell_types": {
-            source: {cell_type: _summary(rows) for cell_type, rows in its.groupby("cell_type")}
-            for source, its in clean.groupby("source")
+            source: {cell_type: _summary(rows) for cell_type, rows in part.groupby("cell_type")}
+            for source, part in clean.groupby("source")
         },
         "failure_modes": by_mode(clean),
         "confidence": {
@@ -380,10 +382,10 @@ def _scores(rows: pd.DataFrame) -> list[ImageScore]:
 
 def _close(config: TrainingConfig, plan: ValidationPlan, splits: list[Split], folder: Path) -> None:
     """Gather what the splits came to, and add the run's line to the table of runs, once."""
-    mine = locks.try_lock(folder / _WORK / "report.lock", keep_file=False)
-    if mine is None:
+    lock = locks.try_lock(folder / _WORK / "report.lock", keep_file=False)
+    if lock is None:
         return
-    with mine:
+    with lock:
         if (folder / REPORT_FILE).exists():
             return
         table = pd.concat([pd.read_parquet(folder / split.name / IMAGES_FILE) for split in splits], ignore_index=True)

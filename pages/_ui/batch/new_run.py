@@ -115,12 +115,12 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
             )
         parts: list[str] = []
         while True:
-            found = listing(resolve(root, parts))
-            options = ["", *found.folders, *found.archives]
+            listed = listing(resolve(root, parts))
+            options = ["", *listed.folders, *listed.archives]
             if len(options) == 1:
                 break
             level = "/".join(parts)
-            more = "Only the first are listed; use folders of fewer." if found.more else None
+            more = "Only the first are listed; use folders of fewer." if listed.more else None
             chosen = st.selectbox(
                 f"in {parts[-1]}" if parts else "Folder",
                 options,
@@ -132,7 +132,7 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
             if not chosen:
                 break
             parts.append(chosen)
-            if chosen in found.archives:
+            if chosen in listed.archives:
                 break
     path = resolve(root, parts)
     images = _count(path)

@@ -149,10 +149,10 @@ def _look_through(job: Job, review: Review, overview: Overview) -> None:
 def _looked_at(job: Job, review: Review, shown: list[MeasuredCell]) -> MeasuredCell | None:
     """The cell that was clicked, found by its name; else the first."""
     chosen = CELL_LOOKED_AT.get()
-    found = None
+    clicked = None
     if chosen is not None and chosen[0] == job.name:
-        found = next((cell for cell in shown if cell.key == chosen[1]), None) or review.cell(chosen[1])
-    return found or (shown[0] if shown else None)
+        clicked = next((cell for cell in shown if cell.key == chosen[1]), None) or review.cell(chosen[1])
+    return clicked or (shown[0] if shown else None)
 
 
 def _closely(review: Review, cell: MeasuredCell) -> None:

@@ -182,14 +182,14 @@ def _pace(standing: Standing) -> str:
     progress = standing.progress
     if progress is None:
         return ""
-    of = (
+    pace = (
         f". {progress.done:,} of {progress.total:,} images"
         if progress.total is not None
         else f". {progress.done:,} images"
     )
     if standing.state is not State.RUNNING:
-        return of
-    return of + _rate(progress)
+        return pace
+    return pace + _rate(progress)
 
 
 def _rate(progress: Progress) -> str:

@@ -46,20 +46,20 @@ def feature_chooser(
     with columns[2]:
         words_of = {_ANY_REGION: None, **{text: region for region, text in REGION_WORDS.items()}}
         region = words_of[st.selectbox("Of the", list(words_of), key=f"{key}_region", persist_state="session")]
-    found = poor_last([name for name in matching(words, theme, region) if name in among], reliability)
-    if not found:
+    matches = poor_last([name for name in matching(words, theme, region) if name in among], reliability)
+    if not matches:
         st.info("No feature holds all these words. Try fewer, or another region.", icon=":material/info:")
         return None
-    if widget_value(key) not in found:
-        st.session_state[key] = first if first in found else found[0]
+    if widget_value(key) not in matches:
+        st.session_state[key] = first if first in matches else matches[0]
 
     def label(name: str) -> str:
         return CATALOGUE[name].label + (f"  ·  {trust(name, reliability)}" if is_poor(name, reliability) else "")
 
     with columns[3]:
         return st.selectbox(
-            f"Feature ({len(found)})",
-            found,
+            f"Feature ({len(matches)})",
+            matches,
             format_func=label,
             key=key,
             on_change=on_choose,

@@ -84,8 +84,8 @@ def panels(
     sample: int,
 ) -> Panels:
     """A few features that together tell the sides apart."""
-    cells, found = separated(selection, by, sides, names, features, reliable, sample)
-    return separation.find_panels(cells, names, found.redundancy, reliable)
+    cells, ranked = separated(selection, by, sides, names, features, reliable, sample)
+    return separation.find_panels(cells, names, ranked.redundancy, reliable)
 
 
 @cached("resource", max_entries=32)

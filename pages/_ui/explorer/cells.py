@@ -276,7 +276,7 @@ def _measures(cell: StoredCell) -> None:
         _feature_set(cell.cell_id),
         _reference(cell.population),
     )
-    placed = {found.feature: found for found in compare_cell(features, cell.um_per_px, reference)}
+    placed = {comparison.feature: comparison for comparison in compare_cell(features, cell.um_per_px, reference)}
     reliability = model_in_use.reliability_if_known()
     rows = []
     for name in KEY_FEATURES:
@@ -287,12 +287,14 @@ def _measures(cell: StoredCell) -> None:
     st.html(measures(rows, reliability))
 
 
-def _stands(found: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:
-    if not found.comparable:
+def _stands(comparison: FeatureComparison, reference: ReferencePopulation, scale: float | None) -> str:
+    if not comparison.comparable:
         return (
-            "its scale is unknown" if scale is None and not CATALOGUE[found.feature].scale_free else found.reason or ""
+            "its scale is unknown"
+            if scale is None and not CATALOGUE[comparison.feature].scale_free
+            else comparison.reason or ""
         )
-    return describe(found) if reference.n >= SMALL_GROUP else f"only {reference.n} cells to compare with"
+    return describe(comparison) if reference.n >= SMALL_GROUP else f"only {reference.n} cells to compare with"
 
 
 @cached("resource", max_entries=32)
@@ -303,10 +305,10 @@ def _reference(population_id: str) -> ReferencePopulation:
 
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
-    found = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
-    st.caption(found.sentence)
-    shown = _stored(tuple(found.distances))
-    words = [f"{_short(other)} {found.distances[other.cell_id]:.2f}" for other in shown]
+    similar = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
+    st.caption(similar.sentence)
+    shown = _stored(tuple(similar.distances))
+    words = [f"{_short(other)} {similar.distances[other.cell_id]:.2f}" for other in shown]
     gallery(
         thumbnails(shown, words, frame_of(Selection()), sources), "card_neighbours", places=_NEAREST, on_pick=look_at
     )

@@ -106,7 +106,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     told = [spec.description, why(feature, reliability), compared.view.caution(feature) or ""]
     st.caption(" ".join(text for text in told if text))
     summaries = answers.summaries(compared.selection, (feature,), compared.by)
-    by_group = {found.group: found for found in summaries}
+    by_group = {summary.group: summary for summary in summaries}
     few = all(by_group[name].n < SMALL_GROUP for name in compared.names)
     form = ChartType.STRIP if few and seen.form is not ChartType.CUMULATIVE else seen.form
     chart = feature_chart(compared, feature, form, by_group, log=spec.log_axis if seen.log is None else seen.log)
@@ -129,9 +129,9 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
             )
         download_menu("distribution", f"distribution_{feature}", chart, table)
     published = [
-        found
-        for found in cohort_data.published()
-        if feature in found.summaries and found.summaries[feature].basis is basis_of(spec)
+        reference
+        for reference in cohort_data.published()
+        if feature in reference.summaries and reference.summaries[feature].basis is basis_of(spec)
     ]
     _show_table(table, published_table(published, feature))
     _show_published(published, feature)
@@ -145,21 +145,21 @@ def feature_chart(
     compared: Compared, feature: str, form: ChartType, summaries: Mapping[str, Summary], *, log: bool
 ) -> AnyChart:
     """One feature in the compared groups, drawn in one of the forms."""
-    look, groups, of = current_look(), compared.drawn(), basis_of(CATALOGUE[feature])
+    look, groups, basis = current_look(), compared.drawn(), basis_of(CATALOGUE[feature])
     if form in (ChartType.DENSITY, ChartType.HISTOGRAM):
-        found = answers.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
+        histogram = answers.histogram(_without_tails(compared, feature), feature, compared.by, log=log)
         chart = density_chart if form is ChartType.DENSITY else histogram_chart
         if form is ChartType.HISTOGRAM:  # a curve needs fine bins, a reader coarse ones
-            found = found.joined(_JOINED)
-        counts = found.counts[[found.group_names.index(name) for name in compared.names]]
-        return chart(groups, feature, of, found.edges, counts, look, log=log)
+            histogram = histogram.joined(_JOINED)
+        counts = histogram.counts[[histogram.group_names.index(name) for name in compared.names]]
+        return chart(groups, feature, basis, histogram.edges, counts, look, log=log)
     if form is ChartType.CUMULATIVE:
         shares, values = _quantiles(compared, feature)
-        return cumulative_chart(groups, feature, of, shares, values, look, log=log)
+        return cumulative_chart(groups, feature, basis, shares, values, look, log=log)
     cells = [_values(compared, feature, name, summaries[name].n) for name in compared.names]
     if form is ChartType.STRIP:
-        return cells_chart(groups, feature, of, cells, look, log=log)
-    return box_chart(groups, feature, of, [summaries[name] for name in compared.names], cells, look, log=log)
+        return cells_chart(groups, feature, basis, cells, look, log=log)
+    return box_chart(groups, feature, basis, [summaries[name] for name in compared.names], cells, look, log=log)
 
 
 def _without_tails(compared: Compared, feature: str) -> Selection:
@@ -169,8 +169,8 @@ def _without_tails(compared: Compared, feature: str) -> Selection:
 
 def _quantiles(compared: Compared, feature: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Even shares (P,), and the values of the compared groups at these (G, P)."""
-    found = answers.quantiles(compared.selection, feature, compared.by)
-    return found.shares, found.values[[found.group_names.index(name) for name in compared.names]]
+    quantiles = answers.quantiles(compared.selection, feature, compared.by)
+    return quantiles.shares, quantiles.values[[quantiles.group_names.index(name) for name in compared.names]]
 
 
 def _values(compared: Compared, feature: str, name: str, n: int) -> NDArray[np.float64]:
@@ -230,12 +230,12 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
 def show_published_alone() -> None:
     """The published tables while there is nothing to set beside them."""
     published = cohort_data.published()
-    features = [name for name in CATALOGUE if any(name in found.summaries for found in published)]
+    features = [name for name in CATALOGUE if any(name in reference.summaries for reference in published)]
     if not features:
         return
     st.markdown("### The published tables")
     feature = st.selectbox("Feature", features, format_func=lambda name: CATALOGUE[name].label, key="published_feature")
-    with_it = [found for found in published if feature in found.summaries]
+    with_it = [reference for reference in published if feature in reference.summaries]
     st.altair_chart(published_chart(with_it, feature, current_look()), width="stretch", key="published_chart")
     st.caption(_PUBLISHED)
     _show_table(published_table(with_it, feature), pd.DataFrame())
@@ -266,8 +266,8 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
         "As published", key="explorer_as_published", persist_state="session", help=_AS_PUBLISHED
     )
     summaries = answers.summaries(compared.selection, tuple(chosen), compared.by)
-    found = {(summary.feature, summary.group): summary for summary in summaries}
-    by_feature = {name: [found[name, group] for group in compared.names] for name in chosen}
+    summary_of = {(summary.feature, summary.group): summary for summary in summaries}
+    by_feature = {name: [summary_of[name, group] for group in compared.names] for name in chosen}
     groups = compared.drawn()
     if as_published:
         chart = published_group_chart(groups, by_feature, current_look())

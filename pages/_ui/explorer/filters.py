@@ -52,13 +52,13 @@ _MOST_PILLS: Final = 14  # more are found faster by typing
 
 def counts_line(view: InView) -> str:
     """How many cells of whom are in view: "4,384 cells in view, 79 patients named, 4 sources; 69 left out"."""
-    of = [
+    parts = [
         f"{view.cells:,} cell{'s' * (view.cells != 1)} in view",
         f"{view.patients:,} patient{'s' * (view.patients != 1)} named" if view.patients else "no patient named",
         f"{len(view.sources)} source{'s' * (len(view.sources) != 1)}",
     ]
     out = view.total - view.cells
-    return ", ".join(of) + (f"; {out:,} left out" if out else "")
+    return ", ".join(parts) + (f"; {out:,} left out" if out else "")
 
 
 def show_counts(view: InView) -> None:
@@ -209,15 +209,15 @@ def _edit_range(selection: Selection) -> None:
     words = st.text_input(
         "Search", placeholder="round nucleus, eosin, entropy …", key="range-words", persist_state="session"
     )
-    found = matching(words)
-    if not found:
+    matches = matching(words)
+    if not matches:
         st.caption("No feature holds all these words; try fewer.")
         return
-    if widget_value("range-feature") not in found:
-        st.session_state["range-feature"] = found[0]
+    if widget_value("range-feature") not in matches:
+        st.session_state["range-feature"] = matches[0]
     feature = st.selectbox(
-        f"Feature ({len(found)})",
-        found,
+        f"Feature ({len(matches)})",
+        matches,
         format_func=lambda name: CATALOGUE[name].label,
         key="range-feature",
         persist_state="session",

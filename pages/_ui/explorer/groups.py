@@ -91,15 +91,15 @@ def choose_groups() -> Compared | None:
         )
         return None
     by: Grouping = dict(seen.saved) if seen.by is None else seen.by
-    found = [group for group in answers.groups(seen.compared, by) if group.cells]
-    if not found:
+    present = [group for group in answers.groups(seen.compared, by) if group.cells]
+    if not present:
         columns[1].info("No cell is left to compare: remove a condition at the left.", icon=":material/info:")
         return None
-    chosen = shown_groups(found, seen.groups, MOST_GROUPS)
-    titles = _titles(seen.by, found)
+    chosen = shown_groups(present, seen.groups, MOST_GROUPS)
+    titles = _titles(seen.by, present)
     with columns[1]:
-        _group_chooser(seen.by, found, chosen, titles)
-    groups = tuple(group for group in found if group.name in chosen)
+        _group_chooser(seen.by, present, chosen, titles)
+    groups = tuple(group for group in present if group.name in chosen)
     return _compared(seen, by, groups, tuple(titles[group.name] for group in groups))
 
 
@@ -120,23 +120,27 @@ def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: t
     return Compared(selection, by, groups, titles, view)
 
 
-def _titles(by: By | None, found: list[Group]) -> dict[str, str]:
+def _titles(by: By | None, groups: list[Group]) -> dict[str, str]:
     if by is By.CELL_TYPE:
-        return {group.name: CELL_TYPES[CellType(group.name)].name for group in found}
+        return {group.name: CELL_TYPES[CellType(group.name)].name for group in groups}
     named = cohort_data.population_titles() if by is By.POPULATION else {}
-    titles = {group.name: named.get(group.name, group.name) for group in found}
+    titles = {group.name: named.get(group.name, group.name) for group in groups}
     again = list(titles.values())
     return {name: title if again.count(title) == 1 else f"{title}, {name}" for name, title in titles.items()}
 
 
-def _group_chooser(by: By | None, found: list[Group], chosen: list[str], titles: dict[str, str]) -> None:
+def _group_chooser(by: By | None, groups: list[Group], chosen: list[str], titles: dict[str, str]) -> None:
     widget = f"groups-{by.value if by else 'saved'}"
     st.session_state[widget] = chosen
-    labels = {group.name: f"{titles[group.name]} · {group.cells:,}" for group in found}
-    take: dict[str, Any] = {"key": widget, "on_change": _take_groups, "args": (widget, [group.name for group in found])}
-    if len(found) > _MOST_PILLS:
+    labels = {group.name: f"{titles[group.name]} · {group.cells:,}" for group in groups}
+    take: dict[str, Any] = {
+        "key": widget,
+        "on_change": _take_groups,
+        "args": (widget, [group.name for group in groups]),
+    }
+    if len(groups) > _MOST_PILLS:
         st.multiselect(
-            f"Groups (up to {MOST_GROUPS} of {len(found)})",
+            f"Groups (up to {MOST_GROUPS} of {len(groups)})",
             list(labels),
             format_func=labels.__getitem__,
             max_selections=MOST_GROUPS,

@@ -148,9 +148,9 @@ def _bring_table() -> None:
     if file is None:
         return
     with errors_in_words():
-        found = _look(file)
-        _show_table(found)
-        _file_table(file, found.columns, turn)
+        looked = _look(file)
+        _show_table(looked)
+        _file_table(file, looked.columns, turn)
 
 
 @cached("resource", max_entries=4, key=lambda file: (file.file_id, file.name), spinner="Reading the table")
@@ -159,8 +159,8 @@ def _look(file: Any) -> _Looked:  # noqa: ANN401 - an uploaded file
         return _Looked(look(path), preview(path, _PREVIEW))
 
 
-def _show_table(found: _Looked) -> None:
-    columns = found.columns
+def _show_table(looked: _Looked) -> None:
+    columns = looked.columns
     features = [name for name in columns.taken if name in CATALOGUE]
     known = [name for name in columns.taken if name not in CATALOGUE]
     lines = [
@@ -177,7 +177,7 @@ def _show_table(found: _Looked) -> None:
     if columns.cell_types:
         lines.append(f"Cell types: {', '.join(CELL_TYPES[kind].name for kind in columns.cell_types)}.")
     st.markdown("\n".join(f"- {line}" for line in lines))
-    st.dataframe(found.first, hide_index=True, height=38 + 35 * _PREVIEW, key="own_preview")
+    st.dataframe(looked.first, hide_index=True, height=38 + 35 * _PREVIEW, key="own_preview")
 
 
 def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: ANN401 - an uploaded file

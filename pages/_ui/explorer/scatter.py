@@ -159,13 +159,13 @@ def _plot(kind: AxesKind, in_view: InView, selection: Selection, look: Look) -> 
     )
     colour = _choose_colour(in_view)
     try:
-        found = embedded(selection, embedding_features(in_view, about))
+        cells = embedded(selection, embedding_features(in_view, about))
     except CoreError as error:
         return str(error)
     if kind is AxesKind.PCA:
-        return pca_plot(selection, found, colour, own, look)
-    state = umap_cache().look(umap_name(found))
-    return found if state.found is None else umap_plot(selection, found, state.found, colour, own, look)
+        return pca_plot(selection, cells, colour, own, look)
+    state = umap_cache().look(umap_name(cells))
+    return cells if state.umap is None else umap_plot(selection, cells, state.umap, colour, own, look)
 
 
 def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str, ...]) -> str:
@@ -206,9 +206,9 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
     return chosen
 
 
-def _wait_for_umap(found: EmbeddedCells) -> None:
+def _wait_for_umap(cells: EmbeddedCells) -> None:
     """Offer to compute the map, or tell how long it has been at it; the page runs again when it is there."""
-    name = umap_name(found)
+    name = umap_name(cells)
     state = umap_cache().look(name)
     if state.started is None:
         with st.container(
@@ -219,9 +219,9 @@ def _wait_for_umap(found: EmbeddedCells) -> None:
                 text_alignment="center",
                 width="content",
             )
-            n = len(found.prepared.z)
+            n = len(cells.prepared.z)
             st.markdown(
-                f"UMAP of {n:,} cells by {len(found.prepared.features)} features. It goes on in the background,"
+                f"UMAP of {n:,} cells by {len(cells.prepared.features)} features. It goes on in the background,"
                 f" {_long(n)}, and is kept.",
                 text_alignment="center",
                 width="content",
@@ -232,7 +232,7 @@ def _wait_for_umap(found: EmbeddedCells) -> None:
                 icon=":material/play_arrow:",
                 key="map_umap_start",
                 on_click=_start,
-                args=(name, found),
+                args=(name, cells),
             )
             if state.problem is not None:
                 st.error(f"The last try ended early: {plain(state.problem)}", icon=":material/error:")
@@ -244,9 +244,9 @@ def _long(n: int) -> str:
     return "some seconds" if n < 1500 else "less than a minute" if n < 6000 else "some minutes"
 
 
-def _start(name: str, found: EmbeddedCells) -> None:
+def _start(name: str, cells: EmbeddedCells) -> None:
     try:
-        umap_cache().start(name, found.prepared)
+        umap_cache().start(name, cells.prepared)
     except CoreError as error:
         PROBLEM.set(str(error))
 
@@ -295,13 +295,13 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
             )
         )
         return
-    found = answers.in_view(chosen)
-    st.markdown(f"##### {found.cells:,} of {in_view.cells:,} cells chosen")
+    inside = answers.in_view(chosen)
+    st.markdown(f"##### {inside.cells:,} of {in_view.cells:,} cells chosen")
     kinds = ", ".join(
         f"{n:,} {CELL_TYPES[CellType(kind)].plural if kind in list(CellType) else kind}"
-        for kind, n in found.cell_types.items()
+        for kind, n in inside.cell_types.items()
     )
-    patients = f"; {found.patients:,} patient{'s' * (found.patients != 1)} named" if found.patients else ""
+    patients = f"; {inside.patients:,} patient{'s' * (inside.patients != 1)} named" if inside.patients else ""
     st.markdown(f"{plain(kinds)}{patients}.")
     st.text_input(
         "Name",
@@ -317,7 +317,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
         )
         st.button("Keep only these", key="map_keep", on_click=_keep, args=(chosen,))
     for feature in _axes_features():
-        _histogram(feature, chosen, selection, found.cells, in_view.cells - found.cells, look)
+        _histogram(feature, chosen, selection, inside.cells, in_view.cells - inside.cells, look)
 
 
 def _axes_features() -> tuple[str, ...]:
@@ -333,11 +333,11 @@ def _axes_features() -> tuple[str, ...]:
 
 def _histogram(feature: str, chosen: Selection, selection: Selection, inside: int, outside: int, look: Look) -> None:
     spec = CATALOGUE[feature]
-    found = answers.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis).joined(
+    histogram = answers.histogram(selection, feature, {_CHOSEN: chosen, _REST: selection}, log=spec.log_axis).joined(
         _JOINED
     )
     groups = styled((_CHOSEN, _REST), (inside, outside), (None, None))
-    chart = histogram_chart(groups, feature, basis_of(spec), found.edges, found.counts, look, log=spec.log_axis)
+    chart = histogram_chart(groups, feature, basis_of(spec), histogram.edges, histogram.counts, look, log=spec.log_axis)
     st.altair_chart(
         chart,
         width="stretch",

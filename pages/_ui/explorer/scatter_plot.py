@@ -69,19 +69,19 @@ def features_plot(
     `colour` is what tells groups, or a feature.
     """
     log = CATALOGUE[x].log_axis, CATALOGUE[y].log_axis
-    found = two_features(selection, x, y, colour, log)
+    cells = two_features(selection, x, y, colour, log)
     titles = [
         axes.title(name, basis_of(CATALOGUE[name]), log=of_axis) for name, of_axis in zip((x, y), log, strict=True)
     ]
     own_place = _own_place(own, (x, y), log)
-    if found.points is not None:
-        places = [axes.drawn(name, found.points.matrix[:, i], log=log[i]) for i, name in enumerate((x, y))]
+    if cells.points is not None:
+        places = [axes.drawn(name, cells.points.matrix[:, i], log=log[i]) for i, name in enumerate((x, y))]
         x_axis, y_axis = (axes.axis(titles[i], _with(places[i], own_place, i), log=log[i]) for i in (0, 1))
-        value = None if isinstance(colour, By) else found.points.matrix[:, 2]
-        drawn = _points(found.points, (places[0], places[1]), (x_axis, y_axis), colour, value, own_place, look)
+        value = None if isinstance(colour, By) else cells.points.matrix[:, 2]
+        drawn = _points(cells.points, (places[0], places[1]), (x_axis, y_axis), colour, value, own_place, look)
     else:
-        assert found.bins is not None
-        bins = found.bins
+        assert cells.bins is not None
+        bins = cells.bins
         edges = [
             axes.drawn(name, ends, log=log[i]) for i, (name, ends) in enumerate(((x, bins.x_edges), (y, bins.y_edges)))
         ]
@@ -89,14 +89,14 @@ def features_plot(
         groups, place = _drawn_groups(bins.group_names, bins.counts.sum(axis=(1, 2)), colour, look)
         counts = np.zeros((len(groups), *bins.counts.shape[1:]), np.int64)
         np.add.at(counts, place, bins.counts)
-        drawn = Scatter(x_axis, y_axis, groups, Bins(counts, edges[0], edges[1], absent=found.absent), own=own_place)
+        drawn = Scatter(x_axis, y_axis, groups, Bins(counts, edges[0], edges[1], absent=cells.absent), own=own_place)
 
     def choose(polygon: Polygon) -> Selection | None:
         vertices = tuple((axes.measured(x, a, log=log[0]), axes.measured(y, b, log=log[1])) for a, b in polygon)
         return with_gate(selection, Gate(LASSO, x, y, vertices, log))
 
     absent: tuple[str, ...] = (
-        (f"{found.absent:,} cells lack one of the two and are not drawn.",) if found.absent else ()
+        (f"{cells.absent:,} cells lack one of the two and are not drawn.",) if cells.absent else ()
     )
     if own is not None and own_place is None:
         absent += ("The cell of page Single cell is not drawn: it lacks one of the two, or its scale is unknown.",)
@@ -141,33 +141,33 @@ def embedded(selection: Selection, features: tuple[str, ...]) -> EmbeddedCells:
 
 
 def pca_plot(
-    selection: Selection, found: EmbeddedCells, colour: By | str, own: CellAnalysis | None, look: Look
+    selection: Selection, cells: EmbeddedCells, colour: By | str, own: CellAnalysis | None, look: Look
 ) -> ScatterPlot:
     """The first two principal axes."""
-    principal = found.principal
+    principal = cells.principal
     titles = [f"Axis {i + 1}, {100 * principal.explained[i]:.0f} % of the variance" for i in (0, 1)]
-    scaled = None if own is None else found.scaled(own)
+    scaled = None if own is None else cells.scaled(own)
     own_place = None if scaled is None else (float(principal.place(scaled)[0, 0]), float(principal.place(scaled)[0, 1]))
-    words = (*principal.words[:2], f"Principal axes of {found.prepared.sentence}")
+    words = (*principal.words[:2], f"Principal axes of {cells.prepared.sentence}")
     return _embedding(
-        selection, found.values, principal.scores[:, :2], titles, words, f"pca {found.digest}", colour, own_place, look
+        selection, cells.values, principal.scores[:, :2], titles, words, f"pca {cells.digest}", colour, own_place, look
     )
 
 
 def umap_plot(
-    selection: Selection, found: EmbeddedCells, umap: Umap, colour: By | str, own: CellAnalysis | None, look: Look
+    selection: Selection, cells: EmbeddedCells, umap: Umap, colour: By | str, own: CellAnalysis | None, look: Look
 ) -> ScatterPlot:
     """What UMAP has computed."""
-    scaled = None if own is None else found.scaled(own)
-    own_place = None if scaled is None else umap.place(scaled[0], found.prepared.z)
-    words = (umap.sentence, f"It looks at {found.prepared.sentence}")
+    scaled = None if own is None else cells.scaled(own)
+    own_place = None if scaled is None else umap.place(scaled[0], cells.prepared.z)
+    words = (umap.sentence, f"It looks at {cells.prepared.sentence}")
     return _embedding(
         selection,
-        found.values.rows(umap.rows),
+        cells.values.rows(umap.rows),
         umap.xy.astype(np.float64),
         ["UMAP 1", "UMAP 2"],
         words,
-        f"umap {found.digest}",
+        f"umap {cells.digest}",
         colour,
         own_place,
         look,
@@ -179,9 +179,9 @@ def umap_cache() -> UmapCache:
     return UmapCache(load_settings().cache / "maps")
 
 
-def umap_name(found: EmbeddedCells) -> str:
+def umap_name(cells: EmbeddedCells) -> str:
     """Name of the map of these cells: of their values, so that a note on a cell asks for no new one."""
-    return umap_key(found.digest, "", found.prepared.features, SEED)
+    return umap_key(cells.digest, "", cells.prepared.features, SEED)
 
 
 def _embedding(
@@ -195,10 +195,10 @@ def _embedding(
     own: Place | None,
     look: Look,
 ) -> ScatterPlot:
-    found = _coloured(key, colour, values)
+    cells = _coloured(key, colour, values)
     x_axis, y_axis = (axes.axis(title, _with(xy[:, i], own, i)) for i, title in enumerate(titles))
-    value = None if isinstance(colour, By) else found.matrix[:, 0]
-    drawn = _points(found, (xy[:, 0], xy[:, 1]), (x_axis, y_axis), colour, value, own, look)
+    value = None if isinstance(colour, By) else cells.matrix[:, 0]
+    drawn = _points(cells, (xy[:, 0], xy[:, 1]), (x_axis, y_axis), colour, value, own, look)
     return ScatterPlot(drawn, key, words, lambda polygon: within(selection, values, xy, polygon))
 
 

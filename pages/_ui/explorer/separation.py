@@ -85,11 +85,11 @@ def show_separation(compared: Compared) -> None:
     reliability = model_in_use.reliability_if_known()
     reliable = frozenset(graded(reliability))
     sample = sample_size(len(versus.sides))
-    what: _Asked = (versus.compared.selection, versus.compared.by, tuple(map(tuple, versus.sides)), versus.names)
+    asked: _Asked = (versus.compared.selection, versus.compared.by, tuple(map(tuple, versus.sides)), versus.names)
     with st.spinner(f"Ranking {len(view.offered)} features", show_time=True):
-        cells, separated = answers.separated(*what, view.offered, reliable, sample)
-    _show_ranking(versus, what, cells, separated, reliability)
-    _show_panels(versus, lambda: answers.panels(*what, view.offered, reliable, sample))
+        cells, separated = answers.separated(*asked, view.offered, reliable, sample)
+    _show_ranking(versus, asked, cells, separated, reliability)
+    _show_panels(versus, lambda: answers.panels(*asked, view.offered, reliable, sample))
 
 
 # --- who against whom -------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def _other_sources(versus: Versus) -> bool:
     sources = [
         source
         for names in versus.sides
-        for source in {of for name in names for of in sources_of(versus.compared, name)}
+        for source in {of_name for name in names for of_name in sources_of(versus.compared, name)}
     ]
     return len(set(sources)) == len(sources)
 
@@ -154,7 +154,7 @@ def _take_sides() -> None:
 
 
 def _show_ranking(
-    versus: Versus, what: _Asked, cells: SideSample, separated: Separated, reliability: Reliability
+    versus: Versus, asked: _Asked, cells: SideSample, separated: Separated, reliability: Reliability
 ) -> None:
     headline = st.container()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranking_head"):
@@ -175,12 +175,12 @@ def _show_ranking(
         )
         with headline:
             first = _listed(separated, reliability, every=every)[:_CHART_ROWS]
-            separated = _with_exact(what, cells, separated, first)
+            separated = _with_exact(asked, cells, separated, first)
         by_feature, groups = separated.by_feature, _ordered(separated, reliability)
         best, names = groups[0].representative, _listed(separated, reliability, every=every)
         charted = [by_feature[name] for name in names[:_CHART_ROWS]]
         chart = separation_chart(
-            charted, [sentence(found, versus.words) for found in charted], _drawn(versus), reliability, current_look()
+            charted, [sentence(each, versus.words) for each in charted], _drawn(versus), reliability, current_look()
         )
         table = separated.ranking.to_frame()
         download_menu(
@@ -200,7 +200,7 @@ def _show_ranking(
         _list(versus, separated, names, {group.representative: group for group in groups}, reliability)
     chosen = explored().feature
     feature = chosen if chosen in by_feature and chosen != FIRST_FEATURE else best
-    _detail(versus, _with_exact(what, cells, separated, [feature]), feature, reliability)
+    _detail(versus, _with_exact(asked, cells, separated, [feature]), feature, reliability)
 
 
 def _show_headline(versus: Versus, separated: Separated, best: str) -> None:
@@ -212,28 +212,28 @@ def _show_headline(versus: Versus, separated: Separated, best: str) -> None:
         st.caption(f"{plain(ranking.sampling)} The column *By* says which.")
 
 
-def _with_exact(what: _Asked, cells: SideSample, separated: Separated, features: Sequence[str]) -> Separated:
+def _with_exact(asked: _Asked, cells: SideSample, separated: Separated, features: Sequence[str]) -> Separated:
     """The same with these features ranked by all cells, where a sample has ranked them."""
     missing = tuple(name for name in features if separated.by_feature[name].sampled)
     if not cells.sampled or not missing:
         return separated
     with st.spinner("Counting all cells of the features on screen", show_time=True):
-        return separated.with_exact(answers.ranked_exactly(*what, missing))
+        return separated.with_exact(answers.ranked_exactly(*asked, missing))
 
 
 def _listed(separated: Separated, reliability: Reliability, *, every: bool) -> list[str]:
     """The features of the list: all, or those that stand for themselves and others."""
     if every:
-        return [found.feature for found in separated.ranking.separations]
+        return [each.feature for each in separated.ranking.separations]
     return [group.representative for group in _ordered(separated, reliability)]
 
 
 def _report(versus: Versus, cells: SideSample, separated: Separated, reliability: Reliability) -> str:
     """What is shown as a report of one file."""
     stored = [
-        found.population
-        for found in cohort_data.cohort().populations()
-        if found.population.population_id in versus.compared.view.populations
+        info.population
+        for info in cohort_data.cohort().populations()
+        if info.population.population_id in versus.compared.view.populations
     ]
     comparison = Comparison(
         versus.compared.selection,
@@ -259,11 +259,11 @@ def _ordered(separated: Separated, reliability: Reliability) -> list[AlikeFeatur
 
 def _drawn(versus: Versus) -> tuple[DrawnGroup, ...]:
     """The sides as charts draw them; several groups together are grey."""
-    of = dict(zip(versus.compared.names, versus.compared.drawn(), strict=True))
+    by_name = dict(zip(versus.compared.names, versus.compared.drawn(), strict=True))
     cells = {group.name: group.cells for group in versus.compared.groups}
     others = styled(["the other cells"], [sum(cells[name] for name in versus.sides[-1])], [None])[0]
     return tuple(
-        of[next(iter(names))] if len(names) == 1 else replace(others, colour=current_look().muted)
+        by_name[next(iter(names))] if len(names) == 1 else replace(others, colour=current_look().muted)
         for names in versus.sides
     )
 
@@ -332,27 +332,27 @@ _Q_HELP: Final = (
 
 
 def _row(
-    found: Separation, words: Sequence[GroupName], group: AlikeFeatures | None, reliability: Reliability
+    ranked: Separation, words: Sequence[GroupName], group: AlikeFeatures | None, reliability: Reliability
 ) -> dict[str, Any]:
-    label = CATALOGUE[found.feature].label
-    said = sentence(found, words).removeprefix(f"{label}: ").rpartition(" (")[0]
+    label = CATALOGUE[ranked.feature].label
+    said = sentence(ranked, words).removeprefix(f"{label}: ").rpartition(" (")[0]
     return {
-        "Feature": label + ("  ·  poor" if is_poor(found.feature, reliability) else ""),
+        "Feature": label + ("  ·  poor" if is_poor(ranked.feature, reliability) else ""),
         "In words": said[:1].upper() + said[1:],
-        "Effect": None if found.effect is None else abs(found.effect),
-        "Interval": _interval(found),
-        "q": _p_words(found.q),
-        "n": " / ".join(f"{n:,}" for n in found.n),
-        "By": "sample" if found.sampled else "all cells",
+        "Effect": None if ranked.effect is None else abs(ranked.effect),
+        "Interval": _interval(ranked),
+        "q": _p_words(ranked.q),
+        "n": " / ".join(f"{n:,}" for n in ranked.n),
+        "By": "sample" if ranked.sampled else "all cells",
         "Stands for": len(group.others) if group is not None else None,
     }
 
 
-def _interval(found: Separation) -> str:
+def _interval(ranked: Separation) -> str:
     """Ends of the interval with the sign of the effect taken off, as the effect is shown; empty where there is none."""
-    if found.effect is None or found.low is None or found.high is None:
+    if ranked.effect is None or ranked.low is None or ranked.high is None:
         return ""
-    low, high = (found.low, found.high) if found.effect >= 0 else (-found.high, -found.low)
+    low, high = (ranked.low, ranked.high) if ranked.effect >= 0 else (-ranked.high, -ranked.low)
     return f"{low:.2f} to {high:.2f}"
 
 
@@ -362,7 +362,7 @@ def _p_words(p: float | None) -> str:
 
 def _detail(versus: Versus, separated: Separated, feature: str, reliability: Reliability) -> None:
     """The feature that was clicked: how it lies in the groups, and what says the same."""
-    found, view = separated.by_feature[feature], versus.compared.view
+    ranked, view = separated.by_feature[feature], versus.compared.view
     with st.container(border=True, height=_DETAIL_PX, key="separation_detail"):
         left, right = st.columns([1.3, 1], gap="medium")
         with left:
@@ -377,9 +377,9 @@ def _detail(versus: Versus, separated: Separated, feature: str, reliability: Rel
                 chart, width="stretch", key="separation_density", alt=f"{CATALOGUE[feature].label} in the groups"
             )
         with right:
-            st.markdown(f"**{plain(sentence(found, versus.words))}**")
+            st.markdown(f"**{plain(sentence(ranked, versus.words))}**")
             st.caption(
-                " ".join(plain(text) for text in _qualified(found, separated, reliability, view.caution(feature)))
+                " ".join(plain(text) for text in _qualified(ranked, separated, reliability, view.caution(feature)))
             )
             st.button(
                 "Look at it closely",
@@ -408,17 +408,19 @@ def _detail(versus: Versus, separated: Separated, feature: str, reliability: Rel
 _TWO_DIGITS: Final[Any] = {"Effect": st.column_config.NumberColumn(format="%.2f")}
 
 
-def _qualified(found: Separation, separated: Separated, reliability: Reliability, caution: str | None) -> list[str]:
+def _qualified(ranked: Separation, separated: Separated, reliability: Reliability, caution: str | None) -> list[str]:
     """What stands behind an effect, in sentences."""
     told = []
-    if _interval(found):
-        told.append(f"95 % interval {_interval(found)}, drawing {separated.ranking.drawn.value}.")
-    if found.by_patient is not None:
-        told.append(f"Between the patients' medians the effect is {abs(found.by_patient):.2f}.")
+    if _interval(ranked):
+        told.append(f"95 % interval {_interval(ranked)}, drawing {separated.ranking.drawn.value}.")
+    if ranked.by_patient is not None:
+        told.append(f"Between the patients' medians the effect is {abs(ranked.by_patient):.2f}.")
     if separated.ranking.tested is not None:
-        told.append(f"Test between {separated.ranking.tested.value}: q {_p_words(found.q)} (p {_p_words(found.p)}).")
+        told.append(f"Test between {separated.ranking.tested.value}: q {_p_words(ranked.q)} (p {_p_words(ranked.p)}).")
     return [
-        text for text in (*told, why(found.feature, reliability), CATALOGUE[found.feature].description, caution) if text
+        text
+        for text in (*told, why(ranked.feature, reliability), CATALOGUE[ranked.feature].description, caution)
+        if text
     ]
 
 
@@ -442,18 +444,18 @@ def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
         with st.spinner(
             "Choosing features without each patient in turn, and judging them on that patient", show_time=True
         ):
-            found = find()
+            panels = find()
     except UsageError as error:
         st.info(plain(str(error)), icon=":material/info:")
         return
-    for panel in found.panels:
+    for panel in panels.panels:
         st.markdown(f"**{plain(panel.sentence)}**")
         rows = [
             {
                 "Feature": CATALOGUE[each.feature].label,
                 "Alone, AUC": max(each.auc, 1 - each.auc),
                 "Larger in": panel.group if each.auc >= 0.5 else panel.rest,
-                "In the folds": f"{each.chosen} of {found.folds}; or one that says the same: {each.chosen_alike}",
+                "In the folds": f"{each.chosen} of {panels.folds}; or one that says the same: {each.chosen_alike}",
             }
             for each in panel.features
         ]
@@ -468,7 +470,7 @@ def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
                 f"As rules, which are right in {100 * panel.balanced_accuracy:.0f} % of the cells on either side:"
             )
             st.markdown("\n".join(f"- {plain(rule.sentence)}" for rule in panel.rules))
-    for note in found.notes:
+    for note in panels.notes:
         st.caption(f":material/warning: {plain(note)}")
     st.caption(
         "AUC: the chance that a cell of the first group scores higher than one of the second; 0.5 is chance, 1 is"

@@ -89,18 +89,18 @@ PROBLEM: Final = Kept[str]("leukoscope_explorer_problem")
 
 def explored() -> Explored:
     """What is looked at; for the first time in a session, what the address says."""
-    found = _EXPLORED.get()
-    if found is None:
-        found, problems = from_address(_address())
+    seen = _EXPLORED.get()
+    if seen is None:
+        seen, problems = from_address(_address())
         if problems:
             PROBLEM.set(" ".join(problems))
-        _EXPLORED.set(found)
-    return found
+        _EXPLORED.set(seen)
+    return seen
 
 
-def change(**what: Any) -> None:  # noqa: ANN401 - fields of Explored
+def change(**changes: Any) -> None:  # noqa: ANN401 - fields of Explored
     """Look at something else: the named fields of `Explored` change."""
-    _EXPLORED.set(replace(explored(), **what))
+    _EXPLORED.set(replace(explored(), **changes))
 
 
 def select(selection: Selection) -> None:
@@ -126,7 +126,7 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
 
     Raises SelectionError where an address cannot hold the selection.
     """
-    found = {
+    parameters = {
         "s": [link] if (link := to_link(seen.selection)) else [],
         "show": [seen.question.value] if seen.question is not Question.DISTRIBUTION else [],
         "by": [seen.by.value if seen.by else "saved"] if seen.by is not By.CELL_TYPE else [],
@@ -139,7 +139,7 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
         "saved": [f"{name}{_APART}{to_link(selection)}" for name, selection in seen.saved.items()],
         "map": [f"{name}{_APART}{value}" for name, value in seen.map.items()],
     }
-    return {name: values for name, values in found.items() if values}
+    return {name: values for name, values in parameters.items() if values}
 
 
 def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]:
@@ -156,7 +156,7 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
             problems.append(f"{told[:1].upper()}{told[1:]}.")
             return default
 
-    found = Explored(
+    seen = Explored(
         selection=read("s", lambda values: from_link(values[0]), Selection()),
         question=read("show", lambda values: Question(values[0]), Question.DISTRIBUTION),
         by=read("by", lambda values: None if values[0] == "saved" else By(values[0]), By.CELL_TYPE),
@@ -169,7 +169,7 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
         saved=read("saved", lambda values: {name: from_link(link) for name, link in _pairs(values[:MOST_SAVED])}, {}),
         map=read("map", lambda values: dict(_pairs(values[:20])), {}),
     )
-    return found, problems
+    return seen, problems
 
 
 def write_address() -> None:
@@ -195,11 +195,11 @@ def show_problem() -> None:
 
 
 def _known(features: Iterable[str]) -> list[str]:
-    found = [name for name in features if name in CATALOGUE]
-    if not found:
+    known = [name for name in features if name in CATALOGUE]
+    if not known:
         msg = "no feature of this name"
         raise LookupError(msg)
-    return found
+    return known
 
 
 def _pairs(values: Iterable[str]) -> list[tuple[str, str]]:

@@ -288,19 +288,19 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
 
 
 def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> None:
-    found = leaks(folds, images, measure)
-    if not found:
+    leakage = leaks(folds, images, measure)
+    if not leakage:
         return
     st.markdown("### What do twins in the training images add?")
     sentences = [
         f"**{title(leak.architecture)}**: {100 * leak.added:+.2f} points on the {leak.originals} originals (95 %"
         f" interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
         f" {leak.as_published:.4f}."
-        for leak in found
+        for leak in leakage
     ]
     st.markdown("  \n".join(sentences))
     st.altair_chart(
-        leak_chart(found, measure, current_look()),
+        leak_chart(leakage, measure, current_look()),
         width="stretch",
         key="leak",
         alt="Dice with and without twins in training",

@@ -48,8 +48,8 @@ def _show_card(model: ModelEntry) -> None:
         st.markdown(f"**Trained on.** {card.training_data}")
         st.markdown(f"**Split.** {card.split}")
         st.markdown(f"**Licence.** {card.licence}")
-    found = " A small network of its own finds the cell in the picture first." if card.localiser else ""
-    st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.{found}")
+    localised = " A small network of its own finds the cell in the picture first." if card.localiser else ""
+    st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.{localised}")
 
 
 def _show_scores(card: ModelCard) -> None:
@@ -58,24 +58,24 @@ def _show_scores(card: ModelCard) -> None:
     The model's own, and of networks trained alike without what they are shown.
     """
     measured = [(_OF_IT, card.scores)] + [
-        (_LEFT_OUT if scheme.startswith("leave-one-source-out") else _FOLDS, found["sources"])
-        for scheme, found in card.validation.items()
+        (_LEFT_OUT if scheme.startswith("leave-one-source-out") else _FOLDS, result["sources"])
+        for scheme, result in card.validation.items()
     ]
     rows = [
         {
             "Scored": scored,
-            "Images": f"{data_set_name(name)} ({found['images']} images)",
+            "Images": f"{data_set_name(name)} ({summary['images']} images)",
             "Part": part,
-            "Dice": found[part]["dice_mean"],
-            "Spread (SD)": found[part]["dice_std"],
-            "95 % interval of the mean": " to ".join(f"{edge:.3f}" for edge in found[part]["dice_ci95"]),
-            "Below 0.8": f"{100 * found[part]['below_0.8']:.1f} %",
+            "Dice": summary[part]["dice_mean"],
+            "Spread (SD)": summary[part]["dice_std"],
+            "95 % interval of the mean": " to ".join(f"{edge:.3f}" for edge in summary[part]["dice_ci95"]),
+            "Below 0.8": f"{100 * summary[part]['below_0.8']:.1f} %",
         }
         for scored, scores in measured
-        for name, found in scores.items()
-        if isinstance(found, dict)
+        for name, summary in scores.items()
+        if isinstance(summary, dict)
         for part in _PARTS
-        if part in found
+        if part in summary
     ]
     if not rows:
         return

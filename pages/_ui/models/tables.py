@@ -26,5 +26,5 @@ def selection_table(folder: Path, table: str) -> pd.DataFrame:
 @cached("data", max_entries=32, key=lambda *of: of)
 def drawn_cell(sample_id: str, data_sets: tuple[str, ...]) -> str | None:
     """SVG of a cell of a data set with its drawn outlines; None where its image is not on this computer."""
-    found = drawn_sample(sample_id, data_sets)
-    return None if found is None else outlined_svg(*found)
+    sample = drawn_sample(sample_id, data_sets)
+    return None if sample is None else outlined_svg(*sample)

@@ -69,13 +69,13 @@ def show_quality(analysis: CellAnalysis) -> None:
     st.html(sentences(items))
 
 
-def show_nearest(found: Sequence[Nearness]) -> None:
+def show_nearest(nearest: Sequence[Nearness]) -> None:
     """Describe which population the cell is most typical of, and the runner-up."""
-    if found:
+    if nearest:
         st.markdown(
-            f":material/near_me: {nearest_in_words(found)} A description, no classification.",
+            f":material/near_me: {nearest_in_words(nearest)} A description, no classification.",
             help=(
-                f"Over {found[0].features} shape features that need no scale and can be trusted: the distance of this"
+                f"Over {nearest[0].features} shape features that need no scale and can be trusted: the distance of this"
                 " cell from each population's centre, every feature counted in the population's own spread and at most"
                 " six spreads. The per cent tells how many of the population's own cells lie at least that far out:"
                 " the higher, the more typical this cell would be. Tone is left out, because staining differs between"

@@ -101,8 +101,8 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
     scale = cells[0].image.um_per_px
 
     def value(cell: CellAnalysis, feature: str) -> float | None:
-        found = cell.features.values[feature]
-        return found if found is None or scale is None else CATALOGUE[feature].in_um(found, scale)
+        measured = cell.features.values[feature]
+        return measured if measured is None or scale is None else CATALOGUE[feature].in_um(measured, scale)
 
     rows = {
         "Cell": [cell.cell_index + 1 for cell in cells],

@@ -124,30 +124,30 @@ def mapped(tmp_path_factory):
 
 def test_a_map_is_computed_beside_and_found_when_it_is_done(mapped):
     cache, _, before, during, took, after = mapped
-    assert (before.found, before.started, before.problem) == (None, None, None)
+    assert (before.umap, before.started, before.problem) == (None, None, None)
     assert during.started is not None
     assert time.time() - during.started < 3600
     assert took < 5
     assert after.problem is None
-    assert after.found.seed == 3, "the second start found it running"
-    assert after.found.n == len(after.found.rows) == 120
-    xy = after.found.xy
+    assert after.umap.seed == 3, "the second start found it running"
+    assert after.umap.n == len(after.umap.rows) == 120
+    xy = after.umap.xy
     assert xy.shape == (120, 2)
     assert np.isfinite(xy).all()
     first, second = xy[:60], xy[60:]
     between = np.linalg.norm(first.mean(axis=0) - second.mean(axis=0))
     assert between > 2 * max(np.linalg.norm(cloud - cloud.mean(axis=0), axis=1).mean() for cloud in (first, second))
-    assert "seed 3" in after.found.sentence
+    assert "seed 3" in after.umap.sentence
     assert not list(cache._folder.glob("*.input.npz"))
 
 
 def test_another_cell_is_placed_among_those_like_it(mapped):
     _, prepared, *_, after = mapped
-    x, y = after.found.place(prepared.z[5] + 0.01, prepared.z)
-    assert np.linalg.norm(after.found.xy[:60].mean(axis=0) - (x, y)) < np.linalg.norm(
-        after.found.xy[60:].mean(axis=0) - (x, y)
+    x, y = after.umap.place(prepared.z[5] + 0.01, prepared.z)
+    assert np.linalg.norm(after.umap.xy[:60].mean(axis=0) - (x, y)) < np.linalg.norm(
+        after.umap.xy[60:].mean(axis=0) - (x, y)
     )
-    assert (x, y) == pytest.approx(tuple(after.found.xy[5]), abs=2)
+    assert (x, y) == pytest.approx(tuple(after.umap.xy[5]), abs=2)
 
 
 def test_a_process_that_died_is_a_problem_and_can_be_started_again(tmp_path, monkeypatch, mapped):
@@ -166,7 +166,7 @@ def test_a_process_that_died_is_a_problem_and_can_be_started_again(tmp_path, mon
 def test_what_a_power_cut_left_of_a_map_is_none(tmp_path):
     for content in (b"", b"PK\x03\x04 half"):
         (tmp_path / "key.npz").write_bytes(content)
-        assert UmapCache(tmp_path).look("key").found is None
+        assert UmapCache(tmp_path).look("key").umap is None
 
 
 def test_looking_on_keeps_nobody_from_starting(tmp_path, monkeypatch, mapped):
@@ -189,16 +189,16 @@ def test_a_process_goes_on_without_the_server_that_started_it(tmp_path, mapped):
     subprocess.run([sys.executable, "-c", started, str(tmp_path)], cwd=ROOT, check=True, timeout=240)
     cache = UmapCache(tmp_path)
     during = cache.look("key")
-    assert during.started is not None or during.found is not None
+    assert during.started is not None or during.umap is not None
     cache.start("key", mapped[1], seed=6)  # it is being computed: nothing happens
-    assert wait_for(cache, "key").found.seed == 5
+    assert wait_for(cache, "key").umap.seed == 5
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(tmp_path, mapped):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="free space and the permissions"):
         UmapCache(tmp_path / "file" / "umap").start("key", mapped[1])
-    assert UmapCache(tmp_path / "nothing").look("key").found is None
+    assert UmapCache(tmp_path / "nothing").look("key").umap is None
 
 
 def test_of_very_many_cells_a_sample_is_given_to_the_process(tmp_path, monkeypatch):

@@ -79,10 +79,10 @@ def scatter(
     def take_polygon() -> None:
         if on_select is not None:
             selected = widget_value(key)["selected"]
-            found = read_polygon(selected["polygon"])
+            polygon = read_polygon(selected["polygon"])
             # A polygon on the picture before this one may be on other axes; one that is cleared is cleared on any.
-            if selected["polygon"] is None or (found is not None and selected["of"] == data["id"]):
-                on_select(found)
+            if selected["polygon"] is None or (polygon is not None and selected["of"] == data["id"]):
+                on_select(polygon)
 
     def take_cell() -> None:
         picked = widget_value(key)["picked"]
