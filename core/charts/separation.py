@@ -20,6 +20,8 @@ SIGNIFICANT: Final = 0.05
 _ROW_PX: Final = 24
 _EQUAL: Final = "equal"
 _LEAST_P: Final = 0.001
+_TOLD: Final = ("In words", "Interval", "n", "Patients", "q", "Trust")  # in the hover text
+_COLUMNS: Final = ("feature", "effect", "low", "high", "larger", "sure", "poor", *_TOLD)
 
 
 class Effect(Protocol):
@@ -73,69 +75,81 @@ def separation_chart(
         for each, text in zip(effects, words, strict=True)
         if each.effect is not None
     ]
-    columns = [
-        "feature",
-        "effect",
-        "low",
-        "high",
-        "larger",
-        "sure",
-        "poor",
-        "In words",
-        "Interval",
-        "n",
-        "Patients",
-        "q",
-        "Trust",
-    ]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=_COLUMNS)
     keys = list(frame["feature"])
-    scale = alt.Scale(domain=[-1, 1] if two else [0, 1], nice=False)
-    x_axis = alt.Axis(
-        title=_axis_title(groups), gridOpacity=0.5, tickCount=9 if two else 6, format=".2~f", orient="top"
-    )
-    x = alt.X("effect:Q", scale=scale, axis=x_axis)
     labels = {key: CATALOGUE[key].label + (", poor" if is_poor(key, reliability) else "") for key in keys}
-    left = alt.Axis(
+    beside = {row["feature"]: f"n {row['n']}, q {row['q']}" for row in rows}
+    layers = _effects(frame, _effect_axis(groups), _feature_axis(keys, labels), _by_larger(frame, groups, look), look)
+    texts = alt.Chart(frame).mark_point(opacity=0).encode(y=_beside_axis(keys, beside))
+    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=look.muted)
+    zero = zero.encode(x=alt.X("zero:Q", scale=_effect_scale(two=two)))
+    chart = alt.layer(alt.layer(zero, *layers), texts).resolve_scale(y="independent")
+    return configured(chart, _ROW_PX * max(1, len(keys)))
+
+
+def _effect_scale(*, two: bool) -> alt.Scale:
+    return alt.Scale(domain=[-1, 1] if two else [0, 1], nice=False)
+
+
+def _effect_axis(groups: Sequence[DrawnGroup]) -> dict[str, Any]:
+    two = len(groups) == 2
+    axis = alt.Axis(title=_axis_title(groups), gridOpacity=0.5, tickCount=9 if two else 6, format=".2~f", orient="top")
+    return {"scale": _effect_scale(two=two), "axis": axis}
+
+
+def _feature_axis(keys: list[str], labels: dict[str, str]) -> alt.Y:
+    """The features at the left, by their labels."""
+    axis = alt.Axis(
         title=None, labelExpr=_expression(labels), labelLimit=280, grid=True, gridOpacity=0.25, labelOverlap=False
     )
-    beside = {row["feature"]: f"n {row['n']}, q {row['q']}" for row in rows}
-    right = alt.Axis(
-        title=None,
-        orient="right",
-        labelExpr=_expression(beside),
-        domain=False,
-        ticks=False,
-        labelOverlap=False,
-        labelLimit=260,
-        grid=False,
-    )
-    y_scale = alt.Scale(domain=keys)
-    y = alt.Y("feature:N", sort=None, scale=y_scale, axis=left)
+    return alt.Y("feature:N", sort=None, scale=alt.Scale(domain=keys), axis=axis)
+
+
+def _beside_axis(keys: list[str], texts: dict[str, str]) -> alt.Y:
+    """What stands at the right of each row."""
+    expression = _expression(texts)
+    axis = alt.Axis(
+        title=None, orient="right", labelExpr=expression, domain=False, ticks=False, labelOverlap=False,
+        labelLimit=260, grid=False,
+    )  # fmt: skip
+    return alt.Y("feature:N", sort=None, scale=alt.Scale(domain=keys), axis=axis)
+
+
+def _by_larger(frame: pd.DataFrame, groups: Sequence[DrawnGroup], look: Look) -> tuple[alt.Stroke, alt.Fill, alt.Shape]:
+    """Line, filling and shape of the group with the larger values; of more than two groups all are alike."""
+    two = len(groups) == 2
     sides = [(group.name, group.line(look), group.shape) for group in groups] if two else []
     if not two or _EQUAL in set(frame["larger"]):
         sides.append((_EQUAL, look.ink, "circle"))
     names, colours, shapes = zip(*sides, strict=True)
-    colour, shape = (
-        alt.Scale(domain=list(names), range=list(colours)),
-        alt.Scale(domain=list(names), range=list(shapes)),
-    )
-    faint = alt.OpacityValue(1, condition={"test": "datum.poor", "value": 0.35})
-    tooltip = [alt.Tooltip(f"{name}:N") for name in ("In words", "Interval", "n", "Patients", "q", "Trust")]
-    base = alt.Chart(frame).encode(y=y, opacity=faint)
+    colour = alt.Scale(domain=list(names), range=list(colours))
+    shape = alt.Scale(domain=list(names), range=list(shapes))
     legend = alt.Legend(title="larger in", orient="bottom") if two else None
-    stroke = alt.Stroke("larger:N", scale=colour, legend=legend)
-    fill = alt.Fill("larger:N", scale=colour, legend=legend)
-    marks = base.encode(x=x, shape=alt.Shape("larger:N", scale=shape, legend=legend), stroke=stroke, tooltip=tooltip)
-    layers = [
-        alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=look.muted).encode(x=alt.X("zero:Q", scale=scale)),
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale, axis=x_axis), x2="high:Q", stroke=stroke),
+    return (
+        alt.Stroke("larger:N", scale=colour, legend=legend),
+        alt.Fill("larger:N", scale=colour, legend=legend),
+        alt.Shape("larger:N", scale=shape, legend=legend),
+    )
+
+
+def _effects(
+    frame: pd.DataFrame,
+    effect: dict[str, Any],
+    y: alt.Y,
+    by_larger: tuple[alt.Stroke, alt.Fill, alt.Shape],
+    look: Look,
+) -> list[alt.Chart]:
+    """Intervals, points of what is sure, and hollow ones of what is not."""
+    stroke, fill, shape = by_larger
+    faint = alt.OpacityValue(1, condition={"test": "datum.poor", "value": 0.35})
+    tooltip = [alt.Tooltip(f"{name}:N") for name in _TOLD]
+    base = alt.Chart(frame).encode(y=y, opacity=faint)
+    marks = base.encode(x=alt.X("effect:Q", **effect), shape=shape, stroke=stroke, tooltip=tooltip)
+    return [
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", **effect), x2="high:Q", stroke=stroke),
         marks.transform_filter("datum.sure").mark_point(size=65, strokeWidth=1.5).encode(fill=fill),
         marks.transform_filter("!datum.sure").mark_point(size=65, strokeWidth=1.5, fill=look.paper),
     ]
-    texts = alt.Chart(frame).mark_point(opacity=0).encode(y=alt.Y("feature:N", sort=None, scale=y_scale, axis=right))
-    chart = alt.layer(alt.layer(*layers), texts).resolve_scale(y="independent")
-    return configured(chart, _ROW_PX * max(1, len(keys)))
 
 
 def _row(ranked: Effect, words: str, groups: Sequence[DrawnGroup], reliability: Reliability) -> dict[str, Any]:
