@@ -85,78 +85,57 @@ def measured(row: Callable[..., dict[str, object]]) -> list[dict[str, object]]:
         sizes = {name: size(root / name) / LARGE for name in ("in", "out/cells", "out/masks", "out/cells.csv")}
         again = records_read_again(root / "out", root / "done")
         names = listing(root / "names")
-    known, text = index_memory()
     peers = {name: statistics.mean(half[name] for half in halves) for name in halves[0]}
     alone = {name: statistics.mean(half[name] for half in parts) for name in parts[0]}
-    total, bottleneck = sum(alone.values()), max(alone, key=lambda name: alone[name])
-    # Writing goes on beside the workers and mostly waits for the disk: it limits only where it takes longer than they
-    # do.
-    allowed = min(1000 * JOBS / (total - alone["write"]), 1000 * JOBS / alone["write"])
     image = 1000 * run.seconds / LARGE
     what = f"an image, {JOBS} jobs, all of a run of {LARGE:,}"
     return [
         *(row(what, image, peer, took, took / image) for peer, took in peers.items()),
-        *(
-            row(
-                f"{name} alone{', the bottleneck' if name == bottleneck else ''}",
-                took,
-                "all parts, a process",
-                total,
-                total / took,
-            )
-            for name, took in alone.items()
-        ),
-        row("images a second under way", run.rate, "what the parts allow", allowed, run.rate / allowed, "images/s"),
-        row(
-            "images a second under way, Ray",
-            cluster.rate,
-            "the local engine",
-            run.rate,
-            cluster.rate / run.rate,
-            "images/s",
-        ),
-        row(
-            f"peak memory of all processes, {LARGE:,} images",
-            run.peak,
-            f"{EARLY:,} images",
-            run.early,
-            run.early / run.peak,
-            "MiB",
-        ),
-        row("memory while the table is written", run.table, "peak before", run.peak, run.peak / run.table, "MiB"),
-        row(
-            "peak memory of all processes, Ray",
-            cluster.peak,
-            "the local engine",
-            run.peak,
-            run.peak / cluster.peak,
-            "MiB",
-        ),
+        *of_parts(row, alone, run, cluster),
+        *of_memory(row, run, cluster),
         row("from the command to the first result", first, "target", 3000, 3000 / first),
         row("names listed", names, f"target ({NAMES:,} files)", 1e6 / 60, names / (1e6 / 60), "a second"),
+        *of_storage(row, sizes, 1000 * image, 1000 * again),
+    ]
+
+
+Row = Callable[..., dict[str, object]]
+
+
+def of_parts(row: Row, alone: dict[str, float], run: "Watched", cluster: "Watched") -> list[dict[str, object]]:
+    """What each part of the work costs alone, and how near the whole comes to what they allow."""
+    total, bottleneck = sum(alone.values()), max(alone, key=lambda name: alone[name])
+    # Writing goes on beside the workers and mostly waits for the disk: it limits only where it takes longer than they.
+    allowed = min(1000 * JOBS / (total - alone["write"]), 1000 * JOBS / alone["write"])
+    words = {name: f"{name} alone{', the bottleneck' if name == bottleneck else ''}" for name in alone}
+    under_way = "images a second under way"
+    return [
+        *(row(words[name], took, "all parts, a process", total, total / took) for name, took in alone.items()),
+        row(under_way, run.rate, "what the parts allow", allowed, run.rate / allowed, "images/s"),
+        row(f"{under_way}, Ray", cluster.rate, "the local engine", run.rate, cluster.rate / run.rate, "images/s"),
+    ]
+
+
+def of_memory(row: Row, run: "Watched", cluster: "Watched") -> list[dict[str, object]]:
+    """Peak memory, and that it does not grow with the number of images."""
+    peak = "peak memory of all processes"
+    early, ray = run.early / run.peak, run.peak / cluster.peak
+    return [
+        row(f"{peak}, {LARGE:,} images", run.peak, f"{EARLY:,} images", run.early, early, "MiB"),
+        row("memory while the table is written", run.table, "peak before", run.peak, run.peak / run.table, "MiB"),
+        row(f"{peak}, Ray", cluster.peak, "the local engine", run.peak, ray, "MiB"),
+    ]
+
+
+def of_storage(row: Row, sizes: dict[str, float], image_us: float, again_us: float) -> list[dict[str, object]]:
+    """What results weigh on the disk, and what it costs to go on with a run."""
+    known, text = index_memory()
+    shard, table, mask, image = (sizes[name] for name in ("out/cells", "out/cells.csv", "out/masks", "in"))
+    return [
+        row("a cell in Parquet", shard, "in cells.csv", table, table / shard, "KiB"),
+        row("the mask of an image", mask, "the image", image, image / mask, "KiB"),
         row(
-            "a cell in Parquet",
-            sizes["out/cells"],
-            "in cells.csv",
-            sizes["out/cells.csv"],
-            sizes["out/cells.csv"] / sizes["out/cells"],
-            "KiB",
-        ),
-        row(
-            "the mask of an image",
-            sizes["out/masks"],
-            "the image",
-            sizes["in"],
-            sizes["in"] / sizes["out/masks"],
-            "KiB",
-        ),
-        row(
-            "a record of a done image, read again",
-            1000 * again,
-            "measuring the image",
-            1000 * image,
-            image / again,
-            "µs",
+            "a record of a done image, read again", again_us, "measuring the image", image_us, image_us / again_us, "µs"
         ),
         row("a done image in memory, at most", known, "its record as text", text, text / known, "bytes"),
     ]

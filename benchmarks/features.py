@@ -107,69 +107,27 @@ def measured(
         return [regionprops_table(mask.astype(np.uint8), plane, properties=REGIONPROPS) for plane, mask in regions]
 
     few, everything = ("shape2D", "firstorder"), ("shape2D", "firstorder", *TEXTURES)
+    shape = ("a region's shape and first order (27 features)", shape_and_first_order)
+    all_of_it = ("a region's shape, first order and texture (102)", all_classes)
     comparisons = (
-        (
-            "a region's shape and first order (27 features)",
-            shape_and_first_order,
-            "RadiomicsFeatureExtractor.execute",
-            execute(few),
-        ),
-        (
-            "a region's shape and first order (27 features)",
-            shape_and_first_order,
-            "the same with additionalInfo=False",
-            execute(few, additionalInfo=False),
-        ),
-        (
-            "a region's shape and first order (27 features)",
-            shape_and_first_order,
-            f"Nyxus, {len(NYXUS)} of them",
-            nyxus(NYXUS),
-        ),
-        (
-            "a region's shape and first order (27 features)",
-            shape_and_first_order,
-            "regionprops_table, 9 of them",
-            regionprops,
-        ),
-        (
-            "a region's shape, first order and texture (102)",
-            all_classes,
-            "RadiomicsFeatureExtractor.execute",
-            execute(everything),
-        ),
-        (
-            "a region's shape, first order and texture (102)",
-            all_classes,
-            "the same with additionalInfo=False",
-            execute(everything, additionalInfo=False),
-        ),
-        (
-            "a region's shape, first order and texture (102)",
-            all_classes,
-            "Nyxus, its texture classes too",
-            nyxus(NYXUS + NYXUS_TEXTURES),
-        ),
+        (*shape, "RadiomicsFeatureExtractor.execute", execute(few)),
+        (*shape, "the same with additionalInfo=False", execute(few, additionalInfo=False)),
+        (*shape, f"Nyxus, {len(NYXUS)} of them", nyxus(NYXUS)),
+        (*shape, "regionprops_table, 9 of them", regionprops),
+        (*all_of_it, "RadiomicsFeatureExtractor.execute", execute(everything)),
+        (*all_of_it, "the same with additionalInfo=False", execute(everything, additionalInfo=False)),
+        (*all_of_it, "Nyxus, its texture classes too", nyxus(NYXUS + NYXUS_TEXTURES)),
     )
     rows = []
     for what, measure, peer, theirs in comparisons:
         mine, their_time, ratio = paired(ours(measure), theirs)
         rows.append(row(what, mine / len(regions), peer, their_time / len(regions), ratio))
     one, two = throughput(1), throughput(2)
-    rows.append(
-        row("cells measured a second (every feature), 2 processes", two, "1 process", one, two / one, "cells/s")
-    )
-    added, added_theirs = memory("fast"), memory("reference")
-    rows.append(
-        row(
-            "peak memory of `python -m core features`",
-            added,
-            "with the reference engine",
-            added_theirs,
-            added_theirs / added,
-            "MiB",
-        )
-    )
+    what = "cells measured a second (every feature), 2 processes"
+    rows.append(row(what, two, "1 process", one, two / one, "cells/s"))
+    fast, reference = memory("fast"), memory("reference")
+    what = "peak memory of `python -m core features`"
+    rows.append(row(what, fast, "with the reference engine", reference, reference / fast, "MiB"))
     return rows
 
 
