@@ -6,6 +6,7 @@ severity, not their words).
 """
 
 import argparse
+import dataclasses
 import hashlib
 import struct
 import sys
@@ -24,7 +25,8 @@ def digest(outcome: Outcome) -> str:
     total = hashlib.sha256()
     for cell in outcome.analyses:
         labels = cell.segmentation.labels
-        total.update(f"{cell.cell_index} {cell.place} {labels.shape}".encode())
+        place = dataclasses.astuple(cell.place) if cell.place else None
+        total.update(f"{cell.cell_index} {place} {labels.shape}".encode())
         total.update(labels.tobytes())
         for name, value in cell.features.values.items():
             total.update(name.encode() + (b"absent" if value is None else struct.pack("<d", value)))
