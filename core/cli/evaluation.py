@@ -32,7 +32,7 @@ def _add_measuring(parser: argparse.ArgumentParser, limited: str) -> None:
 
 
 def _kept_in(arguments: argparse.Namespace, model: ModelEntry) -> Path:
-    """The model's file, beside which a measurement is kept, or --out; raises UsageError where it cannot be."""
+    """Where a measurement is kept: beside the model's file, or `--out`; raises UsageError if it cannot be written."""
     if arguments.limit is not None and arguments.out is None:
         msg = (
             "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as"
