@@ -1,7 +1,4 @@
-"""`python -m training`.
-
-Copy images for training, compare architectures, train a network, and score it on cells and on fields.
-"""
+"""`python -m training`: copy images, compare architectures, train a network, and score it on cells and on fields."""
 
 import argparse
 import errno

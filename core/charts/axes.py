@@ -34,7 +34,7 @@ class Axis:
 
 
 def axis(title: str, values: NDArray[np.float64], *, log: bool = False) -> Axis:
-    """Return an axis with a little room around all finite values; logarithmic if asked for and some value is positive."""
+    """Return an axis with a little room around all finite values; logarithmic if asked for and a value is positive."""
     found = values[np.isfinite(values)]
     positive = found[found > 0]
     log = log and positive.size > 0

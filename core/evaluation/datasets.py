@@ -50,7 +50,7 @@ class DataSet:
     read: Callable[[Path, str], Iterator[Sample]]
 
     def samples(self, data: Path | None = None) -> list[Sample]:
-        """All samples, sorted by id, below `data` (default: the settings' data folder); raises DataSetError if missing."""
+        """All samples, sorted by id; `data` defaults to the settings' data folder. Raises DataSetError if missing."""
         root = (data or load_settings().data) / self.folder
         if not root.is_dir():
             msg = (

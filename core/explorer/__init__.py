@@ -1,1 +1,1 @@
-"""Questions of the cohort explorer: which cells, how features are distributed, what separates groups; no user interface."""
+"""Questions of the cohort explorer: which cells, how features are distributed, what separates groups."""

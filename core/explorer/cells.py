@@ -54,7 +54,7 @@ Rings = tuple[NDArray[np.float32], ...]
 
 @dataclass(frozen=True)
 class Frame:
-    """Side of the square in which cells are drawn, the same for all; in micrometres where the scale is known, else pixels."""
+    """Side of the square in which all cells are drawn; in micrometres where the scale is known, else in pixels."""
 
     um: float
     px: float

@@ -129,8 +129,7 @@ class Umap:
         )
 
     def place(self, query: Matrix, z: Matrix) -> tuple[float, float]:
-        """Where another cell (F,) would lie, roughly: the weighted mean of its nearest on the map, the nearer weighing
-        more.
+        """Where another cell (F,) would lie, roughly: the weighted mean of its nearest cells, the nearer weighing more.
 
         `z` (n, F) are all cells that the map was asked for, in their order. Raises UsageError if the cell has no
         features.
@@ -143,9 +142,7 @@ class Umap:
 
 @dataclass(frozen=True)
 class UmapState:
-    """State of a map: there (`found`), computed since `started` (seconds since 1970), failed (`problem`), or none of
-    these.
-    """
+    """State of a map: there (`found`), computing since `started` (seconds since 1970), failed (`problem`), or absent."""
 
     found: Umap | None = None
     started: float | None = None

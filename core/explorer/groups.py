@@ -50,7 +50,7 @@ def smaller_merged(sizes: NDArray[np.integer], most: int) -> tuple[NDArray[np.in
 
 
 def narrowed(selection: Selection, by: By | None, names: Sequence[str]) -> Selection:
-    """The selection of the named groups alone, where filters can say it: values missing in others then do not matter."""
+    """The selection of the named groups alone, where filters can say it, so that gaps in others do not matter."""
     if NOT_RECORDED in names:
         return selection
     if by is By.PATIENT:  # where a pseudonym stands in two sources the group's name has its source behind a comma

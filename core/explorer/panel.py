@@ -67,7 +67,7 @@ class PanelFeature:
 
 @dataclass(frozen=True)
 class Rule:
-    """A leaf of the tree: cells that meet all conditions are assigned to `group`; of `n` such cells `right` are in it."""
+    """A leaf of the tree: cells that meet all conditions are assigned to `group`; `right` of `n` such cells are in it."""
 
     conditions: tuple[str, ...]
     group: str
@@ -226,7 +226,7 @@ def _sample(groups: Codes, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _units(patients: Codes) -> NDArray[np.int64]:
-    """Number of the unit that is divided and resampled: the patient, or the cell itself where its patient is unknown."""
+    """Number of the unit that is divided and resampled: the patient, or the cell itself if its patient is unknown."""
     own = np.arange(len(patients)) + int(patients.max(initial=-1)) + 1
     return np.unique(np.where(patients < 0, own, patients), return_inverse=True)[1].astype(np.int64)
 
@@ -286,7 +286,7 @@ class _Grown:
 
 
 def _left_out(folds: range) -> Iterator[tuple[int, ...]]:
-    """Sets of folds to leave out: none for the panel, each for its judgement, every two for the size in that judgement."""
+    """Sets of folds to leave out: none for the panel, each for its judgement, every two for the size in that."""
     for count in range(3):
         yield from combinations(folds, count)
 

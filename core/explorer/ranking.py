@@ -198,8 +198,7 @@ def group_name(name: str) -> GroupName:
 
 
 def sentence(found: Separation, names: Sequence[GroupName]) -> str:
-    """Return the separation in plain words, e.g. "Combined perimeter. 96 % of monocytes lie below the median lymphocyte
-    ...".
+    """Return a sentence, e.g. "Nucleus area: 96 % of monocytes lie above the median lymphocyte (delta 0.94, n 9 / 9)".
 
     Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction,
     so delta has no sign.

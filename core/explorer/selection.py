@@ -130,9 +130,7 @@ class Selection:
     cells: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check texts, numbers of values, and that features of ranges and names of gates are unique; raises
-        SelectionError.
-        """
+        """Check texts, numbers of values, and that ranges and gates are unique; raises SelectionError."""
         for filter_ in (*CHOICES, "cells"):
             for value in getattr(self, filter_):
                 _check_text(value, f"a value of {filter_}")
@@ -193,7 +191,7 @@ def value_sql(spec: FeatureSpec) -> str:
 
 
 def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
-    """SQL of the place of a cell along an axis: the value, or the logarithm of the shown value; null where undefined."""
+    """SQL of the place of a cell along an axis: the value, or the logarithm of the shown value; null if undefined."""
     value = value_sql(spec)
     if not log:
         return value
@@ -202,7 +200,7 @@ def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
 
 
 def on_axis(spec: FeatureSpec, value: float, *, log: bool) -> float:
-    """Place of a value along an axis, as `axis_sql`; raises SelectionError where a logarithmic axis has no such place."""
+    """Place of a value along an axis, as `axis_sql`; raises SelectionError if a logarithmic axis has no such place."""
     if not log:
         return value
     shown = value * spec.display_factor + spec.display_offset
@@ -213,7 +211,7 @@ def on_axis(spec: FeatureSpec, value: float, *, log: bool) -> float:
 
 
 def conditions(selection: Selection, prefix: str = "s") -> tuple[Condition, ...]:
-    """Return all conditions of a selection; names of parameters start with the prefix, so that several fit one query."""
+    """Return all conditions of a selection; names of parameters start with the prefix, so that several fit a query."""
     return tuple(_conditions(selection, prefix))
 
 
@@ -396,7 +394,7 @@ def _of_gate(gate: Gate, prefix: str) -> Condition:
     heights = sorted({height for _, height in vertices})
 
     def within(first: int, last: int) -> str:
-        """Whether cells between two heights are inside; bisects the heights, so that only edges crossing there are tested."""
+        """Whether cells between two heights are inside: bisected, so that only edges crossing there are tested."""
         if last - first == 1:
             crossing = [line for low, high, line in lines if low <= heights[first] and heights[last] <= high]
             return f"(({' + '.join(f'({line})::TINYINT' for line in crossing)}) % 2 = 1)"

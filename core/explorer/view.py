@@ -756,7 +756,7 @@ _PATIENT_SQL: Final = "CASE WHEN patient_id IS NULL THEN 0 ELSE hash(source, pat
 
 
 def _patient_codes(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """A number from 0 for each patient of each source, from the column `patient` of `_PATIENT_SQL`; -1 where unknown."""
+    """A number from 0 for each patient of each source, from the column `patient` of `_PATIENT_SQL`; -1 if unknown."""
     codes, found = pd.factorize(frame["patient"].to_numpy(dtype=np.uint64))
     numbers = np.cumsum(found != 0) - 1
     numbers[found == 0] = -1

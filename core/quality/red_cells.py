@@ -1,4 +1,4 @@
-"""The red cells beside a cell, found without the network: the ruler that nearly every smear carries."""
+"""The red cells beside a cell, found without the network: the ruler in nearly every smear."""
 
 from typing import Final
 
@@ -42,7 +42,7 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     Returns
     -------
     float or None
-        None where fewer than `MIN_RED_CELLS` are to be seen: in tight crops, marrow, and pictures of other things.
+        None where fewer than `MIN_RED_CELLS` are visible: in tight crops, marrow, and pictures of other things.
     """
     rows, columns = bounds(cell)
     reach = max(_REACH * max(rows.stop - rows.start, columns.stop - columns.start), _LEAST_REACH_PX)

@@ -1,6 +1,4 @@
-"""What a picture of another laboratory may be like.
-
-Held-out images under fixed, seeded disturbances, their drawn masks with them.
+"""Simulated conditions of another laboratory: held-out images and masks under fixed, seeded disturbances.
 
 None is made as the training's augmentation makes its own, and blur and compression go beyond its range: a network
 cannot do well by having met the disturbance itself.
@@ -84,10 +82,7 @@ _CONTACT: Final = 0.01
 def disturbed(
     condition: ImagingCondition, item: LabelledImage, others: Sequence[LabelledImage], seed: int
 ) -> LabelledImage:
-    """The image and its label map under a condition, the same for the same id and seed.
-
-    `others` are the neighbours to choose from.
-    """
+    """The image and its label map under a condition, the same for the same id and seed; `others` may be neighbours."""
     if condition is ImagingCondition.CLEAN:
         return item
     rng = np.random.default_rng((seed, crc32(f"{condition}:{item.sample_id}".encode())))
@@ -100,10 +95,7 @@ Pair = tuple[NDArray[np.uint8], LabelMap]
 
 
 def _stain(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> Pair:
-    """Background and nucleus take the optical density they have in an image of another laboratory.
-
-    What lies between follows.
-    """
+    """Background and nucleus take their optical density in an image of another laboratory; the rest is interpolated."""
     nucleus, outside = region_mask(labels, "nucleus"), ~cell_mask(labels)
     if not nucleus.any() or not outside.any():
         return rgb, labels
@@ -160,11 +152,9 @@ def _cut(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> 
 
 
 def _touching(item: LabelledImage, other: LabelledImage, rng: np.random.Generator) -> Pair:
-    """Another leukocyte of the same laboratory against the cell, as light would show it.
+    """Another leukocyte of the same laboratory touches the cell; where they overlap, optical densities add up.
 
-    Where things overlap, optical densities add up.
-
-    There is no seam to be seen, and what lies over the drawn cell, if anything, is faintly seen through.
+    There is no visible seam, and what lies over the drawn cell, if anything, is faintly visible through it.
     """
     wide_rgb, wide_labels = surrounded(item.rgb, item.labels)
     room = round(_ROOM * max(item.labels.shape))

@@ -1,7 +1,4 @@
-"""Outline and structure.
-
-What a haematologist names beyond pyradiomics - lobes, indentation, projections, vacuoles, granules.
-"""
+"""Outline and structure as a haematologist sees them: lobes, indentation, projections, vacuoles, granules."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""What is to be measured, and how: uploads or a folder under the configured roots, and the settings of a run."""
+"""What is measured, and how: uploads or a folder under the configured roots, and the settings of a run."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""How are they distributed? One feature in the groups, or several side by side, drawn and in numbers, the published tables beside."""
+"""How are they distributed? Features in the groups, drawn and in numbers, beside the published tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -55,7 +55,7 @@ _FEATURE, _FORM, _FEATURES = "explorer_feature", "explorer_form", "explorer_feat
 
 
 def show_distribution(compared: Compared) -> None:
-    """Draw what was asked for, and say it in numbers."""
+    """Draw what was asked for, and show it in numbers."""
     reliability = model_in_use.reliability_if_known()
     seen = explored()
     show_warnings(compared.view)
@@ -228,7 +228,7 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
 
 
 def show_published_alone() -> None:
-    """The published tables while there is nothing to set beside them."""
+    """The published tables while there are no cells to show with them."""
     published = cohort_data.published()
     features = [name for name in CATALOGUE if any(name in found.summaries for found in published)]
     if not features:

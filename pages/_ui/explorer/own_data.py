@@ -1,7 +1,4 @@
-"""Own populations.
-
-What there is, a table of measured cells brought in, where images go, and what is deleted for good.
-"""
+"""A person's own populations: the list, import of a table of measured cells, where images go, deletion."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -37,7 +34,7 @@ _TAKEN: Final = Kept[int]("leukoscope_tables_taken")
 
 
 def show_own_data() -> None:
-    """Show the person's own populations and the ways to bring cells in."""
+    """Show the person's own populations and the ways to import cells."""
     section = st.segmented_control(
         "Own data",
         [_OWN, _TABLE, _IMAGES],

@@ -75,7 +75,7 @@ _OUTLINE: Final = Kept[Outline]("leukoscope_map_outline")
 
 
 def show_scatter(in_view: InView) -> Selection | None:
-    """Show the scatter plot and what is chosen on it; returns the chosen cells as a selection, None where none are."""
+    """Show the scatter plot and its chosen cells; returns these as a selection, None where none are chosen."""
     if not in_view.offered:
         st.info(
             "These cells cannot be compared by any feature: choose cells of one source, or with a known scale.",
@@ -130,7 +130,7 @@ def _choose_kind() -> AxesKind:
 
 
 def _kept(name: str, default: Choice) -> Choice:
-    """What the address or the person says of the map; the default for what is no member of its enumeration."""
+    """A setting of the map from the address or the person; the default for what is no member of its enumeration."""
     said = explored().map.get(name)
     return next((member for member in type(default) if member == said), default)
 
@@ -207,7 +207,7 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
 
 
 def _wait_for_umap(found: EmbeddedCells) -> None:
-    """Offer to compute the map, or tell how long it has been at it; the page runs again when it is there."""
+    """Offer to compute the map, or say for how long it has been computing; the page runs again when it is there."""
     name = umap_name(found)
     state = umap_cache().look(name)
     if state.started is None:
@@ -321,10 +321,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
 
 
 def _axes_features() -> tuple[str, ...]:
-    """Features whose distributions are shown.
-
-    Those of the axes; of an embedding one that is looked at elsewhere.
-    """
+    """Features whose distributions are shown: those of the axes; of an embedding one that is shown elsewhere."""
     if _kept("plane", AxesKind.FEATURES) is AxesKind.FEATURES:
         return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
     colour = explored().map.get("colour", "")
@@ -347,7 +344,7 @@ def _histogram(feature: str, chosen: Selection, selection: Selection, inside: in
 
 
 def _name() -> str:
-    """What the person calls them; read when it is needed, because a name and a click may come in one."""
+    """The person's name for them; read when it is needed, because a name and a click may come in one."""
     return " ".join(str(widget_value("map_name") or "").split()) or "Chosen cells"
 
 

@@ -1,7 +1,4 @@
-"""The comparison of architectures.
-
-Who leads and how surely, at what cost, what the published folds add, and where all fail.
-"""
+"""The comparison of architectures: who leads and how surely, at what cost, what the published folds add, where all fail."""
 
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,4 @@
-"""A model of the manifest.
-
-What it is, how good its outlines are, how far its features can be trusted, and how it was trained.
-"""
+"""A model of the manifest: what it is, how good its outlines are, its features' reliability, and its training."""
 
 import pandas as pd
 import streamlit as st
@@ -53,10 +50,7 @@ def _show_card(model: ModelEntry) -> None:
 
 
 def _show_scores(card: ModelCard) -> None:
-    """Show overlap with expert masks by data set and part.
-
-    The model's own, and of networks trained alike without what they are shown.
-    """
+    """Show overlap with expert masks by data set and part, for the model and for cross-validated networks."""
     measured = [(_OF_IT, card.scores)] + [
         (_LEFT_OUT if scheme.startswith("leave-one-source-out") else _FOLDS, found["sources"])
         for scheme, found in card.validation.items()
