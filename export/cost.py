@@ -111,7 +111,7 @@ def time_rounds(runners: Sequence[Callable[[], object]], rounds: int) -> NDArray
 
 
 def measure(candidates: Sequence[Candidate], rounds: int) -> list[dict[str, Any]]:
-    """Time all candidates together; returns their rows of `core.evaluation.model_selection.COST_SCHEMA`, fastest first."""
+    """Time all candidates together; returns their rows of `COST_SCHEMA`, the fastest first."""
     with _torch_threads(THREADS), torch.inference_mode():
         took = time_rounds([run for one in candidates for run in (one.run_onnx, one.run_torch)], rounds)
     measured = {

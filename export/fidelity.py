@@ -1,4 +1,4 @@
-"""The cost of fewer bits: a network's outlines and measurements beside its fp32 original's, and when they are too far."""
+"""The cost of fewer bits: a network's outlines and measurements beside those of its fp32 original, and the limits."""
 
 import math
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def compare(original: Segmenter, candidate: Segmenter, samples: Sequence[Sample]
 
 
 def harm(cost: dict[str, Any]) -> list[str]:
-    """Why a precision with these results of `compare` must not be used for measuring, as clauses; empty where it may."""
+    """Why a precision with these results of `compare` must not be used for measuring, as clauses; empty if it may."""
     falls = [
         f"Dice of the {region} with the drawn masks falls by {-cost['dice_change'][region]:.4f} (at most"
         f" {MAX_DICE_DROP})"
@@ -108,7 +108,7 @@ def _measured(rgb: NDArray[np.uint8], labels: LabelMap) -> list[float]:
 
 
 def _drift(values: NDArray[np.float64], sources: NDArray[np.str_]) -> dict[str, dict[str, float]]:
-    """Drift by feature of values (cells, 2, features), original first, without features that few cells have or all alike.
+    """Drift by feature of values (cells, 2, features), original first; without features that few cells have.
 
     Data sets differ in magnification and stain, so the spread is that between the cells of one data set, pooled.
     """

@@ -187,8 +187,8 @@ def _export_localiser(run: Path, out: Path, test: Sequence[Sample]) -> None:
         sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested
     ):
         msg = (
-            f"the localiser {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on"
-            " the same split"
+            f"the localiser {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it"
+            " on the same split"
         )
         raise ModelError(msg)
     _say(f"writing {out.name}, comparing it with torch and scoring it by itself")
@@ -226,7 +226,7 @@ def _tell(out: Path, card: ModelCard) -> None:
 def _reduced(
     original: Path, card: ModelCard, config: TrainingConfig, parts: Mapping[str, Sequence[Sample]], *, force: bool
 ) -> tuple[Path, ModelCard]:
-    """The model file in fewer bits, as the card's `precision` says, and its card with the costs; ModelError if harmful."""
+    """The model file in fewer bits, as the card's `precision` says, and its card with the costs; or ModelError."""
     out, precision, scale = (
         original.with_name("reduced.onnx"),
         Precision(card.precision),

@@ -215,7 +215,7 @@ def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
 
 
 def training_log(run: Path) -> pd.DataFrame:
-    """The log of a run after those of the runs it started from, as far as they are there; epochs are counted through."""
+    """The log of a run after those of the runs it started from, as far as they are there; epochs count on."""
     config = TrainingConfig.from_toml(run / CONFIG_FILE)
     log = pd.read_csv(run / LOG_FILE)
     earlier = config.average_of[-1] if config.average_of else config.start_from

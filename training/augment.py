@@ -51,7 +51,7 @@ class ManifestRow:
 
 
 def copies(item: LabelledImage) -> Iterator[LabelledImage]:
-    """The sixteen copies in order, under the id of the original; a canvas grows only where a turned cell would not fit."""
+    """The sixteen copies in order, under the id of the original; a canvas grows only if a turned cell does not fit."""
     for flipped in (False, True):
         rgb, labels = (item.rgb[:, ::-1], item.labels[:, ::-1]) if flipped else (item.rgb, item.labels)
         around = surrounded(rgb, labels)
@@ -67,7 +67,7 @@ def copies(item: LabelledImage) -> Iterator[LabelledImage]:
 
 
 def _margin(shape: tuple[int, ...]) -> int:
-    """Pixels around an image within which any rotation about its centre finds its canvas, wherever the cell moved it."""
+    """Pixels around an image within which any rotation about its centre finds its canvas, wherever the cell is."""
     return math.ceil(math.hypot(*shape) / math.sqrt(2) - min(shape) / 2) + 1
 
 

@@ -49,7 +49,7 @@ def random_window(labels: LabelMap, config: TrainingConfig, rng: np.random.Gener
 
 
 def jitter_stain(rgb: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0) -> NDArray[np.uint8]:
-    """Another stain and lamp: optical density times one global and three channel factors, plus an offset per channel."""
+    """Another stain and lamp: optical density times one global and three channel factors, plus channel offsets."""
     density = -np.log((rgb.astype(np.float32) + 1) / 256)
     factor = rng.uniform(0.6**strength, 1.5**strength) * rng.uniform(0.8**strength, 1.25**strength, size=3)
     offset = rng.uniform(-0.08 * strength, 0.12 * strength) + rng.uniform(-0.05 * strength, 0.05 * strength, size=3)
@@ -86,8 +86,7 @@ def change_light(
 def widen_nucleus(
     rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], LabelMap]:
-    """The same cell with a thin cytoplasm: the nucleus is widened on every ray from its centre, what is outside
-    compressed.
+    """The same cell with a thin cytoplasm: on every ray from its centre the nucleus is widened, the rest compressed.
 
     The masked data have few such cells, lymphocytes of other laboratories many. A nucleus whose rays cross more than
     nucleus is left.
@@ -124,7 +123,7 @@ def widen_nucleus(
 
 
 def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one to six red cells beside, against and under the cell, of one size and colour, with or without a pale middle.
+    """Draw one to six red cells beside, against and under the cell, all of one size, colour and pallor.
 
     They are the neighbours of every leukocyte, in another colour in every laboratory. The cell's own pixels stay, and
     overlapping objects absorb more light.
@@ -152,7 +151,7 @@ def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Gener
 
 
 def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> LabelMap | None:
-    """A thing in the background marked as if it were the cell: a red cell or an empty disc; None where there is no room.
+    """A thing in the background marked as if it were the cell: a red cell or an empty disc; None without room.
 
     The disc teaches that a seam alone does not mean a neighbour.
     """
@@ -284,7 +283,7 @@ def _pipeline(size: int) -> A.Compose:
 
 
 class Augmentation:
-    """Draws training samples: window, neighbour, stain, geometry, camera. One instance per config; deterministic by `rng`."""
+    """Draws training samples: window, neighbour, stain, geometry, camera; one per config, deterministic by `rng`."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self._config = config

@@ -47,7 +47,7 @@ def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 def calibration_error(logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> float:
-    """Expected calibration error of nucleus and cytoplasm: mean |probability - frequency| over 15 equal bins, by pixels."""
+    """Expected calibration error of nucleus and cytoplasm: mean |probability - frequency| over 15 equal bins."""
     probability = torch.sigmoid(logits[:, OBJECTS] / temperature).flatten().double()
     wanted = targets[:, OBJECTS].flatten().double()
     bins = (probability * _BINS).long().clamp(max=_BINS - 1)

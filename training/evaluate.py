@@ -63,7 +63,7 @@ def score_labels(sample_id: str, cell_type: str, found: LabelMap, truth: LabelMa
 def score_channels(
     sample_id: str, cell_type: str, found: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float
 ) -> ImageScore:
-    """Score binary channels (len(CHANNELS), H, W) as a network gives them; the cell is nucleus and cytoplasm together."""
+    """Score binary channels (len(CHANNELS), H, W) of a network; the cell is nucleus and cytoplasm together."""
     nucleus, cytoplasm = CHANNELS.index(Compartment.NUCLEUS), CHANNELS.index(Compartment.CYTOPLASM)
 
     def regions(channels: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:

@@ -314,8 +314,9 @@ def _dice(made: MadeField, number: int, cell: FieldCell) -> dict[str, float]:
 
 
 def summarise_fields(scores: Sequence[FieldScore]) -> dict[str, Any]:
-    """Recall, precision, mean absolute error of the count; by placement recall, mean Dice of matched cells, share under
-    0.8.
+    """Recall, precision, mean absolute error of the count; by placement recall, mean Dice, share under 0.8.
+
+    Dice is that of the matched cells.
     """
     cells = [cell for score in scores for cell in score.cells]
     matched, found = sum(cell.dice is not None for cell in cells), sum(score.found for score in scores)

@@ -25,7 +25,7 @@ CASES: Final = 5
 
 @dataclass(frozen=True, eq=False)
 class ScoredImage:
-    """One test image as the network saw it, uint8 (S, S, 3), its drawn and predicted channels, bool (C, S, S), its score."""
+    """One test image as the network saw it, uint8 (S, S, 3), drawn and predicted channels, bool (C, S, S), score."""
 
     score: ImageScore
     rgb: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class ScoredImage:
 
 
 def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], batch_size: int) -> list[ScoredImage]:
-    """Score every item of a data set without augmentation, whose samples these are; a pixel counts from probability 0.5."""
+    """Score every item of a data set without augmentation; `samples` are the items' own. The threshold is 0.5."""
     outcomes: list[ScoredImage] = []
     for images, targets in DataLoader(data, batch_size):
         for image, target, logits in zip(images, targets, trainer.predict(images), strict=True):

@@ -48,7 +48,7 @@ _COARSE_EVERY: Final = 3
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One row of the training log; Dice are means over the validation images at canonical scale, of averaged weights."""
+    """One row of the training log; Dice are means over validation images at canonical scale, of averaged weights."""
 
     epoch: int
     train_loss: float
@@ -276,7 +276,7 @@ def _test(
     repaired: Mapping[str, int],
     folder: Path,
 ) -> None:
-    """Score the test part with the best weights; write pictures, and last `scores.json`, which marks the run as done."""
+    """Score the test part with the best weights; write pictures, and last `scores.json`, the mark of a done run."""
     outcomes = score_items(trainer, data["test"], samples, config.batch_size)
     temperature = fit_temperature(*logits_of(trainer.predict, data["validation"], config.batch_size))
     scores = [outcome.score for outcome in outcomes]

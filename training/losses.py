@@ -54,8 +54,9 @@ def boundary_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def hard_dice(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Dice per image and object, (N, 2) in the order of OBJECTS, of logits thresholded at probability 0.5; 1 if both
-    empty.
+    """Dice per image and object, (N, 2) in the order of OBJECTS, of logits thresholded at probability 0.5.
+
+    1 where both are empty.
     """
     predicted = logits[:, OBJECTS] > 0
     wanted = targets[:, OBJECTS] > 0.5

@@ -52,7 +52,7 @@ class _Average:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name (`cpu`, `cuda`, `cuda:1`; `auto`: CUDA if there is one); raises UsageError if it is missing."""
+    """The device of that name (`cpu`, `cuda`, `cuda:1`; `auto`: CUDA if there is one); raises UsageError without it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

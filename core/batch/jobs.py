@@ -156,7 +156,8 @@ class Job:
         turns = ["--turns", str(owner.parent / ".turns"), "--owner", owner.name]
         jobs = ["--jobs", str(os.cpu_count() or 1)]
         return [
-            sys.executable, "-m", "core", "batch", str(self.source), "--out", str(self.results), *self.request.options(), *jobs, *turns,
+            sys.executable, "-m", "core", "batch", str(self.source), "--out", str(self.results),
+            *self.request.options(), *jobs, *turns,
         ]  # fmt: skip
 
     def start(self) -> None:

@@ -36,8 +36,8 @@ _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5
 _SHARDS_LOOKED_INTO: Final = 4
 _PICTURED: Final = (
-    "image_sha256", "confidence", "quality_ok", "quality_flags", "place_left", "place_top", "place_width", "place_height", "image_width",
-    "image_height", "um_per_px", "cell_outline", "nucleus_outline",
+    "image_sha256", "confidence", "quality_ok", "quality_flags", "place_left", "place_top", "place_width",
+    "place_height", "image_width", "image_height", "um_per_px", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
 

@@ -204,7 +204,8 @@ def _squares(drawn: Scatter, marks: Bins, look: Look) -> alt.Chart:
     across, up = ([float(edge) for edge in edges] for edges in (marks.x_edges, marks.y_edges))
     rows = [
         {
-            "x": across[i], "x2": across[i + 1], "y": up[j], "y2": up[j + 1], "group": drawn.groups[commonest[i, j]].title,
+            "x": across[i], "x2": across[i + 1], "y": up[j], "y2": up[j + 1],
+            "group": drawn.groups[commonest[i, j]].title,
             "n": int(total[i, j]), "strength": math.log1p(float(total[i, j])) / strongest,
             "value": None if marks.value is None or not math.isfinite(marks.value[i, j]) else float(marks.value[i, j]),
         }

@@ -45,8 +45,9 @@ _TEXTS: Final = (
     "excluded_reason",
 )
 _DRAWN: Final = (
-    "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width", "place_height", "image_width",
-    "image_height", "um_per_px", "confidence", "severe_flags", "quality_flags", "quality_ok", "created", "cell_outline", "nucleus_outline",
+    "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
+    "place_height", "image_width", "image_height", "um_per_px", "confidence", "severe_flags", "quality_flags",
+    "quality_ok", "created", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
 Rings = tuple[NDArray[np.float32], ...]

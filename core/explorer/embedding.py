@@ -142,7 +142,7 @@ class Umap:
 
 @dataclass(frozen=True)
 class UmapState:
-    """State of a map: there (`found`), computing since `started` (seconds since 1970), failed (`problem`), or absent."""
+    """State of a map: there (`found`), computing since `started` (seconds since 1970), failed (`problem`), absent."""
 
     found: Umap | None = None
     started: float | None = None

@@ -67,7 +67,7 @@ class PanelFeature:
 
 @dataclass(frozen=True)
 class Rule:
-    """A leaf of the tree: cells that meet all conditions are assigned to `group`; `right` of `n` such cells are in it."""
+    """A leaf of the tree: cells that meet all conditions are assigned to `group`; `right` of these `n` are in it."""
 
     conditions: tuple[str, ...]
     group: str

@@ -55,7 +55,7 @@ WINDOW_SIDE: Final = 2.6
 
 @dataclass(frozen=True, eq=False)
 class Nucleus:
-    """A stained nucleus or a lobe of one: its pixels on a grid of squares of `step` image pixels, and the grid's corner."""
+    """A stained nucleus or a lobe of one: its pixels on a grid of squares of `step` image pixels, and its corner."""
 
     mask: NDArray[np.bool_]
     top: int

@@ -155,7 +155,7 @@ class NoveltyDetector:
     limit: float
 
     def distance(self, found: Traits) -> float | None:
-        """Mahalanobis distance over the square root of the number of traits, about 1 for a known cell; None without any.
+        """Mahalanobis distance over the root of the number of traits, about 1 for a known cell; None without traits.
 
         Over the traits that the cell has: one without cytoplasm is judged by the rest.
         """

@@ -22,8 +22,7 @@ from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.stain import Nucleus, find_nuclei, typical_area
 from core.image.window import Window
 
-# FairQueue the cell in the middle of a window of an image into a label map of that image and its confidence (0: there is
-# none).
+# Turns the cell in the middle of a window of an image into a label map of that image and its confidence (0: no cell).
 Outline = Callable[[NDArray[np.uint8], Window], tuple[LabelMap, float]]
 # Told how many nuclei are seen to, of how many.
 Progress = Callable[[int, int], None]

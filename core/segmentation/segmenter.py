@@ -29,8 +29,8 @@ from core.segmentation.providers import open_session, provider_name, why_no_cuda
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom
 # into it.
 MIN_WINDOW_SHARE = 0.12
-# The localiser's window is good enough where the cell that is outlined in it has so much confidence, lies off its middle
-# by no more than this share of its side, and would have asked for one between so many times smaller and larger.
+# The localiser's window is good enough where the cell that is outlined in it has at least this confidence, lies off its
+# middle by no more than this share of its side, and would need a window at most so many times smaller or larger.
 # Otherwise the large network looks for the cell: in 2 of 100 images of five collections (`python -m benchmarks
 # inference`).
 SURE: Final = 0.85

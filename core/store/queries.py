@@ -85,9 +85,7 @@ def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[Popul
 
 
 def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> ReferencePopulation:
-    """Return a population for `core.populations.comparison.compare_cell` and `typicality.nearest`; `names`: all by
-    default.
-    """
+    """Return a population for `core.populations.comparison.compare_cell`, by default with all features."""
     population, members = cohort.population(population_id), values(cohort, population_id, features)
     return reference_population(
         members,

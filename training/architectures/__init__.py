@@ -69,7 +69,7 @@ def find_architecture(name: str) -> Architecture:
 
 
 def check_input(architecture: str, side: int, batch_size: int) -> None:
-    """Raise UsageError if an architecture cannot be trained on squares of that side (pixels), in batches of that size."""
+    """Raise UsageError if an architecture cannot be trained on squares of that side (pixels) in such batches."""
     row = find_architecture(architecture)
     if side < row.smallest_side:
         msg = f"{title(architecture)} needs an input_size of at least {row.smallest_side}, but it is {side}"

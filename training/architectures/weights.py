@@ -104,7 +104,7 @@ def hub_weights(make: Callable[..., torch.nn.Module], encoder: str) -> torch.nn.
 
 
 def load_packaged(encoder: torch.nn.Module, file: Path) -> None:
-    """Fill an encoder from a packaged state dict of other names: the tensors correspond in order, shapes are checked."""
+    """Fill an encoder from a packaged state dict of other names: tensors correspond in order, shapes are checked."""
     source = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
     values = [value for key, value in source.items() if not key.endswith("num_batches_tracked")]
     target = {key: value for key, value in encoder.state_dict().items() if not key.endswith("num_batches_tracked")}

@@ -66,8 +66,8 @@ _STAINS: Final = np.array(
 )
 # A channel in which nucleus and background hardly differ would be stretched without end.
 _STRETCH: Final = (0.25, 4.0)
-# Standard deviation of the further blur in shares of the cell's diameter; `core.quality.assessment` calls an image out of
-# focus from 0.06 on.
+# Standard deviation of the further blur in shares of the cell's diameter; for `core.quality.assessment` an image is out
+# of focus from 0.06 on.
 _BLUR: Final = 0.04
 # Pixels across the cell; the smallest cell drawn in the masked data is 47 px across.
 _SMALL_PX: Final = 40.0

@@ -39,7 +39,7 @@ _NUCLEUS, _CYTOPLASM = CHANNELS.index(Compartment.NUCLEUS), CHANNELS.index(Compa
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one image: the least Dice between its mask and those of turned views, and why it was left out, if so."""
+    """The result of one image: the least Dice between its mask and those of turned views, and why it was left out."""
 
     image_id: str
     cell_type: str

@@ -69,7 +69,7 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True)
 class ValidationPlan:
-    """How to validate: the scheme, `k` folds where it is grouped, `subset` images of a source shown disturbed (0: all)."""
+    """How to validate: scheme, `k` folds where it is grouped, `subset` images of a source shown disturbed (0: all)."""
 
     scheme: Scheme = Scheme.LEAVE_ONE_SOURCE_OUT
     k: int = 5
@@ -133,8 +133,7 @@ def validate(
     *,
     on_epoch: Callable[[Split, EpochLog], None] | None = None,
 ) -> Path:
-    """Work on a run in `root` until every split is done or taken; returns its folder, which has a report once all are
-    done.
+    """Work on a run in `root` until every split is done or taken; returns its folder, in the end with a report.
 
     `{split}` in the config's `start_from`, `average_of` and `pseudo_set` means the name of the split: what taught a
     network must not have seen what it is tested on either.

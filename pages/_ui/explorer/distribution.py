@@ -45,7 +45,9 @@ _HINTS: Final = {
     ChartType.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
     ChartType.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
     ChartType.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
-    ChartType.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
+    ChartType.BOX: (
+        "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points."
+    ),
     ChartType.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
 }
 _POINTS: Final = 300

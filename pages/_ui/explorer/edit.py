@@ -1,4 +1,4 @@
-"""Changes of a cell by a reader: another label, a note, an exclusion with its reason; each with a name, and undoable."""
+"""Changes of a cell by a reader: another label, a note, an exclusion with its reason; each signed and undoable."""
 
 from datetime import UTC
 from typing import Final

@@ -16,8 +16,8 @@ from pages._ui.common.downloads import file_name
 # Cells. A file goes through the server's memory to the browser: of all features 20,000 cells are 115 MB there.
 MOST: Final = 20_000
 _IDENTITY: Final = (
-    "cell_id", "population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "image_name", "image_sha256", "cell_index",
-    "um_per_px", "model_id", "confidence", "quality_ok", "quality_flags", "note", "excluded_reason",
+    "cell_id", "population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "image_name", "image_sha256",
+    "cell_index", "um_per_px", "model_id", "confidence", "quality_ok", "quality_flags", "note", "excluded_reason",
 )  # fmt: skip
 COLUMNS: Final = (*_IDENTITY, *CATALOGUE)
 

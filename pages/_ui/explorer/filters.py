@@ -172,7 +172,7 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
 
 
 def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
-    """Labels of a filter's values with their cells; all different, because the browser tells choices apart by their words."""
+    """Labels of a filter's values with their cells; all different, as the browser tells choices apart by them."""
     titles = cohort_data.population_titles() if key == "populations" else {}
     named = {str(facet.value): titles.get(str(facet.value), facet.label) for facet in facets}
     words = list(named.values())
@@ -310,8 +310,8 @@ def _saved(selection: Selection) -> None:
         st.markdown("The address of this page holds everything that is chosen here. Whoever opens it sees the same.")
         st.code(_link(), language=None, wrap_lines=True)
         st.download_button(
-            "These cells as a file", lambda: to_json(selection), "leukoscope_selection.json", "application/json", key="explorer_down",
-            icon=":material/download:", on_click="ignore",
+            "These cells as a file", lambda: to_json(selection), "leukoscope_selection.json", "application/json",
+            key="explorer_down", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
         st.file_uploader(
             "A file saved here",

@@ -123,8 +123,8 @@ def show_scatter(in_view: InView) -> Selection | None:
 def _choose_kind() -> AxesKind:
     st.session_state["map_kind"] = _kept("plane", AxesKind.FEATURES)
     st.segmented_control(
-        "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
-        label_visibility="collapsed",
+        "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, label_visibility="collapsed",
+        key="map_kind", on_change=_take, args=("plane", "map_kind"),
     )  # fmt: skip
     return _kept("plane", AxesKind.FEATURES)
 

@@ -237,7 +237,7 @@ def _points(
 def _drawn_groups(
     names: Sequence[str], sizes: NDArray[np.integer], by: By | str, look: Look
 ) -> tuple[tuple[DrawnGroup, ...], NDArray[np.int64]]:
-    """Groups as they are drawn, and the index among these of each group named; of very many the smaller ones are merged."""
+    """Groups as they are drawn, and each named group's index among these; of very many the smaller are merged."""
     titles, kinds = cohort_data.population_titles(), cohort_data.population_types()
 
     def kind(name: str) -> CellType | None:

@@ -75,9 +75,7 @@ class Explored:
 
     @property
     def compared(self) -> Selection:
-        """Cells that are compared: those in view; between saved selections any, because each of them is a selection
-        itself.
-        """
+        """Cells that are compared: those in view; all for saved selections, each of which is a selection itself."""
         return Selection(quality=Quality.ANY) if self.by is None else self.selection
 
 

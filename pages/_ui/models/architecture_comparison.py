@@ -1,4 +1,4 @@
-"""The comparison of architectures: who leads and how surely, at what cost, what the published folds add, where all fail."""
+"""The comparison of architectures: who leads and how surely, the cost, the leak of copies, and where all fail."""
 
 from pathlib import Path
 from typing import Final

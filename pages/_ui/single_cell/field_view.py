@@ -44,7 +44,7 @@ def _places(cells: Sequence[CellAnalysis]) -> list[tuple[BoundingBox, LabelMap]]
 
 
 def show_field(field: AnalysedField) -> CellAnalysis:
-    """Show the field with its numbered cells and let the person choose one, in picture or list; returns its analysis."""
+    """Show the field with its numbered cells, to be chosen in picture or list; returns the chosen one's analysis."""
     # Features are kept in pixels, so a new scale needs no new outlines.
     scale = SCALE.get()
     image = replace(field.image, um_per_px=scale)
