@@ -19,9 +19,9 @@ from core.segmentation.model_registry import ModelEntry
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
 
-# Told in words what is being done, and which share of all is done.
+# Called with what is being done, in words, and the share of all that is done.
 Progress = Callable[[str, float], None]
-# Of the time that a cell takes, outlining's share; only progress is told by it.
+# Of the time that a cell takes, outlining's share; used for progress only.
 _OUTLINING_SHARE = 0.7
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     # argparse exports no name for it.
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-# The disk's reasons to refuse: nothing in the program can mend them.
+# The disk's reasons to refuse: nothing in the program can correct them.
 _NOT_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # What a shell gives a program that was stopped by Ctrl-C.
 _INTERRUPTED: Final = 130

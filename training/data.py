@@ -81,7 +81,7 @@ def _joined(samples: list[Sample]) -> list[Sample]:
 def _digest(path: Path) -> bytes:
     try:
         return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:  # what is wrong with it is told when it is read
+    except OSError:  # what is wrong with it is reported when it is read
         return bytes(path)
 
 

@@ -23,7 +23,7 @@ REGIONS = ("nucleus", "cytoplasm", "cell")
 # An image is unlike the training images from this multiple of their own 99th percentile of distance on: other
 # laboratories' cells of the same stain family stay inside (measured: largest 5.2 of 390 cells, limit about 7.1).
 APPEARANCE_MARGIN = 1.5
-# Fewer do not tell how they vary: five for each of the six numbers that describe an appearance.
+# Fewer do not show how they vary: five for each of the six numbers that describe an appearance.
 MIN_APPEARANCES = 30
 
 

@@ -30,7 +30,7 @@ from core.segmentation.segmenter import OnnxSegmenter
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row
 
 _POPULATION: Final = "batch"
-# Of the columns of a cohort those that only an import into one can fill.
+# Columns of a cohort that only an import can fill.
 _NOT_KNOWN: Final = ("source", "tissue")
 _Rings = Sequence[NDArray[np.float32]]
 _Done = TypeVar("_Done")

@@ -31,8 +31,8 @@ from core.domain.versions import software_versions
 # Images of the first chunks; later ones grow to FLUSH_IMAGES, so that a short run is shared out evenly and a long one
 # has few shards.
 _FIRST_CHUNK: Final = 8
-# A chunk is at most this share of what each actor has been given so far: so much longer may the last actor take than
-# the others.
+# A chunk is at most this share of what each actor has been given so far, so the last actor takes no more than this
+# much longer than the others.
 _SHARE: Final = 1 / 8
 # Chunks an actor has: one is measured while the one before is saved.
 _AHEAD: Final = 2

@@ -178,7 +178,7 @@ class FolderInputs(Inputs):
             if not real.is_relative_to(self._root):  # it was exchanged for a link since it was listed
                 msg = f"{name}: a link that leaves the folder is not followed; copy the image itself"
                 raise ImageError(msg)
-            # Not blocking: a pipe would be waited for until somebody writes.
+            # Not blocking: opening a pipe would wait until somebody writes.
             with os.fdopen(
                 os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
             ) as file:

@@ -24,7 +24,7 @@ from core.batch.measure import Measurer
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, ModelError
 
-# An image that takes its worker with it is tried once more, alone in a fresh one: the first time may have been the
+# An image that kills its worker is tried once more, alone in a fresh one: the first time may have been the
 # system's doing.
 _TRIES: Final = 2
 # Workers that end before they are ready, one after the other, until the run is given up.

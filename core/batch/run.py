@@ -315,7 +315,7 @@ class _Saver:
             saving.result()
 
 
-# --- turns, signals, and what is told ---------------------------------------------------------------------------------
+# --- turns, signals, and progress -------------------------------------------------------------------------------------
 
 
 class _Turn:
@@ -449,7 +449,7 @@ class _Reporter:
             self._write(self.progress())
 
     def _write(self, progress: Progress) -> None:
-        with suppress(CoreError, OSError):  # what is told is no result; a full disk is met where results are written
+        with suppress(CoreError, OSError):  # progress is no result; a full disk is reported where results are written
             self.folder.write_progress(progress)
         self._tell(progress)
 
@@ -481,7 +481,7 @@ def _counting(inputs: Inputs, limit: int | None, reporter: _Reporter) -> Iterato
 
     def count() -> None:
         listed = 0
-        with suppress(CoreError, OSError):  # what cannot be listed is told where images are taken from the list
+        with suppress(CoreError, OSError):  # what cannot be listed is reported where images are taken from the list
             for listed in islice(inputs.count(), limit):
                 if over.is_set():
                     return

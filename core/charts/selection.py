@@ -228,8 +228,8 @@ def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
             {"name": title(leak.architecture), "score": score, "protocol": protocol}
             for leak in leaks
             for protocol, score in (
-                ("twins kept together", leak.grouped),
-                ("as published: twins in both", leak.as_published),
+                ("copies kept together", leak.grouped),
+                ("as published: copies in both", leak.as_published),
             )
         ]
     )

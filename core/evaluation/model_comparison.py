@@ -227,7 +227,7 @@ def holm(p: list[float]) -> list[float]:
 
 
 def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]) -> str:
-    """The comparison in two sentences: who leads by how much, and from whom it can and cannot be told apart."""
+    """The comparison in two sentences: who leads by how much, and which others differ from it beyond chance."""
     first = scores[0]
     if len(scores) == 1:
         return (

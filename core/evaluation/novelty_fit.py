@@ -53,8 +53,8 @@ KNOWN_SOURCES: Final = ("set1", "set2", "acevedo")
 UNSEEN_SOURCES: Final = ("deepapl", "hairy_cell_marrow", "hairy_cell_smear")
 LEUKOCYTES: Final = tuple(t for t in CellType if t not in (CellType.ERYTHROBLAST, CellType.PLATELET, CellType.OTHER))
 GRANULOCYTES: Final = (CellType.NEUTROPHIL, CellType.EOSINOPHIL)
-# Basophils, whose nucleus hides under granules, are neither: they cannot be told, and no mononuclear cell should pay
-# for it.
+# Basophils, whose nucleus hides under granules, are neither: they cannot be recognised, and no mononuclear cell should
+# be misjudged for it.
 MONONUCLEAR: Final = tuple(t for t in LEUKOCYTES if CELL_TYPES[t].mononuclear)
 _HEALTHY: Final = (CellType.LYMPHOCYTE, CellType.MONOCYTE)
 LEUKOCYTE: Final = "leukocyte"
@@ -66,7 +66,7 @@ _MOST_UNSEEN: Final = 120
 # tell.
 KEPT: Final = 0.99
 _ENOUGH: Final = 50
-# Of each correlation between traits this share is taken back, so that a direction in which the known cells hardly
+# Each correlation between traits is reduced by this share, so that a direction in which the known cells hardly
 # spread counts no more than it should.
 _SHRINKAGE: Final = 0.05
 # The cell is a granulocyte to both scores when the odds are beyond e to this power.
@@ -268,7 +268,7 @@ def _strangeness(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
 
 
 def _granulocyte_excess(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
-    """Score of the rule less its limit: above 0 a cell is told to be a granulocyte."""
+    """Score of the rule less its limit: above 0 a cell is called a granulocyte."""
     rule = fit_granulocytes(known)
     return pd.Series([rule.score(row) - rule.limit for row in _traits_of(cells)], index=cells.index)
 

@@ -14,7 +14,7 @@ from core.explorer.view import Summary
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import ReferencePopulation
 
-# So many times as long as it need be may an axis become through the outermost cells.
+# An axis may become this many times longer than it need be because of the outermost cells.
 STRETCHED: Final = 1.6
 
 

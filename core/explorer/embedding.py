@@ -40,7 +40,7 @@ from core.support import files, locks
 MOST_ABSENT: Final = 0.05
 MOST_CELLS: Final = 20_000  # on a map of more nobody sees single cells; computing it takes minutes
 FEWEST_CELLS: Final = 20
-NEIGHBOURS: Final = 15  # umap-learn's own defaults, written down because the picture hangs on them
+NEIGHBOURS: Final = 15  # umap-learn's own defaults, written down because the picture depends on them
 MIN_DIST: Final = 0.1
 _AXES: Final = 10
 _KEPT: Final = 100  # results; a map of 20,000 cells takes 160 kB

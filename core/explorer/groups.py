@@ -26,7 +26,7 @@ def shown_groups(groups: Sequence[Group], wanted: Sequence[str], most: int) -> l
     chosen = [name for name in names if name in wanted]
     if chosen:
         return chosen[:most]
-    # Cells of nobody in particular are no group worth a place among many.
+    # Cells without the property are not worth a place among many groups.
     ordered = sorted(groups, key=lambda group: (len(groups) > most and group.name == NOT_RECORDED, -group.cells))
     largest = {group.name for group in ordered[:most]}
     return [name for name in names if name in largest]

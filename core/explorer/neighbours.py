@@ -15,7 +15,7 @@ from core.populations.neighbours import NEAREST, nearest, sentence
 from core.populations.robust import RobustScaling
 from core.store.database import Cohort
 
-MOST_CELLS: Final = 100_000  # among which neighbours are looked for
+MOST_CELLS: Final = 100_000  # among which neighbours are searched
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ _RIM: Final = 0.25
 _LEAST_DEPTH: Final = 0.5
 # What follows a nucleus's rim along more than this share of its own outline is its cytoplasm.
 _HUGGING: Final = 0.3
-# Platelets and crumbs are smaller than this share of a typical nucleus; lobes of a neutrophil's are larger.
+# Platelets and fragments are smaller than this share of a typical nucleus; lobes of a neutrophil's are larger.
 MIN_NUCLEUS_SHARE: Final = 0.12
 # The typical nucleus is the one at which the larger ones hold this share of all stain: many platelets do not pull it
 # down.

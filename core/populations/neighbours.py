@@ -1,7 +1,7 @@
 """Which cells are most like one: distances in robust standard deviations.
 
 Distance of two cells: the root mean square, over the features both have, of the difference of their robust z
-(`core.populations.robust`). How typical a cell is of its population is told by `core.populations.typicality`.
+(`core.populations.robust`). `core.populations.typicality` measures how typical a cell is of its population.
 """
 
 from collections.abc import Collection, Sequence

@@ -124,7 +124,7 @@ class ReferencePopulation:
     A feature that no member has, because it is younger than the population or cannot be measured there, has neither.
     `n` counts the good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes
     from. A `published` population has summaries in the basis they were printed in, and no values. `sample` are the
-    members by which a cell's typicality is told: all of them, or a random sample of very many.
+    members by which a cell's typicality is measured: all of them, or a random sample of very many.
     """
 
     population: str

@@ -122,8 +122,9 @@ NOVELTY_TRAITS: Final = (
     ),
     *("nucleus_share", "eccentricity", "rim_contact", "contrast", "step", "evenness"),
 )
-# By these a granulocyte is told: the nucleus alone, and with the colour of the cytoplasm. Each errs where the other
-# does not: the one on monocytes with a folded nucleus, the other under a stain it has not seen. So both must agree.
+# By these a granulocyte is recognised: the nucleus alone, and with the colour of the cytoplasm. Each errs where the
+# other does not: the one on monocytes with a folded nucleus, the other under a stain it has not seen. So both must
+# agree.
 GRANULOCYTE_NUCLEUS: Final = (
     *("nucleus_share", "nucleus_solidity", "nucleus_roundness", "lobulation", "dent", "waves"),
     *("nucleus_elongation", "eccentricity", "rim_contact"),

@@ -12,7 +12,7 @@ from core.image.stain import optical_density
 
 # Diameter of a normal red cell in a smear.
 RED_CELL_UM: Final = 7.5
-# Fewer whole red cells are no ruler: one of two discs that touch is easily taken for one of another size.
+# Fewer whole red cells give no scale: one of two discs that touch is easily taken for one of another size.
 MIN_RED_CELLS: Final = 2
 
 # They are looked for within so many cell diameters of the cell, or so many pixels, since beside a platelet the next red

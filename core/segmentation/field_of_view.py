@@ -24,7 +24,7 @@ from core.image.window import Window
 
 # Turns the cell in the middle of a window of an image into a label map of that image and its confidence (0: no cell).
 Outline = Callable[[NDArray[np.uint8], Window], tuple[LabelMap, float]]
-# Told how many nuclei are seen to, of how many.
+# Called with the nuclei done and their number.
 Progress = Callable[[int, int], None]
 
 # An image shows one centred cell when its nucleus covers this share of the square over the image's longer side.
@@ -54,8 +54,8 @@ NOTCHED: Final = 0.96
 _LARGE: Final = 0.5
 _MIN_HALF: Final = 0.15
 _MOST_LOBES: Final = 7
-# A cell covers at least this share of a typical one's area, or it is a platelet or a crumb, or too little of it is in
-# the picture.
+# A cell covers at least this share of a typical one's area, or it is a platelet or a fragment, or too little of it is
+# in the picture.
 MIN_CELL_SHARE: Final = 0.15
 # A field shows at most so many nuclei, or the others, further from its middle, are left out: each costs up to half a
 # second. Those in the middle, because the largest would be a choice of cells.
@@ -370,7 +370,7 @@ def _with(drawn: list[_Drawing], new: _Drawing) -> list[_Drawing]:
 
 
 def _settled(drawn: Sequence[_Drawing]) -> list[_Drawing]:
-    """The drawings without overlaps: a pixel that two cells claim goes to the one whose nucleus is nearer."""
+    """The drawings without overlaps: a pixel of two cells goes to the one whose nucleus is nearer."""
     settled = [replace(drawing, labels=drawing.labels.copy()) for drawing in drawn]
     for first, second in itertools.combinations(settled, 2):
         mine, yours = first.shared(second)

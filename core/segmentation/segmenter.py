@@ -131,7 +131,7 @@ class TwoPassSegmenter(ABC):
     def _find(self, images: Sequence[NDArray[np.uint8]]) -> list[_Outline]:
         """The cell nearest the middle of each image."""
         found = self._outlines([_Part(rgb, Window.whole((rgb.shape[0], rgb.shape[1]))) for rgb in images])
-        # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the
+        # The network is trained to ignore cells beside the middle. Where it ignores all, the nucleus nearest the
         # middle leads.
         lost = [number for number, (_, confidence) in enumerate(found) if not confidence > 0]
         led = {number: window for number in lost if (window := _around_nucleus(images[number])) is not None}

@@ -72,7 +72,7 @@ def values(cohort: Cohort, population_id: str, features: Sequence[str] | None = 
 
 
 def sample(cohort: Cohort, population_id: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of the good cells by which typicality is told: all, or `MOST_FITTED` random ones, the same each time."""
+    """Columns of the good cells for measuring typicality: all, or `MOST_FITTED` random ones, the same each time."""
     names = cohort.check_columns(columns)
     listed = ", ".join(f'"{name}"' for name in names)
     sql = f"SELECT {listed} FROM cells WHERE quality_ok ORDER BY hash(cell_id), cell_id LIMIT $most"

@@ -160,7 +160,7 @@ class Running:
 
     def _read(self, told: bytes, started: float) -> Answer:
         line, _, body = told.partition(b"\n")
-        if not line:  # it did not live to say why
+        if not line:  # it ended without saying why
             raise _too_large()
         head = json.loads(line)
         if not head["limited"]:

@@ -25,7 +25,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 RELATIONS: Final = ("cells", "populations")
-REFUSED: Final = "refused"  # kind of error of what is not asked of the database at all
+REFUSED: Final = "refused"  # kind of error of a question that the database is not asked
 
 _TABLE_FUNCTIONS: Final = ("range", "generate_series", "unnest")
 # Functions that tell of the server instead of the cells, or do something besides returning a value.

@@ -280,7 +280,7 @@ def _named(name: str, text: str) -> str | None:
 
 def _text(value: Any) -> str:  # noqa: ANN401 (text, or a number used as a name)
     text = str(value).strip()
-    # The apostrophe that `core.store.export.to_csv` puts before what a spreadsheet would run.
+    # The apostrophe that `core.store.export.to_csv` puts before what a spreadsheet would execute.
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 
 

@@ -175,7 +175,7 @@ def start_button(owner: Owner, choice: Choice | None) -> Job | None:
             "Also pictures with outlines",
             key="batch_overlays",
             persist_state="session",
-            help="One more picture for each image, to take away.",
+            help="One more picture for each image, to download.",
         )
         st.space("stretch")
         pressed = st.button(

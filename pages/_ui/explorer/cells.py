@@ -304,7 +304,7 @@ def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
 
 
 def _features() -> tuple[str, ...]:
-    """Features by which cells are told typical or alike."""
+    """Features for telling which cells are typical or alike."""
     return likeness_features(model_in_use.reliability_if_known())
 
 

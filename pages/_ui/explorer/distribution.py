@@ -84,7 +84,7 @@ def show_distribution(compared: Compared) -> None:
 
 def _take_form() -> None:
     form = widget_value(_FORM)
-    if form is not None:  # a click on the chosen one takes it away
+    if form is not None:  # a click on the chosen one clears the choice
         change(form=ChartType(form))
 
 

@@ -86,7 +86,7 @@ def choose_groups() -> Compared | None:
         st.selectbox("Compare by", list(BY_WORDS), format_func=BY_WORDS.__getitem__, key=_BY, on_change=_take_by)
     if seen.by is None and not seen.saved:
         columns[1].info(
-            "Save two selections at the left under names; then they can be set beside one another.",
+            "Save two selections at the left under names; then they can be compared.",
             icon=":material/info:",
         )
         return None

@@ -138,7 +138,7 @@ def _bring_table() -> None:
     turn = _TAKEN.get() or 0
     st.caption(
         "One row a cell; columns named as in this program's own tables (the catalogue's features, and cell_type,"
-        " patient_id, um_per_px, image_name where known). An empty field is an absent value. A table taken away here"
+        " patient_id, um_per_px, image_name where known). An empty field is an absent value. A table downloaded here"
         " can be brought back."
     )
     file = st.file_uploader("Table", ["csv", "parquet"], key=f"own_table_{turn}", label_visibility="collapsed")

@@ -57,7 +57,7 @@ def ask() -> Question:
 
 def _take(widget: str) -> None:
     question = widget_value(widget)
-    if question is not None:  # a click on the chosen one takes it away
+    if question is not None:  # a click on the chosen one clears the choice
         change(question=Question(question))
 
 

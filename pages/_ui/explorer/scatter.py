@@ -436,5 +436,5 @@ def _table(cells: Selection, some: bool) -> None:
     )
     if len(rows) == _ROWS:
         opened.caption(
-            f"The first {_ROWS} by {CATALOGUE[features[0]].label.lower()}; all of them can be taken away below."
+            f"The first {_ROWS} by {CATALOGUE[features[0]].label.lower()}; all of them can be downloaded below."
         )

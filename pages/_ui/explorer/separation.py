@@ -308,7 +308,7 @@ def _list(
         column_order=[name for name in rows[0] if name not in hidden],
         hide_index=True,
         height=_LIST_PX,
-        key=f"ranking-{key}",  # a row is told by its place, so another table must be another widget
+        key=f"ranking-{key}",  # a row is identified by its place, so another table must be another widget
         on_select="rerun",
         selection_mode="single-row",
         column_config=config,

@@ -19,7 +19,7 @@ from pages._ui.common.names import plain
 from pages._ui.common.state import Kept
 
 FIRST_FEATURE: Final = "combined_PixelSurface"
-MOST_GROUPS: Final = 8  # more than eight colours and dashes are not told apart
+MOST_GROUPS: Final = 8  # more than eight colours and dashes cannot be told apart
 MOST_SAVED: Final = 20
 LONGEST_NAME: Final = 60
 
@@ -80,7 +80,7 @@ class Explored:
 
 
 _EXPLORED: Final = Kept[Explored]("leukoscope_explored")
-# What the address could not say, or a button could not do; told once.
+# What the address could not hold, or a button could not do; shown once.
 PROBLEM: Final = Kept[str]("leukoscope_explorer_problem")
 
 

@@ -165,7 +165,7 @@ def _percent(share: list[float]) -> str:
 
 
 def _show_knowledge(model: ModelEntry) -> None:
-    """List what is told to be no leukocyte, and how often a leukocyte is taken for that."""
+    """List what is recognised as no leukocyte, and how often a leukocyte is mistaken for that."""
     st.markdown("### What does it refuse?")
     if model.novelty is None:
         st.info("Not yet learnt for this model. `python -m core novelty` does it.", icon=":material/info:")
