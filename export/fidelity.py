@@ -108,10 +108,8 @@ def _measured(rgb: NDArray[np.uint8], labels: LabelMap) -> list[float]:
 
 
 def _drift(values: NDArray[np.float64], sources: NDArray[np.str_]) -> dict[str, dict[str, float]]:
-    """Drift by feature of values (cells, 2, features), original first; without features that few cells have.
-
-    Data sets differ in magnification and stain, so the spread is that between the cells of one data set, pooled.
-    """
+    """Drift by feature of values (cells, 2, features), original first; without features that few cells have."""
+    # Data sets differ in magnification and stain, so the spread is that between the cells of one data set, pooled.
     drift: dict[str, dict[str, float]] = {}
     for index, name in enumerate(KEY_FEATURES):
         both = np.isfinite(values[:, :, index]).all(axis=1)

@@ -228,11 +228,10 @@ def _ranges(model: Path, method: str, crops: Crops, folder: Path) -> Path:
 
 
 def _sensitive(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
-    """What may be left in fp32, from none to more: names of convolutions by a description.
-
-    The first three are the image's own convolution and the block after it, which sees few maps of very different range;
-    the last gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as much.
-    """
+    """What may be left in fp32, from none to more: names of convolutions by a description."""
+    # The first three are the image's own convolution and the block after it, which sees few maps of very different
+    # range; the last gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as
+    # much.
     convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
     first = tuple(convolutions[:3])
     return {"none": (), "first three": first, "first three and last": (*first, convolutions[-1])}

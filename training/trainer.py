@@ -145,7 +145,10 @@ class Trainer:
     def validate(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, torch.Tensor]:
         """Mean loss, and Dice per image (N, 2) in the order of OBJECT_NAMES, of the averaged weights.
 
-        Raises DivergedError when the loss is no finite number.
+        Raises
+        ------
+        DivergedError
+            If the loss is no finite number.
         """
         losses, scores = [], []
         for images, targets in batches:

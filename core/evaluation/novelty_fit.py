@@ -332,12 +332,10 @@ def _is_unlike(strangeness: pd.Series) -> pd.Series:
 
 
 def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series) -> list[Row]:
-    """A row for each kind of negative and its data set.
-
-    `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted
-    laboratories; then the shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and
-    refused without these two.
-    """
+    """A row for each kind of negative and its data set."""
+    # `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted
+    # laboratories; then the shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and
+    # refused without these two.
     fitted = cells["source"].isin(KNOWN_SOURCES)
     healthy = cells["cell_type"].isin(_HEALTHY)
     distance = _strangeness(cells[fitted], others)

@@ -548,11 +548,9 @@ class _Bootstrap:
         return float(np.clip(low, least, 1.0)), float(np.clip(high, least, 1.0))
 
     def _of_cells(self, group: int, codes: NDArray[np.integer], edges: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Draws by bin, (bins, R + 1).
-
-        The same draws serve all features: what is drawn is the place in the order of the group, and the cell in any
-        place of any feature is drawn as often as any other.
-        """
+        """Draws by bin, (bins, R + 1)."""
+        # The same draws serve all features: what is drawn is the place in the order of the group, and the cell in any
+        # place of any feature is drawn as often as any other.
         counts = np.add.reduceat(codes == group, edges, dtype=np.int64)
         ends = np.append(0, np.cumsum(counts))
         n = int(ends[-1])

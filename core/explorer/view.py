@@ -686,10 +686,8 @@ def _fetch(
     tail: str = "",
     more: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Columns (SQL by name) of the cells in view with `group`, indices into the names of the groups that come second.
-
-    `read` are the columns of the cohort that the SQL uses.
-    """
+    """Columns (SQL by name) of the cells in view with `group`, indices into the names of groups that come second."""
+    # `read` are the columns of the cohort that the SQL uses.
     condition, parameters = where(selection)
     of_cells = columns_read(selection) | _columns_of_groups(by)
     group, of_groups = _group_sql(by)
@@ -720,11 +718,9 @@ def _fetch(
 def _draw(
     cohort: Cohort, selection: Selection, by: Grouping, sample: int | Mapping[str, int], seed: int
 ) -> tuple[str, dict[str, Any], int]:
-    """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are.
-
-    A cell's draw is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is one
-    number a cell.
-    """
+    """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are."""
+    # A cell's draw is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is one
+    # number a cell.
     frame, names = _fetch(cohort, selection, {"lot": "hash(cell_id, $seed)"}, ["cell_id"], by, more={"seed": seed})
     lots = frame["lot"].to_numpy(dtype=np.uint64)
     kept = [np.empty(0, np.uint64)]

@@ -89,10 +89,8 @@ _DENSITY: Final = -np.log((np.arange(256) + 1) / 256)
 
 
 def _hue_and_saturation(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Hue in degrees from `HUE_CUT`, nan in grey pixels, and saturation in per cent (Smith 1978); float64 (H, W).
-
-    What `skimage.color.rgb2hsv` computes, plane by plane, at a tenth of its time.
-    """
+    """Hue in degrees from `HUE_CUT`, nan in grey pixels, and saturation in per cent (Smith 1978); float64 (H, W)."""
+    # What `skimage.color.rgb2hsv` computes, plane by plane, at a tenth of its time.
     red, green, blue = (rgb[..., colour].astype(np.float64) for colour in range(3))
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)

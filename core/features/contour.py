@@ -112,12 +112,10 @@ def _deepest_dent(vertices: NDArray[np.complex128], corners: NDArray[np.intp]) -
 
 
 def _harmonics(vertices: NDArray[np.complex128]) -> tuple[float, float]:
-    """Strength of `LOW_HARMONICS` and `HIGH_HARMONICS` relative to the circle, along the outline at constant speed.
-
-    m undulations of amplitude a on a circle, z = r exp(it) (1 + a cos(mt)), are the coefficients 1 + m and 1 - m with r
-    a / 2 each. The coefficients are the integrals over the polygon's edges in closed form, so that without resampling
-    its first vertex does not matter.
-    """
+    """Strength of `LOW_HARMONICS` and `HIGH_HARMONICS` relative to the circle, along the outline at constant speed."""
+    # m undulations of amplitude a on a circle, z = r exp(it) (1 + a cos(mt)), are the coefficients 1 + m and 1 - m with
+    # r a / 2 each. The coefficients are the integrals over the polygon's edges in closed form, so that without
+    # resampling its first vertex does not matter.
     steps = np.roll(vertices, -1) - vertices
     if (vertices.conj() * steps).imag.sum() < 0:  # clockwise: mirrored, so that the circle is coefficient 1
         steps = steps.conj()

@@ -288,10 +288,8 @@ def _lines(image: NDArray[np.unsignedinteger]) -> Iterator[NDArray[np.unsignedin
 
 
 def _diagonals(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """The rising diagonals as rows.
-
-    Cut into rows one pixel shorter than they are, a wider image moves each one to the right.
-    """
+    """The rising diagonals as rows."""
+    # Cut into rows one pixel shorter than they are, a wider image moves each one to the right.
     height, width = image.shape
     wide = np.zeros((height, width + height), dtype=image.dtype)
     wide[:, :width] = image

@@ -330,10 +330,8 @@ def _trimmed(drawing: _Drawing) -> _Drawing | None:
 
 
 def _beyond_seam(owner: NDArray[np.int32], count: int, edge: NDArray[np.bool_], limit: float) -> set[int]:
-    """Of the parts 1 to `count` of a drawing, those beyond the seam that is shortest for its halves, seen from part 1.
-
-    Where both halves reach the field's edge, only half of seam and halves is visible, and they are taken so.
-    """
+    """Of the parts 1 to `count` of a drawing, those beyond the relatively shortest seam, as seen from part 1."""
+    # Where both halves reach the field's edge, only half of seam and halves is visible, and they are taken so.
     areas = np.bincount(owner.ravel(), minlength=count + 1)
     seams = np.zeros((2, count + 1, count + 1))
     for axis in (0, 1):

@@ -38,9 +38,12 @@ class Change:
 
 
 def relabel(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str, *, who: str) -> int:
-    """File cells under another cell type, patient or diagnosis (one of `LABELS`).
+    """File cells under another cell type, patient or diagnosis (one of `LABELS`); returns how many changed.
 
-    Returns how many changed; raises StoreError.
+    Raises
+    ------
+    StoreError
+        If the value is not allowed, a cell is unknown, or the log cannot be written.
     """
     if field not in LABELS:
         msg = f"a cell can be relabelled in {', '.join(LABELS)}, but not in {field}; annotate or exclude it instead"
@@ -62,9 +65,12 @@ def exclude(cohort: Cohort, cell_ids: Sequence[str], reason: str, *, who: str) -
 
 
 def take_back(cohort: Cohort, cell_ids: Sequence[str], field: Field, *, who: str) -> int:
-    """Restore a field of cells to the value that the source filed (no note, not excluded).
+    """Restore a field of cells to the value that the source filed (no note, not excluded); returns how many changed.
 
-    Returns how many changed; raises StoreError.
+    Raises
+    ------
+    StoreError
+        As `relabel`.
     """
     changed = edit_log.overlay(cohort.roots)
     among = set() if changed is None else {row["cell_id"] for row in changed.to_pylist() if row[f"{field}_changed"]}

@@ -152,10 +152,8 @@ def _cut(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> 
 
 
 def _touching(item: LabelledImage, other: LabelledImage, rng: np.random.Generator) -> Pair:
-    """Another leukocyte of the same laboratory touches the cell; where they overlap, optical densities add up.
-
-    There is no visible seam, and what lies over the drawn cell, if anything, is faintly visible through it.
-    """
+    """Another leukocyte of the same laboratory touches the cell; where they overlap, optical densities add up."""
+    # There is no visible seam, and what lies over the drawn cell, if anything, is faintly visible through it.
     wide_rgb, wide_labels = surrounded(item.rgb, item.labels)
     room = round(_ROOM * max(item.labels.shape))
     sides = zip(wide_labels.shape, item.labels.shape, strict=True)

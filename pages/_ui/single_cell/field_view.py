@@ -67,10 +67,8 @@ def show_field(field: AnalysedField) -> CellAnalysis:
 
 
 def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
-    """The cells in a table with one row marked; returns its number.
-
-    The mark is kept by position, so the key must change with the cells.
-    """
+    """The cells in a table with one row marked; returns its number."""
+    # The mark is kept by position, so the key must change with the cells.
     chosen = st.dataframe(
         _table(cells),
         key=key,
