@@ -142,7 +142,7 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
 
 
 def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Outlines of a region that does not touch the edges, half way between pixels in and out: closed (N, 2) row, column.
+    """Outlines of a region that touches no edge, half way between pixels in and out: closed (N, 2) row, column.
 
     What `skimage.measure.find_contours` finds at 0.5, in less than half of its time: parts are 4-connected, and holes
     have outlines.
