@@ -58,9 +58,11 @@ clean:  ## Remove the environment
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
-		{ echo "Python 3.11 to 3.14 is needed, but $(PYTHON) is '$$($(PYTHON) --version 2>&1)'; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+		{ echo "Python 3.11 to 3.14 is needed, but $(PYTHON) is '$$($(PYTHON) --version 2>&1)';" \
+			"try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-		{ echo "$(PYTHON) cannot make environments; install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+		{ echo "$(PYTHON) cannot make environments; install its venv module" \
+			"(Debian: apt-get install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.txt requirements.lock | $(BIN)/python
@@ -71,7 +73,8 @@ $(VENV)/.runtime: requirements.txt requirements.lock | $(BIN)/python
 
 $(VENV)/.reference: requirements-reference.txt | $(VENV)/.runtime
 	@command -v $(CC) >/dev/null || \
-		{ echo "a C compiler is needed to build pyradiomics (Debian: apt-get install build-essential; macOS: xcode-select --install)" >&2; exit 1; }
+		{ echo "a C compiler is needed to build pyradiomics" \
+			"(Debian: apt-get install build-essential; macOS: xcode-select --install)" >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 
@@ -80,6 +83,7 @@ $(VENV)/.bench: benchmarks/requirements.txt | $(VENV)/.tests
 	@touch $@
 
 # Names its includes, so that a change in any installs again.
-$(VENV)/.tests: tests/requirements.txt training/requirements.txt requirements-cluster.txt requirements.txt | $(VENV)/.reference
+$(VENV)/.tests: tests/requirements.txt training/requirements.txt requirements-cluster.txt requirements.txt \
+		| $(VENV)/.reference
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@

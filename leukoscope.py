@@ -1,4 +1,4 @@
-"""Outline and measure white blood cells, and set them beside reference populations.
+"""Outline and measure white blood cells, and compare them with reference populations.
 
 In three lines a notebook has a measured cell:
 

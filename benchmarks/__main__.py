@@ -51,7 +51,7 @@ OUT = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
 def paired(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[float, float, float]:
-    """Median milliseconds of both, taken in turn so that a drifting machine hits both, and the median of the paired ratios."""
+    """Median milliseconds of both, taken in turn so that a drift hits both, and the median of the paired ratios."""
     times: list[tuple[float, float]] = []
     for _ in range(REPETITIONS + 1):
         row = []

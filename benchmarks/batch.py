@@ -1,14 +1,12 @@
-"""Speed of very many images: `python -m core batch` beside the thesis's way, on the same real images in one run.
-
-And what it costs.
+"""Speed and cost of very many images: `python -m core batch` beside the thesis's way, on the same real images.
 
 The images are 60 real ones of four collections, and copies of them that differ in a few bytes behind the picture,
 20,000 in all: over half an hour, because only a long run shows whether memory grows. The thesis's way is PyTorch eager
-on both cores, one image at a time: read, decode, both passes by our network (the engine's coarse one is its localiser's),
-then with masks that it is given `RadiomicsFeatureExtractor().execute` with default settings and `shape2D` for nucleus,
-cytoplasm and cell on the grey image (102 features of each); nothing is written. As a second peer the same extractor
-measures every feature of ours. Two more are the same after one pass of the thesis's own network, of untrained weights,
-which take as long. The engine writes everything.
+on both cores, one image at a time: read, decode, both passes by our network (the engine's coarse one is its
+localiser's), then with masks that it is given `RadiomicsFeatureExtractor().execute` with default settings and `shape2D`
+for nucleus, cytoplasm and cell on the grey image (102 features of each); nothing is written. As a second peer the same
+extractor measures every feature of ours. Two more are the same after one pass of the thesis's own network, of untrained
+weights, which take as long. The engine writes everything.
 """
 
 import json
@@ -220,7 +218,7 @@ class Thesis:
 
 
 def parts_alone(images: Sequence[Path]) -> dict[str, float]:
-    """Milliseconds an image in each part, one after the other in `JOBS` processes at once, as many as share the memory in a run."""
+    """Milliseconds an image in each part, one after the other, in `JOBS` processes at once as in a run."""
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(JOBS)
     with (
@@ -333,7 +331,7 @@ def family(pid: int) -> Iterator[int]:
 
 
 def first_result(folder: Path, out: Path) -> float:
-    """Milliseconds from the command to the first durable result of an empty run, its workers started and the model opened."""
+    """Milliseconds from the command to the first durable result of an empty run."""
     started = time.monotonic()
     process = subprocess.Popen(
         [*ENGINE, str(folder), "--out", str(out), "--limit", "1"], cwd=ROOT, stderr=subprocess.DEVNULL

@@ -1,10 +1,10 @@
-"""Speed of the cohort explorer on a million synthetic cells, on two cores, beside pandas and Polars that read the same Parquet files.
+"""Speed of the cohort explorer on a million synthetic cells and two cores, beside pandas and Polars.
 
-Everybody has a process of their own that stays: what a library keeps between questions, it keeps; the first time of
-each question does not count. Peers read the columns they need of the same shards each time, filter, and compute the
-same numbers. A ranking of every feature by a peer is measured on `RANKED` features and multiplied. `python -m
-benchmarks.explorer WHO FOLDER` measures one alone, on a cohort that `python -m benchmarks.million FOLDER/cohort` has
-made. All of it takes 13 GB of disk.
+All read the same Parquet files. Everybody has a process of their own that stays: what a library keeps between
+questions, it keeps; the first time of each question does not count. Peers read the columns they need of the same shards
+each time, filter, and compute the same numbers. A ranking of every feature by a peer is measured on `RANKED` features
+and multiplied. `python -m benchmarks.explorer WHO FOLDER` measures one alone, on a cohort that `python -m
+benchmarks.million FOLDER/cohort` has made. All of it takes 13 GB of disk.
 """
 
 import json

@@ -103,7 +103,7 @@ REFERENCE: Final = (
 
 @dataclass
 class ImportReport:
-    """What became of an import: cells written, and every image that failed with its reason."""
+    """The result of an import: cells written, and every image that failed with its reason."""
 
     population_id: str
     cells: int = 0
@@ -113,10 +113,7 @@ class ImportReport:
 def build_reference(
     root: Path, model: ModelEntry, *, jobs: int, progress: Progress | None = None
 ) -> list[ImportReport]:
-    """Build every shipped population anew in `root` from the data folder with the given model.
-
-    Replaces what is there.
-    """
+    """Build every shipped population anew in `root` from the data folder with the given model, replacing the old."""
     reports = []
     for recipe in REFERENCE:
         source = data_set(recipe.data_set)
@@ -170,7 +167,7 @@ def import_images(
 
 @dataclass(frozen=True)
 class Added:
-    """How many cells are new in a population, and how many of those brought were there already."""
+    """How many cells are new in a population, and how many were there already."""
 
     new: int
     known: int
@@ -179,25 +176,25 @@ class Added:
 def add_cells(
     root: Path, population: Population, batches: Iterable[Sequence[CellRow]], *, patient_id: str | None = None
 ) -> Added:
-    """File cells that a batch has measured in a population of the user's own, which is made if it is not there.
+    """Add cells that a batch has measured to a population of the user's own, which is made if it is not there.
 
     Parameters
     ----------
-    root : Path
+    root
         Folder of populations.
-    population : Population
-        Where they are filed. One of that id that is there already keeps its description, and must agree in cell type,
+    population
+        Where they are added. One of that id that is there already keeps its description, and must agree in cell type,
         source and tissue.
-    batches : iterable of sequences of rows
-        Cells as the shards of a batch hold them, with `image_path`; nothing is measured again. A shard is written for
-        each sequence.
-    patient_id : str, optional
+    batches
+        Sequences of rows: cells as the shards of a batch hold them, with `image_path`; nothing is measured again. A
+        shard is written for each sequence.
+    patient_id
         The patient of all of them; by default each keeps its own.
 
     Raises
     ------
     StoreError
-        If there is no cell, the population there is another kind, belongs to the shipped ones, or the disk refuses.
+        If there is no cell, the population there is of another kind or shipped, or the disk refuses.
     """
     brought = 0
 
@@ -270,7 +267,7 @@ def own_population(
     note
         What a reader must know of it.
     scale
-        Micrometres per pixel if known, and where they are from.
+        Micrometres per pixel if known, and how they are known.
     shipped
         Identifiers of the populations that come with the program.
 
@@ -304,7 +301,7 @@ def own_population(
 
 
 def identifier(title: str) -> str:
-    """A folder's name for the title of a population; raises UsageError for one without letters or digits."""
+    """A folder name for the title of a population; raises UsageError for one without letters or digits."""
     letters = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     slug = re.sub("[^a-z0-9]+", "_", letters).strip("_")[:60]
     if not slug:
@@ -314,10 +311,7 @@ def identifier(title: str) -> str:
 
 
 def folders_of(root: Path) -> dict[str, list[Path]]:
-    """Images by the name of their sub-folder (a folder per cell type, as MLL23 is laid out).
-
-    Raises DataSetError where there is none.
-    """
+    """Images by the name of their sub-folder, one per cell type (as in MLL23); raises DataSetError without any."""
     if not root.is_dir():
         msg = f"expected a folder with one sub-folder of images per cell type, but {root} is no folder"
         raise DataSetError(msg)

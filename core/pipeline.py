@@ -19,9 +19,9 @@ from core.segmentation.model_registry import ModelEntry
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
 
-# Told in words what is being done, and which share of all is done.
+# Called with what is being done, in words, and the share of all that is done.
 Progress = Callable[[str, float], None]
-# Of the time that a cell takes, outlining's share; only progress is told by it.
+# Of the time that a cell takes, outlining's share; used for progress only.
 _OUTLINING_SHARE = 0.7
 
 
@@ -38,12 +38,10 @@ class OutlinedCell:
 def outline_cells(
     image: CellImage, segmenter: Segmenter, cells: CellChoice = CellChoice.AUTO, *, progress: Progress | None = None
 ) -> tuple[OutlinedCell, ...]:
-    """The cell in the middle of an image, or every leukocyte of a field in reading order.
-
-    The image decides, unless told.
+    """The cell in the middle of an image, or every leukocyte of a field in reading order; by default the image decides.
 
     Of a field each cell is cut out; the cut-outs share the field's pixels. Where ALL are asked for and there is none,
-    none comes back; AUTO then looks for a cell in the middle, as for an image of one.
+    none is returned; AUTO then looks for a cell in the middle, as for an image of one.
     """
     of_field = _field(image, segmenter, cells, progress)
     if of_field is not None:
@@ -110,7 +108,7 @@ def _cells_of_field(
 
 
 def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine = FeatureEngine.FAST) -> CellAnalysis:
-    """Measure a cell, and check it by what is known of the segmenter that outlined it."""
+    """Measure a cell, and check it against what is known of the segmenter that outlined it."""
     features = extract(cell.image.rgb, cell.segmentation.labels, engine)
     flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
     return CellAnalysis(
@@ -160,7 +158,7 @@ class AnalysisRequest:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a job: its cells and the (H, W) of its image, or the reason in words why there are none."""
+    """The result of a job: its cells and the (H, W) of its image, or the reason in words why there are none."""
 
     path: Path
     analyses: tuple[CellAnalysis, ...] = ()
@@ -185,7 +183,7 @@ def analyse_many(
 ) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs, computed by `jobs` processes with one session and one thread each.
 
-    A single one, which is this process, takes as many threads as there are cores.
+    With `jobs` 1 it is this process, with as many threads as there are cores.
     """
     opening = partial(OnnxSegmenter.from_entry, model, device, threads=1 if jobs > 1 else 0)
     return parallel.each(run_job, jobs_to_do, opening, jobs=jobs)

@@ -42,10 +42,7 @@ WARM_UP: Final = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network of a run.
-
-    Its row of the costs without times, and one image through it under onnxruntime and in PyTorch.
-    """
+    """A network of a run: its row of the costs without times, and runners of one image in onnxruntime and PyTorch."""
 
     row: dict[str, Any]
     run_onnx: Callable[[], object]
@@ -53,10 +50,7 @@ class Candidate:
 
 
 def architectures_of(folder: Path) -> list[tuple[str, str, int]]:
-    """Architecture, encoder and input size of the finished folds in a run's folder, each once.
-
-    Raises UsageError where there are none.
-    """
+    """Architecture, encoder and input size of the finished folds in a run's folder; raises UsageError without any."""
     if not (folder / results.CONFIG_FILE).is_file():
         msg = (
             f"{folder} holds no run of a model selection; make one with `python -m training select --config FILE`, and"
@@ -74,20 +68,14 @@ def architectures_of(folder: Path) -> list[tuple[str, str, int]]:
 
 
 def count_macs(network: torch.nn.Module, size: int) -> int:
-    """Multiply-adds of one image (1, 3, size, size).
-
-    Those of convolutions and matrix products; all else is left out, as is usual.
-    """
+    """Multiply-adds of one image (1, 3, size, size): those of convolutions and matrix products, as is usual."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, size, size))
     return int(counter.get_total_flops()) // 2  # a multiply-add is two operations there
 
 
 def prepare(architecture: str, encoder: str, size: int) -> Candidate:
-    """Build and export a network, and count what can be counted.
-
-    Raises ModelError where the file and the network disagree.
-    """
+    """Build and export a network, and count what can be counted; raises ModelError where file and network disagree."""
     network = build(architecture, encoder, pretrained=False).eval()
     row = {
         "architecture": architecture,
@@ -110,8 +98,8 @@ def prepare(architecture: str, encoder: str, size: int) -> Candidate:
 def time_rounds(runners: Sequence[Callable[[], object]], rounds: int) -> NDArray[np.float64]:
     """Milliseconds (rounds, len(runners)) of single calls, after WARM_UP rounds that are not counted.
 
-    Each round calls all in turn: what else goes on meanwhile on the machine slows all of them alike, and each finds the
-    processor's caches filled by another's work, as in use.
+    Each round calls all in turn: other load on the machine slows all of them alike, and each finds the processor's
+    caches filled by another's work, as in use.
     """
     took = np.empty((WARM_UP + rounds, len(runners)))
     for one_round in took:
@@ -123,10 +111,7 @@ def time_rounds(runners: Sequence[Callable[[], object]], rounds: int) -> NDArray
 
 
 def measure(candidates: Sequence[Candidate], rounds: int) -> list[dict[str, Any]]:
-    """Time all candidates together.
-
-    Returns their rows of `core.evaluation.model_selection.COST_SCHEMA`, the fastest first.
-    """
+    """Time all candidates together; returns their rows of `COST_SCHEMA`, the fastest first."""
     with _torch_threads(THREADS), torch.inference_mode():
         took = time_rounds([run for one in candidates for run in (one.run_onnx, one.run_torch)], rounds)
     measured = {

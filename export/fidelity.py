@@ -1,7 +1,4 @@
-"""What fewer bits cost.
-
-A network's outlines and measurements beside those of its fp32 original, and when that is too much.
-"""
+"""The cost of fewer bits: a network's outlines and measurements beside those of its fp32 original, and the limits."""
 
 import math
 from collections.abc import Sequence
@@ -75,10 +72,7 @@ def compare(original: Segmenter, candidate: Segmenter, samples: Sequence[Sample]
 
 
 def harm(cost: dict[str, Any]) -> list[str]:
-    """Why a precision of that cost (from `compare`) must not be used for measuring, as clauses of a sentence.
-
-    Empty where it may.
-    """
+    """Why a precision with these results of `compare` must not be used for measuring, as clauses; empty if it may."""
     falls = [
         f"Dice of the {region} with the drawn masks falls by {-cost['dice_change'][region]:.4f} (at most"
         f" {MAX_DICE_DROP})"
@@ -114,12 +108,8 @@ def _measured(rgb: NDArray[np.uint8], labels: LabelMap) -> list[float]:
 
 
 def _drift(values: NDArray[np.float64], sources: NDArray[np.str_]) -> dict[str, dict[str, float]]:
-    """Drift by feature of values (cells, 2, features), original first.
-
-    A feature that too few cells have, or all alike, is left out.
-
-    Data sets differ in magnification and stain, so that the spread is that between the cells of one data set, pooled.
-    """
+    """Drift by feature of values (cells, 2, features), original first; without features that few cells have."""
+    # Data sets differ in magnification and stain, so the spread is that between the cells of one data set, pooled.
     drift: dict[str, dict[str, float]] = {}
     for index, name in enumerate(KEY_FEATURES):
         both = np.isfinite(values[:, :, index]).all(axis=1)

@@ -45,7 +45,7 @@ def _say(text: str) -> None:
 
 
 def limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
-    """What a network trained on these cells cannot be expected to know."""
+    """Known limits of a network trained on these cells."""
     counts = Counter(sample.cell_type for sample in train)
     types = ", ".join(
         f"{count} {CELL_TYPES[cell_type].plural}"
@@ -179,10 +179,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def _export_localiser(run: Path, out: Path, test: Sequence[Sample]) -> None:
-    """Export the network that makes the coarse pass.
-
-    Raises ModelError where it was trained on what the model is tested on.
-    """
+    """Export the network of the coarse pass; raises ModelError where it was trained on the model's test images."""
     network, config, scale = load_network(run)
     parts = _parts(run, config)
     tested = {sample.group for sample in test}
@@ -190,8 +187,8 @@ def _export_localiser(run: Path, out: Path, test: Sequence[Sample]) -> None:
         sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested
     ):
         msg = (
-            f"the localiser {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it on"
-            " the same split"
+            f"the localiser {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it"
+            " on the same split"
         )
         raise ModelError(msg)
     _say(f"writing {out.name}, comparing it with torch and scoring it by itself")
@@ -205,7 +202,7 @@ def _export_localiser(run: Path, out: Path, test: Sequence[Sample]) -> None:
 
 
 def _temperature(run: Path) -> float:
-    """What the run's logits are to be divided by: 1 where it has not ended, or is of before this was measured."""
+    """What the run's logits are divided by: 1 where it has not ended, or is older than this measurement."""
     scores = run / SCORES_FILE
     return float(json.loads(scores.read_text(encoding="utf-8")).get("temperature", 1.0)) if scores.exists() else 1.0
 
@@ -229,10 +226,7 @@ def _tell(out: Path, card: ModelCard) -> None:
 def _reduced(
     original: Path, card: ModelCard, config: TrainingConfig, parts: Mapping[str, Sequence[Sample]], *, force: bool
 ) -> tuple[Path, ModelCard]:
-    """The model file in fewer bits, as the card's `precision` says, and its card with what they cost.
-
-    ModelError where they harm.
-    """
+    """The model file in fewer bits, as the card's `precision` says, and its card with the costs; or ModelError."""
     out, precision, scale = (
         original.with_name("reduced.onnx"),
         Precision(card.precision),

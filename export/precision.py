@@ -175,7 +175,7 @@ def run(model: Path, crops: Crops) -> Iterator[NDArray[np.float32]]:
 
 
 def agreement(original: Path, reduced: Path, crops: Crops) -> dict[str, float]:
-    """Largest difference of the logits of two model files over the crops, and the share of mask pixels they agree in."""
+    """Largest difference of the logits of two model files over the crops, and the share of equal mask pixels."""
     pairs = list(zip(run(original, crops), run(reduced, crops), strict=True))
     difference = float(np.max([np.abs(a - b).max() for a, b in pairs]))
     return {
@@ -195,7 +195,7 @@ def canonical_crops(
 def calibration_crops(
     samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation
 ) -> list[NDArray[np.float32]]:
-    """Up to `CALIBRATION_CELLS` cells of the samples, evenly over them, each as the fine pass and as the coarse pass sees it."""
+    """Up to `CALIBRATION_CELLS` cells of the samples, evenly, each as the fine and as the coarse pass sees it."""
     places = np.linspace(0, len(samples) - 1, CALIBRATION_CELLS).astype(int)
     chosen = [samples[i] for i in np.unique(places)]
     images = [load(sample.image).rgb for sample in chosen]
@@ -206,10 +206,7 @@ def calibration_crops(
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what onnxruntime's quantiser prints and logs on its way.
-
-    A line per tensor it leaves as it is, and its progress.
-    """
+    """Without onnxruntime's progress and log lines of quantisation, one for each tensor it leaves as it is."""
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -231,11 +228,10 @@ def _ranges(model: Path, method: str, crops: Crops, folder: Path) -> Path:
 
 
 def _sensitive(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
-    """What may be left in fp32, from none to more: names of convolutions by a description.
-
-    The first three are the image's own convolution and the block after it, which sees few maps of very different range;
-    the last gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as much.
-    """
+    """What may be left in fp32, from none to more: names of convolutions by a description."""
+    # The first three are the image's own convolution and the block after it, which sees few maps of very different
+    # range; the last gives the logits. Measured on the first network we shipped, no other layer left in fp32 gained as
+    # much.
     convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
     first = tuple(convolutions[:3])
     return {"none": (), "first three": first, "first three and last": (*first, convolutions[-1])}

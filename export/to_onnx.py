@@ -32,7 +32,7 @@ MIN_MASK_AGREEMENT: Final = 0.9999
 
 
 class _EvenSame(Conv2dSame):
-    """TensorFlow's SAME padding for an input whose sides the stride divides, as every layer's are for multiples of 32.
+    """TensorFlow's SAME padding for inputs whose sides the stride divides, as for multiples of 32.
 
     timm computes this padding from the shape at run time; under a dynamic shape each layer's expression then contains
     all those before it, and the exporter does not come to an end.
@@ -62,14 +62,14 @@ class _MatrixPooled(PSPBlock):  # type: ignore[misc]  # has no types
 
 
 def _bins(length: int, count: int) -> torch.Tensor:
-    """Weights (count, length) that average `length` values into `count` bins, with torch's own borders of adaptive pooling."""
+    """Weights (count, length) that average `length` values into `count` bins, as torch's adaptive pooling does."""
     number, place = torch.arange(count)[:, None], torch.arange(length)
     start, stop = number * length // count, ((number + 1) * length + count - 1) // count
     return ((place >= start) & (place < stop)).float() / (stop - start).float()
 
 
 class _Clamp(torch.nn.ReLU6):
-    """ReLU6 by the operation that it comes to; taking it apart under a dynamic shape is a fifth of an export's time."""
+    """ReLU6 as a clamp: decomposing it under a dynamic shape is a fifth of an export's time."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return torch.clamp(input, 0.0, 6.0)
@@ -83,7 +83,7 @@ _EXPORTABLE: Final[dict[type[torch.nn.Module], type[torch.nn.Module]]] = {
 
 
 def exportable(network: torch.nn.Module) -> torch.nn.Module:
-    """A copy in forms the exporter can take at any size; equal for inputs with sides that are multiples of 32."""
+    """A copy in forms that can be exported at any size; equal for inputs with sides that are multiples of 32."""
     network = copy.deepcopy(network)
     for module in network.modules():
         module.__class__ = _EXPORTABLE.get(type(module), type(module))
@@ -123,10 +123,7 @@ def convert(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
 
 
 def _ask_normalised_maps_for_their_shape(graph: Any) -> None:  # noqa: ANN401 (an onnx_ir graph, which has no types)
-    """Where a shape is taken of a map before its batch normalisation, take it after.
-
-    Else the two layers are never made one.
-    """
+    """Take a shape after batch normalisation instead of before; else the two layers are not fused."""
     for node in graph:
         if node.op_type == "BatchNormalization":
             for user, index in tuple(node.inputs[0].uses()):
@@ -153,7 +150,10 @@ def remove_notes(model: onnx.ModelProto) -> None:
 def verify_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, float]:
     """Largest logit difference and share of equal mask pixels, over seeded inputs of several batch sizes and shapes.
 
-    Raises ModelError where they exceed the limits above, and for an output of another shape.
+    Raises
+    ------
+    ModelError
+        If they exceed the limits above, or an output has another shape.
     """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(7)
@@ -189,11 +189,9 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDAr
 
 
 def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
-    """Enter a model file into the manifest beside it.
+    """Enter a model file into the manifest beside it: checksum, a copy of its card and split, and the training log.
 
-    SHA-256, a copy of its card and of the run's split, and the training log.
-
-    What was measured of an earlier file of that id, its reliability and what it knows, goes.
+    Measurements of an earlier file of that id (its reliability and what it knows) are removed.
     """
     manifest: dict[str, Any] = {"default": card.model_id, "models": {}}
     if (out.parent / MANIFEST).exists():
@@ -217,10 +215,7 @@ def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
 
 
 def training_log(run: Path) -> pd.DataFrame:
-    """The log of a run and, before it, of the runs it goes back to as far as they are there.
-
-    Epochs are counted through.
-    """
+    """The log of a run after those of the runs it started from, as far as they are there; epochs count on."""
     config = TrainingConfig.from_toml(run / CONFIG_FILE)
     log = pd.read_csv(run / LOG_FILE)
     earlier = config.average_of[-1] if config.average_of else config.start_from

@@ -1,7 +1,4 @@
-"""One image.
-
-Its outlines, its features, and where the cell stands among the populations; of a field, any of its cells.
-"""
+"""One image: outlines, features, and where the cell lies among the populations; of a field, any of its cells."""
 
 from dataclasses import replace
 
@@ -24,7 +21,7 @@ from pages._ui.single_cell.field_view import open_field, show_field
 
 
 def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: CellChoice = CellChoice.AUTO) -> None:
-    """Run the engine on the chosen image, saying on the line below the buttons what is being done."""
+    """Run the engine on the chosen image, with its progress on the line below the buttons."""
     line.progress(0.0, text="Opening the image")
     image = decode(chosen.data, chosen.name, SCALE.get())
     line.progress(0.05, text="Loading the model")
@@ -91,7 +88,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
 
 
 def describe(analysis: CellAnalysis, chosen: Chosen | None) -> str:
-    """Name the image, and how its outlines came about."""
+    """Name the image, and how its outlines were made."""
     height, width = analysis.image.shape
     origin = "drawn by the program, no real cell; " if chosen is not None and chosen.example else ""
     part = f"cell {analysis.cell_index + 1}, a cut-out of " if analysis.place else ""

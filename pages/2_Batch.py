@@ -1,4 +1,4 @@
-"""Many images at once: chosen, measured by a process of their own, looked through, taken away."""
+"""Many images at once: chosen, measured by a process of their own, reviewed, downloaded."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""From all cells to those worth looking at: chosen at the left, asked about in the centre, taken away."""
+"""From all cells to those worth looking at: chosen at the left, examined in the centre, downloaded."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Models: which architecture, how good the one in use is, and trainings as they go on."""
+"""Models: which architecture, how good the one in use is, and training runs as they go on."""
 
 import streamlit as st
 

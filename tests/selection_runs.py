@@ -18,7 +18,7 @@ LEAK = 0.02
 def write_run(
     root: Path, name: str = "drawn", *, skip: Sequence[tuple[str, int]] = (), failed: Sequence[tuple[str, int]] = ()
 ) -> Path:
-    """A run of three architectures over five grouped folds and of U-Net as published, which there scores higher by LEAK.
+    """A run of three architectures over five grouped folds, and of U-Net as published, there better by LEAK.
 
     `skip` and `failed` name grouped folds (architecture, fold) that are not there yet, or went wrong.
     """

@@ -38,7 +38,7 @@ def pixel_centres(shape=SHAPE):
 
 
 def well_inside(window, size, shape=SHAPE):
-    """Pixels whose centre lies between the centres of the map's outermost pixels, where interpolation is exact for a ramp."""
+    """Pixels between the centres of the map's outermost pixels, where interpolation is exact for a ramp."""
     x, y = pixel_centres(shape)
     margin = 0.5 * window.side / size + 1e-3
     low_x, low_y = window.left + margin, window.top + margin

@@ -431,7 +431,8 @@ def columns() -> str:
 
 
 TABLES = (
-    scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch, catalogue, features, columns, nodes, paper,
+    scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch, catalogue, features,
+    columns, nodes, paper,
 )  # fmt: skip
 MAKERS: Mapping[str, Callable[[], str]] = {make.__name__: make for make in TABLES}
 _MARK = re.compile(r"^<!-- (?!end )([a-z_]+) -->$", re.MULTILINE)

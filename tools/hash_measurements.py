@@ -1,4 +1,4 @@
-"""Writes one hash per image over all that is measured of it, so that a change which must change no number can be proved not to.
+"""Writes one hash per image over all that is measured of it, to prove that a change changes no number.
 
 `python -m tools.hash_measurements > before.txt`, then the same afterwards, then `diff`. A line is `<image> <cells>
 <sha256>`; the hash is over every cell's label map, its 720 values to the bit, its absences and its flags (code and

@@ -1,7 +1,4 @@
-"""`python -m training`.
-
-Copy images for training, compare architectures, train a network, and score it on cells and on fields.
-"""
+"""`python -m training`: copy images, compare architectures, train a network, and score it on cells and on fields."""
 
 import argparse
 import errno
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
     # argparse exports no name for it.
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-# The disk's reasons to refuse: nothing in the program can mend them.
+# The disk's reasons to refuse: nothing in the program can correct them.
 _NOT_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # What a shell gives a program that was stopped by Ctrl-C.
 _INTERRUPTED: Final = 130

@@ -1,11 +1,9 @@
-"""The thesis's offline augmentation.
-
-An image and its mask become sixteen, on disk, with a manifest that remembers the original.
+"""The thesis's offline augmentation: an image and its mask become sixteen files, with a manifest of the originals.
 
 Copy 0 is the original; copies 1 to 7 are its rotations by 45 degrees each; copy 8 is the flip, 9 to 15 the flip's
 rotations. Right angles only move pixels. The other rotations need content from outside the image: the image is mirrored
 there, except where the mirror would show the cell again. Those pixels are filled in from the background around, so that
-no copy holds a cell, or a part of one, that the mask does not know. The mask itself is background out there, and a cell
+no copy holds a cell, or a part of one, that is not in the mask. The mask itself is background out there, and a cell
 that its own image cuts off stays cut off.
 """
 
@@ -53,10 +51,7 @@ class ManifestRow:
 
 
 def copies(item: LabelledImage) -> Iterator[LabelledImage]:
-    """The sixteen copies in order, under the id of the original.
-
-    Canvases grow only where a turned cell would not fit.
-    """
+    """The sixteen copies in order, under the id of the original; a canvas grows only if a turned cell does not fit."""
     for flipped in (False, True):
         rgb, labels = (item.rgb[:, ::-1], item.labels[:, ::-1]) if flipped else (item.rgb, item.labels)
         around = surrounded(rgb, labels)
@@ -72,7 +67,7 @@ def copies(item: LabelledImage) -> Iterator[LabelledImage]:
 
 
 def _margin(shape: tuple[int, ...]) -> int:
-    """Pixels around an image within which any rotation about its centre finds its canvas, wherever the cell moved it."""
+    """Pixels around an image within which any rotation about its centre finds its canvas, wherever the cell is."""
     return math.ceil(math.hypot(*shape) / math.sqrt(2) - min(shape) / 2) + 1
 
 
@@ -94,7 +89,7 @@ def surrounded(rgb: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[NDArr
 def _rotated(
     wide_rgb: NDArray[np.uint8], wide_labels: NDArray[np.uint8], labels: NDArray[np.uint8], angle: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Rotate counter-clockwise about the image's centre, onto a canvas of the image's size that is moved to hold the whole cell."""
+    """Rotate counter-clockwise about the centre; the canvas keeps its size and is moved to hold the whole cell."""
     height, width = labels.shape
     cosine, sine = math.cos(angle), math.sin(angle)
     rows, columns = np.nonzero(labels)
@@ -123,14 +118,17 @@ def _rotated(
 
 
 def write_copies(samples: Sequence[Sample], folder: Path, *, on_image: Callable[[int], None] | None = None) -> int:
-    """Write the sixteen copies of every sample as `images/`, `masks/` (255/170/85 coding) and `copies.csv`.
+    """Write the sixteen copies of every sample as `images/`, `masks/` and `copies.csv`; returns how many.
 
-    Returns how many.
+    Masks have the coding 255/170/85. The folder is a data set of its own: its name can be given wherever that of a data
+    set can, and its copies keep the group of their original. All pairs are read before the first copy is written, and
+    the manifest comes last: an unfinished folder is no data set. If writing stops with an error, what was written is
+    removed.
 
-    The folder is a data set of its own: its name can stand wherever that of a data set can, and its copies keep the
-    group of their original. All pairs are read before the first copy is written, and the manifest comes last: an
-    unfinished folder is no data set. What stops the writing takes back what was written. Raises DataSetError when the
-    folder holds anything already, when a pair cannot be used, and for images that are copies themselves.
+    Raises
+    ------
+    DataSetError
+        If the folder holds anything already, a pair cannot be used, or images are copies themselves.
     """
     if folder.exists() and any(folder.iterdir()):
         msg = f"{folder} is not empty; give a new folder for the copies, or delete this one"

@@ -1,7 +1,4 @@
-"""What a training sample goes through on the fly.
-
-Albumentations is used here and nowhere else, so that it can be replaced.
-"""
+"""Augmentation of training samples on the fly. Albumentations is used only here, so that it can be replaced."""
 
 import math
 from dataclasses import dataclass
@@ -52,10 +49,7 @@ def random_window(labels: LabelMap, config: TrainingConfig, rng: np.random.Gener
 
 
 def jitter_stain(rgb: NDArray[np.uint8], rng: np.random.Generator, strength: float = 1.0) -> NDArray[np.uint8]:
-    """Another stain and lamp.
-
-    Optical density times one global and three channel factors, plus an offset per channel.
-    """
+    """Another stain and lamp: optical density times one global and three channel factors, plus channel offsets."""
     density = -np.log((rgb.astype(np.float32) + 1) / 256)
     factor = rng.uniform(0.6**strength, 1.5**strength) * rng.uniform(0.8**strength, 1.25**strength, size=3)
     offset = rng.uniform(-0.08 * strength, 0.12 * strength) + rng.uniform(-0.05 * strength, 0.05 * strength, size=3)
@@ -71,8 +65,8 @@ def change_light(
 ) -> NDArray[np.uint8]:
     """Dyes of other colours, another background, uneven light: each by the config's magnitude, in optical density.
 
-    The dyes change as all mixing matrices near the identity let them, which holds the scaling of dyes along fixed
-    directions of Tellez et al. 2018 (IEEE Trans Med Imaging 37:2126) without the need to know the directions.
+    The dyes change by any mixing matrix near the identity, which includes the scaling of dyes along fixed directions of
+    Tellez et al. 2018 (IEEE Trans Med Imaging 37:2126) without the need to know the directions.
     """
     density = optical_density(rgb)
     if config.stain_mix:
@@ -92,9 +86,7 @@ def change_light(
 def widen_nucleus(
     rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], LabelMap]:
-    """The same cell with a thin cytoplasm.
-
-    On every ray from the nucleus's centre it is widened, and what lies outside it squeezed.
+    """The same cell with a thin cytoplasm: on every ray from its centre the nucleus is widened, the rest compressed.
 
     The masked data have few such cells, lymphocytes of other laboratories many. A nucleus whose rays cross more than
     nucleus is left.
@@ -131,12 +123,10 @@ def widen_nucleus(
 
 
 def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one to six red cells beside, against and under the cell.
+    """Draw one to six red cells beside, against and under the cell, all of one size, colour and pallor.
 
-    Of one size and colour, with or without a pale middle.
-
-    They are everybody's neighbours, in another colour in every laboratory. The cell's own pixels stay, and light is
-    lost to all that lies on top of each other.
+    They are the neighbours of every leukocyte, in another colour in every laboratory. The cell's own pixels stay, and
+    overlapping objects absorb more light.
     """
     cell = cell_mask(labels)
     away = ndimage.distance_transform_edt(~cell)
@@ -161,9 +151,7 @@ def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Gener
 
 
 def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> LabelMap | None:
-    """A thing in the background marked as if it were the cell.
-
-    A red cell, or else a disc of nothing; None where there is no room.
+    """A thing in the background marked as if it were the cell: a red cell or an empty disc; None without room.
 
     The disc teaches that a seam alone does not mean a neighbour.
     """
@@ -295,10 +283,7 @@ def _pipeline(size: int) -> A.Compose:
 
 
 class Augmentation:
-    """Draws training samples: window, neighbour, stain, geometry, camera.
-
-    One instance per config; deterministic by `rng`.
-    """
+    """Draws training samples: window, neighbour, stain, geometry, camera; one per config, deterministic by `rng`."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self._config = config
@@ -340,7 +325,7 @@ class Augmentation:
         *,
         whole_cell: bool,
     ) -> tuple[NDArray[np.uint8], LabelMap]:
-        """Paste the leukocyte of another image, or a thing from its background, where the centred cell takes `share` of the window."""
+        """Paste another image's leukocyte, or a background object, where the cell takes `share` of the window."""
         other = others[rng.integers(len(others))]
         # The neighbour comes at about the same size, as leukocytes beside each other do.
         fill = share * rng.uniform(0.75, 1.25)

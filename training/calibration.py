@@ -1,4 +1,4 @@
-"""Whether a network's probabilities mean what they say, the temperature that mends them, and whether confidence foretells the error."""
+"""Calibration of a network's probabilities by a temperature, and whether confidence predicts the error."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -28,9 +28,9 @@ def logits_of(
 
 
 def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
-    """What to divide logits by so that BCE of nucleus and cytoplasm is least (Guo et al.
+    """The divisor of logits that minimises BCE of nucleus and cytoplasm; masks hardly change.
 
-    2017, ICML, PMLR 70:1321); masks hardly change.
+    Guo et al. 2017, ICML, PMLR 70:1321.
     """
     given, wanted = logits[:, OBJECTS].flatten().double(), targets[:, OBJECTS].flatten().double()
     log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
@@ -47,10 +47,7 @@ def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 def calibration_error(logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> float:
-    """Expected calibration error of nucleus and cytoplasm.
-
-    Mean distance of probability and frequency over 15 equal bins, by pixels.
-    """
+    """Expected calibration error of nucleus and cytoplasm: mean |probability - frequency| over 15 equal bins."""
     probability = torch.sigmoid(logits[:, OBJECTS] / temperature).flatten().double()
     wanted = targets[:, OBJECTS].flatten().double()
     bins = (probability * _BINS).long().clamp(max=_BINS - 1)
@@ -59,10 +56,10 @@ def calibration_error(logits: torch.Tensor, targets: torch.Tensor, temperature: 
 
 
 def trust(scores: Sequence[ImageScore]) -> dict[str, float | int | None]:
-    """How well confidence foretells Dice, the mean of nucleus and cytoplasm (of what can be scored).
+    """How well confidence predicts Dice, the mean of nucleus and cytoplasm (of what can be scored).
 
     `spearman` rank correlation; `auroc`, the chance that a poor cell (Dice below 0.9) has less confidence than another
-    one; `poor`, their number. None where there is no telling: all alike, or all poor, or none.
+    one; `poor`, their number. None where undefined: all alike, or all poor, or none.
     """
     dice = np.array([np.nanmean([score.dice["nucleus"], score.dice["cytoplasm"]]) for score in scores])
     confidence = np.array([score.confidence for score in scores])

@@ -64,7 +64,7 @@ def finetune(arguments: argparse.Namespace) -> int:
 
 
 def augment(arguments: argparse.Namespace) -> int:
-    """Write turned copies of images and masks."""
+    """Write rotated and flipped copies of images and masks."""
     samples = masked_samples(tuple(arguments.data_sets))
     started = time.monotonic()
 
@@ -81,7 +81,7 @@ def augment(arguments: argparse.Namespace) -> int:
 
 
 def select(arguments: argparse.Namespace) -> int:
-    """Compare architectures, alone or with processes of its own."""
+    """Compare architectures, alone or with further processes."""
     config = SelectionConfig.from_toml(arguments.config)
     root = arguments.out or load_settings().selection
     check_own(root, "give --out DIR, and show it on the page with LEUKOSCOPE_SELECTION")
@@ -124,7 +124,7 @@ def select(arguments: argparse.Namespace) -> int:
 
 
 def _tell(config: SelectionConfig, folder: Path) -> int:
-    """Print what came out of a run so far, what failed, and where to look; returns the exit code."""
+    """Print the results of a run so far, what failed, and where to look; returns the exit code."""
     folds = results.read(folder, "folds")
     for protocol in (GROUPED, AS_PUBLISHED):
         rows = folds[folds["protocol"] == protocol]

@@ -18,7 +18,10 @@ class TomlSettings:
     def from_toml(cls, path: Path) -> Self:
         """Read a config.
 
-        UsageError for no file, no TOML, unknown keys (listing the known ones) and values of another type.
+        Raises
+        ------
+        UsageError
+            If there is no file or no TOML, a key is unknown (with the known ones), or a value has another type.
         """
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -32,7 +35,7 @@ class TomlSettings:
             raise UsageError(msg) from error
 
     def to_toml(self) -> str:
-        """The text `from_toml` reads back."""
+        """The text that `from_toml` reads."""
 
         def literal(value: object) -> str:
             if isinstance(value, tuple):
@@ -51,31 +54,27 @@ class TrainingConfig(TomlSettings):
     `maximum_fill` is the range of the window's share that the cell takes; `patience` in epochs without a better
     validation Dice.
 
-    All below `threads` but `white_balance` is off, unless it is set:
+    All below `threads` except `white_balance` is off, unless it is set:
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the
       data;
     - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
-    - `white_balance`, whether the background's tint is taken away first; `detail`, side in pixels that a window is
-      reduced to before it is
-      enlarged to the network's grid, so that cameras differ less in sharpness (0: it is not);
+    - `white_balance`, whether the background's tint is removed first; `detail`, side in pixels that a window is reduced
+      to before it is enlarged to the network's grid, so that cameras differ less in sharpness (0: it is not);
     - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in
-      shares of its radius,
-      and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the network's grid); with
-      `clutter_probability` another image's red cell, or an empty piece of its background, is pasted; with
-      `red_cell_probability` red cells are drawn;
-    - `thin_probability` of a nucleus swollen until the cytoplasm is thin;
+      shares of its radius, and its seam is as wide as a draw from `paste_seam` (standard deviation in pixels of the
+      network's grid); with `clutter_probability` another image's red cell, or an empty piece of its background, is
+      pasted; with `red_cell_probability` red cells are drawn;
+    - `thin_probability` of a nucleus widened until the cytoplasm is thin;
     - stain and light: with `stain_probability` a jitter `stain_strength` times the ordinary one; `stain_mix` is the
-      spread of what each
-      colour's optical density takes from the others', `light_gradient` and `background_change` the largest change of
-      optical density across the image and of all that is no cell;
+      spread of what each colour's optical density takes from the others', `light_gradient` and `background_change` the
+      largest change of optical density across the image and of all that is no cell;
     - `boundary_weight` of a further term of the loss (`training.losses`);
     - `start_from` is the folder of a run whose weights to begin with;
-    - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is what is
-      validated and tested;
-    - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image comes in place of
-      a drawn one with
-      `pseudo_probability`.
+    - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is validated and
+      tested;
+    - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image replaces a drawn
+      one with `pseudo_probability`.
     """
 
     name: str = "unetplusplus-lite0"

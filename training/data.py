@@ -1,4 +1,4 @@
-"""Image-mask pairs as torch data sets, and honest splits of them."""
+"""Image-mask pairs as torch data sets, and splits of them without leaks."""
 
 import hashlib
 import logging
@@ -35,7 +35,10 @@ _NAMED: Final = 10
 def masked_samples(names: tuple[str, ...]) -> list[Sample]:
     """All samples of the named data sets (or folders), equal image files in one group.
 
-    Raises DataSetError for a data set without masks, and for two samples of one id.
+    Raises
+    ------
+    DataSetError
+        If a data set has no masks, or two samples have one id.
     """
     samples = [sample for name in names for sample in data_set(name).samples()]
     if twice := [
@@ -53,7 +56,7 @@ def masked_samples(names: tuple[str, ...]) -> list[Sample]:
 
 
 def _joined(samples: list[Sample]) -> list[Sample]:
-    """The samples, groups that share an image file made one: whatever `labels.csv` says, an image is its own twin."""
+    """The samples with groups that share an image file merged, whatever `labels.csv` says."""
     joined: dict[str, str] = {}
     first: dict[bytes, str] = {}
 
@@ -78,15 +81,14 @@ def _joined(samples: list[Sample]) -> list[Sample]:
 def _digest(path: Path) -> bytes:
     try:
         return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:  # what is wrong with it is told when it is read
+    except OSError:  # what is wrong with it is reported when it is read
         return bytes(path)
 
 
 def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
-    """Note in a run's folder what it works on; raises UsageError where it began with other images, masks or groups.
+    """Record in a run's folder what it works on; raises UsageError where it began with other images, masks or groups.
 
-    A run that went on with others would test on what it has learnt from, and set folds of different images side by
-    side.
+    A run that continued with others would test on what it has learnt from, and compare folds of different images.
     """
     content = hashlib.sha256()
     for sample in samples:
@@ -104,9 +106,14 @@ def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
 
 
 def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
-    """Read a pair and ring the cell with its environment; also the number of repaired mask pixels.
+    """Read a pair and draw the environment around the cell; also the number of repaired mask pixels.
 
-    Raises DataSetError where one of them cannot be read or they differ in size, MaskError for a mask of another coding.
+    Raises
+    ------
+    DataSetError
+        If one of them cannot be read or they differ in size.
+    MaskError
+        If the mask has another coding.
     """
     if sample.mask is None:
         msg = f"{sample.sample_id} has no drawn mask"
@@ -127,10 +134,14 @@ def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
 
 
 def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]:
-    """Read all pairs, as `load_labelled` does; what is wrong with any of them is told at the end, of all at once.
+    """Read all pairs, as `load_labelled` does; problems are reported at the end, of all pairs at once.
 
-    Raises DataSetError, after the last good pair, for pairs that cannot be used and where no mask shows a nucleus, or
-    no cytoplasm. Repaired masks are logged, the most repaired first: many pixels of one may be a coding of its own.
+    Repaired masks are logged, the most repaired first: many pixels of one may be a coding of its own.
+
+    Raises
+    ------
+    DataSetError
+        After the last good pair, if some cannot be used, or no mask shows a nucleus, or no cytoplasm.
     """
     faults: list[str] = []
     repaired: dict[str, tuple[int, float]] = {}
@@ -208,8 +219,8 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     With augmentation an item is a new draw in every epoch, deterministic by (seed, epoch, index); without, the cell at
     its canonical scale. An index beyond the number of pairs is another draw of a pair, the remainder's. `scale` is the
-    normalisation of the input, by default that of the config's encoder. `pseudo` are pairs whose masks nobody drew: one
-    of them comes in place of a drawn one with the config's `pseudo_probability`, when augmenting.
+    normalisation of the input, by default that of the config's encoder. `pseudo` are pairs with pseudo-labels: when
+    augmenting, one of them replaces a drawn one with the config's `pseudo_probability`.
     """
 
     def __init__(

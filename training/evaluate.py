@@ -23,13 +23,13 @@ REGIONS = ("nucleus", "cytoplasm", "cell")
 # An image is unlike the training images from this multiple of their own 99th percentile of distance on: other
 # laboratories' cells of the same stain family stay inside (measured: largest 5.2 of 390 cells, limit about 7.1).
 APPEARANCE_MARGIN = 1.5
-# Fewer do not tell how they vary: five for each of the six numbers that describe an appearance.
+# Fewer do not show how they vary: five for each of the six numbers that describe an appearance.
 MIN_APPEARANCES = 30
 
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Dice and IoU by region of one image (NaN where the region is in neither mask), and the segmenter's own confidence."""
+    """Dice and IoU by region of one image, NaN where the region is in neither mask, and the confidence."""
 
     sample_id: str
     cell_type: str
@@ -65,10 +65,7 @@ def score_labels(sample_id: str, cell_type: str, predicted: LabelMap, truth: Lab
 def score_channels(
     sample_id: str, cell_type: str, predicted: NDArray[np.bool_], drawn: NDArray[np.bool_], confidence: float
 ) -> ImageScore:
-    """Score binary channels (len(CHANNELS), H, W) as a network gives them.
-
-    The cell is nucleus and cytoplasm together.
-    """
+    """Score binary channels (len(CHANNELS), H, W) of a network; the cell is nucleus and cytoplasm together."""
     nucleus, cytoplasm = CHANNELS.index(Compartment.NUCLEUS), CHANNELS.index(Compartment.CYTOPLASM)
 
     def regions(channels: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
@@ -84,9 +81,8 @@ def score_channels(
 def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:
     """Per region: mean Dice with a 95 % bootstrap interval over images, spread, mean IoU, share under 0.8.
 
-    And the thesis's mean.
-
-    Images in which a region is in neither mask do not count for that region; a region that no image has is left out.
+    `mean_dice` is the thesis's, the mean of nucleus and cytoplasm. Images in which a region is in neither mask do not
+    count for that region; a region that no image has is left out.
     """
     rng = np.random.default_rng(seed)
     result: dict[str, Any] = {"images": len(scores)}
@@ -110,7 +106,7 @@ def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:
 
 
 def in_words(scores: dict[str, Any]) -> str:
-    """The lines in which a person reads what `summarise` found, a region each."""
+    """The results of `summarise` as lines, one a region."""
     lines = []
     for region in REGIONS:
         if summary := scores.get(region):
@@ -142,9 +138,7 @@ def by_data_set(scores: Sequence[ImageScore]) -> dict[str, Any]:
 
 
 def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:
-    """How the stain came out in samples with drawn masks, for the card.
-
-    Mean, covariance, and the distance that counts as unlike.
+    """Stain of samples with drawn masks, for the card: mean, covariance, and the distance that counts as unlike.
 
     Empty for fewer than MIN_APPEARANCES.
     """

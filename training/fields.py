@@ -1,4 +1,4 @@
-"""Fields made of real cells whose outlines are known, and how well the cells of such fields are found and outlined."""
+"""Fields composed of real cells with known outlines, and how well the cells of such fields are found and outlined."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ _OBJECT_DENSITY: Final = 0.12
 
 
 class Placement(StrEnum):
-    """How a cell stands in a made field."""
+    """How a cell is placed in a composed field."""
 
     APART = "apart"
     TOUCHING = "touching"
@@ -42,7 +42,7 @@ class Placement(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class MadeField:
-    """A field and its truth: `rgb` (H, W, 3), `labels` (H, W) of `Compartment` without rings, `numbers` (H, W) uint16.
+    """A composed field and its truth: `rgb` (H, W, 3), `labels` (H, W) without rings, `numbers` (H, W) uint16.
 
     `numbers` holds 1, 2, ... for the cells in the order of `standings`, 0 elsewhere.
     """
@@ -55,12 +55,10 @@ class MadeField:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A drawn cell to make fields of.
+    """A drawn cell to compose fields of: its image on the common background colour, label map, and whole other objects.
 
-    Its image on the common background colour, its label map, and what else the image shows whole.
-
-    `scenery` (H, W) float32 is 1 on red cells, platelets and crumbs that neither the image's border nor the cell cuts,
-    0 elsewhere.
+    `scenery` (H, W) float32 is 1 on red cells, platelets and fragments that neither the image's border nor the cell
+    cuts, 0 elsewhere.
     """
 
     rgb: NDArray[np.uint8]
@@ -84,7 +82,7 @@ class Source:
 
 
 def sources(items: Sequence[LabelledImage]) -> tuple[NDArray[np.float64], list[Source]]:
-    """The common background colour of labelled images of one stain, and each as a source brought to it."""
+    """The common background colour of labelled images of one stain, and each as a source adjusted to it."""
     colours = [_plasma(item) for item in items]
     common = np.median(colours, axis=0)
     made = []
@@ -122,7 +120,7 @@ def make_field(
     Parameters
     ----------
     items
-        Images of one stain and scale with their label maps; each may give its cell several times, turned and mirrored.
+        Images of one stain and scale with their label maps; each may give its cell several times, rotated and mirrored.
     side
         Height and width of the field in pixels.
     cells
@@ -173,10 +171,7 @@ class _Canvas:
         return False
 
     def place_against(self, number: int, source: Source, rng: np.random.Generator) -> bool:
-        """Slide a cell from afar against that cell, and up to a tenth of its diameter under it.
-
-        False where others are met.
-        """
+        """Slide a cell against that cell, up to a tenth of its diameter under it; False where others are in the way."""
         cell, target = source.cell, self.numbers == number
         middle, own = ndimage.center_of_mass(target), ndimage.center_of_mass(cell)
         afar = round(2 * (math.sqrt(target.sum()) + math.sqrt(cell.sum())))
@@ -242,10 +237,7 @@ class _Canvas:
 
 @dataclass(frozen=True)
 class CellScore:
-    """A drawn cell of a field.
-
-    How it stands, and by region the Dice with the cell found in its place; None where none was.
-    """
+    """A drawn cell of a field: its placement, and by region the Dice with the matched cell; None without a match."""
 
     standing: Placement
     dice: dict[str, float] | None
@@ -253,7 +245,7 @@ class CellScore:
 
 @dataclass(frozen=True)
 class FieldScore:
-    """A field: every drawn cell, and how many cells were found there, those that are none included."""
+    """A field: every drawn cell, and how many cells were found there, false ones included."""
 
     cells: tuple[CellScore, ...]
     n_found: int
@@ -293,10 +285,11 @@ def score_fields(
     seed: int = 7,
     on_field: Callable[[int, MadeField, list[FieldCell]], None] | None = None,
 ) -> list[FieldScore]:
-    """Make `count` fields of the images and score what `core.segmentation.field_of_view.find_cells` finds in them with the given network.
+    """Compose `count` fields of the images and score the cells that the network finds in them.
 
     Each field depends on the seed and its own number only. `side` defaults to five times the longest side of the
-    images. `on_field` is told the number, from 0, the field and the cells found in it.
+    images. `on_field` is called with the number, from 0, the field and the cells found in it by
+    `core.segmentation.field_of_view.find_cells`.
     """
     scores = []
     side = side or 5 * max(max(item.labels.shape) for item in items)
@@ -321,9 +314,9 @@ def _dice(made: MadeField, number: int, cell: FieldCell) -> dict[str, float]:
 
 
 def summarise_fields(scores: Sequence[FieldScore]) -> dict[str, Any]:
-    """Recall, precision, mean absolute error of the count.
+    """Recall, precision, mean absolute error of the count; by placement recall, mean Dice, share under 0.8.
 
-    And by standing recall, mean Dice of the matched cells, share under 0.8.
+    Dice is that of the matched cells.
     """
     cells = [cell for score in scores for cell in score.cells]
     matched, n_found = sum(cell.dice is not None for cell in cells), sum(score.n_found for score in scores)

@@ -1,4 +1,4 @@
-"""The untouched part at the end of a fine-tuning: scores per image, and pictures of the best and worst."""
+"""The test part at the end of a fine-tuning: scores per image, and pictures of the best and worst."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ CASES: Final = 5
 
 @dataclass(frozen=True, eq=False)
 class ScoredImage:
-    """One test image as the network saw it, uint8 (S, S, 3), the drawn and the found channels, bool (C, S, S), and their score."""
+    """One test image as the network saw it, uint8 (S, S, 3), drawn and predicted channels, bool (C, S, S), score."""
 
     score: ImageScore
     rgb: NDArray[np.uint8]
@@ -34,10 +34,7 @@ class ScoredImage:
 
 
 def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], batch_size: int) -> list[ScoredImage]:
-    """Score every item of a data set without augmentation, whose samples these are.
-
-    A pixel is found from probability 0.5 on.
-    """
+    """Score every item of a data set without augmentation; `samples` are the items' own. The threshold is 0.5."""
     outcomes: list[ScoredImage] = []
     for images, targets in DataLoader(data, batch_size):
         for image, target, logits in zip(images, targets, trainer.predict(images), strict=True):
@@ -51,7 +48,7 @@ def score_items(trainer: Trainer, data: SegDataset, samples: Sequence[Sample], b
 
 
 def write_cases(outcomes: Sequence[ScoredImage], folder: Path) -> None:
-    """Pictures of the best and worst cases by the thesis's mean Dice: the image, the drawn outlines, the found ones."""
+    """Pictures of the best and worst cases by the thesis's mean Dice: image, drawn and predicted outlines."""
     folder.mkdir(exist_ok=True)
     ranked = sorted(outcomes, key=lambda outcome: _mean_dice(outcome.score))
     # Of few images none is both.

@@ -48,10 +48,7 @@ _COARSE_EVERY: Final = 3
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One row of the training log.
-
-    Dice are means over the validation images at canonical scale, of the averaged weights.
-    """
+    """One row of the training log; Dice are means over validation images at canonical scale, of averaged weights."""
 
     epoch: int
     train_loss: float
@@ -69,7 +66,7 @@ class EpochLog:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a run came to; `test` is what `training.evaluate.summarise` says of the test part."""
+    """The result of a run; `test` is what `training.evaluate.summarise` says of the test part."""
 
     folder: Path
     epochs: int
@@ -82,7 +79,10 @@ class TrainingReport:
 def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig, Normalisation]:
     """The network of a training run with its best weights, in eval mode, its settings and normalisation.
 
-    ModelError where there is none.
+    Raises
+    ------
+    ModelError
+        If there is none.
     """
     if not (run / WEIGHTS_FILE).is_file():
         msg = (
@@ -105,9 +105,7 @@ def fit(
     device: torch.device | None = None,
     on_epoch: Callable[[EpochLog], None] | None = None,
 ) -> TrainingReport:
-    """Train into `folder`, or go on where a killed run of the same config stopped.
-
-    Then score the test part, once, and keep its cases.
+    """Train into `folder`, or continue a killed run of the same config; then score the test part, once.
 
     The folder describes itself: `config.toml`, `split.json`, `log.csv` (a row as each epoch ends, so it can be
     watched), the best weights `weights.safetensors` (by validation Dice of the averaged weights), `scores.json` with
@@ -115,9 +113,15 @@ def fit(
     Runs on the CPU unless a `device` is given. `parts` are the samples to train on, validate and test, in place of
     those the config's shares give.
 
-    Raises UsageError when the folder holds a run of another config or of other images, or where weights to begin with
-    or pseudo-labels come of images that are to be tested on, DataSetError when a pair cannot be used or there are too
-    few to divide, all before anything is written; and DivergedError when the loss is no longer a number.
+    Raises
+    ------
+    UsageError
+        If the folder holds a run of another config or of other images, or if initial weights or pseudo-labels come from
+        images that are to be tested on; before anything is written.
+    DataSetError
+        If a pair cannot be used or there are too few to divide; before anything is written.
+    DivergedError
+        If the loss is no longer a number.
     """
     device = device or torch.device("cpu")
     check_input(config.architecture, config.input_size, config.batch_size)
@@ -148,7 +152,7 @@ def fit(
 
 
 def _check_parts(parts: Mapping[str, list[Sample]], config: TrainingConfig) -> None:
-    """Raise DataSetError for a part without images, UsageError where what training begins with has seen the test part."""
+    """Raise DataSetError for a part without images, UsageError where initial weights have seen the test part."""
     if not all(parts.values()):
         counts = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
         msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
@@ -239,10 +243,7 @@ def _epoch(trainer: Trainer, config: TrainingConfig, data: Mapping[str, SegDatas
 
 
 def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:
-    """What training begins with.
-
-    A pretrained encoder, the network of the run that `start_from` names, or the mean of `average_of`.
-    """
+    """Initial weights: a pretrained encoder, the network of the run in `start_from`, or the mean of `average_of`."""
     runs = config.average_of or ((config.start_from,) if config.start_from else ())
     if not runs:
         return build(config.architecture, config.encoder), normalisation(config.encoder)
@@ -275,10 +276,7 @@ def _test(
     repaired: Mapping[str, int],
     folder: Path,
 ) -> None:
-    """Score the test part with the best weights, and leave pictures and `scores.json`, in this order.
-
-    The file says that all is done.
-    """
+    """Score the test part with the best weights; write pictures, and last `scores.json`, the mark of a done run."""
     outcomes = score_items(trainer, data["test"], samples, config.batch_size)
     temperature = fit_temperature(*logits_of(trainer.predict, data["validation"], config.batch_size))
     scores = [outcome.score for outcome in outcomes]
@@ -310,7 +308,7 @@ def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
 
 
 def _refuse_leak(folder: Path, tested: set[str], whose: str) -> None:
-    """Raise UsageError where a network that saw one of the tested images had a hand in what is in a folder, or where nobody can tell."""
+    """Raise UsageError where a network behind what is in a folder saw a tested image, or where that is unknown."""
     try:
         split = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
         seen = {*split["train"], *split["validation"]}
@@ -345,10 +343,7 @@ def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.
 def _for_both_passes(
     batches: Iterable[tuple[torch.Tensor, torch.Tensor]], coarse_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches, every so often one on the grid of the coarse pass.
-
-    The network tells the middle by the size of its input.
-    """
+    """The batches, some on the grid of the coarse pass; the network tells the pass by the size of its input."""
     for number, (images, targets) in enumerate(batches):
         if coarse_size and number % _COARSE_EVERY == 0:
             yield (
@@ -367,10 +362,7 @@ def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -
 
 
 def read_weights(run: Path, encoder: str) -> tuple[dict[str, torch.Tensor], Normalisation]:
-    """The best weights of a run and their normalisation.
-
-    The encoder's own in files from before it was kept with them.
-    """
+    """The best weights of a run and their normalisation; the encoder's own in files from before it was kept."""
     with safe_open(run / WEIGHTS_FILE, "pt") as file:
         kept = (file.metadata() or {}).get("normalisation")
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (the file itself cannot be iterated)

@@ -26,12 +26,10 @@ def soft_dice(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def segmentation_loss(
     logits: torch.Tensor | Sequence[torch.Tensor], targets: torch.Tensor, *, boundary: float = 0.0
 ) -> torch.Tensor:
-    """0.5 BCE-with-logits over all channels + 0.5 (1 - Dice of nucleus and cytoplasm), the thesis's.
+    """The thesis's loss: 0.5 BCE-with-logits over all channels + 0.5 (1 - Dice of nucleus and cytoplasm).
 
-    And by weight the outlines' own.
-
-    Of several outputs it is the sum with equal weights: deep supervision as in U2-Net, whose training loss is therefore
-    that of seven outputs and not comparable with another network's.
+    `boundary_loss` is added by weight. Of several outputs it is the sum with equal weights: deep supervision as in
+    U2-Net, whose training loss is therefore that of seven outputs and not comparable with another network's.
     """
     if not isinstance(logits, torch.Tensor):
         return torch.stack([segmentation_loss(output, targets, boundary=boundary) for output in logits]).sum()
@@ -42,7 +40,7 @@ def segmentation_loss(
 
 
 def boundary_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """BCE-with-logits of nucleus and cytoplasm at the pixels within BOUNDARY_PX of a drawn outline, each outline by itself.
+    """BCE-with-logits of nucleus and cytoplasm at the pixels within BOUNDARY_PX of each drawn outline.
 
     The idea of the U-Net's weight map (Ronneberger et al. 2015, MICCAI 9351:234, eq. 2), with a band in place of a
     fall-off: two poolings instead of a distance transform of every sample.

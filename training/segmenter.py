@@ -1,7 +1,4 @@
-"""A network in torch behind the same two passes and post-processing as an exported one.
-
-To score what is not worth exporting.
-"""
+"""A network in torch with the same two passes and post-processing as an exported one, for scoring without an export."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +46,7 @@ class TorchSegmenter(TwoPassSegmenter):
 
 
 def inference_card(config: TrainingConfig, scale: Normalisation) -> ModelCard:
-    """What inference needs to know; `python -m export` adds what people want to."""
+    """The fields of a card that inference needs; `python -m export` adds those for people."""
     return ModelCard(
         model_id=config.name,
         architecture=config.architecture,

@@ -1,12 +1,10 @@
-"""The comparison of architectures by k-fold cross-validation.
-
-Resumable, shared by any number of processes, nothing counted twice.
+"""The comparison of architectures by k-fold cross-validation: resumable, shared by any number of processes.
 
 Every original becomes its sixteen copies (`training.augment`), as in the thesis; networks learn from them without
-further augmentation. Two protocols differ in one thing only, what is dealt into the folds:
+further augmentation. Two protocols differ only in what is dealt into the folds:
 
 - `grouped`: originals, with their copies and duplicates. What is validated on was never seen, in no rotation.
-- `as-published`: the copies, as the thesis did. A rotated twin of a validation image may be trained on.
+- `as-published`: the copies, as the thesis did. A rotated copy of a validation image may be trained on.
 
 Each item is validated once for each k, by the averaged weights after the last epoch: nothing is chosen on the
 validation fold. Dice is measured on the network's grid, in the canonical window around the drawn cell.
@@ -70,11 +68,9 @@ class SelectionUnit:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """All copies of all originals as the network sees them.
+    """All copies of all originals as the network sees them, sorted by original.
 
-    `rgb` uint8 (N, S, S, 3), `labels` uint8 (N, S, S); sorted by original.
-
-    `scale` is the normalisation the encoder wants of `rgb`.
+    `rgb` uint8 (N, S, S, 3), `labels` uint8 (N, S, S). `scale` is the normalisation of `rgb` for the encoder.
     """
 
     samples: tuple[Sample, ...]
@@ -94,7 +90,7 @@ class Items:
 
 @dataclass(frozen=True)
 class SelectionProgress:
-    """What is known when a unit ends: its row of the table `folds`, how many of all are done, and the minutes left."""
+    """State when a unit ends: its row of the table `folds`, how many of all are done, and the minutes left."""
 
     row: dict[str, Any]
     done: int
@@ -114,10 +110,7 @@ def units_of(config: SelectionConfig) -> list[SelectionUnit]:
 
 
 def load_items(originals: Sequence[Sample], config: SelectionConfig) -> Items:
-    """Read the pairs and make the copies; those of a folder written by `augment` are there.
-
-    Raises DataSetError as `read_pairs` does.
-    """
+    """Read the pairs and make the copies, unless `augment` has written them; raises DataSetError as `read_pairs`."""
     by_id = {sample.sample_id: sample for sample in originals}
     samples, rgb, labels = [], [], []
     for item, _ in read_pairs(originals):
@@ -134,7 +127,7 @@ def load_items(originals: Sequence[Sample], config: SelectionConfig) -> Items:
 def deal(groups: Sequence[str], strata: Sequence[str], k: int, seed: int) -> NDArray[np.intp]:
     """The fold, 1 to k, of every item: groups stay whole, and each stratum's groups are spread evenly over the folds.
 
-    The groups of one fold differ from another's by one at most, over all and in each stratum. A group is of its first
+    The groups of one fold differ from another's by one at most, over all and in each stratum. A group is in its first
     item's stratum. Raises DataSetError for fewer groups than folds.
     """
     stratum: dict[str, str] = {}
@@ -168,12 +161,18 @@ def select(
     on_epoch: Callable[[SelectionUnit, int], None] | None = None,
     on_unit: Callable[[SelectionProgress], None] | None = None,
 ) -> Path:
-    """Work on a run in `root` until no unit is left that nobody works on; returns its folder.
+    """Work on a run in `root` until every unit is done or taken; returns its folder.
 
-    Any number of processes may do so at once, and any of them may be killed: the next goes on with its fold after the
-    last epoch. The last to finish compacts the results. `on_start` is called when all is checked and the work begins,
-    the others after each epoch (with its number) and each unit. Raises UsageError where the folder holds a run of other
-    settings or other images, and DataSetError for pairs that cannot be used, before anything is written.
+    Any number of processes may do so at once, and any of them may be killed: the next continues its fold after the last
+    epoch. The last to finish compacts the results. `on_start` is called when all is checked and the work begins, the
+    others after each epoch (with its number) and each unit.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds a run of other settings or other images; before anything is written.
+    DataSetError
+        If pairs cannot be used; before anything is written.
     """
     units = units_of(config)
     for unit in units:
@@ -253,10 +252,7 @@ def _next_unit(
 def _progress(
     config: SelectionConfig, folder: Path, units: list[SelectionUnit], row: dict[str, Any]
 ) -> SelectionProgress:
-    """Time left by the architecture's own mean where it has one.
-
-    It is shared among as many processes as hold a lock, this one included.
-    """
+    """Time left by the architecture's own mean where it has one, divided by the processes that hold a lock."""
     table = results.read(folder, "folds")
     wanted = [_key(config, unit) for unit in units]
     done = set(table[list(results.UNIT_COLUMNS)].itertuples(index=False, name=None)) & set(wanted)
@@ -275,7 +271,7 @@ def _do(
     device: torch.device,
     on_epoch: Callable[[SelectionUnit, int], None] | None,
 ) -> dict[str, Any]:
-    """Train and score one unit and file its rows; what goes wrong in it alone is filed as its status."""
+    """Train and score one unit and write its rows; a failure of it alone is written as its status."""
     checkpoint = folder / results.WORK_FOLDER / f"{unit.name}.pt"
     identity = dict(zip(results.UNIT_COLUMNS, _key(config, unit), strict=True))
     status, reason = "done", ""
@@ -325,7 +321,7 @@ def _do(
 
 
 def _status(error: MemoryError | RuntimeError | OSError) -> str:
-    """What an error means for the run: a word for what only this fold suffers from; anything else is raised again."""
+    """Status of an error that concerns only this fold; any other is raised again."""
     if is_out_of_memory(error):
         return "out of memory"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -417,7 +413,7 @@ def _epoch(
 def _scored(
     trainer: Trainer, items: Items, validation: NDArray[np.intp], batch_size: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What all of the validation fold comes to, for the table `folds`, and its rows of the table `images`."""
+    """Results of the validation fold, for the table `folds`, and its rows of the table `images`."""
     started = time.monotonic()
     loss, dice = trainer.validate(items.batches(validation, batch_size))
     images = []

@@ -1,7 +1,4 @@
-"""What the command line says while it works, on standard error.
-
-And a further process that works at a selection beside it.
-"""
+"""Messages of the command line on standard error, and a further process that works on a selection beside it."""
 
 import logging
 import signal
@@ -15,7 +12,7 @@ from training.trainer import find_device
 
 
 def say(text: str, *, for_now: bool = False) -> None:
-    """Write a line; one `for_now` only where somebody looks on, to be replaced by the next."""
+    """Write a line; one `for_now` only on a terminal, to be replaced by the next."""
     if sys.stderr.isatty():
         print(f"{text:<79}", end="\r" if for_now else "\n", file=sys.stderr, flush=True)  # noqa: T201 (this is where printing is done)
     elif not for_now:
@@ -23,7 +20,7 @@ def say(text: str, *, for_now: bool = False) -> None:
 
 
 def log_to_terminal() -> None:
-    """Let the log of training be read, without the lines of the hub's client for every request."""
+    """Show the log of training, without the lines of the hub's client for every request."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in ("httpx", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -47,7 +44,7 @@ def named(unit: SelectionUnit) -> str:
 
 
 def show_unit(progress: SelectionProgress) -> None:
-    """Tell the end of a fold."""
+    """Print the end of a fold."""
     row = progress.row
     unit = SelectionUnit(row["protocol"], row["k"], row["fold"], row["architecture"])
     scores = (
@@ -60,7 +57,7 @@ def show_unit(progress: SelectionProgress) -> None:
 
 
 def work(config: SelectionConfig, root: Path, device: str) -> None:
-    """Work at a run in a process of its own; the one that started it stops it, and tells the results of both."""
+    """Work on a run in a process of its own; the one that started it stops it, and prints the results of both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         select(

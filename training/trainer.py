@@ -1,7 +1,4 @@
-"""A network in training: optimiser, schedule, averaged weights, one epoch at a time.
-
-Both pipelines train through here.
-"""
+"""A network in training: optimiser, schedule, averaged weights, one epoch at a time; both pipelines use it."""
 
 import copy
 import io
@@ -28,7 +25,7 @@ class DivergedError(TrainingError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is out, whichever library found it so."""
+    """Whether an error of any library says that memory is exhausted."""
     by_word = isinstance(error, RuntimeError) and re.search(
         r"not enough memory|can't allocate memory|ALLOC_FAILED", str(error)
     )
@@ -55,10 +52,7 @@ class _Average:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name (`cpu`, `cuda`, `cuda:1`.
-
-    `auto`: CUDA where there is one); raises UsageError where it is not there.
-    """
+    """The device of that name (`cpu`, `cuda`, `cuda:1`; `auto`: CUDA if there is one); raises UsageError without it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -78,10 +72,10 @@ def find_device(name: str) -> torch.device:
 class Trainer:
     """AdamW with a one-cycle schedule over `total_steps`, gradients clipped to norm 1, channels last.
 
-    `loss` of logits and targets is what is minimised; validation always states the thesis's.
+    `loss` of logits and targets is minimised; validation always gives the thesis's.
 
     On CUDA the network runs in bfloat16 where the card has it (loss and optimiser stay in float32) and cuDNN keeps to
-    deterministic algorithms; torch has but slow ones for upsampling and adaptive pooling, which are not asked for, so
+    deterministic algorithms; torch has only slow ones for upsampling and adaptive pooling, which are not asked for, so
     two runs there agree to rounding only. On the CPU they agree exactly.
     """
 
@@ -120,14 +114,14 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """That of the next step."""
+        """Learning rate of the next step."""
         return float(self._schedule.get_last_lr()[0])
 
     def train_epoch(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], *, seed: int) -> float:
         """One pass over batches of images (N, 3, S, S) and targets (N, C, S, S); returns the mean loss over images.
 
-        `seed`, another in every epoch, decides the dropout: a run that goes on needs no state of a random generator.
-        Raises DivergedError when the loss is no finite number.
+        `seed`, another in every epoch, decides the dropout: a run that is continued needs no state of a random
+        generator. Raises DivergedError when the loss is no finite number.
         """
         torch.manual_seed(seed)
         self.network.train()
@@ -151,7 +145,10 @@ class Trainer:
     def validate(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> tuple[float, torch.Tensor]:
         """Mean loss, and Dice per image (N, 2) in the order of OBJECT_NAMES, of the averaged weights.
 
-        Raises DivergedError when the loss is no finite number.
+        Raises
+        ------
+        DivergedError
+            If the loss is no finite number.
         """
         losses, scores = [], []
         for images, targets in batches:
@@ -189,7 +186,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["average"])
         self._average.steps = state["average_steps"]

@@ -1,7 +1,4 @@
-"""What is done to the images of a batch.
-
-Decoded, outlined together, measured one by one, and turned into rows and files.
-"""
+"""What is done to the images of a batch: decoding, outlining together, measuring one by one, rows and files."""
 
 import hashlib
 import json
@@ -33,7 +30,7 @@ from core.segmentation.segmenter import OnnxSegmenter
 from core.store.schema import OUTLINE_REGIONS, Population, cell_row
 
 _POPULATION: Final = "batch"
-# Of the columns of a cohort those that only an import into one can fill.
+# Columns of a cohort that only an import can fill.
 _NOT_KNOWN: Final = ("source", "tissue")
 _Rings = Sequence[NDArray[np.float32]]
 _Done = TypeVar("_Done")
@@ -171,10 +168,7 @@ def _tried(one: Loaded, stage: Stage, work: Callable[[], _Done], sha256: str | N
 def _feature(
     analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]], cell_type: CellType | None
 ) -> dict[str, Any] | None:
-    """A cell as QuPath reads it (an object of type cell with its nucleus), in pixels of the whole image.
-
-    None where there is no cell.
-    """
+    """A cell as QuPath reads it (type cell with its nucleus), in pixels of the whole image; None without a cell."""
     left, top = (analysis.place.left, analysis.place.top) if analysis.place else (0, 0)
     cell, nucleus = (
         [ring + np.array([left, top], np.float32) for ring in rings[region]] for region in ("cell", "nucleus")

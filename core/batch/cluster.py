@@ -1,9 +1,8 @@
-"""The engine of a cluster: Ray actors, each with a local engine of one worker, take chunks of images and save what comes of them.
+"""The engine of a cluster: Ray actors, each with a local engine of one worker, measure chunks of images and save them.
 
 The driver only lists images and hands out names; images and results never pass through it, so input and output must be
-reachable from every node. What goes wrong with an image, the local engine of its actor sees to. What goes wrong with an
-actor or its node costs the chunk being done again elsewhere, under the same name of its shard; `docs/cluster.md`
-says what to start where.
+reachable from every node. Failures of an image are handled by the local engine of its actor. When an actor or its node
+fails, its chunk is done again elsewhere, under the same name of its shard. `docs/cluster.md` says what to start where.
 """
 
 import hashlib
@@ -32,8 +31,8 @@ from core.domain.versions import software_versions
 # Images of the first chunks; later ones grow to FLUSH_IMAGES, so that a short run is shared out evenly and a long one
 # has few shards.
 _FIRST_CHUNK: Final = 8
-# A chunk is at most this share of what each actor has been given so far: so much longer may the last actor take than
-# the others.
+# A chunk is at most this share of what each actor has been given so far, so the last actor takes no more than this
+# much longer than the others.
 _SHARE: Final = 1 / 8
 # Chunks an actor has: one is measured while the one before is saved.
 _AHEAD: Final = 2
@@ -49,14 +48,14 @@ _STORE_BYTES: Final = 100 * 2**20
 
 
 def ray_engine(address: str | None = None, actors: int | None = None) -> Callable[[RunFolder, Run, Measurer], Engine]:
-    """What makes the engine of a run for `core.batch.run.Batch`.
+    """Make the engine of a run for `core.batch.run.Batch`.
 
     Parameters
     ----------
-    address : str, optional
-        Of the cluster to join, as `ray start` prints it; without it one is started on this machine, and ended with the
-        run.
-    actors : int, optional
+    address
+        Address of the cluster to join, as `ray start` prints it; without it one is started on this machine, and ended
+        with the run.
+    actors
         How many; by default as many as the cluster has CPUs (or 8 a GPU, if it has any), also of nodes that join later.
 
     Raises
@@ -94,31 +93,25 @@ def _sigterm_kept() -> Iterator[None]:
 
 @dataclass(eq=False)
 class _Chunk:
-    """Images that are measured by one actor and accounted for by one shard.
-
-    A `suspect` was with an actor that ended.
-    """
+    """Images that one actor measures into one shard; a `suspect` chunk was with an actor that ended."""
 
     tasks: Sequence[Task | ImageResult]
     suspect: bool = False
 
     @property
     def name(self) -> str:
-        """Of the shard, without its ending.
-
-        The same images have the same, so that a chunk done again overwrites what it left.
-        """
+        """Name of the shard without its ending: the same images have the same, so doing them again overwrites it."""
         return f"cells-{hashlib.sha256(chr(0).join(task.image_path for task in self.tasks).encode()).hexdigest()[:32]}"
 
     def halves(self) -> tuple["_Chunk", "_Chunk"]:
-        """Two chunks in its place."""
+        """The two chunks that replace it."""
         middle = len(self.tasks) // 2
         return _Chunk(self.tasks[:middle], suspect=True), _Chunk(self.tasks[middle:], suspect=True)
 
 
 @dataclass(eq=False)
 class _Member:
-    """An actor, and what it has; it is given nothing before it is ready, and nothing besides a suspect."""
+    """An actor and its chunks; it is given nothing before it is ready, and nothing besides a suspect."""
 
     actor: Any
     ready: bool = False
@@ -208,10 +201,7 @@ class _ClusterEngine:
                 yield None
 
     def _keep_up(self) -> None:
-        """See from time to time that there are as many actors as the cluster has room for.
-
-        What is lost is replaced, what joins is used.
-        """
+        """Keep as many actors as the cluster has room for: replace lost ones, use nodes that join."""
         if time.monotonic() - self._looked < _LOOK_S and self._members:
             return
         self._looked = time.monotonic()
@@ -227,7 +217,7 @@ class _ClusterEngine:
             self._awaited[member.actor.open.remote()] = (member, None)
 
     def _submit(self, tasks: Tasks) -> bool:
-        """Give every actor that is ready what it may have; returns whether there is nothing left to give."""
+        """Give every ready actor what it may have; returns whether there is nothing left to give."""
         for ahead in range(_AHEAD):
             for member in self._members:
                 if member.ready and len(member.chunks) == ahead and not member.alone:
@@ -289,7 +279,7 @@ class _ClusterEngine:
 
 
 class _Given(Iterator[Task | ImageResult]):
-    """What an actor was given and has not begun; ends when nothing is left, and goes on when more was given."""
+    """Tasks that an actor was given and has not begun; ends when none is left, and goes on when more were given."""
 
     def __init__(self) -> None:
         self._tasks: deque[Task | ImageResult] = deque()
@@ -305,10 +295,7 @@ class _Given(Iterator[Task | ImageResult]):
 
 
 class _Actor:
-    """On a node.
-
-    A local engine of one worker process, which outlives the chunks, and a folder of results of its own to write into.
-    """
+    """A node's worker: a local engine of one process that outlives the chunks, and a results folder of its own."""
 
     def __init__(self, out: str, key: str, measurer: Measurer, versions: Mapping[str, str]) -> None:
         self._out = out
@@ -320,7 +307,7 @@ class _Actor:
         self._left = 0
 
     def open(self) -> None:
-        """Get ready; raises CoreError where this node is not as the driver."""
+        """Get ready; raises CoreError where this node differs from the driver."""
         if (here := software_versions(FeatureEngine(self._measurer.settings.feature_engine))) != self._versions:
             names = sorted(
                 name for name in here.keys() | self._versions.keys() if here.get(name) != self._versions.get(name)
@@ -336,10 +323,7 @@ class _Actor:
         self._results = LocalEngine(self._measurer, jobs=1).results(self._given, lambda _: self._left > 0)
 
     def measure(self, tasks: Sequence[Task | ImageResult], name: str) -> list[Record]:
-        """Measure a chunk and save it.
-
-        Raises CoreError where the model cannot be opened or the results cannot be written.
-        """
+        """Measure a chunk and save it; raises CoreError if the model cannot be opened or results cannot be written."""
         records: list[Record] = []
         results: list[ImageResult] = []
         parts = cells = size = 0

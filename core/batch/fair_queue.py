@@ -1,9 +1,9 @@
-"""Fair turns between runs on one machine: the owners take turns, and each owner's runs among themselves.
+"""A fair queue for the runs on one machine: owners take turns, and each owner's runs among themselves.
 
-A run computes only while it has the turn, the lock of one file, and passes it on after a slice of time if another run
+A run computes only while it holds the turn, the lock of one file, and passes it on after a slice of time if another run
 waits: a small run is not stuck behind a large one, and an owner with ten runs gets no more of the machine than one with
-a single run. Locks go away with their process, however it ends, so nothing that is killed keeps the others waiting. Who
-was served when stands in one small file, read and written only under a lock.
+a single run. A lock ends with its process, however that ends, so a killed run never keeps the others waiting. Who was
+served when is kept in one small file, read and written only under a lock.
 """
 
 import json
@@ -26,11 +26,11 @@ class FairQueue:
 
     Parameters
     ----------
-    folder : Path
-        Shared by the runs that are to take turns; made if it is missing.
-    owner, run : str
+    folder
+        Shared by the runs that take turns; made if it is missing.
+    owner, run
         Whose run it is, and which.
-    slice_s : float
+    slice_s
         Seconds for which a turn is kept while others wait.
     """
 
@@ -58,11 +58,12 @@ class FairQueue:
         return self._held is not None
 
     def take(self) -> bool:
-        """Take the turn if it is free and nobody else is next.
+        """Take the turn if it is free and nobody else is next; else wait in the queue, and call again a little later.
 
-        Otherwise wait in the queue, and ask again a little later.
-
-        Raises OSError when the folder cannot be written.
+        Raises
+        ------
+        OSError
+            If the folder cannot be written.
         """
         if self.held:
             return True
@@ -96,7 +97,7 @@ class FairQueue:
             return bool(self._queue())
 
     def give(self) -> None:
-        """Let the next run have the turn; call it when what was begun is finished."""
+        """Pass the turn to the next run; call it when what was begun is finished."""
         if self._held is not None:
             self._held.release()
             self._held = None
@@ -111,10 +112,7 @@ class FairQueue:
         return min(self._queue(), key=lambda who: (served.get(who[0], 0), served.get(who[1], 0), who), default=None)
 
     def _queue(self) -> list[list[str]]:
-        """Owner and run of every live run that waits; the places of dead ones are cleared away.
-
-        Only under the ledger's lock.
-        """
+        """Owner and run of every live run that waits; removes the places of dead ones. Only under the ledger's lock."""
         queue = []
         for place in sorted(self._folder.glob("*.waiting")):
             abandoned = locks.try_lock(place, keep_file=False)
@@ -126,7 +124,7 @@ class FairQueue:
 
     @contextmanager
     def _ledger_open(self) -> Iterator[dict[str, int]]:
-        """Number of the last turn of each owner and each run, oldest first; changes are kept. Others wait meanwhile."""
+        """Number of the last turn of each owner and run, oldest first, under a lock; changes are saved."""
         with locks.lock(self._ledger.with_suffix(".lock")):
             try:
                 served: dict[str, int] = json.loads(self._ledger.read_text(encoding="utf-8"))

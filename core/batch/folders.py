@@ -1,7 +1,4 @@
-"""The folders that a person may choose from on a page.
-
-The configured roots and what is below them, never anything else.
-"""
+"""The folders that a person may choose from on a page: the configured roots and what is below them, nothing else."""
 
 import os
 from collections.abc import Sequence
@@ -50,10 +47,7 @@ def resolve(root: Path, parts: Sequence[str]) -> Path:
 
 
 def listing(folder: Path) -> Listing:
-    """Sub-folders and ZIP files directly in a folder, without links and hidden ones.
-
-    Raises UsageError when it cannot be read.
-    """
+    """Sub-folders and ZIP files directly in a folder, but no links or hidden ones; raises UsageError if unreadable."""
     folders: list[str] = []
     archives: list[str] = []
     try:

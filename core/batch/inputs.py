@@ -1,9 +1,7 @@
 """Where the images are: a folder, a ZIP file, or a bucket.
 
-Names are streamed in a stable order, contents read one at a time.
-
-Nothing outside the input is ever opened: links are followed only inside it. Every kind can be pickled, so that a worker
-on another machine reads for itself.
+Names are streamed in a stable order, contents read one at a time. Nothing outside the input is ever opened: links are
+followed only inside it. Every kind can be pickled, so that a worker on another machine reads for itself.
 """
 
 import os
@@ -30,8 +28,8 @@ from core.image.imaging import IMAGE_SUFFIXES
 class Listed:
     """A path of the listing, relative to the input, with the `problem` in words where it cannot be read as an image.
 
-    That of a `folder` that cannot be listed is told whatever the pattern: nobody knows what is in it. `stamp` is there
-    where the listing tells it at no cost.
+    A `folder` that cannot be listed is reported whatever the pattern, because its contents are unknown. `stamp` is set
+    where the listing gives it at no cost.
     """
 
     path: str
@@ -43,7 +41,7 @@ class Listed:
 class Inputs(ABC):
     """Images by their relative POSIX path.
 
-    `pattern` is a glob on it (`*` also crosses folders); hidden and other files are passed over.
+    `pattern` is a glob on the path (`*` also crosses folders); hidden and other files are skipped.
     """
 
     def __init__(self, pattern: str | None = None) -> None:
@@ -56,16 +54,16 @@ class Inputs(ABC):
         return lambda listed: listed.folder or fits(listed.path) is not None
 
     def listed(self) -> Iterator[Listed]:
-        """Every image in a stable order, with memory for one folder's names at most."""
+        """Every image in a stable order; at most one folder's names are held in memory."""
         yield from filter(self._wanted(), self._listed(in_order=True))
 
     def count(self) -> Iterator[int]:
-        """How many there are: a growing number, the last being the total; keeps no names."""
+        """How many images there are: a growing number, the last being the total; keeps no names."""
         for number, _ in enumerate(filter(self._wanted(), self._listed(in_order=False)), start=1):
             yield number
 
     def count_up_to(self, most: int) -> int:
-        """How many there are; one more than `most` where there are more, which are then not counted."""
+        """How many images there are; `most + 1` where there are more, which are then not counted."""
         return max(islice(self.count(), most + 1), default=0)
 
     @abstractmethod
@@ -74,21 +72,24 @@ class Inputs(ABC):
 
     @abstractmethod
     def stamp(self, path: str) -> Stamp | None:
-        """What tells whether the image changed; None where it cannot be asked."""
+        """What tells whether the image has changed; None where that is not known."""
 
     @abstractmethod
     def read(self, path: str) -> tuple[bytes, Stamp]:
         """Content of an image.
 
-        Raises ImageError in words where it cannot be read or is larger than `Settings.max_bytes`.
+        Raises
+        ------
+        ImageError
+            If it cannot be read or is larger than `Settings.max_bytes`, in words.
         """
 
 
 class FolderInputs(Inputs):
     """The images in a folder and its sub-folders.
 
-    Links are followed to files inside the folder; links that leave it, and links to folders (which could go round in
-    circles), are named as problems.
+    Links are followed to files inside the folder; links that leave it, and links to folders (which could form a loop),
+    are reported as problems.
     """
 
     def __init__(self, root: Path, pattern: str | None = None) -> None:
@@ -177,7 +178,7 @@ class FolderInputs(Inputs):
             if not real.is_relative_to(self._root):  # it was exchanged for a link since it was listed
                 msg = f"{name}: a link that leaves the folder is not followed; copy the image itself"
                 raise ImageError(msg)
-            # Not blocking: a pipe would be waited for until somebody writes.
+            # Not blocking: opening a pipe would wait until somebody writes.
             with os.fdopen(
                 os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb"
             ) as file:

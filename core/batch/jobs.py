@@ -1,9 +1,9 @@
-"""Runs that pages start: each is the command `python -m core batch ...` in a process of its own, and is found again by its folder.
+"""Runs that pages start, each a process of its own: `python -m core batch ...`; a page finds it again by its folder.
 
 `<root>/<owner>/<run>/` holds `request.json` (what was asked for), `process.json` (which process works on it), `log.txt`
-(what it said), `input/` where images were uploaded, and `results/`, the run's own folder. The process belongs to no
-page: it goes on when the page is closed or the server ends, and whoever is the owner finds it by the files. A run that
-was stopped or killed goes on by the same command.
+(what it printed), `input/` where images were uploaded, and `results/`, the run's own folder. The process belongs to no
+page: it goes on when the page is closed or the server ends, and its owner finds it by the files. A run that was stopped
+or killed is continued by the same command.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ _LOG_TAIL: Final = 4000
 class Request:
     """What a person asked for.
 
-    `source` is the folder or ZIP file to measure; of an upload of so many bytes it lies in the run's own folder and is
-    given relative to that. `um_per_px` and `cells` are as in `core.batch.settings`; `by_folder` files each cell under
+    `source` is the folder or ZIP file to measure; for an upload of `uploaded_bytes` it lies in the run's own folder and
+    is given relative to that. `um_per_px` and `cells` are as in `core.batch.settings`; with `by_folder` each cell gets
     the cell type that its folder is named after.
     """
 
@@ -77,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a run is doing or how it ended, with what it told last, and in words what there is to know."""
+    """What a run is doing or how it ended, with its last progress and a message in words."""
 
     state: State
     progress: Progress | None
@@ -119,7 +119,7 @@ class Job:
         return self.folder / _RESULTS
 
     def standing(self) -> Standing:
-        """What it is doing or how it ended, as far as its files and its process tell."""
+        """What it is doing or how it ended, as far as its files and its process show."""
         process, progress = self._process(), self._progress()
         if process is None:
             return Standing(State.STOPPED, None, "It was not started yet.")
@@ -141,7 +141,7 @@ class Job:
         return Standing(State.FAILED, progress, self._last_words() or "It ended before it began; start it again.")
 
     def _last_words(self) -> str:
-        """The last line the process said, which names the error where there was one; empty where it said nothing."""
+        """The last line that the process printed, which names an error where there was one; may be empty."""
         try:
             with (self.folder / _LOG).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
@@ -151,18 +151,22 @@ class Job:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def command(self) -> list[str]:
-        """What is run: a list, so that no name is ever read by a shell."""
+        """The command as a list of arguments, so that no name is ever read by a shell."""
         owner = self.folder.parent
         turns = ["--turns", str(owner.parent / ".turns"), "--owner", owner.name]
         jobs = ["--jobs", str(os.cpu_count() or 1)]
         return [
-            sys.executable, "-m", "core", "batch", str(self.source), "--out", str(self.results), *self.request.options(), *jobs, *turns,
+            sys.executable, "-m", "core", "batch", str(self.source), "--out", str(self.results),
+            *self.request.options(), *jobs, *turns,
         ]  # fmt: skip
 
     def start(self) -> None:
-        """Start the process, or start it again after it ended: it goes on where it was. Does nothing while it is there.
+        """Start the process, or start it again after it ended: it continues. Does nothing while it is running.
 
-        Raises StoreError when it cannot be started.
+        Raises
+        ------
+        StoreError
+            If it cannot be started.
         """
         with self._alone():
             process = self._process()
@@ -228,15 +232,15 @@ class Job:
 
 
 class Owner:
-    """The runs of one person, whom nothing but an identity tells from others.
+    """The runs of one person, told from others by nothing but an identity.
 
     Parameters
     ----------
-    root : Path
+    root
         Folder of all owners, made if it is missing.
-    identity : str
+    identity
         What only this person has: a name from the log-in, or a random number kept by the browser. Files and processes
-        carry only its hash, so whoever sees a path or a list of processes learns nothing to come in with.
+        carry only its hash, so that a path or a list of processes does not reveal it.
     """
 
     def __init__(self, root: Path, identity: str) -> None:
@@ -256,9 +260,14 @@ class Owner:
         return sum(job.request.uploaded_bytes or 0 for job in self.jobs())
 
     def add(self, request: Request, uploads: Path | None = None) -> Job:
-        """Make a run, which is not started yet; raises StoreError when the disk refuses.
+        """Make a run, which is not started yet.
 
         `uploads` is a folder on the same disk that becomes the run's own; the request's source is relative to it.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
         """
         folder = self.folder / f"{request.created:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
         if uploads is not None:
@@ -278,7 +287,7 @@ class Owner:
 
 
 def _born(process_id: int) -> str | None:
-    """When a live process began, in words that no later process of the same number shares; None where there is none."""
+    """When a live process began, as text that no later process of the same number shares; None where there is none."""
     if Path("/proc/self/stat").exists():
         try:
             stat = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""What a cell is filed under, cell type and patient, from where its image lies, how it is called, or a table."""
+"""Labels of cells, cell type and patient, from the folder or the name of the image, or from a table."""
 
 import csv
 import hashlib
@@ -28,7 +28,10 @@ class Labels:
     def cell_type(self, image_path: str) -> str | None:
         """A value of `CellType`; None where no labels were asked for.
 
-        Raises UsageError in words where the label is missing or unknown.
+        Raises
+        ------
+        UsageError
+            If the label is missing or unknown.
         """
         if self._cell_type is None:
             return None
@@ -47,14 +50,14 @@ class Labels:
 
 
 def read_labels(label_from: str | None, patient_from: str | None) -> Labels:
-    """How labels are found, from the arguments of the command line.
+    """Make the source of labels from the arguments of the command line.
 
     Parameters
     ----------
-    label_from, patient_from : str, optional
+    label_from, patient_from
         `folder`: for the cell type the nearest folder that is named after one, for the patient the nearest that is not;
-        `regex:PATTERN`: what the group `label` (or `patient`) takes of the relative path;
-        `csv:FILE`: columns `image_path` and `cell_type` (or `patient_id`).
+        `regex:PATTERN`: the group `label` (or `patient`) of its match in the relative path; `csv:FILE`: columns
+        `image_path` and `cell_type` (or `patient_id`).
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""The engine of one machine.
+"""The engine of one machine: worker processes, each with one session.
 
-Worker processes, each with one session, that may hang, run out of memory or crash without harm to the run.
+A worker may hang, run out of memory or crash without harm to the run.
 """
 
 import logging
@@ -24,7 +24,7 @@ from core.batch.measure import Measurer
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, ModelError
 
-# An image that takes its worker with it is tried once more, alone in a fresh one: the first time may have been the
+# An image that kills its worker is tried once more, alone in a fresh one: the first time may have been the
 # system's doing.
 _TRIES: Final = 2
 # Workers that end before they are ready, one after the other, until the run is given up.
@@ -44,9 +44,9 @@ class LocalEngine:
 
     Parameters
     ----------
-    measurer : Measurer
+    measurer
         Not opened; every worker opens its own copy.
-    jobs : int
+    jobs
         Number of processes.
     """
 
@@ -64,9 +64,9 @@ class LocalEngine:
     ) -> Generator[ImageResult | None, None, None]:
         """Results as they come, in no order; None when nothing came for a while.
 
-        Only a few tasks a worker are taken ahead, so neither many images nor a slow reader of the results cost memory.
-        A task that is a result already is passed on. `may_submit` is told whether the workers are idle, and asked
-        whether they may be given more. Closing the iterator ends the workers at once.
+        Only a few tasks a worker are prepared ahead, so neither many images nor a slow reader of the results cost
+        memory. A task that already is a result is passed on. `may_submit` is told whether the workers are idle, and
+        returns whether they may be given more. Closing the iterator ends the workers at once.
 
         Raises
         ------
@@ -109,10 +109,7 @@ class LocalEngine:
     def _fill(
         self, workers: list["_Worker"], tasks: Iterator[Task | ImageResult]
     ) -> Generator[ImageResult, None, bool]:
-        """Give every worker what it may have ahead; results that need no work are yielded.
-
-        Returns whether all is done.
-        """
+        """Give every worker what it may have ahead, yielding results that need no work; returns whether all is done."""
         exhausted = False
         for worker in workers:
             if self._suspects and not worker.tasks:
@@ -146,10 +143,7 @@ class LocalEngine:
             yield message
 
     def _lost(self, worker: "_Worker", stage: Stage, what: str) -> Iterator[ImageResult]:
-        """See to the tasks of a worker that ended.
-
-        The one it was at is to blame, or those it had together are tried alone.
-        """
+        """Handle the tasks of a worker that ended: the current one failed, or those read together are tried alone."""
         if worker.batch_size is None:
             self._failed_starts += 1
             if self._failed_starts == _FAILED_STARTS:
@@ -175,7 +169,7 @@ class LocalEngine:
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, what it has been given in the order it works it off, and when it last gave a sign of life."""
+    """A process, the tasks it was given in order, and when it last gave a sign of life."""
 
     measurer: Measurer
     tasks: deque[Task] = field(default_factory=deque)
@@ -198,7 +192,7 @@ class _Worker:
         return not self._alone and len(self.tasks) < 2 * (self.batch_size or 1) + 1
 
     def give(self, task: Task, *, alone: bool = False) -> None:
-        """Hand over a task; nothing else goes with one that is to be alone."""
+        """Hand over a task; nothing else goes with one that must be alone."""
         if not self.tasks:
             self.since = time.monotonic()
         self.tasks.append(task)
@@ -207,19 +201,19 @@ class _Worker:
             self.connection.send(task)
 
     def done(self, image_path: str) -> None:
-        """Strike off the first task, which is the one a result came for."""
+        """Remove the first task, for which a result came."""
         task = self.tasks.popleft()
         assert task.image_path == image_path
         self._alone = False
 
     def overdue(self, limit_s: float) -> bool:
-        """Whether it is at its images for longer than they may take without a sign of life."""
+        """Whether it has worked on its images for longer than they may take without a sign of life."""
         if self.batch_size is None or not self.tasks:
             return False
         return time.monotonic() - self.since > limit_s * min(self.batch_size, len(self.tasks))
 
     def end(self, *, of_itself: bool = False) -> None:
-        """Kill the process, if it does not end of itself; one that the system does not let die is left behind."""
+        """Kill the process if it does not end by itself; one that the system does not end is left behind."""
         if not self.ended:
             if of_itself:
                 self._process.join(timeout=1)
@@ -255,7 +249,7 @@ def _work(connection: Connection, measurer: Measurer) -> None:
 
 
 class _Alive:
-    """Tells the parent, at most every second, that something was done of an image: fields have very many cells."""
+    """Tells the parent, at most every second, that work on an image goes on: fields can have very many cells."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

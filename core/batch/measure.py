@@ -1,7 +1,7 @@
 """The unit of work of every engine: images by name in, results out, never an exception because of an image.
 
-This module is light: whoever hands a `Measurer` on needs no image libraries. They are imported when it is opened, in
-the worker.
+This module is light: handing on a `Measurer` needs no image libraries. They are imported when it is opened, in the
+worker.
 """
 
 import queue
@@ -27,17 +27,18 @@ class Measurer:
 
     Parameters
     ----------
-    inputs : Inputs
+    inputs
         Where the images are.
-    settings : BatchSettings
+    settings
         What is measured and written.
-    model : ModelEntry
+    model
         The model that draws the outlines.
-    created : datetime
-        When the run began: the date of every row, so that an interrupted run's are those of an undisturbed one.
-    device : str
+    created
+        When the run began: the date of every row, so that the rows of an interrupted run equal those of an undisturbed
+        one.
+    device
         One of `DEVICES`.
-    batch_size : int, optional
+    batch_size
         Images that go through the network together; by default 1 on a CPU, 16 on a GPU.
     """
 
@@ -59,9 +60,12 @@ class Measurer:
         self._analyst: Analyst | None = None
 
     def open(self) -> None:
-        """Open the model; raises ModelError or ProviderError where it cannot be.
+        """Open the model; call it once, in the process that measures.
 
-        Call it once, in the process that measures.
+        Raises
+        ------
+        ModelError, ProviderError
+            If it cannot be opened.
         """
         # Here and not at the top: whoever only hands a measurer on is at work a second sooner.
         from core.batch.analysis import Analyst

@@ -1,4 +1,4 @@
-"""The folder of a run: what is done stands in it durably, and nothing else is believed.
+"""The folder of a run: what is done is there durably, and nothing else counts as done.
 
 ```
 OUT/run.json                settings, model, versions, counts, time; the key that says which results belong together
@@ -56,7 +56,7 @@ _SCHEMA_VERSION: Final = 1
 def cells_schema() -> pa.Schema:
     """Columns of the cells: path and content of the image, number of the cell in it, then the cohort's.
 
-    Without the descriptions that a cohort's files carry: with them a small shard would be mostly description.
+    Without the descriptions that a cohort's files carry: a small shard would consist mostly of them.
     """
     kinds = {column.name: column.type for column in arrow_schema() if column.name != "image_name"}
     first = ("image_sha256", "cell_index")
@@ -65,10 +65,9 @@ def cells_schema() -> pa.Schema:
 
 
 class Record(NamedTuple):
-    """What a shard says of an image.
+    """What a shard says of an image: its identity, its cells, whether one is flagged, or why it failed.
 
-    What it was, its cells, whether one is flagged, the lowest confidence, or why it failed. In JSON an array, without
-    the names that every image would repeat.
+    `confidence` is the lowest of its cells. In JSON it is an array, without the names that every image would repeat.
     """
 
     image_path: str
@@ -138,14 +137,14 @@ class Run:
 
 
 class Index:
-    """Which images are done: 38 bytes of memory an image, so that very many are no burden.
+    """Which images are done, in 38 bytes of memory an image.
 
-    Paths and contents are kept as 64-bit digests; an image counts as done only where both that of its path and that of
-    its size and time of change (or of its content) agree.
+    Paths and contents are kept as 64-bit digests; an image counts as done only where both the digest of its path and
+    that of its size and time of change (or of its content) agree.
     """
 
     def __init__(self, records: Iterable[tuple[int, Record]] = ()) -> None:
-        """`records` come in the order in which they were written, each with the number of its shard."""
+        """Take `records` in the order in which they were written, each with the number of its shard."""
         paths, stamps, contents, shards = array("Q"), array("Q"), array("Q"), array("L")
         cells, flagged, failed = array("L"), array("B"), array("B")
         for shard, record in records:
@@ -192,7 +191,7 @@ class Index:
     def is_done(self, image_path: str, stamp: Stamp | None, read: Callable[[], bytes | None]) -> bool:
         """Whether there is a record of this very image.
 
-        Where size or time of change differ, the content decides, which is then read; one that cannot be read now is not
+        Where size or time of change differ, the content is read and decides; an image that cannot be read now is not
         done again.
         """
         at = self._find(image_path)
@@ -250,13 +249,13 @@ class Counts:
 class RunFolder:
     """The results of one run, on a disk or in a bucket.
 
-    Parameters
-    ----------
-    out : str
-        A folder, made if it is missing, or an fsspec URL.
-
     On a disk only one run at a time may have it open (`with RunFolder(...)`): UsageError says so. Several processes on
     several machines may call `save` at the same time on a bucket.
+
+    Parameters
+    ----------
+    out
+        A folder, made if it is missing, or an fsspec URL.
     """
 
     def __init__(self, out: str) -> None:
@@ -291,11 +290,14 @@ class RunFolder:
         return Run.from_json(text.decode("utf-8", "replace"), f"{self.out}/{_RUN}") if text is not None else None
 
     def begin(self, run: Run) -> tuple[Run, str]:
-        """Go on with the run that is there, if it has the same key, or begin this one.
+        """Continue the run that is there, if it has the same key, or begin this one.
 
-        The old one's results go to `earlier/`.
+        An old run's results are moved to `earlier/`.
 
-        Returns the run with the time of its beginning, and what was done in words.
+        Returns
+        -------
+        tuple
+            The run with the time of its beginning, and what was done in words.
         """
         there = self.run()
         said = ""
@@ -320,7 +322,7 @@ class RunFolder:
         self.storage.make_durable([_RUN])
 
     def write_progress(self, progress: Progress) -> None:
-        """Write `progress.json`, for whoever looks on; not brought to the disk."""
+        """Write `progress.json`, for whoever watches; not flushed to the disk."""
         self.storage.write(_PROGRESS, progress.to_json().encode(), durable=False)
 
     # --- shards ---
@@ -329,8 +331,12 @@ class RunFolder:
         """Write the files of some images, then the shard that accounts for them; durable when this returns.
 
         A file that cannot be written under its name makes its image a failure. `name` is that of the shard, unique if
-        not given; who writes the same images again under the same name overwrites it. Raises StoreError where the disk
-        refuses.
+        not given; writing the same images again under the same name overwrites it.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
         """
         kept = [self._with_files(result) for result in results]
         self.storage.make_durable(path for result in kept for path in result.files)
@@ -358,7 +364,7 @@ class RunFolder:
     def shards(self, key: str, *, set_aside: bool = True) -> list[str]:
         """Names of the readable shards of a run, the earliest first.
 
-        Damaged ones are set aside in `damaged/`, their images done again.
+        Damaged ones are moved to `damaged/`, and their images are done again.
         """
         readable = []
         for name in self.storage.names(_CELLS):
@@ -398,7 +404,7 @@ class RunFolder:
     # --- tables ---
 
     def write_errors(self, failures: Mapping[str, tuple[str, str]], *, durable: bool = True) -> None:
-        """Write `errors.csv` from path to stage and reason, sorted by path."""
+        """Write `errors.csv` (path, stage, reason), sorted by path."""
         buffer = io.StringIO()
         table = csv.writer(buffer)
         table.writerow(["image_path", "stage", "reason"])
@@ -408,7 +414,7 @@ class RunFolder:
         self.storage.write(_ERRORS, buffer.getvalue().encode(), durable=durable)
 
     def write_table(self, shards: Sequence[str]) -> None:
-        """Write `cells.csv`, sorted by image and cell: the same cells give the same file. Raises StoreError."""
+        """Write `cells.csv`, sorted by image and cell, so that the same cells give the same file; raises StoreError."""
         # Not at the top: sorting is the last thing a run does.
         from core.batch.sorted_csv import write_sorted_csv
 

@@ -1,6 +1,4 @@
-"""The results of a run as a person looks through them.
-
-Counts, a page of the table, one cell, failures by reason, files to take away.
+"""The results of a run as a person looks through them: counts, pages of the table, single cells, failures, downloads.
 
 Whatever the size of the run, no more than what is shown is held in memory.
 """
@@ -38,8 +36,8 @@ _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5
 _SHARDS_LOOKED_INTO: Final = 4
 _PICTURED: Final = (
-    "image_sha256", "confidence", "quality_ok", "quality_flags", "place_left", "place_top", "place_width", "place_height", "image_width",
-    "image_height", "um_per_px", "cell_outline", "nucleus_outline",
+    "image_sha256", "confidence", "quality_ok", "quality_flags", "place_left", "place_top", "place_width",
+    "place_height", "image_width", "image_height", "um_per_px", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
 
@@ -61,10 +59,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Images that failed alike.
-
-    At which stage, why in words (those of the first), how many, and the first of them by name.
-    """
+    """Images that failed alike: stage, reason in words (that of the first), how many, and the first ones by name."""
 
     stage: str
     reason: str
@@ -93,11 +88,11 @@ class MeasuredCell:
 
     @property
     def key(self) -> str:
-        """Names the cell within its run."""
+        """Key of the cell within its run."""
         return f"{self.image_path}#{self.cell_index}"
 
     def cut_out(self, image: CellImage) -> CellImage:
-        """What was analysed of its image."""
+        """The part of its image that was analysed."""
         if self.place is None:
             return image
         place = self.place
@@ -111,9 +106,9 @@ class Review:
 
     Parameters
     ----------
-    results : Path
+    results
         The run's folder of results.
-    source : Path
+    source
         Its images, as far as they are still there.
 
     Raises
@@ -138,7 +133,7 @@ class Review:
 
     @staticmethod
     def revision(results: Path) -> str:
-        """Text that changes whenever the cells or failures of a run do: a key for what was made of them."""
+        """Text that changes whenever the cells or failures of a run do: a key for caches."""
         shards = sorted(path.name for path in results.glob("cells/[!.]*.parquet"))
         return f"{len(shards)} {shards[-1] if shards else ''}"
 
@@ -191,10 +186,7 @@ class Review:
         return None if rows.empty else _measured_cell(rows.to_dict("records")[0])
 
     def rows(self, cell_type: str | None = None) -> Iterator[list[CellRow]]:
-        """All cells with all their columns, a thousand at a time.
-
-        Only those labelled with the cell type, if one is given.
-        """
+        """All cells with all their columns, a thousand at a time; only those labelled with `cell_type`, if given."""
         for shard in self._shards:
             gone = self._superseded.get(shard, ())
             for batch in pq.ParquetFile(shard).iter_batches(_ROWS_AT_ONCE):
@@ -239,14 +231,14 @@ class Review:
         return to_csv(pd.DataFrame(rows, columns=["image_path", "stage", "reason"]))
 
     def picture(self, cell: MeasuredCell) -> CellImage | None:
-        """What was analysed of the cell's image, if that is still there and the same."""
+        """The analysed part of the cell's image, if that is still there and unchanged."""
         image = picture(self._source, cell.image_path, cell.image_sha256, cell.um_per_px)
         return None if image is None else cell.cut_out(image)
 
     def labels(self, cell: MeasuredCell) -> LabelMap:
         """The mask of a cell, as large as what was analysed.
 
-        Of a field's cell, or where its file has gone, drawn from the outlines.
+        For a cell of a field, or where the mask's file is gone, it is drawn from the outlines.
         """
         labels = mask(self.results, cell.image_path) if cell.place is None else None
         return labels if labels is not None and labels.shape == cell.shape else _drawn(cell)
@@ -264,7 +256,7 @@ class Review:
 def picture(
     source: Path, image_path: str, sha256: str | None = None, um_per_px: float | None = None
 ) -> CellImage | None:
-    """An image of a run, if it is still there and, where the SHA-256 is given, still the same."""
+    """An image of a run, if it is still there and, where the SHA-256 is given, unchanged."""
     try:
         data, _ = open_inputs(str(source)).read(image_path)
         image = decode(data, image_path, um_per_px)
@@ -298,7 +290,7 @@ def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
 
 
 def mask(results: Path, image_path: str) -> LabelMap | None:
-    """The mask of an image, its cells all together; None where there is none."""
+    """The mask of an image with all its cells; None where there is none."""
     try:
         return decode_grey(load_grey(results / "masks" / f"{image_path}.png")).labels
     except CoreError:

@@ -1,6 +1,6 @@
 """A run from beginning to end, whatever engine does the work.
 
-What is listed and not done is measured, told of, and put into tables.
+What is listed and not done is measured, reported, and put into tables.
 """
 
 import os
@@ -50,25 +50,20 @@ Tasks = Iterator[Task | ImageResult]
 
 
 class Engine(Protocol):
-    """Measures tasks and saves what comes of them in the folder of the run."""
+    """Measures tasks and saves the results in the folder of the run."""
 
     def __call__(self, tasks: Tasks, may_submit: Callable[[bool], bool]) -> Generator[Record | None, None, None]:
         """A record of each image when it is measured, None when none came for a while.
 
-        All is durable when the iterator ends or is closed.
-
-        A task that is a result already only needs saving. `may_submit` is told whether nothing is under way, and asked
-        whether more may be.
+        All is durable when the iterator ends or is closed. A task that already is a result only needs saving.
+        `may_submit` is told whether nothing is under way, and returns whether more may be submitted.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do.
-
-    Images listed, of these done before, to be done, and not even to be tried, each with its reason.
-    """
+    """What a run would do: images listed, done before, to be done, and unusable ones, each with its reason."""
 
     listed: int
     done: int
@@ -80,8 +75,8 @@ class Plan:
 class Batch:
     """Everything that is asked for.
 
-    `out` is a folder or an fsspec URL. `jobs`, `device` and `batch_size` say how, not what. `turns` are those with
-    other runs of the machine. `measurer` is the class that measures; `engine`, given the folder, the run and a
+    `out` is a folder or an fsspec URL. `jobs`, `device` and `batch_size` say how, not what. `turns` is the queue shared
+    with other runs of the machine. `measurer` is the class that measures; `engine`, given the folder, the run and a
     measurer, is by default `jobs` processes of this machine.
     """
 
@@ -98,7 +93,7 @@ class Batch:
 
 
 def plan(batch: Batch) -> Plan:
-    """What `run_batch` would do; writes nothing. Raises CoreError as that does."""
+    """What `run_batch` would do; writes nothing. Raises CoreError as `run_batch` does."""
     inputs, labels, new = _prepared(batch)
     folder = RunFolder(batch.out)
     there = folder.run()
@@ -117,15 +112,15 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
     """Measure what is listed and not done, and write the tables; returns how it ended.
 
     `tell` is called about every second, also from another thread. SIGINT and SIGTERM, where this is the main thread,
-    stop the run: what is done is kept, and the same call goes on. The folder holds the same then as after a run that
-    nothing disturbed.
+    stop the run: what is done is kept, and the same call continues it. The folder then holds the same as after an
+    undisturbed run.
 
     Raises
     ------
     UsageError
-        If the input is not there or refused as a whole, the labels make no sense, or another run has the folder.
+        If the input is missing or refused as a whole, the labels make no sense, or another run has the folder.
     CoreError
-        If the model cannot be opened, or the disk refuses: what was durable stays, and the same call goes on.
+        If the model cannot be opened, or the disk refuses: what was durable stays, and the same call continues it.
     """
     inputs, labels, new = _prepared(batch)
     with RunFolder(batch.out) as folder:
@@ -187,7 +182,7 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
 def _measure(
     engine: Engine, work: "_Work", reporter: "_Reporter", failures: dict[str, tuple[str, str]], turn: "_Turn"
 ) -> None:
-    """Let the engine work until all is done or the run is to stop; failures are kept up to date in errors.csv."""
+    """Let the engine work until all is done or the run is to stop; keeps errors.csv up to date."""
     told, changed = time.monotonic(), True
     with turn:
         records = engine(work.tasks(), turn)
@@ -220,7 +215,7 @@ class _Work:
         self._retry = batch.retry_failed
 
     def tasks(self) -> Tasks:
-        """Tasks for images that are not done; of those that cannot be read as images, or have no label, the failure."""
+        """Tasks for images that are not done; failures for those that cannot be read as images, or have no label."""
         for image in islice(self._inputs.listed(), self._limit):
             self.listed += 1
             if self._is_done(image):
@@ -273,10 +268,7 @@ class _Local:
 
 
 class _Saver:
-    """Collects results and saves them together, while the next are measured; leaving it saves the rest.
-
-    Raises StoreError.
-    """
+    """Collects results and saves them together while the next are measured; raises StoreError."""
 
     def __init__(self, folder: RunFolder, key: str) -> None:
         self._folder = folder
@@ -299,7 +291,7 @@ class _Saver:
             self._thread.shutdown()
 
     def save(self, result: ImageResult | None) -> None:
-        """Take a result, or look whether it is time."""
+        """Add a result, or check whether it is time to save."""
         if result is not None:
             self._results.append(result)
             self._cells += len(result.rows)
@@ -323,14 +315,11 @@ class _Saver:
             saving.result()
 
 
-# --- turns, signals, and what is told ---------------------------------------------------------------------------------
+# --- turns, signals, and progress -------------------------------------------------------------------------------------
 
 
 class _Turn:
-    """Whether more may be submitted.
-
-    Always, or only while this run has the turn, which is given when what is under way is finished.
-    """
+    """Whether more may be submitted: always, or only while this run holds the turn of the fair queue."""
 
     def __init__(self, turns: "FairQueue | None", reporter: "_Reporter") -> None:
         self._turns = turns
@@ -360,10 +349,7 @@ class _Turn:
 
 
 class _Reporter:
-    """Counts, and tells in `progress.json` and to whoever listens, from a thread of its own.
-
-    Also while the run waits or lists.
-    """
+    """Counts, and reports to `progress.json` and to listeners, from a thread of its own."""
 
     def __init__(self, folder: RunFolder, before: Counts, tell: Callable[[Progress], None], message: str) -> None:
         self.folder = folder
@@ -394,7 +380,7 @@ class _Reporter:
         self._thread.join()
 
     def count(self, record: Record, before: Counts) -> None:
-        """Count an image; `before` is what it counted for in an earlier start."""
+        """Count an image; `before` is its count from an earlier start."""
         with self._lock:
             self._counts += Counts.of(record) - before
             self._skipped -= before.images
@@ -405,18 +391,18 @@ class _Reporter:
                 self._last.appendleft(Seen(record.image_path, record.cells, record.confidence))
 
     def total(self, listed: int, *, final: bool) -> None:
-        """Tell how many images there are, as far as is known."""
+        """Set how many images there are, as far as is known."""
         self._listed = listed
         if final:
             self._total = listed
 
     def say(self, state: State, message: str) -> None:
-        """Change what is said to go on."""
+        """Change the message."""
         with self._lock:
             self._state, self._message = state, message
 
     def end(self, state: State, message: str, counts: Counts | None = None) -> Progress:
-        """Tell how it ended."""
+        """Report how it ended."""
         self._ended.set()
         self._thread.join()
         self.waiting = self.stopping = False
@@ -463,7 +449,7 @@ class _Reporter:
             self._write(self.progress())
 
     def _write(self, progress: Progress) -> None:
-        with suppress(CoreError, OSError):  # what is told is no result; a full disk is met where results are written
+        with suppress(CoreError, OSError):  # progress is no result; a full disk is reported where results are written
             self.folder.write_progress(progress)
         self._tell(progress)
 
@@ -490,12 +476,12 @@ def _signals(reporter: _Reporter) -> Iterator[None]:
 
 @contextmanager
 def _counting(inputs: Inputs, limit: int | None, reporter: _Reporter) -> Iterator[None]:
-    """Count the images in a thread of its own, so that the time left can be told long before the last is listed."""
+    """Count the images in a thread of its own, so that the time left is known long before the last is listed."""
     over = threading.Event()
 
     def count() -> None:
         listed = 0
-        with suppress(CoreError, OSError):  # what cannot be listed is told where images are taken from the list
+        with suppress(CoreError, OSError):  # what cannot be listed is reported where images are taken from the list
             for listed in islice(inputs.count(), limit):
                 if over.is_set():
                     return

@@ -1,4 +1,4 @@
-"""What a run is asked to do, the key that says which results belong together, and what it tells while it goes on."""
+"""What a run is asked to do, the key that says which results belong together, and its progress."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ class BatchSettings:
     """What is measured of which images, and what is written of it.
 
     `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and
-    `patient_from` as `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the listing
-    after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
+    `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the
+    listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
     `memory_limit_mb` megabytes beyond what its worker needs anyway.
     """
 
@@ -65,11 +65,9 @@ _NOT_DECIDING: Final = ("limit", "time_limit_s", "memory_limit_mb")
 
 
 def run_key(settings: BatchSettings, model_sha256: str, versions: Mapping[str, str], labels: str = "") -> str:
-    """SHA-256 over everything that decides a result.
+    """SHA-256 over everything that decides a result: input, settings, model, versions, digest of a table of labels.
 
-    Input, settings, model, versions, and the digest of a table of labels.
-
-    Results of one key may stand in one table; another key begins a new run.
+    Results of one key may be in one table; another key begins a new run.
     """
     deciding = {name: value for name, value in asdict(settings).items() if name not in _NOT_DECIDING}
     text = json.dumps([deciding, model_sha256, dict(versions), labels], sort_keys=True)
@@ -95,10 +93,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Seen:
-    """An image that was measured a moment ago, with its cells and the lowest confidence among them.
-
-    None where it has no cell.
-    """
+    """An image that was just measured, with its cells and the lowest confidence among them (None without any)."""
 
     image_path: str
     cells: int
@@ -112,8 +107,8 @@ class Progress:
     Counts of images are `done` (in this start and in earlier ones, good or not), of which `failed` have no result,
     `flagged` a cell that is kept out of summaries, and `skipped` were done before this start; `cells` counts cells.
     `total` is None while images are still being counted; `rate` is in images per second over the last minute,
-    `seconds_left` from it, both None where nothing can be said. `started` and `updated` are ISO times with zone;
-    `message` says in words what goes on or went wrong; `last` holds the newest images, newest first.
+    `seconds_left` follows from it, both None where they are unknown. `started` and `updated` are ISO times with zone;
+    `message` says in words what is going on or went wrong; `last` holds the newest images, newest first.
     """
 
     state: State

@@ -1,6 +1,6 @@
 """Very many cells as one CSV file in a fixed order, by DuckDB.
 
-Their places are sorted, then the rows are read stretch by stretch.
+The positions of the rows are sorted first; then the rows are read stretch by stretch.
 """
 
 import shutil
@@ -23,22 +23,20 @@ _STRETCH = 2_000
 def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], superseded: pa.Table) -> None:
     """Write the rows of Parquet files as one CSV file (UTF-8, with a header), without outlines.
 
-    Lists become words separated by blanks.
-
-    Text that a spreadsheet would take for a formula gets a leading apostrophe. Memory grows little with the rows: by
-    their places, not by what they hold. Files whose rows lie near each other in the order are read about once, others
-    once a stretch.
+    Lists become words separated by blanks. Text that a spreadsheet would take for a formula gets a leading apostrophe.
+    Memory grows little with the rows: by their positions, not by their contents. Files whose rows are near each other
+    in the order are read about once, others once a stretch.
 
     Parameters
     ----------
-    files : sequence of Path
-        At least one; all of the same columns, among them `image_path`.
-    target : Path
+    files
+        Parquet files, at least one; all of the same columns, among them `image_path`.
+    target
         The file; its folder also takes what memory cannot hold.
-    order : sequence of str
-        Columns to sort by; together they are to be unique, so that the same rows always give the same file.
-    superseded : table of `filename` and `image_path`
-        Images whose rows in that file are left out.
+    order
+        Columns to sort by; together they must be unique, so that the same rows always give the same file.
+    superseded
+        Table of `filename` and `image_path`: images whose rows in that file are left out.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where results go: a folder on a disk, or a bucket; a file is there whole and durably, or not at all."""
+"""Where results go: a folder on a disk, or a bucket. A file is there whole and durably, or not at all."""
 
 import errno
 import os
@@ -36,14 +36,19 @@ class Storage(ABC):
 
     @abstractmethod
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
-        """Write a file that is there whole or not at all; `durable` also after a power cut.
+        """Write a file, whole or not at all; with `durable` it also survives a power cut.
 
-        Raises FileRefusedError where only this name cannot be written, StoreError where nothing can.
+        Raises
+        ------
+        FileRefusedError
+            If only this name cannot be written.
+        StoreError
+            If nothing can be written.
         """
 
     @abstractmethod
     def make_durable(self, paths: Iterable[str]) -> None:
-        """Bring the names of written files to the disk, too."""
+        """Flush the names of written files to the disk, too."""
 
     @abstractmethod
     def read(self, path: str) -> bytes | None:
@@ -71,7 +76,7 @@ class Storage(ABC):
 
     @abstractmethod
     def work_folder(self) -> Any:  # noqa: ANN401  # a context manager of Path
-        """A context with an empty local folder for large files in the making; it is gone afterwards."""
+        """A context with an empty local folder for large unfinished files; it is deleted afterwards."""
 
 
 class LocalStorage(Storage):
@@ -96,7 +101,7 @@ class LocalStorage(Storage):
             self._made.clear()
 
     def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
-        """Write elsewhere on the same disk, bring it there, then rename."""
+        """Write to another name on the same disk, flush, then rename."""
         target, work = self.root / path, self.root / _UNFINISHED
         with _in_words(target):
             for needed in (target.parent, work):
@@ -107,7 +112,7 @@ class LocalStorage(Storage):
                     files.sync(unfinished)  # not its folder, which takes many: `make_durable`
 
     def make_durable(self, paths: Iterable[str]) -> None:
-        """Bring the folders of these files, up to the root, to the disk."""
+        """Flush the folders of these files, up to the root, to the disk."""
         folders = {folder for path in paths for folder in PurePosixPath(path).parents}
         with _in_words(self.root):
             for folder in folders:
@@ -142,7 +147,7 @@ class LocalStorage(Storage):
         yield self.root / folder
 
     def place(self, path: str, source: Path) -> None:
-        """Bring the file to the disk and rename it."""
+        """Flush the file to the disk and rename it."""
         with _in_words(self.root / path):
             files.sync(source)
             self._rename(source, path)
@@ -167,7 +172,7 @@ class LocalStorage(Storage):
 
 
 class RemoteStorage(Storage):
-    """A bucket or another file system that fsspec knows: an object is there whole or not at all, and durably."""
+    """A bucket or another file system that fsspec knows: an object is there whole and durably, or not at all."""
 
     def __init__(self, url: str) -> None:
         self._system, root = file_system(url)
@@ -180,7 +185,7 @@ class RemoteStorage(Storage):
             self._system.pipe_file(f"{self._root}/{path}", content)
 
     def make_durable(self, paths: Iterable[str]) -> None:
-        """Nothing is left to do."""
+        """Do nothing: objects are durable already."""
 
     def read(self, path: str) -> bytes | None:
         """Fetch an object."""
@@ -239,7 +244,10 @@ def open_storage(out: str) -> Storage:
 def file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL and the path in it.
 
-    Raises UsageError where fsspec knows none, or lacks a package for it.
+    Raises
+    ------
+    UsageError
+        If fsspec knows none, or lacks a package for it.
     """
     # Not at the top: few runs read from a bucket or write into one.
     import fsspec
@@ -269,7 +277,7 @@ def _in_words(path: object) -> Iterator[None]:
 
 @contextmanager
 def bucket_in_words(path: str) -> Iterator[None]:
-    """Turn what a bucket refuses into words; that there is no such object is no refusal."""
+    """Turn errors of a bucket into words; a missing object is passed on as it is."""
     try:
         yield
     except FileNotFoundError:

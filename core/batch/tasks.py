@@ -1,4 +1,4 @@
-"""What passes between the parent of a run and its workers: images to measure, and what became of them."""
+"""What passes between the parent of a run and its workers: images to measure, and their results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Stage(StrEnum):
-    """At what an image failed."""
+    """The stage at which an image failed."""
 
     LIST = "list"
     READ = "read"
@@ -21,10 +21,7 @@ class Stage(StrEnum):
 
 
 class Stamp(NamedTuple):
-    """What tells without reading that a file is still the same.
-
-    Size in bytes and time of change, checksum or entity tag.
-    """
+    """What tells without reading that a file is unchanged: size in bytes; time of change, checksum or entity tag."""
 
     size: int
     modified: str
@@ -32,10 +29,7 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """One image to measure.
-
-    Its path relative to the input, and what its cells are filed under; None where nothing was said.
-    """
+    """One image to measure: its path relative to the input, and the labels of its cells (None where not given)."""
 
     image_path: str
     cell_type: str | None = None
@@ -44,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """What became of an image: a row per cell and files to write, or the stage at which it failed and the reason in words.
+    """The result of an image: a row per cell and files to write, or the stage at which it failed and the reason.
 
     `rows` map the columns of `core.batch.results.cells_schema` to values; `files` map paths in the run's folder to
     contents. `sha256` and `stamp` are None where it could not be read.
@@ -60,7 +54,7 @@ class ImageResult:
 
     @property
     def failed(self) -> bool:
-        """Whether there is no result but a reason."""
+        """Whether there is a reason in place of a result."""
         return self.stage is not None
 
     @property

@@ -1,6 +1,6 @@
-"""Images that a person brought and has not measured yet.
+"""Images that a person uploaded and has not measured yet.
 
-Checked as a whole, then kept on disk, so that no page holds them in memory.
+They are checked as a whole, then kept on disk, so that no page holds them in memory.
 """
 
 import re
@@ -41,7 +41,7 @@ class Upload(Protocol):
 
 @dataclass(frozen=True)
 class Waiting:
-    """What is there to be measured: how many files and bytes, and the archive's name where it is one ZIP file."""
+    """What waits to be measured: how many files and bytes, and the archive's name where it is one ZIP file."""
 
     files: int
     size: int
@@ -53,9 +53,9 @@ class Uploads:
 
     Parameters
     ----------
-    folder : Path
+    folder
         Made with the first file.
-    settings : Settings
+    settings
         The limits on sizes.
     """
 
@@ -74,15 +74,15 @@ class Uploads:
         return Waiting(len(files), size, archive)
 
     def add(self, uploads: Sequence[Upload], kept: int = 0) -> int:
-        """Take files in, all or none; hidden ones are passed over. Returns how many were taken.
+        """Add files, all or none, without hidden ones; returns how many were added.
 
         A name that is there already gets a number, unless it is the same file once more.
 
         Parameters
         ----------
-        uploads : sequence of Upload
+        uploads
             Images, by names or relative paths as the browser sent them; or one ZIP file, alone.
-        kept : int
+        kept
             Bytes that this person's earlier runs hold.
 
         Raises
@@ -186,10 +186,7 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def _safe_path(name: str) -> PurePosixPath | None:
-    """Where in the folder a file goes; None for a hidden one.
-
-    Raises UsageError for a name that could lead elsewhere, hides something, is too long or of no known kind.
-    """
+    """Path of a file in the folder, None for a hidden one; raises UsageError for a name that is not allowed."""
     parts = re.split(r"[/\\]", name.removeprefix("./"))
     shown = repr(name if len(name) <= 80 else f"{name[:80]}...")
     if any(part in {"", ".", ".."} for part in parts) or re.match("[A-Za-z]:", name):

@@ -1,7 +1,4 @@
-"""Axes of features.
-
-How a value stands on one and comes back from it, what the axis is called, and how far it reaches.
-"""
+"""Axes of features: where a value lies on one and back again, the axis's title, and its range."""
 
 import math
 from dataclasses import dataclass
@@ -37,10 +34,7 @@ class Axis:
 
 
 def axis(title: str, values: NDArray[np.float64], *, log: bool = False) -> Axis:
-    """Return an axis with a little room around all finite values.
-
-    Logarithmic only if asked for and some value is above 0.
-    """
+    """Return an axis with a little room around all finite values; logarithmic if asked for and a value is positive."""
     finite = values[np.isfinite(values)]
     positive = finite[finite > 0]
     log = log and positive.size > 0

@@ -42,7 +42,7 @@ def density_chart(
     *,
     log: bool = False,
 ) -> AnyChart:
-    """Smoothed histograms on one another, each with an area of 1; the cells of a small group are ticks on the axis.
+    """Smoothed histograms over each other, each of area 1; the cells of a small group are ticks on the axis.
 
     Parameters
     ----------
@@ -95,9 +95,7 @@ def density_chart(
 
 
 def smoothed(edges: NDArray[np.float64], counts: NDArray[np.integer], grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian kernel density of counts in bins, at the places of `grid`.
-
-    Its area between the first and the last edge is 1.
+    """Gaussian kernel density of counts in bins, at the places of `grid`; its area between the outer edges is 1.
 
     The kernel's width is Silverman's (1986, eq. 3.31), at least that of a bin. What would reach beyond an end is
     mirrored there: no value lies beyond it.
@@ -127,8 +125,8 @@ def cumulative_chart(
 ) -> AnyChart:
     """Share of cells at or below each value, a line a group.
 
-    `values` (G, P) are those below which `shares` (P,), 0 to 1, of each group lie: exact numbers, not bins; a row of
-    nan for a group without any is left out.
+    `values` (G, P) are those below which `shares` (P,), 0 to 1, of each group lie: exact numbers, not bins; a group
+    whose row is nan is left out.
     """
     rows = [
         {"value": float(v), "share": 100 * float(share), "group": group.title}
@@ -165,11 +163,9 @@ def histogram_chart(
     *,
     log: bool = False,
 ) -> AnyChart:
-    """Histograms in rows on one axis, all of one scale: the share of a group's cells.
+    """Histograms in rows on one axis and one scale, the share of a group's cells.
 
-    `edges` (B + 1,), `counts` (G, B).
-
-    The cells of a small group are ticks in the middle of their bins.
+    `edges` (B + 1,), `counts` (G, B). The cells of a small group are ticks in the middle of their bins.
     """
     ends = drawn(feature, edges, log=log)
     totals = counts.sum(axis=1, keepdims=True)
@@ -232,9 +228,8 @@ def cells_chart(
 ) -> AnyChart:
     """Every cell as a point, a row a group, with a tick at the median.
 
-    Of more than 300 values an even sample, extremes included.
-
-    `cells` are the values of each group in the basis of comparison, nan where absent.
+    `cells` are the values of each group in the basis of comparison, nan where absent. Of more than 300 values an even
+    sample is drawn, extremes included.
     """
     ordered = [np.sort(values[np.isfinite(values)]) for values in cells]
     medians = [
@@ -261,9 +256,9 @@ def box_chart(
     *,
     log: bool = False,
 ) -> AnyChart:
-    """A row a group.
+    """A row a group: line 2-98 %, box 25-75 %, tick at the median.
 
-    Line 2-98 %, box 25-75 %, tick at the median; a group without percentiles is its `cells`, as in `cells_chart`.
+    A group without percentiles is its `cells`, as in `cells_chart`.
     """
     rows = []
     for i, (group, summary) in enumerate(zip(groups, summaries, strict=True)):

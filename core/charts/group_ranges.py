@@ -1,4 +1,4 @@
-"""Groups side by side over several features: 2-50-98 % ranges in rows, and the thesis's own view of them."""
+"""Groups side by side over several features: 2-50-98 % ranges in rows, and the thesis's own chart of them."""
 
 import json
 import math
@@ -33,13 +33,13 @@ Cells = Mapping[str, Sequence[NDArray[np.float64]]]
 def group_range_chart(
     groups: Sequence[DrawnGroup], summaries: Summaries, cells: Cells, reliability: Reliability, look: Look
 ) -> AnyChart:
-    """A row a feature, in it a line a group: its 2-98 % range and its median, on the scale of the first group.
+    """A row a feature with a line a group: 2-98 % range and median, on the scale of the first group.
 
     Parameters
     ----------
     groups
         The first sets the scale: a row's axis counts its spreads (of the logarithm where the catalogue says so, IQR /
-        1.349) from its median. A feature by which its middle half does not differ has no row.
+        1.349) from its median. A feature whose quartiles are equal in the first group has no row.
     summaries, cells
         By feature, in the order of the rows, for each group; `cells` are the values of groups without percentiles,
         drawn as points, and may be left out where there are none.
@@ -97,7 +97,7 @@ def _feature_rows(keys: Sequence[str], poor: Collection[str]) -> alt.Y:
 def _range_rows(
     groups: Sequence[DrawnGroup], summaries: Summaries, cells: Cells
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Ranges of the groups that have percentiles and cells of those that have none, on the scale of the first group."""
+    """Ranges of the groups with percentiles and cells of those without, on the scale of the first group."""
     bands: list[dict[str, Any]] = []
     dots: list[dict[str, Any]] = []
     for name, of_groups in summaries.items():
@@ -119,9 +119,9 @@ def _range_rows(
 def published_group_chart(
     groups: Sequence[DrawnGroup], summaries: Summaries, look: Look, height: int = 360
 ) -> AnyChart:
-    """The thesis's view: features along x, values on a logarithmic y, of each group the 2-50-98 % range.
+    """The thesis's chart: features along x, values on a logarithmic y, the 2-50-98 % range of each group.
 
-    As there, energy is in millions and 1 is added to skewness; a range that still has no logarithm is left out.
+    As in the thesis, energy is in millions and 1 is added to skewness; a range that still has no logarithm is left out.
     """
     rows = []
     for name, of_groups in summaries.items():

@@ -1,9 +1,7 @@
-"""What a chart writes and draws for a group of cells.
-
-A name with its n, and a colour, a dash and a shape that tell it from others.
+"""How a chart names and draws a group of cells: a name with its n, and a colour, a dash and a shape of its own.
 
 No group is told by colour alone: the dashes of lines and the shapes of points differ for eight groups, and for more
-than eight every pair of colour and dash is still its own.
+than eight every pair of colour and dash is still unique.
 """
 
 from collections.abc import Collection, Sequence
@@ -55,7 +53,7 @@ class DrawnGroup:
         )
 
     def line(self, look: Look) -> str:
-        """Colour of its lines and edges: on a light page darker, because light colours are lost on white."""
+        """Colour of its lines and edges; darker on a light page, because light colours are lost on white."""
         return self.colour if look == DARK else edge_colour(self.colour)
 
 
@@ -67,9 +65,9 @@ def styled(
 ) -> tuple[DrawnGroup, ...]:
     """Groups in order, each with a colour, a dash and a shape.
 
-    A group of one cell type has that type's colour, in another shade for its second and later groups, and the same dash
-    and shape whoever else is there, where they are free; others, and all where `cell_types` is None, have the colours
-    of `PALETTE` that no cell type here has taken.
+    A group of one cell type has that type's colour, in another shade for its second and later groups, and always the
+    same dash and shape, where they are free. Other groups, and all where `cell_types` is None, have the colours of
+    `PALETTE` that no cell type here has taken.
     """
     kinds = [None] * len(names) if cell_types is None else list(cell_types)
     taken = {population_colour(kind) for kind in kinds if kind is not None}
@@ -86,10 +84,7 @@ def styled(
 
 
 def _turn(place: int, kind: CellType | None, taken: Collection[str]) -> int:
-    """Which dash and shape a group has.
-
-    Its cell type's if free, else the first that is; once all are taken they come again, shifted.
-    """
+    """Which dash and shape a group has: its cell type's if free, else the first free one; after eight they repeat."""
     free = [i for i in range(len(SHAPES)) if SHAPES[i] not in taken]
     own = list(CellType).index(kind) % len(SHAPES) if kind is not None else -1
     if own in free:

@@ -38,7 +38,7 @@ def with_unit(spec: FeatureSpec, value: float | None, basis: Basis) -> str:
 
 
 def of_cell(spec: FeatureSpec, value: float | None, um_per_px: float | None) -> str:
-    """A stored value of one cell as it is shown: in micrometres where it has such a unit and its scale is known."""
+    """A stored value of one cell as it is shown: in micrometres where it is a length or area and the scale is known."""
     if um_per_px is None or not spec.length_power:
         return with_unit(spec, value, Basis.PIXELS)
     return with_unit(spec, None if value is None else spec.in_um(value, um_per_px), Basis.MICROMETRES)

@@ -1,4 +1,4 @@
-"""The cell and its outlines: as an SVG figure for pages and reports, and as a PNG to take away."""
+"""The cell and its outlines: as an SVG figure for pages and reports, and as a PNG to download."""
 
 import base64
 import io
@@ -34,8 +34,8 @@ _SCALE_BAR_MAX_SHARE: Final = 0.3
 def outer_outline(labels: LabelMap, compartment: Compartment) -> list[NDArray[np.float32]]:
     """Outline of a compartment together with all that lies inside it, as (N, 2) arrays of x, y in pixels.
 
-    The cytoplasm's line is therefore the cell's border, the environment's the outer rim of the ring: no border is drawn
-    twice.
+    The cytoplasm's line is therefore the cell's border, the environment's the outer edge of the ring: no border is
+    drawn twice.
     """
     inside = np.where(labels >= compartment, np.uint8(Compartment.NUCLEUS), np.uint8(Compartment.BACKGROUND))
     return outlines(LabelMap(inside), Compartment.NUCLEUS.label)
@@ -166,10 +166,7 @@ def _moved(rings: Sequence[NDArray[np.float32]], place: BoundingBox) -> list[NDA
 
 
 def _number_at(place: BoundingBox, labels: LabelMap, field_width: int) -> tuple[float, float, float]:
-    """Where to write a cell's number, x, y of the middle of its foot, and how large.
-
-    On its upper edge, legible in an overview.
-    """
+    """Where to write a cell's number (x, y of the middle of its baseline, on the cell's upper edge), and how large."""
     rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
     size = min(max(field_width / 45, 0.16 * rows.size), 0.5 * rows.size)
     return place.left + (columns[0] + columns[-1]) / 2, max(size, place.top + rows[0] + size / 3), size
@@ -195,9 +192,10 @@ def _dashes(ring: NDArray[np.float32], dash: tuple[int, ...]) -> list[list[tuple
 
 
 def outlined_png(image: CellImage, labels: LabelMap, min_side_px: int = 1024) -> bytes:
-    """The image with outlines and scale bar as a PNG file, enlarged by a whole factor until its longer side has `min_side_px`.
+    """The image with outlines and scale bar as a PNG file, enlarged until its longer side has `min_side_px`.
 
-    Pixels are repeated, not blurred; lines are drawn at twice that size and reduced, so they are smooth.
+    The factor is whole and pixels are repeated, not blurred; lines are drawn at twice that size and reduced, so they
+    are smooth.
     """
     return _drawn_png(image, [(BoundingBox(0, 0, image.shape[1], image.shape[0]), labels)], min_side_px, numbered=False)
 

@@ -12,7 +12,7 @@ from core.populations.summaries import ReferencePopulation, basis_of
 
 
 def published_chart(references: Sequence[ReferencePopulation], feature: str, look: Look) -> AnyChart:
-    """One feature in published populations: in a row each its 2-98 % range and a tick at its median.
+    """One feature in published populations: a row each, its 2-98 % range and a tick at its median.
 
     Populations without a range in the common unit are left out. The axis goes from 0 to 1, and further where they do.
     """

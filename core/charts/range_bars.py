@@ -1,4 +1,4 @@
-"""Bars above a slider: how the values lie of which a range is chosen. HTML, because it takes the slider's width."""
+"""Bars above a slider that show how the values are distributed; HTML, because it takes the slider's width."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ def bars_html(
 ) -> str:
     """Bars from end to end; those of the kept part have the class `kept`.
 
-    `values` are those below which so many `cells` lie, both ascending.
+    `values` are the quantiles below which so many `cells` lie, both ascending.
     """
     edges = np.linspace(*ends, _BARS + 1)
     heights = np.diff(np.interp(edges, values, cells))

@@ -1,4 +1,4 @@
-"""Where one cell stands in the populations: ranges in rows, the published view, and the overview of all populations."""
+"""Where one cell lies in the populations: ranges in rows, the published chart, and the overview of all populations."""
 
 import json
 import math
@@ -29,7 +29,7 @@ _COLUMN_CHARACTERS: Final = 28
 
 
 def comparable(comparisons: Iterable[FeatureComparison], features: Collection[str]) -> list[FeatureComparison]:
-    """Those comparisons of the given features that stand, in the order they come."""
+    """The comparable ones of the given features, in the order they come."""
     return [c for c in comparisons if c.comparable and c.value is not None and c.feature in features]
 
 
@@ -38,10 +38,7 @@ def _clipped(z: float, limit: float = LIMIT) -> float:
 
 
 def _in_rows(blocks: Sequence[Block], present: Collection[str]) -> tuple[list[str], list[str]]:
-    """Features that have a row, and the keys of all rows from top to bottom.
-
-    A heading before each block that has any.
-    """
+    """Features that have a row, and the keys of all rows from top to bottom, a heading before each block with rows."""
     features: list[str] = []
     keys: list[str] = []
     for block in blocks:
@@ -58,7 +55,7 @@ def _expression(labels: Mapping[str, str | list[str]]) -> str:
 
 
 def _row_axis(keys: list[str], reliability: Reliability, *, grid: bool = True) -> alt.Axis:
-    """Axis of features: headings bold, poor features faint and with their region, because they stand together."""
+    """Axis of features: headings bold, poor features faint and with their region, because they are grouped together."""
     poor = [key for key in keys if is_poor(key, reliability)]
     labels = {
         key: (
@@ -137,7 +134,7 @@ _BAND_TIPS: Final = _tips(*_BAND_TOOLTIP)
 
 
 def _side(comparison: FeatureComparison, reliability: Reliability) -> str:
-    """How the cell's mark looks; where the feature is poor the mark claims neither inside nor outside."""
+    """How the cell's mark looks; for a poor feature it says neither inside nor outside."""
     if is_poor(comparison.feature, reliability):
         return _POOR
     if not comparison.outside:
@@ -197,10 +194,7 @@ def _dot_rows(feature: str, reference: ReferencePopulation, scale: PopulationSum
 
 
 def shades(scale: ReferencePopulation, others: Sequence[ReferencePopulation]) -> list[str]:
-    """Colours of the further populations of a range chart.
-
-    Every source of a cell type has its own shade, `scale` the plain colour.
-    """
+    """Colours of the further populations of a range chart: each source its own shade, `scale` the plain colour."""
     seen = {scale.cell_type: 1}
     colours = []
     for reference in others:
@@ -226,14 +220,14 @@ def range_chart(
         The cell beside the population the page asks about; rows that are not comparable are left out.
     scale
         Population whose median and spread set each row's axis; drawn as the broad band. It is the population asked
-        about, or, where that is a small group, the one chosen to set it against.
+        about, or, where that is a small group, the one chosen to compare it with.
     others
         Further populations on the same axis: bands as thin bars, published tables dashed and hollow, small groups as
         points.
     blocks
         Headings and features to include, from top to bottom.
     reliability
-        What is known of the features with the model at hand; poor ones are faint, and their marks claim nothing.
+        What is known of the features with the model in use; poor ones are faint, and their marks say nothing.
     look
         Colours of the page.
 
@@ -259,7 +253,7 @@ def range_chart(
 
 @dataclass(frozen=True)
 class _Rows:
-    """What all populations of a range chart share: its features, the keys of its rows, the scale they are set on."""
+    """What all populations of a range chart share: features, keys of the rows, and the scale."""
 
     features: Sequence[str]
     keys: list[str]
@@ -352,10 +346,7 @@ def _value_column(cell: list[dict[str, Any]], keys: list[str]) -> alt.Chart:
 
 
 def _cell_layer(cell: list[dict[str, Any]], colour: str, look: Look) -> alt.Chart:
-    """Draw this cell's marks.
-
-    A dot with a ring inside the band, a triangle in the population's colour outside, always on top.
-    """
+    """Marks of this cell, on top: a dot with a ring inside the band, a triangle in the population's colour outside."""
     marks: alt.Chart = (
         alt.Chart(pd.DataFrame(cell, columns=["row", "z", "place", *_HINTS]))
         .mark_point(size=70, filled=True, opacity=1, strokeWidth=1.6)
@@ -397,9 +388,7 @@ def published_view(
     look: Look,
     height: int = 340,
 ) -> AnyChart:
-    """The thesis's own view of those features that it has.
-
-    Along x, with a logarithmic y, the 2-50-98 % range and this cell's value.
+    """The thesis's chart of the features that it has: the 2-50-98 % range and this cell's value, on a logarithmic y.
 
     Energy is shown in millions and 1 is added to Skewness, as in the thesis; a value that still has no logarithm is
     left out.
@@ -461,7 +450,7 @@ def overview_chart(
     reliability: Reliability,
     look: Look,
 ) -> AnyChart:
-    """All populations at once: a field per feature and population.
+    """All populations at once: a square per feature and population.
 
     Blue where the cell lies below the population's median, orange above; a triangle marks a value outside the 2-98 %
     band, so that the colour is not needed. Populations without bands (small groups) have no column.

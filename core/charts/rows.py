@@ -1,7 +1,4 @@
-"""Which features a chart shows, in which order and under which headings.
-
-Hundreds are measured, and a person reads some dozens.
-"""
+"""Which of the hundreds of features a chart shows, in which order and under which headings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -45,10 +42,7 @@ def themes() -> list[Theme]:
 
 
 def regions(theme: Theme) -> list[Region]:
-    """Regions to choose from within a theme, in the order of the catalogue.
-
-    None if all of the theme can be read at once.
-    """
+    """Regions to choose from within a theme, in catalogue order; none if the whole theme can be read at once."""
     of_features = [spec.region for spec in CATALOGUE.values() if spec.theme is theme]
     return list(dict.fromkeys(of_features)) if len(of_features) > MOST_ROWS else []
 
@@ -61,11 +55,9 @@ def part(theme: Theme, region: Region | None = None) -> list[str]:
 def leading(
     features: Iterable[str], distance: Mapping[str, float], reliability: Reliability, most: int = MOST_ROWS
 ) -> list[str]:
-    """The at most `most` features to draw.
+    """At most `most` features to draw, in the order given: those of largest `distance`, known poor ones last.
 
-    First those not known to be poor, of them the ones with the largest `distance`.
-
-    They come in the order in which they were given; a feature without a distance is the last to be chosen.
+    A feature without a distance is the last to be chosen.
     """
     names = list(features)
     ranked = sorted(names, key=lambda name: (is_poor(name, reliability), -distance.get(name, -1.0)))
@@ -84,7 +76,7 @@ def blocks(features: Iterable[str], reliability: Reliability) -> list[Block]:
 def halves(blocks: Sequence[Block]) -> list[list[Block]]:
     """Blocks in two columns of about the same height, few rows in one.
 
-    A block longer than half of all goes on in the second column.
+    A block longer than half of all continues in the second column.
     """
     height = sum(1 + len(block.features) for block in blocks)
     if height <= _FEW_ROWS:

@@ -1,4 +1,4 @@
-"""Where cells lie in a plane: what is drawn, as points or counted in squares, and the same as a chart to take away.
+"""Where cells lie in a plane, as points or counted in squares; and the same as a chart to download.
 
 The page draws it on a canvas (`pages._ui.components.scatter.scatter`), which a browser can do for a million cells; the
 Altair chart is for files.
@@ -49,12 +49,10 @@ class ColourBar:
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Cells one by one.
+    """Cells one by one: x, y (n,), nan where not drawn, and `group` (n,), an index into the groups or -1; n `ids`.
 
-    X, y and `group` of shape (n,), the last an index into the groups or -1 for none; n `ids`.
-
-    nan in x or y: not drawn. `words` name each cell in the hover text, or are empty. `value` is what the colour bar
-    shows. `of` is the number of cells of which these are a sample, or None where they are all.
+    `words` name each cell in the hover text, or are empty. `value` is what the colour bar shows. `of` is the number of
+    cells of which these are a sample, or None where they are all.
     """
 
     x: NDArray[np.float64]
@@ -68,10 +66,10 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """Cells counted in a grid: `counts` (G, X, Y) between `x_edges` (X + 1,) and `y_edges` (Y + 1,), ascending, in the axes' own values.
+    """Cells counted in a grid: `counts` (G, X, Y) between `x_edges` (X + 1,) and `y_edges` (Y + 1,).
 
-    `value` (X, Y) is the mean of what the colour bar shows, nan where there is none. `absent` cells have no place on
-    the axes.
+    Edges ascend, in the axes' own values. `value` (X, Y) is the mean of what the colour bar shows, nan where there is
+    none. `absent` cells have no place on the axes.
     """
 
     counts: NDArray[np.int64]
@@ -83,9 +81,9 @@ class Bins:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """What is drawn.
+    """What is drawn: two axes, groups, their cells.
 
-    Two axes, groups, their cells; `own` is the cell of page Single cell, `highlighted` are others to find, as x and y.
+    `own` is the cell of page Single cell, `highlighted` are others to find, as x and y.
     """
 
     x: Axis
@@ -105,12 +103,12 @@ def colour_bar(title: str, values: NDArray[np.float64]) -> ColourBar:
 
 
 def colours(look: Look) -> tuple[str, ...]:
-    """Colours of a colour bar from low to high: the more, the further from the page's own brightness."""
+    """Colours of a colour bar from low to high: the higher, the further from the page's own brightness."""
     return _VIRIDIS[3:] if look == DARK else _VIRIDIS[-2::-1]
 
 
 def scatter_chart(drawn: Scatter, look: Look, height: int = 460) -> AnyChart:
-    """The same picture as a chart of vectors, for SVG, PNG and Vega-Lite."""
+    """The same picture as a vector chart, for SVG, PNG and Vega-Lite."""
     layers = [
         _points(drawn, drawn.marks, look) if isinstance(drawn.marks, Points) else _squares(drawn, drawn.marks, look)
     ]
@@ -206,7 +204,8 @@ def _squares(drawn: Scatter, marks: Bins, look: Look) -> alt.Chart:
     across, up = ([float(edge) for edge in edges] for edges in (marks.x_edges, marks.y_edges))
     rows = [
         {
-            "x": across[i], "x2": across[i + 1], "y": up[j], "y2": up[j + 1], "group": drawn.groups[commonest[i, j]].title,
+            "x": across[i], "x2": across[i + 1], "y": up[j], "y2": up[j + 1],
+            "group": drawn.groups[commonest[i, j]].title,
             "n": int(total[i, j]), "strength": math.log1p(float(total[i, j])) / strongest,
             "value": None if marks.value is None or not math.isfinite(marks.value[i, j]) else float(marks.value[i, j]),
         }
@@ -232,7 +231,7 @@ def _squares(drawn: Scatter, marks: Bins, look: Look) -> alt.Chart:
 def _rings(
     drawn: Scatter, places: Sequence[tuple[float, float]], look: Look, *, size: int, fill: str | None = None
 ) -> alt.Chart:
-    """Marks with a ring of the page's other brightness, so that they stand out from points of any colour."""
+    """Marks with a ring of the page's opposite brightness, visible on points of any colour."""
     rows = [{"x": x, "y": y, "place": f"{number(x)}, {number(y)}"} for x, y in places]
     chart = alt.Chart(alt.InlineData(values=rows)).mark_point(
         size=size,

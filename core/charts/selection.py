@@ -77,9 +77,7 @@ def _dice_axis(values: pd.Series, measure: Measure) -> dict[str, Any]:
 def ranking_chart(
     scores: Sequence[Score], folds: pd.DataFrame, measure: Measure, look: Look, published: pd.DataFrame | None = None
 ) -> AnyChart:
-    """One row an architecture, best on top.
-
-    A dot a fold, the mean with its 95 % interval, and hollow the `published` mean.
+    """One row an architecture, best on top: a dot a fold, the mean with its 95 % interval, the `published` mean hollow.
 
     `folds` are the rows that `scores` were made of. `published` has `architecture` (as in configs),
     `mean_dice_percent`, `encoder` and `source`; architectures not in `scores` get rows of their own below.
@@ -173,9 +171,9 @@ def differences_chart(differences: Sequence[PairedDifference], beside: str, look
 
 
 def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> AnyChart:
-    """Dice against a cost of COSTS on a logarithmic axis; the stepped line joins those that no other beats in both.
+    """Dice against a cost of COSTS on a logarithmic axis; the stepped line joins the Pareto front.
 
-    `table` has `architecture`, `mean`, `low`, `high`, the cost's column and `best` (bool).
+    `table` has `architecture`, `mean`, `low`, `high`, the cost's column and `best` (bool, on the front).
     """
     words, unit = COSTS[cost]
     shown = table.assign(name=table["architecture"].map(title), cost=table[cost] / unit)
@@ -215,10 +213,7 @@ def cost_chart(table: pd.DataFrame, cost: str, measure: Measure, look: Look) -> 
 
 
 def _labels_on_the_left(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whose name, of n points, stands to the left.
-
-    That of a point which has another right above it, or nearly so, on its right side.
-    """
+    """Which of n points have their name on the left: those with another directly above on their right side."""
     near_x, near_y = 0.18 * (np.ptp(x) or 1), 0.06 * (np.ptp(y) or 1)
     right = x[None, :] - x[:, None]
     crowded = (right >= 0) & (right < near_x) & (np.abs(y[None, :] - y[:, None]) < near_y)
@@ -233,8 +228,8 @@ def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
             {"name": title(leak.architecture), "score": score, "protocol": protocol}
             for leak in leaks
             for protocol, score in (
-                ("twins kept together", leak.grouped),
-                ("as published: twins in both", leak.as_published),
+                ("copies kept together", leak.grouped),
+                ("as published: copies in both", leak.as_published),
             )
         ]
     )
@@ -270,9 +265,7 @@ def leak_chart(leaks: Sequence[Leak], measure: Measure, look: Look) -> AnyChart:
 def learning_chart(epochs: pd.DataFrame, column: str, words: str) -> AnyChart:
     """Mean over the folds by epoch, a line an architecture, its lowest to highest fold as a band.
 
-    `column` is one of `epochs`.
-
-    The axis holds all that comes after the first quarter of the epochs.
+    `column` is one of `epochs`. The axis holds all that comes after the first quarter of the epochs.
     """
     table = epochs.assign(name=epochs["architecture"].map(title))
     names = list(dict.fromkeys(table["name"]))

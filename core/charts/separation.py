@@ -1,7 +1,4 @@
-"""What separates groups.
-
-Features in rows, each with its effect and its interval, the effect before p, and n always beside it.
-"""
+"""What separates groups: features in rows, each with effect and interval, the effect before p, n always beside it."""
 
 import json
 from collections.abc import Sequence
@@ -25,9 +22,7 @@ _COLUMNS: Final = ("feature", "effect", "low", "high", "larger", "sure", "poor",
 
 
 class Effect(Protocol):
-    """One feature between groups.
-
-    Cliff's delta of two, positive where the first has the larger values; epsilon squared of more.
+    """One feature between groups: Cliff's delta of two, positive where the first is larger; epsilon squared of more.
 
     `n` cells, and patients where known, by group; `low` to `high` an interval, `q` the corrected p. None where not
     known.
@@ -52,9 +47,7 @@ class Effect(Protocol):
 def separation_chart(
     effects: Sequence[Effect], words: Sequence[str], groups: Sequence[DrawnGroup], reliability: Reliability, look: Look
 ) -> AnyChart:
-    """Draw effects as points with intervals, in the order given.
-
-    Hollow where q is unknown or not below 0.05, faint where poor.
+    """Draw effects as points with intervals, in the order given; hollow where q is not below 0.05, faint where poor.
 
     Parameters
     ----------

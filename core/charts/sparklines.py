@@ -1,4 +1,4 @@
-"""A tiny strip per measure: where the cell lies among the populations, small enough to stand beside the number.
+"""Sparklines: where the cell lies among the populations, small enough to fit beside the number.
 
 HTML with inline styles rather than SVG: it takes the width it is given, and its text keeps the page's size.
 `Markup.format` escapes what is put into it.
@@ -44,12 +44,11 @@ _POINT: Final = Markup(
 
 
 def sparkline_html(feature: str, places: Sequence[tuple[ReferencePopulation, FeatureComparison]]) -> Markup:
-    """One line per population on a common axis in the feature's own unit.
+    """One line per population on a common axis in the feature's own unit: band 2-98 %, tick at the median.
 
-    Band 2-98 %, tick at the median, points for small groups.
-
-    The cell is the upright line through all of them. Populations the cell cannot be compared with are left out; without
-    any, the text is empty. Text and cell take the page's own colour; hover texts say what each line is.
+    Small groups are points; the cell is the vertical line through all of them. Populations the cell cannot be compared
+    with are left out; without any, the text is empty. Text and cell take the page's own colour; hover texts say what
+    each line is.
     """
     spec = CATALOGUE[feature]
     kept = [(reference, c) for reference, c in places if c.comparable and c.value is not None and c.summary is not None]

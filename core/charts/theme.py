@@ -53,7 +53,7 @@ def population_colour(cell_type: CellType, source_index: int = 0) -> str:
 
 
 def edge_colour(colour: str) -> str:
-    """Darker edge of a colour, which also draws lines of light colours: yellow alone is lost on white."""
+    """Darker edge of a colour, also for lines of light colours: yellow alone is lost on white."""
     return _mixed(colour, -0.3)
 
 
@@ -80,10 +80,7 @@ def configured(chart: AnyChart, height: int | None = None) -> AnyChart:
 
 
 def to_svg(chart: AnyChart, width: int) -> str:
-    """The chart as a stand-alone SVG text on white; `width` in pixels includes the axes.
-
-    Drawn without a browser or network.
-    """
+    """The chart as a stand-alone SVG text on white; `width` in pixels includes the axes. No browser, no network."""
     import vl_convert  # 40 MB and only needed for reports
 
     svg: str = vl_convert.vegalite_to_svg(_stand_alone(chart, width), vl_version="6.1")

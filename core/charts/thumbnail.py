@@ -30,14 +30,14 @@ def thumbnail_svg(
 
     Parameters
     ----------
-    outlines : mapping of compartment to rings
-        Of `CYTOPLASM` the border of the cell and of `NUCLEUS` that of the nucleus, (N, 2) arrays of x, y in pixels of
-        the image.
-    shape : tuple of int
+    outlines
+        Rings by compartment: of `CYTOPLASM` the border of the cell and of `NUCLEUS` that of the nucleus, (N, 2) arrays
+        of x, y in pixels of the image.
+    shape
         Height and width of the image.
-    rgb : (H, W, 3) uint8, optional
-        The image; without it the outlines are filled.
-    side : int, optional
+    rgb
+        The image, uint8 (H, W, 3); without it the outlines are filled.
+    side
         Pixels of the square that is shown, with the cell in its middle, so that several cells can be drawn at one
         scale.
     """

@@ -47,10 +47,7 @@ def _curves(
 
 
 def dice_chart(log: pd.DataFrame, height: int = 300) -> AnyChart:
-    """Dice of the validation images by epoch, nucleus and cytoplasm.
-
-    `log` has `epoch` and the columns of DICE_COLUMNS.
-    """
+    """Dice of the validation images by epoch and object; `log` has `epoch` and the columns of DICE_COLUMNS."""
     styles = [STYLES[Compartment[name.upper()]] for name in DICE_COLUMNS.values()]
     chart = _curves(log, DICE_COLUMNS, "Dice", [s.colour for s in styles], [list(s.dash) or [1, 0] for s in styles])
     return configured(chart, height)

@@ -1,10 +1,8 @@
-"""How far a feature can be trusted with the model that drew the outlines.
-
-Its words, and who takes part in what; the same everywhere.
+"""How far a feature can be trusted with the model that drew the outlines: the grades in words, and what they exclude.
 
 `Reliability` is what `core.evaluation.agreement` measured of one model: a feature from its outlines beside the same
-feature from drawn ones. It is empty where nothing was measured: then nothing is marked, and every feature takes part.
-Where it was measured, a feature it does not know is no better than unknown, and is not relied on.
+feature from drawn ones. It is empty where nothing was measured: then nothing is marked, and every feature is used.
+Where it was measured, a feature it does not know counts as unknown, and is not relied on.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -44,20 +42,17 @@ def poor_last(features: Iterable[str], reliability: Reliability) -> list[str]:
 
 
 def graded(reliability: Reliability, grades: Collection[Grade] = RELIABLE) -> Collection[str]:
-    """Features of these grades, from which conclusions may be drawn.
-
-    All of the catalogue where nothing was measured.
-    """
+    """Features of these grades, from which conclusions may be drawn; the whole catalogue where nothing was measured."""
     if not reliability:
         return CATALOGUE
     return {feature for feature, entry in reliability.items() if entry.grade in grades}
 
 
 def likeness_features(reliability: Reliability) -> tuple[str, ...]:
-    """Features by which cells are told typical or alike, on every page: comparable between sources, and graded good.
+    """Features for telling which cells are typical or alike, on every page: comparable between sources and graded good.
 
-    A distance gives every feature the same weight. Of one graded moderate a quarter to a half of the variance between
-    cells comes from the outline (an ICC of 0.75 to 0.5): it would tell of the outline as loudly as a good one of the
-    cell, so moderate features, which may be shown and ranked, do not count.
+    A distance gives every feature the same weight. In a feature graded moderate a quarter to a half of the variance
+    between cells comes from the outline (an ICC of 0.75 to 0.5), so it would say as much about the outline as about the
+    cell. Moderate features may be shown and ranked, but do not count here.
     """
     return comparable_features(graded(reliability, (Grade.GOOD,)))

@@ -1,6 +1,6 @@
 """`leukoscope batch`: very many images.
 
-Light: its workers import what they need themselves, and pages start one such process a run.
+Light to import: its workers import what they need themselves, and pages start one such process a run.
 """
 
 import argparse
@@ -160,7 +160,7 @@ def _tell_plan(asked: Batch, *, as_json: bool) -> int:
 
 
 class _Line:
-    """Progress on standard error: one line that is written over on a terminal, one line in a while elsewhere."""
+    """Progress on standard error: one line that is overwritten on a terminal, one line from time to time elsewhere."""
 
     def __init__(self, out: str) -> None:
         self._out = out

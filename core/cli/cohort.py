@@ -58,7 +58,7 @@ def cohort(parser: argparse.ArgumentParser) -> None:
 
 
 def references() -> list[ReferencePopulation]:
-    """Populations of the cohort with a good cell, and the published tables."""
+    """Populations of the cohort with at least one good cell, and the published tables."""
     with Cohort.open() as cohort:
         measured = [
             queries.reference(cohort, info.population.population_id)
@@ -346,7 +346,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _reliability_if_known() -> Reliability:
-    """What was measured of the default model; empty where there is none, because cells can be compared without."""
+    """What was measured of the default model; empty without it, because cells can be compared all the same."""
     with suppress(ModelError):
         measured = find_model(None).reliability
         return load_reliability(measured) if measured is not None and measured.is_file() else {}
@@ -354,7 +354,7 @@ def _reliability_if_known() -> Reliability:
 
 
 def _selected(arguments: argparse.Namespace) -> Selection:
-    """The cells that are compared, from a saved selection and the filters; raises UsageError or SelectionError."""
+    """The cells that are compared, from a saved selection and filters; raises UsageError or SelectionError."""
     if arguments.out is not None and arguments.out.suffix not in (".csv", ".html"):
         msg = f"--out must end in .csv or .html, but is {arguments.out.name}"
         raise UsageError(msg)

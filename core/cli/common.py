@@ -27,7 +27,7 @@ def positive(text: str) -> int:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Let a command answer programs."""
+    """Add `--json`, for programs."""
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
@@ -38,41 +38,41 @@ def add_choice(parser: argparse.ArgumentParser, option: str, choices: type[StrEn
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Let the device be chosen."""
+    """Add the choice of the device."""
     add_choice(parser, "--device", Device, "cuda fails where it cannot run; auto falls back to the CPU")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Let the model be chosen, and what it runs on."""
+    """Add the choice of the model, and of its device."""
     parser.add_argument("--model", metavar="ID", help="model of the manifest (default: its default)")
     add_device(parser)
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """Let the work be shared among processes."""
+    """Add the number of processes."""
     text = "processes, one thread each (default 1 process with all threads)"
     parser.add_argument("--jobs", type=positive, default=1, help=text)
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
-    """Let the scale of the images be given."""
+    """Add the scale of the images."""
     parser.add_argument("--um-per-px", type=float, metavar="UM", help="scale of the images in micrometres per pixel")
 
 
 def add_feature_engine(parser: argparse.ArgumentParser) -> None:
-    """Let pyradiomics itself be asked."""
+    """Add the choice of pyradiomics itself."""
     add_choice(parser, "--feature-engine", FeatureEngine, "reference is pyradiomics itself")
 
 
 def add_out_file(parser: argparse.ArgumentParser, text: str) -> None:
-    """Let a result go into a file."""
+    """Add the file for a result."""
     parser.add_argument("--out", type=Path, metavar="FILE", help=text)
 
 
 def add_action(
     actions: "Actions", name: str, run: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
-    """One command of a family, as `leukoscope cohort list`; answers programs."""
+    """One command of a family, as `leukoscope cohort list`, with `--json`."""
     parser = actions.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run)
     add_json(parser)
@@ -80,7 +80,7 @@ def add_action(
 
 
 def count_images(total: int) -> Callable[[int], None]:
-    """Return what tells on standard error how many of the images are done, how fast, and how long it takes still."""
+    """Return a reporter, on standard error, of the images done, the speed and the time left."""
     started = time.monotonic()
 
     def show(done: int) -> None:

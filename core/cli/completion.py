@@ -1,4 +1,4 @@
-"""`leukoscope completion`: a script for a shell, made of the parsers."""
+"""`leukoscope completion`: a completion script for a shell, made from the parsers."""
 
 import argparse
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 
 def script(shell: str) -> str:
-    """Return what completes `leukoscope` in a shell, files where a path is wanted."""
+    """Return the script that completes `leukoscope` in a shell, with files where a path is wanted."""
     program = main.parser(prog="leukoscope")
     for action in _actions(program):
         if action.type is Path:

@@ -32,7 +32,7 @@ def _add_measuring(parser: argparse.ArgumentParser, limited: str) -> None:
 
 
 def _kept_in(arguments: argparse.Namespace, model: ModelEntry) -> Path:
-    """The model's file, beside which a measurement is kept, or --out; raises UsageError where it cannot be."""
+    """Where a measurement is kept: beside the model's file, or `--out`; raises UsageError if it cannot be written."""
     if arguments.limit is not None and arguments.out is None:
         msg = (
             "a measurement of a few images says too little to be kept with the model; with --limit give --out FILE as"
@@ -129,7 +129,7 @@ _NOVELTY_TITLES = {
     ),
     "cells": (
         "Leukocytes: shares flagged falsely by what was fitted without the cell's fold, or without its laboratory (left"
-        " out); refused for that alone; told to be granulocytes"
+        " out); refused for that alone; called granulocytes"
     ),
     "granulocytes": "Neutrophils and eosinophils against mononuclear cells of known laboratories",
 }
@@ -194,7 +194,7 @@ def _selection(arguments: argparse.Namespace) -> int:
         )
     for leak in added:
         print(
-            f"{title(leak.architecture)}: twins in the training images add {100 * leak.added:+.2f} points "
+            f"{title(leak.architecture)}: rotated copies in the training images add {100 * leak.added:+.2f} points "
             f"({100 * leak.low:+.2f} to {100 * leak.high:+.2f}) on {leak.originals} originals"
         )
     return 0

@@ -104,7 +104,7 @@ def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureCom
 
 
 def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterator[Outcome]:
-    """Analyse all inputs, showing progress; failures are collected with their reasons and not yielded."""
+    """Analyse all inputs with progress; failures are collected with their reasons and not yielded."""
     engine = FeatureEngine(arguments.feature_engine)
     engine.check_installed()
     paths = find_images(arguments.inputs)
@@ -132,7 +132,7 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
 
 
 def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
-    """One mask an image; of a field also the cells' labels as a 16-bit image, and a picture with their numbers."""
+    """One mask an image; for a field also the cells' labels as a 16-bit image, and a picture with their numbers."""
     name = f"{outcome.path.stem}.png"
     first = outcome.analyses[0]
     cells = [(analysis.place, analysis.segmentation.labels) for analysis in outcome.analyses if analysis.place]

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PYTHON_M) -> int:
 
 
 def parser(chosen: Sequence[str] = tuple(COMMANDS), prog: str = PYTHON_M) -> argparse.ArgumentParser:
-    """Return the arguments of every command; those that are not chosen have none of their own."""
+    """Return the arguments of every command; commands that are not called have none of their own."""
     made = argparse.ArgumentParser(prog=prog, description=__doc__)
     made.add_argument("--version", action="version", version=f"leukoscope {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
@@ -89,7 +89,7 @@ def parser(chosen: Sequence[str] = tuple(COMMANDS), prog: str = PYTHON_M) -> arg
 
 
 def program(prog: str) -> int:
-    """Run `main` as a program; a pipe closed by its reader (`| head`) is no error of ours."""
+    """Run `main` as a program; a pipe closed by its reader (`| head`) is no error."""
     try:
         code = main(prog=prog)
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`leukoscope models`: what models there are, whether they are whole, and what they run on."""
+"""`leukoscope models`: what models there are, whether their files are intact, and what they run on."""
 
 import argparse
 import json

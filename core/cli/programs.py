@@ -9,7 +9,7 @@ from core.domain.errors import UsageError
 
 
 def run(program: str, argv: Sequence[str]) -> int:
-    """Run a program with its own arguments; returns its exit code. Raises UsageError where its libraries are missing."""
+    """Run a program with its own arguments; returns its exit code, raises UsageError if its libraries are missing."""
     if find_spec("torch") is None and not {"-h", "--help"} & set(argv):
         msg = f"{program} needs torch, which is not installed; run `pip install 'leukoscope[training]'`"
         raise UsageError(msg)
@@ -17,7 +17,7 @@ def run(program: str, argv: Sequence[str]) -> int:
 
 
 def training(parser: argparse.ArgumentParser) -> None:
-    """Take whatever comes: the program has its own parser."""
+    """Pass all arguments on: the program has its own parser."""
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
 
 

@@ -1,4 +1,1 @@
-"""What the rest speaks of.
-
-The values that flow, the errors, the lists of types and compartments, settings and versions.
-"""
+"""What all rooms share: the values that flow, errors, lists of types and compartments, settings, versions."""

@@ -1,7 +1,4 @@
-"""The cell types Leukoscope can name: id, display name, colour, meaning.
-
-The only list; add one here and every picker knows it.
-"""
+"""The cell types Leukoscope can name: id, display name, colour, meaning. The only list: add a cell type here."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -130,10 +127,7 @@ _FOLDER_NAMES: Final = {
 
 
 def folder_cell_type(name: str) -> CellType:
-    """The cell type a folder's name stands for (`Hairy cell`, `hairy_cells`, `monocyte` ...).
-
-    OTHER where it is none of ours.
-    """
+    """The cell type that a folder's name means (`Hairy cell`, `hairy_cells`, `monocyte` ...); OTHER if unknown."""
     key = name.strip().lower().replace(" ", "_").replace("-", "_")
     for candidate in (key, key.removesuffix("s")):
         if candidate in _FOLDER_NAMES:

@@ -1,4 +1,7 @@
-"""What a person may choose: which cells, which engine, which device. Light, so that a parser of arguments needs no numpy."""
+"""What a person may choose: which cells, which engine, which device.
+
+Light to import, so that a parser of arguments needs no numpy.
+"""
 
 from enum import StrEnum
 from importlib.util import find_spec
@@ -8,7 +11,7 @@ from core.domain.errors import UsageError
 
 
 class CellChoice(StrEnum):
-    """Which cells of an image are wanted: the one in the middle, every leukocyte, or whatever the image shows."""
+    """Which cells of an image are wanted: the one in the middle, every leukocyte, or whichever the image shows."""
 
     AUTO = "auto"
     ONE = "one"
@@ -16,13 +19,13 @@ class CellChoice(StrEnum):
 
 
 class FeatureEngine(StrEnum):
-    """Who computes what pyradiomics knows: the same numbers in milliseconds, or pyradiomics' own extractor."""
+    """Who computes pyradiomics' features: the fast engine, with the same numbers, or pyradiomics' own extractor."""
 
     FAST = "fast"
     REFERENCE = "reference"
 
     def check_installed(self) -> None:
-        """Raise UsageError where the engine's libraries are not there; those of the fast one always are."""
+        """Raise UsageError where the engine's libraries are missing; those of the fast one are always there."""
         if self is FeatureEngine.FAST:
             return
         if missing := [name for name in ("radiomics", "SimpleITK") if find_spec(name) is None]:

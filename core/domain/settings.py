@@ -1,4 +1,4 @@
-"""Where things are and how much is allowed: read from the environment; defaults for a checkout, or for an installation."""
+"""Where things are and how much is allowed, from the environment; defaults for a checkout or an installation."""
 
 import os
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Settings:
 
     `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are
     separated as in PATH. `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a
-    person may have uploaded for all runs that are kept together.
+    person may have uploaded for all kept runs together.
     """
 
     data: Path
@@ -38,14 +38,14 @@ class Settings:
 
 
 def check_own(folder: Path, instead: str) -> None:
-    """Raise UsageError where results would go into an installation, saying what to do instead."""
+    """Raise UsageError, saying what to do instead, where results would go into an installation."""
     if _INSTALLED and folder.resolve().is_relative_to(ROOT):
         msg = f"the results would go into the installation, which the next one overwrites; {instead}"
         raise UsageError(msg)
 
 
 def load_settings() -> Settings:
-    """Settings from the environment; what is not set is in the checkout, or in the user's folder of an installation."""
+    """Settings from the environment; defaults are in the checkout, or in the user's folder of an installation."""
     own, cache = ROOT, ROOT / "runs" / "cache"
     data = ROOT.parent / "shared" / "data"
     if _INSTALLED:

@@ -16,7 +16,7 @@ LabelMap = NewType("LabelMap", "NDArray[np.uint8]")
 
 @dataclass(frozen=True, eq=False)
 class CellImage:
-    """One decoded image. `rgb` is uint8 (H, W, 3), read-only; the scale is explicit or absent, never 1.0 by habit.
+    """One decoded image: `rgb` is uint8 (H, W, 3), read-only; `um_per_px` is None where unknown, never 1.0 by default.
 
     `sha256` is that of the file's bytes; `notes` say in words what decoding changed ("frame 1 of 12 used").
     """

@@ -1,4 +1,4 @@
-"""Versions of everything a measured number depends on; light, so that asking costs no import of the image libraries."""
+"""Versions of everything a measured number depends on; light: reading them imports no image library."""
 
 import platform
 from functools import cache
@@ -16,8 +16,8 @@ _REFERENCE: Final = ("pyradiomics-bhklab", "simpleitk")
 def software_versions(engine: FeatureEngine = FeatureEngine.FAST) -> dict[str, str]:
     """Versions of everything a number depends on, by package name.
 
-    pyradiomics is named where it measured, and only there: whether it is installed beside the fast engine changes no
-    number, and must not begin a run anew.
+    pyradiomics is named only where it measured: whether it is installed beside the fast engine changes no number, and
+    must not start a run anew.
     """
     versions = {"leukoscope": __version__, "python": platform.python_version()}
     for package in (*_MEASURING, *(_REFERENCE if engine is FeatureEngine.REFERENCE else ())):

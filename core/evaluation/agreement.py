@@ -1,8 +1,8 @@
-"""How well two measurements of the same cells agree, what that is worth, and the file in which a model's agreement is kept.
+"""How well two measurements of the same cells agree, the grade that follows, and the file that keeps it for a model.
 
 A feature is only as good as the outline it was measured in. The result of `python -m core reliability` says, for every
-feature, how the value from the model's outline agrees with the value from the drawn one, and how it moves when image or
-outline are disturbed.
+feature, how the value from the model's outline agrees with the value from the drawn one, and how it changes when image
+or outline are disturbed.
 """
 
 import json
@@ -45,7 +45,7 @@ class Grade(StrEnum):
 
 
 class Disturbance(StrEnum):
-    """What was done to outline or image, in words."""
+    """How outline or image were changed, in words."""
 
     WIDER = "the outline one pixel wider"
     NARROWER = "the outline one pixel narrower"
@@ -74,10 +74,7 @@ SCALING: Final = (Disturbance.SMALLER, Disturbance.LARGER)
 
 
 class DisturbanceEffect(NamedTuple):
-    """What a disturbance does to a feature, in standard deviations between cells of a type.
-
-    The median change, and its root mean square.
-    """
+    """The median change of a feature by a disturbance, and its root mean square, in SD between cells of a type."""
 
     shift: float
     size: float
@@ -124,13 +121,13 @@ class FeatureReliability:
     log
         Compared as logarithms: the feature is positive by nature and skewed among cells, and was positive throughout.
     icc, icc_low, icc_high
-        ICC(2,1) of model and drawing among cells of one type and data set, with its 95 % interval; None where it cannot
-        be told.
+        ICC(2,1) of model and drawing among cells of one type and data set, with its 95 % interval; None where
+        undefined.
     bias, limit_low, limit_high
         Mean of model minus drawing and Bland and Altman's 95 % limits, in standard deviations between cells of a type.
     mononuclear
-        The same ICC of the mononuclear cells alone, for which the model is meant. They are few, so it can lower the
-        grade, no more.
+        The same ICC of the mononuclear cells alone, for which the model is meant. They are few, so it can only lower
+        the grade.
     sources
         The same by data set, in the feature's own unit.
     disturbances
@@ -162,20 +159,14 @@ class FeatureReliability:
 
     @property
     def difference(self) -> float | None:
-        """Root mean square of model minus drawing in standard deviations between cells of a type.
-
-        To be set beside `annotators`.
-        """
+        """Root mean square of model minus drawing, in SD between cells of a type; compare it with `annotators`."""
         if self.bias is None or self.limit_low is None or self.limit_high is None:
             return None
         return math.hypot(self.bias, (self.limit_high - self.limit_low) / (2 * _NORMAL_95))
 
     @property
     def calibrate(self) -> Disturbance | None:
-        """The change of light or stain that moves the feature most, if it moves it beyond `MODERATE_CHANGE`.
-
-        Calibrate before comparing.
-        """
+        """The change of light or stain that moves the feature most, if beyond `MODERATE_CHANGE`; calibrate it first."""
         beyond = [d for d in LIGHT_AND_STAIN if d in self.disturbances and self.disturbances[d].size > MODERATE_CHANGE]
         return max(beyond, key=lambda d: self.disturbances[d].size, default=None)
 
@@ -192,13 +183,13 @@ def intraclass_correlation(ratings: NDArray[np.float64], groups: NDArray[Any] | 
         float (n, k): n cells, each measured in k ways; no value missing.
     groups
         (n,): a group for each cell. Differences between the groups' means then do not count as differences between
-        cells, and each group takes a degree of freedom of theirs. What a rater does differently in one group than in
-        another is error.
+        cells, and each group takes one of their degrees of freedom. A rater's difference that varies between groups is
+        error.
 
     Returns
     -------
     Interval or None
-        None where all ratings are equal, and with them the correlation undefined.
+        None where all ratings are equal, so that the correlation is undefined.
     """
     from scipy import stats  # slow to import, and pages only read results
 
@@ -236,7 +227,7 @@ def limits_of_agreement(differences: NDArray[np.float64]) -> tuple[float, float,
 
 @dataclass(frozen=True, eq=False)
 class Subjects:
-    """The cells that were measured more than once, in order: their data set, their type, and whether they are mononuclear; (n,) each."""
+    """The cells that were measured more than once: data set, type, whether they are mononuclear; (n,) each."""
 
     sources: NDArray[np.str_]
     types: NDArray[np.str_]
@@ -262,9 +253,9 @@ def assess(
     """Judge one feature.
 
     Over data sets of different magnification and stain, and over cell types, agreement would mostly be that of their
-    means: any outline tells a lobed nucleus from a round one. A cell is compared with cells of its kind, so differences
-    between cells are those within a type and data set: each value is centred on the mean of the drawn cells of its type
-    and data set, and scaled by the standard deviation that remains in the data set.
+    means: any outline tells a lobed nucleus from a round one. Therefore a cell is compared with cells of its kind: each
+    value is centred on the mean of the drawn cells of its type and data set, and scaled by the standard deviation that
+    remains in the data set.
 
     Parameters
     ----------
@@ -336,7 +327,7 @@ def _of_mononuclear(pairs: NDArray[np.float64], cells: Subjects, used: NDArray[n
 
 
 def _effects(changes: Mapping[Disturbance, NDArray[np.float64]]) -> dict[Disturbance, DisturbanceEffect]:
-    """What each disturbance comes to that could be measured, from its standardised changes (n,); nan where absent."""
+    """The effect of each disturbance that could be measured, from its standardised changes (n,), nan where absent."""
     present = {disturbance: change[np.isfinite(change)] for disturbance, change in changes.items()}
     return {
         disturbance: DisturbanceEffect(float(np.median(change)), _root_mean_square(change))
@@ -368,7 +359,7 @@ def _root_mean_square(values: NDArray[np.float64]) -> float:
 def _within(
     cells: Subjects, drawn: NDArray[np.float64], predicted: NDArray[np.float64], both: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], dict[str, SourceAgreement]]:
-    """Mean of the drawn cells of each cell's type and data set, (n,), and the agreement in each data set that tells one."""
+    """Mean of the drawn cells of each cell's type and data set, (n,), and the agreement in each data set."""
     count = np.bincount(cells.groups, both)
     total = np.bincount(cells.groups, np.where(both, drawn, 0))
     mean = np.divide(total, count, out=np.full(len(count), math.nan), where=count > 0)[cells.groups]
@@ -396,11 +387,7 @@ def _judged(
     largest: Disturbance | None,
     effects: Mapping[Disturbance, DisturbanceEffect],
 ) -> tuple[Grade, str]:
-    """Grade and reason: the band of the ICC's lower limit, which two things can lower.
-
-    The mononuclear cells are too few to carry a grade, but not to refute one: where even their upper limit lies below a
-    border, it is not reached. And a disturbance that counts must not change the feature too much.
-    """
+    """Grade and reason: the band of the ICC's lower limit, lowered by mononuclear cells or a disturbance."""
     agreement = _band(icc.low)
     how = {Grade.GOOD: "well", Grade.MODERATE: "only moderately", Grade.POOR: "poorly"}[agreement]
     grade, why = agreement, f"from the model's outline it agrees {how} with the drawn one ({_printed(icc)}, {n} cells)"
@@ -449,7 +436,7 @@ class ReliabilityReport:
 
 
 def to_json(report: ReliabilityReport) -> str:
-    """The text of the file: a header, then a line a feature, with no more digits than mean anything."""
+    """The text of the file: a header, then a line a feature, with significant digits only."""
     header = {f.name: getattr(report, f.name) for f in fields(report) if f.name != "features"}
     header["unit"] = (
         "agreement, annotators and disturbances in standard deviations between cells of a type and data set; sources in"

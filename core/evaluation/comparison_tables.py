@@ -14,7 +14,7 @@ MEASURES: Final[Mapping[Measure, str]] = MappingProxyType(
 
 
 def of_protocol(table: pd.DataFrame, protocol: str, ks: Sequence[int]) -> pd.DataFrame:
-    """Rows of one protocol and of some numbers of folds."""
+    """Rows of one protocol and of some values of k."""
     return table[(table["protocol"] == protocol) & table["k"].isin(ks)]
 
 
@@ -53,7 +53,7 @@ def differences_table(differences: Sequence[PairedDifference]) -> pd.DataFrame:
 
 
 def with_costs(scores: Sequence[Score], costs: pd.DataFrame, cost: str) -> pd.DataFrame:
-    """Scores beside what each architecture costs; `best` marks those that no other beats in both Dice and `cost`."""
+    """Scores beside what each architecture costs; `best` marks the Pareto front of Dice and `cost`."""
     ranked = pd.DataFrame(
         [{"architecture": s.architecture, "mean": s.mean, "low": s.low, "high": s.high} for s in scores]
     )

@@ -1,7 +1,4 @@
-"""The data sets Leukoscope knows: where their images, masks, labels and patients are, and on what terms.
-
-One entry each.
-"""
+"""The data sets Leukoscope knows, one entry each: their images, masks, labels, patients and terms."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +18,7 @@ COPIES_MANIFEST: Final = "copies.csv"
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set. `sample_id` is `<data set>/<relative name>`; samples of one `group` belong in one fold.
+    """One image of a data set; `sample_id` is `<data set>/<relative name>`; samples of one `group` belong in one fold.
 
     `original` is the id of the image that an offline augmentation made this one of, `copy` its number there (0:
     unchanged).
@@ -40,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set and its provenance. `um_per_px` is None where no source states it and nothing in the image tells."""
+    """A data set and its provenance; `um_per_px` is None where no source states it and the image does not tell."""
 
     name: str
     title: str
@@ -53,10 +50,7 @@ class DataSet:
     read: Callable[[Path, str], Iterator[Sample]]
 
     def samples(self, data: Path | None = None) -> list[Sample]:
-        """All samples, sorted by id; `data` defaults to the settings' data folder.
-
-        Raises DataSetError where it is missing.
-        """
+        """All samples, sorted by id; `data` defaults to the settings' data folder. Raises DataSetError if missing."""
         root = (data or load_settings().data) / self.folder
         if not root.is_dir():
             msg = (
@@ -89,10 +83,7 @@ def _by_stem(folder: Path, name: str) -> dict[str, Path]:
 
 
 def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
-    """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`.
-
-    Raises DataSetError where one stands without the other.
-    """
+    """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`; raises DataSetError where one is missing."""
     images, masks = (_by_stem(root / part, name) for part in ("images", "masks"))
     alone = [
         f"{len(stems)} of {there}/ stand without one in {lacks}/: {', '.join(stems[:5])}{' ...' * (len(stems) > 5)}"
@@ -117,10 +108,7 @@ def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
 
 
 def _rows_by_id(path: Path, stems: Iterable[str], name: str, columns: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The rows of a table beside the pairs, by `image_id`.
-
-    Raises DataSetError for a missing column or row, or a type that is none.
-    """
+    """The rows of `labels.csv` by `image_id`; raises DataSetError for a missing column or row, or an unknown type."""
     table = _table(path)
     if table and (lacking := [column for column in columns if column not in table[0]]):
         msg = (
@@ -149,7 +137,7 @@ def _read_masked(root: Path, name: str) -> Iterator[Sample]:
 
 
 def _read_copies(root: Path, name: str) -> Iterator[Sample]:
-    """Pairs written by `python -m training augment`; its manifest remembers the originals and their groups."""
+    """Pairs written by `python -m training augment`, with originals and groups from its manifest."""
     pairs = _pairs(root, name)
     columns = ("image_id", "cell_type", "group", "original", "copy")
     rows = _rows_by_id(root / COPIES_MANIFEST, [stem for stem, _, _ in pairs], name, columns)

@@ -10,10 +10,7 @@ from core.domain.errors import MaskError
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels in both masks, only in the prediction, only in the truth.
-
-    The measures are NaN when both masks are empty.
-    """
+    """Pixels in both masks, only in the prediction, only in the truth; measures are NaN when both masks are empty."""
 
     both: int
     predicted_only: int

@@ -1,6 +1,6 @@
 """Which architecture is better, and how sure that is.
 
-Scores of cross-validation, their paired differences, what a leak of twins adds.
+Scores of cross-validation, their paired differences, and what the leak of augmented copies adds.
 
 Folds share most of their training images, so their scores are no independent sample and a plain t-test finds
 differences where there are none. All intervals and tests here take the variance of Nadeau and Bengio (Machine Learning
@@ -52,10 +52,7 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """Dice of one architecture over its folds.
-
-    `low` to `high` is the corrected 95 % interval of the mean, None of one fold.
-    """
+    """Dice of one architecture over its folds; `low` to `high` is the corrected 95 % interval, None for one fold."""
 
     architecture: str
     folds: int
@@ -92,7 +89,7 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class Leak:
-    """What rotated twins among the training images add to the Dice of one architecture's validated originals.
+    """What rotated copies among the training images add to the Dice of one architecture's validated originals.
 
     Each original was validated once by networks that had seen none of its copies, and once where folds were drawn over
     the copies. `added` is the mean difference over `originals`; `low` to `high` its 95 % bootstrap interval over them.
@@ -114,10 +111,7 @@ def title(architecture: str) -> str:
 
 
 def fair(folds: pd.DataFrame) -> pd.DataFrame:
-    """Finished rows of the (k, fold) pairs that every architecture has finished.
-
-    Only over these can means be compared.
-    """
+    """Finished rows of the (k, fold) pairs that every architecture has finished: only their means are comparable."""
     done = folds[folds["status"] == "done"]
     complete = done.groupby(["k", "fold"])["architecture"].transform("nunique") == done["architecture"].nunique()
     kept: pd.DataFrame = done[complete]
@@ -125,10 +119,7 @@ def fair(folds: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking(folds: pd.DataFrame, measure: Measure) -> tuple[Score, ...]:
-    """Scores of the architectures, best first, over the folds that all of them have.
-
-    `folds` are rows of one protocol.
-    """
+    """Scores of the architectures, best first, over the folds that all have; `folds` are rows of one protocol."""
     rows = fair(folds)
     scores = []
     for architecture, part in rows.groupby("architecture", sort=True):
@@ -169,9 +160,8 @@ def paired_differences(folds: pd.DataFrame, measure: Measure) -> tuple[PairedDif
 def leaks(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> tuple[Leak, ...]:
     """What the leak adds, for each architecture that both protocols have finished for the same k.
 
-    `folds` and `images` of both.
-
-    An interval needs several originals; it is over images, not over repeated trainings.
+    `folds` and `images` hold both protocols. An interval needs several originals; it is over images, not over repeated
+    trainings.
     """
     images = images.assign(dice_mean=(images["dice_nucleus"] + images["dice_cytoplasm"]) / 2)
     leakage = []
@@ -202,11 +192,10 @@ def leaks(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> tuple[
 
 
 def hardest(images: pd.DataFrame, measure: Measure, count: int) -> pd.DataFrame:
-    """The originals on which the architectures do worst in the mean.
+    """The originals with the lowest mean Dice over the architectures.
 
-    `sample_id`, `cell_type`, `mean`, `worst`, `best`, `networks`.
-
-    `worst` and `best` are over the architectures, each over its k. `images` are rows of one protocol.
+    `images` are rows of one protocol. Columns: `sample_id`, `cell_type`, `mean`, `worst`, `best` (over the
+    architectures, each over its k), `networks`.
     """
     images = images.assign(dice_mean=(images["dice_nucleus"] + images["dice_cytoplasm"]) / 2)
     originals = images[images["copy"] == 0]
@@ -218,9 +207,9 @@ def hardest(images: pd.DataFrame, measure: Measure, count: int) -> pd.DataFrame:
 
 
 def pareto(cost: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of n points nobody beats in both.
+    """Which of n points are on the Pareto front: no other has less or equal cost and more or equal gain; both (n,).
 
-    Less or equal cost and more or equal gain, one of them strictly; both shaped (n,).
+    A point that equals another in both does not beat it.
     """
     cheaper = cost[:, None] <= cost[None, :]
     better = gain[:, None] >= gain[None, :]
@@ -238,7 +227,7 @@ def holm(p: list[float]) -> list[float]:
 
 
 def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]) -> str:
-    """The comparison in two sentences: who leads by how much, and from whom it can and cannot be told apart."""
+    """The comparison in two sentences: who leads by how much, and which others differ from it beyond chance."""
     first = scores[0]
     if len(scores) == 1:
         return (
@@ -277,10 +266,7 @@ def _complete(folds: pd.DataFrame, architecture: str, protocol: str) -> set[int]
 
 
 def _standard_error(values: NDArray[np.float64], sizes: pd.DataFrame) -> float | None:
-    """Corrected standard error of the mean of fold scores.
-
-    `sizes` has `images_validation` and `images_train`, a row a fold.
-    """
+    """Corrected standard error of the mean of fold scores; `sizes` has `images_validation` and `images_train`."""
     if len(values) < 2:
         return None
     ratio = float((sizes["images_validation"] / sizes["images_train"]).mean())
@@ -288,7 +274,7 @@ def _standard_error(values: NDArray[np.float64], sizes: pd.DataFrame) -> float |
 
 
 def _difference(values: NDArray[np.float64], sizes: pd.DataFrame) -> tuple[float, float, float, float, float]:
-    """Mean, 95 % interval, two-sided p, and the probability of a practical tie, of differences over two folds or more."""
+    """Mean, 95 % interval, two-sided p, and probability of a practical tie, of differences over two folds or more."""
     mean, error, freedom = float(values.mean()), _standard_error(values, sizes) or 0.0, len(values) - 1
     if error == 0:
         return mean, mean, mean, float(mean == 0), float(abs(mean) < PRACTICALLY_NOTHING)

@@ -1,12 +1,10 @@
 """Results of model selection on disk: one row per trained fold, its Dice per image, its training curve.
 
-Readable while a run goes on.
-
-`<root>/<run_id>/config.toml`, three tables (`folds`, `images`, `epochs`) as `<table>.parquet`, and
-`units/<unit>/<table>.parquet` for folds that ended since. A unit is one fold of one architecture under one protocol;
-its folder appears in one step when all three of its files are complete, so a unit is there once or not at all.
-`compact` moves the units into the three tables. What the architectures cost is in `costs.parquet`, once `python -m
-export.cost` has measured it.
+They can be read while a run goes on. `<root>/<run_id>/config.toml`, three tables (`folds`, `images`, `epochs`) as
+`<table>.parquet`, and `units/<unit>/<table>.parquet` for folds that ended since. A unit is one fold of one architecture
+under one protocol; its folder appears in one step when all three of its files are complete, so a unit is there once or
+not at all. `compact` moves the units into the three tables. What the architectures cost is in `costs.parquet`, once
+`python -m export.cost` has measured it.
 """
 
 import shutil
@@ -133,9 +131,9 @@ def run_folders(root: Path | None = None) -> list[Path]:
 
 
 def published(folder: Path) -> pd.DataFrame | None:
-    """The thesis's comparison of architectures, under the names of our configs, best first.
+    """The thesis's comparison of architectures, under the names of our configs, best first; None where it is missing.
 
-    It lies with the reference data in `folder`; None where it is not there.
+    It lies with the reference data in `folder`.
     """
     path = folder / PUBLISHED_FILE
     if not path.is_file():
@@ -163,16 +161,13 @@ def planned(config: Mapping[str, Any]) -> int:
 
 
 def signature(folder: Path) -> str:
-    """Changes with every fold that ends: what has been read of a run holds as long as this stays."""
+    """Text that changes with every fold that ends: a key for caches of a run's tables."""
     files = [*folder.glob("*.parquet"), *folder.glob("units/*")]
     return " ".join(f"{path.name}:{path.stat().st_mtime_ns}" for path in sorted(files) if path.exists())
 
 
 def read(folder: Path, table: str) -> pd.DataFrame:
-    """One of the three tables of a run, each unit once, whatever of it is there.
-
-    Raises StoreError naming a damaged file.
-    """
+    """One of the three tables of a run as far as it is there, each unit once; raises StoreError if damaged."""
     # Units before the compacted table: one that vanishes in between is in the table that is read after it.
     paths = sorted(folder.glob(f"units/*/{table}.parquet"))
     parts = [
@@ -211,7 +206,7 @@ def finished(folder: Path) -> set[tuple[Any, ...]]:
 def add_unit(folder: Path, unit: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
     """Add the rows of one unit in all three tables at once; False, and nothing changed, if it is there already.
 
-    `unit` is the name of its folder. Raises OSError where the disk refuses.
+    `unit` is the name of its folder. Raises OSError if the disk refuses.
     """
     place, work = folder / "units" / unit, folder / WORK_FOLDER
     for needed in (place.parent, work):
@@ -245,10 +240,7 @@ def compact(folder: Path) -> None:
 
 
 def discard_failed(folder: Path) -> int:
-    """Forget the units whose status is not "done", so that they are run again; returns how many.
-
-    Not while the run is worked on.
-    """
+    """Delete the units whose status is not "done", so that they are run again; returns how many. Not during a run."""
     folds = read(folder, "folds")
     failed = folds.loc[folds["status"] != "done", list(UNIT_COLUMNS)]
     if failed.empty:
@@ -266,20 +258,14 @@ def discard_failed(folder: Path) -> int:
 
 
 def read_costs(folder: Path) -> pd.DataFrame:
-    """What the architectures of a run cost (COST_SCHEMA), empty where it was not measured.
-
-    Raises StoreError for a damaged file.
-    """
+    """What the architectures of a run cost (COST_SCHEMA), empty if not measured; raises StoreError if damaged."""
     costs = _read_file(folder / _COSTS, COST_SCHEMA, "run `python -m export.cost` on the run's folder again")
     frame: pd.DataFrame = (COST_SCHEMA.empty_table() if costs is None else costs).to_pandas()
     return frame
 
 
 def write_costs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Put these rows of COST_SCHEMA in the place of all earlier ones, in one step; returns the file.
-
-    Raises OSError as the disk does.
-    """
+    """Replace the costs of a run by these rows of COST_SCHEMA, in one step; returns the file, raises OSError."""
     return _put(folder / _COSTS, pa.Table.from_pylist(list(rows), schema=COST_SCHEMA))
 
 

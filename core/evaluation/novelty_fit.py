@@ -1,10 +1,8 @@
-"""Knowing when not to answer.
+"""Fits what a model knows, and measures how well that tells leukocytes from everything else.
 
-Fits what a model knows, and measures how well that tells leukocytes from everything else.
-
-Nothing is fitted on the things to be refused (`core.evaluation.ood_negatives`), so each kind of them is one never seen.
-Known is every leukocyte with a nucleus, abnormal ones included, of laboratories whose terms allow fitting; the others
-stand for the laboratory that comes next.
+Nothing is fitted on the out-of-distribution negatives (`core.evaluation.ood_negatives`), so each kind of them is one
+never seen. Known is every leukocyte with a nucleus, abnormal ones included, of laboratories whose terms allow fitting;
+the others stand for a laboratory not seen before.
 """
 
 import json
@@ -55,8 +53,8 @@ KNOWN_SOURCES: Final = ("set1", "set2", "acevedo")
 UNSEEN_SOURCES: Final = ("deepapl", "hairy_cell_marrow", "hairy_cell_smear")
 LEUKOCYTES: Final = tuple(t for t in CellType if t not in (CellType.ERYTHROBLAST, CellType.PLATELET, CellType.OTHER))
 GRANULOCYTES: Final = (CellType.NEUTROPHIL, CellType.EOSINOPHIL)
-# Basophils, whose nucleus hides under granules, are neither: they cannot be told, and no mononuclear cell should pay
-# for it.
+# Basophils, whose nucleus hides under granules, are neither: they cannot be recognised, and no mononuclear cell should
+# be misjudged for it.
 MONONUCLEAR: Final = tuple(t for t in LEUKOCYTES if CELL_TYPES[t].mononuclear)
 _HEALTHY: Final = (CellType.LYMPHOCYTE, CellType.MONOCYTE)
 LEUKOCYTE: Final = "leukocyte"
@@ -68,7 +66,7 @@ _MOST_UNSEEN: Final = 120
 # tell.
 KEPT: Final = 0.99
 _ENOUGH: Final = 50
-# Of each correlation between traits this share is taken back, so that a direction in which the known cells hardly
+# Each correlation between traits is reduced by this share, so that a direction in which the known cells hardly
 # spread counts no more than it should.
 _SHRINKAGE: Final = 0.05
 # The cell is a granulocyte to both scores when the odds are beyond e to this power.
@@ -85,9 +83,9 @@ _CONFIDENCE_LEVEL: Final = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A picture to measure.
+    """A picture to measure: leukocytes of a type, or a negative of a kind.
 
-    Of leukocytes of a type, or of an negative's kind, without one; `source` is its data set, if it has one.
+    `source` is its data set, if it has one.
     """
 
     kind: str
@@ -99,11 +97,16 @@ class Subject:
 
 
 def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
-    """Everything to measure: leukocytes the model was not trained on, and every negative.
+    """Everything to measure: leukocytes the model was not trained on, and every negative; at most `limit` of each kind.
 
-    At most `limit` of each type or kind and source.
+    A kind is a type of leukocyte or of negative in one source.
 
-    Raises ModelError when the model has no split beside it, DataSetError when images are missing.
+    Raises
+    ------
+    ModelError
+        If the model has no split beside it.
+    DataSetError
+        If images are missing.
     """
     if entry.split is None:
         msg = (
@@ -137,9 +140,9 @@ def _of_sample(sample: Sample, source: str) -> Subject:
 
 
 def measure(subject: Subject, segmenter: Segmenter) -> list[dict[str, Any]]:
-    """A row per cell: what the subject is, the traits, whether it is `small`, and whether it was `refused` for any other reason.
+    """A row per cell: the subject, the traits, whether it is `small`, and whether another flag `refused` it.
 
-    The scale is left aside: most pictures come without one.
+    The scale is left out: most pictures come without one.
     """
     image = subject.image if isinstance(subject.image, CellImage) else load(subject.image)
     rows = []
@@ -159,7 +162,7 @@ def measure(subject: Subject, segmenter: Segmenter) -> list[dict[str, Any]]:
 def measure_all(
     todo: Sequence[Subject], entry: ModelEntry, jobs: int, device: Device
 ) -> Iterator[list[dict[str, Any]]]:
-    """`measure` of each subject in order, by `jobs` processes of one thread each, so that their number does not change a value."""
+    """`measure` of each subject in order, by `jobs` processes of one thread each; values do not depend on `jobs`."""
     opening = partial(OnnxSegmenter.from_entry, entry, device, threads=1)
     return parallel.each(measure, todo, opening, jobs=jobs)
 
@@ -168,16 +171,13 @@ def measure_all(
 
 
 def _weights(cells: pd.DataFrame) -> Floats:
-    """One over the root of the number of cells of the type and source.
-
-    Many count for more than few, but not in proportion.
-    """
+    """Weights of cells, one over the root of the number of cells of the type and source."""
     alike: Floats = cells.groupby(["source", "cell_type"])["kind"].transform("size").to_numpy(np.float64)
     return 1 / np.sqrt(alike)
 
 
 def fit_detector(cells: pd.DataFrame) -> NoveltyDetector:
-    """The cloud of the known cells and its limit.
+    """Fit the novelty detector: mean, spread and correlation of the known cells' traits, and the limit.
 
     Its spread is the mean spread within a laboratory plus that of a laboratory's mean: what one more laboratory would
     be expected to show.
@@ -253,10 +253,7 @@ def _fit_logistic(cells: pd.DataFrame, chosen: Sequence[str]) -> LogisticScore:
 def _unseen(
     cells: pd.DataFrame, known: pd.DataFrame, folds: pd.Series, score: Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
 ) -> pd.Series:
-    """`score(known, cells)` of every cell by what was fitted on the known cells of other folds.
-
-    `folds` goes with `cells`.
-    """
+    """`score(known, cells)` of every cell, fitted on the known cells of the other `folds`."""
     scores = pd.Series(np.nan, index=cells.index)
     for fold in folds.unique():
         part = cells[folds == fold]
@@ -271,7 +268,7 @@ def _strangeness(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
 
 
 def _granulocyte_excess(known: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
-    """Score of the rule less its limit: above 0 a cell is told to be a granulocyte."""
+    """Score of the rule less its limit: above 0 a cell is called a granulocyte."""
     rule = fit_granulocytes(known)
     return pd.Series([rule.score(row) - rule.limit for row in _traits_of(cells)], index=cells.index)
 
@@ -289,7 +286,7 @@ Row = dict[str, Any]
 
 
 def _share(hits: pd.Series) -> list[float] | None:
-    """Share of the true ones with its 95 % interval (Wilson 1927, J Am Stat Assoc 22:209); None of none."""
+    """Share of the true ones with its 95 % interval (Wilson 1927, J Am Stat Assoc 22:209); None without any."""
     from scipy import stats
 
     if hits.empty:
@@ -299,12 +296,9 @@ def _share(hits: pd.Series) -> list[float] | None:
 
 
 def evaluate(table: pd.DataFrame) -> dict[str, list[Row]]:
-    """The tables of a measurement (`measure`'s rows).
+    """The tables of a measurement (`measure`'s rows): `kinds` of negatives, `cells` by type and source, `granulocytes`.
 
-    `kinds` of negatives, `cells` by type and source, and the rule for `granulocytes`.
-
-    What is said of a known cell is said by what was fitted without the cell's fold, or without its laboratory
-    (`left_out`).
+    A known cell is scored by what was fitted without the cell's fold, or without its laboratory (`left_out`).
     """
     cells = table[table["kind"] == LEUKOCYTE]
     fitted = cells["source"].isin(KNOWN_SOURCES)
@@ -338,12 +332,10 @@ def _is_unlike(strangeness: pd.Series) -> pd.Series:
 
 
 def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series) -> list[Row]:
-    """Of each kind of negative and the data set it comes from.
-
-    `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted
-    laboratories; then the shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and
-    refused without these two.
-    """
+    """A row for each kind of negative and its data set."""
+    # `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted
+    # laboratories; then the shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and
+    # refused without these two.
     fitted = cells["source"].isin(KNOWN_SOURCES)
     healthy = cells["cell_type"].isin(_HEALTHY)
     distance = _strangeness(cells[fitted], others)
@@ -368,10 +360,7 @@ def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series)
 
 
 def _of_cells(cells: pd.DataFrame, crossed: pd.DataFrame, left_out: pd.DataFrame) -> list[Row]:
-    """Of each type of leukocyte and its source.
-
-    Shares flagged falsely, refused for that alone, and told to be a granulocyte.
-    """
+    """By type of leukocyte and source: shares flagged falsely, refused for that alone, and called a granulocyte."""
     rows = []
     for (cell_type, source), part in cells.groupby(["cell_type", "source"], sort=False):
         unlike = _is_unlike(crossed.loc[part.index, "strangeness"])
@@ -392,7 +381,7 @@ def _of_cells(cells: pd.DataFrame, crossed: pd.DataFrame, left_out: pd.DataFrame
 
 
 def _of_rule(cells: pd.DataFrame, told: pd.Series) -> Row:
-    """Shares of granulocytes told, of mononuclear cells told falsely, and of right ones among the told, also if both were equally many."""
+    """Sensitivity for granulocytes, false positives, and precision, also if both kinds were equally many."""
     right, wrong = cells["cell_type"].isin(GRANULOCYTES), cells["cell_type"].isin(MONONUCLEAR)
     recall, false = told[right].mean(), told[wrong].mean()
     return {
@@ -419,7 +408,7 @@ def learn(
     Parameters
     ----------
     entry
-        The model; its split names the images that it was trained on, which are left aside.
+        The model; its split names the images that it was trained on, which are left out.
     jobs
         Processes, one thread each.
     limit
@@ -443,9 +432,12 @@ def learn(
 
 
 def knowledge_of(entry: ModelEntry, table: pd.DataFrame, command: str) -> Knowledge:
-    """What follows from `measure`'s rows of all subjects.
+    """Fit and evaluate on `measure`'s rows of all subjects.
 
-    Raises DataSetError where a known laboratory has too few outlined cells.
+    Raises
+    ------
+    DataSetError
+        If a known laboratory has too few outlined cells.
     """
     known = table[(table["kind"] == LEUKOCYTE) & table["source"].isin(KNOWN_SOURCES)]
     outlined = known.dropna(subset=list(NOVELTY_TRAITS))["source"].value_counts()

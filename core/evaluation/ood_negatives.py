@@ -1,4 +1,4 @@
-"""Pictures that show no leukocyte, by kind: what a model must not answer.
+"""Out-of-distribution negatives: pictures that show no leukocyte, by kind, which a model must refuse.
 
 All are made from the data folder, scikit-image, or numbers.
 """
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class NegativeKind(StrEnum):
-    """What is to be seen, in words."""
+    """What the picture shows, in words."""
 
     PLATELET = "platelet"
     ERYTHROBLAST = "erythroblast"
@@ -86,15 +86,12 @@ def ood_negatives() -> Iterator[OodNegative]:
 
 
 def other_pictures() -> Iterator[OodNegative]:
-    """Those of them that need no data set.
-
-    Photographs, tissue, text and drawings of scikit-image, and what is drawn by numbers.
-    """
+    """Negatives that need no data set: pictures of scikit-image and drawings made by numbers."""
     return chain(_crops(), _blots(), _noise(), _blanks())
 
 
 def evenly(items: Sequence[_T], count: int) -> list[_T]:
-    """At most `count` of the items, evenly out of all."""
+    """At most `count` of the items, evenly spaced."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
@@ -133,7 +130,7 @@ def _seeded(sample: Sample) -> np.random.Generator:
 
 
 def _red_cells(rgb: Pixels) -> Place | None:
-    """A corner where nothing takes nuclear stain, and something is: in a picture of one leukocyte that is red cells."""
+    """A corner of a one-leukocyte picture where nothing takes nuclear stain, but something is: red cells."""
     density = nuclear_density(rgb)
     for rows in (slice(0, _CUT_PX), slice(-_CUT_PX, None)):
         for columns in (slice(0, _CUT_PX), slice(-_CUT_PX, None)):

@@ -1,7 +1,4 @@
-"""How far each feature can be trusted when a model draws the outline.
-
-Measured on its test images, as they are and disturbed.
-"""
+"""How far each feature can be trusted when a model draws the outline, measured on its test images, also disturbed."""
 
 import io
 import json
@@ -46,10 +43,7 @@ SCALES: Final = MappingProxyType({Disturbance.SMALLER: 3 / 4, Disturbance.LARGER
 
 
 def _rescaled(rgb: Pixels, factor: float) -> Pixels:
-    """Resampled by exactly the factor in both directions.
-
-    Less than a pixel of the result is lost at the right and bottom edges.
-    """
+    """Resampled by exactly the factor in both directions; less than a pixel is lost at the right and bottom edges."""
     height, width = (int(factor * side) for side in rgb.shape[:2])
     box = (0, 0, width / factor, height / factor)
     return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box))
@@ -130,7 +124,12 @@ def _source(sample: Sample) -> str:
 def unseen_samples(entry: ModelEntry) -> list[Sample]:
     """The drawn images that the model's training never saw, by id.
 
-    Raises ModelError when the model has no split beside it, DataSetError when its images are not there.
+    Raises
+    ------
+    ModelError
+        If the model has no split beside it.
+    DataSetError
+        If its images are missing.
     """
     if entry.split is None:
         msg = (
@@ -154,10 +153,7 @@ def unseen_samples(entry: ModelEntry) -> list[Sample]:
 
 
 def drawn_twice(names: Sequence[str]) -> list[tuple[Sample, Sample]]:
-    """Pairs of (nearly) identical images of the data sets, of equal size.
-
-    The same cell drawn twice, whatever part it is in.
-    """
+    """Pairs of (nearly) identical images of equal size: the same cell drawn twice, in any part of the split."""
     pairs = []
     for name in names:
         groups: dict[str, list[Sample]] = {}
@@ -177,7 +173,7 @@ def drawing(sample: Sample) -> LabelMap:
 
 
 def drawn_sample(sample_id: str, data_sets: Sequence[str]) -> tuple[CellImage, LabelMap] | None:
-    """A cell of one of the data sets with its drawn label map, both cut out; None where neither is on this computer."""
+    """A cell of one of the data sets and its drawn label map, both cut out; None where neither is on this computer."""
     for name in data_sets:
         with suppress(CoreError):
             for sample in data_set(name).samples():
@@ -202,10 +198,7 @@ def _values(image: CellImage, labels: LabelMap, px: float = 1.0) -> NDArray[np.f
 
 
 def measure(sample: Sample, segmenter: Segmenter) -> NDArray[np.float64]:
-    """Every feature from the drawn outline, from the model's, and after each disturbance.
-
-    (2 + disturbances, features).
-    """
+    """Every feature from the drawn outline, the model's, and after each disturbance; (2 + disturbances, features)."""
     image = load(sample.image)
     labels = with_environment(segmenter.segment(image).labels)
     rows = [_values(image, drawing(sample)), _values(image, labels)]

@@ -1,7 +1,4 @@
-"""Fine-tuning runs on disk, finished or still going on.
-
-What `python -m training finetune` leaves in a folder, as pages read it.
-"""
+"""Fine-tuning runs on disk, finished or going on: what `python -m training finetune` leaves in a folder."""
 
 import json
 from dataclasses import dataclass
@@ -34,7 +31,7 @@ class TrainingRun:
 
     @property
     def modified(self) -> float:
-        """When the last epoch ended, in seconds of the epoch; 0 where the log has gone."""
+        """When the last epoch ended, in seconds since 1970; 0 where the log is gone."""
         log = self.folder / LOG_FILE
         return log.stat().st_mtime if log.is_file() else 0.0
 
@@ -47,7 +44,7 @@ class TrainingRun:
         return read_log(self.folder / LOG_FILE)
 
     def scores(self) -> dict[str, Any] | None:
-        """What the test came to, or None while the training goes on; raises StoreError naming a damaged file."""
+        """Scores of the test part, or None while the training goes on; raises StoreError naming a damaged file."""
         path = self.folder / SCORES_FILE
         if not path.is_file():
             return None
@@ -59,9 +56,9 @@ class TrainingRun:
         return scores
 
     def going_on(self, now: float) -> bool:
-        """Whether it is likely still computed at a time, in seconds of the epoch; raises StoreError.
+        """Whether it probably still runs at a time in seconds since 1970; raises StoreError.
 
-        One whose last epoch ended longer ago than three of its epochs take is not.
+        It does not if its last epoch ended longer ago than three of its epochs take.
         """
         if self.scores() is not None:
             return False
@@ -69,18 +66,12 @@ class TrainingRun:
         return now - self.modified < _PATIENCE_EPOCHS * epoch_s
 
     def cases(self, end: str) -> list[Path]:
-        """Pictures of the "best" or "worst" test images, most extreme first.
-
-        The image, the drawn outlines, the found ones.
-        """
+        """Pictures of the "best" or "worst" test images, most extreme first: image, drawn and predicted outlines."""
         return sorted((self.folder / CASES_FOLDER).glob(f"{end}-*.png"))
 
 
 def training_runs(root: Path | None = None) -> list[TrainingRun]:
-    """Runs in folders under `root` (default.
-
-    The settings' folder of runs), the latest first; empty where there are none.
-    """
+    """Runs in folders under `root` (default: the settings' folder of runs), the latest first; may be empty."""
     base = root or load_settings().runs
     runs = [TrainingRun(path.parent) for path in base.glob(f"*/{LOG_FILE}") if (path.parent / CONFIG_FILE).is_file()]
     return sorted(runs, key=lambda run: -run.modified)

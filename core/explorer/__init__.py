@@ -1,4 +1,1 @@
-"""Questions of the cohort explorer.
-
-What is looked at, how it is distributed, what tells groups apart; no user interface.
-"""
+"""Questions of the cohort explorer: which cells, how features are distributed, what separates groups."""

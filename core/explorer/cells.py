@@ -45,8 +45,9 @@ _TEXTS: Final = (
     "excluded_reason",
 )
 _DRAWN: Final = (
-    "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width", "place_height", "image_width",
-    "image_height", "um_per_px", "confidence", "severe_flags", "quality_flags", "quality_ok", "created", "cell_outline", "nucleus_outline",
+    "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
+    "place_height", "image_width", "image_height", "um_per_px", "confidence", "severe_flags", "quality_flags",
+    "quality_ok", "created", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
 Rings = tuple[NDArray[np.float32], ...]
@@ -54,10 +55,7 @@ Rings = tuple[NDArray[np.float32], ...]
 
 @dataclass(frozen=True)
 class Frame:
-    """Side of the square in which cells are drawn, the same for all.
-
-    Micrometres where a cell's scale is known, else pixels.
-    """
+    """Side of the square in which all cells are drawn; in micrometres where the scale is known, else in pixels."""
 
     um: float
     px: float
@@ -73,7 +71,7 @@ class StoredCell:
 
     `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`)
     and nucleus are in its pixels. `flags` and `severe_flags` are codes. What is not recorded is None, and the shape (0,
-    0): an imported table need hold no more than features.
+    0): an imported table may hold only features.
     """
 
     cell_id: str
@@ -112,7 +110,7 @@ class StoredCell:
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """Height and width to draw on: `shape`, or, where that is not known, as far as the outlines reach."""
+        """Height and width to draw on: `shape`, or, where that is not known, the extent of the outlines."""
         rings = [ring for own in self.outlines.values() for ring in own]
         if all(self.shape) or not rings:
             return self.shape
@@ -120,7 +118,7 @@ class StoredCell:
         return int(height), int(width)
 
     def labels(self) -> LabelMap:
-        """The mask, as large as `canvas`, drawn from the outlines; with a ring of surroundings."""
+        """The mask, as large as `canvas`, drawn from the outlines, with the ring around the cell."""
         drawn = np.zeros(self.canvas, np.uint8)
         for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS):
             inside = np.zeros(self.canvas, np.bool_)
@@ -142,10 +140,7 @@ def cells(cohort: Cohort, cell_ids: Sequence[str]) -> tuple[StoredCell, ...]:
 
 
 def frame(cohort: Cohort, selection: Selection) -> Frame:
-    """Square that holds nearly all cells of a selection with some room around.
-
-    The few that are larger are cut at the edge.
-    """
+    """Square that holds nearly all cells of a selection with some room around; the few larger ones are cut off."""
     condition, parameters = where(selection)
     parts = [
         f"quantile_cont(CASE WHEN um_per_px IS {known} NULL THEN {diameter} END, $share)"
@@ -175,7 +170,7 @@ def features_of(cohort: Cohort, cell_id: str) -> FeatureSet:
 
 
 def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) -> CellImage | None:
-    """What was analysed of a cell's image, where its file is at hand and still the same; None otherwise.
+    """The analysed part of a cell's image, where its file is at hand and unchanged; None otherwise.
 
     Looked for in the folders of the known data sets, in those that may be chosen from (`Settings.roots`), and in
     `sources`, folders that batches have measured. Nothing outside these folders is opened.
@@ -211,10 +206,7 @@ def _candidates(name: str, settings: Settings, sources: Sequence[Path]) -> Itera
 
 
 def _populations(cohort: Cohort, cell_ids: Sequence[str]) -> list[str] | None:
-    """Populations that the identifiers begin with, so that no other file is read.
-
-    None, for all, where one is of another making.
-    """
+    """Populations named by the identifiers, so that no other file is read; None (all) where one has another form."""
     there = {stored.population.population_id for stored in cohort.populations()}
     named = {cell.partition(":")[0] for cell in cell_ids}
     return sorted(named) if named <= there else None

@@ -14,12 +14,12 @@ from core.explorer.view import Summary
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import ReferencePopulation
 
-# So many times as long as it need be may an axis become through the outermost cells.
+# An axis may become this many times longer than it need be because of the outermost cells.
 STRETCHED: Final = 1.6
 
 
 def without_tails(selection: Selection, feature: str, quantiles: NDArray[np.float64]) -> Selection:
-    """Leave out cells beyond every group's middle part, where these would leave the others a small part of the axis.
+    """Leave out cells beyond every group's middle part, where they would compress the rest of the axis.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def without_tails(selection: Selection, feature: str, quantiles: NDArray[np.floa
         The cells.
     feature
         The feature on the axis.
-    quantiles : array (G, P)
-        Its values in each group at ascending shares, the least and the greatest at the ends; the middle part lies
-        between the second and the last but one.
+    quantiles
+        (G, P): its values in each group at ascending shares, the least and the greatest at the ends; the middle part
+        lies between the second and the last but one.
     """
     values = quantiles[np.isfinite(quantiles).all(axis=1)]
     if not len(values):
@@ -96,7 +96,7 @@ def published_table(published: Sequence[ReferencePopulation], feature: str) -> p
 
 
 def together(groups: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Both tables, the published below, without a column of units or of absent values in which nothing stands."""
+    """Both tables, the published one below, without columns of units or of absent values that are empty."""
     # From rows, because pandas 2 warns of columns without a value that are put together.
     both = pd.DataFrame([*groups.to_dict("records"), *published.to_dict("records")], columns=groups.columns)
     nothing: dict[str, str | int] = {"Unit": "", "Without a value": 0}

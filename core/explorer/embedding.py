@@ -1,14 +1,14 @@
 """Cells in a plane: principal axes at once, UMAP in a process of its own, whose result is kept in a folder.
 
-Both look at robustly scaled features (`core.populations.robust`). A feature absent in more than `MOST_ABSENT` of the
-cells, or one that does not vary, is dropped; other absent values stand at the median. UMAP (McInnes, Healy and Melville
-2018, arXiv 1802.03426) shows which cells are alike; distances between clouds, and their sizes, mean little. It hangs on
-its seed, which is shown.
+Both use robustly scaled features (`core.populations.robust`). A feature absent in more than `MOST_ABSENT` of the cells,
+or one that does not vary, is dropped; other absent values are set to the median. UMAP (McInnes, Healy and Melville
+2018, arXiv 1802.03426) shows which cells are alike; distances between clouds, and their sizes, mean little. It depends
+on its seed, which is shown.
 
 In the folder each map has a key: `<key>.npz` is its result, `<key>.input.npz` what it is computed from, `<key>.log`
-what the process said. `<key>.lock` is locked by the server that waits for the process, `<key>.running` by the process
-itself, which may outlive the server. They compute one after the other, so that ten visitors do not cost ten times the
-memory.
+what the process printed. `<key>.lock` is locked by the server that waits for the process, `<key>.running` by the
+process itself, which may outlive the server. They compute one after the other, so that ten visitors do not cost ten
+times the memory.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ from core.support import files, locks
 MOST_ABSENT: Final = 0.05
 MOST_CELLS: Final = 20_000  # on a map of more nobody sees single cells; computing it takes minutes
 FEWEST_CELLS: Final = 20
-NEIGHBOURS: Final = 15  # umap-learn's own defaults, written down because the picture hangs on them
+NEIGHBOURS: Final = 15  # umap-learn's own defaults, written down because the picture depends on them
 MIN_DIST: Final = 0.1
 _AXES: Final = 10
 _KEPT: Final = 100  # results; a map of 20,000 cells takes 160 kB
@@ -52,9 +52,9 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Cells ready to be laid out: `z` (n, F) robustly scaled and complete, and what it took.
+    """Cells ready to be embedded: `z` (n, F) robustly scaled and complete.
 
-    `dropped` maps features left out to the reason; `filled` counts absent values that stand at the median.
+    `dropped` maps features left out to the reason; `filled` counts absent values that were set to the median.
     """
 
     z: Matrix
@@ -69,7 +69,7 @@ class Prepared:
 
     @property
     def sentence(self) -> str:
-        """What was looked at, in words."""
+        """Which features were used, in words."""
         dropped = (
             f"; {len(self.dropped)} left out because they are absent in too many cells or do not vary"
             if self.dropped
@@ -91,8 +91,8 @@ class PrincipalAxes:
     """Directions in which the cells vary most.
 
     `scores` (n, k) are the cells' places in robust standard deviations, `explained` (k,) the shares of the variance,
-    `loadings` (F, k) unit vectors, each turned so that its largest entry is positive, and `words` say of each axis
-    which features make it.
+    `loadings` (F, k) unit vectors, each turned so that its largest entry is positive, and `words` name the features
+    that make up each axis.
     """
 
     scores: Matrix
@@ -129,7 +129,7 @@ class Umap:
         )
 
     def place(self, query: Matrix, z: Matrix) -> tuple[float, float]:
-        """About where another cell (F,) would lie: the middle of its nearest on the map, the nearer weighing more.
+        """Where another cell (F,) would lie, roughly: the weighted mean of its nearest cells, the nearer weighing more.
 
         `z` (n, F) are all cells that the map was asked for, in their order. Raises UsageError if the cell has no
         features.
@@ -142,10 +142,7 @@ class Umap:
 
 @dataclass(frozen=True)
 class UmapState:
-    """Where a map stands.
-
-    There (`umap`), computed since `started` (seconds since 1970), failed for a `problem`, or none of these.
-    """
+    """State of a map: there (`umap`), computing since `started` (seconds since 1970), failed (`problem`), absent."""
 
     umap: Umap | None = None
     started: float | None = None
@@ -153,19 +150,19 @@ class UmapState:
 
 
 def prepare(matrix: Matrix, features: Sequence[str]) -> Prepared:
-    """Scale cells for a plane.
+    """Scale cells for an embedding.
 
     Parameters
     ----------
-    matrix : array (n, F)
-        Values, nan where absent.
-    features : sequence of str
+    matrix
+        (n, F); nan where absent.
+    features
         Names of the columns.
 
     Raises
     ------
     UsageError
-        There are fewer than `FEWEST_CELLS` cells, or fewer than two features are left.
+        If there are fewer than `FEWEST_CELLS` cells, or fewer than two features are left.
     """
     if len(matrix) < FEWEST_CELLS:
         msg = (
@@ -218,7 +215,7 @@ def principal_axes(prepared: Prepared) -> PrincipalAxes:
 def _words(
     number: int, share: float, loadings: Matrix, correlation: Matrix, features: Sequence[str], most: int = 4
 ) -> str:
-    """Name the features that make an axis, passing over one that only says again what another before it says."""
+    """Name the features that make up an axis, skipping one that only repeats another named before."""
     named: list[int] = []
     for column in np.argsort(-np.abs(loadings), kind="stable"):
         if len(named) < most and not any(correlation[column, other] >= SAME_THING for other in named):
@@ -241,7 +238,7 @@ class UmapCache:
         self._folder = folder.resolve()
 
     def look(self, key: str) -> UmapState:
-        """Where a map stands; takes no time."""
+        """State of a map; takes no time."""
         if (umap := _read(self._path(key, ".npz"))) is not None:
             return UmapState(umap=umap)
         lock = self._path(key, ".lock")
@@ -254,12 +251,12 @@ class UmapCache:
         return UmapState(problem=self._last_words(key))
 
     def start(self, key: str, prepared: Prepared, seed: int = 0) -> None:
-        """Compute a map in a process of its own, unless it is there or being computed; does not wait for it.
+        """Start computing a map in a process of its own, unless it is there or being computed; does not wait for it.
 
         Raises
         ------
         StoreError
-            The folder cannot be written to, or the process not be started.
+            If the folder cannot be written to, or the process cannot be started.
         """
         try:
             lock = locks.try_lock(self._path(key, ".lock"), wait_s=_LOOK_S)

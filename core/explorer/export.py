@@ -1,4 +1,4 @@
-"""What one takes away of the cells in view: the table as Parquet or AnnData, and the SQL or Python that makes it again.
+"""Downloads of the cells in view: the table as Parquet or AnnData, and the SQL or Python that makes it again.
 
 A table is what `core.explorer.view.table` returns: features in the basis of comparison, other columns as stored. As CSV
 it is written by `core.store.export.to_csv`.
@@ -27,10 +27,7 @@ from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 
 
 def parquet(frame: pd.DataFrame, selection: Selection) -> bytes:
-    """Return a table as Parquet.
-
-    Each column with its description and its unit, the file with selection and versions.
-    """
+    """Return a table as Parquet; columns carry their description and unit, the file the selection and versions."""
     known = cohort_schema()
     fields = [_in_basis(known.field(name)) for name in frame.columns]
     metadata = {f"leukoscope_{name}": text for name, text in _provenance(selection).items()}
@@ -69,7 +66,7 @@ def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
 
 
 def sql(selection: Selection, columns: Sequence[str]) -> str:
-    """Return the question that makes the table again, for the explorer's own SQL (`core.store.sql_query`) and for `Cohort.query`."""
+    """Return the SQL that makes the table again, for the explorer's own page and for `Cohort.query`."""
     condition, parameters = where(selection)
     condition = re.sub(r"\$(\w+)", lambda match: _literal(parameters[match[1]]), condition)
     listed = ",\n  ".join(f'{column_sql(name)} AS "{name}"' for name in columns)

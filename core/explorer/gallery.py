@@ -1,4 +1,4 @@
-"""In which order the cells of a selection are looked through: from the typical outward, or from far out inward."""
+"""The order in which the cells of a selection are viewed: from the typical outward, or from the farthest inward."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class GalleryOrder(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class OrderedCells:
-    """Cells, of very many a sample, from the most typical of their populations outward, and from the farthest out inward.
+    """Cells, or a sample of very many, from the most typical of their populations outward, and the reverse.
 
-    Those of which nothing is known come last in both.
+    Those of unknown typicality come last in both.
     """
 
     outward: tuple[str, ...]
@@ -50,7 +50,7 @@ def order_cells(cohort: Cohort, selection: Selection, centres: CohortCentres, fe
 def typicalities(
     cohort: Cohort, cell_ids: Sequence[str], centres: CohortCentres, features: Sequence[str]
 ) -> dict[str, float]:
-    """How typical some cells are of their populations in per cent, by id, as far as that is known."""
+    """How typical some cells are of their populations in per cent, by id, where it is known."""
     cells = values(cohort, Selection(quality=Quality.ANY, cells=tuple(cell_ids)), features)
     percent = centres.typicality(centres.distances(cells.matrix, cells.population), cells.population)
     return {str(cell): float(share) for cell, share in zip(cells.cell_id, percent, strict=True) if not np.isnan(share)}

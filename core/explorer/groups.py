@@ -21,26 +21,26 @@ _FILTERS: Final = {
 
 
 def shown_groups(groups: Sequence[Group], wanted: Sequence[str], most: int) -> list[str]:
-    """Names of at most so many groups that are shown: those wanted, else all, of very many the largest."""
+    """Names of at most so many groups: the wanted ones, else all, or the largest of very many."""
     names = [group.name for group in groups]
     chosen = [name for name in names if name in wanted]
     if chosen:
         return chosen[:most]
-    # Cells of nobody in particular are no group worth a place among many.
+    # Cells without the property are not worth a place among many groups.
     ordered = sorted(groups, key=lambda group: (len(groups) > most and group.name == NOT_RECORDED, -group.cells))
     largest = {group.name for group in ordered[:most]}
     return [name for name in names if name in largest]
 
 
 def smaller_merged(sizes: NDArray[np.integer], most: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Make one group of the smaller ones where there are more than `most`.
+    """Merge the smaller groups into one where there are more than `most`.
 
     Returns
     -------
-    kept : array (k,)
-        Indices of the groups that stay, ascending.
-    place : array (G,)
-        Index of each group among these, k for those that became one.
+    kept
+        (k,), ascending: indices of the groups that stay.
+    place
+        (G,): index of each group among these, k for the merged ones.
     """
     count = len(sizes)
     kept = np.arange(count) if count <= most else np.sort(np.argsort(-sizes, kind="stable")[: most - 1])
@@ -50,7 +50,7 @@ def smaller_merged(sizes: NDArray[np.integer], most: int) -> tuple[NDArray[np.in
 
 
 def narrowed(selection: Selection, by: By | None, names: Sequence[str]) -> Selection:
-    """The selection of the named groups alone where filters can say it: what others lack need not bar a comparison."""
+    """The selection of the named groups alone, where filters can say it, so that gaps in others do not matter."""
     if NOT_RECORDED in names:
         return selection
     if by is By.PATIENT:  # where a pseudonym stands in two sources the group's name has its source behind a comma
@@ -63,7 +63,7 @@ def narrowed(selection: Selection, by: By | None, names: Sequence[str]) -> Selec
 
 
 def together(views: Sequence[InView]) -> InView:
-    """What is known of the cells of several selections; one that lies in two counts twice."""
+    """What is known of the cells of several selections; a cell in two counts twice."""
     known = [view.scales for view in views if view.scales is not None]
 
     def of(field: str) -> dict[str, int]:

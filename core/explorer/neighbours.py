@@ -15,12 +15,12 @@ from core.populations.neighbours import NEAREST, nearest, sentence
 from core.populations.robust import RobustScaling
 from core.store.database import Cohort
 
-MOST_CELLS: Final = 100_000  # among which neighbours are looked for
+MOST_CELLS: Final = 100_000  # among which neighbours are searched
 
 
 @dataclass(frozen=True)
 class SimilarCells:
-    """Cells by id, the nearest first, with their distances in robust standard deviations, and a sentence on them."""
+    """Cells by id, the nearest first, their distances in robust standard deviations, and a sentence on them."""
 
     distances: dict[str, float]
     sentence: str
@@ -28,7 +28,7 @@ class SimilarCells:
 
 @dataclass(frozen=True, eq=False)
 class NeighbourSpace:
-    """Good cells of the whole cohort, of very many a sample, and their scaled features (n, F)."""
+    """Good cells of the whole cohort, or a sample of very many, and their scaled features (n, F)."""
 
     values: Values
     scaling: RobustScaling
@@ -42,7 +42,7 @@ class NeighbourSpace:
         return cls(cells, scaling, scaling.z(cells.matrix).astype(np.float32))
 
     def nearest(self, cell_id: str, features: FeatureSet, count: int = NEAREST) -> SimilarCells:
-        """Find the cells most like one, itself left out; raises UsageError where it has none of the features."""
+        """Find the cells most like one, without itself; raises UsageError where it has none of the features."""
         stored = [features.values[name] for name in self.values.features]
         row = np.array([[np.nan if value is None else value for value in stored]], dtype=np.float64)
         itself = np.flatnonzero(self.values.cell_id == cell_id)

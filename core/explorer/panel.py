@@ -7,14 +7,14 @@ would add most to those chosen, so that a feature that repeats another adds noth
 their numbers. It ends at the smallest size whose cross-validated AUC is within one standard error of the best (Breiman
 et al. 1984), at `MOST_FEATURES` at the latest.
 
-How it is judged. Patients are dealt into folds, all cells of one together. For each fold in turn everything is done
-without it, middle and spread of the features, choice, size and weights, and its cells are scored with the result. The
+How it is judged. Patients are divided into folds, all cells of one together. For each fold in turn everything is done
+without it, centre and spread of the features, choice, size and weights, and its cells are scored with the result. The
 size is found among the other folds in the same way (nested cross-validation, Varma and Simon 2006). The AUC is that of
-all cells by these scores; its interval comes from drawing patients anew. A cell whose patient is unknown counts as a
-patient of its own: then cells of one person stand on both sides, and the AUC is too good; the result says so.
+all cells by these scores; its interval comes from resampling patients. A cell whose patient is unknown counts as a
+patient of its own: then cells of one person are on both sides, and the AUC is too good; the result says so.
 
 Values are scaled robustly (`core.populations.robust`), so their units do not matter; an absent one counts as the
-middle.
+median.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ Codes = NDArray[np.integer]
 class PanelFeature:
     """One feature of a panel.
 
-    `weight` is the change of the log-odds per robust standard deviation, with the others held; `auc` that of the
+    `weight` is the change of the log-odds per robust standard deviation, with the others held fixed; `auc` that of the
     feature alone over all cells, over 0.5 where it is higher in the group. Of the folds' own panels, `chosen` have it
     and `chosen_alike` have it or one that says nearly the same.
     """
@@ -67,7 +67,7 @@ class PanelFeature:
 
 @dataclass(frozen=True)
 class Rule:
-    """A leaf of the tree: cells that meet all conditions are taken for `group`; of `n` such cells `right` are."""
+    """A leaf of the tree: cells that meet all conditions are assigned to `group`; `right` of these `n` are in it."""
 
     conditions: tuple[str, ...]
     group: str
@@ -84,10 +84,10 @@ class Rule:
 class Panel:
     """Features that tell one group from the rest.
 
-    `auc` with its 95 % interval is of scores of cells that had no part in them, and `fold_aucs` is the same within each
-    fold that has both sides. `rules` are a tree of depth 2 on the same features, over all cells; `balanced_accuracy` is
-    its mean share of right answers on both sides, found as the AUC is. `cells` and `patients` count group and rest;
-    patients are None unless all are known.
+    `auc` with its 95 % interval is of scores of cells that had no part in the fit, and `fold_aucs` is the same within
+    each fold that has both sides. `rules` are a tree of depth 2 on the same features, over all cells;
+    `balanced_accuracy` is its mean share of right answers on both sides, found as the AUC is. `cells` and `patients`
+    count group and rest; patients are None unless all are known.
     """
 
     group: str
@@ -146,28 +146,28 @@ def panels(
 
     Parameters
     ----------
-    matrix : array (n, F)
-        Values in the basis of comparison, nan where absent. Give every feature that may be chosen, not only those that
+    matrix
+        (n, F) in the basis of comparison; nan where absent. Give every feature that may be chosen, not only those that
         look good on these cells: choosing belongs inside the folds.
-    groups : array (n,)
-        Each cell's place in `names`; -1 for cells of no group.
-    names : sequence of str
+    groups
+        (n,): index of each cell's group in `names`; -1 for cells of no group.
+    names
         The groups, as they are called in sentences ("monocytes").
-    patients : array (n,)
-        Code of each cell's patient, -1 where unknown.
-    features : sequence of str
+    patients
+        (n,): code of each cell's patient, -1 where unknown.
+    features
         Names of the columns.
-    alike : array (F,), optional
-        Code of each feature's group of features that say nearly the same (`core.explorer.redundancy`), to tell how
-        stable the choice is; without it each stands for itself.
-    seed : int
-        For the folds, the draws, and the sample of `MOST_CELLS` cells where there are more.
+    alike
+        (F,): code of each feature's group of features that say nearly the same (`core.explorer.redundancy`), to tell
+        how stable the choice is; without it each is a group of its own.
+    seed
+        For the folds, the resampling, and the sample of `MOST_CELLS` cells where there are more.
 
     Raises
     ------
     UsageError
-        There are fewer than two groups, one has fewer than three patients (or cells of unknown patients), or no feature
-        varies.
+        If there are fewer than two groups, one has fewer than three patients (or cells of unknown patients), or no
+        feature varies.
     """
     rows = _sample(groups, len(names), seed)
     total = int(np.count_nonzero(groups >= 0))
@@ -214,10 +214,7 @@ def panels(
 
 
 def _sample(groups: Codes, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the cells in groups.
-
-    Where there are too many, of each group at most its share, so that small groups stay whole.
-    """
+    """Rows of the cells in groups; of too many, at most an equal share of each group, so that small ones stay whole."""
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == code) for code in range(count)]
     left, kept = MOST_CELLS, []
@@ -229,7 +226,7 @@ def _sample(groups: Codes, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _units(patients: Codes) -> NDArray[np.int64]:
-    """Number of the unit that is dealt and drawn: the patient, or the cell itself where its patient is unknown."""
+    """Number of the unit that is divided and resampled: the patient, or the cell itself if its patient is unknown."""
     own = np.arange(len(patients)) + int(patients.max(initial=-1)) + 1
     return np.unique(np.where(patients < 0, own, patients), return_inverse=True)[1].astype(np.int64)
 
@@ -265,7 +262,7 @@ def _folds(groups: Codes, units: NDArray[np.int64], names: Sequence[str], seed: 
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """What is looked at: values (n, F), fold, unit and patient of each cell, and which features say nearly the same."""
+    """Values (n, F), fold, unit and patient of each cell, and which features say nearly the same."""
 
     matrix: Matrix
     features: Sequence[str]
@@ -289,10 +286,7 @@ class _Grown:
 
 
 def _left_out(folds: range) -> Iterator[tuple[int, ...]]:
-    """Folds to do without.
-
-    None for the panel itself, each for its judgement, every two for the size of the panel that is judged.
-    """
+    """Sets of folds to leave out: none for the panel, each for its judgement, every two for the size in that."""
     for count in range(3):
         yield from combinations(folds, count)
 
@@ -337,12 +331,7 @@ def _grow(z: Matrix, positive: Mask, cells: Mask) -> _Grown:
 
 
 def _score_test(z: Matrix, residual: Matrix, weight: Matrix, columns: list[int]) -> Matrix:
-    """Rao's statistic for each column beside those chosen, (F,).
-
-    The squared slope of the likelihood over its variance given them.
-
-    0 for a column of which they leave less than `_NEW` unexplained.
-    """
+    """Rao's score statistic (F,) of each column given those chosen; 0 for one that they explain all but `_NEW` of."""
     chosen = np.column_stack([np.ones(len(z)), z[:, columns]])
     cross = z.T @ (chosen * weight[:, None])
     own = np.einsum("ij,ij,i->j", z, z, weight)
@@ -367,7 +356,7 @@ def _smallest_good(aucs: Sequence[Sequence[float]]) -> int:
 def _panel(
     cells: _Cells, group: str, rest: str, positive: Mask, learnt: Mapping[tuple[int, ...], _Grown], seed: int
 ) -> Panel:
-    """Put together a group's panel and its judgement from what was learnt without each fold and every two."""
+    """Combine a group's panel and its judgement from what was learnt without each fold and every two."""
     folds = cells.folds
     everyone = range(int(folds.max()) + 1)
 
@@ -421,7 +410,7 @@ def _both(patients: Codes, positive: Mask) -> tuple[int, int]:
 
 
 def _tree(values: Matrix, positive: Mask, cells: Mask) -> tuple[Any, Matrix]:
-    """Decision tree of depth 2 learnt from some of the cells, and all values, absent ones as the median of those cells."""
+    """Decision tree of depth 2 learnt from some of the cells, and all values, absent ones as those cells' median."""
     from sklearn.tree import DecisionTreeClassifier
 
     complete = np.where(np.isnan(values), np.nanmedian(values[cells], axis=0), values)
@@ -431,7 +420,7 @@ def _tree(values: Matrix, positive: Mask, cells: Mask) -> tuple[Any, Matrix]:
 
 
 def _rules(values: Matrix, positive: Mask, features: Sequence[str], sides: tuple[str, str]) -> tuple[Rule, ...]:
-    """Leaves of the tree over all cells, in words; two of one branch that take cells for the same group are one."""
+    """Leaves of the tree over all cells, in words; two of one branch for the same group are merged."""
     model, values = _tree(values, positive, np.ones(len(values), dtype=np.bool_))
     tree = model.tree_
 
@@ -472,10 +461,7 @@ def _condition(feature: str, low: float, high: float) -> str:
 
 
 def _auc(scores: Matrix, positive: Mask) -> float:
-    """Chance that a cell of the group scores higher than one of the rest, ties half.
-
-    Of the cells with a score, nan without a side.
-    """
+    """Chance that a cell of the group scores higher than one of the rest, ties half; nan without a scored side."""
     present = ~np.isnan(scores)
     scores, positive = scores[present], positive[present]
     inside = int(positive.sum())
@@ -486,7 +472,7 @@ def _auc(scores: Matrix, positive: Mask) -> float:
 
 
 def _interval(scores: Matrix, positive: Mask, units: NDArray[np.int64], seed: int) -> tuple[float, float]:
-    """95 % interval of the AUC: units are drawn with replacement, each with all its cells (percentile bootstrap)."""
+    """95 % interval of the AUC: units are resampled, each with all its cells (percentile bootstrap)."""
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)  # where another score begins
     inside, unit = positive[order], units[order]

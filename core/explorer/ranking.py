@@ -1,19 +1,18 @@
 """How well each feature separates groups of cells: effect first, then what chance would do, then of how many.
 
-Numbers only.
-
-Everything here looks at ranks alone, so a logarithm changes nothing and one outlier little.
+Only numbers are computed here. Everything depends on ranks alone, so a logarithm changes nothing and one outlier
+little.
 
 Effect. Of two groups Cliff's delta: the share of pairs in which the first group's cell is larger minus the share in
 which it is smaller, ``2 AUC - 1``, from -1 to 1. Of three or more epsilon squared of Kruskal and Wallis, ``H / (N -
 1)``: the share of the variance of the ranks that lies between the groups, from 0 to 1. Equal values count half a pair
 each.
 
-Patients. Cells of a patient resemble each other, so a thousand cells of three patients are not a thousand witnesses.
-Where every cell of the groups names its patient, the test is made between the patients: each patient of a group counts
-once, with the median of the ranks of its cells there (ranks among all cells compared, so that no scale enters).
-`Separation.by_patient` is the effect between these medians. A patient with cells in two groups counts in both, which is
-cautious as far as its cells resemble each other.
+Patients. Cells of a patient resemble each other, so a thousand cells of three patients are not a thousand independent
+observations. Where every cell of the groups names its patient, the test is made between the patients: each patient of a
+group counts once, with the median of the ranks of its cells there (ranks among all cells compared, so that no scale
+enters). `Separation.by_patient` is the effect between these medians. A patient with cells in two groups counts in both,
+which is cautious as far as its cells resemble each other.
 
 Interval. 95 %, percentiles of `RESAMPLES` bootstrap resamplings. Where all patients are known and every group has
 `FEW_PATIENTS` of them, whole patients are drawn: within their group, or all together where one has cells in several
@@ -119,10 +118,10 @@ class Separation:
 class Ranking:
     """All features, the largest effect first.
 
-    `n` and `patients` are of the groups, as in `Separation`. `drawn` tells what was drawn for the intervals, `tested`
-    what p is between, None where the patients are known but too few for a test. `sample` counts the cells of each group
-    by which those features are ranked that say that they are `sampled`; None where all cells rank all features. `note`
-    says in words what to know of interval and p.
+    `n` and `patients` are of the groups, as in `Separation`. `drawn` says what was resampled for the intervals,
+    `tested` what p compares, None where the patients are known but too few for a test. `sample` counts the cells of
+    each group by which the features marked `sampled` are ranked; None where all cells rank all features. `note` says in
+    words what to know of interval and p.
     """
 
     names: tuple[str, ...]
@@ -136,7 +135,7 @@ class Ranking:
 
     @property
     def sampling(self) -> str | None:
-        """Which features are ranked by all cells and which by a sample, as a sentence; None where all cells rank all."""
+        """Which features are ranked by all cells and which by a sample, as a sentence; None where all by all."""
         sampled = sum(each.sampled for each in self.separations)
         if self.sample is None or not sampled:
             return None
@@ -152,7 +151,7 @@ class Ranking:
         )
 
     def with_exact(self, exact: "Ranking") -> "Ranking":
-        """The same with some features as another ranking of the same groups, by all their cells, has found them."""
+        """The same with some features replaced by those of another ranking of the same groups, by all their cells."""
         known = {each.feature: each for each in exact.separations}
         merged = [known.get(each.feature, each) for each in self.separations]
         return replace(
@@ -199,9 +198,7 @@ def group_name(name: str) -> GroupName:
 
 
 def sentence(ranked: Separation, names: Sequence[GroupName]) -> str:
-    """Say it in plain words: "Combined perimeter.
-
-    96 % of monocytes lie below the median lymphocyte (delta 0.94, n 1000 / 1000)".
+    """Return a sentence, e.g. "Nucleus area: 96 % of monocytes lie above the median lymphocyte (delta 0.94, n 9 / 9)".
 
     Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction,
     so delta has no sign.
@@ -226,7 +223,7 @@ def sentence(ranked: Separation, names: Sequence[GroupName]) -> str:
 def patient_codes(
     source: Sequence[object] | NDArray[np.object_], patient_id: Sequence[object] | NDArray[np.object_]
 ) -> NDArray[np.intp]:
-    """Number the patients from 0, -1 where a cell names none; the same pseudonym of two sources is two patients."""
+    """Number the patients from 0, -1 where a cell names none; one pseudonym in two sources is two patients."""
     pairs = pd.DataFrame({"source": source, "patient_id": patient_id})
     numbers = pairs.groupby(["source", "patient_id"], sort=False).ngroup()
     return np.where(pairs["patient_id"].isna(), -1, numbers).astype(np.intp)
@@ -419,10 +416,7 @@ def _rank(ascending: NDArray[np.float64], codes: NDArray[np.integer], k: int) ->
 
 
 def _effect(sums: NDArray[np.number], n: NDArray[np.number], untied: float) -> NDArray[np.float64]:
-    """Cliff's delta or epsilon squared from twice the rank sums and sizes of the groups, (k,) or (k, R).
-
-    Nan where a group is empty.
-    """
+    """Cliff's delta or epsilon squared from twice the rank sums and sizes of the groups, (k,) or (k, R); may be nan."""
     with np.errstate(invalid="ignore", divide="ignore"):
         if len(n) == 2:
             delta: NDArray[np.float64] = (sums[0] - n[0] * (n[0] + 1.0)) / (n[0] * n[1]) - 1
@@ -477,10 +471,7 @@ def _separate(feature: str, column: NDArray[np.float64], plan: _Plan, bootstrap:
 
 
 class _Middles(NamedTuple):
-    """Labels that occur, and the places of their middle occurrences.
-
-    Lower and upper, one and the same of an odd number.
-    """
+    """Labels that occur, and the places of their lower and upper middle occurrences (the same for an odd number)."""
 
     there: NDArray[np.intp]
     lower: NDArray[np.intp]
@@ -521,8 +512,8 @@ class _Bootstrap:
 
     The cells in ascending order are cut into bins, and a resampling is how often the cells of each group in each bin
     were drawn. Bins are single values where there are few; otherwise the values in one count as equal. The first column
-    of every table of draws is no drawing but each cell or patient once: its effect is that of the bins, and the
-    interval is moved by what it lacks to the exact one.
+    of every table of draws is the data themselves, each cell or patient once: its effect is that of the bins, and the
+    interval is shifted by its difference from the exact one.
     """
 
     def __init__(self, plan: _Plan, seed: int) -> None:
@@ -557,11 +548,9 @@ class _Bootstrap:
         return float(np.clip(low, least, 1.0)), float(np.clip(high, least, 1.0))
 
     def _of_cells(self, group: int, codes: NDArray[np.integer], edges: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Draws by bin, (bins, R + 1).
-
-        The same draws serve all features: what is drawn is the place in the order of the group, and the cell in any
-        place of any feature is drawn as often as any other.
-        """
+        """Draws by bin, (bins, R + 1)."""
+        # The same draws serve all features: what is drawn is the place in the order of the group, and the cell in any
+        # place of any feature is drawn as often as any other.
         counts = np.add.reduceat(codes == group, edges, dtype=np.int64)
         ends = np.append(0, np.cumsum(counts))
         n = int(ends[-1])

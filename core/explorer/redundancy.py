@@ -1,8 +1,8 @@
-"""Which features say nearly the same, and which of them may speak for the others.
+"""Which features say nearly the same, and which of them may represent the others.
 
 Two features are alike by the size of Spearman's rank correlation *within* the groups that are compared (the mean over
-the groups, each weighted by its cells): between groups that differ, whatever differs is correlated, though within a
-cell the one tells nothing of the other. Groups of features are those of average linkage, cut where the mean |rho|
+the groups, each weighted by its cells): between groups that differ, all features that differ are correlated, though
+within a group one tells nothing of the other. Groups of features are those of average linkage, cut where the mean |rho|
 between two falls below `ALIKE`.
 """
 
@@ -28,7 +28,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AlikeFeatures:
-    """Features that say nearly the same; the representative is the one with the best score among the reliable.
+    """Features that say nearly the same; the representative has the best score among the reliable.
 
     `others` are the rest, those most like the representative first, and `rho` their rank correlations with it, which
     may be negative. `reliable` is False where none of them is.
@@ -94,23 +94,23 @@ def group_alike(
 
     Parameters
     ----------
-    matrix : array (n, F)
-        Values, nan where absent.
-    groups : array (n,)
-        Code of each cell's group; cells with -1 are left out.
-    features : sequence of str
+    matrix
+        (n, F); nan where absent.
+    groups
+        (n,): code of each cell's group; cells with -1 are left out.
+    features
         Names of the columns.
-    scores : array (F,)
-        How well each feature separates the groups, larger is better; nan counts as worst.
-    reliable : collection of str
-        Features that may stand for others.
-    seed : int
+    scores
+        (F,): how well each feature separates the groups, larger is better; nan counts as worst.
+    reliable
+        Features that may represent others.
+    seed
         For the sample of `MOST_CELLS` cells, where there are more.
 
     Raises
     ------
     UsageError
-        There are fewer than ten cells in groups.
+        If there are fewer than ten cells in groups.
     """
     rows = np.flatnonzero(groups >= 0)
     total = len(rows)
@@ -165,7 +165,7 @@ def _alike(members: Sequence[int], rho: Matrix, features: Sequence[str], reliabl
 
 
 def rank_correlation(matrix: Matrix, groups: NDArray[np.integer]) -> Matrix:
-    """Spearman's rho of every two features within groups, (F, F): the mean over the groups, weighted by their cells.
+    """Spearman's rho of every two features within groups, (F, F): the mean over groups, weighted by their cells.
 
     Ranks are those among a feature's present values; where some are absent, the sum runs over the cells that have both.
     A feature that does not vary within any group correlates with nothing (0).

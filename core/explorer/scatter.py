@@ -1,4 +1,4 @@
-"""Cells in a plane, as numbers: two features, or many of them embedded; and which cells lie within an outline."""
+"""Cells in a plane, as numbers: two features, or an embedding of many; and which cells lie within an outline."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ _MOST_ABSENT: Final = 0.5  # share of the features that a cell may lack and stil
 
 
 class FeatureScope(StrEnum):
-    """Which features an embedding looks at; the value is what the address says."""
+    """Which features an embedding uses; the value is what the address says."""
 
     SHAPE = "shape"
     ALL = "all"
@@ -33,9 +33,9 @@ class FeatureScope(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedCells:
-    """Cells, of many a sample, ready to be embedded, and their principal axes.
+    """Cells, or a sample of many, ready to be embedded, and their principal axes.
 
-    `values` are without features; `digest` names what is embedded.
+    `values` are without features; `digest` identifies what is embedded.
     """
 
     values: Values
@@ -62,7 +62,7 @@ def two_features(
 ) -> JointDistribution:
     """Two features against each other, by group or with the values of a third feature.
 
-    With a third feature the cells come one by one, of very many a sample.
+    With a third feature the cells come one by one, or as a sample of very many.
     """
     if isinstance(colour, By):
         return view.scatter(cohort, selection, x, y, colour, log=log, bins=BINS)
@@ -72,7 +72,7 @@ def two_features(
 
 
 def embedding_features(offered: Sequence[str], reliable: Collection[str], scope: FeatureScope) -> tuple[str, ...]:
-    """Features of an embedding: of the offered ones those that are reliable, and of the cell itself."""
+    """Features of an embedding: the reliable ones of those offered, of the cell itself."""
     shape = (Theme.SHAPE, Theme.STRUCTURE)
     return tuple(
         name
@@ -111,5 +111,5 @@ def within(
 
 
 def with_gate(selection: Selection, gate: Gate) -> Selection:
-    """The selection within one gate more, in the place of one of its name."""
+    """The selection with one more gate, replacing one of the same name."""
     return replace(selection, gates=(*(kept for kept in selection.gates if kept.name != gate.name), gate))

@@ -1,11 +1,11 @@
-"""What is looked at: which cells, said so that a person, a database and a link all understand it.
+"""A selection of cells that a person, a database and a link all understand.
 
 A selection is a conjunction of conditions. Each has a key, under which it can be removed, a sentence in plain words,
-and SQL over the relation `cells` (`Cohort.query`). A value that is not there (an unknown patient, an absent feature)
-meets no condition on it.
+and SQL over the relation `cells` (`Cohort.query`). An absent value (an unknown patient, an absent feature) meets no
+condition on it.
 
-Values of ranges and gates are in the basis of comparison (`core.populations.summaries`): micrometres for a feature
-with a length in its unit, over the cells whose scale is known, otherwise as stored.
+Values of ranges and gates are in the basis of comparison (`core.populations.summaries`): micrometres for a feature with
+a length in its unit, over the cells whose scale is known, otherwise as stored.
 """
 
 import base64
@@ -60,7 +60,7 @@ class Range:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        """Check that the feature exists and the ends are finite and in order; raises FeatureError or SelectionError."""
+        """Check that the feature exists and the ends are finite and ordered; raises FeatureError or SelectionError."""
         spec = feature_spec(self.feature)
         for end in (self.low, self.high):
             if end is not None:
@@ -75,7 +75,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Gate:
-    """A named polygon on the plane of two features: what a box or a lasso marked.
+    """A named polygon on the plane of two features, marked by a box or a lasso.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Gate:
         At least three vertices (x, y) in the basis of comparison; closed by itself, filled by the even-odd rule. A cell
         on the left or lower edge of a box lies inside, on the right or upper one outside.
     log
-        Whether x and y were on logarithmic axes, along which the edges are straight then.
+        Whether x and y were on logarithmic axes, along which the edges are then straight.
     """
 
     name: str
@@ -111,10 +111,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells are looked at; an empty tuple leaves a property free, so `Selection()` is every good cell.
+    """Which cells are chosen; an empty tuple leaves a property free, so `Selection()` is every good cell.
 
-    `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell is
-    theirs. `cells` are identifiers, for what no gate on features can say.
+    `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell
+    matches. `cells` are identifiers, for what no gate on features can say.
     """
 
     cell_types: tuple[CellType, ...] = ()
@@ -130,10 +130,7 @@ class Selection:
     cells: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check texts, numbers of values, and that no feature has two ranges and no name two gates.
-
-        Raises SelectionError.
-        """
+        """Check texts, numbers of values, and that ranges and gates are unique; raises SelectionError."""
         for filter_ in (*CHOICES, "cells"):
             for value in getattr(self, filter_):
                 _check_text(value, f"a value of {filter_}")
@@ -189,15 +186,12 @@ _SCALE_SQL: Final = {Scale.KNOWN: "um_per_px IS NOT NULL", Scale.UNKNOWN: "um_pe
 
 
 def value_sql(spec: FeatureSpec) -> str:
-    """SQL of a feature in the basis of comparison; null where it is absent, or has a length and the cell no scale."""
+    """SQL of a feature in the basis of comparison; null where it is absent, or is a length and the scale is unknown."""
     return f'("{spec.name}" * {_POWER_SQL[spec.length_power]})' if spec.length_power else f'"{spec.name}"'
 
 
 def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
-    """SQL of the place of a cell along an axis.
-
-    The value, or the logarithm of the shown value; null where that does not exist.
-    """
+    """SQL of the place of a cell along an axis: the value, or the logarithm of the shown value; null if undefined."""
     value = value_sql(spec)
     if not log:
         return value
@@ -206,10 +200,7 @@ def axis_sql(spec: FeatureSpec, *, log: bool) -> str:
 
 
 def on_axis(spec: FeatureSpec, value: float, *, log: bool) -> float:
-    """Place of a value along an axis, as `axis_sql`.
-
-    Raises SelectionError where a logarithmic axis has no such place.
-    """
+    """Place of a value along an axis, as `axis_sql`; raises SelectionError if a logarithmic axis has no such place."""
     if not log:
         return value
     shown = value * spec.display_factor + spec.display_offset
@@ -220,10 +211,7 @@ def on_axis(spec: FeatureSpec, value: float, *, log: bool) -> float:
 
 
 def conditions(selection: Selection, prefix: str = "s") -> tuple[Condition, ...]:
-    """Return all conditions of a selection.
-
-    Names of parameters start with the prefix, so that several selections fit one query.
-    """
+    """Return all conditions of a selection; names of parameters start with the prefix, so that several fit a query."""
     return tuple(_conditions(selection, prefix))
 
 
@@ -293,7 +281,10 @@ def from_json(text: str) -> Selection:
 def to_link(selection: Selection) -> str:
     """Short text for an address: letters, digits, '-', '_' and one '.'; empty for `Selection()`.
 
-    Raises SelectionError for one that no address can hold.
+    Raises
+    ------
+    SelectionError
+        If it is too long for an address.
     """
     chosen = _chosen(selection)
     if not chosen:
@@ -310,7 +301,7 @@ def to_link(selection: Selection) -> str:
 
 
 def from_link(link: str) -> Selection:
-    """Read what `to_link` wrote; raises SelectionError, in words, for anything else, whatever it is."""
+    """Read what `to_link` wrote; raises SelectionError, in words, for anything else."""
     if not link:
         return Selection()
     version, _, body = link.partition(".")
@@ -331,10 +322,7 @@ def from_link(link: str) -> Selection:
 
 
 def simplified(points: Sequence[tuple[float, float]], most: int = MOST_VERTICES) -> tuple[tuple[float, float], ...]:
-    """A lasso's path with at most that many vertices.
-
-    Every so manieth one, with the six significant digits a screen can tell.
-    """
+    """A lasso's path reduced to at most that many vertices, evenly, with six significant digits."""
     step = max(1, math.ceil(len(points) / most))
     return tuple((float(f"{x:.6g}"), float(f"{y:.6g}")) for x, y in points[::step])
 
@@ -406,10 +394,7 @@ def _of_gate(gate: Gate, prefix: str) -> Condition:
     heights = sorted({height for _, height in vertices})
 
     def within(first: int, last: int) -> str:
-        """Whether cells between two heights are inside.
-
-        Only the edges that cross there are looked at, and their heights are searched.
-        """
+        """Whether cells between two heights are inside: bisected, so that only edges crossing there are tested."""
         if last - first == 1:
             crossing = [line for low, high, line in lines if low <= heights[first] and heights[last] <= high]
             return f"(({' + '.join(f'({line})::TINYINT' for line in crossing)}) % 2 = 1)"

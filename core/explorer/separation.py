@@ -1,6 +1,4 @@
-"""From a question to its answer.
-
-Which cells stand on which side, which features separate them, and which of these say the same.
+"""From a question to its answer: which cells are on which side, which features separate them, which say the same.
 
 What the page, the command line and the report ask; the numbers are those of `ranking`, `redundancy` and `panel`.
 """
@@ -57,18 +55,18 @@ class SideSample:
 
 @dataclass(frozen=True, eq=False)
 class Separated:
-    """The ranking of all features, and those that say the same together under the best of the reliable."""
+    """The ranking of all features, and those that say the same grouped under the best reliable one."""
 
     ranking: Ranking
     redundancy: Redundancy
 
     @property
     def by_feature(self) -> dict[str, Separation]:
-        """What was found of each feature."""
+        """The result of each feature."""
         return {each.feature: each for each in self.ranking.separations}
 
     def with_exact(self, exact: Ranking) -> "Separated":
-        """The same with some features as all cells rank them."""
+        """The same with some features ranked by all cells."""
         return replace(self, ranking=self.ranking.with_exact(exact))
 
 
@@ -86,7 +84,7 @@ def gather(
     sample: int | None = None,
     seed: int = 0,
 ) -> SideSample:
-    """Read the cells of the sides: all, or at most `sample` of each side, of its groups as many as their shares.
+    """Read the cells of the sides: all, or at most `sample` of each side, its groups in proportion.
 
     Raises
     ------
@@ -128,12 +126,14 @@ def separate(
     reliable: Collection[str],
     progress: Callable[[int, int], None] | None = None,
 ) -> Separated:
-    """Rank the features of cells that are at hand, and group those that say the same.
+    """Rank the features of loaded cells, and group those that say the same under one of the `reliable`.
 
-    `reliable` ones may stand for others.
+    The first `INTERVALS` features that represent themselves or others have an interval.
 
-    The first `INTERVALS` features that stand for themselves or others have an interval. Raises UsageError where a side
-    has too few cells.
+    Raises
+    ------
+    UsageError
+        If a side has too few cells.
     """
     ranking = rank_features(
         cells.columns, cells.sides, names, cells.patients, intervals=(), sampled=cells.sampled, progress=progress
@@ -173,10 +173,7 @@ def _rank_at_once(
 
 
 def find_panels(cells: SideSample, names: Sequence[str], redundancy: Redundancy, reliable: Collection[str]) -> Panels:
-    """Find a few reliable features that together tell the sides apart.
-
-    Raises UsageError where there are too few patients to judge them.
-    """
+    """Find a few reliable features that together tell the sides apart; raises UsageError for too few patients."""
     trusted = [column for column, name in enumerate(cells.features) if name in reliable]
     features = [cells.features[column] for column in trusted]
     return panels(

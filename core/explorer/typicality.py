@@ -1,7 +1,7 @@
 """How typical each cell of a cohort is of its own population (`core.populations.typicality`).
 
-A population too small for a spread of its own has a centre of its own and the spread of all cells. Centres are those of
-the good cells, at most `MOST_FITTED` of each population, whatever is looked at: a cell is as typical in any selection.
+A population too small for a spread of its own has its own centre and the spread of all cells. Centres are those of the
+good cells, at most `MOST_FITTED` of each population, whatever the selection: a cell is as typical in any selection.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,14 +32,14 @@ class CohortCentres:
         return cls({name: PopulationCentre.fit(cells, features, everyone) for name, cells in members.items()})
 
     def distances(self, matrix: Matrix, populations: NDArray[np.object_]) -> NDArray[np.float64]:
-        """How far cells (n, F) are from the centres of their own populations (n,); nan where that is not known."""
+        """How far cells (n, F) are from the centres of their own populations (n,); nan where not known."""
         distances = np.full(len(matrix), np.nan)
         for centre, cells in self._each(populations):
             distances[cells] = centre.distances(matrix[cells])
         return distances
 
     def typicality(self, distances: NDArray[np.float64], populations: NDArray[np.object_]) -> NDArray[np.float64]:
-        """Per cent of its population's cells that lie at least as far out as a cell (n,); nan where not known."""
+        """Per cent of its population's cells at least as far out as a cell (n,); nan where not known."""
         percents = np.full(len(distances), np.nan)
         for centre, cells in self._each(populations):
             percents[cells] = centre.typicality(distances[cells])

@@ -2,12 +2,12 @@
 
 Every value is in the basis of comparison (`core.explorer.selection`): micrometres for a feature with a length in its
 unit, as stored otherwise; absent values are nan. Percentiles are linearly interpolated order statistics, the standard
-deviation divides by n - 1, and below `core.populations.summaries.SMALL_GROUP` cells there are no percentiles: the
-cells are points.
+deviation divides by n - 1, and below `core.populations.summaries.SMALL_GROUP` cells there are no percentiles: the cells
+are points.
 
-Groups. A grouping is a property of cells (`By`) or several named selections; a cell that lies in more than one of these
-counts in the first. Cells whose property is not recorded are a group of their own, the last. Patients of the same
-pseudonym in two sources are two.
+Groups. A grouping is a property of cells (`By`) or several named selections; a cell in more than one of these counts in
+the first. Cells whose property is not recorded are a group of their own, the last. Patients of the same pseudonym in
+two sources are two.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -66,7 +66,7 @@ Grouping = By | Mapping[str, Selection] | None
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Cells that one condition alone keeps out: they meet all others."""
+    """Cells that one condition alone excludes: they meet all others."""
 
     sentence: Sentence
     cells: int
@@ -79,8 +79,8 @@ class InView:
     `cells` of `total` in the cohort. `patients` counts those that are named, `unknown_patient` the cells that name
     none. Properties are mapped to their numbers of cells, in the order of `groups`. `scales` are the smallest and
     largest known micrometres per pixel, None if no cell has one, and `without_scale` counts the cells that have none.
-    `left_out` tells of each condition how many cells it alone keeps out; `flagged` counts those of them that quality
-    keeps out by severe flag (a cell with two under both).
+    `left_out` tells of each condition how many cells it alone excludes; `flagged` counts those that quality excludes,
+    by severe flag (a cell with two under both).
     """
 
     cells: int
@@ -120,8 +120,8 @@ class InView:
     def refusal(self, feature: str) -> str | None:
         """Why the cells in view cannot be compared by a feature, in words; None if they can.
 
-        Across sources only scale-free features stand: where a scale is estimated, it differs by source. Within one,
-        lengths need a scale of every cell, and what changes with the size of the pixels one scale of all.
+        Across sources only scale-free features are comparable: where a scale is estimated, it differs by source. Within
+        one, lengths need a scale of every cell, and what changes with the size of the pixels one scale of all.
         """
         spec = feature_spec(feature)
         if spec.scale_free:
@@ -135,7 +135,7 @@ class InView:
         return None
 
     def caution(self, feature: str) -> str | None:
-        """What qualifies a comparison by a feature that stands; None if nothing does."""
+        """What qualifies a comparison by a comparable feature; None if nothing does."""
         return INTENSITY_CAUTION if len(self.sources) > 1 and feature_spec(feature).intensity_dependent else None
 
     @cached_property
@@ -150,10 +150,7 @@ class InView:
 
 @dataclass(frozen=True)
 class Facet:
-    """A value that a filter may choose (None.
-
-    Not recorded), how it is called, and the cells there are with all other conditions.
-    """
+    """A value that a filter may choose (None: not recorded), its name, and the cells that meet all other conditions."""
 
     value: str | None
     label: str
@@ -196,7 +193,7 @@ class Values:
 
     @property
     def specs(self) -> tuple[FeatureSpec, ...]:
-        """What the catalogue knows of the columns of the matrix."""
+        """The catalogue's entries for the columns of the matrix."""
         return tuple(CATALOGUE[name] for name in self.features)
 
     def rows(self, rows: NDArray[np.integer]) -> "Values":
@@ -205,13 +202,13 @@ class Values:
         return replace(self, **{name: getattr(self, name)[rows] for name in per_cell})
 
     def without_features(self) -> "Values":
-        """The same cells without a value, which takes little memory."""
+        """The same cells without values, which takes little memory."""
         return replace(self, features=(), matrix=np.empty((len(self), 0)))
 
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """Values of cells with their groups and patients, but not which cells they are: what statistics of very many need.
+    """Values of cells with their groups and patients but without their ids, for statistics of very many.
 
     `columns` are the values (n,) of each feature in the basis of comparison, nan where absent; `groups` (n,) indices
     into `group_names`, -1 for none; `patients` (n,) numbers of the patients from 0, -1 where not recorded.
@@ -232,9 +229,7 @@ class Summary(FeatureSummary):
 
 @dataclass(frozen=True, eq=False)
 class Quantiles:
-    """Values of a feature below which given shares of each group's cells lie.
-
-    `values` (G, P), nan for a group without cells.
+    """Values of a feature below which given shares of each group's cells lie: `values` (G, P), nan for an empty group.
 
     Drawn as an empirical distribution they need as many numbers as there are shares, whatever the number of cells.
     """
@@ -249,9 +244,9 @@ class Quantiles:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Cells of each group between `edges` (B + 1 values, ends included).
+    """Cells of each group between `edges` (B + 1 values, ends included): `counts` (G, B).
 
-    `counts` (G, B); `absent` (G,) have no place on the axis.
+    `absent` (G,) have no place on the axis.
     """
 
     feature: str
@@ -263,17 +258,14 @@ class Histogram:
     absent: NDArray[np.int64]
 
     def joined(self, width: int) -> "Histogram":
-        """The same with every `width` bins made one; `width` divides their number."""
+        """The same with every `width` bins merged; `width` divides their number."""
         counts = self.counts.reshape(len(self.counts), -1, width).sum(axis=2)
         return replace(self, edges=self.edges[::width], counts=counts)
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram2D:
-    """Cells of each group in each field of a grid on two axes.
-
-    `counts` (G, X, Y) between `x_edges` (X + 1) and `y_edges` (Y + 1).
-    """
+    """Cells of each group in a grid on two axes: `counts` (G, X, Y) between `x_edges` (X + 1) and `y_edges` (Y + 1)."""
 
     group_names: tuple[str, ...]
     x_edges: NDArray[np.float64]
@@ -283,11 +275,9 @@ class Histogram2D:
 
 @dataclass(frozen=True, eq=False)
 class JointDistribution:
-    """Two features against each other.
+    """Two features against each other: `points` where few enough to draw, else `bins`; `absent` cells lack one of them.
 
-    `points` where they are few enough to draw, else `bins`; `absent` cells lack one of the two.
-
-    `log` tells which axes are logarithmic. The points' matrix has the columns x, y and those asked for besides.
+    `log` tells which axes are logarithmic. The points' matrix has the columns x, y and further ones asked for.
     """
 
     x: str
@@ -333,9 +323,7 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
 
 
 def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]:
-    """Values of every filter with the cells that choosing it would show.
-
-    By the filter's key, also "quality" and "scale".
+    """Values of every filter, by its key (also "quality" and "scale"), with the cells that choosing it would show.
 
     A filter's own condition does not count, so that what is not chosen keeps its number; values chosen that no cell has
     are listed with 0 cells.
@@ -371,10 +359,7 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
 
 
 def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, ...]:
-    """Return the groups of the cells in view.
-
-    Types and populations in the order of the cohort, others by name, named ones as given.
-    """
+    """Return the groups of the cells in view: types and populations in cohort order, others by name, named as given."""
     frame, names = _fetch(
         cohort,
         selection,
@@ -431,7 +416,7 @@ def values(
         At most so many cells of each group, or of each group named, none of others; drawn at random and the same for
         the same seed; all if None.
     seed
-        Number of the draw.
+        Seed of the draw.
 
     Raises
     ------
@@ -522,7 +507,7 @@ def quantiles(
 def histogram(
     cohort: Cohort, selection: Selection, feature: str, by: Grouping = None, *, bins: int = 60, log: bool = False
 ) -> Histogram:
-    """Count the cells of each group in bins of equal width on the axis, from the least to the greatest value in any group."""
+    """Count the cells of each group in bins of equal width on the axis, from the least to the greatest value of all."""
     spec = feature_spec(feature)
     frame, names = _fetch(cohort, selection, {"v": axis_sql(spec, log=log)}, [feature, "um_per_px"], by)
     column, codes = _floats(frame["v"]), frame["group"].to_numpy()
@@ -547,9 +532,7 @@ def scatter(
     log: tuple[bool, bool] = (False, False),
     bins: tuple[int, int] = (160, 120),
 ) -> JointDistribution:
-    """Two features against each other.
-
-    Up to `MOST_POINTS` cells with their ids and further features, more counted in bins.
+    """Two features against each other: up to `MOST_POINTS` cells with ids and further features, more counted in bins.
 
     The bins are even along the axes, from the least to the greatest value.
     """
@@ -583,9 +566,8 @@ def table(
 ) -> pd.DataFrame:
     """Rows of the cells in view: features in the basis of comparison, other columns as stored.
 
-    Raises StoreError for others.
-
-    In the order of a column, absent last, and of `cell_id` within equal values; by `cell_id` alone if None.
+    Sorted by a column, absent last, and by `cell_id` within equal values; by `cell_id` alone if None. Raises StoreError
+    for unknown columns.
     """
     cohort.check_columns([*columns, *([order] if order else [])])
     condition, parameters = where(selection)
@@ -605,10 +587,7 @@ def column_sql(name: str) -> str:
 
 
 def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """All cells of the cohort, counted by properties.
-
-    And whether (rows, conditions) they meet each condition of the selection.
-    """
+    """All cells of the cohort counted by properties, and whether (rows, conditions) they meet each condition."""
     properties = [column for column, _ in CHOICES.values()]
     clauses = conditions(selection)
     severe = (  # texts are grouped faster
@@ -651,10 +630,7 @@ def _label(by: By, value: str) -> str:
 
 
 def _named(cohort: Cohort, keys: Sequence[str], by: By) -> list[tuple[str, str]]:
-    """Keys of a property's groups with their names, in their order.
-
-    That of the cohort, else by name; what is not recorded last.
-    """
+    """Keys of a property's groups with their names, in cohort order or by name; what is not recorded last."""
     if by is By.CELL_TYPE:
         order = [kind.value for kind in CellType]
     elif by is By.POPULATION:
@@ -680,10 +656,7 @@ def _key_sql(by: By) -> str:
 
 
 def _group_sql(by: Grouping) -> tuple[str, dict[str, Any]]:
-    """SQL of the group of a cell.
-
-    Its index for named selections, the hash of its key for a property, as numbers are fetched faster.
-    """
+    """SQL of a cell's group: its index for named selections, the hash of its key for a property (fast to fetch)."""
     if by is None:
         return "0", {}
     if isinstance(by, By):
@@ -715,10 +688,8 @@ def _fetch(
     tail: str = "",
     more: Mapping[str, Any] | None = None,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Columns (SQL by name) of the cells in view with a column `group` of indices into the names of the groups, which come second.
-
-    `read` are the columns of the cohort that the SQL speaks of.
-    """
+    """Columns (SQL by name) of the cells in view with `group`, indices into the names of groups that come second."""
+    # `read` are the columns of the cohort that the SQL uses.
     condition, parameters = where(selection)
     of_cells = columns_read(selection) | _columns_of_groups(by)
     group, of_groups = _group_sql(by)
@@ -749,11 +720,9 @@ def _fetch(
 def _draw(
     cohort: Cohort, selection: Selection, by: Grouping, sample: int | Mapping[str, int], seed: int
 ) -> tuple[str, dict[str, Any], int]:
-    """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are.
-
-    A cell's lot is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is a
-    number a cell.
-    """
+    """SQL that keeps at most so many cells of each group, with its parameters; and how many cells there are."""
+    # A cell's draw is the hash of its id and the seed; the lowest of each group are kept. What is fetched first is one
+    # number a cell.
     frame, names = _fetch(cohort, selection, {"lot": "hash(cell_id, $seed)"}, ["cell_id"], by, more={"seed": seed})
     lots = frame["lot"].to_numpy(dtype=np.uint64)
     kept = [np.empty(0, np.uint64)]
@@ -785,10 +754,7 @@ _PATIENT_SQL: Final = "CASE WHEN patient_id IS NULL THEN 0 ELSE hash(source, pat
 
 
 def _patient_codes(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """A number from 0 for each patient of each source, -1 where not recorded.
-
-    From the column `patient` of `_PATIENT_SQL`.
-    """
+    """A number from 0 for each patient of each source, from the column `patient` of `_PATIENT_SQL`; -1 if unknown."""
     codes, patients = pd.factorize(frame["patient"].to_numpy(dtype=np.uint64))
     numbers = np.cumsum(patients != 0) - 1
     numbers[patients == 0] = -1

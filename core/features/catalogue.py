@@ -1,6 +1,4 @@
-"""Every feature Leukoscope measures, in the order of the pages.
-
-The only list: add a row in `definitions` and all the rest follows.
+"""Every feature Leukoscope measures, in the order of the pages. The only list: add a row in `definitions`.
 
 The columns are named `<region>_<class>_<Feature>` with pyradiomics' own class and feature names where it has them, the
 ratios `combined_<Feature>`. Formulas follow the pyradiomics documentation (van Griethuysen et al. 2017, Cancer Res

@@ -1,10 +1,10 @@
 """The planes in which tone is measured: grey, optical density, the two dyes of a Romanowsky stain, hue and saturation.
 
-The dyes are told apart by colour deconvolution (Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23:291): optical
+The dyes are separated by colour deconvolution (Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23:291): optical
 densities add up, so a pixel's density in red, green and blue is a sum of the dyes' own directions. The directions are
 those published for Giemsa in G. Landini's Colour Deconvolution: the basic dye (methylene blue and its azures), which
 like haematoxylin goes to nucleic acids and basophilic cytoplasm, and eosin, which goes to acidophilic granules and
-haemoglobin. What neither explains is left to their normal.
+haemoglobin. What neither explains is the residual, along their normal.
 """
 
 from collections.abc import Mapping
@@ -89,12 +89,8 @@ _DENSITY: Final = -np.log((np.arange(256) + 1) / 256)
 
 
 def _hue_and_saturation(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Hue in degrees from `HUE_CUT` on, nan in grey pixels, and saturation in per cent, of the hexcone (Smith 1978).
-
-    Float64 (H, W) each.
-
-    What `skimage.color.rgb2hsv` computes, plane by plane, at a tenth of its time.
-    """
+    """Hue in degrees from `HUE_CUT`, nan in grey pixels, and saturation in per cent (Smith 1978); float64 (H, W)."""
+    # What `skimage.color.rgb2hsv` computes, plane by plane, at a tenth of its time.
     red, green, blue = (rgb[..., colour].astype(np.float64) for colour in range(3))
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)
@@ -107,10 +103,7 @@ def _hue_and_saturation(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ND
 
 
 def _unmixing() -> NDArray[np.float64]:
-    """Columns that take a pixel's density (red, green, blue) to the amounts of basic dye, eosin and residual.
-
-    (3, 3).
-    """
+    """Columns that turn a pixel's density (red, green, blue) into basic dye, eosin and residual, (3, 3)."""
     dyes = np.stack([vector / np.linalg.norm(vector) for vector in (BASIC_DYE, EOSIN)])
     normal = np.cross(*dyes)
     return np.linalg.inv(np.vstack([dyes, normal / np.linalg.norm(normal)]))

@@ -26,11 +26,10 @@ HIGH_HARMONICS: Final = (8, 24)
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.complex128]]:
-    """Outer outlines of a region, one closed polygon of x + iy a part, smoothed below the pixel's staircase.
+    """Outer outlines of a region, a closed polygon of x + iy for each part, smoothed below the pixel's staircase.
 
-    Holes are filled.
-
-    Parts are 4-connected. Turning the mask by a right angle turns the polygons, up to where they start.
+    Holes are filled. Parts are 4-connected. Turning the mask by a right angle turns the polygons, up to where they
+    start.
     """
     polygons = []
     for rows_columns in traced(fill_holes(mask[bounds(mask)])):
@@ -102,7 +101,7 @@ def _hull(vertices: NDArray[np.complex128]) -> NDArray[np.intp]:
 
 
 def _deepest_dent(vertices: NDArray[np.complex128], corners: NDArray[np.intp]) -> float:
-    """Largest distance of an outline from its convex hull, each point measured against the edge of the hull that bridges it."""
+    """Largest distance of an outline from its convex hull; each point is measured from the hull's edge over it."""
     corners = np.sort(corners)
     bridge = (
         np.searchsorted(corners, np.arange(len(vertices)), side="right") - 1
@@ -113,12 +112,10 @@ def _deepest_dent(vertices: NDArray[np.complex128], corners: NDArray[np.intp]) -
 
 
 def _harmonics(vertices: NDArray[np.complex128]) -> tuple[float, float]:
-    """Strength of `LOW_HARMONICS` and of `HIGH_HARMONICS` relative to the circle, of an outline travelled at constant speed.
-
-    m undulations of amplitude a on a circle, z = r exp(it) (1 + a cos(mt)), are the coefficients 1 + m and 1 - m with r
-    a / 2 each. The coefficients are the integrals over the polygon's edges in closed form, so that no resampling makes
-    its first vertex matter.
-    """
+    """Strength of `LOW_HARMONICS` and `HIGH_HARMONICS` relative to the circle, along the outline at constant speed."""
+    # m undulations of amplitude a on a circle, z = r exp(it) (1 + a cos(mt)), are the coefficients 1 + m and 1 - m with
+    # r a / 2 each. The coefficients are the integrals over the polygon's edges in closed form, so that without
+    # resampling its first vertex does not matter.
     steps = np.roll(vertices, -1) - vertices
     if (vertices.conj() * steps).imag.sum() < 0:  # clockwise: mirrored, so that the circle is coefficient 1
         steps = steps.conj()

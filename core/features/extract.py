@@ -38,10 +38,7 @@ Family = Callable[["Cell", Region], Measured]
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What is measured.
-
-    Label map and channels, all (H, W), cut to the cell and its environment; nothing beyond is looked at.
-    """
+    """What is measured: label map and channels, (H, W) each, cut to the cell and its environment."""
 
     labels: LabelMap
     channels: Mapping[Channel, NDArray[np.float64]]
@@ -191,10 +188,10 @@ def extract(
         uint8 (H, W, 3) in colour; or grey (H, W), uint8 or float64 from 0 = black to 255 = white, which has no features
         of colour.
     labels
-        Label map of the same height and width. Only its pixels that are not background are looked at.
+        Label map of the same height and width. Only its pixels that are not background are measured.
     engine
-        `FeatureEngine.REFERENCE` asks pyradiomics itself for whatever it can measure, which is many times slower; the values
-        agree to 1e-9.
+        `FeatureEngine.REFERENCE` asks pyradiomics itself for whatever it can measure, which is many times slower; the
+        values agree to 1e-9.
 
     Returns
     -------
@@ -205,9 +202,9 @@ def extract(
     Raises
     ------
     ImageError
-        The image is neither colour nor grey as above, or holds values outside 0 to 255.
+        If the image is neither colour nor grey as above, or holds values outside 0 to 255.
     MaskError
-        The label map's shape differs from the image's.
+        If the label map's shape differs from the image's.
     """
     engine.check_installed()
     _check(image, labels)
@@ -267,11 +264,7 @@ def _check(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap) -> 
 
 
 def _obstacle(cell: Cell, region: Region) -> str | None:
-    """Why the region cannot be measured, in words.
-
-    pyradiomics refuses a row or a column of pixels; a diagonal is as much a line: its minor axis is nothing but
-    rounding error.
-    """
+    """Why the region cannot be measured, in words; pixels on a line, also a diagonal, have no minor axis."""
     if region is Region.COMBINED:
         reasons = [_obstacle(cell, part) for part in (Region.NUCLEUS, Region.CELL)]
         return next((reason for reason in reasons if reason), None)

@@ -82,10 +82,7 @@ _NAMES = (
 
 
 def _percentile(ordered: NDArray[np.float64], share: float) -> np.float64:
-    """Linearly interpolated order statistic of ascending values.
-
-    Operation by operation as in `numpy.percentile`, without its overhead.
-    """
+    """Linearly interpolated order statistic of ascending values: `numpy.percentile` without its overhead."""
     position = share * (len(ordered) - 1)
     below = int(position)
     weight = position - below

@@ -1,4 +1,4 @@
-"""Lobes of the nucleus: into how many bodies it is parted, and how far."""
+"""Lobes of the nucleus: how many there are, and how far they are parted."""
 
 from typing import Final
 
@@ -17,9 +17,9 @@ _LEVELS: Final = 16
 
 
 def lobes(nucleus: NDArray[np.bool_]) -> dict[str, float]:
-    """Count the lobes of a nucleus and say how far they are parted; holes are filled.
+    """Count the lobes of a nucleus and measure how far they are parted; holes are filled.
 
-    The nucleus is worn down from its outline inwards, so that necks break before the lobes they join are gone (the
+    The nucleus is eroded from its outline inwards, so that necks break before the lobes they join are gone (the
     ultimate erosion of Serra 1982, Image Analysis and Mathematical Morphology, ch. XI). Depth is the distance to the
     outline, and all lengths are relative to the greatest depth, so that a ragged outline does not matter.
 
@@ -31,9 +31,9 @@ def lobes(nucleus: NDArray[np.bool_]) -> dict[str, float]:
     Returns
     -------
     dict
-        LobeCount: bodies that reach `PROMINENCE` of the greatest depth deeper than their necks. Lobulation: how many
-        such bodies there are on the average of all depths, 1 for a single one; two of a size that just touch make 2, a
-        wide neck little more than 1.
+        LobeCount: bodies that reach `PROMINENCE` of the greatest depth deeper than their necks. Lobulation: the mean
+        number of such bodies over all depths, 1 for a single one; two of a size that just touch make 2, a wide neck
+        little more than 1.
     """
     depth = ndimage.distance_transform_edt(fill_holes(nucleus[bounds(nucleus)]))
     rows, columns = np.nonzero((depth == ndimage.maximum_filter(depth, 3)) & (depth > 0))

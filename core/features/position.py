@@ -13,7 +13,7 @@ RIM_WIDTH: Final = 0.08
 
 
 def position(nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> dict[str, float]:
-    """Set the nucleus in relation to its cell; holes in either are filled.
+    """Measure the place of the nucleus in its cell; holes in either are filled.
 
     Parameters
     ----------

@@ -32,13 +32,13 @@ def projections(
     """Count and measure thin projections of a cell, in the mask and in the environment around it.
 
     What is stained and connected is the cell; its opening by a disc (Serra 1982, Image Analysis and Mathematical
-    Morphology, ch. II) is the body, and what the opening takes away are projections. Whatever runs along the
-    environment's outer limit for more than a projection's width belongs to a neighbour.
+    Morphology, ch. II) is the body, and what the opening removes are projections. Whatever runs along the environment's
+    outer limit for more than a projection's width belongs to a neighbour.
 
     Parameters
     ----------
     nucleus, cytoplasm, environment
-        bool (H, W), apart from each other; nothing outside them is looked at.
+        bool (H, W), disjoint; nothing outside them is measured.
     dye
         float64 (H, W), optical density of the basic dye.
 
@@ -46,8 +46,8 @@ def projections(
     -------
     dict
         Count; MeanHeight of those counted and MaximumHeight of any, over the radius of the circle that has the cell's
-        area; ContourShare, the share of the body's outline from which those counted rise. In place of a value that
-        there is not, the reason. Heights end where the environment does, a fifth of the radius from the mask.
+        area; ContourShare, the share of the body's outline from which those counted rise. The reason in place of an
+        absent value. Heights end where the environment does, a fifth of the radius from the mask.
     """
     levels = background_and_cytoplasm(dye, cytoplasm, environment)
     if isinstance(levels, str):
@@ -98,10 +98,7 @@ def _stained_cell(
 def _heights(
     cell: NDArray[np.bool_], core: NDArray[np.bool_], body: NDArray[np.bool_], half_width: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Number of the part that each pixel beyond the body belongs to, and the height of each part in px, from 0 on.
-
-    A part that does not touch the body, a stain apart from the cell, has height 0.
-    """
+    """Number of the part of each pixel beyond the body, and the height of each part in px; 0 if apart from the body."""
     parts, count = ndimage.label(cell & ~body, EIGHT_NEIGHBOURS)
     beyond = np.argwhere(parts)
     distance, _ = KDTree(np.argwhere(core & widened(~core))).query(beyond)

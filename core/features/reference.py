@@ -1,7 +1,4 @@
-"""The reference engine: pyradiomics itself, the slow and trusted way.
-
-The only user of its extractor and of SimpleITK. Nothing else needs either.
-"""
+"""The reference engine: pyradiomics itself, slow and trusted. The only user of its extractor and of SimpleITK."""
 
 import logging
 from functools import cache

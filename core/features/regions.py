@@ -1,4 +1,4 @@
-"""What families need of regions: their place, their neighbourhood, their holes, and the densities that bound them."""
+"""What several families need of regions: size, neighbourhood, holes, and the densities that bound them."""
 
 from typing import Final
 
@@ -26,10 +26,7 @@ def widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Region and what it encloses, bool (H + 2, W + 2): with a margin of background.
-
-    Diagonal pixels enclose nothing.
-    """
+    """Region with its holes filled, bool (H + 2, W + 2): with a margin of background. Diagonals do not enclose."""
     outside, _ = ndimage.label(~np.pad(mask, 1), EIGHT_NEIGHBOURS)
     return np.asarray(outside != outside[0, 0])
 
@@ -42,10 +39,7 @@ def radius_of(mask: NDArray[np.bool_]) -> float:
 def background_and_cytoplasm(
     plane: NDArray[np.float64], cytoplasm: NDArray[np.bool_], environment: NDArray[np.bool_]
 ) -> tuple[float, float] | str:
-    """Density of the background, the palest of the environment, and the median of the cytoplasm.
-
-    Or why they cannot be told, in words.
-    """
+    """Density of the background, the palest of the environment, and median of the cytoplasm; or why not, in words."""
     if not environment.any():
         return "there is no environment of the cell to tell the background"
     if not cytoplasm.any():

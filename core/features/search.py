@@ -1,4 +1,4 @@
-"""Finding one of hundreds of features by words, by what it speaks of, by region."""
+"""Search among hundreds of features by words, by theme, by region."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _TEXTS: Final = {name: _text(spec) for name, spec in CATALOGUE.items()}
 
 
 def matching(words: str, theme: Theme | None = None, region: Region | None = None) -> list[str]:
-    """Features of a theme and region, of any if None, that hold every word in their name, label, heading or description."""
+    """Features of a theme and region (None: any) with every word in their name, label, heading or description."""
     wanted = words.lower().split()
     return [
         name

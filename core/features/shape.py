@@ -62,12 +62,10 @@ def shape_2d(mask: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def _diameter(inside: NDArray[np.bool_]) -> float:
-    """Largest distance between two points of the outline, which lie half way between a pixel inside and its neighbour outside.
-
-    pyradiomics compares all with all. But the farthest apart lie at corners of the convex hull of the pixels' centres,
-    which are the first or the last of their rows, and both half a pixel beyond, in the direction in which the two are
-    farther apart.
-    """
+    """Largest distance between two points of the outline, half way between a pixel inside and one outside."""
+    # pyradiomics compares all with all. But the farthest apart lie at corners of the convex hull of the pixels'
+    # centres, which are the first or the last of their rows, and both half a pixel beyond, in the direction in which
+    # the two are farther apart.
     from scipy.spatial import ConvexHull  # here, because not every program that reads the catalogue measures
 
     (row,) = np.nonzero(inside.any(axis=1))

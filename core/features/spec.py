@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Region(StrEnum):
-    """What is measured; `CELL` is nucleus and cytoplasm together, `COMBINED` sets one region against another."""
+    """What is measured; `CELL` is nucleus and cytoplasm together, `COMBINED` compares two regions."""
 
     NUCLEUS = "nucleus"
     CYTOPLASM = "cytoplasm"
@@ -16,10 +16,7 @@ class Region(StrEnum):
 
 
 class FeatureClass(StrEnum):
-    """Family of features measured together, under pyradiomics' name where it has one.
-
-    `RATIO` sets two regions in proportion.
-    """
+    """Family of features measured together, under pyradiomics' name where it has one; `RATIO` divides two regions."""
 
     SHAPE_2D = "shape2D"
     RATIO = "ratio"
@@ -157,7 +154,7 @@ class FeatureSpec:
 
     @property
     def scale_free(self) -> bool:
-        """Whether cells taken at different or unknown magnifications can be compared by it."""
+        """Whether it can be compared between cells taken at different or unknown magnifications."""
         return self.length_power == 0 and not self.pixel_bound
 
     @property
@@ -170,10 +167,7 @@ class FeatureSpec:
         )
 
     def in_um(self, value: float, um_per_px: float) -> float:
-        """Convert a value from pixels to micrometres, exactly, because the pixels are square.
-
-        Others stay as they are.
-        """
+        """Convert a value from pixels to micrometres; exact, as pixels are square. Others stay as they are."""
         return value * um_per_px**self.length_power
 
     def shown(self, value: float) -> float:

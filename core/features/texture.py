@@ -42,9 +42,7 @@ class Levels:
 
 
 def discretise(plane: NDArray[np.float64], mask: NDArray[np.bool_], bin_width: float) -> Levels:
-    """Sort the pixels of a region into bins of equal width, whose edges are its multiples.
-
-    An edge belongs to the upper bin.
+    """Assign the pixels of a region to bins of equal width, whose edges are its multiples; an edge is in the upper bin.
 
     Parameters
     ----------
@@ -270,10 +268,7 @@ _DEPENDENCES: Final = (
 
 
 def _neighbours(levels: Levels) -> NDArray[np.float64]:
-    """Pairs of neighbours, each counted from both sides.
-
-    (level i, level j, direction), the levels being those present.
-    """
+    """Pairs of neighbours, each counted from both sides: (level i, level j, direction), of levels present."""
     size, width = levels.count + 1, levels.image.shape[1]
     flat = levels.image.ravel()
     pixels = np.flatnonzero(flat)
@@ -293,10 +288,8 @@ def _lines(image: NDArray[np.unsignedinteger]) -> Iterator[NDArray[np.unsignedin
 
 
 def _diagonals(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """The rising diagonals as rows.
-
-    Cut into rows one pixel shorter than they are, a wider image moves each one to the right.
-    """
+    """The rising diagonals as rows."""
+    # Cut into rows one pixel shorter than they are, a wider image moves each one to the right.
     height, width = image.shape
     wide = np.zeros((height, width + height), dtype=image.dtype)
     wide[:, :width] = image
@@ -304,10 +297,7 @@ def _diagonals(image: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger
 
 
 def _runs(lines: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.unsignedinteger], NDArray[np.intp]]:
-    """Level and length of each run.
-
-    Every line begins and ends outside the region, so that no run goes on in the next.
-    """
+    """Level and length of each run; every line begins and ends outside the region, so no run continues in the next."""
     flat = lines.ravel()
     last = np.flatnonzero(flat[1:] != flat[:-1])
     level = flat[last[1:]]
@@ -359,10 +349,7 @@ def _entropy(share: NDArray[np.float64], axis: int | tuple[int, ...]) -> NDArray
 
 
 def _gather(p: NDArray[np.float64], index: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Sums of p (level i, level j, direction) where `index` (level i, level j, 1) is 0, 1, ...
-
-    Size - 1: (index, direction).
-    """
+    """Sums of p (level i, level j, direction) where `index` (level i, level j, 1) is 0, 1, ...: (index, direction)."""
     directions = p.shape[2]
     cell = index.astype(np.intp) * directions + np.arange(directions)
     return np.asarray(np.bincount(cell.ravel(), p.ravel(), size * directions).reshape(size, directions), dtype=float)

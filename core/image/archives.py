@@ -1,4 +1,4 @@
-"""Archives from strangers: a ZIP's images read within limits, and files packed to take away."""
+"""Archives from strangers: a ZIP's images read within limits, and files packed for download."""
 
 import io
 import re
@@ -25,10 +25,7 @@ _ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 @dataclass(frozen=True)
 class Member:
-    """An image of an archive.
-
-    Its relative path, size in bytes and checksum, or the `problem` in words why it is not read.
-    """
+    """An image of an archive: its relative path, size in bytes, checksum; or the `problem` why it is not read."""
 
     path: str
     size: int
@@ -41,9 +38,9 @@ class ImageArchive:
 
     Parameters
     ----------
-    file : str or binary file
-        A path, or an open file that can seek.
-    name : str
+    file
+        A path, or an open binary file that can seek.
+    name
         What it is called in errors.
 
     Raises
@@ -75,16 +72,13 @@ class ImageArchive:
             raise UsageError(msg)
 
     def members(self) -> Iterator[Member]:
-        """Every image in the order of the paths.
-
-        Other files, folders and hidden ones are passed over, archives inside are named.
-        """
+        """Every image in the order of the paths, without other and hidden files; inner archives are problems."""
         for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
             if _is_image(info.filename.replace("\\", "/")) or _is_archive(info.filename):
                 yield self._described(info)
 
     def member(self, path: str) -> Member:
-        """What the archive's directory says of a path; raises KeyError where it is not in it."""
+        """The archive's entry for a path; raises KeyError without one."""
         return self._described(self._archive.getinfo(path))
 
     def _described(self, info: zipfile.ZipInfo) -> Member:
@@ -93,7 +87,12 @@ class ImageArchive:
     def read(self, path: str, settings: Settings) -> bytes:
         """Content of a member within the limits.
 
-        Raises UsageError naming what is wrong with it, KeyError where there is none.
+        Raises
+        ------
+        UsageError
+            If it is damaged or beyond the limits.
+        KeyError
+            If there is none.
         """
         member = self._archive.getinfo(path)
         limit = min(settings.max_bytes, MAX_RATIO * max(member.compress_size, 1) + _CHUNK)

@@ -1,4 +1,4 @@
-"""The only code that opens image files: bytes in, a checked CellImage out, with every surprise said in words.
+"""The only code that opens image files: bytes in, a checked CellImage out, with every change said in words.
 
 Metadata (EXIF, comments, text, colour profiles) ends here: only pixels, a cleaned base name and the file's hash go on.
 """
@@ -124,18 +124,12 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
 
 
 def grey(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """ITU-R 601 luma of a uint8 (H, W, 3) image, as Pillow's `convert("L")` rounds it.
-
-    Float64 (H, W), whole numbers 0 to 255.
-    """
+    """ITU-R 601 luma of a uint8 (H, W, 3) image, rounded as Pillow's `convert("L")`; float64 (H, W), 0 to 255."""
     return np.asarray(Image.fromarray(rgb).convert("L"), dtype=np.float64)
 
 
 def load_grey(path: Path) -> NDArray[np.uint8]:
-    """Read a file as 8-bit grey, (H, W): for drawn masks, whose codes are grey levels.
-
-    Raises ImageError as `load` does.
-    """
+    """Read a file as 8-bit grey, (H, W), for drawn masks, whose codes are grey levels; raises ImageError as `load`."""
     return np.asarray(Image.fromarray(load(path).rgb).convert("L"))
 
 
@@ -147,9 +141,9 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
 
 
 def find_images(inputs: Iterable[Path | str]) -> list[Path]:
-    """Image files among files and folders (searched with their subfolders), sorted, each once, hidden ones left out.
+    """Image files among files and folders (searched with their subfolders), sorted, each once, without hidden ones.
 
-    A file named outright is taken whatever its suffix; in folders `IMAGE_SUFFIXES` decide.
+    A file named explicitly is taken whatever its suffix; in folders `IMAGE_SUFFIXES` decide.
 
     Raises
     ------
@@ -179,10 +173,7 @@ def find_images(inputs: Iterable[Path | str]) -> list[Path]:
 
 
 def base_name(name: str) -> str:
-    """File name without path parts, control and invisible characters.
-
-    Other Unicode is kept, "image" if nothing is left.
-    """
+    """File name without path parts, control and invisible characters; "image" if nothing is left."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     base = "".join(
         c for c in unicodedata.normalize("NFC", base) if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
@@ -272,7 +263,7 @@ def _is_planar(image: Image.Image) -> bool:
 
 
 def _exact_colour(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16]:
-    """All 16 bits of a colour TIFF, where Pillow's upper bytes are scrambled or, from a camera with fewer bits, nearly black."""
+    """All 16 bits of a colour TIFF, where Pillow scrambles the upper bytes or they would be nearly black."""
     if image.format != "TIFF" or image.mode != "RGB":
         msg = (
             f"{name}: expected 16-bit colour to use its range, but it uses 14 bits or fewer; save it as an 8-bit PNG or"

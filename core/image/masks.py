@@ -49,10 +49,9 @@ class DecodedMask:
 def decode_grey(grey: NDArray[np.uint8], name: str = "mask") -> DecodedMask:
     """Read a grey mask of coding 0/128/255 or 0/85/170/255, uint8 (H, W).
 
-    Stray values go to the nearest code and are counted.
-
-    The coding is the one whose codes are equal to more pixels; where both fit (only 0 and 255), they agree.
-    Raises MaskError when fewer than nine tenths of the pixels hold a value of the coding: then it is no mask.
+    The coding is the one whose codes are equal to more pixels; where both fit (only 0 and 255), they agree. Stray
+    values are set to the nearest code and counted. Raises MaskError when fewer than nine tenths of the pixels hold a
+    value of the coding: then it is no mask.
     """
     if grey.dtype != np.uint8 or grey.ndim != 2:
         msg = (
@@ -105,7 +104,7 @@ def environment_width(cell: NDArray[np.bool_]) -> float:
 
 
 def with_environment(labels: LabelMap, keep_out: NDArray[np.bool_] | None = None) -> LabelMap:
-    """Draw the ring around the cell into the background; `keep_out` (H, W) marks other cells it must not enter.
+    """Draw the ring around the cell into the background, but not into other cells (`keep_out`, (H, W)).
 
     A drawn environment is replaced, so that the ring means the same in every source.
     """
@@ -143,9 +142,7 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
 
 
 def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Outlines of a region that keeps off the image's edges, half way between pixels in and out.
-
-    Closed (N, 2) lines of row, column.
+    """Outlines of a region that touches no edge, half way between pixels in and out: closed (N, 2) row, column.
 
     What `skimage.measure.find_contours` finds at 0.5, in less than half of its time: parts are 4-connected, and holes
     have outlines.
@@ -173,12 +170,10 @@ def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 
 
 def simplified(line: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """A line (N, 2) without the points that it passes within the tolerance anyway.
+    """A line (N, 2) without the points that it passes within the tolerance anyway; its ends stay.
 
-    Its ends stay (Douglas and Peucker 1973).
-
-    All pieces of a level are cut at once, which is twenty times as fast as one after the other
-    (`skimage.measure.approximate_polygon`).
+    Douglas and Peucker 1973; all pieces of a level are cut at once, which is twenty times as fast as one after the
+    other (`skimage.measure.approximate_polygon`).
     """
     points = line[:, 0] + 1j * line[:, 1]
     kept = np.zeros(len(line), dtype=bool)

@@ -1,4 +1,4 @@
-"""Binary morphology by slices of boolean arrays: what `scipy.ndimage` computes by its defaults, in a tenth of its time.
+"""Binary morphology by slices of boolean arrays: `scipy.ndimage` with its defaults, in a tenth of its time.
 
 Neighbours are the four that share a side, and beyond the edge of an array there is nothing.
 """
@@ -17,7 +17,7 @@ def bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def dilated(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
-    """A region and its neighbours, so many times over, bool (H, W)."""
+    """A region and its neighbours, repeated so many times, bool (H, W)."""
     for _ in range(times):
         wide = mask.copy()
         wide[1:] |= mask[:-1]
@@ -29,17 +29,17 @@ def dilated(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
 
 
 def eroded(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
-    """The pixels of a region whose neighbours all belong to it, so many times over, bool (H, W)."""
+    """The pixels of a region whose neighbours all belong to it, repeated so many times, bool (H, W)."""
     return ~dilated(~np.pad(mask, times), times)[times:-times, times:-times]
 
 
 def opened(mask: NDArray[np.bool_], times: int = 1) -> NDArray[np.bool_]:
-    """A region without what is too thin to outlast so many erosions, bool (H, W)."""
+    """A region without what is too thin to survive so many erosions, bool (H, W)."""
     return dilated(eroded(mask, times), times)
 
 
 def within(mask: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
-    """Where a pixel of the region is no further away than so many pixels, as the crow flies, bool (H, W).
+    """Where a pixel of the region is no further away than `distance` pixels (Euclidean), bool (H, W).
 
     A disc is made of bars, each wider than that above it: `scipy.ndimage.distance_transform_edt(~mask) <= distance`.
     """
@@ -56,6 +56,6 @@ def within(mask: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
 
 
 def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A region and what it encloses, bool (H, W); a line of diagonal pixels encloses too."""
+    """A region with its holes filled, bool (H, W); a line of diagonal pixels encloses too."""
     outside, _ = ndimage.label(~np.pad(mask, 1))
     return np.asarray(outside != outside[0, 0])[1:-1, 1:-1]

@@ -1,7 +1,4 @@
-"""Medians and percentiles of bytes, to the last bit as numpy has them.
-
-Bytes need not be ordered, only counted: that takes a fifth of numpy's time.
-"""
+"""Medians and percentiles of bytes, exactly numpy's, in a fifth of its time: bytes are counted, not sorted."""
 
 import math
 from typing import Final, TypeVar
@@ -17,7 +14,7 @@ BYTES: Final = np.arange(256, dtype=np.float64)
 
 
 def channel_counts(rgb: NDArray[np.uint8], *regions: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many pixels of an image (H, W, 3), or of each of its regions, have each of the 256 values in each channel, (regions, 3, 256)."""
+    """Pixels of an image (H, W, 3), or of each of its regions, by channel and value, (regions, 3, 256)."""
     image = Image.fromarray(rgb)
     counts = [image.histogram(Image.fromarray(region)) for region in regions] or [image.histogram()]
     return np.reshape(counts, (-1, 3, 256))

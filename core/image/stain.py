@@ -1,4 +1,4 @@
-"""Optical density and what it tells without a network: where nuclei are, and how an image's colours are spread."""
+"""Optical density and what follows from it without a network: where nuclei are, and how an image is stained."""
 
 import math
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _RIM: Final = 0.25
 _LEAST_DEPTH: Final = 0.5
 # What follows a nucleus's rim along more than this share of its own outline is its cytoplasm.
 _HUGGING: Final = 0.3
-# Platelets and crumbs are smaller than this share of a typical nucleus; lobes of a neutrophil's are larger.
+# Platelets and fragments are smaller than this share of a typical nucleus; lobes of a neutrophil's are larger.
 MIN_NUCLEUS_SHARE: Final = 0.12
 # The typical nucleus is the one at which the larger ones hold this share of all stain: many platelets do not pull it
 # down.
@@ -55,10 +55,7 @@ WINDOW_SIDE: Final = 2.6
 
 @dataclass(frozen=True, eq=False)
 class Nucleus:
-    """A stained nucleus or a lobe of one.
-
-    Its pixels on a grid of squares of `step` image pixels, and the grid place of its corner.
-    """
+    """A stained nucleus or a lobe of one: its pixels on a grid of squares of `step` image pixels, and its corner."""
 
     mask: NDArray[np.bool_]
     top: int
@@ -82,10 +79,7 @@ class Nucleus:
         return self.step * int(max(self.mask.shape))
 
     def window(self, extent: float = 0) -> Window:
-        """The square in which its cell can be looked for.
-
-        `extent` is what a nucleus must at least be expected to measure.
-        """
+        """The square in which to look for its cell; `extent` is the least size assumed for a nucleus."""
         side = WINDOW_SIDE * max(extent, self.extent)
         row, column = self.centre
         return Window(column - side / 2, row - side / 2, side)
@@ -97,10 +91,7 @@ def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def nuclear_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How much nuclear dye there is, float32 (H, W).
-
-    Red + green - blue optical density, smoothed by a pixel, 0 in the background.
-    """
+    """Amount of nuclear dye, float32 (H, W): smoothed red + green - blue optical density, 0 in the background."""
     density, green, blue = (optical_density(rgb[..., channel]) for channel in range(3))
     density += green
     density -= blue
@@ -110,10 +101,7 @@ def nuclear_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def nuclear_stain(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where nuclei are, bool (H, W).
-
-    Each dense object down to half of its own density, if its colour is that of the dye.
-    """
+    """Where nuclei are, bool (H, W): each dense object of the dye's colour, down to half of its own density."""
     density = nuclear_density(rgb)
     objects, _ = ndimage.label(density > MIN_NUCLEAR_DENSITY)
     stained = np.zeros(density.shape, bool)
@@ -147,10 +135,7 @@ def _dyed(
 
 
 def _to_half(density: NDArray[np.float32], dense: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where one dense object reaches half of its density.
-
-    The same again for what it leaves of a paler nucleus that it touches.
-    """
+    """Each dense object down to half of its density; repeated for what it leaves of a paler nucleus beside it."""
     stained = dense & (density > _EDGE * np.percentile(density[dense], 90))
     if 2 * np.count_nonzero(stained) > np.count_nonzero(dense):
         return stained
@@ -172,7 +157,7 @@ def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def find_nuclei(rgb: NDArray[np.uint8]) -> list[Nucleus]:
-    """Every nucleus, and every lobe of a lobed one, the largest first; platelets, crumbs and red cells are left out.
+    """Every nucleus, and every lobe of a lobed one, the largest first, without platelets, fragments and red cells.
 
     Works on a reduced copy of large images, so that memory stays small beside the image.
     """
@@ -201,7 +186,7 @@ def typical_area(areas: Sequence[float] | NDArray[np.floating[Any] | np.integer[
 
 
 def _reduced(rgb: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Means over squares of `step` pixels, uint8; strip by strip, so that no copy of the whole image is made."""
+    """Means over squares of `step` pixels, uint8; strip by strip, so that the whole image is never copied."""
     if step == 1:
         return rgb
     height, width = rgb.shape[0] // step, rgb.shape[1] // step
@@ -240,7 +225,7 @@ def _peaks(depth: NDArray[np.float64], height: float) -> NDArray[np.bool_]:
 
 
 def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus: NDArray[np.bool_]) -> int:
-    """Objects outside the cell at least as densely stained as its nucleus's paler quarter, and a quarter of its area large."""
+    """Objects outside the cell as dense as the paler quarter of its nucleus, and a quarter of its area large."""
     if not nucleus.any():
         return 0
     step = -(-max(nucleus.shape) // _COARSE_SIDE)
@@ -257,10 +242,7 @@ def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus:
 
 
 def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float | None:
-    """How much more nuclear dye the nucleus takes than the surroundings of the cell, in optical density.
-
-    None if one is absent.
-    """
+    """How much more nuclear dye the nucleus takes than the surroundings, in optical density; None without both."""
     if not nucleus.any() or cell.all():
         return None
     density = nuclear_density(rgb)
@@ -270,9 +252,7 @@ def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: N
 def appearance(
     rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """How the stain came out: median optical density of nucleus and of cytoplasm over the background's, (6,).
-
-    None if one is absent.
+    """Median optical density of nucleus and of cytoplasm minus the background's, (6,); None if one is absent.
 
     Relative to the background, so that lamp and white balance matter less than the dye.
     """
@@ -289,6 +269,6 @@ def appearance(
 def appearance_distance(
     vector: NDArray[np.float64], mean: NDArray[np.float64], covariance: NDArray[np.float64]
 ) -> float:
-    """Mahalanobis distance of an appearance from the training images', in standard deviations along its direction."""
+    """Mahalanobis distance of an appearance from those of the training images."""
     offset = vector - mean
     return float(np.sqrt(offset @ np.linalg.solve(covariance, offset)))

@@ -34,11 +34,9 @@ _OPTICAL_BLUR_PX: Final = 0.8
 class CellDrawing:
     """What to draw. Diameters are those of circles with the same area.
 
-    The nucleus is shifted along the cell's long axis.
-
     `nucleus_share` is nucleus area / cell area (without hairs), `elongation` minor / major axis (1 for round, as in
     pyradiomics), `notch` the depth of the nucleus's dent as a share of its radius, `clumping` the contrast of the
-    chromatin, 0 to 1.
+    chromatin, 0 to 1. The nucleus is shifted along the cell's long axis.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Square windows of an image at any scale, and what is seen in them.
+"""Square windows of an image at any scale.
 
 A `Window` may reach beyond the image; what lies outside is the image mirrored at its edge, so that a network never
 meets an artificial black border.
@@ -38,10 +38,7 @@ class Window:
 
 
 def resample(image: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
-    """The window of a uint8 image (H, W, 3) as (size, size, 3), mirrored outside.
-
-    Bilinear, antialiased when shrinking.
-    """
+    """The window of a uint8 image (H, W, 3) as (size, size, 3): mirrored outside, bilinear, antialiased if shrunk."""
     return _resample(image, window, size, "symmetric", Image.Resampling.BILINEAR)
 
 

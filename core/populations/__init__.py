@@ -1,1 +1,1 @@
-"""What a population of cells is like, and where a cell stands in it."""
+"""What a population of cells is like, and where a cell lies in it."""

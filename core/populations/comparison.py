@@ -53,7 +53,7 @@ class FeatureComparison:
     None when the cell has no value. `percentile` (0 to 100), `below` and `above` (per cent of the population strictly
     below and above the value) need the population's values: None for published tables and small groups. `inside` tells
     whether the value lies within the 2-98 % band, ends included; `direction` the side of the median. `caution`
-    qualifies a comparison that stands.
+    qualifies a valid comparison.
     """
 
     feature: str
@@ -92,7 +92,7 @@ def compare_cell(
 def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
     """Say the comparison in plain words: "Larger nucleus area than 97 % of monocytes".
 
-    Per cents are rounded down, so that the sentence never claims more than was counted; "all" stands for a value beyond
+    Per cents are rounded down, so that the sentence never claims more than was counted; "all" means a value beyond
     every member. `with_n` adds the number of cells.
     """
     spec = CATALOGUE[comparison.feature]
@@ -122,11 +122,10 @@ def describe(comparison: FeatureComparison, *, with_n: bool = False) -> str:
 def differs_most(
     comparisons: Sequence[FeatureComparison], k: int, reference: ReferencePopulation
 ) -> tuple[FeatureComparison, ...]:
-    """Return the at most `k` features outside the 2-98 % band of `reference`, largest absolute robust z first.
+    """Return at most `k` features outside the 2-98 % band of `reference`, largest absolute robust z first.
 
-    One that only says again what a feature before it says (see the module's text) is passed over, and so is the
-    environment, which is not the cell. Of many features about one in 25 lies outside in any member of the population
-    too.
+    One that only repeats a feature before it (see the module's text) is skipped, and so is the environment, which is
+    not the cell. Of many features about one in 25 lies outside in any member of the population too.
     """
     chosen: list[tuple[FeatureComparison, NDArray[np.float64]]] = []
     outside = (c for c in comparisons if c.outside and CATALOGUE[c.feature].region is not Region.ENVIRONMENT)
@@ -171,10 +170,7 @@ def _sentence_case(label: str) -> tuple[str, str]:
 
 
 def _of_members(spec: FeatureSpec, reference: ReferencePopulation) -> NDArray[np.float64]:
-    """The members' values as they are compared, after the logarithm where the catalogue says so.
-
-    Empty for a published table.
-    """
+    """The members' values, or their logarithms where the catalogue says so; empty for a published table."""
     if spec.name not in reference.members:
         return np.empty(0)
     values: NDArray[np.float64] = reference.members[spec.name].to_numpy(dtype=np.float64, na_value=np.nan)

@@ -1,7 +1,7 @@
 """Which cells are most like one: distances in robust standard deviations.
 
 Distance of two cells: the root mean square, over the features both have, of the difference of their robust z
-(`core.populations.robust`). How typical a cell is of its population is told by `core.populations.typicality`.
+(`core.populations.robust`). `core.populations.typicality` measures how typical a cell is of its population.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,10 +24,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The cells nearest to one.
-
-    Their rows, the nearest first, and distances, of `cells` in question, in at most `features` features.
-    """
+    """The cells nearest to one, the nearest first: rows and distances, of `cells` considered, in at most `features`."""
 
     rows: NDArray[np.int64]
     distances: Matrix
@@ -37,7 +34,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of the nearest cells bear a label, and of all that came into question."""
+    """Count of a label among the nearest cells, and among all considered."""
 
     label: str
     nearest: int
@@ -66,20 +63,20 @@ def nearest(
 
     Parameters
     ----------
-    query : array (F,)
-        The cell, scaled as the others; nan where absent.
-    z : array (n, F)
-        Cells to look among (`RobustScaling.z`). One that shares less than half of the query's features does not come
-        into question.
-    count : int
+    query
+        (F,): the cell, scaled as the others; nan where absent.
+    z
+        (n, F): cells to look among (`RobustScaling.z`). One that shares less than half of the query's features is not
+        considered.
+    count
         How many at most.
-    leave_out : int, optional
+    leave_out
         Row of the cell itself.
 
     Raises
     ------
     UsageError
-        The cell has none of the features.
+        If the cell has none of the features.
     """
     has = ~np.isnan(query)
     features = int(has.sum())
@@ -106,10 +103,7 @@ def nearest(
 
 
 def shares(near: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> tuple[Share, ...]:
-    """Labels of the nearest cells (type, source ...), the most frequent first.
-
-    `labels` are those of all cells, (n,).
-    """
+    """Labels of the nearest cells (type, source ...), the most frequent first; `labels` (n,) are those of all cells."""
     every = np.asarray(labels, dtype=object)
     names, counts = np.unique(every[near.rows].astype(str), return_counts=True)
     order = np.lexsort((names, -counts))

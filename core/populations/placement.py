@@ -1,4 +1,4 @@
-"""A cell set beside populations: which of them stand for a cell type, and what keeps features from being compared."""
+"""A cell beside populations: which of them represent a cell type, and what keeps features from being compared."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -33,10 +33,7 @@ def place_cell(analysis: CellAnalysis, references: Iterable[ReferencePopulation]
 
 
 def by_cell_type(placed: Sequence[Placed]) -> dict[CellType, list[Placed]]:
-    """Populations by cell type in the order of the cell types.
-
-    Within a type the largest measured source first, tables last.
-    """
+    """Populations by cell type in the order of the cell types; in a type the largest measured first, tables last."""
     grouped = {cell_type: [p for p in placed if p.reference.cell_type is cell_type] for cell_type in CellType}
     return {
         kind: sorted(of_type, key=lambda p: (p.reference.published, -p.reference.n))
@@ -65,7 +62,7 @@ def scale_source(chosen: Placed, placed: Sequence[Placed]) -> Placed | None:
 
 
 def obstacles(placed: Placed, features: Collection[str] = CATALOGUE) -> list[str]:
-    """Why some of the features could not be compared, each reason once with the number of features it keeps out."""
+    """Why some of the features could not be compared, each reason once with the number of its features."""
     reasons: dict[str, int] = {}
     for comparison in placed.comparisons:
         if comparison.feature in features and not comparison.comparable and comparison.reason:
@@ -77,10 +74,7 @@ def obstacles(placed: Placed, features: Collection[str] = CATALOGUE) -> list[str
 
 
 def distances(placed: Iterable[Placed]) -> dict[str, float]:
-    """How far the cell lies from a population's median in typical spreads, by feature.
-
-    Of several populations the largest.
-    """
+    """How far the cell lies from a population's median in typical spreads, by feature; of several the largest."""
     largest: dict[str, float] = {}
     for comparison in (c for place in placed for c in place.comparisons):
         if comparison.comparable and comparison.robust_z is not None:

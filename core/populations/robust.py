@@ -1,9 +1,9 @@
 """Robust centre, spread and z: features of different units on one scale.
 
-``z = (g(x) - location) / scale`` with ``location = median(g(v))`` and ``scale = 1.4826 * median(|g(v) - location|)``, or
-``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample. ``g`` is the natural logarithm
-where the catalogue says ``log_axis``, otherwise the identity; a value whose logarithm does not exist counts as below all
-others.
+``z = (g(x) - location) / scale`` with ``location = median(g(v))`` and ``scale = 1.4826 * median(|g(v) - location|)``,
+or ``IQR / 1.349`` where that is 0; both estimate the standard deviation of a normal sample. ``g`` is the natural
+logarithm where the catalogue says ``log_axis``, otherwise the identity; a value whose logarithm does not exist counts
+as below all others.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class RobustScaling:
-    """Location and scale of each feature among the cells it was fitted to, of the logarithm where `log`; all (F,).
+    """Location and scale (F,) of features among the cells it was fitted to, of the logarithm where `log` (F,).
 
     `scale` is nan where more than half of the values are equal and so are the quartiles, or where no value is there.
     """
@@ -69,10 +69,7 @@ class RobustScaling:
 
 
 def robust_centres(rows: Matrix) -> tuple[Matrix, Matrix]:
-    """Location and scale (F,) of each row of values (F, n), -inf among them or not, but no nan.
-
-    Nan where not finite, without variation, or without any value.
-    """
+    """Location and scale (F,) of each row of values (F, n), which may hold -inf but no nan; nan where undefined."""
     if not rows.size:
         return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     location = np.median(rows, axis=1)
@@ -86,7 +83,7 @@ def robust_centres(rows: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def log_where(rows: Matrix, log: NDArray[np.bool_]) -> Matrix:
-    """Rows of values (F, n), the natural logarithm of those where `log` (F,); -inf where there is none, nan stays."""
+    """Rows of values (F, n), their natural logarithm where `log` (F,); -inf where it does not exist, nan stays."""
     transformed = np.array(rows, dtype=np.float64, order="C")
     values = transformed[log]
     positive = values > 0

@@ -50,7 +50,7 @@ class Basis(StrEnum):
 
 
 def basis_of(spec: FeatureSpec, *, in_um: bool = True) -> Basis:
-    """What the values of a feature are counted in where those with a unit of length are converted, or are not."""
+    """The basis of a feature's values, where those with a unit of length are converted to micrometres or not."""
     return Basis.NONE if spec.scale_free else Basis.MICROMETRES if in_um and spec.length_power else Basis.PIXELS
 
 
@@ -80,8 +80,8 @@ class Statistics:
 class FeatureSummary(Statistics):
     """One feature of some cells.
 
-    `n` cells have a value in this basis and `n_absent` have none; `patients` is None unless every one of the n cells
-    says its patient.
+    `n` cells have a value in this basis and `n_absent` have none; `patients` is None unless the patient of each of the
+    n cells is known.
     """
 
     feature: str
@@ -119,14 +119,12 @@ class PopulationSummary(FeatureSummary):
 
 @dataclass(frozen=True, eq=False)
 class ReferencePopulation:
-    """What a cell is compared with.
-
-    Summaries and ordered values by feature, in the basis of comparison (micrometres or none).
+    """What a cell is compared with: summaries and ordered values by feature, in the basis of comparison.
 
     A feature that no member has, because it is younger than the population or cannot be measured there, has neither.
     `n` counts the good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes
     from. A `published` population has summaries in the basis they were printed in, and no values. `sample` are the
-    members by which a cell's typicality is told: all of them, or of very many some drawn by chance.
+    members by which a cell's typicality is measured: all of them, or a random sample of very many.
     """
 
     population: str
@@ -159,11 +157,11 @@ def summarise(values: pd.DataFrame, population: str, *, in_um: bool) -> tuple[Po
 
     Parameters
     ----------
-    values : DataFrame
+    values
         Values frame (see the module's text); features without a column count as absent in every cell.
-    population : str
+    population
         Identifier carried into the summaries.
-    in_um : bool
+    in_um
         Convert features with a unit of length to micrometres, over the cells whose scale is known; else leave them in
         pixels.
     """
@@ -181,9 +179,9 @@ def reference_population(
     scale_note: str = "",
     sample: pd.DataFrame | None = None,
 ) -> ReferencePopulation:
-    """Prepare a measured population for comparisons.
+    """Prepare a measured population for comparisons, from its values frame.
 
-    `values` is its values frame; `sample` some of its rows, for typicality, or None for all.
+    `sample` holds some of its rows, for typicality; None for all.
     """
     summaries, ordered = _summaries(values, population, in_um=True)
     present = values.notna().any()
@@ -230,17 +228,17 @@ def published_summary(
 
 
 def count_patients(patient_ids: pd.Series) -> int | None:
-    """Count the different patients; None when there are no cells or one of them does not say its patient."""
+    """Count the different patients; None when there are no cells or the patient of one is unknown."""
     return count_codes(pd.factorize(patient_ids)[0])
 
 
 def count_codes(patients: NDArray[np.integer]) -> int | None:
-    """Count the different patients where each has a number from 0, and -1 says that it is not recorded."""
+    """Count the different patients, given as numbers from 0; -1 is unknown."""
     return int(np.count_nonzero(np.bincount(patients))) if len(patients) and patients.min() >= 0 else None
 
 
 def _columns(values: pd.DataFrame, *, in_um: bool) -> NDArray[np.float64]:
-    """All features of the catalogue as rows of a matrix (features, cells), nan where a cell has none in that basis."""
+    """All features of the catalogue as a matrix (features, cells), nan where a cell has no value in that basis."""
     scale = values["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
     columns = np.full((len(CATALOGUE), len(values)), np.nan)
     for row, spec in zip(columns, CATALOGUE.values(), strict=True):

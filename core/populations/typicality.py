@@ -1,14 +1,14 @@
-"""How typical a cell is of a population: how far from its centre, beside the population's own cells.
+"""How typical a cell is of a population: its distance from the centre, compared with the population's own cells.
 
 The distance of a cell is the root mean square, over the features it has, of its robust z (`core.populations.robust`)::
 
     distance = sqrt(mean_j(min(|z_j|, 6) ** 2))
 
-1 is about usual. The metric is diagonal, correlations are not removed, and the limit of 6 keeps a single outlying
+About 1 is usual. The metric is diagonal, correlations are not removed, and the limit of 6 keeps a single outlying
 feature from deciding alone. The same distance is computed for every member, and a cell's typicality is the per cent of
 members at least as far out: 100 for the most typical. This describes; it does not classify.
 
-Small groups. Fewer than `SMALL_GROUP` members tell no per cent, and a feature that fewer of them have does not count.
+Small groups. Fewer than `SMALL_GROUP` members give no per cent, and a feature that fewer of them have does not count.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ MOST_FITTED: Final = (
 
 @dataclass(frozen=True, eq=False)
 class PopulationCentre:
-    """Where a population's cells lie: location and scale of its features, and its own cells' distances, ascending."""
+    """Where a population's cells lie: location and scale of its features, and its cells' distances, ascending."""
 
     scaling: RobustScaling
     of_members: NDArray[np.float64]
@@ -45,7 +45,8 @@ class PopulationCentre:
         features
             Names of the columns.
         everyone
-            Whose scale a population has that is too small for one of its own; without it, its distances are not known.
+            Values whose scale is used if the population is too small for its own; without it, its distances are not
+            known.
         """
         scaling = RobustScaling.fit(members, features)
         own = scaling.scale
@@ -78,7 +79,7 @@ class Nearness:
     """How typical a cell would be of one population: a description, never a classification.
 
     `distance` is that from the population's centre, over the `features` features that both have; `typicality` the per
-    cent of the population's `n` members at least as far out, which are a sample where `drawn_from` says of how many.
+    cent of the population's `n` members at least as far out, which are a sample where `drawn_from` gives their number.
     """
 
     population: str

@@ -1,1 +1,1 @@
-"""What to know before trusting a cell: flags, the ruler of red cells, cells unlike those the model knows."""
+"""What to know before trusting a cell: flags, red cells as a ruler, cells unlike those the model knows."""

@@ -1,4 +1,4 @@
-"""Which quality flags a cell gets: the thresholds, and nothing of the words (`core.quality.flags`).
+"""Which quality flags a cell gets: the thresholds, without the words (`core.quality.flags`).
 
 Confidence in the shipped cohort, cells of two laboratories the model never saw: median 0.96, 2nd to 98th percentile
 0.89 to 0.98 (column `confidence` of `python -m core cohort export`). Blur over all drawn masks (median; 99th
@@ -46,11 +46,11 @@ MIN_RED_CELLS_ACROSS: Final = 0.95
 
 
 class KnownAppearance(Protocol):
-    """What a model's card says of the stain that the model knows; all that is asked of a card here."""
+    """What a model's card says of the stain that the model knows: all that is needed of a card here."""
 
     @property
     def appearance(self) -> Mapping[str, Any]:
-        """Mean, covariance and limit of the optical densities of the training images; empty where not recorded."""
+        """Mean, covariance and limit of the optical densities of the training images; empty if not recorded."""
         ...
 
 
@@ -63,7 +63,7 @@ def assess(
 ) -> tuple[QualityFlag, ...]:
     """All flags of a segmented image, the severe ones first; empty when there is nothing to say.
 
-    Whether the cell is like those the model knows is told from its features, where these and the model's `knowledge`
+    Whether the cell is like those the model knows is judged from its features, where these and the model's `knowledge`
     are given.
     """
     nucleus, cytoplasm = (region_mask(segmentation.labels, region) for region in ("nucleus", "cytoplasm"))
@@ -168,11 +168,9 @@ def _of_sharpness(
 
 
 def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float:
-    """Standard deviation of the blur at the nucleus's edge over the cell's diameter.
+    """Standard deviation of the blur at the nucleus's edge over the cell's diameter; infinite where there is no edge.
 
-    Infinite where there is no edge at all.
-
-    A further, known blur flattens a sharp edge much and a blurred one little; the ratio of the slopes tells the blur
+    A further, known blur flattens a sharp edge much and a blurred one little; the ratio of the slopes gives the blur
     whatever the contrast (Zhuo and Sim 2011, Pattern Recognition 44:1852).
     """
     diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))

@@ -33,7 +33,7 @@ class FlagKind:
     sentence, consequence
         What was found and what that means for the numbers; together one sentence, with a colon between.
     seen
-        What is said of one image instead, where more is known of it: a template with the names that `raised` is given.
+        A more specific sentence for one image: a template with the names that `raised` is given.
     """
 
     severity: Severity
@@ -44,7 +44,7 @@ class FlagKind:
 
     @property
     def told(self) -> str:
-        """What is said of a stored cell: the sentence with its consequence."""
+        """The sentence for a stored cell, with its consequence."""
         return f"{self.sentence}: {self.consequence}."
 
 
@@ -185,10 +185,10 @@ def raised(code: str, **seen: object) -> QualityFlag:
 
 
 def flag_words(code: str) -> str:
-    """A flag's name in lists and counts; the code in words where it is of another making."""
+    """A flag's name in lists and counts; an unknown code in words."""
     return FLAGS[code].words if code in FLAGS else code.replace("_", " ")
 
 
 def flag_sentence(code: str) -> str:
-    """What a stored flag means for the numbers; the code in words where it is of another making."""
+    """What a stored flag means for the numbers; an unknown code in words."""
     return FLAGS[code].told if code in FLAGS else f"Flagged as {flag_words(code)}."

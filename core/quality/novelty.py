@@ -1,8 +1,8 @@
-"""What a model knows, in traits of a cell that have names, and the file beside the model in which that is kept.
+"""What a model knows, as named traits of a cell, and the file beside the model that keeps it.
 
-`python -m core novelty` makes the file (`core.evaluation.novelty_fit`); here a cell is held against it. The traits have
-no unit and hang little on stain, camera and magnification: a laboratory the model has not seen must not look like
-another kind of thing.
+`python -m core novelty` makes the file (`core.evaluation.novelty_fit`); here a cell is compared with it. The traits
+have no unit and depend little on stain, camera and magnification: a laboratory the model has not seen must not look
+like another kind of thing.
 """
 
 import math
@@ -24,9 +24,9 @@ Traits = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Trait:
-    """A property of a cell: what it is in words that follow "most of all in", and how it comes from features of the catalogue.
+    """A property of a cell: words that follow "most of all in", and its function of features of the catalogue.
 
-    Shapes and shares are stretched towards their ends, so that ordinary cells spread about evenly to both sides.
+    Shapes and shares are transformed so that ordinary cells spread about evenly to both sides.
     """
 
     words: str
@@ -122,8 +122,9 @@ NOVELTY_TRAITS: Final = (
     ),
     *("nucleus_share", "eccentricity", "rim_contact", "contrast", "step", "evenness"),
 )
-# By these a granulocyte is told: the nucleus alone, and with the colour of the cytoplasm. Each errs where the other
-# does not: the one on monocytes with a folded nucleus, the other under a stain it has not seen. So both must agree.
+# By these a granulocyte is recognised: the nucleus alone, and with the colour of the cytoplasm. Each errs where the
+# other does not: the one on monocytes with a folded nucleus, the other under a stain it has not seen. So both must
+# agree.
 GRANULOCYTE_NUCLEUS: Final = (
     *("nucleus_share", "nucleus_solidity", "nucleus_roundness", "lobulation", "dent", "waves"),
     *("nucleus_elongation", "eccentricity", "rim_contact"),
@@ -132,10 +133,7 @@ GRANULOCYTE_COLOUR: Final = ("nucleus_share", "nucleus_solidity", "lobulation", 
 
 
 def traits(features: Mapping[str, float | None], confidence: float) -> dict[str, float]:
-    """Every trait of a cell from its features (`FeatureSet.values`) and the confidence of its outline.
-
-    Nan where a feature is absent.
-    """
+    """Every trait of a cell from its features (`FeatureSet.values`) and confidence; nan where a feature is absent."""
     known = {**features, _CONFIDENCE: confidence}
     by_name = {}
     for name, trait in TRAITS.items():
@@ -146,11 +144,10 @@ def traits(features: Mapping[str, float | None], confidence: float) -> dict[str,
 
 @dataclass(frozen=True, eq=False)
 class NoveltyDetector:
-    """The known cells as a cloud.
+    """The known cells as a normal distribution of the `NOVELTY_TRAITS` traits.
 
-    Mean and standard deviation of the `NOVELTY_TRAITS` traits, (k,), and their correlation, (k, k).
-
-    `limit` is the distance beyond which a cell is unlike the known ones.
+    Mean and standard deviation, (k,), and correlation, (k, k). `limit` is the distance beyond which a cell is unlike
+    the known ones.
     """
 
     mean: NDArray[np.float64]
@@ -159,9 +156,7 @@ class NoveltyDetector:
     limit: float
 
     def distance(self, traits: Traits) -> float | None:
-        """Mahalanobis distance over the square root of the number of traits, about 1 for a known cell.
-
-        None where there is no trait.
+        """Mahalanobis distance over the root of the number of traits, about 1 for a known cell; None without traits.
 
         Over the traits that the cell has: one without cytoplasm is judged by the rest.
         """
@@ -219,10 +214,7 @@ class GranulocyteRule:
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """What is kept beside a model.
-
-    `measured` holds the tables of `core.evaluation.novelty_fit` that say how well it works.
-    """
+    """What is kept beside a model; `measured` holds the tables of `core.evaluation.novelty_fit`: how well it works."""
 
     model_id: str
     model_sha256: str
@@ -266,7 +258,7 @@ def load(path: Path, model_sha256: str) -> Knowledge:
     Raises
     ------
     ModelError
-        The file is missing, damaged, or was made with another file of the model or another list of traits.
+        If the file is missing, damaged, or was made with another file of the model or another list of traits.
     """
     try:
         raw = records.parsed(path.read_bytes())

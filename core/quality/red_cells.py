@@ -1,4 +1,4 @@
-"""The red cells beside a cell, found without the network: the ruler that nearly every smear carries."""
+"""The red cells beside a cell, found without the network: the ruler in nearly every smear."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from core.image.stain import optical_density
 
 # Diameter of a normal red cell in a smear.
 RED_CELL_UM: Final = 7.5
-# Fewer whole red cells are no ruler: one of two discs that touch is easily taken for one of another size.
+# Fewer whole red cells give no scale: one of two discs that touch is easily taken for one of another size.
 MIN_RED_CELLS: Final = 2
 
 # They are looked for within so many cell diameters of the cell, or so many pixels, since beside a platelet the next red
@@ -42,7 +42,7 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     Returns
     -------
     float or None
-        None where fewer than `MIN_RED_CELLS` are to be seen: in tight crops, marrow, and pictures of other things.
+        None where fewer than `MIN_RED_CELLS` are visible: in tight crops, marrow, and pictures of other things.
     """
     rows, columns = bounds(cell)
     reach = max(_REACH * max(rows.stop - rows.start, columns.stop - columns.start), _LEAST_REACH_PX)

@@ -1,1 +1,1 @@
-"""The reports a person takes away."""
+"""The reports that a person downloads."""

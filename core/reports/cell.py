@@ -40,7 +40,7 @@ _CHART_PX: Final = 520  # two beside each other on the report's page
 
 
 class _KeyMeasure(NamedTuple):
-    """A line of the key measures: the feature, its value with unit, where it lies among the populations."""
+    """A line of the key measures: the feature, its value with unit, its place among the populations."""
 
     label: str
     value: str
@@ -48,7 +48,7 @@ class _KeyMeasure(NamedTuple):
 
 
 class _Population(NamedTuple):
-    """What the report says beside one cell type: of its first source, unless it says otherwise.
+    """What the report says beside one cell type: of its first source, unless stated.
 
     `sources` names all; `charts` are drawn against the population `drawn_against`, and there are none without it;
     `folded` are tables by title.
@@ -76,9 +76,7 @@ def html_report(
     created: datetime,
     settings: dict[str, str],
 ) -> str:
-    """Build the report as one HTML text.
-
-    Pictures, quality, measures, places in the populations, tables, methods, provenance.
+    """Build the report as one HTML text: pictures, quality, measures, places in the populations, tables, provenance.
 
     Everything is inside the text, nothing is fetched and nothing runs, so it opens anywhere for years. Names from
     outside are escaped. `settings` are further lines for the provenance.

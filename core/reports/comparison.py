@@ -1,7 +1,4 @@
-"""A comparison of groups of cells as one takes it away.
-
-A report that opens without a network and without scripts, for years.
-"""
+"""A comparison of groups of cells for download: a report that opens without a network and without scripts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +38,7 @@ _WIDE_PX: Final = 1040
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Groups of cells set side by side, and what separates them.
+    """Groups of cells side by side, and what separates them.
 
     `selection` is narrowed to the cells that are compared, where it can say so, and `in_view` counts them. `names` are
     the sides in words; `cells` have the values that charts are drawn from, a sample where there are very many.
@@ -58,7 +55,7 @@ class Comparison:
     panels: Panels | None = None
 
     def leading(self, reliability: Reliability, most: int) -> list[Separation]:
-        """The first features that stand for themselves or others and are not known to be poor."""
+        """The first features that represent themselves or others and are not known to be poor."""
         first = (self.separated.by_feature[group.representative] for group in self.separated.redundancy.groups)
         return [each for each in first if each.effect is not None and not is_poor(each.feature, reliability)][:most]
 
@@ -74,7 +71,7 @@ def compare(
 ) -> Comparison:
     """Rank the features that may be compared between sides.
 
-    Where a side has more than `sample_size` cells, a sample ranks all features, and all cells those that lead.
+    Where a side has more than `sample_size` cells, a sample ranks all features, and all cells rank the leading ones.
 
     Raises
     ------
@@ -231,7 +228,7 @@ def _described(population: Population) -> tuple[str, ...]:
 
 
 def to_frame(comparison: Comparison, reliability: Reliability) -> pd.DataFrame:
-    """Return the ranking as a table, the largest effect first, with the unit of the medians and how far each feature can be trusted."""
+    """Return the ranking as a table, the largest effect first, with the medians' unit and each feature's grade."""
     frame = comparison.separated.ranking.to_frame()
     specs = [CATALOGUE[name] for name in frame["feature"]]
     frame.insert(2, "unit_of_medians", [spec.unit.um if spec.length_power else spec.unit.px for spec in specs])

@@ -1,4 +1,4 @@
-"""What may be said of a cell from the features that can be trusted: where it differs, what it is nearest to."""
+"""What may be concluded of a cell from the reliable features: where it differs, what it is nearest to."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,7 @@ from core.populations.typicality import Nearness, nearest
 def most_different(
     placed: Placed, reliability: Reliability, shapes: int = 8, tones: int = 4
 ) -> tuple[tuple[FeatureComparison, ...], tuple[FeatureComparison, ...]]:
-    """Reliable features outside the 2-98 % band, most different first.
-
-    Those that staining leaves alone, and apart from them the others.
-    """
+    """Reliable features outside the 2-98 % band, most different first: those independent of stain, and the others."""
     allowed = graded(reliability)
     reliable = [c for c in placed.comparisons if c.feature in allowed]
     tone = [c for c in reliable if CATALOGUE[c.feature].intensity_dependent]
@@ -33,10 +30,7 @@ def nearest_populations(
 
 
 def nearest_in_words(nearest: Sequence[Nearness]) -> str:
-    """Name the nearest population and the runner-up, as a description and no classification.
-
-    Empty without populations.
-    """
+    """Name the nearest population and the runner-up, as a description and no classification; empty without any."""
     if not nearest:
         return ""
     first, *others = nearest

@@ -1,7 +1,7 @@
-"""Reports out of templates: one HTML text with everything inside, which opens without a network and without scripts.
+"""Reports from templates: one HTML text with everything inside, which opens without a network and without scripts.
 
-A template is given values and escapes them all, wherever they come from. Only what is `Markup` goes in as it is: the
-drawings of `core.charts`, which come in through `drawing`.
+A template is given values and escapes them all, wherever they come from. Only `Markup` is inserted as it is: the
+drawings of `core.charts`, by `drawing`.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ TEMPLATES: Final = Environment(
 
 
 class ReportRow(NamedTuple):
-    """One feature in a report's table: its name and what stands beside it, its meaning as hover text."""
+    """One feature in a report's table: its name, its cells, and its meaning as hover text."""
 
     cells: Sequence[str]
     meaning: str
@@ -46,5 +46,5 @@ def render(report: str, **values: object) -> str:
 
 
 def drawing(svg: str) -> Markup:
-    """Let an SVG of `core.charts` into a report as it is; whoever drew it has escaped the texts in it."""
+    """Mark an SVG of `core.charts` as safe: its texts are escaped already."""
     return Markup(svg)

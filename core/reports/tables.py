@@ -29,12 +29,10 @@ _SOURCE_COLUMNS: Final = (
 
 
 def comparison_table(placed: Placed, reliability: Reliability, features: Iterable[str] = CATALOGUE) -> pd.DataFrame:
-    """One row per feature: this cell, its place, and the population's range, mean and spread, as shown on pages.
+    """One row per feature, as pages show it: this cell, its place, and the population's range, mean and spread.
 
-    Poor features last.
-
-    Numbers in the shown unit; what is absent is nan. Columns: Feature, This cell, Unit, Trust, Percentile, Robust z,
-    Place, 2 %, 50 %, 98 %, Mean, SD, n, Why (the reason of the grade), Meaning.
+    Poor features last. Numbers in the shown unit; what is absent is nan. Columns: Feature, This cell, Unit, Trust,
+    Percentile, Robust z, Place, 2 %, 50 %, 98 %, Mean, SD, n, Why (the reason of the grade), Meaning.
     """
     rows = []
     for name in poor_last(features, reliability):
@@ -76,7 +74,7 @@ def _place_word(comparison: FeatureComparison) -> str:
 
 
 def reliability_table(features: Iterable[str], reliability: Reliability) -> pd.DataFrame:
-    """How far each of the features can be trusted, the poor ones last; features that were not measured are left out.
+    """How far each of the features can be trusted, the poor ones last, without those that were not measured.
 
     Columns: Feature, Trust, About, ICC, 95 % interval, Mononuclear (their ICC alone), Bias, Limits, Annotators (these
     three in standard deviations between cells of a type), n, Most moved by, Calibrate for, Why.
@@ -110,9 +108,7 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> pd.DataFrame:
-    """All features of one cell as a file.
-
-    One row per feature, in pixels and, with a scale, in micrometres, its grade, and its place.
+    """All features of one cell as a file: a row each, in pixels and, with a scale, in micrometres, with its grade.
 
     Per measured population two columns follow: `percentile <title>` and `robust z <title>`.
     """
@@ -147,7 +143,7 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
 
 
 def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:
-    """Several cells as a table: one row per cell with where it comes from, its flags and every feature in pixels.
+    """Several cells as a table: one row per cell with its origin, its flags and every feature in pixels.
 
     `x`, `y`, `width` and `height` are the cell's bounding box in the image, absent where no cell was found;
     `cell_label` is its number in pictures and its value in the image of instances, `cell_index` + 1.

@@ -1,8 +1,8 @@
-"""Fields with several cells: whether an image is one, and every cell in it, looked at at its own scale and outlined on its own.
+"""Fields with several cells: whether an image is one, and every cell in it, outlined on its own and at its own scale.
 
 Nuclei are found by their stain (`core.image.stain`), and each that no cell has yet is shown to the network in a window
-of its own. What the network draws around it is its cell, unless a neck says that two ran together. Lobes of one nucleus
-lie in one cell, so they count once.
+of its own. What the network draws around it is its cell, unless a neck shows that two cells are joined. Lobes of one
+nucleus lie in one cell, so they count once.
 """
 
 import itertools
@@ -22,10 +22,9 @@ from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.stain import Nucleus, find_nuclei, typical_area
 from core.image.window import Window
 
-# FairQueue the cell in the middle of a window of an image into a label map of that image and its confidence (0: there is
-# none).
+# Turns the cell in the middle of a window of an image into a label map of that image and its confidence (0: no cell).
 Outline = Callable[[NDArray[np.uint8], Window], tuple[LabelMap, float]]
-# Told how many nuclei are seen to, of how many.
+# Called with the nuclei done and their number.
 Progress = Callable[[int, int], None]
 
 # An image shows one centred cell when its nucleus covers this share of the square over the image's longer side.
@@ -55,8 +54,8 @@ NOTCHED: Final = 0.96
 _LARGE: Final = 0.5
 _MIN_HALF: Final = 0.15
 _MOST_LOBES: Final = 7
-# A cell covers at least this share of a typical one's area, or it is a platelet or a crumb, or too little of it is in
-# the picture.
+# A cell covers at least this share of a typical one's area, or it is a platelet or a fragment, or too little of it is
+# in the picture.
 MIN_CELL_SHARE: Final = 0.15
 # A field shows at most so many nuclei, or the others, further from its middle, are left out: each costs up to half a
 # second. Those in the middle, because the largest would be a choice of cells.
@@ -113,10 +112,7 @@ def shows_one_cell(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> bool:
 
 
 def _lobes(centres: NDArray[np.float64], areas: NDArray[np.int64], first: int) -> NDArray[np.bool_]:
-    """Which nuclei hang together with the first.
-
-    Each lies within _LOBES_WITHIN diameters of another (of the larger of the two).
-    """
+    """Which nuclei are connected to the first, each within _LOBES_WITHIN diameters (of the larger) of another."""
     diameters = 2 * np.sqrt(areas / np.pi)
     near = np.hypot(*(centres[:, None] - centres[None]).T) <= _LOBES_WITHIN * np.maximum(
         diameters[:, None], diameters[None]
@@ -152,8 +148,7 @@ def find_cells(
     outline
         The network, as `TwoPassSegmenter.outline`.
     nuclei
-        What `find_nuclei` found in it, if it was asked already. Of more than MOST_NUCLEI those nearest the middle are
-        seen to.
+        What `find_nuclei` found in it, if known. Of more than MOST_NUCLEI those nearest the middle are used.
     progress
         Called after every nucleus.
 
@@ -187,10 +182,7 @@ def _nearest_middle(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> Sequen
 
 @dataclass(frozen=True, eq=False)
 class _Drawing:
-    """A cell as the network drew it.
-
-    Labels without environment in a box at (top, left), and the nuclei in it, its own first.
-    """
+    """A cell as the network drew it: labels without environment in a box at (top, left), and nuclei, its own first."""
 
     labels: NDArray[np.uint8]
     top: int
@@ -257,10 +249,7 @@ class _Search:
         self._typical = typical_area([nucleus.area for nucleus in nuclei])
 
     def cells_at(self, nucleus: Nucleus) -> list[_Drawing]:
-        """The cell around a nucleus, none where the network draws none.
-
-        And others that it turns out to have run together with.
-        """
+        """The cell around a nucleus and others found joined to it; none where the network draws none."""
         drawing = self._draw(nucleus)
         others: list[_Drawing] = []
         for second in drawing.nuclei[1:] if drawing and drawing.notched else ():
@@ -296,7 +285,7 @@ class _Search:
         return self._without_neighbours(rest) if rest else drawing
 
     def _beyond_seam(self, drawing: _Drawing, limit: float) -> list[Nucleus]:
-        """The nuclei beyond the shortest seam of a drawing, if that is shorter than `limit` diameters of the smaller half."""
+        """The nuclei beyond a drawing's shortest seam, if it is shorter than `limit` diameters of the smaller half."""
         nuclei = [drawing.nuclei[0], *sorted(drawing.nuclei[1:], key=lambda n: -n.area)[: _MOST_LOBES - 1]]
         if len(nuclei) == 1:
             return []
@@ -341,10 +330,8 @@ def _trimmed(drawing: _Drawing) -> _Drawing | None:
 
 
 def _beyond_seam(owner: NDArray[np.int32], count: int, edge: NDArray[np.bool_], limit: float) -> set[int]:
-    """Of the parts 1 to `count` of a drawing those on the other side, seen from part 1, of the seam that is shortest for its halves.
-
-    Where both halves reach the field's edge, seam and halves are taken as the half that is seen of them.
-    """
+    """Of the parts 1 to `count` of a drawing, those beyond the relatively shortest seam, as seen from part 1."""
+    # Where both halves reach the field's edge, only half of seam and halves is visible, and they are taken so.
     areas = np.bincount(owner.ravel(), minlength=count + 1)
     seams = np.zeros((2, count + 1, count + 1))
     for axis in (0, 1):
@@ -381,7 +368,7 @@ def _with(drawn: list[_Drawing], new: _Drawing) -> list[_Drawing]:
 
 
 def _settled(drawn: Sequence[_Drawing]) -> list[_Drawing]:
-    """The drawings without overlaps: a pixel that two cells claim goes to the one whose nucleus is nearer."""
+    """The drawings without overlaps: a pixel of two cells goes to the one whose nucleus is nearer."""
     settled = [replace(drawing, labels=drawing.labels.copy()) for drawing in drawn]
     for first, second in itertools.combinations(settled, 2):
         in_first, in_second = first.shared(second)

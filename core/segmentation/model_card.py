@@ -21,13 +21,13 @@ class ModelCard:
     `input_size` is the side of the square window in pixels; `mean` and `std` are per RGB channel on a 0-1 scale;
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
     side takes in the fine pass; `coarse_size` is the side of the coarse pass's window in pixels (0: as `input_size`);
-    `white_balance` says whether the background's tint is taken away first; `detail` is the side in pixels to which a
+    `white_balance` says whether the background's tint is removed first; `detail` is the side in pixels to which a
     window is reduced before it is enlarged to the network's grid (0: it is not); `localiser` names the file, beside the
     model's own, and the SHA-256 of a small network that makes the coarse pass (empty: there is none); `temperature`
     divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set; `parity`
     the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
     `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation
-    part; `appearance` the optical-density statistics of the training images, against which an image can be unlike;
+    part; `appearance` the optical-density statistics of the training images, by which an unlike image is recognised;
     `validation`, by scheme, what networks scored that were trained in the same way without the images they were scored
     on (`training.experiments`).
     """
@@ -88,7 +88,7 @@ class ModelCard:
         return card
 
     def contradiction(self) -> str:
-        """What makes no sense of it, in words; empty where all does."""
+        """Which fields contradict each other, in words; empty if none do."""
         if self.input_size % 32 or self.input_size <= 0:
             return f"input_size must be a positive multiple of 32, but is {self.input_size}"
         if self.coarse_size % 32 or self.coarse_size < 0:

@@ -16,7 +16,7 @@ MANIFEST: Final = "manifest.json"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the manifest: `path` to the single .onnx file, the SHA-256 it must have, its card, and what lies beside it.
+    """One model of the manifest: `path` of its .onnx file, the SHA-256 it must have, its card, and files beside it.
 
     `log` of the training, `split` of the images, `reliability` of the features (`core.evaluation.agreement.load` reads
     it) and `novelty`, what the model knows (`core.quality.novelty.load`): None where there is none.
@@ -103,7 +103,7 @@ def find_model(name: str | None = None, folder: Path | None = None) -> ModelEntr
 
 
 def verify_model(entry: ModelEntry) -> None:
-    """Check that each of its files is there, is the one of the manifest, and is a single file; raises ModelError."""
+    """Check that each of its files is there, has the manifest's checksum, and is a single file; raises ModelError."""
     for path, sha256 in entry.files.items():
         if not path.is_file():
             msg = (

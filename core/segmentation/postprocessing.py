@@ -40,9 +40,7 @@ class CellMap:
 def middle_cell(
     probabilities: NDArray[np.float32], window: Window
 ) -> tuple[tuple[slice, slice], NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """The cell nearest the centre of a window.
-
-    A box around all cells and, within it, where that one is and where any is.
+    """The cell nearest the centre of a window: a box around all cells, and in it where that one is and where any is.
 
     A pixel is cell where nucleus and cytoplasm together reach one half of the (len(CHANNELS), H, W) probabilities.
     Among the components the one of greatest area times centrality is the cell. None when there is none.
@@ -65,7 +63,7 @@ def middle_cell(
 
 
 def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
-    """Turn (len(CHANNELS), H, W) probabilities into the label map of `middle_cell`; all background when there is none.
+    """Turn (len(CHANNELS), H, W) probabilities into the label map of `middle_cell`; all background if there is none.
 
     A pixel of the cell is nucleus where that channel is the larger.
     """
@@ -86,7 +84,7 @@ def label_cell(probabilities: NDArray[np.float32], window: Window) -> CellMap:
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The smallest box around all that is set, and so much more that what is near it lies within."""
+    """The smallest box around all that is set, with a margin for what is near it."""
     rows, columns = (slice(max(0, at.start - _NEAR_PX - 1), at.stop + _NEAR_PX + 1) for at in bounds(mask))
     return rows, columns
 

@@ -1,4 +1,4 @@
-"""From an image to the network's input and back. The one preprocessing: training and inference both come through here.
+"""From an image to the network's input and back: the one preprocessing, for training and inference alike.
 
 The network sees square windows (`core.image.window`) at a canonical scale.
 """
@@ -33,7 +33,7 @@ def white_balance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The lookup table (256, 3) that turns the colour of an image's empty background into one light grey.
 
     Lamp, camera and stain tint the plasma of every laboratory in its own way, and a network that has seen few of them
-    takes the tint for dye. A factor per channel takes it away: in optical density, the background's is subtracted. The
+    takes the tint for dye. A factor per channel removes it: in optical density, the background's is subtracted. The
     background is what 85 % of the pixels are darker than, channel by channel; a picture may be dark, so the factors
     have a limit.
     """
@@ -50,9 +50,10 @@ def look_up(rgb: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint
 
 
 def soften(rgb: NDArray[np.uint8], detail: int) -> NDArray[np.uint8]:
-    """A square (S, S, 3) with no more detail than one of `detail` pixels a side has, which takes the camera's sharpness away; 0: as it is.
+    """A square (S, S, 3) with no more detail than one of `detail` pixels a side; 0 leaves it as it is.
 
-    A network that has seen soft pictures only takes the grain of a sharp one for edges.
+    It hides differences in sharpness between cameras: a network trained on soft pictures takes the grain of a sharp one
+    for edges.
     """
     if not 0 < detail < len(rgb):
         return rgb
@@ -63,10 +64,7 @@ def soften(rgb: NDArray[np.uint8], detail: int) -> NDArray[np.uint8]:
 def network_input(
     rgb: NDArray[np.uint8], window: Window, card: ModelCard, size: int | None = None
 ) -> NDArray[np.float32]:
-    """The window as the network expects it.
-
-    (1, 3, S, S) float32 with S the given size, or else the card's input size.
-    """
+    """The window as the network expects it, (1, 3, S, S) float32; S is `size`, or else the card's input size."""
     seen = resample(rgb, window, size or card.input_size)
     if card.white_balance:
         seen = look_up(seen, white_balance(rgb))
@@ -74,10 +72,7 @@ def network_input(
 
 
 def to_image_grid(maps: NDArray[np.float32], window: Window, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """The inverse geometry.
-
-    Maps (C, S, S) over the window, bilinearly on the image's (C, H, W); 0 outside the window.
-    """
+    """The inverse geometry: maps (C, S, S) over the window, bilinearly on the image's (C, H, W); 0 outside."""
     height, width = shape
     size = maps.shape[1]
     top, bottom = max(0, int(np.floor(window.top))), min(height, int(np.ceil(window.top + window.side)))

@@ -1,7 +1,4 @@
-"""Which execution provider runs, asked for and verified.
-
-Onnxruntime falls back to the CPU with no more than a log line.
-"""
+"""Choice and check of the execution provider: onnxruntime falls back to the CPU with no more than a log line."""
 
 import os
 from pathlib import Path
@@ -24,7 +21,12 @@ PROVIDER_NAMES: Final = {_CUDA: "CUDA GPU", _CPU: "CPU"}
 def open_session(model: Path, device: Device, threads: int = 0) -> onnxruntime.InferenceSession:
     """A session on the wanted device; `threads` 0 lets onnxruntime choose.
 
-    Raises ProviderError when CUDA was asked for and does not really run, ModelError when the file cannot be loaded.
+    Raises
+    ------
+    ProviderError
+        If CUDA was asked for and does not really run.
+    ModelError
+        If the file cannot be loaded.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -55,7 +57,7 @@ def provider_name(session: onnxruntime.InferenceSession) -> str:
 
 
 def why_no_cuda(session: onnxruntime.InferenceSession | None = None) -> str | None:
-    """Why CUDA does not run a session, or any that could be opened here; None where nothing is known to be in its way."""
+    """Why CUDA does not run a session, or any that could be opened here; None where no obstacle is known."""
     if _CUDA not in onnxruntime.get_available_providers():
         return "the installed onnxruntime has no CUDA support (onnxruntime-gpu has)"
     # Trying without a driver costs seconds and prints alarming lines.
@@ -65,6 +67,6 @@ def why_no_cuda(session: onnxruntime.InferenceSession | None = None) -> str | No
 
 
 def _multiplies_bytes_exactly() -> bool:
-    """Whether the processor is known to have VNNI; without it, sums of 8-bit products saturate. Only Linux tells."""
+    """Whether the processor is known (Linux only) to have VNNI; without it, sums of 8-bit products saturate."""
     described = Path("/proc/cpuinfo")
     return described.exists() and "_vnni" in described.read_text(encoding="utf-8")

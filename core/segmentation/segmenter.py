@@ -29,8 +29,8 @@ from core.segmentation.providers import open_session, provider_name, why_no_cuda
 # The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom
 # into it.
 MIN_WINDOW_SHARE = 0.12
-# The localiser's window is good enough where the cell that is outlined in it has so much confidence, lies off its middle
-# by no more than this share of its side, and would have asked for one between so many times smaller and larger.
+# The localiser's window is good enough where the cell that is outlined in it has at least this confidence, lies off its
+# middle by no more than this share of its side, and would need a window at most so many times smaller or larger.
 # Otherwise the large network looks for the cell: in 2 of 100 images of five collections (`python -m benchmarks
 # inference`).
 SURE: Final = 0.85
@@ -75,9 +75,9 @@ class TwoPassSegmenter(ABC):
     """The two passes and what follows them, for any engine that turns network inputs into logits.
 
     `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a
-    pass. `knowledge` is what lies beside a model of the registry, to judge by whether a cell is one of those it knows.
-    `localiser` is a small network that makes the coarse pass where it can: it only has to find the cell, and where its
-    window looks doubtful, both passes are the large network's.
+    pass. `knowledge` comes from the file beside a model of the registry, to judge whether a cell is one of those it
+    knows. `localiser` is a small network that makes the coarse pass where it can: it only has to find the cell, and
+    where its window is doubtful, the large network makes both passes.
     """
 
     knowledge: Knowledge | None = None
@@ -96,14 +96,11 @@ class TwoPassSegmenter(ABC):
         """Logits (N, C, S, S) of normalised images (N, 3, S, S), S any multiple of 32."""
 
     def segment(self, image: CellImage) -> Segmentation:
-        """The label map of the cell nearest the centre, on the image's own pixels.
-
-        All background when none is found.
-        """
+        """The label map of the cell nearest the centre, on the image's own pixels; all background if none is found."""
         return self.segment_many([image])[0]
 
     def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
-        """As `segment`, an image each; they go through the network together, which a GPU does much faster."""
+        """As `segment` for each image; they go through the network together, which a GPU does much faster."""
         started = time.perf_counter()
         outlines = self._find([image.rgb for image in images])
         others = [
@@ -126,10 +123,7 @@ class TwoPassSegmenter(ABC):
     def probabilities(
         self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1
     ) -> NDArray[np.float32]:
-        """Probabilities (C, S, S) over the window, on a grid of `size` (default.
-
-        The card's input size); the mean of so many views.
-        """
+        """Probabilities (C, S, S) over the window on a grid of `size` (default: the card's), the mean of the views."""
         return self._maps([_Part(rgb, window)], size, views)[0]
 
     # What follows works on many images at a time, a stage after the other, so that each stage is one batch.
@@ -137,7 +131,7 @@ class TwoPassSegmenter(ABC):
     def _find(self, images: Sequence[NDArray[np.uint8]]) -> list[_Outline]:
         """The cell nearest the middle of each image."""
         outlines = self._outlines([_Part(rgb, Window.whole((rgb.shape[0], rgb.shape[1]))) for rgb in images])
-        # The network is taught to let go of cells beside the middle. Where it let go of all, the nucleus nearest the
+        # The network is trained to ignore cells beside the middle. Where it ignores all, the nucleus nearest the
         # middle leads.
         lost = [number for number, (_, confidence) in enumerate(outlines) if not confidence > 0]
         led = {number: window for number in lost if (window := _around_nucleus(images[number])) is not None}
@@ -147,7 +141,7 @@ class TwoPassSegmenter(ABC):
         return outlines
 
     def _outlines(self, wide: Sequence[_Part]) -> list[_Outline]:
-        """The cell of each part: in the window that the localiser chose, or, where that is doubtful, by its own two passes."""
+        """The cell of each part: in the localiser's window, or, where that is doubtful, by its own two passes."""
         sure: dict[int, _Outline] = {}
         if self.localiser is not None:
             windows = self._windows(wide, self.localiser._coarse(wide))
@@ -162,7 +156,7 @@ class TwoPassSegmenter(ABC):
         return [outlines[number] for number in range(len(wide))]
 
     def _by_itself(self, wide: Sequence[_Part]) -> list[_Outline]:
-        """The cell of each part by both passes; where the fine one has no window, or loses the cell, the coarse one's."""
+        """The cell of each part by both passes; the coarse one's where the fine one has no window or loses the cell."""
         coarse = self._coarse(wide)
         fine = self._fine(wide, self._windows(wide, coarse))
         return [
@@ -185,10 +179,7 @@ class TwoPassSegmenter(ABC):
         return {number: window for number, window in enumerate(near) if window is not None}
 
     def _near(self, maps: NDArray[np.float32], wide: Window) -> Window | None:
-        """The window of the fine pass, from what a coarse one gave over `wide`.
-
-        None where there is no cell, or but a speck.
-        """
+        """The window of the fine pass, from a coarse result over `wide`; None for no cell, or only a speck."""
         size = maps.shape[-1]
         middle = middle_cell(maps, Window(0, 0, size))
         if middle is None:
@@ -223,10 +214,7 @@ def _around_nucleus(rgb: NDArray[np.uint8]) -> Window | None:
 
 
 def _fits(labels: LabelMap, window: Window, fill: float) -> bool:
-    """Whether the cell that was found in a window lies in it as the window was meant to show it.
-
-    In the middle, filling that share.
-    """
+    """Whether a cell lies in its window as that was meant to show it: in the middle, filling `cell_fill` of it."""
     ideal = Window.around(cell_mask(labels), fill)
     off = max(
         abs(ideal.left - window.left + (ideal.side - window.side) / 2),
@@ -323,10 +311,7 @@ class OnnxSegmenter(TwoPassSegmenter):
 
 
 def _labelled(maps: NDArray[np.float32], part: _Part) -> _Outline:
-    """The cell of a window as a label map of the whole image.
-
-    The work is done on the part of the image in the window.
-    """
+    """The cell of a window as a label map of the whole image; computed on the part of the image in the window."""
     (height, width), window = part.rgb.shape[:2], part.window
     top, left = max(0, math.floor(window.top)), max(0, math.floor(window.left))
     bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))

@@ -1,6 +1,4 @@
-"""Columns of shards kept in memory.
-
-A question to the cohort decodes what it reads once, and not every footer every time.
+"""Columns of shards kept in memory, so that questions to the cohort do not decode the same files again.
 
 Opening a shard of 750 columns costs more than reading two of them, and a person asks many questions about few columns.
 A shard never changes under its name, so nothing here can be stale: the key of a column is its file as it is on disk.
@@ -41,7 +39,7 @@ class ColumnCache:
     def table(self, shards: Sequence[Path], names: Sequence[str]) -> pa.Table | None:
         """Some columns of all cells of some shards, in their order; null where a shard lacks one.
 
-        None where they are not for keeping (`UNKEPT`) or too much: read the files then.
+        None where they are not to be kept (`UNKEPT`) or too much: read the files then.
 
         Raises
         ------

@@ -1,7 +1,4 @@
-"""The only import of duckdb.
-
-An in-memory database that can read the roots of the cohort, and nothing else on the machine.
-"""
+"""The cohort as an in-memory database that can read its roots, and nothing else on the machine."""
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -100,10 +97,7 @@ class Cohort:
         return self._stored([population_id])[0].population
 
     def check_columns(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the names if all are columns of the cohort; raises StoreError.
-
-        The only way into SQL text for a name.
-        """
+        """Return the names if all are columns of the cohort, else raise StoreError: the only way of a name into SQL."""
         unknown = [name for name in names if name not in self.columns]
         if unknown:
             msg = (
@@ -121,19 +115,19 @@ class Cohort:
         *,
         columns: Collection[str] = (),
     ) -> pd.DataFrame:
-        """Run a SELECT over the relation `cells`, all cells of the named populations (of all if None), as readers have changed them.
+        """Run a SELECT over the relation `cells`: all cells of some populations, as readers have changed them.
 
         Parameters
         ----------
-        sql : str
+        sql
             DuckDB SQL written in code, with `$name` for every value.
-        parameters : mapping, optional
-            The values; `shards` is taken.
-        populations : sequence of str, optional
-            Identifiers of the populations to read.
-        columns : collection of str, optional
-            All columns that the SQL speaks of. What is read of them is kept in memory for the next question; without
-            them the files are read each time.
+        parameters
+            The values; the name `shards` is taken.
+        populations
+            Identifiers of the populations to read; all if None.
+        columns
+            All columns that the SQL uses. They are kept in memory for the next question; without `columns` the files
+            are read each time.
 
         Raises
         ------
@@ -154,9 +148,7 @@ class Cohort:
         return self._rows is not None
 
     def features_of(self, cell_ids: Sequence[str], features: Sequence[str]) -> NDArray[np.float64]:
-        """Values of some cells (n, F) as stored, nan where absent.
-
-        For many features of few cells, where `query` would read all.
+        """Values of some cells (n, F) as stored, nan where absent: many features of few cells, without reading all.
 
         Raises
         ------
@@ -250,7 +242,7 @@ class Cohort:
 
 
 def _raise_if_damaged(files: Sequence[Path], error: Exception) -> None:
-    """Raise what is wrong with the files; return if one of them is gone, as they are to be listed again then."""
+    """Raise what is wrong with the files; return if one of them is gone, as they must then be listed again."""
     if all(file.exists() for file in files):
         bad = shards.find_damaged(files)
         raise error if bad is None else shards.damaged(bad) from error
@@ -259,19 +251,19 @@ def _raise_if_damaged(files: Sequence[Path], error: Exception) -> None:
 def query_shards(
     files: Sequence[Path], sql: str, parameters: Mapping[str, Any] | None = None, superseded: pa.Table = None
 ) -> pd.DataFrame:
-    """Run a SELECT over the relation `cells`, the rows of some Parquet files, in a database that can read their folders and nothing else.
+    """Run a SELECT over the relation `cells`: the rows of some Parquet files, the only ones that can be read.
 
     Parameters
     ----------
-    files : sequence of Path
-        At least one; all of the same columns, among them `image_path`.
-    sql : str
+    files
+        Parquet files, at least one; all of the same columns, among them `image_path`.
+    sql
         DuckDB SQL written in code, with `$name` for every value; it may sort only what it limits, as nothing is kept on
         disk.
-    parameters : mapping, optional
-        The values; `shards` is taken.
-    superseded : table of `filename` and `image_path`, optional
-        Images whose rows in that file are left out.
+    parameters
+        The values; the name `shards` is taken.
+    superseded
+        Table of `filename` and `image_path`: images whose rows in that file are left out.
 
     Raises
     ------

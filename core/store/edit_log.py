@@ -1,8 +1,8 @@
 """The log of what readers have changed in cells: one line of JSON per edit, appended under a lock, never rewritten.
 
-`<root>/edits.jsonl` of a user's root. The shards keep what was measured and filed; the log lies over them. A line is
-whole or it is left out: one that a power cut has torn is told and passed over, and the next edit begins on a line of
-its own.
+`<root>/edits.jsonl` of a user's root. The shards keep what was measured and filed; the log is applied on top of them. A
+line is whole or it is left out: one that a power cut has torn is reported and skipped, and the next edit begins on a
+line of its own.
 """
 
 import os
@@ -45,7 +45,7 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One field of some cells set to one value, or given back what the shard says (`restores`; the value is then None).
+    """One field of some cells set to one value, or restored to what the shard says (`restores`, with value None).
 
     `old` holds the value before it by cell, in the order of the cells given; `when` has a time zone.
     """
@@ -93,10 +93,7 @@ def revision(roots: Sequence[Path]) -> str:
 
 @contextmanager
 def appending(root: Path) -> Iterator[list[Edit]]:
-    """Hold the log of a root; what the block puts in the list is on disk when it ends.
-
-    Others wait meanwhile; raises StoreError.
-    """
+    """Hold the log of a root under a lock; edits put in the list are on disk when the block ends. Raises StoreError."""
     path = root / _LOG
     edits: list[Edit] = []
     try:
@@ -117,10 +114,7 @@ def appending(root: Path) -> Iterator[list[Edit]]:
 
 
 def overlay(roots: Sequence[Path]) -> pa.Table | None:
-    """What the logs of all roots come to.
-
-    `cell_id`, and for each field its value and whether it is changed; None without any edit.
-    """
+    """The edits of all roots as a table: `cell_id`, each field's value and whether it is changed; None if no edit."""
     return _overlay(tuple(edit for root in roots for edit in read(root).edits))
 
 
@@ -144,9 +138,9 @@ def _overlay(edits: tuple[Edit, ...]) -> pa.Table | None:
 
 
 def laid_over(source: str, edits: str) -> str:
-    """SQL for the cells of `source` as the relation named `edits` (see `overlay`) has changed them.
+    """SQL for the cells of `source` as changed by the relation `edits` (see `overlay`).
 
-    An excluded cell is not good, and says so among its flags.
+    An excluded cell is not good, and has a flag for it.
     """
     fields = [f"CASE WHEN e.{field}_changed THEN e.{field} ELSE c.{field} END AS {field}" for field in Field]
     flags = [

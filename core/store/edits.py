@@ -1,9 +1,7 @@
-"""What a reader may change in cells, of the shipped populations too.
-
-Relabel, annotate, exclude with a reason, and take any of it back.
+"""What a reader may change in cells, of the shipped populations too: relabel, annotate, exclude, and undo any of it.
 
 Nothing is overwritten: every change is a line in the log of the user's root (`core.store.edit_log`), with who, when,
-the old and the new value, and `Cohort.query` lays the log over the shards.
+the old and the new value, and `Cohort.query` applies the log to the shards.
 """
 
 import unicodedata
@@ -29,7 +27,7 @@ _LONGEST: Final = 2000  # characters of a value
 
 @dataclass(frozen=True)
 class Change:
-    """One change of one field of a cell; `restored` where it was given back the value that the source filed."""
+    """One change of one field of a cell; `restored` where it went back to the value that the source filed."""
 
     when: datetime
     who: str
@@ -40,9 +38,12 @@ class Change:
 
 
 def relabel(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str, *, who: str) -> int:
-    """File cells under another cell type, patient or diagnosis (one of `LABELS`).
+    """File cells under another cell type, patient or diagnosis (one of `LABELS`); returns how many changed.
 
-    Returns how many changed, raises StoreError.
+    Raises
+    ------
+    StoreError
+        If the value is not allowed, a cell is unknown, or the log cannot be written.
     """
     if field not in LABELS:
         msg = f"a cell can be relabelled in {', '.join(LABELS)}, but not in {field}; annotate or exclude it instead"
@@ -54,22 +55,22 @@ def relabel(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str, *
 
 
 def annotate(cohort: Cohort, cell_ids: Sequence[str], note: str, *, who: str) -> int:
-    """Set the note of cells in the place of the one before, which stays in the history.
-
-    Returns how many changed, raises StoreError.
-    """
+    """Replace the note of cells; the old one stays in the history. Returns how many changed; raises StoreError."""
     return _set(cohort, cell_ids, Field.NOTE, note, who=who)
 
 
 def exclude(cohort: Cohort, cell_ids: Sequence[str], reason: str, *, who: str) -> int:
-    """Leave cells out of every summary, saying why; returns how many changed, raises StoreError."""
+    """Leave cells out of every summary, with a reason; returns how many changed, raises StoreError."""
     return _set(cohort, cell_ids, Field.EXCLUDED_REASON, reason, who=who)
 
 
 def take_back(cohort: Cohort, cell_ids: Sequence[str], field: Field, *, who: str) -> int:
-    """Give a field of cells the value back that the source filed (no note, not excluded).
+    """Restore a field of cells to the value that the source filed (no note, not excluded); returns how many changed.
 
-    Returns how many changed, raises StoreError.
+    Raises
+    ------
+    StoreError
+        As `relabel`.
     """
     changed = edit_log.overlay(cohort.roots)
     among = set() if changed is None else {row["cell_id"] for row in changed.to_pylist() if row[f"{field}_changed"]}
@@ -77,12 +78,12 @@ def take_back(cohort: Cohort, cell_ids: Sequence[str], field: Field, *, who: str
 
 
 def log(cohort: Cohort) -> tuple[Edit, ...]:
-    """Every edit, root by root in the order in which they were made; what is damaged is among `Cohort.problems`."""
+    """Every edit, root by root in the order in which they were made; damaged lines are in `Cohort.problems`."""
     return tuple(edit for root in cohort.roots for edit in edit_log.read(root).edits)
 
 
 def history(cohort: Cohort, cell_id: str) -> tuple[Change, ...]:
-    """What became of a cell, the first change first; none for a cell that is as its source filed it."""
+    """The changes of a cell, the first one first; empty for a cell that is as its source filed it."""
     filed: dict[Field, str | None] = {}
     changes = []
     for edit in log(cohort):
@@ -133,7 +134,7 @@ def _own_root(cohort: Cohort) -> Path:
 
 
 def _text(text: str, what: str) -> str:
-    """Return the text without blanks at its ends; raises StoreError for none, too much, or control characters."""
+    """Return the text without blanks at its ends; raises StoreError if empty, too long, or with control characters."""
     text = text.strip()
     if not text or len(text) > _LONGEST or any(unicodedata.category(c) in ("Cc", "Cs") and c != "\n" for c in text):
         shown = text if len(text) <= 40 else f"{text[:40]}..."

@@ -1,4 +1,4 @@
-"""Cells as files to take away: CSV that a spreadsheet opens safely, and Parquet."""
+"""Cells as files to download: CSV that a spreadsheet opens safely, and Parquet."""
 
 import io
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The thesis's printed tables of monocytes and lymphocytes.
+"""The thesis's printed tables of monocytes and lymphocytes: a published reference, never pooled with cells.
 
-A published reference, from GAN-made images, never pooled with cells.
+They are from GAN-made images.
 """
 
 import re

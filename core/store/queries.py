@@ -25,7 +25,7 @@ _VALUE_COLUMNS: Final = ("cell_id", "patient_id", "um_per_px")
 
 @dataclass(frozen=True)
 class PopulationInfo:
-    """What stands beside a population wherever it is named.
+    """What is shown beside a population wherever it is named.
 
     `n` counts all cells and `n_good` those that enter summaries; `patients` counts the patients of the good cells, None
     unless all are known. `excluded` counts the others by severe flag; a cell with two is counted under both. `scaled`
@@ -44,10 +44,7 @@ class PopulationInfo:
 
 
 def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
-    """Every population with its counts, in the order of `Cohort.populations`.
-
-    A damaged one says so and hides no other.
-    """
+    """Every population with its counts, in the order of `Cohort.populations`; a damaged one has a `problem`."""
     return tuple(_info(cohort, stored) for stored in cohort.populations())
 
 
@@ -68,17 +65,14 @@ def cells(
 def values(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> pd.DataFrame:
     """Values frame (`core.populations.summaries`) of the good cells.
 
-    `cell_id`, `patient_id`, `um_per_px`, then features in pixels, absent as nan.
+    Columns `cell_id`, `patient_id`, `um_per_px`, then features in pixels, nan where absent.
     """
     names = tuple(CATALOGUE) if features is None else tuple(features)
     return cells(cohort, population_id, [*_VALUE_COLUMNS, *names], good_only=True)
 
 
 def sample(cohort: Cohort, population_id: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of the good cells by which a cell's typicality of a population is told.
-
-    All of them; of more than `MOST_FITTED` so many drawn by chance, the same each time.
-    """
+    """Columns of the good cells for measuring typicality: all, or `MOST_FITTED` random ones, the same each time."""
     names = cohort.check_columns(columns)
     listed = ", ".join(f'"{name}"' for name in names)
     sql = f"SELECT {listed} FROM cells WHERE quality_ok ORDER BY hash(cell_id), cell_id LIMIT $most"
@@ -86,18 +80,12 @@ def sample(cohort: Cohort, population_id: str, columns: Sequence[str]) -> pd.Dat
 
 
 def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:
-    """Summaries of all features over the good cells.
-
-    With `in_um` sizes are in micrometres, over the cells with a scale.
-    """
+    """Summaries of all features over the good cells; with `in_um` sizes in micrometres, over the cells with a scale."""
     return summarise(values(cohort, population_id), population_id, in_um=in_um)
 
 
 def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> ReferencePopulation:
-    """Return a population ready for `core.populations.comparison.compare_cell` and `typicality.nearest`.
-
-    All features by default.
-    """
+    """Return a population for `core.populations.comparison.compare_cell`, by default with all features."""
     population, members = cohort.population(population_id), values(cohort, population_id, features)
     return reference_population(
         members,

@@ -25,7 +25,7 @@ from core.support import files
 
 _BATCH: Final = 8192  # cells unpacked at a time; of every feature 50 MB
 _BUFFER: Final = 2**16  # bytes read ahead of each column
-_UNUSED: Final = 30 * 24 * 3600.0  # seconds since a file was last read, after which its shard is taken for gone
+_UNUSED: Final = 30 * 24 * 3600.0  # seconds since a file was last read, after which its shard counts as gone
 
 
 class RowCache:

@@ -146,7 +146,10 @@ class Population:
     def from_json(cls, text: str, origin: str) -> "Population":
         """Read `population.json`; `origin` names the file in errors.
 
-        Raises StoreError when it is damaged or of a later version.
+        Raises
+        ------
+        StoreError
+            If it is damaged or of a later version.
         """
         try:
             raw = records.parsed(text)
@@ -176,16 +179,16 @@ def cell_row(
 
     Parameters
     ----------
-    analysis : CellAnalysis
+    analysis
         The cell; its image's name must be a relative path. Without a scale of its own it takes the population's.
-    population : Population
+    population
         Where the row will be filed.
-    outlines : mapping of region to rings
+    outlines
         For each of `OUTLINE_REGIONS` (a missing one is stored as no ring) a sequence of (N, 2) arrays of x, y in image
         pixels.
-    patient_id, diagnosis : str, optional
+    patient_id, diagnosis
         As the source gives them; no names of persons.
-    created : datetime, optional
+    created
         Time of analysis, with time zone; now if not given.
 
     Raises
@@ -249,7 +252,7 @@ def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np
 
 
 def _measured(analysis: CellAnalysis) -> CellRow:
-    """Features, what is absent, and what speaks against the cell; raises StoreError for a value that is no number."""
+    """Features, absent ones, and severe flags; raises StoreError for a value that is no number."""
     values = {name: analysis.features.values.get(name) for name in CATALOGUE}
     for name, value in values.items():
         if value is not None and not math.isfinite(value):
@@ -266,7 +269,7 @@ def _measured(analysis: CellAnalysis) -> CellRow:
 
 
 def guarded(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula: with an apostrophe before it where it would."""
+    """Text that no spreadsheet takes for a formula: with an apostrophe before it where it would be one."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
@@ -291,7 +294,7 @@ def by_present_names(table: pa.Table) -> pa.Table:
 
 
 def shards_sql(files: str) -> str:
-    """SQL for the rows of shards of any version (`files` names them), with every column of `every_column_schema`.
+    """SQL for the rows of shards (`files`) of any version, with every column of `every_column_schema`.
 
     The relation `every_column` must be there, empty.
     """
@@ -335,7 +338,7 @@ def _feature_metadata(spec: FeatureSpec) -> dict[str, str]:
 
 
 def check_relative(name: str) -> None:
-    """Absolute paths tell about the machine and its user, and `..` leaves the folder they are relative to."""
+    """Raise StoreError for an absolute path, which tells about the machine and its user, or one with `..`."""
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or ".." in re.split(r"[/\\]", name):
         msg = f"an image's name must be a path inside its folder, but is {name!r}; give it relative to the data set"
         raise StoreError(msg)

@@ -3,7 +3,7 @@
 `<root>/<population_id>/population.json` and `<root>/<population_id>/cells-<generation>-<number>.parquet`. Only the
 shards of the generation that `population.json` names belong to the population. To replace it, a new generation is
 written beside the old one and `population.json` exchanged in one step, so a reader sees the old cells or the new ones,
-never both and never none. Names that start with a dot are unfinished or on their way out and are never read.
+never both and never none. Names that start with a dot are unfinished or being deleted and are never read.
 """
 
 import dataclasses
@@ -60,15 +60,15 @@ def write_population(
 
     Parameters
     ----------
-    root : Path
+    root
         Folder of populations, made if it is missing.
-    population : Population
+    population
         Its description.
-    batches : iterable of sequences of rows
-        One shard per batch; a cell whose `cell_id` came before is left out.
-    replace : bool
-        Put it in the place of a population of the same id.
-    shipped : bool
+    batches
+        Sequences of rows, one shard each; a cell whose `cell_id` came before is left out.
+    replace
+        Replace a population of the same id.
+    shipped
         Allow writing into the reference folder that is shipped; only the build of the reference cohort says so.
 
     Returns
@@ -106,9 +106,7 @@ def write_population(
 
 
 def append_cells(root: Path, population_id: str, rows: Sequence[CellRow], *, shipped: bool = False) -> int:
-    """Add one shard to a population; cells that are there already (same `cell_id`) are left out.
-
-    Returns the number written.
+    """Add one shard to a population, without cells that are there already (same `cell_id`); returns how many.
 
     Raises
     ------
@@ -189,10 +187,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def parquet_bytes(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
-    """A Parquet file for few rows.
-
-    As `write_parquet`, without the statistics and the second schema that would outweigh them.
-    """
+    """A Parquet file for few rows, without the statistics and second schema of `write_parquet`, which are larger."""
     buffer = io.BytesIO()
     with pq.ParquetWriter(
         buffer, table.schema, write_statistics=False, store_schema=False, **_packing(table.schema)
@@ -226,10 +221,7 @@ def _shards_of(folder: Path, population: Population) -> tuple[Path, ...]:
 
 
 def _look(folder: Path) -> tuple[Population, tuple[Path, ...], bytes]:
-    """Return description, shards and fingerprint of one and the same generation.
-
-    Raises FileNotFoundError when the population is gone.
-    """
+    """Return description, shards and fingerprint of one generation; raises FileNotFoundError without a population."""
     for _ in range(_ATTEMPTS):
         population = _read_description(folder)
         shards = _shards_of(folder, population)
@@ -272,10 +264,7 @@ def _read_ids(shard: Path) -> list[str]:
 
 
 def literal(path: Path) -> str:
-    """The path as DuckDB takes it for itself.
-
-    `*`, `?` and `[` in it would make a pattern, which other files may fit.
-    """
+    """The path as DuckDB takes it literally: `*`, `?` and `[` in it would make a pattern that other files may match."""
     return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 

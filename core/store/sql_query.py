@@ -1,9 +1,8 @@
-"""Free-form SQL over the cohort for the expert.
+"""Free-form SQL over the cohort for the expert: one read-only question at a time, limited and cancellable.
 
-One question at a time, read-only, limited in time, rows and memory, and cancellable.
-
-Every question is answered by a process of its own (`core.store.sql_sandbox`), which is killed when it takes too long:
-the database looks for an interruption only between blocks of rows, and counts only a part of its memory.
+Time, rows and memory are limited. Every question is answered by a process of its own (`core.store.sql_sandbox`), which
+is killed when it takes too long: the database looks for an interruption only between blocks of rows, and counts only a
+part of its memory.
 """
 
 import io
@@ -95,7 +94,7 @@ def columns_about(words: str) -> tuple[Column, ...]:
 
 
 class Running:
-    """A question on its way; made by `start`."""
+    """A question that is being answered; made by `start`."""
 
     def __init__(self, request: bytes, files: tuple[Path, ...], limits: Limits) -> None:
         self._request, self._files, self._limits = request, files, limits
@@ -120,7 +119,12 @@ class Running:
     def result(self, timeout: float | None = None) -> Answer:
         """Wait for the answer.
 
-        Raises QueryError in words when there is none, TimeoutError if not done in that many seconds.
+        Raises
+        ------
+        QueryError
+            If there is none, in words.
+        TimeoutError
+            If it is not there after so many seconds.
         """
         return self._answer.result(timeout)
 
@@ -156,7 +160,7 @@ class Running:
 
     def _read(self, told: bytes, started: float) -> Answer:
         line, _, body = told.partition(b"\n")
-        if not line:  # it did not live to say why
+        if not line:  # it ended without saying why
             raise _too_large()
         head = json.loads(line)
         if not head["limited"]:
@@ -197,11 +201,12 @@ class Running:
 
 
 def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Running:
-    """Begin to answer a question over the relations `cells` (as readers have changed them) and `populations`.
+    """Begin to answer a question over `cells` (as readers have changed them) and `populations`; see `schema`.
 
-    See `schema`.
-
-    Raises QueryError for a text that is no question of a person; all else is told by `Running.result`.
+    Raises
+    ------
+    QueryError
+        If the text is too long or no text; everything else is reported by `Running.result`.
     """
     limits = limits or Limits()
     if len(question) > _LONGEST or any("\ud800" <= character <= "\udfff" for character in question):

@@ -1,10 +1,10 @@
-"""The sandbox for SQL that a person writes: a process of its own that answers one question and knows only the cells.
+"""The sandbox for SQL that a person writes: a process that answers one question and can read only the cells.
 
 Started as a script with an empty environment (`core.store.sql_query` is its only caller), so that hanging, crashing and
 using up memory end with it. Four limits: the text must be a single question over `cells` and `populations`, judged by
 DuckDB's own parser; the database may open the shards and no other file, and its configuration is locked; the system
 lets the process write no file; and what it allocates and computes is limited. Windows has no such limits of a process:
-there the database's own stand alone, and the answer says so.
+there only the database's own apply, and the answer says so.
 
 Reads from standard input a line of JSON (`question`, `view`, `shards`, `rows`, `bytes`, `seconds`) and three Arrow
 streams: a table with every column, the populations, the changes of readers. Writes a line of JSON (`more`, or `error`
@@ -25,7 +25,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 RELATIONS: Final = ("cells", "populations")
-REFUSED: Final = "refused"  # kind of error of what is not asked of the database at all
+REFUSED: Final = "refused"  # kind of error of a question that the database is not asked
 
 _TABLE_FUNCTIONS: Final = ("range", "generate_series", "unnest")
 # Functions that tell of the server instead of the cells, or do something besides returning a value.
@@ -53,7 +53,7 @@ class RefusedError(Exception):
 
 
 def check(connection: duckdb.DuckDBPyConnection, question: str) -> None:
-    """Raise RefusedError unless the text is one SELECT (or VALUES, SUMMARIZE, DESCRIBE) over `cells` and `populations`."""
+    """Raise RefusedError unless the text is one SELECT, VALUES, SUMMARIZE or DESCRIBE over the two relations."""
     try:
         statements = connection.extract_statements(question)
     except duckdb.Error as error:
@@ -166,7 +166,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> t
 
 
 def limit_process() -> None:
-    """Let this process write no file and take no more memory than a question may, where the system has such limits."""
+    """Let this process write no file and take no more memory than a question may, where the system can limit it."""
     if resource is None:
         return
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

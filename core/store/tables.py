@@ -1,8 +1,8 @@
-"""A table of measured cells made into a population: CSV or Parquet, checked value by value, filed whole or not at all.
+"""A table of measured cells made into a population: CSV or Parquet, checked value by value, imported whole or not.
 
 Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as
-`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. A table taken away from the
-cohort can be brought back.
+`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. A table exported from the
+cohort can be imported again.
 """
 
 import csv
@@ -60,10 +60,7 @@ class Units(StrEnum):
 
 @dataclass(frozen=True)
 class TableColumns:
-    """What a table holds.
-
-    Columns that are taken, columns that are not, features of the catalogue that it lacks, and its cell types.
-    """
+    """What a table holds: columns that are taken, columns that are not, missing features, and cell types."""
 
     taken: tuple[str, ...]
     not_taken: tuple[str, ...]
@@ -72,10 +69,7 @@ class TableColumns:
 
     @property
     def cell_type(self) -> CellType | None:
-        """The type of a population of these cells.
-
-        Theirs if they are all of one, OTHER for several; None if they do not say.
-        """
+        """The type of a population of these cells: theirs if all are of one, OTHER for several, None if not given."""
         return None if not self.cell_types else self.cell_types[0] if len(self.cell_types) == 1 else CellType.OTHER
 
 
@@ -117,7 +111,7 @@ def preview(file: Path, rows: int) -> pd.DataFrame:
 
 @contextmanager
 def uploaded(name: str, data: bytes) -> Iterator[Path]:
-    """An upload as a file for a while, under its own name as far as that is harmless, because messages name it."""
+    """An upload as a temporary file, under its own name as far as that is harmless, because messages name it."""
     with tempfile.TemporaryDirectory() as folder:
         letters = (letter if letter.isalnum() or letter in "-_. " else "_" for letter in Path(name).name)
         path = Path(folder, "".join(letters).lstrip(".") or "table")
@@ -126,25 +120,25 @@ def uploaded(name: str, data: bytes) -> Iterator[Path]:
 
 
 def import_table(root: Path, population: Population, file: Path, *, units: Units, replace: bool = False) -> int:
-    """File the cells of a table as a population of the user's own; returns how many.
+    """Import the cells of a table as a population of the user's own; returns how many.
 
     Parameters
     ----------
-    root : Path
+    root
         Folder of populations.
-    population : Population
-        Its description; a cell whose row says no type, or no scale, takes the population's.
-    file : Path
+    population
+        Its description; a cell whose row gives no type, or no scale, takes the population's.
+    file
         The table: `.csv` (UTF-8, comma, point) or `.parquet`.
-    units : Units
+    units
         What lengths and areas in it are counted in. They are stored in pixels, so micrometres need a scale.
-    replace : bool
-        Put it in the place of a population of the same id.
+    replace
+        Replace a population of the same id.
 
     Raises
     ------
     DataSetError
-        If a value is no finite number, or not what its column holds, by row and column; nothing is written then.
+        If a value is no finite number, or does not fit its column, by row and column; nothing is written then.
     StoreError
         If the id is taken and not `replace`, or the disk refuses.
     """
@@ -182,7 +176,7 @@ def _cells(file: Path, columns: TableColumns, population: Population, units: Uni
 
 
 def _rows(file: Path, columns: TableColumns) -> Iterator[tuple[int, CellRow]]:
-    """The taken columns of every row, with its number; raises DataSetError for a value that is none of its column."""
+    """The taken columns of every row, with its number; raises DataSetError for a value that does not fit its column."""
     names = {ALIASES.get(name, name): name for name in _names(file)}
     for first, batch in _batches(file, [names[name] for name in columns.taken]):
         values = [_column(file, first, batch.column(index), name) for index, name in enumerate(columns.taken)]
@@ -286,7 +280,7 @@ def _named(name: str, text: str) -> str | None:
 
 def _text(value: Any) -> str:  # noqa: ANN401 (text, or a number used as a name)
     text = str(value).strip()
-    # The apostrophe that `core.store.export.to_csv` puts before what a spreadsheet would run.
+    # The apostrophe that `core.store.export.to_csv` puts before what a spreadsheet would execute.
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 
 
@@ -309,7 +303,7 @@ def _names(file: Path) -> list[str]:
 
 
 def _batches(file: Path, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Some columns of a table in blocks, each with the number of its first row as a spreadsheet counts (CSV), or from 1."""
+    """Some columns of a table in blocks, each with the number of its first row, as a spreadsheet counts or from 1."""
     try:
         if file.suffix.lower() == ".parquet":
             number = 1

@@ -1,1 +1,1 @@
-"""What every room needs and none owns: files written whole, locks, work in parallel, records in files."""
+"""What every room needs: files written whole, locks, work in parallel, records in files."""

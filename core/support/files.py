@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all: made under another name beside their own, then renamed.
+"""Files that are there whole or not at all: made under a temporary name in the same folder, then renamed.
 
-Names of files in the making begin with a dot and end in random digits, so that two processes never share one and
-nobody takes one for finished. A process that is killed leaves its own behind; every other end removes it.
+Names of unfinished files begin with a dot and end in random digits, so that two processes never share one and none is
+mistaken for finished. A process that is killed leaves its own behind; every other end removes it.
 """
 
 import os
@@ -18,14 +18,14 @@ _SHOWN: Final = 50  # characters of the name that the unfinished one repeats; fi
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False, work: Path | None = None) -> Iterator[Path]:
-    """A path to write to; what is there when the block ends takes the place of `path`, after an error nothing does.
+    """A path to write to; when the block ends, what is there replaces `path`; after an error nothing does.
 
     Parameters
     ----------
     path
         The file, or a folder where none is yet; its own folder must be there.
     durable
-        Bring the file and its name to the disk before the block ends, so that a power cut takes neither.
+        Flush the file and its name to the disk before the block ends, so that they survive a power cut.
     work
         Folder on the same disk in which it is made; beside `path` if not given.
 
@@ -52,7 +52,7 @@ def replacing(path: Path, *, durable: bool = False, work: Path | None = None) ->
 
 @contextmanager
 def unfinished(path: Path, *, work: Path | None = None) -> Iterator[Path]:
-    """A path that nobody else has, for what is to become `path`; what is left there in the end is removed."""
+    """A unique path for what is to become `path`; what is left there in the end is removed."""
     made = (work or path.parent) / f"{_mark(path)}{uuid.uuid4().hex}"
     try:
         yield made
@@ -61,7 +61,7 @@ def unfinished(path: Path, *, work: Path | None = None) -> Iterator[Path]:
 
 
 def clear_unfinished(path: Path) -> None:
-    """Remove what killed processes left of a file in the making; only while nobody writes it."""
+    """Remove unfinished files that killed processes left behind; only while nobody writes them."""
     unfinished = re.compile(re.escape(_mark(path)) + "[0-9a-f]{32}")
     for left in path.parent.iterdir():
         if unfinished.fullmatch(left.name):
@@ -81,14 +81,14 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder that is gone for readers at once: one file after the other would show them a part of it."""
+    """Delete a folder that disappears for readers at once: file by file they would see a part of it."""
     with unfinished(folder) as doomed:
         folder.rename(doomed)
         shutil.rmtree(doomed)
 
 
 def sync(path: Path) -> None:
-    """Bring a file's content, or the names in a folder, to the disk."""
+    """Flush a file's content, or the names in a folder, to the disk."""
     is_folder = path.is_dir()
     if is_folder and os.name == "nt":  # folders cannot be opened there
         return

@@ -1,8 +1,8 @@
 """Locks between processes, each on a file, with contents or without.
 
-A lock goes away with its process, however that ends: nothing that is killed keeps others waiting. It is `flock` on
-Linux and macOS, and on Windows a byte far beyond the contents, so that others may still read these. Between machines
-that share a disk it holds where the file system passes locks on, as NFS and SMB do.
+A lock ends with its process, however that ends: a killed process never keeps others waiting. It is `flock` on Linux and
+macOS, and on Windows a byte far beyond the contents, so that others may still read these. Between machines that share a
+disk it holds where the file system passes locks on, as NFS and SMB do.
 """
 
 import os
@@ -16,9 +16,9 @@ _BYTE: Final = 2**30  # of the file is what Windows locks; the contents are shor
 
 
 class FileLock:
-    """A lock that is held until `release`, the end of a `with`, or that of the process; `lock` and `try_lock` make it.
+    """A lock that is held until `release`, the end of a `with`, or that of the process; made by `lock` and `try_lock`.
 
-    A process forked meanwhile holds it, too, until either of the two gives it back.
+    A process forked meanwhile holds it, too, until either of the two releases it.
     """
 
     def __init__(self, path: Path, descriptor: int, *, keep_file: bool) -> None:
@@ -36,7 +36,7 @@ class FileLock:
         os.write(self._descriptor, content)
 
     def release(self) -> None:
-        """Give the lock back; a second time does nothing."""
+        """Release the lock; a second time does nothing."""
         if not self._held:
             return
         self._held = False
@@ -54,14 +54,14 @@ class FileLock:
 
 
 def lock(path: Path, *, keep_file: bool = True) -> FileLock:
-    """Hold the lock of a file as soon as it is free.
+    """Take the lock of a file as soon as it is free.
 
     Parameters
     ----------
     path
         The file; it and its folder are made if they are missing.
     keep_file
-        Whether the file stays when the lock is given back.
+        Whether the file stays when the lock is released.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def lock(path: Path, *, keep_file: bool = True) -> FileLock:
 
 
 def try_lock(path: Path, *, wait_s: float = 0.0, keep_file: bool = True) -> FileLock | None:
-    """Hold the lock of a file if it is free now or within `wait_s` seconds, else None; otherwise as `lock`."""
+    """Take the lock of a file if it is free now or within `wait_s` seconds, else None; otherwise as `lock`."""
     until = time.monotonic() + wait_s
     while (held := _take(path, wait=False, keep_file=keep_file)) is None and time.monotonic() < until:
         time.sleep(_POLL_S)
@@ -84,7 +84,7 @@ def try_lock(path: Path, *, wait_s: float = 0.0, keep_file: bool = True) -> File
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock of a file; False where there is no file.
 
-    To look takes the lock for a moment: who is not to fail by that tries for longer (`wait_s`).
+    The check takes the lock for a moment: whoever must not fail because of it tries for longer (`wait_s`).
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Work shared among processes, each of which opens once what it works with."""
+"""Work shared among processes, each of which opens its tools (a session of a network, say) once."""
 
 import functools
 import itertools
@@ -28,9 +28,9 @@ def each(
     work
         A function of a module; what it raises is raised when its result is asked for.
     items
-        What can be pickled.
+        Anything that can be pickled.
     opening
-        Makes, once in each process, what `work` is given beside the item: a session of a network, say.
+        Makes, once in each process, the second argument of `work`: a session of a network, say.
     jobs
         Number of processes; with 1 everything is done in this one.
     """

@@ -1,7 +1,7 @@
 """Settings and records as JSON, there and back: one way for all that is kept in files.
 
 A frozen dataclass is an object, a named tuple an array; enumerations are their values, times ISO 8601, paths text. The
-type alone says what is read: nothing is coerced, but a whole number may stand for a fraction and a list for a tuple.
+type alone decides how JSON is read: nothing is coerced, but an integer may be given for a float and a list for a tuple.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ def from_json(kind: type[_T], text: str | bytes, *, others: bool = False) -> _T:
 
 
 def parsed(text: str | bytes) -> Any:  # noqa: ANN401 (whatever the text holds)
-    """What a JSON text holds, for a file that is laid out otherwise than its record; raises RecordError."""
+    """The content of a JSON text, for a file that is laid out otherwise than its record; raises RecordError."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -77,12 +77,12 @@ def from_plain(kind: type[_T], plain: object, *, others: bool = False) -> _T:
     plain
         What `json.loads` gives.
     others
-        Pass over fields that the record does not have, as a later version may have written them.
+        Ignore fields that the record does not have, as a later version may have written them.
 
     Raises
     ------
     RecordError
-        A field is missing, unknown, or holds something else than its type, in words that name it.
+        If a field is missing, unknown, or does not fit its type, in words that name it.
     CoreError
         As the record's own check raises it.
 
@@ -124,7 +124,7 @@ def _from_text(kind: Any, text: object) -> object:  # noqa: ANN401 (a class that
 
 
 def _in_words(message: str, plain: Any) -> str:  # noqa: ANN401 (as parsed)
-    """What msgspec means by "Expected `int`, got `str` - at `$.epochs`"; with the value that came, where its path tells."""
+    """Msgspec's "Expected `int`, got `str` - at `$.epochs`" in words, with the value if its path tells it."""
     said, _, path = message.partition(" - at `$")
     path = path.strip(".`")
     if missing := re.fullmatch("Object missing required field `(.+)`", said):

@@ -31,8 +31,8 @@ def _row(seed: int, patient: str | None = None, um_per_px: float | None = None) 
 
 def _population(name="mine", **changes) -> Population:
     told = {
-        "cell_type": CellType.MONOCYTE, "title": "Mine", "source": "Our laboratory", "tissue": "blood", "citation": "", "terms": "",
-        "note": "", "created": "2026-11-23",
+        "cell_type": CellType.MONOCYTE, "title": "Mine", "source": "Our laboratory", "tissue": "blood", "citation": "",
+        "terms": "", "note": "", "created": "2026-11-23",
     }  # fmt: skip
     return Population(name, **told | changes)
 

@@ -1,4 +1,4 @@
-"""From a plane of cells to one of them, in a real browser: lasso, gallery, card, correction, and what is taken away."""
+"""From a plane of cells to one of them, in a real browser: lasso, gallery, card, correction, and downloads."""
 
 import io
 import math
@@ -74,7 +74,7 @@ def test_from_a_lasso_to_a_corrected_cell_and_a_file(server, page):
     expect(page.get_by_text("Note: vacuoles", exact=True)).to_have_count(0)
     expect(note).to_have_value("")
 
-    # The chosen cells are taken away, as many as were chosen.
+    # The chosen cells are downloaded, as many as were chosen.
     page.get_by_role("button", name=f"Download these {number} cells").click()
     table = pd.read_csv(io.BytesIO(_taken(page, "CSV, for a spreadsheet")))
     assert len(table) == number

@@ -122,7 +122,7 @@ def test_a_field_from_upload_to_any_of_its_cells_and_all_of_them(server, page, t
     expect(page.get_by_text("cell 3, a cut-out of")).to_be_visible()
     expect(page.locator('.cell[data-cell="3"]')).to_have_class("cell chosen")
 
-    # All of it to take away.
+    # All of it as downloads.
     table = pd.read_csv(io.BytesIO(_taken(page, "All cells (CSV)")))
     assert table["cell_label"].tolist() == [1, 2, 3, 4, 5, 6]
     assert list(zip(table["x"] // 360, table["y"] // 360, strict=True)) == [

@@ -118,7 +118,7 @@ def test_calibration_sees_each_cell_near_and_its_whole_image(samples, config):
     assert {crop.shape for crop in crops} == {(3, config.input_size, config.input_size)}
     near = SegDataset([load_labelled(samples[-1])[0]], config, augment=False)[0][0].numpy()
     assert np.array_equal(crops[-2], near)
-    # As the coarse pass gets it: the background's tint taken away, and softened.
+    # As the coarse pass gets it: the background's tint removed, and softened.
     rgb, card = load(samples[-1].image).rgb, inference_card(config, normalisation(config.encoder))
     assert np.array_equal(crops[-1], network_input(rgb, Window.whole(rgb.shape[:2]), card)[0])
 

@@ -93,8 +93,8 @@ def test_what_is_sent_is_json_and_named_by_its_content():
 
 @pytest.mark.parametrize(
     "sent",
-    [None, "polygon", [], [[0, 0], [1, 1]], [[0, 0], [1, 1], [2]], [[0, 0], [1, 1], [2, math.inf]], [[0, 0], [1, 1], [True, 0]],
-     [[0, 0], [1, 1], ["2", 0]], [[0, 0]] * (MOST_VERTICES + 1), {"0": [0, 0]}],
+    [None, "polygon", [], [[0, 0], [1, 1]], [[0, 0], [1, 1], [2]], [[0, 0], [1, 1], [2, math.inf]],
+     [[0, 0], [1, 1], [True, 0]], [[0, 0], [1, 1], ["2", 0]], [[0, 0]] * (MOST_VERTICES + 1), {"0": [0, 0]}],
 )  # fmt: skip
 def test_what_is_no_polygon_is_not_taken_for_one(sent):
     assert read_polygon(sent) is None

@@ -1,4 +1,4 @@
-"""README and docs/ say what was measured, and nothing in them is older than the code, the model, the cohort or the bench."""
+"""README and docs/ say what was measured, and nothing in them is older than code, model, cohort or bench."""
 
 import pytest
 

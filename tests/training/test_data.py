@@ -88,7 +88,7 @@ def test_one_image_under_two_names_is_refused(tiny_data):
 
 
 def coded(tmp_path, name, codes, stray=0):
-    """A pair whose mask is written with the given grey codes for background, cytoplasm and nucleus, some pixels astray."""
+    """A pair whose mask has the given grey codes for background, cytoplasm and nucleus, and some stray pixels."""
     labels = np.zeros((64, 64), np.intp)
     labels[16:48, 16:48], labels[24:40, 24:40] = 1, 2
     grey = np.array(codes, np.uint8)[labels]

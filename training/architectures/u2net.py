@@ -30,10 +30,7 @@ class _ConvNormReLU(nn.Sequential):
 
 @dataclass(frozen=True)
 class _Stage:
-    """A residual U-block RSU-L(channels_in, middle, channels_out).
-
-    `dilated` is the paper's RSU-4F, which never shrinks its map.
-    """
+    """A residual U-block RSU-L(channels_in, middle, channels_out); `dilated` is RSU-4F, which never shrinks its map."""
 
     layers: int
     channels_in: int
@@ -43,10 +40,7 @@ class _Stage:
 
 
 class ResidualUBlock(nn.Module):
-    """RSU-L.
-
-    A U-Net of L layers whose output is added to its input, so that one stage sees many scales (section 3.1).
-    """
+    """RSU-L: a U-Net of L layers, its input added to its output, so that one stage sees many scales (section 3.1)."""
 
     def __init__(self, stage: _Stage) -> None:
         super().__init__()
@@ -139,10 +133,7 @@ def full(*, classes: int) -> nn.Module:
 
 
 def small(*, classes: int) -> nn.Module:
-    """The paper's U2-Net-dagger, 4.7 MB in its one-class form.
-
-    16 channels inside every block, 64 out of it (table 1, lower row).
-    """
+    """The paper's U2-Net-dagger, 4.7 MB in its one-class form: 16 channels in blocks, 64 out (table 1, lower row)."""
     layers, dilated = (7, 6, 5, 4, 4, 4), (False, False, False, False, True, True)
     encoder = [
         _Stage(n, 64 if level else 3, 16, 64, d) for level, (n, d) in enumerate(zip(layers, dilated, strict=True))

@@ -22,7 +22,7 @@ NO_ENCODER: Final = "none"
 
 
 class Normalisation(NamedTuple):
-    """What is taken from the input, on a 0-1 scale, and by what it is divided then, per RGB channel."""
+    """What is subtracted from the input (0-1 scale) and what it is then divided by, per RGB channel."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -51,8 +51,8 @@ _PACKAGED_NORMALISATION: Final = Normalisation((127 / 255,) * 3, (128 / 255,) * 
 def normalisation(encoder: str) -> Normalisation:
     """The normalisation an encoder's ImageNet weights were trained with.
 
-    Raises UsageError for an unknown encoder, and where it cannot be had: segmentation-models-pytorch keeps that of its
-    own encoders beside their weights, in the model hub or its cache; timm brings it along.
+    segmentation-models-pytorch keeps that of its own encoders beside their weights, in the model hub or its cache; timm
+    includes it. Raises UsageError for an unknown encoder, and where it is not available.
     """
     if encoder == NO_ENCODER or encoder in PACKAGED_WEIGHTS:
         return _PACKAGED_NORMALISATION
@@ -88,9 +88,9 @@ def require_encoder(encoder: str) -> None:
 
 
 def hub_weights(make: Callable[..., torch.nn.Module], encoder: str) -> torch.nn.Module:
-    """A network whose encoder has the model hub's ImageNet weights; raises UsageError where they cannot be had.
+    """A network whose encoder has the model hub's ImageNet weights; raises UsageError if they are not available.
 
-    `make` takes `encoder_weights`. The hub's client keeps what it fetched: a second time needs no network.
+    `make` takes `encoder_weights`. The hub's client caches what it fetched: a second time needs no network.
     """
     logger.info("fetching the ImageNet weights of %s from the model hub, unless they are in its cache", encoder)
     try:
@@ -104,10 +104,7 @@ def hub_weights(make: Callable[..., torch.nn.Module], encoder: str) -> torch.nn.
 
 
 def load_packaged(encoder: torch.nn.Module, file: Path) -> None:
-    """Fill an encoder from a packaged state dict of other names.
-
-    The tensors correspond in order, every shape is checked.
-    """
+    """Fill an encoder from a packaged state dict of other names: tensors correspond in order, shapes are checked."""
     source = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
     values = [value for key, value in source.items() if not key.endswith("num_batches_tracked")]
     target = {key: value for key, value in encoder.state_dict().items() if not key.endswith("num_batches_tracked")}

@@ -1,4 +1,1 @@
-"""What was tried to make a network hold in a laboratory it has never seen, and what it gave.
-
-`training/EXPERIMENTS.md`.
-"""
+"""Experiments on generalisation to laboratories a network has never seen; results in `training/EXPERIMENTS.md`."""

@@ -1,7 +1,4 @@
-"""`python -m training.experiments`.
-
-Validate configs honestly, outline what nobody drew, and put side by side what came of it.
-"""
+"""`python -m training.experiments`: validate configs, make pseudo-labels, and compare the results."""
 
 import argparse
 import json
@@ -52,7 +49,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _share(workers: int, command_line: list[str]) -> int:
-    """Let several processes do the same command: each takes the splits that no other one works on."""
+    """Let several processes run the same command: each takes the splits that no other one works on."""
     command = [sys.executable, "-m", "training.experiments", *command_line, "--workers", "1"]
     started = [subprocess.Popen(command) for _ in range(workers)]
     try:

@@ -1,6 +1,4 @@
-"""What a picture of another laboratory may be like.
-
-Held-out images under fixed, seeded disturbances, their drawn masks with them.
+"""Simulated conditions of another laboratory: held-out images and masks under fixed, seeded disturbances.
 
 None is made as the training's augmentation makes its own, and blur and compression go beyond its range: a network
 cannot do well by having met the disturbance itself.
@@ -68,8 +66,8 @@ _STAINS: Final = np.array(
 )
 # A channel in which nucleus and background hardly differ would be stretched without end.
 _STRETCH: Final = (0.25, 4.0)
-# Standard deviation of the further blur in shares of the cell's diameter; `core.quality.assessment` calls an image out of
-# focus from 0.06 on.
+# Standard deviation of the further blur in shares of the cell's diameter; for `core.quality.assessment` an image is out
+# of focus from 0.06 on.
 _BLUR: Final = 0.04
 # Pixels across the cell; the smallest cell drawn in the masked data is 47 px across.
 _SMALL_PX: Final = 40.0
@@ -84,10 +82,7 @@ _CONTACT: Final = 0.01
 def disturbed(
     condition: ImagingCondition, item: LabelledImage, others: Sequence[LabelledImage], seed: int
 ) -> LabelledImage:
-    """The image and its label map under a condition, the same for the same id and seed.
-
-    `others` are the neighbours to choose from.
-    """
+    """The image and its label map under a condition, the same for the same id and seed; `others` may be neighbours."""
     if condition is ImagingCondition.CLEAN:
         return item
     rng = np.random.default_rng((seed, crc32(f"{condition}:{item.sample_id}".encode())))
@@ -100,10 +95,7 @@ Pair = tuple[NDArray[np.uint8], LabelMap]
 
 
 def _stain(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> Pair:
-    """Background and nucleus take the optical density they have in an image of another laboratory.
-
-    What lies between follows.
-    """
+    """Background and nucleus take their optical density in an image of another laboratory; the rest is interpolated."""
     nucleus, outside = region_mask(labels, "nucleus"), ~cell_mask(labels)
     if not nucleus.any() or not outside.any():
         return rgb, labels
@@ -160,12 +152,8 @@ def _cut(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -> 
 
 
 def _touching(item: LabelledImage, other: LabelledImage, rng: np.random.Generator) -> Pair:
-    """Another leukocyte of the same laboratory against the cell, as light would show it.
-
-    Where things overlap, optical densities add up.
-
-    There is no seam to be seen, and what lies over the drawn cell, if anything, is faintly seen through.
-    """
+    """Another leukocyte of the same laboratory touches the cell; where they overlap, optical densities add up."""
+    # There is no visible seam, and what lies over the drawn cell, if anything, is faintly visible through it.
     wide_rgb, wide_labels = surrounded(item.rgb, item.labels)
     room = round(_ROOM * max(item.labels.shape))
     sides = zip(wide_labels.shape, item.labels.shape, strict=True)

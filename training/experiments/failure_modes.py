@@ -32,7 +32,7 @@ def describe(item: LabelledImage, known: Mapping[str, Any]) -> dict[str, float]:
     item
         Image and drawn label map, with a nucleus.
     known
-        How the stain came out in the training images, from `training.evaluate.appearance_of`; may be empty.
+        Stain of the training images, from `training.evaluate.appearance_of`; may be empty.
 
     Returns
     -------
@@ -95,10 +95,10 @@ FAILURE_MODES: Final[Mapping[str, Callable[[pd.DataFrame], pd.Series]]] = Mappin
 
 
 def by_mode(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """By failure mode the number of cells of that kind, their mean Dice by region, and the difference from the others of their source.
+    """By failure mode: number of cells, mean Dice by region, and the difference from other cells of their source.
 
-    `table` holds a row an image: what `describe` says, `source`, and `dice_<region>`. A mode without cells has its
-    number alone.
+    `table` holds a row an image: what `describe` says, `source`, and `dice_<region>`. A mode without cells has only its
+    number.
     """
     report: dict[str, dict[str, Any]] = {}
     dice = [f"dice_{region}" for region in _REGIONS]

@@ -1,8 +1,8 @@
-"""Pseudo-labels: a network outlines images that nobody drew, and what it is consistent about becomes a data set to train with.
+"""Pseudo-labels: a network outlines images without masks, and its consistent outlines become a training set.
 
 The folder it makes is a data set like any (`core.evaluation.datasets.data_set` reads it), holds copies of the images,
-and belongs nowhere near the repository. Beside the masks lies the teacher's own split: training refuses pseudo-labels
-whose teacher saw what is to be tested on.
+and must stay out of the repository. Beside the masks lies the teacher's own split: training refuses pseudo-labels whose
+teacher saw what is to be tested on.
 """
 
 import csv
@@ -39,10 +39,7 @@ _NUCLEUS, _CYTOPLASM = CHANNELS.index(Compartment.NUCLEUS), CHANNELS.index(Compa
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one image.
-
-    The least Dice between its mask and a turned view's, by region, and why it was left out, if it was.
-    """
+    """The result of one image: the least Dice between its mask and those of turned views, and why it was left out."""
 
     image_id: str
     cell_type: str
@@ -56,7 +53,12 @@ class Verdict:
 def unlabelled_samples(name: str, cell_types: Sequence[CellType], limit: int, seed: int) -> list[Sample]:
     """At most `limit` images of a data set (0: all), drawn evenly over the cell types.
 
-    Raises UsageError where the data set's terms forbid training, DataSetError where it has no such cells.
+    Raises
+    ------
+    UsageError
+        If the data set's terms forbid training.
+    DataSetError
+        If it has no such cells.
     """
     entry = data_set(name)
     if _FORBIDDEN in entry.terms:
@@ -76,7 +78,7 @@ def unlabelled_samples(name: str, cell_types: Sequence[CellType], limit: int, se
 
 
 def consistency(teacher: TwoPassSegmenter, rgb: NDArray[np.uint8], labels: LabelMap) -> tuple[float, float]:
-    """The least Dice, of nucleus and of cytoplasm, between a label map and what the teacher says of the turned image's fine window."""
+    """The least Dice, of nucleus and of cytoplasm, between a label map and the teacher's of turned fine windows."""
     size, least = teacher.card.input_size, {"nucleus": 1.0, "cytoplasm": 1.0}
     for quarters, mirrored in _TURNS:
         turned, expected = (
@@ -103,7 +105,7 @@ def write_pseudo(
     least_agreement: float,
     on_image: Callable[[int], None] | None = None,
 ) -> tuple[int, int]:
-    """Outline every sample, keep the consistent ones as a data set in `folder`, and go on where a killed run stopped.
+    """Outline every sample and keep the consistent ones as a data set in `folder`; continues a killed run.
 
     An image is kept where nucleus and cytoplasm agree with every turned view at least so well, no severe flag was
     raised, and no other stained nucleus is in the image. `split` is the teacher's record of what it was trained on.

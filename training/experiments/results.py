@@ -1,4 +1,4 @@
-"""The experiments side by side: the table of what all finished validations gave."""
+"""The experiments side by side: a table of all finished validations."""
 
 import json
 import re
@@ -18,10 +18,10 @@ _BOOTSTRAPS: Final = 1000
 
 
 def results_table(root: Path, baseline: str) -> str:
-    """All finished runs in `root` as a Markdown table, the best first; `baseline` is the config they are compared with.
+    """All finished runs in `root` as a Markdown table, the best first, each compared with the config `baseline`.
 
     The difference is that of the criterion over the same images, with the 95 % interval of 1,000 bootstrap samples of
-    cells (drawn within their sources); it knows nothing of the spread between trainings of other seeds.
+    cells (drawn within their sources); it does not include the spread between trainings of other seeds.
     """
     runs = [_Run(path.parent) for path in sorted(root.glob(f"*/{REPORT_FILE}"))]
     if not runs:
@@ -91,7 +91,7 @@ class _Run:
 
 
 def _difference(table: pd.DataFrame, base: pd.DataFrame, seed: int = 7) -> str:
-    """The criterion's difference and its interval, over cells drawn with replacement from each source, the same for both runs."""
+    """The criterion's difference and its interval, over cells drawn with replacement from each source, paired."""
     rng = np.random.default_rng(seed)
     mine, theirs = _by_cell(table), _by_cell(base)
     shared = mine.index.intersection(theirs.index)

@@ -1,6 +1,4 @@
-"""Honest validation of a config.
-
-It is trained anew for each split and scored on what it never saw, through the real pipeline.
+"""Cross-validation of a config: trained anew for each split and scored on what it never saw, by the real pipeline.
 
 Schemes: leave-one-source-out trains on all data sets but one and scores all images of that one, the stand-in for an
 unseen laboratory; grouped k-fold keeps duplicates and copies together and mixes the sources. Held-out images are scored
@@ -8,7 +6,7 @@ by both passes and the post-processing, on their own pixels, as they are and und
 Nothing is chosen on them.
 
 A run is a folder with a folder for each split: what `training.loop.fit` leaves, the scores of each image, and a
-summary, which says that the split is done. It can be killed at any time and goes on at the epoch; any number of
+summary, which says that the split is done. It can be killed at any time and continues at the epoch; any number of
 processes may share it.
 """
 
@@ -71,10 +69,7 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True)
 class ValidationPlan:
-    """How to validate.
-
-    By which scheme, in `k` folds where it is grouped; `subset` images of a source are shown disturbed (0: all).
-    """
+    """How to validate: scheme, `k` folds where it is grouped, `subset` images of a source shown disturbed (0: all)."""
 
     scheme: Scheme = Scheme.LEAVE_ONE_SOURCE_OUT
     k: int = 5
@@ -82,7 +77,7 @@ class ValidationPlan:
 
     @property
     def suffix(self) -> str:
-        """What a run's folder is called after its config's name."""
+        """Suffix of a run's folder after its config's name."""
         scheme = self.scheme if self.scheme is Scheme.LEAVE_ONE_SOURCE_OUT else f"{self.scheme}-k{self.k}"
         return f"{scheme}-n{self.subset or 'all'}"
 
@@ -100,7 +95,10 @@ class Split:
 def splits_of(samples: Sequence[Sample], config: TrainingConfig, plan: ValidationPlan) -> list[Split]:
     """The splits of a plan; each image is held out once.
 
-    Raises DataSetError for fewer sources, or fewer independent images, than the plan needs.
+    Raises
+    ------
+    DataSetError
+        If there are fewer sources, or fewer independent images, than the plan needs.
     """
     strata = [f"{_source(sample)}:{sample.cell_type}" for sample in samples]
     groups = [sample.group for sample in samples]
@@ -135,13 +133,15 @@ def validate(
     *,
     on_epoch: Callable[[Split, EpochLog], None] | None = None,
 ) -> Path:
-    """Work on a run in `root` until no split is left that nobody works on.
+    """Work on a run in `root` until every split is done or taken; returns its folder, in the end with a report.
 
-    Returns its folder, which has a report once all are done.
+    `{split}` in the config's `start_from`, `average_of` and `pseudo_set` means the name of the split: what taught a
+    network must not have seen what it is tested on either.
 
-    `{split}` in the config's `start_from`, `average_of` and `pseudo_set` stands for the name of the split: what taught
-    a network must not have seen what it is tested on either. Raises UsageError where the folder holds a run of other
-    settings.
+    Raises
+    ------
+    UsageError
+        If the folder holds a run of other settings.
     """
     folder = root / f"{config.name}-{plan.suffix}"
     _settle(config, folder)
@@ -239,10 +239,7 @@ def _predictor(segmenter: TorchSegmenter) -> Callable[[torch.Tensor], torch.Tens
 
 
 def _score(split: Split, plan: ValidationPlan, segmenter: TorchSegmenter, calibrated: TorchSegmenter) -> pd.DataFrame:
-    """A row for each held-out image and condition.
-
-    Scores, and what the image is like; all as photographed, a subset otherwise.
-    """
+    """A row for each held-out image and condition: scores and traits; all as photographed, a subset otherwise."""
     known = appearance_of(split.train)
     items = {sample.sample_id: load_labelled(sample)[0] for sample in split.held_out}
     chosen = _subset(split.held_out, plan.subset)
@@ -283,7 +280,7 @@ def _scored(shown: LabelledImage, sample: Sample, segmenter: TorchSegmenter) -> 
 
 
 def _subset(samples: Sequence[Sample], size: int) -> set[str]:
-    """Ids of so many images of each source, evenly spaced in the order of cell type and id, so that every type is there."""
+    """Ids of so many images of each source, evenly spaced in the order of cell type and id."""
     chosen: set[str] = set()
     for source in sorted({_source(sample) for sample in samples}):
         ids = [
@@ -302,9 +299,7 @@ def _source(sample: Sample) -> str:
 
 
 def criterion(table: pd.DataFrame) -> float:
-    """What experiments are compared by, set down before any was run (`training/EXPERIMENTS.md`).
-
-    From a table of images.
+    """What experiments are compared by, from a table of images; fixed before any was run (`training/EXPERIMENTS.md`).
 
     The mean of nucleus and cytoplasm Dice, as photographed and, with as much weight, averaged over the deciding
     disturbances; each source counts alike.
@@ -340,11 +335,12 @@ def report_of(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def for_card(folder: Path) -> dict[str, Any]:
-    """What a model's card says of a finished run.
+    """A finished run for a model's card: by scheme, what was trained, and the scores of each source as photographed.
 
-    By scheme, what was trained, and how each source came out as photographed.
-
-    Raises UsageError where the run has not finished.
+    Raises
+    ------
+    UsageError
+        If the run has not finished.
     """
     try:
         report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))

@@ -8,10 +8,7 @@ from core.features.spec import FeatureClass, FeatureRow, Unit
 
 
 class Quantity(NamedTuple):
-    """What a channel holds, in words.
-
-    Its name, its scale, its low and high ends, and the units of a value, its square, and its sum.
-    """
+    """What a channel holds, in words: its name, scale, low and high ends, and units of a value, a square, a sum."""
 
     title: str
     value: str

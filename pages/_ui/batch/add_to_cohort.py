@@ -1,4 +1,4 @@
-"""Filing a run's cells in the cohort: under which cell type, from where, of whom."""
+"""Adding a run's cells to the cohort: under which cell type, from where, of whom."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""What is to be measured, and how: uploads or a folder under the configured roots, and the settings of a run."""
+"""What is measured, and how: uploads or a folder under the configured roots, and the settings of a run."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,7 +175,7 @@ def start_button(owner: Owner, choice: Choice | None) -> Job | None:
             "Also pictures with outlines",
             key="batch_overlays",
             persist_state="session",
-            help="One more picture for each image, to take away.",
+            help="One more picture for each image, to download.",
         )
         st.space("stretch")
         pressed = st.button(

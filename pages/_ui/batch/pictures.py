@@ -1,4 +1,4 @@
-"""Cells of a run in small: drawn once, then kept for whoever looks at them."""
+"""Thumbnails of a run's cells: drawn once, then kept for everyone."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,4 @@
-"""What came of a run.
-
-A sentence, the cells to look at first, the table, what failed and why, and files to take away.
-"""
+"""The results of a run: a sentence, the cells to look at first, the table, failures, and files to download."""
 
 from collections.abc import Callable
 from typing import Final

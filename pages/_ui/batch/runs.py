@@ -1,4 +1,4 @@
-"""A person's runs: the list, and the one that is looked at while it goes on."""
+"""A person's runs: the list, and the progress of the chosen one."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ _SHORT: Final = {
 
 
 def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
-    """List the runs, the latest first, with date and state; returns the one that is looked at."""
+    """List the runs, the latest first, with date and state; returns the chosen one."""
     names = [job.name for job in jobs]
     chosen = RUN_CHOSEN.get()
     if widget_value(_LIST_KEY) not in names or (chosen is not None and widget_value(_LIST_KEY) != chosen):
@@ -66,10 +66,7 @@ def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
 
 
 def _titles(jobs: Sequence[Job]) -> dict[str, str]:
-    """What each run is called, by name.
-
-    Every one differently, because the browser tells choices apart by their words.
-    """
+    """What each run is called, by name; all different, because the browser tells choices apart by their words."""
     titles: dict[str, str] = {}
     seen: Counter[str] = Counter()
     for job in reversed(jobs):  # from the oldest, so that a new run leaves the others' titles as they are
@@ -123,7 +120,7 @@ def _delete(job: Job) -> None:
 
 
 def show_problem() -> None:
-    """Say what the last button could not do."""
+    """Say why the last button had no effect."""
     problem = RUN_PROBLEM.get()
     if problem is not None:
         st.error(problem, icon=":material/error:")
@@ -131,7 +128,7 @@ def show_problem() -> None:
 
 
 def watch(jobs: Sequence[Job], standings: Sequence[Standing]) -> None:
-    """Let the page run anew when a run that goes on changes its state, whichever of them is looked at."""
+    """Run the page again when a running run changes its state, whichever is shown."""
     watched = [(job, standing.state) for job, standing in zip(jobs, standings, strict=True) if not standing.state.ended]
     if not watched:
         return
@@ -145,7 +142,7 @@ def watch(jobs: Sequence[Job], standings: Sequence[Standing]) -> None:
 
 
 def show_going_on(job: Job) -> None:
-    """Show how far a run is, again and again, in a place of fixed height."""
+    """Show the progress of a run, updated in a place of fixed height."""
 
     @st.fragment(run_every=_LOOK_EVERY_S)
     def look() -> None:

@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 def state_of_cohort() -> str:
-    """Changes with every cell that is added, changed or deleted."""
+    """Text that changes with every cell that is added, changed or deleted."""
     from pages._ui.common.cohort_data import cohort  # which is itself kept by `cached`
 
     return cohort().revision

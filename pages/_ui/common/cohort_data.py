@@ -1,4 +1,4 @@
-"""The cohort, opened once: its populations, and what a cell can be set beside."""
+"""The cohort, opened once: its populations, and what a cell can be compared with."""
 
 from __future__ import annotations
 
@@ -65,10 +65,7 @@ def _note(info: PopulationInfo) -> str:
 
 @cached("resource", max_entries=2)
 def references() -> tuple[ReferencePopulation, ...]:
-    """Everything a cell can be set beside.
-
-    Measured populations with at least one good cell, then the published tables.
-    """
+    """Everything a cell can be compared with: measured populations with a good cell, then the published tables."""
     from core.store import queries
 
     measured = tuple(

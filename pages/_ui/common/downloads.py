@@ -1,4 +1,4 @@
-"""Everything that is seen can be taken away: charts as SVG, PNG and Vega-Lite, tables as CSV, made when asked for."""
+"""Downloads of all that is seen: charts as SVG, PNG and Vega-Lite, tables as CSV, made when asked for."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _WIDTH: Final = 900
 
 
 def file_name(name: str, suffix: str, what: str = "") -> str:
-    """A name under which a download of something (an image, a run, a chart) is found again.
+    """A file name for the download of something (an image, a run, a chart).
 
     `leukoscope_<name>_<date>[_<what>].<suffix>`, of letters, digits, dots, dashes and underscores.
     """
@@ -31,9 +31,9 @@ def download_menu(
     table: pd.DataFrame | None = None,
     report: Callable[[], str] | None = None,
 ) -> None:
-    """Show a small menu of downloads of a chart, a table and a report, of those that there are.
+    """Show a small menu of downloads of a chart, a table and a report, as far as given.
 
-    A chart that is not on the page comes as what draws it, and is drawn when it is asked for.
+    A chart that is not on the page is given as a function, which draws it when it is asked for.
     """
 
     def drawn() -> AnyChart:

@@ -1,4 +1,4 @@
-"""Choosing one of hundreds of features: by words, by what it speaks of, by region; the reliable ones first."""
+"""Choosing one of hundreds of features: by words, by theme, by region; the reliable ones first."""
 
 from collections.abc import Callable, Collection
 from typing import Final
@@ -30,9 +30,7 @@ def feature_chooser(
     among: Collection[str] = CATALOGUE,
     on_choose: Callable[[], None] | None = None,
 ) -> str | None:
-    """Show a search field, two filters and the list of what they leave of `among`.
-
-    Returns the chosen feature, None if nothing is left.
+    """Show a search field, two filters and the list of matches in `among`; returns the feature, None without any.
 
     `on_choose` is called when a feature is chosen in the list, whose key is `key`.
     """

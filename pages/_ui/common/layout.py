@@ -42,10 +42,7 @@ def page_setup(title: str) -> None:
 
 
 def current_look() -> Look:
-    """Colours that suit the page's theme.
-
-    Every mark has a ring of the other brightness, so a wrong guess stays legible.
-    """
+    """Colours of the page's theme; every mark has a ring of the opposite brightness, so a wrong guess stays legible."""
     return look(dark=st.context.theme.type == "dark")
 
 
@@ -59,7 +56,7 @@ def errors_in_words() -> Iterator[None]:
 
 
 def empty_state(title: str, text: str, icon: str) -> None:
-    """Fill the place of something that is not there yet with what it will be and how to get it."""
+    """Fill the place of something missing with what it will be and how to get it."""
     with st.container(
         border=True, horizontal_alignment="center", vertical_alignment="center", height=300, key=f"empty-{title}"
     ):

@@ -1,7 +1,4 @@
-"""The pieces of HTML that several pages show.
-
-`Markup.format` escapes what is put in, so names from outside are harmless.
-"""
+"""The pieces of HTML that several pages show; `Markup.format` escapes names from outside."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -32,12 +29,12 @@ def legend(entries: Iterable[tuple[str, str]]) -> Markup:
 
 
 def faint(text: str) -> Markup:
-    """What stands in the place of a strip, or below it."""
+    """Faint text in the place of a strip, or below it."""
     return Markup('<span class="none">{}</span>').format(text)
 
 
 def measures(rows: Iterable[tuple[str, str, Markup]], reliability: Reliability) -> Markup:
-    """Features, each with its value as shown ("7.3 µm") and what stands beside it; the meaning is the hover text."""
+    """Features, each with its value as shown ("7.3 µm") and further cells; the meaning is the hover text."""
     lines = Markup().join(_measure(feature, value, beside, reliability) for feature, value, beside in rows)
     return Markup('<div class="measures">{}</div>').format(lines)
 

@@ -47,10 +47,7 @@ def _segmenter(model: ModelEntry) -> OnnxSegmenter:
 
 
 def warm_up() -> None:
-    """Load what the first click needs, while the person is still choosing an image.
-
-    Problems are told when they matter.
-    """
+    """Load what the first click needs, while the person is still choosing an image; problems are shown later."""
     from core.domain.errors import CoreError
 
     with suppress(CoreError):
@@ -78,16 +75,13 @@ def model_problem(model: ModelEntry) -> str | None:
 
 
 def reliability() -> Reliability:
-    """How far each feature from the default model's outlines can be trusted; empty where it is not measured.
-
-    Raises ModelError.
-    """
+    """How far each feature from the default model's outlines can be trusted; empty if unmeasured, raises ModelError."""
     path = default_model().reliability
     return _reliability(path) if path is not None and path.is_file() else {}
 
 
 def reliability_if_known() -> Reliability:
-    """The same where no outline is at stake: without a readable model nothing is known, and nothing is marked."""
+    """The same where no outline is needed: empty without a readable model."""
     from core.domain.errors import ModelError
 
     try:

@@ -12,5 +12,5 @@ def data_set_name(name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from outside for a place that reads Markdown: shown as it is."""
+    """Text from outside, escaped for a place that reads Markdown."""
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~$:<>" else letter for letter in text)

@@ -1,7 +1,6 @@
 """Everything kept in a session beyond one run of a page, by name and type.
 
-Streamlit forgets a widget's value when its page is left; what must survive lies under keys of its own, never under a
-widget's.
+Streamlit forgets a widget's value when its page is left; what must survive has keys of its own, never a widget's.
 """
 
 from dataclasses import dataclass, field

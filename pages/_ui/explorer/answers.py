@@ -1,4 +1,4 @@
-"""What the cohort answers to the explorer's questions, each answer kept for its state (`common.caching`)."""
+"""The cohort's answers to the explorer's questions, each kept for the state of the cohort (`common.caching`)."""
 
 from collections.abc import Mapping
 
@@ -42,7 +42,7 @@ def histogram(selection: Selection, feature: str, by: Grouping, *, log: bool) ->
 
 @cached("data", max_entries=64)
 def quantiles(selection: Selection, feature: str, by: Grouping = None, count: int = 201) -> Quantiles:
-    """The distribution of a feature in each group, in so many numbers at even shares, the least and the greatest among them."""
+    """The distribution of a feature in each group: `count` quantiles at even shares, extremes included."""
     return view.quantiles(cohort_data.cohort(), selection, feature, by, np.linspace(0, 1, count).tolist())
 
 
@@ -68,7 +68,7 @@ def separated(
     reliable: frozenset[str],
     sample: int,
 ) -> tuple[SideSample, Separated]:
-    """Which features separate the sides, by all their cells or a sample, which come first."""
+    """Which features separate the sides, by all their cells or a sample, which are returned first."""
     cells = separation.gather(cohort_data.cohort(), selection, by, sides, features, sample)
     return cells, separation.separate(cells, names, reliable)
 

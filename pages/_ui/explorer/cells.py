@@ -1,7 +1,4 @@
-"""The cells behind a selection.
-
-In small at one scale, and one of them looked at closely, set beside its population, changed.
-"""
+"""The cells of a selection: thumbnails at one scale, and one of them in detail, beside its population, editable."""
 
 import hashlib
 from collections.abc import Sequence
@@ -49,15 +46,12 @@ _MEASURES, _NEIGHBOURS, _CHANGES = "Measures", "Nearest cells", "Correct or anno
 
 
 def look_at(cell_id: str) -> None:
-    """Look at a cell closely."""
+    """Open a cell."""
     CARD.set(cell_id)
 
 
 def show_cells(selection: Selection, called: str = "in view") -> None:
-    """Show the cells of a selection in small, and one of them closely.
-
-    `called` says in a word or two which they are.
-    """
+    """Show thumbnails of a selection's cells, and one of them in detail; `called` names them in a word or two."""
     n = answers.in_view(selection).cells
     if not n:
         empty_state(
@@ -136,10 +130,7 @@ def _scale_words(shown: Sequence[StoredCell], square: Frame) -> str:
 def thumbnails(
     shown: Sequence[StoredCell], words: Sequence[str], square: Frame, sources: tuple[str, ...]
 ) -> list[Item]:
-    """Cells in small with words under them, all in squares of one size.
-
-    `sources` are folders where pictures may lie besides.
-    """
+    """Thumbnails of cells with words under them, all at one scale; `sources` are further folders of pictures."""
     items = []
     for cell, text in zip(shown, words, strict=True):
         svg = _thumbnail(cell, square.side(cell), sources)
@@ -171,10 +162,7 @@ def _picture(cell: StoredCell, sources: tuple[str, ...]) -> CellImage | None:
 
 
 def _batch_sources() -> tuple[str, ...]:
-    """Folders that this person's batches have measured.
-
-    Pictures of cells added from there are shown as long as they lie there.
-    """
+    """Folders that this person's batches have measured: pictures of cells are shown while they are there."""
     person = owner()
     return () if person is None else tuple(sorted({str(job.source) for job in person.jobs()}))
 
@@ -299,7 +287,7 @@ def _stands(comparison: FeatureComparison, reference: ReferencePopulation, scale
 
 @cached("resource", max_entries=32)
 def _reference(population_id: str) -> ReferencePopulation:
-    """The cell's population, by the key measures only: of a million cells all features would not fit in memory."""
+    """The cell's population, by the key measures only: all features of a million cells would not fit in memory."""
     return queries.reference(cohort_data.cohort(), population_id, KEY_FEATURES)
 
 
@@ -318,7 +306,7 @@ def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
 
 
 def _features() -> tuple[str, ...]:
-    """Features by which cells are told typical or alike."""
+    """Features for telling which cells are typical or alike."""
     return likeness_features(model_in_use.reliability_if_known())
 
 

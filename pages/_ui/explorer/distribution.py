@@ -1,4 +1,4 @@
-"""How are they distributed? One feature in the groups, or several side by side, drawn and in numbers, the published tables beside."""
+"""How are they distributed? Features in the groups, drawn and in numbers, beside the published tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -45,7 +45,9 @@ _HINTS: Final = {
     ChartType.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
     ChartType.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
     ChartType.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
-    ChartType.BOX: "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points.",
+    ChartType.BOX: (
+        "Line: 2 to 98 % of the cells; box: the middle half; tick: the median. Groups of few cells are points."
+    ),
     ChartType.RANGES: "Line: 2 to 98 % of a group's cells; point: the median. Groups of few cells are points.",
 }
 _POINTS: Final = 300
@@ -55,7 +57,7 @@ _FEATURE, _FORM, _FEATURES = "explorer_feature", "explorer_form", "explorer_feat
 
 
 def show_distribution(compared: Compared) -> None:
-    """Draw what was asked for, and say it in numbers."""
+    """Draw what was asked for, and show it in numbers."""
     reliability = model_in_use.reliability_if_known()
     seen = explored()
     show_warnings(compared.view)
@@ -82,7 +84,7 @@ def show_distribution(compared: Compared) -> None:
 
 def _take_form() -> None:
     form = widget_value(_FORM)
-    if form is not None:  # a click on the chosen one takes it away
+    if form is not None:  # a click on the chosen one clears the choice
         change(form=ChartType(form))
 
 
@@ -228,7 +230,7 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
 
 
 def show_published_alone() -> None:
-    """The published tables while there is nothing to set beside them."""
+    """The published tables while there are no cells to show with them."""
     published = cohort_data.published()
     features = [name for name in CATALOGUE if any(name in reference.summaries for reference in published)]
     if not features:

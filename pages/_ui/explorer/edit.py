@@ -1,7 +1,4 @@
-"""What a reader changes in a cell.
-
-Another label, a note, left out with a reason; all of it with a name, and taken back at any time.
-"""
+"""Changes of a cell by a reader: another label, a note, an exclusion with its reason; each signed and undoable."""
 
 from datetime import UTC
 from typing import Final

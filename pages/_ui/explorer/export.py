@@ -1,4 +1,4 @@
-"""The cells in view or chosen, to take away: as a table, as AnnData, or as the question that makes the table again."""
+"""Downloads of the cells in view or chosen: a table, AnnData, or the query that makes the table again."""
 
 from collections.abc import Callable
 from typing import Final
@@ -16,14 +16,14 @@ from pages._ui.common.downloads import file_name
 # Cells. A file goes through the server's memory to the browser: of all features 20,000 cells are 115 MB there.
 MOST: Final = 20_000
 _IDENTITY: Final = (
-    "cell_id", "population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "image_name", "image_sha256", "cell_index",
-    "um_per_px", "model_id", "confidence", "quality_ok", "quality_flags", "note", "excluded_reason",
+    "cell_id", "population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "image_name", "image_sha256",
+    "cell_index", "um_per_px", "model_id", "confidence", "quality_ok", "quality_flags", "note", "excluded_reason",
 )  # fmt: skip
 COLUMNS: Final = (*_IDENTITY, *CATALOGUE)
 
 
 def show_export(selection: Selection, cells: int) -> None:
-    """Show a small menu of what can be taken away of a selection of so many cells."""
+    """Show a small menu of downloads of a selection of so many cells."""
     with st.popover(f"Download these {cells:,} cells", icon=":material/download:", key="take_cells"):
         st.caption(
             "All features, sizes in µm where the scale is known. Sentence, versions and units are in the files that can"

@@ -1,7 +1,4 @@
-"""Which cells are looked at.
-
-How many and what was left out, the conditions as sentences, new ones, saved selections, the link.
-"""
+"""Which cells are in view: counts and what was left out, conditions as sentences, saved selections, the link."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,7 +67,7 @@ def show_counts(view: InView) -> None:
 
 
 def what_and_why(view: InView) -> list[str]:
-    """Sentences on who is in view and what keeps cells out."""
+    """Sentences on who is in view and why cells are left out."""
     lines = [f"**{plain(source)}**: {cells:,} cells" for source, cells in view.sources.items()]
     if view.unknown_patient:
         lines.append(f"The patient of {view.unknown_patient:,} cells is not recorded.")
@@ -128,7 +125,7 @@ def _drop(key: str) -> None:
 
 
 def in_words(do: Callable[[], None]) -> None:
-    """Run what a callback is to do; the page that follows tells what went wrong."""
+    """Run a callback's action; the page that follows shows what went wrong."""
     try:
         do()
     except CoreError as error:
@@ -175,10 +172,7 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
 
 
 def _labels(key: str, facets: list[Facet]) -> dict[str, str]:
-    """What a filter's values are called, with their cells.
-
-    Each in its own words, by which the browser tells choices apart.
-    """
+    """Labels of a filter's values with their cells; all different, as the browser tells choices apart by them."""
     titles = cohort_data.population_titles() if key == "populations" else {}
     named = {str(facet.value): titles.get(str(facet.value), facet.label) for facet in facets}
     words = list(named.values())
@@ -316,8 +310,8 @@ def _saved(selection: Selection) -> None:
         st.markdown("The address of this page holds everything that is chosen here. Whoever opens it sees the same.")
         st.code(_link(), language=None, wrap_lines=True)
         st.download_button(
-            "These cells as a file", lambda: to_json(selection), "leukoscope_selection.json", "application/json", key="explorer_down",
-            icon=":material/download:", on_click="ignore",
+            "These cells as a file", lambda: to_json(selection), "leukoscope_selection.json", "application/json",
+            key="explorer_down", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
         st.file_uploader(
             "A file saved here",

@@ -1,4 +1,4 @@
-"""What is compared with what: the property that tells groups apart, and which of its groups."""
+"""What is compared: the property that defines groups, and which of its groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _BY: Final = "compare-by"
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """The chosen groups of the cells in `selection`, in order, how they are called, and what is known of their cells together."""
+    """The chosen groups of the cells in `selection`, in order, their names, and counts of all their cells."""
 
     selection: Selection
     by: Grouping
@@ -78,7 +78,7 @@ class Compared:
 
 
 def choose_groups() -> Compared | None:
-    """Show the row that tells the groups; returns what is compared, None if there is no cell."""
+    """Show the row that chooses the groups; returns what is compared, None if there is no cell."""
     seen = explored()
     columns = st.columns([1.2, 4.6], vertical_alignment="top", gap="small")
     with columns[0]:
@@ -86,7 +86,7 @@ def choose_groups() -> Compared | None:
         st.selectbox("Compare by", list(BY_WORDS), format_func=BY_WORDS.__getitem__, key=_BY, on_change=_take_by)
     if seen.by is None and not seen.saved:
         columns[1].info(
-            "Save two selections at the left under names; then they can be set beside one another.",
+            "Save two selections at the left under names; then they can be compared.",
             icon=":material/info:",
         )
         return None

@@ -1,7 +1,4 @@
-"""Own populations.
-
-What there is, a table of measured cells brought in, where images go, and what is deleted for good.
-"""
+"""A person's own populations: the list, import of a table of measured cells, where images go, deletion."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -37,7 +34,7 @@ _TAKEN: Final = Kept[int]("leukoscope_tables_taken")
 
 
 def show_own_data() -> None:
-    """Show the person's own populations and the ways to bring cells in."""
+    """Show the person's own populations and the ways to import cells."""
     section = st.segmented_control(
         "Own data",
         [_OWN, _TABLE, _IMAGES],
@@ -141,7 +138,7 @@ def _bring_table() -> None:
     turn = _TAKEN.get() or 0
     st.caption(
         "One row a cell; columns named as in this program's own tables (the catalogue's features, and cell_type,"
-        " patient_id, um_per_px, image_name where known). An empty field is an absent value. A table taken away here"
+        " patient_id, um_per_px, image_name where known). An empty field is an absent value. A table downloaded here"
         " can be brought back."
     )
     file = st.file_uploader("Table", ["csv", "parquet"], key=f"own_table_{turn}", label_visibility="collapsed")

@@ -57,7 +57,7 @@ def ask() -> Question:
 
 def _take(widget: str) -> None:
     question = widget_value(widget)
-    if question is not None:  # a click on the chosen one takes it away
+    if question is not None:  # a click on the chosen one clears the choice
         change(question=Question(question))
 
 
@@ -83,7 +83,7 @@ def show_answer(question: Question, view: InView) -> None:
 
 
 def show_nothing() -> None:
-    """Say how to get cells, offer to bring one's own, and show the published tables."""
+    """Say how to get cells, offer to import one's own, and show the published tables."""
     st.markdown("### No measured population yet")
     st.markdown(
         "`make cohort` measures the reference images; here, or with `python -m core cohort import`, a laboratory's own"
@@ -94,7 +94,7 @@ def show_nothing() -> None:
 
 
 def show_populations() -> None:
-    """List, when asked for, every population with its cells, patients, source and terms, and what quality kept out."""
+    """List every population, when asked for, with its cells, patients, source and terms, and how many were excluded."""
     opened = st.expander("Where the cells come from", on_change="rerun", key="explorer_populations")
     if not opened.open:
         return

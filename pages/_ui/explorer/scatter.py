@@ -75,7 +75,7 @@ _OUTLINE: Final = Kept[Outline]("leukoscope_map_outline")
 
 
 def show_scatter(in_view: InView) -> Selection | None:
-    """Show the scatter plot and what is chosen on it; returns the chosen cells as a selection, None where none are."""
+    """Show the scatter plot and its chosen cells; returns these as a selection, None where none are chosen."""
     if not in_view.offered:
         st.info(
             "These cells cannot be compared by any feature: choose cells of one source, or with a known scale.",
@@ -123,14 +123,14 @@ def show_scatter(in_view: InView) -> Selection | None:
 def _choose_kind() -> AxesKind:
     st.session_state["map_kind"] = _kept("plane", AxesKind.FEATURES)
     st.segmented_control(
-        "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, key="map_kind", on_change=_take, args=("plane", "map_kind"),
-        label_visibility="collapsed",
+        "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, label_visibility="collapsed",
+        key="map_kind", on_change=_take, args=("plane", "map_kind"),
     )  # fmt: skip
     return _kept("plane", AxesKind.FEATURES)
 
 
 def _kept(name: str, default: Choice) -> Choice:
-    """What the address or the person says of the map; the default for what is no member of its enumeration."""
+    """A setting of the map from the address or the person; the default for what is no member of its enumeration."""
     said = explored().map.get(name)
     return next((member for member in type(default) if member == said), default)
 
@@ -207,7 +207,7 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
 
 
 def _wait_for_umap(cells: EmbeddedCells) -> None:
-    """Offer to compute the map, or tell how long it has been at it; the page runs again when it is there."""
+    """Offer to compute the map, or say for how long it has been computing; the page runs again when it is there."""
     name = umap_name(cells)
     state = umap_cache().look(name)
     if state.started is None:
@@ -321,10 +321,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
 
 
 def _axes_features() -> tuple[str, ...]:
-    """Features whose distributions are shown.
-
-    Those of the axes; of an embedding one that is looked at elsewhere.
-    """
+    """Features whose distributions are shown: those of the axes; of an embedding one that is shown elsewhere."""
     if _kept("plane", AxesKind.FEATURES) is AxesKind.FEATURES:
         return tuple(dict.fromkeys((st.session_state["map_x"], st.session_state["map_y"])))
     colour = explored().map.get("colour", "")
@@ -347,7 +344,7 @@ def _histogram(feature: str, chosen: Selection, selection: Selection, inside: in
 
 
 def _name() -> str:
-    """What the person calls them; read when it is needed, because a name and a click may come in one."""
+    """The person's name for them; read when it is needed, because a name and a click may come in one."""
     return " ".join(str(widget_value("map_name") or "").split()) or "Chosen cells"
 
 
@@ -439,5 +436,5 @@ def _table(cells: Selection, some: bool) -> None:
     )
     if len(rows) == _ROWS:
         opened.caption(
-            f"The first {_ROWS} by {CATALOGUE[features[0]].label.lower()}; all of them can be taken away below."
+            f"The first {_ROWS} by {CATALOGUE[features[0]].label.lower()}; all of them can be downloaded below."
         )

@@ -1,4 +1,4 @@
-"""What the scatter plot shows: two features, principal axes or UMAP, with the way back from an outline to cells."""
+"""What the scatter plot shows: two features, principal axes or UMAP, and which cells lie within an outline."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def features_plot(
 ) -> ScatterPlot:
     """Two features against each other, on logarithmic axes where the catalogue says so.
 
-    `colour` is what tells groups, or a feature.
+    `colour` chooses groups, or a feature.
     """
     log = CATALOGUE[x].log_axis, CATALOGUE[y].log_axis
     cells = two_features(selection, x, y, colour, log)
@@ -112,7 +112,7 @@ def two_features(
 
 
 def _own_place(own: CellAnalysis | None, features: tuple[str, str], log: tuple[bool, bool]) -> Place | None:
-    """Where the cell of page Single cell lies; None where one of its values cannot be set beside the others."""
+    """Where the cell of page Single cell lies; None where one of its values is not comparable."""
     if own is None:
         return None
     place = [
@@ -237,10 +237,7 @@ def _points(
 def _drawn_groups(
     names: Sequence[str], sizes: NDArray[np.integer], by: By | str, look: Look
 ) -> tuple[tuple[DrawnGroup, ...], NDArray[np.int64]]:
-    """Groups as they are drawn, and the index among these of each group named.
-
-    Of very many the smaller ones become one.
-    """
+    """Groups as they are drawn, and each named group's index among these; of very many the smaller are merged."""
     titles, kinds = cohort_data.population_titles(), cohort_data.population_types()
 
     def kind(name: str) -> CellType | None:

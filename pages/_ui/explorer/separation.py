@@ -1,4 +1,4 @@
-"""What separates them? Every feature by how well it tells groups apart, one of those that say the same, and a few that do it together."""
+"""What separates them? Features ranked by how well they separate groups, and a few that do it together."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ _PANEL_OF: Final = Kept[str]("leukoscope_panel_of")
 
 @dataclass(frozen=True, eq=False)
 class Versus:
-    """Who is set against whom: the sides as groups, and in words; `compared` is narrowed to them."""
+    """The sides that are compared, as groups and in words; `compared` is narrowed to them."""
 
     compared: Compared
     sides: Sides
@@ -61,7 +61,7 @@ class Versus:
 
     @property
     def key(self) -> str:
-        """Short name of the comparison, other for other cells."""
+        """Short name of the comparison, different for different cells."""
         told = repr((cohort_data.cohort().revision, self.compared.selection, self.compared.by, self.sides))
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
@@ -308,7 +308,7 @@ def _list(
         column_order=[name for name in rows[0] if name not in hidden],
         hide_index=True,
         height=_LIST_PX,
-        key=f"ranking-{key}",  # a row is told by its place, so another table must be another widget
+        key=f"ranking-{key}",  # a row is identified by its place, so another table must be another widget
         on_select="rerun",
         selection_mode="single-row",
         column_config=config,
@@ -349,7 +349,7 @@ def _row(
 
 
 def _interval(ranked: Separation) -> str:
-    """Ends of the interval with the sign of the effect taken off, as the effect is shown; empty where there is none."""
+    """Ends of the interval without the effect's sign, as the effect is shown; empty where there is none."""
     if ranked.effect is None or ranked.low is None or ranked.high is None:
         return ""
     low, high = (ranked.low, ranked.high) if ranked.effect >= 0 else (-ranked.high, -ranked.low)

@@ -1,4 +1,4 @@
-"""Questions in SQL for the expert: the question, what can be asked for beside it, the answer to take away."""
+"""Questions in SQL for the expert: the question, the columns that can be used, the answer for download."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What the cohort explorer keeps in a session, and how its address says the same: who opens that sees what was seen.
+"""What the cohort explorer keeps in a session, and the same as its address: who opens that sees the same page.
 
 Everything on the page follows from one value, `Explored`; widgets are set from it and change it in their callbacks. The
 address holds what differs from a page just opened, so it is short, and is read once, when the page is opened.
@@ -19,7 +19,7 @@ from pages._ui.common.names import plain
 from pages._ui.common.state import Kept
 
 FIRST_FEATURE: Final = "combined_PixelSurface"
-MOST_GROUPS: Final = 8  # more than eight colours and dashes are not told apart
+MOST_GROUPS: Final = 8  # more than eight colours and dashes cannot be told apart
 MOST_SAVED: Final = 20
 LONGEST_NAME: Final = 60
 
@@ -53,10 +53,10 @@ class ChartType(StrEnum):
 
 @dataclass(frozen=True)
 class Explored:
-    """What a person looks at.
+    """The state of the explorer's page.
 
-    `by` tells the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones by
-    name, all where it is empty. `pair` names the group that is set apart and that from which, or `OTHERS`; or `EACH`
+    `by` defines the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones
+    by name, all where it is empty. `pair` names the two groups that are compared, the second may be `OTHERS`; or `EACH`
     alone; the first two where it is empty. `log` is None where the catalogue says whether the axis is logarithmic.
     `features` are those of the chart of ranges, `map` holds what the map keeps by name.
     """
@@ -75,20 +75,17 @@ class Explored:
 
     @property
     def compared(self) -> Selection:
-        """Cells that are compared.
-
-        Those in view; between saved selections any, because each of these says itself which it means.
-        """
+        """Cells that are compared: those in view; all for saved selections, each of which is a selection itself."""
         return Selection(quality=Quality.ANY) if self.by is None else self.selection
 
 
 _EXPLORED: Final = Kept[Explored]("leukoscope_explored")
-# What the address could not say, or a button could not do; told once.
+# What the address could not hold, or a button could not do; shown once.
 PROBLEM: Final = Kept[str]("leukoscope_explorer_problem")
 
 
 def explored() -> Explored:
-    """What is looked at; for the first time in a session, what the address says."""
+    """The state of the page; for the first time in a session, what the address says."""
     seen = _EXPLORED.get()
     if seen is None:
         seen, problems = from_address(_address())
@@ -99,17 +96,17 @@ def explored() -> Explored:
 
 
 def change(**changes: Any) -> None:  # noqa: ANN401 - fields of Explored
-    """Look at something else: the named fields of `Explored` change."""
+    """Change named fields of `Explored`."""
     _EXPLORED.set(replace(explored(), **changes))
 
 
 def select(selection: Selection) -> None:
-    """Look at other cells."""
+    """Change the selection."""
     change(selection=selection)
 
 
 def save(name: str, selection: Selection) -> None:
-    """Keep a selection under a name, in the place of one of the same name; raises SelectionError."""
+    """Save a selection under a name, replacing one of the same name; raises SelectionError."""
     name = " ".join(name.split())
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or _APART in name or name == NOT_RECORDED:
         msg = f"a name needs 1 to {LONGEST_NAME} letters, without {_APART!r}, but is {name[:80]!r}; choose another"
@@ -122,10 +119,7 @@ def save(name: str, selection: Selection) -> None:
 
 
 def to_address(seen: Explored) -> dict[str, list[str]]:
-    """Query parameters that differ from a page just opened.
-
-    Raises SelectionError where an address cannot hold the selection.
-    """
+    """Query parameters that differ from a page just opened; raises SelectionError for a selection too long for them."""
     parameters = {
         "s": [link] if (link := to_link(seen.selection)) else [],
         "show": [seen.question.value] if seen.question is not Question.DISTRIBUTION else [],
@@ -143,7 +137,7 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
 
 
 def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]:
-    """Read what `to_address` wrote; what a stranger's address says wrongly is left out and told in words."""
+    """Read what `to_address` wrote; wrong parts are left out and reported in words."""
     problems: list[str] = []
 
     def read(name: str, reader: Any, default: Any) -> Any:  # noqa: ANN401 - one reader a parameter
@@ -173,10 +167,7 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
 
 
 def write_address() -> None:
-    """Let the browser's address say what is looked at.
-
-    Raises SelectionError where it cannot, and leaves it as it is.
-    """
+    """Write the page's state to the browser's address; raises SelectionError, and changes nothing, where it cannot."""
     wanted = to_address(explored())
     if _address() != wanted:
         st.query_params.from_dict(wanted)
@@ -187,7 +178,7 @@ def _address() -> dict[str, list[str]]:
 
 
 def show_problem() -> None:
-    """Tell once what went wrong in a callback or an address."""
+    """Show once what went wrong in a callback or an address."""
     problem = PROBLEM.get()
     if problem is not None:
         st.warning(plain(problem), icon=":material/warning:")

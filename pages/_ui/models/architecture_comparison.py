@@ -1,7 +1,4 @@
-"""The comparison of architectures.
-
-Who leads and how surely, at what cost, what the published folds add, and where all fail.
-"""
+"""The comparison of architectures: who leads and how surely, the cost, the leak of copies, and where all fail."""
 
 from pathlib import Path
 from typing import Final
@@ -39,11 +36,11 @@ from pages._ui.common.layout import current_look, empty_state
 from pages._ui.common.names import data_set_name, encoder_name, plain
 from pages._ui.models.tables import drawn_cell, selection_table
 
-_PROTOCOLS: Final = {"grouped": "Twins kept together", "as-published": "As published"}
+_PROTOCOLS: Final = {"grouped": "Copies kept together", "as-published": "As published"}
 _PROTOCOL_HELP: Final = (
-    "Every image has sixteen copies, turned and mirrored. *Twins kept together*: folds are drawn over the originals, so"
-    " that a network is scored on cells it never saw. *As published*: folds are drawn over the copies, as in the"
-    " thesis, so that a network may be scored on the turned twin of an image that it learnt from."
+    "Every image has sixteen copies, rotated and mirrored. *Copies kept together*: folds are drawn over the originals,"
+    " so that a network is scored on cells it never saw. *As published*: folds are drawn over the copies, as in the"
+    " thesis, so that a network may be scored on a rotated copy of an image that it learnt from."
 )
 _CURVES: Final = {
     "val_dice_nucleus": "Dice of the nucleus",
@@ -291,7 +288,7 @@ def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> N
     leakage = leaks(folds, images, measure)
     if not leakage:
         return
-    st.markdown("### What do twins in the training images add?")
+    st.markdown("### What do rotated copies in the training images add?")
     sentences = [
         f"**{title(leak.architecture)}**: {100 * leak.added:+.2f} points on the {leak.originals} originals (95 %"
         f" interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
@@ -303,12 +300,12 @@ def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> N
         leak_chart(leakage, measure, current_look()),
         width="stretch",
         key="leak",
-        alt="Dice with and without twins in training",
+        alt="Dice with and without copies of the validated images in training",
     )
     st.caption(
         "The same images, networks and number of steps; only the folds differ. The original of each image was scored"
-        " once by networks that had seen none of its copies, and once by networks that may have learnt from its turned"
-        " twins. The interval is over images, not over repeated trainings."
+        " once by networks that had seen none of its copies, and once by networks that may have learnt from its rotated"
+        " copies. The interval is over images, not over repeated trainings."
     )
 
 

@@ -1,7 +1,4 @@
-"""A model of the manifest.
-
-What it is, how good its outlines are, how far its features can be trusted, and how it was trained.
-"""
+"""A model of the manifest: what it is, how good its outlines are, its features' reliability, and its training."""
 
 import pandas as pd
 import streamlit as st
@@ -53,10 +50,7 @@ def _show_card(model: ModelEntry) -> None:
 
 
 def _show_scores(card: ModelCard) -> None:
-    """Show overlap with expert masks by data set and part.
-
-    The model's own, and of networks trained alike without what they are shown.
-    """
+    """Show overlap with expert masks by data set and part, for the model and for cross-validated networks."""
     measured = [(_OF_IT, card.scores)] + [
         (_LEFT_OUT if scheme.startswith("leave-one-source-out") else _FOLDS, result["sources"])
         for scheme, result in card.validation.items()
@@ -171,7 +165,7 @@ def _percent(share: list[float]) -> str:
 
 
 def _show_knowledge(model: ModelEntry) -> None:
-    """List what is told to be no leukocyte, and how often a leukocyte is taken for that."""
+    """List what is recognised as no leukocyte, and how often a leukocyte is mistaken for that."""
     st.markdown("### What does it refuse?")
     if model.novelty is None:
         st.info("Not yet learnt for this model. `python -m core novelty` does it.", icon=":material/info:")

@@ -43,7 +43,7 @@ _FIRST_TABS: Final = (CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, Cell
 
 
 def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
-    """Show what a morphologist looks for first, each with a strip that shows where it lies among the populations."""
+    """Show what a morphologist looks for first, each with a sparkline of its place among the populations."""
     sources = main_sources(placed)
     rows = []
     for feature in KEY_FEATURES:
@@ -85,10 +85,7 @@ def show_nearest(nearest: Sequence[Nearness]) -> None:
 
 
 def _choose_part() -> list[str]:
-    """Ask what to compare, and of what where there is more than can be read at once.
-
-    Returns features in catalogue order.
-    """
+    """Ask what to compare, and in which region where there is too much to read; returns features in catalogue order."""
     columns = st.columns([3, 2], gap="medium")
     with columns[0]:
         theme = st.pills(
@@ -113,7 +110,7 @@ def _choose_part() -> list[str]:
 def _columns_of(
     features: Sequence[str], distance: dict[str, float], reliability: Reliability, key: str
 ) -> list[list[Block]]:
-    """Rows of a chart in columns: of many features the reliable ones that differ most, unless all are asked for."""
+    """Rows of a chart in columns; of many features only reliable ones that differ most, unless all are asked for."""
     shown = list(features)
     if len(features) > MOST_ROWS and not st.toggle(f"Draw all {len(features)}", key=f"all-{key}"):
         shown = leading(features, distance, reliability)
@@ -302,15 +299,12 @@ def _range_charts(
 
 
 def _widest(labels: Iterable[str]) -> int:
-    """Width in pixels of a column that shows the longest of the labels, within what leaves room for the numbers."""
+    """Width in pixels of a column that shows the longest of the labels, with enough room left for the numbers."""
     return min(340, max(150, 7 * max(map(len, labels))))
 
 
 def show_table(place: Placed, features: Sequence[str], reliability: Reliability, key: str) -> None:
-    """Show features with their range, mean and spread, sortable, the poor ones last.
-
-    How far to trust each and its meaning at the end.
-    """
+    """Show features with range, mean and spread, grade and meaning; sortable, the poor ones last."""
     number = st.column_config.NumberColumn(format="%.4g")
     columns = dict.fromkeys(("This cell", "2 %", "50 %", "98 %", "Mean", "SD"), number)
     table = comparison_table(place, reliability, features)

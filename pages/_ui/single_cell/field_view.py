@@ -1,4 +1,4 @@
-"""A field on the single-cell page: its numbered cells, the choice of one, and what can be taken away of all."""
+"""A field on the single-cell page: its numbered cells, the choice of one, and downloads of all."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ _MOST_ROWS: Final = 11
 
 
 def open_field(field: AnalysedField) -> None:
-    """Let the choice fall on the cell nearest the middle of a new field."""
+    """Choose the cell nearest the middle of a new field."""
     places = [place for place, _ in _places(field.cells)]
     _click(1 + nearest_the_middle(places, field.image.shape))
 
@@ -44,10 +44,7 @@ def _places(cells: Sequence[CellAnalysis]) -> list[tuple[BoundingBox, LabelMap]]
 
 
 def show_field(field: AnalysedField) -> CellAnalysis:
-    """Show the field with its numbered cells and let the person choose one, in the picture or in the list.
-
-    Returns that one's analysis.
-    """
+    """Show the field with its numbered cells, to be chosen in picture or list; returns the chosen one's analysis."""
     # Features are kept in pixels, so a new scale needs no new outlines.
     scale = SCALE.get()
     image = replace(field.image, um_per_px=scale)
@@ -70,10 +67,8 @@ def show_field(field: AnalysedField) -> CellAnalysis:
 
 
 def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
-    """The cells in a table with one row marked; returns its number.
-
-    The mark is kept by position, so the key must change with the cells.
-    """
+    """The cells in a table with one row marked; returns its number."""
+    # The mark is kept by position, so the key must change with the cells.
     chosen = st.dataframe(
         _table(cells),
         key=key,
@@ -97,7 +92,7 @@ def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
 
 
 def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
-    """What one chooses a cell by: its numbers as in the picture, its areas, and how far they can be trusted."""
+    """The list of cells: numbers as in the picture, areas, and confidence."""
     scale = cells[0].image.um_per_px
 
     def value(cell: CellAnalysis, feature: str) -> float | None:

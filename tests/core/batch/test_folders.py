@@ -37,8 +37,8 @@ def test_what_is_below_the_root_is_found(root):
 
 @pytest.mark.parametrize(
     "parts",
-    [["..", "secret"], ["cells", "..", "..", "secret"], ["/etc"], ["cells/../../secret"], [""], ["."], [".hidden"], ["a\0b"], ["out"],
-     ["out", "inner"], ["out.zip"], ["missing"], ["table.csv"], ["cells.zip", "inner"]],
+    [["..", "secret"], ["cells", "..", "..", "secret"], ["/etc"], ["cells/../../secret"], [""], ["."], [".hidden"],
+     ["a\0b"], ["out"], ["out", "inner"], ["out.zip"], ["missing"], ["table.csv"], ["cells.zip", "inner"]],
 )  # fmt: skip
 def test_nothing_else_is(root, parts):
     with pytest.raises(UsageError, match="choose"):

@@ -85,7 +85,8 @@ def test_a_page_of_the_table_is_that_part_of_the_order(review):
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
     by_image = review.cells([], Order.BY_IMAGE, 0, 100)
     assert list(by_image.itertuples(index=False, name=None)) == [
-        ("lymphocyte/c.png", 0), *(("lymphocyte/field.png", index) for index in range(4)), ("monocyte/a.png", 0), ("monocyte/b.png", 0)
+        ("lymphocyte/c.png", 0), *(("lymphocyte/field.png", index) for index in range(4)), ("monocyte/a.png", 0),
+        ("monocyte/b.png", 0)
     ]  # fmt: skip
 
 
@@ -128,8 +129,8 @@ def test_files_to_take_away_hold_every_cell(review):
     with zipfile.ZipFile(io.BytesIO(review.masks())) as archive:
         names = archive.namelist()
     assert sorted(names) == [
-        "instances/lymphocyte/field.png.png", "masks/lymphocyte/c.png.png", "masks/lymphocyte/field.png.png", "masks/monocyte/a.png.png",
-        "masks/monocyte/b.png.png",
+        "instances/lymphocyte/field.png.png", "masks/lymphocyte/c.png.png", "masks/lymphocyte/field.png.png",
+        "masks/monocyte/a.png.png", "masks/monocyte/b.png.png",
     ]  # fmt: skip
 
 

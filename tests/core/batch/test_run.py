@@ -255,7 +255,8 @@ from core.batch.fair_queue import FairQueue
 from tests.core.batch.support import Slower, batch
 folder, out, turns, owner, limit = sys.argv[1:]
 turns = FairQueue(Path(turns), owner, out, slice_s=0.5)
-run_batch(batch(folder, out, Slower, jobs=1, turns=turns, limit=int(limit)), lambda progress: print(progress.state.name, flush=True))
+asked = batch(folder, out, Slower, jobs=1, turns=turns, limit=int(limit))
+run_batch(asked, lambda progress: print(progress.state.name, flush=True))
 """
 
 

@@ -80,9 +80,9 @@ def test_bytes_are_taken_from_the_beginning(uploads):
 
 @pytest.mark.parametrize(
     "name",
-    ["../a.png", "..\\a.png", "/etc/a.png", "\\\\host\\share\\a.png", "C:\\a.png", "c:a.png", "a/../../b.png", "a//b.png", "", "a\0.png",
-     "a\n.png", "a\u202egnp.png", "x" * 300 + ".png", "é" * 130 + ".png", "/".join("a" * 20) + ".png", "a.exe", "a.png.exe", "a.svg", "png",
-     "a/./b.png"],
+    ["../a.png", "..\\a.png", "/etc/a.png", "\\\\host\\share\\a.png", "C:\\a.png", "c:a.png", "a/../../b.png",
+     "a//b.png", "", "a\0.png", "a\n.png", "a\u202egnp.png", "x" * 300 + ".png", "é" * 130 + ".png",
+     "/".join("a" * 20) + ".png", "a.exe", "a.png.exe", "a.svg", "png", "a/./b.png"],
 )  # fmt: skip
 def test_a_hostile_name_refuses_all_and_nothing_is_written(uploads, name):
     with pytest.raises(UsageError):

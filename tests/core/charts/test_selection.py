@@ -71,7 +71,7 @@ def test_costs_are_drawn_in_their_unit_with_the_line_of_the_best():
 
 def test_the_leak_is_drawn_for_both_protocols(run):
     found = rows(leak_chart(leaks(*tables(run, None), Measure.MEAN), Measure.MEAN, LIGHT), "protocol")
-    assert {row["protocol"] for row in found} == {"twins kept together", "as published: twins in both"}
+    assert {row["protocol"] for row in found} == {"copies kept together", "as published: copies in both"}
     assert {row["name"] for row in found} == {"UNet"}
 
 

@@ -153,7 +153,7 @@ def write_real(data_dir: Path, root: Path, count: int) -> list[str]:
         rgb = load(sources[number % len(sources)]).rgb
         shift = number // len(sources)
         crop = np.clip(rgb[shift % 4 :, shift % 3 :].astype(int) + shift % 5 - 2, 0, 255).astype(np.uint8)
-        crop[0, 0] = number // 256, number % 256, 0  # the collection holds a few twins
+        crop[0, 0] = number // 256, number % 256, 0  # the collection holds a few duplicates
         path = root / f"{number // 200:02d}" / f"{number:05d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_png(crop))

@@ -1,4 +1,4 @@
-"""`leukoscope segment`, `analyse` and `features`, run in this process; exit code, files and standard output are what a script sees."""
+"""`leukoscope segment`, `analyse` and `features`, run in this process: exit code, files and standard output."""
 
 import json
 import struct

@@ -38,7 +38,7 @@ def spread_rows(
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Cohort:
-    """Two populations of one source, one of another source and scale with patients, one of five cells without a scale."""
+    """Two populations of one source, one of another source and scale with patients, five cells without a scale."""
     root: Path = tmp_path_factory.mktemp("cohort")
     rng = np.random.default_rng(3)
     populations = {

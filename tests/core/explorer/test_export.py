@@ -37,7 +37,7 @@ SELECTIONS = {
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_the_sql_makes_the_same_table_in_the_cage(small, name):
+def test_the_sql_makes_the_same_table_in_the_sandbox(small, name):
     wanted = table(small, SELECTIONS[name], COLUMNS, limit=None)
     assert len(wanted) or name == "none"
     found = run(small, sql(SELECTIONS[name], COLUMNS)).table

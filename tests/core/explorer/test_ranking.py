@@ -376,7 +376,7 @@ def test_an_interval_is_the_same_whichever_other_features_are_ranked():
 
 
 def test_two_random_halves_of_a_population_are_not_told_apart(shipped):
-    """Of many splits of the monocytes of Barcelona, about one in twenty may show a feature with q below 0.05, and not more."""
+    """Of many splits of the monocytes of Barcelona, at most about one in twenty shows a feature with q below 0.05."""
     features = FEATURES[::3]
     frame = shipped.query(f"SELECT {', '.join(features)} FROM cells WHERE quality_ok", populations=["monocyte_acevedo"])
     columns = dict(zip(features, np.asfortranarray(frame.to_numpy(dtype=float)).T, strict=True))

@@ -174,7 +174,7 @@ def test_the_upper_8_bits_of_the_true_depth_are_kept(bits: int, container: str) 
 
 
 def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
-    """16-bit colour in LZW, written as 8-bit of twice the width (the same bytes) and then relabelled, because nothing here writes it."""
+    """16-bit colour in LZW, which nothing here writes: 8-bit of twice the width (the same bytes), then relabelled."""
     height, width, _ = pixels.shape
     buffer = io.BytesIO(
         encoded(Image.fromarray(pixels.view(np.uint8).reshape(height, 2 * width, 3)), "TIFF", compression="tiff_lzw")

@@ -1,4 +1,4 @@
-"""Cells in small, side by side; a click looks at one closely."""
+"""Thumbnails of cells side by side; a click opens one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ def gallery(
     chosen: str | None = None,
     on_pick: Callable[[str], None] | None = None,
 ) -> None:
-    """Show cells in small in at least so many places; `on_pick` is called with the id of the one that is clicked."""
+    """Show thumbnails in at least so many places; `on_pick` is called with the id of the one that is clicked."""
 
     def take() -> None:
         if on_pick is not None:

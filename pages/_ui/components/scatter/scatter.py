@@ -1,7 +1,4 @@
-"""Cells in a plane, from five to a million, drawn in the browser.
-
-Hover, click, and a box or a lasso around what matters.
-"""
+"""Scatter plot of five to a million cells, drawn in the browser: hover, click, box and lasso."""
 
 import base64
 import hashlib
@@ -100,10 +97,7 @@ def scatter(
 
 
 def packed(drawn: Scatter, look: Look) -> dict[str, Any]:
-    """What the browser is sent.
-
-    Numbers as base64 of little-endian arrays, the rest as it is; below 2 MB for all that may be drawn.
-    """
+    """What is sent to the browser: numbers as base64 of little-endian arrays; below 2 MB for all that may be drawn."""
     marks = drawn.marks
     data = {
         "x": asdict(drawn.x),
@@ -138,7 +132,7 @@ def _points(marks: Points) -> dict[str, Any]:
 
 
 def _bins(marks: Bins) -> dict[str, Any]:
-    """Only fields that hold cells, each with the counts of all groups in as few bytes as the largest count needs."""
+    """Only squares that hold cells, each with the counts of all groups in as few bytes as the largest count needs."""
     groups, across, up = marks.counts.shape
     flat = marks.counts.reshape(groups, across * up)
     places = np.flatnonzero(flat.any(axis=0))

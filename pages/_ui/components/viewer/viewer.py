@@ -1,7 +1,4 @@
-"""The viewers.
-
-Image with outlines and mask side by side, enlarged and moved together; a field whose cells can be clicked.
-"""
+"""The viewers: image with outlines and mask side by side, zoomed together; a field whose cells can be clicked."""
 
 from collections.abc import Callable
 from typing import Final
@@ -67,7 +64,7 @@ _FIELD_KEY: Final = "field_viewer"
 def cell_viewer(image: CellImage, labels: LabelMap | None, key: str) -> None:
     """Show a cell and its mask, or, without labels, the image alone in the place where its outlines will be.
 
-    `key` tells one cell's view from the next, so that the enlargement is kept only for the same cell.
+    `key` tells one cell's view from the next, so that the zoom is kept only for the same cell.
     """
     mask = mask_svg(image, labels) if labels is not None else ""
     _VIEWER(key="viewer", data={"id": key, "pictures": [outlined_svg(image, labels), mask]})
