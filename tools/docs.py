@@ -1,8 +1,9 @@
 """`python -m tools.docs`: write the tables of README and docs/ from code and from what was measured; a test holds them.
 
-A table (or a sentence, or a reference) lies between the marks ``<!-- name -->`` and ``<!-- end name -->``; its function has that name. Scores come from
-the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run, populations
-from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features and columns from the code.
+A table, sentence or reference lies between the marks ``<!-- name -->`` and ``<!-- end name -->``; its function has that
+name. Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run,
+populations from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features, columns and commands
+from the code.
 """
 
 import json
@@ -448,7 +449,8 @@ def columns() -> str:
 
 
 TABLES = (
-    headline, commands, scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch, catalogue, features, columns, nodes, paper,
+    headline, commands, scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch,
+    catalogue, features, columns, nodes, paper,
 )  # fmt: skip
 MAKERS: Mapping[str, Callable[[], str]] = {make.__name__: make for make in TABLES}
 _MARK = re.compile(r"^<!-- (?!end )([a-z_]+) -->$", re.MULTILINE)
