@@ -1,7 +1,10 @@
 """README and docs/ say what was measured, and nothing in them is older than the code, the model, the cohort or the bench."""
 
+import re
+
 import pytest
 
+import leukoscope
 from core.domain.settings import ROOT
 from tools.docs import MAKERS, documents, tables_of, written
 
@@ -18,3 +21,9 @@ def test_every_table_is_shown_once():
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_bytes()) <= 6 * 1024
+
+
+def test_every_public_name_has_its_place_in_the_reference_of_python():
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^::: leukoscope\.(\w+)$", text, re.MULTILINE)
+    assert sorted(shown) == sorted(name for name in leukoscope.__all__ if name != "__version__")
