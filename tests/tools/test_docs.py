@@ -54,3 +54,10 @@ def test_what_a_page_names_of_the_code_is_there(page):
     folders = re.findall(r"`((?:core|pages|training|export|benchmarks|tools|docs|assets)/[\w./-]+)`", text)
     gone = [name for name in named if not _is_there(name)] + [name for name in folders if not (ROOT / name).exists()]
     assert not gone
+
+
+def test_changelog_and_citation_are_of_this_version():
+    changelog, citation = ((ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff"))
+    version, day = re.search(r"^## \[(.+)\] - (.+)$", changelog, re.MULTILINE).groups()
+    assert version == leukoscope.__version__
+    assert f"version: {version}\ndate-released: {day}\n" in citation
