@@ -173,6 +173,6 @@ def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | list
         "confidence": segmentation.confidence,
         "other_cells": segmentation.other_cells,
         "quality_ok": analysis.quality_ok,
-        "flags": [flag.code for flag in analysis.flags],
+        "quality_flags": [flag.code for flag in analysis.flags],
         **{name: analysis.features.values.get(name) for name in CATALOGUE},
     }
