@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup app reference gpu lock quick test check lint types imports bench cohort clean
+.PHONY: help setup app reference gpu lock quick test check lint types imports bench cohort docs pictures clean
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -53,8 +53,14 @@ bench: $(VENV)/.bench  ## Measure speed and write benchmarks/
 cohort: $(VENV)/.runtime  ## Build the reference cohort from the images in LEUKOSCOPE_DATA
 	$(BIN)/python -m core cohort build --jobs 2
 
-clean:  ## Remove the environment
-	rm -rf $(VENV)
+docs: $(VENV)/.docs  ## Render docs/ into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+pictures: $(VENV)/.tests  ## Take the pictures of the pages in docs/images (needs Chromium)
+	$(BIN)/python -m tools.pictures
+
+clean:  ## Remove the environment and the rendered docs
+	rm -rf $(VENV) site
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
@@ -75,6 +81,10 @@ $(VENV)/.reference: requirements-reference.txt | $(VENV)/.runtime
 	@command -v $(CC) >/dev/null || \
 		{ echo "a C compiler is needed to build pyradiomics" \
 			"(Debian: apt-get install build-essential; macOS: xcode-select --install)" >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/.docs: docs/requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -r $<
 	@touch $@
 

@@ -40,7 +40,7 @@ from core.image.window import Window
 from core.segmentation.model_registry import find_model, list_models
 from core.segmentation.preprocessing import network_input
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
-from tests.e2e.serving import CHROMIUM_FLAGS, serve
+from tools.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
 from training.evaluate import annotator_agreement, evaluate, summarise
 

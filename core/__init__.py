@@ -1,3 +1,3 @@
 """Leukoscope's engine: decode, segment, measure, compare. Knows no user interface and no training stack."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

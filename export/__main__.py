@@ -12,9 +12,10 @@ from core.domain.errors import CoreError
 from core.domain.options import Precision
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """Return the arguments of the command."""
+    made = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    add = made.add_argument
     add("checkpoint", type=Path, metavar="RUN", help="folder of a training run, or a file in it")
     text = (
         "the model file; the app looks in LEUKOSCOPE_MODELS, or assets/models. The folder's manifest.json gets an entry"
@@ -29,15 +30,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="export a precision even though it harms the measurements")
     add("--not-default", action="store_true", help="do not make it the model the app opens with")
     add("--json", action="store_true", help="print one machine-readable object to standard output")
-    return parser
+    return made
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.out.suffix != ".onnx":
-        parser.error(f"--out must end in .onnx, but is {arguments.out.name}")
+        parser().error(f"--out must end in .onnx, but is {arguments.out.name}")
     # Not before: whoever asks for help does not wait for torch.
     from export.model_file import export
 

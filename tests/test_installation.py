@@ -1,9 +1,11 @@
 """A wheel of the checkout in an environment of its own, used from another folder as a stranger would."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,14 @@ def outside(tmp_path, monkeypatch):
         return done.stdout
 
     return run
+
+
+def test_what_the_app_is_pinned_to_is_what_the_package_asks_for():
+    def names(lines):
+        return {re.match(r"[\w-]+", line)[0].lower() for line in lines if line and not line.startswith("#")}
+
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert names(asked) == names((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
 
 
 def test_nothing_but_names_of_our_own_is_put_beside_other_packages(installed):

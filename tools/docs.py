@@ -1,8 +1,9 @@
 """`python -m tools.docs`: write the tables of README and docs/ from code and from what was measured; a test holds them.
 
-A table lies between the marks ``<!-- name -->`` and ``<!-- end name -->``; its function has that name. Scores come from
-the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run, populations
-from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features and columns from the code.
+A table, sentence or reference lies between the marks ``<!-- name -->`` and ``<!-- end name -->``; its function has that
+name. Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run,
+populations from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features, columns and commands
+from the code.
 """
 
 import json
@@ -33,6 +34,7 @@ from core.store import queries
 from core.store.database import Cohort
 from core.store.published import published_references
 from core.store.schema import arrow_schema
+from tools.command_reference import commands
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -106,6 +108,22 @@ def scores() -> str:
         both = f"annotators, images {pair['first'].split('/')[1]} and {pair['second'].split('/')[1]} of set 1"
         rows.append([both, 2, *(f"{pair[r]:.3f}" for r in ("nucleus", "cytoplasm", "cell")), ""])
     return _table(["test images", "n", "nucleus", "cytoplasm", "cell", "cells under 0.8"], rows)
+
+
+def headline() -> str:
+    """How good the shipped model is, beside two drawings of one image, in a sentence."""
+    regions, test = ("nucleus", "cytoplasm", "cell"), find_model().card.scores["test"]
+    ours = [f"{test[region]['dice_mean']:.3f} ({region})" for region in regions]
+    twice = json.loads((BENCHMARKS / "agreement.json").read_text(encoding="utf-8"))[0]
+    drawn = [f"{twice[region]:.3f}" for region in regions]
+    return (
+        f"On {test['images']} test images that the model never saw its outlines agree with drawn masks at Dice"
+        f" {_and(ours)};\ntwo drawings of one identical image agree at {_and(drawn)}."
+    )
+
+
+def _and(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _counts(features: Mapping[str, FeatureReliability]) -> str:
@@ -294,7 +312,7 @@ def selection() -> str:
         "nucleus",
         "cytoplasm",
         "behind the first",
-        "added by twins",
+        "added by augmented copies",
         "thesis",
         "parameters",
         "an image",
@@ -431,8 +449,8 @@ def columns() -> str:
 
 
 TABLES = (
-    scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch, catalogue, features,
-    columns, nodes, paper,
+    headline, commands, scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch,
+    catalogue, features, columns, nodes, paper,
 )  # fmt: skip
 MAKERS: Mapping[str, Callable[[], str]] = {make.__name__: make for make in TABLES}
 _MARK = re.compile(r"^<!-- (?!end )([a-z_]+) -->$", re.MULTILINE)

@@ -37,17 +37,19 @@ def _positive(text: str) -> int:
     return number
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+def parser() -> argparse.ArgumentParser:
+    """Return the arguments of every command."""
+    made = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for add in (_add_finetune, _add_augment, _add_select, _add_evaluate, _add_fields):
         add(commands)
-    return parser
+    return made
 
 
 def _add_finetune(commands: "Commands") -> None:
     text = (
-        "Train a network on 60 % of the images, choose its best epoch on 20 %, and test it on the 20 % it never saw."
+        "Train a network on most of the images (70 %), choose its best epoch on some (10 %), and test it on the rest,"
+        " which it never saw."
         " The folder of the run holds config.toml, split.json, log.csv (a row as each epoch ends: the app's page Models"
         " draws it), the best weights, scores.json, and in cases/ pictures of the best and worst test images. Ctrl-C"
         f" stops it; the same command goes on. {_FOLDERS}"
@@ -121,16 +123,16 @@ def _add_fields(commands: "Commands") -> None:
     text = "cells per field, as far as there is room (default: 18)"
     add("--cells", type=_positive, default=18, metavar="N", help=text)
     add("--side", type=_positive, metavar="PX", help="side of a field (default: five times that of the images)")
-    text = "of the cells that touch another one (default: 0.5)"
+    text = "share of the cells that touch another one (default: 0.5)"
     add("--touching", type=float, default=0.5, metavar="SHARE", help=text)
-    add("--seed", type=int, default=7)
-    text = "for the fields with what was found; they are made of the images"
+    add("--seed", type=int, default=7, metavar="N", help="another number composes other fields")
+    text = "folder for pictures of the fields with what was found; they are made of the images"
     add("--pictures", type=Path, metavar="DIR", help=text)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     # Not before: whoever asks for help does not wait for torch.
     from training import terminal, trainer
 

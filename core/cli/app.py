@@ -11,7 +11,7 @@ from core.domain.settings import ROOT
 def app(parser: argparse.ArgumentParser) -> None:
     """Open the pages; options that are not ours are passed to `streamlit run`."""
     parser.epilog = "Further options go to `streamlit run`, as --server.headless true."
-    parser.add_argument("--port", type=int, default=8501, help="port of the server (default 8501)")
+    parser.add_argument("--port", type=int, default=8501, metavar="N", help="port of the server (default 8501)")
     parser.set_defaults(run=_app, passed_on=[])
 
 

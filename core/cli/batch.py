@@ -65,7 +65,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
 def _add_results(parser: argparse.ArgumentParser) -> None:
     """Where results go, and which there are."""
     add = parser.add_argument
-    add("--out", required=True, help="folder (or URL) for the results")
+    add("--out", required=True, metavar="DIR", help="folder (or URL) for the results")
     add("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
     add("--outlines", action="store_true", help="also write outlines as GeoJSON, a file per image, for QuPath")
     add("--dry-run", action="store_true", help="list and count, and say what would be done; writes nothing")
@@ -82,7 +82,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     add("--engine", choices=["local", "ray"], default="local", help="ray: on a cluster (see requirements-cluster.txt)")
     add("--ray-address", metavar="ADDRESS", help="cluster to join; a local one is started without it")
     add("--turns", metavar="FOLDER", help="take turns with the other runs that name this folder")
-    add("--owner", default="", help="whose run it is, for --turns")
+    add("--owner", default="", metavar="NAME", help="whose run it is, for --turns")
 
 
 def _batch_size(text: str) -> int | None:

@@ -91,13 +91,13 @@ def _build(arguments: argparse.Namespace) -> int:
 def _add_import(actions: "Actions") -> None:
     text = "Analyse a folder of images into a population of your own."
     parser = add_action(actions, "import", _import, text)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the images are")
     parser.add_argument(
         "--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23"
     )
     parser.add_argument("--only", nargs="+", metavar="FOLDER", help="with --layout folders: these only")
-    _add_cell_type(parser, "default: from the folder's name")
-    parser.add_argument("--title")
+    _add_cell_type(parser, "what the cells are (default: what the folder's name says)")
+    parser.add_argument("--title", help="what pages call the population (default: made from folder and source)")
     _add_filing(parser)
     add_model(parser)
     add_jobs(parser)
@@ -105,17 +105,23 @@ def _add_import(actions: "Actions") -> None:
 
 
 def _add_cell_type(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--cell-type", choices=[str(kind) for kind in CellType], help=text)
+    kinds = [str(kind) for kind in CellType]
+    parser.add_argument("--cell-type", metavar="TYPE", choices=kinds, help=f"{text}: %(choices)s")
+
+
+def _add_population(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("population", metavar="POPULATION", help="its identifier, as `cohort list` prints it")
 
 
 def _add_filing(parser: argparse.ArgumentParser) -> None:
     """How a population of one's own is described, whatever it comes from."""
-    parser.add_argument("--source", required=True, help="laboratory or collection, shown beside every comparison")
+    text = "laboratory or collection, shown beside every comparison"
+    parser.add_argument("--source", required=True, metavar="NAME", help=text)
     parser.add_argument("--id", help="identifier of the population (default: made from its name)")
-    parser.add_argument("--tissue", default="peripheral blood")
-    parser.add_argument("--citation", default="own images")
-    parser.add_argument("--terms", default="own images")
-    parser.add_argument("--note", default="")
+    parser.add_argument("--tissue", default="peripheral blood", help="what was smeared")
+    parser.add_argument("--citation", default="own images", help="publication to be cited with the cells")
+    parser.add_argument("--terms", default="own images", help="under which terms the images may be used")
+    parser.add_argument("--note", default="", help="what a reader should know of the cells, shown with them")
     parser.add_argument("--replace", action="store_true", help="put it in the place of a population of the same id")
 
 
@@ -211,12 +217,12 @@ def _add_import_table(actions: "Actions") -> None:
         " whole or not at all."
     )
     parser = add_action(actions, "import-table", _import_table, text)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--name", required=True, help="what the population is called")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the table")
+    parser.add_argument("--name", required=True, metavar="NAME", help="what the population is called")
     units = [str(unit) for unit in Units]
     text = "what lengths and areas in the table are counted in"
     parser.add_argument("--units", required=True, choices=units, help=text)
-    _add_cell_type(parser, "of cells whose row says none (default: the table's)")
+    _add_cell_type(parser, "what cells are whose row does not say it")
     _add_filing(parser)
     add_scale(parser)
 
@@ -259,7 +265,7 @@ def _add_list(actions: "Actions") -> None:
 def _add_summary(actions: "Actions") -> None:
     text = "Percentiles, mean and spread of every feature of a population."
     parser = add_action(actions, "summary", _summary, text)
-    parser.add_argument("population")
+    _add_population(parser)
     parser.add_argument("--um", action="store_true", help="sizes in micrometres, over cells with a scale")
 
 
@@ -310,8 +316,9 @@ def _add_compare(actions: "Actions") -> None:
     for key, (column, called) in CHOICES.items():
         option = f"--{column.removesuffix('_id').replace('_', '-')}"
         kinds = [str(kind) for kind in CellType] if key == "cell_types" else None
-        text = f"only cells of this {called}"
-        parser.add_argument(option, dest=key, nargs="+", choices=kinds, metavar=called.upper(), help=text)
+        text = f"only cells of this {called}{': %(choices)s' if kinds else ''}"
+        shown = called.upper().replace(" ", "_")
+        parser.add_argument(option, dest=key, nargs="+", choices=kinds, metavar=shown, help=text)
     parser.add_argument("--selection", type=Path, metavar="FILE", help="only cells of a selection saved on the page")
     add_out_file(parser, "write the table (.csv) or a report (.html) instead")
 
@@ -385,13 +392,13 @@ def _add_published(actions: "Actions") -> None:
 
 def _add_export(actions: "Actions") -> None:
     parser = add_action(actions, "export", _export, "Write a population as CSV or Parquet.")
-    parser.add_argument("population")
-    parser.add_argument("--out", type=Path, required=True)
+    _add_population(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a name that ends in .csv or .parquet")
     parser.add_argument("--good-only", action="store_true", help="only cells without a severe quality flag")
 
 
 def _add_delete(actions: "Actions") -> None:
-    add_action(actions, "delete", _delete, "Delete a population of your own.").add_argument("population")
+    _add_population(add_action(actions, "delete", _delete, "Delete a population of your own."))
 
 
 def _published(arguments: argparse.Namespace) -> int:

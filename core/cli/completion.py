@@ -12,7 +12,7 @@ from core.cli import main
 def completion(parser: argparse.ArgumentParser) -> None:
     """Print the script of a shell."""
     parser.epilog = 'In bash: eval "$(leukoscope completion bash)", in ~/.bashrc for good.'
-    parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
+    parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS, help="shell that is to read the script")
     parser.set_defaults(run=_completion)
 
 

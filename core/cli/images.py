@@ -43,7 +43,7 @@ def analyse(parser: argparse.ArgumentParser) -> None:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="image files or folders of them")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
     text = "one: the cell in the middle; all: every leukocyte of the field; auto (default): what the image shows"
     add_choice(parser, "--cells", CellChoice, text)
@@ -163,8 +163,9 @@ def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: d
 
 def features(parser: argparse.ArgumentParser) -> None:
     """Measure a mask that somebody drew."""
-    parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--mask", type=Path, required=True, help="grey levels 0/128/255 or 0/85/170/255")
+    parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the image")
+    text = "its mask: grey levels 0/128/255 or 0/85/170/255"
+    parser.add_argument("--mask", type=Path, required=True, metavar="FILE", help=text)
     add_scale(parser)
     add_feature_engine(parser)
     add_json(parser)

@@ -1,5 +1,6 @@
-"""The notebooks of docs/tutorials run from the first cell to the last, and hold no output of anybody's images."""
+"""What the docs tell a person to run in Python does run; notebooks hold no output of anybody's images."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -7,6 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 from core.domain.settings import ROOT
+from core.image.imaging import encode_png
 
 NOTEBOOKS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
 # Of Jupyter's own, about its future: nothing a notebook could mend.
@@ -22,6 +24,15 @@ def test_a_notebook_is_kept_without_outputs(path: Path):
     cells = code_cells(nbformat.read(path, as_version=4))
     assert cells
     assert not any(cell.outputs or cell.execution_count for cell in cells)
+
+
+def test_the_three_lines_of_the_readme_measure_a_cell(synthetic_cell, tmp_path, monkeypatch):
+    (lines,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "cell.png").write_bytes(encode_png(synthetic_cell[0].rgb))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(lines, names)
+    assert names["cell"].table()["um_per_px"].tolist() == [0.095]
 
 
 def test_one_cell_is_outlined_measured_and_set_beside_others():

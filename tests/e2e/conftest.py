@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.e2e.serving import CHROMIUM_FLAGS, serve
+from tools.serving import CHROMIUM_FLAGS, serve
 
 PATIENCE_MS = 60_000  # a loaded machine is slow, not wrong; `make bench` measures speed
 expect.set_options(timeout=PATIENCE_MS)

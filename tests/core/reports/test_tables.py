@@ -4,6 +4,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from core.domain.types import QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.populations.placement import place_cell
 from core.reports.tables import analyses_table, comparison_table, feature_table, reliability_table
@@ -45,6 +46,13 @@ def test_batch_table_has_a_row_per_cell(cell):
     assert list(table.columns[:3]) == ["image_path", "image_sha256", "cell_index"]
     assert set(CATALOGUE) <= set(table.columns)
     assert analyses_table([]).empty
+
+
+def test_batch_table_says_of_each_cell_whether_it_can_be_trusted_and_why_not(cell):
+    flagged = replace(cell, flags=(QualityFlag("border", "cut by the edge", severe=True),))
+    table = analyses_table([cell, flagged])
+    assert table["quality_flags"].tolist() == [[flag.code for flag in cell.flags], ["border"]]
+    assert table["quality_ok"].tolist() == [cell.quality_ok, False]
 
 
 def test_reliability_table_is_in_words_and_leaves_out_what_was_not_measured():
