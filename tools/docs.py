@@ -1,9 +1,9 @@
 """`python -m tools.docs`: write the tables of README and docs/ from code and from what was measured; a test holds them.
 
 A table, sentence or reference lies between the marks ``<!-- name -->`` and ``<!-- end name -->``; its function has that
-name. Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed selection run,
-populations from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features, columns and commands
-from the code.
+name. Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed
+selection run, populations from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features,
+columns and commands from the code.
 """
 
 import json
