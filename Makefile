@@ -31,9 +31,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 test: $(VENV)/.tests  ## Run the whole suite
 	$(PYTEST)
 
-quick: $(VENV)/.tests  ## Answer in about 90 seconds: lint, import contracts, and the tests that take no time, model or browser
+QUICK := domain support image features populations quality segmentation store charts reports
+quick: $(VENV)/.tests  ## Answer in 90 seconds: lint, import contracts, and the engine's tests that need no real images
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
-	$(PYTEST) -q -m "not long and not slow and not data and not browser" tests/architecture/test_files.py tests/core tests/components
+	$(PYTEST) -q -m "not long and not data" $(QUICK:%=tests/core/%)
 
 check: lint types imports test  ## What the forge runs: lint, format, types, import contracts, the whole suite
 
