@@ -1,22 +1,26 @@
-"""`python -m tools.pictures`: the pictures of the four pages in docs/images, taken of the app as it runs.
+"""`python -m tools.pictures [NAME...]`: pictures of the pages for docs/images, taken of the app as it runs.
 
 Every cell in them was drawn by the program: the app is started without the folder of real images, and what it measures
 is drawn first. The populations beside a cell are the shipped ones, which hold numbers and outlines only.
 """
 
+import io
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 from core.domain.settings import ROOT
 from core.image.imaging import encode_png
-from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.image.synthetic import SYNTHETIC_CELLS, UM_PER_PX, draw_cell
 from tools.serving import CHROMIUM_FLAGS, serve
 
 OUT: Final = ROOT / "docs" / "images"
@@ -27,18 +31,17 @@ CELLS_OF_A_KIND: Final = 8
 DRAWN_MS: Final = 2500
 
 
-def main() -> None:
+def main(names: Sequence[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
-        draw_smears(folder / "smears" / "drawn cells")
+        draw_smears(folder / "smears" / "drawn_smears")
         with serve(environment(folder), folder / "server.log") as (address, _):
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
-            for title, open_view in VIEWS.items():
+            for view in names or VIEWS:
                 page = browser.new_page(viewport=SIZE, color_scheme="light")
                 page.set_default_timeout(PATIENCE_MS)
-                open_view(page, address)
-                take(page, OUT / f"{title}.png")
+                take(page, OUT / f"{view}.png", VIEWS[view](page, address))
                 page.close()
             browser.close()
 
@@ -69,19 +72,33 @@ def single_cell(page: Page, address: str) -> None:
     page.get_by_text(re.compile("Nearest in shape|Unlike every population")).wait_for()
 
 
-def batch(page: Page, address: str) -> None:
-    """A run over the folder, finished, the least certain cells first."""
+def batch(page: Page, address: str) -> Locator:
+    """A run over the folder, finished, the least certain cells first; the picture begins at the list of runs."""
     page.goto(f"{address}/Batch")
     page.get_by_role("radio", name="A folder of the server").click(force=True)
+    page.get_by_role("combobox", name="Folder").click()
+    page.get_by_role("option", name="drawn_smears").click()
+    page.get_by_role("spinbutton", name="µm per pixel").fill(str(UM_PER_PX))
+    page.get_by_role("spinbutton", name="µm per pixel").press("Tab")
+    page.get_by_text("Cell types from folder names").click()
     page.get_by_role("button", name="Start measuring").click()
     page.get_by_text(f"{CELLS_OF_A_KIND * len(SYNTHETIC_CELLS)} cells measured").wait_for()
+    page.locator(".gallery .picture svg").first.wait_for()
+    return page.get_by_role("heading", name="Your runs")
 
 
 def explorer(page: Page, address: str) -> None:
-    """How the shipped populations differ."""
-    page.goto(f"{address}/Cohort_explorer")
-    page.get_by_role("radio", name="What separates them?").click(force=True)
-    page.get_by_role("heading", name=re.compile("^n ")).first.wait_for()
+    """The cells of the shipped populations on two features."""
+    page.goto(f"{address}/Cohort_explorer?show=map")
+    page.get_by_text("Nothing chosen").wait_for()
+
+
+def separation(page: Page, address: str) -> None:
+    """What separates two of the shipped populations."""
+    pair = ("monocyte_deepapl", "lymphocyte_deepapl")
+    asked = [("show", "separation"), ("by", "population"), *product(("group", "pair"), pair)]
+    page.goto(f"{address}/Cohort_explorer?{urlencode(asked)}")
+    page.get_by_role("heading", name=re.compile(r"n \d+ . \d+")).wait_for()
 
 
 def models(page: Page, address: str) -> None:
@@ -90,22 +107,26 @@ def models(page: Page, address: str) -> None:
     page.get_by_text("Which network?").wait_for()
 
 
-VIEWS: Final[dict[str, Callable[[Page, str], None]]] = {
+VIEWS: Final[dict[str, Callable[[Page, str], Locator | None]]] = {
     "single_cell": single_cell,
     "batch": batch,
     "explorer": explorer,
+    "separation": separation,
     "models": models,
 }
 
 
-def take(page: Page, path: Path) -> None:
-    """The page as it is when nothing is computed any more."""
+def take(page: Page, path: Path, top: Locator | None) -> None:
+    """The page when nothing is computed any more, from `top` on or from its beginning."""
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    if top is not None:
+        top.evaluate("element => element.scrollIntoView()")
     page.wait_for_timeout(DRAWN_MS)
-    page.screenshot(path=path)
-    # A palette is enough for a screenshot and takes a third of the bytes.
-    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    # A palette is enough for a screenshot and takes a third of the bytes; this one keeps the colours of thin outlines.
+    palette = Image.Quantize.MAXCOVERAGE
+    picture.quantize(256, palette, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
