@@ -31,7 +31,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 test: $(VENV)/.tests  ## Run the whole suite
 	$(PYTEST)
 
-QUICK := domain support image features populations quality segmentation store charts reports
+QUICK := domain support image features populations quality charts
 quick: $(VENV)/.tests  ## Answer in 90 seconds: lint, import contracts, and the engine's tests that need no real images
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 	$(PYTEST) -q -m "not long and not data" $(QUICK:%=tests/core/%)
