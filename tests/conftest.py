@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from core.domain.settings import load_settings
 from core.domain.types import CellImage, LabelMap
 from core.image.synthetic import draw_cell
-from core.support import files
+from core.support import files, locks
 from tests.populations import write_drawn
 
 
@@ -80,3 +81,21 @@ def full_disk(monkeypatch):
 
     monkeypatch.setattr(files, "unfinished", on_a_full_disk)
     return names.add
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory, request) -> Callable[[str, Callable[[Path], None]], Path]:
+    """What is dear to make, in a folder that all processes of a parallel run share; whoever comes first makes it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with locks.lock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return folder_of

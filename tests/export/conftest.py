@@ -46,27 +46,34 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """Made once: the exporter takes most of a quarter minute."""
-    folder = tmp_path_factory.mktemp("export")
-    made = Exported(write_tiny_data(folder / "data"), folder / "run", folder / "models" / "tiny.onnx")
-    with pytest.MonkeyPatch.context() as patch, one_thread():
-        patch.setenv("LEUKOSCOPE_DATA", str(made.data))
-        fit(tiny_config(data_sets=("set1", "set2"), epochs=1), made.run)
-        assert main([str(made.run), "--out", str(made.model)]) == 0
-    return made
+def exported(made_once):
+    """Made once for all processes of the suite: the exporter takes most of a quarter minute."""
+
+    def make(folder: Path) -> None:
+        write_tiny_data(folder / "data")
+        _train_and_export(Exported(folder / "data", folder / "run", folder / "models" / "tiny.onnx"), epochs=1)
+
+    folder = made_once("export", make)
+    return Exported(folder / "data", folder / "run", folder / "models" / "tiny.onnx")
 
 
 @pytest.fixture(scope="session")
-def coarse(exported, tmp_path_factory):
+def coarse(exported, made_once):
     """A run of the fastest network, trained until it finds the cells, and its fp32 file."""
-    folder = tmp_path_factory.mktemp("coarse")
-    made = Exported(exported.data, folder / "run", folder / "models" / "coarse.onnx")
+
+    def make(folder: Path) -> None:
+        made = Exported(exported.data, folder / "run", folder / "models" / "coarse.onnx")
+        _train_and_export(made, architecture="pspnet", epochs=15)
+
+    folder = made_once("coarse", make)
+    return Exported(exported.data, folder / "run", folder / "models" / "coarse.onnx")
+
+
+def _train_and_export(made: Exported, **changes: object) -> None:
     with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("LEUKOSCOPE_DATA", str(made.data))
-        fit(tiny_config(data_sets=("set1", "set2"), architecture="pspnet", epochs=15), made.run)
+        fit(tiny_config(data_sets=("set1", "set2"), **changes), made.run)
         assert main([str(made.run), "--out", str(made.model)]) == 0
-    return made
 
 
 @pytest.fixture
