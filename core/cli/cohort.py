@@ -276,7 +276,8 @@ def _list(arguments: argparse.Namespace) -> int:
         print(json.dumps([{**asdict(info), "population": asdict(info.population)} for info in infos]))
         return 0
     for info in infos:
-        patients = "patients unknown" if info.patients is None else f"{info.patients} patients"
+        many = "" if info.patients == 1 else "s"
+        patients = "patients unknown" if info.patients is None else f"{info.patients} patient{many}"
         excluded = ", ".join(f"{count} {code}" for code, count in info.excluded.items())
         left_out = f"; left out: {excluded}" if excluded else ""
         print(

@@ -354,7 +354,8 @@ def test_poison_costs_its_own_image_only(measurer, tmp_path):
     for name in ("hang", "eat", "crash", "exit"):
         shutil.copy(folder / "000" / "000000.png", folder / "000" / f"00001_{name}.png")
     out = tmp_path / "out"
-    ended = run(folder, out, measurer, time_limit_s=2, memory_limit_mb=200)
+    # Long enough for the memory to run out first, also where other tests have most of the machine.
+    ended = run(folder, out, measurer, time_limit_s=6, memory_limit_mb=200)
     assert ended.state is State.FINISHED
     assert len(rows(out)) == 30
     told = {path.removeprefix("000/00001_").removesuffix(".png"): error for path, error in errors(out).items()}
