@@ -14,11 +14,33 @@ from core.domain.errors import ImageError, MaskError
 LabelMap = NewType("LabelMap", "NDArray[np.uint8]")
 
 
+@dataclass(frozen=True)
+class QualityFlag:
+    """One thing to know before trusting the numbers: a sentence with its consequence.
+
+    `severe` flags keep the cell out of population summaries; the others only inform.
+    """
+
+    code: str
+    message: str
+    severe: bool
+
+
+@dataclass(frozen=True)
+class FileScale:
+    """The side of a pixel in micrometres as an image file states it, and where in the file that stands, in words."""
+
+    um_per_px: float
+    source: str
+
+
 @dataclass(frozen=True, eq=False)
 class CellImage:
     """One decoded image: `rgb` is uint8 (H, W, 3), read-only; `um_per_px` is None where unknown, never 1.0 by default.
 
-    `sha256` is that of the file's bytes; `notes` say in words what decoding changed ("frame 1 of 12 used").
+    `sha256` is that of the file's bytes. `notes` say in words what opening did ("frame 1 of 12 used"); what of it
+    changes numbers is a flag of every cell of the image, too. `file_scale` is what the file says of its scale, which
+    counts only where a person takes it as `um_per_px`.
     """
 
     rgb: NDArray[np.uint8]
@@ -26,6 +48,8 @@ class CellImage:
     sha256: str
     um_per_px: float | None = None
     notes: tuple[str, ...] = ()
+    flags: tuple[QualityFlag, ...] = ()
+    file_scale: FileScale | None = None
 
     def __post_init__(self) -> None:
         """Check dtype, shape and scale, and freeze the pixels."""
@@ -86,18 +110,6 @@ class FeatureSet:
     def vector(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Values (F,) of some features in their order, nan where absent."""
         return np.array([self.values.get(name) for name in names], dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class QualityFlag:
-    """One thing to know before trusting the numbers: a sentence with its consequence.
-
-    `severe` flags keep the cell out of population summaries; the others only inform.
-    """
-
-    code: str
-    message: str
-    severe: bool
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,15 @@ def assess(
 ) -> tuple[QualityFlag, ...]:
     """All flags of a segmented image, the severe ones first; empty when there is nothing to say.
 
+    What opening the image did to its numbers (`CellImage.flags`) is among them.
+
     Whether the cell is like those the model knows is judged from its features, where these and the model's `knowledge`
     are given.
     """
     nucleus, cytoplasm = (region_mask(segmentation.labels, region) for region in ("nucleus", "cytoplasm"))
     cell = cell_mask(segmentation.labels)
     if not cell.any():
-        return (raised("no_cell"),)
+        return (raised("no_cell"), *image.flags)
     kind = _of_size(image, cell)
     if features and knowledge:
         kind += _of_kind(traits(features.values, segmentation.confidence), knowledge)
@@ -78,6 +80,7 @@ def assess(
     around = _surroundings(cell)
     rgb, nucleus, cytoplasm, cell = image.rgb[around], nucleus[around], cytoplasm[around], cell[around]
     flags = [
+        *image.flags,
         *_of_stain(rgb, nucleus, cell),
         *kind,
         *parts,
