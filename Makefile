@@ -26,7 +26,8 @@ lock: requirements.txt  ## Write requirements.lock: the pins and everything belo
 
 # A process a core, each with one thread of its own, or the libraries of eight processes would fight for two cores.
 # Whoever has nothing left to do takes tests from another's end, so that what a file's tests share is mostly made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+# Processes that tests start find compiled modules.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/.tests  ## Run the whole suite
 	$(PYTEST)

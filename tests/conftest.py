@@ -93,7 +93,7 @@ def made_once(tmp_path_factory, request) -> Callable[[str, Callable[[Path], None
         folder, done = shared / name, shared / f"{name}.done"
         with locks.lock(shared / f"{name}.lock"):
             if not done.exists():
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)  # whoever came first may have failed
                 make(folder)
                 done.touch()
         return folder

@@ -157,16 +157,19 @@ def _speck(rgb: Pixels) -> Place | None:
     if len(areas) < 2:
         return None
     largest = areas.argmax()
-    away = ndimage.distance_transform_edt(parts != largest + 1)
     places = ndimage.find_objects(parts)
+    leukocyte = np.argwhere(parts == largest + 1)
+    darkness = np.median(density[parts == largest + 1])
     for index in np.argsort(-areas, kind="stable")[1:]:
         rows, columns = places[index]
         middle = (rows.start + rows.stop) // 2, (columns.start + columns.stop) // 2
         half = round(1.3 * max(rows.stop - rows.start, columns.stop - columns.start)) + 4
         window = slice(middle[0] - half, middle[0] + half), slice(middle[1] - half, middle[1] + half)
         whole = all(part.start >= 0 and part.stop <= side for part, side in zip(window, density.shape, strict=True))
-        as_dark = np.median(density[parts == index + 1]) > 0.6 * np.median(density[parts == largest + 1])
-        if whole and as_dark and 0.01 < areas[index] / areas[largest] < 0.15 and away[middle] > 1.5 * half:
+        if not (whole and 0.01 < areas[index] / areas[largest] < 0.15):
+            continue
+        away = np.sqrt(np.square(leukocyte - middle).sum(axis=1).min())
+        if away > 1.5 * half and np.median(density[parts == index + 1]) > 0.6 * darkness:
             return window
     return None
 

@@ -4,6 +4,7 @@ The look is that of May-Gruenwald-Giemsa smears under an automated microscope. O
 stated area, so the label map is known exactly; the texture is seeded noise.
 """
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -150,9 +151,14 @@ def _area(curve: NDArray[np.float64]) -> float:
     return float(np.mean(curve**2) * np.pi)
 
 
-def _inside(curve: NDArray[np.float64], centre: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """Depth below the outline in pixels along the radius, positive inside; float64 (SIDE_PX, SIDE_PX)."""
-    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
+_WHOLE: Final = (slice(0, SIDE_PX), slice(0, SIDE_PX))
+
+
+def _inside(
+    curve: NDArray[np.float64], centre: NDArray[np.float64], angle: float, window: tuple[slice, slice] = _WHOLE
+) -> NDArray[np.float64]:
+    """Depth below the outline in pixels along the radius, positive inside; float64, of a window of the picture."""
+    y, x = np.mgrid[window]
     dy, dx = y - centre[0], x - centre[1]
     return np.asarray(np.interp(np.arctan2(dy, dx) - angle, _ANGLES, curve, period=2 * np.pi) - np.hypot(dy, dx))
 
@@ -180,11 +186,16 @@ def _with_red_cells(
             continue
         centres.append(candidate)
         curve = _ellipse(rng.uniform(0.85, 1.0)) * _wobble(rng, 0.02) * RED_CELL_RADIUS_PX * rng.uniform(0.86, 0.98)
-        depth = _inside(curve, candidate, rng.uniform(0, 2 * np.pi))
+        reach = float(curve.max()) + 2
+        top, left = (max(0, math.floor(at - reach)) for at in candidate)
+        bottom, right = (min(SIDE_PX, max(0, math.ceil(at + reach))) for at in candidate)
+        window = slice(top, bottom), slice(left, right)
+        depth = _inside(curve, candidate, rng.uniform(0, 2 * np.pi), window)
         pallor = rng.uniform(0.2, 0.75) / (1 + np.exp(-(depth - rng.uniform(22, 28)) / 3.5))
         rim = 0.25 * np.exp(-((depth / 2.5) ** 2))
         stain = (1 - pallor + rim)[..., None]
-        picture = _blend(picture, np.array(_BACKGROUND) + stain * (np.array(_RED_CELL) - np.array(_BACKGROUND)), depth)
+        colour = np.array(_BACKGROUND) + stain * (np.array(_RED_CELL) - np.array(_BACKGROUND))
+        picture[window] = _blend(picture[window], colour, depth)
     return picture
 
 
@@ -192,10 +203,12 @@ def _cytoplasm(rng: np.random.Generator, drawing: CellDrawing, depth: NDArray[np
     """Blue-grey, a little darker at the rim, cloudy and finely granular, with vacuoles."""
     shade = 5 * _noise(rng, 7) + 5 * _noise(rng, 1.2) - 14 * np.exp(-((depth / 3) ** 2))
     body: NDArray[np.float64] = np.array(drawing.cytoplasm) + shade[..., None] * np.array([1.0, 1.0, 0.6])
-    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
     where = np.argwhere(depth > 9)
     for row, column in where[rng.integers(len(where), size=drawing.vacuoles)]:
-        body = _blend(body, np.broadcast_to(_VACUOLE, body.shape), rng.uniform(2, 4) - np.hypot(y - row, x - column))
+        window = slice(max(0, row - 6), row + 7), slice(max(0, column - 6), column + 7)
+        y, x = np.ogrid[:SIDE_PX, :SIDE_PX]
+        away = np.hypot(y[window[0]] - row, x[:, window[1]] - column)
+        body[window] = _blend(body[window], np.array(_VACUOLE), rng.uniform(2, 4) - away)
     return body
 
 

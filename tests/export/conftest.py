@@ -1,3 +1,6 @@
+import hashlib
+import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +9,9 @@ import pytest
 import torch
 
 from core.segmentation.model_card import ModelCard
+from export import model_file
 from export.__main__ import main
+from export.to_onnx import convert
 from tests.training.tiny import tiny_config, write_tiny_data
 from training.loop import fit, load_network
 
@@ -46,32 +51,59 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def exported(made_once):
-    """Made once for all processes of the suite: the exporter takes most of a quarter minute."""
+def convert_once(made_once):
+    """`convert`, which takes five to ten seconds, done once for the same weights and size in all processes."""
+
+    def once(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
+        def make(folder: Path) -> None:
+            parity = convert(network, size, folder / "network.onnx")
+            (folder / "parity.json").write_text(json.dumps(parity))
+
+        digest = hashlib.sha256(f"{network} {size}".encode())
+        for tensor in network.state_dict().values():
+            digest.update(tensor.numpy().tobytes())
+        folder = made_once(f"converted-{digest.hexdigest()[:16]}", make)
+        shutil.copyfile(folder / "network.onnx", out)
+        return json.loads((folder / "parity.json").read_text())
+
+    return once
+
+
+@pytest.fixture(autouse=True)
+def _converted_once(convert_once, monkeypatch):
+    monkeypatch.setattr(model_file, "convert", convert_once)
+
+
+@pytest.fixture(scope="session")
+def exported(made_once, convert_once):
+    """A run of one epoch, made once for all processes of the suite."""
 
     def make(folder: Path) -> None:
         write_tiny_data(folder / "data")
-        _train_and_export(Exported(folder / "data", folder / "run", folder / "models" / "tiny.onnx"), epochs=1)
+        _train_and_export(
+            convert_once, Exported(folder / "data", folder / "run", folder / "models" / "tiny.onnx"), epochs=1
+        )
 
     folder = made_once("export", make)
     return Exported(folder / "data", folder / "run", folder / "models" / "tiny.onnx")
 
 
 @pytest.fixture(scope="session")
-def coarse(exported, made_once):
+def coarse(exported, made_once, convert_once):
     """A run of the fastest network, trained until it finds the cells, and its fp32 file."""
 
     def make(folder: Path) -> None:
         made = Exported(exported.data, folder / "run", folder / "models" / "coarse.onnx")
-        _train_and_export(made, architecture="pspnet", epochs=15)
+        _train_and_export(convert_once, made, architecture="pspnet", epochs=15)
 
     folder = made_once("coarse", make)
     return Exported(exported.data, folder / "run", folder / "models" / "coarse.onnx")
 
 
-def _train_and_export(made: Exported, **changes: object) -> None:
+def _train_and_export(convert_once, made: Exported, **changes: object) -> None:
     with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("LEUKOSCOPE_DATA", str(made.data))
+        patch.setattr(model_file, "convert", convert_once)
         fit(tiny_config(data_sets=("set1", "set2"), **changes), made.run)
         assert main([str(made.run), "--out", str(made.model)]) == 0
 

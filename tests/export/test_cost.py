@@ -1,3 +1,4 @@
+import functools
 import json
 import socket
 import time
@@ -9,6 +10,7 @@ import torch
 
 from core.domain.compartments import CHANNELS
 from core.evaluation import model_selection as results
+from export import cost
 from export.cost import WARM_UP, Candidate, count_macs, main, measure, prepare, time_rounds
 from training.architectures import build, count_parameters
 from training.provenance import versions
@@ -28,8 +30,16 @@ def write_run(folder, *folds):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _prepared_once():
+    """The same network is built and exported once: that takes most of ten seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "prepare", functools.cache(prepare))
+        yield
+
+
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(_prepared_once, tmp_path_factory):
     """The folder of a run whose costs the command line has measured, without a network connection."""
     folder = write_run(
         tmp_path_factory.mktemp("cost") / "run",
@@ -115,7 +125,7 @@ def test_more_multiply_adds_take_longer(measured):
 
 
 def test_both_runtimes_give_the_same_logits_and_onnxruntime_runs_on_one_thread():
-    one = prepare("pspnet", ENCODER, SIZE)
+    one = cost.prepare("pspnet", ENCODER, SIZE)
     with torch.inference_mode():
         (by_onnx,), by_torch = one.run_onnx(), one.run_torch().numpy()
     assert by_onnx.shape == by_torch.shape == (1, len(CHANNELS), SIZE, SIZE)

@@ -192,12 +192,12 @@ def write_bad(root: Path, good: bytes, copies: int) -> dict[str, str]:
 
 @pytest.mark.data
 def test_every_good_image_is_measured_and_every_bad_one_named(data_dir, tmp_path):
-    """190 real images and 10 bad ones by the shipped model.
+    """90 real images and 10 bad ones by the shipped model.
 
     With two thousand only the decoder is the real one, see below.
     """
     root, out = tmp_path / "in", tmp_path / "out"
-    good = write_real(data_dir, root, 190)
+    good = write_real(data_dir, root, 90)
     bad = write_bad(root, (root / good[0]).read_bytes(), 1)
     assert main(["batch", str(root), "--out", str(out), "--cells", "one", "--jobs", "2"]) == 1
     rows = table(out / "cells.csv")
@@ -209,6 +209,7 @@ def test_every_good_image_is_measured_and_every_bad_one_named(data_dir, tmp_path
 
 
 @pytest.mark.data
+@pytest.mark.long
 def test_two_thousand_images_of_which_five_in_a_hundred_are_bad(data_dir, tmp_path):
     root, out = tmp_path / "in", tmp_path / "out"
     good = write_real(data_dir, root, 1900)

@@ -14,19 +14,19 @@ from core.segmentation.segmenter import OnnxSegmenter
 
 @pytest.fixture(scope="session")
 def real_cells(data_dir) -> list[tuple[str, CellImage, LabelMap]]:
-    """80 cells with their data set: every fifth drawn one of sets 1 and 2, and a few of each other source."""
+    """Some 40 cells with their data set: every tenth drawn one of sets 1 and 2, and a few of each other source."""
     segmenter = OnnxSegmenter.from_entry(find_model(), Device.CPU, threads=2)
     cells = []
     for name in DATA_SETS:
         samples = data_set(name).samples()
         if samples[0].mask:
-            chosen = [(load(s.image), decode_grey(load_grey(s.mask)).labels) for s in samples[::5]]
+            chosen = [(load(s.image), decode_grey(load_grey(s.mask)).labels) for s in samples[::10]]
             cells += [(name, image, with_environment(labels)) for image, labels in chosen]
         else:
             which = CellChoice.ALL if name == "hairy_cell_smear" else CellChoice.ONE
             found = [
                 cell
-                for s in samples[:: -(-len(samples) // 5)]
+                for s in samples[:: -(-len(samples) // 3)]
                 for cell in outline_cells(load(s.image), segmenter, which)
             ]
             cells += [(name, cell.image, cell.segmentation.labels) for cell in found]
