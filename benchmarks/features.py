@@ -30,7 +30,7 @@ from core.features.first_order import first_order
 from core.features.shape import shape_2d
 from core.features.texture import discretise, glcm, gldm, glrlm, glszm, ngtdm
 from core.image.drawn_masks import read_mask
-from core.image.imaging import grey, load, load_grey
+from core.image.imaging import grey, load
 from core.image.masks import region_mask, with_environment
 
 Region = tuple[NDArray[np.float64], NDArray[np.bool_]]

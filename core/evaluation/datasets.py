@@ -292,9 +292,9 @@ DATA_SETS: Final[Mapping[str, DataSet]] = MappingProxyType({data_set.name: data_
 def data_set(name: str) -> DataSet:
     """The entry of that name, or one for the folder at that path; raises DataSetError listing the known names.
 
-    A folder holds `images/` and `masks/` with files of equal names (any that `core.image.drawn_masks` reads;
-    `mask_coding.json` beside them may say what colours mean), or one such folder per cell type. `labels.csv` beside them (`image_id,cell_type,duplicate_group`) is
-    optional.
+    A folder holds `images/` and `masks/` with files of equal names (any that `core.image.drawn_masks` reads), or one
+    such folder per cell type. `labels.csv` (`image_id,cell_type,duplicate_group`) and `mask_coding.json` (what colours
+    mean) beside them are optional.
     """
     if name in DATA_SETS:
         return DATA_SETS[name]

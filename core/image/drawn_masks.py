@@ -143,13 +143,7 @@ def _pixels(data: bytes, name: str) -> tuple[NDArray[np.integer], NDArray[np.boo
     """Whole numbers, grey (H, W) or colour (H, W, 3), upright; where they are transparent; and what was done."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            most = load_settings().max_pixels
-            if image.width * image.height > most:
-                msg = (
-                    f"{name}: expected at most {most:,} pixels, but the mask has {image.width} x {image.height}; cut out"
-                    " the cell, or raise LEUKOSCOPE_MAX_PIXELS"
-                )
-                raise ImageError(msg)
+            _check_pixels(image.size, name)
             frames = getattr(image, "n_frames", 1)
             notes = [f"page 1 of {frames} of the mask used"] if frames > 1 else []
             image.load()
@@ -165,6 +159,16 @@ def _pixels(data: bytes, name: str) -> tuple[NDArray[np.integer], NDArray[np.boo
             f" of these, damaged or cut short ({error}); copy or export it again"
         )
         raise ImageError(msg) from error
+
+
+def _check_pixels(size: tuple[int, int], name: str) -> None:
+    most = load_settings().max_pixels
+    if size[0] * size[1] > most:
+        msg = (
+            f"{name}: expected at most {most:,} pixels, but the mask has {size[0]} x {size[1]}; cut out the cell, or"
+            " raise LEUKOSCOPE_MAX_PIXELS"
+        )
+        raise ImageError(msg)
 
 
 def _values(image: Image.Image, name: str) -> tuple[NDArray[np.integer], NDArray[np.bool_] | None]:
@@ -187,9 +191,9 @@ def _whole_numbers(values: NDArray[np.floating], name: str) -> NDArray[np.intege
     """Levels that are stored as floating-point numbers: whole ones, or shares from 0 to 1."""
     if np.isfinite(values).all() and values.min() >= 0 and values.max() < 2**16:
         if (values == np.rint(values)).all():
-            return values.astype(np.int64)
+            return np.asarray(values, dtype=np.int64)
         if values.max() <= 1:
-            return np.rint(255 * values).astype(np.int64)
+            return np.asarray(np.rint(255 * values), dtype=np.int64)
     msg = (
         f"{name}: a mask holds whole numbers or shares from 0 to 1, but its floating-point values run from"
         f" {values.min():.6g} to {values.max():.6g}; save it as 8-bit PNG"

@@ -16,6 +16,8 @@ _PARTS: Final[Mapping[str, Compartment]] = {c.label: c for c in Compartment} | {
 _GREY: Final = re.compile(r"\d{1,5}")
 _HEX: Final = re.compile(r"#([0-9a-f]{6})")
 _RGB: Final = re.compile(r"\(?\[?\s*(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})\s*\]?\)?")
+# What the second column of a table may be called.
+_HEADINGS: Final = frozenset({"compartment", "meaning", "label", "class", "region"})
 _EXAMPLE: Final = '{"#000000": "background", "#ff0000": "cytoplasm", "#0000ff": "nucleus"}'
 
 
@@ -31,12 +33,12 @@ class MaskCoding:
         """Values of a grey (1) or colour (3) mask with their compartments."""
         found = {}
         for value, part in self.greys.items():
+            if len(value) == 1 and channels == 3 and value[0] <= 255:
+                value *= 3  # noqa: PLW2901
+            elif channels == 1 and len(set(value)) == 1:
+                value = value[:1]  # noqa: PLW2901
             if len(value) == channels:
                 found[value] = _PARTS[part]
-            elif len(value) == 1 and value[0] <= 255:
-                found[value * 3] = _PARTS[part]
-            elif len(set(value)) == 1:
-                found[value[:1]] = _PARTS[part]
         return found
 
 
@@ -84,13 +86,14 @@ def _entries(text: str, name: str) -> Iterator[tuple[str, str]]:
             msg = f"{name}: expected a JSON object, but it cannot be read ({error}); write {_EXAMPLE}"
             raise MaskError(msg) from error
     else:
-        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("//", "# "))]
-        pairs = [re.fullmatch(r"(.+?)\s*[=,;:\t]\s*([^=,;:\t]+)", line) for line in lines]  # type: ignore[misc]
-        if not all(pairs):
-            msg = f"{name}: expected lines such as #ff0000 = nucleus, but came {lines[pairs.index(None)]!r}"  # type: ignore[arg-type]
-            raise MaskError(msg)
-        pairs = [(match[1].strip("\"' "), match[2].strip("\"' ")) for match in pairs]  # type: ignore[index]
-        pairs = [pair for pair in pairs if pair[1].lower() not in {"compartment", "meaning", "label", "class"}]
+        pairs = []
+        for line in (line.strip() for line in text.splitlines()):
+            found = re.fullmatch(r"(.+?)\s*[=,;:\t]\s*([^=,;:\t]+)", line)
+            if found is None and line and not line.startswith(("//", "# ")):
+                msg = f"{name}: expected lines such as #ff0000 = nucleus, but came {line!r}"
+                raise MaskError(msg)
+            if found is not None and found[2].strip("\"' ").lower() not in _HEADINGS:
+                pairs.append((found[1].strip("\"' "), found[2].strip("\"' ")))
     for key, value in pairs:
         several = value if isinstance(value, list) and value and not isinstance(value[0], int) else [value]
         for one in several:

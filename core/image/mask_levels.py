@@ -42,12 +42,15 @@ _SHARP: Final = 0.2
 # Edges are not wider.
 _WIDEST_EDGE_PX: Final = 12
 _NAMED: Final = 8
+# A picture of more levels than compartments, each of so many shades, is a photograph.
+_SHADES: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedMask:
-    """A mask read: the label map, how many pixels held a value that no code has, what was made of it, and which specks were
-    left out of it, in words.
+    """A mask read: the label map, and how many pixels held a value that no code has.
+
+    `notes` say what was made of the file, `specks` what was left out of it, in words.
     """
 
     labels: LabelMap
@@ -60,8 +63,8 @@ class _Values(NamedTuple):
     """The distinct values of a picture, (n, channels), how often each occurs, (n,), and which each pixel has."""
 
     distinct: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    index: NDArray[np.int64]
+    occurrences: NDArray[np.int64]
+    which: NDArray[np.int64]
 
 
 class _Level(NamedTuple):
@@ -116,13 +119,15 @@ def decode_pixels(
         pixels, colour = _luma(pixels), False
         values = _values_of(pixels)
     if coding is not None:
-        decoded = _by_coding(values, coding, name)
+        decoded = _by_coding(values, coding, name, transparent=hidden is not None)
     elif exact := _exact(values.distinct):
         table = np.array([exact[int(value)] for value in values.distinct[:, 0]], np.uint8)
-        decoded = DecodedMask(as_label_map(table[values.index]), 0)
+        decoded = DecodedMask(as_label_map(table[values.which]), 0)
     else:
         decoded = _by_levels(values, name, colour=colour, whole=whole)
     labels = decoded.labels
+    if hidden is not None:
+        labels = as_label_map(np.where(hidden, np.uint8(_BACKGROUND), labels))
     if whole:  # of a mask with an environment the cell, of any other all that is drawn
         drawn = labels >= _CYTOPLASM if (labels >= _CYTOPLASM).any() else labels > _BACKGROUND
         labels = as_label_map(np.where(drawn, np.uint8(_CYTOPLASM), np.uint8(_BACKGROUND)))
@@ -152,13 +157,13 @@ def _values_of(pixels: NDArray[np.integer]) -> _Values:
 
 def _is_coloured(values: _Values) -> bool:
     coloured = np.ptp(values.distinct, axis=1) > _GREY_SPREAD
-    drawn = values.counts.sum() - values.counts.max()
-    return bool(values.counts[coloured].sum() > _LEAST_SHARE * max(drawn, 1))
+    drawn = values.occurrences.sum() - values.occurrences.max()
+    return bool(values.occurrences[coloured].sum() > _LEAST_SHARE * max(drawn, 1))
 
 
 def _luma(rgb: NDArray[np.integer]) -> NDArray[np.int64]:
     """Grey of a nearly grey picture: equal channels stay what they are."""
-    return np.rint(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.int64)
+    return np.asarray(np.rint(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.int64))
 
 
 def _exact(distinct: NDArray[np.float64]) -> Mapping[int, Compartment]:
@@ -172,10 +177,10 @@ def _exact(distinct: NDArray[np.float64]) -> Mapping[int, Compartment]:
 
 def _even(values: _Values) -> NDArray[np.bool_]:
     """Pixels in a square of two by two that hold nearly one value, bool (H, W)."""
-    height, width = values.index.shape
+    height, width = values.which.shape
     even = np.ones((max(height - 1, 0), max(width - 1, 0)), bool)
     for channel in values.distinct.T:
-        plane = channel[values.index]
+        plane = channel[values.which]
         corners = (plane[:-1, :-1], plane[1:, :-1], plane[:-1, 1:], plane[1:, 1:])
         low, high = (np.minimum, np.maximum)
         spread = high(high(*corners[:2]), high(*corners[2:])) - low(low(*corners[:2]), low(*corners[2:]))
@@ -202,9 +207,9 @@ def _found(values: _Values, width: float | None = None) -> tuple[list[_Level], f
 
     The most frequent value of the even areas is a level and takes all that is close to it; then the next.
     """
-    left = np.bincount(values.index[_even(values)], minlength=len(values.counts))
+    left = np.bincount(values.which[_even(values)], minlength=len(values.occurrences))
     if not left.any():
-        left = values.counts.copy()
+        left = values.occurrences.copy()
     bright = values.distinct.sum(axis=1)
     if width is None:
         width = _COLOUR_WIDTH if values.distinct.shape[1] == 3 else _LEVEL_WIDTH * float(bright[left > 0].max())
@@ -256,7 +261,7 @@ def _meaning(values: _Values, levels: Sequence[_Level], name: str) -> list[Compa
     known = [grey if max(Compartment) < highest <= 255 else 255 * grey / highest for grey in greys]
     for coding in (_THREE_LEVEL, _FOUR_LEVEL):
         near = [min(coding, key=lambda code, grey=grey: abs(code - grey)) for grey in known]  # type: ignore[misc]
-        if all(abs(code - grey) <= 255 * _LEVEL_WIDTH for code, grey in zip(near, known, strict=True)):
+        if near[0] == 0 and all(abs(code - grey) <= 255 * _LEVEL_WIDTH for code, grey in zip(near, known, strict=True)):
             return [coding[code] for code in near]
     if len(levels) >= 3:
         return [_BACKGROUND, *list(Compartment)[1 - len(levels) :]]
@@ -291,9 +296,9 @@ def _told(shares: Sequence[tuple[str, float]]) -> str:
 
 
 def _colours_came(values: _Values, levels: Sequence[_Level], name: str) -> str:
-    if len(levels) > _NAMED:
+    if _is_photograph(values, levels):
         return (
-            f"{name}: a mask holds a few grey levels or colours, but this picture has {len(values.counts):,} colours;"
+            f"{name}: a mask holds a few grey levels or colours, but this has {len(values.occurrences):,} colours;"
             " give the drawn mask, not a photograph"
         )
     shares = _shares(values, levels)
@@ -306,10 +311,16 @@ def _colours_came(values: _Values, levels: Sequence[_Level], name: str) -> str:
     )
 
 
+def _is_photograph(values: _Values, levels: Sequence[_Level]) -> bool:
+    return len(levels) > _NAMED or (len(levels) > _MOST_LEVELS and len(values.occurrences) > _SHADES * len(levels))
+
+
 def _too_many(values: _Values, levels: Sequence[_Level], name: str) -> str:
     expected = f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, or three or four of its own"
-    if len(levels) > _NAMED or len(values.counts) > 16 * len(levels):
-        return f"{expected}, but this has {len(values.counts)} levels in all; give the drawn mask, not a photograph"
+    if len(levels) > _NAMED or len(values.occurrences) > 16 * len(levels):
+        return (
+            f"{expected}, but this has {len(values.occurrences)} levels in all; give the drawn mask, not a photograph"
+        )
     return (
         f"{expected}, but its levels are {_told(_shares(values, levels))}; where they number several cells, give one"
         " cell's mask, else say what each means in a file for --mask-coding, or write background as 0, cytoplasm as 128"
@@ -317,14 +328,17 @@ def _too_many(values: _Values, levels: Sequence[_Level], name: str) -> str:
     )
 
 
-def _by_coding(values: _Values, coding: MaskCoding, name: str) -> DecodedMask:
-    given = coding.values(channels=values.distinct.shape[1])
+def _by_coding(values: _Values, coding: MaskCoding, name: str, *, transparent: bool) -> DecodedMask:
+    channels = values.distinct.shape[1]
+    given = coding.values(channels)
     if not given:
         msg = (
-            f"{name}: {coding.name} gives none of the mask's {'colours' if values.distinct.shape[1] == 3 else 'levels'}"
+            f"{name}: {coding.name} gives none of the mask's {'colours' if channels == 3 else 'levels'}"
             f" a meaning; the mask holds {_told(_shares(values, _found(values)[0]))}"
         )
         raise MaskError(msg)
+    if transparent:
+        given.setdefault((0,) * channels, _BACKGROUND)
     centres, meaning = np.array(list(given), float), list(given.values())
     apart = _distances(centres, centres)
     apart[apart == 0] = np.inf
@@ -334,10 +348,8 @@ def _by_coding(values: _Values, coding: MaskCoding, name: str) -> DecodedMask:
         level for level in levels if _distances(values.distinct[[level.which]], centres).min() > max(width, 1e-9)
     ]
     if strange:
-        msg = (
-            f"{name}: {coding.name} says nothing of {_told([(k, s) for k, s in _shares(values, levels) if k in {_key(values.distinct[level.which]) for level in strange}])},"
-            " which the mask also holds; add what they show, if need be as background"
-        )
+        came = ", ".join(_key(values.distinct[level.which]) for level in strange[:_NAMED])
+        msg = f"{name}: {coding.name} does not say what {came} shows, which the mask also holds; add it"
         raise MaskError(msg)
     labels, repaired = _settle(values, centres, width, meaning, name)
     return DecodedMask(labels, repaired, (f"read by {coding.name}",))
@@ -357,23 +369,23 @@ def _settle(
     # Half way between two levels goes to the higher.
     nearest = distances.shape[1] - 1 - np.argmin(distances[:, ::-1], axis=1)
     off = distances.min(axis=1)
-    level = nearest[values.index]
+    level = nearest[values.which]
     table = np.array(meaning, np.uint8)
-    odd = (off > 0)[values.index]
+    odd = (off > 0)[values.which]
     repaired = int(np.count_nonzero(odd))
-    drawn = values.counts[(table[nearest] > _BACKGROUND) | (off > width)].sum()
-    between = values.counts[off > width].sum()
+    drawn = values.occurrences[(table[nearest] > _BACKGROUND) | (off > width)].sum()
+    between = values.occurrences[off > width].sum()
     if between > _MOST_BETWEEN * drawn:
         msg = (
-            f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, or a few of its own, but {between} of"
-            f" {drawn} drawn pixels lie between them ({len(values.counts)} levels in all); give the drawn mask, not a"
-            " photograph"
+            f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, or a few of its own, but"
+            f" {between} of {drawn} drawn pixels lie between them ({len(values.occurrences)} levels in all); give the"
+            " drawn mask, not a photograph"
         )
         raise MaskError(msg)
     if repaired:
         edges = np.count_nonzero(np.diff(level, axis=0)) + np.count_nonzero(np.diff(level, axis=1))
-        settled = ~odd if repaired <= _SHARP * edges else _filling(level, (off <= width)[values.index])
-        _by_surroundings(level, settled, distances, values.index)
+        settled = ~odd if repaired <= _SHARP * edges else _filling(level, (off <= width)[values.which])
+        _by_surroundings(level, settled, distances, values.which)
     return as_label_map(table[level]), repaired
 
 

@@ -1,4 +1,4 @@
-"""Masks that are drawn as shapes: COCO (polygons, run lengths) and GeoJSON, as QuPath and `leukoscope batch` write it."""
+"""Masks that are drawn as shapes: COCO (polygons, run lengths), and GeoJSON as of QuPath and of `leukoscope batch`."""
 
 import json
 import re
@@ -150,8 +150,8 @@ def _image_of(
         return (ids[0] if ids else None), [other] if other else []
     there = ", ".join(f.name or str(n) for n, f in list(files.items())[:_NAMED]) or f"{len(ids)} images without names"
     msg = (
-        f"{name}: it holds the shapes of {len(ids)} images ({there}{' ...' * (len(files) > _NAMED)}), but which is meant"
-        f" by {image_name or 'this image'} is not said; give the image the name that it has there"
+        f"{name}: it holds the shapes of {len(ids)} images ({there}{' ...' * (len(files) > _NAMED)}), but which is"
+        f" that of {image_name or 'this image'} is not said; give the image the name that it has there"
     )
     raise MaskError(msg)
 
@@ -283,7 +283,7 @@ def _drawn(
 
 
 def _filled(polygon: Sequence[Ring], size: Shape2D) -> NDArray[np.bool_]:
-    """Pixels whose centres are in a polygon and not in its holes; coordinates begin at the corner of the first pixel."""
+    """Pixels whose centres are in a polygon and not in its holes; its origin is the corner of the first pixel."""
     inside = np.zeros(size, np.bool_)
     for ring in polygon:
         inside ^= polygon2mask(size, ring[:, ::-1] - 0.5)
