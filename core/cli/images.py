@@ -17,7 +17,7 @@ from core.domain.compartments import Compartment
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.image.drawn_masks import read_mask, without_specks
+from core.image.drawn_masks import read_mask, turned_by, without_specks
 from core.image.imaging import encode_png, find_images, load
 from core.image.mask_coding import read_coding
 from core.image.masks import encode_grey, with_environment
@@ -195,6 +195,11 @@ def _features(arguments: argparse.Namespace) -> int:
     measured = extract(image.rgb, labels, FeatureEngine(arguments.feature_engine))
     flags = assess_drawn(image, labels, measured, specks=mask.specks)
     notes = [*image.notes, *mask.notes]
+    if (turn := turned_by(arguments.image)) not in {1, turned_by(arguments.mask)}:
+        notes.append(
+            f"the image was turned upright as its file asks (EXIF orientation {turn}), and the mask's file asks for"
+            " another turn or none: a mask drawn on the picture as stored must be turned alike"
+        )
     if mask.repaired:
         notes.append(
             f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest"

@@ -5,13 +5,15 @@ and 16 bits are read as they are, since opening a photograph would change them.
 """
 
 import io
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from scipy import ndimage
 
 from core.domain.compartments import Compartment
@@ -25,8 +27,6 @@ from core.image.mask_shapes import decode_shapes
 from core.image.masks import cell_mask, check_size
 
 SHAPE_SUFFIXES: Final = (".json", ".geojson")
-# Alpha below it is transparent.
-_OPAQUE_FROM: Final = 128
 # Parts smaller than this share of the largest are specks: a slip of the brush, no cell and no lobe.
 MAX_SPECK_SHARE: Final = 0.03
 MAX_NUCLEAR_SPECK_SHARE: Final = 0.01
@@ -154,11 +154,34 @@ def _pixels(data: bytes, name: str) -> tuple[NDArray[np.integer], NDArray[np.boo
     except (CoreError, MemoryError):
         raise
     except Exception as error:  # decoders meet damaged files with a dozen exception types, all meaning this
+        if (values := _by_tifffile(data, name)) is not None:
+            return values, None, []
         msg = (
             f"{name}: expected a complete mask (PNG, TIFF or another picture, COCO or GeoJSON), but the file is none"
             f" of these, damaged or cut short ({error}); copy or export it again"
         )
         raise ImageError(msg) from error
+
+
+def _by_tifffile(data: bytes, name: str) -> NDArray[np.integer] | None:
+    """The first page of a TIFF of kinds of numbers that Pillow does not know; None if that fails, too."""
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = file.pages.first
+            _check_pixels(page.shape[1::-1], name)
+            values = page.asarray()
+    except (CoreError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001  # as with Pillow
+        return None
+    return _whole_numbers(values, name) if values.ndim == 2 else None
+
+
+def turned_by(path: Path) -> int:
+    """The turn that an image file asks for, as its EXIF orientation, 1 to 8; 1 is upright as stored."""
+    with suppress(Exception), Image.open(path, formats=FORMATS) as image:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
 
 
 def _check_pixels(size: tuple[int, int], name: str) -> None:
@@ -176,7 +199,8 @@ def _values(image: Image.Image, name: str) -> tuple[NDArray[np.integer], NDArray
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
-        hidden = alpha < _OPAQUE_FROM if alpha.min() < _OPAQUE_FROM else None
+        # A layer may be drawn half transparent throughout.
+        hidden = alpha <= alpha.max() // 2 if alpha.min() <= alpha.max() // 2 else None
         if hidden is not None and hidden.all():
             msg = f"{name}: expected a drawn mask, but the whole picture is transparent; draw it with full opacity"
             raise MaskError(msg)
@@ -187,15 +211,15 @@ def _values(image: Image.Image, name: str) -> tuple[NDArray[np.integer], NDArray
     return np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB")), hidden
 
 
-def _whole_numbers(values: NDArray[np.floating], name: str) -> NDArray[np.integer]:
-    """Levels that are stored as floating-point numbers: whole ones, or shares from 0 to 1."""
-    if np.isfinite(values).all() and values.min() >= 0 and values.max() < 2**16:
+def _whole_numbers(values: NDArray[np.number[Any]], name: str) -> NDArray[np.integer]:
+    """Levels of large or floating-point numbers: whole ones, or shares from 0 to 1."""
+    if np.isfinite(values).all() and values.min(initial=0) >= 0 and values.max() < 2**16:
         if (values == np.rint(values)).all():
             return np.asarray(values, dtype=np.int64)
         if values.max() <= 1:
             return np.asarray(np.rint(255 * values), dtype=np.int64)
     msg = (
-        f"{name}: a mask holds whole numbers or shares from 0 to 1, but its floating-point values run from"
+        f"{name}: a mask holds whole numbers below 65,536 or shares from 0 to 1, but its values run from"
         f" {values.min():.6g} to {values.max():.6g}; save it as 8-bit PNG"
     )
     raise MaskError(msg)

@@ -34,9 +34,9 @@ class MaskCoding:
         found = {}
         for value, part in self.greys.items():
             if len(value) == 1 and channels == 3 and value[0] <= 255:
-                value *= 3  # noqa: PLW2901
+                value *= 3
             elif channels == 1 and len(set(value)) == 1:
-                value = value[:1]  # noqa: PLW2901
+                value = value[:1]
             if len(value) == channels:
                 found[value] = _PARTS[part]
         return found

@@ -180,11 +180,13 @@ def _even(values: _Values) -> NDArray[np.bool_]:
     height, width = values.which.shape
     even = np.ones((max(height - 1, 0), max(width - 1, 0)), bool)
     for channel in values.distinct.T:
-        plane = channel[values.which]
+        # Bytes, or two of them, since pictures are large and no sum is made.
+        largest = float(channel.max())
+        plane = channel.astype(np.min_scalar_type(int(largest)))[values.which]
         corners = (plane[:-1, :-1], plane[1:, :-1], plane[:-1, 1:], plane[1:, 1:])
         low, high = (np.minimum, np.maximum)
         spread = high(high(*corners[:2]), high(*corners[2:])) - low(low(*corners[:2]), low(*corners[2:]))
-        even &= spread <= _EVEN * float(channel.max())
+        even &= spread <= _EVEN * largest
     return _corners(even)
 
 

@@ -26,6 +26,8 @@ DRAWN: Final = "drawn"
 MIN_CELL_SHARE: Final = 0.2
 # Lobes of a nucleus that is drawn without its cytoplasm lie within this share of its diameter.
 _LOBES_REACH: Final = 0.25
+# Holes of a cell, as a share of it with them. Of the measured ones none has any.
+MAX_HOLES: Final = 0.1
 # Cytoplasm that so much of lies within the nucleus is drawn inside out, unless it is a small spot beside the nucleus.
 _ENCLOSED: Final = 0.9
 _SPOT: Final = 0.1
@@ -94,7 +96,7 @@ def assess_drawn(
 def misfits(rgb: NDArray[np.uint8], labels: LabelMap) -> list[QualityFlag]:
     """Flags of a drawing that does not fit its image: swapped codes, another place, several cells."""
     nucleus, cytoplasm = (region_mask(labels, region) for region in ("nucleus", "cytoplasm"))
-    flags = list(_of_number(cell_mask(labels), lobes=not cytoplasm.any()))
+    flags = [*_of_number(cell_mask(labels), lobes=not cytoplasm.any()), *_of_holes(cell_mask(labels))]
     if not nucleus.any():
         return flags
     if _inside_out(nucleus, cytoplasm):
@@ -132,6 +134,15 @@ def _of_number(cell: NDArray[np.bool_], *, lobes: bool) -> Iterator[QualityFlag]
         yield raised("several_drawn", objects=f"{large} cells")
     elif rest:
         yield raised("several_drawn", objects=f"a cell and {rest} {'piece' if rest == 1 else 'pieces'} apart from it")
+
+
+def _of_holes(cell: NDArray[np.bool_]) -> Iterator[QualityFlag]:
+    if cell.any():
+        cell = cell[bounds(cell)]
+        whole = filled(cell)
+        share = float(1 - np.count_nonzero(cell) / np.count_nonzero(whole))
+        if share > MAX_HOLES:
+            yield raised("hollow_mask", share=share)
 
 
 def _inside_out(nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]) -> bool:
@@ -207,7 +218,7 @@ def _better_place(
     down, right = (step * int(axis.ravel()[fits.argmax()]) for axis in moves)
     sideways = f"{abs(right)} px to the {'right' if right > 0 else 'left'}" if right else ""
     upright = f"{abs(down)} px {'down' if down > 0 else 'up'}" if down else ""
-    return f"moved by {' and '.join(filter(None, (sideways, upright)))}"
+    return f"moved by about {' and '.join(filter(None, (sideways, upright)))}"
 
 
 def _ring(nucleus: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -197,6 +197,14 @@ FLAGS: Final = MappingProxyType(
             "The drawn mask holds {objects}: they were measured as one, with too large areas and diameters. Give one"
             " mask for each cell.",
         ),
+        "hollow_mask": FlagKind(
+            Severity.REFUSES,
+            "hollow mask",
+            "The drawn cell has a large hole",
+            "perhaps only an outline or one part is drawn, and areas and tones are those of a ring",
+            "The drawn cell has holes of {share:.0%} of its area: perhaps only an outline or one part is drawn, and"
+            " areas and tones are those of a ring. Fill the regions.",
+        ),
         "specks": FlagKind(
             Severity.INFORMS,
             "specks",

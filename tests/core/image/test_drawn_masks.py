@@ -68,9 +68,11 @@ def test_a_mask_is_the_same_in_every_picture_that_holds_its_levels(drawn, grey, 
         saved(tmp_path, Image.fromarray(with_alpha(drawn, grey)), "RGBA.png"),
         saved(tmp_path, Image.fromarray(with_alpha(drawn, grey, under=128)), "RGBA.tif"),
         saved(tmp_path, Image.fromarray(with_alpha(drawn, grey)[..., [0, 3]], "LA"), "LA.png"),
+        saved(tmp_path, Image.fromarray((with_alpha(drawn, grey) // (1, 1, 1, 3)).astype(np.uint8)), "faint.png"),
     ]
     numbers = np.where(drawn > 0, drawn - 1, 0)
-    for name, values in (("int32", numbers.astype(np.int32)), ("float32", numbers.astype(np.float32))):
+    for dtype in (np.int32, np.uint32, np.int64, np.int8, np.float32, np.float64):
+        name, values = np.dtype(dtype).name, numbers.astype(dtype)
         files.append(tmp_path / f"{name}.tif")
         tifffile.imwrite(files[-1], values)
     tifffile.imwrite(tmp_path / "share.tif", (numbers / 2).astype(np.float32))
@@ -99,7 +101,7 @@ def test_what_is_wholly_transparent_or_holds_other_numbers_is_refused(drawn, gre
     with pytest.raises(MaskError, match="the whole picture is transparent"):
         read_mask(saved(tmp_path, Image.fromarray(hidden)))
     tifffile.imwrite(tmp_path / "values.tif", np.linspace(-1, 4, 400, dtype=np.float32).reshape(20, 20))
-    with pytest.raises(MaskError, match=r"floating-point values run from -1 to 4"):
+    with pytest.raises(MaskError, match=r"its values run from -1 to 4"):
         read_mask(tmp_path / "values.tif")
 
 

@@ -207,7 +207,7 @@ def test_a_mask_of_black_and_white_is_a_nucleus_or_what_is_asked_for(drawn, valu
 
 def test_numbers_of_cells_are_refused_with_their_levels():
     numbers = np.kron(np.arange(9).reshape(3, 3), np.ones((12, 12))).astype(np.uint16)
-    with pytest.raises(MaskError, match="give the drawn mask, not a photograph|number several cells"):
+    with pytest.raises(MaskError, match=r"not a photograph|number several cells"):
         decode_pixels(numbers)
     with pytest.raises(MaskError, match=r"its levels are 6 \(33\.3%\), .*where they number several cells"):
         decode_pixels(np.minimum(numbers, 6))

@@ -1,5 +1,7 @@
 """Whether a drawn mask fits its image: swapped codes, another place, several cells; and no word where it fits."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -99,14 +101,14 @@ def test_levels_upside_down_are_told(pair):
     assert "swapped_mask" in codes(image, inverted)
 
 
-@pytest.mark.parametrize(
-    ("down", "right", "words"), [(0, 40, "40 px to the left"), (-35, -30, "30 px to the right and 35 px down")]
-)
-def test_a_shifted_mask_is_told_with_how_far(pair, down, right, words):
+def test_a_shifted_mask_is_told_with_how_far(pair):
     image, labels = pair
-    told = message(image, shifted(labels, down, right), "misplaced_mask")
-    assert f"fits it much better moved by {words}" in told
-    assert "no_nuclear_stain" not in codes(image, shifted(labels, down, right))
+    for down, right, words in ((0, 40, "by about (.*) px to the left"), (-35, -30, "right and (.*) px down, so")):
+        told = message(image, shifted(labels, down, right), "misplaced_mask")
+        found = re.search(words, told)
+        assert found is not None
+        assert int(found[1]) == pytest.approx(max(abs(down), right), abs=2)
+        assert "no_nuclear_stain" not in codes(image, shifted(labels, down, right))
 
 
 @pytest.mark.parametrize(
@@ -183,3 +185,12 @@ def test_a_mask_gets_the_checks_of_the_model_and_of_the_opening_too(pair):
     flags = assess_drawn(image, labels, specks="2 away from the cell (10 px)")
     assert [(flag.code, flag.severe) for flag in flags] == [("specks", False)]
     assert "2 away from the cell (10 px), too small for a cell or a lobe, were left out." in flags[0].message
+
+
+def test_an_outline_that_is_not_filled_is_told(pair):
+    image, labels = pair
+    cell = cell_mask(labels)
+    line = np.where(cell & ~ndimage.binary_erosion(cell, iterations=3), NUCLEUS, BACKGROUND).astype(np.uint8)
+    assert "Fill the regions" in message(image, line, "hollow_mask")
+    without_nucleus = np.where(labels == NUCLEUS, BACKGROUND, labels).astype(np.uint8)
+    assert {"hollow_mask", "no_nucleus"} <= set(codes(image, without_nucleus))
