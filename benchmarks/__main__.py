@@ -34,8 +34,9 @@ from core.evaluation.datasets import data_set
 from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.image.imaging import load, load_grey
-from core.image.masks import cell_mask, decode_grey
+from core.image.drawn_masks import read_mask
+from core.image.imaging import load
+from core.image.masks import cell_mask
 from core.image.window import Window
 from core.segmentation.model_registry import find_model, list_models
 from core.segmentation.preprocessing import network_input
@@ -306,9 +307,7 @@ def drawn_masks() -> dict[str, dict[str, dict[str, float]]]:
     for name in ("set1", "set2"):
         for cell_type in (CellType.MONOCYTE, CellType.LYMPHOCYTE):
             samples = [s for s in data_set(name).samples() if s.cell_type is cell_type]
-            found = [
-                extract(load(s.image).rgb, decode_grey(load_grey(s.mask)).labels).values for s in samples if s.mask
-            ]
+            found = [extract(load(s.image).rgb, read_mask(s.mask).labels).values for s in samples if s.mask]
             values = {feature: [v for cell in found if (v := cell[feature]) is not None] for feature in wanted}
             medians.setdefault(name, {})[cell_type] = {
                 feature: round(statistics.median(v), 4) for feature, v in values.items()

@@ -29,8 +29,9 @@ from core.features.extract import extract
 from core.features.first_order import first_order
 from core.features.shape import shape_2d
 from core.features.texture import discretise, glcm, gldm, glrlm, glszm, ngtdm
-from core.image.imaging import grey, load, load_grey
-from core.image.masks import decode_grey, region_mask, with_environment
+from core.image.drawn_masks import read_mask
+from core.image.imaging import grey, load
+from core.image.masks import region_mask, with_environment
 
 Region = tuple[NDArray[np.float64], NDArray[np.bool_]]
 TEXTURES = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")
@@ -52,7 +53,7 @@ REGIONPROPS = (
 def cells() -> list[tuple[NDArray[np.uint8], LabelMap]]:
     """Image and label map of every tenth drawn cell."""
     chosen = [s for name in ("set1", "set2") for s in data_set(name).samples()[::10]]
-    return [(load(s.image).rgb, with_environment(decode_grey(load_grey(s.mask)).labels)) for s in chosen if s.mask]
+    return [(load(s.image).rgb, with_environment(read_mask(s.mask).labels)) for s in chosen if s.mask]
 
 
 def shape_and_first_order(plane: NDArray[np.float64], mask: NDArray[np.bool_]) -> None:

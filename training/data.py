@@ -15,10 +15,11 @@ from torch.utils.data import Dataset
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
-from core.evaluation.datasets import Sample, data_set
-from core.image.imaging import load, load_grey
-from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
+from core.evaluation.datasets import Sample, data_set, drawn_mask
+from core.image.imaging import load
+from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.window import Window, resample, resample_labels
+from core.quality.drawn import misfits
 from core.segmentation.preprocessing import look_up, normalise, soften, white_balance
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import Augmentation, LabelledImage
@@ -111,32 +112,26 @@ def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
     Raises
     ------
     DataSetError
-        If one of them cannot be read or they differ in size.
+        If there is no mask, or one of them cannot be read.
     MaskError
-        If the mask has another coding.
+        If the mask does not say what it shows, or they differ in size.
     """
-    if sample.mask is None:
-        msg = f"{sample.sample_id} has no drawn mask"
-        raise DataSetError(msg)
     part = "image"
     try:
         image = load(sample.image)
         part = "mask"
-        grey = load_grey(sample.mask)
+        decoded = drawn_mask(sample, image.shape)
     except ImageError as error:
         msg = f"{sample.sample_id}: the {part} {error}"
         raise DataSetError(msg) from error
-    decoded = decode_grey(grey, sample.sample_id)
-    if image.shape != decoded.labels.shape:
-        msg = f"{sample.sample_id}: image and mask must agree in size, but are {image.shape} and {decoded.labels.shape}"
-        raise DataSetError(msg)
     return LabelledImage(sample.sample_id, image.rgb, with_environment(decoded.labels)), decoded.repaired
 
 
 def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]:
     """Read all pairs, as `load_labelled` does; problems are reported at the end, of all pairs at once.
 
-    Repaired masks are logged, the most repaired first: many pixels of one may be a coding of its own.
+    Repaired masks are logged, the most repaired first: many pixels of one may be a coding of its own. So are masks
+    that do not fit their image as drawn (`core.quality.drawn`).
 
     Raises
     ------
@@ -155,6 +150,8 @@ def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]
         if not cell_mask(item.labels).any():
             faults.append(f"{sample.sample_id}: the mask shows no cell; leave the pair out")
             continue
+        for flag in misfits(item.rgb, item.labels):
+            logger.warning("%s: %s", sample.sample_id, flag.message)
         showing.update(region for region in ("nucleus", "cytoplasm") if region_mask(item.labels, region).any())
         if strays:
             repaired[sample.sample_id] = strays, strays / item.labels.size

@@ -26,8 +26,9 @@ from core.batch.sorted_csv import write_sorted_csv
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError
 from core.domain.types import BoundingBox, CellImage, LabelMap
-from core.image.imaging import decode, load_grey
-from core.image.masks import decode_grey, with_environment
+from core.image.drawn_masks import read_mask
+from core.image.imaging import decode
+from core.image.masks import with_environment
 from core.store.database import query_shards
 from core.store.export import to_csv
 from core.store.schema import FORMER_NAMES, CellRow, by_present_names, decode_rings
@@ -292,7 +293,7 @@ def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
 def mask(results: Path, image_path: str) -> LabelMap | None:
     """The mask of an image with all its cells; None where there is none."""
     try:
-        return decode_grey(load_grey(results / "masks" / f"{image_path}.png")).labels
+        return read_mask(results / "masks" / f"{image_path}.png").labels
     except CoreError:
         return None
 

@@ -17,10 +17,13 @@ from core.domain.compartments import Compartment
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.image.imaging import encode_png, find_images, load, load_grey
-from core.image.masks import decode_grey, encode_grey, with_environment
+from core.image.drawn_masks import read_mask, turned_by, without_specks
+from core.image.imaging import encode_png, find_images, load
+from core.image.mask_coding import read_coding
+from core.image.masks import encode_grey, with_environment
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.populations.placement import place_cell
+from core.quality.drawn import assess_drawn
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import find_model
@@ -164,8 +167,12 @@ def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: d
 def features(parser: argparse.ArgumentParser) -> None:
     """Measure a mask that somebody drew."""
     parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the image")
-    text = "its mask: grey levels 0/128/255 or 0/85/170/255"
+    text = "its mask: grey levels 0/128/255, 0/85/170/255 or of its own, COCO, or GeoJSON as of QuPath"
     parser.add_argument("--mask", type=Path, required=True, metavar="FILE", help=text)
+    text = "a mask of the nucleus alone; --mask then shows the whole cell"
+    parser.add_argument("--nucleus-mask", type=Path, metavar="FILE", help=text)
+    text = 'what colours, levels or classes mean, as {"#ff0000": "cytoplasm", "#0000ff": "nucleus", ...}'
+    parser.add_argument("--mask-coding", type=Path, metavar="FILE", help=text)
     add_scale(parser)
     add_feature_engine(parser)
     add_json(parser)
@@ -174,28 +181,59 @@ def features(parser: argparse.ArgumentParser) -> None:
 
 def _features(arguments: argparse.Namespace) -> int:
     image = load(arguments.image, arguments.um_per_px)
-    mask = decode_grey(load_grey(arguments.mask), arguments.mask.name)
-    if mask.repaired:
-        print(
-            f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest",
-            file=sys.stderr,
+    mask = without_specks(
+        read_mask(
+            arguments.mask,
+            image.shape,
+            image_name=image.name,
+            coding=read_coding(arguments.mask_coding) if arguments.mask_coding else None,
+            nucleus=arguments.nucleus_mask,
         )
+    )
     # A drawn environment is measured as it is drawn; masks of the older coding have none and get the usual ring.
     labels = mask.labels if (mask.labels == Compartment.ENVIRONMENT).any() else with_environment(mask.labels)
-    features = extract(image.rgb, labels, FeatureEngine(arguments.feature_engine))
-    values = features.values
+    measured = extract(image.rgb, labels, FeatureEngine(arguments.feature_engine))
+    flags = assess_drawn(image, labels, measured, specks=mask.specks)
+    notes = [*image.notes, *mask.notes]
+    if (turn := turned_by(arguments.image)) not in {1, turned_by(arguments.mask)}:
+        notes.append(
+            f"the image was turned upright as its file asks (EXIF orientation {turn}), and the mask's file asks for"
+            " another turn or none: a mask drawn on the picture as stored must be turned alike"
+        )
+    if mask.repaired:
+        notes.append(
+            f"{arguments.mask.name}: {mask.repaired} pixels held a value of no code and were given the nearest"
+        )
+    values, units = measured.values, {name: CATALOGUE[name].unit.px for name in measured.values}
     if image.um_per_px is not None:
+        units = {name: CATALOGUE[name].unit.um for name in values}
         values = {
             name: None if value is None else CATALOGUE[name].in_um(value, image.um_per_px)
             for name, value in values.items()
         }
     if arguments.json:
-        print(json.dumps({"features": values, "absent": features.absent}))
+        print(
+            json.dumps(
+                {
+                    "features": values,
+                    "absent": measured.absent,
+                    "units": units,
+                    "um_per_px": image.um_per_px,
+                    "quality_ok": not any(flag.severe for flag in flags),
+                    "quality_flags": [flag.code for flag in flags],
+                    "severe_flags": [flag.code for flag in flags if flag.severe],
+                    "flag_messages": {flag.code: flag.message for flag in flags},
+                    "notes": notes,
+                    "repaired": mask.repaired,
+                }
+            )
+        )
         return 0
+    for told in [*(f"note: {note}" for note in notes), *(f"{flag.code}: {flag.message}" for flag in flags)]:
+        print(told, file=sys.stderr)
     for name, value in values.items():
-        unit = CATALOGUE[name].unit.px if image.um_per_px is None else CATALOGUE[name].unit.um
         print(
             f"{name:{max(map(len, CATALOGUE))}}"
-            f" {'absent: ' + features.absent[name] if value is None else f'{value:.6g} {unit}'}"
+            f" {'absent: ' + measured.absent[name] if value is None else f'{value:.6g} {units[name]}'}"
         )
     return 0

@@ -10,10 +10,15 @@ from typing import Final
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import DataSetError
 from core.domain.settings import load_settings
-from core.image.imaging import IMAGE_SUFFIXES
+from core.image.drawn_masks import SHAPE_SUFFIXES, read_mask, without_specks
+from core.image.imaging import IMAGE_SUFFIXES, load
+from core.image.mask_coding import read_coding
+from core.image.mask_levels import DecodedMask
 
 # The table of a folder written by `python -m training augment`.
 COPIES_MANIFEST: Final = "copies.csv"
+# Beside the folder of masks: what their colours, levels or classes mean.
+MASK_CODING: Final = "mask_coding.json"
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,11 @@ def _table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def _by_stem(folder: Path, name: str) -> dict[str, Path]:
-    """The images of a folder by file name without ending, which must be unique."""
+def _by_stem(folder: Path, name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The images (or masks) of a folder by file name without ending, which must be unique."""
     images: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
             if path.stem in images:
                 msg = (
                     f"data set {name}: {folder.name}/ holds both {images[path.stem].name} and {path.name}; a name may"
@@ -84,7 +89,8 @@ def _by_stem(folder: Path, name: str) -> dict[str, Path]:
 
 def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
     """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`; raises DataSetError where one is missing."""
-    images, masks = (_by_stem(root / part, name) for part in ("images", "masks"))
+    images = _by_stem(root / "images", name)
+    masks = _by_stem(root / "masks", name, (*IMAGE_SUFFIXES, *SHAPE_SUFFIXES))
     alone = [
         f"{len(stems)} of {there}/ stand without one in {lacks}/: {', '.join(stems[:5])}{' ...' * (len(stems) > 5)}"
         for there, lacks, stems in (
@@ -286,9 +292,9 @@ DATA_SETS: Final[Mapping[str, DataSet]] = MappingProxyType({data_set.name: data_
 def data_set(name: str) -> DataSet:
     """The entry of that name, or one for the folder at that path; raises DataSetError listing the known names.
 
-    A folder holds `images/` and `masks/` with files of equal names (any coding that `core.image.masks.decode_grey`
-    reads), or one such folder per cell type. `labels.csv` beside them (`image_id,cell_type,duplicate_group`) is
-    optional.
+    A folder holds `images/` and `masks/` with files of equal names (any that `core.image.drawn_masks` reads), or one
+    such folder per cell type. `labels.csv` (`image_id,cell_type,duplicate_group`) and `mask_coding.json` (what colours
+    mean) beside them are optional.
     """
     if name in DATA_SETS:
         return DATA_SETS[name]
@@ -303,3 +309,27 @@ def data_set(name: str) -> DataSet:
         " masks/"
     )
     raise DataSetError(msg)
+
+
+def drawn_mask(sample: Sample, shape: tuple[int, int] | None = None) -> DecodedMask:
+    """The drawn mask of a sample, read as every drawn mask is; `shape` is the image's height and width, if known.
+
+    What colours, levels or classes mean may be said in `mask_coding.json` beside the folder of masks.
+
+    Raises
+    ------
+    DataSetError
+        If the sample has none.
+    ImageError, MaskError
+        As `core.image.drawn_masks.read_mask`.
+    """
+    if sample.mask is None:
+        msg = f"{sample.sample_id} has no drawn mask"
+        raise DataSetError(msg)
+    said = sample.mask.parent.parent / MASK_CODING
+    if shape is None and sample.mask.suffix.lower() in SHAPE_SUFFIXES:
+        shape = load(sample.image).shape
+    coding = read_coding(said) if said.is_file() else None
+    return without_specks(
+        read_mask(sample.mask, shape, name=sample.sample_id, image_name=sample.image.name, coding=coding)
+    )

@@ -25,11 +25,11 @@ from core.domain.options import Device
 from core.domain.types import CellImage, LabelMap, as_label_map
 from core.domain.versions import software_versions
 from core.evaluation.agreement import Disturbance, FeatureReliability, ReliabilityReport, Subjects, assess, save
-from core.evaluation.datasets import Sample, data_set
+from core.evaluation.datasets import Sample, data_set, drawn_mask
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.image.imaging import decode, load, load_grey
-from core.image.masks import cell_mask, decode_grey, region_mask, with_environment
+from core.image.imaging import decode, load
+from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.morphology import bounds
 from core.image.stain import optical_density
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
@@ -166,10 +166,7 @@ def drawn_twice(names: Sequence[str]) -> list[tuple[Sample, Sample]]:
 
 def drawing(sample: Sample) -> LabelMap:
     """The drawn label map with the ring around the cell; raises DataSetError for a sample without one."""
-    if sample.mask is None:
-        msg = f"{sample.sample_id} has no drawn mask"
-        raise DataSetError(msg)
-    return with_environment(decode_grey(load_grey(sample.mask), sample.sample_id).labels)
+    return with_environment(drawn_mask(sample).labels)
 
 
 def drawn_sample(sample_id: str, data_sets: Sequence[str]) -> tuple[CellImage, LabelMap] | None:

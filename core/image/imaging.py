@@ -128,11 +128,6 @@ def grey(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.asarray(Image.fromarray(rgb).convert("L"), dtype=np.float64)
 
 
-def load_grey(path: Path) -> NDArray[np.uint8]:
-    """Read a file as 8-bit grey, (H, W), for drawn masks, whose codes are grey levels; raises ImageError as `load`."""
-    return np.asarray(Image.fromarray(load(path).rgb).convert("L"))
-
-
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     """Bytes of a PNG file of a uint8 array, grey (H, W) or colour (H, W, 3), or of a uint16 one (H, W)."""
     buffer = io.BytesIO()

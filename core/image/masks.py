@@ -1,7 +1,6 @@
-"""Mask codings, the environment ring, and outlines: everything about masks that needs no network."""
+"""Label maps: how they are filed, their regions, the environment ring, outlines. Needs no network."""
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,16 +9,8 @@ from scipy import ndimage
 
 from core.domain.compartments import ENVIRONMENT_MIN_WIDTH_PX, ENVIRONMENT_RING_FRACTION, Compartment
 from core.domain.errors import MaskError
-from core.domain.types import LabelMap, as_label_map
+from core.domain.types import LabelMap
 from core.image.morphology import bounds, within
-
-# Grey levels by coding. Files hold stray and anti-aliased values (5 of 100 masks of set 2), so levels are taken by
-# thresholds half way between two codes, never by equality.
-_THREE_LEVEL: Final = {Compartment.BACKGROUND: 0, Compartment.CYTOPLASM: 128, Compartment.NUCLEUS: 255}
-_FOUR_LEVEL: Final = {c: c.grey for c in Compartment}
-
-# Up to so many levels are somebody's own coding (0, 1, 2 for one); more are shades of a picture.
-_FEW_LEVELS: Final = 8
 
 # How an outline runs through the square between four pixel centres, region on its right: from the middle of one side
 # (top, left, right, bottom) to that of another. By which of the four are in the region (bits: top left, top right,
@@ -38,51 +29,27 @@ OUTLINE_TOLERANCE_PX: Final = 0.25
 _TINY: Final = np.finfo(float).tiny
 
 
-@dataclass(frozen=True, eq=False)
-class DecodedMask:
-    """A mask file read: the label map, and how many pixels held a value that no code has."""
-
-    labels: LabelMap
-    repaired: int
-
-
-def decode_grey(grey: NDArray[np.uint8], name: str = "mask") -> DecodedMask:
-    """Read a grey mask of coding 0/128/255 or 0/85/170/255, uint8 (H, W).
-
-    The coding is the one whose codes are equal to more pixels; where both fit (only 0 and 255), they agree. Stray
-    values are set to the nearest code and counted. Raises MaskError when fewer than nine tenths of the pixels hold a
-    value of the coding: then it is no mask.
-    """
-    if grey.dtype != np.uint8 or grey.ndim != 2:
-        msg = (
-            f"{name}: a mask must be an 8-bit grey image with shape (H, W), but is {grey.dtype} with shape {grey.shape}"
-        )
-        raise MaskError(msg)
-    histogram = np.bincount(grey.ravel(), minlength=256)
-    exact = {id(coding): int(histogram[list(coding.values())].sum()) for coding in (_THREE_LEVEL, _FOUR_LEVEL)}
-    coding = _FOUR_LEVEL if exact[id(_FOUR_LEVEL)] > exact[id(_THREE_LEVEL)] else _THREE_LEVEL
-    repaired = grey.size - exact[id(coding)]
-    if repaired > 0.1 * grey.size:
-        levels = np.flatnonzero(histogram)
-        came, remedy = f"{len(levels)} levels in all", "give the drawn mask, not a photograph"
-        if len(levels) <= _FEW_LEVELS:
-            came = f"its levels are {', '.join(map(str, levels))}"
-            remedy = "write background as 0, cytoplasm as 128 and nucleus as 255"
-        msg = (
-            f"{name}: a mask holds the grey levels 0, 128, 255 or 0, 85, 170, 255, but {repaired} of {grey.size} pixels"
-            f" hold others ({came}); {remedy}"
-        )
-        raise MaskError(msg)
-    codes = np.array(list(coding.values()))
-    edges = (codes[1:] + codes[:-1]) / 2
-    values = np.array([int(c) for c in coding], dtype=np.uint8)
-    table = values[np.digitize(np.arange(256), edges)]
-    return DecodedMask(as_label_map(table[grey]), repaired)
-
-
 def encode_grey(labels: LabelMap) -> NDArray[np.uint8]:
     """The mask file's pixels: 0 background, 85 environment, 170 cytoplasm, 255 nucleus; uint8 (H, W)."""
     return np.asarray(labels * np.uint8(85))
+
+
+def check_size(drawn: tuple[int, int], image: tuple[int, int], name: str) -> None:
+    """Raise MaskError where a mask and its image differ in size, with what would make them fit."""
+    if drawn == image:
+        return
+    if drawn == image[::-1]:
+        remedy = (
+            "with rows and columns swapped it would fit: image or mask was turned (photographs are, by their EXIF tag)"
+            " or transposed; turn the mask as the image is"
+        )
+    elif abs(drawn[0] * image[1] / (drawn[1] * image[0]) - 1) < 0.02:
+        factor = image[0] / drawn[0]
+        remedy = f"it was drawn on a copy of other size; enlarge it by {factor:.3g} without smoothing"
+    else:
+        remedy = "give the mask of this image, not cut and not resized"
+    msg = f"{name}: image and mask must agree in size, but are {image} and {drawn} (height, width); {remedy}"
+    raise MaskError(msg)
 
 
 def cell_mask(labels: LabelMap) -> NDArray[np.bool_]:

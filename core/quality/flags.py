@@ -165,6 +165,54 @@ FLAGS: Final = MappingProxyType(
         EXCLUDED: FlagKind(
             Severity.REFUSES, "excluded", "A reader left the cell out", "the reason is in `excluded_reason`"
         ),
+        "swapped_mask": FlagKind(
+            Severity.REFUSES,
+            "swapped mask",
+            "The regions of the drawn mask are swapped",
+            "every value of nucleus and cytoplasm is that of the other",
+            "The regions of the drawn mask are swapped: {why}, so every value of nucleus and cytoplasm is that of the"
+            " other. Say what its levels mean (--mask-coding), or write cytoplasm as 128 and nucleus as 255.",
+        ),
+        "misplaced_mask": FlagKind(
+            Severity.REFUSES,
+            "misplaced mask",
+            "The drawn mask does not lie on the cell",
+            "the values are those of another place",
+            "The drawn mask does not lie on the cell: the nuclear stain fits it much better {place}, so the values are"
+            " those of another place. Give the mask of this very image, cut and turned alike.",
+        ),
+        "wide_nucleus": FlagKind(
+            Severity.REFUSES,
+            "wide nucleus",
+            "Much of what is drawn as nucleus takes no nuclear stain",
+            "it may be the whole cell, and nuclear values are not those of the nucleus",
+            "Only {share:.0%} of what is drawn as nucleus takes its stain: it may be the whole cell, and nuclear values"
+            " are not those of the nucleus. Of a mask of the whole cell give the nucleus separately (--nucleus-mask).",
+        ),
+        "several_drawn": FlagKind(
+            Severity.REFUSES,
+            "several drawn",
+            "The drawn mask holds several cells or pieces",
+            "they were measured as one, with too large areas and diameters",
+            "The drawn mask holds {objects}: they were measured as one, with too large areas and diameters. Give one"
+            " mask for each cell.",
+        ),
+        "hollow_mask": FlagKind(
+            Severity.REFUSES,
+            "hollow mask",
+            "The drawn cell has a large hole",
+            "perhaps only an outline or one part is drawn, and areas and tones are those of a ring",
+            "The drawn cell has holes of {share:.0%} of its area: perhaps only an outline or one part is drawn, and"
+            " areas and tones are those of a ring. Fill the regions.",
+        ),
+        "specks": FlagKind(
+            Severity.INFORMS,
+            "specks",
+            "The drawn mask holds specks beside the cell or the nucleus",
+            "they were left out",
+            "The drawn mask holds specks beside the cell or the nucleus: {pieces}, too small for a cell or a lobe, were"
+            " left out.",
+        ),
     }
 )
 

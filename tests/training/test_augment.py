@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.errors import DataSetError
 from core.domain.types import as_label_map
 from core.evaluation.datasets import COPIES_MANIFEST, data_set
-from core.image.imaging import load, load_grey
+from core.image.imaging import load
 from core.image.masks import cell_mask, with_environment
 from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main
@@ -142,7 +143,7 @@ def test_manifest_remembers_the_original_of_every_file(written, samples):
 
 def test_masks_on_disk_hold_the_published_codes_and_nothing_else(written):
     for path in (written / "masks").iterdir():
-        assert set(np.unique(load_grey(path))) == {0, 85, 170, 255}
+        assert set(np.unique(np.asarray(Image.open(path)))) == {0, 85, 170, 255}
 
 
 def test_folder_of_copies_is_a_data_set_that_keeps_groups_together(written, samples):

@@ -12,9 +12,11 @@ from torch.utils.data import DataLoader
 
 from core.domain.cell_types import CellType
 from core.domain.compartments import CHANNELS, Compartment
-from core.domain.errors import DataSetError, UsageError
+from core.domain.errors import DataSetError, MaskError, UsageError
 from core.evaluation.datasets import Sample
 from core.image.imaging import encode_png
+from core.image.masks import encode_grey
+from core.image.synthetic import draw_cell
 from tests.training.tiny import DUPLICATES, PER_TYPE, tiny_config
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import LabelledImage
@@ -73,7 +75,7 @@ def test_image_and_mask_of_different_sizes_are_refused(samples, tmp_path):
     other = tmp_path / "mask.png"
     other.write_bytes(encode_png(np.zeros((40, 30), np.uint8)))
     unequal = Sample("set1/unequal", samples[0].image, other, CellType.OTHER, "set1/unequal")
-    with pytest.raises(DataSetError, match=r"set1/unequal: .* agree in size, but are \(120, 120\) and \(40, 30\)"):
+    with pytest.raises(MaskError, match=r"set1/unequal: .* agree in size, but are \(120, 120\) and \(40, 30\)"):
         load_labelled(unequal)
 
 
@@ -103,17 +105,37 @@ def coded(tmp_path, name, codes, stray=0):
 def test_masks_of_two_and_of_three_levels_become_the_same_channels_and_stray_values_are_counted(tmp_path):
     two, three = coded(tmp_path, "two", (0, 128, 255), stray=3), coded(tmp_path, "three", (0, 170, 255), stray=2)
     ringed = coded(tmp_path, "ringed", (85, 170, 255))
-    assert [strays for _, strays in read_pairs([two, three, ringed])] == [3, 2, 0]
-    data = SegDataset.from_samples([two, three, ringed], tiny_config(), augment=False)
-    assert len(data) == 3
-    for _, target in (data[i] for i in range(3)):
+    numbers, half = coded(tmp_path, "numbers", (0, 1, 2)), coded(tmp_path, "half", (0, 127, 255))
+    pairs = [two, three, ringed, numbers, half]
+    assert [strays for _, strays in read_pairs(pairs)] == [3, 2, 0, 0, 0]
+    data = SegDataset.from_samples(pairs, tiny_config(), augment=False)
+    assert len(data) == 5
+    for _, target in (data[i] for i in range(5)):
         assert torch.equal(target, data[0][1]), "the ring is drawn, whatever the file says of it"
         assert target.sum(dim=(1, 2)).gt(0).all()
 
 
+def test_masks_that_do_not_fit_their_images_are_named(tmp_path, caplog):
+    image, labels = draw_cell(2)
+    (tmp_path / "image.png").write_bytes(encode_png(image.rgb))
+    swapped = np.array([0, 0, 255, 128], np.uint8)
+    pairs = []
+    for name, grey in (
+        ("well", encode_grey(labels)),
+        ("moved", np.roll(encode_grey(labels), 50, axis=1)),
+        ("swapped", swapped[labels]),
+    ):
+        (tmp_path / f"{name}.png").write_bytes(encode_png(grey))
+        pairs.append(Sample(f"a/{name}", tmp_path / "image.png", tmp_path / f"{name}.png", CellType.OTHER, name))
+    with caplog.at_level(logging.WARNING):
+        assert len(list(read_pairs(pairs))) == 3
+    assert [message.split(":")[0] for message in caplog.messages] == ["a/moved", "a/swapped"]
+    assert "moved by about 50 px to the left" in caplog.messages[0]
+
+
 def test_all_pairs_that_cannot_be_used_are_told_at_once(tmp_path, samples):
     empty = coded(tmp_path, "empty", (0, 0, 0))
-    own = coded(tmp_path, "own", (0, 1, 2))
+    own = coded(tmp_path, "own", (0, 155, 155))
     for name in ("text", "cut"):
         coded(tmp_path, name, (0, 128, 255))
     (tmp_path / "text.png").write_bytes(b"no image at all")
@@ -131,10 +153,10 @@ def test_all_pairs_that_cannot_be_used_are_told_at_once(tmp_path, samples):
     assert first == "5 of 7 pairs cannot be used:"
     beginnings = (
         "set1/empty: the mask shows no cell",
-        "set1/own: a mask holds the grey levels 0, 128, 255",
+        "set1/own: beside its background the mask has the one grey level 155",
         "set1/text: the image text.png: expected a PNG",
-        "set1/cut: the mask cut-mask.png: expected a complete image",
-        "set1/small: a mask holds",
+        "set1/cut: the mask cut-mask.png: expected a complete mask",
+        "set1/small: image and mask must agree in size",
     )
     assert all(fault.strip().startswith(wanted) for fault, wanted in zip(faults, beginnings, strict=True))
 

@@ -108,7 +108,9 @@ def test_features_are_those_of_the_engine_in_either_coding(drawn, capsys, mask):
     folder, image, labels = drawn
     result = features_of(capsys, folder, mask)
     expected = extract(image.rgb, labels)
-    assert set(result) == {"features", "absent"}
+    assert {"features", "absent", "quality_flags", "quality_ok", "notes", "repaired", "um_per_px"} <= set(result)
+    assert (result["quality_flags"], result["quality_ok"], result["repaired"]) == ([], True, 0)
+    assert result["notes"] == []
     assert list(result["features"]) == list(CATALOGUE)
     assert result["features"] == expected.values
     assert result["absent"] == expected.absent
@@ -145,6 +147,8 @@ def test_a_scale_turns_sizes_into_micrometres(drawn, capsys):
         ("combined_PixelSurface", 0),
     ]:
         assert microns[name] == pytest.approx(pixels[name] * 0.5**power)
+    result = features_of(capsys, folder, "four.png", "--um-per-px", "0.5")
+    assert (result["um_per_px"], result["units"]["nucleus_shape2D_PixelSurface"]) == (0.5, "µm²")
 
 
 def test_features_for_people_have_units(drawn, capsys):
@@ -181,7 +185,7 @@ def test_repaired_mask_pixels_are_told(drawn, capsys):
 
 
 @pytest.mark.parametrize(
-    ("mask", "words"), [("cell.png", "not a photograph"), ("small.png", "the same shape"), ("gone.png", "gone.png")]
+    ("mask", "words"), [("cell.png", "not a photograph"), ("small.png", "agree in size"), ("gone.png", "gone.png")]
 )
 def test_a_mask_that_does_not_fit_is_an_error_in_words(drawn, capsys, mask, words):
     folder, _, labels = drawn
@@ -190,6 +194,65 @@ def test_a_mask_that_does_not_fit_is_an_error_in_words(drawn, capsys, mask, word
     assert (code, out) == (1, "")
     assert err.startswith("error: ")
     assert words in err
+
+
+def test_a_whole_cell_with_its_nucleus_and_colours_with_their_coding_give_the_same(drawn, capsys):
+    folder, _, labels = drawn
+    expected = features_of(capsys, folder, "three.png")
+    Image.fromarray(np.where(labels >= Compartment.CYTOPLASM, 255, 0).astype(np.uint8)).save(folder / "whole.png")
+    Image.fromarray(np.where(labels == Compartment.NUCLEUS, 255, 0).astype(np.uint8)).save(folder / "nucleus.png")
+    result = features_of(capsys, folder, "whole.png", "--nucleus-mask", folder / "nucleus.png")
+    assert result["features"] == expected["features"]
+    assert result["notes"] == ["the nucleus was read from a mask of its own"]
+    colours = np.array([(0, 0, 0), (0, 0, 0), (255, 0, 0), (0, 0, 255)], np.uint8)[labels]
+    Image.fromarray(colours).save(folder / "colours.png")
+    (folder / "coding.json").write_text('{"#000000": "background", "#ff0000": "cytoplasm", "#0000ff": "nucleus"}')
+    result = features_of(capsys, folder, "colours.png", "--mask-coding", folder / "coding.json")
+    assert result["features"] == expected["features"]
+    code, out, err = run(capsys, "features", "--image", folder / "cell.png", "--mask", folder / "colours.png")
+    assert (code, out) == (1, "")
+    assert all(word in err for word in ("#ff0000", "#0000ff", "--mask-coding"))
+
+
+def test_flags_and_notes_are_told_to_programs_and_to_people(drawn, capsys):
+    folder, _, labels = drawn
+    swapped = np.array([0, 0, 250, 120], np.uint8)[labels]
+    swapped[3:6, 3:6] = 250
+    Image.fromarray(swapped).save(folder / "swapped.png")
+    result = features_of(capsys, folder, "swapped.png")
+    assert (result["quality_flags"], result["severe_flags"]) == (["swapped_mask", "specks"], ["swapped_mask"])
+    assert not result["quality_ok"]
+    assert set(result["flag_messages"]) == {"swapped_mask", "specks"}
+    assert result["notes"] == ["its levels 0, 120 and 250 were read as background, cytoplasm and nucleus"]
+    code, _, err = run(capsys, "features", "--image", folder / "cell.png", "--mask", folder / "swapped.png")
+    assert code == 0
+    assert "note: its levels 0, 120 and 250 were read" in err
+    assert "swapped_mask: The regions of the drawn mask are swapped" in err
+
+
+def test_a_speck_far_off_changes_no_diameter_and_is_told(drawn, capsys):
+    folder, _, labels = drawn
+    grey = encode_grey(labels).copy()
+    grey[1:4, 1:4] = 255
+    Image.fromarray(grey).save(folder / "speck.png")
+    result, expected = (features_of(capsys, folder, name) for name in ("speck.png", "four.png"))
+    assert result["features"] == expected["features"]
+    assert (result["quality_flags"], result["quality_ok"]) == (["specks"], True)
+
+
+def test_an_image_that_its_file_turns_and_a_mask_that_is_not_turned_are_told(drawn, capsys):
+    folder, image, labels = drawn
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(image.rgb).save(folder / "cell.png", exif=exif)
+    result = features_of(capsys, folder, "four.png")
+    assert "misplaced_mask" in result["severe_flags"]
+    assert "turned by a quarter to the right" in result["flag_messages"]["misplaced_mask"]
+    assert any("EXIF orientation 6" in note for note in result["notes"])
+    Image.fromarray(encode_grey(labels)).save(folder / "turned.png", exif=exif)
+    result = features_of(capsys, folder, "turned.png")
+    assert result["quality_ok"]
+    assert result["features"]["nucleus_shape2D_PixelSurface"] == np.count_nonzero(labels == Compartment.NUCLEUS)
 
 
 # --- analyse ---

@@ -5,8 +5,9 @@ import pytest
 from core.domain.options import CellChoice, Device
 from core.domain.types import CellImage, LabelMap
 from core.evaluation.datasets import DATA_SETS, data_set
-from core.image.imaging import load, load_grey
-from core.image.masks import decode_grey, with_environment
+from core.image.drawn_masks import read_mask
+from core.image.imaging import load
+from core.image.masks import with_environment
 from core.pipeline import outline_cells
 from core.segmentation.model_registry import find_model
 from core.segmentation.segmenter import OnnxSegmenter
@@ -20,7 +21,7 @@ def real_cells(data_dir) -> list[tuple[str, CellImage, LabelMap]]:
     for name in DATA_SETS:
         samples = data_set(name).samples()
         if samples[0].mask:
-            chosen = [(load(s.image), decode_grey(load_grey(s.mask)).labels) for s in samples[::10]]
+            chosen = [(load(s.image), read_mask(s.mask).labels) for s in samples[::10]]
             cells += [(name, image, with_environment(labels)) for image, labels in chosen]
         else:
             which = CellChoice.ALL if name == "hairy_cell_smear" else CellChoice.ONE

@@ -9,11 +9,9 @@ from skimage.measure import approximate_polygon, find_contours
 from core.domain.compartments import Compartment
 from core.domain.errors import MaskError
 from core.domain.types import as_label_map
-from core.evaluation.datasets import data_set
-from core.image.imaging import load_grey
 from core.image.masks import (
     cell_mask,
-    decode_grey,
+    check_size,
     encode_grey,
     environment_width,
     outlines,
@@ -54,76 +52,22 @@ def enclosed_area(ring):
 # --- codings ---
 
 
-@given(label_maps)
-def test_what_is_encoded_is_decoded(labels):
-    decoded = decode_grey(encode_grey(as_label_map(labels)))
-    np.testing.assert_array_equal(decoded.labels, labels)
-    assert decoded.repaired == 0
-
-
 def test_encoded_levels():
     assert encode_grey(as_label_map(np.array([[0, 1, 2, 3]], np.uint8))).tolist() == [[0, 85, 170, 255]]
 
 
-def test_the_older_coding_has_no_environment():
-    decoded = decode_grey(np.array([[0, 0, 128, 255]], np.uint8))
-    assert decoded.labels.tolist() == [[BACKGROUND, BACKGROUND, CYTOPLASM, NUCLEUS]]
-    assert decoded.repaired == 0
-
-
-@pytest.mark.parametrize(("coding", "cytoplasm"), [("older", 128), ("four levels", 170)])
-def test_stray_values_are_counted_and_go_to_the_nearest_code(coding, cytoplasm):
-    grey = np.zeros((10, 10), np.uint8)
-    grey[2:8, 2:8], grey[4:6, 4:6] = cytoplasm, 255
-    clean = decode_grey(grey).labels
-    grey[0, :2], grey[2, 2:5], grey[4, 4:6] = [1, 30], [cytoplasm - 7, cytoplasm + 5, cytoplasm + 20], [250, 230]
-    decoded = decode_grey(grey)
-    assert decoded.repaired == 7
-    np.testing.assert_array_equal(decoded.labels, clean)
-
-
-def test_an_anti_aliased_edge_is_repaired_within_a_pixel():
-    distance = distance_from_centre(120)
-    smooth = np.clip(30.5 - distance, 0, 1) * 128 + np.clip(15.5 - distance, 0, 1) * 127
-    decoded = decode_grey(smooth.round().astype(np.uint8))
-    assert 0 < decoded.repaired < 0.03 * distance.size
-    np.testing.assert_array_equal(cell_mask(decoded.labels), distance < 30.5 - 64 / 128)
-    np.testing.assert_array_equal(decoded.labels[distance < 14], NUCLEUS)
-
-
-def test_a_photograph_is_refused(synthetic_cell):
-    with pytest.raises(MaskError, match=r"cell\.png.*0, 128, 255 or 0, 85, 170, 255.*not a photograph"):
-        decode_grey(synthetic_cell[0].rgb[..., 0], "cell.png")
-
-
-def test_a_coding_of_its_own_is_refused_with_its_levels():
-    with pytest.raises(
-        MaskError,
-        match=r"8 of 16 pixels hold others \(its levels are 0, 1, 2\); write background as 0, cytoplasm as 128",
-    ):
-        decode_grey(np.repeat(np.array([[0, 0, 1, 2]], np.uint8), 4, axis=0), "mask")
-
-
 @pytest.mark.parametrize(
-    "pixels", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float64), np.zeros((4, 4), bool)]
+    ("drawn", "words"),
+    [
+        ((360, 240), "with rows and columns swapped it would fit"),
+        ((120, 180), "enlarge it by 2 without smoothing"),
+        ((100, 100), "give the mask of this image"),
+    ],
 )
-def test_only_8_bit_grey_is_a_mask(pixels):
-    with pytest.raises(MaskError, match=r"8-bit grey image with shape \(H, W\), but is"):
-        decode_grey(pixels)
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("name", ["set1", "set2"])
-def test_real_masks_decode_with_few_repairs(data_dir, name):
-    repaired = {}
-    for sample in data_set(name).samples(data_dir):
-        decoded = decode_grey(load_grey(sample.mask), sample.sample_id)
-        assert region_mask(decoded.labels, "nucleus").any()
-        assert not region_mask(decoded.labels, "environment").any()
-        if decoded.repaired:
-            repaired[sample.sample_id] = decoded.repaired
-    assert len(repaired) == {"set1": 0, "set2": 5}[name]  # known damage of the source
-    assert all(count < 500 for count in repaired.values())
+def test_a_mask_of_another_size_is_refused_with_what_would_make_it_fit(drawn, words):
+    check_size((240, 360), (240, 360), "mask.png")
+    with pytest.raises(MaskError, match=rf"mask\.png: image and mask must agree in size.*{words}"):
+        check_size(drawn, (240, 360), "mask.png")
 
 
 # --- regions ---

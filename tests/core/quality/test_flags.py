@@ -12,9 +12,10 @@ KINDS = pytest.mark.parametrize("code", FLAGS)
 
 
 def codes_given() -> set[str]:
-    """The codes with which the assessment raises flags, read from its program."""
-    tree = ast.parse((ROOT / "core" / "quality" / "assessment.py").read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "raised"]
+    """The codes with which the assessments raise flags, read from their programs."""
+    programs = [ROOT / "core" / "quality" / f"{name}.py" for name in ("assessment", "drawn")]
+    nodes = [node for path in programs for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "raised"]
     first = [call.args[0] for call in calls]
     return {arg.value if isinstance(arg, ast.Constant) else getattr(flags, arg.id) for arg in first}
 
@@ -43,6 +44,10 @@ def test_only_what_refuses_is_severe(code):
         "area": 3,
         "objects": "one",
         "confidence": 0.5,
+        "why": "the nucleus lies around",
+        "place": "upside down",
+        "share": 0.5,
+        "pieces": "one",
     }
     flag = raised(code, **seen)
     assert (flag.code, flag.severe) == (code, FLAGS[code].severity is Severity.REFUSES)

@@ -15,8 +15,9 @@ from core.domain.options import Device
 from core.domain.types import CellImage, as_label_map
 from core.evaluation.datasets import data_set
 from core.evaluation.metrics import overlap
-from core.image.imaging import load, load_grey
-from core.image.masks import cell_mask, decode_grey, region_mask
+from core.image.drawn_masks import read_mask
+from core.image.imaging import load
+from core.image.masks import cell_mask, region_mask
 from core.image.stain import nuclear_stain
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.image.window import Window, resample_labels
@@ -122,7 +123,7 @@ def test_real_cells_that_were_never_trained_on(segmenter, model_entry, data_dir)
     assert {sample.sample_id.split("/")[0] for sample in chosen} == {"set1", "set2"}
     scores = []
     for sample in chosen:
-        true = decode_grey(load_grey(sample.mask)).labels
+        true = read_mask(sample.mask).labels
         found = segmenter.segment(load(sample.image)).labels
         scores.append([dice(found, true, "nucleus"), dice(found, true, "cytoplasm")])
     assert np.mean(scores) > 0.9
