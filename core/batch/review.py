@@ -132,6 +132,7 @@ class Review:
             self._superseded.setdefault(self._shards[number], set()).add(image_path)
         self.seconds: Final = run.seconds if run is not None else 0.0
         self.failures: Final = failures_of(folder.records(names))
+        self.copies: Final = sum(stage == Stage.DUPLICATE for stage, _ in self.failures.values())
         self.overview: Final = self._overview()
 
     @staticmethod

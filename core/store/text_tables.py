@@ -32,8 +32,10 @@ SUFFIXES: Final = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".parquet")
 
 # What programs and people write where there is no value, in lower case.
 _ABSENT: Final = frozenset(
-    {"na", "n/a", "n.a.", "n.a", "nan", "<na>", "null", "none", "nil", "missing", "-", "--", "---", "\u2013", "\u2014", ".", "?",
-     "#n/a", "#na", "#div/0!", "#value!", "#num!", "#ref!", "#name?", "#null!"}
+    {
+        "na", "n/a", "n.a.", "n.a", "nan", "<na>", "null", "none", "nil", "missing", "-", "--", "---", "\u2013",
+        "\u2014", ".", "?", "#n/a", "#na", "#div/0!", "#value!", "#num!", "#ref!", "#name?", "#null!",
+    }
 )  # fmt: skip
 _SEPARATORS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _SEP_LINE: Final = re.compile(r'"?sep=(\\t|[^\r\n"])"?[ \t;,]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
