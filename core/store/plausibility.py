@@ -144,7 +144,11 @@ class Judge:
         said
             The same as the table has them, in its own units.
         """
-        values = {name: value for name, *_ in self._limits if isinstance(value := cell.get(name), float)}
+        values = {
+            name: value
+            for name, *_ in self._limits
+            if isinstance(value := cell.get(name), float) and not math.isnan(value)
+        }
         for name, low, high, rule in self._limits:
             if (value := values.get(name)) is not None:
                 if said[name] in _MISSING or abs(value) >= _LARGEST:

@@ -437,8 +437,9 @@ def _opened(file: Path) -> Iterator[Any]:
                 f" {unpacked / 2**20:,.0f} MB; save it as CSV"
             )
             raise DataSetError(msg)
-        with warnings.catch_warnings(action="ignore"):  # of styles and rules that no value depends on
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        # An open file, because by name it takes only what is called .xlsx; warnings are of styles and rules for input.
+        with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):
+            book = openpyxl.load_workbook(io.BytesIO(opened.read()), read_only=True, data_only=True)
     except (zipfile.BadZipFile, OSError, KeyError, TypeError, SyntaxError, EOFError) as error:
         raise _unreadable(file, error) from error
     with closing(book):
