@@ -10,7 +10,7 @@ from typing import Final
 from core.batch.joins import Joined, JoinTable, Row, as_path, why_none
 from core.domain.cell_types import CellType, named_cell_type
 from core.domain.errors import DataSetError, UsageError
-from core.store.text_tables import ForeignTable, is_absent, open_table
+from core.store.text_tables import ForeignTable, is_absent, open_table, plain_text
 
 # From an image's relative path to what is said of it; None where nothing is.
 _Finder = Callable[[str], str | None]
@@ -220,13 +220,13 @@ def _rows(table: ForeignTable, column: str) -> Iterable[Row]:
             raise UsageError(msg)
         places.append(found[0])
     for number, (image, said) in table.rows(places):
-        if image is not None and said is not None and not is_absent(_plain(image)) and not is_absent(_plain(said)):
-            yield Row(number, _plain(image), _plain(said))
-
-
-def _plain(value: object) -> str:
-    """A value of a table as text; whole numbers, which workbooks keep as such, without a point."""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+        if (
+            image is not None
+            and said is not None
+            and not is_absent(plain_text(image))
+            and not is_absent(plain_text(said))
+        ):
+            yield Row(number, plain_text(image), plain_text(said))
 
 
 def _told(source: _Source, joined: Joined) -> list[str]:

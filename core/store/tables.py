@@ -37,7 +37,7 @@ from core.store.schema import (
     check_relative,
 )
 from core.store.shards import write_population
-from core.store.text_tables import ForeignTable, is_absent, number, open_table
+from core.store.text_tables import ForeignTable, is_absent, number, open_table, plain_text
 
 ALIASES: Final = {
     "patient": "patient_id",
@@ -376,7 +376,7 @@ def _named(name: str, text: str) -> str | None:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 (text, or a number used as a name)
-    text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    text = plain_text(value)
     # The apostrophe that `core.store.export.to_csv` puts before what a spreadsheet would execute.
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 

@@ -74,6 +74,11 @@ def is_absent(text: str) -> bool:
     return not text or text in _ABSENT
 
 
+def plain_text(value: object) -> str:
+    """A value as text; a whole number, which programs keep as 7.0 where others of its column are missing, as 7."""
+    return re.sub(r"^([0-9]+)\.0+$", r"\1", str(value).strip())
+
+
 def number(text: str, decimal: str) -> float:
     """A number as people and programs write it, its thousands perhaps grouped; raises ValueError for what is none."""
     text = text.strip().replace("\u2212", "-")

@@ -61,7 +61,12 @@ def test_what_cannot_be_is_found_and_named(changed, column, rule):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"cell_firstorder_Skewness": -2.0}, {"cell_eosin_Mean": -0.1}, {"cell_glcm_Correlation": -0.5}]
+    "changed",
+    [
+        {"cell_firstorder_Skewness": -2.0},
+        {"cell_eosin_Mean": -0.1, "cell_eosin_Minimum": -0.3},
+        {"cell_glcm_Correlation": -0.5},
+    ],
 )
 def test_what_may_be_negative_may(changed):
     assert breach(**changed) is None
