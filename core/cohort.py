@@ -1,9 +1,10 @@
 """Populations made from images: the shipped reference (`make cohort`) and a laboratory's own."""
 
+import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -103,11 +104,12 @@ REFERENCE: Final = (
 
 @dataclass
 class ImportReport:
-    """The result of an import: cells written, and every image that failed with its reason."""
+    """The result of an import: cells written, images that failed with their reasons, copies with what they copy."""
 
     population_id: str
     cells: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    duplicates: dict[str, str] = field(default_factory=dict)
 
 
 def build_reference(
@@ -147,12 +149,14 @@ def import_images(
 ) -> ImportReport:
     """Analyse images of one kind into a population of the user's own.
 
-    An unreadable image is named in the report and skipped.
+    An unreadable image is named in the report and skipped, and one that comes twice is counted once.
     """
+    filed = filed_once({"": images}, {"": ""})[""]
+    images = filed.images
     base = Path(os.path.commonpath([path.parent for path in images]))
     names = {path: path.relative_to(base).as_posix() for path in images}
     samples = [Sample(name, path, None, population.cell_type, name) for path, name in names.items()]
-    return _import(
+    report = _import(
         root,
         population,
         samples,
@@ -163,6 +167,65 @@ def import_images(
         replace_old=replace_old,
         shipped=False,
     )
+    report.duplicates = filed.copies
+    return report
+
+
+@dataclass(frozen=True)
+class Filed:
+    """Images of a folder, each once, and its copies of these or of an earlier folder's, with what they copy."""
+
+    images: list[Path]
+    copies: dict[str, str]
+
+
+def filed_once(folders: Mapping[str, Sequence[Path]], labels: Mapping[str, str]) -> dict[str, Filed]:
+    """Find images that come twice, by their content, whatever their names.
+
+    Parameters
+    ----------
+    folders
+        Images by folder.
+    labels
+        What the images of each folder are filed as.
+
+    Raises
+    ------
+    DataSetError
+        If an image lies in folders of two labels.
+    """
+    of_size: dict[int, list[Path]] = {}
+    for path in (path for images in folders.values() for path in images):
+        with suppress(OSError):  # which is told where it is read
+            of_size.setdefault(path.stat().st_size, []).append(path)
+    # Only files of one size can hold the same.
+    alike = {path for paths in of_size.values() if len(paths) > 1 for path in paths}
+    first: dict[bytes, tuple[Path, str]] = {}
+    filed = {}
+    for name, images in folders.items():
+        filed[name] = Filed([], {})
+        for path in images:
+            digest = _digest(path) if path in alike else None
+            kept, folder = (path, name) if digest is None else first.setdefault(digest, (path, name))
+            if labels[folder] != labels[name]:
+                msg = (
+                    f"{kept.as_posix()} and {path.as_posix()} are the same image, but are filed as {labels[folder]} and"
+                    f" {labels[name]}; keep the one that is right"
+                )
+                raise DataSetError(msg)
+            if kept == path:
+                filed[name].images.append(path)
+            else:
+                filed[name].copies[path.as_posix()] = kept.as_posix()
+    return filed
+
+
+def _digest(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True)

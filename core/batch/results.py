@@ -33,6 +33,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from core.batch.settings import BatchSettings, Progress, State
 from core.batch.storage import FileRefusedError, LocalStorage, open_storage
@@ -137,7 +138,7 @@ class Run:
 
 
 class Index:
-    """Which images are done, in 38 bytes of memory an image.
+    """Which images are done, in 46 bytes of memory an image.
 
     Paths and contents are kept as 64-bit digests; an image counts as done only where both the digest of its path and
     that of its size and time of change (or of its content) agree.
@@ -145,22 +146,31 @@ class Index:
 
     def __init__(self, records: Iterable[tuple[int, Record]] = ()) -> None:
         """Take `records` in the order in which they were written, each with the number of its shard."""
-        paths, stamps, contents, shards = array("Q"), array("Q"), array("Q"), array("L")
-        cells, flagged, failed = array("L"), array("B"), array("B")
+        paths, stamps, contents, hashes = array("Q"), array("Q"), array("Q"), array("Q")
+        shards, cells, flagged, failed, copies = array("L"), array("L"), array("B"), array("B"), array("B")
         for shard, record in records:
             paths.append(_digest(record.image_path))
             stamps.append(_digest(record.image_path, record.stamp))
             contents.append(_digest(record.image_path, record.sha256))
+            hashes.append(_digest(record.sha256))
             shards.append(shard)
             cells.append(record.cells)
             flagged.append(record.flagged)
-            failed.append(record.stage is not None)
+            failed.append(record.stage not in {None, Stage.DUPLICATE})
+            copies.append(record.stage is Stage.DUPLICATE)
         digests = np.array(paths, np.uint64)
         # Of equal paths the last one written holds.
         self._paths, last = np.unique(digests[::-1], return_index=True)
         kept = len(digests) - 1 - last
         self._stamps, self._contents = np.array(stamps, np.uint64)[kept], np.array(contents, np.uint64)[kept]
-        self._cells, self._flagged, self._failed = (np.array(each, np.int32)[kept] for each in (cells, flagged, failed))
+        self._cells, self._flagged, self._failed, self._copies = (
+            np.array(each, np.int32)[kept] for each in (cells, flagged, failed, copies)
+        )
+        self._hashes = np.array(hashes, np.uint64)[kept]
+        measured = self._hashes[(self._failed | self._copies) == 0]
+        self._orphans = (self._copies == 1) & ~np.isin(self._hashes, measured)
+        hashes_once, times = np.unique(measured, return_counts=True)
+        self._repeated = set(hashes_once[times > 1].tolist())
         again = np.ones(len(digests), bool)
         again[kept] = False
         self._superseded = {(int(shards[at]), int(digests[at])) for at in np.flatnonzero(again)}
@@ -170,14 +180,16 @@ class Index:
 
     def counts(self) -> "Counts":
         """Counts over all images."""
-        return Counts(len(self), int(self._cells.sum()), int(self._flagged.sum()), int(self._failed.sum()))
+        return Counts(len(self), *(int(each.sum()) for each in self._counted))
 
     def counts_of(self, image_path: str) -> "Counts":
         """What an image adds to the counts; nothing where there is no record of it."""
         at = self._find(image_path)
-        return (
-            Counts() if at is None else Counts(1, int(self._cells[at]), int(self._flagged[at]), int(self._failed[at]))
-        )
+        return Counts() if at is None else Counts(1, *(int(each[at]) for each in self._counted))
+
+    @property
+    def _counted(self) -> tuple[NDArray[np.int32], ...]:
+        return self._cells, self._flagged, self._failed, self._copies
 
     def knows(self, image_path: str) -> bool:
         """Whether there is a record of the image, as it is or as it was."""
@@ -202,6 +214,30 @@ class Index:
         data = read()
         return data is None or bool(self._contents[at] == _digest(image_path, hashlib.sha256(data).hexdigest()))
 
+    @property
+    def orphans(self) -> int:
+        """How many copies of images there are of which none is measured any more, because it changed."""
+        return int(self._orphans.sum())
+
+    def is_orphan(self, image_path: str) -> bool:
+        """Whether the image was left out as a copy of one that is not measured any more."""
+        at = self._find(image_path)
+        return at is not None and bool(self._orphans[at])
+
+    def repeated(self, records: Iterable[tuple[int, Record]]) -> list[list[Record]]:
+        """Measured images of the same content, by whatever path, in groups of two or more."""
+        if not self._repeated:
+            return []
+        latest: dict[str, Record] = {}
+        for _, record in records:
+            latest.pop(record.image_path, None)
+            if record.stage is None and _digest(record.sha256) in self._repeated:
+                latest[record.image_path] = record
+        groups: dict[str | None, list[Record]] = {}
+        for record in latest.values():
+            groups.setdefault(record.sha256, []).append(record)
+        return [group for group in groups.values() if len(group) > 1]
+
     def superseded(self, records: Iterable[tuple[int, Record]]) -> Iterator[tuple[int, str]]:
         """Shard and path of the images whose rows no longer hold."""
         if self._superseded:
@@ -217,12 +253,13 @@ class Index:
 
 @dataclass(frozen=True)
 class Counts:
-    """Images with a record, their cells, how many images have a flagged cell, and how many failed."""
+    """Images with a record, their cells, how many images have a flagged cell, failed, and are copies of others."""
 
     images: int = 0
     cells: int = 0
     flagged: int = 0
     failed: int = 0
+    duplicates: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -230,6 +267,7 @@ class Counts:
             self.cells + other.cells,
             self.flagged + other.flagged,
             self.failed + other.failed,
+            self.duplicates + other.duplicates,
         )
 
     def __sub__(self, other: "Counts") -> "Counts":
@@ -238,12 +276,15 @@ class Counts:
             self.cells - other.cells,
             self.flagged - other.flagged,
             self.failed - other.failed,
+            self.duplicates - other.duplicates,
         )
 
     @classmethod
     def of(cls, record: Record) -> "Counts":
         """What an image adds."""
-        return cls(1, record.cells, int(record.flagged), int(record.stage is not None))
+        is_copy = record.stage is Stage.DUPLICATE
+        failed = record.stage is not None and not is_copy
+        return cls(1, record.cells, int(record.flagged), int(failed), int(is_copy))
 
 
 class RunFolder:
@@ -436,7 +477,7 @@ class RunFolder:
 
 
 def failures_of(records: Iterable[tuple[int, Record]]) -> dict[str, tuple[str, str]]:
-    """Stage and reason of every image whose latest record is a failure."""
+    """Stage and reason of every image whose latest record is a failure, or says that it is a copy of another."""
     failures: dict[str, tuple[str, str]] = {}
     for _, record in records:
         if record.stage is None:

@@ -23,6 +23,7 @@ from skimage.draw import polygon2mask
 from core.batch.inputs import open_inputs
 from core.batch.results import Index, RunFolder, cells_schema, failures_of
 from core.batch.sorted_csv import write_sorted_csv
+from core.batch.tasks import Stage
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError
 from core.domain.types import BoundingBox, CellImage, LabelMap
@@ -36,6 +37,8 @@ from core.store.schema import FORMER_NAMES, CellRow, by_present_names, decode_ri
 _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5
 _SHARDS_LOOKED_INTO: Final = 4
+# Their reasons name another image, so that no two are alike.
+_NAMES_OTHERS: Final = (Stage.DUPLICATE, Stage.LABEL)
 _PICTURED: Final = (
     "image_sha256", "confidence", "quality_ok", "quality_flags", "place_left", "place_top", "place_width",
     "place_height", "image_width", "image_height", "um_per_px", "cell_outline", "nucleus_outline",
@@ -130,6 +133,7 @@ class Review:
             self._superseded.setdefault(self._shards[number], set()).add(image_path)
         self.seconds: Final = run.seconds if run is not None else 0.0
         self.failures: Final = failures_of(folder.records(names))
+        self.copies: Final = sum(stage == Stage.DUPLICATE for stage, _ in self.failures.values())
         self.overview: Final = self._overview()
 
     @staticmethod
@@ -155,7 +159,7 @@ class Review:
         for image_path, (stage, reason) in sorted(self.failures.items()):
             name = PurePosixPath(image_path).name
             plain = reason.removeprefix(f"{image_path}: ").removeprefix(f"{name}: ")
-            alike = stage, re.sub(r"\d+([.,]\d+)?", "#", plain)
+            alike = stage, "" if stage in _NAMES_OTHERS else re.sub(r"\d+([.,]\d+)?", "#", plain)
             groups.setdefault(alike, []).append(image_path)
             words.setdefault(alike, plain)
         failures = [

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -45,6 +45,9 @@ FLUSH_BYTES: Final = 64 * 2**20
 _TELL_S: Final = 1.0
 _RATE_S: Final = 60.0
 _LAST: Final = 12
+_EXAMPLES: Final = 3
+# An image that was left out for a copy of another is measured after all where the other has changed since.
+_ROUNDS: Final = 2
 
 Tasks = Iterator[Task | ImageResult]
 
@@ -63,12 +66,20 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do: images listed, done before, to be done, and unusable ones, each with its reason."""
+    """What a run would do: images listed, done before, to be done, and unusable ones, each with its reason.
+
+    `examples` are the first images to be done, each with its patient and cell type; the rest is as in
+    `core.batch.settings.Progress`.
+    """
 
     listed: int
     done: int
     to_do: int
     refused: dict[str, str]
+    examples: tuple[tuple[str, str | None, str | None], ...] = ()
+    notes: tuple[str, ...] = ()
+    unmatched_images: int = 0
+    unmatched_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,12 +111,16 @@ def plan(batch: Batch) -> Plan:
     shards = folder.shards(new.key, set_aside=False) if there is not None and there.key == new.key else []
     work = _Work(inputs, labels, batch, Index(folder.records(shards)))
     refused, to_do = {}, 0
+    examples: list[tuple[str, str | None, str | None]] = []
     for task in work.tasks():
         if isinstance(task, ImageResult):
             refused[task.image_path] = task.reason or ""
         else:
             to_do += 1
-    return Plan(work.listed, work.listed - to_do - len(refused), to_do, refused)
+            examples += [(task.image_path, task.patient_id, task.cell_type)] if to_do <= _EXAMPLES else []
+    done = work.listed - to_do - len(refused)
+    unmatched = labels.unmatched_images, labels.unmatched_rows
+    return Plan(work.listed, done, to_do, refused, tuple(examples), labels.notes, *unmatched)
 
 
 def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -> Progress:
@@ -131,7 +146,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
         work = _Work(inputs, labels, batch, index)
         started = time.monotonic()
         with (
-            _Reporter(folder, index.counts(), tell, said) as reporter,
+            _Reporter(folder, index.counts(), tell, said, labels) as reporter,
             _signals(reporter),
             _counting(inputs, batch.settings.limit, reporter),
         ):
@@ -140,13 +155,21 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
                 lambda folder, run, measurer: _Local(folder, run, LocalEngine(measurer, batch.jobs))
             )
             try:
-                _measure(make(folder, run, measurer), work, reporter, failures, _Turn(batch.turns, reporter))
-                shards = folder.shards(run.key)
-                totals = Index(folder.records(shards)).counts()
+                for _ in range(_ROUNDS):
+                    _measure(make(folder, run, measurer), work, reporter, failures, _Turn(batch.turns, reporter))
+                    index = Index(folder.records(folder.shards(run.key)))
+                    if not reporter.stopping:
+                        index = _count_once(folder, run.key, index, labels)
+                    if reporter.stopping or not index.orphans:
+                        break
+                    work = _Work(inputs, labels, batch, index)
+                shards, totals = folder.shards(run.key), index.counts()
                 if not reporter.stopping:
                     reporter.say(State.RUNNING, "writing the table")
                     folder.write_table(shards)
-                folder.write_errors(failures_of(folder.records(shards)))
+                failures = failures_of(folder.records(shards))
+                folder.write_errors(failures)
+                reporter.notes += _told_copies(failures)
                 state = State.STOPPED if reporter.stopping else State.FINISHED
             except BaseException as error:
                 state, words = (
@@ -157,7 +180,8 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
                 with suppress(CoreError, OSError):  # the disk may be full
                     folder.write_run(replace(run, state=state, seconds=run.seconds + time.monotonic() - started))
                 raise
-            counts = {"images": totals.images, "measured": totals.images - totals.failed, "failed": totals.failed}
+            counts = {"images": totals.images, "measured": totals.images - totals.failed - totals.duplicates}
+            counts |= {"failed": totals.failed, "duplicates": totals.duplicates}
             counts |= {"cells": totals.cells, "flagged": totals.flagged}
             folder.write_run(replace(run, state=state, counts=counts, seconds=run.seconds + time.monotonic() - started))
             return reporter.end(state, "stopped; the same command goes on" if reporter.stopping else "", totals)
@@ -176,7 +200,8 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
     versions = software_versions(engine)
     key = run_key(settings, batch.model.sha256, versions, labels.digest)
     new = new_run(key, settings, batch.model.model_id, batch.model.sha256, versions)
-    return open_inputs(settings.input, settings.pattern), labels, new
+    inputs = open_inputs(settings.input, settings.pattern)
+    return inputs, labels.fitted(lambda: (image.path for image in inputs.listed() if image.problem is None)), new
 
 
 def _measure(
@@ -232,7 +257,7 @@ class _Work:
     def _is_done(self, image: Listed) -> bool:
         if self._retry and self.index.has_failed(image.path):
             return False
-        if not self.index.knows(image.path):
+        if not self.index.knows(image.path) or self.index.is_orphan(image.path):
             return False
         # Asking a bucket for each of very many images would take hours, while its listing tells a thousand at a time.
         stamp = None if image.problem else image.stamp or self._inputs.stamp(image.path)
@@ -243,6 +268,53 @@ class _Work:
             return None if image.problem else self._inputs.read(image.path)[0]
         except CoreError:
             return None
+
+
+# --- the same image twice ---------------------------------------------------------------------------------------------
+
+
+def _count_once(folder: RunFolder, key: str, index: Index, labels: Labels) -> Index:
+    """Leave out copies of images, which are known by their content; returns the index with that."""
+    shards = folder.shards(key)
+    groups = index.repeated(folder.records(shards))
+    results = [result for group in groups for result in _copies(group, labels)]
+    if not results:
+        return index
+    folder.save(results, key)
+    return Index(folder.records(folder.shards(key)))
+
+
+def _copies(group: Sequence[Record], labels: Labels) -> list[ImageResult]:
+    """What is left out of images that are the same: all but one, or all where their labels contradict each other."""
+    said = {record.image_path: _said(record.image_path, labels) for record in group}
+    # The one of which most is known stays, of equal ones the first by name.
+    kept, *others = sorted(group, key=lambda record: (said[record.image_path].count(None), record.image_path))
+    left_out, stage, reason = others, Stage.DUPLICATE, f"the same image as {kept.image_path}, counted once"
+    for place, what in enumerate(("cell type", "patient")):
+        if len({values[place] for values in said.values()} - {None}) > 1:
+            filed = ", ".join(f"{path} of {what} {values[place]}" for path, values in sorted(said.items()))
+            reason = f"the same image stands under contradictory labels, {filed}; keep the one that is right"
+            left_out, stage = group, Stage.LABEL
+            break
+    return [
+        ImageResult(one.image_path, one.sha256, one.stamp, stage=stage, reason=f"{one.image_path}: {reason}")
+        for one in left_out
+    ]
+
+
+def _said(image_path: str, labels: Labels) -> tuple[str | None, str | None]:
+    try:
+        return labels.cell_type(image_path), labels.patient(image_path)
+    except UsageError:  # it is gone, and not in the list any more
+        return None, None
+
+
+def _told_copies(failures: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    reasons = [reason for _, (stage, reason) in sorted(failures.items()) if stage == Stage.DUPLICATE]
+    if not reasons:
+        return ()
+    images = "1 image is a copy of another" if len(reasons) == 1 else f"{len(reasons):,} images are copies of others"
+    return (f"{images} and counted once, as errors.csv says ({reasons[0]})",)
 
 
 # --- the engine of this machine ---------------------------------------------------------------------------------------
@@ -351,10 +423,14 @@ class _Turn:
 class _Reporter:
     """Counts, and reports to `progress.json` and to listeners, from a thread of its own."""
 
-    def __init__(self, folder: RunFolder, before: Counts, tell: Callable[[Progress], None], message: str) -> None:
+    def __init__(
+        self, folder: RunFolder, before: Counts, tell: Callable[[Progress], None], message: str, labels: Labels
+    ) -> None:
         self.folder = folder
         self.stopping = False
         self.waiting = False
+        self.notes = labels.notes
+        self._labels = labels
         self._total: int | None = None
         self._listed = 0
         self._counts = before
@@ -442,6 +518,10 @@ class _Reporter:
                 os.getpid(),
                 self._message or listing,
                 tuple(self._last),
+                self._counts.duplicates,
+                self._labels.unmatched_images,
+                self._labels.unmatched_rows,
+                self.notes,
             )
 
     def _keep_telling(self) -> None:

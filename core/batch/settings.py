@@ -109,6 +109,8 @@ class Progress:
     `total` is None while images are still being counted; `rate` is in images per second over the last minute,
     `seconds_left` follows from it, both None where they are unknown. `started` and `updated` are ISO times with zone;
     `message` says in words what is going on or went wrong; `last` holds the newest images, newest first.
+    `duplicates` are copies of other images, counted once; `unmatched_images` have no row in a table of labels or
+    patients, or no patient in their path, and `unmatched_rows` no image; `notes` tell that in sentences.
     """
 
     state: State
@@ -125,6 +127,10 @@ class Progress:
     pid: int
     message: str = ""
     last: tuple[Seen, ...] = ()
+    duplicates: int = 0
+    unmatched_images: int = 0
+    unmatched_rows: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the text of `progress.json`."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Stage(StrEnum):
-    """The stage at which an image failed."""
+    """The stage at which an image failed, or was left out."""
 
     LIST = "list"
     READ = "read"
@@ -18,6 +18,8 @@ class Stage(StrEnum):
     MEMORY = "memory"
     CRASH = "crash"
     WRITE = "write"
+    LABEL = "label"  # the same image stands under contradictory labels
+    DUPLICATE = "duplicate"  # a copy of another image, which is counted
 
 
 class Stamp(NamedTuple):

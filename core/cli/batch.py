@@ -22,8 +22,8 @@ _QUIET_BEATS: Final = 30
 
 _DESCRIPTION: Final = (
     "Measure a folder, a ZIP file or a bucket of any size. Stopped, killed or out of disk, the same command goes on"
-    " where it was; the finished table is the same. Exit code 0: every image measured; 1: some failed (errors.csv) or"
-    " the run was stopped; 2: wrong use."
+    " where it was; the finished table is the same. The same image under two paths is counted once. Exit code 0: every"
+    " image measured; 1: some failed (errors.csv) or the run was stopped; 2: wrong use."
 )
 
 
@@ -45,9 +45,12 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     add("--pattern", metavar="GLOB", help="only images whose relative path fits, as '*/blood_*.png'")
     add("--limit", type=positive, metavar="N", help="only the first N images")
     add("--um-per-pixel", "--um-per-px", type=float, metavar="UM", help="scale of all images in micrometres per pixel")
-    text = "{} of each image: folder, regex:PATTERN with a group named {}, or csv:FILE"
-    add("--label-from", metavar="HOW", help=text.format("cell type", "label"))
-    add("--patient-from", metavar="HOW", help=text.format("patient", "patient"))
+    text = (
+        "{} of each image: folder, folder:N (1 is the first below INPUT), regex:PATTERN with a group named {}, or"
+        " csv:FILE (also .tsv, .xlsx, .parquet; columns image_path and {})"
+    )
+    add("--label-from", metavar="HOW", help=text.format("cell type", "label", "cell_type"))
+    add("--patient-from", metavar="HOW", help=text.format("patient", "patient", "patient_id"))
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +150,8 @@ def _asked(arguments: argparse.Namespace) -> Batch:
 
 def _tell_plan(asked: Batch, *, as_json: bool) -> int:
     tally = plan(asked)
+    for note in tally.notes:
+        print(f"note: {note}", file=sys.stderr)
     for path, reason in tally.refused.items():
         print(f"would fail: {path}: {reason}", file=sys.stderr)
     if as_json:
@@ -156,6 +161,10 @@ def _tell_plan(asked: Batch, *, as_json: bool) -> int:
             f"{tally.listed:,} images: {tally.to_do:,} to do, {tally.done:,} done before, {len(tally.refused):,} that"
             " cannot be measured"
         )
+        for path, patient, cell_type in tally.examples:
+            said = [f"patient {patient}"] if patient else []
+            said += [f"cell type {cell_type}"] if cell_type else []
+            print(f"{path}: {', '.join(said) or 'no patient, no cell type'}")
     return 1 if tally.refused else 0
 
 
@@ -165,10 +174,15 @@ class _Line:
     def __init__(self, out: str) -> None:
         self._out = out
         self._said: tuple[State, str] | None = None
+        self._notes: set[str] = set()
         self._beats = 0
 
     def __call__(self, progress: Progress) -> None:
         terminal = sys.stderr.isatty()
+        for note in progress.notes:
+            if note not in self._notes:
+                print(f"note: {note}", file=sys.stderr)
+        self._notes |= set(progress.notes)
         news = (progress.state, progress.message) != self._said and not progress.message.endswith("so far")
         if terminal or news or self._beats % _QUIET_BEATS == 0:
             self._said = (progress.state, progress.message)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.charts.trust import Reliability
-from core.cli.common import add_action, add_jobs, add_model, add_out_file, add_scale, count_images
-from core.cohort import ImportReport, build_reference, folders_of, import_images
-from core.domain.cell_types import CellType, folder_cell_type
-from core.domain.errors import ModelError, UsageError
+from core.cli.common import add_action, add_excel, add_jobs, add_model, add_out_file, add_scale, count_images
+from core.cohort import Filed, ImportReport, build_reference, filed_once, folders_of, import_images
+from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
+from core.domain.errors import DataSetError, ModelError, UsageError
 from core.domain.settings import check_own, load_settings
 from core.evaluation.agreement import load as load_reliability
 from core.explorer import view
@@ -32,12 +32,17 @@ from core.segmentation.model_registry import find_model
 from core.store import queries, shards
 from core.store.database import Cohort
 from core.store.export import to_csv, to_parquet
+from core.store.plausibility import Judgement, Rejected
 from core.store.published import published_references
 from core.store.schema import Population
-from core.store.tables import Units, import_table, look
+from core.store.tables import TableColumns, Units, check_table, import_table, look
 
 if TYPE_CHECKING:
     from core.cli.common import Actions
+
+# Rows, images and names that are told; files and --json hold all of them.
+_TOLD = 5
+_EXAMPLES = 3
 
 
 def cohort(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +101,7 @@ def _add_import(actions: "Actions") -> None:
         "--layout", choices=["flat", "folders"], default="flat", help="folders: one sub-folder per cell type, as MLL23"
     )
     parser.add_argument("--only", nargs="+", metavar="FOLDER", help="with --layout folders: these only")
+    _add_dry_run(parser)
     _add_cell_type(parser, "what the cells are (default: what the folder's name says)")
     parser.add_argument("--title", help="what pages call the population (default: made from folder and source)")
     _add_filing(parser)
@@ -106,7 +112,18 @@ def _add_import(actions: "Actions") -> None:
 
 def _add_cell_type(parser: argparse.ArgumentParser, text: str) -> None:
     kinds = [str(kind) for kind in CellType]
-    parser.add_argument("--cell-type", metavar="TYPE", choices=kinds, help=f"{text}: %(choices)s")
+    help_text = f"{text}: %(choices)s, or another name of one"
+    parser.add_argument("--cell-type", metavar="TYPE", type=_cell_type, choices=kinds, help=help_text)
+
+
+def _cell_type(text: str) -> str:
+    """A cell type by any of its names; what is none stays as it is, and argparse says so."""
+    kind = named_cell_type(text)
+    return text if kind is None else kind.value
+
+
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="say what would be read and filed; writes nothing")
 
 
 def _add_population(parser: argparse.ArgumentParser) -> None:
@@ -128,28 +145,64 @@ def _add_filing(parser: argparse.ArgumentParser) -> None:
 def _import(arguments: argparse.Namespace) -> int:
     source: Path = arguments.folder
     chosen = _chosen_folders(arguments) if arguments.layout == "folders" else {source.name: find_images([source])}
+    kinds = {name: CellType(arguments.cell_type or folder_cell_type(name)) for name in chosen}
+    filed = filed_once(chosen, {name: kind if kind is not CellType.OTHER else name for name, kind in kinds.items()})
+    _tell_folders(arguments, kinds)
+    if arguments.dry_run:
+        return _tell_filed(filed, kinds, as_json=arguments.json)
     reports = []
-    for name, images in chosen.items():
-        cell_type = CellType(arguments.cell_type) if arguments.cell_type else folder_cell_type(name)
+    for name, images in filed.items():
+        if not images.images:
+            continue
         slug = "".join(c if c.isalnum() else "_" for c in f"{name}_{arguments.source}".lower()).strip("_")[:63]
         population = _own_population(
             arguments,
             arguments.id or slug,
-            cell_type,
+            kinds[name],
             arguments.title or f"{name.replace('_', ' ')}, {arguments.source}",
         )
-        reports.append(
-            import_images(
-                load_settings().cohort,
-                population,
-                images,
-                find_model(arguments.model),
-                jobs=arguments.jobs,
-                progress=_population_progress(),
-                replace_old=arguments.replace,
-            )
+        report = import_images(
+            load_settings().cohort,
+            population,
+            images.images,
+            find_model(arguments.model),
+            jobs=arguments.jobs,
+            progress=_population_progress(),
+            replace_old=arguments.replace,
         )
+        report.duplicates = images.copies
+        reports.append(report)
     return _tell_imports(reports, as_json=arguments.json)
+
+
+def _tell_folders(arguments: argparse.Namespace, kinds: dict[str, CellType]) -> None:
+    """Say where a folder's name was taken for no cell type, or where folders of types lie in a flat one."""
+    if arguments.cell_type:
+        return
+    if unnamed := [name for name, kind in kinds.items() if kind is CellType.OTHER]:
+        words = f"no cell type is called {', '.join(map(repr, unnamed))}, so the cells are filed as other"
+        print(f"note: {words}; --cell-type says what they are", file=sys.stderr)
+    if arguments.layout == "flat" and arguments.folder.is_dir():
+        below = sorted(path.name for path in arguments.folder.iterdir() if path.is_dir())
+        if typed := [name for name in below if named_cell_type(name)]:
+            words = f"sub-folders are called after cell types ({', '.join(typed[:_TOLD])})"
+            print(f"note: {words}, but all go into one population; see --layout folders", file=sys.stderr)
+
+
+def _tell_filed(filed: dict[str, Filed], kinds: dict[str, CellType], *, as_json: bool) -> int:
+    if as_json:
+        plain = [
+            {"folder": name, "cell_type": kinds[name], "images": len(one.images), "duplicates": one.copies}
+            for name, one in filed.items()
+        ]
+        print(json.dumps(plain))
+        return 0
+    for name, one in filed.items():
+        copies = f", {len(one.copies)} more are copies" if one.copies else ""
+        print(f"{name}: {len(one.images)} images as {kinds[name].value}{copies}")
+        for path in one.images[:_EXAMPLES]:
+            print(f"  {path.as_posix()}: cell type {kinds[name].value}, no patient")
+    return 0
 
 
 def _chosen_folders(arguments: argparse.Namespace) -> dict[str, list[Path]]:
@@ -200,6 +253,11 @@ def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
     for report in reports:
         for name, reason in report.failures.items():
             print(f"failed: {report.population_id}: {name}: {reason}", file=sys.stderr)
+        if report.duplicates:
+            name, kept = next(iter(report.duplicates.items()))
+            many = "image is a copy" if len(report.duplicates) == 1 else "images are copies"
+            words = f"{len(report.duplicates)} {many} and counted once ({name} is {kept})"
+            print(f"note: {report.population_id}: {words}", file=sys.stderr)
     if as_json:
         print(json.dumps([asdict(report) for report in reports]))
     else:
@@ -213,8 +271,8 @@ def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
 
 def _add_import_table(actions: "Actions") -> None:
     text = (
-        "Make a table of measured cells (.csv, .parquet; columns named as in the catalogue) a population of your own,"
-        " whole or not at all."
+        "Make a table of measured cells (.csv, .tsv, .xlsx, .parquet; columns named as in the catalogue) a population"
+        " of your own. Rows whose numbers cannot be true are left out and told."
     )
     parser = add_action(actions, "import-table", _import_table, text)
     parser.add_argument("file", type=Path, metavar="FILE", help="the table")
@@ -222,6 +280,7 @@ def _add_import_table(actions: "Actions") -> None:
     units = [str(unit) for unit in Units]
     text = "what lengths and areas in the table are counted in"
     parser.add_argument("--units", required=True, choices=units, help=text)
+    _add_dry_run(parser)
     _add_cell_type(parser, "what cells are whose row does not say it")
     _add_filing(parser)
     add_scale(parser)
@@ -235,19 +294,71 @@ def _import_table(arguments: argparse.Namespace) -> int:
         raise UsageError(msg)
     slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in arguments.name.lower()).strip("_")[:63]
     population = _own_population(arguments, arguments.id or slug, cell_type, arguments.name)
-    cells = import_table(
-        load_settings().cohort, population, arguments.file, units=Units(arguments.units), replace=arguments.replace
-    )
+    judgement, units = Judgement(), Units(arguments.units)
+    try:
+        if arguments.dry_run:
+            checked = check_table(population, arguments.file, units=units, judgement=judgement)
+            cells, examples = checked.cells, checked.examples
+        else:
+            root = load_settings().cohort
+            cells = import_table(
+                root, population, arguments.file, units=units, replace=arguments.replace, judgement=judgement
+            )
+            examples = ()
+    except DataSetError:
+        _tell_rows(judgement)
+        raise
+    _tell_rows(judgement)
+    _tell_rejected(arguments, judgement)
     if arguments.json:
-        print(json.dumps({"population_id": population.population_id, "cells": cells, **asdict(looked)}))
+        told = {"population_id": population.population_id, "cells": cells, "dry_run": arguments.dry_run}
+        told |= {"rejected": [asdict(one) for one in judgement.rejected], "duplicates": judgement.doubled}
+        print(json.dumps({**told, "examples": examples, **asdict(looked)}))
         return 0
+    _tell_table(arguments, looked, population, cells)
+    for image, patient, kind in examples:
+        print(f"  {image}: {f'patient {patient}' if patient else 'no patient'}, cell type {kind}")
+    return 0
+
+
+def _tell_table(arguments: argparse.Namespace, looked: TableColumns, population: Population, cells: int) -> None:
+    print(f"read as {looked.words}")
+    for note in looked.notes:
+        print(f"note: {note}", file=sys.stderr)
+    would = "would be filed, " if arguments.dry_run else ""
     print(
-        f"{population.population_id}: {cells} cells, sizes taken for"
+        f"{population.population_id}: {cells} cells, {would}sizes taken for"
         f" {'micrometres' if arguments.units == 'um' else 'pixels'}"
     )
     print(f"{len(looked.taken)} columns taken; not taken: {', '.join(looked.not_taken) or 'none'}")
     print(f"{len(looked.missing)} features of the catalogue are not in the table{_some(looked.missing)}")
-    return 0
+
+
+def _tell_rows(judgement: Judgement) -> None:
+    for one in judgement.rejected[:_TOLD]:
+        print(f"impossible: row {one.row}, column {one.column}: {one.value:g} {one.words}", file=sys.stderr)
+
+
+def _tell_rejected(arguments: argparse.Namespace, judgement: Judgement) -> None:
+    """Tell how many rows are left out, and write them beside the table, where that may be written to."""
+    if judgement.left_out:
+        place = None if arguments.dry_run else _write_rejected(arguments.file, judgement.rejected)
+        words = f"{judgement.left_out} of {judgement.rows} rows cannot be true and are left out"
+        print(f"note: {words}; {place.name if place else '--json'} names them", file=sys.stderr)
+    if judgement.doubled:
+        row, earlier = judgement.doubled[0]
+        words = f"{len(judgement.doubled)} rows say again what another says, and are counted once"
+        print(f"note: {words} (row {row} is row {earlier})", file=sys.stderr)
+
+
+def _write_rejected(table: Path, rejected: Sequence[Rejected]) -> Path | None:
+    """`<table>.rejected.csv`; None where the folder takes no file."""
+    place = table.with_name(f"{table.name}.rejected.csv")
+    try:
+        place.write_bytes(to_csv(pd.DataFrame([asdict(one) for one in rejected])))
+    except OSError:
+        return None
+    return place
 
 
 def _some(names: Sequence[str]) -> str:
@@ -317,11 +428,13 @@ def _add_compare(actions: "Actions") -> None:
     for key, (column, called) in CHOICES.items():
         option = f"--{column.removesuffix('_id').replace('_', '-')}"
         kinds = [str(kind) for kind in CellType] if key == "cell_types" else None
+        read = _cell_type if kinds else str
         text = f"only cells of this {called}{': %(choices)s' if kinds else ''}"
         shown = called.upper().replace(" ", "_")
-        parser.add_argument(option, dest=key, nargs="+", choices=kinds, metavar=shown, help=text)
+        parser.add_argument(option, dest=key, nargs="+", type=read, choices=kinds, metavar=shown, help=text)
     parser.add_argument("--selection", type=Path, metavar="FILE", help="only cells of a selection saved on the page")
     add_out_file(parser, "write the table (.csv) or a report (.html) instead")
+    add_excel(parser)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -345,7 +458,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and arguments.out.suffix == ".html":
         arguments.out.write_text(html_report(compared, reliability, datetime.now(UTC)), encoding="utf-8")
     elif arguments.out is not None:
-        arguments.out.write_bytes(to_csv(frame))
+        arguments.out.write_bytes(to_csv(frame, excel=arguments.excel))
     if arguments.json:
         print(frame.to_json(orient="records"))
     elif arguments.out is None:
@@ -396,6 +509,7 @@ def _add_export(actions: "Actions") -> None:
     _add_population(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a name that ends in .csv or .parquet")
     parser.add_argument("--good-only", action="store_true", help="only cells without a severe quality flag")
+    add_excel(parser)
 
 
 def _add_delete(actions: "Actions") -> None:
@@ -419,7 +533,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix == ".parquet":
         to_parquet(frame, arguments.out)
     elif arguments.out.suffix == ".csv":
-        arguments.out.write_bytes(to_csv(frame))
+        arguments.out.write_bytes(to_csv(frame, excel=arguments.excel))
     else:
         msg = f"--out must end in .csv or .parquet, but is {arguments.out.name}"
         raise UsageError(msg)

@@ -69,6 +69,11 @@ def add_out_file(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help=text)
 
 
+def add_excel(parser: argparse.ArgumentParser) -> None:
+    """Add the wish for CSV that Excel opens with its accents whole."""
+    parser.add_argument("--excel", action="store_true", help="begin CSV with the mark by which Excel knows UTF-8 (BOM)")
+
+
 def add_action(
     actions: "Actions", name: str, run: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:

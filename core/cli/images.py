@@ -12,7 +12,16 @@ import pandas as pd
 
 from core.charts.overlay import field_png, outlined_png
 from core.cli.cohort import references
-from core.cli.common import add_choice, add_feature_engine, add_jobs, add_json, add_model, add_scale, count_images
+from core.cli.common import (
+    add_choice,
+    add_excel,
+    add_feature_engine,
+    add_jobs,
+    add_json,
+    add_model,
+    add_scale,
+    count_images,
+)
 from core.domain.compartments import Compartment
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.features.catalogue import CATALOGUE
@@ -41,6 +50,7 @@ def segment(parser: argparse.ArgumentParser) -> None:
 def analyse(parser: argparse.ArgumentParser) -> None:
     """Outline, measure and place the cells of images."""
     _add_inputs(parser)
+    add_excel(parser)
     parser.set_defaults(run=_analyse)
 
 
@@ -93,10 +103,10 @@ def _analyse(arguments: argparse.Namespace) -> int:
             ]
     table = pd.DataFrame(rows, columns=analyses_table([]).columns)
     to_parquet(table, out / "features.parquet")
-    (out / "features.csv").write_bytes(to_csv(table))
+    (out / "features.csv").write_bytes(to_csv(table, excel=arguments.excel))
     to_parquet(pd.DataFrame(places), out / "places.parquet")
     errors = pd.DataFrame({"image_path": list(failures), "reason": list(failures.values())})
-    (out / "errors.csv").write_bytes(to_csv(errors))
+    (out / "errors.csv").write_bytes(to_csv(errors, excel=arguments.excel))
     return _conclude(arguments, failures, {"out": str(out), "cells": len(table)})
 
 

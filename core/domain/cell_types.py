@@ -1,5 +1,7 @@
 """The cell types Leukoscope can name: id, display name, colour, meaning. The only list: add a cell type here."""
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -112,26 +114,49 @@ CELL_TYPES: Final = MappingProxyType(
     }
 )
 
-# Folder names under which collections file a type, beyond our own names. MLL23 (Zenodo 14277609) has a folder of .tif
-# per class.
-_FOLDER_NAMES: Final = {
-    "hairy_cell": CellType.HCL,
-    "hairy": CellType.HCL,
-    "hac": CellType.HCL,
-    "hcl": CellType.HCL,
-    "neutrophil_segmented": CellType.NEUTROPHIL,
-    "neutrophil_band": CellType.NEUTROPHIL,
-    "myeloblast": CellType.BLAST,
-    "normoblast": CellType.ERYTHROBLAST,
+# Names beyond our own under which collections, analysers and laboratories file a type; compared by `_key`, with or
+# without "cell(s)" at the end and in the plural. MLL23 (Zenodo 14277609) has a folder of .tif per class; the
+# three letters are those of the Munich and Barcelona collections.
+_OTHER_NAMES: Final[dict[CellType, str]] = {
+    CellType.MONOCYTE: "mono, mon, mo",
+    CellType.LYMPHOCYTE: "lympho, lymph, lym, ly, lyt, typical lymphocyte, lymphocyte typical, small lymphocyte",
+    CellType.HCL: "hairy, hac, hairy cell leukaemia, hairy cell leukemia, hairy leukocyte",
+    CellType.APL: "apl blast, acute promyelocytic leukaemia, acute promyelocytic leukemia, aml m3, m3",
+    CellType.PROMYELOCYTE: "promyelo, pmy, pmo",
+    CellType.BLAST: "bla, myeloblast, monoblast, lymphoblast, blast cell",
+    CellType.NEUTROPHIL: (
+        "neutro, neut, neu, ne, segmented neutrophil, neutrophil segmented, segmented, seg, ngs, sne, band neutrophil,"
+        " neutrophil band, band, ngb, bne, pmn, neutrophil granulocyte, neutrophilic granulocyte"
+    ),
+    CellType.EOSINOPHIL: "eosino, eos, eo, eosinophil granulocyte, eosinophilic granulocyte",
+    CellType.BASOPHIL: "baso, bas, ba, basophil granulocyte, basophilic granulocyte",
+    CellType.ERYTHROBLAST: "erythro, normoblast, nrbc, nucleated red blood cell, ebo, erb",
+    CellType.PLATELET: "plt, thrombocyte, thrombo",
+    CellType.OTHER: "",
 }
 
 
+def _key(name: str) -> str:
+    """A name without what spelling differs in: case, blanks and hyphens, the words for a cell, the plural."""
+    key = "_".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", name).casefold()))
+    key = re.sub("_?cells?$", "", key) or key
+    return key.removesuffix("s") if len(key) > 3 else key
+
+
+_NAMES: Final = MappingProxyType(
+    {
+        _key(name): kind
+        for kind, info in CELL_TYPES.items()
+        for name in (kind, info.name, info.plural, info.short, *filter(None, _OTHER_NAMES[kind].split(", ")))
+    }
+)
+
+
+def named_cell_type(name: str) -> CellType | None:
+    """The cell type that goes by a name (`Hairy cell`, `HCL`, `monocytes`, `lymph` ...); None for an unknown one."""
+    return _NAMES.get(_key(name))
+
+
 def folder_cell_type(name: str) -> CellType:
-    """The cell type that a folder's name means (`Hairy cell`, `hairy_cells`, `monocyte` ...); OTHER if unknown."""
-    key = name.strip().lower().replace(" ", "_").replace("-", "_")
-    for candidate in (key, key.removesuffix("s")):
-        if candidate in _FOLDER_NAMES:
-            return _FOLDER_NAMES[candidate]
-        if candidate in list(CellType):
-            return CellType(candidate)
-    return CellType.OTHER
+    """The cell type that a folder's name means; OTHER if unknown."""
+    return named_cell_type(name) or CellType.OTHER

@@ -5,6 +5,7 @@ import re
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
@@ -58,6 +59,7 @@ class ImageArchive:
             raise UsageError(msg) from error
         self._name = name
         infos = self._archive.infolist()
+        self._times = Counter(info.filename for info in infos)
         if len(infos) > MAX_MEMBERS:
             msg = (
                 f"{name}: expected at most {MAX_MEMBERS:,} files, but it holds {len(infos):,}; unpack it into a folder"
@@ -72,8 +74,8 @@ class ImageArchive:
             raise UsageError(msg)
 
     def members(self) -> Iterator[Member]:
-        """Every image in the order of the paths, without other and hidden files; inner archives are problems."""
-        for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
+        """Every path of an image once, in order, without other and hidden files; inner archives are problems."""
+        for info in map(self._archive.getinfo, sorted(self._times)):
             if _is_image(info.filename.replace("\\", "/")) or _is_archive(info.filename):
                 yield self._described(info)
 
@@ -130,7 +132,7 @@ class ImageArchive:
                 "expected folders to be separated by '/', as the ZIP format says, but they are by '\\'; pack the folder"
                 " again"
             )
-        if self._archive.getinfo(path) is not info:
+        if self._times[path] > 1:
             return "expected every path once, but the archive holds several files of this path; pack the folder again"
         if info.flag_bits & _ENCRYPTED:
             return "expected a readable file, but it is encrypted; pack the images again, without a password"

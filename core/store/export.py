@@ -10,17 +10,19 @@ from core.store.schema import OUTLINE_COLUMNS, cohort_schema, guarded
 from core.store.shards import write_parquet
 
 
-def to_csv(frame: pd.DataFrame) -> bytes:
+def to_csv(frame: pd.DataFrame, *, excel: bool = False) -> bytes:
     """Return cells as CSV (RFC 4180, UTF-8, with a header), without outlines; lists become words separated by blanks.
 
-    Text that a spreadsheet would take for a formula gets a leading apostrophe, column names too; numbers never do.
+    Text that a spreadsheet would take for a formula gets a leading apostrophe, column names too; numbers never do. For
+    Excel a mark at the beginning says that it is UTF-8, which Excel does not see otherwise.
     """
     flat = frame.drop(columns=[name for name in OUTLINE_COLUMNS if name in frame])
     for name in flat.columns:
         if not (pd.api.types.is_numeric_dtype(flat[name]) or pd.api.types.is_datetime64_any_dtype(flat[name])):
             flat[name] = flat[name].map(_as_text)
     # With the line end of RFC 4180 a carriage return inside a text is quoted, and cannot begin a row of its own.
-    return flat.rename(columns=guarded).to_csv(index=False, lineterminator="\r\n").encode()
+    text = flat.rename(columns=guarded).to_csv(index=False, lineterminator="\r\n")
+    return text.encode("utf-8-sig" if excel else "utf-8")
 
 
 def to_parquet(frame: pd.DataFrame, path: Path) -> None:

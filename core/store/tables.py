@@ -1,11 +1,11 @@
-"""A table of measured cells made into a population: CSV or Parquet, checked value by value, imported whole or not.
+"""A table of measured cells made into a population: CSV, a workbook or Parquet, checked value by value.
 
 Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as
-`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. A table exported from the
-cohort can be imported again.
+`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field, or one that says `NA`, is an absent value. A row
+whose numbers cannot be true is left out and told (`core.store.plausibility`); a value that does not fit its column
+stops the import. A table exported from the cohort can be imported again.
 """
 
-import csv
 import hashlib
 import json
 import math
@@ -21,13 +21,12 @@ from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
-from core.domain.cell_types import CellType
+from core.domain.cell_types import CellType, named_cell_type
 from core.domain.errors import DataSetError
 from core.features.catalogue import CATALOGUE
 from core.quality.flags import NOT_OK_IN_TABLE
+from core.store.plausibility import Judge, Judgement
 from core.store.schema import (
     FORMER_NAMES,
     FORMULA_STARTS,
@@ -38,6 +37,7 @@ from core.store.schema import (
     check_relative,
 )
 from core.store.shards import write_population
+from core.store.text_tables import ForeignTable, is_absent, number, open_table, plain_text
 
 ALIASES: Final = {
     "patient": "patient_id",
@@ -47,6 +47,7 @@ ALIASES: Final = {
 
 _SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created")
 _SHARD_CELLS: Final = 1000
+_EXAMPLES: Final = 3
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 _KINDS: Final = {field.name: field.type for field in arrow_schema() if field.name not in _SET_ANEW}
 
@@ -60,12 +61,17 @@ class Units(StrEnum):
 
 @dataclass(frozen=True)
 class TableColumns:
-    """What a table holds: columns that are taken, columns that are not, missing features, and cell types."""
+    """What a table holds: columns that are taken, columns that are not, missing features, and cell types.
+
+    `words` say how the file was read, `notes` what a person should know of that.
+    """
 
     taken: tuple[str, ...]
     not_taken: tuple[str, ...]
     missing: tuple[str, ...]
     cell_types: tuple[CellType, ...]
+    words: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def cell_type(self) -> CellType | None:
@@ -75,38 +81,46 @@ class TableColumns:
 
 def look(file: Path) -> TableColumns:
     """Read what columns and cell types a table has; raises DataSetError for one that cannot be imported."""
-    names = _names(file)
-    taken = {ALIASES.get(name, name): name for name in names if ALIASES.get(name, name) in _KINDS}
-    if len(taken) < sum(ALIASES.get(name, name) in _KINDS for name in names) or len(set(names)) < len(names):
-        msg = f"{file.name}: two columns hold the same; columns must differ in their names, and {_either_name()}"
+    table = open_table(file)
+    taken = _taken(table)
+    types: set[CellType] = set()
+    if "cell_type" in taken:
+        for row, (said,) in table.rows([taken["cell_type"]]):
+            if (value := _field(table, row, "cell_type", said, ".")) is not None:
+                types.add(CellType(value))
+    return TableColumns(
+        taken=tuple(taken),
+        not_taken=tuple(name for place, name in enumerate(table.names) if name and place not in taken.values()),
+        missing=tuple(name for name in CATALOGUE if name not in taken),
+        cell_types=tuple(kind for kind in CellType if kind in types),
+        words=table.words,
+        notes=table.notes,
+    )
+
+
+def _taken(table: ForeignTable) -> dict[str, int]:
+    """Our names of the columns that are taken, with their places; raises DataSetError without a feature."""
+    names = [_text(name) for name in table.names]
+    known = [(ALIASES.get(name, name), place) for place, name in enumerate(names)]
+    taken = {name: place for name, place in known if name in _KINDS}
+    if len(taken) < sum(name in _KINDS for name, _ in known):
+        msg = f"{table.file.name}: two columns hold the same; columns must differ in their names, and {_either_name()}"
         raise DataSetError(msg)
     if not any(name in CATALOGUE for name in taken):
         there = ", ".join(names[:5])
         msg = (
-            f"{file.name}: has no feature of the catalogue, only {there}...; name columns as `python -m core catalogue`"
-            " does"
+            f"{table.file.name}: has no feature of the catalogue, only {there}...; name columns as `python -m core"
+            f" catalogue` does (the table was read as {table.words})"
         )
         raise DataSetError(msg)
-    types: set[CellType] = set()
-    if "cell_type" in taken:
-        for first, batch in _batches(file, [taken["cell_type"]]):
-            types |= {
-                CellType(value) for value in _column(file, first, batch.column(0), "cell_type") if value is not None
-            }
-    return TableColumns(
-        taken=tuple(taken),
-        not_taken=tuple(name for name in names if name not in taken.values()),
-        missing=tuple(name for name in CATALOGUE if name not in taken),
-        cell_types=tuple(kind for kind in CellType if kind in types),
-    )
+    return taken
 
 
 def preview(file: Path, rows: int) -> pd.DataFrame:
     """The first rows of a table as they are."""
-    if file.suffix.lower() == ".parquet":
-        first: pd.DataFrame = next(pq.ParquetFile(file).iter_batches(rows)).to_pandas()
-        return first
-    return pd.read_csv(file, nrows=rows, encoding="utf-8-sig", dtype=str)
+    table = open_table(file)
+    first = [values for _, values in islice(table.rows(range(len(table.names))), rows)]
+    return pd.DataFrame(first, columns=list(table.names))
 
 
 @contextmanager
@@ -119,7 +133,15 @@ def uploaded(name: str, data: bytes) -> Iterator[Path]:
         yield path
 
 
-def import_table(root: Path, population: Population, file: Path, *, units: Units, replace: bool = False) -> int:
+def import_table(
+    root: Path,
+    population: Population,
+    file: Path,
+    *,
+    units: Units,
+    replace: bool = False,
+    judgement: Judgement | None = None,
+) -> int:
     """Import the cells of a table as a population of the user's own; returns how many.
 
     Parameters
@@ -129,59 +151,135 @@ def import_table(root: Path, population: Population, file: Path, *, units: Units
     population
         Its description; a cell whose row gives no type, or no scale, takes the population's.
     file
-        The table: `.csv` (UTF-8, comma, point) or `.parquet`.
+        The table, as `core.store.text_tables.open_table` reads it.
     units
         What lengths and areas in it are counted in. They are stored in pixels, so micrometres need a scale.
     replace
         Replace a population of the same id.
+    judgement
+        Is told of rows that are left out, because they cannot be true or say again what an earlier one says.
 
     Raises
     ------
     DataSetError
-        If a value is no finite number, or does not fit its column, by row and column; nothing is written then.
+        If a value is no finite number, or does not fit its column, by row and column; if two rows contradict each
+        other; if many rows are impossible for one reason. Nothing is written then.
     StoreError
         If the id is taken and not `replace`, or the disk refuses.
     """
-    rows = _cells(file, look(file), population, units)
+    rows = _cells(file, population, units, judgement or Judgement())
     return write_population(root, population, iter(lambda: list(islice(rows, _SHARD_CELLS)), []), replace=replace)
 
 
-def _cells(file: Path, columns: TableColumns, population: Population, units: Units) -> Iterator[CellRow]:
-    """Every row as the store keeps it; raises DataSetError for a cell that comes twice, and where there is none."""
+@dataclass(frozen=True)
+class TableCheck:
+    """What an import would do: how many cells there are, and the first as (image, patient, cell type)."""
+
+    cells: int
+    examples: tuple[tuple[str, str | None, str], ...]
+
+
+def check_table(population: Population, file: Path, *, units: Units, judgement: Judgement) -> TableCheck:
+    """What `import_table` would import; writes nothing, and raises as it does."""
+    cells, examples = 0, []
+    for cell in _cells(file, population, units, judgement):
+        cells += 1
+        if cells <= _EXAMPLES:
+            examples.append((cell["image_name"], cell.get("patient_id"), cell["cell_type"]))
+    return TableCheck(cells, tuple(examples))
+
+
+def _cells(file: Path, population: Population, units: Units, judgement: Judgement) -> Iterator[CellRow]:
+    """Every row as the store keeps it, but impossible and repeated ones; raises DataSetError where there is none."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
     now = datetime.now(UTC)
-    seen: dict[str, int] = {}
-    for number, row in _rows(file, columns):
-        absent = dict.fromkeys(columns.missing, "not in the imported table")
-        absent |= {name: "empty in the imported table" for name in row if name in CATALOGUE and row[name] is None}
-        cell = _row(row, population, units, f"{file.name}, row {number}")
+    table = open_table(file)
+    taken = _taken(table)
+    judge, doubles = Judge(taken), _Doubles(file)
+    missing = dict.fromkeys((name for name in CATALOGUE if name not in taken), "not in the imported table")
+    for at, image, row in _rows(table, taken):
+        judgement.rows += 1
+        said = dict(row)
+        empty = (name for name in row if name in CATALOGUE and row[name] is None)
+        absent = missing | dict.fromkeys(empty, "empty in the imported table")
+        cell = _row(row, population, units, f"{file.name}, row {at}")
+        if breach := judge.breach(cell, said):
+            judgement.reject(at, breach, said[breach.column])
+            continue
         known = cell.get("image_sha256") is not None and cell.get("cell_index") is not None
-        key = f"{cell['image_sha256'][:16]}:{cell['cell_index']}" if known else f"{digest}:{number}"
-        if key in seen:
-            msg = f"{file.name}: rows {seen[key]} and {number} are the same cell of the same image; delete one"
-            raise DataSetError(msg)
-        seen[key] = number
+        key = f"{cell['image_sha256'][:16]}:{cell['cell_index']}" if known else f"{digest}:{at}"
+        if (earlier := doubles.earlier(at, image, said)) is not None:
+            judgement.doubled.append((at, earlier))
+            continue
         yield {
             **cell,
             "cell_id": f"{population.population_id}:{key}",
             "cell_index": cell.get("cell_index") or 0,
-            "image_name": cell.get("image_name") or f"{file.stem}/{number}",
+            "image_name": cell.get("image_name") or f"{file.stem}/{at}",
             "absent": json.dumps(absent, sort_keys=True),
             "created": now,
         }
-    if not seen:
+    judgement.check(file.name)
+    if not judgement.rows:
         msg = f"{file.name}: has no rows; choose a table with a row per cell"
         raise DataSetError(msg)
 
 
-def _rows(file: Path, columns: TableColumns) -> Iterator[tuple[int, CellRow]]:
-    """The taken columns of every row, with its number; raises DataSetError for a value that does not fit its column."""
-    names = {ALIASES.get(name, name): name for name in _names(file)}
-    for first, batch in _batches(file, [names[name] for name in columns.taken]):
-        values = [_column(file, first, batch.column(index), name) for index, name in enumerate(columns.taken)]
-        for number, row in enumerate(zip(*values, strict=True), start=first):
-            yield number, dict(zip(columns.taken, row, strict=True))
+class _Doubles:
+    """Finds rows that are of the same cell of the same image."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen: dict[bytes, tuple[int, bytes]] = {}
+
+    def earlier(self, number: int, image: str | None, row: CellRow) -> int | None:
+        """The row that said the same before; raises DataSetError where one said something else of the same cell.
+
+        By the content of its image and its number in it a cell is known. By the image's name it is only where the
+        measurements agree, or number and patient, because others may call their images alike.
+        """
+        content = _short(sorted(row.items(), key=lambda item: item[0]))
+        index, double = row.get("cell_index"), None
+        if row.get("image_sha256") is not None and index is not None:
+            keys: list[object] = [(row["image_sha256"], index)]
+        elif (image := row.get("image_sha256") or image) is not None:
+            measured = sorted((name, value) for name, value in row.items() if name in CATALOGUE and value is not None)
+            keys = [
+                (image, index, measured),
+                *([(image, index, row.get("patient_id"), "")] if index is not None else []),
+            ]
+        else:
+            return None
+        for key in map(_short, keys):
+            before, same = self._seen.setdefault(key, (number, content))
+            if same != content:
+                msg = (
+                    f"{self._file.name}: rows {before} and {number} are the same cell of the same image, but say"
+                    " different things of it; delete one"
+                )
+                raise DataSetError(msg)
+            double = before if before != number else double
+        return double
+
+
+def _short(value: object) -> bytes:
+    return hashlib.blake2b(repr(value).encode("utf-8", "surrogateescape"), digest_size=12).digest()
+
+
+def _rows(table: ForeignTable, taken: dict[str, int]) -> Iterator[tuple[int, str | None, CellRow]]:
+    """The taken columns of every row, with its number and its image as it stands there, without empty rows.
+
+    Raises DataSetError for a value that does not fit its column.
+    """
+    numbers = [name for name in taken if pa.types.is_floating(_KINDS[name]) or pa.types.is_integer(_KINDS[name])]
+    decimal = table.decimal([taken[name] for name in numbers])
+    names, at = tuple(taken), list(taken).index("image_name") if "image_name" in taken else None
+    for row, said in table.rows([taken[name] for name in names]):
+        values = {name: _field(table, row, name, value, decimal) for name, value in zip(names, said, strict=True)}
+        if any(value is not None for value in values.values()):
+            image = None if at is None or values["image_name"] is None else str(said[at]).strip()
+            yield row, image, values
 
 
 def _row(row: CellRow, population: Population, units: Units, where: str) -> CellRow:
@@ -213,39 +311,37 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
     }
 
 
-def _column(file: Path, first: int, column: pa.Array, name: str) -> list[Any]:
-    """Values of a column as the store keeps them, None where empty; raises DataSetError naming row and column."""
-    values: list[Any] = column.to_pylist()
-    stored = []
-    for offset, value in enumerate(values):
-        try:
-            stored.append(None if value is None or value == "" else _value(name, value))
-        except (ValueError, TypeError, OverflowError) as error:
-            shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
-            msg = (
-                f"{file.name}, row {first + offset}, column {name}: expected {error}, but is {shown}; correct it and"
-                " import again"
-            )
-            raise DataSetError(msg) from error
-    return stored
+def _field(table: ForeignTable, row: int, name: str, value: Any, decimal: str) -> Any:  # noqa: ANN401
+    """A value as the store keeps it, None where there is none; raises DataSetError naming row and column."""
+    if value is None or (isinstance(value, str) and is_absent(value)) or value != value:
+        return None
+    try:
+        return _value(name, value, decimal)
+    except (ValueError, TypeError, OverflowError) as error:
+        shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
+        msg = (
+            f"{table.file.name}, row {row}, column {name}: expected {error}, but is {shown}; correct it and import"
+            " again"
+        )
+        raise DataSetError(msg) from error
 
 
-def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (a value of any column)
+def _value(name: str, value: Any, decimal: str) -> Any:  # noqa: ANN401 (a value of any column)
     """A value of a column; raises ValueError whose text says what was expected."""
     kind = _KINDS[name]
     if pa.types.is_floating(kind):
-        return _number(name, value)
+        return _number(name, value, decimal)
     if pa.types.is_integer(kind):
-        number = _number(name, value)
-        if number != int(number) or not 0 <= number < 2**31:
+        whole = _number(name, value, decimal)
+        if whole != int(whole) or not 0 <= whole < 2**31:
             _expected("a whole number, 0 or more")
-        return int(number)
+        return int(whole)
     if pa.types.is_boolean(kind):
-        truth = _TRUTH.get(str(value).lower())
+        truth = _TRUTH.get(_text(value).lower())
         return truth if truth is not None else _expected("true or false")
     if name in OUTLINE_COLUMNS:
         return (
-            [[_number(name, place) for place in ring] for ring in value]
+            [[_number(name, place, decimal) for place in ring] for ring in value]
             if isinstance(value, list)
             else _expected("rings of numbers")
         )
@@ -254,20 +350,21 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (a value of any column
     return _named(name, _text(value))
 
 
-def _number(name: str, value: Any) -> float:  # noqa: ANN401 (text of a CSV or a number)
+def _number(name: str, value: Any, decimal: str) -> float:  # noqa: ANN401 (text or a number)
     expected = "a number from 0.005 to 10" if name == "um_per_px" else "a finite number"
     try:
-        number = float(value)
+        found = number(value, decimal) if isinstance(value, str) else float(value)
     except (ValueError, TypeError):
         _expected(expected)
-    if not math.isfinite(number) or (name == "um_per_px" and not 0.005 <= number <= 10):
+    if not math.isfinite(found) or (name == "um_per_px" and not 0.005 <= found <= 10):
         _expected(expected)
-    return number
+    return found
 
 
 def _named(name: str, text: str) -> str | None:
-    if name == "cell_type" and text not in list(CellType):
-        _expected(f"one of {', '.join(CellType)}")
+    if name == "cell_type":
+        kind = named_cell_type(text)
+        return kind.value if kind is not None else _expected(f"one of {', '.join(CellType)} or another name of one")
     if name == "image_sha256" and not (len(text) == 64 and set(text) <= set("0123456789abcdef")):
         _expected("64 hexadecimal digits")
     if name == "image_name":
@@ -279,59 +376,13 @@ def _named(name: str, text: str) -> str | None:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 (text, or a number used as a name)
-    text = str(value).strip()
+    text = plain_text(value)
     # The apostrophe that `core.store.export.to_csv` puts before what a spreadsheet would execute.
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 
 
 def _expected(what: str) -> Any:  # noqa: ANN401 (never returns)
     raise ValueError(what)
-
-
-def _names(file: Path) -> list[str]:
-    """Names of the columns; raises DataSetError."""
-    try:
-        if file.suffix.lower() == ".parquet":
-            return list(pq.read_schema(file).names)
-        if file.suffix.lower() == ".csv":
-            with file.open(encoding="utf-8-sig", newline="") as text:
-                return [_text(name) for name in next(csv.reader(text), [])]
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
-        raise _unreadable(file, error) from error
-    msg = f"a table must be a .csv or .parquet file, but is {file.name}"
-    raise DataSetError(msg)
-
-
-def _batches(file: Path, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Some columns of a table in blocks, each with the number of its first row, as a spreadsheet counts or from 1."""
-    try:
-        if file.suffix.lower() == ".parquet":
-            number = 1
-            for batch in pq.ParquetFile(file).iter_batches(_SHARD_CELLS, columns=names):
-                yield number, batch.select(names)
-                number += batch.num_rows
-            return
-        all_names = _names(file)
-        options = pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(all_names, pa.string()),
-            include_columns=names,
-            strings_can_be_null=True,
-            null_values=[""],
-        )
-        reading = pa_csv.ReadOptions(column_names=all_names, skip_rows=1, block_size=2**23, use_threads=False)
-        number = 2
-        with pa_csv.open_csv(file, reading, pa_csv.ParseOptions(newlines_in_values=True), options) as blocks:
-            for batch in blocks:
-                yield number, batch
-                number += batch.num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> DataSetError:
-    return DataSetError(
-        f"{file.name}: cannot be read as a table ({error}); save it as CSV (UTF-8, comma, point) or Parquet"
-    )
 
 
 def _either_name() -> str:

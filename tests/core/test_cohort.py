@@ -3,7 +3,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.cohort import REFERENCE, build_reference, folders_of, import_images, own_population
+from core.cohort import REFERENCE, build_reference, filed_once, folders_of, import_images, own_population
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import DataSetError, StoreError, UsageError
 from core.domain.settings import load_settings
@@ -101,6 +101,24 @@ def test_the_same_image_twice_is_one_cell(tmp_path, images, model_entry):
     copy.write_bytes(images[-1].read_bytes())
     report = import_images(tmp_path / "cohort", population(), [images[-1], copy], model_entry)
     assert (report.cells, report.failures) == (1, {})
+    assert report.duplicates == {copy.as_posix(): images[-1].as_posix()}
+
+
+def test_one_image_in_folders_of_two_types_is_an_error_that_names_both(tmp_path):
+    for folder in ("HCL", "hairy_cell", "monocyte"):
+        save_cell(tmp_path / folder / "a.png", 0)
+    save_cell(tmp_path / "monocyte" / "b.png", 1)
+    folders = folders_of(tmp_path)
+    labels = {name: folder_cell_type(name) for name in folders}
+    with pytest.raises(DataSetError, match=r"HCL/a.png and .*monocyte/a.png are the same image, .*as hcl and monocyte"):
+        filed_once(folders, labels)
+    (tmp_path / "monocyte" / "a.png").unlink()
+    filed = filed_once(folders_of(tmp_path), labels)
+    assert [path.name for path in filed["HCL"].images] == ["a.png"]
+    assert filed["hairy_cell"].images == []
+    assert filed["hairy_cell"].copies == {
+        (tmp_path / "hairy_cell" / "a.png").as_posix(): (tmp_path / "HCL" / "a.png").as_posix()
+    }
 
 
 def test_the_shipped_folder_is_never_written(images, model_entry):
@@ -125,6 +143,8 @@ def test_the_shipped_folder_is_never_written(images, model_entry):
         ("promyelocyte", CellType.PROMYELOCYTE),
         ("neutrophil_band", CellType.NEUTROPHIL),
         ("myeloblast", CellType.BLAST),
+        ("Segmented neutrophils", CellType.NEUTROPHIL),
+        ("PLT", CellType.PLATELET),
         ("smudge_cell", CellType.OTHER),
         ("", CellType.OTHER),
     ],

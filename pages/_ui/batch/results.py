@@ -39,7 +39,7 @@ _FEATURES: Final = (
     "nucleus_shape2D_Elongation",
 )
 _REASONS: Final = Markup(
-    '<table class="reasons"><tr><th>Images</th><th>Why they could not be measured</th></tr>{}</table>'
+    '<table class="reasons"><tr><th>Images</th><th>Why they were not measured or counted</th></tr>{}</table>'
 )
 _REASON: Final = Markup("<tr><td>{}</td><td>{}<small>{}</small></td></tr>")
 _LOOK, _TABLE, _FAILURES, _COHORT = "Look through", "All cells", "Failures", "Add to the cohort"
@@ -80,13 +80,15 @@ def show_results(job: Job, standing: Standing) -> None:
 
 
 def _summary(standing: Standing, review: Review) -> str:
-    overview, failed = review.overview, len(review.failures)
+    overview, failed = review.overview, len(review.failures) - review.copies
     flagged = overview.cells - overview.good
     cells = "1 cell" if overview.cells == 1 else f"{overview.cells:,} cells"
     sentence = f"**{cells} measured in {duration(review.seconds)}**: {overview.good:,} good, {flagged:,} flagged; "
     sentence += (
         f"{failed:,} {'image' if failed == 1 else 'images'} could not be measured." if failed else "no image failed."
     )
+    if review.copies:
+        sentence += f" {review.copies:,} {'is a copy' if review.copies == 1 else 'are copies'} of others, counted once."
     progress = standing.progress
     if standing.state is State.FINISHED or progress is None or progress.total is None:
         return sentence

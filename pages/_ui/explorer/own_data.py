@@ -13,9 +13,11 @@ from core.domain.errors import CoreError
 from core.domain.settings import load_settings
 from core.features.catalogue import CATALOGUE
 from core.store import edits
+from core.store.plausibility import Judgement
 from core.store.queries import PopulationInfo
 from core.store.shards import delete_population
 from core.store.tables import TableColumns, Units, import_table, look, preview, uploaded
+from core.store.text_tables import SUFFIXES
 from pages._ui.common import cohort_data
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
@@ -138,10 +140,12 @@ def _bring_table() -> None:
     turn = _TAKEN.get() or 0
     st.caption(
         "One row a cell; columns named as in this program's own tables (the catalogue's features, and cell_type,"
-        " patient_id, um_per_px, image_name where known). An empty field is an absent value. A table downloaded here"
-        " can be brought back."
+        " patient_id, um_per_px, image_name where known). An empty field, or NA, is an absent value; a row that"
+        " cannot be true is left out and named. A table downloaded here can be brought back."
     )
-    file = st.file_uploader("Table", ["csv", "parquet"], key=f"own_table_{turn}", label_visibility="collapsed")
+    file = st.file_uploader(
+        "Table", [suffix[1:] for suffix in SUFFIXES], key=f"own_table_{turn}", label_visibility="collapsed"
+    )
     if file is None:
         return
     with errors_in_words():
@@ -161,8 +165,9 @@ def _show_table(looked: _Looked) -> None:
     features = [name for name in columns.taken if name in CATALOGUE]
     known = [name for name in columns.taken if name not in CATALOGUE]
     lines = [
+        f"Read as {plain(columns.words)}{''.join(f'; {plain(note)}' for note in columns.notes)}.",
         f"**{len(features)} of {len(CATALOGUE)} features** are there; the others will be absent, with that as the"
-        " reason."
+        " reason.",
     ]
     if known:
         lines.append(f"Besides: {plain(', '.join(known))}.")
@@ -215,10 +220,32 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
         shipped=cohort_data.shipped(),
     )
     with st.spinner("Filing the cells"), uploaded(file.name, file.getvalue()) as path:
-        cells = import_table(load_settings().cohort, population, path, units=Units(str(units)), replace=replace)
-    _SAID.set(f"{cells:,} cells were brought in as “{population.title}”; they are among the populations now.")
+        cells = import_table(
+            load_settings().cohort,
+            population,
+            path,
+            units=Units(str(units)),
+            replace=replace,
+            judgement=(judgement := Judgement()),
+        )
+    _SAID.set(
+        f"{cells:,} cells were brought in as “{population.title}”; they are among the populations now."
+        f"{_left_out(judgement)}"
+    )
     _TAKEN.set(turn + 1)
     st.rerun()
+
+
+def _left_out(judgement: Judgement) -> str:
+    """Which rows of a table were left out, in sentences; nothing where all were taken."""
+    named = [f"row {one.row} ({one.column} {one.value:g} {one.words})" for one in judgement.rejected[:_NAMED]]
+    said = ""
+    if named:
+        more = ", ..." if judgement.left_out > len(named) else ""
+        said = f" {judgement.left_out:,} rows cannot be true and were left out: {', '.join(named)}{more}."
+    if judgement.doubled:
+        said += f" {len(judgement.doubled):,} rows say again what another says, and were counted once."
+    return said
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

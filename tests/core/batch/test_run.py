@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -58,7 +59,7 @@ def test_every_image_has_its_row_in_order_and_its_mask(images, undisturbed):
     assert [path.removesuffix(".png") for path in paths(undisturbed / "masks")] == paths(images)
     ended = json.loads((undisturbed / "run.json").read_text())
     assert ended["state"] == "finished"
-    assert ended["counts"] == {"images": 300, "measured": 300, "failed": 0, "cells": 300, "flagged": 0}
+    assert ended["counts"] == {"images": 300, "measured": 300, "failed": 0, "duplicates": 0, "cells": 300, "flagged": 0}
     progress = Progress.from_json((undisturbed / "progress.json").read_text())
     assert (progress.state, progress.done, progress.total, progress.cells) == (State.FINISHED, 300, 300, 300)
     assert progress.last[0].confidence == 0.9
@@ -409,13 +410,104 @@ def test_names_that_cannot_be_written_down_fail_alone(tmp_path):
     write_images(folder, 3)
     content = (folder / "000" / "000000.png").read_bytes()
     (folder / f"{'n' * 250}.png").write_bytes(content)  # with .png behind it again it is too long
-    (folder / "=cmd().png").write_bytes(content)
+    write_images(tmp_path / "other", 1, start=7)
+    shutil.move(tmp_path / "other" / "000" / "000007.png", folder / "=cmd().png")
     (folder / os.fsdecode(b"\xff.png")).write_bytes(content)
     run(folder, out)
     told = errors(out)
     assert {stage for stage, _ in told.values()} == {"write", "list"}
     assert len(told) == 2
     assert "'=cmd().png" in [row["image_path"] for row in rows(out)]
+
+
+# --- the same image twice ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """Four images in folders of two types, and copies of two of them: one beside it, one in the other type's folder."""
+    folder = tmp_path / "in"
+    write_images(tmp_path, 4)
+    for number, place in enumerate(("monocyte/p1", "monocyte/p1", "monocyte/p2", "lymphocyte/p2")):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        shutil.move(tmp_path / "000" / f"{number:06d}.png", folder / place / f"{number}.png")
+    shutil.copy(folder / "monocyte/p1/0.png", folder / "monocyte/p1/again.png")
+    return folder
+
+
+def test_the_same_image_twice_is_counted_once_and_told(copies, tmp_path):
+    out = tmp_path / "out"
+    ended = run(copies, out, label_from="folder", patient_from="folder")
+    assert (ended.done, ended.failed, ended.duplicates, ended.cells) == (5, 0, 1, 4)
+    assert [row["image_path"] for row in rows(out)] == [
+        "lymphocyte/p2/3.png", "monocyte/p1/0.png", "monocyte/p1/1.png", "monocyte/p2/2.png"
+    ]  # fmt: skip
+    told = ("duplicate", "monocyte/p1/again.png: the same image as monocyte/p1/0.png, counted once")
+    assert errors(out) == {"monocyte/p1/again.png": told}
+    assert "1 image is a copy of another and counted once" in ended.notes[-1]
+    assert json.loads((out / "run.json").read_text())["counts"]["duplicates"] == 1
+    before = (out / "cells.csv").read_bytes(), sorted((out / "cells").iterdir())
+    again = run(copies, out, label_from="folder", patient_from="folder", retry_failed=True)
+    assert (again.skipped, again.duplicates, again.notes) == (5, 1, ended.notes)
+    assert ((out / "cells.csv").read_bytes(), sorted((out / "cells").iterdir())) == before
+
+
+def test_a_copy_is_measured_after_all_when_the_other_changed(copies, tmp_path):
+    out = tmp_path / "out"
+    run(copies, out)
+    (copies / "monocyte/p1/0.png").write_bytes(encode_png(np.full((30, 30, 3), 7, np.uint8)))
+    ended = run(copies, out)
+    assert (ended.duplicates, ended.cells) == (0, 5)
+    assert errors(out) == {}
+    assert "monocyte/p1/again.png" in [row["image_path"] for row in rows(out)]
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [("lymphocyte/p1/again.png", "of cell type lymphocyte"), ("monocyte/p2/again.png", "of patient p2")],
+)
+def test_the_same_image_under_two_labels_is_an_error_that_names_both(copies, tmp_path, place, what):
+    out = tmp_path / "out"
+    (copies / place).parent.mkdir(exist_ok=True)
+    shutil.move(copies / "monocyte/p1/again.png", copies / place)
+    ended = run(copies, out, label_from="folder", patient_from="folder")
+    assert (ended.failed, ended.duplicates, ended.cells) == (2, 0, 3)
+    assert set(errors(out)) == {"monocyte/p1/0.png", place}
+    for stage, reason in errors(out).values():
+        assert stage == "label"
+        assert f"{place} {what}" in reason
+        assert "monocyte/p1/0.png of" in reason
+    assert "monocyte/p1/0.png" not in [row["image_path"] for row in rows(out)]
+
+
+def test_a_path_twice_in_a_zip_is_named_and_not_guessed(tmp_path):
+    write_images(tmp_path, 3)
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(tmp_path / "000" / "000000.png", "a.png")
+        archive.write(tmp_path / "000" / "000001.png", "b.png")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.write(tmp_path / "000" / "000002.png", "a.png")
+    ended = run(tmp_path / "in.zip", tmp_path / "out")
+    assert (ended.done, ended.failed, ended.cells) == (2, 1, 1)
+    ((path, (stage, reason)),) = errors(tmp_path / "out").items()
+    assert (path, stage) == ("a.png", "list")
+    assert "several files of this path" in reason
+
+
+def test_patients_of_a_table_are_joined_and_the_rest_is_told(copies, tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("image_path;patient_id\n0.png;p1\nmonocyte\\p1\\1.png;p1\n3;p2\n77.png;p3\n", encoding="utf-16")
+    ended = run(copies, tmp_path / "out", patient_from=f"csv:{table}")
+    assert (ended.unmatched_images, ended.unmatched_rows, ended.failed) == (2, 1, 0)
+    patients = {row["image_path"].rpartition("/")[2]: row["patient_id"] for row in rows(tmp_path / "out")}
+    assert patients == {"0.png": "p1", "1.png": "p1", "2.png": "", "3.png": "p2"}
+    found = plan(batch(copies, tmp_path / "other", patient_from=f"csv:{table}"))
+    assert found.examples[0] == ("lymphocyte/p2/3.png", "p2", None)
+    assert len(found.examples) == 3
+    table.write_text("image_path,patient_id\nfoo.png,p1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="no row of the table fits an image"):
+        run(copies, tmp_path / "new", patient_from=f"csv:{table}")
+    assert not (tmp_path / "new").exists()
 
 
 def test_memory_of_the_parent_does_not_grow_with_the_number_of_images(tmp_path):

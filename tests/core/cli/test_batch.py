@@ -112,6 +112,25 @@ def test_exit_codes_and_a_dry_run(folder, tmp_path, capsys):
     assert main(["batch", str(folder), "--out", str(out), "--pattern", "lymphocyte/*", "--limit", "1"]) == 0
 
 
+def test_a_dry_run_tells_how_tables_and_folders_fit(folder, tmp_path, capsys):
+    table = tmp_path / "patients.csv"
+    table.write_text("image;patient\np0_0;A\nlymphocyte/p2_2.png;B\nnobody.png;C\n", encoding="utf-8")
+    arguments = ["batch", str(folder), "--out", str(tmp_path / "out"), "--dry-run", "--label-from", "folder"]
+    assert main([*arguments, "--patient-from", f"csv:{table}"]) == 0
+    told = capsys.readouterr()
+    assert "2 of 5 images have a row; 3 have none" in told.err
+    assert "1 rows fit no image (nobody.png)" in told.err
+    assert "lymphocyte/p0_0.png: patient A, cell type lymphocyte" in told.out
+    assert main([*arguments, "--patient-from", f"csv:{table}", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["unmatched_images"], told["unmatched_rows"], len(told["examples"])) == (3, 1, 3)
+    table.write_text("image,patient\nfoo.png,A\n", encoding="utf-8")
+    assert main([*arguments, "--patient-from", f"csv:{table}"]) == 2
+    assert "no row of the table fits an image" in capsys.readouterr().err
+    assert main([*arguments, "--patient-from", "folder"]) == 2
+    assert "none of 5 images names one" in capsys.readouterr().err
+
+
 def test_results_may_go_into_a_bucket(folder, tmp_path):
     """In a process of its own memory, which is all the bucket there is."""
     code = (

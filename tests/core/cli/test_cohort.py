@@ -24,7 +24,7 @@ def import_cells(capsys, folder, *more):
 def test_import_list_summary_export_delete(cells, tmp_path, capsys):
     code, out, _ = import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine", "--um-per-px", "0.1", "--json")
     assert code == 0
-    assert json.loads(out) == [{"population_id": "mine", "cells": 3, "failures": {}}]
+    assert json.loads(out) == [{"population_id": "mine", "cells": 3, "failures": {}, "duplicates": {}}]
 
     code, out, _ = run(capsys, "cohort", "list", "--json")
     assert code == 0
@@ -68,8 +68,9 @@ def tables(tmp_path, monkeypatch):
         ("lympho", "lymphocyte", "A", 0.0),
         ("far", "monocyte", "B", 1.0),
     ):
-        frame = pd.DataFrame({feature: rng.lognormal(0, 0.2, 30) for feature in list(CATALOGUE)[:8]})
-        frame["combined_PixelSurface"] = rng.normal(2 + shift, 0.1, 30)
+        zones = [feature for feature in CATALOGUE if feature.startswith("cell_glszm_")][:8]
+        frame = pd.DataFrame({feature: rng.lognormal(-1.5, 0.2, 30) for feature in zones})
+        frame["combined_PixelSurface"] = rng.normal(0.4 + 0.2 * shift, 0.02, 30)
         frame["patient_id"] = [f"p{row % 6}" for row in range(30)]
         frame.assign(cell_type=kind, um_per_px=0.1).to_csv(tmp_path / f"{name}.csv", index=False)
         arguments = ("--name", name, "--source", source, "--units", "px")
@@ -225,3 +226,98 @@ def test_export_needs_a_known_suffix(cells, tmp_path, capsys):
     assert code == 2
     assert "--out must end in .csv or .parquet" in err
     assert run(capsys, "cohort", "export", "mine", "--out", tmp_path / "nowhere" / "mine.csv")[0] == 2
+
+
+# --- tables and folders from elsewhere --------------------------------------------------------------------------------
+
+AREA, CELL, SHARE = "nucleus_shape2D_PixelSurface", "cell_shape2D_PixelSurface", "combined_PixelSurface"
+
+
+def write_table(path, impossible=(), twice=()):
+    frame = pd.DataFrame({"image_name": [f"{n}.png" for n in range(20)], "cell_type": "Hairy cell", "patient_id": "p1"})
+    frame[AREA], frame[CELL], frame[SHARE] = 9000.0 + frame.index, 18000.0 + 2 * frame.index, 0.5
+    frame.loc[list(impossible), AREA] *= -1
+    pd.concat([frame, frame.loc[list(twice)]]).to_csv(path, index=False, sep=";", decimal=",")
+    return path
+
+
+def import_table(capsys, table, *more):
+    arguments = ("--name", "Mine", "--source", "A", "--units", "px", *more)
+    return run(capsys, "cohort", "import-table", table, *arguments)
+
+
+def test_impossible_and_repeated_rows_are_told_and_written_down(tables, capsys):
+    code, out, err = import_table(capsys, write_table(tables / "own.csv", impossible=[4], twice=[7]))
+    assert code == 0
+    assert "read as UTF-8, separated by semicolon" in out
+    assert "mine: 19 cells" in out
+    assert f"impossible: row 6, column {AREA}: -9004 cannot be negative" in err
+    assert "1 of 21 rows cannot be true and are left out; own.csv.rejected.csv names them" in err
+    assert "1 rows say again what another says, and are counted once (row 22 is row 9)" in err
+    assert pd.read_csv(tables / "own.csv.rejected.csv")["row"].tolist() == [6]
+    told = json.loads(import_table(capsys, tables / "own.csv", "--replace", "--json")[1])
+    assert (told["cells"], told["duplicates"], told["cell_types"]) == (19, [[22, 9]], ["hcl"])
+    assert [(one["row"], one["column"], one["value"]) for one in told["rejected"]] == [(6, AREA, -9004)]
+
+
+def test_a_table_that_means_something_else_is_refused_with_the_rows(tables, capsys):
+    code, _, err = import_table(capsys, write_table(tables / "own.csv", impossible=range(20)))
+    assert code == 1
+    assert err.count("impossible: row") == 5
+    assert "20 of 20 rows are impossible for one reason, so the table is refused; row 2" in err
+    assert "Mine" not in run(capsys, "cohort", "list")[1]
+
+
+def test_a_dry_run_of_a_table_shows_what_would_be_read(tables, capsys):
+    code, out, err = import_table(capsys, write_table(tables / "own.csv", impossible=[4]), "--dry-run")
+    assert code == 0
+    assert "mine: 19 cells, would be filed, sizes taken for pixels" in out
+    assert "  0.png: patient p1, cell type hcl" in out
+    assert "--json names them" in err
+    assert not (tables / "own.csv.rejected.csv").exists()
+    assert "Mine" not in run(capsys, "cohort", "list")[1]
+
+
+def test_csv_for_excel_begins_with_its_mark(tables, capsys):
+    assert run(capsys, "cohort", "export", "mono", "--excel", "--out", tables / "out.csv")[0] == 0
+    assert (tables / "out.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert len(pd.read_csv(tables / "out.csv")) == 30
+
+
+def test_a_cell_type_may_be_given_by_another_name(tables, capsys):
+    table = tables / "own.csv"
+    table.write_text(f"{SHARE}\n0.5\n", encoding="utf-8")
+    assert import_table(capsys, table, "--cell-type", "Hairy cell")[0] == 0
+    rows = json.loads(run(capsys, "cohort", "list", "--json")[1])
+    assert {row["population"]["cell_type"] for row in rows if row["population"]["title"] == "Mine"} == {"hcl"}
+
+
+def test_copies_among_images_are_counted_once_and_told(tmp_path, capsys):
+    save_cell(tmp_path / "monocyte" / "a.png")
+    save_cell(tmp_path / "monocyte" / "b.png")
+    arguments = (tmp_path / "monocyte", "--id", "mine")
+    code, out, _ = import_cells(capsys, *arguments, "--dry-run")
+    assert code == 0
+    assert "monocyte: 1 images as monocyte, 1 more are copies" in out
+    code, out, err = import_cells(capsys, *arguments, "--json")
+    (report,) = json.loads(out)
+    assert (code, report["cells"]) == (0, 1)
+    assert [name.rpartition("/")[2] for pair in report["duplicates"].items() for name in pair] == ["b.png", "a.png"]
+    assert "1 image is a copy and counted once" in err
+
+
+def test_one_image_in_two_class_folders_is_refused_naming_both(tmp_path, capsys):
+    save_cell(tmp_path / "all" / "monocyte" / "a.png")
+    save_cell(tmp_path / "all" / "lymphocyte" / "b.png")
+    code, _, err = import_cells(capsys, tmp_path / "all", "--layout", "folders", "--dry-run")
+    assert code == 1
+    assert "lymphocyte/b.png" in err
+    assert "monocyte/a.png are the same image, but are filed as lymphocyte and monocyte" in err
+
+
+def test_folders_that_name_no_type_or_lie_in_a_flat_one_are_told(tmp_path, capsys):
+    save_cell(tmp_path / "all" / "monocyte" / "a.png")
+    code, _, err = import_cells(capsys, tmp_path / "all", "--dry-run")
+    assert code == 0
+    assert "no cell type is called 'all', so the cells are filed as other" in err
+    assert "sub-folders are called after cell types (monocyte)" in err

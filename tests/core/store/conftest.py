@@ -32,6 +32,23 @@ def make_population(population_id: str = "mono", **changes: object) -> Populatio
     return Population(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def plausible(area: float) -> dict[str, float]:
+    """A value of each feature, as a cell may have them whose nucleus has that area and is half of it."""
+    values = dict.fromkeys(CATALOGUE, 1.0)
+    for region, of_region in (("nucleus", area), ("cytoplasm", area), ("cell", 2 * area)):
+        for name, value in (
+            ("PixelSurface", of_region),
+            ("MeshSurface", of_region),
+            ("MaximumDiameter", 1.3 * of_region**0.5),
+            ("MajorAxisLength", 1.3 * of_region**0.5),
+            ("MinorAxisLength", 1.2 * of_region**0.5),
+            ("Perimeter", 4 * of_region**0.5),
+        ):
+            values[f"{region}_shape2D_{name}"] = value
+    hues = {name: 300.0 for name in CATALOGUE if "_hue_" in name and CATALOGUE[name].unit.px == "°"}
+    return {**values, **hues, RATIO: 0.5}
+
+
 def make_analysis(
     index: int = 0,
     *,
@@ -64,12 +81,12 @@ def make_rows(
     patient: str | None = None,
     flags: tuple[QualityFlag, ...] = (),
 ) -> list[CellRow]:
-    """One row per nuclear area; a None is an absent value with a reason."""
+    """One plausible row per nuclear area; a None is an absent value with a reason."""
     return [
         cell_row(
             make_analysis(
                 start + i,
-                values={AREA: area},
+                values={**plausible(abs(area or 1.0)), AREA: area},
                 absent={} if area is not None else {AREA: "no nucleus"},
                 flags=flags,
             ),
