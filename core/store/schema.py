@@ -274,8 +274,9 @@ def guarded(text: str) -> str:
 
 
 def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[np.float32], ...]:
-    """Return a stored outline as (N, 2) arrays of x, y in image pixels; none for a null."""
-    return () if rings is None else tuple(np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings)
+    """Return a stored outline as (N, 2) arrays of x, y in image pixels; none for a null, or one without its last y."""
+    whole = () if rings is None else (ring for ring in rings if ring is not None and len(ring) % 2 == 0)
+    return tuple(np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in whole)
 
 
 def arrow_schema() -> pa.Schema:

@@ -32,8 +32,9 @@ from core.evaluation.model_comparison import (
     verdict,
 )
 from core.store.export import to_csv
+from core.support.text import markdown
 from pages._ui.common.layout import current_look, empty_state
-from pages._ui.common.names import data_set_name, encoder_name, plain
+from pages._ui.common.names import data_set_name, encoder_name
 from pages._ui.models.tables import drawn_cell, selection_table
 
 _PROTOCOLS: Final = {"grouped": "Copies kept together", "as-published": "As published"}
@@ -351,7 +352,7 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
                 st.image(drawn, width="stretch")
             st.markdown(
                 f"**{row['mean']:.3f}** ({row['worst']:.3f} to {row['best']:.3f})  \n"
-                f":small[{plain(row['cell_type'].replace('_', ' '))}, {plain(row['sample_id'])}]"
+                f":small[{markdown(row['cell_type'].replace('_', ' '))}, {markdown(row['sample_id'])}]"
             )
     where = (
         " The pictures of this data set are not on this computer." if missing else " Outlines: as drawn by the expert."
