@@ -96,8 +96,8 @@ def read(root: Path) -> Log:
         return Log()
     except OSError as error:
         msg = (
-            f"{path}: cannot be read ({error.strerror or error}); no edit counts until it can: check the permissions of the"
-            " file"
+            f"{path}: cannot be read ({error.strerror or error}); no edit counts until it can: check the permissions"
+            " of the file"
         )
         return Log((), (StoreError(msg),))
 

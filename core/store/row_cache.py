@@ -2,7 +2,8 @@
 
 A shard keeps its values column by column, packed: to read every feature of a few thousand cells, all of it is unpacked.
 Here a cell's values lie together, unpacked (8 bytes each). A file is made when its shard is first asked for; it can be
-made again at any time. Where its folder takes no files, shards are unpacked each time: that costs time and nothing else.
+made again at any time. Where its folder takes no files shards are unpacked each time, which only
+costs time.
 """
 
 import hashlib
@@ -106,8 +107,8 @@ class RowCache:
             yield
         except OSError as error:
             msg = (
-                f"{self._folder} cannot take the rows of {shard.name} ({error}), which are read more slowly without; free"
-                " space there or set LEUKOSCOPE_CACHE"
+                f"{self._folder} cannot take the rows of {shard.name} ({error}), which are read more slowly without;"
+                " free space there or set LEUKOSCOPE_CACHE"
             )
             raise StoreError(msg) from error
 

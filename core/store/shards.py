@@ -310,7 +310,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         # A full disk names the file, in `files.replacing`.
         msg = (
-            f"cannot write {error.filename or path}: {error.strerror or error}; check the free space and the permissions of"
-            " the folder"
+            f"cannot write {error.filename or path}: {error.strerror or error}; check the free space and the"
+            " permissions of the folder"
         )
         raise StoreError(msg) from error

@@ -1,7 +1,7 @@
 """The border for names from outside: file names, titles, notes and messages that hold them are text wherever they go.
 
 `shown` takes away what would lie about a text or tear a line, for terminals, HTML and charts, which escape by
-themselves; `markdown` is for whatever reads Markdown, as most of Streamlit does; `file_name` for names that are written.
+themselves; `markdown` is for whatever reads Markdown, as most of Streamlit does; `file_name` for files that are named.
 What a spreadsheet would calculate is guarded by `core.store.schema.guarded`.
 """
 

@@ -62,7 +62,7 @@ def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
                 COHORT_SAID.set((job.name, _file(job, review, filing, labels)))
         except CoreError as error:
             COHORT_SAID.clear()
-            st.error(str(error), icon=":material/error:")
+            st.error(markdown(str(error)), icon=":material/error:")
     said = COHORT_SAID.get()
     if said is not None and said[0] == job.name:
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -123,7 +123,7 @@ def show_problem() -> None:
     """Say why the last button had no effect."""
     problem = RUN_PROBLEM.get()
     if problem is not None:
-        st.error(problem, icon=":material/error:")
+        st.error(markdown(problem), icon=":material/error:")
         RUN_PROBLEM.clear()
 
 
@@ -151,8 +151,11 @@ def show_going_on(job: Job) -> None:
             _show_progress(standing)
             gallery(newest(job, _NEWEST), "batch_newest", places=_NEWEST)
             said = standing.progress.message if standing.progress is not None else ""
-            sentence = f"{said[0].upper()}{said[1:]}. " if said else ""
-            st.caption(f"{sentence}The run goes on when this page is closed; it is found again here, in this browser.")
+            sentence = f"{said[0].upper()}{said[1:]}." if said else ""
+            st.caption(
+                f"{markdown(sentence)} The run goes on when this page is closed; it is found again here, in this"
+                " browser."
+            )
 
     look()
 

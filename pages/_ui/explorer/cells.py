@@ -294,7 +294,7 @@ def _reference(population_id: str) -> ReferencePopulation:
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
     similar = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
-    st.caption(similar.sentence)
+    st.caption(markdown(similar.sentence))
     shown = _stored(tuple(similar.distances))
     words = [f"{_short(other)} {similar.distances[other.cell_id]:.2f}" for other in shown]
     gallery(

@@ -96,7 +96,8 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     refusal = compared.view.refusal(seen.feature)
     if refusal is not None:
         st.info(
-            f"{markdown(CATALOGUE[seen.feature].label)} cannot be compared here: {markdown(refusal)}.", icon=":material/info:"
+            f"{markdown(CATALOGUE[seen.feature].label)} cannot be compared here: {markdown(refusal)}.",
+            icon=":material/info:",
         )
     st.session_state[_FEATURE] = seen.feature
     feature = feature_chooser(seen.feature, reliability, _FEATURE, compared.view.offered, _take_feature)
@@ -106,7 +107,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
         change(feature=feature)
     spec = CATALOGUE[feature]
     told = [spec.description, why(feature, reliability), compared.view.caution(feature) or ""]
-    st.caption(" ".join(text for text in told if text))
+    st.caption(" ".join(markdown(text) for text in told if text))
     summaries = answers.summaries(compared.selection, (feature,), compared.by)
     by_group = {summary.group: summary for summary in summaries}
     few = all(by_group[name].n < SMALL_GROUP for name in compared.names)

@@ -92,7 +92,9 @@ def show_changes(cell: StoredCell) -> None:
         )
     said = _SAID.get()
     if said is not None and said[0] == cell.cell_id:
-        st.markdown(f":material/check: {markdown(said[1])}" if said[2] else f":red[:material/error: {markdown(said[1])}]")
+        st.markdown(
+            f":material/check: {markdown(said[1])}" if said[2] else f":red[:material/error: {markdown(said[1])}]"
+        )
     if changes:
         st.markdown("\n".join(f"- {_told(change)}" for change in reversed(changes)))
     else:

@@ -148,7 +148,9 @@ def _group_chooser(by: By | None, groups: list[Group], chosen: list[str], titles
             **take,
         )
     else:
-        st.pills("Groups", list(labels), selection_mode="multi", format_func=lambda name: markdown(labels[name]), **take)
+        st.pills(
+            "Groups", list(labels), selection_mode="multi", format_func=lambda name: markdown(labels[name]), **take
+        )
 
 
 def _take_by() -> None:

@@ -106,7 +106,8 @@ def _population(info: PopulationInfo) -> None:
             ),
         ):
             st.markdown(
-                f"Delete **{markdown(population.title)}** with its {info.n:,} cells, for everybody who uses this cohort?"
+                f"Delete **{markdown(population.title)}** with its {info.n:,} cells, for everybody who uses this"
+                " cohort?"
             )
             st.button(
                 "Delete for good", type="primary", key=f"own-gone-{population.population_id}", on_click=_delete,

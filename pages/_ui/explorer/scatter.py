@@ -106,7 +106,7 @@ def show_scatter(in_view: InView) -> Selection | None:
         elif isinstance(plot, EmbeddedCells):
             _wait_for_umap(plot)
         else:
-            empty_state("No picture", f"{plot[:1].upper()}{plot[1:]}.", "scatter_plot")
+            empty_state("No picture", markdown(f"{plot[:1].upper()}{plot[1:]}."), "scatter_plot")
     with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
         _show_chosen(chosen, outline is not None, selection, in_view, look)
     if isinstance(plot, ScatterPlot):

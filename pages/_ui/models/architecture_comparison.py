@@ -32,7 +32,7 @@ from core.evaluation.model_comparison import (
     verdict,
 )
 from core.store.export import to_csv
-from core.support.text import markdown
+from core.support.text import markdown, shown
 from pages._ui.common.layout import current_look, empty_state
 from pages._ui.common.names import data_set_name, encoder_name
 from pages._ui.models.tables import drawn_cell, selection_table
@@ -80,7 +80,7 @@ def show_comparison() -> None:
         )
     else:
         scores, differences = ranking(folds, measure), paired_differences(folds, measure)
-        st.markdown(f"### {verdict(scores, differences)}")
+        st.markdown(f"### {markdown(verdict(scores, differences))}")
         _show_ranking(folder, folds, scores, measure)
         if differences:
             _show_differences(folder, scores, differences, measure)
@@ -99,7 +99,9 @@ def _choices(folders: list[Path]) -> tuple[Path, str, Measure, list[int]]:
     columns = st.columns([2.4, 2.6, 3], vertical_alignment="bottom", gap="medium")
     with columns[0]:
         names = {folder.name: folder for folder in folders}
-        folder = names[st.selectbox("Run", list(names), key="selection_run", persist_state="session")]
+        folder = names[
+            st.selectbox("Run", list(names), format_func=shown, key="selection_run", persist_state="session")
+        ]
     table = _table(folder, "folds")
     present = [protocol for protocol in _PROTOCOLS if (table["protocol"] == protocol).any()] or ["grouped"]
     with columns[1]:
@@ -291,8 +293,8 @@ def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> N
         return
     st.markdown("### What do rotated copies in the training images add?")
     sentences = [
-        f"**{title(leak.architecture)}**: {100 * leak.added:+.2f} points on the {leak.originals} originals (95 %"
-        f" interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
+        f"**{markdown(title(leak.architecture))}**: {100 * leak.added:+.2f} points on the {leak.originals} originals"
+        f" (95 % interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
         f" {leak.as_published:.4f}."
         for leak in leakage
     ]

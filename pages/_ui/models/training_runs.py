@@ -8,6 +8,7 @@ import streamlit as st
 from core.charts.training import dice_chart, loss_chart
 from core.domain.settings import load_settings
 from core.evaluation.training_runs import TrainingRun, best_epoch, training_runs
+from core.support.text import markdown, shown
 from pages._ui.common.layout import current_look, empty_state, errors_in_words
 
 _REFRESH_S: Final = 10
@@ -20,13 +21,19 @@ def show_trainings() -> None:
     if not runs:
         empty_state(
             "No training yet",
-            f"`python -m training finetune --out runs/NAME` trains a network on your masks. Runs in {root} are shown"
-            " here, also while they go on.",
+            f"`python -m training finetune --out runs/NAME` trains a network on your masks. Runs in"
+            f" {markdown(str(root))} are shown here, also while they go on.",
             "model_training",
         )
         return
     by_name = {run.name: run for run in runs}
-    name = st.selectbox("Run", list(by_name), key="training_run", help=f"Folders in {root}, the latest first")
+    name = st.selectbox(
+        "Run",
+        list(by_name),
+        format_func=shown,
+        key="training_run",
+        help=f"Folders in {markdown(str(root))}, the latest first",
+    )
     run = by_name[name]
     _follow(run) if run.scores() is None else _show(run)
 
@@ -66,7 +73,7 @@ def _show(run: TrainingRun) -> None:
             if pictures := run.cases(end):
                 with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
                     for picture in pictures:
-                        st.image(picture.read_bytes(), caption=picture.stem, width="content")
+                        st.image(picture.read_bytes(), caption=markdown(picture.stem), width="content")
         with st.expander("Settings"):
             st.code(run.config(), language="toml")
 
@@ -90,6 +97,6 @@ def _show_scores(scores: dict[str, Any]) -> None:
             f"{region} {test[region]['dice_mean']:.3f} ± {test[region]['dice_std']:.3f} ({low:.3f} to {high:.3f})"
         )
     st.markdown(
-        f"**Test**, {test['images']} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval of the"
-        " mean."
+        f"**Test**, {int(test['images']):,} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval"
+        " of the mean."
     )
