@@ -260,8 +260,8 @@ def _some(names: Sequence[str]) -> str:
 
 def _add_list(actions: "Actions") -> None:
     text = (
-        "Populations with their counts and what was left out of the summaries. What is damaged is set aside and named on"
-        " standard error; the exit code is then 1."
+        "Populations with their counts and what was left out of the summaries. What is damaged is set aside and named"
+        " on standard error; the exit code is then 1."
     )
     add_action(actions, "list", _list, text)
 

@@ -179,11 +179,17 @@ class Cohort:
         )
         rows = np.flatnonzero(places >= 0)
         if len(rows) != len(wanted):
-            raise StoreError(_CHANGED)
+            raise self._gone()
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[start : start + _ROWS_AT_ONCE]
             values[places[some]] = self._rows.read(files, some, features)
         return values
+
+    def _gone(self) -> StoreError:
+        """Why cells are not there: with their shard they may have been set aside."""
+        set_aside = shards.scan(self.roots).problems
+        more = "".join(f"; {problem}" for problem in list(set_aside.values())[:1])
+        return StoreError(f"some of the cells are not in the cohort any more, it was changed meanwhile{more}")
 
     def _run(
         self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path], columns: Collection[str]

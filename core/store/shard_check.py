@@ -161,8 +161,7 @@ def _look(shard: Stamp, population: str) -> _Found:
 def _flaw_of_columns(columns: pa.Schema) -> str | None:
     if missing := [name for name in _OWN if name not in columns.names]:
         return f"has no column {', '.join(missing)}"
-    kinds = {field.name: field.type for field in cohort_schema()}
-    kinds |= {former: kinds[name] for name, former in FORMER_NAMES.items()}
+    kinds = _kinds()
     wrong = [
         f"{name} ({found} where {kinds[name]} belongs)"
         for name, found in zip(columns.names, columns.types, strict=True)
@@ -170,6 +169,13 @@ def _flaw_of_columns(columns: pa.Schema) -> str | None:
     ]
     more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
     return f"has columns of another kind: {', '.join(wrong[:_MOST_NAMED])}{more}" if wrong else None
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> dict[str, pa.DataType]:
+    """Kind of each column, by its present and its former name."""
+    kinds = {field.name: field.type for field in cohort_schema()}
+    return kinds | {former: kinds[name] for name, former in FORMER_NAMES.items()}
 
 
 def _fits(found: pa.DataType, kind: pa.DataType) -> bool:
@@ -197,7 +203,7 @@ def _flaw_of_rows(table: pa.Table, ids: "pd.Series[str]", population: str) -> st
     unknown = [value for value in pc.unique(table["cell_type"]).to_pylist() if value not in known]
     if unknown:
         return f"holds cell types that are none: {_some(unknown)}; known are {', '.join(CellType)}"
-    strange = ids[~ids.str.startswith(f"{population}:").fillna(value=False).astype(bool)]
+    strange = ids[~ids.str.startswith(f"{population}:", na=False).astype(bool)]
     if len(strange):
         return f"holds cells whose cell_id does not begin with '{population}:': {_some(strange.tolist())}"
     twice = ids[ids.duplicated()]
@@ -235,7 +241,7 @@ def _share(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> bool:
 
 def _flaw_within(shard: Path) -> str | None:
     """What is wrong with the values of a shard; raises OSError where the disk refuses."""
-    kinds = {field.name: field.type for field in cohort_schema()}
+    kinds = _kinds()
     try:
         with pq.ParquetFile(shard) as opened:
             for batch in opened.iter_batches(use_threads=False):
