@@ -34,7 +34,7 @@ _GRACE_S: Final = 10.0  # what starting, reading the shards' footers and handing
 _AT_ONCE: Final = threading.BoundedSemaphore(2)  # each may take a gigabyte and two cores; others wait
 _LONGEST: Final = 100_000  # characters of a question
 # What a missing or damaged shard may cause.
-_CATCHABLE: Final = ("IOException", "InvalidInputException", "SerializationException")
+_CATCHABLE: Final = ("Error", "IOException", "InvalidInputException", "SerializationException")
 
 
 @dataclass(frozen=True)
