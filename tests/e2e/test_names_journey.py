@@ -243,7 +243,7 @@ def test_every_question_of_the_explorer_shows_names_as_text(app, listener, page,
         if question not in (Question.DISTRIBUTION, Question.SEPARATION):
             break  # the others do not compare groups
     if question is Question.CELLS:
-        _section(page, "Changes")
+        _section(page, "Correct or annotate")
         expect(page.get_by_text("note:").first).to_be_visible()
         _silent(page, listener)
     if question is Question.SQL:

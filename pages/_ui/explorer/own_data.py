@@ -97,7 +97,7 @@ def _population(info: PopulationInfo) -> None:
             st.markdown(f"**{markdown(population.title)}**: {info.n:,} cells{kept_out}, {patients}")
             st.caption(
                 f"{CELL_TYPES[population.cell_type].name}; {markdown(population.source)}; {scale}; since"
-                f" {population.created}. {markdown(info.problem or population.note)}"
+                f" {markdown(population.created)}. {markdown(info.problem or population.note)}"
             )
         with (
             right,

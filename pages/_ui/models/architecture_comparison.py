@@ -133,10 +133,11 @@ def _show_state(folder: Path, folds: pd.DataFrame) -> None:
     """Say how the run was made, how far it is, and what failed in it."""
     config = results.read_config(folder)
     done, planned = len(folds), results.planned(config)
-    sets = ", ".join(data_set_name(name) for name in config["data_sets"])
+    sets = ", ".join(data_set_name(str(name)) for name in config["data_sets"])
+    encoder = encoder_name(str(config["encoder"]))
     drawn = f"{config['images_per_epoch']} images" if config["images_per_epoch"] else "all images"
     st.caption(
-        f"{sets}; encoder {encoder_name(config['encoder'])}, {config['input_size']} x {config['input_size']} px,"
+        f"{markdown(f'{sets}; encoder {encoder}')}, {config['input_size']} x {config['input_size']} px,"
         f" {config['epochs']} epochs of {drawn} each, the same for every network; seed {config['seed']}. Each fold is"
         " scored by the averaged weights after the last epoch."
     )
@@ -148,7 +149,7 @@ def _show_state(folder: Path, folds: pd.DataFrame) -> None:
     failed = folds[folds["status"] != "done"]
     if len(failed):
         lines = [
-            f"- {title(r['architecture'])}, fold {r['fold']} of {r['k']}: {r['reason']}"
+            f"- {markdown(title(r['architecture']))}, fold {r['fold']} of {r['k']}: {markdown(r['reason'])}"
             for r in failed.to_dict("records")
         ]
         st.warning(
@@ -241,7 +242,8 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
     costs = results.read_costs(folder)
     if not {score.architecture for score in scores} & set(costs["architecture"]):
         st.info(
-            f"Not measured yet: `python -m export.cost {folder.name}` exports every network and times it.",
+            f"Not measured yet: `python -m export.cost` with {markdown(folder.name)} exports every"
+            " network and times it.",
             icon=":material/info:",
         )
         return
@@ -262,13 +264,13 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
     )
     first = table.iloc[0]
     best = ", ".join(
-        title(name) for name in table.sort_values(str(cost)).loc[lambda rows: rows["best"], "architecture"]
+        markdown(title(name)) for name in table.sort_values(str(cost)).loc[lambda rows: rows["best"], "architecture"]
     )
     st.caption(
         f"On the dashed line nobody is both better and cheaper: {best}. Measured by `python -m export.cost` on"
-        f" {first['measured'][:10]}: fp32 ONNX in onnxruntime, one image of {first['input_size']} px at a time,"
-        f" {first['threads']} thread, {first['machine']}. Milliseconds belong to that machine; their ratios hold"
-        " elsewhere."
+        f" {markdown(first['measured'][:10])}: fp32 ONNX in onnxruntime, one image of {first['input_size']} px at a"
+        f" time, {first['threads']} thread, {markdown(first['machine'])}. Milliseconds belong to that machine; their"
+        " ratios hold elsewhere."
     )
     with st.expander("In numbers"):
         listed = table.sort_values("milliseconds")

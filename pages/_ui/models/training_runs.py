@@ -6,6 +6,7 @@ from typing import Any, Final
 import streamlit as st
 
 from core.charts.training import dice_chart, loss_chart
+from core.domain.errors import StoreError
 from core.domain.settings import load_settings
 from core.evaluation.training_runs import TrainingRun, best_epoch, training_runs
 from core.support.text import markdown, shown
@@ -45,37 +46,43 @@ def _follow(run: TrainingRun) -> None:
 
 def _show(run: TrainingRun) -> None:
     with errors_in_words():
-        log, scores = run.log(), run.scores()
-        best = best_epoch(log)
-        now = time.time()
-        state = (
-            "finished"
-            if scores
-            else "going on"
-            if run.going_on(now)
-            else f"stopped {_duration(now - run.modified)} ago; the same command goes on"
-        )
-        st.markdown(
-            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())};"
-            f" best on the validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the"
-            f" nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
-        )
-        if scores:
-            _show_scores(scores)
-        left, right = st.columns(2, gap="medium")
-        with left:
-            st.altair_chart(
-                dice_chart(log), width="stretch", key="run-dice", alt="Dice on the validation images by epoch"
-            )
-        with right:
-            st.altair_chart(loss_chart(log, current_look()), width="stretch", key="run-loss", alt="Loss by epoch")
-        for end, heading in (("worst", "Where it does worst"), ("best", "Where it does best")):
-            if pictures := run.cases(end):
-                with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
-                    for picture in pictures:
-                        st.image(picture.read_bytes(), caption=markdown(picture.stem), width="content")
-        with st.expander("Settings"):
-            st.code(run.config(), language="toml")
+        try:
+            _show_files(run)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            msg = f"{run.folder} holds a log or scores of another kind ({error!r}); take the folder out of the runs"
+            raise StoreError(msg) from error
+
+
+def _show_files(run: TrainingRun) -> None:
+    log, scores = run.log(), run.scores()
+    best = best_epoch(log)
+    now = time.time()
+    state = (
+        "finished"
+        if scores
+        else "going on"
+        if run.going_on(now)
+        else f"stopped {_duration(now - run.modified)} ago; the same command goes on"
+    )
+    st.markdown(
+        f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())};"
+        f" best on the validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the"
+        f" nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
+    )
+    if scores:
+        _show_scores(scores)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.altair_chart(dice_chart(log), width="stretch", key="run-dice", alt="Dice on the validation images by epoch")
+    with right:
+        st.altair_chart(loss_chart(log, current_look()), width="stretch", key="run-loss", alt="Loss by epoch")
+    for end, heading in (("worst", "Where it does worst"), ("best", "Where it does best")):
+        if pictures := run.cases(end):
+            with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
+                for picture in pictures:
+                    st.image(picture.read_bytes(), caption=markdown(picture.stem), width="content")
+    with st.expander("Settings"):
+        st.code(run.config(), language="toml")
 
 
 def _duration(seconds: float) -> str:
