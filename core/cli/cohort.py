@@ -35,6 +35,7 @@ from core.store.export import to_csv, to_parquet
 from core.store.published import published_references
 from core.store.schema import Population
 from core.store.tables import Units, import_table, look
+from core.support import files
 from core.support.text import shown
 
 if TYPE_CHECKING:
@@ -363,9 +364,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     ):
         print(line, file=sys.stderr)
     if arguments.out is not None and arguments.out.suffix == ".html":
-        arguments.out.write_text(html_report(compared, reliability, datetime.now(UTC)), encoding="utf-8")
+        files.write_text(arguments.out, html_report(compared, reliability, datetime.now(UTC)))
     elif arguments.out is not None:
-        arguments.out.write_bytes(to_csv(frame))
+        files.write_bytes(arguments.out, to_csv(frame))
     if arguments.json:
         print(frame.to_json(orient="records"))
     elif arguments.out is None:
@@ -439,7 +440,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix == ".parquet":
         to_parquet(frame, arguments.out)
     elif arguments.out.suffix == ".csv":
-        arguments.out.write_bytes(to_csv(frame))
+        files.write_bytes(arguments.out, to_csv(frame))
     else:
         msg = f"--out must end in .csv or .parquet, but is {arguments.out.name}"
         raise UsageError(msg)

@@ -398,3 +398,18 @@ def test_a_damaged_population_is_named_and_hides_no_other(open_page, monkeypatch
 
 def test_a_link_is_short():
     assert len(to_link(Selection(cell_types=(CellType.MONOCYTE,), ranges=(Range(RATIO, 0.2, 0.4),)))) < 200
+
+
+@pytest.mark.parametrize("page", [PAGE, "pages/1_Single_cell.py"])
+def test_what_was_set_aside_is_named_and_the_page_works(open_page, tmp_path, page):
+    folder = tmp_path / "cohort" / "broken [x](http://a.test)"
+    folder.mkdir(parents=True)
+    (folder / "population.json").write_text("[" * 100_000)
+    (tmp_path / "cohort" / "edits.jsonl").write_text('{"when": "\\ud83d"}\n' * 60)
+    app = open_page(page)
+    assert not app.exception
+    (told,) = [found for found in app.expander if "Set aside" in found.label]
+    assert told.label == "Set aside: 61 parts of the cohort"
+    assert "broken [x](http://a.test)" in texts(app)
+    assert "[x](" not in "".join(found.value for found in told.markdown)
+    assert "and 11 more" in texts(app)

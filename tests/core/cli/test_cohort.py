@@ -8,6 +8,7 @@ import pytest
 import tifffile
 
 from core.cli.main import main
+from core.domain.settings import load_settings
 from core.explorer.selection import Selection, to_json
 from core.explorer.separation import gather, separate
 from core.explorer.view import By
@@ -225,3 +226,28 @@ def test_export_needs_a_known_suffix(cells, tmp_path, capsys):
     assert code == 2
     assert "--out must end in .csv or .parquet" in err
     assert run(capsys, "cohort", "export", "mine", "--out", tmp_path / "nowhere" / "mine.csv")[0] == 2
+
+
+def test_list_names_what_was_set_aside_and_counts_the_rest(cells, capsys):
+    import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine")
+    import_cells(capsys, cells, "--cell-type", "hcl", "--id", "other")
+    root = load_settings().cohort
+    (shard,) = (root / "mine").glob("*.parquet")
+    bad = shard.with_name(f"{shard.stem}\udcff.parquet")
+    bad.write_text("damaged")
+    (root / "other" / "population.json").write_text("[" * 100_000)
+    (root / "edits.jsonl").write_text("[" * 100_000)
+
+    code, out, err = run(capsys, "cohort", "list")
+    assert code == 1
+    assert "3 of 3 cells" in out
+    assert err.count("set aside: ") == 3
+    for name in ("population.json", "edits.jsonl: line 1", shard.stem):
+        assert name in err
+
+    code, out, _ = run(capsys, "cohort", "list", "--json")
+    assert code == 1
+    told = {row["population"]["population_id"]: row["set_aside"] for row in json.loads(out)}
+    assert len(told["mine"]) == 1
+    assert len(told[None]) == 2
+    assert run(capsys, "cohort", "summary", "mine")[0] == 0
