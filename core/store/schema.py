@@ -19,6 +19,7 @@ from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
 from core.support import records
+from core.support.text import encodable
 
 SCHEMA_VERSION: Final = 1
 
@@ -223,7 +224,7 @@ def _pictured(analysis: CellAnalysis, population: Population) -> CellRow:
     image, place = analysis.image, analysis.place
     height, width = image.shape
     return {
-        "image_name": image.name,
+        "image_name": encodable(image.name),
         "image_sha256": image.sha256,
         "cell_index": analysis.cell_index,
         **{f"place_{side}": getattr(place, side) if place else None for side in ("left", "top", "width", "height")},

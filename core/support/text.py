@@ -13,9 +13,10 @@ _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need these two
 # Control characters, marks of direction and of no width, halves of characters, separators of lines.
 _MISLEADING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _BLANKS: Final = re.compile(r"[ \t\r\n\v\f\x85]+")
 
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:<>&=\"'^@])")
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:<>&])")
 # Streamlit makes links, signs and pictures of these even where they are escaped, so something invisible parts them.
 _PARTED: Final = re.compile(r":(?=[\w+/-])|(?<=www)(?=\.)|(?<=@)(?=\w)", re.IGNORECASE)
 _WORD_JOINER: Final = "\N{WORD JOINER}"
@@ -36,6 +37,11 @@ def shown(text: str) -> str:
         _REPLACED if unicodedata.category(letter) in _MISLEADING and letter not in _JOINERS else letter
         for letter in _BLANKS.sub(" ", text)
     )
+
+
+def encodable(text: str) -> str:
+    """Text that every file can hold: in the place of half a character, as of a file name that is no UTF-8, a sign."""
+    return text if text.isascii() else _HALF.sub(_REPLACED, text)
 
 
 def markdown(text: str) -> str:

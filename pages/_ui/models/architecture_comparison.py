@@ -242,8 +242,7 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
     costs = results.read_costs(folder)
     if not {score.architecture for score in scores} & set(costs["architecture"]):
         st.info(
-            f"Not measured yet: `python -m export.cost` with {markdown(folder.name)} exports every"
-            " network and times it.",
+            f"Not measured yet: `python -m export.cost` exports every network of {markdown(folder.name)} and times it.",
             icon=":material/info:",
         )
         return

@@ -228,6 +228,18 @@ def test_export_needs_a_known_suffix(cells, tmp_path, capsys):
     assert run(capsys, "cohort", "export", "mine", "--out", tmp_path / "nowhere" / "mine.csv")[0] == 2
 
 
+def test_a_full_disk_names_the_table_and_leaves_the_former(cells, tmp_path, capsys, full_disk):
+    import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine")
+    out = tmp_path / "mine.csv"
+    out.write_text("former")
+    full_disk("mine.csv")
+    code, _, err = run(capsys, "cohort", "export", "mine", "--out", out)
+    assert code == 2
+    assert f"{out}: No space left on device" in err
+    assert out.read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mine")] == []
+
+
 def test_list_names_what_was_set_aside_and_counts_the_rest(cells, capsys):
     import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine")
     import_cells(capsys, cells, "--cell-type", "hcl", "--id", "other")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from core.support.text import file_name, markdown, shown
+from core.support.text import encodable, file_name, markdown, shown
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,8 @@ def test_a_file_name_is_one_that_every_system_takes(text, expected):
 
 def test_a_long_file_name_is_cut_between_letters():
     assert len(file_name("ä" * 300, "image").encode()) <= 120
+
+
+def test_half_a_character_does_not_stop_a_file_from_being_written():
+    assert encodable("Zelle Ä \udcff \ud83d") == "Zelle Ä � �"
+    encodable("a\udcff").encode()
