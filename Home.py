@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.charts.theme import population_colour
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import errors_in_words, page_setup
 from pages._ui.common.markup import legend
@@ -22,12 +23,12 @@ def show_model() -> None:
     model = model_in_use.default_model()
     scores = model.card.scores
     parts = [
-        f"{data_set_name(name)}: nucleus {summary['nucleus']['dice_mean']:.3f}, cytoplasm"
+        f"{markdown(data_set_name(name))}: nucleus {summary['nucleus']['dice_mean']:.3f}, cytoplasm"
         f" {summary['cytoplasm']['dice_mean']:.3f}"
         for name, summary in scores.items()
         if isinstance(summary, dict) and "nucleus" in summary and "cytoplasm" in summary
     ]
-    st.markdown(f"**Model** `{model.model_id}`, {model.card.created}.")
+    st.markdown(f"**Model** {markdown(model.model_id)}, {markdown(model.card.created)}.")
     if parts:
         st.markdown(f"Overlap (Dice) with experts on unseen images: {'; '.join(parts)}.")
 

@@ -11,6 +11,7 @@ from core.domain.types import CellAnalysis
 from core.image.imaging import decode
 from core.populations.placement import place_cell
 from core.reports.conclusions import nearest_populations
+from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
 from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
@@ -94,8 +95,9 @@ def describe(analysis: CellAnalysis, chosen: Chosen | None) -> str:
     part = f"cell {analysis.cell_index + 1}, a cut-out of " if analysis.place else ""
     segmentation = analysis.segmentation
     return (
-        f"**{analysis.image.name}**: {origin}{part}{width} x {height} px; outlined by {segmentation.model_id} on the "
-        f"{segmentation.provider} in {segmentation.elapsed_ms:.0f} ms"
+        f"**{markdown(analysis.image.name)}**: {origin}{part}{width} x {height} px; outlined by"
+        f" {markdown(segmentation.model_id)} on the {markdown(segmentation.provider)} in"
+        f" {segmentation.elapsed_ms:.0f} ms"
     )
 
 
@@ -117,7 +119,7 @@ with errors_in_words():
         status.caption(describe(analysis, chosen))
         show_result(analysis, chosen)
     elif chosen is not None:
-        status.caption(f"**{chosen.name}**{': drawn by the program, no real cell' if chosen.example else ''}")
+        status.caption(f"**{markdown(chosen.name)}**{': drawn by the program, no real cell' if chosen.example else ''}")
         show_preview(chosen)
     else:
         empty_state(
@@ -127,5 +129,6 @@ with errors_in_words():
             "add_photo_alternate",
         )
 
+cohort_data.show_set_aside()
 if ANALYSIS.get() is None and FIELD.get() is None:
     model_in_use.warm_up()

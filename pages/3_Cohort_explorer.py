@@ -26,5 +26,4 @@ with errors_in_words():
         write_address()
     else:
         show_nothing()
-for problem in cohort_data.cohort().problems:
-    st.warning(str(problem), icon=":material/warning:")
+cohort_data.show_set_aside()

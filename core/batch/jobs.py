@@ -143,7 +143,7 @@ class Job:
     def _last_words(self) -> str:
         """The last line that the process printed, which names an error where there was one; may be empty."""
         try:
-            with (self.folder / _LOG).open("rb") as file:
+            with files.open_bytes(self.folder / _LOG) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
@@ -215,13 +215,13 @@ class Job:
     def _process(self) -> _Process | None:
         """The process of the last start; None before the first."""
         try:
-            return records.from_json(_Process, (self.folder / _PROCESS).read_bytes())
+            return records.from_json(_Process, files.read_bytes(self.folder / _PROCESS))
         except (OSError, RecordError):
             return None
 
     def _progress(self) -> Progress | None:
         try:
-            return Progress.from_json((self.results / _PROGRESS).read_text(encoding="utf-8"))
+            return Progress.from_json(files.read_text(self.results / _PROGRESS))
         except (OSError, ValueError):  # nothing said yet
             return None
 
@@ -252,7 +252,7 @@ class Owner:
         for folder in sorted(self.folder.glob("*"), reverse=True):
             if _RUN_NAME.fullmatch(folder.name):
                 with suppress(OSError, ValueError):  # deleted meanwhile, or never begun
-                    jobs.append(Job(folder, Request.from_json((folder / _REQUEST).read_text(encoding="utf-8"))))
+                    jobs.append(Job(folder, Request.from_json(files.read_text(folder / _REQUEST))))
         return jobs
 
     def uploaded_bytes(self) -> int:

@@ -42,6 +42,7 @@ from core.domain.errors import StoreError, UsageError
 from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
 from core.store.shards import parquet_bytes
 from core.support import locks
+from core.support.files import NO_FILE
 from core.support.records import from_plain, parsed, to_json
 
 _CELLS: Final = "cells"
@@ -429,18 +430,19 @@ class RunFolder:
         """What a shard says of itself; None where it is damaged."""
         try:
             with self.storage.open(f"{_CELLS}/{shard}") as file:
-                metadata: dict[str, Any] = json.loads(pq.read_metadata(file).metadata[_METADATA])
+                metadata: dict[str, Any] = parsed(pq.read_metadata(file).metadata[_METADATA])
+            whole = isinstance(metadata["run"], str) and isinstance(metadata["written"], int) and "images" in metadata
         except (pa.ArrowException, KeyError, TypeError, ValueError):
             return None
         except OSError as error:
-            if error.errno is None:  # so pyarrow says that a file is damaged
+            if error.errno in (None, NO_FILE):  # the first is how pyarrow says that a file is damaged
                 return None
             msg = (
                 f"{self.out}: {shard} cannot be read ({error.strerror}); check the permissions, then give the same"
                 " command again"
             )
             raise StoreError(msg) from error
-        return metadata
+        return metadata if whole else None
 
     # --- tables ---
 

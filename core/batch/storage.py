@@ -121,11 +121,11 @@ class LocalStorage(Storage):
     def read(self, path: str) -> bytes | None:
         """Read a file."""
         with _in_words(self.root / path):
-            return (self.root / path).read_bytes() if (self.root / path).exists() else None
+            return files.read_bytes(self.root / path) if (self.root / path).exists() else None
 
     def open(self, path: str) -> BinaryIO:
         """Open a file."""
-        return (self.root / path).open("rb")
+        return files.open_bytes(self.root / path)
 
     def names(self, folder: str) -> list[str]:
         """List a folder."""

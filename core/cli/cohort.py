@@ -36,6 +36,8 @@ from core.store.plausibility import Judgement, Rejected
 from core.store.published import published_references
 from core.store.schema import Population
 from core.store.tables import TableColumns, Units, check_table, import_table, look
+from core.support import files
+from core.support.text import shown
 
 if TYPE_CHECKING:
     from core.cli.common import Actions
@@ -369,7 +371,10 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _add_list(actions: "Actions") -> None:
-    text = "Populations with their counts and what was left out of the summaries."
+    text = (
+        "Populations with their counts and what was left out of the summaries. What is damaged is set aside and named"
+        " on standard error; the exit code is then 1."
+    )
     add_action(actions, "list", _list, text)
 
 
@@ -382,10 +387,26 @@ def _add_summary(actions: "Actions") -> None:
 
 def _list(arguments: argparse.Namespace) -> int:
     with Cohort.open() as cohort:
-        infos = queries.populations(cohort)
+        infos, problems = queries.populations(cohort), [str(problem) for problem in cohort.problems]
+    for problem in problems:
+        print(f"set aside: {shown(problem)}", file=sys.stderr)
     if arguments.json:
-        print(json.dumps([{**asdict(info), "population": asdict(info.population)} for info in infos]))
-        return 0
+        rows = [{**asdict(info), "population": asdict(info.population)} for info in infos]
+        counted = {line for info in infos for line in info.set_aside}
+        if others := [line for line in problems if line not in counted]:  # of no population that can be read
+            rows.append({"population": {"population_id": None}, "n": 0, "n_good": 0, "set_aside": others})
+        print(json.dumps(rows))
+        return 1 if problems else 0
+    for info in infos:
+        many = "" if info.patients == 1 else "s"
+        patients = "patients unknown" if info.patients is None else f"{info.patients} patient{many}"
+        excluded = ", ".join(f"{count} {code}" for code, count in info.excluded.items())
+        left_out = f"; left out: {excluded}" if excluded else ""
+        print(
+            f"{info.population.population_id:24} {shown(info.population.title):40} {info.n_good} of {info.n} cells,"
+            f" {patients}{left_out}"
+        )
+    return 1 if problems else 0
     for info in infos:
         many = "" if info.patients == 1 else "s"
         patients = "patients unknown" if info.patients is None else f"{info.patients} patient{many}"
@@ -456,9 +477,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     ):
         print(line, file=sys.stderr)
     if arguments.out is not None and arguments.out.suffix == ".html":
-        arguments.out.write_text(html_report(compared, reliability, datetime.now(UTC)), encoding="utf-8")
+        files.write_text(arguments.out, html_report(compared, reliability, datetime.now(UTC)))
     elif arguments.out is not None:
-        arguments.out.write_bytes(to_csv(frame, excel=arguments.excel))
+        files.write_bytes(arguments.out, to_csv(frame, excel=arguments.excel))
     if arguments.json:
         print(frame.to_json(orient="records"))
     elif arguments.out is None:
@@ -533,7 +554,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix == ".parquet":
         to_parquet(frame, arguments.out)
     elif arguments.out.suffix == ".csv":
-        arguments.out.write_bytes(to_csv(frame, excel=arguments.excel))
+        files.write_bytes(arguments.out, to_csv(frame, excel=arguments.excel))
     else:
         msg = f"--out must end in .csv or .parquet, but is {arguments.out.name}"
         raise UsageError(msg)

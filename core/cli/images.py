@@ -37,6 +37,7 @@ from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import find_model
 from core.store.export import to_csv, to_parquet
+from core.support import files
 
 # --- segment and analyse ----------------------------------------------------------------------------------------------
 
@@ -103,10 +104,10 @@ def _analyse(arguments: argparse.Namespace) -> int:
             ]
     table = pd.DataFrame(rows, columns=analyses_table([]).columns)
     to_parquet(table, out / "features.parquet")
-    (out / "features.csv").write_bytes(to_csv(table, excel=arguments.excel))
+    files.write_bytes(out / "features.csv", to_csv(table, excel=arguments.excel))
     to_parquet(pd.DataFrame(places), out / "places.parquet")
     errors = pd.DataFrame({"image_path": list(failures), "reason": list(failures.values())})
-    (out / "errors.csv").write_bytes(to_csv(errors, excel=arguments.excel))
+    files.write_bytes(out / "errors.csv", to_csv(errors, excel=arguments.excel))
     return _conclude(arguments, failures, {"out": str(out), "cells": len(table)})
 
 
@@ -150,17 +151,17 @@ def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
     first = outcome.analyses[0]
     cells = [(analysis.place, analysis.segmentation.labels) for analysis in outcome.analyses if analysis.place]
     labels, numbers = composed(outcome.shape, cells) if cells else (first.segmentation.labels, None)
-    (folder / name).write_bytes(encode_png(encode_grey(labels)))
+    files.write_bytes(folder / name, encode_png(encode_grey(labels)))
     if numbers is not None:
         (folder / "instances").mkdir(exist_ok=True)
-        (folder / "instances" / name).write_bytes(encode_png(numbers))
+        files.write_bytes(folder / "instances" / name, encode_png(numbers))
     if overlay:
         (folder / "overlays").mkdir(exist_ok=True)
         # The cells carry their cut-outs only, so the field is opened once more.
         picture = (
             field_png(load(outcome.path, first.image.um_per_px), cells) if cells else outlined_png(first.image, labels)
         )
-        (folder / "overlays" / name).write_bytes(picture)
+        files.write_bytes(folder / "overlays" / name, picture)
 
 
 def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: dict[str, Any]) -> int:

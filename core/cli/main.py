@@ -4,6 +4,7 @@ Exit codes: 0 all went well, 1 some inputs failed, 2 wrong use.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 
 from core import __version__
 from core.domain.errors import CoreError, UsageError
+from core.support.text import shown
 
 PYTHON_M: Final = "python -m core"
 
@@ -90,6 +92,8 @@ def parser(chosen: Sequence[str] = tuple(COMMANDS), prog: str = PYTHON_M) -> arg
 
 def program(prog: str) -> int:
     """Run `main` as a program; a pipe closed by its reader (`| head`) is no error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name of a file may hold what no encoding has
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main(prog=prog)
         sys.stdout.flush()
@@ -103,10 +107,13 @@ def _in_words(run: Callable[[], int]) -> int:
     try:
         return run()
     except CoreError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error: " + "\n".join(map(shown, str(error).split("\n"))), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:
         raise
     except OSError as error:  # --out is a file, its folder is missing or closed to us, the disk is full
-        print(f"error: {error.filename}: {error.strerror}; choose another place for the results", file=sys.stderr)
+        print(
+            f"error: {shown(str(error.filename))}: {error.strerror}; choose another place for the results",
+            file=sys.stderr,
+        )
         return 2

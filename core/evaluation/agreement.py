@@ -505,7 +505,7 @@ def save(report: ReliabilityReport, path: Path) -> None:
 def load_report(path: Path) -> ReliabilityReport:
     """Read a file with its header; raises ModelError when it is missing or not as written by `save`."""
     try:
-        raw = records.parsed(path.read_bytes())
+        raw = records.parsed(files.read_bytes(path))
         raw["features"] = {name: _unfolded(name, row, raw["disturbances"]) for name, row in raw["features"].items()}
         return records.from_plain(ReliabilityReport, raw, others=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

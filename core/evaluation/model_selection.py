@@ -148,7 +148,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The settings of a run; raises StoreError naming a damaged file."""
     path = folder / CONFIG_FILE
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(files.read_text(path))
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read ({error}); put the file back that the selection was started with"
         raise StoreError(msg) from error

@@ -1,6 +1,5 @@
 """Fine-tuning runs on disk, finished or going on: what `python -m training finetune` leaves in a folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +8,7 @@ import pandas as pd
 
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
+from core.support import files, records
 
 CONFIG_FILE: Final = "config.toml"
 LOG_FILE: Final = "log.csv"
@@ -36,8 +36,13 @@ class TrainingRun:
         return log.stat().st_mtime if log.is_file() else 0.0
 
     def config(self) -> str:
-        """The settings, as TOML."""
-        return (self.folder / CONFIG_FILE).read_text(encoding="utf-8")
+        """The settings, as TOML; raises StoreError naming a damaged file."""
+        path = self.folder / CONFIG_FILE
+        try:
+            return files.read_text(path)
+        except (OSError, ValueError) as error:
+            msg = f"{path} cannot be read ({error}); put the file back that the training was started with"
+            raise StoreError(msg) from error
 
     def log(self) -> pd.DataFrame:
         """The log, one row an epoch; raises StoreError naming a damaged file."""
@@ -49,7 +54,7 @@ class TrainingRun:
         if not path.is_file():
             return None
         try:
-            scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            scores: dict[str, Any] = records.parsed(files.read_bytes(path))
         except (OSError, ValueError) as error:
             msg = f"{path} cannot be read ({error}); delete it, and the same finetune command scores the run again"
             raise StoreError(msg) from error
@@ -80,7 +85,8 @@ def training_runs(root: Path | None = None) -> list[TrainingRun]:
 def read_log(path: Path) -> pd.DataFrame:
     """A training log, one row an epoch; raises StoreError naming a damaged file."""
     try:
-        return pd.read_csv(path)
+        with files.open_bytes(path) as file:
+            return pd.read_csv(file)
     except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
         msg = f"{path} cannot be read ({error}); it is written anew when the training goes on"
         raise StoreError(msg) from error

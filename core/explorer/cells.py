@@ -5,7 +5,6 @@ picture is looked for where images of that name may lie, and shown only if the f
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
 from core.domain.compartments import Compartment
-from core.domain.errors import CoreError, StoreError
+from core.domain.errors import CoreError, RecordError, StoreError
 from core.domain.settings import Settings
 from core.domain.types import BoundingBox, CellImage, FeatureSet, LabelMap, as_label_map
 from core.evaluation.datasets import DATA_SETS
@@ -28,6 +27,7 @@ from core.image.imaging import decode
 from core.image.masks import with_environment
 from core.store.database import Cohort
 from core.store.schema import decode_rings
+from core.support import files, records
 
 _DIAMETER: Final = "cell_shape2D_MaximumDiameter"
 _NEARLY_ALL: Final = 0.99
@@ -166,7 +166,15 @@ def features_of(cohort: Cohort, cell_id: str) -> FeatureSet:
         raise StoreError(msg)
     row = rows.iloc[0]
     values = {name: None if pd.isna(row[name]) else float(row[name]) for name in CATALOGUE}
-    return FeatureSet(values, {} if row["absent"] is None else json.loads(row["absent"]))
+    return FeatureSet(values, _absent(row["absent"]))
+
+
+def _absent(text: str | None) -> dict[str, str]:
+    """Reasons by feature; none where the text is not as the store writes it."""
+    try:
+        return {} if text is None else records.from_json(dict[str, str], text)
+    except RecordError:
+        return {}
 
 
 def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) -> CellImage | None:
@@ -179,7 +187,7 @@ def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) 
         try:
             if path.stat().st_size > settings.max_bytes:
                 continue
-            data = path.read_bytes()
+            data = files.read_bytes(path)
             if hashlib.sha256(data).hexdigest() != cell.image_sha256:
                 continue
             image = decode(data, path.name, cell.um_per_px)
@@ -212,6 +220,11 @@ def _populations(cohort: Cohort, cell_ids: Sequence[str]) -> list[str] | None:
     return sorted(named) if named <= there else None
 
 
+def _codes(flags: Sequence[str] | None) -> tuple[str, ...]:
+    """Flags of a cell; a shard of another program may have none."""
+    return () if flags is None else tuple(flags)
+
+
 def _cell(row: Mapping[Any, Any]) -> StoredCell:
     place = None
     if not pd.isna(row["place_left"]):
@@ -222,7 +235,7 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
         cell_id=str(row["cell_id"]),
         image_name=str(row["image_name"]),
         image_sha256=None if pd.isna(row["image_sha256"]) else str(row["image_sha256"]),
-        cell_index=int(row["cell_index"]),
+        cell_index=0 if pd.isna(row["cell_index"]) else int(row["cell_index"]),
         place=place,
         shape=(
             (0, 0)
@@ -231,8 +244,8 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
         ),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
         confidence=None if pd.isna(row["confidence"]) else float(row["confidence"]),
-        flags=tuple(row["quality_flags"]),
-        severe_flags=tuple(row["severe_flags"]),
+        flags=_codes(row["quality_flags"]),
+        severe_flags=_codes(row["severe_flags"]),
         quality_ok=bool(row["quality_ok"]),
         created=row["created"].to_pydatetime(),
         outlines={

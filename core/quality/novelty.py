@@ -261,7 +261,7 @@ def load(path: Path, model_sha256: str) -> Knowledge:
         If the file is missing, damaged, or was made with another file of the model or another list of traits.
     """
     try:
-        raw = records.parsed(path.read_bytes())
+        raw = records.parsed(files.read_bytes(path))
         cloud, rule = (
             raw.pop("detector", None) or raw.pop("familiarity"),
             raw.pop("granulocyte"),

@@ -1,7 +1,7 @@
 """Reports from templates: one HTML text with everything inside, which opens without a network and without scripts.
 
 A template is given values and escapes them all, wherever they come from. Only `Markup` is inserted as it is: the
-drawings of `core.charts`, by `drawing`.
+drawings of `core.charts`, by `drawing`. A policy in its head lets a browser load nothing, whatever a report holds.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,21 @@ from typing import Final, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from core.support.text import shown
+
+
+def _as_text(value: object) -> object:
+    """A value as a template inserts it: text on its way from outside as it is shown everywhere."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(shown, value.split("\n")))
+    return value
+
+
 TEMPLATES: Final = Environment(
     loader=PackageLoader("core.reports"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=_as_text,
     trim_blocks=True,
     lstrip_blocks=True,
 )

@@ -9,7 +9,7 @@ from typing import Any, Final
 from core.domain.errors import ModelError
 from core.domain.settings import load_settings
 from core.segmentation.model_card import METADATA_KEY, ModelCard
-from core.support import files
+from core.support import files, records
 
 MANIFEST: Final = "manifest.json"
 
@@ -44,14 +44,14 @@ def load_manifest(folder: Path | None = None) -> dict[str, Any]:
     """The manifest as written by `python -m export`; raises ModelError when there is none or it is damaged."""
     path = (folder or load_settings().models) / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = records.parsed(files.read_bytes(path))
     except FileNotFoundError:
         msg = (
             f"no model: expected {MANIFEST} in the models folder {path.parent.name}, but it is not there; run `python"
             " -m export` first"
         )
         raise ModelError(msg) from None
-    except ValueError as error:  # no JSON, or no text at all
+    except (OSError, ValueError) as error:  # no JSON, or no text at all
         raise _damaged(error) from error
     return manifest
 

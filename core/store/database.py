@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
-from core.store import edit_log, shards
+from core.store import edit_log, shard_check, shards
 from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
 from core.store.schema import FORMER_NAMES, Population, cohort_schema, every_column_schema, shards_sql
@@ -88,7 +88,7 @@ class Cohort:
 
     @property
     def problems(self) -> tuple[StoreError, ...]:
-        """Why folders and lines of the log of edits were left out, one error each."""
+        """Why folders, shards and lines of the log of edits were set aside, one error each."""
         logs = (edit_log.read(root) for root in self.roots)
         return (*shards.scan(self.roots).problems.values(), *(problem for log in logs for problem in log.problems))
 
@@ -132,14 +132,14 @@ class Cohort:
         Raises
         ------
         StoreError
-            If a population is unknown or one of its shards damaged; the message names the file.
+            If a population is unknown, or nothing is left of it because all its shards were set aside.
         """
         for _ in range(_ATTEMPTS):
             files = [shard for stored in self._stored(populations) for shard in stored.shards]
             try:
                 return self._run(sql, parameters or {}, files, columns)
-            except (duckdb.Error, pa.ArrowException, OSError) as error:
-                _raise_if_damaged(files, error)
+            except (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                _set_aside(files, error)
         raise StoreError(_CHANGED)
 
     @property
@@ -153,15 +153,15 @@ class Cohort:
         Raises
         ------
         StoreError
-            If a cell is not in the cohort, a shard is damaged, or the folder of the cache cannot be written to.
+            If a cell is not in the cohort, or its shard was set aside.
         """
         wanted = pa.array(cell_ids, pa.string())
         for _ in range(_ATTEMPTS):
             files = [shard for stored in self._stored(None) for shard in stored.shards]
             try:
                 return self._read_rows(files, wanted, features)
-            except (pa.ArrowException, OSError) as error:
-                _raise_if_damaged(files, error)
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                _set_aside(files, error)
         raise StoreError(_CHANGED)
 
     def _read_rows(self, files: Sequence[Path], wanted: pa.Array, features: Sequence[str]) -> NDArray[np.float64]:
@@ -179,11 +179,17 @@ class Cohort:
         )
         rows = np.flatnonzero(places >= 0)
         if len(rows) != len(wanted):
-            raise StoreError(_CHANGED)
+            raise self._gone()
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[start : start + _ROWS_AT_ONCE]
             values[places[some]] = self._rows.read(files, some, features)
         return values
+
+    def _gone(self) -> StoreError:
+        """Why cells are not there: with their shard they may have been set aside."""
+        set_aside = shards.scan(self.roots).problems
+        more = "".join(f"; {problem}" for problem in list(set_aside.values())[:1])
+        return StoreError(f"some of the cells are not in the cohort any more, it was changed meanwhile{more}")
 
     def _run(
         self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path], columns: Collection[str]
@@ -219,6 +225,9 @@ class Cohort:
             return self._ordered(scan)
         for name in names:
             if name in scan.populations:
+                found = scan.populations[name]
+                if found.set_aside and not found.shards:
+                    raise found.set_aside[0]
                 continue
             for folder, problem in scan.problems.items():
                 if folder.name == name:
@@ -241,11 +250,10 @@ class Cohort:
         return tuple(sorted(scan.populations.values(), key=place))
 
 
-def _raise_if_damaged(files: Sequence[Path], error: Exception) -> None:
-    """Raise what is wrong with the files; return if one of them is gone, as they must then be listed again."""
-    if all(file.exists() for file in files):
-        bad = shards.find_damaged(files)
-        raise error if bad is None else shards.damaged(bad) from error
+def _set_aside(files: Sequence[Path], error: Exception) -> None:
+    """Find the damaged ones, which are left out when the files are listed again; raise the error where none is."""
+    if all(file.exists() for file in files) and not shard_check.read_through(files):
+        raise error
 
 
 def query_shards(
@@ -285,10 +293,10 @@ def query_shards(
                 f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values
             ).to_arrow_table()
         except duckdb.Error as error:
-            bad = shards.find_damaged(files)
-            if bad is None:
+            bad = shard_check.read_through(files)
+            if not bad:
                 raise
-            raise shards.damaged(bad) from error
+            raise shard_check.damaged(bad[0]) from error
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

@@ -2,7 +2,7 @@
 
 `<root>/edits.jsonl` of a user's root. The shards keep what was measured and filed; the log is applied on top of them. A
 line is whole or it is left out: one that a power cut has torn is reported and skipped, and the next edit begins on a
-line of its own.
+line of its own. Where the disk is full the log stays as it was.
 """
 
 import os
@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 from typing import Final, Self
 
 import pyarrow as pa
 
-from core.domain.errors import RecordError, StoreError
+from core.domain.cell_types import CellType
+from core.domain.errors import CoreError, StoreError
 from core.quality.flags import EXCLUDED
-from core.support import locks, records
+from core.support import files, locks, records
 
 _LOG: Final = "edits.jsonl"
 
@@ -57,13 +59,22 @@ class Edit:
     restores: bool
     old: Mapping[str, str | None]
 
+    def __post_init__(self) -> None:
+        """Refuse what no reader could have entered, as a log that another program has written may hold it."""
+        if self.when.tzinfo is None:
+            msg = f"the time of an edit must have a time zone, but is {self.when.isoformat()}"
+            raise StoreError(msg)
+        if self.field is Field.CELL_TYPE and self.value is not None and self.value not in set(CellType):
+            msg = f"{self.value!r} is no cell type; there are {', '.join(CellType)}"
+            raise StoreError(msg)
+
     def to_json(self) -> str:
         """Return the edit as one line."""
         return records.to_json(self) + "\n"
 
     @classmethod
     def from_json(cls, line: bytes) -> Self:
-        """Read a line; raises RecordError when it is damaged."""
+        """Read a line; raises CoreError when it is damaged."""
         return records.from_json(cls, line, others=True)
 
 
@@ -76,13 +87,19 @@ class Log:
 
 
 def read(root: Path) -> Log:
-    """Return the log of a root; empty where there is none. Raises StoreError if the file cannot be opened."""
+    """Return the log of a root; empty where there is none, and with a problem where it cannot be read."""
     path = root / _LOG
     try:
-        stat = path.stat()
+        found = path.stat()
+        return _read(path, found.st_size, found.st_mtime_ns)
     except FileNotFoundError:
         return Log()
-    return _read(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        msg = (
+            f"{path}: cannot be read ({error.strerror or error}); no edit counts until it can: check the permissions"
+            " of the file"
+        )
+        return Log((), (StoreError(msg),))
 
 
 def revision(roots: Sequence[Path]) -> str:
@@ -97,7 +114,7 @@ def appending(root: Path) -> Iterator[list[Edit]]:
     path = root / _LOG
     edits: list[Edit] = []
     try:
-        with locks.lock(path), path.open("a+b") as file:
+        with locks.lock(path), path.open("r+b", buffering=0) as file:
             yield edits
             text = "".join(edit.to_json() for edit in edits).encode()
             if not text:
@@ -105,9 +122,11 @@ def appending(root: Path) -> Iterator[list[Edit]]:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))
             torn = size > 0 and file.read(1) != b"\n"
-            file.write(b"\n" * torn + text)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                _write(file, b"\n" * torn + text)
+            except BaseException:
+                file.truncate(size)
+                raise
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror or error}; check the free space and the permissions of the folder"
         raise StoreError(msg) from error
@@ -155,18 +174,21 @@ def laid_over(source: str, edits: str) -> str:
     )
 
 
+def _write(file: FileIO, text: bytes) -> None:
+    """Write all of a text and have it on the disk: of a full one a part of it may be taken first."""
+    rest = memoryview(text)
+    while rest:
+        rest = rest[file.write(rest) :]
+    os.fsync(file.fileno())
+
+
 @lru_cache(maxsize=8)
 def _read(path: Path, size: int, changed_ns: int) -> Log:  # noqa: ARG001 (size and time tell one state of the file from the next)
     edits, problems = [], []
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror}); check the permissions of the file"
-        raise StoreError(msg) from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(files.read_bytes(path).splitlines(), start=1):
         try:
             edits.append(Edit.from_json(line))
-        except RecordError:
+        except CoreError:
             problems.append(
                 StoreError(
                     f"{path}: line {number} is damaged and was left out; see to it what that edit was, and make it"

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from core.store.schema import OUTLINE_COLUMNS, cohort_schema, guarded
 from core.store.shards import write_parquet
+from core.support.text import encodable
 
 
 def to_csv(frame: pd.DataFrame, *, excel: bool = False) -> bytes:
@@ -28,6 +29,14 @@ def to_csv(frame: pd.DataFrame, *, excel: bool = False) -> bytes:
 def to_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write cells as Parquet with each known column's type, description and unit; it appears only when complete."""
     schema = cohort_schema()
+    texts = frame.select_dtypes(["object", "string"]).columns
+    frame = frame.assign(
+        **{
+            name: frame[name].map(lambda value: encodable(value) if isinstance(value, str) else value)
+            for name in texts
+            if name not in OUTLINE_COLUMNS
+        }
+    )
     others = pa.Table.from_pandas(
         frame[[name for name in frame.columns if name not in schema.names]], preserve_index=False
     ).schema
@@ -47,7 +56,7 @@ def parquet_bytes(frame: pd.DataFrame) -> bytes:
 def _as_text(value: object) -> object:
     """Text with a guard; lists joined; numbers (a column may mix them) and nulls unchanged."""
     if isinstance(value, str):
-        return guarded(value)
+        return guarded(encodable(value))
     if isinstance(value, bool | int | float) or value is None:
         return value
-    return guarded(" ".join(map(str, value))) if hasattr(value, "__iter__") else value
+    return guarded(encodable(" ".join(map(str, value)))) if hasattr(value, "__iter__") else value

@@ -29,8 +29,8 @@ class PopulationInfo:
 
     `n` counts all cells and `n_good` those that enter summaries; `patients` counts the patients of the good cells, None
     unless all are known. `excluded` counts the others by severe flag; a cell with two is counted under both. `scaled`
-    counts the good cells with a scale. `shipped` tells whether it comes from the first root. With a `problem` nothing
-    could be counted.
+    counts the good cells with a scale. `shipped` tells whether it comes from the first root. `set_aside` tells, in a
+    sentence each, which of its files are not counted; with a `problem` nothing could be.
     """
 
     population: Population
@@ -41,6 +41,7 @@ class PopulationInfo:
     scaled: int
     shipped: bool
     problem: str | None = None
+    set_aside: tuple[str, ...] = ()
 
 
 def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
@@ -109,10 +110,11 @@ def _sampled(cohort: Cohort, population_id: str, members: pd.DataFrame) -> pd.Da
 
 def _info(cohort: Cohort, stored: StoredPopulation) -> PopulationInfo:
     population, shipped = stored.population, is_shipped(stored.root)
+    set_aside = tuple(map(str, stored.set_aside))
     try:
         frame = cells(cohort, population.population_id, ["quality_ok", "severe_flags", "patient_id", "um_per_px"])
     except StoreError as error:
-        return PopulationInfo(population, 0, 0, None, {}, 0, shipped, problem=str(error))
+        return PopulationInfo(population, 0, 0, None, {}, 0, shipped, str(error), set_aside)
     good = frame["quality_ok"].astype(bool)
     reasons = frame.loc[~good, "severe_flags"].explode().dropna().value_counts()
     return PopulationInfo(
@@ -123,4 +125,5 @@ def _info(cohort: Cohort, stored: StoredPopulation) -> PopulationInfo:
         excluded={str(code): int(count) for code, count in reasons.sort_index().items()},
         scaled=int(frame.loc[good, "um_per_px"].notna().sum()),
         shipped=shipped,
+        set_aside=set_aside,
     )

@@ -19,6 +19,7 @@ from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
 from core.support import records
+from core.support.text import encodable
 
 SCHEMA_VERSION: Final = 1
 
@@ -223,7 +224,7 @@ def _pictured(analysis: CellAnalysis, population: Population) -> CellRow:
     image, place = analysis.image, analysis.place
     height, width = image.shape
     return {
-        "image_name": image.name,
+        "image_name": encodable(image.name),
         "image_sha256": image.sha256,
         "cell_index": analysis.cell_index,
         **{f"place_{side}": getattr(place, side) if place else None for side in ("left", "top", "width", "height")},
@@ -274,8 +275,9 @@ def guarded(text: str) -> str:
 
 
 def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[np.float32], ...]:
-    """Return a stored outline as (N, 2) arrays of x, y in image pixels; none for a null."""
-    return () if rings is None else tuple(np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings)
+    """Return a stored outline as (N, 2) arrays of x, y in image pixels; none for a null, or one without its last y."""
+    whole = () if rings is None else (ring for ring in rings if ring is not None and len(ring) % 2 == 0)
+    return tuple(np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in whole)
 
 
 def arrow_schema() -> pa.Schema:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
+from core.store import shard_check
 from core.store.schema import CellRow, Population, arrow_schema, check_population_id
 from core.support import files
 
@@ -32,16 +33,17 @@ _ATTEMPTS: Final = 5  # a population may be replaced while it is looked at
 
 @dataclass(frozen=True)
 class StoredPopulation:
-    """A population found on disk; `shards` are its complete Parquet files in a stable order."""
+    """A population found on disk: its sound shards in a stable order, and why others were set aside."""
 
     population: Population
     root: Path
     shards: tuple[Path, ...]
+    set_aside: tuple[StoreError, ...] = ()
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the roots hold at one moment; `problems` tells per folder why it could not be read."""
+    """What the roots hold at one moment; `problems` tells per folder or shard why it was set aside."""
 
     populations: dict[str, StoredPopulation]
     problems: dict[Path, StoreError]
@@ -101,7 +103,8 @@ def write_population(
                 folder.rmdir()  # succeeds only where nothing was there before
             raise
         for leftover in set(folder.glob("cells-*")) - set(_shards_of(folder, population)):
-            leftover.unlink()
+            if not leftover.is_dir():
+                leftover.unlink()
     return len(seen)
 
 
@@ -116,12 +119,13 @@ def append_cells(root: Path, population_id: str, rows: Sequence[CellRow], *, shi
     _check_writable(root, shipped=shipped)
     folder = _existing(root, population_id)
     with _disk_errors(folder):
-        population = _read_description(folder)
-        seen = {cell_id for shard in _shards_of(folder, population) for cell_id in _read_ids(shard)}
+        population = _read_description(folder, root)
+        sound = shard_check.sort_out(_shards_of(folder, population), population_id, root).sound
+        seen = {cell_id for shard in sound for cell_id in _read_ids(shard)}
         fresh = _unseen(rows, seen)
         if fresh:
             shard = _write_shard(folder, population, fresh)
-            if _read_description(folder).generation != population.generation:
+            if _read_description(folder, root).generation != population.generation:
                 shard.unlink(missing_ok=True)
                 msg = f"population {population_id!r} was replaced while cells were added to it; add them again"
                 raise StoreError(msg)
@@ -148,7 +152,8 @@ def scan(roots: Sequence[Path]) -> Scan:
         for description in sorted(root.glob(f"[!.]*/{_DESCRIPTION}")):
             folder = description.parent
             try:
-                population, shards, fingerprint = _look(folder)
+                shard_check.check_within(folder, root)
+                population, found, fingerprint = _look(folder, root)
             except FileNotFoundError:  # deleted, or replaced again and again while we looked
                 continue
             except StoreError as error:
@@ -164,20 +169,11 @@ def scan(roots: Sequence[Path]) -> Scan:
                     f"{folder}: the id is taken by {populations[folder.name].root}; rename one of the two"
                 )
             else:
-                populations[folder.name] = StoredPopulation(population, root, shards)
+                populations[folder.name] = StoredPopulation(
+                    population, root, found.sound, tuple(found.set_aside.values())
+                )
+                problems |= found.set_aside
     return Scan(populations, problems, digest.hexdigest())
-
-
-def find_damaged(shards: Sequence[Path]) -> Path | None:
-    """Return the first shard that cannot be read from beginning to end; one that is gone is not damaged."""
-    for shard in shards:
-        try:
-            pq.read_table(shard, use_threads=False)
-        except FileNotFoundError:
-            continue
-        except (OSError, pa.ArrowException):
-            return shard
-    return None
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
@@ -220,23 +216,31 @@ def _shards_of(folder: Path, population: Population) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob(f"cells-{population.generation}-*.parquet")))
 
 
-def _look(folder: Path) -> tuple[Population, tuple[Path, ...], bytes]:
-    """Return description, shards and fingerprint of one generation; raises FileNotFoundError without a population."""
+def _look(folder: Path, root: Path) -> tuple[Population, shard_check.Sorted, bytes]:
+    """Description, shards and fingerprint of one generation of a population.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no population, or none any more.
+    StoreError
+        If its description is damaged.
+    """
     for _ in range(_ATTEMPTS):
-        population = _read_description(folder)
-        shards = _shards_of(folder, population)
+        population = _read_description(folder, root)
         with suppress(FileNotFoundError):  # replaced since it was described
-            fingerprint = _fingerprint([folder / _DESCRIPTION, *shards])
-            if _read_description(folder).generation == population.generation:
-                return population, shards, fingerprint
+            found = shard_check.sort_out(_shards_of(folder, population), folder.name, root)
+            fingerprint = _fingerprint([folder / _DESCRIPTION, *found.sound], found.set_aside)
+            if _read_description(folder, root).generation == population.generation:
+                return population, found, fingerprint
     raise FileNotFoundError(folder)
 
 
-def _read_description(folder: Path) -> Population:
+def _read_description(folder: Path, root: Path) -> Population:
     """Read `population.json`; raises StoreError when it is damaged, FileNotFoundError when it is gone."""
     path = folder / _DESCRIPTION
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_text(shard_check.stamp(path, root).path)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
@@ -259,18 +263,13 @@ def _read_ids(shard: Path) -> list[str]:
     try:
         ids: list[str] = pq.read_table(shard, columns=["cell_id"])["cell_id"].to_pylist()
     except (pa.ArrowException, KeyError) as error:
-        raise damaged(shard) from error
+        raise shard_check.damaged(shard) from error
     return ids
 
 
 def literal(path: Path) -> str:
     """The path as DuckDB takes it literally: `*`, `?` and `[` in it would make a pattern that other files may match."""
     return re.sub(r"[*?[]", r"[\g<0>]", str(path))
-
-
-def damaged(shard: Path) -> StoreError:
-    """Return the error for a shard that cannot be read."""
-    return StoreError(f"{shard} is damaged and cannot be read; delete the file or import the population again")
 
 
 def _existing(root: Path, population_id: str) -> Path:
@@ -296,10 +295,11 @@ def _check_writable(root: Path, *, shipped: bool) -> None:
         raise StoreError(msg)
 
 
-def _fingerprint(files: Sequence[Path]) -> bytes:
-    """Path, size and time of change of each file: differs when any of them does."""
+def _fingerprint(files: Sequence[Path], set_aside: Iterable[Path]) -> bytes:
+    """Path, size and time of change of each file, and what is set aside: differs when any of them does."""
     stats = [(str(file), file.stat()) for file in files]
-    return json.dumps([(name, s.st_size, s.st_mtime_ns) for name, s in stats]).encode()
+    told = [(name, s.st_size, s.st_mtime_ns) for name, s in stats]
+    return json.dumps([told, sorted(map(str, set_aside))]).encode()
 
 
 @contextmanager
@@ -308,5 +308,9 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}; check the free space and the permissions of the folder"
+        # A full disk names the file, in `files.replacing`.
+        msg = (
+            f"cannot write {error.filename or path}: {error.strerror or error}; check the free space and the"
+            " permissions of the folder"
+        )
         raise StoreError(msg) from error

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from core.domain.errors import QueryError
 from core.features.catalogue import CATALOGUE
-from core.store import edit_log, shards, sql_sandbox
+from core.store import edit_log, shard_check, shards, sql_sandbox
 from core.store.database import Cohort
 from core.store.schema import FORMER_NAMES, cohort_schema, every_column_schema, shards_sql
 
@@ -34,7 +34,7 @@ _GRACE_S: Final = 10.0  # what starting, reading the shards' footers and handing
 _AT_ONCE: Final = threading.BoundedSemaphore(2)  # each may take a gigabyte and two cores; others wait
 _LONGEST: Final = 100_000  # characters of a question
 # What a missing or damaged shard may cause.
-_CATCHABLE: Final = ("IOException", "InvalidInputException", "SerializationException")
+_CATCHABLE: Final = ("Error", "IOException", "InvalidInputException", "SerializationException")
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,9 @@ class Running:
         if kind in _CATCHABLE:
             if not all(file.exists() for file in self._files):
                 return QueryError("the cohort changed while the question was answered; ask again")
-            bad = shards.find_damaged(self._files)
-            if bad is not None:
-                return shards.damaged(bad)
+            bad = shard_check.read_through(self._files)
+            if bad:
+                return shard_check.damaged(bad[0])
         if kind == "PermissionException":
             return QueryError("no file can be read or written here; there are the relations cells and populations")
         return QueryError(text)

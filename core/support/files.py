@@ -4,15 +4,18 @@ Names of unfinished files begin with a dot and end in random digits, so that two
 mistaken for finished. A process that is killed leaves its own behind; every other end removes it.
 """
 
+import errno
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
+NO_FILE: Final = errno.ENXIO  # of what is no regular file
 _SHOWN: Final = 50  # characters of the name that the unfinished one repeats; file systems take 255 bytes in all
 
 
@@ -66,6 +69,26 @@ def clear_unfinished(path: Path) -> None:
     for left in path.parent.iterdir():
         if unfinished.fullmatch(left.name):
             _remove(left)
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a regular file for reading; raises OSError for anything else: who reads a pipe may wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(NO_FILE, "it is no regular file but a folder, pipe or device", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a regular file; raises OSError as `open_bytes`."""
+    with open_bytes(path) as file:
+        return file.read()
+
+
+def read_text(path: Path) -> str:
+    """Text of a regular file in UTF-8, read as `read_bytes` does; raises UnicodeDecodeError where it is none."""
+    return read_bytes(path).decode("utf-8")
 
 
 def write_bytes(path: Path, content: bytes | memoryview, *, durable: bool = False) -> None:

@@ -17,6 +17,9 @@ from core.domain.errors import CoreError, RecordError
 
 _T = TypeVar("_T")
 
+# Written as it is or as an escape; whole pairs, which are fine, begin so too.
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+
 _WORDS: Final = {
     "array": "a list",
     "object": "an object",
@@ -59,12 +62,23 @@ def from_json(kind: type[_T], text: str | bytes, *, others: bool = False) -> _T:
 
 
 def parsed(text: str | bytes) -> Any:  # noqa: ANN401 (whatever the text holds)
-    """The content of a JSON text, for a file that is laid out otherwise than its record; raises RecordError."""
+    """The content of a JSON text, for a file that is laid out otherwise than its record.
+
+    Raises
+    ------
+    RecordError
+        If it is not JSON, nested too deeply, or holds half a character (a lone surrogate), which nothing can show.
+    """
     try:
-        return json.loads(text)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")  # as `json.loads` would
+        content = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         msg = f"expected JSON, but it is not ({error})"
         raise RecordError(msg) from error
+    return content
 
 
 def from_plain(kind: type[_T], plain: object, *, others: bool = False) -> _T:
@@ -96,6 +110,9 @@ def from_plain(kind: type[_T], plain: object, *, others: bool = False) -> _T:
 
     try:
         record = msgspec.convert(plain, kind, dec_hook=_from_text)
+    except RecursionError as error:
+        msg = "it is nested too deeply"
+        raise RecordError(msg) from error
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, CoreError):
             raise error.__cause__ from None

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,10 +58,15 @@ def graded_models(monkeypatch, tmp_path) -> Callable[[Mapping[str, Grade] | None
     return use
 
 
+def read(markdown: str) -> str:
+    """What a person reads of Markdown whose signs are escaped (`core.support.text.markdown`)."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown).replace("\N{WORD JOINER}", "")
+
+
 def texts(app: AppTest) -> str:
     """Everything a page says, for looking up sentences."""
     parts = [*app.markdown, *app.caption, *app.error, *app.warning, *app.info, *app.get("html")]
-    return "\n".join(str(getattr(part, "value", None) or getattr(part.proto, "body", "")) for part in parts)
+    return read("\n".join(str(getattr(part, "value", None) or getattr(part.proto, "body", "")) for part in parts))
 
 
 def table(app: AppTest, column: str) -> pd.DataFrame:

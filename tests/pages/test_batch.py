@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -20,7 +21,7 @@ from core.image.imaging import encode_png
 from core.image.synthetic import draw_cell
 from core.store import queries
 from core.store.database import Cohort
-from tests.pages.conftest import table, texts
+from tests.pages.conftest import read, table, texts
 
 PAGE = "pages/2_Batch.py"
 BROWSER = "ab" * 16
@@ -213,7 +214,7 @@ def test_a_cell_is_chosen_by_its_name_not_by_its_place(batch, finished):
 def test_cells_are_added_to_the_cohort(batch, finished, tmp_path):
     app = _view(batch(), "Add to the cohort")
     app.button(key="cohort_add").click().run()
-    assert "fill them in" in app.error[0].value
+    assert "fill them in" in read(app.error[0].value)
 
     app.text_input(key="cohort_title").set_value("Hairy cells, our lab")
     app.text_input(key="cohort_source").set_value("Our lab")
@@ -251,7 +252,7 @@ def test_a_shipped_population_is_left_alone(batch, finished):
     app.text_input(key="cohort_source").set_value("Our lab")
     app.selectbox(key="cohort_type").set_value(CellType.MONOCYTE)
     app.button(key="cohort_add").click().run()
-    assert "shipped with the program" in app.error[0].value
+    assert "shipped with the program" in read(app.error[0].value)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +359,7 @@ def test_what_is_too_large_for_a_browser_says_where_it_is(batch, finished, monke
     app = batch()
     assert not app.exception
     assert not app.get("download_button")
-    (place,) = [each.value.split("`")[1] for each in app.markdown if "Too large" in each.value]
+    (place,) = [re.search("in (.+) of the", read(each.value))[1] for each in app.markdown if "Too large" in each.value]
     assert (finished / place / "cells.csv").is_file()
 
 

@@ -11,7 +11,7 @@ from core.explorer.selection import Quality, Range, Scale, Selection, from_link,
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from pages._ui.explorer.state import ChartType, Explored, Question, from_address, to_address
-from tests.pages.conftest import table, texts
+from tests.pages.conftest import read, table, texts
 from tests.populations import AREA, ELONGATION, RATIO
 
 PAGE = "pages/3_Cohort_explorer.py"
@@ -148,7 +148,7 @@ def test_a_damaged_link_is_told_and_the_page_stands(open_page):
     app.query_params["s"] = "1.damaged"
     app.switch_page(PAGE).run()
     assert not app.exception
-    assert "copy it again" in app.warning[0].value
+    assert "copy it again" in read(app.warning[0].value)
     assert "71 cells in view" in texts(app)
 
 
@@ -171,7 +171,7 @@ def test_cells_are_saved_under_a_name_found_again_and_forgotten(open_link):
     app.button(key="forget-My monocytes").click().run()
     assert not [found for found in app.button if found.key == "load-My monocytes"]
     app.button(key="explorer_save_button").click().run()
-    assert "a name needs" in app.warning[0].value
+    assert "a name needs" in read(app.warning[0].value)
 
 
 def test_a_file_brings_a_selection_back(open_page):
@@ -181,7 +181,7 @@ def test_a_file_brings_a_selection_back(open_page):
     assert "44 cells in view" in texts(app)
     assert app.button(key="load-mono cytes")
     app.get("file_uploader")[0].set_value(("bad.json", b"[]", "application/json")).run()
-    assert "no saved selection" in app.warning[0].value
+    assert "no saved selection" in read(app.warning[0].value)
 
 
 # --- how they are distributed -----------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_published_tables_stand_beside_and_are_never_pooled(open_page):
 
 def test_only_what_can_be_compared_is_offered(open_link):
     app = open_link(Explored(feature=AREA))
-    assert "cannot be compared here: the scale of 5 cells is unknown" in app.info[0].value
+    assert "cannot be compared here: the scale of 5 cells is unknown" in read(app.info[0].value)
     assert all(CATALOGUE[name].scale_free for name in _offered(app))
     app = open_link(Explored(feature=AREA, by=By.POPULATION, groups=("monocyte_drawn",)))
     assert not app.info
@@ -235,7 +235,7 @@ def test_groups_are_chosen_by_any_property(open_page):
     app.selectbox(key="compare-by").set_value(By.DIAGNOSIS).run()
     assert not app.exception
     app.selectbox(key="compare-by").set_value("saved").run()
-    assert "Save two selections" in app.info[0].value
+    assert "Save two selections" in read(app.info[0].value)
 
 
 def test_patients_are_compared_by_sizes_too_where_theirs_is_the_only_scale(open_link):
@@ -297,7 +297,7 @@ def test_of_many_cells_a_sample_ranks_all_features_and_all_cells_those_on_screen
 
 def test_sides_of_other_sources_are_warned_of(open_link):
     app = open_link(Explored(question=Question.SEPARATION, pair=("lymphocyte", "hcl")))
-    assert "may be stain, light, camera or patients" in app.warning[0].value
+    assert "may be stain, light, camera or patients" in read(app.warning[0].value)
     both = {
         "one": Selection(patients=("p0", "p1", "p2", "p3")),
         "two": Selection(sources=("Laboratory 1",), patients=("p4", "p5", "p6")),
@@ -342,7 +342,7 @@ def test_groups_too_small_to_compare_say_so(open_link):
     few = Selection(populations=("hcl_drawn", "lymphocyte_drawn"), patients=("nobody",))
     app = open_link(Explored(selection=few, question=Question.SEPARATION))
     assert not app.exception
-    assert "No cell is left to compare" in app.info[0].value
+    assert "No cell is left to compare" in read(app.info[0].value)
 
 
 # --- the cohort itself ------------------------------------------------------------------------------------------------
@@ -393,8 +393,23 @@ def test_a_damaged_population_is_named_and_hides_no_other(open_page, monkeypatch
     app = open_page(PAGE)
     assert not app.exception
     assert "66 cells in view" in texts(app)
-    assert "hcl_drawn" in app.warning[0].value
+    assert "hcl_drawn" in read(app.warning[0].value)
 
 
 def test_a_link_is_short():
     assert len(to_link(Selection(cell_types=(CellType.MONOCYTE,), ranges=(Range(RATIO, 0.2, 0.4),)))) < 200
+
+
+@pytest.mark.parametrize("page", [PAGE, "pages/1_Single_cell.py"])
+def test_what_was_set_aside_is_named_and_the_page_works(open_page, tmp_path, page):
+    folder = tmp_path / "cohort" / "broken [x](http://a.test)"
+    folder.mkdir(parents=True)
+    (folder / "population.json").write_text("[" * 100_000)
+    (tmp_path / "cohort" / "edits.jsonl").write_text('{"when": "\\ud83d"}\n' * 60)
+    app = open_page(page)
+    assert not app.exception
+    (told,) = [found for found in app.expander if "Set aside" in found.label]
+    assert told.label == "Set aside: 61 parts of the cohort"
+    assert "broken [x](http://a.test)" in texts(app)
+    assert "[x](" not in "".join(found.value for found in told.markdown)
+    assert "and 11 more" in texts(app)

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 from core.domain.settings import load_settings
 from core.store import queries
 from core.store.database import Cohort
-from tests.pages.conftest import table, texts
+from tests.pages.conftest import read, table, texts
 from tests.populations import AREA
 
 TABLE = f"cell_type,um_per_px,{AREA},other\nblast,0.1,900,=x\nblast,0.1,1000,y\n"
@@ -64,13 +64,13 @@ def test_a_table_is_looked_at_filed_seen_by_others_and_deleted(own):
     assert table(app, AREA)[AREA].tolist() == ["900", "1000"]
     app = _bring(own())
     assert not app.exception
-    assert "2 cells were brought in" in app.success[0].value
+    assert "2 cells were brought in" in read(app.success[0].value)
     found = _populations()["my_blasts"]
     assert (found.n, found.population.cell_type, found.population.source) == (2, "blast", "here")
     other = own()
     assert "**My blasts**: 2 cells" in texts(other)
     other.button(key="own-gone-my_blasts").click().run()
-    assert "was deleted" in other.success[0].value
+    assert "was deleted" in read(other.success[0].value)
     assert "my_blasts" not in _populations()
 
 
@@ -90,18 +90,18 @@ def test_cells_of_a_table_have_a_card_of_numbers(own):
     assert "only 2 cells to compare with" in texts(app)
     app.button_group(key="card_section").set_value("Nearest cells").run()
     assert not app.exception
-    assert "has none of the" in app.error[0].value
+    assert "has none of the" in read(app.error[0].value)
 
 
 def test_a_name_that_is_shipped_or_a_bad_value_changes_nothing(own):
     app = _bring(own(), title="monocyte drawn")
-    assert "shipped with the program" in app.error[0].value
+    assert "shipped with the program" in read(app.error[0].value)
     app = _bring(own(), text=TABLE.replace("1000", "many"))
-    assert "row 3, column nucleus_shape2D_PixelSurface" in app.error[0].value
+    assert "row 3, column nucleus_shape2D_PixelSurface" in read(app.error[0].value)
     app = _bring(own(), text="a,b\n1,2\n")
-    assert "has no feature of the catalogue" in app.error[0].value
+    assert "has no feature of the catalogue" in read(app.error[0].value)
     app = _bring(own(), title="  ")
-    assert "one is missing" in app.error[0].value
+    assert "one is missing" in read(app.error[0].value)
     assert "my_blasts" not in _populations()
 
 

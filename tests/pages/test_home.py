@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from core.segmentation.model_registry import find_model
-from tests.pages.conftest import texts
+from tests.pages.conftest import read, texts
 
 PAGES = sorted(path.name for path in (Path(__file__).parents[2] / "pages").glob("*.py") if path.name != "__init__.py")
 
@@ -29,7 +29,7 @@ def test_home_without_a_model_says_so_and_goes_on(open_page, monkeypatch, tmp_pa
     monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path))
     app = open_page()
     assert not app.exception
-    assert "no model" in app.error[0].value
+    assert "no model" in read(app.error[0].value)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,7 +8,7 @@ from core.evaluation.agreement import Grade
 from core.evaluation.model_comparison import Measure
 from core.features.catalogue import CATALOGUE
 from core.segmentation.model_registry import find_model, load_manifest, write_manifest
-from tests.pages.conftest import table, texts
+from tests.pages.conftest import read, table, texts
 from tests.populations import AREA, ELONGATION
 from tests.selection_runs import LEVELS, write_run
 
@@ -53,7 +53,7 @@ def test_the_page_opens_with_the_answer(open_page, selection):
     assert list(table(app, "Folds")["Network"]) == ["UNet", "FPN", "PSPNet"]
     assert len(table(app, "Chance of a practical tie")) == 3
     assert charts(app) == 4  # ranking, differences, leak, curves; no cost was measured
-    assert "python -m export.cost drawn" in "".join(info.value for info in app.info)
+    assert "`python -m export.cost` exports every network of drawn" in "".join(info.value for info in app.info)
     app.button_group(key="selection_measure").set_value(Measure.CYTOPLASM).run()
     assert "UNet leads with a Dice of 0.940" in texts(app)
 
@@ -71,8 +71,8 @@ def test_an_unfinished_run_tells_how_far_it_is_and_what_failed(open_page, select
     write_run(selection, skip=[("pspnet", 5), ("fpn", 5)], failed=[("fpn", 4)])
     app = open_page(PAGE)
     assert not app.exception
-    assert "18 of 20 folds are done" in app.info[0].value
-    assert "FPN, fold 4 of 5: the loss was nan" in app.warning[0].value
+    assert "18 of 20 folds are done" in read(app.info[0].value)
+    assert "FPN, fold 4 of 5: the loss was nan" in read(app.warning[0].value)
     assert set(table(app, "Folds")["Folds"]) == {3}
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_run_is_told_in_words(open_page, selection):
     next(folder.glob("units/*/folds.parquet")).write_bytes(b"no table")
     app = open_page(PAGE)
     assert not app.exception
-    assert "is damaged" in app.error[0].value
+    assert "is damaged" in read(app.error[0].value)
 
 
 def test_without_a_run_the_page_says_how_to_make_one_and_shows_the_published(open_page, selection):
@@ -177,7 +177,7 @@ def test_without_a_measurement_the_page_says_so(open_view, graded_models):
     graded_models(None)
     app = open_view(MODEL)
     assert not app.exception
-    assert "Not yet measured for this model" in app.info[0].value
+    assert "Not yet measured for this model" in read(app.info[0].value)
 
 
 def test_what_the_model_refuses_is_listed_and_without_knowledge_the_page_says_so(open_view, monkeypatch, tmp_path):
@@ -205,7 +205,7 @@ def test_a_replaced_model_file_is_noticed(open_view, monkeypatch, tmp_path):
     monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
     app = open_view(MODEL)
     assert not app.exception
-    assert "should have SHA-256" in app.error[0].value
+    assert "should have SHA-256" in read(app.error[0].value)
 
 
 def test_without_a_model_the_comparison_is_still_there(open_page, selection, monkeypatch, tmp_path):
@@ -216,7 +216,7 @@ def test_without_a_model_the_comparison_is_still_there(open_page, selection, mon
     assert "UNet leads" in texts(app)
     app.button_group(key="models_view").set_value(MODEL).run()
     assert not app.exception
-    assert "no model" in app.error[0].value
+    assert "no model" in read(app.error[0].value)
 
 
 def test_a_training_is_followed_and_its_end_is_shown(open_view, monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from core.features.spec import Region, Theme
 from core.image.imaging import encode_png
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from pages._ui.common.widgets import EXAMPLES
-from tests.pages.conftest import table, texts
+from tests.pages.conftest import read, table, texts
 from tests.populations import ELONGATION
 
 PAGE = "pages/1_Single_cell.py"
@@ -139,7 +139,7 @@ def test_a_small_group_is_points_with_a_warning(open_page, png):
     app.session_state["population_tabs"] = CELL_TYPES["hcl"].name
     app.run()
     assert not app.exception
-    assert "Only 5 cells" in app.warning[0].value
+    assert "Only 5 cells" in read(app.warning[0].value)
     assert table(app, "Percentile")["Percentile"].isna().all()
 
 
@@ -235,7 +235,7 @@ def test_bad_files_give_their_message_and_the_app_goes_on(open_page, png, name):
     data, words = BAD[name]
     app = _upload(open_page(PAGE), data, name)
     assert not app.exception
-    assert words in app.error[0].value
+    assert words in read(app.error[0].value)
     _measured(_upload(app, png))
     assert not app.error
     assert len(app.get("vega_lite_chart")) == 2
@@ -268,7 +268,7 @@ def test_without_a_model_the_page_says_so(open_page, png, monkeypatch, tmp_path)
     monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path))
     _measured(app)
     assert not app.exception
-    assert "no model" in app.error[0].value
+    assert "no model" in read(app.error[0].value)
 
 
 def test_without_any_population_the_cell_is_still_measured(open_page, png, monkeypatch, tmp_path):
@@ -276,7 +276,7 @@ def test_without_any_population_the_cell_is_still_measured(open_page, png, monke
     app = _measured(_upload(open_page(PAGE), png))
     assert not app.exception
     assert "no population to compare with" in texts(app)
-    assert "make cohort" in app.info[0].value
+    assert "make cohort" in read(app.info[0].value)
 
 
 # --- fields ---

@@ -13,8 +13,8 @@ from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError, UsageError
 from core.domain.settings import load_settings
 from core.store.schema import Population
+from core.support.text import markdown
 from pages._ui.common import cohort_data
-from pages._ui.common.names import plain
 from pages._ui.common.state import COHORT_SAID
 
 _AS_LABELLED: Final = "as labelled"
@@ -62,11 +62,11 @@ def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
                 COHORT_SAID.set((job.name, _file(job, review, filing, labels)))
         except CoreError as error:
             COHORT_SAID.clear()
-            st.error(str(error), icon=":material/error:")
+            st.error(markdown(str(error)), icon=":material/error:")
     said = COHORT_SAID.get()
     if said is not None and said[0] == job.name:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f":material/check_circle: {plain(said[1])}", width="content")
+            st.markdown(f":material/check_circle: {markdown(said[1])}", width="content")
             st.page_link("pages/3_Cohort_explorer.py", label="See them in the cohort", icon=":material/scatter_plot:")
 
 

@@ -14,6 +14,7 @@ from core.batch.uploads import Uploads, Waiting
 from core.domain.errors import CoreError
 from core.domain.settings import load_settings
 from core.image.imaging import IMAGE_SUFFIXES
+from core.support.text import markdown, shown
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import errors_in_words
 from pages._ui.common.state import UPLOAD_PROBLEM, UPLOADS_TAKEN
@@ -78,9 +79,9 @@ def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
     problem = UPLOAD_PROBLEM.get()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if problem is not None:
-            st.markdown(f":red[:material/error:] {problem}", width="content")
+            st.markdown(f":red[:material/error:] {markdown(problem)}", width="content")
         elif waiting.files:
-            st.markdown(f"**{_described(waiting)}** ready to be measured", width="content")
+            st.markdown(f"**{markdown(_described(waiting))}** ready to be measured", width="content")
         else:
             st.caption(
                 f"Up to about {_MOST_AT_ONCE} files at a time, several times over; of more make one ZIP archive, or use"
@@ -111,7 +112,7 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
         root = roots[0]
         if len(roots) > 1:
             root = st.selectbox(
-                "Place", roots, format_func=lambda path: path.name or str(path), key="batch_root", width=220
+                "Place", roots, format_func=lambda path: shown(path.name or str(path)), key="batch_root", width=220
             )
         parts: list[str] = []
         while True:
@@ -122,9 +123,9 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
             level = "/".join(parts)
             more = "Only the first are listed; use folders of fewer." if listed.more else None
             chosen = st.selectbox(
-                f"in {parts[-1]}" if parts else "Folder",
+                f"in {markdown(parts[-1])}" if parts else "Folder",
                 options,
-                format_func=lambda name: name or "all that is here",
+                format_func=lambda name: shown(name) or "all that is here",
                 key=f"batch_folder_{roots.index(root)}_{level}",
                 help=more,
                 width=220,
@@ -141,7 +142,9 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
         st.caption("No images here; choose another folder.")
         return None
     number = f"more than {_MOST_COUNTED:,}" if images > _MOST_COUNTED else f"{images:,}"
-    st.markdown(f"**{title}**: {number} {'image' if images == 1 else 'images'}, with those of its sub-folders")
+    st.markdown(
+        f"**{markdown(title)}**: {number} {'image' if images == 1 else 'images'}, with those of its sub-folders"
+    )
     return Choice(path, title)
 
 

@@ -15,6 +15,8 @@ from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
 from core.quality.flags import flag_words
+from core.support.text import markdown
+from core.support.text import shown as shown_text
 from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.pictures import pictures, review_of
 from pages._ui.batch.runs import duration
@@ -51,7 +53,7 @@ def show_results(job: Job, standing: Standing) -> None:
     overview, failed = review.overview, len(review.failures)
     st.markdown(_summary(standing, review))
     if standing.state is not State.FINISHED and standing.message:
-        st.markdown(f":material/info: {standing.message}")
+        st.markdown(f":material/info: {markdown(standing.message)}")
     if not overview.cells and not failed:
         empty_state(
             "Nothing measured", "Press **Go on** to continue this run, or start a new one above.", "hourglass_empty"
@@ -99,8 +101,8 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
     if review.overview.cells > _MOST_TO_BROWSER:
         place = job.results.relative_to(load_settings().runs.resolve()).as_posix()
         st.markdown(
-            f"Too large for a browser: the table, the masks and the failures are on the server, in `{place}` of the"
-            " folder of runs."
+            f"Too large for a browser: the table, the masks and the failures are on the server, in {markdown(place)} of"
+            " the folder of runs."
         )
         return
     files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
@@ -165,7 +167,7 @@ def _closely(review: Review, cell: MeasuredCell) -> None:
         paper = np.full((*cell.shape, 3), _PAPER, np.uint8)
         shown = CellImage(paper, cell.image_path, cell.image_sha256, cell.um_per_px)
     with st.container(height=76, border=False, gap="xxsmall", key="batch_cell_words"):
-        st.text(f"{cell.image_path}, cell {cell.cell_index + 1}" if cell.place else cell.image_path)
+        st.text(shown_text(cell.image_path) + (f", cell {cell.cell_index + 1}" if cell.place else ""))
         st.caption(words)
     cell_viewer(shown, review.labels(cell), key=f"{cell.image_sha256[:16]}-{cell.cell_index}")
 

@@ -10,9 +10,9 @@ import streamlit as st
 from core.batch.jobs import Job, Standing
 from core.batch.settings import Progress, State
 from core.domain.errors import CoreError
+from core.support.text import markdown
 from pages._ui.batch.pictures import newest
 from pages._ui.common.layout import errors_in_words
-from pages._ui.common.names import plain
 from pages._ui.common.state import RUN_CHOSEN, RUN_PROBLEM, widget_value
 from pages._ui.components.gallery.gallery import gallery
 
@@ -72,7 +72,7 @@ def _titles(jobs: Sequence[Job]) -> dict[str, str]:
     for job in reversed(jobs):  # from the oldest, so that a new run leaves the others' titles as they are
         seen[job.request.title] += 1
         number = f" ({seen[job.request.title]})" if seen[job.request.title] > 1 else ""
-        titles[job.name] = plain(f"{job.request.title}{number}")
+        titles[job.name] = markdown(f"{job.request.title}{number}")
     return titles
 
 
@@ -88,7 +88,7 @@ def _when(moment: datetime) -> str:
 def show_head(job: Job, standing: Standing) -> None:
     """Name the run and what can be done with it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_head"):
-        st.markdown(f"##### {plain(job.request.title)}", width="stretch")
+        st.markdown(f"##### {markdown(job.request.title)}", width="stretch")
         if not standing.state.ended:
             st.button(
                 "Stop",
@@ -123,7 +123,7 @@ def show_problem() -> None:
     """Say why the last button had no effect."""
     problem = RUN_PROBLEM.get()
     if problem is not None:
-        st.error(problem, icon=":material/error:")
+        st.error(markdown(problem), icon=":material/error:")
         RUN_PROBLEM.clear()
 
 
@@ -151,8 +151,11 @@ def show_going_on(job: Job) -> None:
             _show_progress(standing)
             gallery(newest(job, _NEWEST), "batch_newest", places=_NEWEST)
             said = standing.progress.message if standing.progress is not None else ""
-            sentence = f"{said[0].upper()}{said[1:]}. " if said else ""
-            st.caption(f"{sentence}The run goes on when this page is closed; it is found again here, in this browser.")
+            sentence = f"{said[0].upper()}{said[1:]}." if said else ""
+            st.caption(
+                f"{markdown(sentence)} The run goes on when this page is closed; it is found again here, in this"
+                " browser."
+            )
 
     look()
 

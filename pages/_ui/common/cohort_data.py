@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
 
 from core.domain.settings import load_settings
+from core.support.text import markdown
 from pages._ui.common.caching import cached
 
 if TYPE_CHECKING:
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from core.populations.summaries import ReferencePopulation
     from core.store.database import Cohort
     from core.store.queries import PopulationInfo
+
+_MOST_TOLD: Final = 50
 
 
 def cohort() -> Cohort:
@@ -79,3 +84,14 @@ def published() -> tuple[ReferencePopulation, ...]:
     from core.store.published import published_references
 
     return published_references(load_settings().reference)
+
+
+def show_set_aside() -> None:
+    """Tell, folded up, what of the cohort is damaged and not counted; nothing where all of it is sound."""
+    problems = cohort().problems
+    if problems:
+        what = "1 part" if len(problems) == 1 else f"{len(problems):,} parts"
+        with st.expander(f"Set aside: {what} of the cohort", icon=":material/warning:", key="set_aside"):
+            st.markdown("\n".join(f"- {markdown(str(problem))}" for problem in problems[:_MOST_TOLD]))
+            if len(problems) > _MOST_TOLD:
+                st.caption(f"and {len(problems) - _MOST_TOLD:,} more; `leukoscope cohort list` names all.")

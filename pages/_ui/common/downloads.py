@@ -1,6 +1,5 @@
 """Downloads of all that is seen: charts as SVG, PNG and Vega-Lite, tables as CSV, made when asked for."""
 
-import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import PurePath
@@ -11,6 +10,7 @@ import streamlit as st
 
 from core.charts.theme import AnyChart, to_png, to_svg, to_vega_lite
 from core.store.export import to_csv
+from core.support import text
 
 _WIDTH: Final = 900
 
@@ -20,7 +20,7 @@ def file_name(name: str, suffix: str, what: str = "") -> str:
 
     `leukoscope_<name>_<date>[_<what>].<suffix>`, of letters, digits, dots, dashes and underscores.
     """
-    stem = re.sub(r"[^\w.-]+", "_", PurePath(name).stem).strip("._-") or "image"
+    stem = text.file_name(PurePath(name).stem, "image")
     return f"leukoscope_{stem}_{date.today().isoformat()}{'_' + what if what else ''}.{suffix}"
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.charts.theme import Look, look
 from core.domain.errors import CoreError
+from core.support.text import markdown
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis"
 
@@ -52,7 +53,7 @@ def errors_in_words() -> Iterator[None]:
     try:
         yield
     except CoreError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(markdown(str(error)), icon=":material/error:")
 
 
 def empty_state(title: str, text: str, icon: str) -> None:

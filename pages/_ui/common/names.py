@@ -9,8 +9,3 @@ def encoder_name(name: str) -> str:
 def data_set_name(name: str) -> str:
     """Name of a scored set of images as people write it."""
     return {"set1": "Zheng 2018, set 1", "set2": "Zheng 2018, set 2", "test": "both together"}.get(name, name)
-
-
-def plain(text: str) -> str:
-    """Text from outside, escaped for a place that reads Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~$:<>" else letter for letter in text)

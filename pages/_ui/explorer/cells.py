@@ -25,11 +25,11 @@ from core.populations.comparison import FeatureComparison, compare_cell, describ
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.quality.flags import EXCLUDED, flag_sentence
 from core.store import queries
+from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.markup import faint, measures, sentences
-from pages._ui.common.names import plain
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.components.owner.owner import owner
@@ -239,11 +239,11 @@ def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
 
 
 def _who(cell: StoredCell) -> None:
-    patient = f"Patient: {plain(cell.patient_id)}" if cell.patient_id else "Patient unknown"
-    diagnosis = f", {plain(cell.diagnosis)}" if cell.diagnosis else ""
+    patient = f"Patient: {markdown(cell.patient_id)}" if cell.patient_id else "Patient unknown"
+    diagnosis = f", {markdown(cell.diagnosis)}" if cell.diagnosis else ""
     scale = f"{cell.um_per_px:g} µm per pixel" if cell.um_per_px is not None else "scale unknown"
     certainty = f"; outline certain to {cell.confidence:.2f}" if cell.confidence is not None else ""
-    st.markdown(f"**{plain(_type(cell))}**  \n{plain(cell.source)}  \n{patient}{diagnosis}  \n{scale}{certainty}")
+    st.markdown(f"**{markdown(_type(cell))}**  \n{markdown(cell.source)}  \n{patient}{diagnosis}  \n{scale}{certainty}")
     percent = _typicalities((cell.cell_id,), _features()).get(cell.cell_id)
     if percent is not None:
         st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the centre in shape.")
@@ -255,7 +255,7 @@ def _who(cell: StoredCell) -> None:
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
     st.html(sentences(notes))
-    st.caption(plain(cell.image_name))
+    st.caption(markdown(cell.image_name))
 
 
 def _measures(cell: StoredCell) -> None:
@@ -271,7 +271,7 @@ def _measures(cell: StoredCell) -> None:
         beside = sparkline_html(name, [(reference, placed[name])])
         beside += faint(_stands(placed[name], reference, cell.um_per_px))
         rows.append((name, of_cell(CATALOGUE[name], features.values.get(name), cell.um_per_px), beside))
-    st.caption(f"Beside {plain(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")
+    st.caption(f"Beside {markdown(reference.title)}: n = {reference.n:,} good cells. Band: 2-98 %, tick: median.")
     st.html(measures(rows, reliability))
 
 
@@ -294,7 +294,7 @@ def _reference(population_id: str) -> ReferencePopulation:
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
     similar = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
-    st.caption(similar.sentence)
+    st.caption(markdown(similar.sentence))
     shown = _stored(tuple(similar.distances))
     words = [f"{_short(other)} {similar.distances[other.cell_id]:.2f}" for other in shown]
     gallery(

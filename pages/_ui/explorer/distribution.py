@@ -18,11 +18,11 @@ from core.explorer.selection import Selection
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation, basis_of
+from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import download_menu
 from pages._ui.common.feature_choice import feature_chooser
 from pages._ui.common.layout import current_look
-from pages._ui.common.names import plain
 from pages._ui.common.state import widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.groups import Compared, show_warnings
@@ -96,7 +96,8 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     refusal = compared.view.refusal(seen.feature)
     if refusal is not None:
         st.info(
-            f"{plain(CATALOGUE[seen.feature].label)} cannot be compared here: {plain(refusal)}.", icon=":material/info:"
+            f"{markdown(CATALOGUE[seen.feature].label)} cannot be compared here: {markdown(refusal)}.",
+            icon=":material/info:",
         )
     st.session_state[_FEATURE] = seen.feature
     feature = feature_chooser(seen.feature, reliability, _FEATURE, compared.view.offered, _take_feature)
@@ -106,7 +107,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
         change(feature=feature)
     spec = CATALOGUE[feature]
     told = [spec.description, why(feature, reliability), compared.view.caution(feature) or ""]
-    st.caption(" ".join(text for text in told if text))
+    st.caption(" ".join(markdown(text) for text in told if text))
     summaries = answers.summaries(compared.selection, (feature,), compared.by)
     by_group = {summary.group: summary for summary in summaries}
     few = all(by_group[name].n < SMALL_GROUP for name in compared.names)

@@ -11,8 +11,8 @@ from core.explorer.cells import StoredCell
 from core.store import edits
 from core.store.edit_log import Field
 from core.store.edits import Change
+from core.support.text import markdown
 from pages._ui.common import cohort_data
-from pages._ui.common.names import plain
 from pages._ui.common.state import CARD, Kept, widget_value
 
 # Who changes cells, typed once in a session; and what came of the last change: a sentence, and whether it is good news.
@@ -92,7 +92,9 @@ def show_changes(cell: StoredCell) -> None:
         )
     said = _SAID.get()
     if said is not None and said[0] == cell.cell_id:
-        st.markdown(f":material/check: {plain(said[1])}" if said[2] else f":red[:material/error: {plain(said[1])}]")
+        st.markdown(
+            f":material/check: {markdown(said[1])}" if said[2] else f":red[:material/error: {markdown(said[1])}]"
+        )
     if changes:
         st.markdown("\n".join(f"- {_told(change)}" for change in reversed(changes)))
     else:
@@ -102,16 +104,16 @@ def show_changes(cell: StoredCell) -> None:
 def _told(change: Change) -> str:
     """One change in words: when, who, what."""
     when = change.when.astimezone(UTC).strftime("%d %B %Y, %H:%M UTC")
-    new = plain(_shown(change.field, change.new))
+    new = markdown(_shown(change.field, change.new))
     if change.field is Field.EXCLUDED_REASON:
         what = "taken in again" if change.new is None else f"left out: {new}"
     elif change.field is Field.NOTE:
         what = "note removed" if change.new is None else f"note: {new}"
     else:
-        what = f"{_WORDS[change.field].lower()} {plain(_shown(change.field, change.old))} → {new}" + (
+        what = f"{_WORDS[change.field].lower()} {markdown(_shown(change.field, change.old))} → {new}" + (
             ", as filed" if change.restored else ""
         )
-    return f"{when}, {plain(change.who)}: {what}"
+    return f"{when}, {markdown(change.who)}: {what}"
 
 
 def _shown(field: Field, value: str | None) -> str:

@@ -28,8 +28,8 @@ from core.features.catalogue import CATALOGUE
 from core.features.search import matching
 from core.populations.summaries import basis_of
 from core.quality.flags import flag_words
+from core.support.text import markdown
 from pages._ui.common import cohort_data
-from pages._ui.common.names import plain
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, save, select, to_address
@@ -68,7 +68,7 @@ def show_counts(view: InView) -> None:
 
 def what_and_why(view: InView) -> list[str]:
     """Sentences on who is in view and why cells are left out."""
-    lines = [f"**{plain(source)}**: {cells:,} cells" for source, cells in view.sources.items()]
+    lines = [f"**{markdown(source)}**: {cells:,} cells" for source, cells in view.sources.items()]
     if view.unknown_patient:
         lines.append(f"The patient of {view.unknown_patient:,} cells is not recorded.")
     if view.total == view.cells:
@@ -79,7 +79,7 @@ def what_and_why(view: InView) -> list[str]:
         if left_out.sentence.key == "quality" and view.flagged:
             listed = ", ".join(f"{flag_words(code)} {n:,}" for code, n in view.flagged.items())
             reasons = f": {listed}; a cell with two reasons counts under both"
-        lines.append(f"“{plain(left_out.sentence.words)}” alone keeps out {left_out.cells:,}{reasons}.")
+        lines.append(f"“{markdown(left_out.sentence.words)}” alone keeps out {left_out.cells:,}{reasons}.")
     return lines
 
 
@@ -90,7 +90,7 @@ def choose_cells() -> None:
     with st.container(gap="xsmall", key="explorer_sentences"):
         for sentence in sentences(selection):
             st.button(
-                plain(sentence.words),
+                markdown(sentence.words),
                 key=f"drop-{sentence.key}",
                 icon=":material/close:",
                 icon_position="right",
@@ -150,7 +150,7 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
         st.pills(
             called,
             list(labels),
-            format_func=lambda value: plain(labels[value]),
+            format_func=lambda value: markdown(labels[value]),
             key=widget,
             on_change=_take_side,
             args=(key, widget),
@@ -164,7 +164,7 @@ def _edit_choice(key: str, called: str, selection: Selection) -> None:
             )
         else:
             st.pills(
-                called, list(labels), format_func=lambda value: plain(labels[value]), selection_mode="multi", **take
+                called, list(labels), format_func=lambda value: markdown(labels[value]), selection_mode="multi", **take
             )
     unknown = sum(facet.cells for facet in answers.facets(selection)[key] if facet.value is None)
     if unknown:
@@ -242,7 +242,7 @@ def _edit_range(selection: Selection) -> None:
     label = f"{spec.label} ({unit(spec, basis_of(spec))})" if unit(spec, basis_of(spec)) else spec.label
     decimals = max(0, int(np.ceil(-np.log10(step))))
     st.slider(
-        plain(label),
+        markdown(label),
         low,
         high,
         step=step,
@@ -280,10 +280,10 @@ def _saved(selection: Selection) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False, key=f"saved-{name}"):
             shown = stored == selection
             st.button(
-                plain(name),
+                markdown(name),
                 key=f"load-{name}",
                 icon=":material/check:" if shown else ":material/bookmark:",
-                help="; ".join(plain(sentence.words) for sentence in sentences(stored)) or "Every cell",
+                help="; ".join(markdown(sentence.words) for sentence in sentences(stored)) or "Every cell",
                 on_click=select,
                 args=(stored,),
                 width="stretch",
@@ -293,7 +293,7 @@ def _saved(selection: Selection) -> None:
                 key=f"forget-{name}",
                 icon=":material/delete:",
                 type="tertiary",
-                help=f"Forget “{plain(name)}”",
+                help=f"Forget “{markdown(name)}”",
                 on_click=_forget,
                 args=(name,),
             )

@@ -12,8 +12,8 @@ from core.explorer.groups import narrowed, shown_groups, together
 from core.explorer.ranking import GroupName, group_name
 from core.explorer.selection import Selection
 from core.explorer.view import By, Group, Grouping, InView
+from core.support.text import markdown
 from pages._ui.common import cohort_data
-from pages._ui.common.names import plain
 from pages._ui.common.state import widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.state import MOST_GROUPS, Explored, change, explored
@@ -106,7 +106,7 @@ def choose_groups() -> Compared | None:
 def show_warnings(view: InView) -> None:
     """What to know before comparing."""
     if view.warnings:
-        st.caption("  \n".join(f":material/warning: {plain(warning)}" for warning in view.warnings))
+        st.caption("  \n".join(f":material/warning: {markdown(warning)}" for warning in view.warnings))
 
 
 def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:
@@ -148,7 +148,9 @@ def _group_chooser(by: By | None, groups: list[Group], chosen: list[str], titles
             **take,
         )
     else:
-        st.pills("Groups", list(labels), selection_mode="multi", format_func=lambda name: plain(labels[name]), **take)
+        st.pills(
+            "Groups", list(labels), selection_mode="multi", format_func=lambda name: markdown(labels[name]), **take
+        )
 
 
 def _take_by() -> None:

@@ -18,10 +18,10 @@ from core.store.queries import PopulationInfo
 from core.store.shards import delete_population
 from core.store.tables import TableColumns, Units, import_table, look, preview, uploaded
 from core.store.text_tables import SUFFIXES
+from core.support.text import markdown
 from pages._ui.common import cohort_data
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
-from pages._ui.common.names import plain
 from pages._ui.common.state import Kept
 from pages._ui.common.widgets import scale_field
 
@@ -48,7 +48,7 @@ def show_own_data() -> None:
     )
     said = _SAID.get()
     if said is not None:
-        st.success(plain(said), icon=":material/check:")
+        st.success(markdown(said), icon=":material/check:")
         _SAID.clear()
     if section == _OWN:
         _populations()
@@ -96,10 +96,10 @@ def _population(info: PopulationInfo) -> None:
                 if population.um_per_px is not None
                 else "scale by cell or unknown"
             )
-            st.markdown(f"**{plain(population.title)}**: {info.n:,} cells{kept_out}, {patients}")
+            st.markdown(f"**{markdown(population.title)}**: {info.n:,} cells{kept_out}, {patients}")
             st.caption(
-                f"{CELL_TYPES[population.cell_type].name}; {plain(population.source)}; {scale}; since"
-                f" {population.created}. {plain(info.problem or population.note)}"
+                f"{CELL_TYPES[population.cell_type].name}; {markdown(population.source)}; {scale}; since"
+                f" {markdown(population.created)}. {markdown(info.problem or population.note)}"
             )
         with (
             right,
@@ -108,7 +108,8 @@ def _population(info: PopulationInfo) -> None:
             ),
         ):
             st.markdown(
-                f"Delete **{plain(population.title)}** with its {info.n:,} cells, for everybody who uses this cohort?"
+                f"Delete **{markdown(population.title)}** with its {info.n:,} cells, for everybody who uses this"
+                " cohort?"
             )
             st.button(
                 "Delete for good", type="primary", key=f"own-gone-{population.population_id}", on_click=_delete,
@@ -165,16 +166,16 @@ def _show_table(looked: _Looked) -> None:
     features = [name for name in columns.taken if name in CATALOGUE]
     known = [name for name in columns.taken if name not in CATALOGUE]
     lines = [
-        f"Read as {plain(columns.words)}{''.join(f'; {plain(note)}' for note in columns.notes)}.",
+        f"Read as {markdown(columns.words)}{''.join(f'; {markdown(note)}' for note in columns.notes)}.",
         f"**{len(features)} of {len(CATALOGUE)} features** are there; the others will be absent, with that as the"
         " reason.",
     ]
     if known:
-        lines.append(f"Besides: {plain(', '.join(known))}.")
+        lines.append(f"Besides: {markdown(', '.join(known))}.")
     if columns.not_taken:
         more = f" and {len(columns.not_taken) - _NAMED} more" if len(columns.not_taken) > _NAMED else ""
         lines.append(
-            f"Not taken, because nobody here knows them: {plain(', '.join(columns.not_taken[:_NAMED]))}{more}."
+            f"Not taken, because nobody here knows them: {markdown(', '.join(columns.not_taken[:_NAMED]))}{more}."
         )
     if columns.cell_types:
         lines.append(f"Cell types: {', '.join(CELL_TYPES[kind].name for kind in columns.cell_types)}.")
@@ -253,7 +254,7 @@ def _left_out(judgement: Judgement) -> str:
 
 def _bring_images() -> None:
     roots = ", ".join(root.name for root in load_settings().roots if root.is_dir())
-    below = f", or a folder below {plain(roots)} on the server" if roots else ""
+    below = f", or a folder below {markdown(roots)} on the server" if roots else ""
     st.markdown(
         f"Images are outlined and measured on page Batch: upload them{below}. When the run has ended, **Add to the"
         " cohort** there files its cells as a population; it then stands here, and each cell's picture is shown as"

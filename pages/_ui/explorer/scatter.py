@@ -23,10 +23,10 @@ from core.explorer.selection import Selection
 from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import basis_of
+from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look, empty_state
-from pages._ui.common.names import plain
 from pages._ui.common.state import ANALYSIS, CARD, Kept, widget_value
 from pages._ui.components.scatter.scatter import Polygon, scatter
 from pages._ui.explorer import answers
@@ -106,12 +106,12 @@ def show_scatter(in_view: InView) -> Selection | None:
         elif isinstance(plot, EmbeddedCells):
             _wait_for_umap(plot)
         else:
-            empty_state("No picture", f"{plot[:1].upper()}{plot[1:]}.", "scatter_plot")
+            empty_state("No picture", markdown(f"{plot[:1].upper()}{plot[1:]}."), "scatter_plot")
     with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
         _show_chosen(chosen, outline is not None, selection, in_view, look)
     if isinstance(plot, ScatterPlot):
         for sentence in plot.sentences:
-            st.caption(plain(sentence))
+            st.caption(markdown(sentence))
         download_menu("map", "scatter", lambda: scatter_chart(plot.drawn, look))
         _table(chosen or selection, chosen is not None)
     return chosen
@@ -235,7 +235,7 @@ def _wait_for_umap(cells: EmbeddedCells) -> None:
                 args=(name, cells),
             )
             if state.problem is not None:
-                st.error(f"The last try ended early: {plain(state.problem)}", icon=":material/error:")
+                st.error(f"The last try ended early: {markdown(state.problem)}", icon=":material/error:")
         return
     _watch_umap(name)
 
@@ -302,7 +302,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
         for kind, n in inside.cell_types.items()
     )
     patients = f"; {inside.patients:,} patient{'s' * (inside.patients != 1)} named" if inside.patients else ""
-    st.markdown(f"{plain(kinds)}{patients}.")
+    st.markdown(f"{markdown(kinds)}{patients}.")
     st.text_input(
         "Name",
         max_chars=LONGEST_NAME,

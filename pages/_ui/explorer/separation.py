@@ -21,10 +21,10 @@ from core.explorer.separation import Separated, Sides, SideSample, sample_size
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
 from core.reports.comparison import Comparison, html_report
+from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look
-from pages._ui.common.names import plain
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.distribution import feature_chart, sources_of
@@ -206,10 +206,10 @@ def _show_ranking(
 def _show_headline(versus: Versus, separated: Separated, best: str) -> None:
     """What the best feature says, and how all were ranked."""
     ranking = separated.ranking
-    st.markdown(f"#### {plain(sentence(separated.by_feature[best], versus.words))}")
-    st.caption(f"{plain(separated.redundancy.sentence)} How chance was judged: {plain(ranking.note)}.")
+    st.markdown(f"#### {markdown(sentence(separated.by_feature[best], versus.words))}")
+    st.caption(f"{markdown(separated.redundancy.sentence)} How chance was judged: {markdown(ranking.note)}.")
     if ranking.sampling is not None:
-        st.caption(f"{plain(ranking.sampling)} The column *By* says which.")
+        st.caption(f"{markdown(ranking.sampling)} The column *By* says which.")
 
 
 def _with_exact(asked: _Asked, cells: SideSample, separated: Separated, features: Sequence[str]) -> Separated:
@@ -377,9 +377,9 @@ def _detail(versus: Versus, separated: Separated, feature: str, reliability: Rel
                 chart, width="stretch", key="separation_density", alt=f"{CATALOGUE[feature].label} in the groups"
             )
         with right:
-            st.markdown(f"**{plain(sentence(ranked, versus.words))}**")
+            st.markdown(f"**{markdown(sentence(ranked, versus.words))}**")
             st.caption(
-                " ".join(plain(text) for text in _qualified(ranked, separated, reliability, view.caution(feature)))
+                " ".join(markdown(text) for text in _qualified(ranked, separated, reliability, view.caution(feature)))
             )
             st.button(
                 "Look at it closely",
@@ -446,10 +446,10 @@ def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
         ):
             panels = find()
     except UsageError as error:
-        st.info(plain(str(error)), icon=":material/info:")
+        st.info(markdown(str(error)), icon=":material/info:")
         return
     for panel in panels.panels:
-        st.markdown(f"**{plain(panel.sentence)}**")
+        st.markdown(f"**{markdown(panel.sentence)}**")
         rows = [
             {
                 "Feature": CATALOGUE[each.feature].label,
@@ -469,9 +469,9 @@ def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
             st.caption(
                 f"As rules, which are right in {100 * panel.balanced_accuracy:.0f} % of the cells on either side:"
             )
-            st.markdown("\n".join(f"- {plain(rule.sentence)}" for rule in panel.rules))
+            st.markdown("\n".join(f"- {markdown(rule.sentence)}" for rule in panel.rules))
     for note in panels.notes:
-        st.caption(f":material/warning: {plain(note)}")
+        st.caption(f":material/warning: {markdown(note)}")
     st.caption(
         "AUC: the chance that a cell of the first group scores higher than one of the second; 0.5 is chance, 1 is"
         " always."

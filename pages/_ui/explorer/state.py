@@ -15,7 +15,7 @@ from core.domain.errors import CoreError, SelectionError
 from core.explorer.selection import Quality, Selection, from_link, to_link
 from core.explorer.view import NOT_RECORDED, By
 from core.features.catalogue import CATALOGUE
-from pages._ui.common.names import plain
+from core.support.text import markdown
 from pages._ui.common.state import Kept
 
 FIRST_FEATURE: Final = "combined_PixelSurface"
@@ -181,7 +181,7 @@ def show_problem() -> None:
     """Show once what went wrong in a callback or an address."""
     problem = PROBLEM.get()
     if problem is not None:
-        st.warning(plain(problem), icon=":material/warning:")
+        st.warning(markdown(problem), icon=":material/warning:")
         PROBLEM.clear()
 
 

@@ -32,8 +32,9 @@ from core.evaluation.model_comparison import (
     verdict,
 )
 from core.store.export import to_csv
+from core.support.text import markdown, shown
 from pages._ui.common.layout import current_look, empty_state
-from pages._ui.common.names import data_set_name, encoder_name, plain
+from pages._ui.common.names import data_set_name, encoder_name
 from pages._ui.models.tables import drawn_cell, selection_table
 
 _PROTOCOLS: Final = {"grouped": "Copies kept together", "as-published": "As published"}
@@ -79,7 +80,7 @@ def show_comparison() -> None:
         )
     else:
         scores, differences = ranking(folds, measure), paired_differences(folds, measure)
-        st.markdown(f"### {verdict(scores, differences)}")
+        st.markdown(f"### {markdown(verdict(scores, differences))}")
         _show_ranking(folder, folds, scores, measure)
         if differences:
             _show_differences(folder, scores, differences, measure)
@@ -98,7 +99,9 @@ def _choices(folders: list[Path]) -> tuple[Path, str, Measure, list[int]]:
     columns = st.columns([2.4, 2.6, 3], vertical_alignment="bottom", gap="medium")
     with columns[0]:
         names = {folder.name: folder for folder in folders}
-        folder = names[st.selectbox("Run", list(names), key="selection_run", persist_state="session")]
+        folder = names[
+            st.selectbox("Run", list(names), format_func=shown, key="selection_run", persist_state="session")
+        ]
     table = _table(folder, "folds")
     present = [protocol for protocol in _PROTOCOLS if (table["protocol"] == protocol).any()] or ["grouped"]
     with columns[1]:
@@ -130,10 +133,11 @@ def _show_state(folder: Path, folds: pd.DataFrame) -> None:
     """Say how the run was made, how far it is, and what failed in it."""
     config = results.read_config(folder)
     done, planned = len(folds), results.planned(config)
-    sets = ", ".join(data_set_name(name) for name in config["data_sets"])
+    sets = ", ".join(data_set_name(str(name)) for name in config["data_sets"])
+    encoder = encoder_name(str(config["encoder"]))
     drawn = f"{config['images_per_epoch']} images" if config["images_per_epoch"] else "all images"
     st.caption(
-        f"{sets}; encoder {encoder_name(config['encoder'])}, {config['input_size']} x {config['input_size']} px,"
+        f"{markdown(f'{sets}; encoder {encoder}')}, {config['input_size']} x {config['input_size']} px,"
         f" {config['epochs']} epochs of {drawn} each, the same for every network; seed {config['seed']}. Each fold is"
         " scored by the averaged weights after the last epoch."
     )
@@ -145,7 +149,7 @@ def _show_state(folder: Path, folds: pd.DataFrame) -> None:
     failed = folds[folds["status"] != "done"]
     if len(failed):
         lines = [
-            f"- {title(r['architecture'])}, fold {r['fold']} of {r['k']}: {r['reason']}"
+            f"- {markdown(title(r['architecture']))}, fold {r['fold']} of {r['k']}: {markdown(r['reason'])}"
             for r in failed.to_dict("records")
         ]
         st.warning(
@@ -238,7 +242,7 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
     costs = results.read_costs(folder)
     if not {score.architecture for score in scores} & set(costs["architecture"]):
         st.info(
-            f"Not measured yet: `python -m export.cost {folder.name}` exports every network and times it.",
+            f"Not measured yet: `python -m export.cost` exports every network of {markdown(folder.name)} and times it.",
             icon=":material/info:",
         )
         return
@@ -259,13 +263,13 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
     )
     first = table.iloc[0]
     best = ", ".join(
-        title(name) for name in table.sort_values(str(cost)).loc[lambda rows: rows["best"], "architecture"]
+        markdown(title(name)) for name in table.sort_values(str(cost)).loc[lambda rows: rows["best"], "architecture"]
     )
     st.caption(
         f"On the dashed line nobody is both better and cheaper: {best}. Measured by `python -m export.cost` on"
-        f" {first['measured'][:10]}: fp32 ONNX in onnxruntime, one image of {first['input_size']} px at a time,"
-        f" {first['threads']} thread, {first['machine']}. Milliseconds belong to that machine; their ratios hold"
-        " elsewhere."
+        f" {markdown(first['measured'][:10])}: fp32 ONNX in onnxruntime, one image of {first['input_size']} px at a"
+        f" time, {first['threads']} thread, {markdown(first['machine'])}. Milliseconds belong to that machine; their"
+        " ratios hold elsewhere."
     )
     with st.expander("In numbers"):
         listed = table.sort_values("milliseconds")
@@ -290,8 +294,8 @@ def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> N
         return
     st.markdown("### What do rotated copies in the training images add?")
     sentences = [
-        f"**{title(leak.architecture)}**: {100 * leak.added:+.2f} points on the {leak.originals} originals (95 %"
-        f" interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
+        f"**{markdown(title(leak.architecture))}**: {100 * leak.added:+.2f} points on the {leak.originals} originals"
+        f" (95 % interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
         f" {leak.as_published:.4f}."
         for leak in leakage
     ]
@@ -351,7 +355,7 @@ def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -
                 st.image(drawn, width="stretch")
             st.markdown(
                 f"**{row['mean']:.3f}** ({row['worst']:.3f} to {row['best']:.3f})  \n"
-                f":small[{plain(row['cell_type'].replace('_', ' '))}, {plain(row['sample_id'])}]"
+                f":small[{markdown(row['cell_type'].replace('_', ' '))}, {markdown(row['sample_id'])}]"
             )
     where = (
         " The pictures of this data set are not on this computer." if missing else " Outlines: as drawn by the expert."

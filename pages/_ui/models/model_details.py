@@ -14,6 +14,7 @@ from core.reports.tables import reliability_table
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry
 from core.store.export import to_csv
+from core.support.text import markdown
 from pages._ui.common import model_in_use
 from pages._ui.common.feature_choice import theme_filter
 from pages._ui.common.layout import current_look
@@ -29,24 +30,28 @@ def _show_card(model: ModelEntry) -> None:
     """Show what the model is, in words, and whether its file is the one that was exported."""
     card = model.card
     problem = model_in_use.model_problem(model)
-    st.markdown(f"### {model.model_id}: {title(card.architecture)} on {encoder_name(card.encoder)}")
+    st.markdown(
+        f"### {markdown(model.model_id)}: {markdown(f'{title(card.architecture)} on {encoder_name(card.encoder)}')}"
+    )
     if problem:
-        st.error(problem, icon=":material/gpp_bad:")
+        st.error(markdown(problem), icon=":material/gpp_bad:")
     else:
         st.markdown(
-            f":material/verified: The file is the exported one (SHA-256 `{model.sha256[:16]}…`), {card.precision}, made"
-            f" on {card.created}."
+            f":material/verified: The file is the exported one (SHA-256 {markdown(model.sha256[:16])}…),"
+            f" {markdown(card.precision)}, made on {markdown(card.created)}."
         )
     left, right = st.columns(2, gap="large")
     with left:
-        st.markdown(f"**Meant for.** {card.intended_use}")
-        st.markdown(f"**Limits.** {card.limits}")
+        st.markdown(f"**Meant for.** {markdown(card.intended_use)}")
+        st.markdown(f"**Limits.** {markdown(card.limits)}")
     with right:
-        st.markdown(f"**Trained on.** {card.training_data}")
-        st.markdown(f"**Split.** {card.split}")
-        st.markdown(f"**Licence.** {card.licence}")
+        st.markdown(f"**Trained on.** {markdown(card.training_data)}")
+        st.markdown(f"**Split.** {markdown(card.split)}")
+        st.markdown(f"**Licence.** {markdown(card.licence)}")
     localised = " A small network of its own finds the cell in the picture first." if card.localiser else ""
-    st.caption(f"Window {card.input_size} x {card.input_size} px; outputs: {', '.join(card.classes)}.{localised}")
+    st.caption(
+        f"Window {card.input_size} x {card.input_size} px; outputs: {markdown(', '.join(card.classes))}.{localised}"
+    )
 
 
 def _show_scores(card: ModelCard) -> None:
@@ -240,7 +245,7 @@ def show_model() -> None:
     """Show the model that the app opens with; raises ModelError where there is none."""
     model = model_in_use.default_model()
     _show_card(model)
-    st.markdown(f"**Runs on** the {model_in_use.segmenter().provider}.")
+    st.markdown(f"**Runs on** the {markdown(model_in_use.segmenter().provider)}.")
     _show_scores(model.card)
     _show_reliability(model)
     _show_knowledge(model)

@@ -6,8 +6,10 @@ from typing import Any, Final
 import streamlit as st
 
 from core.charts.training import dice_chart, loss_chart
+from core.domain.errors import StoreError
 from core.domain.settings import load_settings
 from core.evaluation.training_runs import TrainingRun, best_epoch, training_runs
+from core.support.text import markdown, shown
 from pages._ui.common.layout import current_look, empty_state, errors_in_words
 
 _REFRESH_S: Final = 10
@@ -20,13 +22,19 @@ def show_trainings() -> None:
     if not runs:
         empty_state(
             "No training yet",
-            f"`python -m training finetune --out runs/NAME` trains a network on your masks. Runs in {root} are shown"
-            " here, also while they go on.",
+            f"`python -m training finetune --out runs/NAME` trains a network on your masks. Runs in"
+            f" {markdown(str(root))} are shown here, also while they go on.",
             "model_training",
         )
         return
     by_name = {run.name: run for run in runs}
-    name = st.selectbox("Run", list(by_name), key="training_run", help=f"Folders in {root}, the latest first")
+    name = st.selectbox(
+        "Run",
+        list(by_name),
+        format_func=shown,
+        key="training_run",
+        help=f"Folders in {markdown(str(root))}, the latest first",
+    )
     run = by_name[name]
     _follow(run) if run.scores() is None else _show(run)
 
@@ -38,37 +46,43 @@ def _follow(run: TrainingRun) -> None:
 
 def _show(run: TrainingRun) -> None:
     with errors_in_words():
-        log, scores = run.log(), run.scores()
-        best = best_epoch(log)
-        now = time.time()
-        state = (
-            "finished"
-            if scores
-            else "going on"
-            if run.going_on(now)
-            else f"stopped {_duration(now - run.modified)} ago; the same command goes on"
-        )
-        st.markdown(
-            f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())};"
-            f" best on the validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the"
-            f" nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
-        )
-        if scores:
-            _show_scores(scores)
-        left, right = st.columns(2, gap="medium")
-        with left:
-            st.altair_chart(
-                dice_chart(log), width="stretch", key="run-dice", alt="Dice on the validation images by epoch"
-            )
-        with right:
-            st.altair_chart(loss_chart(log, current_look()), width="stretch", key="run-loss", alt="Loss by epoch")
-        for end, heading in (("worst", "Where it does worst"), ("best", "Where it does best")):
-            if pictures := run.cases(end):
-                with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
-                    for picture in pictures:
-                        st.image(picture.read_bytes(), caption=picture.stem, width="content")
-        with st.expander("Settings"):
-            st.code(run.config(), language="toml")
+        try:
+            _show_files(run)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            msg = f"{run.folder} holds a log or scores of another kind ({error!r}); take the folder out of the runs"
+            raise StoreError(msg) from error
+
+
+def _show_files(run: TrainingRun) -> None:
+    log, scores = run.log(), run.scores()
+    best = best_epoch(log)
+    now = time.time()
+    state = (
+        "finished"
+        if scores
+        else "going on"
+        if run.going_on(now)
+        else f"stopped {_duration(now - run.modified)} ago; the same command goes on"
+    )
+    st.markdown(
+        f"**{state.capitalize()}**: {len(log)} epoch{'s' * (len(log) != 1)} in {_duration(log['seconds'].sum())};"
+        f" best on the validation images in epoch {best['epoch']:.0f}: Dice {best['val_dice_nucleus']:.3f} for the"
+        f" nucleus, {best['val_dice_cytoplasm']:.3f} for the cytoplasm."
+    )
+    if scores:
+        _show_scores(scores)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.altair_chart(dice_chart(log), width="stretch", key="run-dice", alt="Dice on the validation images by epoch")
+    with right:
+        st.altair_chart(loss_chart(log, current_look()), width="stretch", key="run-loss", alt="Loss by epoch")
+    for end, heading in (("worst", "Where it does worst"), ("best", "Where it does best")):
+        if pictures := run.cases(end):
+            with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
+                for picture in pictures:
+                    st.image(picture.read_bytes(), caption=markdown(picture.stem), width="content")
+    with st.expander("Settings"):
+        st.code(run.config(), language="toml")
 
 
 def _duration(seconds: float) -> str:
@@ -90,6 +104,6 @@ def _show_scores(scores: dict[str, Any]) -> None:
             f"{region} {test[region]['dice_mean']:.3f} ± {test[region]['dice_std']:.3f} ({low:.3f} to {high:.3f})"
         )
     st.markdown(
-        f"**Test**, {test['images']} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval of the"
-        " mean."
+        f"**Test**, {int(test['images']):,} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval"
+        " of the mean."
     )

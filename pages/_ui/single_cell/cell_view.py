@@ -31,6 +31,7 @@ from core.reports.cell import html_report
 from core.reports.conclusions import most_different, nearest_in_words
 from core.reports.tables import comparison_table, feature_table
 from core.store.export import to_csv
+from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import file_name
 from pages._ui.common.markup import faint, legend, measures, sentences
@@ -73,7 +74,7 @@ def show_nearest(nearest: Sequence[Nearness]) -> None:
     """Describe which population the cell is most typical of, and the runner-up."""
     if nearest:
         st.markdown(
-            f":material/near_me: {nearest_in_words(nearest)} A description, no classification.",
+            f":material/near_me: {markdown(nearest_in_words(nearest))} A description, no classification.",
             help=(
                 f"Over {nearest[0].features} shape features that need no scale and can be trusted: the distance of this"
                 " cell from each population's centre, every feature counted in the population's own spread and at most"
@@ -148,7 +149,7 @@ def _overview_tab(placed: Sequence[Placed], reliability: Reliability, look: Look
 def _say_why_not(placed: Iterable[Placed], features: Sequence[str]) -> None:
     """Fill the place of a chart that cannot be drawn with the reasons."""
     reasons = dict.fromkeys(text for place in placed for text in obstacles(place, features))
-    st.info("\n\n".join(reasons), icon=":material/info:")
+    st.info("\n\n".join(map(markdown, reasons)), icon=":material/info:")
 
 
 def _say_intensity(features: Iterable[str]) -> None:
@@ -166,7 +167,7 @@ def _side_by_side(charts: Sequence[AnyChart], key: str, alt: str) -> None:
 
 def _source_label(place: Placed) -> str:
     kind = "  ·  published table" if place.reference.published else ""
-    return f"**{place.reference.title}**  ·  {who(place.reference)}{kind}"
+    return f"**{markdown(place.reference.title)}**  ·  {markdown(who(place.reference))}{kind}"
 
 
 def _differences(place: Placed, reliability: Reliability) -> None:
@@ -238,12 +239,12 @@ def _population_tab(
         st.markdown(_source_label(chosen))
     note = cohort_data.notes().get(chosen.reference.population)
     if note:
-        st.caption(note)
+        st.caption(markdown(note))
     scale = scale_source(chosen, placed)
     if chosen.reference.n < SMALL_GROUP:
         st.warning(
             f"Only {chosen.reference.n} cells: they are drawn as points, and no percentile is given."
-            + (f" The rows are spread out by {scale.reference.title}, for orientation." if scale else ""),
+            + (f" The rows are spread out by {markdown(scale.reference.title)}, for orientation." if scale else ""),
             icon=":material/scatter_plot:",
         )
     else:
@@ -255,7 +256,7 @@ def _population_tab(
         _say_why_not([chosen], features)
         return
     for text in obstacles(chosen, features):
-        st.caption(text)
+        st.caption(markdown(text))
     if scale is not None:
         _range_charts(kind, chosen, sources, scale, features, reliability, look)
     show_table(chosen, features, reliability, key=f"table-{kind}")
@@ -294,7 +295,9 @@ def _range_charts(
     charts = [range_chart(scale.comparisons, scale.reference, others, column, reliability, look) for column in columns]
     _side_by_side(charts, f"ranges-{kind}", alt)
     if len(stands) > len(present):
-        st.caption(f"In the table only: {len(stands) - len(present)} in which {scale.reference.plural} hardly vary.")
+        st.caption(
+            f"In the table only: {len(stands) - len(present)} in which {markdown(scale.reference.plural)} hardly vary."
+        )
     _say_intensity(present)
 
 

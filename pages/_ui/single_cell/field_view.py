@@ -16,6 +16,7 @@ from core.reports.masks import mask_files
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import nearest_the_middle
 from core.store.export import to_csv
+from core.support import text
 from pages._ui.common.downloads import file_name
 from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
 from pages._ui.components.viewer.viewer import field_viewer
@@ -125,7 +126,7 @@ def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis],
         )
         download(
             "All masks (ZIP)",
-            lambda: pack(mask_files(PurePath(name).stem, shape, cells)),
+            lambda: pack(mask_files(text.file_name(PurePath(name).stem, "image"), shape, cells)),
             file_name(name, "zip", "masks"),
             ":material/contrast:",
             "All cells in one mask (255 nucleus, 170 cytoplasm, 85 surroundings, 0 background), and a 16-bit image of"

@@ -414,3 +414,35 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(UsageError, match="choose another --out"), RunFolder(str(tmp_path / "file")):
         pass
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"[" * 100_000,
+        b"[1]",
+        b'{"run": 1, "written": 1, "images": []}',
+        b'{"run": "\\ud800", "written": 1, "images": []}',
+    ],
+    ids=["100,000 brackets", "a list", "a number for a run", "half a character"],
+)
+def test_a_shard_whose_record_is_none_is_set_aside(disk, record):
+    disk.save([measured("a.png")], KEY, "good.parquet")
+    table = cells_schema().empty_table().replace_schema_metadata({b"leukoscope_batch": record})
+    pq.write_table(table, disk.storage.root / "cells" / "other.parquet")
+    assert disk.shards(KEY) == ["good.parquet"]
+    assert disk.storage.names("damaged") == ["other.parquet"]
+
+
+def test_a_shard_that_is_no_shard_is_set_aside(disk):
+    disk.save([measured("a.png")], KEY, "good.parquet")
+    os.mkfifo(disk.storage.root / "cells" / "pipe.parquet")
+    assert disk.shards(KEY) == ["good.parquet"]
+    assert disk.storage.names("damaged") == ["pipe.parquet"]
+
+
+def test_a_description_that_is_a_pipe_is_told_in_words(disk):
+    (disk.storage.root / "run.json").unlink(missing_ok=True)
+    os.mkfifo(disk.storage.root / "run.json")
+    with pytest.raises(StoreError, match=r"run\.json"):
+        disk.run()

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 
 from core.cli.main import main
+from core.domain.settings import load_settings
 from core.explorer.selection import Selection, to_json
 from core.explorer.separation import gather, separate
 from core.explorer.view import By
@@ -321,3 +322,40 @@ def test_folders_that_name_no_type_or_lie_in_a_flat_one_are_told(tmp_path, capsy
     assert code == 0
     assert "no cell type is called 'all', so the cells are filed as other" in err
     assert "sub-folders are called after cell types (monocyte)" in err
+
+
+def test_a_full_disk_names_the_table_and_leaves_the_former(cells, tmp_path, capsys, full_disk):
+    import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine")
+    out = tmp_path / "mine.csv"
+    out.write_text("former")
+    full_disk("mine.csv")
+    code, _, err = run(capsys, "cohort", "export", "mine", "--out", out)
+    assert code == 2
+    assert f"{out}: No space left on device" in err
+    assert out.read_text() == "former"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mine")] == []
+
+
+def test_list_names_what_was_set_aside_and_counts_the_rest(cells, capsys):
+    import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine")
+    import_cells(capsys, cells, "--cell-type", "hcl", "--id", "other")
+    root = load_settings().cohort
+    (shard,) = (root / "mine").glob("*.parquet")
+    bad = shard.with_name(f"{shard.stem}\udcff.parquet")
+    bad.write_text("damaged")
+    (root / "other" / "population.json").write_text("[" * 100_000)
+    (root / "edits.jsonl").write_text("[" * 100_000)
+
+    code, out, err = run(capsys, "cohort", "list")
+    assert code == 1
+    assert "3 of 3 cells" in out
+    assert err.count("set aside: ") == 3
+    for name in ("population.json", "edits.jsonl: line 1", shard.stem):
+        assert name in err
+
+    code, out, _ = run(capsys, "cohort", "list", "--json")
+    assert code == 1
+    told = {row["population"]["population_id"]: row["set_aside"] for row in json.loads(out)}
+    assert len(told["mine"]) == 1
+    assert len(told[None]) == 2
+    assert run(capsys, "cohort", "summary", "mine")[0] == 0

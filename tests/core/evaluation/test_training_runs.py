@@ -67,3 +67,17 @@ def test_a_run_goes_on_until_it_is_scored_or_has_been_silent_for_three_epochs(ro
 def test_the_best_epoch_has_the_best_mean_of_both_parts():
     log = pd.DataFrame({"epoch": [1, 2, 3], "val_dice_nucleus": [0.9, 0.8, 0.7], "val_dice_cytoplasm": [0.5, 0.8, 0.8]})
     assert best_epoch(log)["epoch"] == 2
+
+
+def test_what_is_no_file_or_nested_too_deeply_is_told(root):
+    run = training_runs(root)[0]
+    (run.folder / "scores.json").write_text("[" * 100_000)
+    with pytest.raises(StoreError, match=r"scores\.json cannot be read"):
+        run.scores()
+    (run.folder / "log.csv").unlink()
+    os.mkfifo(run.folder / "log.csv")
+    with pytest.raises(StoreError, match=r"log\.csv cannot be read"):
+        run.log()
+    (run.folder / "config.toml").write_bytes(b"\xff")
+    with pytest.raises(StoreError, match=r"config\.toml cannot be read"):
+        run.config()

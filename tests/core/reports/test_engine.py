@@ -51,3 +51,16 @@ def test_poor_features_are_marked_by_row():
     found = part("features(table)", table=table)
     assert '<tr><td title="Its area">Area</td></tr>' in found
     assert '<tr class="poor"><td title="Its lobes">Lobes</td></tr>' in found
+
+
+def test_every_report_lets_a_browser_load_nothing():
+    source, _, _ = TEMPLATES.loader.get_source(TEMPLATES, "base.html.j2")
+    head = source[: source.index("<style>")]
+    assert "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'" in head
+    for name in TEMPLATES.list_templates():
+        text, _, _ = TEMPLATES.loader.get_source(TEMPLATES, name)
+        assert name in ("base.html.j2", "parts.html.j2", "style.css") or '{% extends "base.html.j2" %}' in text
+
+
+def test_what_could_mislead_is_shown_as_a_sign_and_lines_stay():
+    assert TEMPLATES.from_string("{{ text }}").render(text="a\u202eb\nc\x00") == "a�b\nc�"

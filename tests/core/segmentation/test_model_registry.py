@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -128,3 +129,10 @@ def test_a_file_without_a_card():
 
 def test_the_card_of_a_file(model_entry):
     assert card_of({METADATA_KEY: model_entry.card.to_json()}, "model.onnx") == model_entry.card
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_text("[" * 100_000), os.mkfifo, os.mkdir])
+def test_a_manifest_that_is_none_is_told_in_words(tmp_path, make):
+    make(tmp_path / MANIFEST)
+    with pytest.raises(ModelError, match="is damaged"):
+        list_models(tmp_path)

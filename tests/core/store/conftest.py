@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from core.domain.cell_types import CellType
@@ -97,6 +98,14 @@ def make_rows(
         )
         for i, area in enumerate(areas)
     ]
+
+
+def overwrite(shard: Path, column: str) -> None:
+    """Damage the values of one column; the file's description and all other columns stay readable."""
+    content, group = shard.read_bytes(), pq.read_metadata(shard).row_group(0)
+    found = next(each for i in range(group.num_columns) if (each := group.column(i)).path_in_schema == column)
+    start, size = found.data_page_offset, found.total_compressed_size
+    shard.write_bytes(content[:start] + b"\xff" * size + content[start + size :])
 
 
 @pytest.fixture

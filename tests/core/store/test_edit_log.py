@@ -1,10 +1,14 @@
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
 
 from core.domain.errors import StoreError
+from core.domain.settings import ROOT
 from core.store import edit_log
 from core.store.edit_log import Edit, Field
 
@@ -115,3 +119,56 @@ def test_a_block_that_fails_writes_nothing(tmp_path):
     with pytest.raises(StoreError, match="no"):
         fail()
     assert values(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"when": ' + b"[" * 900 + b"]" * 900 + b"}",
+        an_edit("half").to_json().replace("half", "\\ud83d").encode().strip(),
+        an_edit("half").to_json().encode().strip().replace(b"half", b"\xed\xa0\x80"),
+        an_edit("x").to_json().replace("+00:00", "").encode().strip(),
+        an_edit("lymphocyte", field=Field.CELL_TYPE).to_json().replace("lymphocyte", "limphocyte").encode().strip(),
+    ],
+    ids=["100,000 brackets", "900 brackets", "half a character", "its bytes", "no time zone", "no cell type"],
+)
+def test_what_is_no_edit_is_told_and_the_others_hold(tmp_path, line):
+    append(tmp_path, an_edit("first"))
+    with (tmp_path / "edits.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    append(tmp_path, an_edit("last"))
+    assert values(tmp_path) == ["first", "last"]
+    (problem,) = edit_log.read(tmp_path).problems
+    assert "line 2 is damaged" in str(problem)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_log_that_is_no_file_is_told_and_no_edit_counts(tmp_path, make):
+    make(tmp_path / "edits.jsonl")
+    log = edit_log.read(tmp_path)
+    assert log.edits == ()
+    assert "edits.jsonl: cannot be read" in str(log.problems[0])
+    assert edit_log.overlay([tmp_path]) is None
+    with pytest.raises(StoreError, match=r"cannot write .*edits\.jsonl"):
+        append(tmp_path, an_edit())
+
+
+def test_a_full_disk_names_the_log_and_leaves_no_torn_line(tmp_path):
+    """A disk that takes the first 200 bytes of an edit of thousands, in a process of its own."""
+    append(tmp_path, an_edit("first"))
+    before = (tmp_path / "edits.jsonl").read_bytes()
+    script = (
+        "import resource, signal, sys; from pathlib import Path; from core.domain.errors import StoreError;"
+        " from tests.core.store.test_edit_log import an_edit, append;"
+        f" resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 200}, resource.RLIM_INFINITY));\n"
+        "try:\n    append(Path(sys.argv[1]), an_edit('x' * 1900))\n"
+        "except StoreError as error:\n    print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith(f"cannot write {tmp_path / 'edits.jsonl'}: ")
+    assert (tmp_path / "edits.jsonl").read_bytes() == before
+    append(tmp_path, an_edit("second"))
+    assert values(tmp_path) == ["first", "second"]

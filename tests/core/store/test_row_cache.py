@@ -63,10 +63,33 @@ def test_a_damaged_shard_leaves_nothing_behind(shards, tmp_path):
     assert list((tmp_path / "cache").glob("*")) == []
 
 
-def test_a_cache_that_cannot_be_written_says_what_to_do(shards, tmp_path):
-    (tmp_path / "cache").write_text("a file")
-    with pytest.raises(StoreError, match="LEUKOSCOPE_CACHE"):
-        RowCache(tmp_path / "cache").read(shards, np.arange(1), NAMES)
+def test_a_cache_that_cannot_be_written_costs_time_only(shards, tmp_path, caplog):
+    whole = RowCache(tmp_path / "cache").read(shards, np.arange(1), NAMES)
+    (tmp_path / "file").write_text("a file")
+    cache = RowCache(tmp_path / "file")
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.read(shards, np.arange(1), NAMES), whole)
+    assert "LEUKOSCOPE_CACHE" in caplog.text
+    assert len(caplog.records) == len(shards)  # said once, tried once
+
+
+def test_a_full_disk_leaves_no_part_of_a_cache(shards, tmp_path, full_disk, caplog):
+    cache, wanted = RowCache(tmp_path / "cache"), RowCache(tmp_path / "other").read(shards, np.arange(1), NAMES)
+    np.testing.assert_array_equal(cache.read(shards, np.arange(1), NAMES), wanted)
+    (made,) = [path for path in (tmp_path / "cache").iterdir() if path.stat().st_size][:1]
+    made.unlink()
+    full_disk(made.name)
+    np.testing.assert_array_equal(cache.read(shards, np.arange(1), NAMES), wanted)
+    assert not made.exists()
+    assert "No space left" in caplog.text
+
+
+def test_a_cache_that_a_power_cut_shortened_is_made_again(shards, tmp_path):
+    folder = tmp_path / "cache"
+    wanted = RowCache(folder).read(shards, np.arange(1), NAMES)
+    for made in folder.iterdir():
+        os.truncate(made, 100)
+    np.testing.assert_array_equal(RowCache(folder).read(shards, np.arange(1), NAMES), wanted)
 
 
 def test_what_nobody_has_read_for_a_month_goes(shards, tmp_path):

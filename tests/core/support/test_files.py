@@ -191,3 +191,19 @@ def test_a_folder_that_is_removed_is_gone_at_once(tmp_path, monkeypatch):
         thread.join()
     assert set(seen) <= {10}
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_is_not_read_for_ever(tmp_path, make):
+    make(tmp_path / "thing")
+    with pytest.raises(OSError, match="no regular file") as refused:
+        files.read_bytes(tmp_path / "thing")
+    assert refused.value.filename == str(tmp_path / "thing")
+
+
+def test_a_regular_file_is_read_whole_and_through_links(tmp_path):
+    files.write_text(tmp_path / "a.txt", "größer")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "a.txt")
+    assert files.read_text(tmp_path / "b.txt") == "größer"
+    with pytest.raises(FileNotFoundError):
+        files.read_bytes(tmp_path / "gone")

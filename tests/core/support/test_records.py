@@ -169,3 +169,26 @@ def test_the_shipped_models_card_keeps_its_bytes() -> None:
     for row in load_manifest(ROOT / "assets" / "models")["models"].values():
         expected = json.dumps(row["card"], sort_keys=True).replace('"finder"', '"localiser"')  # its former name
         assert json.loads(ModelCard.from_plain(row["card"], "").to_json()) == json.loads(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a": ' * 100_000, '"\\ud83d"', '{"\\uDC00": 1}', b'"\xed\xa0\x80"', '["\ud83d"]'],
+    ids=["brackets", "objects", "half a pair", "its other half", "as bytes", "as it is"],
+)
+def test_what_nothing_can_hold_or_show_is_no_json(text):
+    with pytest.raises(RecordError, match="expected JSON"):
+        parsed(text)
+
+
+def test_a_whole_pair_and_a_backslash_before_a_u_are_text():
+    assert parsed('"\\ud83d\\ude00"') == "\N{GRINNING FACE}"
+    assert parsed('"C:\\\\ud800"') == "C:\\ud800"
+
+
+def test_what_is_nested_too_deeply_for_a_record_is_told():
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(RecordError):
+        from_plain(Stain, {"name": deep})

@@ -44,7 +44,9 @@ def both(tiny_data):
 
 
 def config_of(**changes):
-    return tiny_config(**{"data_sets": BOTH, "epochs": 1, "images_per_epoch": 8, "name": "tiny", "architecture": "linknet", **changes})
+    return tiny_config(
+        **{"data_sets": BOTH, "epochs": 1, "images_per_epoch": 8, "name": "tiny", "architecture": "linknet", **changes}
+    )
 
 
 @pytest.fixture(scope="module")
