@@ -235,7 +235,7 @@ class _TextTable(ForeignTable):
         passed: set[int] = set()
         row = self._dialect.first
         for batch in self._batches(columns, passed):
-            numbers = []
+            numbers: list[int] = []
             while len(numbers) < batch.num_rows:
                 if row not in passed:
                     numbers.append(row)
