@@ -32,7 +32,9 @@ _NO_PATIENT: Final = re.compile(
     r"all|misc|unknown|unlabell?ed|unclassified|blood|peripheral_blood|marrow|bone_marrow|"
     r"(?:meta|pro)?myelocytes?|smudge(?:_cells?)?|artefacts?|artifacts?|plasma_cells?|atypical|reactive|immature|"
     r"granulocytes?|ig|mononuclear|normal|abnormal|healthy|controls?|benign|malignant|leuka?emia|aml|cll|cml|mds)"
-    r"_?[0-9]*|[0-9]+_?x"
+    r"_?[0-9]*|[0-9]+_?x|"
+    # Classes beyond our cell types, as `lymphocyte_reactive`.
+    r".*(?:monocyte|lymphocyte|hairy|myelocyte|blast|neutrophil|eosinophil|basophil|platelet|thrombocyte).*"
 )
 
 

@@ -289,7 +289,8 @@ def _copies(group: Sequence[Record], labels: Labels) -> list[ImageResult]:
     said = {record.image_path: _said(record.image_path, labels) for record in group}
     # The one of which most is known stays, of equal ones the first by name.
     kept, *others = sorted(group, key=lambda record: (said[record.image_path].count(None), record.image_path))
-    left_out, stage, reason = others, Stage.DUPLICATE, f"the same image as {kept.image_path}, counted once"
+    left_out: Sequence[Record] = others
+    stage, reason = Stage.DUPLICATE, f"the same image as {kept.image_path}, counted once"
     for place, what in enumerate(("cell type", "patient")):
         if len({values[place] for values in said.values()} - {None}) > 1:
             filed = ", ".join(f"{path} of {what} {values[place]}" for path, values in sorted(said.items()))

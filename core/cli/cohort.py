@@ -194,7 +194,13 @@ def _tell_folders(arguments: argparse.Namespace, kinds: dict[str, CellType]) -> 
 def _tell_filed(filed: dict[str, Filed], kinds: dict[str, CellType], *, as_json: bool) -> int:
     if as_json:
         plain = [
-            {"folder": name, "cell_type": kinds[name], "images": len(one.images), "duplicates": one.copies}
+            {
+                "folder": name,
+                "cell_type": kinds[name],
+                "images": len(one.images),
+                "duplicates": one.copies,
+                "examples": [path.as_posix() for path in one.images[:_EXAMPLES]],
+            }
             for name, one in filed.items()
         ]
         print(json.dumps(plain))
@@ -316,11 +322,11 @@ def _import_table(arguments: argparse.Namespace) -> int:
         told = {"population_id": population.population_id, "cells": cells, "dry_run": arguments.dry_run}
         told |= {"rejected": [asdict(one) for one in judgement.rejected], "duplicates": judgement.doubled}
         print(json.dumps({**told, "examples": examples, **asdict(looked)}))
-        return 0
+        return 1 if judgement.left_out else 0
     _tell_table(arguments, looked, population, cells)
     for image, patient, kind in examples:
         print(f"  {image}: {f'patient {patient}' if patient else 'no patient'}, cell type {kind}")
-    return 0
+    return 1 if judgement.left_out else 0
 
 
 def _tell_table(arguments: argparse.Namespace, looked: TableColumns, population: Population, cells: int) -> None:

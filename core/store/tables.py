@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -198,11 +199,15 @@ def _cells(file: Path, population: Population, units: Units, judgement: Judgemen
     taken = _taken(table)
     judge, doubles = Judge(taken), _Doubles(file)
     missing = dict.fromkeys((name for name in CATALOGUE if name not in taken), "not in the imported table")
+
+    @lru_cache(maxsize=256)  # most rows lack the same features, of which there are hundreds
+    def absent(empty: tuple[str, ...]) -> str:
+        return json.dumps(missing | dict.fromkeys(empty, "empty in the imported table"), sort_keys=True)
+
     for at, image, row in _rows(table, taken):
         judgement.rows += 1
         said = dict(row)
-        empty = (name for name in row if name in CATALOGUE and row[name] is None)
-        absent = missing | dict.fromkeys(empty, "empty in the imported table")
+        empty = tuple(name for name in row if name in CATALOGUE and row[name] is None)
         cell = _row(row, population, units, f"{file.name}, row {at}")
         if breach := judge.breach(cell, said):
             judgement.reject(at, breach, said[breach.column])
@@ -217,7 +222,7 @@ def _cells(file: Path, population: Population, units: Units, judgement: Judgemen
             "cell_id": f"{population.population_id}:{key}",
             "cell_index": cell.get("cell_index") or 0,
             "image_name": cell.get("image_name") or f"{file.stem}/{at}",
-            "absent": json.dumps(absent, sort_keys=True),
+            "absent": absent(empty),
             "created": now,
         }
     judgement.check(file.name)

@@ -235,7 +235,7 @@ class _TextTable(ForeignTable):
         passed: set[int] = set()
         row = self._dialect.first
         for batch in self._batches(columns, passed):
-            numbers = []
+            numbers: list[int] = []
             while len(numbers) < batch.num_rows:
                 if row not in passed:
                     numbers.append(row)
@@ -293,8 +293,8 @@ class _TextTable(ForeignTable):
                 number, fields = wrong[0]
                 msg = (
                     f"{self.file.name}, row {number}: expected {dialect.width} fields, as in the header, but there are"
-                    f" {fields}; the table was taken for {dialect.words}: put quotes around a value that holds the"
-                    " separator"
+                    f" {fields}; the table was taken for {dialect.words}: a value that holds the separator, as a number"
+                    " with a decimal comma may, needs quotes, or another separator"
                 )
                 raise DataSetError(msg) from error
             if "Empty CSV file" in str(error):
@@ -327,9 +327,10 @@ def read_dialect(file: Path) -> Dialect:
         rows = rows[:-1]  # it may be cut
     names, width = _named(header), len(header)
     if rows and all(len(row) == width + 1 for row in rows):
-        # R names no column for the names of its rows; other programs end rows, but not the header, with a separator.
-        names = names if all(not row[-1] for row in rows) else ["", *names]
-        width += 1
+        if all(not row[-1] for row in rows):  # some programs end rows, but not the header, with a separator
+            width += 1
+        elif separator != ",":  # R names no column for the names of its rows; among commas it may be a decimal one
+            names, width = ["", *names], width + 1
     elif rows and header and not header[-1] and all(len(row) == width - 1 for row in rows):
         width -= 1
     return Dialect(encoding, separator, lines, first, tuple(names), width)

@@ -112,3 +112,13 @@ def test_images_lead_to_page_batch(open_page):
     app.button_group(key="own_section").set_value("Bring in images").run()
     assert not app.exception
     assert "measured on page Batch" in texts(app)
+
+
+def test_a_table_of_another_dialect_is_read_and_impossible_rows_are_named(own):
+    rows = "".join(f"blast;0,1;{900 + n},5;0,{500 + n}\n" for n in range(12))
+    text = f"cell_type;um_per_px;{AREA};combined_PixelSurface\n{rows}blast;0,1;-5,0;0,5\n"
+    app = _bring(own(), text)
+    assert not app.exception
+    assert "12 cells were brought in" in app.success[0].value
+    assert "1 rows cannot be true and were left out: row 14 " in app.success[0].value
+    assert _populations()["my_blasts"].n == 12

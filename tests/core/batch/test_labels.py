@@ -83,6 +83,7 @@ def test_what_cannot_be_used_is_refused_before_the_run(how, words, tmp_path, mon
         ("images/1.png", None),
         ("train/monocyte/1.png", None),
         ("case_7/1.png", "case_7"),
+        ("p1/Lymphocyte (reactive)/1.png", "p1"),
     ],
 )
 def test_folders_of_kinds_and_parts_are_no_patients(path, patient):

@@ -249,7 +249,7 @@ def import_table(capsys, table, *more):
 
 def test_impossible_and_repeated_rows_are_told_and_written_down(tables, capsys):
     code, out, err = import_table(capsys, write_table(tables / "own.csv", impossible=[4], twice=[7]))
-    assert code == 0
+    assert code == 1  # of a row that is left out
     assert "read as UTF-8, separated by semicolon" in out
     assert "mine: 19 cells" in out
     assert f"impossible: row 6, column {AREA}: -9004 cannot be negative" in err
@@ -271,7 +271,7 @@ def test_a_table_that_means_something_else_is_refused_with_the_rows(tables, caps
 
 def test_a_dry_run_of_a_table_shows_what_would_be_read(tables, capsys):
     code, out, err = import_table(capsys, write_table(tables / "own.csv", impossible=[4]), "--dry-run")
-    assert code == 0
+    assert code == 1
     assert "mine: 19 cells, would be filed, sizes taken for pixels" in out
     assert "  0.png: patient p1, cell type hcl" in out
     assert "--json names them" in err

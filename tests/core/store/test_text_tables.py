@@ -112,9 +112,14 @@ def test_words_for_no_value():
 
 
 def test_names_of_rows_as_r_writes_them_are_a_column_without_a_name(tmp_path):
-    path = written(tmp_path, '"name","value"\n"1","Müller",0.5\n"2","b",12.25\n')
+    path = written(tmp_path, '"name"\t"value"\n"1"\t"Müller"\t0.5\n"2"\t"b"\t12.25\n')
     assert open_table(path).names == ("", "name", "value")
     assert read(path) == [(2, ("1", "Müller", "0.5")), (3, ("2", "b", "12.25"))]
+
+
+def test_decimal_commas_between_commas_are_not_taken_for_names_of_rows(tmp_path):
+    with pytest.raises(DataSetError, match=r"row 2: expected 2 fields, .* are 3; .* decimal comma may, needs quotes"):
+        read(written(tmp_path, "name,value\na,0,5\nb,12,25\n"))
 
 
 @pytest.mark.parametrize("text", ["a;b;;\n1;2;;\n", "a;b\n1;2;\n", "a;b;\n1;2\n"])
