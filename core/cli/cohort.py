@@ -201,7 +201,7 @@ def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
     reports = list(reports)
     for report in reports:
         for name, reason in report.failures.items():
-            print(f"failed: {report.population_id}: {name}: {reason}", file=sys.stderr)
+            print(shown(f"failed: {report.population_id}: {name}: {reason}"), file=sys.stderr)
     if as_json:
         print(json.dumps([asdict(report) for report in reports]))
     else:
@@ -247,7 +247,7 @@ def _import_table(arguments: argparse.Namespace) -> int:
         f"{population.population_id}: {cells} cells, sizes taken for"
         f" {'micrometres' if arguments.units == 'um' else 'pixels'}"
     )
-    print(f"{len(looked.taken)} columns taken; not taken: {', '.join(looked.not_taken) or 'none'}")
+    print(f"{len(looked.taken)} columns taken; not taken: {shown(', '.join(looked.not_taken)) or 'none'}")
     print(f"{len(looked.missing)} features of the catalogue are not in the table{_some(looked.missing)}")
     return 0
 
