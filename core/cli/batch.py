@@ -16,6 +16,7 @@ from core.cli.common import add_choice, add_feature_engine, add_json, add_model,
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice
 from core.segmentation.model_registry import find_model
+from core.support.text import shown
 
 # Where standard error is no terminal, a line every so many tellings.
 _QUIET_BEATS: Final = 30
@@ -153,7 +154,7 @@ def _tell_plan(asked: Batch, *, as_json: bool) -> int:
     for note in tally.notes:
         print(f"note: {note}", file=sys.stderr)
     for path, reason in tally.refused.items():
-        print(f"would fail: {path}: {reason}", file=sys.stderr)
+        print(shown(f"would fail: {path}: {reason}"), file=sys.stderr)
     if as_json:
         print(json.dumps(asdict(tally)))
     else:

@@ -260,12 +260,12 @@ def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
     reports = list(reports)
     for report in reports:
         for name, reason in report.failures.items():
-            print(f"failed: {report.population_id}: {name}: {reason}", file=sys.stderr)
+            print(shown(f"failed: {report.population_id}: {name}: {reason}"), file=sys.stderr)
         if report.duplicates:
             name, kept = next(iter(report.duplicates.items()))
             many = "image is a copy" if len(report.duplicates) == 1 else "images are copies"
             words = f"{len(report.duplicates)} {many} and counted once ({name} is {kept})"
-            print(f"note: {report.population_id}: {words}", file=sys.stderr)
+            print(shown(f"note: {report.population_id}: {words}"), file=sys.stderr)
     if as_json:
         print(json.dumps([asdict(report) for report in reports]))
     else:
@@ -338,7 +338,7 @@ def _tell_table(arguments: argparse.Namespace, looked: TableColumns, population:
         f"{population.population_id}: {cells} cells, {would}sizes taken for"
         f" {'micrometres' if arguments.units == 'um' else 'pixels'}"
     )
-    print(f"{len(looked.taken)} columns taken; not taken: {', '.join(looked.not_taken) or 'none'}")
+    print(f"{len(looked.taken)} columns taken; not taken: {shown(', '.join(looked.not_taken)) or 'none'}")
     print(f"{len(looked.missing)} features of the catalogue are not in the table{_some(looked.missing)}")
 
 

@@ -38,6 +38,7 @@ from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import find_model
 from core.store.export import to_csv, to_parquet
 from core.support import files
+from core.support.text import shown
 
 # --- segment and analyse ----------------------------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
 
 def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: dict[str, Any]) -> int:
     for path, reason in failures.items():
-        print(f"failed: {path}: {reason}", file=sys.stderr)
+        print(shown(f"failed: {path}: {reason}"), file=sys.stderr)
     if arguments.json:
         print(json.dumps({**result, "failed": failures}))
     return 1 if failures else 0

@@ -149,6 +149,8 @@ def _look(shard: Stamp, population: str) -> _Found:
             table = opened.read(columns=list(_OWN), use_threads=False)
         ids = table["cell_id"].to_pandas()
         flaw = _flaw_of_rows(table, ids, population)
+    except UnicodeEncodeError:
+        return _Found("has a name or lies in a folder whose name is no text", nothing)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         return _Found(f"is damaged and cannot be read ({_first_line(error)})", nothing)
     except OSError as error:

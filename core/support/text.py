@@ -33,9 +33,12 @@ def shown(text: str) -> str:
     >>> shown("cell\n\u202egnp.exe")
     'cell �gnp.exe'
     """
+    text = _BLANKS.sub(" ", text)
+    if text.isprintable():
+        return text
     return "".join(
         _REPLACED if unicodedata.category(letter) in _MISLEADING and letter not in _JOINERS else letter
-        for letter in _BLANKS.sub(" ", text)
+        for letter in text
     )
 
 

@@ -172,7 +172,7 @@ def test_home_and_models_show_names_as_text(app, listener, page):
     for view in ("The model in use", "Trainings on this computer"):
         _section(page, view)
         expect(
-            page.get_by_text("The file is the exported one" if view.startswith("The") else "Stopped")
+            page.get_by_text("The file is the exported one" if view.startswith("The") else "Going on")
         ).to_be_visible()
         _silent(page, listener)
 
@@ -188,7 +188,7 @@ def test_a_cell_with_such_a_name_is_measured_and_its_report_is_silent(app, liste
     expect(page.get_by_test_id("stCaptionContainer").get_by_text("![x](http:&#47;")).to_be_visible()
     page.get_by_role("button", name="Calculate features").click()
     expect(page.get_by_role("tab", name="Monocyte")).to_be_visible()
-    page.get_by_text("Set aside:").click()
+    page.get_by_text("parts of the cohort").click()
     expect(page.get_by_text("is damaged and cannot be read").first).to_be_visible()
     page.get_by_role("tab", name="Monocyte").click()
     expect(page.get_by_text("Feature by feature")).to_be_visible()
@@ -222,12 +222,12 @@ def test_an_image_that_is_none_is_refused_by_its_name(app, listener, page):
 
 def test_the_explorer_shows_names_as_text_wherever_it_names(app, listener, page):
     page.goto(f"{app}/Cohort_explorer")
-    expect(page.get_by_text("cells in view")).to_be_visible()
+    expect(page.get_by_text("cells in view, ")).to_be_visible()
     page.get_by_role("button", name="What and why").click()
     _silent(page, listener)
     page.keyboard.press("Escape")
     page.get_by_text("Where the cells come from").click()
-    page.get_by_text("Set aside:").click()
+    page.get_by_text("parts of the cohort").click()
     expect(page.get_by_text("population.json").first).to_be_visible()
     _silent(page, listener)
 
@@ -238,7 +238,7 @@ def test_every_question_of_the_explorer_shows_names_as_text(app, listener, page,
     for by in (By.POPULATION, By.PATIENT, By.DIAGNOSIS, By.SOURCE, None):
         seen = Explored(question=question, by=by, saved=saved)
         page.goto(f"{app}/Cohort_explorer?{urlencode(to_address(seen), doseq=True)}")
-        expect(page.get_by_text("cells in view")).to_be_visible()
+        expect(page.get_by_text("cells in view, ")).to_be_visible()
         _silent(page, listener)
         if question not in (Question.DISTRIBUTION, Question.SEPARATION):
             break  # the others do not compare groups

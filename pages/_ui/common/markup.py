@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from core.charts.trust import Reliability, is_poor, why
 from core.features.catalogue import CATALOGUE
+from core.support.text import shown
 
 _SENTENCE: Final = Markup('<li class="{}">{}</li>')
 _LEGEND_ENTRY: Final = Markup('<span><i style="{}"></i>{}</span>')
@@ -18,19 +19,19 @@ _MEASURE: Final = Markup(
 
 def sentences(items: Iterable[tuple[str, str]], *, wide: bool = False) -> Markup:
     """A list of sentences, each with the class that sets its mark: good, info, warn, above, below."""
-    lines = Markup().join(_SENTENCE.format(kind, text) for kind, text in items)
+    lines = Markup().join(_SENTENCE.format(kind, shown(text)) for kind, text in items)
     return Markup('<ul class="sentences{}">{}</ul>').format(" two-columns" if wide else "", lines)
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> Markup:
     """The key to a chart: the style of each mark, and what it stands for."""
-    spans = Markup().join(_LEGEND_ENTRY.format(style, text) for style, text in entries)
+    spans = Markup().join(_LEGEND_ENTRY.format(style, shown(text)) for style, text in entries)
     return Markup('<div class="legend">{}</div>').format(spans)
 
 
 def faint(text: str) -> Markup:
     """Faint text in the place of a strip, or below it."""
-    return Markup('<span class="none">{}</span>').format(text)
+    return Markup('<span class="none">{}</span>').format(shown(text))
 
 
 def measures(rows: Iterable[tuple[str, str, Markup]], reliability: Reliability) -> Markup:

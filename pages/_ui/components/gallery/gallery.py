@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from core.support.text import shown
 from pages._ui.common.state import widget_value
 from pages._ui.components.assets import component
 
@@ -35,5 +36,6 @@ def gallery(
         if on_pick is not None:
             on_pick(str(widget_value(key)["picked"]))
 
-    data = {"items": [asdict(item) for item in items], "places": places, "chosen": chosen, "pick": on_pick is not None}
+    named = [asdict(item) | {"words": shown(item.words), "hint": shown(item.hint)} for item in items]
+    data = {"items": named, "places": places, "chosen": chosen, "pick": on_pick is not None}
     _GALLERY(key=key, data=data, on_picked_change=take)

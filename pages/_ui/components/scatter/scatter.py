@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.charts.scatter import NO_GROUP, Bins, Points, Scatter, colours
 from core.charts.theme import Look
+from core.support.text import shown
 from pages._ui.common.state import widget_value
 from pages._ui.components.assets import component
 
@@ -103,7 +104,8 @@ def packed(drawn: Scatter, look: Look) -> dict[str, Any]:
         "x": asdict(drawn.x),
         "y": asdict(drawn.y),
         "groups": [
-            {"name": g.name, "n": g.n, "colour": g.colour, "edge": g.line(look), "shape": g.shape} for g in drawn.groups
+            {"name": shown(g.name), "n": g.n, "colour": g.colour, "edge": g.line(look), "shape": g.shape}
+            for g in drawn.groups
         ],
         "none": NO_GROUP,
         "look": asdict(look),
@@ -126,7 +128,7 @@ def _points(marks: Points) -> dict[str, Any]:
         "y": _base64(marks.y, "<f4"),
         "group": _base64(marks.group, "<i2"),
         "value": None if marks.value is None else _base64(marks.value, "<f4"),
-        "words": list(marks.words),
+        "words": list(map(shown, marks.words)),
         "of": marks.of,
     }
 
