@@ -12,6 +12,8 @@ from core.domain.errors import UsageError
 
 # From an image's relative path to what is said of it; None where nothing is.
 _Finder = Callable[[str], str | None]
+# The column of a table that says which image is meant, as in every table that is written, and as it was called once.
+_PATH, _FORMER = "image_name", "image_path"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def read_labels(label_from: str | None, patient_from: str | None) -> Labels:
     label_from, patient_from
         `folder`: for the cell type the nearest folder that is named after one, for the patient the nearest that is not;
         `regex:PATTERN`: the group `label` (or `patient`) of its match in the relative path; `csv:FILE`: columns
-        `image_path` and `cell_type` (or `patient_id`).
+        `image_name` and `cell_type` (or `patient_id`).
 
     Raises
     ------
@@ -113,14 +115,16 @@ def _read_table(path: Path, column: str, tables: list[bytes]) -> Mapping[str, st
     try:
         content = path.read_bytes()
         rows = csv.DictReader(content.decode("utf-8-sig").splitlines())
-        wanted = {"image_path", column}
-        if missing := sorted(wanted - set(rows.fieldnames or ())):
+        names = set(rows.fieldnames or ())
+        path_column = _FORMER if _FORMER in names and _PATH not in names else _PATH
+        wanted = {path_column, column}
+        if missing := sorted(wanted - names):
             msg = f"{path.name}: expected the columns {', '.join(sorted(wanted))}, but {', '.join(missing)} is missing"
             raise UsageError(msg)
-        table = {row["image_path"]: row[column].strip() for row in rows if row[column] and row[column].strip()}
+        table = {row[path_column]: row[column].strip() for row in rows if row[column] and row[column].strip()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         msg = (
-            f"{path.name}: expected a table in UTF-8 with the columns image_path and {column}, but it cannot be read"
+            f"{path.name}: expected a table in UTF-8 with the columns image_name and {column}, but it cannot be read"
             f" ({error})"
         )
         raise UsageError(msg) from error

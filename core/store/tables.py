@@ -1,20 +1,21 @@
 """A table of measured cells made into a population: CSV or Parquet, checked value by value, imported whole or not.
 
 Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as
-`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. A table exported from the
-cohort can be imported again.
+`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field is an absent value. What lengths are counted in is
+taken from the table itself where it says so: its column `units`, the metadata of a Parquet file, the description beside
+a CSV file. Every table that Leukoscope writes can be imported again.
 """
 
 import csv
 import hashlib
 import json
 import math
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -26,12 +27,16 @@ import pyarrow.parquet as pq
 
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError
+from core.domain.options import Units
 from core.features.catalogue import CATALOGUE
 from core.quality.flags import NOT_OK_IN_TABLE
+from core.store.export import SEPARATORS, units_beside
 from core.store.schema import (
+    FORMER_FACTORS,
     FORMER_NAMES,
     FORMULA_STARTS,
     OUTLINE_COLUMNS,
+    UNITS_KEY,
     CellRow,
     Population,
     arrow_schema,
@@ -41,31 +46,51 @@ from core.store.shards import write_population
 
 ALIASES: Final = {
     "patient": "patient_id",
-    "image_path": "image_name",
     **{former: name for name, former in FORMER_NAMES.items()},
 }
 
-_SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created")
+_SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created", UNITS_KEY)
+_OURS: Final = "model_id"  # a column that only Leukoscope fills
 _SHARD_CELLS: Final = 1000
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 _KINDS: Final = {field.name: field.type for field in arrow_schema() if field.name not in _SET_ANEW}
 
 
-class Units(StrEnum):
-    """What lengths and areas of a table are counted in."""
-
-    PIXELS = "px"
-    MICROMETRES = "um"
-
-
 @dataclass(frozen=True)
 class TableColumns:
-    """What a table holds: columns that are taken, columns that are not, missing features, and cell types."""
+    """What a table holds: columns that are taken, columns that are not, missing features, cell types, and its units.
+
+    `units` are None where the table does not say them.
+    """
 
     taken: tuple[str, ...]
     not_taken: tuple[str, ...]
     missing: tuple[str, ...]
     cell_types: tuple[CellType, ...]
+    units: Units | None = None
+
+    def units_or(self, said: Units | None, name: str) -> Units:
+        """The units of the table called `name`, of which a person may have said something, too.
+
+        Raises
+        ------
+        DataSetError
+            If the two contradict each other, or nobody says anything.
+        """
+        if self.units is not None and said is not None and said is not self.units:
+            msg = (
+                f"{name}: says of itself that its lengths are in {self.units}, but {said} was given; leave the units"
+                " out, or correct the table"
+            )
+            raise DataSetError(msg)
+        units = self.units or said
+        if units is None:
+            msg = (
+                f"{name}: expected what its lengths are counted in, but it does not say so; give --units px or --units"
+                " um, or add a column units"
+            )
+            raise DataSetError(msg)
+        return units
 
     @property
     def cell_type(self) -> CellType | None:
@@ -95,10 +120,46 @@ def look(file: Path) -> TableColumns:
             }
     return TableColumns(
         taken=tuple(taken),
-        not_taken=tuple(name for name in names if name not in taken.values()),
+        not_taken=tuple(name for name in names if name not in taken.values() and name != UNITS_KEY),
         missing=tuple(name for name in CATALOGUE if name not in taken),
         cell_types=tuple(kind for kind in CellType if kind in types),
+        units=_stated_units(file, names),
     )
+
+
+def _stated_units(file: Path, names: Sequence[str]) -> Units | None:
+    """What the table says of its units; raises DataSetError where it says two things."""
+    stated: dict[str, Units] = {}
+    if UNITS_KEY in names:
+        for first, batch in _batches(file, [UNITS_KEY]):
+            for number, said in enumerate(batch.column(0).to_pylist(), start=first):
+                if said in (None, ""):
+                    continue
+                if said not in list(Units):
+                    msg = f"{file.name}, row {number}, column {UNITS_KEY}: expected px or um, but is {said!r}"
+                    raise DataSetError(msg)
+                stated.setdefault(f"row {number}", Units(said)) if Units(said) not in stated.values() else None
+    if file.suffix.lower() == ".parquet":
+        stated |= _units_of_schema(pq.read_schema(file))
+    elif (beside := units_beside(file)) is not None:
+        stated["the description beside it"] = beside
+    if len(set(stated.values())) > 1:
+        said = ", ".join(f"{where} {units}" for where, units in stated.items())
+        msg = f"{file.name}: expected lengths in one unit, but it says two ({said}); make it one table a unit"
+        raise DataSetError(msg)
+    return next(iter(stated.values()), None)
+
+
+def _units_of_schema(schema: pa.Schema) -> dict[str, Units]:
+    """What a Parquet file says of its units, in its metadata or in those of its columns."""
+    said = (schema.metadata or {}).get(UNITS_KEY.encode(), b"").decode()
+    stated = {"its metadata": Units(said)} if said in list(Units) else {}
+    for field in schema:
+        if field.name in CATALOGUE and CATALOGUE[field.name].length_power:
+            unit, known = (field.metadata or {}).get(b"unit", b"").decode(), CATALOGUE[field.name].unit
+            if unit in (known.px, known.um):
+                stated.setdefault(f"column {field.name}", Units.PIXELS if unit == known.px else Units.MICROMETRES)
+    return stated
 
 
 def preview(file: Path, rows: int) -> pd.DataFrame:
@@ -119,7 +180,9 @@ def uploaded(name: str, data: bytes) -> Iterator[Path]:
         yield path
 
 
-def import_table(root: Path, population: Population, file: Path, *, units: Units, replace: bool = False) -> int:
+def import_table(
+    root: Path, population: Population, file: Path, *, units: Units | None = None, replace: bool = False
+) -> int:
     """Import the cells of a table as a population of the user's own; returns how many.
 
     Parameters
@@ -131,18 +194,21 @@ def import_table(root: Path, population: Population, file: Path, *, units: Units
     file
         The table: `.csv` (UTF-8, comma, point) or `.parquet`.
     units
-        What lengths and areas in it are counted in. They are stored in pixels, so micrometres need a scale.
+        What lengths and areas in it are counted in, where it does not say so itself. They are stored in pixels, so
+        micrometres need a scale.
     replace
         Replace a population of the same id.
 
     Raises
     ------
     DataSetError
-        If a value is no finite number, or does not fit its column, by row and column; nothing is written then.
+        If a value is no finite number, or does not fit its column, by row and column, or the units are not known or
+        contradict the table; nothing is written then.
     StoreError
         If the id is taken and not `replace`, or the disk refuses.
     """
-    rows = _cells(file, look(file), population, units)
+    looked = look(file)
+    rows = _cells(file, looked, population, looked.units_or(units, file.name))
     return write_population(root, population, iter(lambda: list(islice(rows, _SHARD_CELLS)), []), replace=replace)
 
 
@@ -152,9 +218,12 @@ def _cells(file: Path, columns: TableColumns, population: Population, units: Uni
         digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
     now = datetime.now(UTC)
     seen: dict[str, int] = {}
+    former = _OURS in columns.taken and UNITS_KEY not in _names(file)
     for number, row in _rows(file, columns):
         absent = dict.fromkeys(columns.missing, "not in the imported table")
         absent |= {name: "empty in the imported table" for name in row if name in CATALOGUE and row[name] is None}
+        if former:
+            row |= {name: _present(name, row[name]) for name in FORMER_FACTORS if name in row}
         cell = _row(row, population, units, f"{file.name}, row {number}")
         known = cell.get("image_sha256") is not None and cell.get("cell_index") is not None
         key = f"{cell['image_sha256'][:16]}:{cell['cell_index']}" if known else f"{digest}:{number}"
@@ -184,6 +253,12 @@ def _rows(file: Path, columns: TableColumns) -> Iterator[tuple[int, CellRow]]:
             yield number, dict(zip(columns.taken, row, strict=True))
 
 
+def _present(name: str, value: float | None) -> float | None:
+    """A value of a table that an earlier version wrote, as it is today."""
+    factor = FORMER_FACTORS[name]
+    return None if value is None or factor is None else factor * value
+
+
 def _row(row: CellRow, population: Population, units: Units, where: str) -> CellRow:
     """A row as the store keeps it: of the population, in pixels, its flags in agreement."""
     scale = row.get("um_per_px") or population.um_per_px
@@ -207,10 +282,16 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
         "source": population.source,
         "tissue": population.tissue,
         "um_per_px": scale,
+        "um_per_px_source": row.get("um_per_px_source") or (None if scale is None else _scale_source(row)),
+        UNITS_KEY: Units.PIXELS.value,
         "severe_flags": severe,
         "quality_flags": list(dict.fromkeys([*(row.get("quality_flags") or []), *severe])),
         "quality_ok": not severe,
     }
+
+
+def _scale_source(row: CellRow) -> str:
+    return "given" if row.get("um_per_px") else "population"
 
 
 def _column(file: Path, first: int, column: pa.Array, name: str) -> list[Any]:
@@ -250,8 +331,16 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (a value of any column
             else _expected("rings of numbers")
         )
     if pa.types.is_list(kind):
-        return [str(word) for word in value] if isinstance(value, list) else _text(value).split()
+        return [str(word) for word in value] if isinstance(value, list) else _words(name, _text(value))
     return _named(name, _text(value))
+
+
+def _words(name: str, text: str) -> list[str]:
+    """The members of a list that is written as text: by this program, or as other programs show one, `['a', 'b']`."""
+    if text.startswith("[") and text.endswith("]"):
+        return [word for quoted in re.split(r"[,\s]+", text[1:-1]) if (word := quoted.strip("'\""))]
+    separator = SEPARATORS.get(name)
+    return [word.strip() for word in text.split(separator) if word.strip()]
 
 
 def _number(name: str, value: Any) -> float:  # noqa: ANN401 (text of a CSV or a number)

@@ -202,10 +202,10 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert json.loads(text) == {"out": str(out), "cells": 3, "failed": {}}
     table = pd.read_parquet(out / "features.parquet")
     assert len(table) == 3
-    assert {"image_path", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(
+    assert {"image_name", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(
         table
     )
-    assert table["image_path"].tolist() == [str(path) for path in sorted(cells.iterdir())]
+    assert table["image_name"].tolist() == [str(path) for path in sorted(cells.iterdir())]
     assert table["image_sha256"].tolist() == [load(path).sha256 for path in sorted(cells.iterdir())]
     assert table["quality_ok"].all()
     assert set(table["cell_index"]) == {0}
@@ -221,7 +221,7 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
 def test_analyse_places_each_cell_in_the_populations(cells, tmp_path, capsys):
     assert run(capsys, "analyse", cells / "monocyte.png", "--out", tmp_path)[0] == 0
     places = pd.read_parquet(tmp_path / "places.parquet")
-    assert {"image_path", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
+    assert {"image_name", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
     assert set(places["feature"]) <= set(CATALOGUE)
     assert places["population"].nunique() >= 2  # at least the published tables
 
@@ -233,8 +233,8 @@ def test_nothing_but_bad_files_still_gives_its_tables(tmp_path, capsys):
     assert json.loads(text)["cells"] == 0
     table = pd.read_parquet(tmp_path / "out" / "features.parquet")
     assert table.empty
-    assert {"image_path", "quality_flags", *CATALOGUE} <= set(table)
-    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_path"].tolist() == [str(tmp_path / "bad.png")]
+    assert {"image_name", "quality_flags", *CATALOGUE} <= set(table)
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_name"].tolist() == [str(tmp_path / "bad.png")]
 
 
 # --- fields ---
@@ -252,7 +252,7 @@ def test_a_field_gives_a_row_for_every_cell_one_mask_and_numbers(field, cells, t
     code, text, _ = run(capsys, "analyse", field, cells / "monocyte.png", "--out", tmp_path, "--overlay", "--json")
     assert code == 0
     assert json.loads(text)["cells"] == 4
-    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_path", key=lambda paths: paths != str(field))
+    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_name", key=lambda paths: paths != str(field))
     assert table["cell_index"].tolist() == [0, 1, 2, 0]
     assert table["cell_label"].tolist() == [1, 2, 3, 1]
     assert sorted(set(pd.read_parquet(tmp_path / "places.parquet")["cell_index"])) == [0, 1, 2]
@@ -343,7 +343,7 @@ def test_each_strange_file_has_its_message_or_result_and_the_rest_goes_on(strang
     for name, words in REFUSED.items():
         assert words in result["failed"][name]
         assert result["failed"][name].startswith(f"{name}: expected")
-    table = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("image_path")
+    table = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("image_name")
     assert set(table.index) == GOOD | NO_CELL
     assert table.loc[sorted(GOOD), "quality_ok"].all()
     assert not table.loc[sorted(NO_CELL), "quality_ok"].any()

@@ -43,7 +43,7 @@ def test_feature_table_is_safe_for_a_spreadsheet(cell, references):
 def test_batch_table_has_a_row_per_cell(cell):
     table = analyses_table([cell, cell])
     assert len(table) == 2
-    assert list(table.columns[:3]) == ["image_path", "image_sha256", "cell_index"]
+    assert list(table.columns[:3]) == ["image_name", "image_sha256", "cell_index"]
     assert set(CATALOGUE) <= set(table.columns)
     assert analyses_table([]).empty
 
