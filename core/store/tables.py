@@ -284,6 +284,7 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
         "um_per_px": scale,
         "um_per_px_source": row.get("um_per_px_source") or (None if scale is None else _scale_source(row)),
         UNITS_KEY: Units.PIXELS.value,
+        "notes": (row["notes"] or []) if "notes" in row else None,
         "severe_flags": severe,
         "quality_flags": list(dict.fromkeys([*(row.get("quality_flags") or []), *severe])),
         "quality_ok": not severe,

@@ -316,7 +316,9 @@ def test_another_key_moves_everything_of_the_old_run_aside(out):
         assert (run.created, run.starts) == (other.created, 1)
         assert said.endswith("the old is in earlier/20261123-053000-aaaaaaaa")
         earlier = "earlier/20261123-053000-aaaaaaaa"
-        assert folder.storage.names(earlier) == ["cells", "cells.csv", "errors.csv", "masks", "outlines", "run.json"]
+        assert folder.storage.names(earlier) == [
+            *("cells", "cells.csv", "cells.csv-metadata.json", "errors.csv", "masks", "outlines", "run.json")
+        ]
         assert folder.storage.read(f"{earlier}/masks/a.png.png") == b"mask"
         assert Run.from_json(folder.storage.read(f"{earlier}/run.json").decode(), "").key == KEY
         assert (folder.shards(KEY), folder.shards(other.key)) == ([], [])
@@ -353,7 +355,7 @@ def test_errors_are_sorted_and_no_text_is_taken_for_a_formula(out):
             ("b.png", "read", "'=HYPERLINK()"),
         ]
         folder.write_errors({})
-        assert folder.storage.read("errors.csv") == b"image_path,stage,reason\r\n"
+        assert folder.storage.read("errors.csv") == b"image_name,stage,reason\r\n"
 
 
 def test_the_table_holds_the_newest_rows_in_order_and_is_written_whole(out):
@@ -376,7 +378,9 @@ def test_a_table_without_cells_has_its_header(out):
         folder.write_table(folder.shards(KEY))
         assert folder.storage.read("cells.csv") == header
     assert header.count(b"\n") == 1
-    assert header.startswith(b"image_path,image_sha256,cell_index,")
+    assert header.decode().strip().split(",") == [
+        name for name in cells_schema().names if name not in ("nucleus_outline", "cell_outline")
+    ]
 
 
 # --- one run at a time ------------------------------------------------------------------------------------------------

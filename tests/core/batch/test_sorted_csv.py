@@ -16,7 +16,7 @@ COLUMNS = pa.schema(
     [
         ("image_name", pa.string()),
         ("cell_index", pa.int32()),
-        ("flags", pa.list_(pa.string())),
+        ("quality_flags", pa.list_(pa.string())),
         ("value", pa.float64()),
         ("good", pa.bool_()),
         ("nucleus_outline", pa.list_(pa.list_(pa.float32()))),
@@ -76,22 +76,27 @@ def test_rows_of_all_files_are_sorted_by_image_and_cell_and_give_the_same_bytes(
 def test_every_kind_of_value_has_its_text(tmp_path):
     summer = datetime(2026, 7, 1, 12, 30, 0, 250, tzinfo=timezone(timedelta(hours=2)))
     full = cell(
-        "a.png", flags=["border", "blur"], value=-1.5e-7, good=True, nucleus_outline=[[0, 0, 1, 1]], created=summer
+        "a.png",
+        quality_flags=["border", "blur"],
+        value=-1.5e-7,
+        good=True,
+        nucleus_outline=[[0, 0, 1, 1]],
+        created=summer,
     )
-    others = [cell("b.png"), cell("c.png", flags=[], good=False, created=datetime(2026, 1, 1, tzinfo=UTC))]
+    others = [cell("b.png"), cell("c.png", quality_flags=[], good=False, created=datetime(2026, 1, 1, tzinfo=UTC))]
     first, second, third = table([write_cells(tmp_path / "cells.parquet", full, *others)], tmp_path)
-    assert list(first) == ["image_name", "cell_index", "flags", "value", "good", "created"]
-    assert (first["flags"], float(first["value"]), first["good"]) == ("border blur", -1.5e-7, "true")
+    assert list(first) == ["image_name", "cell_index", "quality_flags", "value", "good", "created"]
+    assert (first["quality_flags"], float(first["value"]), first["good"]) == ("border blur", -1.5e-7, "true")
     assert first["created"] == "2026-07-01T10:30:00.000250Z"
     assert set(second.values()) == {"b.png", "0", ""}
-    assert (third["flags"], third["good"], third["created"]) == ("", "false", "2026-01-01T00:00:00.000000Z")
+    assert (third["quality_flags"], third["good"], third["created"]) == ("", "false", "2026-01-01T00:00:00.000000Z")
 
 
 @pytest.mark.parametrize("start", FORMULA_STARTS)
 def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(start, tmp_path):
-    path = write_cells(tmp_path / "cells.parquet", cell(f"{start}1.png", flags=[f"{start}x", "y"], value=-1.0))
+    path = write_cells(tmp_path / "cells.parquet", cell(f"{start}1.png", quality_flags=[f"{start}x", "y"], value=-1.0))
     (row,) = table([path], tmp_path)
-    assert (row["image_name"], row["flags"], row["value"]) == (f"'{start}1.png", f"'{start}x y", "-1.0")
+    assert (row["image_name"], row["quality_flags"], row["value"]) == (f"'{start}1.png", f"'{start}x y", "-1.0")
 
 
 def test_names_with_the_signs_of_csv_come_back_as_they_were(tmp_path):
