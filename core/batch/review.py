@@ -212,8 +212,10 @@ class Review:
     def csv(self, units: Units = Units.PIXELS) -> bytes:
         """The table as CSV, sorted by image; raises StoreError, also where cells lack the scale that the units need."""
         finished = self.results / "cells.csv"
-        if units_beside(finished) is units and all(
-            finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards
+        if (
+            finished.is_file()
+            and units_beside(finished) is units
+            and all(finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards)
         ):
             return finished.read_bytes()
         with TemporaryDirectory() as folder:

@@ -339,7 +339,8 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 (a value of any column
 def _words(name: str, text: str) -> list[str]:
     """The members of a list that is written as text: by this program, or as other programs show one, `['a', 'b']`."""
     if text.startswith("[") and text.endswith("]"):
-        return [word for quoted in re.split(r"[,\s]+", text[1:-1]) if (word := quoted.strip("'\""))]
+        quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", text)
+        return [one or other for one, other in quoted] or re.findall(r"[^,\s]+", text[1:-1])
     separator = SEPARATORS.get(name)
     return [word.strip() for word in text.split(separator) if word.strip()]
 

@@ -15,9 +15,12 @@ from PIL import Image
 
 from core.cli.main import main
 from core.domain.settings import ROOT
+from core.features.catalogue import CATALOGUE
 from core.image.imaging import encode_png, load
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.pipeline import analyse
+from core.store import queries
+from core.store.database import Cohort
 from tests.core.batch.support import run
 
 
@@ -81,6 +84,44 @@ def test_cells_get_label_patient_mask_overlay_and_outlines(folder, tmp_path, cap
         area = abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2
         assert ring[0] == ring[-1]
         assert area == pytest.approx(np.isin(mask, levels).sum(), rel=0.03)
+
+
+def test_a_table_in_micrometres_with_notes_is_imported_whole(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_COHORT", str(tmp_path / "cohort"))
+    images, out = tmp_path / "images", tmp_path / "out"
+    (images / "p1").mkdir(parents=True)
+    for number, mode in enumerate(["RGB", "CMYK"]):
+        Image.fromarray(draw_cell(number)[0].rgb).convert(mode).save(images / "p1" / f"{number}.jpg", quality=97)
+    assert main(["batch", str(images), "--out", str(out), "--units", "um"]) == 2
+    capsys.readouterr()
+    arguments = ["batch", str(images), "--out", str(out), "--um-per-px", "0.1", "--json"]
+    assert main([*arguments, "--units", "um"]) == 0
+    told = {image["image_name"]: image for image in json.loads(capsys.readouterr().out)["images"]}
+    assert told["p1/1.jpg"]["notes"] == ["converted from CMYK"]
+    (shard,) = (out / "cells").iterdir()
+    stored = pq.read_table(shard)
+    assert stored.schema.metadata[b"units"] == b"px"
+    area = "cell_shape2D_PixelSurface"
+    rows = table(out / "cells.csv")
+    assert {row["units"] for row in rows} == {"um"}
+    assert [float(row[area]) for row in rows] == pytest.approx([value * 0.01 for value in stored[area].to_pylist()])
+    assert json.loads((out / "cells.csv-metadata.json").read_text(encoding="utf-8"))["units"] == "um"
+    mine = ["--source", "A", "--cell-type", "lymphocyte"]
+    for name, file in (("csv", out / "cells.csv"), ("shard", shard)):
+        assert main(["cohort", "import-table", str(file), "--name", name, *mine]) == 0
+        with Cohort.open() as cohort:
+            found = queries.cells(cohort, name)
+        for feature in CATALOGUE:
+            assert found[feature].tolist() == pytest.approx(
+                stored[feature].to_pandas().tolist(), rel=1e-12, nan_ok=True
+            )
+        assert [list(notes) for notes in found["notes"]] == stored["notes"].to_pylist()
+        assert found["image_name"].tolist() == ["p1/0.jpg", "p1/1.jpg"]
+    # The unit is none of what decides results: the table is written anew, and nothing is measured.
+    before = shard.stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert {row["units"] for row in table(out / "cells.csv")} == {"px"}
+    assert [path.stat().st_mtime_ns for path in (out / "cells").iterdir() if path == shard] == [before]
 
 
 def test_numbers_are_those_of_one_image_at_a_time(folder, tmp_path, segmenter):

@@ -20,6 +20,8 @@ from core.features.extract import extract
 from core.image.imaging import load
 from core.image.masks import encode_grey, region_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.store import queries
+from core.store.database import Cohort
 from tests.core.cli.support import fails_as_wrong_use, run, save_cell
 
 LEVELS = {0, 85, 170, 255}
@@ -248,6 +250,38 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert pq.read_schema(out / "features.parquet").field("nucleus_shape2D_Perimeter").metadata[b"unit"] == b"px"
     assert len(pd.read_csv(out / "features.csv")) == 3
     assert pd.read_csv(out / "errors.csv").empty
+
+
+def test_what_analyse_writes_import_table_reads_whole(tmp_path, capsys, monkeypatch):
+    save_cell(tmp_path / "in" / "p1" / "1.png", 0)
+    Image.fromarray(draw_cell(1)[0].rgb).convert("L").save(tmp_path / "in" / "1.png")
+    (tmp_path / "in" / "p1" / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "in" / "p1" / "deep")
+    assert run(capsys, "analyse", "../..", "--out", tmp_path / "out", "--units", "um")[0] == 2
+    code, text, _ = run(
+        capsys, "analyse", "../..", "--out", tmp_path / "out", "--um-per-px", "0.1", "--units", "um", "--json"
+    )
+    assert code == 0
+    told = {image["image_name"]: image for image in json.loads(text)["images"]}
+    assert set(told) == {"1.png", "p1/1.png"}
+    assert told["1.png"]["notes"] == ["grey image, no colour"]
+    assert "unlike_training" in told["1.png"]["flags"]
+    table = pd.read_parquet(tmp_path / "out" / "features.parquet")
+    assert set(table["units"]) == {"um"}
+    for name in ("features.csv", "features.parquet"):
+        file, called = tmp_path / "out" / name, name.replace(".", "_")
+        arguments = ("cohort", "import-table", file, "--name", called, "--source", "A", "--cell-type", "lymphocyte")
+        assert run(capsys, *arguments)[0] == 0
+        with Cohort.open() as cohort:
+            found = queries.cells(cohort, called)
+        assert found["image_name"].tolist() == ["1.png", "p1/1.png"]
+        for feature, spec in CATALOGUE.items():
+            assert (found[feature] * 0.1**spec.length_power).tolist() == pytest.approx(
+                table[feature].tolist(), rel=1e-12, nan_ok=True
+            )
+        for column in ("notes", "quality_flags", "severe_flags"):
+            assert [list(words) for words in found[column]] == [list(words) for words in table[column]]
+        assert run(capsys, *arguments, "--units", "px", "--replace")[0] == 1
 
 
 def test_analyse_places_each_cell_in_the_populations(cells, tmp_path, capsys):
