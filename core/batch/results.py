@@ -40,7 +40,6 @@ from core.batch.tasks import ImageResult, Stage, Stamp
 from core.domain.errors import StoreError, UsageError
 from core.domain.options import Units
 from core.quality.flags import flag_sentence
-from core.store.export import described
 from core.store.schema import OUTLINE_COLUMNS, SCHEMA_VERSION, UNITS_KEY, arrow_schema, guarded
 from core.store.shards import parquet_bytes
 from core.support import locks
@@ -440,8 +439,9 @@ class RunFolder:
         StoreError
             If a file is damaged, the disk refuses, or cells lack the scale that the units need.
         """
-        # Not at the top: sorting is the last thing a run does.
+        # Not at the top: a table is the last thing that a run writes.
         from core.batch.sorted_csv import write_sorted_csv
+        from core.store.export import described
 
         with self.storage.work_folder() as work, self.storage.local_copies(_CELLS, shards) as folder:
             target = work / _TABLE

@@ -8,6 +8,7 @@ looks for it.
 import io
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,8 +126,7 @@ def to_csv(frame: pd.DataFrame) -> bytes:
     flat = frame.drop(columns=[name for name in OUTLINE_COLUMNS if name in frame])
     for name in flat.columns:
         if not (pd.api.types.is_numeric_dtype(flat[name]) or pd.api.types.is_datetime64_any_dtype(flat[name])):
-            separator = SEPARATORS.get(name, _BLANK)
-            flat[name] = [_as_text(value, separator) for value in flat[name]]
+            flat[name] = flat[name].map(partial(_as_text, separator=SEPARATORS.get(name, _BLANK)))
     # With the line end of RFC 4180 a carriage return inside a text is quoted, and cannot begin a row of its own.
     return flat.rename(columns=guarded).to_csv(index=False, lineterminator="\r\n").encode()
 
