@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from core.domain.settings import load_settings
 from core.features.catalogue import CATALOGUE
-from core.store.schema import arrow_schema
+from core.store.schema import arrow_schema, as_today
 from core.store.shards import StoredPopulation, scan, write_parquet
 
 MILLION = 1_000_000
@@ -59,7 +59,7 @@ def write_million(root: Path, cells: int = MILLION, seed: int = 7) -> int:
 def _tables(
     stored: StoredPopulation, population_id: str, source: str, cells: int, rng: np.random.Generator
 ) -> Iterator[pa.Table]:
-    real = pa.concat_tables([pq.read_table(shard) for shard in stored.shards]).combine_chunks()
+    real = pa.concat_tables([as_today(pq.read_table(shard)) for shard in stored.shards]).combine_chunks()
     schema = arrow_schema()
     for start in range(0, cells, SHARD_CELLS):
         n = min(SHARD_CELLS, cells - start)
@@ -79,7 +79,11 @@ def _tables(
             moved = value * np.exp(rng.normal(0, SPREAD, n))
             # Counts stay whole.
             columns[name] = pa.array(np.where(value == np.rint(value), value, moved), from_pandas=True)
-        yield pa.table([columns.get(name, table[name]) for name in schema.names], schema=schema)
+        for field in schema:  # of a shard of an earlier version some are not there
+            if field.name not in columns:
+                there = field.name in table.column_names
+                columns[field.name] = table[field.name] if there else pa.nulls(n, field.type)
+        yield pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 if __name__ == "__main__":

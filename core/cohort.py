@@ -19,7 +19,7 @@ from core.image.imaging import find_images
 from core.image.masks import outlines
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.segmentation.model_registry import ModelEntry
-from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_row
+from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_id, cell_row
 from core.store.shards import append_cells, scan, write_population
 
 SHARD_CELLS: Final = 1000
@@ -249,8 +249,8 @@ def add_cells(
         Where they are added. One of that id that is there already keeps its description, and must agree in cell type,
         source and tissue.
     batches
-        Sequences of rows: cells as the shards of a batch hold them, with `image_path`; nothing is measured again. A
-        shard is written for each sequence.
+        Sequences of rows: cells as the shards of a batch hold them; nothing is measured again. A shard is written for
+        each sequence.
     patient_id
         The patient of all of them; by default each keeps its own.
 
@@ -296,16 +296,18 @@ def _at_least_one(batches: Iterator[list[CellRow]]) -> Iterator[list[CellRow]]:
 
 def _filed(row: CellRow, population: Population, patient_id: str | None) -> CellRow:
     """The row of a batch as one of the population."""
-    kept = {name: value for name, value in row.items() if name != "image_path"}
-    return kept | {
-        "cell_id": f"{population.population_id}:{row['image_sha256'][:16]}:{row['cell_index']}",
+    scale, source = row["um_per_px"], row.get("um_per_px_source")
+    if scale is None:
+        scale, source = population.um_per_px, "population"
+    return row | {
+        "cell_id": cell_id(population.population_id, row["image_sha256"], row["cell_index"]),
         "population": population.population_id,
         "cell_type": population.cell_type.value,
         "source": population.source,
         "tissue": population.tissue,
         "patient_id": patient_id or row["patient_id"],
-        "image_name": row["image_path"],
-        "um_per_px": population.um_per_px if row["um_per_px"] is None else row["um_per_px"],
+        "um_per_px": scale,
+        "um_per_px_source": None if scale is None else source,
     }
 
 

@@ -98,7 +98,7 @@ def _cells_of_field(
     for index, cell in enumerate(cells):
         place = cell.place
         rgb = image.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
-        cut = replace(image, rgb=rgb, notes=tuple(notes))
+        cut = replace(image, rgb=rgb, notes=tuple(notes), field_shape=image.shape)
         # The other cells of a field are measured on their own, so none counts as left aside.
         segmentation = Segmentation(
             cell.labels, cell.confidence, 0, segmenter.card.model_id, segmenter.provider, each_ms

@@ -13,7 +13,7 @@ from scipy import ndimage
 from core.domain.compartments import Compartment
 from core.domain.types import LabelMap
 from core.image.masks import cell_mask
-from core.image.stain import optical_density
+from core.image.stain import absorbance
 from core.image.window import Window, resample, resample_labels
 from training.config import TrainingConfig
 
@@ -68,7 +68,7 @@ def change_light(
     The dyes change by any mixing matrix near the identity, which includes the scaling of dyes along fixed directions of
     Tellez et al. 2018 (IEEE Trans Med Imaging 37:2126) without the need to know the directions.
     """
-    density = optical_density(rgb)
+    density = absorbance(rgb)
     if config.stain_mix:
         density = density @ (np.eye(3, dtype=np.float32) + rng.normal(0, config.stain_mix, (3, 3)).astype(np.float32))
     if config.background_change:
@@ -135,7 +135,7 @@ def add_red_cells(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Gener
     places = np.argwhere((away > 0.8 * radius) & (away < 1.4 * radius))
     if not len(places):
         return rgb
-    density = optical_density(rgb)
+    density = absorbance(rgb)
     y, x = np.mgrid[: len(rgb), : rgb.shape[1]]
     for row, column in places[rng.integers(len(places), size=rng.integers(1, 7))]:
         angle, squeeze = rng.uniform(0, math.pi), rng.uniform(0.8, 1)
@@ -159,7 +159,7 @@ def clutter(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) 
     if not free.any():
         return None
     area = int(np.count_nonzero(cell_mask(labels)))
-    density = optical_density(rgb).mean(axis=2)
+    density = absorbance(rgb).mean(axis=2)
     stained = free & (density > np.percentile(density[free], 20) + _STAINED)
     parts, _ = ndimage.label(ndimage.binary_opening(stained, iterations=2))
     areas = np.bincount(parts.ravel())

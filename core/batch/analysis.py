@@ -27,11 +27,8 @@ from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import ModelEntry
 from core.segmentation.providers import PROVIDER_NAMES
 from core.segmentation.segmenter import OnnxSegmenter
-from core.store.schema import OUTLINE_REGIONS, Population, cell_row
+from core.store.schema import OUTLINE_REGIONS, cell_row
 
-_POPULATION: Final = "batch"
-# Columns of a cohort that only an import can fill.
-_NOT_KNOWN: Final = ("source", "tissue")
 _Rings = Sequence[NDArray[np.float32]]
 _Done = TypeVar("_Done")
 
@@ -103,20 +100,14 @@ class Analyst:
 
     def _row(self, one: Loaded, analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]]) -> dict[str, Any]:
         said = one.task.cell_type
-        population = Population(
-            _POPULATION,
-            CellType(said or CellType.OTHER),
-            "Batch",
-            "unknown",
-            "unknown",
-            "",
-            "",
-            "",
-            self._created.date().isoformat(),
+        return cell_row(
+            analysis,
+            None,
+            outlines=rings,
+            cell_type=CellType(said) if said else None,
+            patient_id=one.task.patient_id,
+            created=self._created,
         )
-        row = cell_row(analysis, population, outlines=rings, patient_id=one.task.patient_id, created=self._created)
-        row |= {"image_path": row.pop("image_name"), "cell_type": said, **dict.fromkeys(_NOT_KNOWN)}
-        return row
 
     def _files(
         self,

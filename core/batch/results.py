@@ -3,11 +3,11 @@
 ```
 OUT/run.json                settings, model, versions, counts, time; the key that says which results belong together
 OUT/cells/cells-*.parquet   shards: a row per cell, and in the metadata the images they account for
-OUT/cells.csv               all rows, when the run is finished
+OUT/cells.csv               all rows, when the run is finished; cells.csv-metadata.json: what its columns mean
 OUT/masks/<image>.png       grey levels 255 nucleus, 170 cytoplasm, 85 environment, 0 background
 OUT/instances/<image>.png   numbers of the cells, of fields
 OUT/overlays/, OUT/outlines/<image>.geojson   where they are wanted
-OUT/errors.csv              image_path, stage, reason
+OUT/errors.csv              image_name, stage, reason
 OUT/progress.json           `core.batch.settings.Progress`
 OUT/earlier/                results of other settings, models or versions
 ```
@@ -39,31 +39,43 @@ from core.batch.settings import BatchSettings, Progress, State
 from core.batch.storage import FileRefusedError, LocalStorage, open_storage
 from core.batch.tasks import ImageResult, Stage, Stamp
 from core.domain.errors import StoreError, UsageError
-from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
+from core.domain.options import Units
+from core.quality.flags import flag_sentence
+from core.store.schema import OUTLINE_COLUMNS, SCHEMA_VERSION, UNITS_KEY, arrow_schema, guarded
 from core.store.shards import parquet_bytes
 from core.support import locks
 from core.support.files import NO_FILE
 from core.support.records import from_plain, parsed, to_json
 
 _CELLS: Final = "cells"
+_TABLE: Final = "cells.csv"
+_DESCRIPTION: Final = "cells.csv-metadata.json"
 _RUN: Final = "run.json"
 _PROGRESS: Final = "progress.json"
 _ERRORS: Final = "errors.csv"
 # What belongs to one key; run.json last, because as long as it is there moving is not finished.
-_OF_A_RUN: Final = (_CELLS, "masks", "instances", "overlays", "outlines", "cells.csv", _ERRORS, _PROGRESS, _RUN)
+_OF_A_RUN: Final = (
+    _CELLS,
+    "masks",
+    "instances",
+    "overlays",
+    "outlines",
+    _TABLE,
+    _DESCRIPTION,
+    _ERRORS,
+    _PROGRESS,
+    _RUN,
+)
 _METADATA: Final = b"leukoscope_batch"
 _SCHEMA_VERSION: Final = 1
 
 
 def cells_schema() -> pa.Schema:
-    """Columns of the cells: path and content of the image, number of the cell in it, then the cohort's.
+    """Columns of the cells: those of a cohort's shard.
 
     Without the descriptions that a cohort's files carry: a small shard would consist mostly of them.
     """
-    kinds = {column.name: column.type for column in arrow_schema() if column.name != "image_name"}
-    first = ("image_sha256", "cell_index")
-    others = [(name, kind) for name, kind in kinds.items() if name not in first]
-    return pa.schema([("image_path", pa.string()), *((name, kinds[name]) for name in first), *others])
+    return pa.schema([(column.name, column.type) for column in arrow_schema()])
 
 
 class Record(NamedTuple):
@@ -385,9 +397,15 @@ class RunFolder:
         self._written = max(time.time_ns(), self._written + 1)
         records = [Record.of(result) for result in kept]
         metadata = {"run": key, "written": self._written, "images": records}
-        table = pa.Table.from_pylist([row for result in kept for row in result.rows], schema=cells_schema())
+        rows = [{UNITS_KEY: Units.PIXELS.value, **row} for result in kept for row in result.rows]
+        table = pa.Table.from_pylist(rows, schema=cells_schema())
+        said = {
+            _METADATA.decode(): json.dumps(metadata, ensure_ascii=False),
+            UNITS_KEY: Units.PIXELS.value,
+            "leukoscope_schema_version": str(SCHEMA_VERSION),
+        }
         path = f"{_CELLS}/{name or f'cells-{self._written:020d}-{uuid.uuid4().hex[:8]}.parquet'}"
-        self.storage.write(path, parquet_bytes(table, {_METADATA.decode(): json.dumps(metadata, ensure_ascii=False)}))
+        self.storage.write(path, parquet_bytes(table, said))
         self.storage.make_durable([path])
         return records
 
@@ -450,32 +468,57 @@ class RunFolder:
         """Write `errors.csv` (path, stage, reason), sorted by path."""
         buffer = io.StringIO()
         table = csv.writer(buffer)
-        table.writerow(["image_path", "stage", "reason"])
+        table.writerow(["image_name", "stage", "reason"])
         for path in sorted(failures):
             stage, reason = failures[path]
             table.writerow([guarded(path), stage, guarded(reason)])
         self.storage.write(_ERRORS, buffer.getvalue().encode(), durable=durable)
 
-    def write_table(self, shards: Sequence[str]) -> None:
-        """Write `cells.csv`, sorted by image and cell, so that the same cells give the same file; raises StoreError."""
-        # Not at the top: sorting is the last thing a run does.
+    def write_table(self, shards: Sequence[str], units: Units = Units.PIXELS) -> None:
+        """Write `cells.csv` and what it means, sorted by image and cell: the same cells give the same file.
+
+        Raises
+        ------
+        StoreError
+            If a file is damaged, the disk refuses, or cells lack the scale that the units need.
+        """
+        # Not at the top: a table is the last thing that a run writes.
         from core.batch.sorted_csv import write_sorted_csv
+        from core.store.export import described
 
         with self.storage.work_folder() as work, self.storage.local_copies(_CELLS, shards) as folder:
-            target = work / "cells.csv"
+            target = work / _TABLE
             files = [folder / name for name in shards]
+            columns = [name for name in cells_schema().names if name not in OUTLINE_COLUMNS]
             if not files:
-                columns = [name for name in cells_schema().names if name not in OUTLINE_COLUMNS]
                 target.write_text(",".join(columns) + "\n", encoding="utf-8")
             else:
                 index = Index(self.records(shards))
                 superseded = [(str(files[number]), path) for number, path in index.superseded(self.records(shards))]
                 table = pa.table(
                     [[file for file, _ in superseded], [path for _, path in superseded]],
-                    schema=pa.schema([("filename", pa.string()), ("image_path", pa.string())]),
+                    schema=pa.schema([("filename", pa.string()), ("image_name", pa.string())]),
                 )
-                write_sorted_csv(files, target, ("image_path", "cell_index"), table)
-            self.storage.place("cells.csv", target)
+                write_sorted_csv(files, target, ("image_name", "cell_index"), table, units)
+            self.storage.place(_TABLE, target)
+        self.storage.write(_DESCRIPTION, described(_TABLE, columns, units))
+
+    def remarks(self) -> list[dict[str, Any]]:
+        """Each image of which there is something to say, by name: its cells, what opening it did, and their flags."""
+        run = self.run()
+        images: dict[str, dict[str, Any]] = {}
+        for name in self.shards(run.key, set_aside=False) if run is not None else ():
+            with self.storage.open(f"{_CELLS}/{name}") as file:
+                rows = pq.read_table(file, columns=["image_name", "notes", "quality_flags"]).to_pylist()
+            fresh: dict[str, dict[str, Any]] = {}
+            for row in rows:
+                path = row["image_name"]
+                image = fresh.setdefault(path, {"image_name": path, "cells": 0, "notes": [], "flags": {}})
+                image["cells"] += 1
+                image["notes"] = list(dict.fromkeys([*image["notes"], *(row["notes"] or ())]))
+                image["flags"] |= {code: flag_sentence(code) for code in row["quality_flags"] or ()}
+            images |= fresh  # of an image that was measured again, the later shard holds
+        return [images[path] for path in sorted(images) if images[path]["notes"] or images[path]["flags"]]
 
 
 def failures_of(records: Iterable[tuple[int, Record]]) -> dict[str, tuple[str, str]]:

@@ -21,18 +21,19 @@ from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
 from core.batch.inputs import open_inputs
-from core.batch.results import Index, RunFolder, cells_schema, failures_of
+from core.batch.results import Index, RunFolder, failures_of
 from core.batch.sorted_csv import write_sorted_csv
 from core.batch.tasks import Stage
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError
+from core.domain.options import Units
 from core.domain.types import BoundingBox, CellImage, LabelMap
 from core.image.drawn_masks import read_mask
 from core.image.imaging import decode
 from core.image.masks import with_environment
 from core.store.database import query_shards
-from core.store.export import to_csv
-from core.store.schema import FORMER_NAMES, CellRow, by_present_names, decode_rings
+from core.store.export import in_units, to_csv, units_beside
+from core.store.schema import FORMER_NAMES, CellRow, arrow_schema, as_today, decode_rings, is_former, present_names
 
 _ROWS_AT_ONCE: Final = 1000
 _EXAMPLES: Final = 5
@@ -40,7 +41,7 @@ _SHARDS_LOOKED_INTO: Final = 4
 # Their reasons name another image, so that no two are alike.
 _NAMES_OTHERS: Final = (Stage.DUPLICATE, Stage.LABEL)
 _PICTURED: Final = (
-    "image_sha256", "confidence", "quality_ok", "quality_flags", "place_left", "place_top", "place_width",
+    "image_sha256", "confidence", "quality_ok", "quality_flags", "notes", "place_left", "place_top", "place_width",
     "place_height", "image_width", "image_height", "um_per_px", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
@@ -73,7 +74,7 @@ class FailureGroup:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCell:
-    """A cell of a run with what is needed to draw it.
+    """A cell of a run with what is needed to draw it, and what is said of it: flags as codes, notes in words.
 
     `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; the outlines of cell (`CYTOPLASM`)
     and nucleus are in its pixels.
@@ -85,6 +86,7 @@ class MeasuredCell:
     confidence: float
     quality_ok: bool
     flags: tuple[str, ...]
+    notes: tuple[str, ...]
     place: BoundingBox | None
     shape: tuple[int, int]
     um_per_px: float | None
@@ -128,6 +130,7 @@ class Review:
         run = folder.run()
         names = folder.shards(run.key, set_aside=False) if run is not None else []
         self._shards = [results / "cells" / name for name in names]
+        self._columns = set(present_names(pq.read_schema(self._shards[0]).names) if self._shards else ())
         self._superseded: dict[Path, set[str]] = {}
         for number, image_path in Index(folder.records(names)).superseded(folder.records(names)):
             self._superseded.setdefault(self._shards[number], set()).add(image_path)
@@ -169,9 +172,15 @@ class Review:
         return sorted(failures, key=lambda group: -group.images)
 
     def cells(self, columns: Sequence[str], order: Order, offset: int, limit: int) -> pd.DataFrame:
-        """Some cells in an order, with `image_path`, `cell_index` and the columns; raises StoreError."""
-        chosen = ", ".join(f'"{name}"' for name in dict.fromkeys(["image_path", "cell_index", *columns]))
-        by = "confidence, image_path, cell_index" if order is Order.LEAST_CERTAIN else "image_path, cell_index"
+        """Some cells in an order, with `image_name`, `cell_index` and those of the columns that the run has.
+
+        Raises
+        ------
+        StoreError
+            If a file of the run is damaged.
+        """
+        chosen = self._chosen(columns)
+        by = "confidence, image_name, cell_index" if order is Order.LEAST_CERTAIN else "image_name, cell_index"
         return self._query(
             f"SELECT {chosen} FROM cells ORDER BY {by} LIMIT $limit OFFSET $offset", {"limit": limit, "offset": offset}
         )
@@ -183,12 +192,16 @@ class Review:
     def cell(self, key: str) -> MeasuredCell | None:
         """The cell of a key; None where it is not there any more."""
         image_path, _, index = key.rpartition("#")
-        columns = ", ".join(f'"{name}"' for name in ("image_path", "cell_index", *_PICTURED))
         rows = self._query(
-            f"SELECT {columns} FROM cells WHERE image_path = $path AND cell_index = $index",
+            f"SELECT {self._chosen(_PICTURED)} FROM cells WHERE image_name = $path AND cell_index = $index",
             {"path": image_path, "index": int(index)},
         )
         return None if rows.empty else _measured_cell(rows.to_dict("records")[0])
+
+    def _chosen(self, columns: Sequence[str]) -> str:
+        """SQL for the identity of a cell and the columns, without those that an earlier version did not write."""
+        names = dict.fromkeys(["image_name", "cell_index", *columns])
+        return ", ".join(f'"{name}"' for name in names if name in self._columns)
 
     def rows(self, cell_type: str | None = None) -> Iterator[list[CellRow]]:
         """All cells with all their columns, a thousand at a time; only those labelled with `cell_type`, if given."""
@@ -197,28 +210,34 @@ class Review:
             for batch in pq.ParquetFile(shard).iter_batches(_ROWS_AT_ONCE):
                 yield [
                     row
-                    for row in by_present_names(pa.Table.from_batches([batch])).to_pylist()
-                    if row["image_path"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
+                    for row in as_today(pa.Table.from_batches([batch])).to_pylist()
+                    if row["image_name"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
                 ]
 
-    def csv(self) -> bytes:
-        """The table as CSV, sorted by image; raises StoreError."""
+    def csv(self, units: Units = Units.PIXELS) -> bytes:
+        """The table as CSV, sorted by image; raises StoreError, also where cells lack the scale that the units need."""
         finished = self.results / "cells.csv"
-        if finished.is_file() and all(
-            finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards
+        if (
+            finished.is_file()
+            and units_beside(finished) is units
+            and all(finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards)
         ):
             return finished.read_bytes()
         with TemporaryDirectory() as folder:
             target = Path(folder) / "cells.csv"
-            write_sorted_csv(self._shards, target, ("image_path", "cell_index"), self._superseded_table())
+            shards = {shard: _today(shard, Path(folder)) for shard in self._shards}
+            superseded = self._superseded_table(shards)
+            write_sorted_csv(list(shards.values()), target, ("image_name", "cell_index"), superseded, units)
             return target.read_bytes()
 
-    def parquet(self) -> bytes:
-        """The table as one Parquet file."""
+    def parquet(self, units: Units = Units.PIXELS) -> bytes:
+        """The table as one Parquet file; raises StoreError where cells lack the scale that the units need."""
         buffer = io.BytesIO()
-        with pq.ParquetWriter(buffer, cells_schema(), compression="zstd") as writer:
+        schema = arrow_schema(units)
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
             for rows in self.rows():
-                writer.write_table(pa.Table.from_pylist(rows, schema=cells_schema()))
+                frame = pa.Table.from_pylist(rows, schema=schema).to_pandas()
+                writer.write_table(pa.Table.from_pandas(in_units(frame, units), schema=schema, preserve_index=False))
         return buffer.getvalue()
 
     def masks(self) -> bytes:
@@ -233,7 +252,7 @@ class Review:
     def failures_csv(self) -> bytes:
         """The failed images with stage and reason as CSV."""
         rows = [(image_path, stage, reason) for image_path, (stage, reason) in sorted(self.failures.items())]
-        return to_csv(pd.DataFrame(rows, columns=["image_path", "stage", "reason"]))
+        return to_csv(pd.DataFrame(rows, columns=["image_name", "stage", "reason"]))
 
     def picture(self, cell: MeasuredCell) -> CellImage | None:
         """The analysed part of the cell's image, if that is still there and unchanged."""
@@ -248,14 +267,28 @@ class Review:
         labels = mask(self.results, cell.image_path) if cell.place is None else None
         return labels if labels is not None and labels.shape == cell.shape else _drawn(cell)
 
-    def _superseded_table(self) -> pa.Table:
-        gone = [(str(shard), image_path) for shard, paths in self._superseded.items() for image_path in paths]
-        schema = pa.schema([("filename", pa.string()), ("image_path", pa.string())])
+    def _superseded_table(self, called: Mapping[Path, Path] | None = None) -> pa.Table:
+        """Images whose rows in a shard no longer hold; `called` maps a shard to the file that stands for it."""
+        gone = [
+            (str((called or {}).get(shard, shard)), image_path)
+            for shard, paths in self._superseded.items()
+            for image_path in paths
+        ]
+        schema = pa.schema([("filename", pa.string()), ("image_name", pa.string())])
         return pa.table([[shard for shard, _ in gone], [image_path for _, image_path in gone]], schema=schema)
 
     def _query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Ask the relation `cells`; no row where there is no shard yet."""
         return query_shards(self._shards, sql, parameters, self._superseded_table()) if self._shards else pd.DataFrame()
+
+
+def _today(shard: Path, folder: Path) -> Path:
+    """The shard, or, where it is of an earlier schema, one of today with its rows in a folder."""
+    if not is_former(pq.read_schema(shard).names):
+        return shard
+    made = folder / shard.name
+    pq.write_table(as_today(pq.read_table(shard)), made)
+    return made
 
 
 def picture(
@@ -276,13 +309,13 @@ def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
     for shard in sorted(results.glob("cells/[!.]*.parquet"), reverse=True)[:_SHARDS_LOOKED_INTO]:
         try:
             wanted = [
-                "image_path",
+                "image_name",
                 "cell_index",
                 *_PICTURED,
                 *FORMER_NAMES.values(),
             ]  # what is not there is passed over
             with pq.ParquetFile(shard) as opened:
-                table = by_present_names(opened.read(columns=wanted))
+                table = as_today(opened.read(columns=wanted))
         except (OSError, pa.ArrowException):  # moved away a moment ago
             continue
         cells += [
@@ -307,14 +340,15 @@ def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
     if not pd.isna(row["place_left"]):
         place = BoundingBox(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
     return MeasuredCell(
-        image_path=str(row["image_path"]),
+        image_path=str(row["image_name"]),
         cell_index=int(row["cell_index"]),
         image_sha256=str(row["image_sha256"]),
         confidence=float(row["confidence"]),
         quality_ok=bool(row["quality_ok"]),
         flags=tuple(row["quality_flags"]),
+        notes=tuple(() if (notes := row.get("notes")) is None else notes),
         place=place,
-        shape=(int(row["image_height"]), int(row["image_width"])),
+        shape=(place.height, place.width) if place else (int(row["image_height"]), int(row["image_width"])),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
         outlines={
             Compartment.CYTOPLASM: decode_rings(row["cell_outline"]),

@@ -26,9 +26,10 @@ from core.batch.results import Counts, Index, Record, Run, RunFolder, failures_o
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, UsageError
-from core.domain.options import FeatureEngine
+from core.domain.options import FeatureEngine, Units
 from core.domain.versions import software_versions
 from core.segmentation.model_registry import ModelEntry
+from core.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from core.batch.fair_queue import FairQueue
@@ -166,7 +167,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
                 shards, totals = folder.shards(run.key), index.counts()
                 if not reporter.stopping:
                     reporter.say(State.RUNNING, "writing the table")
-                    folder.write_table(shards)
+                    folder.write_table(shards, Units(batch.settings.units))
                 failures = failures_of(folder.records(shards))
                 folder.write_errors(failures)
                 reporter.notes += _told_copies(failures)
@@ -198,7 +199,8 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
     engine = FeatureEngine(settings.feature_engine)
     engine.check_installed()
     versions = software_versions(engine)
-    key = run_key(settings, batch.model.sha256, versions, labels.digest)
+    # Rows of another schema mean something else and are not put beside those of this one.
+    key = run_key(settings, batch.model.sha256, {**versions, "schema": str(SCHEMA_VERSION)}, labels.digest)
     new = new_run(key, settings, batch.model.model_id, batch.model.sha256, versions)
     inputs = open_inputs(settings.input, settings.pattern)
     return inputs, labels.fitted(lambda: (image.path for image in inputs.listed() if image.problem is None)), new

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from core.domain.errors import UsageError
-from core.domain.options import CellChoice, FeatureEngine
+from core.domain.options import CellChoice, FeatureEngine, Units
 from core.support import records
 
 
@@ -20,7 +20,8 @@ class BatchSettings:
     `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and
     `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the
     listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
-    `memory_limit_mb` megabytes beyond what its worker needs anyway.
+    `memory_limit_mb` megabytes beyond what its worker needs anyway. `units` are those of `cells.csv`; shards are in
+    pixels.
     """
 
     input: str
@@ -35,18 +36,23 @@ class BatchSettings:
     limit: int | None = None
     time_limit_s: float = 60.0
     memory_limit_mb: int = 2048
+    units: str = "px"
 
     def __post_init__(self) -> None:
         """Check choices and limits; raises UsageError."""
         for name, value, known in (
             ("cells", self.cells, tuple(CellChoice)),
             ("feature engine", self.feature_engine, tuple(FeatureEngine)),
+            ("units", self.units, tuple(Units)),
         ):
             if value not in known:
                 msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"
                 raise UsageError(msg)
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
             msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            raise UsageError(msg)
+        if self.units == Units.MICROMETRES and self.um_per_px is None:
+            msg = "a table in micrometres needs the scale of the images; give --um-per-pixel, or leave it in pixels"
             raise UsageError(msg)
         if (
             not 0 < self.time_limit_s < math.inf
@@ -60,8 +66,8 @@ class BatchSettings:
             raise UsageError(msg)
 
 
-# They decide how many images are done and how, not what a result says.
-_NOT_DECIDING: Final = ("limit", "time_limit_s", "memory_limit_mb")
+# They decide how many images are done and how, or what the finished table looks like, not what a result says.
+_NOT_DECIDING: Final = ("limit", "time_limit_s", "memory_limit_mb", "units")
 
 
 def run_key(settings: BatchSettings, model_sha256: str, versions: Mapping[str, str], labels: str = "") -> str:

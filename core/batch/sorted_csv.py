@@ -11,7 +11,10 @@ import duckdb
 import pyarrow as pa
 
 from core.domain.errors import StoreError
-from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS
+from core.domain.options import Units
+from core.features.catalogue import CATALOGUE
+from core.store.export import SEPARATORS, check_scaled
+from core.store.schema import FORMULA_STARTS, OUTLINE_COLUMNS, UNITS_KEY, renamed_sql
 from core.store.shards import literal
 
 # What a stretch takes, and the places of all cells, which go to the disk where they are too many.
@@ -20,28 +23,37 @@ _MEMORY = "512MB"
 _STRETCH = 2_000
 
 
-def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], superseded: pa.Table) -> None:
+def write_sorted_csv(
+    files: Sequence[Path],
+    target: Path,
+    order: Sequence[str],
+    superseded: pa.Table,
+    units: Units = Units.PIXELS,
+) -> None:
     """Write the rows of Parquet files as one CSV file (UTF-8, with a header), without outlines.
 
-    Lists become words separated by blanks. Text that a spreadsheet would take for a formula gets a leading apostrophe.
+    Lists become words separated by blanks (`core.store.export.SEPARATORS`). Text that a spreadsheet would take for a
+    formula gets a leading apostrophe.
     Memory grows little with the rows: by their positions, not by their contents. Files whose rows are near each other
     in the order are read about once, others once a stretch.
 
     Parameters
     ----------
     files
-        Parquet files, at least one; all of the same columns, among them `image_path`.
+        Parquet files, at least one; all of the same columns, among them `image_name`.
     target
         The file; its folder also takes what memory cannot hold.
     order
         Columns to sort by; together they must be unique, so that the same rows always give the same file.
     superseded
-        Table of `filename` and `image_path`: images whose rows in that file are left out.
+        Table of `filename` and `image_name`: images whose rows in that file are left out.
+    units
+        What lengths and areas are counted in; the files hold pixels.
 
     Raises
     ------
     StoreError
-        If a file is damaged or the disk refuses.
+        If a file is damaged, the disk refuses, or cells lack the scale that micrometres need.
     """
     stretch = target.with_suffix(".stretch")
     connection = duckdb.connect(
@@ -50,22 +62,33 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
     try:
         connection.register("superseded", superseded)
         kinds = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [literal(files[0])]).fetchall()
-        columns = ", ".join(_as_csv(name, kind) for name, kind, *_ in kinds if name not in OUTLINE_COLUMNS)
+        renamed = renamed_sql([name for name, *_ in kinds])
+        source = f"(SELECT *{renamed} FROM read_parquet(?, filename = true))"
+        kinds = connection.execute(
+            f"DESCRIBE SELECT * EXCLUDE (filename) FROM {source}", [literal(files[0])]
+        ).fetchall()
+        columns = ", ".join(_as_csv(name, kind, units) for name, kind, *_ in kinds if name not in OUTLINE_COLUMNS)
         keys = ", ".join(map(_quoted, order))
         connection.execute(
             f"CREATE TABLE places AS SELECT filename, {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS place "
-            "FROM read_parquet(?, filename = true) ANTI JOIN superseded USING (filename, image_path)",
+            f"FROM {source} ANTI JOIN superseded USING (filename, image_name)",
             [[literal(file) for file in files]],
         )
         [(count,)] = connection.execute("SELECT count(*) FROM places").fetchall()
+        if units is Units.MICROMETRES:
+            [(without,)] = connection.execute(
+                f"SELECT count(*) FROM {source} ANTI JOIN superseded USING (filename, image_name)"
+                " WHERE um_per_px IS NULL",
+                [[literal(file) for file in files]],
+            ).fetchall()
+            check_scaled(without, count)
         for start in range(0, max(count, 1), _STRETCH):  # without any row the header is written all the same
             here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
             names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [
                 (str(files[0]),)
             ]
             query = (
-                f"SELECT {columns} FROM read_parquet(?, filename = true) AS cells JOIN {here} AS places USING"
-                f" (filename, {keys}) ORDER BY place"
+                f"SELECT {columns} FROM {source} AS cells JOIN {here} AS places USING (filename, {keys}) ORDER BY place"
             )
             rows = connection.sql(query, params=[[literal(name) for (name,) in names]])
             if start == 0:
@@ -85,13 +108,17 @@ def write_sorted_csv(files: Sequence[Path], target: Path, order: Sequence[str], 
         stretch.unlink(missing_ok=True)
 
 
-def _as_csv(name: str, kind: str) -> str:
-    """SQL for a column as it stands in CSV: lists as words, text guarded, times in ISO 8601."""
+def _as_csv(name: str, kind: str, units: Units) -> str:
+    """SQL for a column as it stands in CSV: lists as words, text guarded, times in ISO 8601, lengths in the units."""
     column = f"cells.{_quoted(name)}"
+    if units is Units.MICROMETRES and name in CATALOGUE and (power := CATALOGUE[name].length_power):
+        return f"{column} * pow(cells.um_per_px, {power}) AS {_quoted(name)}"
+    if name == UNITS_KEY:
+        return f"'{units.value}' AS {_quoted(name)}"
     if kind.startswith("TIMESTAMP"):
         return f"strftime({column} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ') AS {_quoted(name)}"
     if kind.endswith("[]"):
-        column = f"array_to_string({column}, ' ')"
+        column = f"array_to_string({column}, '{SEPARATORS.get(name, ' ')}')"
     elif kind != "VARCHAR":
         return column
     starts = ", ".join(f"chr({ord(start)})" for start in FORMULA_STARTS)

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from core.batch.results import RunFolder
 from core.batch.run import Batch, plan, run_batch
 from core.batch.settings import BatchSettings, Progress, State
-from core.cli.common import add_choice, add_feature_engine, add_json, add_model, positive
+from core.cli.common import add_choice, add_feature_engine, add_json, add_model, add_units, positive
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice
 from core.segmentation.model_registry import find_model
@@ -70,6 +71,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     """Where results go, and which there are."""
     add = parser.add_argument
     add("--out", required=True, metavar="DIR", help="folder (or URL) for the results")
+    add_units(parser)
     add("--overlay", action="store_true", help="also write pictures with the outlines drawn over them")
     add("--outlines", action="store_true", help="also write outlines as GeoJSON, a file per image, for QuPath")
     add("--dry-run", action="store_true", help="list and count, and say what would be done; writes nothing")
@@ -99,7 +101,8 @@ def _batch(arguments: argparse.Namespace) -> int:
         return _tell_plan(asked, as_json=arguments.json)
     ended = run_batch(asked, _Line(arguments.out))
     if arguments.json:
-        print(json.dumps({"out": arguments.out, **asdict(ended), "last": None}))
+        images = RunFolder(arguments.out).remarks()
+        print(json.dumps({"out": arguments.out, **asdict(ended), "last": None, "images": images}))
     if ended.failed:
         print(
             f"failed: {ended.failed:,} of {ended.done:,} images; {arguments.out}/errors.csv says why", file=sys.stderr
@@ -121,6 +124,7 @@ def _asked(arguments: argparse.Namespace) -> Batch:
         arguments.limit,
         arguments.time_limit,
         arguments.memory_limit,
+        arguments.units,
     )
     turns = None
     if arguments.turns is not None:

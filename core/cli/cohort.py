@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.charts.trust import Reliability
-from core.cli.common import add_action, add_excel, add_jobs, add_model, add_out_file, add_scale, count_images
+from core.cli.common import (
+    add_action,
+    add_excel,
+    add_jobs,
+    add_model,
+    add_out_file,
+    add_scale,
+    add_units,
+    count_images,
+)
 from core.cohort import Filed, ImportReport, build_reference, filed_once, folders_of, import_images
 from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
 from core.domain.errors import DataSetError, ModelError, UsageError
+from core.domain.options import Units
 from core.domain.settings import check_own, load_settings
 from core.evaluation.agreement import load as load_reliability
 from core.explorer import view
@@ -31,11 +41,11 @@ from core.reports.comparison import compare, html_report, to_frame
 from core.segmentation.model_registry import find_model
 from core.store import queries, shards
 from core.store.database import Cohort
-from core.store.export import to_csv, to_parquet
+from core.store.export import to_csv, write_cells
 from core.store.plausibility import Judgement, Rejected
 from core.store.published import published_references
 from core.store.schema import Population
-from core.store.tables import TableColumns, Units, check_table, import_table, look
+from core.store.tables import TableColumns, check_table, import_table, look
 from core.support import files
 from core.support.text import shown
 
@@ -286,8 +296,8 @@ def _add_import_table(actions: "Actions") -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the table")
     parser.add_argument("--name", required=True, metavar="NAME", help="what the population is called")
     units = [str(unit) for unit in Units]
-    text = "what lengths and areas in the table are counted in"
-    parser.add_argument("--units", required=True, choices=units, help=text)
+    text = "what lengths and areas in the table are counted in, where it does not say so itself"
+    parser.add_argument("--units", choices=units, help=text)
     _add_dry_run(parser)
     _add_cell_type(parser, "what cells are whose row does not say it")
     _add_filing(parser)
@@ -302,7 +312,8 @@ def _import_table(arguments: argparse.Namespace) -> int:
         raise UsageError(msg)
     slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in arguments.name.lower()).strip("_")[:63]
     population = _own_population(arguments, arguments.id or slug, cell_type, arguments.name)
-    judgement, units = Judgement(), Units(arguments.units)
+    judgement = Judgement()
+    units = looked.units_or(Units(arguments.units) if arguments.units else None, arguments.file.name)
     try:
         if arguments.dry_run:
             checked = check_table(population, arguments.file, units=units, judgement=judgement)
@@ -321,22 +332,24 @@ def _import_table(arguments: argparse.Namespace) -> int:
     if arguments.json:
         told = {"population_id": population.population_id, "cells": cells, "dry_run": arguments.dry_run}
         told |= {"rejected": [asdict(one) for one in judgement.rejected], "duplicates": judgement.doubled}
-        print(json.dumps({**told, "examples": examples, **asdict(looked)}))
+        print(json.dumps({**told, "examples": examples, **asdict(looked), "units": units}))
         return 1 if judgement.left_out else 0
-    _tell_table(arguments, looked, population, cells)
+    _tell_table(arguments, looked, population, cells, units)
     for image, patient, kind in examples:
         print(f"  {image}: {f'patient {patient}' if patient else 'no patient'}, cell type {kind}")
     return 1 if judgement.left_out else 0
 
 
-def _tell_table(arguments: argparse.Namespace, looked: TableColumns, population: Population, cells: int) -> None:
+def _tell_table(
+    arguments: argparse.Namespace, looked: TableColumns, population: Population, cells: int, units: Units
+) -> None:
     print(f"read as {looked.words}")
     for note in looked.notes:
         print(f"note: {note}", file=sys.stderr)
     would = "would be filed, " if arguments.dry_run else ""
     print(
         f"{population.population_id}: {cells} cells, {would}sizes taken for"
-        f" {'micrometres' if arguments.units == 'um' else 'pixels'}"
+        f" {'micrometres' if units is Units.MICROMETRES else 'pixels'}"
     )
     print(f"{len(looked.taken)} columns taken; not taken: {shown(', '.join(looked.not_taken)) or 'none'}")
     print(f"{len(looked.missing)} features of the catalogue are not in the table{_some(looked.missing)}")
@@ -535,6 +548,7 @@ def _add_export(actions: "Actions") -> None:
     parser = add_action(actions, "export", _export, "Write a population as CSV or Parquet.")
     _add_population(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a name that ends in .csv or .parquet")
+    add_units(parser)
     parser.add_argument("--good-only", action="store_true", help="only cells without a severe quality flag")
     add_excel(parser)
 
@@ -557,13 +571,7 @@ def _published(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     with Cohort.open() as cohort:
         frame = queries.cells(cohort, arguments.population, good_only=arguments.good_only)
-    if arguments.out.suffix == ".parquet":
-        to_parquet(frame, arguments.out)
-    elif arguments.out.suffix == ".csv":
-        files.write_bytes(arguments.out, to_csv(frame, excel=arguments.excel))
-    else:
-        msg = f"--out must end in .csv or .parquet, but is {arguments.out.name}"
-        raise UsageError(msg)
+    write_cells(frame, arguments.out, Units(arguments.units), excel=arguments.excel)
     print(f"{len(frame)} cells written to {arguments.out}", file=sys.stderr)
     return 0
 

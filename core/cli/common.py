@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from core.domain.options import Device, FeatureEngine
+from core.domain.options import Device, FeatureEngine, Units
 
 if TYPE_CHECKING:
     # argparse exports no name for it.
@@ -57,6 +57,11 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
 def add_scale(parser: argparse.ArgumentParser) -> None:
     """Add the scale of the images."""
     parser.add_argument("--um-per-px", type=float, metavar="UM", help="scale of the images in micrometres per pixel")
+
+
+def add_units(parser: argparse.ArgumentParser) -> None:
+    """Add the unit of a table that is written."""
+    add_choice(parser, "--units", Units, "lengths and areas in the table: pixels (default), or micrometres")
 
 
 def add_feature_engine(parser: argparse.ArgumentParser) -> None:

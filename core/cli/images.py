@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
 import pandas as pd
 
@@ -20,14 +22,16 @@ from core.cli.common import (
     add_json,
     add_model,
     add_scale,
+    add_units,
     count_images,
 )
 from core.domain.compartments import Compartment
-from core.domain.options import CellChoice, Device, FeatureEngine
+from core.domain.errors import StoreError, UsageError
+from core.domain.options import CellChoice, Device, FeatureEngine, Units
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.drawn_masks import read_mask, turned_by, without_specks
-from core.image.imaging import encode_png, find_images, load
+from core.image.imaging import base_name, encode_png, find_images, load
 from core.image.mask_coding import read_coding
 from core.image.masks import encode_grey, with_environment
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
@@ -36,9 +40,15 @@ from core.quality.drawn import assess_drawn
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import find_model
-from core.store.export import to_csv, to_parquet
+from core.store.export import to_csv, to_parquet, write_cells
+from core.store.schema import check_relative
 from core.support import files
 from core.support.text import shown
+
+_MASKS: Final = "masks"
+_INSTANCES: Final = "instances"
+_OVERLAYS: Final = "overlays"
+_KINDS: Final = (_INSTANCES, _OVERLAYS)
 
 # --- segment and analyse ----------------------------------------------------------------------------------------------
 
@@ -52,6 +62,7 @@ def segment(parser: argparse.ArgumentParser) -> None:
 def analyse(parser: argparse.ArgumentParser) -> None:
     """Outline, measure and place the cells of images."""
     _add_inputs(parser)
+    add_units(parser)
     add_excel(parser)
     parser.set_defaults(run=_analyse)
 
@@ -72,44 +83,42 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 def _segment(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    failures: dict[str, str] = {}
-    flagged: dict[str, list[str]] = {}
-    cells = 0
-    for outcome in _outcomes(arguments, failures):
-        _write_masks(outcome, out, overlay=arguments.overlay)
-        cells += len(outcome.analyses)
-        codes = dict.fromkeys(flag.code for analysis in outcome.analyses for flag in analysis.flags)
-        if codes:
-            flagged[str(outcome.path)] = list(codes)
-    return _conclude(arguments, failures, {"out": str(out), "cells": cells, "flagged": flagged})
+    told = _Told()
+    for outcome, name, result in _outcomes(arguments, told):
+        _write_masks(outcome, out, result, overlay=arguments.overlay)
+        told.image(outcome, name, result)
+    return _conclude(arguments, told, {"out": str(out), "cells": told.cells, "flagged": told.flagged})
 
 
 def _analyse(arguments: argparse.Namespace) -> int:
-    out: Path = arguments.out
-    masks = out / "masks"
-    masks.mkdir(parents=True, exist_ok=True)
+    out, units = arguments.out, Units(arguments.units)
+    if units is Units.MICROMETRES and arguments.um_per_px is None:
+        msg = "--units um needs the scale of the images; give --um-per-px, or leave the table in pixels"
+        raise UsageError(msg)
+    (out / _MASKS).mkdir(parents=True, exist_ok=True)
     populations = references()
-    failures: dict[str, str] = {}
+    told = _Told()
     rows: list[dict[Hashable, Any]] = []  # plain values: pandas 2 warns of tables without a value that are put together
     places: list[dict[str, Any]] = []
-    for outcome in _outcomes(arguments, failures):
-        _write_masks(outcome, masks, overlay=arguments.overlay)
-        named = [replace(a, image=replace(a.image, name=str(outcome.path))) for a in outcome.analyses]
+    for outcome, name, result in _outcomes(arguments, told):
+        _write_masks(outcome, out / _MASKS, result, overlay=arguments.overlay)
+        told.image(outcome, name, f"{_MASKS}/{result}")
+        named = [replace(a, image=replace(a.image, name=name)) for a in outcome.analyses]
         rows += analyses_table(named).to_dict("records")
         for analysis in named:
             places += [
-                {"image_path": analysis.image.name, "cell_index": analysis.cell_index, **_place_row(comparison)}
+                {"image_name": name, "cell_index": analysis.cell_index, **_place_row(comparison)}
                 for placed in place_cell(analysis, populations)
                 for comparison in placed.comparisons
                 if comparison.comparable
             ]
     table = pd.DataFrame(rows, columns=analyses_table([]).columns)
-    to_parquet(table, out / "features.parquet")
-    files.write_bytes(out / "features.csv", to_csv(table, excel=arguments.excel))
+    write_cells(table, out / "features.parquet", units)
+    write_cells(table, out / "features.csv", units, excel=arguments.excel)
     to_parquet(pd.DataFrame(places), out / "places.parquet")
-    errors = pd.DataFrame({"image_path": list(failures), "reason": list(failures.values())})
+    errors = pd.DataFrame({"image_name": list(told.failed_names), "reason": list(told.failures.values())})
     files.write_bytes(out / "errors.csv", to_csv(errors, excel=arguments.excel))
-    return _conclude(arguments, failures, {"out": str(out), "cells": len(table)})
+    return _conclude(arguments, told, {"out": str(out), "cells": told.cells})
 
 
 def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureComparison; its fields are copied by name)
@@ -118,22 +127,45 @@ def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureCom
     return {**row, "basis": str(row["basis"])}
 
 
-def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterator[Outcome]:
-    """Analyse all inputs with progress; failures are collected with their reasons and not yielded."""
+class _Told:
+    """What is said of a run: each image with what opening it did and the flags of its cells, and the failures."""
+
+    def __init__(self) -> None:
+        self.cells = 0
+        self.images: list[dict[str, Any]] = []
+        self.flagged: dict[str, list[str]] = {}
+        self.failures: dict[str, str] = {}
+        self.failed_names: list[str] = []
+
+    def image(self, outcome: Outcome, name: str, mask: str) -> None:
+        """Take in a measured image."""
+        flags = {flag.code: flag.message for analysis in outcome.analyses for flag in analysis.flags}
+        notes = list(dict.fromkeys(note for analysis in outcome.analyses for note in analysis.image.notes))
+        self.cells += len(outcome.analyses)
+        self.images.append(
+            {"image_name": name, "mask": mask, "cells": len(outcome.analyses), "notes": notes, "flags": flags}
+        )
+        if flags:
+            self.flagged[str(outcome.path)] = list(flags)
+
+    def failure(self, path: Path, name: str, reason: str) -> None:
+        """Take in an image that could not be measured."""
+        self.failures[str(path)] = reason
+        self.failed_names.append(name)
+
+
+def _outcomes(arguments: argparse.Namespace, told: _Told) -> Iterator[tuple[Outcome, str, str]]:
+    """Analyse all inputs with progress: each with its name in tables and that of its result.
+
+    Failures are taken in with their reasons and not yielded.
+    """
     engine = FeatureEngine(arguments.feature_engine)
     engine.check_installed()
     paths = find_images(arguments.inputs)
-    seen: dict[str, Path] = {}
-    unique = []
-    for path in paths:
-        if path.stem in seen:
-            failures[str(path)] = (
-                f"{path.name} would overwrite the result of {seen[path.stem]}; rename it or use another --out"
-            )
-        else:
-            seen[path.stem] = path
-            unique.append(path)
-    jobs = [AnalysisRequest(path, arguments.um_per_px, CellChoice(arguments.cells), engine) for path in unique]
+    inside = _inside(paths, arguments.inputs)
+    results = dict(zip(paths, result_names(inside), strict=True))
+    names = {path: _speakable(name) for path, name in zip(paths, inside, strict=True)}
+    jobs = [AnalysisRequest(path, arguments.um_per_px, CellChoice(arguments.cells), engine) for path in paths]
     model = find_model(arguments.model)
     show = count_images(len(jobs))
     for number, outcome in enumerate(
@@ -141,36 +173,78 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
     ):
         show(number)
         if outcome.reason is not None:
-            failures[str(outcome.path)] = outcome.reason
+            told.failure(outcome.path, names[outcome.path], outcome.reason)
         else:
-            yield outcome
+            yield outcome, names[outcome.path], results[outcome.path]
 
 
-def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
+def _inside(paths: Sequence[Path], inputs: Sequence[Path]) -> list[str]:
+    """Paths relative to the folder that all inputs share: what is above it tells about the machine."""
+    # Not resolved: an image is called as its link is.
+    base = os.path.commonpath([_absolute(entry if entry.is_dir() else entry.parent) for entry in inputs])
+    return [Path(os.path.relpath(_absolute(path), base)).as_posix() for path in paths]
+
+
+def _absolute(path: Path) -> str:
+    return os.path.normpath(Path.cwd() / path)
+
+
+def result_names(names: Sequence[str]) -> list[str]:
+    """Names of the results of images, each in its sub-folder: `p1/1.png` for `p1/1.tif`.
+
+    Images of one folder that differ in nothing but the ending keep it, as in a batch: `1.tif.png`, `1.bmp.png`. So do
+    all where a result would still come twice or lie among results of another kind.
+    """
+    short = [str(PurePosixPath(name).with_suffix(".png")) for name in names]
+    often = Counter(short)
+    chosen = [one if often[one] == 1 else f"{name}.png" for name, one in zip(names, short, strict=True)]
+    whole = [f"{name}.png" for name in names]
+    chosen = chosen if len(set(chosen)) == len(chosen) else whole
+    if mixed := next((name for name in names if name.partition("/")[0] in _KINDS and "/" in name), None):
+        msg = (
+            f"a folder of images must not be called {' or '.join(_KINDS)}, as folders of results are, but {mixed} lies"
+            " in one; rename it, or give it alone"
+        )
+        raise UsageError(msg)
+    return chosen
+
+
+def _speakable(name: str) -> str:
+    """A name without what another system takes for a path that leads out of the folder."""
+    try:
+        check_relative(name)
+    except StoreError:
+        return "/".join(base_name(part) for part in name.split("/"))
+    return name
+
+
+def _write_masks(outcome: Outcome, folder: Path, name: str, *, overlay: bool) -> None:
     """One mask an image; for a field also the cells' labels as a 16-bit image, and a picture with their numbers."""
-    name = f"{outcome.path.stem}.png"
     first = outcome.analyses[0]
     cells = [(analysis.place, analysis.segmentation.labels) for analysis in outcome.analyses if analysis.place]
     labels, numbers = composed(outcome.shape, cells) if cells else (first.segmentation.labels, None)
-    files.write_bytes(folder / name, encode_png(encode_grey(labels)))
+    _write(folder / name, encode_png(encode_grey(labels)))
     if numbers is not None:
-        (folder / "instances").mkdir(exist_ok=True)
-        files.write_bytes(folder / "instances" / name, encode_png(numbers))
+        _write(folder / _INSTANCES / name, encode_png(numbers))
     if overlay:
-        (folder / "overlays").mkdir(exist_ok=True)
         # The cells carry their cut-outs only, so the field is opened once more.
         picture = (
             field_png(load(outcome.path, first.image.um_per_px), cells) if cells else outlined_png(first.image, labels)
         )
-        files.write_bytes(folder / "overlays" / name, picture)
+        _write(folder / _OVERLAYS / name, picture)
 
 
-def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: dict[str, Any]) -> int:
-    for path, reason in failures.items():
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(path, content)
+
+
+def _conclude(arguments: argparse.Namespace, told: _Told, result: dict[str, Any]) -> int:
+    for path, reason in told.failures.items():
         print(shown(f"failed: {path}: {reason}"), file=sys.stderr)
     if arguments.json:
-        print(json.dumps({**result, "failed": failures}))
-    return 1 if failures else 0
+        print(json.dumps({**result, "images": told.images, "failed": told.failures}))
+    return 1 if told.failures else 0
 
 
 # --- features of a given mask -----------------------------------------------------------------------------------------

@@ -37,6 +37,13 @@ class FeatureEngine(StrEnum):
             raise UsageError(msg)
 
 
+class Units(StrEnum):
+    """What lengths and areas of a table are counted in: pixels or micrometres."""
+
+    PIXELS = "px"
+    MICROMETRES = "um"
+
+
 class Device(StrEnum):
     """What runs the network; `auto` takes CUDA where it works and says so where it does not."""
 

@@ -40,7 +40,8 @@ class CellImage:
 
     `sha256` is that of the file's bytes. `notes` say in words what opening did ("frame 1 of 12 used"); what of it
     changes numbers is a flag of every cell of the image, too. `file_scale` is what the file says of its scale, which
-    counts only where a person takes it as `um_per_px`.
+    counts only where a person takes it as `um_per_px`. `field_shape` is the (H, W) of the image that this is cut out
+    of; None where it is whole.
     """
 
     rgb: NDArray[np.uint8]
@@ -50,6 +51,7 @@ class CellImage:
     notes: tuple[str, ...] = ()
     flags: tuple[QualityFlag, ...] = ()
     file_scale: FileScale | None = None
+    field_shape: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check dtype, shape and scale, and freeze the pixels."""
@@ -68,6 +70,11 @@ class CellImage:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.rgb.shape[0], self.rgb.shape[1]
+
+    @property
+    def whole_shape(self) -> tuple[int, int]:
+        """Height and width of the whole image, whatever is cut out of it."""
+        return self.field_shape or self.shape
 
 
 def as_label_map(labels: NDArray[np.uint8]) -> LabelMap:
@@ -149,5 +156,18 @@ class CellAnalysis:
         if not cell.any():
             return None
         rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
-        left, top = (self.place.left, self.place.top) if self.place else (0, 0)
+        left, top = self._corner
         return BoundingBox(left + int(columns[0]), top + int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+
+    @property
+    def centre(self) -> tuple[float, float] | None:
+        """X and y of the cell's centre of gravity in the whole image, whose upper left corner is 0, 0."""
+        rows, columns = np.nonzero(self.segmentation.labels >= Compartment.CYTOPLASM)
+        if not len(rows):
+            return None
+        left, top = self._corner
+        return left + float(columns.mean()) + 0.5, top + float(rows.mean()) + 0.5
+
+    @property
+    def _corner(self) -> tuple[int, int]:
+        return (self.place.left, self.place.top) if self.place else (0, 0)

@@ -19,7 +19,7 @@ from core.domain.cell_types import CellType
 from core.domain.types import CellImage
 from core.evaluation.datasets import Sample, data_set
 from core.image.imaging import load
-from core.image.stain import nuclear_density, optical_density
+from core.image.stain import absorbance, nuclear_density
 
 Pixels = NDArray[np.uint8]
 # Rows and columns of a picture.
@@ -141,7 +141,7 @@ def _red_cells(rgb: Pixels) -> Place | None:
 
 def _empty(rgb: Pixels) -> Place | None:
     """The evenest window, if it is even."""
-    density = optical_density(rgb).mean(axis=2)
+    density = absorbance(rgb).mean(axis=2)
     variance = ndimage.uniform_filter(density**2, _EMPTY_PX) - ndimage.uniform_filter(density, _EMPTY_PX) ** 2
     half = _EMPTY_PX // 2
     inner = variance[half:-half, half:-half]

@@ -31,7 +31,7 @@ from core.features.extract import extract
 from core.image.imaging import decode, load
 from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.morphology import bounds
-from core.image.stain import optical_density
+from core.image.stain import absorbance
 from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
@@ -61,7 +61,7 @@ def _lit(rgb: Pixels, factor: float) -> Pixels:
 
 def _stained(rgb: Pixels, red: float, green: float, blue: float) -> Pixels:
     """The optical density of each colour times its factor."""
-    density = optical_density(rgb) * np.array([red, green, blue], dtype=np.float32)
+    density = absorbance(rgb) * np.array([red, green, blue], dtype=np.float32)
     return _whole(256 * np.exp(-density) - 1)
 
 

@@ -46,7 +46,7 @@ _TEXTS: Final = (
 )
 _DRAWN: Final = (
     "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
-    "place_height", "image_width", "image_height", "um_per_px", "confidence", "severe_flags", "quality_flags",
+    "place_height", "image_width", "image_height", "um_per_px", "confidence", "notes", "severe_flags", "quality_flags",
     "quality_ok", "created", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
@@ -70,8 +70,8 @@ class StoredCell:
     """A cell as the cohort holds it, with the changes of readers, without its features.
 
     `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`)
-    and nucleus are in its pixels. `flags` and `severe_flags` are codes. What is not recorded is None, and the shape (0,
-    0): an imported table may hold only features.
+    and nucleus are in its pixels. `notes` say what opening the image did; `flags` and `severe_flags` are codes. What is
+    not recorded is None, and the shape (0, 0): an imported table may hold only features.
     """
 
     cell_id: str
@@ -91,6 +91,7 @@ class StoredCell:
     shape: tuple[int, int]
     um_per_px: float | None
     confidence: float | None
+    notes: tuple[str, ...]
     flags: tuple[str, ...]
     severe_flags: tuple[str, ...]
     quality_ok: bool
@@ -238,12 +239,15 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
         cell_index=0 if pd.isna(row["cell_index"]) else int(row["cell_index"]),
         place=place,
         shape=(
-            (0, 0)
+            (place.height, place.width)
+            if place
+            else (0, 0)
             if pd.isna(row["image_height"]) or pd.isna(row["image_width"])
             else (int(row["image_height"]), int(row["image_width"]))
         ),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
         confidence=None if pd.isna(row["confidence"]) else float(row["confidence"]),
+        notes=() if row["notes"] is None else tuple(row["notes"]),
         flags=_codes(row["quality_flags"]),
         severe_flags=_codes(row["severe_flags"]),
         quality_ok=bool(row["quality_ok"]),

@@ -1,7 +1,7 @@
 """Downloads of the cells in view: the table as Parquet or AnnData, and the SQL or Python that makes it again.
 
-A table is what `core.explorer.view.table` returns: features in the basis of comparison, other columns as stored. As CSV
-it is written by `core.store.export.to_csv`.
+A table is what `core.explorer.view.table` returns: features in one unit, by default micrometres, other columns as
+stored. As CSV it is written by `core.store.export.to_csv`.
 """
 
 import io
@@ -17,20 +17,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.domain.options import Units
 from core.domain.versions import software_versions
 from core.explorer.selection import Selection, sentences, to_json, where
 from core.explorer.view import column_sql
 from core.features.catalogue import CATALOGUE
-from core.features.spec import FeatureSpec
-from core.populations.summaries import Basis, basis_of
-from core.store.schema import OUTLINE_COLUMNS, cohort_schema
+from core.store.schema import OUTLINE_COLUMNS, UNITS_KEY, cohort_schema
 
 
-def parquet(frame: pd.DataFrame, selection: Selection) -> bytes:
-    """Return a table as Parquet; columns carry their description and unit, the file the selection and versions."""
-    known = cohort_schema()
-    fields = [_in_basis(known.field(name)) for name in frame.columns]
-    metadata = {f"leukoscope_{name}": text for name, text in _provenance(selection).items()}
+def parquet(frame: pd.DataFrame, selection: Selection, units: Units = Units.MICROMETRES) -> bytes:
+    """Return a table as Parquet: columns carry description and unit, the file its units, selection and versions."""
+    known = cohort_schema(units)
+    fields = [known.field(name) for name in frame.columns]
+    metadata = {f"leukoscope_{name}": text for name, text in _provenance(selection).items()} | {UNITS_KEY: units.value}
     table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False).replace_schema_metadata(
         metadata
     )
@@ -39,12 +38,12 @@ def parquet(frame: pd.DataFrame, selection: Selection) -> bytes:
     return buffer.getvalue()
 
 
-def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
+def h5ad(frame: pd.DataFrame, selection: Selection, units: Units = Units.MICROMETRES) -> bytes:
     """Return a table as AnnData (`anndata.read_h5ad`), one observation a cell and one variable a feature.
 
     `X` (n, F) is float64, nan where absent; `obs` holds the other columns but the outlines, lists as words; `var` what
-    the catalogue says of each feature, its unit and meaning; `uns["leukoscope"]` the selection, in words too, and the
-    versions.
+    the catalogue says of each feature, its unit and meaning; `uns["leukoscope"]` the selection, in words too, the units
+    and the versions.
     """
     import anndata  # takes a second, and only this function needs it
 
@@ -55,8 +54,8 @@ def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
         X=frame[features].to_numpy(dtype="float64", na_value=float("nan")),
         obs=pd.DataFrame({name: _observed(frame[name]) for name in others}, index=_texts(names)),
         # This version of AnnData writes no text of pandas 3, only that of Python.
-        var=pd.DataFrame([_described(name) for name in features], index=_texts(features), dtype=object),
-        uns={"leukoscope": _provenance(selection)},
+        var=pd.DataFrame([_described(name, units) for name in features], index=_texts(features), dtype=object),
+        uns={"leukoscope": _provenance(selection) | {UNITS_KEY: units.value}},
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "cells.h5ad")
@@ -65,28 +64,29 @@ def h5ad(frame: pd.DataFrame, selection: Selection) -> bytes:
         return path.read_bytes()
 
 
-def sql(selection: Selection, columns: Sequence[str]) -> str:
+def sql(selection: Selection, columns: Sequence[str], units: Units = Units.MICROMETRES) -> str:
     """Return the SQL that makes the table again, for the explorer's own page and for `Cohort.query`."""
     condition, parameters = where(selection)
     condition = re.sub(r"\$(\w+)", lambda match: _literal(parameters[match[1]]), condition)
-    listed = ",\n  ".join(f'{column_sql(name)} AS "{name}"' for name in columns)
+    listed = ",\n  ".join(f'{column_sql(name, units)} AS "{name}"' for name in columns)
     return f"{_remarks('--', selection)}SELECT\n  {listed}\nFROM cells\nWHERE {condition}\nORDER BY cell_id\n"
 
 
-def python(selection: Selection, columns: Sequence[str]) -> str:
+def python(selection: Selection, columns: Sequence[str], units: Units = Units.MICROMETRES) -> str:
     """Return a program that makes the table again as the data frame `cells`, run in the folder of the program."""
     listed = "".join(f"    {name!r},\n" for name in columns)
     return (
         f"{_remarks('#', selection)}"
         "from core.explorer.selection import from_json\n"
         "from core.explorer.view import table\n"
+        "from core.domain.options import Units\n"
         "from core.domain.settings import load_settings\n"
         "from core.store.database import Cohort\n\n"
         f"selection = from_json({to_json(selection)!r})\n"
         f"columns = [\n{listed}]\n"
         "settings = load_settings()\n"
         "with Cohort.open([settings.reference, settings.cohort]) as cohort:\n"
-        "    cells = table(cohort, selection, columns, limit=None)\n"
+        f"    cells = table(cohort, selection, columns, limit=None, units=Units({units.value!r}))\n"
     )
 
 
@@ -116,23 +116,13 @@ def _provenance(selection: Selection) -> dict[str, str]:
     }
 
 
-def _in_basis(field: pa.Field) -> pa.Field:
-    """A column of the schema with the unit that its values have in a table."""
-    if field.name not in CATALOGUE:
-        return field
-    return field.with_metadata({**field.metadata, b"unit": _unit(CATALOGUE[field.name]).encode()})
-
-
-def _unit(spec: FeatureSpec) -> str:
-    return spec.unit.um if basis_of(spec) is Basis.MICROMETRES else spec.unit.px
-
-
-def _described(name: str) -> dict[str, str]:
+def _described(name: str, units: Units) -> dict[str, str]:
     spec = CATALOGUE[name]
+    unit = spec.unit.um if units is Units.MICROMETRES else spec.unit.px
     depends_on = [
         what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does
     ]
-    row = {"label": spec.label, "region": str(spec.region), "theme": str(spec.theme), "unit": _unit(spec)}
+    row = {"label": spec.label, "region": str(spec.region), "theme": str(spec.theme), "unit": unit}
     return row | {"description": spec.description, "depends_on": ", ".join(depends_on)}
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.options import Units
 from core.explorer.selection import (
     CHOICES,
     QUALITY_SQL,
@@ -41,6 +42,7 @@ from core.features.spec import FeatureSpec
 from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE
 from core.populations.summaries import Basis, FeatureSummary, Statistics, basis_of, count_codes
 from core.store.database import Cohort
+from core.store.schema import UNITS_KEY
 
 MOST_POINTS: Final = 20_000  # drawn one by one; more are counted in bins
 ALL_CELLS: Final = "all cells"  # the only group where none are asked for
@@ -563,16 +565,19 @@ def table(
     offset: int = 0,
     order: str | None = None,
     descending: bool = False,
+    units: Units = Units.MICROMETRES,
 ) -> pd.DataFrame:
-    """Rows of the cells in view: features in the basis of comparison, other columns as stored.
+    """Rows of the cells in view: features in the units, other columns as stored.
 
-    Sorted by a column, absent last, and by `cell_id` within equal values; by `cell_id` alone if None. Raises StoreError
-    for unknown columns.
+    In micrometres, which is the basis of comparison, lengths of cells without a scale are absent. Sorted by a column,
+    absent last, and by `cell_id` within equal values; by `cell_id` alone if None.
+
+    Raises StoreError for unknown columns.
     """
     cohort.check_columns([*columns, *([order] if order else [])])
     condition, parameters = where(selection)
-    listed = ", ".join(f'{column_sql(name)} AS "{name}"' for name in columns)
-    first = f"{column_sql(order)} {'DESC' if descending else 'ASC'} NULLS LAST, " if order else ""
+    listed = ", ".join(f'{column_sql(name, units)} AS "{name}"' for name in columns)
+    first = f"{column_sql(order, units)} {'DESC' if descending else 'ASC'} NULLS LAST, " if order else ""
     sql = f"SELECT {listed} FROM cells WHERE {condition} ORDER BY {first}cell_id"
     if limit is not None:
         sql += " LIMIT $limit OFFSET $offset"
@@ -581,8 +586,12 @@ def table(
     return cohort.query(sql, parameters, columns=read)
 
 
-def column_sql(name: str) -> str:
-    """SQL of a column of `table`: a feature in the basis of comparison, any other as stored."""
+def column_sql(name: str, units: Units = Units.MICROMETRES) -> str:
+    """SQL of a column of `table`: a feature in the units, which `units` names, any other as stored."""
+    if name == UNITS_KEY:
+        return f"'{units.value}'"
+    if units is Units.PIXELS:
+        return f'"{name}"'
     return value_sql(CATALOGUE[name]) if name in CATALOGUE else f'"{name}"'
 
 

@@ -1,5 +1,8 @@
 """The planes in which tone is measured: grey, optical density, the two dyes of a Romanowsky stain, hue and saturation.
 
+Optical density is decadic, as in spectrophotometry: 1 where a tenth of the light passes. (Where nuclei are looked for,
+`core.image.stain` counts in natural absorbance, which is ln 10 = 2.3 times as large.)
+
 The dyes are separated by colour deconvolution (Ruifrok and Johnston 2001, Anal Quant Cytol Histol 23:291): optical
 densities add up, so a pixel's density in red, green and blue is a sum of the dyes' own directions. The directions are
 those published for Giemsa in G. Landini's Colour Deconvolution: the basic dye (methylene blue and its azures), which
@@ -35,9 +38,9 @@ class Channel(StrEnum):
 BIN_WIDTH: Final[Mapping[Channel, float]] = MappingProxyType(
     {
         Channel.GREY: 25.0,
-        Channel.OPTICAL_DENSITY: 0.125,
-        Channel.HAEMATOXYLIN: 0.125,
-        Channel.EOSIN: 0.125,
+        Channel.OPTICAL_DENSITY: 0.0625,
+        Channel.HAEMATOXYLIN: 0.0625,
+        Channel.EOSIN: 0.0625,
         Channel.HUE: 8.0,
         Channel.SATURATION: 8.0,
     }
@@ -64,13 +67,13 @@ def planes(image: NDArray[np.uint8] | NDArray[np.float64]) -> dict[Channel, NDAr
     Returns
     -------
     dict
-        Grey 0 to 255; optical density, -ln((value + 1) / 256), mean of the three colours; the dyes in the same unit,
+        Grey 0 to 255; optical density, -log10((value + 1) / 256), mean of the three colours; the dyes in the same unit,
         negative where a pixel's colour lies beyond the other dye; hue in degrees, 120 to 480, not a number where a
         pixel is grey; saturation in per cent.
     """
     if image.ndim == 2:
         luma = image.astype(np.float64)
-        return {Channel.GREY: luma, Channel.OPTICAL_DENSITY: -np.log((luma + 1) / 256)}
+        return {Channel.GREY: luma, Channel.OPTICAL_DENSITY: -np.log10((luma + 1) / 256)}
     rgb = np.asarray(image, dtype=np.uint8)
     red, green, blue = (_DENSITY[rgb[..., colour]] for colour in range(3))
     basic, eosin = (of_red * red + of_green * green + of_blue * blue for of_red, of_green, of_blue in _UNMIXING.T[:2])
@@ -85,7 +88,7 @@ def planes(image: NDArray[np.uint8] | NDArray[np.float64]) -> dict[Channel, NDAr
     }
 
 
-_DENSITY: Final = -np.log((np.arange(256) + 1) / 256)
+_DENSITY: Final = -np.log10((np.arange(256) + 1) / 256)
 
 
 def _hue_and_saturation(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,5 +1,6 @@
 """What several families need of regions: size, neighbourhood, holes, and the densities that bound them."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -10,8 +11,9 @@ EIGHT_NEIGHBOURS: Final = np.ones((3, 3), dtype=bool)
 
 # Part of the environment that is taken for background: the palest tenth, because neighbours may fill the rest.
 BACKGROUND_PERCENTILE: Final = 10
-# Where the cytoplasm has less optical density than this beyond the background, the one cannot be told from the other.
-MIN_CONTRAST: Final = 0.1
+# Where the cytoplasm has less optical density than this beyond the background, the one cannot be told from the other:
+# a tenth of natural absorbance.
+MIN_CONTRAST: Final = 0.1 / math.log(10)
 
 
 def widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -49,7 +49,10 @@ class Theme(StrEnum):
 
 
 class Unit(Enum):
-    """Unit of a stored value: its text in pixels and in micrometres, and the power of the length in it."""
+    """Unit of a stored value: its text in pixels and in micrometres, and the power of the length in it.
+
+    OD is decadic optical density.
+    """
 
     LENGTH = ("px", "µm", 1)
     AREA = ("px²", "µm²", 2)

@@ -1,4 +1,8 @@
-"""Optical density and what follows from it without a network: where nuclei are, and how an image is stained."""
+"""Absorbance and what follows from it without a network: where nuclei are, and how an image is stained.
+
+Everything here counts in natural absorbance, -ln of the share of light that passes; the features' optical density
+(`core.features.channels`) is decadic, that is, less by the factor ln 10.
+"""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +20,7 @@ from core.image.quantiles import BYTES, channel_counts, counted_median, counted_
 from core.image.window import Window
 
 # -ln((value + 1) / 256) of every 8-bit value.
-_DENSITY: Final = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
+_ABSORBANCE: Final = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 # Nuclear dyes absorb red and green, haemoglobin green and blue: red + green - blue sets nuclei apart from red cells.
 # Excess over the background below which nothing counts as nuclear stain, however pale the image.
 MIN_NUCLEAR_DENSITY: Final = 0.5
@@ -85,14 +89,14 @@ class Nucleus:
         return Window(column - side / 2, row - side / 2, side)
 
 
-def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """-ln((value + 1) / 256) per value, float32 of the same shape, (H, W, 3) or one channel; 0 is white."""
-    return _DENSITY.take(rgb)
+def absorbance(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Natural: -ln((value + 1) / 256) per value, float32 of the same shape, (H, W, 3) or one channel; 0 is white."""
+    return _ABSORBANCE.take(rgb)
 
 
 def nuclear_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Amount of nuclear dye, float32 (H, W): smoothed red + green - blue optical density, 0 in the background."""
-    density, green, blue = (optical_density(rgb[..., channel]) for channel in range(3))
+    """Amount of nuclear dye, float32 (H, W): smoothed red + green - blue absorbance, 0 in the background."""
+    density, green, blue = (absorbance(rgb[..., channel]) for channel in range(3))
     density += green
     density -= blue
     smooth: NDArray[np.float32] = ndimage.gaussian_filter(density, 1.0)
@@ -114,7 +118,7 @@ def nuclear_stain(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
         at = bounds(stained)
         background = [counted_percentile(counts(rgb[::4, ::4, channel]), BYTES, 75) for channel in range(3)]
         stained[at] = filled(
-            _dyed(stained[at], density[at], rgb[at], optical_density(np.array(background).astype(np.uint8)))
+            _dyed(stained[at], density[at], rgb[at], absorbance(np.array(background).astype(np.uint8)))
         )
     return stained
 
@@ -125,7 +129,7 @@ def _dyed(
     """The objects whose colour is that of the dye."""
     parts, count = ndimage.label(stained)
     part = parts[stained]
-    absorbed = (optical_density(rgb[..., channel][stained]) - background[channel] for channel in (1, 2))
+    absorbed = (absorbance(rgb[..., channel][stained]) - background[channel] for channel in (1, 2))
     green, blue = (np.maximum(np.bincount(part, each, count + 1), 0) for each in absorbed)
     dyed = blue <= MAX_BLUE_OVER_GREEN * green
     dyed |= np.bincount(part, density[stained], count + 1) >= _DENSER_THAN_RED_CELLS * np.bincount(
@@ -242,7 +246,7 @@ def count_other_nuclei(rgb: NDArray[np.uint8], cell: NDArray[np.bool_], nucleus:
 
 
 def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[np.bool_]) -> float | None:
-    """How much more nuclear dye the nucleus takes than the surroundings, in optical density; None without both."""
+    """How much more nuclear dye the nucleus takes than the surroundings, in natural absorbance; None without both."""
     if not nucleus.any() or cell.all():
         return None
     density = nuclear_density(rgb)
@@ -252,7 +256,7 @@ def nuclear_contrast(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: N
 def appearance(
     rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """Median optical density of nucleus and of cytoplasm minus the background's, (6,); None if one is absent.
+    """Median natural absorbance of nucleus and of cytoplasm minus the background's, (6,); None if one is absent.
 
     Relative to the background, so that lamp and white balance matter less than the dye.
     """
@@ -260,7 +264,7 @@ def appearance(
     if not (nucleus.any() and cytoplasm.any() and outside.any()):
         return None
     # Densities ascend as values descend.
-    levels, (around, *parts) = _DENSITY[::-1], channel_counts(rgb, outside, nucleus, cytoplasm)[..., ::-1]
+    levels, (around, *parts) = _ABSORBANCE[::-1], channel_counts(rgb, outside, nucleus, cytoplasm)[..., ::-1]
     background = np.array([counted_percentile(each, levels, 20) for each in around])
     densities = [np.array([counted_median(each, levels) for each in part]) - background for part in parts]
     return np.concatenate(densities).astype(np.float64)

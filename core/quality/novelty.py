@@ -6,6 +6,7 @@ like another kind of thing.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ class Trait:
     features: tuple[str, ...]
     value: Callable[..., float]
 
+
+# The traits take what is measured in optical density as natural absorbance, in which the clouds beside the models were
+# fitted.
+_DENSITY: Final = re.compile("_(od|haematoxylin|eosin)_")
+_NATURAL: Final = math.log(10)
 
 # Stands among the features for `Segmentation.confidence`.
 _CONFIDENCE: Final = "confidence"
@@ -137,7 +143,11 @@ def traits(features: Mapping[str, float | None], confidence: float) -> dict[str,
     known = {**features, _CONFIDENCE: confidence}
     by_name = {}
     for name, trait in TRAITS.items():
-        values = [known[feature] for feature in trait.features]
+        values = [
+            value if value is None or not _DENSITY.search(feature) else _NATURAL * value
+            for feature in trait.features
+            for value in [known[feature]]
+        ]
         by_name[name] = math.nan if None in values else trait.value(*values)
     return by_name
 

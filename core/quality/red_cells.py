@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from core.image.morphology import bounds, dilated, filled, opened
-from core.image.stain import optical_density
+from core.image.stain import absorbance
 
 # Diameter of a normal red cell in a smear.
 RED_CELL_UM: Final = 7.5
@@ -54,7 +54,7 @@ def red_cell_diameter(rgb: NDArray[np.uint8], cell: NDArray[np.bool_]) -> float 
     outside = ~dilated(cell[around][::step, ::step], 2)
     if not outside.any():
         return None
-    red, green = (optical_density(rgb[around][::step, ::step, channel]) for channel in (0, 1))
+    red, green = (absorbance(rgb[around][::step, ::step, channel]) for channel in (0, 1))
     red -= np.percentile(red[outside], 10)
     green = ndimage.gaussian_filter(green - np.percentile(green[outside], 10), 0.7)
     unstained = outside & (red < _MAX_RED_DENSITY)

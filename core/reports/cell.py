@@ -210,6 +210,11 @@ def _provenance(
         **of_field,
         "SHA-256 of the image file": image.sha256,
         "Scale": f"{image.um_per_px:g} µm per pixel, as given by the user" if image.um_per_px else "unknown",
+        **(
+            {"Scale that the file states": f"{image.file_scale.um_per_px:g} µm per pixel ({image.file_scale.source})"}
+            if image.file_scale
+            else {}
+        ),
         "Model": f"{segmentation.model_id} ({model.card.architecture}, {model.card.encoder})",
         "SHA-256 of the model file": model.sha256,
         "Computed on": segmentation.provider,

@@ -1,6 +1,7 @@
 """Tables of cells and of features, as pages and reports show them and as files hold them."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import pandas as pd
@@ -11,6 +12,7 @@ from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import FeatureComparison
 from core.populations.placement import Placed
+from core.store.schema import OUTLINE_COLUMNS, arrow_schema, cell_row
 
 _PLACE_COLUMNS: Final = (
     "Feature", "This cell", "Unit", "Trust", "Percentile", "Robust z", "Place", "2 %", "50 %", "98 %", "Mean", "SD",
@@ -22,10 +24,8 @@ _TRUST_COLUMNS: Final = (
     "Most moved by", "Calibrate for", "Why",
 )  # fmt: skip
 _TRUST_NUMBERS: Final = ("ICC", "Mononuclear", "Bias", "Annotators")
-_SOURCE_COLUMNS: Final = (
-    "image_path", "image_sha256", "cell_index", "cell_label", "x", "y", "width", "height", "um_per_px", "model_id",
-    "provider", "confidence", "other_cells", "quality_ok", "quality_flags",
-)  # fmt: skip
+# Those of the cohort, whatever door a cell came by.
+_CELL_COLUMNS: Final = tuple(name for name in arrow_schema().names if name not in OUTLINE_COLUMNS)
 
 
 def comparison_table(placed: Placed, reliability: Reliability, features: Iterable[str] = CATALOGUE) -> pd.DataFrame:
@@ -117,12 +117,15 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
     for name, value in analysis.features.values.items():
         spec = CATALOGUE[name]
         in_um = None if value is None or image.um_per_px is None else spec.in_um(value, image.um_per_px)
-        row: dict[str, str | float | None] = {
-            "image": image.name,
+        row: dict[str, str | float | list[str] | None] = {
+            "image_name": image.name,
             "image_sha256": image.sha256,
             "cell_index": analysis.cell_index,
+            "cell_label": analysis.cell_index + 1,
             "model_id": analysis.segmentation.model_id,
             "um_per_px": image.um_per_px,
+            "notes": list(image.notes),
+            "quality_flags": [flag.code for flag in analysis.flags],
             "feature": name,
             "label": spec.label,
             "value": value,
@@ -143,32 +146,10 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
 
 
 def analyses_table(analyses: Iterable[CellAnalysis]) -> pd.DataFrame:
-    """Several cells as a table: one row per cell with its origin, its flags and every feature in pixels.
+    """Several cells as a table: one row per cell with the columns of the cohort (`core.store.schema`), in pixels.
 
-    `x`, `y`, `width` and `height` are the cell's bounding box in the image, absent where no cell was found;
-    `cell_label` is its number in pictures and its value in the image of instances, `cell_index` + 1.
+    What is known of a population only is absent.
     """
-    return pd.DataFrame([_analysis_row(analysis) for analysis in analyses], columns=[*_SOURCE_COLUMNS, *CATALOGUE])
-
-
-def _analysis_row(analysis: CellAnalysis) -> dict[str, str | float | bool | list[str] | None]:
-    image, segmentation = analysis.image, analysis.segmentation
-    box = analysis.box
-    return {
-        "image_path": image.name,
-        "image_sha256": image.sha256,
-        "cell_index": analysis.cell_index,
-        "cell_label": analysis.cell_index + 1,
-        "x": box.left if box else None,
-        "y": box.top if box else None,
-        "width": box.width if box else None,
-        "height": box.height if box else None,
-        "um_per_px": image.um_per_px,
-        "model_id": segmentation.model_id,
-        "provider": segmentation.provider,
-        "confidence": segmentation.confidence,
-        "other_cells": segmentation.other_cells,
-        "quality_ok": analysis.quality_ok,
-        "quality_flags": [flag.code for flag in analysis.flags],
-        **{name: analysis.features.values.get(name) for name in CATALOGUE},
-    }
+    now = datetime.now(UTC)
+    rows = [cell_row(analysis, None, outlines={}, created=now) for analysis in analyses]
+    return pd.DataFrame(rows, columns=_CELL_COLUMNS)

@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.store.schema import FORMER_NAMES, OUTLINE_COLUMNS, cohort_schema
+from core.store.schema import FORMER_NAMES, OUTLINE_COLUMNS, cohort_schema, is_former, present_values
 
 # Long texts and outlines are read of few cells at a time and would push everything else out.
 UNKEPT: Final = frozenset({*OUTLINE_COLUMNS, "absent", "versions"})
@@ -71,12 +71,15 @@ class ColumnCache:
         path, rows = file[0], self._rows[file]
         with pq.ParquetFile(path) as opened:
             stored = set(opened.schema_arrow.names)
+            former = is_former(stored)
             called = {name: name if name in stored else FORMER_NAMES.get(name, name) for name in names}
             there = {name: called[name] for name in names if called[name] in stored}
             table = opened.read(columns=list(there.values()))
         for name in names:
             kind = self._schema.field(name).type
             array = table[there[name]].cast(kind).combine_chunks() if name in there else pa.nulls(rows, kind)
+            if former:
+                array = present_values(name, array)
             # Texts that say the same of many cells are kept once.
             if pa.types.is_string(kind) and name != "cell_id":
                 array = array.dictionary_encode()

@@ -20,7 +20,7 @@ from core.domain.settings import load_settings
 from core.store import edit_log, shard_check, shards
 from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
-from core.store.schema import FORMER_NAMES, Population, cohort_schema, every_column_schema, shards_sql
+from core.store.schema import FORMER_NAMES, Population, cohort_schema, every_column_schema, renamed_sql, shards_sql
 
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
 _MOST_BLOCKS: Final = 100
@@ -264,25 +264,24 @@ def query_shards(
     Parameters
     ----------
     files
-        Parquet files, at least one; all of the same columns, among them `image_path`.
+        Parquet files, at least one; all of the same columns, among them `image_name`.
     sql
         DuckDB SQL written in code, with `$name` for every value; it may sort only what it limits, as nothing is kept on
         disk.
     parameters
         The values; the name `shards` is taken.
     superseded
-        Table of `filename` and `image_path`: images whose rows in that file are left out.
+        Table of `filename` and `image_name`: images whose rows in that file are left out.
 
     Raises
     ------
     StoreError
         If a file is damaged; the message names it.
     """
-    former = {old: name for name, old in FORMER_NAMES.items() if old in pq.read_schema(files[0]).names}
-    renamed = f" RENAME ({', '.join(f'{old} AS {name}' for old, name in former.items())})" if former else ""
+    renamed = renamed_sql(pq.read_schema(files[0]).names)
     source = f"SELECT *{renamed} FROM read_parquet($shards, filename = true)"
     if superseded is not None:
-        source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_path)"
+        source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_name)"
     values = {**(parameters or {}), "shards": [shards.literal(file) for file in files]}
     with duckdb.connect(":memory:") as connection:
         if superseded is not None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
+from core.store.schema import SCHEMA_VERSION, is_former, present_values
 from core.support import files
 
 _BATCH: Final = 8192  # cells unpacked at a time; of every feature 50 MB
@@ -71,7 +72,7 @@ class RowCache:
     def _file(self, shard: Path) -> Path | None:
         """Where the rows of a shard are, made if they are not; None where the disk takes no file."""
         stat = shard.stat()
-        told = json.dumps([str(shard), stat.st_size, stat.st_mtime_ns, list(CATALOGUE)])
+        told = json.dumps([str(shard), stat.st_size, stat.st_mtime_ns, list(CATALOGUE), SCHEMA_VERSION])
         path = self._folder / f"rows-{hashlib.sha256(told.encode()).hexdigest()[:32]}.f64"
         with self._lock:
             if shard in self._refused:
@@ -127,9 +128,11 @@ def _is_whole(path: Path) -> bool:
 def _blocks(shard: pq.ParquetFile) -> Iterator[NDArray[np.float64]]:
     """Values of some cells at a time: (cells, features of the catalogue)."""
     there = set(shard.schema_arrow.names)
+    former = is_former(there)
     places = {name: index for index, name in enumerate(CATALOGUE) if name in there}
     for batch in shard.iter_batches(_BATCH, columns=list(places)):
         block = np.full((batch.num_rows, len(CATALOGUE)), np.nan)
         for name, index in places.items():
-            block[:, index] = batch[name].to_numpy(zero_copy_only=False)
+            values = present_values(name, batch[name]) if former else batch[name]
+            block[:, index] = values.to_numpy(zero_copy_only=False)
         yield block

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
@@ -11,17 +11,23 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
-from core.domain.types import CellAnalysis
+from core.domain.options import Units
+from core.domain.types import CellAnalysis, CellImage
 from core.features.catalogue import CATALOGUE
-from core.features.spec import FeatureSpec
+from core.features.spec import FeatureClass, FeatureSpec, Unit
 from core.support import records
 from core.support.text import encodable
 
-SCHEMA_VERSION: Final = 1
+# 2: optical density is decadic, and the columns from `cell_label` to `centre_y`, of scale and of notes are there.
+SCHEMA_VERSION: Final = 2
+
+# Key of the Parquet file and of the description beside a CSV file that says what lengths are counted in.
+UNITS_KEY: Final = "units"
 
 # Names the columns <region>_outline. The cytoplasm is what lies in the cell and not in the nucleus (even-odd over
 # both), and the environment a ring around the cell (`core.image.masks`), so two outlines tell everything.
@@ -42,17 +48,28 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("image_name", pa.string(), "path of the image relative to its data set or folder"),
     ("image_sha256", pa.string(), "SHA-256 of the image file"),
     ("cell_index", pa.int32(), "number of the cell in its image, from 0"),
+    ("cell_label", pa.int32(), "number of the cell in pictures and its grey level in the image of instances, from 1"),
+    ("centre_x", pa.float64(), "centre of gravity of the cell in the whole image, pixels from the left edge"),
+    ("centre_y", pa.float64(), "centre of gravity of the cell in the whole image, pixels from the upper edge"),
+    ("box_left", pa.int32(), "left edge of the cell's bounding box in the whole image, pixels; null without a cell"),
+    ("box_top", pa.int32(), "upper edge of the bounding box, pixels"),
+    ("box_width", pa.int32(), "width of the bounding box, pixels"),
+    ("box_height", pa.int32(), "height of the bounding box, pixels"),
     ("place_left", pa.int32(), "left edge of the cut-out in its field, pixels; null if the image is the whole field"),
     ("place_top", pa.int32(), "top edge of the cut-out in its field, pixels"),
     ("place_width", pa.int32(), "width of the cut-out, pixels"),
     ("place_height", pa.int32(), "height of the cut-out, pixels"),
-    ("image_width", pa.int32(), "width of the analysed image, pixels"),
-    ("image_height", pa.int32(), "height of the analysed image, pixels"),
+    ("image_width", pa.int32(), "width of the whole image, pixels (of the cut-out in files of schema 1)"),
+    ("image_height", pa.int32(), "height of the whole image, pixels (of the cut-out in files of schema 1)"),
     ("um_per_px", pa.float64(), "micrometres per pixel; null if unknown"),
+    ("um_per_px_source", pa.string(), "where that is from: given, file (it states the same) or population"),
+    ("um_per_px_in_file", pa.float64(), "micrometres per pixel that the image file states; null if it states none"),
+    ("units", pa.string(), "px or um: what lengths and areas among the features are counted in; all else is in pixels"),
     ("model_id", pa.string(), "model that drew the outlines"),
     ("provider", pa.string(), "execution provider that ran the model"),
     ("confidence", pa.float64(), "Dice the network itself expects, 0 to 1"),
     ("other_cells", pa.int32(), "further leukocytes in the image, kept apart"),
+    ("notes", pa.list_(pa.string()), "what opening the image did, in words"),
     ("quality_flags", pa.list_(pa.string()), "codes of all quality flags"),
     ("severe_flags", pa.list_(pa.string()), "codes of the flags that keep the cell out of summaries"),
     ("quality_ok", pa.bool_(), "whether the cell enters population summaries: no severe flag"),
@@ -73,9 +90,9 @@ _ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("excluded_reason", pa.string(), "why a reader left the cell out; null if it is in"),
 )
 
-# Present name to former one of columns that shards of before 0.2.0 still have: pandas hides a column `flags` behind
-# `DataFrame.flags`.
-FORMER_NAMES: Final = {"quality_flags": "flags"}
+# Present name to former one of columns that older shards still have: pandas hides a column `flags` behind
+# `DataFrame.flags`, and shards of batches had another name for the cohort's column.
+FORMER_NAMES: Final = {"quality_flags": "flags", "image_name": "image_path"}
 
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 
@@ -169,9 +186,10 @@ class Population:
 
 def cell_row(
     analysis: CellAnalysis,
-    population: Population,
+    population: Population | None,
     *,
     outlines: Mapping[str, Sequence[NDArray[np.floating[Any]]]],
+    cell_type: CellType | None = None,
     patient_id: str | None = None,
     diagnosis: str | None = None,
     created: datetime | None = None,
@@ -183,10 +201,12 @@ def cell_row(
     analysis
         The cell; its image's name must be a relative path. Without a scale of its own it takes the population's.
     population
-        Where the row will be filed.
+        Where the row will be filed; None where it is filed nowhere yet.
     outlines
         For each of `OUTLINE_REGIONS` (a missing one is stored as no ring) a sequence of (N, 2) arrays of x, y in image
         pixels.
+    cell_type
+        Its type, where it is not the population's.
     patient_id, diagnosis
         As the source gives them; no names of persons.
     created
@@ -199,7 +219,7 @@ def cell_row(
     """
     check_relative(analysis.image.name)
     return {
-        **_filed_under(analysis, population),
+        **_filed_under(analysis, population, cell_type),
         "patient_id": patient_id,
         "diagnosis": diagnosis,
         **_pictured(analysis, population),
@@ -209,28 +229,56 @@ def cell_row(
     }
 
 
-def _filed_under(analysis: CellAnalysis, population: Population) -> CellRow:
+def cell_id(population_id: str | None, image_sha256: str, cell_index: int) -> str:
+    """The identifier of a cell, also of one that is filed nowhere yet."""
+    return ":".join([*([population_id] if population_id else []), image_sha256[:16], str(cell_index)])
+
+
+def _filed_under(analysis: CellAnalysis, population: Population | None, cell_type: CellType | None) -> CellRow:
+    kind = cell_type or (population.cell_type if population else None)
+    population_id = population.population_id if population else None
     return {
-        "cell_id": f"{population.population_id}:{analysis.image.sha256[:16]}:{analysis.cell_index}",
-        "population": population.population_id,
-        "cell_type": population.cell_type.value,
-        "source": population.source,
-        "tissue": population.tissue,
+        "cell_id": cell_id(population_id, analysis.image.sha256, analysis.cell_index),
+        "population": population_id,
+        "cell_type": kind.value if kind else None,
+        "source": population.source if population else None,
+        "tissue": population.tissue if population else None,
     }
 
 
-def _pictured(analysis: CellAnalysis, population: Population) -> CellRow:
+def _pictured(analysis: CellAnalysis, population: Population | None) -> CellRow:
     """The image, the place of the cell in it, and its scale."""
-    image, place = analysis.image, analysis.place
-    height, width = image.shape
+    image, sides = analysis.image, ("left", "top", "width", "height")
+    height, width = image.whole_shape
+    x, y = analysis.centre or (None, None)
     return {
         "image_name": encodable(image.name),
         "image_sha256": image.sha256,
         "cell_index": analysis.cell_index,
-        **{f"place_{side}": getattr(place, side) if place else None for side in ("left", "top", "width", "height")},
+        "cell_label": analysis.cell_index + 1,
+        "centre_x": x,
+        "centre_y": y,
+        **{f"box_{side}": getattr(analysis.box, side, None) for side in sides},
+        **{f"place_{side}": getattr(analysis.place, side, None) for side in sides},
         "image_width": width,
         "image_height": height,
-        "um_per_px": image.um_per_px if image.um_per_px is not None else population.um_per_px,
+        **_scaled(image, population),
+        UNITS_KEY: Units.PIXELS.value,
+    }
+
+
+def _scaled(image: CellImage, population: Population | None) -> CellRow:
+    """The scale, where it is from, and what the file says of it."""
+    scale, source = image.um_per_px, "given"
+    stated = image.file_scale.um_per_px if image.file_scale else None
+    if scale is None:
+        scale, source = (population.um_per_px if population else None), "population"
+    elif scale == stated:
+        source = "file"
+    return {
+        "um_per_px": scale,
+        "um_per_px_source": source if scale is not None else None,
+        "um_per_px_in_file": stated,
     }
 
 
@@ -253,13 +301,14 @@ def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np
 
 
 def _measured(analysis: CellAnalysis) -> CellRow:
-    """Features, absent ones, and severe flags; raises StoreError for a value that is no number."""
+    """Features, absent ones, notes and flags; raises StoreError for a value that is no number."""
     values = {name: analysis.features.values.get(name) for name in CATALOGUE}
     for name, value in values.items():
         if value is not None and not math.isfinite(value):
             msg = f"{analysis.image.name}: {name} must be a finite number or absent with a reason, but is {value}"
             raise StoreError(msg)
     return {
+        "notes": list(analysis.image.notes),
         "quality_flags": [flag.code for flag in analysis.flags],
         "severe_flags": [flag.code for flag in analysis.flags if flag.severe],
         "quality_ok": analysis.quality_ok,
@@ -280,30 +329,19 @@ def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[n
     return tuple(np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in whole)
 
 
-def arrow_schema() -> pa.Schema:
-    """Columns of a shard: identity, then one float64 column per catalogue feature, in pixels.
+def arrow_schema(units: Units = Units.PIXELS) -> pa.Schema:
+    """Columns of a shard: identity, then one float64 column per catalogue feature.
 
-    Each field's metadata holds `description` and, for features, `label`, `unit`, `depends_on` (magnification, stain)
-    and `ibsi` where the IBSI has the quantity; the file's metadata the schema version.
+    Each field's metadata holds `description` and, for features, `label`, `unit` (in `units`, pixels where stored),
+    `depends_on` (magnification, stain) and `ibsi` where the IBSI has the quantity; the file's metadata the schema
+    version and the units.
     """
-    return _schema(_IDENTITY)
+    return _schema(_IDENTITY, units)
 
 
-def by_present_names(table: pa.Table) -> pa.Table:
-    """A table of a shard of any version, with the columns called as they are today."""
-    present = {former: name for name, former in FORMER_NAMES.items()}
-    return table.rename_columns([present.get(name, name) for name in table.column_names])
-
-
-def shards_sql(files: str) -> str:
-    """SQL for the rows of shards (`files`) of any version, with every column of `every_column_schema`.
-
-    The relation `every_column` must be there, empty.
-    """
-    former = ", ".join(FORMER_NAMES.values())
-    present = ", ".join(f"coalesce({name}, {old}) AS {name}" for name, old in FORMER_NAMES.items())
-    rows = f"SELECT * FROM every_column UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)"
-    return f"SELECT * EXCLUDE ({former}) REPLACE ({present}) FROM ({rows})"
+def cohort_schema(units: Units = Units.PIXELS) -> pa.Schema:
+    """Columns of the relation `cells`: those of a shard, with those that readers have added after the identity."""
+    return _schema((*_IDENTITY, *_ADDED), units)
 
 
 def every_column_schema() -> pa.Schema:
@@ -314,26 +352,23 @@ def every_column_schema() -> pa.Schema:
     return schema
 
 
-def cohort_schema() -> pa.Schema:
-    """Columns of the relation `cells`: those of a shard, with those that readers have added after the identity."""
-    return _schema((*_IDENTITY, *_ADDED))
-
-
-def _schema(own: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+def _schema(own: Sequence[tuple[str, pa.DataType, str]], units: Units) -> pa.Schema:
     fields = [pa.field(name, kind, metadata={"description": text}) for name, kind, text in own]
-    features = [pa.field(spec.name, pa.float64(), metadata=_feature_metadata(spec)) for spec in CATALOGUE.values()]
+    features = [
+        pa.field(spec.name, pa.float64(), metadata=_feature_metadata(spec, units)) for spec in CATALOGUE.values()
+    ]
     metadata = {"leukoscope_schema_version": str(SCHEMA_VERSION), "leukoscope_catalogue": json.dumps(list(CATALOGUE))}
-    return pa.schema(fields + features, metadata=metadata)
+    return pa.schema(fields + features, metadata={**metadata, UNITS_KEY: units.value})
 
 
-def _feature_metadata(spec: FeatureSpec) -> dict[str, str]:
+def _feature_metadata(spec: FeatureSpec, units: Units) -> dict[str, str]:
     depends_on = [
         what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does
     ]
     metadata = {
         "description": spec.description,
         "label": spec.label,
-        "unit": spec.unit.px,
+        "unit": spec.unit.um if units is Units.MICROMETRES else spec.unit.px,
         "depends_on": ", ".join(depends_on),
     }
     return metadata | ({"ibsi": spec.ibsi_id} if spec.ibsi_id else {})
@@ -344,3 +379,75 @@ def check_relative(name: str) -> None:
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or ".." in re.split(r"[/\\]", name):
         msg = f"an image's name must be a path inside its folder, but is {name!r}; give it relative to the data set"
         raise StoreError(msg)
+
+
+# --- shards of schema 1 -----------------------------------------------------------------------------------------------
+
+
+def _former_factor(spec: FeatureSpec) -> float | None:
+    """What a value of schema 1 is multiplied by: there, optical density was natural. None where it has to be left out.
+
+    Entropy and uniformity were counted in bins of another width.
+    """
+    powers = {Unit.DENSITY: 1, Unit.DENSITY_SQUARED: 2, Unit.DENSITY_SQUARED_AREA: 2}
+    if spec.feature_class in _DENSITIES and spec.feature in ("Entropy", "Uniformity"):
+        return None
+    return math.log(10) ** -powers.get(spec.unit, 0)
+
+
+_DENSITIES: Final = (FeatureClass.OPTICAL_DENSITY, FeatureClass.HAEMATOXYLIN, FeatureClass.EOSIN)
+# Features whose values a shard of schema 1 holds otherwise, with the factor to be multiplied by (None: left out).
+FORMER_FACTORS: Final = {name: factor for name, spec in CATALOGUE.items() if (factor := _former_factor(spec)) != 1}
+
+
+def is_former(names: Collection[str]) -> bool:
+    """Whether a shard with these columns is of schema 1."""
+    return UNITS_KEY not in names and not FORMER_FACTORS.keys().isdisjoint(names)
+
+
+def present_values(name: str, values: pa.Array) -> pa.Array:
+    """The values of a column of a shard of schema 1 as they are today."""
+    if name not in FORMER_FACTORS:
+        return values
+    factor = FORMER_FACTORS[name]
+    return pa.nulls(len(values), pa.float64()) if factor is None else pc.multiply(values, factor)
+
+
+def present_names(names: Iterable[str]) -> list[str]:
+    """What the columns of a shard of any version are called today."""
+    present = {former: name for name, former in FORMER_NAMES.items()}
+    return [present.get(name, name) for name in names]
+
+
+def as_today(table: pa.Table) -> pa.Table:
+    """A table of a shard of any version, with names and values as they are today."""
+    names = present_names(table.column_names)
+    former = is_former(names)
+    columns = [present_values(name, table[index]) if former else table[index] for index, name in enumerate(names)]
+    if former:
+        names.append(UNITS_KEY)
+        columns.append(pa.array([Units.PIXELS.value] * len(table), pa.string()))
+    return pa.table(columns, names=names)
+
+
+def shards_sql(files: str) -> str:
+    """SQL for the rows of shards (`files`) of any version, with every column of `every_column_schema`, as today.
+
+    The relation `every_column` must be there, empty.
+    """
+    former = ", ".join(FORMER_NAMES.values())
+    present = [f"coalesce({name}, {old}) AS {name}" for name, old in FORMER_NAMES.items()]
+    present += [_present_sql(name, factor) for name, factor in FORMER_FACTORS.items()]
+    rows = f"SELECT * FROM every_column UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)"
+    return f"SELECT * EXCLUDE ({former}) REPLACE ({', '.join(present)}) FROM ({rows})"
+
+
+def _present_sql(name: str, factor: float | None) -> str:
+    former = "NULL" if factor is None else f'{factor:.17e} * "{name}"'
+    return f'CASE WHEN {UNITS_KEY} IS NULL THEN {former} ELSE "{name}" END AS "{name}"'
+
+
+def renamed_sql(names: Collection[str]) -> str:
+    """SQL that follows the `*` of a shard with these columns and calls them as they are called today."""
+    renamed = ", ".join(f"{old} AS {name}" for name, old in FORMER_NAMES.items() if old in names)
+    return f" RENAME ({renamed})" if renamed else ""

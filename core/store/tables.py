@@ -3,18 +3,19 @@
 Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as
 `cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field, or one that says `NA`, is an absent value. A row
 whose numbers cannot be true is left out and told (`core.store.plausibility`); a value that does not fit its column
-stops the import. A table exported from the cohort can be imported again.
+stops the import. What lengths are counted in is taken from the table itself where it says so: its column `units`, the
+metadata of a Parquet file, the description beside a CSV file. Every table that Leukoscope writes can be imported again.
 """
 
 import hashlib
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -25,13 +26,17 @@ import pyarrow as pa
 
 from core.domain.cell_types import CellType, named_cell_type
 from core.domain.errors import DataSetError
+from core.domain.options import Units
 from core.features.catalogue import CATALOGUE
 from core.quality.flags import NOT_OK_IN_TABLE
+from core.store.export import SEPARATORS, units_beside
 from core.store.plausibility import Judge, Judgement
 from core.store.schema import (
+    FORMER_FACTORS,
     FORMER_NAMES,
     FORMULA_STARTS,
     OUTLINE_COLUMNS,
+    UNITS_KEY,
     CellRow,
     Population,
     arrow_schema,
@@ -42,29 +47,23 @@ from core.store.text_tables import ForeignTable, is_absent, number, open_table, 
 
 ALIASES: Final = {
     "patient": "patient_id",
-    "image_path": "image_name",
     **{former: name for name, former in FORMER_NAMES.items()},
 }
 
-_SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created")
+_SET_ANEW: Final = ("cell_id", "population", "source", "tissue", "absent", "created", UNITS_KEY)
+_OURS: Final = "model_id"  # a column that only Leukoscope fills
 _SHARD_CELLS: Final = 1000
 _EXAMPLES: Final = 3
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 _KINDS: Final = {field.name: field.type for field in arrow_schema() if field.name not in _SET_ANEW}
 
 
-class Units(StrEnum):
-    """What lengths and areas of a table are counted in."""
-
-    PIXELS = "px"
-    MICROMETRES = "um"
-
-
 @dataclass(frozen=True)
 class TableColumns:
-    """What a table holds: columns that are taken, columns that are not, missing features, and cell types.
+    """What a table holds: columns that are taken, columns that are not, missing features, cell types, and its units.
 
-    `words` say how the file was read, `notes` what a person should know of that.
+    `words` say how the file was read, `notes` what a person should know of that. `units` are None where the table does
+    not say them.
     """
 
     taken: tuple[str, ...]
@@ -73,6 +72,30 @@ class TableColumns:
     cell_types: tuple[CellType, ...]
     words: str = ""
     notes: tuple[str, ...] = ()
+    units: Units | None = None
+
+    def units_or(self, said: Units | None, name: str) -> Units:
+        """The units of the table called `name`, of which a person may have said something, too.
+
+        Raises
+        ------
+        DataSetError
+            If the two contradict each other, or nobody says anything.
+        """
+        if self.units is not None and said is not None and said is not self.units:
+            msg = (
+                f"{name}: says of itself that its lengths are in {self.units}, but {said} was given; leave the units"
+                " out, or correct the table"
+            )
+            raise DataSetError(msg)
+        units = self.units or said
+        if units is None:
+            msg = (
+                f"{name}: expected what its lengths are counted in, but it does not say so; give --units px or --units"
+                " um, or add a column units"
+            )
+            raise DataSetError(msg)
+        return units
 
     @property
     def cell_type(self) -> CellType | None:
@@ -91,11 +114,14 @@ def look(file: Path) -> TableColumns:
                 types.add(CellType(value))
     return TableColumns(
         taken=tuple(taken),
-        not_taken=tuple(name for place, name in enumerate(table.names) if name and place not in taken.values()),
+        not_taken=tuple(
+            name for place, name in enumerate(table.names) if name and name != UNITS_KEY and place not in taken.values()
+        ),
         missing=tuple(name for name in CATALOGUE if name not in taken),
         cell_types=tuple(kind for kind in CellType if kind in types),
         words=table.words,
         notes=table.notes,
+        units=_stated_units(table),
     )
 
 
@@ -115,6 +141,40 @@ def _taken(table: ForeignTable) -> dict[str, int]:
         )
         raise DataSetError(msg)
     return taken
+
+
+def _stated_units(table: ForeignTable) -> Units | None:
+    """What the table says of its units; raises DataSetError where it says two things."""
+    stated: dict[str, Units] = {}
+    if UNITS_KEY in table.names:
+        for row, (said,) in table.rows([table.names.index(UNITS_KEY)]):
+            if said is None or is_absent(plain_text(str(said))):
+                continue
+            if said not in list(Units):
+                msg = f"{table.file.name}, row {row}, column {UNITS_KEY}: expected px or um, but is {said!r}"
+                raise DataSetError(msg)
+            stated.setdefault(f"row {row}", Units(said)) if Units(said) not in stated.values() else None
+    if table.schema is not None:
+        stated |= _units_of_schema(table.schema)
+    elif (beside := units_beside(table.file)) is not None:
+        stated["the description beside it"] = beside
+    if len(set(stated.values())) > 1:
+        told = ", ".join(f"{where} {units}" for where, units in stated.items())
+        msg = f"{table.file.name}: expected lengths in one unit, but it says two ({told}); make it one table a unit"
+        raise DataSetError(msg)
+    return next(iter(stated.values()), None)
+
+
+def _units_of_schema(schema: pa.Schema) -> dict[str, Units]:
+    """What a Parquet file says of its units, in its metadata or in those of its columns."""
+    said = (schema.metadata or {}).get(UNITS_KEY.encode(), b"").decode()
+    stated = {"its metadata": Units(said)} if said in list(Units) else {}
+    for field in schema:
+        if field.name in CATALOGUE and CATALOGUE[field.name].length_power:
+            unit, known = (field.metadata or {}).get(b"unit", b"").decode(), CATALOGUE[field.name].unit
+            if unit in (known.px, known.um):
+                stated.setdefault(f"column {field.name}", Units.PIXELS if unit == known.px else Units.MICROMETRES)
+    return stated
 
 
 def preview(file: Path, rows: int) -> pd.DataFrame:
@@ -139,7 +199,7 @@ def import_table(
     population: Population,
     file: Path,
     *,
-    units: Units,
+    units: Units | None = None,
     replace: bool = False,
     judgement: Judgement | None = None,
 ) -> int:
@@ -154,7 +214,8 @@ def import_table(
     file
         The table, as `core.store.text_tables.open_table` reads it.
     units
-        What lengths and areas in it are counted in. They are stored in pixels, so micrometres need a scale.
+        What lengths and areas in it are counted in, where it does not say so itself. They are stored in pixels, so
+        micrometres need a scale.
     replace
         Replace a population of the same id.
     judgement
@@ -164,10 +225,12 @@ def import_table(
     ------
     DataSetError
         If a value is no finite number, or does not fit its column, by row and column; if two rows contradict each
-        other; if many rows are impossible for one reason. Nothing is written then.
+        other; if many rows are impossible for one reason; if the units are not known or contradict the table. Nothing
+        is written then.
     StoreError
         If the id is taken and not `replace`, or the disk refuses.
     """
+    units = look(file).units_or(units, file.name)
     rows = _cells(file, population, units, judgement or Judgement())
     return write_population(root, population, iter(lambda: list(islice(rows, _SHARD_CELLS)), []), replace=replace)
 
@@ -198,6 +261,7 @@ def _cells(file: Path, population: Population, units: Units, judgement: Judgemen
     table = open_table(file)
     taken = _taken(table)
     judge, doubles = Judge(taken), _Doubles(file)
+    former = _OURS in taken and UNITS_KEY not in table.names
     missing = dict.fromkeys((name for name in CATALOGUE if name not in taken), "not in the imported table")
 
     @lru_cache(maxsize=256)  # most rows lack the same features, of which there are hundreds
@@ -208,6 +272,8 @@ def _cells(file: Path, population: Population, units: Units, judgement: Judgemen
         judgement.rows += 1
         said = dict(row)
         empty = tuple(name for name in row if name in CATALOGUE and row[name] is None)
+        if former:
+            row |= {name: _present(name, row[name]) for name in FORMER_FACTORS if name in row}
         cell = _row(row, population, units, f"{file.name}, row {at}")
         if breach := judge.breach(cell, said):
             judgement.reject(at, breach, said[breach.column])
@@ -287,6 +353,12 @@ def _rows(table: ForeignTable, taken: dict[str, int]) -> Iterator[tuple[int, str
             yield row, image, values
 
 
+def _present(name: str, value: float | None) -> float | None:
+    """A value of a table that an earlier version wrote, as it is today."""
+    factor = FORMER_FACTORS[name]
+    return None if value is None or factor is None else factor * value
+
+
 def _row(row: CellRow, population: Population, units: Units, where: str) -> CellRow:
     """A row as the store keeps it: of the population, in pixels, its flags in agreement."""
     scale = row.get("um_per_px") or population.um_per_px
@@ -310,10 +382,17 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
         "source": population.source,
         "tissue": population.tissue,
         "um_per_px": scale,
+        "um_per_px_source": row.get("um_per_px_source") or (None if scale is None else _scale_source(row)),
+        UNITS_KEY: Units.PIXELS.value,
+        "notes": (row["notes"] or []) if "notes" in row else None,
         "severe_flags": severe,
         "quality_flags": list(dict.fromkeys([*(row.get("quality_flags") or []), *severe])),
         "quality_ok": not severe,
     }
+
+
+def _scale_source(row: CellRow) -> str:
+    return "given" if row.get("um_per_px") else "population"
 
 
 def _field(table: ForeignTable, row: int, name: str, value: Any, decimal: str) -> Any:  # noqa: ANN401
@@ -351,8 +430,17 @@ def _value(name: str, value: Any, decimal: str) -> Any:  # noqa: ANN401 (a value
             else _expected("rings of numbers")
         )
     if pa.types.is_list(kind):
-        return [str(word) for word in value] if isinstance(value, list) else _text(value).split()
+        return [str(word) for word in value] if isinstance(value, list) else _words(name, _text(value))
     return _named(name, _text(value))
+
+
+def _words(name: str, text: str) -> list[str]:
+    """The members of a list that is written as text: by this program, or as other programs show one, `['a', 'b']`."""
+    if text.startswith("[") and text.endswith("]"):
+        quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", text)
+        return [one or other for one, other in quoted] or re.findall(r"[^,\s]+", text[1:-1])
+    separator = SEPARATORS.get(name)
+    return [word.strip() for word in text.split(separator) if word.strip()]
 
 
 def _number(name: str, value: Any, decimal: str) -> float:  # noqa: ANN401 (text or a number)

@@ -104,8 +104,10 @@ class ForeignTable(ABC):
     """A table in blocks of rows.
 
     `names` are those of the columns as they stand, `words` say how it was read, `notes` what a person should know of
-    that.
+    that. `schema` is what a file of typed columns says of them.
     """
+
+    schema: pa.Schema | None = None
 
     def __init__(self, file: Path, names: Sequence[str], words: str, notes: Sequence[str] = ()) -> None:
         self.file = file
@@ -469,7 +471,8 @@ class _ParquetTable(ForeignTable):
     """A Parquet file, whose values have types."""
 
     def __init__(self, file: Path) -> None:
-        super().__init__(file, pq.read_schema(file).names, "Parquet")
+        self.schema = pq.read_schema(file)
+        super().__init__(file, self.schema.names, "Parquet")
 
     def blocks(self, columns: Sequence[int]) -> Iterator[Block]:
         names = [self.names[column] for column in columns]

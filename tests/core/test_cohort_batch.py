@@ -16,17 +16,10 @@ def _row(seed: int, patient: str | None = None, um_per_px: float | None = None) 
     """A row as a batch writes it: of no population yet, its image by the path in the batch's input."""
     image, labels = draw_cell(seed)
     segmentation = Segmentation(labels, 0.9, 0, "model", "CPU", 1)
-    nothing = Population("batch", CellType.OTHER, "Batch", "unknown", "unknown", "", "", "", "2026-11-23")
     analysis = CellAnalysis(image, segmentation, FeatureSet({"cell_shape2D_PixelSurface": 10.0 + seed}, {}), ())
-    row = cell_row(analysis, nothing, outlines={}, patient_id=patient, created=datetime(2026, 11, 23, tzinfo=UTC))
+    row = cell_row(analysis, None, outlines={}, patient_id=patient, created=datetime(2026, 11, 23, tzinfo=UTC))
     row["um_per_px"] = um_per_px
-    return row | {
-        "image_path": f"folder/{seed}.png",
-        "image_name": None,
-        "cell_type": None,
-        "source": None,
-        "tissue": None,
-    }
+    return row | {"image_name": f"folder/{seed}.png"}
 
 
 def _population(name="mine", **changes) -> Population:

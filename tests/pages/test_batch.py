@@ -174,6 +174,8 @@ def test_the_cells_are_looked_through_least_certain_first(batch, finished):
     assert {each.label for each in app.get("download_button")} == {
         "Table (CSV)",
         "Table (Parquet)",
+        "Table (CSV, µm)",
+        "Table (Parquet, µm)",
         "Masks (ZIP)",
         "Failures (CSV)",
     }

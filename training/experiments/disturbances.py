@@ -21,7 +21,7 @@ from scipy import ndimage
 from core.domain.types import LabelMap
 from core.image.imaging import decode
 from core.image.masks import cell_mask, region_mask
-from core.image.stain import optical_density
+from core.image.stain import absorbance
 from training.augment import surrounded
 from training.augmentation import LabelledImage, beside, shifted, widen_nucleus
 
@@ -99,7 +99,7 @@ def _stain(rgb: NDArray[np.uint8], labels: LabelMap, rng: np.random.Generator) -
     nucleus, outside = region_mask(labels, "nucleus"), ~cell_mask(labels)
     if not nucleus.any() or not outside.any():
         return rgb, labels
-    density = optical_density(rgb)
+    density = absorbance(rgb)
     background, dark = np.percentile(density[outside], 20, axis=0), np.median(density[nucleus], axis=0)
     wanted_background, wanted_dark = _STAINS[int(rng.integers(len(_STAINS)))]
     span = np.maximum(dark - background, 1e-3)
@@ -161,7 +161,7 @@ def _touching(item: LabelledImage, other: LabelledImage, rng: np.random.Generato
     rgb, labels = np.ascontiguousarray(wide_rgb[inside]), LabelMap(np.ascontiguousarray(wide_labels[inside]))
     turns = int(rng.integers(4))
     other_rgb, other_labels = np.rot90(other.rgb, turns), np.rot90(other.labels, turns)
-    other_cell, density = cell_mask(LabelMap(other_labels)), optical_density(other_rgb)
+    other_cell, density = cell_mask(LabelMap(other_labels)), absorbance(other_rgb)
     extra = _on_canvas(np.maximum(density - np.percentile(density[~other_cell], 20, axis=0), 0), labels.shape)
     mask = _on_canvas(other_cell, labels.shape)
     cell, angle, gap = cell_mask(labels), rng.uniform(0, 2 * math.pi), 0.0
@@ -170,7 +170,7 @@ def _touching(item: LabelledImage, other: LabelledImage, rng: np.random.Generato
         gap -= _STEP
         place = beside(cell, mask, angle, gap)
     soft = cv2.GaussianBlur(shifted(ndimage.binary_dilation(mask), *place).astype(np.float32), (0, 0), 1.5)
-    return _seen_through(optical_density(rgb) + soft[..., None] * shifted(extra, *place)), labels
+    return _seen_through(absorbance(rgb) + soft[..., None] * shifted(extra, *place)), labels
 
 
 def _on_canvas(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -30,16 +30,17 @@ QUANTITIES: Final[Mapping[FeatureClass, Quantity]] = MappingProxyType(
             (Unit.GREY, Unit.GREY_SQUARED, Unit.GREY_SQUARED_AREA),
         ),
         FeatureClass.OPTICAL_DENSITY: Quantity(
-            "optical density", "optical density", "optical densities", "0 = clear, higher = more dye",
+            "optical density", "optical density", "optical densities",
+            "decadic: 0 = clear, 1 = a tenth of the light passes",
             "pale", "palest", "dense", "densest", _DENSITY_UNITS,
         ),
         FeatureClass.HAEMATOXYLIN: Quantity(
             "basic dye", "amount of basic, haematoxylin-like dye", "amounts of basic, haematoxylin-like dye",
-            "higher = more basophilic", "low", "lowest", "high", "highest", _DENSITY_UNITS,
+            "decadic optical density, higher = more basophilic", "low", "lowest", "high", "highest", _DENSITY_UNITS,
         ),
         FeatureClass.EOSIN: Quantity(
-            "eosin", "amount of eosin-like dye", "amounts of eosin-like dye", "higher = more acidophilic",
-            "low", "lowest", "high", "highest", _DENSITY_UNITS,
+            "eosin", "amount of eosin-like dye", "amounts of eosin-like dye",
+            "decadic optical density, higher = more acidophilic", "low", "lowest", "high", "highest", _DENSITY_UNITS,
         ),
         FeatureClass.HUE: Quantity(
             "hue", "hue", "hues", "240 = blue, 270 = violet, 300 = purple, 360 = red",

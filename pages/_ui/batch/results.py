@@ -11,6 +11,7 @@ from markupsafe import Markup
 from core.batch.jobs import Job, Standing
 from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
 from core.batch.settings import State
+from core.domain.options import Units
 from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
@@ -108,6 +109,7 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
     files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
         ("Table (CSV)", "csv", "", "text/csv", review.csv),
         ("Table (Parquet)", "parquet", "", "application/vnd.apache.parquet", review.parquet),
+        *(_in_um(review) if job.request.um_per_px is not None else []),
         ("Masks (ZIP)", "zip", "masks", "application/zip", review.masks),
     ]
     if failed:
@@ -119,6 +121,15 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
             st.download_button(
                 label, make, name, mime, key=f"batch-{label}", on_click="ignore", icon=":material/download:"
             )
+
+
+def _in_um(review: Review) -> list[tuple[str, str, str, str, Callable[[], bytes]]]:
+    """The table once more, sizes in micrometres."""
+    um = Units.MICROMETRES
+    return [
+        ("Table (CSV, µm)", "csv", "um", "text/csv", lambda: review.csv(um)),
+        ("Table (Parquet, µm)", "parquet", "um", "application/vnd.apache.parquet", lambda: review.parquet(um)),
+    ]
 
 
 def _look_through(job: Job, review: Review, overview: Overview) -> None:
@@ -162,6 +173,7 @@ def _closely(review: Review, cell: MeasuredCell) -> None:
         f"Certainty {cell.confidence:.2f};"
         f" {'flagged: ' if cell.flags else 'no flags'}{', '.join(map(flag_words, cell.flags))}."
     )
+    words += "".join(f" On opening the image: {note}." for note in cell.notes)
     if shown is None:
         words += " The picture is not there any more, only the outlines."
         paper = np.full((*cell.shape, 3), _PAPER, np.uint8)
@@ -188,7 +200,7 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
     rows = review.cells(columns, Order(order), (page - 1) * _ROWS, _ROWS)
     shown = pd.DataFrame(
         {
-            "Image": rows["image_path"],
+            "Image": rows["image_name"],
             "Cell": rows["cell_index"] + 1,
             "Certainty": rows["confidence"],
             "Good": rows["quality_ok"],

@@ -52,7 +52,8 @@ def look_at(cell_id: str) -> None:
 
 def show_cells(selection: Selection, called: str = "in view") -> None:
     """Show thumbnails of a selection's cells, and one of them in detail; `called` names them in a word or two."""
-    n = answers.in_view(selection).cells
+    in_view = answers.in_view(selection)
+    n = in_view.cells
     if not n:
         empty_state(
             "No cells", "No cell meets all conditions. Remove one of them, or draw a larger outline.", "search_off"
@@ -83,7 +84,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
         looked_at = _stored((CARD.get() or "",)) or shown[:1]
         if looked_at:
             _card(looked_at[0], ids, pages, sources)
-    show_export(selection, n)
+    show_export(selection, n, in_view.without_scale)
 
 
 # --- in small ---------------------------------------------------------------------------------------------------------
@@ -252,6 +253,7 @@ def _who(cell: StoredCell) -> None:
     if cell.excluded_reason:
         notes.append(("warn", f"Left out: {cell.excluded_reason}"))
     notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
+    notes += [("info", f"On opening the image: {note}.") for note in cell.notes]
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
     st.html(sentences(notes))

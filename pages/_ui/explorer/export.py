@@ -6,51 +6,67 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
+from core.domain.options import Units
 from core.explorer import export, view
 from core.explorer.selection import Selection
-from core.features.catalogue import CATALOGUE
 from core.store.export import to_csv
+from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
 
 # Cells. A file goes through the server's memory to the browser: of all features 20,000 cells are 115 MB there.
 MOST: Final = 20_000
-_IDENTITY: Final = (
-    "cell_id", "population", "cell_type", "source", "patient_id", "diagnosis", "tissue", "image_name", "image_sha256",
-    "cell_index", "um_per_px", "model_id", "confidence", "quality_ok", "quality_flags", "note", "excluded_reason",
-)  # fmt: skip
-COLUMNS: Final = (*_IDENTITY, *CATALOGUE)
+# Those of every table of cells; outlines and the list of versions would be most of a file.
+COLUMNS: Final = tuple(
+    name for name in cohort_schema().names if name not in (*OUTLINE_COLUMNS, "absent", "versions", "created")
+)
 
 
-def show_export(selection: Selection, cells: int) -> None:
-    """Show a small menu of downloads of a selection of so many cells."""
+def show_export(selection: Selection, cells: int, without_scale: int) -> None:
+    """Show a small menu of downloads of a selection of so many cells, some of which may lack a scale."""
     with st.popover(f"Download these {cells:,} cells", icon=":material/download:", key="take_cells"):
-        st.caption(
-            "All features, sizes in µm where the scale is known. Sentence, versions and units are in the files that can"
-            " hold them."
-        )
+        st.caption("All features. Units are in every file; sentence and versions in those that can hold them.")
+        if without_scale:
+            units = Units.PIXELS
+            st.caption(f"Sizes in pixels: {without_scale:,} of these cells have no scale.")
+        else:
+            units = Units(
+                st.segmented_control(
+                    "Sizes in",
+                    [Units.MICROMETRES, Units.PIXELS],
+                    default=Units.MICROMETRES,
+                    required=True,
+                    format_func={Units.MICROMETRES: "µm", Units.PIXELS: "pixels"}.__getitem__,
+                    key="take_cells-units",
+                )
+            )
         if cells > MOST:
             st.caption(
                 f"Too many for a browser (up to {MOST:,}): the Python program below makes the table on this computer."
             )
         makers: list[tuple[str, str, str, Callable[[], bytes]]] = [
-            ("CSV, for a spreadsheet", "csv", "text/csv", lambda: to_csv(_table(selection))),
+            ("CSV, for a spreadsheet", "csv", "text/csv", lambda: to_csv(_table(selection, units))),
             (
                 "Parquet",
                 "parquet",
                 "application/vnd.apache.parquet",
-                lambda: export.parquet(_table(selection), selection),
+                lambda: export.parquet(_table(selection, units), selection, units),
             ),
             (
                 "AnnData (h5ad), for scanpy",
                 "h5ad",
                 "application/x-hdf5",
-                lambda: export.h5ad(_table(selection), selection),
+                lambda: export.h5ad(_table(selection, units), selection, units),
             ),
         ]
         texts: list[tuple[str, str, str, Callable[[], bytes]]] = [
-            ("SQL of this table", "sql", "application/sql", lambda: export.sql(selection, COLUMNS).encode()),
-            ("Python program of this table", "py", "text/x-python", lambda: export.python(selection, COLUMNS).encode()),
+            ("SQL of this table", "sql", "application/sql", lambda: export.sql(selection, COLUMNS, units).encode()),
+            (
+                "Python program of this table",
+                "py",
+                "text/x-python",
+                lambda: export.python(selection, COLUMNS, units).encode(),
+            ),
         ]
         for label, suffix, mime, make in [*(makers if cells <= MOST else []), *texts]:
             st.download_button(
@@ -65,5 +81,5 @@ def show_export(selection: Selection, cells: int) -> None:
             )
 
 
-def _table(selection: Selection) -> pd.DataFrame:
-    return view.table(cohort_data.cohort(), selection, COLUMNS, limit=None)
+def _table(selection: Selection, units: Units) -> pd.DataFrame:
+    return view.table(cohort_data.cohort(), selection, COLUMNS, limit=None, units=units)

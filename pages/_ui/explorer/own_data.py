@@ -10,13 +10,14 @@ import streamlit as st
 from core.cohort import TISSUES, own_population
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError
+from core.domain.options import Units
 from core.domain.settings import load_settings
 from core.features.catalogue import CATALOGUE
 from core.store import edits
 from core.store.plausibility import Judgement
 from core.store.queries import PopulationInfo
 from core.store.shards import delete_population
-from core.store.tables import TableColumns, Units, import_table, look, preview, uploaded
+from core.store.tables import TableColumns, import_table, look, preview, uploaded
 from core.store.text_tables import SUFFIXES
 from core.support.text import markdown
 from pages._ui.common import cohort_data
@@ -201,7 +202,11 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
         )
         tissue = second[0].selectbox("Tissue", TISSUES, key="own_tissue")
         units = second[1].selectbox(
-            "Sizes are counted in", list(Units), format_func=_UNITS.__getitem__, key="own_units"
+            "Sizes are counted in",
+            list(Units) if columns.units is None else [columns.units],
+            format_func=_UNITS.__getitem__,
+            help=None if columns.units is None else "As the table says itself.",
+            key="own_units",
         )
         with second[2]:
             um_per_px = scale_field("own_um_per_px")

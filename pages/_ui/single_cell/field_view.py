@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import Final
 
@@ -9,13 +10,14 @@ import pandas as pd
 import streamlit as st
 
 from core.charts.overlay import field_png, field_svg
+from core.domain.options import Units
 from core.domain.types import BoundingBox, CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
 from core.reports.masks import mask_files
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import nearest_the_middle
-from core.store.export import to_csv
+from core.store.export import in_units, to_csv
 from core.support import text
 from pages._ui.common.downloads import file_name
 from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
@@ -115,15 +117,22 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
     return pd.DataFrame(rows).round({name: 0 for name in rows if name.endswith("²")})
 
 
+def _table_file(cells: Sequence[CellAnalysis], units: Units) -> bytes:
+    return to_csv(in_units(analyses_table(cells), units))
+
+
 def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis], picture: Callable[[], bytes]) -> None:
     with st.container(horizontal=True, gap="small", key="field_downloads"):
-        download(
-            "All cells (CSV)",
-            lambda: to_csv(analyses_table(cells)),
-            file_name(name, "csv", "cells"),
-            ":material/table:",
-            "One row per cell: its number, its place in the field, and every feature",
-        )
+        for units in Units if cells[0].image.um_per_px is not None else (Units.PIXELS,):
+            in_um = units is Units.MICROMETRES
+            download(
+                f"All cells (CSV{', µm' if in_um else ''})",
+                partial(_table_file, cells, units),
+                file_name(name, "csv", "cells_um" if in_um else "cells"),
+                ":material/table:",
+                "One row per cell: its number, its place in the field, and every feature, sizes in"
+                f" {'µm' if in_um else 'pixels'}",
+            )
         download(
             "All masks (ZIP)",
             lambda: pack(mask_files(text.file_name(PurePath(name).stem, "image"), shape, cells)),

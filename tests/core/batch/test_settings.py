@@ -26,8 +26,9 @@ OTHERS = {
     "limit": 3,
     "time_limit_s": 5.0,
     "memory_limit_mb": 512,
+    "units": "um",
 }
-ONLY_LIMITS = {"limit", "time_limit_s", "memory_limit_mb"}
+NOT_DECIDING = {"limit", "time_limit_s", "memory_limit_mb", "units"}
 PROGRESS = Progress(
     state=State.RUNNING,
     total=None,
@@ -56,11 +57,11 @@ def test_every_setting_survives_json():
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(BatchSettings)])
-def test_what_decides_a_result_decides_the_key_and_limits_do_not(name):
+def test_what_decides_a_result_decides_the_key_and_limits_and_units_do_not(name):
     key, other = (
         run_key(settings, "sha", VERSIONS) for settings in (SETTINGS, replace(SETTINGS, **{name: OTHERS[name]}))
     )
-    assert (key == other) == (name in ONLY_LIMITS)
+    assert (key == other) == (name in NOT_DECIDING)
 
 
 def test_model_versions_and_labels_decide_the_key_and_their_order_does_not():

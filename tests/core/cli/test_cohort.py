@@ -14,6 +14,7 @@ from core.explorer.separation import gather, separate
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.image.synthetic import draw_cell
+from core.store import queries
 from core.store.database import Cohort
 from tests.core.cli.support import run, save_cell
 
@@ -111,6 +112,31 @@ def test_a_table_is_imported_and_what_was_not_taken_is_told(tables, capsys):
     )
     assert (code, "row 2, column combined_PixelSurface" in err) == (1, True)
     assert "bad" not in run(capsys, "cohort", "list")[1]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("units", ["px", "um"])
+def test_what_export_writes_import_table_reads_whole_in_either_unit(tables, capsys, suffix, units):
+    file = tables / f"exported.{suffix}"
+    assert run(capsys, "cohort", "export", "mono", "--out", file, "--units", units)[0] == 0
+    arguments = ("cohort", "import-table", file, "--name", "again", "--source", "A", "--json")
+    code, out, _ = run(capsys, *arguments)
+    assert (code, json.loads(out)["units"], json.loads(out)["cells"]) == (0, units, 30)
+    with Cohort.open() as cohort:
+        before, after = (queries.cells(cohort, name) for name in ("mono", "again"))
+    pd.testing.assert_frame_equal(after[list(CATALOGUE)], before[list(CATALOGUE)])
+    other = "um" if units == "px" else "px"
+    code, _, err = run(capsys, *arguments, "--replace", "--units", other)
+    assert (code, f"in {units}, but {other} was given" in err) == (1, True)
+
+
+def test_micrometres_of_cells_without_a_scale_are_refused(tables, capsys):
+    pd.DataFrame({"combined_PixelSurface": [1.0, 2.0], "um_per_px": [0.1, None]}).to_csv(tables / "some.csv")
+    arguments = ("--name", "some", "--source", "A", "--units", "px", "--cell-type", "hcl")
+    assert run(capsys, "cohort", "import-table", tables / "some.csv", *arguments)[0] == 0
+    code, _, err = run(capsys, "cohort", "export", "some", "--out", tables / "out.csv", "--units", "um")
+    assert (code, "1 of 2 cells have no scale" in err) == (1, True)
+    assert not (tables / "out.csv").exists()
 
 
 def test_populations_and_types_are_compared_with_the_numbers_of_the_page(tables, capsys):

@@ -1,6 +1,7 @@
 """`leukoscope segment`, `analyse` and `features`, run in this process: exit code, files and standard output."""
 
 import json
+import shutil
 import struct
 import zlib
 
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from core.cli.images import result_names
 from core.domain.compartments import Compartment
 from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
@@ -18,6 +20,8 @@ from core.features.extract import extract
 from core.image.imaging import load
 from core.image.masks import encode_grey, region_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.store import queries
+from core.store.database import Cohort
 from tests.core.cli.support import fails_as_wrong_use, run, save_cell
 
 LEVELS = {0, 85, 170, 255}
@@ -58,22 +62,48 @@ def test_a_bad_file_among_good_ones_is_named_and_the_others_written(cells, tmp_p
         capsys, "segment", cells / "monocyte.png", bad, cells / "lymphocyte.png", "--out", tmp_path / "out", "--json"
     )
     assert code == 1
-    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["lymphocyte", "monocyte"]
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert written == [f"{cells.name}/lymphocyte.png", f"{cells.name}/monocyte.png"]
     result = json.loads(out)
     assert list(result["failed"]) == [str(bad)]
     assert "holds plain text" in result["failed"][str(bad)]
     assert f"failed: {bad}: bad.png: expected" in err
 
 
-def test_two_images_of_one_stem_do_not_overwrite_each_other(cells, tmp_path, capsys):
-    save_cell(tmp_path / "other" / "monocyte.bmp", 5, "monocyte")
-    code, out, _ = run(
-        capsys, "segment", cells / "monocyte.png", tmp_path / "other", "--out", tmp_path / "out", "--json"
-    )
-    assert code == 1
-    (reason,) = json.loads(out)["failed"].values()
-    assert "would overwrite the result of" in reason
-    assert len(list((tmp_path / "out").iterdir())) == 1
+def test_results_keep_the_sub_folders_and_two_images_of_one_stem_their_endings(tmp_path, capsys):
+    for seed, name in enumerate(["p1/1.png", "p2/1.png", "p2/1.bmp"]):
+        save_cell(tmp_path / "in" / name, seed)
+    code, out, _ = run(capsys, "segment", tmp_path / "in", "--out", tmp_path / "out", "--overlay", "--json")
+    assert code == 0
+    told = {image["image_name"]: image["mask"] for image in json.loads(out)["images"]}
+    assert told == {"p1/1.png": "p1/1.png", "p2/1.bmp": "p2/1.bmp.png", "p2/1.png": "p2/1.png.png"}
+    for name, mask in told.items():
+        levels = np.asarray(Image.open(tmp_path / "out" / mask))
+        alone = tmp_path / "alone" / mask
+        assert run(capsys, "segment", tmp_path / "in" / name, "--out", alone)[0] == 0
+        np.testing.assert_array_equal(levels, np.asarray(Image.open(alone / "1.png")))
+        assert (tmp_path / "out" / "overlays" / mask).is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "results"),
+    [
+        (["a.png", "b.tif", "p/a.tif"], ["a.png", "b.png", "p/a.png"]),
+        (["a.png", "a.tif", "b.tif"], ["a.png.png", "a.tif.png", "b.png"]),
+        (["a.png", "a.tif", "a.png.bmp"], ["a.png.png", "a.tif.png", "a.png.bmp.png"]),
+    ],
+)
+def test_no_two_images_share_a_result(names, results):
+    assert result_names(names) == results
+
+
+def test_a_folder_that_is_called_as_those_of_results_is_refused_before_anything_is_measured(tmp_path, capsys):
+    save_cell(tmp_path / "in" / "overlays" / "1.png")
+    save_cell(tmp_path / "in" / "1.png")
+    code, _, err = run(capsys, "segment", tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 2
+    assert "must not be called instances or overlays" in err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_two_processes_write_the_same(cells, tmp_path, capsys):
@@ -262,13 +292,17 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     out = tmp_path / "out"
     code, text, _ = run(capsys, "analyse", cells, "--out", out, "--um-per-px", "0.095", "--json")
     assert code == 0
-    assert json.loads(text) == {"out": str(out), "cells": 3, "failed": {}}
+    told = json.loads(text)
+    images = told.pop("images")
+    assert told == {"out": str(out), "cells": 3, "failed": {}}
+    assert [image["image_name"] for image in images] == sorted(path.name for path in cells.iterdir())
+    assert {(image["cells"], len(image["flags"]), len(image["notes"])) for image in images} == {(1, 0, 0)}
     table = pd.read_parquet(out / "features.parquet")
     assert len(table) == 3
-    assert {"image_path", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(
+    assert {"image_name", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(
         table
     )
-    assert table["image_path"].tolist() == [str(path) for path in sorted(cells.iterdir())]
+    assert table["image_name"].tolist() == sorted(path.name for path in cells.iterdir())
     assert table["image_sha256"].tolist() == [load(path).sha256 for path in sorted(cells.iterdir())]
     assert table["quality_ok"].all()
     assert set(table["cell_index"]) == {0}
@@ -281,10 +315,42 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert pd.read_csv(out / "errors.csv").empty
 
 
+def test_what_analyse_writes_import_table_reads_whole(tmp_path, capsys, monkeypatch):
+    save_cell(tmp_path / "in" / "p1" / "1.png", 0)
+    Image.fromarray(draw_cell(1)[0].rgb).convert("L").save(tmp_path / "in" / "1.png")
+    (tmp_path / "in" / "p1" / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "in" / "p1" / "deep")
+    assert run(capsys, "analyse", "../..", "--out", tmp_path / "out", "--units", "um")[0] == 2
+    code, text, _ = run(
+        capsys, "analyse", "../..", "--out", tmp_path / "out", "--um-per-px", "0.1", "--units", "um", "--json"
+    )
+    assert code == 0
+    told = {image["image_name"]: image for image in json.loads(text)["images"]}
+    assert set(told) == {"1.png", "p1/1.png"}
+    assert told["1.png"]["notes"] == ["grey image, no colour"]
+    assert "unlike_training" in told["1.png"]["flags"]
+    table = pd.read_parquet(tmp_path / "out" / "features.parquet")
+    assert set(table["units"]) == {"um"}
+    for name in ("features.csv", "features.parquet"):
+        file, called = tmp_path / "out" / name, name.replace(".", "_")
+        arguments = ("cohort", "import-table", file, "--name", called, "--source", "A", "--cell-type", "lymphocyte")
+        assert run(capsys, *arguments)[0] == 0
+        with Cohort.open() as cohort:
+            found = queries.cells(cohort, called)
+        assert found["image_name"].tolist() == ["1.png", "p1/1.png"]
+        for feature, spec in CATALOGUE.items():
+            assert (found[feature] * 0.1**spec.length_power).tolist() == pytest.approx(
+                table[feature].tolist(), rel=1e-12, nan_ok=True
+            )
+        for column in ("notes", "quality_flags", "severe_flags"):
+            assert [list(words) for words in found[column]] == [list(words) for words in table[column]]
+        assert run(capsys, *arguments, "--units", "px", "--replace")[0] == 1
+
+
 def test_analyse_places_each_cell_in_the_populations(cells, tmp_path, capsys):
     assert run(capsys, "analyse", cells / "monocyte.png", "--out", tmp_path)[0] == 0
     places = pd.read_parquet(tmp_path / "places.parquet")
-    assert {"image_path", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
+    assert {"image_name", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
     assert set(places["feature"]) <= set(CATALOGUE)
     assert places["population"].nunique() >= 2  # at least the published tables
 
@@ -296,8 +362,8 @@ def test_nothing_but_bad_files_still_gives_its_tables(tmp_path, capsys):
     assert json.loads(text)["cells"] == 0
     table = pd.read_parquet(tmp_path / "out" / "features.parquet")
     assert table.empty
-    assert {"image_path", "quality_flags", *CATALOGUE} <= set(table)
-    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_path"].tolist() == [str(tmp_path / "bad.png")]
+    assert {"image_name", "quality_flags", *CATALOGUE} <= set(table)
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_name"].tolist() == ["bad.png"]
 
 
 # --- fields ---
@@ -312,10 +378,11 @@ def field(tmp_path_factory):
 
 
 def test_a_field_gives_a_row_for_every_cell_one_mask_and_numbers(field, cells, tmp_path, capsys):
-    code, text, _ = run(capsys, "analyse", field, cells / "monocyte.png", "--out", tmp_path, "--overlay", "--json")
+    shutil.copy(cells / "monocyte.png", field.parent)
+    code, text, _ = run(capsys, "analyse", field.parent, "--out", tmp_path, "--overlay", "--json")
     assert code == 0
     assert json.loads(text)["cells"] == 4
-    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_path", key=lambda paths: paths != str(field))
+    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_name", key=lambda names: names != field.name)
     assert table["cell_index"].tolist() == [0, 1, 2, 0]
     assert table["cell_label"].tolist() == [1, 2, 3, 1]
     assert sorted(set(pd.read_parquet(tmp_path / "places.parquet")["cell_index"])) == [0, 1, 2]
@@ -325,8 +392,10 @@ def test_a_field_gives_a_row_for_every_cell_one_mask_and_numbers(field, cells, t
     for row in table[:3].to_dict("records"):
         rows, columns = np.nonzero(numbers == row["cell_label"])
         assert [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1] == [
-            row[name] for name in ("x", "y", "width", "height")
+            row[f"box_{name}"] for name in ("left", "top", "width", "height")
         ]
+        assert [row["centre_x"], row["centre_y"]] == pytest.approx([columns.mean() + 0.5, rows.mean() + 0.5])
+        assert (row["image_width"], row["image_height"]) == (1080, 360)
         assert np.count_nonzero((labels == 255) & (numbers == row["cell_label"])) == row["nucleus_shape2D_PixelSurface"]
     assert not (tmp_path / "masks" / "instances" / "monocyte.png").exists()
     assert load(tmp_path / "masks" / "overlays" / "field.png").shape == (360, 1080)
@@ -394,7 +463,7 @@ REFUSED = {
     "cut.jpg": "damaged or cut short",
 }
 NO_CELL = {"white.png", "red cells.png"}
-GOOD = {"cmyk.jpg", "deep.tif", "transparent.png", "moving.gif", "=1+1;calc.png", "C:\\cells\\..\\up.png", "good.png"}
+GOOD = {"cmyk.jpg", "deep.tif", "transparent.png", "moving.gif", "=1+1;calc.png", "up.png", "good.png"}
 
 
 def test_each_strange_file_has_its_message_or_result_and_the_rest_goes_on(strange, tmp_path, capsys, monkeypatch):
@@ -406,7 +475,7 @@ def test_each_strange_file_has_its_message_or_result_and_the_rest_goes_on(strang
     for name, words in REFUSED.items():
         assert words in result["failed"][name]
         assert result["failed"][name].startswith(f"{name}: expected")
-    table = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("image_path")
+    table = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("image_name")
     assert set(table.index) == GOOD | NO_CELL
     assert table.loc[sorted(GOOD), "quality_ok"].all()
     assert not table.loc[sorted(NO_CELL), "quality_ok"].any()
@@ -418,4 +487,4 @@ def test_each_strange_file_has_its_message_or_result_and_the_rest_goes_on(strang
     assert len(masks) == len(GOOD | NO_CELL)
     lines = (tmp_path / "out" / "features.csv").read_text().splitlines()
     assert not any(line.startswith(("=", "+", "-", "@")) for line in lines)
-    assert any(line.startswith("'=1+1;calc.png") for line in lines)
+    assert any(",'=1+1;calc.png," in line for line in lines)

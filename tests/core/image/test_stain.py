@@ -6,6 +6,7 @@ from core.image.masks import region_mask
 from core.image.stain import (
     MIN_NUCLEAR_DENSITY,
     WINDOW_SIDE,
+    absorbance,
     appearance,
     appearance_distance,
     count_other_nuclei,
@@ -13,7 +14,6 @@ from core.image.stain import (
     nuclear_contrast,
     nuclear_density,
     nuclear_stain,
-    optical_density,
     typical_area,
 )
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -34,7 +34,7 @@ def with_disc(rgb, y, x, radius, colour):
 
 
 def test_optical_density_of_white_grey_and_black():
-    density = optical_density(np.array([[[255, 127, 0]]], np.uint8))
+    density = absorbance(np.array([[[255, 127, 0]]], np.uint8))
     assert density.dtype == np.float32
     np.testing.assert_allclose(density, [[[0, np.log(2), np.log(256)]]], rtol=1e-6)
 
@@ -136,7 +136,7 @@ def test_without_a_nucleus_there_is_no_measure_for_others():
 def test_contrast_is_that_of_the_dye_and_needs_both_sides():
     rgb, cell = with_disc(plain(BACKGROUND), 60, 60, 30, (150, 140, 200))
     rgb, nucleus = with_disc(rgb, 60, 60, 20, NUCLEUS)
-    density = optical_density(np.array([[NUCLEUS, BACKGROUND]], np.uint8))[0] @ [1, 1, -1]
+    density = absorbance(np.array([[NUCLEUS, BACKGROUND]], np.uint8))[0] @ [1, 1, -1]
     assert nuclear_contrast(rgb, nucleus, cell) == pytest.approx(density[0] - density[1], rel=0.02)
     assert nuclear_contrast(rgb, np.zeros_like(nucleus), cell) is None
     assert nuclear_contrast(rgb, nucleus, np.ones_like(cell)) is None

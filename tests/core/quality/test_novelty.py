@@ -101,6 +101,14 @@ def test_the_nucleus_of_a_monocyte_is_more_dented_and_smaller_in_its_cell():
     assert monocyte["dent"] > lymphocyte["dent"]
 
 
+def test_the_contrast_of_the_nucleus_counts_in_natural_absorbance():
+    """As when the shipped clouds were fitted; densities of the features are decadic."""
+    image, labels = draw_cell(1)
+    densities = {"nucleus_od_Median": 0.5, "environment_od_10Percentile": 0.1}
+    found = traits(extract(image.rgb, labels).values | densities, 0.95)
+    assert found["contrast"] == pytest.approx(math.log(0.4 * math.log(10)))
+
+
 # --- distance ---
 
 

@@ -191,10 +191,10 @@ def test_roots_with_unusual_names_work(tmp_path, name, monkeypatch):
 def test_a_copy_beside_a_folder_whose_name_looks_like_a_pattern_is_not_read(tmp_path):
     for name, area in (("cells [1]", 1.0), ("cells 1", 2.0)):
         (tmp_path / name).mkdir()
-        write_parquet(tmp_path / name / "cells.parquet", pa.table({"image_path": ["a.png"], AREA: [area]}))
+        write_parquet(tmp_path / name / "cells.parquet", pa.table({"image_name": ["a.png"], AREA: [area]}))
     shards = [tmp_path / "cells [1]" / "cells.parquet"]
     assert query_shards(shards, f'SELECT "{AREA}" FROM cells')[AREA].tolist() == [1]
-    gone = pa.table({"filename": [str(shards[0])], "image_path": ["a.png"]})
+    gone = pa.table({"filename": [str(shards[0])], "image_name": ["a.png"]})
     assert query_shards(shards, f'SELECT "{AREA}" FROM cells', superseded=gone).empty
 
 

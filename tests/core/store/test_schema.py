@@ -3,15 +3,27 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.domain.cell_types import CellType
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
-from core.domain.types import BoundingBox, QualityFlag
+from core.domain.types import BoundingBox, FileScale, QualityFlag
 from core.features.catalogue import CATALOGUE
-from core.store.schema import SCHEMA_VERSION, Population, arrow_schema, cell_row, check_population_id, decode_rings
-from tests.core.store.conftest import AREA, WHEN, make_analysis, make_population
+from core.store import queries
+from core.store.database import Cohort
+from core.store.schema import (
+    SCHEMA_VERSION,
+    Population,
+    arrow_schema,
+    as_today,
+    cell_row,
+    check_population_id,
+    decode_rings,
+)
+from core.store.shards import write_population
+from tests.core.store.conftest import AREA, WHEN, make_analysis, make_population, make_rows
 
 SQUARE = np.array([[1.5, 2.0], [9.5, 2.0], [9.5, 8.0]])
 
@@ -133,3 +145,99 @@ def test_two_cells_of_one_image_have_two_ids():
     first = make_analysis(3)
     ids = {cell_row(cell, make_population(), outlines={})["cell_id"] for cell in (first, replace(first, cell_index=1))}
     assert len(ids) == 2
+
+
+def test_a_cell_of_a_field_has_its_place_in_the_whole_image():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[4:8, 10:20] = Compartment.NUCLEUS
+    first = make_analysis(place=BoundingBox(100, 50, 30, 20))
+    analysis = replace(
+        first,
+        image=replace(first.image, field_shape=(480, 640), notes=("cut out of a field",)),
+        segmentation=replace(first.segmentation, labels=labels),
+        cell_index=2,
+    )
+    row = cell_row(analysis, None, outlines={})
+    assert (row["image_width"], row["image_height"]) == (640, 480)
+    assert [row[f"box_{side}"] for side in ("left", "top", "width", "height")] == [110, 54, 10, 4]
+    assert (row["centre_x"], row["centre_y"]) == (115, 56)
+    assert (row["cell_index"], row["cell_label"]) == (2, 3)
+    assert row["notes"] == ["cut out of a field"]
+    assert row["units"] == "px"
+    assert row["cell_id"] == f"{analysis.image.sha256[:16]}:2"
+    assert {row[name] for name in ("population", "cell_type", "source", "tissue", "patient_id")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("own", "stated", "population", "expected"),
+    [
+        (0.2, None, 0.1, (0.2, "given", None)),
+        (0.2, 0.3, None, (0.2, "given", 0.3)),
+        (0.3, 0.3, None, (0.3, "file", 0.3)),
+        (None, 0.3, 0.1, (0.1, "population", 0.3)),
+        (None, 0.3, None, (None, None, 0.3)),
+    ],
+)
+def test_a_row_says_where_the_scale_is_from_and_what_the_file_states(own, stated, population, expected):
+    analysis = make_analysis(um_per_px=own)
+    if stated is not None:
+        analysis = replace(analysis, image=replace(analysis.image, file_scale=FileScale(stated, "XResolution")))
+    row = cell_row(analysis, make_population(um_per_px=population), outlines={})
+    assert (row["um_per_px"], row["um_per_px_source"], row["um_per_px_in_file"]) == expected
+
+
+DENSITIES = {
+    "nucleus_od_Mean": 1 / np.log(10),
+    "nucleus_od_Variance": 1 / np.log(10) ** 2,
+    "cell_eosin_TotalEnergy": 1 / np.log(10) ** 2,
+    "cell_haematoxylin_10Percentile": 1 / np.log(10),
+    "nucleus_od_Entropy": None,
+    "cell_eosin_Uniformity": None,
+    "nucleus_od_Skewness": 1.0,
+    "nucleus_firstorder_Entropy": 1.0,
+    AREA: 1.0,
+}
+
+
+def former_shard(path, values=2.0):
+    """A shard as schema 1 wrote it: natural densities, another name for the image, columns that are missing."""
+    row = cell_row(make_analysis(values=dict.fromkeys(DENSITIES, values)), make_population(), outlines={}, created=WHEN)
+    table = pa.Table.from_pylist([row], schema=arrow_schema())
+    new = ["units", "notes", "cell_label", "centre_x", "centre_y", "um_per_px_source", "um_per_px_in_file"]
+    table = table.drop_columns([*new, *(name for name in table.column_names if name.startswith("box_"))])
+    pq.write_table(table.rename_columns({"image_name": "image_path", "quality_flags": "flags"}), path)
+    return path
+
+
+def expected(factor, value=2.0):
+    return None if factor is None else pytest.approx(factor * value, rel=1e-12)
+
+
+def test_a_shard_of_schema_1_is_read_with_today_s_names_and_densities(tmp_path):
+    table = as_today(pq.read_table(former_shard(tmp_path / "old.parquet")))
+    (row,) = table.to_pylist()
+    assert row["image_name"] == "cells/00000.png"
+    assert row["units"] == "px"
+    assert {name: row[name] for name in DENSITIES} == {name: expected(factor) for name, factor in DENSITIES.items()}
+    now = pa.Table.from_pylist([cell_row(make_analysis(), make_population(), outlines={})], schema=arrow_schema())
+    assert as_today(now).equals(now)
+
+
+def test_old_and_new_shards_stand_in_one_cohort_in_one_unit(tmp_path):
+    """By SQL over the files, by the columns that are kept in memory, and by the rows that are kept on the disk."""
+    population = make_population()
+    write_population(tmp_path / "root", population, [make_rows(population, [1.0], start=5)])
+    (new,) = (tmp_path / "root" / "mono").glob("*.parquet")
+    former_shard(new.with_stem(f"{new.stem}0"))
+    names = list(DENSITIES)
+    with Cohort.open([tmp_path / "root"], tmp_path / "rows") as cohort:
+        frame = queries.cells(cohort, "mono")
+        old, fresh = frame["cell_id"].tolist()
+        assert frame["image_name"].tolist() == ["cells/00000.png", "cells/00005.png"]
+        assert frame["notes"].iloc[0] is None
+        of_few = queries.cells(cohort, "mono", ["cell_id", *names])
+        rows = cohort.features_of([old, fresh], names)
+    for values in (frame[names].to_numpy(dtype=float), of_few[names].to_numpy(dtype=float), rows):
+        factors = np.array([np.nan if factor is None else factor for factor in DENSITIES.values()])
+        np.testing.assert_allclose(values[0], 2 * factors, rtol=1e-12)
+        np.testing.assert_array_equal(values[1], np.ones(len(names)))

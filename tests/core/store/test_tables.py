@@ -1,4 +1,5 @@
 import json
+import math
 
 import pandas as pd
 import pyarrow as pa
@@ -7,13 +8,14 @@ import pytest
 
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, StoreError
+from core.domain.options import Units
 from core.features.catalogue import CATALOGUE
 from core.store import queries
 from core.store.database import Cohort
-from core.store.export import to_csv, to_parquet
+from core.store.export import to_csv, to_parquet, write_cells
 from core.store.plausibility import Judgement
 from core.store.shards import write_population
-from core.store.tables import Units, check_table, import_table, look, preview, uploaded
+from core.store.tables import check_table, import_table, look, preview, uploaded
 from tests.core.store.conftest import AREA, RATIO, make_population, make_rows
 
 LENGTH = "nucleus_shape2D_Perimeter"
@@ -369,3 +371,79 @@ def test_what_was_written_for_excel_is_read_back(root, tmp_path):
     assert (tmp_path / "excel.csv").read_bytes().startswith(b"\xef\xbb\xbf")
     assert import_table(root, make_population("again"), tmp_path / "excel.csv", units=Units.PIXELS) == 12
     assert sorted(cells_of(root, "again")["patient_id"]) == sorted(frame["patient_id"])
+
+
+@pytest.mark.parametrize("units", list(Units))
+@pytest.mark.parametrize("name", ["cells.csv", "cells.parquet"])
+def test_a_table_is_read_in_the_unit_that_it_states(root, tmp_path, name, units):
+    population = make_population(um_per_px=0.1)
+    rows = make_rows(population, [400.0, None])
+    rows[0] |= {"notes": ["frame 1 of 3 used", "converted from CMYK"]}
+    write_population(root, population, [rows])
+    write_cells(cells_of(root, "mono"), tmp_path / name, units)
+    assert look(tmp_path / name).units is units
+    import_table(root, make_population("own"), tmp_path / name)
+    again = cells_of(root)
+    pd.testing.assert_frame_equal(again[list(CATALOGUE)], cells_of(root, "mono")[list(CATALOGUE)])
+    assert again["units"].tolist() == ["px", "px"]
+    assert [list(notes) for notes in again["notes"]] == [["frame 1 of 3 used", "converted from CMYK"], []]
+    other = next(unit for unit in Units if unit is not units)
+    with pytest.raises(DataSetError, match=f"in {units.value}, but {other.value} was given"):
+        import_table(root, make_population("other"), tmp_path / name, units=other)
+
+
+def test_units_come_from_the_column_alone_from_the_metadata_alone_or_from_beside(root, tmp_path):
+    column = written(tmp_path, f"units,um_per_px,{AREA}\num,0.1,4\n,0.1,4\n", "column.csv")
+    plain = pa.table({"um_per_px": [0.1], AREA: [4.0]})
+    pq.write_table(plain.replace_schema_metadata({"units": "um"}), tmp_path / "file.parquet")
+    field = pa.field(AREA, pa.float64(), metadata={"unit": "µm²"})
+    pq.write_table(
+        pa.table([[0.1], [4.0]], schema=pa.schema([("um_per_px", pa.float64()), field])), tmp_path / "f.parquet"
+    )
+    beside = written(tmp_path, f"um_per_px,{AREA}\n0.1,4\n", "beside.csv")
+    written(tmp_path, '{"units": "um"}', "beside.csv-metadata.json")
+    for number, path in enumerate([column, tmp_path / "file.parquet", tmp_path / "f.parquet", beside]):
+        assert look(path).units is Units.MICROMETRES
+        import_table(root, make_population(f"own{number}"), path)
+        assert cells_of(root, f"own{number}")[AREA].tolist()[0] == pytest.approx(400)
+
+
+def test_units_that_contradict_each_other_or_are_not_said_are_refused(root, tmp_path):
+    mixed = written(tmp_path, f"units,um_per_px,{AREA}\npx,0.1,1\num,0.1,2\n")
+    with pytest.raises(DataSetError, match=r"two \(row 2 px, row 3 um\)"):
+        look(mixed)
+    written(tmp_path, f"units,{AREA}\npx,1\n", "two.csv")
+    written(tmp_path, '{"units": "um"}', "two.csv-metadata.json")
+    with pytest.raises(DataSetError, match="row 2 px, the description beside it um"):
+        look(tmp_path / "two.csv")
+    with pytest.raises(DataSetError, match="row 2, column units: expected px or um, but is 'inch'"):
+        look(written(tmp_path, f"units,{AREA}\ninch,1\n"))
+    silent = written(tmp_path, f"{AREA}\n1\n", "silent.csv")
+    with pytest.raises(DataSetError, match="give --units px or --units um"):
+        import_table(root, make_population("own"), silent)
+    assert list(root.iterdir()) == []
+
+
+def test_an_empty_list_is_no_flag_however_it_is_written(root, tmp_path):
+    table = written(
+        tmp_path,
+        f'severe_flags,quality_flags,{AREA}\n[],[],1\n,,2\n"[\'border\', \'blurred\']","[""border""]",3\nborder,,4\n',
+    )
+    import_table(root, make_population("own"), table, units=Units.PIXELS)
+    frame = cells_of(root)
+    assert [list(flags) for flags in frame["severe_flags"]] == [[], [], ["border", "blurred"], ["border"]]
+    assert [list(flags) for flags in frame["quality_flags"]] == [[], [], ["border", "blurred"], ["border"]]
+    assert frame["quality_ok"].tolist() == [True, True, False, False]
+
+
+def test_a_table_that_an_earlier_version_wrote_held_natural_densities(root, tmp_path):
+    columns = "nucleus_od_Mean,nucleus_od_Variance,nucleus_od_Entropy"
+    former = written(tmp_path, f"model_id,image_path,{columns}\nm,a.png,{math.log(10)},{math.log(10) ** 2},3\n")
+    import_table(root, make_population("own"), former, units=Units.PIXELS)
+    row = cells_of(root).iloc[0]
+    assert (row["nucleus_od_Mean"], row["nucleus_od_Variance"]) == (pytest.approx(1), pytest.approx(1))
+    assert pd.isna(row["nucleus_od_Entropy"])
+    assert row["image_name"] == "a.png"
+    others = written(tmp_path, f"{columns}\n1,2,3\n", "others.csv")
+    import_table(root, make_population("others"), others, units=Units.PIXELS)
+    assert cells_of(root, "others")[columns.split(",")].iloc[0].tolist() == [1, 2, 3]

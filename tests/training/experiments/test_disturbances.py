@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from core.image.masks import cell_mask, region_mask
-from core.image.stain import count_other_nuclei, optical_density
+from core.image.stain import absorbance, count_other_nuclei
 from training.augmentation import LabelledImage
 from training.experiments.disturbances import DECIDING, ImagingCondition, disturbed
 
@@ -43,7 +43,7 @@ def test_the_stain_is_that_of_another_laboratory(items):
         item = LabelledImage(f"set1/{number}", items[0].rgb, items[0].labels)
         shown = disturbed(ImagingCondition.STAIN, item, items, 7)
         assert np.array_equal(shown.labels, item.labels)
-        density = optical_density(shown.rgb)
+        density = absorbance(shown.rgb)
         nucleus = np.median(density[region_mask(shown.labels, "nucleus")], axis=0)
         assert 0.4 < nucleus[0] < 1.7
         assert 1.0 < nucleus[1] < 3.0
