@@ -19,7 +19,7 @@ from scipy import ndimage
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, ImageError, MaskError
 from core.domain.settings import load_settings
-from core.domain.types import LabelMap, as_label_map
+from core.domain.types import as_label_map
 from core.image.imaging import FORMATS
 from core.image.mask_coding import MaskCoding
 from core.image.mask_levels import DecodedMask, decode_pixels
@@ -72,7 +72,9 @@ def read_mask(
         return _decoded(path, shape, name, image_name, coding)
     cell = _decoded(path, shape, name, image_name, coding, whole=True)
     inner = _decoded(nucleus, shape or cell.labels.shape, nucleus.name, image_name, coding, whole=True)
-    body, core = cell_mask(cell.labels), cell_mask(inner.labels)
+    body, core = cell_mask(cell.labels), inner.labels == Compartment.NUCLEUS
+    if not core.any():
+        core = cell_mask(inner.labels)
     check_size(core.shape, body.shape, nucleus.name)
     outside = np.count_nonzero(core & ~body)
     if outside > _MOST_OUTSIDE * np.count_nonzero(core):
@@ -100,8 +102,7 @@ def _decoded(
 ) -> DecodedMask:
     data = _bytes_of(path)
     if data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
-        shaped = decode_shapes(data, name, shape, image_name=image_name, coding=coding)
-        return shaped if not whole else replace(shaped, labels=_whole(shaped.labels))
+        return decode_shapes(data, name, shape, image_name=image_name, coding=coding)
     pixels, hidden, notes = _pixels(data, path.name)
     if shape is not None:
         check_size(pixels.shape[:2], shape, name)
@@ -114,11 +115,6 @@ def _decoded(
             " nucleus with --nucleus-mask"
         )
     return replace(decoded, notes=tuple(notes))
-
-
-def _whole(labels: LabelMap) -> LabelMap:
-    cell = cell_mask(labels)
-    return as_label_map(np.where(cell, np.uint8(Compartment.CYTOPLASM), np.uint8(Compartment.BACKGROUND)))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -168,7 +164,7 @@ def _by_tifffile(data: bytes, name: str) -> NDArray[np.integer] | None:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
-            _check_pixels(page.shape[1::-1], name)
+            _check_pixels((page.imagewidth, page.imagelength), name)
             values = page.asarray()
     except (CoreError, MemoryError):
         raise

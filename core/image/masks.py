@@ -43,7 +43,7 @@ def check_size(drawn: tuple[int, int], image: tuple[int, int], name: str) -> Non
             "with rows and columns swapped it would fit: image or mask was turned (photographs are, by their EXIF tag)"
             " or transposed; turn the mask as the image is"
         )
-    elif abs(drawn[0] * image[1] / (drawn[1] * image[0]) - 1) < 0.02:
+    elif abs(image[1] * drawn[0] / image[0] - drawn[1]) <= 1:
         factor = image[0] / drawn[0]
         remedy = f"it was drawn on a copy of other size; enlarge it by {factor:.3g} without smoothing"
     else:

@@ -31,6 +31,8 @@ MAX_HOLES: Final = 0.1
 # Cytoplasm that so much of lies within the nucleus is drawn inside out, unless it is a small spot beside the nucleus.
 _ENCLOSED: Final = 0.9
 _SPOT: Final = 0.1
+# Of the pixels at the picture's edge no nucleus holds so many.
+_AT_THE_EDGE: Final = 0.75
 # A drawn nucleus that is stained in less than this share of it is more than the nucleus. Measured: at least 0.64, at
 # least 0.75 in 97 of 100; whole cells drawn as nuclei, most of them: 0.26 to 0.6.
 MIN_STAINED_SHARE: Final = 0.6
@@ -85,8 +87,11 @@ def assess_drawn(
     """
     drawing = Segmentation(labels, 1.0, 0, DRAWN, DRAWN, 0.0)
     own = misfits(image.rgb, labels)
-    # Of a drawing in another place or of swapped regions that is why the stain is missing.
-    explained = {"no_nuclear_stain"} if {flag.code for flag in own} & {"swapped_mask", "misplaced_mask"} else set()
+    # What is wrong with the drawing is why the stain is missing.
+    wrong = {flag.code for flag in own} & {"swapped_mask", "misplaced_mask", "hollow_mask"}
+    explained = {"no_nuclear_stain"} if wrong else set()
+    if _all_around(region_mask(labels, "nucleus")):
+        explained.add("border")
     flags = [flag for flag in assess(image, drawing, _NoCard(), features) if flag.code not in explained] + own
     if specks:
         flags.append(raised("specks", pieces=specks))
@@ -96,6 +101,8 @@ def assess_drawn(
 def misfits(rgb: NDArray[np.uint8], labels: LabelMap) -> list[QualityFlag]:
     """Flags of a drawing that does not fit its image: swapped codes, another place, several cells."""
     nucleus, cytoplasm = (region_mask(labels, region) for region in ("nucleus", "cytoplasm"))
+    if _all_around(nucleus):
+        return [raised("swapped_mask", why="what is read as nucleus lies all around the picture")]
     flags = [*_of_number(cell_mask(labels), lobes=not cytoplasm.any()), *_of_holes(cell_mask(labels))]
     if not nucleus.any():
         return flags
@@ -143,6 +150,11 @@ def _of_holes(cell: NDArray[np.bool_]) -> Iterator[QualityFlag]:
         share = float(1 - np.count_nonzero(cell) / np.count_nonzero(whole))
         if share > MAX_HOLES:
             yield raised("hollow_mask", share=share)
+
+
+def _all_around(nucleus: NDArray[np.bool_]) -> bool:
+    """Whether a drawn nucleus is what lies at the picture's edge: black was drawn on white."""
+    return bool(np.concatenate([nucleus[0], nucleus[-1], nucleus[:, 0], nucleus[:, -1]]).mean() > _AT_THE_EDGE)
 
 
 def _inside_out(nucleus: NDArray[np.bool_], cytoplasm: NDArray[np.bool_]) -> bool:

@@ -169,9 +169,9 @@ FLAGS: Final = MappingProxyType(
             Severity.REFUSES,
             "swapped mask",
             "The regions of the drawn mask are swapped",
-            "every value of nucleus and cytoplasm is that of the other",
-            "The regions of the drawn mask are swapped: {why}, so every value of nucleus and cytoplasm is that of the"
-            " other. Say what its levels mean (--mask-coding), or write cytoplasm as 128 and nucleus as 255.",
+            "the values of each are those of another part",
+            "The regions of the drawn mask are swapped: {why}, so the values of each are those of another part. Say"
+            " what its levels mean (--mask-coding), or write background as 0, cytoplasm as 128 and nucleus as 255.",
         ),
         "misplaced_mask": FlagKind(
             Severity.REFUSES,

@@ -14,6 +14,7 @@ from PIL import Image
 
 from core.cli.images import result_names
 from core.domain.compartments import Compartment
+from core.domain.settings import load_settings
 from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
@@ -283,6 +284,43 @@ def test_an_image_that_its_file_turns_and_a_mask_that_is_not_turned_are_told(dra
     result = features_of(capsys, folder, "turned.png")
     assert result["quality_ok"]
     assert result["features"]["nucleus_shape2D_PixelSurface"] == np.count_nonzero(labels == Compartment.NUCLEUS)
+
+
+@pytest.fixture
+def cases():
+    """Masks from other people's worlds beside the real images, if they are there."""
+    folder = load_settings().data.parent / "cases" / "masks"
+    if not folder.is_dir():
+        pytest.skip("the collected masks are not there")
+    return folder
+
+
+@pytest.mark.parametrize("mask", ["m_127.png", "m_rgba_transparent_bg.png", "m_antialias.png"])
+def test_collected_masks_of_other_codings_are_read_as_the_plain_one(cases, capsys, mask):
+    def areas(name):
+        code, out, _ = run(capsys, "features", "--image", cases / "img.png", "--mask", cases / name, "--json")
+        assert code == 0
+        return json.loads(out)
+
+    expected, found = areas("m_base.png"), areas(mask)
+    for name in ("nucleus_shape2D_PixelSurface", "cell_shape2D_PixelSurface", "combined_PixelSurface"):
+        assert found["features"][name] == pytest.approx(expected["features"][name], rel=0.01)
+    assert found["quality_ok"]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "flag"),
+    [
+        ("img.png", "m_swapped.png", "swapped_mask"),
+        ("img.png", "s_shift60.png", "misplaced_mask"),
+        ("two.png", "t_two.png", "several_drawn"),
+        ("../images/sq_exif6.jpg", "m_base.png", "misplaced_mask"),
+    ],
+)
+def test_collected_masks_that_do_not_fit_are_flagged(cases, capsys, image, mask, flag):
+    code, out, _ = run(capsys, "features", "--image", cases / image, "--mask", cases / mask, "--json")
+    assert code == 0
+    assert flag in json.loads(out)["severe_flags"]
 
 
 # --- analyse ---

@@ -1,11 +1,17 @@
+import json
 from collections import Counter
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from core.domain.cell_types import CellType
-from core.domain.errors import DataSetError
-from core.evaluation.datasets import DATA_SETS, data_set
+from core.domain.errors import DataSetError, MaskError
+from core.evaluation.datasets import DATA_SETS, data_set, drawn_mask
+from core.image.imaging import encode_png
+from core.image.masks import outlines, with_environment
+from core.image.synthetic import draw_cell
 
 
 def test_every_data_set_states_source_and_terms():
@@ -217,3 +223,35 @@ def test_what_the_reference_cohort_is_made_of(data_dir):
     assert all(sample.diagnosis == "APL" for sample in deepapl if sample.cell_type is CellType.APL)
     groups = Counter(sample.group for sample in data_set("set1").samples(data_dir))
     assert sorted(groups.values())[-4:] == [1, 2, 2, 2]  # three pairs of duplicates
+
+
+# --- drawn masks ---
+
+
+def test_masks_of_a_folder_may_be_shapes_or_colours_that_a_file_explains(tmp_path):
+    image, labels = draw_cell(1)
+    folder = tmp_path / "mine"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for stem in ("colours", "shapes"):
+        (folder / "images" / f"{stem}.png").write_bytes(encode_png(image.rgb))
+    colours = np.array([(0, 0, 0), (0, 0, 0), (255, 0, 0), (0, 0, 255)], np.uint8)[labels]
+    (folder / "masks" / "colours.png").write_bytes(encode_png(colours))
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "MultiPolygon", "coordinates": [[ring.tolist()] for ring in outlines(labels, region)]},
+            "properties": {"classification": {"name": region}},
+        }
+        for region in ("cell", "nucleus")
+    ]
+    (folder / "masks" / "shapes.geojson").write_text(json.dumps(features))
+    of_colours, of_shapes = data_set(str(folder)).samples()
+    np.testing.assert_array_equal(with_environment(drawn_mask(of_shapes).labels), labels)
+    with pytest.raises(MaskError, match=r"mine/colours: .*#ff0000.*mask_coding\.json"):
+        drawn_mask(of_colours)
+    coding = {"#000000": "background", "#ff0000": "cytoplasm", "#0000ff": "nucleus"}
+    (folder / "mask_coding.json").write_text(json.dumps(coding))
+    np.testing.assert_array_equal(with_environment(drawn_mask(of_colours, image.shape).labels), labels)
+    with pytest.raises(DataSetError, match="mine/colours has no drawn mask"):
+        drawn_mask(replace(of_colours, mask=None))

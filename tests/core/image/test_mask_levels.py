@@ -45,7 +45,7 @@ def coded(labels, *codes, dtype=np.uint8):
 
 def in_a_large_picture(pixels):
     """The cell covers less than a tenth of it."""
-    return np.pad(pixels, ((0, 800), (700, 0), *[(0, 0)] * (pixels.ndim - 2)))
+    return np.pad(pixels, ((0, 200), (500, 0), *[(0, 0)] * (pixels.ndim - 2)))
 
 
 def same_within(decoded, labels, share=0.01):

@@ -62,6 +62,7 @@ def test_encoded_levels():
         ((360, 240), "with rows and columns swapped it would fit"),
         ((120, 180), "enlarge it by 2 without smoothing"),
         ((100, 100), "give the mask of this image"),
+        ((237, 350), "give the mask of this image"),
     ],
 )
 def test_a_mask_of_another_size_is_refused_with_what_would_make_it_fit(drawn, words):

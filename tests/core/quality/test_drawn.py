@@ -98,7 +98,8 @@ def test_levels_upside_down_are_told(pair):
     """White background and black nucleus, read in ascending order."""
     image, labels = pair
     inverted = np.array([NUCLEUS, NUCLEUS, CYTOPLASM, BACKGROUND], np.uint8)[labels]
-    assert "swapped_mask" in codes(image, inverted)
+    assert codes(image, inverted) == ["swapped_mask"]
+    assert "lies all around the picture" in message(image, inverted, "swapped_mask")
 
 
 def test_a_shifted_mask_is_told_with_how_far(pair):
