@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 from core.charts.trust import Reliability
-from core.cli.common import add_action, add_jobs, add_model, add_out_file, add_scale, count_images
+from core.cli.common import add_action, add_jobs, add_model, add_out_file, add_scale, count_images, in_bounds
 from core.cohort import ImportReport, build_reference, folders_of, import_images
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import ModelError, UsageError
@@ -210,13 +210,16 @@ def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
 
 # --- import-table -----------------------------------------------------------------------------------------------------
 
+# A table may have very many rows.
+_TIMES_AN_IMAGE: Final = 10
+
 
 def _add_import_table(actions: "Actions") -> None:
     text = (
         "Make a table of measured cells (.csv, .parquet; columns named as in the catalogue) a population of your own,"
         " whole or not at all."
     )
-    parser = add_action(actions, "import-table", _import_table, text)
+    parser = add_action(actions, "import-table", in_bounds(_import_table, _TIMES_AN_IMAGE), text)
     parser.add_argument("file", type=Path, metavar="FILE", help="the table")
     parser.add_argument("--name", required=True, metavar="NAME", help="what the population is called")
     units = [str(unit) for unit in Units]

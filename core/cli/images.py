@@ -12,7 +12,16 @@ import pandas as pd
 
 from core.charts.overlay import field_png, outlined_png
 from core.cli.cohort import references
-from core.cli.common import add_choice, add_feature_engine, add_jobs, add_json, add_model, add_scale, count_images
+from core.cli.common import (
+    add_choice,
+    add_feature_engine,
+    add_jobs,
+    add_json,
+    add_model,
+    add_scale,
+    count_images,
+    in_bounds,
+)
 from core.domain.compartments import Compartment
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.features.catalogue import CATALOGUE
@@ -169,7 +178,7 @@ def features(parser: argparse.ArgumentParser) -> None:
     add_scale(parser)
     add_feature_engine(parser)
     add_json(parser)
-    parser.set_defaults(run=_features)
+    parser.set_defaults(run=in_bounds(_features))
 
 
 def _features(arguments: argparse.Namespace) -> int:
