@@ -30,11 +30,11 @@ from core.image.morphology import bounds
 
 _REGIONS: Final = tuple(region for region in Region if region is not Region.COMBINED)
 
-# At the highest magnification in use (0.03 um per pixel) a cell of 20 um is 670 px across. Beyond 2,000 px every value
+# At the highest magnification in use (0.03 um per pixel) a cell of 20 um is 670 px across. Beyond 1,600 px every value
 # costs seconds and gigabytes, and what is so large is no cell, but a field or a black picture.
-MAX_CELL_PX: Final = 4_000_000
+MAX_CELL_PX: Final = 2_000_000
 # The box around all that is labelled, with its environment; planes of numbers are made of the whole of it.
-MAX_BOX_PX: Final = 10_000_000
+MAX_BOX_PX: Final = 6_000_000
 
 # What a family found: values by feature name, or, in place of a value, the reason why there is none.
 Measured = Mapping[str, float | str]

@@ -103,10 +103,13 @@ def look(file: Path) -> TableColumns:
 
 def preview(file: Path, rows: int) -> pd.DataFrame:
     """The first rows of a table as they are."""
-    if file.suffix.lower() == ".parquet":
-        first: pd.DataFrame = next(pq.ParquetFile(file).iter_batches(rows)).to_pandas()
-        return first
-    return pd.read_csv(file, nrows=rows, encoding="utf-8-sig", dtype=str)
+    try:
+        if file.suffix.lower() == ".parquet":
+            first: pd.DataFrame = next(pq.ParquetFile(file).iter_batches(rows)).to_pandas()
+            return first
+        return pd.read_csv(file, nrows=rows, encoding="utf-8-sig", dtype=str)
+    except (OSError, ValueError, StopIteration, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
 
 
 @contextmanager
@@ -215,7 +218,10 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
 
 def _column(file: Path, first: int, column: pa.Array, name: str) -> list[Any]:
     """Values of a column as the store keeps them, None where empty; raises DataSetError naming row and column."""
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except (UnicodeDecodeError, OverflowError) as error:  # what is no text, and times that Python has not
+        raise _unreadable(file, error) from error
     stored = []
     for offset, value in enumerate(values):
         try:

@@ -261,7 +261,7 @@ DOORS: dict[str, Door] = {
     ),
     "progress": Door(
         lambda: (b'{"state":"running","total":5,"done":1,"cells":1,"flagged":0,"failed":0,"skipped":0,"rate":1.5,'
-                 b'"seconds_left":null,"started":"a","updated":"b","pid":1,"message":"","last":[["a.png",1,0.5]]}',),
+                 b'"seconds_left":null,"started":"a","updated":"b","pid":1,"message":"","last":[{"image_path":"a.png","cells":1,"confidence":0.5}]}',),
         TEXT, _text(Progress.from_json),
     ),
 }  # fmt: skip
