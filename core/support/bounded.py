@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -350,27 +351,22 @@ def each(
         Number of processes.
     """
     remaining = iter(items)
-    first = next(remaining, None)
-    if first is None:
+    waiting = deque(_Slot(item) for item in islice(remaining, 1))
+    if not waiting:
         return
     crew = _Crew(work, opening, limits, jobs)
+    crew.todo.extend(waiting)
     try:
-        waiting = deque([_Slot(first)])
-        crew.todo.append(waiting[0])
-        exhausted = False
         while waiting:
-            while not exhausted and len(waiting) < _GIVEN_AHEAD * jobs:
-                try:
-                    waiting.append(_Slot(next(remaining)))
-                    crew.todo.append(waiting[-1])
-                except StopIteration:
-                    exhausted = True
             crew.step(lost, lambda *_: None)
             while waiting and (answer := waiting[0].answer) is not None:
                 waiting.popleft()
                 if isinstance(answer, _Raised):
                     raise answer.error
                 yield answer.value
+            taken = [_Slot(item) for item in islice(remaining, _GIVEN_AHEAD * jobs - len(waiting))]
+            waiting.extend(taken)
+            crew.todo.extend(taken)
     finally:
         crew.end()
 

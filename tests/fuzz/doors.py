@@ -132,7 +132,7 @@ def _table() -> pd.DataFrame:
 def csv_tables() -> Sequence[bytes]:
     """Tables as spreadsheets and R write them."""
     text = _table().to_csv(index=False)
-    return text.encode(), text.replace(",", ";").encode(), ("\ufeff" + text.replace("\n", "\r\n")).encode()
+    return text.encode(), ("\ufeff" + text.replace("\n", "\r\n")).encode()
 
 
 @cache
@@ -188,7 +188,6 @@ def _asked(root: Path) -> None:
     with Cohort.open([root]) as cohort:
         for info in queries.populations(cohort):
             queries.cells(cohort, info.population.population_id)
-            queries.summaries(cohort, info.population.population_id, in_um=False)
 
 
 def _mask(data: bytes, folder: Path) -> None:
@@ -349,9 +348,9 @@ def gif_of_blocks(blocks: int) -> bytes:
 
 # What each is, and words of the refusal.
 COSTLY: dict[str, tuple[Callable[[], bytes], str]] = {
-    "PNG of 5 million chunks": (lambda: png_of_chunks(5_000_000), "chunks"),
-    "PNG with a profile of 800 MB": (lambda: png_with_profile(800), "profile"),
-    "PNG with a text of 800 MB": (lambda: png_with_text(800), "text"),
+    "PNG of 2 million chunks": (lambda: png_of_chunks(2_000_000), "chunks"),
+    "PNG with a profile of 50 MB": (lambda: png_with_profile(50), "profile"),
+    "PNG with a text of 50 MB": (lambda: png_with_text(50), "text"),
     "PNG of 16 x 1,500,000": (lambda: strip(16, 1_500_000), "times as long as wide"),
     "PNG of 1,500,000 x 16": (lambda: strip(1_500_000, 16), "times as long as wide"),
     "JPEG of 300 scans": (lambda: jpeg_of_scans(300), "scans"),

@@ -2,60 +2,15 @@
 
 import multiprocessing
 import os
-import signal
 import threading
-import time
 from functools import partial
 
-import numpy as np
 import pytest
 
 from core.domain.errors import ImageError, LimitError
 from core.support import bounded
 from core.support.bounded import Desk, WorkLimits, each
-
-LIMITS = WorkLimits(1.5, 256)
-
-
-def nothing():
-    return None
-
-
-def limited():
-    bounded.limit_memory(LIMITS.megabytes)
-
-
-def refusing():
-    raise ImageError("no such model")
-
-
-def ending():
-    os._exit(9)
-
-
-def done(item, _, alive):
-    """An item is a number, or what happens at it."""
-    alive("at it", 0.5)
-    if item == "hangs":
-        time.sleep(60)
-    elif item == "takes all":
-        return len(np.ones(2**30))
-    elif item == "ends":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif item == "raises":
-        raise ImageError("a.png: no image")
-    elif item == "is slow":
-        for _ in range(4):
-            time.sleep(0.6)
-            alive()
-    elif str(item).startswith("/") and not os.path.exists(item):  # noqa: PTH110
-        with open(item, "w"):  # noqa: PTH123
-            os.kill(os.getpid(), signal.SIGKILL)
-    return item, os.getpid()
-
-
-def lost(item, what):
-    return item, what
+from tests.core.support.lost_work import LIMITS, done, ending, limited, lost, nothing, refusing
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +34,7 @@ def test_results_come_in_order_from_processes_that_are_not_this_one():
 
 def test_what_hangs_crashes_or_takes_all_memory_is_told_and_the_rest_goes_on():
     found = dict(results([0, "hangs", 1, "ends", 2, "takes all", 3], limited))
-    assert found["hangs"] == "nothing came of it for 1.5 s"
+    assert found["hangs"] == "nothing came of it for 1 s"
     assert found["ends"] == "the process that measured it ended by signal SIGKILL (for want of memory?)"
     assert found["takes all"] == "it takes more than 256 MB of memory"
     assert all(isinstance(found[number], int) for number in range(4))
