@@ -1,23 +1,26 @@
 """The use case in a few lines: image -> label map -> features -> flags, with the versions that made them."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from core.domain.errors import CoreError
+from core.domain.errors import CoreError, ImageError
 from core.domain.options import CellChoice, Device, FeatureEngine
+from core.domain.settings import load_settings
 from core.domain.types import BoundingBox, CellAnalysis, CellImage, Segmentation
 from core.domain.versions import software_versions
 from core.features.extract import extract
-from core.image.imaging import load
+from core.image.imaging import decode, load
 from core.image.stain import Nucleus, find_nuclei
 from core.quality.assessment import assess
 from core.segmentation.field_of_view import MOST_NUCLEI, find_cells, shows_one_cell
 from core.segmentation.model_registry import ModelEntry
+from core.segmentation.providers import PROVIDER_NAMES
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
-from core.support import parallel
+from core.support import bounded
 
 # Called with what is being done, in words, and the share of all that is done.
 Progress = Callable[[str, float], None]
@@ -109,7 +112,11 @@ def _cells_of_field(
 
 def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine = FeatureEngine.FAST) -> CellAnalysis:
     """Measure a cell, and check it against what is known of the segmenter that outlined it."""
-    features = extract(cell.image.rgb, cell.segmentation.labels, engine)
+    try:
+        features = extract(cell.image.rgb, cell.segmentation.labels, engine)
+    except ImageError as error:  # which image is known here only
+        msg = f"{cell.image.name}: {error}"
+        raise ImageError(msg) from error
     flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
     return CellAnalysis(
         cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions(engine))
@@ -166,13 +173,21 @@ class Outcome:
     reason: str | None = None
 
 
-def run_job(job: AnalysisRequest, segmenter: Segmenter) -> Outcome:
-    """Analyse one file; an image that cannot be used becomes an outcome with its reason, never an exception."""
+def run_job(job: AnalysisRequest, segmenter: Segmenter, alive: bounded.Alive = lambda *_: None) -> Outcome:
+    """Analyse one file; an image that cannot be used becomes an outcome with its reason, never an exception.
+
+    `alive` is called whenever work on it gets on.
+    """
     try:
         image = load(job.path, job.um_per_px)
-        cells = analyse_cells(image, segmenter, job.cells, engine=job.engine)
+        cells = analyse_cells(image, segmenter, job.cells, engine=job.engine, progress=alive)
     except CoreError as error:
         return Outcome(job.path, reason=str(error))
+    except Exception as error:  # a folder does not end at the image that meets a bug
+        if bounded.is_want_of_memory(error):
+            raise
+        words = f"{job.path.name}: unexpected {type(error).__name__}: {error}; please report it"
+        return Outcome(job.path, reason=words)
     return Outcome(
         job.path, cells, image.shape, None if cells else f"{job.path.name}: no stained leukocyte was found in the field"
     )
@@ -183,7 +198,66 @@ def analyse_many(
 ) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs, computed by `jobs` processes with one session and one thread each.
 
-    With `jobs` 1 it is this process, with as many threads as there are cores.
+    With `jobs` 1 it is one process, with as many threads as there are cores. An image that takes more time or memory
+    than the settings allow, or ends its process, has that for a reason.
     """
-    opening = partial(OnnxSegmenter.from_entry, model, device, threads=1 if jobs > 1 else 0)
-    return parallel.each(run_job, jobs_to_do, opening, jobs=jobs)
+    limits = limits_of_an_image()
+    opening = partial(open_bounded, model, device, 1 if jobs > 1 else 0, limits.megabytes)
+    return bounded.each(run_job, jobs_to_do, opening, _lost, limits, jobs=jobs)
+
+
+def _lost(job: AnalysisRequest, what: str) -> Outcome:
+    return Outcome(job.path, reason=lost_in_words(job.path.name, what))
+
+
+# --- what strangers send may take so much -----------------------------------------------------------------------------
+
+
+def limits_of_an_image() -> bounded.WorkLimits:
+    """What one image may take, or one cell of a field, wherever it comes in."""
+    settings = load_settings()
+    return bounded.WorkLimits(settings.max_seconds, settings.max_memory_mb)
+
+
+def lost_in_words(name: str, what: str) -> str:
+    """Why nothing came of an image that was too much work."""
+    return (
+        f"{name}: {what}; cut out the cell or scale the image down, or raise LEUKOSCOPE_MAX_SECONDS or"
+        " LEUKOSCOPE_MAX_MEMORY_MB"
+    )
+
+
+def open_bounded(model: ModelEntry, device: Device, threads: int, megabytes: int) -> OnnxSegmenter:
+    """A session in a process that is limited to so much more memory than it takes to open it."""
+    segmenter = OnnxSegmenter.from_entry(model, device, threads)
+    # CUDA reserves more address space than there is memory.
+    if segmenter.provider == PROVIDER_NAMES["CPUExecutionProvider"]:
+        bounded.limit_memory(megabytes, threads=threads or os.cpu_count() or 1)
+    return segmenter
+
+
+def open_warm(model: ModelEntry, megabytes: int) -> OnnxSegmenter:
+    """As `open_bounded`, with one cell analysed, so that whoever comes first waits no longer than the others."""
+    from core.image.synthetic import draw_cell
+
+    segmenter = open_bounded(model, Device.AUTO, 0, megabytes)
+    analyse(draw_cell()[0], segmenter)
+    return segmenter
+
+
+@dataclass(frozen=True)
+class ReceivedImage:
+    """The content of an image file as it came, and which of its cells to analyse."""
+
+    data: bytes
+    name: str
+    um_per_px: float | None = None
+    cells: CellChoice = CellChoice.AUTO
+
+
+def analyse_received(
+    received: ReceivedImage, segmenter: Segmenter, alive: bounded.Alive
+) -> tuple[CellImage, tuple[CellAnalysis, ...]]:
+    """A received image decoded, and the analyses of its cells; `alive` is told the progress, as `Progress`."""
+    image = decode(received.data, received.name, received.um_per_px)
+    return image, analyse_cells(image, segmenter, received.cells, progress=alive)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core import pipeline
 from core.domain.errors import ImageError
 from core.domain.options import CellChoice
 from core.domain.types import CellAnalysis
 from core.image.imaging import decode
+from core.pipeline import ReceivedImage
 from core.populations.placement import place_cell
 from core.reports.conclusions import nearest_populations
 from core.support.text import markdown
@@ -23,15 +23,12 @@ from pages._ui.single_cell.field_view import open_field, show_field
 
 def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: CellChoice = CellChoice.AUTO) -> None:
     """Run the engine on the chosen image, with its progress on the line below the buttons."""
-    line.progress(0.0, text="Opening the image")
-    image = decode(chosen.data, chosen.name, SCALE.get())
-    line.progress(0.05, text="Loading the model")
-    segmenter = model_in_use.segmenter()
+    line.progress(0.0, text="Opening the image and the model")
 
     def tell(doing: str, share: float) -> None:
         line.progress(0.1 + 0.9 * share, text=doing)
 
-    analyses = pipeline.analyse_cells(image, segmenter, cells, progress=tell)
+    image, analyses = model_in_use.analysed(ReceivedImage(chosen.data, chosen.name, SCALE.get(), cells), tell)
     if not analyses:
         msg = f"{image.name}: no further cell could be outlined; the stained objects beside the cell are no leukocytes"
         raise ImageError(msg)

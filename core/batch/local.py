@@ -4,37 +4,22 @@ A worker may hang, run out of memory or crash without harm to the run.
 """
 
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Final
 
 from core.batch.measure import Measurer
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, ModelError
+from core.support.bounded import FAILED_STARTS, TICK_S, TRIES, ChildProcess, can_limit_memory, limit_memory
 
-# An image that kills its worker is tried once more, alone in a fresh one: the first time may have been the
-# system's doing.
-_TRIES: Final = 2
-# Workers that end before they are ready, one after the other, until the run is given up.
-_FAILED_STARTS: Final = 3
-# Seconds after which the loop looks round although nothing came.
-_TICK_S: Final = 0.1
+# Seconds between two signs of life.
 _ALIVE_S: Final = 1.0
-# Address space that memory allocators reserve for their threads without using it.
-_ALLOCATOR_MB: Final = 256
-_MEMORY_USED: Final = Path("/proc/self/statm")
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +64,7 @@ class LocalEngine:
         if first is None:
             return
         self._again.append(first)
-        if not _can_limit_memory():
+        if not can_limit_memory():
             logger.warning("this system cannot limit the memory that an image may take; --memory-limit does nothing")
         workers = [_Worker(self._measurer) for _ in range(self._jobs)]
         try:
@@ -89,7 +74,7 @@ class LocalEngine:
                     done = yield from self._fill(workers, tasks)
                     if done:
                         return
-                came = wait([worker.connection for worker in workers], _TICK_S)
+                came = wait([worker.connection for worker in workers], TICK_S)
                 for number, worker in enumerate(workers):
                     if worker.connection in came:
                         yield from self._take(worker)
@@ -146,7 +131,7 @@ class LocalEngine:
         """Handle the tasks of a worker that ended: the current one failed, or those read together are tried alone."""
         if worker.batch_size is None:
             self._failed_starts += 1
-            if self._failed_starts == _FAILED_STARTS:
+            if self._failed_starts == FAILED_STARTS:
                 msg = (
                     f"the processes that measure end while they open the model ({what}); is there enough memory for"
                     f" --jobs {self._jobs}?"
@@ -156,7 +141,7 @@ class LocalEngine:
         for task in islice(worker.tasks, at_work):
             self._tries[task.image_path] += 1
             sure = stage is Stage.TIME and at_work == 1
-            if sure or self._tries[task.image_path] >= _TRIES:
+            if sure or self._tries[task.image_path] >= TRIES:
                 del self._tries[task.image_path]
                 reason = f"{task.image_path}: {what}; look at the image, or raise the limits and use --retry-failed"
                 yield ImageResult(
@@ -175,16 +160,11 @@ class _Worker:
     tasks: deque[Task] = field(default_factory=deque)
     since: float = 0.0
     batch_size: int | None = None  # known when it is ready
-    ended: bool = False
     _alone: bool = False
 
     def __post_init__(self) -> None:
-        # Spawned, not forked: onnxruntime's and BLAS's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=_work, args=(theirs, self.measurer), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._child = ChildProcess(_work, self.measurer)
+        self.connection = self._child.connection
 
     @property
     def has_room(self) -> bool:
@@ -213,36 +193,29 @@ class _Worker:
         return time.monotonic() - self.since > limit_s * min(self.batch_size, len(self.tasks))
 
     def end(self, *, of_itself: bool = False) -> None:
-        """Kill the process if it does not end by itself; one that the system does not end is left behind."""
-        if not self.ended:
-            if of_itself:
-                self._process.join(timeout=1)
-            self._process.kill()
-            self._process.join(timeout=5)
-            self.connection.close()
-            self.ended = True
+        """Kill the process if it does not end by itself."""
+        self._child.end(of_itself=of_itself)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is no more."""
+        return self._child.ended
 
     @property
     def last_words(self) -> str:
         """How it ended."""
-        code = self._process.exitcode
-        if code is None or code >= 0:
-            return f"with code {code}"
-        name = signal.Signals(-code).name
-        return f"by signal {name}{' (for want of memory?)' if name == 'SIGKILL' else ''}"
+        return self._child.last_words
 
 
 def _work(connection: Connection, measurer: Measurer) -> None:
     """A worker's life: open, say so, and measure until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True, name="ends with the parent").start()
     try:
         measurer.open()
     except CoreError as error:
         connection.send(error)
         return
     if not measurer.on_gpu:  # CUDA reserves more address space than there is memory
-        _limit_memory(measurer.settings.memory_limit_mb)
+        limit_memory(measurer.settings.memory_limit_mb)
     connection.send(measurer.batch_size)
     for result in measurer.results(iter(connection.recv, None), _Alive(connection)):
         connection.send(result)
@@ -259,27 +232,3 @@ class _Alive:
         if time.monotonic() - self._told > _ALIVE_S:
             self._told = time.monotonic()
             self._connection.send(None)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _can_limit_memory() -> bool:
-    """Whether the system says how much memory a process has and limits it, as Linux does."""
-    return _MEMORY_USED.exists() and find_spec("resource") is not None
-
-
-def _limit_memory(megabytes: int) -> None:
-    """Allow this process so much memory beyond what it has now, where that can be done."""
-    if not _can_limit_memory():
-        return
-    import resource  # not on Windows
-
-    base = int(_MEMORY_USED.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = base + (megabytes + _ALLOCATOR_MB) * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

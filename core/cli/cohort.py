@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
@@ -23,6 +23,7 @@ from core.cli.common import (
     add_scale,
     add_units,
     count_images,
+    in_bounds,
 )
 from core.cohort import Filed, ImportReport, build_reference, filed_once, folders_of, import_images
 from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
@@ -286,13 +287,16 @@ def _tell_imports(reports: Iterable[ImportReport], *, as_json: bool) -> int:
 
 # --- import-table -----------------------------------------------------------------------------------------------------
 
+# A table may have very many rows.
+_TIMES_AN_IMAGE: Final = 10
+
 
 def _add_import_table(actions: "Actions") -> None:
     text = (
         "Make a table of measured cells (.csv, .tsv, .xlsx, .parquet; columns named as in the catalogue) a population"
         " of your own. Rows whose numbers cannot be true are left out and told."
     )
-    parser = add_action(actions, "import-table", _import_table, text)
+    parser = add_action(actions, "import-table", in_bounds(_import_table, _TIMES_AN_IMAGE), text)
     parser.add_argument("file", type=Path, metavar="FILE", help="the table")
     parser.add_argument("--name", required=True, metavar="NAME", help="what the population is called")
     units = [str(unit) for unit in Units]

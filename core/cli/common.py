@@ -1,18 +1,29 @@
 """What commands share: arguments, progress on standard error, and how a run ends."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from core.domain.errors import LimitError
 from core.domain.options import Device, FeatureEngine, Units
+from core.domain.settings import load_settings
+from core.support import bounded
 
 if TYPE_CHECKING:
     # argparse exports no name for it.
     Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+# What a command does, and its exit code.
+Handler: TypeAlias = Callable[[argparse.Namespace], int]
 
 JSON_HELP: Final = "print one machine-readable object to standard output"
 
@@ -99,3 +110,48 @@ def count_images(total: int) -> Callable[[int], None]:
         print(line, file=sys.stderr, end="\r" if sys.stderr.isatty() and done < total else "\n", flush=True)
 
     return show
+
+
+# --- commands that read what strangers made ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Said:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def in_bounds(handler: Handler, times: int = 1) -> Handler:
+    """The handler of a command in a process of its own, which may take what an image may, so many times the time.
+
+    For commands that read one file and print a result: what they print is printed when they end.
+    """
+    return partial(_in_bounds, handler, times)
+
+
+def _in_bounds(handler: Handler, times: int, arguments: argparse.Namespace) -> int:
+    settings = load_settings()
+    limits = bounded.WorkLimits(times * settings.max_seconds, settings.max_memory_mb)
+    opening = partial(bounded.limit_memory, limits.megabytes, threads=os.cpu_count() or 1)
+    (said,) = bounded.each(_captured, [(handler, arguments)], opening, _lost, limits)
+    print(said.err, end="", file=sys.stderr)
+    print(said.out, end="")
+    return said.code
+
+
+def _captured(what: tuple[Handler, argparse.Namespace], _: None, __: bounded.Alive) -> _Said:
+    handler, arguments = what
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = handler(arguments)
+    return _Said(code, out.getvalue(), err.getvalue())
+
+
+def _lost(_: object, what: str) -> _Said:
+    msg = (
+        f"expected files that can be read within the limits, but {what}; look at them, or raise"
+        " LEUKOSCOPE_MAX_SECONDS or LEUKOSCOPE_MAX_MEMORY_MB"
+    )
+    raise LimitError(msg)

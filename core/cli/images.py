@@ -24,6 +24,7 @@ from core.cli.common import (
     add_scale,
     add_units,
     count_images,
+    in_bounds,
 )
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError, UsageError
@@ -262,7 +263,7 @@ def features(parser: argparse.ArgumentParser) -> None:
     add_scale(parser)
     add_feature_engine(parser)
     add_json(parser)
-    parser.set_defaults(run=_features)
+    parser.set_defaults(run=in_bounds(_features))
 
 
 def _features(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ CoreError
 |-- QueryError              SQL of a person that is refused, wrong or takes too much
 |-- ClusterError            no cluster, or one that cannot do the work
 |-- TrainingError           a training run cannot go on
+|-- LimitError              work took more time or memory than it may, or ended its process
 `-- UsageError              arguments that make no sense together
 """
 
@@ -67,6 +68,10 @@ class ClusterError(CoreError, RuntimeError):
 
 class TrainingError(CoreError, RuntimeError):
     """A training run cannot go on."""
+
+
+class LimitError(CoreError, RuntimeError):
+    """Work took more time or memory than it may, or ended its process."""
 
 
 class UsageError(CoreError, ValueError):

@@ -21,7 +21,8 @@ class Settings:
 
     `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are
     separated as in PATH. `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a
-    person may have uploaded for all kept runs together.
+    person may have uploaded for all kept runs together. An image may take `max_seconds` without getting on, and
+    `max_memory_mb` beyond what the program needs anyway.
     """
 
     data: Path
@@ -35,6 +36,8 @@ class Settings:
     max_pixels: int
     max_bytes: int
     max_upload_bytes: int
+    max_seconds: float
+    max_memory_mb: int
 
 
 def check_own(folder: Path, instead: str) -> None:
@@ -73,4 +76,6 @@ def load_settings() -> Settings:
         max_pixels=int(os.environ.get("LEUKOSCOPE_MAX_PIXELS", "25000000")),
         max_bytes=int(os.environ.get("LEUKOSCOPE_MAX_BYTES", str(64 * 2**20))),
         max_upload_bytes=int(os.environ.get("LEUKOSCOPE_MAX_UPLOAD_BYTES", str(4 * 2**30))),
+        max_seconds=float(os.environ.get("LEUKOSCOPE_MAX_SECONDS", "120")),
+        max_memory_mb=int(os.environ.get("LEUKOSCOPE_MAX_MEMORY_MB", "3072")),
     )

@@ -25,10 +25,16 @@ from core.features.shape import shape_2d
 from core.features.spec import FeatureClass, FeatureSpec, Region
 from core.features.spots import granularity, vacuoles
 from core.features.texture import UNDEFINED, Levels, discretise, glcm, gldm, glrlm, glszm, ngtdm
-from core.image.masks import region_mask
+from core.image.masks import cell_mask, region_mask
 from core.image.morphology import bounds
 
 _REGIONS: Final = tuple(region for region in Region if region is not Region.COMBINED)
+
+# At the highest magnification in use (0.03 um per pixel) a cell of 20 um is 670 px across. Beyond 1,600 px every value
+# costs seconds and gigabytes, and what is so large is no cell, but a field or a black picture.
+MAX_CELL_PX: Final = 2_000_000
+# The box around all that is labelled, with its environment; planes of numbers are made of the whole of it.
+MAX_BOX_PX: Final = 6_000_000
 
 # What a family found: values by feature name, or, in place of a value, the reason why there is none.
 Measured = Mapping[str, float | str]
@@ -202,13 +208,15 @@ def extract(
     Raises
     ------
     ImageError
-        If the image is neither colour nor grey as above, or holds values outside 0 to 255.
+        If the image is neither colour nor grey as above, holds values outside 0 to 255, or what is labelled is larger
+        than a cell can be.
     MaskError
         If the label map's shape differs from the image's.
     """
     engine.check_installed()
     _check(image, labels)
     within = bounds(labels > 0) if labels.any() else (slice(0), slice(0))
+    _check_size(labels, within)
     cell = Cell(LabelMap(labels[within]), planes(image[within]))
 
     values: dict[str, float] = {}
@@ -259,6 +267,23 @@ def _check(image: NDArray[np.uint8] | NDArray[np.float64], labels: LabelMap) -> 
         msg = (
             f"grey values must lie between 0 and 255, but range from {image.min()} to {image.max()}; scale the image"
             " first"
+        )
+        raise ImageError(msg)
+
+
+def _check_size(labels: LabelMap, within: tuple[slice, slice]) -> None:
+    area = np.count_nonzero(cell_mask(labels))
+    if area > MAX_CELL_PX:
+        msg = (
+            f"expected a cell of at most {MAX_CELL_PX:,} pixels, but it covers {area:,}: no magnification shows a"
+            " leukocyte that large; scale the image down, or cut out the cell"
+        )
+        raise ImageError(msg)
+    height, width = (at.stop - at.start for at in within)
+    if height * width > MAX_BOX_PX:
+        msg = (
+            f"expected the outline of one cell, but what is drawn spans {width} x {height} pixels; draw one cell,"
+            " without strokes far from it"
         )
         raise ImageError(msg)
 

@@ -1,8 +1,11 @@
 """Archives from strangers: a ZIP's images read within limits, and files packed for download."""
 
+import errno
 import io
+import lzma
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -21,6 +24,11 @@ MAX_RATIO: Final = 100
 MAX_MEMBERS: Final = 1_000_000
 _CHUNK: Final = 2**20
 _ENCRYPTED: Final = 0x1
+# What a damaged archive raises, by what is damaged.
+_DAMAGED: Final = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    ValueError, RuntimeError, NotImplementedError, EOFError, LookupError, OverflowError,
+)  # fmt: skip
 _ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 
@@ -54,7 +62,9 @@ class ImageArchive:
     def __init__(self, file: str | IO[bytes], name: str) -> None:
         try:
             self._archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        except (*_DAMAGED, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it was to be read before its beginning
+                raise
             msg = f"{name}: expected a ZIP archive, but it is not one or is damaged ({error}); pack the images again"
             raise UsageError(msg) from error
         self._name = name
@@ -107,13 +117,7 @@ class ImageArchive:
                         shown = f"{self._name}: {base_name(member.filename)}"
                         msg = f"{shown} unpacks to more than {limit / 2**20:.0f} MB; pack photographs only"
                         raise UsageError(msg)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            RuntimeError,
-            NotImplementedError,
-            EOFError,
-        ) as error:  # damaged, encrypted, or of an unknown method
+        except (*_DAMAGED, OSError, MemoryError) as error:  # damaged, encrypted, or of an unknown method
             msg = (
                 f"{self._name}: {base_name(member.filename)} cannot be unpacked ({error}); pack the images again,"
                 " without a password"

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 from core.domain.errors import ImageError, UsageError
 from core.domain.settings import Settings, load_settings
 from core.domain.types import CellImage
+from core.image.structure import check_structure
 
 # Pillow knows some forty formats; the exotic ones are rarely needed and have been the way in for decompression bombs.
 FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
@@ -31,6 +32,9 @@ MIN_SIDE_PX: Final = 16
 # Cameras store 10, 12 or 14 bits in 16-bit files; the smallest depth that holds the largest value is taken as the true
 # one.
 BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
+
+# A strip of a scanned slide is longer than wide, but the networks see squares over the longer side.
+MAX_ASPECT: Final = 20
 
 MAX_NAME_LENGTH: Final = 200
 
@@ -99,6 +103,7 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
     name = base_name(name)
     settings = load_settings()
     _check_bytes(len(data), name, settings)
+    check_structure(data, name)
     try:
         rgb, notes = _read(data, name, settings)
     except (ImageError, MemoryError):  # want of memory says nothing of the file
@@ -232,6 +237,12 @@ def _check_size(size: tuple[int, int], name: str, settings: Settings) -> None:
         msg = (
             f"{name}: expected at least {MIN_SIDE_PX} pixels on each side, but the image is {width} x {height}; use the"
             " original image"
+        )
+        raise ImageError(msg)
+    if max(size) > MAX_ASPECT * min(size):
+        msg = (
+            f"{name}: expected an image at most {MAX_ASPECT} times as long as wide, but it is {width} x {height};"
+            " cut out the cell"
         )
         raise ImageError(msg)
 

@@ -165,7 +165,7 @@ def find_nuclei(rgb: NDArray[np.uint8]) -> list[Nucleus]:
 
     Works on a reduced copy of large images, so that memory stays small beside the image.
     """
-    step = -(-max(rgb.shape[:2]) // _GRID_SIDE)
+    step = min(-(-max(rgb.shape[:2]) // _GRID_SIDE), *rgb.shape[:2])
     stained = nuclear_stain(_reduced(rgb, step))
     if not stained.any():
         return []

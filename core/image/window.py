@@ -6,11 +6,14 @@ meets an artificial black border.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+# What lies outside a long strip is many times what lies in it: beyond so many pixels it is looked at on a coarser grid.
+_MOST_PADDED: Final = 2**26
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ def _resample(
     height, width = image.shape[:2]
     above, below = max(0, math.ceil(-window.top)), max(0, math.ceil(window.top + window.side - height))
     before, after = max(0, math.ceil(-window.left)), max(0, math.ceil(window.left + window.side - width))
+    padded = (height + above + below) * (width + before + after)
+    if padded > max(_MOST_PADDED, height * width):
+        step = math.ceil(math.sqrt(padded / _MOST_PADDED))
+        smaller = Window(window.left / step, window.top / step, window.side / step)
+        labels = method is Image.Resampling.NEAREST
+        coarse = image[::step, ::step] if labels else np.asarray(Image.fromarray(image).reduce(step))
+        return _resample(coarse, smaller, size, outside, method)
     if above or below or before or after:
         image = np.pad(image, [(above, below), (before, after)] + [(0, 0)] * (image.ndim - 2), mode=outside)
     left, top = window.left + before, window.top + above

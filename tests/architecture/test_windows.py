@@ -86,7 +86,7 @@ def test_a_batch_is_measured_alone_in_its_folder_and_says_that_memory_is_not_lim
     if not hasattr(fcntl, "F_OFD_SETLK"):
         pytest.skip("stands in for Windows by locks that only Linux has")
     program = """
-from core.batch import local
+from core.support import bounded
 from core.batch.results import RunFolder
 from core.domain.errors import UsageError
 from tests.core.batch.support import run, write_images
@@ -95,7 +95,7 @@ sys.modules["msvcrt"] = windows
 images, out = Path(sys.argv[1], "images"), Path(sys.argv[1], "out")
 write_images(images, 3)
 print(run(images, out, jobs=1).done)
-local._limit_memory(1)
+bounded.limit_memory(1)
 with RunFolder(str(out)):
     try:
         run(images, out)

@@ -6,7 +6,9 @@ should be on the screen by then.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.domain.settings import load_settings
@@ -14,11 +16,15 @@ from pages._ui.common.caching import cached
 from pages._ui.common.cohort_data import references
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from core.charts.trust import Reliability
+    from core.domain.types import CellAnalysis, CellImage
+    from core.pipeline import ReceivedImage
     from core.segmentation.model_registry import ModelEntry
     from core.segmentation.segmenter import OnnxSegmenter
+    from core.support.bounded import Desk
 
 
 def default_model() -> ModelEntry:
@@ -29,21 +35,42 @@ def default_model() -> ModelEntry:
 
 
 def segmenter() -> OnnxSegmenter:
-    """The default model opened, its checksum verified once; raises ModelError."""
+    """The default model opened in this process, its checksum verified once; raises ModelError."""
     return _segmenter(default_model())
 
 
 @cached("resource", max_entries=2, key=lambda model: (str(model.path), model.sha256))
 def _segmenter(model: ModelEntry) -> OnnxSegmenter:
-    from core.image.synthetic import draw_cell
-    from core.pipeline import analyse
     from core.segmentation.segmenter import OnnxSegmenter
 
-    opened = OnnxSegmenter.from_entry(model)
-    # The first analysis of a process loads pyradiomics and allocates: nobody should wait for that with a cell on the
-    # screen.
-    analyse(draw_cell()[0], opened)
-    return opened
+    return OnnxSegmenter.from_entry(model)
+
+
+def analysed(received: ReceivedImage, tell: Callable[..., None]) -> tuple[CellImage, tuple[CellAnalysis, ...]]:
+    """An image that somebody gave, decoded and analysed by the default model in a process that it cannot hold up.
+
+    Raises
+    ------
+    CoreError
+        If it is no usable image, takes more time or memory than an image may, or there is no model.
+    """
+    from core.domain.errors import ImageError, LimitError
+    from core.pipeline import lost_in_words
+
+    try:
+        return _desk(default_model()).ask(received, tell)
+    except LimitError as error:
+        raise ImageError(lost_in_words(received.name, str(error))) from error
+
+
+@cached("resource", max_entries=1, key=lambda model: (str(model.path), model.sha256))
+def _desk(model: ModelEntry) -> Desk[ReceivedImage, tuple[CellImage, tuple[CellAnalysis, ...]]]:
+    from core.pipeline import analyse_received, limits_of_an_image, open_warm
+    from core.support.bounded import Desk
+
+    limits = limits_of_an_image()
+    most = max(2, (os.cpu_count() or 1) // 4)
+    return Desk(analyse_received, partial(open_warm, model, limits.megabytes), limits, most=most)
 
 
 def warm_up() -> None:
@@ -51,7 +78,7 @@ def warm_up() -> None:
     from core.domain.errors import CoreError
 
     with suppress(CoreError):
-        segmenter()
+        _desk(default_model()).warm()
         references()
 
 
