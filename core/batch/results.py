@@ -8,6 +8,7 @@ OUT/masks/<image>.png       grey levels 255 nucleus, 170 cytoplasm, 85 environme
 OUT/instances/<image>.png   numbers of the cells, of fields
 OUT/overlays/, OUT/outlines/<image>.geojson   where they are wanted
 OUT/errors.csv              image_path, stage, reason
+OUT/passed_over.csv         files that are no images by their ending: how many, the first by name, what to do
 OUT/progress.json           `core.batch.settings.Progress`
 OUT/earlier/                results of other settings, models or versions
 ```
@@ -38,6 +39,7 @@ from core.batch.settings import BatchSettings, Progress, State
 from core.batch.storage import FileRefusedError, LocalStorage, open_storage
 from core.batch.tasks import ImageResult, Stage, Stamp
 from core.domain.errors import StoreError, UsageError
+from core.image.listing import Passed
 from core.store.schema import OUTLINE_COLUMNS, arrow_schema, guarded
 from core.store.shards import parquet_bytes
 from core.support import locks
@@ -47,8 +49,20 @@ _CELLS: Final = "cells"
 _RUN: Final = "run.json"
 _PROGRESS: Final = "progress.json"
 _ERRORS: Final = "errors.csv"
+_PASSED_OVER: Final = "passed_over.csv"
 # What belongs to one key; run.json last, because as long as it is there moving is not finished.
-_OF_A_RUN: Final = (_CELLS, "masks", "instances", "overlays", "outlines", "cells.csv", _ERRORS, _PROGRESS, _RUN)
+_OF_A_RUN: Final = (
+    _CELLS,
+    "masks",
+    "instances",
+    "overlays",
+    "outlines",
+    "cells.csv",
+    _ERRORS,
+    _PASSED_OVER,
+    _PROGRESS,
+    _RUN,
+)
 _METADATA: Final = b"leukoscope_batch"
 _SCHEMA_VERSION: Final = 1
 
@@ -412,6 +426,15 @@ class RunFolder:
             stage, reason = failures[path]
             table.writerow([guarded(path), stage, guarded(reason)])
         self.storage.write(_ERRORS, buffer.getvalue().encode(), durable=durable)
+
+    def write_passed_over(self, passed: Mapping[str, Passed]) -> None:
+        """Write `passed_over.csv` (ending, files, first_names, what_to_do), sorted by ending."""
+        buffer = io.StringIO()
+        table = csv.writer(buffer)
+        table.writerow(["ending", "files", "first_names", "what_to_do"])
+        for ending, one in sorted(passed.items()):
+            table.writerow([ending, one.files, guarded("; ".join(one.first)), one.way])
+        self.storage.write(_PASSED_OVER, buffer.getvalue().encode())
 
     def write_table(self, shards: Sequence[str]) -> None:
         """Write `cells.csv`, sorted by image and cell, so that the same cells give the same file; raises StoreError."""

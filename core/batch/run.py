@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,9 @@ from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, UsageError
 from core.domain.options import FeatureEngine
 from core.domain.versions import software_versions
+from core.image.depth import Depths
+from core.image.imaging import run_depths
+from core.image.listing import Passed
 from core.segmentation.model_registry import ModelEntry
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ FLUSH_BYTES: Final = 64 * 2**20
 _TELL_S: Final = 1.0
 _RATE_S: Final = 60.0
 _LAST: Final = 12
+# Images of the listing among which those are that are asked for their depth.
+_ASKED_OF: Final = 10_000
 
 Tasks = Iterator[Task | ImageResult]
 
@@ -63,12 +68,16 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do: images listed, done before, to be done, and unusable ones, each with its reason."""
+    """What a run would do: images listed, done before, to be done, and unusable ones, each with its reason.
+
+    `passed_over` counts by ending the files that are no images.
+    """
 
     listed: int
     done: int
     to_do: int
     refused: dict[str, str]
+    passed_over: dict[str, Passed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,8 @@ def plan(batch: Batch) -> Plan:
             refused[task.image_path] = task.reason or ""
         else:
             to_do += 1
-    return Plan(work.listed, work.listed - to_do - len(refused), to_do, refused)
+    done = work.listed - to_do - len(refused)
+    return Plan(work.listed, done, to_do, refused, inputs.passed_over.by_ending)
 
 
 def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -> Progress:
@@ -131,7 +141,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
         work = _Work(inputs, labels, batch, index)
         started = time.monotonic()
         with (
-            _Reporter(folder, index.counts(), tell, said) as reporter,
+            _Reporter(folder, inputs, index.counts(), tell, said) as reporter,
             _signals(reporter),
             _counting(inputs, batch.settings.limit, reporter),
         ):
@@ -147,6 +157,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
                     reporter.say(State.RUNNING, "writing the table")
                     folder.write_table(shards)
                 folder.write_errors(failures_of(folder.records(shards)))
+                folder.write_passed_over(inputs.passed_over.by_ending)
                 state = State.STOPPED if reporter.stopping else State.FINISHED
             except BaseException as error:
                 state, words = (
@@ -171,12 +182,21 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
         raise UsageError(msg)
     labels = read_labels(settings.label_from, settings.patient_from)
     settings = replace(settings, input=settings.input if "://" in local else str(Path(local).resolve()))
+    inputs = open_inputs(settings.input, settings.pattern)
+    settings = replace(settings, depths=_agreed_depths(inputs, settings))
     engine = FeatureEngine(settings.feature_engine)
     engine.check_installed()
     versions = software_versions(engine)
     key = run_key(settings, batch.model.sha256, versions, labels.digest)
     new = new_run(key, settings, batch.model.model_id, batch.model.sha256, versions)
-    return open_inputs(settings.input, settings.pattern), labels, new
+    return inputs, labels, new
+
+
+def _agreed_depths(inputs: Inputs, settings: BatchSettings) -> Depths:
+    """What the first images of the input, in the order of the listing, say of the depth of all that do not state it."""
+    first = islice(inputs.listed(), min(settings.limit or _ASKED_OF, _ASKED_OF))
+    names = [listed.path for listed in first if listed.problem is None]
+    return run_depths(names, lambda name: inputs.read(name)[0], settings.depths.given)
 
 
 def _measure(
@@ -351,8 +371,11 @@ class _Turn:
 class _Reporter:
     """Counts, and reports to `progress.json` and to listeners, from a thread of its own."""
 
-    def __init__(self, folder: RunFolder, before: Counts, tell: Callable[[Progress], None], message: str) -> None:
+    def __init__(
+        self, folder: RunFolder, inputs: Inputs, before: Counts, tell: Callable[[Progress], None], message: str
+    ) -> None:
         self.folder = folder
+        self._inputs = inputs
         self.stopping = False
         self.waiting = False
         self._total: int | None = None
@@ -442,6 +465,7 @@ class _Reporter:
                 os.getpid(),
                 self._message or listing,
                 tuple(self._last),
+                self._inputs.passed_over.by_ending,
             )
 
     def _keep_telling(self) -> None:

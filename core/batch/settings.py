@@ -4,12 +4,15 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice, FeatureEngine
+from core.image.depth import NOT_ASKED, Depths
+from core.image.file_scale import Scale
+from core.image.listing import Passed
 from core.support import records
 
 
@@ -18,14 +21,15 @@ class BatchSettings:
     """What is measured of which images, and what is written of it.
 
     `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and
-    `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the
-    listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
+    `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images, or `file` for
+    what each states of itself; `depths` is what is known of deep images that do not state their depth. `limit` stops
+    the listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
     `memory_limit_mb` megabytes beyond what its worker needs anyway.
     """
 
     input: str
     pattern: str | None = None
-    um_per_px: float | None = None
+    um_per_px: Scale = None
     cells: str = "auto"
     feature_engine: str = "fast"
     overlay: bool = False
@@ -35,6 +39,7 @@ class BatchSettings:
     limit: int | None = None
     time_limit_s: float = 60.0
     memory_limit_mb: int = 2048
+    depths: Depths = NOT_ASKED
 
     def __post_init__(self) -> None:
         """Check choices and limits; raises UsageError."""
@@ -45,7 +50,7 @@ class BatchSettings:
             if value not in known:
                 msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"
                 raise UsageError(msg)
-        if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
+        if isinstance(self.um_per_px, int | float) and not 0.005 <= self.um_per_px <= 10:
             msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
             raise UsageError(msg)
         if (
@@ -108,7 +113,8 @@ class Progress:
     `flagged` a cell that is kept out of summaries, and `skipped` were done before this start; `cells` counts cells.
     `total` is None while images are still being counted; `rate` is in images per second over the last minute,
     `seconds_left` follows from it, both None where they are unknown. `started` and `updated` are ISO times with zone;
-    `message` says in words what is going on or went wrong; `last` holds the newest images, newest first.
+    `message` says in words what is going on or went wrong; `last` holds the newest images, newest first;
+    `passed_over` counts by ending the files that are no images, as far as they are listed.
     """
 
     state: State
@@ -125,6 +131,7 @@ class Progress:
     pid: int
     message: str = ""
     last: tuple[Seen, ...] = ()
+    passed_over: Mapping[str, Passed] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text of `progress.json`."""

@@ -6,15 +6,27 @@ Light to import: its workers import what they need themselves, and pages start o
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from core.batch.run import Batch, plan, run_batch
 from core.batch.settings import BatchSettings, Progress, State
-from core.cli.common import add_choice, add_feature_engine, add_json, add_model, positive
+from core.cli.common import (
+    OF_FILE_HELP,
+    add_choice,
+    add_depth,
+    add_feature_engine,
+    add_json,
+    add_model,
+    positive,
+    scale,
+)
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice
+from core.image.depth import Depths
+from core.image.listing import Passed, told
 from core.segmentation.model_registry import find_model
 
 # Where standard error is no terminal, a line every so many tellings.
@@ -44,7 +56,9 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", help="folder, ZIP file, or URL that fsspec knows (s3://, gs://, memory://)")
     add("--pattern", metavar="GLOB", help="only images whose relative path fits, as '*/blood_*.png'")
     add("--limit", type=positive, metavar="N", help="only the first N images")
-    add("--um-per-pixel", "--um-per-px", type=float, metavar="UM", help="scale of all images in micrometres per pixel")
+    text = f"scale of all images in micrometres per pixel, or `file`: {OF_FILE_HELP}"
+    add("--um-per-pixel", "--um-per-px", type=scale, metavar="UM|file", help=text)
+    add_depth(parser)
     text = "{} of each image: folder, regex:PATTERN with a group named {}, or csv:FILE"
     add("--label-from", metavar="HOW", help=text.format("cell type", "label"))
     add("--patient-from", metavar="HOW", help=text.format("patient", "patient"))
@@ -96,6 +110,7 @@ def _batch(arguments: argparse.Namespace) -> int:
     ended = run_batch(asked, _Line(arguments.out))
     if arguments.json:
         print(json.dumps({"out": arguments.out, **asdict(ended), "last": None}))
+    _tell_passed_over(ended.passed_over)
     if ended.failed:
         print(
             f"failed: {ended.failed:,} of {ended.done:,} images; {arguments.out}/errors.csv says why", file=sys.stderr
@@ -117,6 +132,7 @@ def _asked(arguments: argparse.Namespace) -> Batch:
         arguments.limit,
         arguments.time_limit,
         arguments.memory_limit,
+        Depths(arguments.bit_depth),
     )
     turns = None
     if arguments.turns is not None:
@@ -149,6 +165,7 @@ def _tell_plan(asked: Batch, *, as_json: bool) -> int:
     tally = plan(asked)
     for path, reason in tally.refused.items():
         print(f"would fail: {path}: {reason}", file=sys.stderr)
+    _tell_passed_over(tally.passed_over)
     if as_json:
         print(json.dumps(asdict(tally)))
     else:
@@ -157,6 +174,11 @@ def _tell_plan(asked: Batch, *, as_json: bool) -> int:
             " cannot be measured"
         )
     return 1 if tally.refused else 0
+
+
+def _tell_passed_over(passed: Mapping[str, Passed]) -> None:
+    if passed:
+        print(told(passed), file=sys.stderr)
 
 
 class _Line:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from core.domain.options import Device, FeatureEngine
+from core.image.file_scale import OF_FILE, Scale
 
 if TYPE_CHECKING:
     # argparse exports no name for it.
     Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+OF_FILE_HELP: Final = "what each file states of itself"
 JSON_HELP: Final = "print one machine-readable object to standard output"
 
 
@@ -54,9 +56,24 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=positive, default=1, help=text)
 
 
-def add_scale(parser: argparse.ArgumentParser) -> None:
-    """Add the scale of the images."""
-    parser.add_argument("--um-per-px", type=float, metavar="UM", help="scale of the images in micrometres per pixel")
+def add_scale(parser: argparse.ArgumentParser, *, of_files: bool = True) -> None:
+    """Add the scale of the images; where there are files, also that each states its own."""
+    text = "scale of the images in micrometres per pixel"
+    if of_files:
+        parser.add_argument("--um-per-px", type=scale, metavar="UM|file", help=f"{text}, or `file`: {OF_FILE_HELP}")
+    else:
+        parser.add_argument("--um-per-px", type=float, metavar="UM", help=text)
+
+
+def scale(text: str) -> Scale:
+    """Return micrometres per pixel, or OF_FILE, for argparse."""
+    return OF_FILE if text == OF_FILE else float(text)
+
+
+def add_depth(parser: argparse.ArgumentParser) -> None:
+    """Add the depth of images that do not state theirs."""
+    text = "bits that images of more than 8 use of their 16, where files do not say (default: what the files agree on)"
+    parser.add_argument("--bit-depth", type=int, choices=range(8, 17), metavar="BITS", help=text)
 
 
 def add_feature_engine(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Hashable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,22 @@ import pandas as pd
 
 from core.charts.overlay import field_png, outlined_png
 from core.cli.cohort import references
-from core.cli.common import add_choice, add_feature_engine, add_jobs, add_json, add_model, add_scale, count_images
+from core.cli.common import (
+    add_choice,
+    add_depth,
+    add_feature_engine,
+    add_jobs,
+    add_json,
+    add_model,
+    add_scale,
+    count_images,
+)
 from core.domain.compartments import Compartment
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.image.imaging import encode_png, find_images, load, load_grey
+from core.image.imaging import encode_png, file_depths, load, load_grey
+from core.image.listing import PassedOver, find_images, told
 from core.image.masks import decode_grey, encode_grey, with_environment
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.populations.placement import place_cell
@@ -50,6 +60,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_jobs(parser)
     add_scale(parser)
+    add_depth(parser)
     add_feature_engine(parser)
     add_json(parser)
 
@@ -58,15 +69,16 @@ def _segment(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}
+    passed_over = PassedOver()
     flagged: dict[str, list[str]] = {}
     cells = 0
-    for outcome in _outcomes(arguments, failures):
+    for outcome in _outcomes(arguments, failures, passed_over):
         _write_masks(outcome, out, overlay=arguments.overlay)
         cells += len(outcome.analyses)
         codes = dict.fromkeys(flag.code for analysis in outcome.analyses for flag in analysis.flags)
         if codes:
             flagged[str(outcome.path)] = list(codes)
-    return _conclude(arguments, failures, {"out": str(out), "cells": cells, "flagged": flagged})
+    return _conclude(arguments, failures, passed_over, {"out": str(out), "cells": cells, "flagged": flagged})
 
 
 def _analyse(arguments: argparse.Namespace) -> int:
@@ -75,9 +87,10 @@ def _analyse(arguments: argparse.Namespace) -> int:
     masks.mkdir(parents=True, exist_ok=True)
     populations = references()
     failures: dict[str, str] = {}
+    passed_over = PassedOver()
     rows: list[dict[Hashable, Any]] = []  # plain values: pandas 2 warns of tables without a value that are put together
     places: list[dict[str, Any]] = []
-    for outcome in _outcomes(arguments, failures):
+    for outcome in _outcomes(arguments, failures, passed_over):
         _write_masks(outcome, masks, overlay=arguments.overlay)
         named = [replace(a, image=replace(a.image, name=str(outcome.path))) for a in outcome.analyses]
         rows += analyses_table(named).to_dict("records")
@@ -94,7 +107,7 @@ def _analyse(arguments: argparse.Namespace) -> int:
     to_parquet(pd.DataFrame(places), out / "places.parquet")
     errors = pd.DataFrame({"image_path": list(failures), "reason": list(failures.values())})
     (out / "errors.csv").write_bytes(to_csv(errors))
-    return _conclude(arguments, failures, {"out": str(out), "cells": len(table)})
+    return _conclude(arguments, failures, passed_over, {"out": str(out), "cells": len(table)})
 
 
 def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureComparison; its fields are copied by name)
@@ -103,11 +116,11 @@ def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureCom
     return {**row, "basis": str(row["basis"])}
 
 
-def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterator[Outcome]:
+def _outcomes(arguments: argparse.Namespace, failures: dict[str, str], passed_over: PassedOver) -> Iterator[Outcome]:
     """Analyse all inputs with progress; failures are collected with their reasons and not yielded."""
     engine = FeatureEngine(arguments.feature_engine)
     engine.check_installed()
-    paths = find_images(arguments.inputs)
+    paths = find_images(arguments.inputs, passed_over)
     seen: dict[str, Path] = {}
     unique = []
     for path in paths:
@@ -118,7 +131,9 @@ def _outcomes(arguments: argparse.Namespace, failures: dict[str, str]) -> Iterat
         else:
             seen[path.stem] = path
             unique.append(path)
-    jobs = [AnalysisRequest(path, arguments.um_per_px, CellChoice(arguments.cells), engine) for path in unique]
+    depths = file_depths(unique, arguments.bit_depth)
+    cells = CellChoice(arguments.cells)
+    jobs = [AnalysisRequest(path, arguments.um_per_px, cells, engine, depths) for path in unique]
     model = find_model(arguments.model)
     show = count_images(len(jobs))
     for number, outcome in enumerate(
@@ -144,17 +159,22 @@ def _write_masks(outcome: Outcome, folder: Path, *, overlay: bool) -> None:
     if overlay:
         (folder / "overlays").mkdir(exist_ok=True)
         # The cells carry their cut-outs only, so the field is opened once more.
-        picture = (
-            field_png(load(outcome.path, first.image.um_per_px), cells) if cells else outlined_png(first.image, labels)
-        )
+        whole = load(outcome.path, first.image.um_per_px, outcome.depths) if cells else first.image
+        picture = field_png(whole, cells) if cells else outlined_png(whole, labels)
         (folder / "overlays" / name).write_bytes(picture)
 
 
-def _conclude(arguments: argparse.Namespace, failures: dict[str, str], result: dict[str, Any]) -> int:
+def _conclude(
+    arguments: argparse.Namespace, failures: dict[str, str], passed_over: PassedOver, result: dict[str, Any]
+) -> int:
+    others = passed_over.by_ending
+    if others:
+        print(told(others), file=sys.stderr)
     for path, reason in failures.items():
         print(f"failed: {path}: {reason}", file=sys.stderr)
     if arguments.json:
-        print(json.dumps({**result, "failed": failures}))
+        passed = {ending: asdict(one) for ending, one in others.items()}
+        print(json.dumps({**result, "failed": failures, "passed_over": passed}))
     return 1 if failures else 0
 
 

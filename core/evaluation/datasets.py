@@ -10,7 +10,7 @@ from typing import Final
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import DataSetError
 from core.domain.settings import load_settings
-from core.image.imaging import IMAGE_SUFFIXES
+from core.image.listing import IMAGE_SUFFIXES
 
 # The table of a folder written by `python -m training augment`.
 COPIES_MANIFEST: Final = "copies.csv"

@@ -18,7 +18,7 @@ from typing import Final, Self
 import pyarrow as pa
 
 from core.domain.errors import RecordError, StoreError
-from core.quality.flags import EXCLUDED
+from core.domain.flags import EXCLUDED
 from core.support import locks, records
 
 _LOG: Final = "edits.jsonl"

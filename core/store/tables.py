@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError
+from core.domain.flags import NOT_OK_IN_TABLE
 from core.features.catalogue import CATALOGUE
-from core.quality.flags import NOT_OK_IN_TABLE
 from core.store.schema import (
     FORMER_NAMES,
     FORMULA_STARTS,

@@ -13,7 +13,7 @@ from core.batch.jobs import Job, Owner, Request
 from core.batch.uploads import Uploads, Waiting
 from core.domain.errors import CoreError
 from core.domain.settings import load_settings
-from core.image.imaging import IMAGE_SUFFIXES
+from core.image.listing import IMAGE_SUFFIXES
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import errors_in_words
 from pages._ui.common.state import UPLOAD_PROBLEM, UPLOADS_TAKEN

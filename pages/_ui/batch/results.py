@@ -11,10 +11,10 @@ from markupsafe import Markup
 from core.batch.jobs import Job, Standing
 from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
 from core.batch.settings import State
+from core.domain.flags import flag_words
 from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
-from core.quality.flags import flag_words
 from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.pictures import pictures, review_of
 from pages._ui.batch.runs import duration

@@ -5,7 +5,8 @@ from typing import Final
 import streamlit as st
 
 from core.domain.settings import load_settings
-from core.image.imaging import IMAGE_SUFFIXES, encode_png
+from core.image.imaging import encode_png
+from core.image.listing import IMAGE_SUFFIXES
 from pages._ui.common.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, Chosen, widget_value
 
 # As in core.image.synthetic, which is imported only when one is drawn; a test holds the two together.

@@ -15,17 +15,8 @@ from PIL import ExifTags, Image
 
 from core.domain.errors import ImageError, UsageError
 from core.domain.types import CellImage
-from core.image.imaging import (
-    IMAGE_SUFFIXES,
-    MIN_SIDE_PX,
-    base_name,
-    decode,
-    encode_png,
-    find_images,
-    grey,
-    load,
-    load_grey,
-)
+from core.image.imaging import MIN_SIDE_PX, base_name, decode, encode_png, grey, load, load_grey
+from core.image.listing import IMAGE_SUFFIXES, find_images
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -170,7 +161,7 @@ def test_the_upper_8_bits_of_the_true_depth_are_kept(bits: int, container: str) 
         data = tiff(np.stack([values] * 3), photometric="rgb", planarconfig="separate")
     image = decode(data, "a")
     np.testing.assert_array_equal(image.rgb, np.dstack([values >> (bits - 8)] * 3))
-    assert f"{bits} bits per value, the upper 8 kept" in image.notes
+    assert f"{bits} bits per value, judged by this image alone, the upper 8 kept" in image.notes
 
 
 def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
@@ -185,13 +176,10 @@ def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
     return buffer.getvalue()
 
 
-def test_packed_16_bit_colour_is_read_or_refused_in_words() -> None:
+def test_packed_16_bit_colour_is_read_whatever_its_depth() -> None:
     values = RGB.astype("<u2") * 257
     np.testing.assert_array_equal(decode(deep_lzw_tiff(values), "a.tif").rgb, RGB)
-    with pytest.raises(
-        ImageError, match=r"in a common compression, but it cannot be unpacked .*; save it as an 8-bit PNG"
-    ):
-        decode(deep_lzw_tiff(values >> 4), "a.tif")
+    np.testing.assert_array_equal(decode(deep_lzw_tiff(values >> 4), "a.tif").rgb, RGB)
 
 
 def test_planar_8_bit_colour() -> None:
@@ -211,9 +199,8 @@ def test_16_bit_colour_png() -> None:
     values = RGB.astype(np.uint16) * 257
     image = decode(deep_png(values), "a.png")
     np.testing.assert_array_equal(image.rgb, RGB)
-    assert image.notes == ("16 bits per value, the upper 8 kept",)
-    with pytest.raises(ImageError, match="14 bits or fewer; save it as an 8-bit PNG"):
-        decode(deep_png(values >> 4), "a.png")
+    assert image.notes == ("16 bits per value, judged by this image alone, the upper 8 kept",)
+    np.testing.assert_array_equal(decode(deep_png(values >> 4), "a.png").rgb, RGB)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +221,8 @@ def test_of_several_frames_the_first_is_used_and_said(suffix: str) -> None:
     frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "green", "blue")]
     options = {"lossless": True} if suffix == "WEBP" else {}
     image = decode(encoded(frames[0], suffix, save_all=True, append_images=frames[1:], **options), "a")
-    assert image.notes == ("frame 1 of 3 used",)
+    assert image.notes == (f"{'page' if suffix == 'TIFF' else 'frame'} 1 of 3 used",)
+    assert [flag.code for flag in image.flags] == ["one_plane"]
     assert (image.rgb == (255, 0, 0)).all()
 
 

@@ -4,9 +4,9 @@ import ast
 
 import pytest
 
+from core.domain import flags
+from core.domain.flags import FLAGS, Severity, flag_sentence, flag_words, raised
 from core.domain.settings import ROOT
-from core.quality import flags
-from core.quality.flags import FLAGS, Severity, flag_sentence, flag_words, raised
 
 KINDS = pytest.mark.parametrize("code", FLAGS)
 
