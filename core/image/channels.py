@@ -9,6 +9,7 @@ _WORDS: Final = ({"r", "red", "rot", "rouge", "rojo"}, {"g", "green", "grün", "
                  {"b", "blue", "blau", "bleu", "azul"})  # fmt: skip
 _PURE: Final = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 Colour = tuple[int, int, int]
+BY_NAME: Final = "by their names"
 
 
 # Stains of fluorescence, as programs name channels after them.
@@ -37,7 +38,7 @@ def colour_order(names: Sequence[str], colours: Sequence[Colour | None]) -> tupl
     told = [name.strip() for name in names if not _NO_NAME.fullmatch(name.strip())]
     by_name = [_named(name) for name in told]
     if len(told) == 3 and sorted(by_name) == [0, 1, 2]:
-        return _places(by_name), "by their names"
+        return _places(by_name), BY_NAME
     if told and (len(told) < 3 or -1 in by_name):
         msg = f"called {', '.join(told)}"
         raise UnknownChannelsError(msg)

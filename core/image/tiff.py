@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from core.domain.errors import ImageError
 from core.domain.types import FileScale
 from core.image import file_scale
-from core.image.channels import Colour, UnknownChannelsError, colour_order, telling
+from core.image.channels import BY_NAME, Colour, UnknownChannelsError, colour_order, telling
 from core.image.depth import Stated
 from core.image.listing import FOREIGN, WHOLE_SLIDE, unreadable
 from core.image.remarks import Remarks
@@ -334,7 +334,7 @@ class _Axes:
         several = [i for i in counted if self._shape[i] > 1]
         grey = self._samples is None or self._shape[self._samples] == 1
         if grey:
-            self._channels = self._colour_axis(several, name)
+            self._channels = self._colour_axis(several, order, name)
         if self._channels is not None:
             self._order, how = order()
             what = "channels" if self._letters[self._channels] == "C" else "pages"
@@ -383,7 +383,9 @@ class _Axes:
         inner = tuple(series.keyframe.shape)
         return inner if self._shape[len(self._shape) - len(inner) :] == inner else (*self._shape, 0)
 
-    def _colour_axis(self, several: Sequence[int], name: str) -> int | None:
+    def _colour_axis(
+        self, several: Sequence[int], order: Callable[[], tuple[tuple[int, int, int], str]], name: str
+    ) -> int | None:
         channels = next((i for i in several if self._letters[i] == "C"), None)
         if channels is not None:
             if self._shape[channels] != 3:
@@ -393,9 +395,11 @@ class _Axes:
                 )
                 raise ImageError(msg)
             return channels
-        # Of pages nothing is known where neither time nor depth is counted.
-        pages = [i for i in several if self._letters[i] not in "ZT"]
-        return pages[0] if len(several) == len(pages) == 1 and self._shape[pages[0]] == 3 else None
+        if len(several) != 1 or self._shape[several[0]] != 3:
+            return None
+        # Nothing is known of pages that are no times and no depths; slices may be called red, green and blue.
+        counted = self._letters[several[0]] in "ZT"
+        return several[0] if not counted or order()[1] == BY_NAME else None
 
     def _number(self, lead: int, channel: int = 0) -> int:
         """Number of the page at the chosen place."""
@@ -452,7 +456,7 @@ def _ome_pixels(file: Any, series: Any) -> ET.Element | None:  # noqa: ANN401 (o
 def _ome_scale(pixels: ET.Element, remarks: Remarks) -> FileScale | None:
     try:
         x = float(pixels.get("PhysicalSizeX", ""))
-        y = float(pixels.get("PhysicalSizeY") or x)
+        y = float(pixels.get("PhysicalSizeY", "")) if "PhysicalSizeY" in pixels.attrib else None
     except ValueError:
         return None
     x_unit, y_unit = (pixels.get(f"PhysicalSize{axis}Unit") or "um" for axis in "XY")
