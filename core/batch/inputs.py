@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -70,10 +69,6 @@ class Inputs(ABC):
         wanted = filter(self._wanted(), self._listed(in_order=False))
         for number, _ in enumerate((listed for listed in wanted if not listed.passed_over), start=1):
             yield number
-
-    def count_up_to(self, most: int) -> int:
-        """How many images there are; `most + 1` where there are more, which are then not counted."""
-        return max(islice(self.count(), most + 1), default=0)
 
     @abstractmethod
     def _listed(self, *, in_order: bool) -> Iterator[Listed]:
