@@ -338,7 +338,8 @@ def folders_of(root: Path, passed_over: PassedOver | None = None) -> dict[str, l
         if file_kind(folder.name) is FileKind.HIDDEN:
             continue
         if not folder.is_dir():
-            passed_over.add(folder.name)
+            is_image = file_kind(folder.name) is FileKind.IMAGE
+            passed_over.add(folder.name, "image in no sub-folder" if is_image else None)
             continue
         with suppress(UsageError):  # a folder without images
             images[folder.name] = find_images([folder], passed_over)

@@ -239,9 +239,10 @@ FLAGS: Final = MappingProxyType(
             Severity.REFUSES,
             "scale absurd",
             "With this scale the cell has a size that no leukocyte has",
-            "the scale is wrong, and so is every size in micrometres",
-            "With {scale:g} um per pixel the cell is {across:.3g} um across, where leukocytes have 6 to 25: the scale"
-            " is wrong, and so is every size in micrometres. Check it, or look whether the outline holds one cell.",
+            "the scale is wrong, and so is every size in micrometres, or the outline is not that of one cell",
+            "With {scale:g} um per pixel what was outlined is {across:.3g} um across, where leukocytes have 6 to 25:"
+            " the scale is wrong, and so is every size in micrometres, or the outline is not that of one leukocyte."
+            " Check the scale of the image.",
         ),
     }
 )

@@ -48,15 +48,15 @@ class Passed:
 
 
 class PassedOver:
-    """Files that were passed over because their ending is not that of an image: counted by ending, the first named."""
+    """Files that were passed over, mostly because they are no images: counted by ending, the first named."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._first: dict[str, list[str]] = {}
 
-    def add(self, path: str) -> None:
-        """Count one more."""
-        ending = PurePosixPath(path).suffix.lower() or "no ending"
+    def add(self, path: str, why: str | None = None) -> None:
+        """Count one more, by its ending or by another reason why it is passed over."""
+        ending = why or PurePosixPath(path).suffix.lower() or "no ending"
         first = self._first.setdefault(ending, [])
         if len(first) < _NAMED:
             first.append(path)
@@ -81,7 +81,7 @@ def told(passed: Mapping[str, Passed]) -> str:
         more = ", ..." if one.files > len(one.first) else ""
         parts.append(f"{one.files:,} {ending} ({', '.join(one.first)}{more})")
     ways = dict.fromkeys(one.way for one in passed.values() if one.way)
-    files = "1 file that is no image by its ending" if total == 1 else f"{total:,} files that are no images by ending"
+    files = "1 file" if total == 1 else f"{total:,} files"
     return "; ".join([f"passed over {files}: {', '.join(parts)}", *ways])
 
 

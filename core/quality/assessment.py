@@ -43,9 +43,8 @@ SMALL_CELL_PX: Final = 400
 # Diameter of the cell in red cells, below which leukocytes are hardly ever: of lymphocytes beside two or more red cells
 # 6 in 1,249 lie below it (two laboratories), of platelets 20 in 29, of which the largest has 1.5.
 MIN_RED_CELLS_ACROSS: Final = 0.95
-# Diameters in micrometres outside of which the scale is wrong, whatever was outlined: the smallest platelets, and a
-# megakaryocyte.
-POSSIBLE_UM: Final = (1.0, 60.0)
+# Diameters in micrometres outside of which the scale is wrong, or what was outlined no leukocyte by far.
+POSSIBLE_UM: Final = (3.0, 60.0)
 # Flags that hang on the scale given.
 _OF_SCALE: Final = (TOO_SMALL, "scale_absurd", "scale_contradicted")
 

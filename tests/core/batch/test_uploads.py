@@ -97,7 +97,7 @@ def test_files_that_are_no_images_are_left_out_and_told(uploads):
     assert {ending: one.files for ending, one in passed.items()} == {".svs": 1, ".txt": 1}
     assert passed[".svs"].first == ("smear/slide.svs",)
     assert "QuPath" in passed[".svs"].way
-    with pytest.raises(UsageError, match=r"passed over 1 file .*\.dcm \(a\.dcm\); \.dcm is a DICOM file: convert"):
+    with pytest.raises(UsageError, match=r"passed over 1 file: 1 \.dcm \(a\.dcm\); \.dcm is a DICOM file: convert"):
         uploads.add([Upload("a.dcm", b"1")])
 
 

@@ -63,7 +63,7 @@ def test_images_are_found_and_the_others_are_counted_by_ending(tmp_path):
     assert {ending: one.files for ending, one in passed.items()} == {".csv": 9, ".svs": 2, ".txt": 1, "no ending": 1}
     assert passed[".svs"].first == ("sub/x.svs", "y.SVS")
     sentence = told(passed)
-    assert sentence.startswith("passed over 13 files that are no images by ending: 9 .csv (many/0.csv, ")
+    assert sentence.startswith("passed over 13 files: 9 .csv (many/0.csv, ")
     assert ", ...), 2 .svs (sub/x.svs, y.SVS), " in sentence
     assert sentence.endswith("(File > Export images > Original pixels)")
     assert told({}) == ""
@@ -71,7 +71,7 @@ def test_images_are_found_and_the_others_are_counted_by_ending(tmp_path):
 
 def test_where_there_is_no_image_the_others_are_named(tmp_path):
     (tmp_path / "slide.ndpi").touch()
-    with pytest.raises(UsageError, match=r"found none in .*; passed over 1 file .* 1 \.ndpi \(slide\.ndpi\); .*QuPath"):
+    with pytest.raises(UsageError, match=r"found none in .*; passed over 1 file: 1 \.ndpi \(slide\.ndpi\); .*QuPath"):
         find_images([tmp_path])
 
 
