@@ -155,15 +155,21 @@ class Uploads:
                 raise UsageError(msg)
         self._check_room(sum(upload.size for _, upload in named), waiting.size + kept)
         for upload in archives:
-            if not any(
-                member.problem is None and not member.passed_over
-                for member in ImageArchive(cast("BinaryIO", upload), upload.name).members()
-            ):
-                msg = (
-                    f"{upload.name}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none that can"
-                    " be used"
-                )
-                raise UsageError(msg)
+            self._check_archive(upload)
+
+    def _check_archive(self, upload: Upload) -> None:
+        others = PassedOver()
+        for member in ImageArchive(cast("BinaryIO", upload), upload.name).members():
+            if member.passed_over:
+                others.add(member.path)
+            elif member.problem is None:
+                return
+        passed = told(others.by_ending)
+        msg = (
+            f"{upload.name}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none that can be used"
+            f"{'; ' if passed else ''}{passed}"
+        )
+        raise UsageError(msg)
 
     def _check_room(self, new: int, kept: int) -> None:
         most = self._settings.max_upload_bytes

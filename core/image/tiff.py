@@ -358,8 +358,8 @@ class _Axes:
         if self._channels is not None or series.is_truncated or lead < 0 or any(at >= lead for at in self._at):
             return None
         page = series[self._number(lead)]
-        index = None if page is None else page.index
-        return index if isinstance(index, int) else None
+        # Pillow does not go to pages that hang below others.
+        return int(page.index) if page is not None and len(page.treeindex) == 1 else None
 
     def read(self, series: Any, check: Callable[[Any], None]) -> NDArray[Any]:  # noqa: ANN401 (a series of tifffile)
         """The pixels, (H, W) or (H, W, samples); `check` is called with every page before it is unpacked."""

@@ -121,6 +121,7 @@ def test_a_zip_is_kept_as_it_is_and_alone(uploads, png):
     [
         (b"no archive", "expected a ZIP"),
         (_zip({"readme.txt": b"x"}), "holds none"),
+        (_zip({"slide.svs": b"x"}), "holds none that can be used; passed over 1 file: 1 .svs .*QuPath"),
         (_zip({"../a.png": b"x", "inner.zip": b"x"}), "holds none"),
         (_zip({"a.png": bytes(30 * 2**20)}, zipfile.ZIP_DEFLATED), "hardly shrink"),
     ],

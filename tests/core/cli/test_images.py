@@ -199,7 +199,7 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     out = tmp_path / "out"
     code, text, _ = run(capsys, "analyse", cells, "--out", out, "--um-per-px", "0.095", "--json")
     assert code == 0
-    assert json.loads(text) == {"out": str(out), "cells": 3, "failed": {}}
+    assert json.loads(text) == {"out": str(out), "cells": 3, "failed": {}, "passed_over": {}}
     table = pd.read_parquet(out / "features.parquet")
     assert len(table) == 3
     assert {"image_path", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(

@@ -154,6 +154,12 @@ def test_of_a_pyramid_the_full_resolution_is_taken(in_sub_pages):
     shows(data, whole, [], "the full resolution of a pyramid of 3 taken")
 
 
+def test_a_picture_that_hangs_below_its_preview_is_taken():
+    preview = (np.ascontiguousarray(RGB[:17, :23]), {"subfiletype": 1, "subifds": 1})
+    data = tiff(preview, RGB, photometric="rgb", metadata=None)
+    shows(data, RGB, [], "a preview of 23 x 17 left aside")
+
+
 def test_of_several_pictures_of_ome_the_largest_is_taken():
     small = np.ascontiguousarray(RGB[:20, :30])
     data = tiff(small, RGB, ome=True, photometric="rgb")
