@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 try:
     from core import __version__
@@ -169,15 +169,16 @@ def example(kind: str = "monocyte", seed: int = 0) -> "CellImage":
     return draw_cell(seed, SYNTHETIC_CELLS[kind])[0]
 
 
-def load(path: str | Path, um_per_px: float | None = None) -> "CellImage":
-    """Open an image of a stained smear: PNG, JPEG, TIFF or BMP.
+def load(path: str | Path, um_per_px: 'float | Literal["file"] | None' = None) -> "CellImage":
+    """Open an image of a stained smear: PNG, JPEG, TIFF, BMP, GIF or WebP.
 
     Parameters
     ----------
     path
         The file.
     um_per_px
-        Micrometres per pixel, where they are known; sizes can then be compared with those of other images.
+        Micrometres per pixel, where they are known; sizes can then be compared with those of other images. `file`
+        takes what the file states of itself.
 
     Raises
     ------

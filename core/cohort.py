@@ -15,7 +15,10 @@ from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, StoreError, UsageError
 from core.domain.options import CellChoice
 from core.evaluation.datasets import DataSet, Sample, data_set
-from core.image.imaging import find_images
+from core.image.depth import NOT_ASKED, Depths
+from core.image.file_scale import Scale
+from core.image.imaging import file_depths
+from core.image.listing import FileKind, Passed, PassedOver, file_kind, find_images
 from core.image.masks import outlines
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.segmentation.model_registry import ModelEntry
@@ -104,12 +107,16 @@ REFERENCE: Final = (
 
 @dataclass
 class ImportReport:
-    """The result of an import: cells written, images that failed with their reasons, copies with what they copy."""
+    """The result of an import.
+
+    Cells written, images that failed with their reasons, copies with what they copy, and files that are no images.
+    """
 
     population_id: str
     cells: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     duplicates: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, Passed] = field(default_factory=dict)
 
 
 def build_reference(
@@ -143,13 +150,17 @@ def import_images(
     images: Sequence[Path],
     model: ModelEntry,
     *,
+    scale: Scale = None,
+    bit_depth: int | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
     replace_old: bool = False,
 ) -> ImportReport:
     """Analyse images of one kind into a population of the user's own.
 
-    An unreadable image is named in the report and skipped, and one that comes twice is counted once.
+    An unreadable image is named in the report and skipped, and one that comes twice is counted once. The scale is by
+    default the population's; `file` takes what each file states. `bit_depth` is that of deep images that do not state
+    theirs, by default what the files agree on.
     """
     filed = filed_once({"": images}, {"": ""})[""]
     images = filed.images
@@ -166,6 +177,8 @@ def import_images(
         progress=progress,
         replace_old=replace_old,
         shipped=False,
+        scale=scale,
+        depths=file_depths(images, bit_depth),
     )
     report.duplicates = filed.copies
     return report
@@ -375,16 +388,30 @@ def identifier(title: str) -> str:
     return slug
 
 
-def folders_of(root: Path) -> dict[str, list[Path]]:
-    """Images by the name of their sub-folder, one per cell type (as in MLL23); raises DataSetError without any."""
+def folders_of(root: Path, passed_over: PassedOver | None = None) -> dict[str, list[Path]]:
+    """Images by the name of their sub-folder, one per cell type (as in MLL23).
+
+    Files that are no images, and those that lie in no sub-folder, are added to `passed_over`.
+
+    Raises
+    ------
+    DataSetError
+        If there is no image in a sub-folder.
+    """
+    passed_over = PassedOver() if passed_over is None else passed_over
     if not root.is_dir():
         msg = f"expected a folder with one sub-folder of images per cell type, but {root} is no folder"
         raise DataSetError(msg)
     images: dict[str, list[Path]] = {}
     for folder in sorted(root.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            with suppress(UsageError):  # a folder without images
-                images[folder.name] = find_images([folder])
+        if file_kind(folder.name) is FileKind.HIDDEN:
+            continue
+        if not folder.is_dir():
+            is_image = file_kind(folder.name) is FileKind.IMAGE
+            passed_over.add(folder.name, "image in no sub-folder" if is_image else None)
+            continue
+        with suppress(UsageError):  # a folder without images
+            images[folder.name] = find_images([folder], passed_over)
     if not images:
         msg = f"expected one sub-folder of images per cell type in {root}, but none holds an image"
         raise DataSetError(msg)
@@ -418,11 +445,14 @@ def _import(
     progress: Progress | None,
     replace_old: bool,
     shipped: bool,
+    scale: Scale = None,
+    depths: Depths = NOT_ASKED,
 ) -> ImportReport:
     report = ImportReport(population.population_id)
     by_path = {sample.image: sample for sample in samples}
     cells = CellChoice.ALL if is_field else CellChoice.ONE
-    tasks = [AnalysisRequest(sample.image, population.um_per_px, cells) for sample in samples]
+    scale = population.um_per_px if scale is None else scale
+    tasks = [AnalysisRequest(sample.image, scale, cells, depths=depths) for sample in samples]
 
     def batches() -> Iterator[list[CellRow]]:
         rows: list[CellRow] = []

@@ -13,9 +13,11 @@ from core.domain.settings import load_settings
 from core.domain.types import BoundingBox, CellAnalysis, CellImage, Segmentation
 from core.domain.versions import software_versions
 from core.features.extract import extract
-from core.image.imaging import decode, load
+from core.image.depth import NOT_ASKED, Depths
+from core.image.file_scale import Scale
+from core.image.imaging import decode, load, rescaled
 from core.image.stain import Nucleus, find_nuclei
-from core.quality.assessment import assess
+from core.quality.assessment import assess, assess_scale
 from core.segmentation.field_of_view import MOST_NUCLEI, find_cells, shows_one_cell
 from core.segmentation.model_registry import ModelEntry
 from core.segmentation.providers import PROVIDER_NAMES
@@ -123,6 +125,12 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine =
     )
 
 
+def at_scale(analysis: CellAnalysis, um_per_px: float | None) -> CellAnalysis:
+    """The analysis with another scale: features are kept in pixels, so only what is said of the scale changes."""
+    image = rescaled(analysis.image, um_per_px)
+    return replace(analysis, image=image, flags=assess_scale(image, analysis.segmentation, analysis.flags))
+
+
 def analyse(image: CellImage, segmenter: Segmenter, *, engine: FeatureEngine = FeatureEngine.FAST) -> CellAnalysis:
     """Outline, measure and check the cell nearest the image's centre."""
     return measure(OutlinedCell(image, segmenter.segment(image)), segmenter, engine=engine)
@@ -158,19 +166,24 @@ class AnalysisRequest:
     """One image file to analyse, and which of its cells."""
 
     path: Path
-    um_per_px: float | None = None
+    um_per_px: Scale = None
     cells: CellChoice = CellChoice.AUTO
     engine: FeatureEngine = FeatureEngine.FAST
+    depths: Depths = NOT_ASKED
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The result of a job: its cells and the (H, W) of its image, or the reason in words why there are none."""
+    """The result of a job: its cells and the (H, W) of its image, or the reason in words why there are none.
+
+    `depths` are those with which the image was opened.
+    """
 
     path: Path
     analyses: tuple[CellAnalysis, ...] = ()
     shape: tuple[int, int] = (0, 0)
     reason: str | None = None
+    depths: Depths = NOT_ASKED
 
 
 def run_job(job: AnalysisRequest, segmenter: Segmenter, alive: bounded.Alive = lambda *_: None) -> Outcome:
@@ -179,7 +192,7 @@ def run_job(job: AnalysisRequest, segmenter: Segmenter, alive: bounded.Alive = l
     `alive` is called whenever work on it gets on.
     """
     try:
-        image = load(job.path, job.um_per_px)
+        image = load(job.path, job.um_per_px, job.depths)
         cells = analyse_cells(image, segmenter, job.cells, engine=job.engine, progress=alive)
     except CoreError as error:
         return Outcome(job.path, reason=str(error))
@@ -188,9 +201,8 @@ def run_job(job: AnalysisRequest, segmenter: Segmenter, alive: bounded.Alive = l
             raise
         words = f"{job.path.name}: unexpected {type(error).__name__}: {error}; please report it"
         return Outcome(job.path, reason=words)
-    return Outcome(
-        job.path, cells, image.shape, None if cells else f"{job.path.name}: no stained leukocyte was found in the field"
-    )
+    reason = None if cells else f"{job.path.name}: no stained leukocyte was found in the field"
+    return Outcome(job.path, cells, image.shape, reason, job.depths)
 
 
 def analyse_many(

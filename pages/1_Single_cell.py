@@ -1,21 +1,19 @@
 """One image: outlines, features, and where the cell lies among the populations; of a field, any of its cells."""
 
-from dataclasses import replace
-
 import streamlit as st
 
 from core.domain.errors import ImageError
 from core.domain.options import CellChoice
 from core.domain.types import CellAnalysis
 from core.image.imaging import decode
-from core.pipeline import ReceivedImage
+from core.pipeline import ReceivedImage, at_scale
 from core.populations.placement import place_cell
 from core.reports.conclusions import nearest_populations
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
 from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
-from pages._ui.common.widgets import image_chooser
+from pages._ui.common.widgets import image_chooser, offer_scale
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.single_cell.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
 from pages._ui.single_cell.field_view import open_field, show_field
@@ -47,6 +45,7 @@ def show_preview(chosen: Chosen) -> None:
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
         cell_viewer(image, None, key=f"preview-{image.sha256[:16]}-{image.um_per_px}")
+        offer_scale(image)
     with right:
         empty_state(
             "Ready",
@@ -64,6 +63,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
     with left:
         cell_viewer(image, analysis.segmentation.labels, key=f"cell-{image.sha256[:16]}-{image.um_per_px}-{index}")
         show_quality(analysis)
+        offer_scale(image)
         if (
             chosen is not None
             and analysis.segmentation.other_cells
@@ -110,8 +110,7 @@ with errors_in_words():
     if field is not None:
         analysis = show_field(field)
     elif analysis is not None:
-        # Features are kept in pixels, so a new scale needs no new outlines.
-        analysis = replace(analysis, image=replace(analysis.image, um_per_px=SCALE.get()))
+        analysis = at_scale(analysis, SCALE.get())
     if analysis is not None:
         status.caption(describe(analysis, chosen))
         show_result(analysis, chosen)
@@ -122,7 +121,7 @@ with errors_in_words():
         empty_state(
             "No image yet",
             "Drop the image of a stained white blood cell above, or of a field with several, or try an example. PNG,"
-            " JPEG, TIFF or BMP; it stays on this computer.",
+            " JPEG, TIFF, BMP, GIF or WebP; it stays on this computer.",
             "add_photo_alternate",
         )
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from core.domain.settings import load_settings
-from core.image.imaging import find_images
+from core.image.listing import find_images
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.segmentation.model_registry import find_model
 

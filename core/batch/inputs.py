@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -21,7 +20,7 @@ from core.batch.tasks import Stamp
 from core.domain.errors import CoreError, ImageError, UsageError
 from core.domain.settings import load_settings
 from core.image.archives import ImageArchive
-from core.image.imaging import IMAGE_SUFFIXES
+from core.image.listing import FileKind, PassedOver, file_kind
 
 
 @dataclass(frozen=True)
@@ -29,23 +28,26 @@ class Listed:
     """A path of the listing, relative to the input, with the `problem` in words where it cannot be read as an image.
 
     A `folder` that cannot be listed is reported whatever the pattern, because its contents are unknown. `stamp` is set
-    where the listing gives it at no cost.
+    where the listing gives it at no cost. `passed_over` tells that the file is no image by its name.
     """
 
     path: str
     problem: str | None = None
     folder: bool = False
     stamp: Stamp | None = None
+    passed_over: bool = False
 
 
 class Inputs(ABC):
     """Images by their relative POSIX path.
 
-    `pattern` is a glob on the path (`*` also crosses folders); hidden and other files are skipped.
+    `pattern` is a glob on the path (`*` also crosses folders). Hidden files are skipped; others that are no images are
+    counted in `passed_over` while `listed` goes on.
     """
 
     def __init__(self, pattern: str | None = None) -> None:
         self._pattern = pattern
+        self.passed_over = PassedOver()
 
     def _wanted(self) -> Callable[[Listed], bool]:
         if self._pattern is None:
@@ -55,20 +57,22 @@ class Inputs(ABC):
 
     def listed(self) -> Iterator[Listed]:
         """Every image in a stable order; at most one folder's names are held in memory."""
-        yield from filter(self._wanted(), self._listed(in_order=True))
+        self.passed_over = PassedOver()
+        for listed in filter(self._wanted(), self._listed(in_order=True)):
+            if listed.passed_over:
+                self.passed_over.add(listed.path)
+            else:
+                yield listed
 
     def count(self) -> Iterator[int]:
         """How many images there are: a growing number, the last being the total; keeps no names."""
-        for number, _ in enumerate(filter(self._wanted(), self._listed(in_order=False)), start=1):
+        wanted = filter(self._wanted(), self._listed(in_order=False))
+        for number, _ in enumerate((listed for listed in wanted if not listed.passed_over), start=1):
             yield number
-
-    def count_up_to(self, most: int) -> int:
-        """How many images there are; `most + 1` where there are more, which are then not counted."""
-        return max(islice(self.count(), most + 1), default=0)
 
     @abstractmethod
     def _listed(self, *, in_order: bool) -> Iterator[Listed]:
-        """Every image."""
+        """Every file that is not hidden."""
 
     @abstractmethod
     def stamp(self, path: str) -> Stamp | None:
@@ -106,7 +110,7 @@ class FolderInputs(Inputs):
             try:
                 with os.scandir(self._root / folder) as entries:
                     for entry in entries:
-                        if not entry.name.startswith("."):
+                        if file_kind(entry.name) is not FileKind.HIDDEN:
                             self._sort_in(folder, entry, files, folders, problems)
             except OSError as error:
                 yield Listed(
@@ -119,14 +123,15 @@ class FolderInputs(Inputs):
             yield from problems
             del problems
             for name in files:
-                yield Listed(name)
+                is_image = file_kind(name) is FileKind.IMAGE
+                yield Listed(name if is_image else _printable(name), passed_over=not is_image)
             waiting += folders
 
     def _sort_in(
         self, folder: str, entry: os.DirEntry[str], files: list[str], folders: list[str], problems: list[Listed]
     ) -> None:
         path = f"{folder}/{entry.name}" if folder else entry.name
-        looks_like_image = entry.name.lower().endswith(IMAGE_SUFFIXES)
+        looks_like_image = file_kind(entry.name) is FileKind.IMAGE
         problem = None
         if entry.is_dir(follow_symlinks=False):
             folders.append(path)
@@ -143,7 +148,7 @@ class FolderInputs(Inputs):
             problem = "expected a file name in UTF-8, but it is not; rename the file"
         if problem is not None:
             problems.append(Listed(_printable(path), problem))
-        elif looks_like_image and not entry.is_dir(follow_symlinks=False):
+        elif not entry.is_dir(follow_symlinks=False):
             files.append(path)
 
     def _problem_of_link(self, path: str, *, looks_like_image: bool) -> str | None:
@@ -221,9 +226,10 @@ class ArchiveInputs(Inputs):
                 path,
                 (
                     member.problem
-                    if path == member.path
+                    if path == member.path or member.passed_over
                     else "expected a file name in UTF-8, but it is not; rename the file"
                 ),
+                passed_over=member.passed_over,
             )
 
     def stamp(self, path: str) -> Stamp | None:
@@ -277,10 +283,10 @@ class BucketInputs(Inputs):
             system.invalidate_cache(folder)
             for entry in entries:
                 path = entry["name"].rstrip("/").removeprefix(root).lstrip("/")
-                if not path or path.rsplit("/", 1)[-1].startswith("."):
+                kind = file_kind(path.rsplit("/", 1)[-1])
+                if kind is FileKind.HIDDEN or entry["type"] == "directory":
                     continue
-                if entry["type"] != "directory" and path.lower().endswith(IMAGE_SUFFIXES):
-                    yield Listed(path, stamp=_remote_stamp(entry))
+                yield Listed(path, stamp=_remote_stamp(entry), passed_over=kind is FileKind.OTHER)
             waiting += reversed(
                 [
                     entry["name"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.domain.errors import UsageError
-from core.image.imaging import IMAGE_SUFFIXES
+from core.image.listing import IMAGE_SUFFIXES
 
 _EXAMPLES: Final = 3
 

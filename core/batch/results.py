@@ -8,6 +8,7 @@ OUT/masks/<image>.png       grey levels 255 nucleus, 170 cytoplasm, 85 environme
 OUT/instances/<image>.png   numbers of the cells, of fields
 OUT/overlays/, OUT/outlines/<image>.geojson   where they are wanted
 OUT/errors.csv              image_name, stage, reason
+OUT/passed_over.csv         files that are no images by their ending: how many, the first by name, what to do
 OUT/progress.json           `core.batch.settings.Progress`
 OUT/earlier/                results of other settings, models or versions
 ```
@@ -39,8 +40,9 @@ from core.batch.settings import BatchSettings, Progress, State
 from core.batch.storage import FileRefusedError, LocalStorage, open_storage
 from core.batch.tasks import ImageResult, Stage, Stamp
 from core.domain.errors import StoreError, UsageError
+from core.domain.flags import flag_sentence
 from core.domain.options import Units
-from core.quality.flags import flag_sentence
+from core.image.listing import Passed
 from core.store.schema import OUTLINE_COLUMNS, SCHEMA_VERSION, UNITS_KEY, arrow_schema, guarded
 from core.store.shards import parquet_bytes
 from core.support import locks
@@ -53,6 +55,7 @@ _DESCRIPTION: Final = "cells.csv-metadata.json"
 _RUN: Final = "run.json"
 _PROGRESS: Final = "progress.json"
 _ERRORS: Final = "errors.csv"
+_PASSED_OVER: Final = "passed_over.csv"
 # What belongs to one key; run.json last, because as long as it is there moving is not finished.
 _OF_A_RUN: Final = (
     _CELLS,
@@ -63,6 +66,7 @@ _OF_A_RUN: Final = (
     _TABLE,
     _DESCRIPTION,
     _ERRORS,
+    _PASSED_OVER,
     _PROGRESS,
     _RUN,
 )
@@ -473,6 +477,15 @@ class RunFolder:
             stage, reason = failures[path]
             table.writerow([guarded(path), stage, guarded(reason)])
         self.storage.write(_ERRORS, buffer.getvalue().encode(), durable=durable)
+
+    def write_passed_over(self, passed: Mapping[str, Passed]) -> None:
+        """Write `passed_over.csv` (ending, files, first_names, what_to_do), sorted by ending."""
+        buffer = io.StringIO()
+        table = csv.writer(buffer)
+        table.writerow(["ending", "files", "first_names", "what_to_do"])
+        for ending, one in sorted(passed.items()):
+            table.writerow([ending, one.files, guarded("; ".join(one.first)), one.way])
+        self.storage.write(_PASSED_OVER, buffer.getvalue().encode())
 
     def write_table(self, shards: Sequence[str], units: Units = Units.PIXELS) -> None:
         """Write `cells.csv` and what it means, sorted by image and cell: the same cells give the same file.

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,9 @@ from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, UsageError
 from core.domain.options import FeatureEngine, Units
 from core.domain.versions import software_versions
+from core.image.depth import Depths
+from core.image.imaging import run_depths
+from core.image.listing import Passed
 from core.segmentation.model_registry import ModelEntry
 from core.store.schema import SCHEMA_VERSION
 
@@ -49,6 +52,8 @@ _LAST: Final = 12
 _EXAMPLES: Final = 3
 # An image that was left out for a copy of another is measured after all where the other has changed since.
 _ROUNDS: Final = 2
+# Images of the listing among which those are that are asked for their depth.
+_ASKED_OF: Final = 10_000
 
 Tasks = Iterator[Task | ImageResult]
 
@@ -81,6 +86,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     unmatched_images: int = 0
     unmatched_rows: int = 0
+    passed_over: dict[str, Passed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,8 @@ def plan(batch: Batch) -> Plan:
             examples += [(task.image_path, task.patient_id, task.cell_type)] if to_do <= _EXAMPLES else []
     done = work.listed - to_do - len(refused)
     unmatched = labels.unmatched_images, labels.unmatched_rows
-    return Plan(work.listed, done, to_do, refused, tuple(examples), labels.notes, *unmatched)
+    passed_over = inputs.passed_over.by_ending
+    return Plan(work.listed, done, to_do, refused, tuple(examples), labels.notes, *unmatched, passed_over)
 
 
 def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -> Progress:
@@ -147,7 +154,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
         work = _Work(inputs, labels, batch, index)
         started = time.monotonic()
         with (
-            _Reporter(folder, index.counts(), tell, said, labels) as reporter,
+            _Reporter(folder, inputs, index.counts(), tell, said, labels) as reporter,
             _signals(reporter),
             _counting(inputs, batch.settings.limit, reporter),
         ):
@@ -168,6 +175,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
                 if not reporter.stopping:
                     reporter.say(State.RUNNING, "writing the table")
                     folder.write_table(shards, Units(batch.settings.units))
+                folder.write_passed_over(inputs.passed_over.by_ending)
                 failures = failures_of(folder.records(shards))
                 folder.write_errors(failures)
                 reporter.notes += _told_copies(failures)
@@ -196,6 +204,8 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
         raise UsageError(msg)
     labels = read_labels(settings.label_from, settings.patient_from)
     settings = replace(settings, input=settings.input if "://" in local else str(Path(local).resolve()))
+    inputs = open_inputs(settings.input, settings.pattern)
+    settings = replace(settings, depths=_agreed_depths(inputs, settings))
     engine = FeatureEngine(settings.feature_engine)
     engine.check_installed()
     versions = software_versions(engine)
@@ -204,6 +214,13 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
     new = new_run(key, settings, batch.model.model_id, batch.model.sha256, versions)
     inputs = open_inputs(settings.input, settings.pattern)
     return inputs, labels.fitted(lambda: (image.path for image in inputs.listed() if image.problem is None)), new
+
+
+def _agreed_depths(inputs: Inputs, settings: BatchSettings) -> Depths:
+    """What the first images of the input, in the order of the listing, say of the depth of all that do not state it."""
+    first = islice(inputs.listed(), min(settings.limit or _ASKED_OF, _ASKED_OF))
+    names = [listed.path for listed in first if listed.problem is None]
+    return run_depths(names, lambda name: inputs.read(name)[0], settings.depths.given)
 
 
 def _measure(
@@ -427,9 +444,16 @@ class _Reporter:
     """Counts, and reports to `progress.json` and to listeners, from a thread of its own."""
 
     def __init__(
-        self, folder: RunFolder, before: Counts, tell: Callable[[Progress], None], message: str, labels: Labels
+        self,
+        folder: RunFolder,
+        inputs: Inputs,
+        before: Counts,
+        tell: Callable[[Progress], None],
+        message: str,
+        labels: Labels,
     ) -> None:
         self.folder = folder
+        self._inputs = inputs
         self.stopping = False
         self.waiting = False
         self.notes = labels.notes
@@ -525,6 +549,7 @@ class _Reporter:
                 self._labels.unmatched_images,
                 self._labels.unmatched_rows,
                 self.notes,
+                self._inputs.passed_over.by_ending,
             )
 
     def _keep_telling(self) -> None:

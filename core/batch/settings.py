@@ -4,12 +4,15 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice, FeatureEngine, Units
+from core.image.depth import NOT_ASKED, Depths
+from core.image.file_scale import Scale
+from core.image.listing import Passed
 from core.support import records
 
 
@@ -18,15 +21,16 @@ class BatchSettings:
     """What is measured of which images, and what is written of it.
 
     `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and
-    `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images. `limit` stops the
-    listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
+    `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images, or `file` for
+    what each states of itself; `depths` is what is known of deep images that do not state their depth. `limit` stops
+    the listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
     `memory_limit_mb` megabytes beyond what its worker needs anyway. `units` are those of `cells.csv`; shards are in
     pixels.
     """
 
     input: str
     pattern: str | None = None
-    um_per_px: float | None = None
+    um_per_px: Scale = None
     cells: str = "auto"
     feature_engine: str = "fast"
     overlay: bool = False
@@ -37,6 +41,7 @@ class BatchSettings:
     time_limit_s: float = 60.0
     memory_limit_mb: int = 2048
     units: str = "px"
+    depths: Depths = NOT_ASKED
 
     def __post_init__(self) -> None:
         """Check choices and limits; raises UsageError."""
@@ -48,7 +53,7 @@ class BatchSettings:
             if value not in known:
                 msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"
                 raise UsageError(msg)
-        if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
+        if isinstance(self.um_per_px, int | float) and not 0.005 <= self.um_per_px <= 10:
             msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
             raise UsageError(msg)
         if self.units == Units.MICROMETRES and self.um_per_px is None:
@@ -117,6 +122,7 @@ class Progress:
     `message` says in words what is going on or went wrong; `last` holds the newest images, newest first.
     `duplicates` are copies of other images, counted once; `unmatched_images` have no row in a table of labels or
     patients, or no patient in their path, and `unmatched_rows` no image; `notes` tell that in sentences.
+    `passed_over` counts by ending the files that are no images, as far as they are listed.
     """
 
     state: State
@@ -137,6 +143,7 @@ class Progress:
     unmatched_images: int = 0
     unmatched_rows: int = 0
     notes: tuple[str, ...] = ()
+    passed_over: Mapping[str, Passed] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text of `progress.json`."""

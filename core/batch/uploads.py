@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, Protocol, cast
 from core.domain.errors import StoreError, UsageError
 from core.domain.settings import Settings
 from core.image.archives import ImageArchive
-from core.image.imaging import IMAGE_SUFFIXES
+from core.image.listing import IMAGE_SUFFIXES, FileKind, PassedOver, file_kind, told
 from core.support import files
 
 MOST_FILES: Final = 20_000  # waiting together; a ZIP counts as one
@@ -61,6 +61,7 @@ class Uploads:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder: Final = folder
+        self.passed_over = PassedOver()
         self._settings = settings
 
     def waiting(self) -> Waiting:
@@ -76,7 +77,8 @@ class Uploads:
     def add(self, uploads: Sequence[Upload], kept: int = 0) -> int:
         """Add files, all or none, without hidden ones; returns how many were added.
 
-        A name that is there already gets a number, unless it is the same file once more.
+        Files that are no images by their ending are left out, and then are in `passed_over`. A name that is there
+        already gets a number, unless it is the same file once more.
 
         Parameters
         ----------
@@ -88,12 +90,24 @@ class Uploads:
         Raises
         ------
         UsageError
-            If a name, a kind, a number or a size is not allowed, or the ZIP is none or beyond the limits; nothing is
-            written then.
+            If a name, a number or a size is not allowed, no file is an image, or the ZIP is none or beyond the limits;
+            nothing is written then.
         StoreError
             If the disk refuses; what was written of these files is removed.
         """
-        named = [(path, upload) for upload in uploads if (path := _safe_path(upload.name)) is not None]
+        self.passed_over = PassedOver()
+        named = []
+        for upload in uploads:
+            path = _safe_path(upload.name)
+            kind = file_kind(upload.name)
+            if kind is FileKind.IMAGE or path.suffix.lower() == ".zip":
+                named += [(path, upload)] if kind is not FileKind.HIDDEN else []
+            elif kind is FileKind.OTHER:
+                self.passed_over.add(path.as_posix())
+        others = self.passed_over.by_ending
+        if others and not named:
+            msg = f"expected images ({', '.join(IMAGE_SUFFIXES)}) or a ZIP archive; {told(others)}"
+            raise UsageError(msg)
         self._check(named, kept)
         written: list[Path] = []
         try:
@@ -141,14 +155,21 @@ class Uploads:
                 raise UsageError(msg)
         self._check_room(sum(upload.size for _, upload in named), waiting.size + kept)
         for upload in archives:
-            if not any(
-                member.problem is None for member in ImageArchive(cast("BinaryIO", upload), upload.name).members()
-            ):
-                msg = (
-                    f"{upload.name}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none that can"
-                    " be used"
-                )
-                raise UsageError(msg)
+            self._check_archive(upload)
+
+    def _check_archive(self, upload: Upload) -> None:
+        others = PassedOver()
+        for member in ImageArchive(cast("BinaryIO", upload), upload.name).members():
+            if member.passed_over:
+                others.add(member.path)
+            elif member.problem is None:
+                return
+        passed = told(others.by_ending)
+        msg = (
+            f"{upload.name}: expected images ({', '.join(IMAGE_SUFFIXES)}), but the archive holds none that can be used"
+            f"{'; ' if passed else ''}{passed}"
+        )
+        raise UsageError(msg)
 
     def _check_room(self, new: int, kept: int) -> None:
         most = self._settings.max_upload_bytes
@@ -185,8 +206,8 @@ def _same(path: Path, other: Path) -> bool:
     return path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
 
 
-def _safe_path(name: str) -> PurePosixPath | None:
-    """Path of a file in the folder, None for a hidden one; raises UsageError for a name that is not allowed."""
+def _safe_path(name: str) -> PurePosixPath:
+    """Path of a file in the folder; raises UsageError for a name that is not allowed."""
     parts = re.split(r"[/\\]", name.removeprefix("./"))
     shown = repr(name if len(name) <= 80 else f"{name[:80]}...")
     if any(part in {"", ".", ".."} for part in parts) or re.match("[A-Za-z]:", name):
@@ -198,10 +219,4 @@ def _safe_path(name: str) -> PurePosixPath | None:
     if len(parts) > _MOST_PARTS or max(len(part.encode()) for part in parts) > _LONGEST_NAME:
         msg = f"the name {shown} is too long; give the file and its folders shorter names"
         raise UsageError(msg)
-    if any(part.startswith((".", "__MACOSX")) for part in parts):
-        return None
-    path = PurePosixPath(*parts)
-    if path.suffix.lower() not in (*IMAGE_SUFFIXES, ".zip"):
-        msg = f"expected images ({', '.join(IMAGE_SUFFIXES)}) or a ZIP archive, but got {shown}"
-        raise UsageError(msg)
-    return path
+    return PurePosixPath(*parts)

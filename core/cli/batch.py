@@ -6,6 +6,7 @@ Light to import: its workers import what they need themselves, and pages start o
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -13,9 +14,21 @@ from typing import Final
 from core.batch.results import RunFolder
 from core.batch.run import Batch, plan, run_batch
 from core.batch.settings import BatchSettings, Progress, State
-from core.cli.common import add_choice, add_feature_engine, add_json, add_model, add_units, positive
+from core.cli.common import (
+    OF_FILE_HELP,
+    add_choice,
+    add_depth,
+    add_feature_engine,
+    add_json,
+    add_model,
+    add_units,
+    positive,
+    scale,
+)
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice
+from core.image.depth import Depths
+from core.image.listing import Passed, told
 from core.segmentation.model_registry import find_model
 from core.support.text import shown
 
@@ -46,7 +59,9 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", help="folder, ZIP file, or URL that fsspec knows (s3://, gs://, memory://)")
     add("--pattern", metavar="GLOB", help="only images whose relative path fits, as '*/blood_*.png'")
     add("--limit", type=positive, metavar="N", help="only the first N images")
-    add("--um-per-pixel", "--um-per-px", type=float, metavar="UM", help="scale of all images in micrometres per pixel")
+    text = f"scale of all images in micrometres per pixel, or `file`: {OF_FILE_HELP}"
+    add("--um-per-pixel", "--um-per-px", type=scale, metavar="UM|file", help=text)
+    add_depth(parser)
     text = (
         "{} of each image: folder, folder:N (1 is the first below INPUT), regex:PATTERN with a group named {}, or"
         " csv:FILE (also .tsv, .xlsx, .parquet; columns image_path and {})"
@@ -103,6 +118,7 @@ def _batch(arguments: argparse.Namespace) -> int:
     if arguments.json:
         images = RunFolder(arguments.out).remarks()
         print(json.dumps({"out": arguments.out, **asdict(ended), "last": None, "images": images}))
+    _tell_passed_over(ended.passed_over)
     if ended.failed:
         print(
             f"failed: {ended.failed:,} of {ended.done:,} images; {arguments.out}/errors.csv says why", file=sys.stderr
@@ -125,6 +141,7 @@ def _asked(arguments: argparse.Namespace) -> Batch:
         arguments.time_limit,
         arguments.memory_limit,
         arguments.units,
+        Depths(arguments.bit_depth),
     )
     turns = None
     if arguments.turns is not None:
@@ -159,6 +176,7 @@ def _tell_plan(asked: Batch, *, as_json: bool) -> int:
         print(f"note: {note}", file=sys.stderr)
     for path, reason in tally.refused.items():
         print(shown(f"would fail: {path}: {reason}"), file=sys.stderr)
+    _tell_passed_over(tally.passed_over)
     if as_json:
         print(json.dumps(asdict(tally)))
     else:
@@ -171,6 +189,11 @@ def _tell_plan(asked: Batch, *, as_json: bool) -> int:
             said += [f"cell type {cell_type}"] if cell_type else []
             print(f"{path}: {', '.join(said) or 'no patient, no cell type'}")
     return 1 if tally.refused else 0
+
+
+def _tell_passed_over(passed: Mapping[str, Passed]) -> None:
+    if passed:
+        print(told(passed), file=sys.stderr)
 
 
 class _Line:

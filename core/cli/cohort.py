@@ -16,6 +16,7 @@ import pandas as pd
 from core.charts.trust import Reliability
 from core.cli.common import (
     add_action,
+    add_depth,
     add_excel,
     add_jobs,
     add_model,
@@ -35,7 +36,8 @@ from core.explorer import view
 from core.explorer.ranking import FEWEST
 from core.explorer.selection import CHOICES, Selection, from_json
 from core.explorer.view import By
-from core.image.imaging import find_images
+from core.image.file_scale import OF_FILE
+from core.image.listing import PassedOver, find_images, told
 from core.populations.comparison import beside_published
 from core.populations.summaries import ReferencePopulation
 from core.reports.comparison import compare, html_report, to_frame
@@ -121,6 +123,7 @@ def _add_import(actions: "Actions") -> None:
     add_model(parser)
     add_jobs(parser)
     add_scale(parser)
+    add_depth(parser)
 
 
 def _add_cell_type(parser: argparse.ArgumentParser, text: str) -> None:
@@ -157,7 +160,13 @@ def _add_filing(parser: argparse.ArgumentParser) -> None:
 
 def _import(arguments: argparse.Namespace) -> int:
     source: Path = arguments.folder
-    chosen = _chosen_folders(arguments) if arguments.layout == "folders" else {source.name: find_images([source])}
+    passed_over = PassedOver()
+    if arguments.layout == "folders":
+        chosen = _chosen_folders(arguments, passed_over)
+    else:
+        chosen = {source.name: find_images([source], passed_over)}
+    if passed_over.by_ending:
+        print(told(passed_over.by_ending), file=sys.stderr)
     kinds = {name: CellType(arguments.cell_type or folder_cell_type(name)) for name in chosen}
     filed = filed_once(chosen, {name: kind if kind is not CellType.OTHER else name for name, kind in kinds.items()})
     _tell_folders(arguments, kinds)
@@ -179,12 +188,16 @@ def _import(arguments: argparse.Namespace) -> int:
             population,
             images.images,
             find_model(arguments.model),
+            scale=arguments.um_per_px,
+            bit_depth=arguments.bit_depth,
             jobs=arguments.jobs,
             progress=_population_progress(),
             replace_old=arguments.replace,
         )
         report.duplicates = images.copies
         reports.append(report)
+    if reports:
+        reports[0].passed_over = passed_over.by_ending
     return _tell_imports(reports, as_json=arguments.json)
 
 
@@ -224,11 +237,11 @@ def _tell_filed(filed: dict[str, Filed], kinds: dict[str, CellType], *, as_json:
     return 0
 
 
-def _chosen_folders(arguments: argparse.Namespace) -> dict[str, list[Path]]:
+def _chosen_folders(arguments: argparse.Namespace, passed_over: PassedOver) -> dict[str, list[Path]]:
     if arguments.id or arguments.title:
         msg = "--id and --title name one population; with --layout folders each folder names its own"
         raise UsageError(msg)
-    folders = folders_of(arguments.folder)
+    folders = folders_of(arguments.folder, passed_over)
     if not arguments.only:
         return folders
     if unknown := sorted(set(arguments.only) - set(folders)):
@@ -239,6 +252,7 @@ def _chosen_folders(arguments: argparse.Namespace) -> dict[str, list[Path]]:
 
 def _own_population(arguments: argparse.Namespace, population_id: str, cell_type: CellType, title: str) -> Population:
     """Description of a population of the user's own, from the arguments that both imports have."""
+    of_file = arguments.um_per_px == OF_FILE
     return Population(
         population_id=population_id,
         cell_type=cell_type,
@@ -249,8 +263,10 @@ def _own_population(arguments: argparse.Namespace, population_id: str, cell_type
         terms=arguments.terms,
         note=arguments.note,
         created=datetime.now(UTC).date().isoformat(),
-        um_per_px=arguments.um_per_px,
-        um_per_px_origin="given at import" if arguments.um_per_px is not None else "unknown",
+        um_per_px=None if of_file else arguments.um_per_px,
+        um_per_px_origin=(
+            "stated by each file" if of_file else "given at import" if arguments.um_per_px is not None else "unknown"
+        ),
     )
 
 
@@ -305,7 +321,7 @@ def _add_import_table(actions: "Actions") -> None:
     _add_dry_run(parser)
     _add_cell_type(parser, "what cells are whose row does not say it")
     _add_filing(parser)
-    add_scale(parser)
+    add_scale(parser, of_files=False)
 
 
 def _import_table(arguments: argparse.Namespace) -> int:

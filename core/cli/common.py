@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from core.domain.errors import LimitError
 from core.domain.options import Device, FeatureEngine, Units
 from core.domain.settings import load_settings
+from core.image.file_scale import OF_FILE, Scale
 from core.support import bounded
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # What a command does, and its exit code.
 Handler: TypeAlias = Callable[[argparse.Namespace], int]
 
+OF_FILE_HELP: Final = "what each file states of itself"
 JSON_HELP: Final = "print one machine-readable object to standard output"
 
 
@@ -65,9 +67,24 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=positive, default=1, help=text)
 
 
-def add_scale(parser: argparse.ArgumentParser) -> None:
-    """Add the scale of the images."""
-    parser.add_argument("--um-per-px", type=float, metavar="UM", help="scale of the images in micrometres per pixel")
+def add_scale(parser: argparse.ArgumentParser, *, of_files: bool = True) -> None:
+    """Add the scale of the images; where there are files, also that each states its own."""
+    text = "scale of the images in micrometres per pixel"
+    if of_files:
+        parser.add_argument("--um-per-px", type=scale, metavar="UM|file", help=f"{text}, or `file`: {OF_FILE_HELP}")
+    else:
+        parser.add_argument("--um-per-px", type=float, metavar="UM", help=text)
+
+
+def scale(text: str) -> Scale:
+    """Return micrometres per pixel, or OF_FILE, for argparse."""
+    return OF_FILE if text == OF_FILE else float(text)
+
+
+def add_depth(parser: argparse.ArgumentParser) -> None:
+    """Add the depth of images that do not state theirs."""
+    text = "bits that images of more than 8 use of their 16, where files do not say (default: what the files agree on)"
+    parser.add_argument("--bit-depth", type=int, choices=range(8, 17), metavar="BITS", help=text)
 
 
 def add_units(parser: argparse.ArgumentParser) -> None:

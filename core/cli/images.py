@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from core.charts.overlay import field_png, outlined_png
 from core.cli.cohort import references
 from core.cli.common import (
     add_choice,
+    add_depth,
     add_excel,
     add_feature_engine,
     add_jobs,
@@ -32,7 +33,8 @@ from core.domain.options import CellChoice, Device, FeatureEngine, Units
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.drawn_masks import read_mask, turned_by, without_specks
-from core.image.imaging import base_name, encode_png, find_images, load
+from core.image.imaging import base_name, encode_png, file_depths, load
+from core.image.listing import PassedOver, find_images, told
 from core.image.mask_coding import read_coding
 from core.image.masks import encode_grey, with_environment
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
@@ -77,6 +79,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_jobs(parser)
     add_scale(parser)
+    add_depth(parser)
     add_feature_engine(parser)
     add_json(parser)
 
@@ -84,11 +87,11 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 def _segment(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    told = _Told()
-    for outcome, name, result in _outcomes(arguments, told):
+    run = _Told()
+    for outcome, name, result in _outcomes(arguments, run):
         _write_masks(outcome, out, result, overlay=arguments.overlay)
-        told.image(outcome, name, result)
-    return _conclude(arguments, told, {"out": str(out), "cells": told.cells, "flagged": told.flagged})
+        run.image(outcome, name, result)
+    return _conclude(arguments, run, {"out": str(out), "cells": run.cells, "flagged": run.flagged})
 
 
 def _analyse(arguments: argparse.Namespace) -> int:
@@ -98,12 +101,12 @@ def _analyse(arguments: argparse.Namespace) -> int:
         raise UsageError(msg)
     (out / _MASKS).mkdir(parents=True, exist_ok=True)
     populations = references()
-    told = _Told()
+    run = _Told()
     rows: list[dict[Hashable, Any]] = []  # plain values: pandas 2 warns of tables without a value that are put together
     places: list[dict[str, Any]] = []
-    for outcome, name, result in _outcomes(arguments, told):
+    for outcome, name, result in _outcomes(arguments, run):
         _write_masks(outcome, out / _MASKS, result, overlay=arguments.overlay)
-        told.image(outcome, name, f"{_MASKS}/{result}")
+        run.image(outcome, name, f"{_MASKS}/{result}")
         named = [replace(a, image=replace(a.image, name=name)) for a in outcome.analyses]
         rows += analyses_table(named).to_dict("records")
         for analysis in named:
@@ -117,9 +120,9 @@ def _analyse(arguments: argparse.Namespace) -> int:
     write_cells(table, out / "features.parquet", units)
     write_cells(table, out / "features.csv", units, excel=arguments.excel)
     to_parquet(pd.DataFrame(places), out / "places.parquet")
-    errors = pd.DataFrame({"image_name": list(told.failed_names), "reason": list(told.failures.values())})
+    errors = pd.DataFrame({"image_name": list(run.failed_names), "reason": list(run.failures.values())})
     files.write_bytes(out / "errors.csv", to_csv(errors, excel=arguments.excel))
-    return _conclude(arguments, told, {"out": str(out), "cells": told.cells})
+    return _conclude(arguments, run, {"out": str(out), "cells": run.cells})
 
 
 def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureComparison; its fields are copied by name)
@@ -137,6 +140,7 @@ class _Told:
         self.flagged: dict[str, list[str]] = {}
         self.failures: dict[str, str] = {}
         self.failed_names: list[str] = []
+        self.passed_over = PassedOver()
 
     def image(self, outcome: Outcome, name: str, mask: str) -> None:
         """Take in a measured image."""
@@ -155,18 +159,19 @@ class _Told:
         self.failed_names.append(name)
 
 
-def _outcomes(arguments: argparse.Namespace, told: _Told) -> Iterator[tuple[Outcome, str, str]]:
+def _outcomes(arguments: argparse.Namespace, run: _Told) -> Iterator[tuple[Outcome, str, str]]:
     """Analyse all inputs with progress: each with its name in tables and that of its result.
 
     Failures are taken in with their reasons and not yielded.
     """
     engine = FeatureEngine(arguments.feature_engine)
     engine.check_installed()
-    paths = find_images(arguments.inputs)
+    paths = find_images(arguments.inputs, run.passed_over)
     inside = _inside(paths, arguments.inputs)
     results = dict(zip(paths, result_names(inside), strict=True))
     names = {path: _speakable(name) for path, name in zip(paths, inside, strict=True)}
-    jobs = [AnalysisRequest(path, arguments.um_per_px, CellChoice(arguments.cells), engine) for path in paths]
+    depths, cells = file_depths(paths, arguments.bit_depth), CellChoice(arguments.cells)
+    jobs = [AnalysisRequest(path, arguments.um_per_px, cells, engine, depths) for path in paths]
     model = find_model(arguments.model)
     show = count_images(len(jobs))
     for number, outcome in enumerate(
@@ -174,7 +179,7 @@ def _outcomes(arguments: argparse.Namespace, told: _Told) -> Iterator[tuple[Outc
     ):
         show(number)
         if outcome.reason is not None:
-            told.failure(outcome.path, names[outcome.path], outcome.reason)
+            run.failure(outcome.path, names[outcome.path], outcome.reason)
         else:
             yield outcome, names[outcome.path], results[outcome.path]
 
@@ -229,9 +234,8 @@ def _write_masks(outcome: Outcome, folder: Path, name: str, *, overlay: bool) ->
         _write(folder / _INSTANCES / name, encode_png(numbers))
     if overlay:
         # The cells carry their cut-outs only, so the field is opened once more.
-        picture = (
-            field_png(load(outcome.path, first.image.um_per_px), cells) if cells else outlined_png(first.image, labels)
-        )
+        whole = load(outcome.path, first.image.um_per_px, outcome.depths) if cells else first.image
+        picture = field_png(whole, cells) if cells else outlined_png(whole, labels)
         _write(folder / _OVERLAYS / name, picture)
 
 
@@ -240,12 +244,16 @@ def _write(path: Path, content: bytes) -> None:
     files.write_bytes(path, content)
 
 
-def _conclude(arguments: argparse.Namespace, told: _Told, result: dict[str, Any]) -> int:
-    for path, reason in told.failures.items():
+def _conclude(arguments: argparse.Namespace, run: _Told, result: dict[str, Any]) -> int:
+    others = run.passed_over.by_ending
+    if others:
+        print(shown(told(others)), file=sys.stderr)
+    for path, reason in run.failures.items():
         print(shown(f"failed: {path}: {reason}"), file=sys.stderr)
     if arguments.json:
-        print(json.dumps({**result, "images": told.images, "failed": told.failures}))
-    return 1 if told.failures else 0
+        passed = {ending: asdict(one) for ending, one in others.items()}
+        print(json.dumps({**result, "images": run.images, "failed": run.failures, "passed_over": passed}))
+    return 1 if run.failures else 0
 
 
 # --- features of a given mask -----------------------------------------------------------------------------------------
@@ -316,8 +324,8 @@ def _features(arguments: argparse.Namespace) -> int:
             )
         )
         return 0
-    for told in [*(f"note: {note}" for note in notes), *(f"{flag.code}: {flag.message}" for flag in flags)]:
-        print(told, file=sys.stderr)
+    for line in [*(f"note: {note}" for note in notes), *(f"{flag.code}: {flag.message}" for flag in flags)]:
+        print(line, file=sys.stderr)
     for name, value in values.items():
         print(
             f"{name:{max(map(len, CATALOGUE))}}"

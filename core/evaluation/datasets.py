@@ -11,7 +11,8 @@ from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import DataSetError
 from core.domain.settings import load_settings
 from core.image.drawn_masks import SHAPE_SUFFIXES, read_mask, without_specks
-from core.image.imaging import IMAGE_SUFFIXES, load
+from core.image.imaging import load
+from core.image.listing import IMAGE_SUFFIXES
 from core.image.mask_coding import read_coding
 from core.image.mask_levels import DecodedMask
 

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import DataSetError, ModelError
+from core.domain.flags import TOO_SMALL, UNLIKE_LEUKOCYTE
 from core.domain.options import CellChoice, Device
 from core.domain.types import CellImage
 from core.evaluation.datasets import DATA_SETS, Sample
 from core.evaluation.ood_negatives import NegativeKind, evenly, ood_negatives
 from core.image.imaging import load
 from core.pipeline import analyse_cells
-from core.quality.flags import TOO_SMALL, UNLIKE_LEUKOCYTE
 from core.quality.novelty import (
     GRANULOCYTE_COLOUR,
     GRANULOCYTE_NUCLEUS,

@@ -16,7 +16,8 @@ from typing import IO, Final
 
 from core.domain.errors import UsageError
 from core.domain.settings import Settings
-from core.image.imaging import IMAGE_SUFFIXES, base_name
+from core.image.imaging import base_name
+from core.image.listing import FileKind, file_kind
 
 # Photographs hardly shrink; a member that unpacks to a hundred times its size is no photograph.
 MAX_RATIO: Final = 100
@@ -34,12 +35,16 @@ _ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
 @dataclass(frozen=True)
 class Member:
-    """An image of an archive: its relative path, size in bytes, checksum; or the `problem` why it is not read."""
+    """A file of an archive: its relative path, size in bytes, checksum; or the `problem` why it is not read.
+
+    `passed_over` tells that it is no image by its name.
+    """
 
     path: str
     size: int
     checksum: str
     problem: str | None = None
+    passed_over: bool = False
 
 
 class ImageArchive:
@@ -84,10 +89,13 @@ class ImageArchive:
             raise UsageError(msg)
 
     def members(self) -> Iterator[Member]:
-        """Every path of an image once, in order, without other and hidden files; inner archives are problems."""
+        """Every path of a file once, in order, without hidden ones; inner archives are problems."""
         for info in map(self._archive.getinfo, sorted(self._times)):
-            if _is_image(info.filename.replace("\\", "/")) or _is_archive(info.filename):
+            kind = file_kind(info.filename)
+            if kind is FileKind.IMAGE or _is_archive(info.filename):
                 yield self._described(info)
+            elif kind is FileKind.OTHER and not info.is_dir():
+                yield Member(info.filename, info.file_size, f"{info.CRC:08x}", passed_over=True)
 
     def member(self, path: str) -> Member:
         """The archive's entry for a path; raises KeyError without one."""
@@ -151,11 +159,6 @@ class ImageArchive:
 
 def _is_archive(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in _ARCHIVE_SUFFIXES
-
-
-def _is_image(path: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(path).parts if part not in {".", ".."})
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES and not hidden
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

@@ -20,7 +20,7 @@ from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, ImageError, MaskError
 from core.domain.settings import load_settings
 from core.domain.types import as_label_map
-from core.image.imaging import FORMATS
+from core.image.decoding import FORMATS
 from core.image.mask_coding import MaskCoding
 from core.image.mask_levels import DecodedMask, decode_pixels
 from core.image.mask_shapes import decode_shapes

@@ -1,63 +1,59 @@
-"""The only code that opens image files: bytes in, a checked CellImage out, with every change said in words.
+"""The door for image files: bytes in, a checked CellImage out, with every change said in words.
 
-Metadata (EXIF, comments, text, colour profiles) ends here: only pixels, a cleaned base name and the file's hash go on.
+Metadata (EXIF, comments, text) ends here, once what they say of the pixels is done: which of several pictures it is
+(`core.image.tiff`), how many bits count (`core.image.depth`), which way is up and what is transparent
+(`core.image.decoding`), what the colours mean (`core.image.colour_profile`), how large a pixel is
+(`core.image.file_scale`). Only pixels, a cleaned base name, the file's hash and what was done go on.
 """
 
 import hashlib
 import io
+import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from core.domain.errors import ImageError, UsageError
+from core.domain.errors import CoreError, ImageError
 from core.domain.settings import Settings, load_settings
 from core.domain.types import CellImage
+from core.image import file_scale
+from core.image.decoding import Opened, is_deep_png, opened, srgb_pixels
+from core.image.depth import MOST_ASKED, NOT_ASKED, Depths, agree, used_bits
+from core.image.file_scale import Scale
+from core.image.listing import HEAD_BYTES, check_known
+from core.image.remarks import Remarks
 from core.image.structure import check_structure
-
-# Pillow knows some forty formats; the exotic ones are rarely needed and have been the way in for decompression bombs.
-FORMATS: Final = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
-IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+from core.image.tiff import is_tiff
 
 # Below this side no nucleus can be told from its cytoplasm; the smallest cells of the public data sets are 60 px
 # across.
 MIN_SIDE_PX: Final = 16
-
-# Cameras store 10, 12 or 14 bits in 16-bit files; the smallest depth that holds the largest value is taken as the true
-# one.
-BIT_DEPTHS: Final = (8, 10, 12, 14, 16)
 
 # A strip of a scanned slide is longer than wide, but the networks see squares over the longer side.
 MAX_ASPECT: Final = 20
 
 MAX_NAME_LENGTH: Final = 200
 
-# Worth knowing before trusting colour; palettes and other lossless conversions are not.
-MODE_NOTES: Final = MappingProxyType(
-    {
-        "1": "black-and-white image without shades",
-        "L": "grey image, no colour",
-        "LA": "grey image, no colour",
-        "CMYK": "converted from CMYK",
-    }
-)
+_DEEP_SUFFIXES: Final = (".png", ".tif", ".tiff")
+_Found = TypeVar("_Found")
 
 
-def load(path: Path, um_per_px: float | None = None) -> CellImage:
+def load(path: Path, um_per_px: Scale = None, depths: Depths = NOT_ASKED) -> CellImage:
     """Read and decode one image file.
 
     Parameters
     ----------
     path
         PNG, JPEG, TIFF, BMP, GIF or WebP file.
-    um_per_px
-        Side of a pixel in micrometres, if known.
+    um_per_px, depths
+        As in `decode`.
 
     Raises
     ------
@@ -65,25 +61,16 @@ def load(path: Path, um_per_px: float | None = None) -> CellImage:
         If the file cannot be read or is no usable image; the message says what was expected, what came and what to do.
     """
     name = base_name(path.name)
-    try:
-        size = path.stat().st_size
-        _check_bytes(size, name, load_settings())
-        data = path.read_bytes()
-    except OSError as error:
-        msg = (
-            f"{name}: expected a readable image file, but {error.strerror or error}; check the path and the permissions"
-        )
-        raise ImageError(msg) from error
-    return decode(data, name, um_per_px)
+    return decode(_content(path, name), name, um_per_px, depths)
 
 
-def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
-    """Turn the bytes of an image file into a CellImage: upright 8-bit RGB, metadata dropped.
+def decode(data: bytes, name: str, um_per_px: Scale = None, depths: Depths = NOT_ASKED) -> CellImage:
+    """Turn the bytes of an image file into a CellImage: upright 8-bit sRGB, metadata dropped.
 
-    Alpha is laid on white; grey, palette, 1-bit and CMYK images are converted; of 16-bit images the upper 8 bits of the
-    true depth (10, 12, 14 or 16, judged by the largest value) are kept; of several frames the first is used. What
-    changed the picture is in `CellImage.notes`. Colour profiles are not applied, as cameras and scanners rarely agree
-    on them.
+    Alpha is laid on white; grey, palette, 1-bit and CMYK images are converted; of deeper images the upper 8 of the bits
+    that are used are kept; of several frames, pages or planes one is used; colours are converted to sRGB where the
+    file's profile says that they are others. What changed the picture is in `CellImage.notes`; what of it changes
+    numbers is a flag, too.
 
     Parameters
     ----------
@@ -92,7 +79,9 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
     name
         File name as given; path parts and control characters are removed.
     um_per_px
-        Side of a pixel in micrometres, if known.
+        Side of a pixel in micrometres, if known; `file` takes what the file states.
+    depths
+        What is known of deep files that do not state their depth.
 
     Raises
     ------
@@ -101,11 +90,137 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
         data.
     """
     name = base_name(name)
+
+    def read(settings: Settings) -> CellImage:
+        file = _opened(data, name, settings)
+        rgb = srgb_pixels(file, name, depths)
+        remarks = file.remarks
+        sha256 = hashlib.sha256(data).hexdigest()
+        return CellImage(rgb, name, sha256, None, remarks.notes, remarks.flags, file.scale)
+
+    return rescaled(_in_words(read, data, name), um_per_px)
+
+
+def rescaled(image: CellImage, um_per_px: Scale) -> CellImage:
+    """The image with this scale, and with what there is to say of it beside the one that its file states."""
+    before, now = Remarks(), Remarks()
+    file_scale.judge(image.um_per_px, image.file_scale, before)
+    file_scale.judge(um_per_px, image.file_scale, now)
+    codes = {flag.code for flag in before.flags}
+    return replace(
+        image,
+        um_per_px=file_scale.taken(um_per_px, image.file_scale),
+        notes=(*(note for note in image.notes if note not in before.notes), *now.notes),
+        flags=(*(flag for flag in image.flags if flag.code not in codes), *now.flags),
+    )
+
+
+def run_depths(names: Sequence[str], read: Callable[[str], bytes], given: int | None = None) -> Depths:
+    """What is known of the deep files of a run that do not state their depth.
+
+    Parameters
+    ----------
+    names
+        The run's images; up to MOST_ASKED of those that may be deep are opened.
+    read
+        Gives the bytes of one; what it cannot read is left out.
+    given
+        What a person says of all of them.
+    """
+    if given is not None:
+        return Depths(given)
+    asked = [name for name in names if name.lower().endswith(_DEEP_SUFFIXES)]
+    if len(asked) > MOST_ASKED:
+        asked = [asked[index * len(asked) // MOST_ASKED] for index in range(MOST_ASKED)]
+    judged = []
+    for name in asked:
+        with suppress(CoreError, OSError, MemoryError):  # which is told when it is measured
+            judged.append(_judged(read(name), base_name(name)))
+    return agree(one for one in judged if one is not None)
+
+
+def file_depths(paths: Sequence[Path], given: int | None = None) -> Depths:
+    """As `run_depths` for files of this machine."""
+    most = load_settings().max_bytes
+
+    def read(name: str) -> bytes:
+        path = Path(name)
+        return path.read_bytes() if path.stat().st_size <= most else b""
+
+    return run_depths([str(path) for path in paths], read, given)
+
+
+def grey(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """ITU-R 601 luma of a uint8 (H, W, 3) image, rounded as Pillow's `convert("L")`; float64 (H, W), 0 to 255."""
+    return np.asarray(Image.fromarray(rgb).convert("L"), dtype=np.float64)
+
+
+def load_grey(path: Path) -> NDArray[np.uint8]:
+    """Read a file as 8-bit grey, (H, W), for drawn masks, whose codes are grey levels; raises ImageError as `load`."""
+    name = base_name(path.name)
+    data = _content(path, name)
+
+    def read(settings: Settings) -> NDArray[np.uint8]:
+        return srgb_pixels(_opened(data, name, settings), name, NOT_ASKED, as_codes=True)
+
+    return np.asarray(Image.fromarray(_in_words(read, data, name)).convert("L"))
+
+
+def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """Bytes of a PNG file of a uint8 array, grey (H, W) or colour (H, W, 3), or of a uint16 one (H, W)."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def base_name(name: str) -> str:
+    """File name without path parts, control and invisible characters; "image" if nothing is left."""
+    base = name.replace("\\", "/").rsplit("/", 1)[-1]
+    base = "".join(
+        c for c in unicodedata.normalize("NFC", base) if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
+    )
+    base = base.strip()[-MAX_NAME_LENGTH:]
+    return "image" if base in {"", ".", ".."} else base
+
+
+def _content(path: Path, name: str) -> bytes:
+    """The bytes of a file within the limits."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            # Slides of gigabytes are named for what they are before they are called too large.
+            check_known(name, head)
+            _check_bytes(os.fstat(file.fileno()).st_size, name, load_settings())
+            return head + file.read()
+    except OSError as error:
+        msg = (
+            f"{name}: expected a readable image file, but {error.strerror or error}; check the path and the permissions"
+        )
+        raise ImageError(msg) from error
+
+
+def _opened(data: bytes, name: str, settings: Settings, *, only_deep: bool = False) -> Opened:
+    return opened(data, name, lambda size: _check_size(size, name, settings), settings.max_pixels, only_deep=only_deep)
+
+
+def _judged(data: bytes, name: str) -> tuple[str, int] | None:
+    """The kind of a deep file that does not state its depth, and the bits it is judged to use; None for all others."""
+    if not is_tiff(data) and not is_deep_png(data):
+        return None
+    deep = _in_words(lambda settings: _opened(data, name, settings, only_deep=True).deep, data, name)
+    if deep is None or deep.container <= 8 or (deep.stated is not None and deep.stated.bits < deep.container):
+        return None
+    return deep.kind, used_bits(deep.colours)
+
+
+def _in_words(read: Callable[[Settings], _Found], data: bytes, name: str) -> _Found:
+    """What `read` gives; whatever decoders say of the file becomes an ImageError."""
     settings = load_settings()
     _check_bytes(len(data), name, settings)
+    check_known(name, data[:HEAD_BYTES])
     check_structure(data, name)
     try:
-        rgb, notes = _read(data, name, settings)
+        return read(settings)
     except (ImageError, MemoryError):  # want of memory says nothing of the file
         raise
     except UnidentifiedImageError as error:
@@ -125,61 +240,6 @@ def decode(data: bytes, name: str, um_per_px: float | None = None) -> CellImage:
             " again"
         )
         raise ImageError(msg) from error
-    return CellImage(rgb, name, hashlib.sha256(data).hexdigest(), um_per_px, notes)
-
-
-def grey(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """ITU-R 601 luma of a uint8 (H, W, 3) image, rounded as Pillow's `convert("L")`; float64 (H, W), 0 to 255."""
-    return np.asarray(Image.fromarray(rgb).convert("L"), dtype=np.float64)
-
-
-def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """Bytes of a PNG file of a uint8 array, grey (H, W) or colour (H, W, 3), or of a uint16 one (H, W)."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def find_images(inputs: Iterable[Path | str]) -> list[Path]:
-    """Image files among files and folders (searched with their subfolders), sorted, each once, without hidden ones.
-
-    A file named explicitly is taken whatever its suffix; in folders `IMAGE_SUFFIXES` decide.
-
-    Raises
-    ------
-    UsageError
-        If an input does not exist, or there is no image at all.
-    """
-    entries = [Path(entry) for entry in inputs]
-    images: set[Path] = set()
-    for entry in entries:
-        if entry.is_dir():
-            for path in entry.rglob("*"):
-                hidden = any(part.startswith(".") for part in path.relative_to(entry).parts)
-                if not hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-                    images.add(path)
-        elif entry.exists():
-            images.add(entry)
-        else:
-            msg = f"expected an image file or a folder, but {entry} does not exist; check the path"
-            raise UsageError(msg)
-    if not images:
-        msg = (
-            f"expected images ({', '.join(IMAGE_SUFFIXES)}), but found none in"
-            f" {', '.join(map(str, entries)) or 'an empty list'}"
-        )
-        raise UsageError(msg)
-    return sorted(images)
-
-
-def base_name(name: str) -> str:
-    """File name without path parts, control and invisible characters; "image" if nothing is left."""
-    base = name.replace("\\", "/").rsplit("/", 1)[-1]
-    base = "".join(
-        c for c in unicodedata.normalize("NFC", base) if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029"
-    )
-    base = base.strip()[-MAX_NAME_LENGTH:]
-    return "image" if base in {"", ".", ".."} else base
 
 
 def _check_bytes(size: int, name: str, settings: Settings) -> None:
@@ -199,36 +259,6 @@ def _too_many_pixels(name: str, came: str, settings: Settings) -> str:
     return f"{allowed}, but the image has {came}; cut out the cell, or raise LEUKOSCOPE_MAX_PIXELS"
 
 
-def _read(data: bytes, name: str, settings: Settings) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Upright uint8 (H, W, 3) pixels and what was done to get them."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _check_size(image.size, name, settings)
-        frames = getattr(image, "n_frames", 1)
-        notes = [f"frame 1 of {frames} used"] if frames > 1 else []
-        # Read before load(): Pillow turns a TIFF upright while loading it and forgets the tag.
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        deep = _bits_per_sample(image, data) == 16
-        image.load()
-        if image.mode in {"F", "LAB"}:
-            what = "floating-point values" if image.mode == "F" else "Lab colours"
-            msg = (
-                f"{name}: expected grey or RGB pixels in whole numbers, but the image has {what}; save it as an"
-                " 8-bit PNG"
-            )
-            raise ImageError(msg)
-        shallow: Image.Image = image
-        if image.mode.startswith("I"):
-            ImageOps.exif_transpose(image, in_place=True)
-            shallow = _upper_8_bits(np.asarray(image), name, notes)
-        elif deep and (_is_planar(image) or _brightest(image) < 64):
-            shallow = _upper_8_bits(_exact_colour(image, data, name), name, notes)
-            shallow.getexif()[ExifTags.Base.Orientation] = orientation
-        elif deep:
-            notes.append("16 bits per value, the upper 8 kept")
-        ImageOps.exif_transpose(shallow, in_place=True)
-        return _rgb(shallow, notes), tuple(notes)
-
-
 def _check_size(size: tuple[int, int], name: str, settings: Settings) -> None:
     width, height = size
     if width * height > settings.max_pixels:
@@ -245,72 +275,3 @@ def _check_size(size: tuple[int, int], name: str, settings: Settings) -> None:
             " cut out the cell"
         )
         raise ImageError(msg)
-
-
-def _bits_per_sample(image: Image.Image, data: bytes) -> int:
-    """Depth as declared in the file; Pillow itself gives 16-bit colour as its upper bytes without a word."""
-    if image.format == "PNG":
-        return data[24]
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return int(max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))))
-    return 8
-
-
-def _brightest(image: Image.Image) -> int:
-    """Largest value in any channel but alpha."""
-    return max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band != "A")
-
-
-def _is_planar(image: Image.Image) -> bool:
-    """Whether a TIFF stores its channels one after the other: Pillow 13 scrambles 16-bit ones (see the tests)."""
-    return (
-        isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
-    )
-
-
-def _exact_colour(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16]:
-    """All 16 bits of a colour TIFF, where Pillow scrambles the upper bytes or they would be nearly black."""
-    if image.format != "TIFF" or image.mode != "RGB":
-        msg = (
-            f"{name}: expected 16-bit colour to use its range, but it uses 14 bits or fewer; save it as an 8-bit PNG or"
-            " a 16-bit RGB TIFF"
-        )
-        raise ImageError(msg)
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        try:
-            values = file.pages.first.asarray()
-        except ValueError as error:
-            msg = (
-                f"{name}: expected 16-bit colour in a common compression, but it cannot be unpacked ({error}); save it"
-                " as an 8-bit PNG"
-            )
-            raise ImageError(msg) from error
-    planes_first = values.shape[0] == 3
-    return np.moveaxis(values, 0, -1).astype(np.uint16) if planes_first else values.astype(np.uint16)
-
-
-def _upper_8_bits(values: NDArray[np.integer], name: str, notes: list[str]) -> Image.Image:
-    """Keep the upper 8 bits of the smallest of BIT_DEPTHS that holds the largest value, and note it."""
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high >= 2**16:
-        msg = (
-            f"{name}: expected pixel values from 0 to 65,535, but they run from {low:,} to {high:,}; save it as an"
-            " 8-bit PNG"
-        )
-        raise ImageError(msg)
-    depth = next(bits for bits in BIT_DEPTHS if high < 2**bits)
-    if depth > 8:
-        notes.append(f"{depth} bits per value, the upper 8 kept")
-    return Image.fromarray((values >> (depth - 8)).astype(np.uint8))
-
-
-def _rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
-    """8-bit pixels of any mode as uint8 (H, W, 3), alpha laid on white."""
-    if image.mode in MODE_NOTES:
-        notes.append(MODE_NOTES[image.mode])
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if np.asarray(image.getchannel("A")).min() < 255:
-            notes.append("transparent parts laid on white")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""Which quality flags a cell gets: the thresholds, without the words (`core.quality.flags`).
+"""Which quality flags a cell gets: the thresholds, without the words (`core.domain.flags`).
 
 Confidence in the shipped cohort, cells of two laboratories the model never saw: median 0.96, 2nd to 98th percentile
 0.89 to 0.98 (column `confidence` of `python -m core cohort export`). Blur over all drawn masks (median; 99th
@@ -7,20 +7,20 @@ set 1.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from core.domain.flags import GRANULOCYTE, TOO_SMALL, UNLIKE_LEUKOCYTE, raised
 from core.domain.types import CellImage, FeatureSet, QualityFlag, Segmentation
 from core.image.imaging import grey
 from core.image.masks import cell_mask, region_mask
 from core.image.morphology import bounds, dilated, eroded
 from core.image.quantiles import BYTES, counted_median, counts
 from core.image.stain import appearance, appearance_distance, nuclear_contrast
-from core.quality.flags import GRANULOCYTE, TOO_SMALL, UNLIKE_LEUKOCYTE, raised
 from core.quality.novelty import Knowledge, Traits, traits
 from core.quality.red_cells import RED_CELL_UM, red_cell_diameter
 
@@ -43,6 +43,10 @@ SMALL_CELL_PX: Final = 400
 # Diameter of the cell in red cells, below which leukocytes are hardly ever: of lymphocytes beside two or more red cells
 # 6 in 1,249 lie below it (two laboratories), of platelets 20 in 29, of which the largest has 1.5.
 MIN_RED_CELLS_ACROSS: Final = 0.95
+# Diameters in micrometres outside of which the scale is wrong, or what was outlined no leukocyte by far.
+POSSIBLE_UM: Final = (3.0, 60.0)
+# Flags that hang on the scale given.
+_OF_SCALE: Final = (TOO_SMALL, "scale_absurd", "scale_contradicted")
 
 
 class KnownAppearance(Protocol):
@@ -91,6 +95,14 @@ def assess(
     return tuple(sorted(flags, key=lambda flag: not flag.severe))
 
 
+def assess_scale(image: CellImage, segmentation: Segmentation, flags: Sequence[QualityFlag]) -> tuple[QualityFlag, ...]:
+    """The flags of a cell, as `assess` gave them, when its image has got another scale."""
+    cell = cell_mask(segmentation.labels)
+    of_scale = [flag for flag in image.flags if flag.code in _OF_SCALE] + (_of_size(image, cell) if cell.any() else [])
+    kept = [flag for flag in flags if flag.code not in _OF_SCALE]
+    return tuple(sorted([*kept, *of_scale], key=lambda flag: not flag.severe))
+
+
 def _surroundings(cell: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of the cell's bounding box, widened by its longer side on every side."""
     rows, columns = bounds(cell)
@@ -108,6 +120,10 @@ def _of_stain(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
 def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
     """By the scale, or else by the red cells beside the cell; nothing where there is neither."""
     diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
+    if image.um_per_px is not None:
+        smallest, largest = POSSIBLE_UM
+        if not smallest <= diameter * image.um_per_px <= largest:
+            return [raised("scale_absurd", scale=image.um_per_px, across=diameter * image.um_per_px)]
     red_cell = RED_CELL_UM / image.um_per_px if image.um_per_px is not None else red_cell_diameter(image.rgb, cell)
     if red_cell is None or diameter >= MIN_RED_CELLS_ACROSS * red_cell:
         return []

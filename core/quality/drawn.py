@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from core.domain.flags import raised
 from core.domain.types import CellImage, FeatureSet, LabelMap, QualityFlag, Segmentation
 from core.image.masks import cell_mask, region_mask
 from core.image.morphology import bounds, filled, within
 from core.image.stain import nuclear_density
 from core.quality.assessment import MIN_NUCLEAR_CONTRAST, assess
-from core.quality.flags import raised
 
 # Who drew a mask, where a model would stand.
 DRAWN: Final = "drawn"

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError, StoreError
-from core.quality.flags import EXCLUDED
+from core.domain.flags import EXCLUDED
 from core.support import files, locks, records
 
 _LOG: Final = "edits.jsonl"

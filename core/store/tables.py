@@ -26,9 +26,9 @@ import pyarrow as pa
 
 from core.domain.cell_types import CellType, named_cell_type
 from core.domain.errors import DataSetError
+from core.domain.flags import NOT_OK_IN_TABLE
 from core.domain.options import Units
 from core.features.catalogue import CATALOGUE
-from core.quality.flags import NOT_OK_IN_TABLE
 from core.store.export import SEPARATORS, units_beside
 from core.store.plausibility import Judge, Judgement
 from core.store.schema import (

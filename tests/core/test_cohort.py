@@ -9,7 +9,7 @@ from core.domain.errors import DataSetError, StoreError, UsageError
 from core.domain.settings import load_settings
 from core.evaluation.datasets import DATA_SETS
 from core.features.catalogue import CATALOGUE
-from core.image.imaging import find_images
+from core.image.listing import find_images
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.store import queries
 from core.store.database import Cohort

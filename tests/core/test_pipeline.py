@@ -1,7 +1,9 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from core.domain.options import CellChoice, Device, FeatureEngine
@@ -10,10 +12,20 @@ from core.domain.versions import software_versions
 from core.evaluation.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
+from core.image.depth import Depths
 from core.image.imaging import encode_png
 from core.image.stain import find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.pipeline import AnalysisRequest, analyse, analyse_cells, analyse_many, measure, outline_cells, run_job
+from core.pipeline import (
+    AnalysisRequest,
+    analyse,
+    analyse_cells,
+    analyse_many,
+    at_scale,
+    measure,
+    outline_cells,
+    run_job,
+)
 
 BROKEN = 2
 
@@ -219,3 +231,23 @@ def test_the_smear_is_taken_for_a_field_of_five_cells(data_dir, segmenter):
     assert all(cell.quality_ok for cell in outcome.analyses)
     shares = [cell.features.values["combined_PixelSurface"] for cell in outcome.analyses]
     assert all(share is not None and 0.15 < share < 0.95 for share in shares)
+
+
+def test_another_scale_changes_what_is_said_of_it_and_no_value(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    first = analyse(replace(image, um_per_px=0.095), segmenter)
+    second = at_scale(first, 1.0)
+    assert second.image.um_per_px == 1.0
+    assert second.features is first.features
+    assert [flag.code for flag in second.flags] == ["scale_absurd"]
+    assert at_scale(second, 0.095).flags == first.flags
+
+
+def test_what_a_run_knows_of_the_depth_reaches_the_image(tmp_path, segmenter, synthetic_cell):
+    values = synthetic_cell[0].rgb.astype(np.uint16) << 4
+    tifffile.imwrite(tmp_path / "dark.tif", values // 4, photometric="rgb")
+    job = AnalysisRequest(tmp_path / "dark.tif", depths=Depths(12))
+    (cell,) = run_job(job, segmenter).analyses
+    np.testing.assert_array_equal(cell.image.rgb, values // 4 >> 4)
+    assert "12 bits per value, as given, the upper 8 kept" in cell.image.notes
+    assert "reduced_depth" in [flag.code for flag in cell.flags]

@@ -5,11 +5,11 @@ A severe flag says that it must not be answered.
 
 import pytest
 
+from core.domain.flags import UNLIKE_LEUKOCYTE
 from core.evaluation.datasets import data_set
 from core.evaluation.ood_negatives import NegativeKind, evenly, ood_negatives, other_pictures
 from core.image.imaging import load
 from core.pipeline import analyse
-from core.quality.flags import UNLIKE_LEUKOCYTE
 
 
 def refused(image, segmenter):

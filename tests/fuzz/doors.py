@@ -26,8 +26,9 @@ from core.domain.errors import CoreError
 from core.domain.settings import load_settings
 from core.explorer import selection
 from core.image.archives import ImageArchive
-from core.image.imaging import decode, load_grey
-from core.image.masks import decode_grey, encode_grey
+from core.image.drawn_masks import read_mask
+from core.image.imaging import decode
+from core.image.masks import encode_grey
 from core.image.synthetic import draw_cell
 from core.segmentation.model_registry import MANIFEST, list_models
 from core.store import edit_log, queries
@@ -193,7 +194,7 @@ def _asked(root: Path) -> None:
 def _mask(data: bytes, folder: Path) -> None:
     path = folder / "mask.png"
     path.write_bytes(data)
-    decode_grey(load_grey(path), path.name)
+    read_mask(path)
 
 
 def _archive(data: bytes, _: Path) -> None:

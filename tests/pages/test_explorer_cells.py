@@ -6,9 +6,9 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.domain.flags import flag_sentence
 from core.domain.settings import load_settings
 from core.explorer.selection import Quality, Selection, to_json
-from core.quality.flags import flag_sentence
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field

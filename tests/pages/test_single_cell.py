@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from core.charts.rows import MOST_ROWS, POOR_HEADING, part
@@ -355,3 +356,25 @@ def test_every_cell_can_be_asked_for_where_the_image_shows_one_and_its_neighbour
     app.button(key="every_cell").click().run()
     assert not app.exception
     assert "2 cells in this field" in texts(app)
+
+
+def test_the_scale_that_the_file_states_is_offered_and_taken(open_page):
+    buffer = io.BytesIO()
+    rgb = draw_cell(3, SYNTHETIC_CELLS["lymphocyte"])[0].rgb
+    metadata = {"PhysicalSizeX": 0.095, "PhysicalSizeY": 0.095}
+    tifffile.imwrite(buffer, np.asarray(rgb), ome=True, photometric="rgb", metadata=metadata)
+    app = _upload(open_page(PAGE), buffer.getvalue(), "cell.ome.tif", "image/tiff")
+    assert app.button(key="use_file_scale").label == "Use 0.095 µm per pixel, as the file says (OME metadata)"
+    _measured(app)
+    assert "the file says 0.095 um per pixel" in texts(app)
+    assert "give µm per pixel to compare" in texts(app)
+    app.button(key="use_file_scale").click().run()
+    assert app.number_input[0].value == 0.095
+    said = texts(app)
+    assert "give µm per pixel to compare" not in said
+    assert "the file says 0.095 um per pixel" not in said
+    assert not [button for button in app.button if button.key == "use_file_scale"]
+    app.number_input[0].set_value(1.0).run()
+    said = texts(app)
+    assert "1 um per pixel given, 0.095 in the file" in said
+    assert "With 1 um per pixel what was outlined is" in said

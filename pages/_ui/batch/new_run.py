@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +14,12 @@ from core.batch.jobs import Job, Owner, Request
 from core.batch.uploads import Uploads, Waiting
 from core.domain.errors import CoreError
 from core.domain.settings import load_settings
-from core.image.imaging import IMAGE_SUFFIXES
+from core.image.listing import IMAGE_SUFFIXES, told
 from core.support.text import markdown, shown
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import errors_in_words
-from pages._ui.common.state import UPLOAD_PROBLEM, UPLOADS_TAKEN
-from pages._ui.common.widgets import scale_field
+from pages._ui.common.state import UPLOAD_PASSED, UPLOAD_PROBLEM, UPLOADS_TAKEN
+from pages._ui.common.widgets import say_passed_over, scale_field
 
 # The browser's upload field stops answering at about a thousand files, and each stays in the server's memory until all
 # have come.
@@ -71,6 +72,7 @@ def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
         try:
             uploads.add(files, kept=owner.uploaded_bytes())
             UPLOAD_PROBLEM.clear()
+            UPLOAD_PASSED.set(told(uploads.passed_over.by_ending))
         except CoreError as error:
             UPLOAD_PROBLEM.set(str(error))
         UPLOADS_TAKEN.set(taken + 1)  # a new field: the old one would keep the files in memory
@@ -91,6 +93,7 @@ def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
             st.button(
                 "Clear", on_click=_clear, args=(uploads,), key="batch_clear", type="tertiary", icon=":material/close:"
             )
+    say_passed_over(UPLOAD_PASSED.get() or "")
     if not waiting.files:
         return None
     return Choice(Path(waiting.archive or "."), waiting.archive or _described(waiting), uploads, waiting)
@@ -99,6 +102,7 @@ def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
 def _clear(uploads: Uploads) -> None:
     uploads.clear()
     UPLOAD_PROBLEM.clear()
+    UPLOAD_PASSED.clear()
 
 
 def _described(waiting: Waiting) -> str:
@@ -136,7 +140,8 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
             if chosen in listed.archives:
                 break
     path = resolve(root, parts)
-    images = _count(path)
+    images, passed = _count(path)
+    say_passed_over(passed)
     title = "/".join(parts) or root.name
     if not images:
         st.caption("No images here; choose another folder.")
@@ -149,9 +154,11 @@ def _choose_folder(roots: list[Path]) -> Choice | None:
 
 
 @cached("data", max_entries=64, key=lambda path: (str(path), path.stat().st_mtime), ttl=30)
-def _count(path: Path) -> int:
-    """How many images are there, up to one more than are counted."""
-    return open_inputs(str(path)).count_up_to(_MOST_COUNTED)
+def _count(path: Path) -> tuple[int, str]:
+    """How many images are there, up to one more than are counted; and which files beside them are none, in words."""
+    inputs = open_inputs(str(path))
+    images = sum(1 for _ in islice(inputs.listed(), _MOST_COUNTED + 1))
+    return images, told(inputs.passed_over.by_ending)
 
 
 def start_button(owner: Owner, choice: Choice | None) -> Job | None:

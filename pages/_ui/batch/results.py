@@ -11,11 +11,12 @@ from markupsafe import Markup
 from core.batch.jobs import Job, Standing
 from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
 from core.batch.settings import State
+from core.domain.flags import flag_words
 from core.domain.options import Units
 from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
-from core.quality.flags import flag_words
+from core.image.listing import told
 from core.support.text import markdown
 from core.support.text import shown as shown_text
 from pages._ui.batch.add_to_cohort import add_to_cohort
@@ -24,6 +25,7 @@ from pages._ui.batch.runs import duration
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import empty_state
 from pages._ui.common.state import CELL_LOOKED_AT
+from pages._ui.common.widgets import say_passed_over
 from pages._ui.components.gallery.gallery import gallery
 from pages._ui.components.viewer.viewer import cell_viewer
 
@@ -55,6 +57,8 @@ def show_results(job: Job, standing: Standing) -> None:
     st.markdown(_summary(standing, review))
     if standing.state is not State.FINISHED and standing.message:
         st.markdown(f":material/info: {markdown(standing.message)}")
+    if standing.progress is not None:
+        say_passed_over(told(standing.progress.passed_over))
     if not overview.cells and not failed:
         empty_state(
             "Nothing measured", "Press **Go on** to continue this run, or start a new one above.", "hourglass_empty"

@@ -63,10 +63,11 @@ EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 # never in an address.
 BROWSER: Final = Kept[str]("leukoscope_browser")
 RUN_CHOSEN: Final = Kept[str]("leukoscope_run_chosen")
-# How often files were taken from the upload field, which is then made anew so that it lets go of them; and why they
-# were not taken.
+# How often files were taken from the upload field, which is then made anew so that it lets go of them; why they were
+# not taken; and which were passed over.
 UPLOADS_TAKEN: Final = Kept[int]("leukoscope_uploads_taken")
 UPLOAD_PROBLEM: Final = Kept[str]("leukoscope_upload_problem")
+UPLOAD_PASSED: Final = Kept[str]("leukoscope_upload_passed")
 # What the last button of a run could not do.
 RUN_PROBLEM: Final = Kept[str]("leukoscope_run_problem")
 # Of a run, by name: the cell that is looked at closely, and what was said when its cells were added to the cohort.

@@ -5,7 +5,10 @@ from typing import Final
 import streamlit as st
 
 from core.domain.settings import load_settings
-from core.image.imaging import IMAGE_SUFFIXES, encode_png
+from core.domain.types import CellImage
+from core.image.imaging import encode_png
+from core.image.listing import IMAGE_SUFFIXES
+from pages._ui.common.markup import sentences
 from pages._ui.common.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, Chosen, widget_value
 
 # As in core.image.synthetic, which is imported only when one is drawn; a test holds the two together.
@@ -86,6 +89,31 @@ def image_chooser() -> bool:
     else:
         SCALE.set(um_per_px)
     return pressed
+
+
+def offer_scale(image: CellImage) -> None:
+    """Offer the scale that the image's file states, where it is not the one in use."""
+    stated = image.file_scale
+    if stated is None or stated.um_per_px == image.um_per_px:
+        return
+    st.button(
+        f"Use {stated.um_per_px:.4g} µm per pixel, as the file says ({stated.source})",
+        key="use_file_scale",
+        on_click=_take_scale,
+        args=(stated.um_per_px,),
+        type="tertiary",
+        icon=":material/straighten:",
+    )
+
+
+def _take_scale(um_per_px: float) -> None:
+    st.session_state[_SCALE_FIELD] = um_per_px
+
+
+def say_passed_over(passed: str) -> None:
+    """Say which files were passed over, as `core.image.listing.told` has it; names are shown letter by letter."""
+    if passed:
+        st.html(sentences([("info", f"{passed[0].upper()}{passed[1:]}.")]))
 
 
 def scale_field(key: str) -> float | None:

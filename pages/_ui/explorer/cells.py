@@ -13,6 +13,7 @@ from core.charts.sparklines import sparkline_html
 from core.charts.thumbnail import thumbnail_svg
 from core.charts.trust import likeness_features
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.flags import EXCLUDED, flag_sentence
 from core.domain.settings import load_settings
 from core.domain.types import CellImage, FeatureSet
 from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
@@ -23,7 +24,6 @@ from core.explorer.typicality import CohortCentres
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.comparison import FeatureComparison, compare_cell, describe
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
-from core.quality.flags import EXCLUDED, flag_sentence
 from core.store import queries
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use

@@ -12,6 +12,7 @@ from core.charts.labels import unit
 from core.charts.range_bars import bars_html, round_step
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError
+from core.domain.flags import flag_words
 from core.explorer.selection import (
     CHOICES,
     Quality,
@@ -27,7 +28,6 @@ from core.explorer.view import Facet, InView
 from core.features.catalogue import CATALOGUE
 from core.features.search import matching
 from core.populations.summaries import basis_of
-from core.quality.flags import flag_words
 from core.support.text import markdown
 from pages._ui.common import cohort_data
 from pages._ui.common.state import Kept, widget_value

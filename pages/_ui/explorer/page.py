@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from core.domain.cell_types import CELL_TYPES
+from core.domain.flags import flag_words
 from core.explorer.view import InView
-from core.quality.flags import flag_words
 from pages._ui.common import cohort_data
 from pages._ui.common.state import widget_value
 from pages._ui.explorer.cells import show_cells

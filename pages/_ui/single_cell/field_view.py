@@ -14,6 +14,7 @@ from core.domain.options import Units
 from core.domain.types import BoundingBox, CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
+from core.pipeline import at_scale
 from core.reports.masks import mask_files
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import nearest_the_middle
@@ -51,7 +52,7 @@ def show_field(field: AnalysedField) -> CellAnalysis:
     # Features are kept in pixels, so a new scale needs no new outlines.
     scale = SCALE.get()
     image = replace(field.image, um_per_px=scale)
-    cells = [replace(cell, image=replace(cell.image, um_per_px=scale)) for cell in field.cells]
+    cells = [at_scale(cell, scale) for cell in field.cells]
     if scale not in field.pictures:
         field.pictures[scale] = field_svg(image, _places(cells))
     key = f"field-{image.sha256[:16]}-{scale}"

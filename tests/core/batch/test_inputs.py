@@ -251,10 +251,45 @@ def test_a_bucket_is_listed_and_read_like_a_folder():
         open_inputs("nosuch://bucket")
 
 
-def test_images_are_counted_up_to_a_limit(tmp_path):
-    for number in range(4):
-        (tmp_path / f"{number}.png").write_bytes(b"x")
-    counted = open_inputs(str(tmp_path))
-    assert [counted.count_up_to(most) for most in (10, 4, 2)] == [4, 4, 3]
-    (tmp_path / "none").mkdir()
-    assert open_inputs(str(tmp_path / "none")).count_up_to(10) == 0
+# --- files that are no images -----------------------------------------------------------------------------------------
+
+OTHERS = {
+    "a.png": b"1",
+    "slide.svs": b"2",
+    "sub/b.jfif": b"3",
+    "sub/x.dcm": b"4",
+    "sub/README": b"5",
+    "Thumbs.db": b"6",
+}
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive", "bucket"])
+def test_files_that_are_no_images_are_counted_and_named(tmp_path, kind):
+    if kind == "folder":
+        touch(tmp_path, *OTHERS)
+        inputs = open_inputs(str(tmp_path))
+    elif kind == "archive":
+        inputs = open_inputs(str(write_zip(tmp_path / "cells.zip", OTHERS)))
+    else:
+        system = fsspec.filesystem("memory")
+        for name, content in OTHERS.items():
+            system.pipe(f"/passed/{name}", content)
+        inputs = open_inputs("memory://passed")
+    assert list(listed(inputs)) == ["a.png", "sub/b.jfif"]
+    assert list(inputs.count())[-1] == 2
+    passed = inputs.passed_over.by_ending
+    assert {ending: (one.files, one.first) for ending, one in passed.items()} == {
+        ".dcm": (1, ("sub/x.dcm",)),
+        ".svs": (1, ("slide.svs",)),
+        "no ending": (1, ("sub/README",)),
+    }
+    assert "QuPath" in passed[".svs"].way
+    listed(inputs)
+    assert inputs.passed_over.by_ending == passed, "each listing counts anew"
+
+
+def test_a_pattern_chooses_among_the_others_too(tmp_path):
+    touch(tmp_path, *OTHERS)
+    inputs = open_inputs(str(tmp_path), "sub/*")
+    assert list(listed(inputs)) == ["sub/b.jfif"]
+    assert set(inputs.passed_over.by_ending) == {".dcm", "no ending"}

@@ -15,6 +15,7 @@ import zipfile
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 
 from core.batch import run as batch_run
 from core.batch.inputs import BucketInputs
@@ -526,3 +527,44 @@ def test_memory_of_the_parent_does_not_grow_with_the_number_of_images(tmp_path):
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) / 1024)
     assert peaks[1] - peaks[0] < 25, peaks
+
+
+# --- files that are no images, and deep ones --------------------------------------------------------------------------
+
+
+def test_files_that_are_no_images_are_counted_in_progress_and_a_table(tmp_path):
+    images = tmp_path / "images"
+    write_images(images, 2)
+    for name in ("slide.svs", "more/slide.svs", "README"):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_bytes(b"x")
+    ended = run(images, tmp_path / "out")
+    assert (ended.state, ended.done) == (State.FINISHED, 2)
+    assert {ending: one.files for ending, one in ended.passed_over.items()} == {".svs": 2, "no ending": 1}
+    assert Progress.from_json((tmp_path / "out" / "progress.json").read_text()).passed_over == ended.passed_over
+    with (tmp_path / "out" / "passed_over.csv").open(newline="", encoding="utf-8") as file:
+        slides, others = csv.DictReader(file)
+    assert (slides["ending"], slides["files"], slides["first_names"]) == (".svs", "2", "more/slide.svs; slide.svs")
+    assert "QuPath" in slides["what_to_do"]
+    assert (others["ending"], others["what_to_do"]) == ("no ending", "")
+    assert plan(batch(images, tmp_path / "out")).passed_over == ended.passed_over
+
+
+def test_a_run_agrees_on_the_depth_before_it_begins_and_another_depth_is_another_run(tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    rgb = np.random.default_rng(1).integers(0, 4096, (40, 40, 3)).astype(np.uint16)
+    for name, values in (("a", rgb), ("b", rgb), ("dark", rgb // 5)):
+        tifffile.imwrite(images / f"{name}.tif", values, photometric="rgb")
+    run(images, out)
+    first = json.loads((out / "run.json").read_text())
+    ((_, bits),) = first["settings"]["depths"]["agreed"]
+    assert bits == 12
+    run(images, out)
+    assert json.loads((out / "run.json").read_text())["key"] == first["key"]
+    for name in ("c", "d", "e", "f"):
+        tifffile.imwrite(images / f"{name}.tif", rgb * 4, photometric="rgb")
+    run(images, out)
+    second = json.loads((out / "run.json").read_text())
+    assert second["settings"]["depths"]["agreed"][0][1] == 14
+    assert second["key"] != first["key"]

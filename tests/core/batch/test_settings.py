@@ -8,6 +8,7 @@ import pytest
 
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.domain.errors import RecordError, UsageError
+from core.image.depth import Depths
 from core.support.records import from_json, from_plain, to_json
 
 SETTINGS = BatchSettings("in", um_per_px=0.1)
@@ -27,6 +28,7 @@ OTHERS = {
     "time_limit_s": 5.0,
     "memory_limit_mb": 512,
     "units": "um",
+    "depths": Depths(12, (("TIFF|1", 12),)),
 }
 NOT_DECIDING = {"limit", "time_limit_s", "memory_limit_mb", "units"}
 PROGRESS = Progress(
@@ -97,7 +99,9 @@ def test_settings_that_make_no_sense_are_refused_with_what_came(wrong, words):
 
 
 def test_settings_of_another_version_are_named_with_those_known():
-    with pytest.raises(RecordError, match="unknown fields colour, weight; known are cells, feature_engine, input"):
+    with pytest.raises(
+        RecordError, match="unknown fields colour, weight; known are cells, depths, feature_engine, input"
+    ):
         from_plain(BatchSettings, {"input": "in", "weight": 1, "colour": 1})
 
 

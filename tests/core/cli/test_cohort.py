@@ -13,7 +13,7 @@ from core.explorer.selection import Selection, to_json
 from core.explorer.separation import gather, separate
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from core.image.synthetic import draw_cell
+from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.store import queries
 from core.store.database import Cohort
 from tests.core.cli.support import run, save_cell
@@ -26,7 +26,9 @@ def import_cells(capsys, folder, *more):
 def test_import_list_summary_export_delete(cells, tmp_path, capsys):
     code, out, _ = import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine", "--um-per-px", "0.1", "--json")
     assert code == 0
-    assert json.loads(out) == [{"population_id": "mine", "cells": 3, "failures": {}, "duplicates": {}}]
+    assert json.loads(out) == [
+        {"population_id": "mine", "cells": 3, "failures": {}, "duplicates": {}, "passed_over": {}}
+    ]
 
     code, out, _ = run(capsys, "cohort", "list", "--json")
     assert code == 0
@@ -385,3 +387,27 @@ def test_list_names_what_was_set_aside_and_counts_the_rest(cells, capsys):
     assert len(told["mine"]) == 1
     assert len(told[None]) == 2
     assert run(capsys, "cohort", "summary", "mine")[0] == 0
+
+
+def test_an_import_takes_each_files_scale_and_tells_what_it_passed_over(tmp_path, capsys):
+    folder = tmp_path / "blood" / "lymphocyte"
+    folder.mkdir(parents=True)
+    rgb = draw_cell(1, SYNTHETIC_CELLS["lymphocyte"])[0].rgb
+    for name, scale in (("a", 0.095), ("b", 0.1)):
+        metadata = {"PhysicalSizeX": scale, "PhysicalSizeY": scale}
+        tifffile.imwrite(folder / f"{name}.tif", rgb, ome=True, photometric="rgb", metadata=metadata)
+    for path in (folder / "slide.ndpi", folder.parent / "loose.png"):
+        path.write_bytes(b"x")
+    options = ("--layout", "folders", "--um-per-px", "file", "--json")
+    code, out, err = import_cells(capsys, folder.parent, *options)
+    assert code == 0
+    (report,) = json.loads(out)
+    assert {ending: one["files"] for ending, one in report["passed_over"].items()} == {
+        ".ndpi": 1,
+        "image in no sub-folder": 1,
+    }
+    assert "passed over 2 files" in err
+    with Cohort.open() as cohort:
+        cells = queries.cells(cohort, report["population_id"])
+    assert sorted(cells["um_per_px"]) == [0.095, 0.1]
+    assert all("scale_absurd" not in flags for flags in cells["quality_flags"])

@@ -332,7 +332,7 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert code == 0
     told = json.loads(text)
     images = told.pop("images")
-    assert told == {"out": str(out), "cells": 3, "failed": {}}
+    assert told == {"out": str(out), "cells": 3, "failed": {}, "passed_over": {}}
     assert [image["image_name"] for image in images] == sorted(path.name for path in cells.iterdir())
     assert {(image["cells"], len(image["flags"]), len(image["notes"])) for image in images} == {(1, 0, 0)}
     table = pd.read_parquet(out / "features.parquet")
@@ -526,3 +526,66 @@ def test_each_strange_file_has_its_message_or_result_and_the_rest_goes_on(strang
     lines = (tmp_path / "out" / "features.csv").read_text().splitlines()
     assert not any(line.startswith(("=", "+", "-", "@")) for line in lines)
     assert any(",'=1+1;calc.png," in line for line in lines)
+
+
+# --- pictures of other people's programs ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """One drawn cell as other programs write it, and files that are no images."""
+    folder = tmp_path_factory.mktemp("others")
+    rgb = draw_cell(2, SYNTHETIC_CELLS["monocyte"])[0].rgb
+    planes = np.moveaxis(rgb, -1, 0)
+    scale = {"axes": "CYX", "PhysicalSizeX": 0.095, "PhysicalSizeY": 0.095}
+    Image.fromarray(rgb).save(folder / "base.png")
+    tifffile.imwrite(folder / "ome.ome.tif", planes, ome=True, photometric="minisblack", metadata=scale)
+    tifffile.imwrite(folder / "bits12.tif", rgb.astype(np.uint16) << 4, photometric="rgb", compression="lzw")
+    Image.fromarray(rgb).save(folder / "camera.jfif", "PNG")
+    for name in ("slide.svs", "scan.dcm", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_pictures_of_other_programs_are_measured_as_their_base_and_told(others, tmp_path, capsys):
+    code, out, err = run(capsys, "analyse", others, "--out", tmp_path, "--json", "--um-per-px", "file")
+    assert code == 0
+    table = pd.read_parquet(tmp_path / "features.parquet")
+    table.index = [name.rsplit("/", 1)[-1] for name in table.iloc[:, 0]]
+    for name in table.index:
+        found, base = (table.loc[one, list(CATALOGUE)].to_numpy(float) for one in (name, "base.png"))
+        np.testing.assert_array_equal(found, base)
+    assert table["um_per_px"].dropna().to_dict() == {"ome.ome.tif": 0.095}
+    flags = {name: list(found) for name, found in table["quality_flags"].items()}
+    assert flags == {
+        "base.png": [],
+        "bits12.tif": ["reduced_depth"],
+        "camera.jfif": [],
+        "ome.ome.tif": ["colour_assembled"],
+    }
+    passed = json.loads(out)["passed_over"]
+    assert {ending: (one["files"], one["first"]) for ending, one in passed.items()} == {
+        ".dcm": (1, ["scan.dcm"]),
+        ".svs": (1, ["slide.svs"]),
+        ".txt": (1, ["notes.txt"]),
+    }
+    assert "passed over 3 files: 1 .dcm (scan.dcm)" in err
+    assert "QuPath" in err
+
+
+def test_a_foreign_file_that_is_named_is_refused_with_the_way(others, tmp_path, capsys):
+    code, out, err = run(capsys, "segment", others / "slide.svs", others / "base.png", "--out", tmp_path, "--json")
+    assert code == 1
+    assert "whole-slide image; open it in QuPath" in json.loads(out)["failed"][str(others / "slide.svs")]
+    assert "slide.svs" in err
+
+
+def test_a_scale_that_is_no_number_is_wrong_use(others, tmp_path):
+    assert fails_as_wrong_use("segment", others, "--out", tmp_path, "--um-per-px", "files")
+    assert fails_as_wrong_use("segment", others, "--out", tmp_path, "--bit-depth", "7")
+
+
+def test_the_depth_of_deep_files_can_be_given(others, tmp_path, capsys):
+    code, out, _ = run(capsys, "segment", others / "bits12.tif", "--out", tmp_path, "--json", "--bit-depth", "10")
+    assert code == 1
+    assert "at most 10 bits, as given, but they take 12" in json.loads(out)["failed"][str(others / "bits12.tif")]

@@ -34,7 +34,9 @@ def test_images_are_listed_by_their_paths_and_the_rest_is_passed_over():
             "folder/": b"",
         }
     )
-    assert [member.path for member in ImageArchive(io.BytesIO(data), "cells.zip").members()] == ["a/one.png", "two.JPG"]
+    members = list(ImageArchive(io.BytesIO(data), "cells.zip").members())
+    assert [member.path for member in members if not member.passed_over] == ["a/one.png", "two.JPG"]
+    assert [member.path for member in members if member.passed_over] == ["notes.txt"]
     assert _read(data, "a/one.png") == b"1"
 
 

@@ -13,18 +13,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from core.domain.errors import ImageError, UsageError
+from core.domain.errors import ImageError
+from core.domain.settings import load_settings
 from core.domain.types import CellImage
+from core.image.depth import Depths
 from core.image.imaging import (
-    IMAGE_SUFFIXES,
     MIN_SIDE_PX,
     base_name,
     decode,
     encode_png,
-    find_images,
+    file_depths,
     grey,
     load,
+    rescaled,
 )
+from core.image.listing import find_images
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -169,7 +172,7 @@ def test_the_upper_8_bits_of_the_true_depth_are_kept(bits: int, container: str) 
         data = tiff(np.stack([values] * 3), photometric="rgb", planarconfig="separate")
     image = decode(data, "a")
     np.testing.assert_array_equal(image.rgb, np.dstack([values >> (bits - 8)] * 3))
-    assert f"{bits} bits per value, the upper 8 kept" in image.notes
+    assert f"{bits} bits per value, judged by this image alone, the upper 8 kept" in image.notes
 
 
 def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
@@ -184,13 +187,10 @@ def deep_lzw_tiff(pixels: NDArray[np.uint16]) -> bytes:
     return buffer.getvalue()
 
 
-def test_packed_16_bit_colour_is_read_or_refused_in_words() -> None:
+def test_packed_16_bit_colour_is_read_whatever_its_depth() -> None:
     values = RGB.astype("<u2") * 257
     np.testing.assert_array_equal(decode(deep_lzw_tiff(values), "a.tif").rgb, RGB)
-    with pytest.raises(
-        ImageError, match=r"in a common compression, but it cannot be unpacked .*; save it as an 8-bit PNG"
-    ):
-        decode(deep_lzw_tiff(values >> 4), "a.tif")
+    np.testing.assert_array_equal(decode(deep_lzw_tiff(values >> 4), "a.tif").rgb, RGB)
 
 
 def test_planar_8_bit_colour() -> None:
@@ -210,9 +210,8 @@ def test_16_bit_colour_png() -> None:
     values = RGB.astype(np.uint16) * 257
     image = decode(deep_png(values), "a.png")
     np.testing.assert_array_equal(image.rgb, RGB)
-    assert image.notes == ("16 bits per value, the upper 8 kept",)
-    with pytest.raises(ImageError, match="14 bits or fewer; save it as an 8-bit PNG"):
-        decode(deep_png(values >> 4), "a.png")
+    assert image.notes == ("16 bits per value, judged by this image alone, the upper 8 kept",)
+    np.testing.assert_array_equal(decode(deep_png(values >> 4), "a.png").rgb, RGB)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +232,8 @@ def test_of_several_frames_the_first_is_used_and_said(suffix: str) -> None:
     frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "green", "blue")]
     options = {"lossless": True} if suffix == "WEBP" else {}
     image = decode(encoded(frames[0], suffix, save_all=True, append_images=frames[1:], **options), "a")
-    assert image.notes == ("frame 1 of 3 used",)
+    assert image.notes == (f"{'page' if suffix == 'TIFF' else 'frame'} 1 of 3 used",)
+    assert [flag.code for flag in image.flags] == ["one_plane"]
     assert (image.rgb == (255, 0, 0)).all()
 
 
@@ -281,6 +281,12 @@ REAL_ENCODINGS = [
     encoded(Image.fromarray(RGB), "TIFF", compression="tiff_lzw"),
     encoded(Image.fromarray(RGB).quantize(8), "GIF", save_all=True, append_images=[Image.new("P", (30, 20))]),
     tiff(np.dstack([GREY_12_BIT] * 3), photometric="rgb"),
+    tiff(np.dstack([GREY_12_BIT] * 3), photometric="rgb", compression="lzw", predictor=True),
+    tiff(np.dstack([GREY_12_BIT] * 3), photometric="rgb", bitspersample=12),
+    tiff(np.moveaxis(RGB, -1, 0), photometric="minisblack", ome=True, metadata={"axes": "CYX"}),
+    tiff(np.moveaxis(RGB, -1, 0), photometric="minisblack", imagej=True, metadata={"axes": "CYX"}),
+    tiff(RGB, photometric="rgb", compression="jpeg2000"),
+    deep_png(RGB.astype(np.uint16) * 257),
 ]
 
 
@@ -350,34 +356,50 @@ def test_encoded_png_reads_back(pixels: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encode_png(pixels)))), pixels)
 
 
-def test_images_are_found_sorted_once_and_without_hidden_ones(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.jpg", "sub/c.tiff", "notes.txt", ".hidden.png", ".trash/d.png", "folder.png/e.bmp"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_images([tmp_path, tmp_path / "a.jpg", str(tmp_path / "notes.txt")])
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
-        "a.jpg",
-        "b.PNG",
-        "folder.png/e.bmp",
-        "notes.txt",
-        "sub/c.tiff",
-    ]
-    with pytest.raises(UsageError, match="does not exist"):
-        find_images([tmp_path / "nowhere"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="found none in"):
-        find_images([tmp_path / "empty"])
+def test_another_scale_is_told_anew() -> None:
+    data = tiff(RGB, photometric="rgb", ome=True, metadata={"PhysicalSizeX": 0.2})
+    image = decode(data, "a.tif", 0.1)
+    assert [flag.code for flag in image.flags] == ["scale_contradicted"]
+    for um_per_px in (0.2, None, "file", 0.1):
+        again = rescaled(image, um_per_px)
+        fresh = decode(data, "a.tif", um_per_px)
+        assert (again.um_per_px, again.notes, again.flags) == (fresh.um_per_px, fresh.notes, fresh.flags)
 
 
-def test_every_suffix_belongs_to_an_allowed_format() -> None:
-    assert {Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES} == {
-        "PNG",
-        "JPEG",
-        "TIFF",
-        "BMP",
-        "GIF",
-        "WEBP",
-    }
+def test_a_run_asks_its_files_for_the_depth_and_all_follow(tmp_path: Path) -> None:
+    shades = RGB.astype(np.uint16) << 4
+    for name, values in (("a", shades), ("b", shades), ("dark", shades // 5)):
+        (tmp_path / f"{name}.tif").write_bytes(tiff(values, photometric="rgb"))
+    (tmp_path / "other.png").write_bytes(encode_png(RGB))
+    (tmp_path / "broken.tif").write_bytes(b"II*\0 no")
+    paths = find_images([tmp_path])
+    depths = file_depths(paths)
+    np.testing.assert_array_equal(load(tmp_path / "dark.tif", None, depths).rgb, shades // 5 >> 4)
+    np.testing.assert_array_equal(load(tmp_path / "a.tif", None, depths).rgb, RGB)
+    assert "12 bits per value, as most files of the run use" in load(tmp_path / "dark.tif", None, depths).notes[0]
+    assert file_depths(paths, 14) == Depths(14)
+    assert file_depths([tmp_path / "other.png"]) == Depths()
+
+
+def test_the_cases_from_elsewhere_are_read_as_their_base() -> None:
+    folder = load_settings().data.parent / "cases" / "images"
+    if not folder.is_dir():
+        pytest.skip("the cases are not there")
+    base = load(folder / "00_base.png").rgb.astype(int)
+    cases = (
+        "ome_3pages.ome.tif",
+        "thumb_first.tif",
+        "lzw12_rgb16.tif",
+        "jp2k.tif",
+        "ome_rgb_scaled.ome.tif",
+        "icc_adobe.png",
+    )
+    for name in cases:
+        assert np.abs(load(folder / name).rgb - base).max() <= 1, name
+    hot = np.abs(load(folder / "12bit_rgb_hotpixel.tif").rgb - base)
+    assert (hot > 1).any(axis=-1).sum() == 1
+    grey_as_base = load(folder / "grey16_miniswhite.tif").rgb[..., 0] - grey(base.astype(np.uint8))
+    assert np.abs(grey_as_base).max() <= 1
 
 
 @pytest.mark.data

@@ -6,14 +6,15 @@ from PIL import Image
 from scipy import ndimage
 
 from core.domain.compartments import Compartment
-from core.domain.types import CellImage, Segmentation, as_label_map
+from core.domain.flags import raised
+from core.domain.types import CellImage, FileScale, Segmentation, as_label_map
 from core.evaluation.datasets import data_set
 from core.features.extract import extract
-from core.image.imaging import grey, load
+from core.image.imaging import grey, load, rescaled
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import nuclear_density
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
-from core.quality.assessment import BLURRED, assess, blur
+from core.quality.assessment import BLURRED, assess, assess_scale, blur
 from core.quality.novelty import (
     NOVELTY_TRAITS,
     TRAITS,
@@ -313,3 +314,34 @@ def test_the_whole_path_finds_good_cells_good(segmenter):
     for drawing in DRAWINGS:
         image, _ = draw_cell(7, drawing)
         assert not any(flag.severe for flag in assess(image, segmenter.segment(image), segmenter.card)), drawing.name
+
+
+# --- the scale --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("um_per_px", "said"), [(1.0, "16"), (0.01, "1.6")])
+def test_a_cell_of_a_size_that_no_leukocyte_has_speaks_against_the_scale(card, cell, um_per_px, said):
+    image, labels = cell
+    (flag,) = assess(replace(image, um_per_px=um_per_px), found(labels), card)
+    assert flag.code == "scale_absurd"
+    assert flag.severe
+    assert f"With {um_per_px:g} um per pixel what was outlined is {said}" in flag.message
+
+
+def test_what_opening_did_is_a_flag_of_the_cell_too(card, cell):
+    image, labels = cell
+    opened = replace(image, flags=(raised("grey"),))
+    assert codes(assess(opened, found(labels), card)) == {"grey"}
+    assert "grey" in codes(assess(opened, found(np.zeros_like(labels)), card))
+
+
+def test_another_scale_changes_the_flags_that_hang_on_it_and_no_other(card, cell):
+    image, labels = cell
+    image = replace(image, file_scale=FileScale(0.1, "OME metadata"), flags=(raised("grey"),))
+    for before in (None, 0.095, 0.5, 1.0):
+        first = rescaled(image, before)
+        flags = assess(first, found(labels, confidence=0.5), card)
+        for after in (None, 0.1, 0.5, 1.0, 0.02):
+            second = rescaled(first, after)
+            fresh = assess(rescaled(image, after), found(labels, confidence=0.5), card)
+            assert codes(assess_scale(second, found(labels), flags)) == codes(fresh)

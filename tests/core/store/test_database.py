@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain.errors import StoreError
+from core.domain.flags import raised
 from core.domain.settings import ROOT
-from core.quality.flags import raised
 from core.store.database import Cohort, query_shards
 from core.store.queries import cells, populations, values
 from core.store.schema import cohort_schema

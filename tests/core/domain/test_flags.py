@@ -4,20 +4,27 @@ import ast
 
 import pytest
 
+from core.domain import flags
+from core.domain.flags import FLAGS, Severity, flag_sentence, flag_words, raised
 from core.domain.settings import ROOT
-from core.quality import flags
-from core.quality.flags import FLAGS, Severity, flag_sentence, flag_words, raised
 
 KINDS = pytest.mark.parametrize("code", FLAGS)
 
 
+def calls(*path: str) -> list[ast.Call]:
+    tree = ast.parse(ROOT.joinpath("core", *path).read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
 def codes_given() -> set[str]:
-    """The codes with which the assessments raise flags, read from their programs."""
-    programs = [ROOT / "core" / "quality" / f"{name}.py" for name in ("assessment", "drawn")]
-    nodes = [node for path in programs for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
-    calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "raised"]
-    first = [call.args[0] for call in calls]
-    return {arg.value if isinstance(arg, ast.Constant) else getattr(flags, arg.id) for arg in first}
+    """The codes with which assessments and the opening of images raise flags, read from their programs."""
+    programs = [call for name in ("assessment", "drawn") for call in calls("quality", f"{name}.py")]
+    first = [call.args[0] for call in programs if getattr(call.func, "id", "") == "raised"]
+    codes = {arg.value if isinstance(arg, ast.Constant) else getattr(flags, arg.id) for arg in first}
+    for path in sorted((ROOT / "core" / "image").glob("*.py")):
+        remarks = [call for call in calls("image", path.name) if getattr(call.func, "attr", "") == "add"]
+        codes |= {call.args[1].value for call in remarks if len(call.args) == 2}
+    return codes
 
 
 def test_a_cell_gets_no_flag_that_the_registry_lacks_and_no_entry_is_dead():
@@ -37,7 +44,7 @@ def test_each_says_what_it_means_for_the_numbers(code):
 @KINDS
 def test_only_what_refuses_is_severe(code):
     seen = {
-        "across": "1 um",
+        "across": 100.0 if code == "scale_absurd" else "1 um",
         "mend": "or look",
         "first": "size",
         "second": "tone",
@@ -48,6 +55,8 @@ def test_only_what_refuses_is_severe(code):
         "place": "upside down",
         "share": 0.5,
         "pieces": "one",
+        "note": "page 1 of 2 used",
+        "scale": 0.5,
     }
     flag = raised(code, **seen)
     assert (flag.code, flag.severe) == (code, FLAGS[code].severity is Severity.REFUSES)

@@ -213,6 +213,85 @@ FLAGS: Final = MappingProxyType(
             "The drawn mask holds specks beside the cell or the nucleus: {pieces}, too small for a cell or a lobe, were"
             " left out.",
         ),
+        # Given on opening the image (`core.image.remarks`).
+        "one_plane": FlagKind(
+            Severity.WARNS,
+            "one plane of several",
+            "The file holds several pictures, of which one was measured",
+            "the others were not looked at",
+            "The file holds several pictures ({note}): the others were not looked at.",
+        ),
+        "colour_assembled": FlagKind(
+            Severity.INFORMS,
+            "colour assembled",
+            "The colours were put together from three grey pictures of the file",
+            "they are wrong if these are not its red, green and blue",
+            "The colours were put together from three grey pictures of the file ({note}): they are wrong if these are"
+            " not its red, green and blue.",
+        ),
+        "reduced_depth": FlagKind(
+            Severity.INFORMS,
+            "reduced depth",
+            "Values of more than 8 bits were reduced to 8",
+            "tone is wrong where the camera uses another depth",
+            "Values of more than 8 bits were reduced to 8 ({note}): tone is wrong where the camera uses another depth.",
+        ),
+        "turned_upright": FlagKind(
+            Severity.INFORMS,
+            "turned upright",
+            "The picture was turned upright, as its orientation tag says",
+            "a mask drawn on the unturned picture does not lie over it",
+        ),
+        "profile_converted": FlagKind(
+            Severity.INFORMS,
+            "colour profile converted",
+            "The colours were converted to sRGB by the profile in the file",
+            "they differ from the values stored there",
+            "The colours were converted to sRGB ({note}): they differ from the values stored in the file.",
+        ),
+        "profile_ignored": FlagKind(
+            Severity.WARNS,
+            "colour profile ignored",
+            "The colours could not be converted to sRGB",
+            "colour and tone may be shifted",
+            "The colours could not be converted to sRGB ({note}): colour and tone may be shifted.",
+        ),
+        "grey": FlagKind(
+            Severity.WARNS,
+            "grey",
+            "The picture has no colour",
+            "colour features mean nothing, and the outline may be wrong",
+        ),
+        "transparent": FlagKind(
+            Severity.WARNS,
+            "transparent",
+            "Transparent parts of the picture were laid on white",
+            "where they cut into the cell or its surroundings, values are wrong",
+        ),
+        "scale_contradicted": FlagKind(
+            Severity.WARNS,
+            "scale contradicted",
+            "The scale given is not the one that the file states",
+            "one of them is wrong, and so may be every size",
+            "The scale given is not the one that the file states ({note}): one of them is wrong, and so may be every"
+            " size.",
+        ),
+        "not_square": FlagKind(
+            Severity.WARNS,
+            "pixels not square",
+            "The pixels are not square, as the file says",
+            "shapes and sizes are distorted",
+            "The pixels are not square, as the file says ({note}): shapes and sizes are distorted.",
+        ),
+        "scale_absurd": FlagKind(
+            Severity.REFUSES,
+            "scale absurd",
+            "With this scale the cell has a size that no leukocyte has",
+            "the scale is wrong, and so is every size in micrometres, or the outline is not that of one cell",
+            "With {scale:g} um per pixel what was outlined is {across:.3g} um across, where leukocytes have 6 to 25:"
+            " the scale is wrong, and so is every size in micrometres, or the outline is not that of one leukocyte."
+            " Check the scale of the image.",
+        ),
     }
 )
 
