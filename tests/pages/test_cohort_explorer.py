@@ -393,7 +393,8 @@ def test_a_damaged_population_is_named_and_hides_no_other(open_page, monkeypatch
     app = open_page(PAGE)
     assert not app.exception
     assert "66 cells in view" in texts(app)
-    assert "hcl_drawn" in read(app.warning[0].value)
+    (told,) = [found for found in app.expander if "Set aside" in found.label]
+    assert "hcl_drawn" in read(told.markdown[0].value)
 
 
 def test_a_link_is_short():
@@ -402,7 +403,7 @@ def test_a_link_is_short():
 
 @pytest.mark.parametrize("page", [PAGE, "pages/1_Single_cell.py"])
 def test_what_was_set_aside_is_named_and_the_page_works(open_page, tmp_path, page):
-    folder = tmp_path / "cohort" / "broken [x](http://a.test)"
+    folder = tmp_path / "cohort" / "broken [x](a.test)"
     folder.mkdir(parents=True)
     (folder / "population.json").write_text("[" * 100_000)
     (tmp_path / "cohort" / "edits.jsonl").write_text('{"when": "\\ud83d"}\n' * 60)
@@ -410,6 +411,6 @@ def test_what_was_set_aside_is_named_and_the_page_works(open_page, tmp_path, pag
     assert not app.exception
     (told,) = [found for found in app.expander if "Set aside" in found.label]
     assert told.label == "Set aside: 61 parts of the cohort"
-    assert "broken [x](http://a.test)" in texts(app)
+    assert "broken [x](a.test)" in texts(app)
     assert "[x](" not in "".join(found.value for found in told.markdown)
     assert "and 11 more" in texts(app)
