@@ -72,10 +72,11 @@ class TiffPicture:
         # Other files that OME metadata may name are never opened.
         self._file = tifffile.TiffFile(io.BytesIO(data), _multifile=False)
         try:
+            self._every = self._every_series()
             self._series = self._chosen()
             self._page: Any = self._series.keyframe
             self._check_kind()
-            self._ome = _ome_pixels(self._file, self._series)
+            self._ome = _ome_pixels(self._file, self._every.index(self._series))
             self._axes = _Axes(self._series, *self._channels())
         except UnknownChannelsError as error:
             self._file.close()
@@ -260,10 +261,11 @@ class TiffPicture:
     # --- which picture it is ---
 
     def _chosen(self) -> Any:  # noqa: ANN401 (a series of tifffile)
-        every = self._every_series()
-        pictures = [one for one in every if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or every
+        pictures = [one for one in self._every if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or self._every
         chosen = max(pictures, key=_area)
-        for one in every:
+        if self._file.ome_metadata and chosen.kind != "ome":
+            self._remarks.add("its OME metadata name pages that are not in this file", "one_plane")
+        for one in self._every:
             if one not in pictures:
                 what = "a mask" if one.keyframe.is_mask else "a preview"
                 self._remarks.add(f"{what} of {one.keyframe.imagewidth} x {one.keyframe.imagelength} left aside")
@@ -441,7 +443,7 @@ def _ratio(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value else None
 
 
-def _ome_pixels(file: Any, series: Any) -> ET.Element | None:  # noqa: ANN401 (objects of tifffile)
+def _ome_pixels(file: Any, index: int) -> ET.Element | None:  # noqa: ANN401 (a file of tifffile)
     """The element of OME metadata that describes the pixels of a series."""
     if not file.ome_metadata:
         return None
@@ -449,7 +451,6 @@ def _ome_pixels(file: Any, series: Any) -> ET.Element | None:  # noqa: ANN401 (o
         every = [one for one in ET.fromstring(file.ome_metadata).iter() if one.tag.endswith("}Pixels")]
     except ET.ParseError:
         return None
-    index = next((i for i, one in enumerate(file.series) if one is series), 0)
     return every[index] if index < len(every) else next(iter(every), None)
 
 

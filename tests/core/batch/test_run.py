@@ -544,7 +544,7 @@ def test_files_that_are_no_images_are_counted_in_progress_and_a_table(tmp_path):
     assert Progress.from_json((tmp_path / "out" / "progress.json").read_text()).passed_over == ended.passed_over
     with (tmp_path / "out" / "passed_over.csv").open(newline="", encoding="utf-8") as file:
         slides, others = csv.DictReader(file)
-    assert (slides["ending"], slides["files"], slides["first_names"]) == (".svs", "2", "more/slide.svs; slide.svs")
+    assert (slides["ending"], slides["files"], slides["first_names"]) == (".svs", "2", "slide.svs; more/slide.svs")
     assert "QuPath" in slides["what_to_do"]
     assert (others["ending"], others["what_to_do"]) == ("no ending", "")
     assert plan(batch(images, tmp_path / "out")).passed_over == ended.passed_over

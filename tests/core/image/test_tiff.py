@@ -166,6 +166,20 @@ def test_of_several_pictures_of_ome_the_largest_is_taken():
     shows(data, RGB, [ONE_PLANE], "picture 2 of 2")
 
 
+def test_a_channel_whose_others_are_in_other_files_is_told():
+    data = tiff(PLANES[1], ome=True, photometric="minisblack", metadata={"axes": "YX"})
+    text = tifffile.TiffFile(io.BytesIO(data)).ome_metadata
+    others = "".join(
+        f'<TiffData FirstC="{place}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="c{place}.ome.tif">urn:uuid:{place}</UUID></TiffData>'
+        for place in range(3)
+    )
+    first = text.index("<TiffData")
+    elsewhere = text[:first].replace('SizeC="1"', 'SizeC="3"') + others + text[text.index("</Pixels>") :]
+    data = tiff(PLANES[1], photometric="minisblack", description=elsewhere.encode(), metadata=None)
+    shows(data, shades(GREY), [ONE_PLANE, "grey"], "its OME metadata name pages that are not in this file")
+
+
 # --- depth, sign, white -----------------------------------------------------------------------------------------------
 
 
