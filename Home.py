@@ -1,6 +1,8 @@
 """Leukoscope: measures white blood cells and sets them beside reference populations. The entry of the app."""
 
 import streamlit as st
+from starlette.middleware import Middleware
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.charts.theme import population_colour
 from core.domain.cell_types import CELL_TYPES, CellType
@@ -9,6 +11,11 @@ from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import errors_in_words, page_setup
 from pages._ui.common.markup import legend
 from pages._ui.common.names import data_set_name
+from pages._ui.common.policy import NoForeignHosts
+
+# What `streamlit run` serves: this page and those beside it, with a policy on every answer that lets a browser ask no
+# other host for anything.
+app = st.App(__file__, middleware=[Middleware(NoForeignHosts)])
 
 
 def door(path: str, title: str, text: str, icon: str) -> None:
@@ -52,37 +59,44 @@ def show_cohort() -> None:
     st.html(legend(entries))
 
 
-page_setup("Home")
-st.markdown("## Outline a white blood cell, measure it, and see where it stands")
-doors = st.columns(3, gap="medium")
-with doors[0]:
-    door(
-        "pages/1_Single_cell.py",
-        "I have one cell",
-        "Upload its image, see nucleus and cell outlined, and where each feature lies among the populations.",
-        "biotech",
-    )
-with doors[1]:
-    door(
-        "pages/2_Batch.py",
-        "I have a folder",
-        "Measure many images at once and take the features and masks away.",
-        "photo_library",
-    )
-with doors[2]:
-    door(
-        "pages/3_Cohort_explorer.py",
-        "I want to see the populations",
-        "How monocytes, lymphocytes, hairy cells and APL cells are distributed, and who they come from.",
-        "groups",
-    )
-left, right = st.columns(2, gap="medium")
-with left, st.container(border=True), errors_in_words():
-    show_model()
-    show_cohort()
-with right, st.container(border=True):
-    st.markdown(
-        "**What it does not do.** It names no disease and no cell type: it describes, the morphologist judges. It is"
-        " not a medical device. It measures one mononuclear cell per image. Another laboratory's stain, camera and"
-        " scale shift some features; the pages say which."
-    )
+def show_home() -> None:
+    """Show what can be done here, and with what."""
+    page_setup("Home")
+    st.markdown("## Outline a white blood cell, measure it, and see where it stands")
+    doors = st.columns(3, gap="medium")
+    with doors[0]:
+        door(
+            "pages/1_Single_cell.py",
+            "I have one cell",
+            "Upload its image, see nucleus and cell outlined, and where each feature lies among the populations.",
+            "biotech",
+        )
+    with doors[1]:
+        door(
+            "pages/2_Batch.py",
+            "I have a folder",
+            "Measure many images at once and take the features and masks away.",
+            "photo_library",
+        )
+    with doors[2]:
+        door(
+            "pages/3_Cohort_explorer.py",
+            "I want to see the populations",
+            "How monocytes, lymphocytes, hairy cells and APL cells are distributed, and who they come from.",
+            "groups",
+        )
+    left, right = st.columns(2, gap="medium")
+    with left, st.container(border=True), errors_in_words():
+        show_model()
+        show_cohort()
+    with right, st.container(border=True):
+        st.markdown(
+            "**What it does not do.** It names no disease and no cell type: it describes, the morphologist judges. It"
+            " is not a medical device. It measures one mononuclear cell per image. Another laboratory's stain, camera"
+            " and scale shift some features; the pages say which."
+        )
+
+
+# The server reads this file once for `app` alone.
+if get_script_run_ctx() is not None:
+    show_home()

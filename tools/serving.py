@@ -42,7 +42,7 @@ def serve(environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, int]
         "-m",
         "streamlit",
         "run",
-        "app.py",
+        "Home.py",
         "--server.port",
         str(port),
         "--server.headless",

@@ -18,7 +18,7 @@ def app(parser: argparse.ArgumentParser) -> None:
 def _app(arguments: argparse.Namespace) -> int:
     """A process of its own: the engine needs no user interface, so it imports none."""
     # Streamlit finds the pages and .streamlit/config.toml beside it.
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(arguments.port)]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "Home.py"), "--server.port", str(arguments.port)]
     with suppress(KeyboardInterrupt):  # Ctrl-C reaches the server as well, and is how it is meant to end
         return subprocess.call([*command, *arguments.passed_on])
     return 0
