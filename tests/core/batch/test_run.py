@@ -372,7 +372,7 @@ def test_poison_costs_its_own_image_only(measurer, tmp_path):
 def test_failures_are_final_unless_they_are_to_be_tried_again(tmp_path):
     folder, out = tmp_path / "in", tmp_path / "out"
     write_images(folder, 5)
-    (folder / "crash.png").write_bytes((folder / "000" / "000000.png").read_bytes())
+    (folder / "crash.png").write_bytes(encode_png(np.full((30, 30, 3), 7, np.uint8)))
     assert run(folder, out, Poisoned).failed == 1
     assert run(folder, out, Quick).failed == 1
     ended = run(folder, out, Quick, retry_failed=True)
