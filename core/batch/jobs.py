@@ -280,7 +280,7 @@ class Owner:
         except OSError as error:
             msg = (
                 f"the run cannot be prepared: {error.strerror or error}; check the free space and the permissions of"
-                f" {self.folder}"
+                f" {error.filename or self.folder}"
             )
             raise StoreError(msg) from error
         return Job(folder, request)

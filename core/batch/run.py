@@ -218,7 +218,7 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
 
 def _agreed_depths(inputs: Inputs, settings: BatchSettings) -> Depths:
     """What the first images of the input, in the order of the listing, say of the depth of all that do not state it."""
-    first = islice(inputs.listed(), min(settings.limit or _ASKED_OF, _ASKED_OF))
+    first = islice(inputs.listed(), _ASKED_OF)  # whatever the limit: the run goes on without it later
     names = [listed.path for listed in first if listed.problem is None]
     return run_depths(names, lambda name: inputs.read(name)[0], settings.depths.given)
 

@@ -275,7 +275,7 @@ class UmapCache:
         except OSError as error:
             msg = (
                 f"the map cannot be computed: {error.strerror or error}; check the free space and the permissions of"
-                f" {self._folder}"
+                f" {error.filename or self._folder}"
             )
             raise StoreError(msg) from error
 

@@ -9,6 +9,7 @@ Metadata (EXIF, comments, text) ends here, once what they say of the pixels is d
 import hashlib
 import io
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -41,6 +42,9 @@ MAX_ASPECT: Final = 20
 
 MAX_NAME_LENGTH: Final = 200
 
+# The header of a JPEG's frame, with 12 bits, which Pillow does not read; it comes after metadata.
+_DEEP_JPEG: Final = re.compile(rb"\A\xff\xd8.*\xff[\xc0-\xc3]\x00.\x0c", re.DOTALL)
+_HEADERS: Final = 2**18
 _DEEP_SUFFIXES: Final = (".png", ".tif", ".tiff")
 _Found = TypeVar("_Found")
 
@@ -224,9 +228,11 @@ def _in_words(read: Callable[[Settings], _Found], data: bytes, name: str) -> _Fo
     except (ImageError, MemoryError):  # want of memory says nothing of the file
         raise
     except UnidentifiedImageError as error:
-        came = (
-            "it holds plain text" if data[:512].isascii() else "its content is none of these, or its start is damaged"
-        )
+        came = "its content is none of these, or its start is damaged"
+        if data[:512].isascii():
+            came = "it holds plain text"
+        elif _DEEP_JPEG.search(data, 0, _HEADERS):
+            came = "it is a JPEG of 12 bits per value"
         msg = (
             f"{name}: expected a PNG, JPEG, TIFF, BMP, GIF or WebP image, but {came}; save the image as PNG and try"
             " again"

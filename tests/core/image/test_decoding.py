@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
+from core.domain.errors import ImageError
 from core.image.depth import Depths
 from core.image.imaging import decode, load_grey
 from tests.core.image.pictures import GREY, RGB, codes, encoded, shades, shows
@@ -129,6 +130,12 @@ def test_the_scale_of_a_png_and_a_jpeg_is_offered_where_a_microscope_wrote_it():
 def test_inks_without_a_profile_are_told():
     image = decode(encoded(Image.new("CMYK", (60, 40), (0, 255, 0, 0)), "JPEG"), "a.jpg")
     assert codes(image) == ["profile_ignored"]
+
+
+def test_a_jpeg_of_12_bits_is_refused_by_its_cause():
+    data = imagecodecs.jpeg8_encode(DEEP, level=95, bitspersample=12)
+    with pytest.raises(ImageError, match="it is a JPEG of 12 bits per value; save the image as PNG"):
+        decode(data, "a.jpg")
 
 
 def test_of_an_animation_the_first_frame_is_taken_and_told():
