@@ -293,7 +293,8 @@ def _range_charts(
     drawn = [name for column in columns for block in column for name in block.features]
     st.html(_key(scale, others, any_poor=any(is_poor(name, reliability) for name in drawn)))
     charts = [range_chart(scale.comparisons, scale.reference, others, column, reliability, look) for column in columns]
-    _side_by_side(charts, f"ranges-{kind}", alt)
+    if charts:  # there is none where the population varies in nothing
+        _side_by_side(charts, f"ranges-{kind}", alt)
     if len(stands) > len(present):
         st.caption(
             f"In the table only: {len(stands) - len(present)} in which {markdown(scale.reference.plural)} hardly vary."
