@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
-from core.evaluation.datasets import Sample, data_set, drawn_mask
+from core.evaluation.datasets import Sample, data_set, drawn_mask, mask_coding_of
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.window import Window, resample, resample_labels
@@ -95,6 +95,8 @@ def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
     for sample in samples:
         content.update(f"{sample.sample_id} {sample.group} {sample.cell_type}\n".encode())
         content.update(_digest(sample.image) + (_digest(sample.mask) if sample.mask else b""))
+        if sample.mask and (coding := mask_coding_of(sample.mask)):
+            content.update(_digest(coding))
     path = folder / DATA_FILE
     if path.exists() and path.read_text(encoding="utf-8").strip() != content.hexdigest():
         msg = (

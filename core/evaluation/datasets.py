@@ -312,6 +312,12 @@ def data_set(name: str) -> DataSet:
     raise DataSetError(msg)
 
 
+def mask_coding_of(mask: Path) -> Path | None:
+    """The file beside the folder of a mask that says what its values mean, if there is one."""
+    said = mask.parent.parent / MASK_CODING
+    return said if said.is_file() else None
+
+
 def drawn_mask(sample: Sample, shape: tuple[int, int] | None = None) -> DecodedMask:
     """The drawn mask of a sample, read as every drawn mask is; `shape` is the image's height and width, if known.
 
@@ -327,10 +333,10 @@ def drawn_mask(sample: Sample, shape: tuple[int, int] | None = None) -> DecodedM
     if sample.mask is None:
         msg = f"{sample.sample_id} has no drawn mask"
         raise DataSetError(msg)
-    said = sample.mask.parent.parent / MASK_CODING
     if shape is None and sample.mask.suffix.lower() in SHAPE_SUFFIXES:
         shape = load(sample.image).shape
-    coding = read_coding(said) if said.is_file() else None
+    said = mask_coding_of(sample.mask)
+    coding = read_coding(said) if said else None
     return without_specks(
         read_mask(sample.mask, shape, name=sample.sample_id, image_name=sample.image.name, coding=coding)
     )

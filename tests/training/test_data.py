@@ -217,6 +217,12 @@ def test_run_is_held_to_the_images_masks_and_groups_it_began_with(tmp_path):
     for changed in (more, regrouped):
         with pytest.raises(UsageError, match="run holds a run that began with other images, masks or labels"):
             hold_to_data(run, changed)
+    said = tmp_path.parent / "mask_coding.json"
+    said.write_text('{"0": "background", "128": "nucleus", "255": "cytoplasm"}')
+    with pytest.raises(UsageError, match="other images, masks or labels"):
+        hold_to_data(run, samples)
+    said.unlink()
+    hold_to_data(run, samples)
     coded(tmp_path, "b", (0, 170, 255))
     with pytest.raises(UsageError, match="other images, masks or labels"):
         hold_to_data(run, samples)

@@ -166,6 +166,10 @@ def test_several_cells_and_pieces_are_told_and_lobes_are_not():
     image = CellImage(np.concatenate([one[0].rgb, two[0].rgb], axis=1), "two.png", "0")
     both = np.concatenate([one[1], two[1]], axis=1)
     assert "2 cells: they were measured as one" in message(image, both, "several_drawn")
+    left, right = (each[1][:, np.flatnonzero((each[1] >= CYTOPLASM).any(axis=0))] for each in (one, two))
+    touching = np.concatenate([left[:, :-3], right], axis=1)
+    image = CellImage(np.full((*touching.shape, 3), 200, np.uint8), "touching.png", "0")
+    assert "2 cells that touch: they were measured as one" in message(image, touching, "several_drawn")
     pieces = np.asarray(one[1]).copy()
     pieces[10:50, 10:50] = CYTOPLASM
     assert "a cell and 1 piece apart from it" in message(one[0], pieces, "several_drawn")
