@@ -166,10 +166,12 @@ def _outcomes(arguments: argparse.Namespace, run: _Told) -> Iterator[tuple[Outco
     """
     engine = FeatureEngine(arguments.feature_engine)
     engine.check_installed()
-    paths = find_images(arguments.inputs, run.passed_over)
-    inside = _inside(paths, arguments.inputs)
-    results = dict(zip(paths, result_names(inside), strict=True))
-    names = {path: _speakable(name) for path, name in zip(paths, inside, strict=True)}
+    found = find_images(arguments.inputs, run.passed_over)
+    # A file that is given in two ways is measured once.
+    inside = {name: path for path, name in reversed(list(zip(found, _inside(found, arguments.inputs), strict=True)))}
+    paths = sorted(inside.values())
+    results = dict(zip(inside.values(), result_names(list(inside)), strict=True))
+    names = {path: _speakable(name) for name, path in inside.items()}
     depths, cells = file_depths(paths, arguments.bit_depth), CellChoice(arguments.cells)
     jobs = [AnalysisRequest(path, arguments.um_per_px, cells, engine, depths) for path in paths]
     model = find_model(arguments.model)

@@ -22,7 +22,7 @@ def test_every_argument_says_what_it_is_for(name):
 
 def test_what_must_be_given_comes_first_and_what_may_be_chosen_is_told():
     text = commands().partition("### cohort import-table\n")[2].partition("### ")[0]
-    assert "leukoscope cohort import-table FILE --name NAME --units {px,um} --source NAME [options]" in text
+    assert "leukoscope cohort import-table FILE --name NAME --source NAME [options]" in text
     arguments = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
-    assert arguments[:4] == ["`FILE`", "`--name NAME`", "`--units {px,um}`", "`--source NAME`"]
+    assert arguments[:4] == ["`FILE`", "`--name NAME`", "`--source NAME`", "`--units {px,um}`"]
     assert arguments[-1] == "`--json`"
