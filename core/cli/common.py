@@ -153,14 +153,13 @@ def _in_bounds(handler: Handler, times: int, arguments: argparse.Namespace) -> i
     settings = load_settings()
     limits = bounded.WorkLimits(times * settings.max_seconds, settings.max_memory_mb)
     opening = partial(bounded.limit_memory, limits.megabytes, threads=os.cpu_count() or 1)
-    (said,) = bounded.each(_captured, [(handler, arguments)], opening, _lost, limits)
+    (said,) = bounded.each(partial(_captured, handler), [arguments], opening, _lost, limits)
     print(said.err, end="", file=sys.stderr)
     print(said.out, end="")
     return said.code
 
 
-def _captured(what: tuple[Handler, argparse.Namespace], _: None, __: bounded.Alive) -> _Said:
-    handler, arguments = what
+def _captured(handler: Handler, arguments: argparse.Namespace, _: None, __: bounded.Alive) -> _Said:
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         code = handler(arguments)
     return _Said(code, out.getvalue(), err.getvalue())

@@ -215,7 +215,7 @@ def extract(
     """
     engine.check_installed()
     _check(image, labels)
-    within = bounds(labels > 0) if labels.any() else (slice(0), slice(0))
+    within = bounds(labels > 0) if labels.any() else (slice(0, 0), slice(0, 0))
     _check_size(labels, within)
     cell = Cell(LabelMap(labels[within]), planes(image[within]))
 

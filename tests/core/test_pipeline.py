@@ -18,9 +18,11 @@ from core.image.stain import find_nuclei
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.pipeline import (
     AnalysisRequest,
+    ReceivedImage,
     analyse,
     analyse_cells,
     analyse_many,
+    analyse_received,
     at_scale,
     measure,
     outline_cells,
@@ -134,6 +136,32 @@ def test_the_reference_engine_measures_the_same(folder, segmenter):
     assert reference.features.absent == fast.features.absent
     for name, value in fast.features.values.items():
         assert value is None or reference.features.values[name] == pytest.approx(value, rel=1e-9)
+
+
+def test_an_image_that_takes_too_much_has_its_reason_and_the_rest_goes_on(jobs, model_entry, tmp_path, monkeypatch):
+    Image.new("RGB", (1600, 1600)).save(tmp_path / "black.png")
+    wanted = [AnalysisRequest(tmp_path / "black.png"), jobs[0]]
+    black, cell = analyse_many(wanted, model_entry, device=Device.CPU)
+    assert "black.png: expected a cell of at most 2,000,000 pixels, but it covers" in black.reason
+    assert cell.reason is None
+    monkeypatch.setenv("LEUKOSCOPE_MAX_MEMORY_MB", "1")
+    Image.new("RGB", (5000, 5000)).save(tmp_path / "black.png")
+    black, cell = analyse_many(wanted, model_entry, device=Device.CPU)
+    assert black.reason.startswith("black.png: it takes more than 1 MB of memory; cut out the cell or scale")
+    assert cell.reason is None
+    monkeypatch.setenv("LEUKOSCOPE_MAX_MEMORY_MB", "3072")
+    monkeypatch.setenv("LEUKOSCOPE_MAX_SECONDS", "0.05")
+    (black,) = analyse_many(wanted[:1], model_entry, device=Device.CPU)
+    assert black.reason.startswith("black.png: nothing came of it for 0.05 s; cut out")
+
+
+def test_a_received_image_is_decoded_and_analysed(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    told = []
+    received = ReceivedImage(encode_png(image.rgb), "a/cell.png", 0.1, CellChoice.ONE)
+    found, (analysis,) = analyse_received(received, segmenter, lambda *words: told.append(words))
+    assert (found.name, found.um_per_px, len(told) > 1) == ("cell.png", 0.1, True)
+    np.testing.assert_array_equal(analysis.image.rgb, image.rgb)
 
 
 # --- fields ---

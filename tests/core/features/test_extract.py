@@ -296,3 +296,15 @@ def test_importing_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_larger_than_any_cell_is_refused_in_words():
+    """A black picture of 25 megapixels is one nucleus to a network; every value of it would cost seconds."""
+    side = 1500
+    image, labels = np.zeros((side, side, 3), np.uint8), np.full((side, side), 3, np.uint8)
+    with pytest.raises(ImageError, match=r"covers 2,250,000: no magnification shows a leukocyte that large"):
+        extract(image, labels)
+    far = np.zeros((2500, 2500), np.uint8)
+    far[:9, :9] = far[-9:, -9:] = 3
+    with pytest.raises(ImageError, match="what is drawn spans 2500 x 2500 pixels; draw one cell"):
+        extract(np.zeros((2500, 2500, 3), np.uint8), far)

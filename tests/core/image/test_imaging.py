@@ -409,3 +409,9 @@ def test_real_images_decode(data_dir: Path) -> None:
     for folder in ("acevedo", "deepapl", "wbc_zheng/set1/images"):
         for path in find_images([data_dir / folder])[:5]:
             assert min(load(path).shape) >= 88
+
+
+@pytest.mark.parametrize("size", [(16, 400), (400, 16)])
+def test_a_strip_is_refused_by_its_shape(size):
+    with pytest.raises(ImageError, match=f"at most 20 times as long as wide, but it is {size[0]} x {size[1]}"):
+        decode(encode_png(np.zeros(size[::-1], np.uint8)), "strip.png")

@@ -171,3 +171,10 @@ def test_distance_counts_standard_deviations():
     assert appearance_distance(mean, mean, covariance) == 0
     assert appearance_distance(np.array([5.0, 2.0]), mean, covariance) == pytest.approx(2)
     assert appearance_distance(np.array([5.0, 3.0]), mean, covariance) == pytest.approx(np.sqrt(2**2 + 2**2))
+
+
+def test_a_strip_of_any_length_is_looked_through():
+    """Its reduced copy still has a row."""
+    strip = np.full((16, 100_000, 3), 240, np.uint8)
+    strip[4:12, 50_000:50_012] = (64, 24, 116)
+    assert isinstance(find_nuclei(strip), list)

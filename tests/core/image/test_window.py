@@ -70,3 +70,15 @@ def test_labels_have_no_mirrored_copies(window):
     assert ndimage.label(found)[1] <= 1
     # Nearest neighbour: wrong only for map pixels that fall on the border between two image pixels.
     assert np.count_nonzero((found == 3) != inside) <= 2 * 64
+
+
+def test_the_square_over_a_long_strip_costs_no_more_than_a_large_image(monkeypatch):
+    """It is looked at on a coarser grid, and shows the same."""
+    y, x = np.mgrid[:40, :800]
+    strip = np.stack([np.where(np.hypot(y - 20, (x - 400) / 4) < 15, 60, 220)] * 3, axis=-1).astype(np.uint8)
+    whole = Window.whole((40, 800))
+    exact, exact_labels = resample(strip, whole, 64), resample_labels(strip[..., 0], whole, 64)
+    monkeypatch.setattr("core.image.window._MOST_PADDED", 800 * 800 // 4)
+    coarse = resample(strip, whole, 64)
+    assert np.abs(coarse.astype(int) - exact).mean() < 5
+    assert np.mean(resample_labels(strip[..., 0], whole, 64) != exact_labels) < 0.02

@@ -115,19 +115,20 @@ def test_who_goes_away_leaves_nothing_running(desk):
     def gone(*_):
         raise KeyboardInterrupt
 
-    before = multiprocessing.active_children()
+    before = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt):
         desk.ask("hangs", gone)
-    assert multiprocessing.active_children() == before
+    assert set(multiprocessing.active_children()) <= before
     assert desk.ask(1)[0] == 1
 
 
 def test_what_warms_is_there_when_it_is_asked(desk):
+    before = set(multiprocessing.active_children())  # those of other tests
     desk.warm()
     desk.warm()
-    assert len(multiprocessing.active_children()) == 1
+    assert len(set(multiprocessing.active_children()) - before) == 1
     assert desk.ask(1)[0] == 1
-    assert len(multiprocessing.active_children()) == 1
+    assert len(set(multiprocessing.active_children()) - before) == 1
 
 
 def test_limiting_memory_is_asked_in_the_process_that_works(tmp_path):
