@@ -150,6 +150,11 @@ class CellAnalysis:
         return not any(flag.severe for flag in self.flags)
 
     @property
+    def further_notes(self) -> tuple[str, ...]:
+        """What opening the image did, without what a flag says of it already."""
+        return tuple(note for note in self.image.notes if not any(note in flag.message for flag in self.flags))
+
+    @property
     def box(self) -> BoundingBox | None:
         """The cell's bounding box, without its environment, in the whole image; None where there is no cell."""
         cell = self.segmentation.labels >= Compartment.CYTOPLASM

@@ -66,7 +66,7 @@ def show_quality(analysis: CellAnalysis) -> None:
         items.append(("good", "Quality: nothing stands against using these numbers."))
     if not analysis.quality_ok:
         items.append(("warn", "Populations leave such a cell out: look at the outline before using any number."))
-    items += [("info", f"On opening the image: {note}.") for note in analysis.image.notes]
+    items += [("info", f"On opening the image: {note}.") for note in analysis.further_notes]
     st.html(sentences(items))
 
 

@@ -45,3 +45,10 @@ def test_one_severe_flag_is_enough(severe, ok):
     segmentation = Segmentation(as_label_map(np.zeros((4, 6), np.uint8)), 0.0, 0, "m", "CPU", 1.0)
     flags = tuple(QualityFlag("border", "It is cut.", s) for s in severe)
     assert CellAnalysis(image, segmentation, FeatureSet({}, {}), flags).quality_ok is ok
+
+
+def test_a_note_that_a_flag_says_is_not_said_again():
+    image = CellImage(PIXELS.copy(), "cell.png", "", notes=("page 1 of 2 used", "a preview left aside"))
+    segmentation = Segmentation(as_label_map(np.zeros((4, 6), np.uint8)), 0.0, 0, "m", "CPU", 1.0)
+    flags = (QualityFlag("one_plane", "Of several pictures one was measured (page 1 of 2 used).", severe=False),)
+    assert CellAnalysis(image, segmentation, FeatureSet({}, {}), flags).further_notes == ("a preview left aside",)
