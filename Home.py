@@ -1,7 +1,6 @@
 """Leukoscope: measures white blood cells and sets them beside reference populations. The entry of the app."""
 
 import streamlit as st
-from starlette.middleware import Middleware
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.charts.theme import population_colour
@@ -11,11 +10,11 @@ from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import errors_in_words, page_setup
 from pages._ui.common.markup import legend
 from pages._ui.common.names import data_set_name
-from pages._ui.common.policy import NoForeignHosts
+from pages._ui.common.policy import MIDDLEWARE
 
 # What `streamlit run` serves: this page and those beside it, with a policy on every answer that lets a browser ask no
 # other host for anything.
-app = st.App(__file__, middleware=[Middleware(NoForeignHosts)])
+app = st.App(__file__, middleware=MIDDLEWARE)
 
 
 def door(path: str, title: str, text: str, icon: str) -> None:

@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from core.domain.errors import LimitError
+from core.domain.errors import CoreError, LimitError
 from core.domain.options import Device, FeatureEngine, Units
 from core.domain.settings import load_settings
 from core.image.file_scale import OF_FILE, Scale
@@ -139,6 +139,7 @@ class _Said:
     code: int
     out: str
     err: str
+    error: CoreError | None = None
 
 
 def in_bounds(handler: Handler, times: int = 1) -> Handler:
@@ -156,13 +157,19 @@ def _in_bounds(handler: Handler, times: int, arguments: argparse.Namespace) -> i
     (said,) = bounded.each(partial(_captured, handler), [arguments], opening, _lost, limits)
     print(said.err, end="", file=sys.stderr)
     print(said.out, end="")
+    if said.error is not None:
+        raise said.error
     return said.code
 
 
 def _captured(handler: Handler, arguments: argparse.Namespace, _: None, __: bounded.Alive) -> _Said:
+    code, wrong = 0, None
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        code = handler(arguments)
-    return _Said(code, out.getvalue(), err.getvalue())
+        try:
+            code = handler(arguments)
+        except CoreError as error:  # after what was said before it
+            wrong = error
+    return _Said(code, out.getvalue(), err.getvalue(), wrong)
 
 
 def _lost(_: object, what: str) -> _Said:

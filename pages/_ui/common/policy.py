@@ -7,6 +7,8 @@ nobody: the browser refuses to ask another host for pictures, fonts, scripts or 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from starlette.middleware import Middleware
+
 # Streamlit's own pages have scripts and styles in them, hand components over as blobs, and draw charts from expressions
 # that are made into functions.
 POLICY: Final = "; ".join(
@@ -46,3 +48,6 @@ class NoForeignHosts:
             await send(message)
 
         await self._app(scope, receive, with_policy)
+
+
+MIDDLEWARE: Final = (Middleware(NoForeignHosts),)

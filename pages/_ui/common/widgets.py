@@ -8,6 +8,7 @@ from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.image.imaging import encode_png
 from core.image.listing import IMAGE_SUFFIXES
+from core.support.text import markdown
 from pages._ui.common.markup import sentences
 from pages._ui.common.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, Chosen, widget_value
 
@@ -97,7 +98,7 @@ def offer_scale(image: CellImage) -> None:
     if stated is None or stated.um_per_px == image.um_per_px:
         return
     st.button(
-        f"Use {stated.um_per_px:.4g} µm per pixel, as the file says ({stated.source})",
+        f"Use {stated.um_per_px:.4g} µm per pixel, as the file says ({markdown(stated.source)})",
         key="use_file_scale",
         on_click=_take_scale,
         args=(stated.um_per_px,),

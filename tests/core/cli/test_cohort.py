@@ -133,7 +133,7 @@ def test_what_export_writes_import_table_reads_whole_in_either_unit(tables, caps
 
 
 def test_micrometres_of_cells_without_a_scale_are_refused(tables, capsys):
-    pd.DataFrame({"combined_PixelSurface": [1.0, 2.0], "um_per_px": [0.1, None]}).to_csv(tables / "some.csv")
+    pd.DataFrame({"combined_PixelSurface": [0.4, 0.5], "um_per_px": [0.1, None]}).to_csv(tables / "some.csv")
     arguments = ("--name", "some", "--source", "A", "--units", "px", "--cell-type", "hcl")
     assert run(capsys, "cohort", "import-table", tables / "some.csv", *arguments)[0] == 0
     code, _, err = run(capsys, "cohort", "export", "some", "--out", tables / "out.csv", "--units", "um")

@@ -551,7 +551,7 @@ def test_pictures_of_other_programs_are_measured_as_their_base_and_told(others, 
     code, out, err = run(capsys, "analyse", others, "--out", tmp_path, "--json", "--um-per-px", "file")
     assert code == 0
     table = pd.read_parquet(tmp_path / "features.parquet")
-    table.index = [name.rsplit("/", 1)[-1] for name in table.iloc[:, 0]]
+    table.index = [name.rsplit("/", 1)[-1] for name in table["image_name"]]
     for name in table.index:
         found, base = (table.loc[one, list(CATALOGUE)].to_numpy(float) for one in (name, "base.png"))
         np.testing.assert_array_equal(found, base)
