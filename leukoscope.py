@@ -374,7 +374,7 @@ def batch(
     ...     (images := Path(folder) / "images").mkdir()
     ...     _ = (images / "cell.png").write_bytes(encode_png(example().rgb))
     ...     table = batch(images, Path(folder) / "results")
-    >>> table["image_name"].tolist()
+    >>> table["image_path"].tolist()
     ['cell.png']
     """
     import pandas as pd

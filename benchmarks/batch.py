@@ -372,7 +372,7 @@ def records_read_again(out: Path, done: Path) -> float:
     rows = pq.read_table(out / "cells").slice(0, SHARD).to_pylist()
     folder = RunFolder(str(done))
     folder.save(
-        [ImageResult(row["image_name"], row["image_sha256"], Stamp(n, str(n)), [row]) for n, row in enumerate(rows)],
+        [ImageResult(row["image_path"], row["image_sha256"], Stamp(n, str(n)), [row]) for n, row in enumerate(rows)],
         "key",
     )
     (shard,) = (done / "cells").iterdir()

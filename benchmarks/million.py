@@ -70,7 +70,7 @@ def _tables(
             "cell_id": [f"{population_id}:{name}:0" for name in names],
             "population": [population_id] * n,
             "source": [source] * n,
-            "image_name": [f"{name}.png" for name in names],
+            "image_path": [f"{name}.png" for name in names],
             "image_sha256": [rng.bytes(32).hex() for _ in names],
         }
         columns = {name: pa.array(values) for name, values in texts.items()}

@@ -14,6 +14,9 @@ from core.image.synthetic import draw_cell
 from core.support import files, locks
 from tests.populations import write_drawn
 
+# Commands work in the tests' own process, which spares each a process and a model; tests of the limits set them.
+os.environ.setdefault("LEUKOSCOPE_MAX_SECONDS", "inf")
+
 
 def _missing(what: str, required_by: str) -> None:
     if os.environ.get(required_by) == "1":

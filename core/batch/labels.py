@@ -18,7 +18,7 @@ _Finder = Callable[[str], str | None]
 _EXAMPLES: Final = 3
 # Other names that tables have for our columns.
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "image_name": ("image_name", "image_path", "image", "file", "filename", "file_name"),
+    "image_path": ("image_path", "image_name", "image", "file", "filename", "file_name"),
     "cell_type": ("cell_type", "label"),
     "patient_id": ("patient_id", "patient"),
 }
@@ -130,7 +130,7 @@ def read_labels(label_from: str | None, patient_from: str | None) -> Labels:
         `folder`: for the cell type the nearest folder that is named after one, for the patient the nearest that is
         named after no type, no part of a data set and no kind of file; `folder:N`: the Nth folder below the input,
         whatever its name; `regex:PATTERN`: the group `label` (or `patient`) of its match in the relative path;
-        `csv:FILE`: a table (also .tsv, .xlsx, .parquet) with columns `image_name` and `cell_type` (or `patient_id`).
+        `csv:FILE`: a table (also .tsv, .xlsx, .parquet) with columns `image_path` and `cell_type` (or `patient_id`).
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _by_table(option: str, path: Path, column: str) -> _Source:
         content = path.read_bytes()
         rows = list(_rows(open_table(path), column))
     except (OSError, DataSetError) as error:
-        msg = f"{path.name}: expected a table with the columns image_name and {column}, but it cannot be read ({error})"
+        msg = f"{path.name}: expected a table with the columns image_path and {column}, but it cannot be read ({error})"
         raise UsageError(msg) from error
     if column == "cell_type":
         rows = [replace(row, said=_known(row.said)) for row in rows]
@@ -212,11 +212,11 @@ def _rows(table: ForeignTable, column: str) -> Iterable[Row]:
     """Rows that say something of an image; raises UsageError without the columns."""
     names = [name.strip().casefold().replace(" ", "_") for name in table.names]
     places = []
-    for wanted in ("image_name", column):
+    for wanted in ("image_path", column):
         found = [names.index(name) for name in _COLUMNS[wanted] if name in names]
         if not found:
             msg = (
-                f"{table.file.name}: expected the columns image_name, {column}, but {wanted} is missing among"
+                f"{table.file.name}: expected the columns image_path, {column}, but {wanted} is missing among"
                 f" {', '.join(table.names[:8])} (the table was read as {table.words})"
             )
             raise UsageError(msg)

@@ -7,7 +7,7 @@ OUT/cells.csv               all rows, when the run is finished; cells.csv-metada
 OUT/masks/<image>.png       grey levels 255 nucleus, 170 cytoplasm, 85 environment, 0 background
 OUT/instances/<image>.png   numbers of the cells, of fields
 OUT/overlays/, OUT/outlines/<image>.geojson   where they are wanted
-OUT/errors.csv              image_name, stage, reason
+OUT/errors.csv              image_path, stage, reason
 OUT/passed_over.csv         files that are no images by their ending: how many, the first by name, what to do
 OUT/progress.json           `core.batch.settings.Progress`
 OUT/earlier/                results of other settings, models or versions
@@ -472,7 +472,7 @@ class RunFolder:
         """Write `errors.csv` (path, stage, reason), sorted by path."""
         buffer = io.StringIO()
         table = csv.writer(buffer)
-        table.writerow(["image_name", "stage", "reason"])
+        table.writerow(["image_path", "stage", "reason"])
         for path in sorted(failures):
             stage, reason = failures[path]
             table.writerow([guarded(path), stage, guarded(reason)])
@@ -510,9 +510,9 @@ class RunFolder:
                 superseded = [(str(files[number]), path) for number, path in index.superseded(self.records(shards))]
                 table = pa.table(
                     [[file for file, _ in superseded], [path for _, path in superseded]],
-                    schema=pa.schema([("filename", pa.string()), ("image_name", pa.string())]),
+                    schema=pa.schema([("filename", pa.string()), ("image_path", pa.string())]),
                 )
-                write_sorted_csv(files, target, ("image_name", "cell_index"), table, units)
+                write_sorted_csv(files, target, ("image_path", "cell_index"), table, units)
             self.storage.place(_TABLE, target)
         self.storage.write(_DESCRIPTION, described(_TABLE, columns, units))
 
@@ -522,11 +522,11 @@ class RunFolder:
         images: dict[str, dict[str, Any]] = {}
         for name in self.shards(run.key, set_aside=False) if run is not None else ():
             with self.storage.open(f"{_CELLS}/{name}") as file:
-                rows = pq.read_table(file, columns=["image_name", "notes", "quality_flags"]).to_pylist()
+                rows = pq.read_table(file, columns=["image_path", "notes", "quality_flags"]).to_pylist()
             fresh: dict[str, dict[str, Any]] = {}
             for row in rows:
-                path = row["image_name"]
-                image = fresh.setdefault(path, {"image_name": path, "cells": 0, "notes": [], "flags": {}})
+                path = row["image_path"]
+                image = fresh.setdefault(path, {"image_path": path, "cells": 0, "notes": [], "flags": {}})
                 image["cells"] += 1
                 image["notes"] = list(dict.fromkeys([*image["notes"], *(row["notes"] or ())]))
                 image["flags"] |= {code: flag_sentence(code) for code in row["quality_flags"] or ()}

@@ -172,7 +172,7 @@ class Review:
         return sorted(failures, key=lambda group: -group.images)
 
     def cells(self, columns: Sequence[str], order: Order, offset: int, limit: int) -> pd.DataFrame:
-        """Some cells in an order, with `image_name`, `cell_index` and those of the columns that the run has.
+        """Some cells in an order, with `image_path`, `cell_index` and those of the columns that the run has.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class Review:
             If a file of the run is damaged.
         """
         chosen = self._chosen(columns)
-        by = "confidence, image_name, cell_index" if order is Order.LEAST_CERTAIN else "image_name, cell_index"
+        by = "confidence, image_path, cell_index" if order is Order.LEAST_CERTAIN else "image_path, cell_index"
         return self._query(
             f"SELECT {chosen} FROM cells ORDER BY {by} LIMIT $limit OFFSET $offset", {"limit": limit, "offset": offset}
         )
@@ -193,14 +193,14 @@ class Review:
         """The cell of a key; None where it is not there any more."""
         image_path, _, index = key.rpartition("#")
         rows = self._query(
-            f"SELECT {self._chosen(_PICTURED)} FROM cells WHERE image_name = $path AND cell_index = $index",
+            f"SELECT {self._chosen(_PICTURED)} FROM cells WHERE image_path = $path AND cell_index = $index",
             {"path": image_path, "index": int(index)},
         )
         return None if rows.empty else _measured_cell(rows.to_dict("records")[0])
 
     def _chosen(self, columns: Sequence[str]) -> str:
         """SQL for the identity of a cell and the columns, without those that an earlier version did not write."""
-        names = dict.fromkeys(["image_name", "cell_index", *columns])
+        names = dict.fromkeys(["image_path", "cell_index", *columns])
         return ", ".join(f'"{name}"' for name in names if name in self._columns)
 
     def rows(self, cell_type: str | None = None) -> Iterator[list[CellRow]]:
@@ -211,7 +211,7 @@ class Review:
                 yield [
                     row
                     for row in as_today(pa.Table.from_batches([batch])).to_pylist()
-                    if row["image_name"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
+                    if row["image_path"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
                 ]
 
     def csv(self, units: Units = Units.PIXELS) -> bytes:
@@ -227,7 +227,7 @@ class Review:
             target = Path(folder) / "cells.csv"
             shards = {shard: _today(shard, Path(folder)) for shard in self._shards}
             superseded = self._superseded_table(shards)
-            write_sorted_csv(list(shards.values()), target, ("image_name", "cell_index"), superseded, units)
+            write_sorted_csv(list(shards.values()), target, ("image_path", "cell_index"), superseded, units)
             return target.read_bytes()
 
     def parquet(self, units: Units = Units.PIXELS) -> bytes:
@@ -252,7 +252,7 @@ class Review:
     def failures_csv(self) -> bytes:
         """The failed images with stage and reason as CSV."""
         rows = [(image_path, stage, reason) for image_path, (stage, reason) in sorted(self.failures.items())]
-        return to_csv(pd.DataFrame(rows, columns=["image_name", "stage", "reason"]))
+        return to_csv(pd.DataFrame(rows, columns=["image_path", "stage", "reason"]))
 
     def picture(self, cell: MeasuredCell) -> CellImage | None:
         """The analysed part of the cell's image, if that is still there and unchanged."""
@@ -274,7 +274,7 @@ class Review:
             for shard, paths in self._superseded.items()
             for image_path in paths
         ]
-        schema = pa.schema([("filename", pa.string()), ("image_name", pa.string())])
+        schema = pa.schema([("filename", pa.string()), ("image_path", pa.string())])
         return pa.table([[shard for shard, _ in gone], [image_path for _, image_path in gone]], schema=schema)
 
     def _query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -309,7 +309,7 @@ def newest_cells(results: Path, limit: int) -> list[MeasuredCell]:
     for shard in sorted(results.glob("cells/[!.]*.parquet"), reverse=True)[:_SHARDS_LOOKED_INTO]:
         try:
             wanted = [
-                "image_name",
+                "image_path",
                 "cell_index",
                 *_PICTURED,
                 *FORMER_NAMES.values(),
@@ -340,7 +340,7 @@ def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
     if not pd.isna(row["place_left"]):
         place = BoundingBox(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
     return MeasuredCell(
-        image_path=str(row["image_name"]),
+        image_path=str(row["image_path"]),
         cell_index=int(row["cell_index"]),
         image_sha256=str(row["image_sha256"]),
         confidence=float(row["confidence"]),

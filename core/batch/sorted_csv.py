@@ -40,13 +40,13 @@ def write_sorted_csv(
     Parameters
     ----------
     files
-        Parquet files, at least one; all of the same columns, among them `image_name`.
+        Parquet files, at least one; all of the same columns, among them `image_path`.
     target
         The file; its folder also takes what memory cannot hold.
     order
         Columns to sort by; together they must be unique, so that the same rows always give the same file.
     superseded
-        Table of `filename` and `image_name`: images whose rows in that file are left out.
+        Table of `filename` and `image_path`: images whose rows in that file are left out.
     units
         What lengths and areas are counted in; the files hold pixels.
 
@@ -71,13 +71,13 @@ def write_sorted_csv(
         keys = ", ".join(map(_quoted, order))
         connection.execute(
             f"CREATE TABLE places AS SELECT filename, {keys}, row_number() OVER (ORDER BY {keys}) - 1 AS place "
-            f"FROM {source} ANTI JOIN superseded USING (filename, image_name)",
+            f"FROM {source} ANTI JOIN superseded USING (filename, image_path)",
             [[literal(file) for file in files]],
         )
         [(count,)] = connection.execute("SELECT count(*) FROM places").fetchall()
         if units is Units.MICROMETRES:
             [(without,)] = connection.execute(
-                f"SELECT count(*) FROM {source} ANTI JOIN superseded USING (filename, image_name)"
+                f"SELECT count(*) FROM {source} ANTI JOIN superseded USING (filename, image_path)"
                 " WHERE um_per_px IS NULL",
                 [[literal(file) for file in files]],
             ).fetchall()

@@ -111,7 +111,7 @@ def _analyse(arguments: argparse.Namespace) -> int:
         rows += analyses_table(named).to_dict("records")
         for analysis in named:
             places += [
-                {"image_name": name, "cell_index": analysis.cell_index, **_place_row(comparison)}
+                {"image_path": name, "cell_index": analysis.cell_index, **_place_row(comparison)}
                 for placed in place_cell(analysis, populations)
                 for comparison in placed.comparisons
                 if comparison.comparable
@@ -120,7 +120,7 @@ def _analyse(arguments: argparse.Namespace) -> int:
     write_cells(table, out / "features.parquet", units)
     write_cells(table, out / "features.csv", units, excel=arguments.excel)
     to_parquet(pd.DataFrame(places), out / "places.parquet")
-    errors = pd.DataFrame({"image_name": list(run.failed_names), "reason": list(run.failures.values())})
+    errors = pd.DataFrame({"image_path": list(run.failed_names), "reason": list(run.failures.values())})
     files.write_bytes(out / "errors.csv", to_csv(errors, excel=arguments.excel))
     return _conclude(arguments, run, {"out": str(out), "cells": run.cells})
 
@@ -148,7 +148,7 @@ class _Told:
         notes = list(dict.fromkeys(note for analysis in outcome.analyses for note in analysis.image.notes))
         self.cells += len(outcome.analyses)
         self.images.append(
-            {"image_name": name, "mask": mask, "cells": len(outcome.analyses), "notes": notes, "flags": flags}
+            {"image_path": name, "mask": mask, "cells": len(outcome.analyses), "notes": notes, "flags": flags}
         )
         if flags:
             self.flagged[str(outcome.path)] = list(flags)

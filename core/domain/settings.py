@@ -21,8 +21,9 @@ class Settings:
 
     `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are
     separated as in PATH. `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a
-    person may have uploaded for all kept runs together. An image may take `max_seconds` without getting on, and
-    `max_memory_mb` beyond what the program needs anyway.
+    person may have uploaded for all kept runs together. An image may take `max_seconds` without
+    getting on (`inf`: there is no limit, and no process of its own), and `max_memory_mb` beyond what the program needs
+    anyway.
     """
 
     data: Path

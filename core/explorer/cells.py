@@ -45,7 +45,7 @@ _TEXTS: Final = (
     "excluded_reason",
 )
 _DRAWN: Final = (
-    "cell_id", *_TEXTS, "image_name", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
+    "cell_id", *_TEXTS, "image_path", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
     "place_height", "image_width", "image_height", "um_per_px", "confidence", "notes", "severe_flags", "quality_flags",
     "quality_ok", "created", "cell_outline", "nucleus_outline",
 )  # fmt: skip
@@ -84,7 +84,7 @@ class StoredCell:
     model_id: str | None
     note: str | None
     excluded_reason: str | None
-    image_name: str
+    image_path: str
     image_sha256: str | None
     cell_index: int
     place: BoundingBox | None
@@ -184,7 +184,7 @@ def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) 
     Looked for in the folders of the known data sets, in those that may be chosen from (`Settings.roots`), and in
     `sources`, folders that batches have measured. Nothing outside these folders is opened.
     """
-    for path in _candidates(cell.image_name, settings, sources):
+    for path in _candidates(cell.image_path, settings, sources):
         try:
             if path.stat().st_size > settings.max_bytes:
                 continue
@@ -194,7 +194,7 @@ def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) 
             image = decode(data, path.name, cell.um_per_px)
         except (OSError, CoreError):
             continue
-        shown = replace(image, name=cell.image_name)
+        shown = replace(image, name=cell.image_path)
         if cell.place is not None:
             place = cell.place
             shown = replace(
@@ -234,7 +234,7 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
     return StoredCell(
         **texts,  # type: ignore[arg-type]  # those that may not be None never are
         cell_id=str(row["cell_id"]),
-        image_name=str(row["image_name"]),
+        image_path=str(row["image_path"]),
         image_sha256=None if pd.isna(row["image_sha256"]) else str(row["image_sha256"]),
         cell_index=0 if pd.isna(row["cell_index"]) else int(row["cell_index"]),
         place=place,

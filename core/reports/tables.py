@@ -118,7 +118,7 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
         spec = CATALOGUE[name]
         in_um = None if value is None or image.um_per_px is None else spec.in_um(value, image.um_per_px)
         row: dict[str, str | float | list[str] | None] = {
-            "image_name": image.name,
+            "image_path": image.name,
             "image_sha256": image.sha256,
             "cell_index": analysis.cell_index,
             "cell_label": analysis.cell_index + 1,

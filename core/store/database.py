@@ -264,14 +264,14 @@ def query_shards(
     Parameters
     ----------
     files
-        Parquet files, at least one; all of the same columns, among them `image_name`.
+        Parquet files, at least one; all of the same columns, among them `image_path`.
     sql
         DuckDB SQL written in code, with `$name` for every value; it may sort only what it limits, as nothing is kept on
         disk.
     parameters
         The values; the name `shards` is taken.
     superseded
-        Table of `filename` and `image_name`: images whose rows in that file are left out.
+        Table of `filename` and `image_path`: images whose rows in that file are left out.
 
     Raises
     ------
@@ -281,7 +281,7 @@ def query_shards(
     renamed = renamed_sql(pq.read_schema(files[0]).names)
     source = f"SELECT *{renamed} FROM read_parquet($shards, filename = true)"
     if superseded is not None:
-        source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_name)"
+        source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_path)"
     values = {**(parameters or {}), "shards": [shards.literal(file) for file in files]}
     with duckdb.connect(":memory:") as connection:
         if superseded is not None:

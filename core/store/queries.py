@@ -57,9 +57,9 @@ def cells(
     chosen = ", ".join(f'"{name}"' for name in names)
     where = "WHERE quality_ok" if good_only else ""
     return cohort.query(
-        f"SELECT {chosen} FROM cells {where} ORDER BY image_name, cell_index, cell_id",
+        f"SELECT {chosen} FROM cells {where} ORDER BY image_path, cell_index, cell_id",
         populations=[population_id],
-        columns=(*names, "quality_ok", "image_name", "cell_index", "cell_id"),
+        columns=(*names, "quality_ok", "image_path", "cell_index", "cell_id"),
     )
 
 

@@ -45,7 +45,7 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("patient_id", pa.string(), "pseudonym of the patient; null if unknown"),
     ("diagnosis", pa.string(), "diagnosis of the patient as filed by the source; null if unknown"),
     ("tissue", pa.string(), "blood or marrow, as the source says"),
-    ("image_name", pa.string(), "path of the image relative to its data set or folder"),
+    ("image_path", pa.string(), "path of the image relative to its data set or folder"),
     ("image_sha256", pa.string(), "SHA-256 of the image file"),
     ("cell_index", pa.int32(), "number of the cell in its image, from 0"),
     ("cell_label", pa.int32(), "number of the cell in pictures and its grey level in the image of instances, from 1"),
@@ -92,7 +92,7 @@ _ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
 
 # Present name to former one of columns that older shards still have: pandas hides a column `flags` behind
 # `DataFrame.flags`, and shards of batches had another name for the cohort's column.
-FORMER_NAMES: Final = {"quality_flags": "flags", "image_name": "image_path"}
+FORMER_NAMES: Final = {"quality_flags": "flags", "image_path": "image_name"}
 
 CellRow = dict[str, Any]  # one value per column of `arrow_schema`; null columns may be left out
 
@@ -252,7 +252,7 @@ def _pictured(analysis: CellAnalysis, population: Population | None) -> CellRow:
     height, width = image.whole_shape
     x, y = analysis.centre or (None, None)
     return {
-        "image_name": encodable(image.name),
+        "image_path": encodable(image.name),
         "image_sha256": image.sha256,
         "cell_index": analysis.cell_index,
         "cell_label": analysis.cell_index + 1,

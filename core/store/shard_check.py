@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,6 +22,9 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.store.schema import FORMER_NAMES, cohort_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _OWN: Final = ("cell_id", "population", "cell_type")  # what every row must say
 _MOST_NAMED: Final = 3
@@ -157,7 +159,11 @@ def _look(shard: Stamp, population: str) -> _Found:
         if error.errno is not None:
             raise
         return _Found(f"is damaged and cannot be read ({_first_line(error)})", nothing)  # so says pyarrow
-    return _Found(flaw, nothing if flaw else np.sort(pd.util.hash_array(ids.to_numpy(object), categorize=False)))
+    if flaw:
+        return _Found(flaw, nothing)
+    from pandas.util import hash_array  # not at the top: whoever only writes shards needs no pandas
+
+    return _Found(None, np.sort(hash_array(ids.to_numpy(object), categorize=False)))
 
 
 def _flaw_of_columns(columns: pa.Schema) -> str | None:

@@ -1,7 +1,7 @@
 """A table of measured cells made into a population: CSV, a workbook or Parquet, checked value by value.
 
 Columns are those of the cohort (`core.store.schema`): features of the catalogue, and what is known of the cell, such as
-`cell_type`, `patient_id`, `um_per_px`, `image_name`. An empty field, or one that says `NA`, is an absent value. A row
+`cell_type`, `patient_id`, `um_per_px`, `image_path`. An empty field, or one that says `NA`, is an absent value. A row
 whose numbers cannot be true is left out and told (`core.store.plausibility`); a value that does not fit its column
 stops the import. What lengths are counted in is taken from the table itself where it says so: its column `units`, the
 metadata of a Parquet file, the description beside a CSV file. Every table that Leukoscope writes can be imported again.
@@ -249,7 +249,7 @@ def check_table(population: Population, file: Path, *, units: Units, judgement: 
     for cell in _cells(file, population, units, judgement):
         cells += 1
         if cells <= _EXAMPLES:
-            examples.append((cell["image_name"], cell.get("patient_id"), cell["cell_type"]))
+            examples.append((cell["image_path"], cell.get("patient_id"), cell["cell_type"]))
     return TableCheck(cells, tuple(examples))
 
 
@@ -287,7 +287,7 @@ def _cells(file: Path, population: Population, units: Units, judgement: Judgemen
             **cell,
             "cell_id": f"{population.population_id}:{key}",
             "cell_index": cell.get("cell_index") or 0,
-            "image_name": cell.get("image_name") or f"{file.stem}/{at}",
+            "image_path": cell.get("image_path") or f"{file.stem}/{at}",
             "absent": absent(empty),
             "created": now,
         }
@@ -345,11 +345,11 @@ def _rows(table: ForeignTable, taken: dict[str, int]) -> Iterator[tuple[int, str
     """
     numbers = [name for name in taken if pa.types.is_floating(_KINDS[name]) or pa.types.is_integer(_KINDS[name])]
     decimal = table.decimal([taken[name] for name in numbers])
-    names, at = tuple(taken), list(taken).index("image_name") if "image_name" in taken else None
+    names, at = tuple(taken), list(taken).index("image_path") if "image_path" in taken else None
     for row, said in table.rows([taken[name] for name in names]):
         values = {name: _field(table, row, name, value, decimal) for name, value in zip(names, said, strict=True)}
         if any(value is not None for value in values.values()):
-            image = None if at is None or values["image_name"] is None else str(said[at]).strip()
+            image = None if at is None or values["image_path"] is None else str(said[at]).strip()
             yield row, image, values
 
 
@@ -460,7 +460,7 @@ def _named(name: str, text: str) -> str | None:
         return kind.value if kind is not None else _expected(f"one of {', '.join(CellType)} or another name of one")
     if name == "image_sha256" and not (len(text) == 64 and set(text) <= set("0123456789abcdef")):
         _expected("64 hexadecimal digits")
-    if name == "image_name":
+    if name == "image_path":
         # An absolute path tells about the machine it comes from; the name of the file is enough to know the image by.
         if PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive:
             text = PureWindowsPath(text).name if "\\" in text else PurePosixPath(text).name

@@ -481,5 +481,5 @@ class _ParquetTable(ForeignTable):
             for batch in pq.ParquetFile(self.file).iter_batches(_ROWS, columns=names):
                 yield range(row, row + batch.num_rows), [column.to_pylist() for column in batch.select(names).columns]
                 row += batch.num_rows
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:  # text or times that are none
             raise _unreadable(self.file, error) from error

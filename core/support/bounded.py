@@ -4,6 +4,7 @@ A worker is told one item after the other and gives a sign of life whenever it g
 takes too much memory or ends its process is lost, and said to be, and the next item finds a fresh worker.
 """
 
+import math
 import multiprocessing
 import os
 import pickle
@@ -112,7 +113,7 @@ def can_limit_memory() -> bool:
 
 def limit_memory(megabytes: int, *, threads: int = 1) -> None:
     """Allow this process, which has so many threads, so much memory beyond what it has now, where that can be done."""
-    if not can_limit_memory():
+    if not can_limit_memory() or multiprocessing.parent_process() is None:  # a program does not limit itself
         return
     import resource  # not on Windows
 
@@ -348,8 +349,11 @@ def each(
     limits
         What an item may take; the memory is `opening`'s to limit, and told here for the words.
     jobs
-        Number of processes.
+        Number of processes. One without a limit of time is this process itself.
     """
+    if jobs == 1 and math.isinf(limits.seconds):
+        yield from _at_once(work, items, opening)
+        return
     remaining = iter(items)
     waiting = deque(_Slot(item) for item in islice(remaining, 1))
     if not waiting:
@@ -369,6 +373,15 @@ def each(
             crew.todo.extend(taken)
     finally:
         crew.end()
+
+
+def _at_once(
+    work: Work[Item, Opened, Result], items: Iterable[Item], opening: Callable[[], Opened]
+) -> Iterator[Result]:
+    opened = None
+    for item in items:
+        opened = opening() if opened is None else opened
+        yield work(item, opened, lambda *_: None)
 
 
 class Desk(Generic[Item, Result]):

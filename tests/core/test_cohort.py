@@ -68,7 +68,7 @@ def test_what_is_kept_of_a_cell(imported):
         (info,) = queries.populations(cohort)
         cells = queries.cells(cohort, "ours")
     assert (info.n, info.n_good, info.scaled, info.patients, info.shipped) == (3, 3, 3, None, False)
-    assert cells["image_name"].tolist() == ["cell0.png", "cell1.png", "cell2.png"]
+    assert cells["image_path"].tolist() == ["cell0.png", "cell1.png", "cell2.png"]
     assert set(cells["cell_type"]) == {"hcl"}
     assert set(cells["um_per_px"]) == {0.1}
     assert cells[list(CATALOGUE)].notna().all(axis=None)
@@ -92,7 +92,7 @@ def test_a_population_is_replaced_when_asked(tmp_path, images, model_entry):
     assert report.cells == 1
     with Cohort.open([tmp_path]) as cohort:
         assert cohort.population("ours").title == "Anew"
-        assert queries.cells(cohort, "ours")["image_name"].tolist() == ["cell2.png"]
+        assert queries.cells(cohort, "ours")["image_path"].tolist() == ["cell2.png"]
 
 
 def test_the_same_image_twice_is_one_cell(tmp_path, images, model_entry):
@@ -204,7 +204,7 @@ def test_the_smear_becomes_a_population_of_five(tmp_path, data_dir, model_entry,
         assert cohort.population("hcl_smear").citation == DATA_SETS["hairy_cell_smear"].citation
     assert cells["cell_index"].tolist() == [0, 1, 2, 3, 4]
     assert cells["place_left"].notna().all()
-    assert cells["image_name"].nunique() == 1
+    assert cells["image_path"].nunique() == 1
 
 
 TOLD = {"tissue": "blood", "note": "", "scale": (None, "given"), "shipped": ("taken",)}

@@ -19,7 +19,7 @@ def _row(seed: int, patient: str | None = None, um_per_px: float | None = None) 
     analysis = CellAnalysis(image, segmentation, FeatureSet({"cell_shape2D_PixelSurface": 10.0 + seed}, {}), ())
     row = cell_row(analysis, None, outlines={}, patient_id=patient, created=datetime(2026, 11, 23, tzinfo=UTC))
     row["um_per_px"] = um_per_px
-    return row | {"image_name": f"folder/{seed}.png"}
+    return row | {"image_path": f"folder/{seed}.png"}
 
 
 def _population(name="mine", **changes) -> Population:
@@ -41,7 +41,7 @@ def test_cells_are_filed_as_they_were_measured_under_what_was_said_of_them(tmp_p
     assert (added.new, added.known) == (2, 0)
     found = _cells(tmp_path)
     assert list(found.columns) == cohort_schema().names
-    assert found["image_name"].tolist() == ["folder/1.png", "folder/2.png"]
+    assert found["image_path"].tolist() == ["folder/1.png", "folder/2.png"]
     assert found["cell_shape2D_PixelSurface"].tolist() == [11, 12]
     assert found["um_per_px"].tolist() == [0.2, 0.1]
     assert found["patient_id"].fillna("").tolist() == ["P1", ""]
@@ -60,7 +60,7 @@ def test_a_second_run_joins_the_population_and_no_cell_is_there_twice(tmp_path):
     add_cells(tmp_path, _population(note="first"), [[_row(1), _row(2)]])
     added = add_cells(tmp_path, _population(note="second"), [[_row(2)], [_row(3), _row(3)]])
     assert (added.new, added.known) == (1, 2)
-    assert _cells(tmp_path)["image_name"].tolist() == ["folder/1.png", "folder/2.png", "folder/3.png"]
+    assert _cells(tmp_path)["image_path"].tolist() == ["folder/1.png", "folder/2.png", "folder/3.png"]
     with Cohort.open([tmp_path]) as cohort:
         assert cohort.population("mine").note == "first"
 

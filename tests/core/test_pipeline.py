@@ -144,6 +144,7 @@ def test_an_image_that_takes_too_much_has_its_reason_and_the_rest_goes_on(jobs, 
     black, cell = analyse_many(wanted, model_entry, device=Device.CPU)
     assert "black.png: expected a cell of at most 2,000,000 pixels, but it covers" in black.reason
     assert cell.reason is None
+    monkeypatch.setenv("LEUKOSCOPE_MAX_SECONDS", "120")
     monkeypatch.setenv("LEUKOSCOPE_MAX_MEMORY_MB", "1")
     Image.new("RGB", (5000, 5000)).save(tmp_path / "black.png")
     black, cell = analyse_many(wanted, model_entry, device=Device.CPU)

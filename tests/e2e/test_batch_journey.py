@@ -94,7 +94,7 @@ def test_a_zip_from_upload_to_table_over_a_closed_page(server, page, archive):
     file, content = _taken(page, "Table (CSV)")
     assert re.fullmatch(r"leukoscope_slides_of_May_\d{4}-\d{2}-\d{2}\.csv", file)
     table = pd.read_csv(io.BytesIO(content))
-    assert table["image_name"].tolist() == [f"lymphocyte/{seed:03d}.png" for seed in range(CELLS)]
+    assert table["image_path"].tolist() == [f"lymphocyte/{seed:03d}.png" for seed in range(CELLS)]
     _, content = _taken(page, "Masks (ZIP)")
     with zipfile.ZipFile(io.BytesIO(content)) as masks:
         assert len(masks.namelist()) == CELLS

@@ -107,7 +107,7 @@ def _write_population(root: Path, listener: Listener) -> None:
         cell, population, outlines=drawn, patient_id=listener.named("patient"), diagnosis=listener.named("diagnosis")
     )
     rows = [
-        row | {"cell_id": f"evil:{n:016d}:0", "image_sha256": f"{n:064d}", "image_name": listener.file("stored")}
+        row | {"cell_id": f"evil:{n:016d}:0", "image_sha256": f"{n:064d}", "image_path": listener.file("stored")}
         for n in range(25)
     ]
     write_population(root, population, [rows])

@@ -125,7 +125,7 @@ def test_a_field_from_upload_to_any_of_its_cells_and_all_of_them(server, page, t
     # All of it as downloads.
     table = pd.read_csv(io.BytesIO(_taken(page, "All cells (CSV)")))
     assert table["cell_label"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert list(zip(table["x"] // 360, table["y"] // 360, strict=True)) == [
+    assert list(zip(table["box_left"] // 360, table["box_top"] // 360, strict=True)) == [
         (0, 0),
         (1, 0),
         (2, 0),

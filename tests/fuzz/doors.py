@@ -118,7 +118,7 @@ def _table() -> pd.DataFrame:
         {
             "cell_type": ["monocyte", "hcl", "lymphocyte"],
             "patient_id": ["p1", "p2", ""],
-            "image_name": ["a/1.png", "2.png", "3.png"],
+            "image_path": ["a/1.png", "2.png", "3.png"],
             "cell_index": [0, 1, 2],
             "um_per_px": [0.1, 0.2, 0.1],
             "combined_PixelSurface": [0.4, 0.5, 0.6],

@@ -204,7 +204,7 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
     rows = review.cells(columns, Order(order), (page - 1) * _ROWS, _ROWS)
     shown = pd.DataFrame(
         {
-            "Image": rows["image_name"],
+            "Image": rows["image_path"],
             "Cell": rows["cell_index"] + 1,
             "Certainty": rows["confidence"],
             "Good": rows["quality_ok"],

@@ -233,7 +233,7 @@ def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
         return
     if image is None:
         image = CellImage(
-            np.full((*cell.canvas, 3), _PAPER, np.uint8), cell.image_name, cell.image_sha256 or "", cell.um_per_px
+            np.full((*cell.canvas, 3), _PAPER, np.uint8), cell.image_path, cell.image_sha256 or "", cell.um_per_px
         )
         st.caption("Its picture is not at hand, only the outline.")
     one_cell_viewer(image, cell.labels(), key=cell.cell_id)
@@ -257,7 +257,7 @@ def _who(cell: StoredCell) -> None:
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
     st.html(sentences(notes))
-    st.caption(markdown(cell.image_name))
+    st.caption(markdown(cell.image_path))
 
 
 def _measures(cell: StoredCell) -> None:

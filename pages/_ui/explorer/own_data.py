@@ -142,7 +142,7 @@ def _bring_table() -> None:
     turn = _TAKEN.get() or 0
     st.caption(
         "One row a cell; columns named as in this program's own tables (the catalogue's features, and cell_type,"
-        " patient_id, um_per_px, image_name where known). An empty field, or NA, is an absent value; a row that"
+        " patient_id, um_per_px, image_path where known). An empty field, or NA, is an absent value; a row that"
         " cannot be true is left out and named. A table downloaded here can be brought back."
     )
     file = st.file_uploader(

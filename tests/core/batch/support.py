@@ -42,7 +42,7 @@ class Quick(Measurer):
         except ImageError as error:
             return one.failed(Stage.DECODE, str(error))
         row = {
-            "image_name": path,
+            "image_path": path,
             "image_sha256": image.sha256,
             "cell_index": 0,
             "cell_type": one.task.cell_type,

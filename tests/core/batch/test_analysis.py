@@ -98,7 +98,7 @@ def test_a_row_is_what_the_pipeline_finds_under_the_columns_of_the_run(wanting, 
     assert row["quality_flags"] == [flag.code for flag in found.flags]
     assert (row["confidence"], row["model_id"]) == (found.segmentation.confidence, segmenter.card.model_id)
     assert set(row) == set(cells_schema().names)
-    assert (row["image_name"], row["image_sha256"], row["cell_index"]) == ("monocyte/a.png", result.sha256, 0)
+    assert (row["image_path"], row["image_sha256"], row["cell_index"]) == ("monocyte/a.png", result.sha256, 0)
     assert (row["cell_type"], row["patient_id"], row["um_per_px"], row["created"]) == ("monocyte", "p1", 0.1, WHEN)
 
 
@@ -311,7 +311,7 @@ def test_cells_of_a_field_have_a_row_each_a_mask_together_and_numbers(wanting):
     field = np.concatenate([drawn(1), drawn(2, "lymphocyte")], axis=1)
     result = alone(wanting(cells="all", outlines=True, overlay=True), loaded(field))
     assert [row["cell_index"] for row in result.rows] == [0, 1]
-    assert [row["image_name"] for row in result.rows] == ["monocyte/a.png"] * 2
+    assert [row["image_path"] for row in result.rows] == ["monocyte/a.png"] * 2
     mask, numbers = (
         pixels(result.files["masks/monocyte/a.png.png"]),
         pixels(result.files["instances/monocyte/a.png.png"]),

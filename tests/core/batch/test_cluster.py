@@ -151,7 +151,7 @@ def test_an_image_that_takes_its_actors_with_it_is_found_and_the_rest_measured(t
     assert (ended.done, ended.failed) == (4, 1)
     with (tmp_path / "out" / "errors.csv").open(newline="", encoding="utf-8") as file:
         (failure,) = csv.DictReader(file)
-    assert (failure["image_name"], failure["stage"]) == ("000/deadly.png", "crash")
+    assert (failure["image_path"], failure["stage"]) == ("000/deadly.png", "crash")
 
 
 def test_without_ray_a_sentence_says_what_to_install(monkeypatch):

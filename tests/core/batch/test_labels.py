@@ -40,13 +40,13 @@ def test_a_pattern_takes_both_from_the_path():
 
 def test_a_table_gives_both_and_is_part_of_the_key(tmp_path):
     table = tmp_path / "labels.csv"
-    table.write_text("image_name,cell_type,patient_id\na/1.png,Monocyte,p7\n2.png,apl,\n", encoding="utf-8-sig")
+    table.write_text("image_path,cell_type,patient_id\na/1.png,Monocyte,p7\n2.png,apl,\n", encoding="utf-8-sig")
     labels = read_labels(f"csv:{table}", f"csv:{table}")
     assert (labels.cell_type("a/1.png"), labels.patient("a/1.png")) == ("monocyte", "p7")
     assert (labels.cell_type("2.png"), labels.patient("2.png")) == ("apl", None)
     with pytest.raises(UsageError, match="nothing names one"):
         labels.cell_type("3.png")
-    table.write_text("image_name,cell_type,patient_id\na/1.png,lymphocyte,p7\n")
+    table.write_text("image_path,cell_type,patient_id\na/1.png,lymphocyte,p7\n")
     assert read_labels(f"csv:{table}", None).digest not in {"", labels.digest}
 
 
@@ -63,8 +63,8 @@ def test_a_table_gives_both_and_is_part_of_the_key(tmp_path):
 )
 def test_what_cannot_be_used_is_refused_before_the_run(how, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "columns.csv").write_text("image_name,type\n1.png,apl\n")
-    (tmp_path / "unknown.csv").write_text("image_name,cell_type\n1.png,unicorn\n")
+    (tmp_path / "columns.csv").write_text("image_path,type\n1.png,apl\n")
+    (tmp_path / "unknown.csv").write_text("image_path,cell_type\n1.png,unicorn\n")
     with pytest.raises(UsageError, match=words):
         read_labels(how, None)
 

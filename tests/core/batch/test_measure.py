@@ -157,7 +157,7 @@ def test_the_model_measures_and_tells_of_every_cell(opened, tmp_path, synthetic_
     loaded = measurer(tmp_path, None).read(Task("cell.png", "monocyte"))
     (result,) = opened.measure([loaded], lambda: told.append(1))
     assert result.reason is None
-    assert [(row["image_name"], row["cell_type"], row["created"]) for row in result.rows] == [
+    assert [(row["image_path"], row["cell_type"], row["created"]) for row in result.rows] == [
         ("cell.png", "monocyte", WHEN)
     ]
     assert len(told) == 1

@@ -31,7 +31,7 @@ def measured(path, cells=1, *, value=1.0, flagged=False, sha256="c" * 64, stamp=
     """The result of an image whose cells all have one value."""
     rows = [
         {
-            "image_name": path,
+            "image_path": path,
             "image_sha256": sha256,
             "cell_index": index,
             "confidence": 0.9 - index / 10,
@@ -95,8 +95,8 @@ def test_rows_stand_in_the_shard_with_every_column(disk):
     (shard,) = (disk.storage.root / "cells").iterdir()
     rows = pq.read_table(shard)
     assert rows.schema.names == cells_schema().names
-    assert rows.select(["image_name", "cell_index", FEATURE]).to_pylist() == [
-        {"image_name": "a.png", "cell_index": index, FEATURE: 2.5} for index in (0, 1)
+    assert rows.select(["image_path", "cell_index", FEATURE]).to_pylist() == [
+        {"image_path": "a.png", "cell_index": index, FEATURE: 2.5} for index in (0, 1)
     ]
     assert set(CATALOGUE) < set(rows.schema.names)
 
@@ -189,7 +189,7 @@ def test_a_name_that_no_file_can_have_fails_its_image_alone(disk):
     assert "its results cannot be written under its name (File name too long" in bad.reason
     assert bad.reason.endswith("rename the image")
     (shard,) = (disk.storage.root / "cells").iterdir()
-    assert pq.read_table(shard)["image_name"].to_pylist() == ["a/b.png"]
+    assert pq.read_table(shard)["image_path"].to_pylist() == ["a/b.png"]
 
 
 # --- which images are done --------------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def test_errors_are_sorted_and_no_text_is_taken_for_a_formula(out):
             ("b.png", "read", "'=HYPERLINK()"),
         ]
         folder.write_errors({})
-        assert folder.storage.read("errors.csv") == b"image_name,stage,reason\r\n"
+        assert folder.storage.read("errors.csv") == b"image_path,stage,reason\r\n"
 
 
 def test_the_table_holds_the_newest_rows_in_order_and_is_written_whole(out):
@@ -364,7 +364,7 @@ def test_the_table_holds_the_newest_rows_in_order_and_is_written_whole(out):
         folder.save([measured("a.png", value=2), measured("b.png", value=2), failed("c.png")], KEY)
         folder.write_table(folder.shards(KEY))
         rows = table(folder, "cells.csv")
-        assert [(row["image_name"], row["cell_index"], float(row[FEATURE])) for row in rows] == [
+        assert [(row["image_path"], row["cell_index"], float(row[FEATURE])) for row in rows] == [
             ("'=d.png", "0", 1), ("a.png", "0", 2), ("b.png", "0", 2)
         ]  # fmt: skip
         assert list(rows[0]) == [name for name in cells_schema().names if not name.endswith("_outline")]

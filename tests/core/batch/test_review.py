@@ -69,7 +69,7 @@ def test_failures_that_are_alike_are_one_group(review):
     assert not groups[0].reason.startswith(("=1+1", "other"))
     assert groups[0].examples == ("monocyte/=1+1.png", "monocyte/other.png")
     table = pd.read_csv(io.BytesIO(review.failures_csv()))
-    assert sorted(table["image_name"]) == [
+    assert sorted(table["image_path"]) == [
         "monocyte/=1+1.png",
         "monocyte/empty.png",
         "monocyte/other.png",
@@ -102,7 +102,7 @@ def test_a_cell_is_found_by_its_key_with_picture_and_mask(review):
         assert image.shape == labels.shape == cell.shape
         # The mask is that of the cell alone, and of the size that was measured.
         size = review.cells(["cell_shape2D_PixelSurface"], Order.BY_IMAGE, 0, 100)
-        mine = (size["image_name"] == cell.image_path) & (size["cell_index"] == cell.cell_index)
+        mine = (size["image_path"] == cell.image_path) & (size["cell_index"] == cell.cell_index)
         assert cell_mask(labels).sum() == pytest.approx(size.loc[mine, "cell_shape2D_PixelSurface"].iloc[0], rel=0.01)
     assert review.cell("lymphocyte/field.png#9") is None
     assert review.cell("'; DROP TABLE cells; --#0") is None
@@ -125,7 +125,7 @@ def test_files_to_take_away_hold_every_cell(review):
     csv = pd.read_csv(io.BytesIO(review.csv()))
     parquet = pd.read_parquet(io.BytesIO(review.parquet()))
     assert len(csv) == len(parquet) == 7
-    assert list(csv["image_name"]) == sorted(parquet["image_name"])
+    assert list(csv["image_path"]) == sorted(parquet["image_path"])
     with zipfile.ZipFile(io.BytesIO(review.masks())) as archive:
         names = archive.namelist()
     assert sorted(names) == [
@@ -155,7 +155,7 @@ def test_an_image_that_changed_stands_there_once(measured, tmp_path):
     assert review.cell("monocyte/a.png#0") is None
     rows = [row for rows in review.rows() for row in rows]
     assert len(rows) == 6
-    assert [row["image_name"] for rows in review.rows("monocyte") for row in rows] == ["monocyte/b.png"]
+    assert [row["image_path"] for rows in review.rows("monocyte") for row in rows] == ["monocyte/b.png"]
     assert review.picture(review.cell("monocyte/b.png#0")) is not None
 
 

@@ -34,7 +34,7 @@ def rows(out):
 
 def errors(out):
     with (out / "errors.csv").open(newline="", encoding="utf-8") as file:
-        return {row["image_name"]: (row["stage"], row["reason"]) for row in csv.DictReader(file)}
+        return {row["image_path"]: (row["stage"], row["reason"]) for row in csv.DictReader(file)}
 
 
 def paths(folder):
@@ -56,7 +56,7 @@ def undisturbed(images, tmp_path_factory):
 
 
 def test_every_image_has_its_row_in_order_and_its_mask(images, undisturbed):
-    assert [row["image_name"] for row in rows(undisturbed)] == paths(images)
+    assert [row["image_path"] for row in rows(undisturbed)] == paths(images)
     assert [path.removesuffix(".png") for path in paths(undisturbed / "masks")] == paths(images)
     ended = json.loads((undisturbed / "run.json").read_text())
     assert ended["state"] == "finished"
@@ -197,7 +197,7 @@ def test_nothing_stands_in_the_index_before_its_files_are_there(images, tmp_path
         )
         assert all((out / "masks" / f"{path}.png").exists() for path in accounted)
         run(small, out)
-        assert [row["image_name"] for row in rows(out)] == paths(small)
+        assert [row["image_path"] for row in rows(out)] == paths(small)
 
 
 def _images(shard):
@@ -328,7 +328,7 @@ def test_what_changed_is_measured_again_and_what_was_only_copied_is_not(tmp_path
     os.utime(second, (1, 1))
     ended = run(folder, out)
     assert (ended.done, ended.skipped, ended.cells) == (10, 9, 10)
-    changed = next(row for row in rows(out) if row["image_name"] == "000/000000.png")
+    changed = next(row for row in rows(out) if row["image_path"] == "000/000000.png")
     assert float(changed["nucleus_shape2D_Elongation"]) == 7
     assert len(rows(out)) == 10
 
@@ -418,7 +418,7 @@ def test_names_that_cannot_be_written_down_fail_alone(tmp_path):
     told = errors(out)
     assert {stage for stage, _ in told.values()} == {"write", "list"}
     assert len(told) == 2
-    assert "'=cmd().png" in [row["image_name"] for row in rows(out)]
+    assert "'=cmd().png" in [row["image_path"] for row in rows(out)]
 
 
 # --- the same image twice ---------------------------------------------------------------------------------------------

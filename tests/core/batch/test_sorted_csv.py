@@ -11,10 +11,10 @@ from core.batch.sorted_csv import write_sorted_csv
 from core.domain.errors import StoreError
 from core.store.schema import FORMULA_STARTS
 
-ORDER = ("image_name", "cell_index")
+ORDER = ("image_path", "cell_index")
 COLUMNS = pa.schema(
     [
-        ("image_name", pa.string()),
+        ("image_path", pa.string()),
         ("cell_index", pa.int32()),
         ("quality_flags", pa.list_(pa.string())),
         ("value", pa.float64()),
@@ -34,13 +34,13 @@ def write_cells(path, *rows):
 
 
 def cell(image_path, cell_index=0, **others):
-    return {"image_name": image_path, "cell_index": cell_index, **others}
+    return {"image_path": image_path, "cell_index": cell_index, **others}
 
 
 def gone(*images):
     """The table of what no longer holds, from pairs of file and image."""
-    rows = [{"filename": str(file), "image_name": path} for file, path in images]
-    return pa.Table.from_pylist(rows, schema=pa.schema([("filename", pa.string()), ("image_name", pa.string())]))
+    rows = [{"filename": str(file), "image_path": path} for file, path in images]
+    return pa.Table.from_pylist(rows, schema=pa.schema([("filename", pa.string()), ("image_path", pa.string())]))
 
 
 def table(files, folder, *superseded):
@@ -51,7 +51,7 @@ def table(files, folder, *superseded):
 
 
 def keys(rows):
-    return [(row["image_name"], int(row["cell_index"])) for row in rows]
+    return [(row["image_path"], int(row["cell_index"])) for row in rows]
 
 
 def test_rows_of_all_files_are_sorted_by_image_and_cell_and_give_the_same_bytes(tmp_path):
@@ -85,7 +85,7 @@ def test_every_kind_of_value_has_its_text(tmp_path):
     )
     others = [cell("b.png"), cell("c.png", quality_flags=[], good=False, created=datetime(2026, 1, 1, tzinfo=UTC))]
     first, second, third = table([write_cells(tmp_path / "cells.parquet", full, *others)], tmp_path)
-    assert list(first) == ["image_name", "cell_index", "quality_flags", "value", "good", "created"]
+    assert list(first) == ["image_path", "cell_index", "quality_flags", "value", "good", "created"]
     assert (first["quality_flags"], float(first["value"]), first["good"]) == ("border blur", -1.5e-7, "true")
     assert first["created"] == "2026-07-01T10:30:00.000250Z"
     assert set(second.values()) == {"b.png", "0", ""}
@@ -96,7 +96,7 @@ def test_every_kind_of_value_has_its_text(tmp_path):
 def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe(start, tmp_path):
     path = write_cells(tmp_path / "cells.parquet", cell(f"{start}1.png", quality_flags=[f"{start}x", "y"], value=-1.0))
     (row,) = table([path], tmp_path)
-    assert (row["image_name"], row["quality_flags"], row["value"]) == (f"'{start}1.png", f"'{start}x y", "-1.0")
+    assert (row["image_path"], row["quality_flags"], row["value"]) == (f"'{start}1.png", f"'{start}x y", "-1.0")
 
 
 def test_names_with_the_signs_of_csv_come_back_as_they_were(tmp_path):
@@ -114,7 +114,7 @@ def test_an_image_is_left_out_of_the_file_where_it_no_longer_holds(tmp_path):
     )
     new = write_cells(tmp_path / "new.parquet", cell("a.png", value=2))
     rows = table([old, new], tmp_path, (old, "a.png"), (new, "b.png"))
-    assert [(row["image_name"], float(row["value"])) for row in rows] == [("a.png", 2), ("b.png", 1)]
+    assert [(row["image_path"], float(row["value"])) for row in rows] == [("a.png", 2), ("b.png", 1)]
 
 
 @pytest.mark.parametrize(("name", "other"), [("run[1]", "run1"), ("run*", "running"), ("ru?", "run"), ("[!a]", "b")])
@@ -148,12 +148,12 @@ def test_more_than_memory_holds_is_sorted_on_the_disk(tmp_path, monkeypatch):
     values = {f"value{column}": np.zeros(count) for column in range(10)}
     path = tmp_path / "cells.parquet"
     pq.write_table(
-        pa.table({"image_name": [f"{n:06d}" for n in numbers], "cell_index": np.zeros(count, np.int32), **values}), path
+        pa.table({"image_path": [f"{n:06d}" for n in numbers], "cell_index": np.zeros(count, np.int32), **values}), path
     )
     monkeypatch.setattr(sorted_csv, "_MEMORY", "64MB")
     write_sorted_csv([path], tmp_path / "cells.csv", ORDER, gone())
     with (tmp_path / "cells.csv").open(encoding="ascii") as file:
-        assert next(file).startswith("image_name,cell_index,value0")
+        assert next(file).startswith("image_path,cell_index,value0")
         assert all(int(line[:6]) == number for number, line in zip(range(count), file, strict=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv", "cells.parquet"]
 

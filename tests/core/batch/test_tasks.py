@@ -49,6 +49,6 @@ def test_tasks_and_results_pass_between_processes():
 
 def test_stages_are_written_as_their_words():
     """They stand in errors.csv and in the metadata of shards, which later versions read."""
-    words = ["list", "read", "decode", "outline", "measure", "time", "memory", "crash", "write"]
+    words = ["list", "read", "decode", "outline", "measure", "time", "memory", "crash", "write", "label", "duplicate"]
     assert [f"{stage}" for stage in Stage] == words
     assert [Stage(word) for word in words] == list(Stage)

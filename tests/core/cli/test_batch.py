@@ -62,7 +62,7 @@ def test_cells_get_label_patient_mask_overlay_and_outlines(folder, tmp_path, cap
     assert code == 1  # one is no image
     assert (told["state"], told["done"], told["failed"], told["cells"]) == ("finished", 5, 1, 4)
     rows = table(out / "cells.csv")
-    assert [row["image_name"] for row in rows] == [f"lymphocyte/p{n}_{n}.png" for n in (0, 2)] + [
+    assert [row["image_path"] for row in rows] == [f"lymphocyte/p{n}_{n}.png" for n in (0, 2)] + [
         f"monocyte/p{n}_{n}.png" for n in (1, 3)
     ]
     assert [(row["cell_type"], row["patient_id"], row["um_per_px"]) for row in rows][::3] == [
@@ -70,7 +70,7 @@ def test_cells_get_label_patient_mask_overlay_and_outlines(folder, tmp_path, cap
         ("monocyte", "p3", "0.1"),
     ]
     (error,) = table(out / "errors.csv")
-    assert (error["image_name"], error["stage"]) == ("monocyte/p9_text.png", "decode")
+    assert (error["image_path"], error["stage"]) == ("monocyte/p9_text.png", "decode")
     mask = pixels(out / "masks" / "monocyte" / "p1_1.png.png")
     assert set(np.unique(mask)) == {0, 85, 170, 255}
     assert pixels(out / "overlays" / "monocyte" / "p1_1.png.png").ndim == 3
@@ -96,7 +96,7 @@ def test_a_table_in_micrometres_with_notes_is_imported_whole(tmp_path, capsys, m
     capsys.readouterr()
     arguments = ["batch", str(images), "--out", str(out), "--um-per-px", "0.1", "--json"]
     assert main([*arguments, "--units", "um"]) == 0
-    told = {image["image_name"]: image for image in json.loads(capsys.readouterr().out)["images"]}
+    told = {image["image_path"]: image for image in json.loads(capsys.readouterr().out)["images"]}
     assert told["p1/1.jpg"]["notes"] == ["converted from CMYK"]
     (shard,) = (out / "cells").iterdir()
     stored = pq.read_table(shard)
@@ -116,7 +116,7 @@ def test_a_table_in_micrometres_with_notes_is_imported_whole(tmp_path, capsys, m
                 stored[feature].to_pandas().tolist(), rel=1e-12, nan_ok=True
             )
         assert [list(notes) for notes in found["notes"]] == stored["notes"].to_pylist()
-        assert found["image_name"].tolist() == ["p1/0.jpg", "p1/1.jpg"]
+        assert found["image_path"].tolist() == ["p1/0.jpg", "p1/1.jpg"]
     # The unit is none of what decides results: the table is written anew, and nothing is measured.
     before = shard.stat().st_mtime_ns
     assert main(arguments) == 0
@@ -128,7 +128,7 @@ def test_numbers_are_those_of_one_image_at_a_time(folder, tmp_path, segmenter):
     out = tmp_path / "out"
     assert main(["batch", str(folder), "--out", str(out), "--cells", "one", "--batch-size", "4"]) == 1
     for row in table(out / "cells.csv"):
-        alone = analyse(load(folder / row["image_name"]), segmenter)
+        alone = analyse(load(folder / row["image_path"]), segmenter)
         assert row["image_sha256"] == alone.image.sha256
         for name, value in alone.features.values.items():
             if value is None:
@@ -261,10 +261,10 @@ def test_every_good_image_is_measured_and_every_bad_one_named(data_dir, tmp_path
     bad = write_bad(root, (root / good[0]).read_bytes(), 1)
     assert main(["batch", str(root), "--out", str(out), "--cells", "one", "--jobs", "2"]) == 1
     rows = table(out / "cells.csv")
-    assert [row["image_name"] for row in rows] == good
+    assert [row["image_path"] for row in rows] == good
     assert len({row["image_sha256"] for row in rows}) == len(good)
-    assert {row["image_name"]: row["stage"] for row in table(out / "errors.csv")} == bad
-    assert all(row["image_name"].rsplit("/", 1)[-1] in row["reason"] for row in table(out / "errors.csv"))
+    assert {row["image_path"]: row["stage"] for row in table(out / "errors.csv")} == bad
+    assert all(row["image_path"].rsplit("/", 1)[-1] in row["reason"] for row in table(out / "errors.csv"))
     assert sum(float(row["confidence"]) > 0.8 for row in rows) > 0.95 * len(rows)
 
 
@@ -277,8 +277,8 @@ def test_two_thousand_images_of_which_five_in_a_hundred_are_bad(data_dir, tmp_pa
     assert len(bad) == 100
     ended = run(root, out)
     assert (ended.done, ended.failed, ended.cells) == (2000, 100, 1900)
-    assert [row["image_name"] for row in table(out / "cells.csv")] == good
-    assert {row["image_name"]: row["stage"] for row in table(out / "errors.csv")} == bad
+    assert [row["image_path"] for row in table(out / "cells.csv")] == good
+    assert {row["image_path"]: row["stage"] for row in table(out / "errors.csv")} == bad
 
 
 @pytest.mark.data
@@ -289,8 +289,8 @@ def test_two_thousand_images_by_the_shipped_model(data_dir, tmp_path):
     bad = write_bad(root, (root / good[0]).read_bytes(), 10)
     assert main(["batch", str(root), "--out", str(out), "--cells", "one", "--jobs", "2"]) == 1
     rows = table(out / "cells.csv")
-    assert [row["image_name"] for row in rows] == good
-    assert {row["image_name"]: row["stage"] for row in table(out / "errors.csv")} == bad
+    assert [row["image_path"] for row in rows] == good
+    assert {row["image_path"]: row["stage"] for row in table(out / "errors.csv")} == bad
     assert len(list((out / "masks").rglob("*.png"))) == len(good)
 
 
@@ -306,7 +306,7 @@ def test_a_field_has_a_row_a_cell_and_one_without_cells_fails(data_dir, tmp_path
     rows = table(out / "cells.csv")
     assert [row["cell_index"] for row in rows] == [str(n) for n in range(len(rows))]
     assert len(rows) >= 4
-    assert {row["image_name"]: row["stage"] for row in table(out / "errors.csv")} == {
+    assert {row["image_path"]: row["stage"] for row in table(out / "errors.csv")} == {
         "grey.png": "outline",
         "16bit.png": "outline",
     }
@@ -329,4 +329,4 @@ def test_an_image_that_needs_more_memory_than_it_may_costs_itself(tmp_path):
     assert main(["batch", str(root), "--out", str(out), "--memory-limit", "100"]) == 1
     assert len(table(out / "cells.csv")) == 2
     (error,) = table(out / "errors.csv")
-    assert (error["image_name"], error["stage"]) == ("large.png", "memory")
+    assert (error["image_path"], error["stage"]) == ("large.png", "memory")

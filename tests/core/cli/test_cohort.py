@@ -263,7 +263,7 @@ AREA, CELL, SHARE = "nucleus_shape2D_PixelSurface", "cell_shape2D_PixelSurface",
 
 
 def write_table(path, impossible=(), twice=()):
-    frame = pd.DataFrame({"image_name": [f"{n}.png" for n in range(20)], "cell_type": "Hairy cell", "patient_id": "p1"})
+    frame = pd.DataFrame({"image_path": [f"{n}.png" for n in range(20)], "cell_type": "Hairy cell", "patient_id": "p1"})
     frame[AREA], frame[CELL], frame[SHARE] = 9000.0 + frame.index, 18000.0 + 2 * frame.index, 0.5
     frame.loc[list(impossible), AREA] *= -1
     pd.concat([frame, frame.loc[list(twice)]]).to_csv(path, index=False, sep=";", decimal=",")

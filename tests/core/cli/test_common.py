@@ -38,6 +38,7 @@ def test_a_command_that_reads_a_strangers_file_may_take_no_more_than_an_image(tm
     """What it prints and how it ends come through; too much is an error in words."""
     Image.new("RGB", (5000, 5000)).save(tmp_path / "image.png")
     arguments = ("features", "--image", tmp_path / "image.png", "--mask", tmp_path / "image.png")
+    monkeypatch.setenv("LEUKOSCOPE_MAX_SECONDS", "120")
     monkeypatch.setenv("LEUKOSCOPE_MAX_MEMORY_MB", "1")
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (1, "")

@@ -67,7 +67,7 @@ def test_reliability_without_images_says_which_are_missing(tmp_path, monkeypatch
 @pytest.mark.data
 def test_novelty_is_learnt_told_and_kept_where_asked(data_dir, tmp_path, capsys):
     out = tmp_path / "few.json"
-    code, printed, err = run(capsys, "novelty", "--limit", 3, "--jobs", 2, "--device", "cpu", "--out", out)
+    code, printed, err = run(capsys, "novelty", "--limit", 5, "--jobs", 2, "--device", "cpu", "--out", out)
     assert code == 0
     assert "A cell is flagged as unlike a leukocyte beyond a distance of" in printed
     for words in (
@@ -82,7 +82,7 @@ def test_novelty_is_learnt_told_and_kept_where_asked(data_dir, tmp_path, capsys)
     assert "images, " in err
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
     kept = json.loads(out.read_text())
-    assert kept["command"].endswith("--limit 3")
+    assert kept["command"].endswith("--limit 5")
     assert set(kept["measured"]) == {"kinds", "cells", "granulocytes"}
     told = [row for row in kept["measured"]["kinds"] if row["kind"] in ("photograph", "tissue section", "scanned text")]
     assert len(told) == 3

@@ -76,7 +76,7 @@ def test_results_keep_the_sub_folders_and_two_images_of_one_stem_their_endings(t
         save_cell(tmp_path / "in" / name, seed)
     code, out, _ = run(capsys, "segment", tmp_path / "in", "--out", tmp_path / "out", "--overlay", "--json")
     assert code == 0
-    told = {image["image_name"]: image["mask"] for image in json.loads(out)["images"]}
+    told = {image["image_path"]: image["mask"] for image in json.loads(out)["images"]}
     assert told == {"p1/1.png": "p1/1.png", "p2/1.bmp": "p2/1.bmp.png", "p2/1.png": "p2/1.png.png"}
     for name, mask in told.items():
         levels = np.asarray(Image.open(tmp_path / "out" / mask))
@@ -333,14 +333,14 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     told = json.loads(text)
     images = told.pop("images")
     assert told == {"out": str(out), "cells": 3, "failed": {}, "passed_over": {}}
-    assert [image["image_name"] for image in images] == sorted(path.name for path in cells.iterdir())
+    assert [image["image_path"] for image in images] == sorted(path.name for path in cells.iterdir())
     assert {(image["cells"], len(image["flags"]), len(image["notes"])) for image in images} == {(1, 0, 0)}
     table = pd.read_parquet(out / "features.parquet")
     assert len(table) == 3
-    assert {"image_name", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(
+    assert {"image_path", "image_sha256", "cell_index", "um_per_px", "quality_flags", "quality_ok", *CATALOGUE} <= set(
         table
     )
-    assert table["image_name"].tolist() == sorted(path.name for path in cells.iterdir())
+    assert table["image_path"].tolist() == sorted(path.name for path in cells.iterdir())
     assert table["image_sha256"].tolist() == [load(path).sha256 for path in sorted(cells.iterdir())]
     assert table["quality_ok"].all()
     assert set(table["cell_index"]) == {0}
@@ -363,7 +363,7 @@ def test_what_analyse_writes_import_table_reads_whole(tmp_path, capsys, monkeypa
         capsys, "analyse", "../..", "--out", tmp_path / "out", "--um-per-px", "0.1", "--units", "um", "--json"
     )
     assert code == 0
-    told = {image["image_name"]: image for image in json.loads(text)["images"]}
+    told = {image["image_path"]: image for image in json.loads(text)["images"]}
     assert set(told) == {"1.png", "p1/1.png"}
     assert told["1.png"]["notes"] == ["grey image, no colour"]
     assert "unlike_training" in told["1.png"]["flags"]
@@ -375,7 +375,7 @@ def test_what_analyse_writes_import_table_reads_whole(tmp_path, capsys, monkeypa
         assert run(capsys, *arguments)[0] == 0
         with Cohort.open() as cohort:
             found = queries.cells(cohort, called)
-        assert found["image_name"].tolist() == ["1.png", "p1/1.png"]
+        assert found["image_path"].tolist() == ["1.png", "p1/1.png"]
         for feature, spec in CATALOGUE.items():
             assert (found[feature] * 0.1**spec.length_power).tolist() == pytest.approx(
                 table[feature].tolist(), rel=1e-12, nan_ok=True
@@ -388,7 +388,7 @@ def test_what_analyse_writes_import_table_reads_whole(tmp_path, capsys, monkeypa
 def test_analyse_places_each_cell_in_the_populations(cells, tmp_path, capsys):
     assert run(capsys, "analyse", cells / "monocyte.png", "--out", tmp_path)[0] == 0
     places = pd.read_parquet(tmp_path / "places.parquet")
-    assert {"image_name", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
+    assert {"image_path", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
     assert set(places["feature"]) <= set(CATALOGUE)
     assert places["population"].nunique() >= 2  # at least the published tables
 
@@ -400,8 +400,8 @@ def test_nothing_but_bad_files_still_gives_its_tables(tmp_path, capsys):
     assert json.loads(text)["cells"] == 0
     table = pd.read_parquet(tmp_path / "out" / "features.parquet")
     assert table.empty
-    assert {"image_name", "quality_flags", *CATALOGUE} <= set(table)
-    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_name"].tolist() == ["bad.png"]
+    assert {"image_path", "quality_flags", *CATALOGUE} <= set(table)
+    assert pd.read_csv(tmp_path / "out" / "errors.csv")["image_path"].tolist() == ["bad.png"]
 
 
 # --- fields ---
@@ -420,7 +420,7 @@ def test_a_field_gives_a_row_for_every_cell_one_mask_and_numbers(field, cells, t
     code, text, _ = run(capsys, "analyse", field.parent, "--out", tmp_path, "--overlay", "--json")
     assert code == 0
     assert json.loads(text)["cells"] == 4
-    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_name", key=lambda names: names != field.name)
+    table = pd.read_csv(tmp_path / "features.csv").sort_values("image_path", key=lambda names: names != field.name)
     assert table["cell_index"].tolist() == [0, 1, 2, 0]
     assert table["cell_label"].tolist() == [1, 2, 3, 1]
     assert sorted(set(pd.read_parquet(tmp_path / "places.parquet")["cell_index"])) == [0, 1, 2]
@@ -513,7 +513,7 @@ def test_each_strange_file_has_its_message_or_result_and_the_rest_goes_on(strang
     for name, words in REFUSED.items():
         assert words in result["failed"][name]
         assert result["failed"][name].startswith(f"{name}: expected")
-    table = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("image_name")
+    table = pd.read_parquet(tmp_path / "out" / "features.parquet").set_index("image_path")
     assert set(table.index) == GOOD | NO_CELL
     assert table.loc[sorted(GOOD), "quality_ok"].all()
     assert not table.loc[sorted(NO_CELL), "quality_ok"].any()
@@ -551,7 +551,7 @@ def test_pictures_of_other_programs_are_measured_as_their_base_and_told(others, 
     code, out, err = run(capsys, "analyse", others, "--out", tmp_path, "--json", "--um-per-px", "file")
     assert code == 0
     table = pd.read_parquet(tmp_path / "features.parquet")
-    table.index = [name.rsplit("/", 1)[-1] for name in table["image_name"]]
+    table.index = [name.rsplit("/", 1)[-1] for name in table["image_path"]]
     for name in table.index:
         found, base = (table.loc[one, list(CATALOGUE)].to_numpy(float) for one in (name, "base.png"))
         np.testing.assert_array_equal(found, base)

@@ -40,7 +40,7 @@ def _measured(drawn, name="a/7.png"):
     """A cell that says it was measured on this picture, and the picture's bytes."""
     data = encode_png(draw_cell(0)[0].rgb)
     (cell,) = cells(drawn, [FIRST])
-    return replace(cell, image_name=name, image_sha256=hashlib.sha256(data).hexdigest(), shape=(360, 360)), data
+    return replace(cell, image_path=name, image_sha256=hashlib.sha256(data).hexdigest(), shape=(360, 360)), data
 
 
 def test_cells_come_in_the_order_asked_for_and_without_those_that_are_gone(drawn):
@@ -117,8 +117,8 @@ def test_no_name_leads_out_of_a_folder(drawn, somewhere, tmp_path):
     (tmp_path / "secret.png").write_bytes(data)
     (tmp_path / "root" / "link.png").symlink_to(tmp_path / "secret.png")
     assert picture(cell, somewhere) is None
-    assert picture(replace(cell, image_name="link.png"), somewhere) is None
-    assert picture(replace(cell, image_name=str(tmp_path / "secret.png")), somewhere) is None
+    assert picture(replace(cell, image_path="link.png"), somewhere) is None
+    assert picture(replace(cell, image_path=str(tmp_path / "secret.png")), somewhere) is None
 
 
 def test_of_a_field_the_cut_out_is_shown_that_was_analysed(drawn, somewhere, tmp_path):

@@ -109,7 +109,7 @@ def test_what_cannot_be_told_is_absent_with_its_reason():
         ((NUCLEUS, nowhere, ENVIRONMENT), dyed(BODY), "no cytoplasm was found"),
         (
             (NUCLEUS, cytoplasm, ENVIRONMENT),
-            dyed(BODY, 0.1),
+            dyed(BODY, 0.04),
             "the cytoplasm is hardly more stained than the background",
         ),
         (

@@ -34,7 +34,7 @@ def test_feature_table_is_safe_for_a_spreadsheet(cell, references):
     table = feature_table(evil, place_cell(evil, references), GRADES)
     read = pd.read_csv(io.BytesIO(to_csv(table)))
     assert list(read["feature"]) == list(CATALOGUE)
-    assert (read["image_name"] == "'=HYPERLINK(1).png").all()
+    assert (read["image_path"] == "'=HYPERLINK(1).png").all()
     assert read.set_index("feature")["trust"][[AREA, RATIO]].tolist() == ["poor", "good"]
     area = read.set_index("feature").loc["cell_shape2D_PixelSurface"]
     assert area["value_um"] == pytest.approx(area["value"] * 0.095**2)

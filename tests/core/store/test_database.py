@@ -65,7 +65,7 @@ def test_the_database_reaches_nothing_outside_the_roots(cohort, root, tmp_path, 
 
 
 def test_values_are_parameters_and_names_are_checked(cohort):
-    found = cohort.query("SELECT cell_id FROM cells WHERE image_name = $name", {"name": "x' OR '1'='1"})
+    found = cohort.query("SELECT cell_id FROM cells WHERE image_path = $name", {"name": "x' OR '1'='1"})
     assert found.empty
     for name in ['"; DROP TABLE every_column; --', "no_such_column", "count(*)"]:
         with pytest.raises(StoreError, match="no columns"):
@@ -191,10 +191,10 @@ def test_roots_with_unusual_names_work(tmp_path, name, monkeypatch):
 def test_a_copy_beside_a_folder_whose_name_looks_like_a_pattern_is_not_read(tmp_path):
     for name, area in (("cells [1]", 1.0), ("cells 1", 2.0)):
         (tmp_path / name).mkdir()
-        write_parquet(tmp_path / name / "cells.parquet", pa.table({"image_name": ["a.png"], AREA: [area]}))
+        write_parquet(tmp_path / name / "cells.parquet", pa.table({"image_path": ["a.png"], AREA: [area]}))
     shards = [tmp_path / "cells [1]" / "cells.parquet"]
     assert query_shards(shards, f'SELECT "{AREA}" FROM cells')[AREA].tolist() == [1]
-    gone = pa.table({"filename": [str(shards[0])], "image_name": ["a.png"]})
+    gone = pa.table({"filename": [str(shards[0])], "image_path": ["a.png"]})
     assert query_shards(shards, f'SELECT "{AREA}" FROM cells', superseded=gone).empty
 
 

@@ -40,7 +40,7 @@ def ids(cohort) -> list[str]:
 
 
 def column(cohort, name: str) -> list:
-    values = cohort.query(f"SELECT {name} FROM cells ORDER BY image_name")[name].astype(object)
+    values = cohort.query(f"SELECT {name} FROM cells ORDER BY image_path")[name].astype(object)
     return values.where(values.notna(), None).tolist()
 
 

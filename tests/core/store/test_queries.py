@@ -62,7 +62,7 @@ def test_shipped_populations_say_so_and_come_first(root, tmp_path):
 def test_cells_are_all_cells_with_their_outlines(cohort):
     frame = queries.cells(cohort, "mono")
     assert len(frame) == 25
-    assert frame["image_name"].is_monotonic_increasing
+    assert frame["image_path"].is_monotonic_increasing
     flagged = frame[~frame["quality_ok"]]
     np.testing.assert_array_equal(decode_rings(flagged["nucleus_outline"].iloc[0])[0], RING)
     assert [list(codes) for codes in flagged["quality_flags"]] == [

@@ -205,7 +205,7 @@ def former_shard(path, values=2.0):
     table = pa.Table.from_pylist([row], schema=arrow_schema())
     new = ["units", "notes", "cell_label", "centre_x", "centre_y", "um_per_px_source", "um_per_px_in_file"]
     table = table.drop_columns([*new, *(name for name in table.column_names if name.startswith("box_"))])
-    pq.write_table(table.rename_columns({"image_name": "image_path", "quality_flags": "flags"}), path)
+    pq.write_table(table.rename_columns({"image_path": "image_name", "quality_flags": "flags"}), path)
     return path
 
 
@@ -216,7 +216,7 @@ def expected(factor, value=2.0):
 def test_a_shard_of_schema_1_is_read_with_today_s_names_and_densities(tmp_path):
     table = as_today(pq.read_table(former_shard(tmp_path / "old.parquet")))
     (row,) = table.to_pylist()
-    assert row["image_name"] == "cells/00000.png"
+    assert row["image_path"] == "cells/00000.png"
     assert row["units"] == "px"
     assert {name: row[name] for name in DENSITIES} == {name: expected(factor) for name, factor in DENSITIES.items()}
     now = pa.Table.from_pylist([cell_row(make_analysis(), make_population(), outlines={})], schema=arrow_schema())
@@ -233,7 +233,7 @@ def test_old_and_new_shards_stand_in_one_cohort_in_one_unit(tmp_path):
     with Cohort.open([tmp_path / "root"], tmp_path / "rows") as cohort:
         frame = queries.cells(cohort, "mono")
         old, fresh = frame["cell_id"].tolist()
-        assert frame["image_name"].tolist() == ["cells/00000.png", "cells/00005.png"]
+        assert frame["image_path"].tolist() == ["cells/00000.png", "cells/00005.png"]
         assert frame["notes"].iloc[0] is None
         of_few = queries.cells(cohort, "mono", ["cell_id", *names])
         rows = cohort.features_of([old, fresh], names)

@@ -49,7 +49,7 @@ def test_a_table_becomes_a_population_and_what_it_lacks_is_absent_with_a_reason(
     assert frame["cell_type"].tolist() == ["apl", "monocyte"]
     assert frame["um_per_px"].tolist() == [0.1, 0.2]
     assert frame[AREA].tolist() == [2500.5, 1200]
-    assert frame["image_name"].tolist() == ["table/2", "table/3"]
+    assert frame["image_path"].tolist() == ["table/2", "table/3"]
     assert frame["source"].tolist() == ["test laboratory"] * 2
     assert frame["quality_ok"].all()
     reasons = json.loads(frame["absent"].iloc[1])
@@ -175,7 +175,7 @@ def test_an_absolute_path_is_reduced_and_cells_that_are_not_good_say_so(root, tm
     table = written(tmp_path, f"image_path,quality_ok,{AREA}\n/home/x/a.png,false,1\nC:\\data\\b.png,true,2\n")
     import_table(root, make_population("own"), table, units=Units.PIXELS)
     frame = cells_of(root)
-    assert frame["image_name"].tolist() == ["a.png", "b.png"]
+    assert frame["image_path"].tolist() == ["a.png", "b.png"]
     assert frame["quality_ok"].tolist() == [False, True]
     assert [list(flags) for flags in frame["severe_flags"]] == [["not_ok_in_table"], []]
 
@@ -216,7 +216,7 @@ def test_an_upload_is_a_file_under_a_harmless_name_and_then_gone(name, kept):
 # --- tables of other programs -----------------------------------------------------------------------------------------
 
 NUCLEUS, CELL = AREA, "cell_shape2D_PixelSurface"
-HEADER = ("image_name", "cell_type", "patient_id", NUCLEUS, CELL, RATIO)
+HEADER = ("image_path", "cell_type", "patient_id", NUCLEUS, CELL, RATIO)
 CELLS = [
     (f"img{n}.png", "monocyte", f"Müller{n % 3}", 9000.0 + n, 20000.0 + n, (9000.0 + n) / (20000.0 + n))
     for n in range(12)
@@ -253,7 +253,7 @@ def test_one_table_in_any_dialect_is_one_population(root, tmp_path, name, conten
     path = tmp_path / name
     path.write_bytes(content)
     assert import_table(root, make_population("own"), path, units=Units.PIXELS) == 12
-    frame = cells_of(root).sort_values("image_name", key=lambda names: names.str[3:-4].astype(int))
+    frame = cells_of(root).sort_values("image_path", key=lambda names: names.str[3:-4].astype(int))
     assert frame["patient_id"].tolist() == [row[2] for row in CELLS]
     assert set(frame["cell_type"]) == {"monocyte"}
     for at, column in enumerate(HEADER[3:], start=3):
@@ -271,7 +271,7 @@ def test_a_workbook_is_a_table(root, tmp_path):
 def test_words_for_no_value_are_absent_values(root, tmp_path, word):
     table = written(tmp_path, table_text(changed(3, **{NUCLEUS: word, "patient_id": word})))
     assert import_table(root, make_population("own"), table, units=Units.PIXELS) == 12
-    (row,) = cells_of(root).query("image_name == 'img3.png'").to_dict("records")
+    (row,) = cells_of(root).query("image_path == 'img3.png'").to_dict("records")
     assert pd.isna(row[NUCLEUS])
     assert row["patient_id"] is None
     assert json.loads(row["absent"])[NUCLEUS] == "empty in the imported table"
@@ -298,7 +298,7 @@ def test_an_impossible_row_is_left_out_and_told(root, tmp_path, values, told):
     judgement = Judgement()
     table = written(tmp_path, table_text(changed(3, **values)))
     assert import_table(root, make_population("own"), table, units=Units.PIXELS, judgement=judgement) == 11
-    assert "img3.png" not in set(cells_of(root)["image_name"])
+    assert "img3.png" not in set(cells_of(root)["image_path"])
     (rejected,) = judgement.rejected
     assert (rejected.row, rejected.column, rejected.value, rejected.rule) == told
 
@@ -443,7 +443,7 @@ def test_a_table_that_an_earlier_version_wrote_held_natural_densities(root, tmp_
     row = cells_of(root).iloc[0]
     assert (row["nucleus_od_Mean"], row["nucleus_od_Variance"]) == (pytest.approx(1), pytest.approx(1))
     assert pd.isna(row["nucleus_od_Entropy"])
-    assert row["image_name"] == "a.png"
+    assert row["image_path"] == "a.png"
     others = written(tmp_path, f"{columns}\n1,2,3\n", "others.csv")
     import_table(root, make_population("others"), others, units=Units.PIXELS)
     assert cells_of(root, "others")[columns.split(",")].iloc[0].tolist() == [1, 2, 3]
