@@ -129,9 +129,13 @@ def _bytes_of(path: Path) -> bytes:
     except OSError as error:
         msg = f"{name}: expected a readable mask, but {error.strerror or error}; check the path and the permissions"
         raise ImageError(msg) from error
-    came = f"has {size / 2**20:.0f} MB" if size else "is empty (0 bytes)"
-    most = f"at most {settings.max_bytes / 2**20:.0f} MB (LEUKOSCOPE_MAX_BYTES)"
-    msg = f"{name}: expected a mask of {most}, but the file {came}; copy or export it again"
+    if not size:
+        msg = f"{name}: expected a mask, but the file is empty (0 bytes); copy or export it again"
+        raise ImageError(msg)
+    msg = (
+        f"{name}: expected a mask of at most {settings.max_bytes / 2**20:.0f} MB, but the file has"
+        f" {size / 2**20:.0f} MB; cut out the cell, or raise LEUKOSCOPE_MAX_BYTES"
+    )
     raise ImageError(msg)
 
 

@@ -42,9 +42,9 @@ def test_what_cannot_be_trained_on_leaves_no_run_behind(tiny_data, tmp_path, cap
         assert main([command, "--config", str(tmp_path / f"{command}.toml"), "--out", str(tmp_path / "out")]) == 2
         told = capsys.readouterr().err
         assert (
-            "error: 1 of 16 pairs cannot be used:\n  mine/monocyte-3: the mask monocyte-3.png: expected an image"
-            in told
-        )
+            "error: 1 of 16 pairs cannot be used:\n  mine/monocyte-3: the mask monocyte-3.png: expected a mask, but the"
+            " file is empty"
+        ) in (told)
         assert not (tmp_path / "out").exists()
 
 
