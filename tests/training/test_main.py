@@ -44,7 +44,7 @@ def test_what_cannot_be_trained_on_leaves_no_run_behind(tiny_data, tmp_path, cap
         assert (
             "error: 1 of 16 pairs cannot be used:\n  mine/monocyte-3: the mask monocyte-3.png: expected a mask, but the"
             " file is empty"
-        ) in (told)
+        ) in told
         assert not (tmp_path / "out").exists()
 
 
