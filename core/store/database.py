@@ -252,8 +252,17 @@ class Cohort:
 
 def _set_aside(files: Sequence[Path], error: Exception) -> None:
     """Find the damaged ones, which are left out when the files are listed again; raise the error where none is."""
-    if all(file.exists() for file in files) and not shard_check.read_through(files):
+    if all(file.exists() for file in files) and not shard_check.read_through(files, _refused):
         raise error
+
+
+def _refused(file: Path) -> str | None:
+    """What DuckDB, which is stricter than pyarrow, says of a file that it cannot read."""
+    try:
+        duckdb.connect().execute("SELECT count(COLUMNS(*)) FROM read_parquet(?)", [shards.literal(file)])
+    except duckdb.Error as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def query_shards(
@@ -292,7 +301,7 @@ def query_shards(
                 f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values
             ).to_arrow_table()
         except duckdb.Error as error:
-            bad = shard_check.read_through(files)
+            bad = shard_check.read_through(files, _refused)
             if not bad:
                 raise
             raise shard_check.damaged(bad[0]) from error

@@ -7,7 +7,7 @@ time of change); whatever is damaged deeper than that is found when it is read (
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -102,16 +102,16 @@ def sort_out(shards: Sequence[Path], population: str, root: Path) -> Sorted:
     return Sorted(tuple(shard for shard in shards if shard not in set_aside), set_aside)
 
 
-def read_through(shards: Sequence[Path]) -> list[Path]:
+def read_through(shards: Sequence[Path], another: Callable[[Path], str | None] = lambda _: None) -> list[Path]:
     """Read shards from beginning to end; those that are damaged are returned, and set aside by `sort_out` from now on.
 
-    One that is gone is not damaged.
+    One that is gone is not damaged. `another` reader says what it finds wrong where nothing else is.
     """
     found = []
     for shard in shards:
         try:
             state = shard.stat()
-            flaw = _flaw_within(shard)
+            flaw = _flaw_within(shard) or another(shard)
         except FileNotFoundError:
             continue
         except OSError as error:
