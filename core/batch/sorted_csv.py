@@ -21,6 +21,7 @@ from core.store.shards import literal
 _MEMORY = "512MB"
 # Rows written at a time: few enough that they take little memory, enough that a file is opened for few of them.
 _STRETCH = 2_000
+_STRETCH_SUFFIX = ".stretch"
 
 
 def write_sorted_csv(
@@ -55,7 +56,6 @@ def write_sorted_csv(
     StoreError
         If a file is damaged, the disk refuses, or cells lack the scale that micrometres need.
     """
-    stretch = target.with_suffix(".stretch")
     connection = duckdb.connect(
         ":memory:", config={"memory_limit": _MEMORY, "temp_directory": str(target.parent), "threads": 1}
     )
@@ -82,21 +82,7 @@ def write_sorted_csv(
                 [[literal(file) for file in files]],
             ).fetchall()
             check_scaled(without, count)
-        for start in range(0, max(count, 1), _STRETCH):  # without any row the header is written all the same
-            here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
-            names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [
-                (str(files[0]),)
-            ]
-            query = (
-                f"SELECT {columns} FROM {source} AS cells JOIN {here} AS places USING (filename, {keys}) ORDER BY place"
-            )
-            rows = connection.sql(query, params=[[literal(name) for (name,) in names]])
-            if start == 0:
-                rows.write_csv(str(target), header=True)
-                continue
-            rows.write_csv(str(stretch), header=False)
-            with stretch.open("rb") as part, target.open("ab") as whole:
-                shutil.copyfileobj(part, whole)
+        _write_stretches(connection, f"SELECT {columns} FROM {source} AS cells", keys, count, files[0], target)
     except (duckdb.Error, OSError) as error:
         msg = (
             f"the table {target.name} cannot be written: {error}; check the free space, then give the same command"
@@ -105,7 +91,25 @@ def write_sorted_csv(
         raise StoreError(msg) from error
     finally:
         connection.close()
-        stretch.unlink(missing_ok=True)
+        target.with_suffix(_STRETCH_SUFFIX).unlink(missing_ok=True)
+
+
+def _write_stretches(
+    connection: duckdb.DuckDBPyConnection, cells: str, keys: str, count: int, first: Path, target: Path
+) -> None:
+    """Write the rows that have places, a stretch of them at a time; `cells` selects them, by file, from some files."""
+    stretch = target.with_suffix(_STRETCH_SUFFIX)
+    for start in range(0, max(count, 1), _STRETCH):  # without any row the header is written all the same
+        here = f"(SELECT * FROM places WHERE place >= {start} AND place < {start + _STRETCH})"
+        names = connection.execute(f"SELECT DISTINCT filename FROM {here} ORDER BY ALL").fetchall() or [(str(first),)]
+        query = f"{cells} JOIN {here} AS places USING (filename, {keys}) ORDER BY place"
+        rows = connection.sql(query, params=[[literal(name) for (name,) in names]])
+        if start == 0:
+            rows.write_csv(str(target), header=True)
+            continue
+        rows.write_csv(str(stretch), header=False)
+        with stretch.open("rb") as part, target.open("ab") as whole:
+            shutil.copyfileobj(part, whole)
 
 
 def _as_csv(name: str, kind: str, units: Units) -> str:

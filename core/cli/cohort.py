@@ -446,16 +446,6 @@ def _list(arguments: argparse.Namespace) -> int:
             f" {patients}{left_out}"
         )
     return 1 if problems else 0
-    for info in infos:
-        many = "" if info.patients == 1 else "s"
-        patients = "patients unknown" if info.patients is None else f"{info.patients} patient{many}"
-        excluded = ", ".join(f"{count} {code}" for code, count in info.excluded.items())
-        left_out = f"; left out: {excluded}" if excluded else ""
-        print(
-            f"{info.population.population_id:24} {info.population.title:40} {info.n_good} of {info.n} cells,"
-            f" {patients}{left_out}"
-        )
-    return 0
 
 
 def _summary(arguments: argparse.Namespace) -> int:

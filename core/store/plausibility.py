@@ -27,7 +27,7 @@ _MISSING: Final = frozenset({-999.0, -9999.0, -99999.0, -999999.0})
 _LARGEST: Final = 1e20
 
 
-class Rule(NamedTuple):
+class PlausibilityRule(NamedTuple):
     """What no cell breaks, in words, and the likely cause where many rows do."""
 
     words: str
@@ -36,23 +36,29 @@ class Rule(NamedTuple):
 
 RULES: Final = MappingProxyType(
     {
-        "missing": Rule("stands for a missing value", "leave the fields of missing values empty"),
-        "negative": Rule("cannot be negative", "the column may hold a difference, a logarithm or a z-score"),
-        "range": Rule("lies outside what it can be", "the column may be in another unit, in per cent, or normalised"),
-        "share": Rule("is not a share from 0 to 1", "it may be in per cent: divide by 100, or be defined otherwise"),
-        "whole": Rule("is more than the cell's", "two columns may be exchanged, or in different units"),
-        "parts": Rule("is not the sum of nucleus and cytoplasm", "an area may mean something else"),
-        "ratio": Rule(
+        "missing": PlausibilityRule("stands for a missing value", "leave the fields of missing values empty"),
+        "negative": PlausibilityRule(
+            "cannot be negative", "the column may hold a difference, a logarithm or a z-score"
+        ),
+        "range": PlausibilityRule(
+            "lies outside what it can be", "the column may be in another unit, in per cent, or normalised"
+        ),
+        "share": PlausibilityRule(
+            "is not a share from 0 to 1", "it may be in per cent: divide by 100, or be defined otherwise"
+        ),
+        "whole": PlausibilityRule("is more than the cell's", "two columns may be exchanged, or in different units"),
+        "parts": PlausibilityRule("is not the sum of nucleus and cytoplasm", "an area may mean something else"),
+        "ratio": PlausibilityRule(
             "is not the quotient of the values that it is made of",
             "it may be in per cent or defined otherwise (see `leukoscope catalogue`)",
         ),
-        "diameter": Rule(
+        "diameter": PlausibilityRule(
             "is too small for the area", "the two may be in different units, or one is a radius"
         ),
-        "perimeter": Rule("is too short for the area", "the two may be in different units"),
-        "order": Rule("is not where its fellow columns say", "two columns may be exchanged"),
+        "perimeter": PlausibilityRule("is too short for the area", "the two may be in different units"),
+        "order": PlausibilityRule("is not where its fellow columns say", "two columns may be exchanged"),
     }
-)  # fmt: skip
+)
 
 
 class Breach(NamedTuple):

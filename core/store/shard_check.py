@@ -30,11 +30,11 @@ _OWN: Final = ("cell_id", "population", "cell_type")  # what every row must say
 _MOST_NAMED: Final = 3
 _WHAT_TO_DO: Final = "delete the file or import the population again"
 
-_damaged: dict["Stamp", str] = {}  # found by `read_through`
+_damaged: dict["ShardState", str] = {}  # found by `read_through`
 
 
 @dataclass(frozen=True)
-class Stamp:
+class ShardState:
     """A file as it is on disk: another size or time of change (ns) is another file."""
 
     path: Path
@@ -59,7 +59,7 @@ def check_within(path: Path, root: Path) -> None:
             raise StoreError(msg)
 
 
-def stamp(path: Path, root: Path) -> Stamp:
+def stamp(path: Path, root: Path) -> ShardState:
     """The state of a regular file within `root`.
 
     Raises
@@ -74,7 +74,7 @@ def stamp(path: Path, root: Path) -> Stamp:
     if not stat.S_ISREG(found.st_mode):
         msg = f"{path} is no regular file but a folder, pipe or device; it was set aside: take it out of the folder"
         raise StoreError(msg)
-    return Stamp(path, found.st_size, found.st_mtime_ns)
+    return ShardState(path, found.st_size, found.st_mtime_ns)
 
 
 def sort_out(shards: Sequence[Path], population: str, root: Path) -> Sorted:
@@ -117,7 +117,7 @@ def read_through(shards: Sequence[Path], another: Callable[[Path], str | None] =
         except OSError as error:
             flaw = str(error)
         if flaw:
-            _damaged[Stamp(shard, state.st_size, state.st_mtime_ns)] = f"is damaged and cannot be read ({flaw})"
+            _damaged[ShardState(shard, state.st_size, state.st_mtime_ns)] = f"is damaged and cannot be read ({flaw})"
             found.append(shard)
     return found
 
@@ -140,7 +140,7 @@ class _Found:
 
 
 @lru_cache(maxsize=2**16)
-def _look(shard: Stamp, population: str) -> _Found:
+def _look(shard: ShardState, population: str) -> _Found:
     """Look at a shard's description and what every row must say; raises OSError where the disk refuses."""
     nothing = np.empty(0, np.uint64)
     try:
@@ -224,9 +224,9 @@ def _some(values: Sequence[object]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _repeated(shards: tuple[Stamp, ...], population: str) -> dict[Stamp, Stamp]:
+def _repeated(shards: tuple[ShardState, ...], population: str) -> dict[ShardState, ShardState]:
     """Shards that hold a cell of one before them, each with that one."""
-    kept: list[Stamp] = []
+    kept: list[ShardState] = []
     repeats = {}
     for shard in shards:
         cells = _look(shard, population).cells
