@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 # An image shows one centred cell when its nucleus covers this share of the square over the image's longer side.
 # Measured: 2.3 % or more in 1,334 images of one cell each (four sources), 0.4 % in a field of 895 px.
 MIN_CENTRED_SHARE: Final = 0.015
-# ... when it lies no further from the middle than this share of that side (unless it is the only one) ...
+# ... when it lies no further from the middle than this share of that side ...
 MAX_OFF_CENTRE: Final = 0.2
 # ... and when no more than so many others are there as a whole, of at least this share of its size. Dense blood shows
 # three at times.
@@ -91,8 +91,9 @@ def shows_one_cell(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> bool:
     """Whether an image of (H, W) was taken of one cell, rather than of a field with any number of them.
 
     It was when the nucleus nearest the middle covers MIN_CENTRED_SHARE of the square over the longer side, lies within
-    MAX_OFF_CENTRE of the middle or is alone, and at most MAX_OTHERS of like size are there as a whole: a neighbour, cut
-    or whole, makes no field. An image without any nucleus is no field.
+    MAX_OFF_CENTRE of the middle, and at most MAX_OTHERS of like size are there as a whole: a neighbour, cut or whole,
+    makes no field. A lone nucleus off the middle is looked for where it lies, as those of a field are: the network
+    would outline what lies in the middle. An image without any nucleus is no field.
     """
     if not nuclei:
         return True
@@ -107,7 +108,7 @@ def shows_one_cell(nuclei: Sequence[Nucleus], shape: tuple[int, int]) -> bool:
         for n, lobe in zip(nuclei, own, strict=True)
         if not lobe
     )
-    centred = bool(np.abs(centres[nearest] - middle).max() <= MAX_OFF_CENTRE * side) or own.all()
+    centred = bool(np.abs(centres[nearest] - middle).max() <= MAX_OFF_CENTRE * side)
     return bool(areas[own].sum() >= MIN_CENTRED_SHARE * side**2 and centred and others <= MAX_OTHERS)
 
 

@@ -281,6 +281,16 @@ def test_neighbours_make_no_field_of_a_centred_cell(field_of_four):
     assert one(rgb)
 
 
+def test_a_lone_cell_off_the_middle_is_looked_for_where_it_lies(segmenter):
+    image, labels = draw_cell(0)
+    height, width = image.shape
+    rgb = np.pad(image.rgb, ((0, 0), (0, width), (0, 0)), mode="edge")
+    assert not one(rgb)
+    (found,) = find_cells(rgb, segmenter.outline)
+    drawn = np.pad(cell_mask(labels), ((0, 0), (0, width)))
+    assert overlap(whole(found, (height, 2 * width)), drawn).dice > 0.9
+
+
 def test_a_field_is_none(field_of_four):
     rgb = field_of_four[0]
     assert not one(rgb)
