@@ -48,8 +48,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_finetune(commands: "Commands") -> None:
     text = (
-        "Train a network on most of the images (70 %), choose its best epoch on some (10 %), and test it on the rest,"
-        " which it never saw."
+        "Train a network on 60 % of the images, choose its best epoch on 20 %, and test it on the rest, which it never"
+        " saw."
         " The folder of the run holds config.toml, split.json, log.csv (a row as each epoch ends: the app's page Models"
         " draws it), the best weights, scores.json, and in cases/ pictures of the best and worst test images. Ctrl-C"
         f" stops it; the same command goes on. {_FOLDERS}"

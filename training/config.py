@@ -74,7 +74,7 @@ class TrainingConfig(TomlSettings):
     - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is validated and
       tested;
     - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image replaces a drawn
-      one with `pseudo_probability`.
+      one with `pseudo_probability`; `pseudo_without` leaves out the sources whose names its images begin with.
     """
 
     name: str = "unetplusplus-lite0"
@@ -119,6 +119,7 @@ class TrainingConfig(TomlSettings):
     average_of: tuple[str, ...] = ()
     pseudo_set: str = ""
     pseudo_probability: float = 0.0
+    pseudo_without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work, in words."""

@@ -11,10 +11,12 @@ from typing import Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch.utils.data import Dataset
 
-from core.domain.compartments import CHANNELS
+from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
+from core.domain.types import LabelMap
 from core.evaluation.datasets import Sample, data_set, drawn_mask, mask_coding_of
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask, with_environment
@@ -126,7 +128,18 @@ def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
     except ImageError as error:
         msg = f"{sample.sample_id}: the {part} {error}"
         raise DataSetError(msg) from error
-    return LabelledImage(sample.sample_id, image.rgb, with_environment(decoded.labels)), decoded.repaired
+    labels, others = _largest_cell(decoded.labels)
+    return LabelledImage(sample.sample_id, image.rgb, with_environment(labels, keep_out=others)), decoded.repaired
+
+
+def _largest_cell(labels: LabelMap) -> tuple[LabelMap, NDArray[np.bool_]]:
+    """The label map without any but the largest cell, and where the others are: a window is to show one cell."""
+    cells = cell_mask(labels)
+    parts, count = ndimage.label(cells)
+    if count < 2:
+        return labels, np.zeros(labels.shape, bool)
+    others = cells & (parts != int(np.argmax(np.bincount(parts[cells]))))
+    return LabelMap(np.where(others, np.uint8(Compartment.BACKGROUND), labels)), others
 
 
 def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]:

@@ -173,13 +173,22 @@ def _read(
     """The data of each part, the training part augmented, and how many pixels of its masks were repaired."""
     samples = [sample for members in parts.values() for sample in members]
     pairs = {item.sample_id: (item, strays) for item, strays in read_pairs(samples)}
-    pseudo = [item for item, _ in read_pairs(masked_samples((config.pseudo_set,)))] if config.pseudo_set else []
+    pseudo = [item for item, _ in read_pairs(_pseudo_samples(config))] if config.pseudo_set else []
     data = {}
     for part, members in parts.items():
         items, trained = [pairs[sample.sample_id][0] for sample in members], part == "train"
         data[part] = SegDataset(items, config, augment=trained, scale=scale, pseudo=pseudo if trained else ())
     repaired = {part: sum(pairs[sample.sample_id][1] for sample in members) for part, members in parts.items()}
     return data, repaired
+
+
+def _pseudo_samples(config: TrainingConfig) -> list[Sample]:
+    """The samples of the pseudo set, without those of the sources that are left out."""
+    return [
+        sample
+        for sample in masked_samples((config.pseudo_set,))
+        if not Path(sample.sample_id).name.startswith(config.pseudo_without)
+    ]
 
 
 def _trainer(
