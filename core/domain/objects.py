@@ -48,8 +48,8 @@ class FoundObject:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """X and y of the middle of the box."""
-        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+        """Row and column of the middle of the box."""
+        return (self.top + self.bottom) / 2, (self.left + self.right) / 2
 
     @property
     def diameter(self) -> float:

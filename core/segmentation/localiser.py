@@ -8,7 +8,6 @@ import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,8 +17,9 @@ from PIL import Image
 from scipy import ndimage, special
 
 from core.domain.errors import ModelError
+from core.domain.objects import FoundObject, ObjectKind
 from core.domain.options import Device
-from core.segmentation.localiser_card import SIDES, LocaliserCard, ObjectKind
+from core.segmentation.localiser_card import SIDES, LocaliserCard
 from core.segmentation.preprocessing import look_up, normalise, white_balance
 from core.segmentation.providers import open_session, provider_name
 
@@ -52,50 +52,6 @@ _BATCH: Final = 8
 _TILES_AT_ONCE: Final = 2
 # A background after white balance: what lies beside an image.
 _EMPTY: Final = 240
-# The least number of whole red cells whose median is a ruler.
-_RULER: Final = 3
-
-
-@dataclass(frozen=True)
-class FoundObject:
-    """An object: its kind, its box in pixels of the image, and the network's score, 0 to 1.
-
-    The box may reach beyond the image, where the object is `cut` by the image's edge.
-    """
-
-    kind: ObjectKind
-    left: float
-    top: float
-    right: float
-    bottom: float
-    score: float
-    cut: bool = False
-
-    @property
-    def width(self) -> float:
-        """From left to right."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> float:
-        """From top to bottom."""
-        return self.bottom - self.top
-
-    @property
-    def diameter(self) -> float:
-        """Side of the square as large as the box."""
-        return math.sqrt(self.width * self.height)
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Row and column of the box's middle."""
-        return (self.top + self.bottom) / 2, (self.left + self.right) / 2
-
-
-def red_cell_diameter(objects: Sequence[FoundObject]) -> float | None:
-    """The median diameter of the whole red cells, in pixels; None for fewer than three."""
-    diameters = [found.diameter for found in objects if found.kind is ObjectKind.RED_CELL and not found.cut]
-    return float(np.median(diameters)) if len(diameters) >= _RULER else None
 
 
 class _Found(NamedTuple):

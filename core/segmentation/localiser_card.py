@@ -1,10 +1,10 @@
 """The contract that a localiser's file carries: JSON in the ONNX metadata under a key of its own."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final
 
 from core.domain.errors import ModelError, RecordError
+from core.domain.objects import ObjectKind
 from core.support import records
 
 LOCALISER_KEY: Final = "leukoscope_localiser_card"
@@ -13,15 +13,6 @@ LOCALISER_KEY: Final = "leukoscope_localiser_card"
 STRIDE: Final = 4
 # Sides of the input must be multiples of it.
 SIDES: Final = 32
-
-
-class ObjectKind(StrEnum):
-    """What a localiser tells apart."""
-
-    LEUKOCYTE = "leukocyte"
-    PLATELET = "platelet"
-    RED_CELL = "red_cell"
-    SMUDGE = "smudge_cell"
 
 
 @dataclass(frozen=True)
