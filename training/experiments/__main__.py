@@ -17,7 +17,7 @@ from training.experiments.pseudo import unlabelled_samples, write_pseudo
 from training.experiments.results import results_table, write_results
 from training.experiments.validation import REPORT_FILE, Scheme, Split, ValidationPlan, validate
 from training.loop import SPLIT_FILE, EpochLog
-from training.segmenter import TorchSegmenter
+from training.segmenter import TorchSegmenter, shipped_localiser
 from training.terminal import log_to_terminal, say
 from training.trainer import find_device
 
@@ -66,7 +66,8 @@ def _pseudo(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.model)
     teacher: TwoPassSegmenter
     if folder.is_dir():
-        teacher, split = TorchSegmenter.from_run(folder, find_device(arguments.device), views=8), folder / SPLIT_FILE
+        device, split = find_device(arguments.device), folder / SPLIT_FILE
+        teacher = TorchSegmenter.from_run(folder, device, views=8, localiser=shipped_localiser())
     else:
         entry = find_model(arguments.model)
         if entry.split is None:
