@@ -210,7 +210,7 @@ def _of_part(samples: list[Sample], entry: ModelEntry, part: str, data_sets: Seq
 def fields(arguments: argparse.Namespace) -> int:
     """Score a model on fields that are composed of drawn cells."""
     entry = find_model(arguments.model)
-    outline = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views).outline
+    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
     report: dict[str, object] = {
         "model": entry.model_id,
         "part": arguments.part,
@@ -233,7 +233,7 @@ def fields(arguments: argparse.Namespace) -> int:
                 )
 
         scores = score_fields(
-            outline,
+            segmenter,
             items,
             arguments.fields,
             cells=arguments.cells,

@@ -1,4 +1,4 @@
-"""Scores of a segmenter on drawn masks, through the same two passes and post-processing as everywhere else."""
+"""Scores of a segmenter on drawn masks, found, drawn and post-processed as everywhere else."""
 
 import itertools
 import math

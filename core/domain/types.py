@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.domain.compartments import Compartment
 from core.domain.errors import ImageError, MaskError
+from core.domain.objects import FoundObject
 
 # (H, W) uint8 whose values are Compartment members; never grey codes such as 128 or 255.
 LabelMap = NewType("LabelMap", "NDArray[np.uint8]")
@@ -93,7 +94,9 @@ class Segmentation:
     """A label map and where it came from.
 
     `labels` has the image's (H, W); `confidence` is the Dice the network itself expects, 0 to 1 (mean of nucleus and
-    cytoplasm, or of what is there); `other_cells` counts further leukocyte-sized objects that were kept apart.
+    cytoplasm, or of what is there); `other_cells` counts further leukocytes that were kept apart. `found` is the object
+    that led to the outline, None where the localiser named none; `objects` are those around it, of every kind, itself
+    among them, in the image's pixels (of a cut-out those of the cut-out, so that they may lie outside of it).
     """
 
     labels: LabelMap
@@ -102,6 +105,8 @@ class Segmentation:
     model_id: str
     provider: str
     elapsed_ms: float
+    found: FoundObject | None = None
+    objects: tuple[FoundObject, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from core.domain.flags import GRANULOCYTE, TOO_SMALL, UNLIKE_LEUKOCYTE, raised
+from core.domain.objects import RED_CELL_UM, ObjectKind, red_cell_diameter
 from core.domain.types import CellImage, FeatureSet, QualityFlag, Segmentation
 from core.image.imaging import grey
 from core.image.masks import cell_mask, region_mask
@@ -22,7 +23,6 @@ from core.image.morphology import bounds, dilated, eroded
 from core.image.quantiles import BYTES, counted_median, counts
 from core.image.stain import appearance, appearance_distance, nuclear_contrast
 from core.quality.novelty import Knowledge, Traits, traits
-from core.quality.red_cells import RED_CELL_UM, red_cell_diameter
 
 LOW_CONFIDENCE: Final = 0.85
 # Standard deviation of the blur as a share of the cell's diameter, so that it means the same at every magnification.
@@ -76,7 +76,7 @@ def assess(
     cell = cell_mask(segmentation.labels)
     if not cell.any():
         return (raised("no_cell"), *image.flags)
-    kind = _of_size(image, cell)
+    kind = _of_size(image, segmentation, cell)
     if features and knowledge:
         kind += _of_kind(traits(features.values, segmentation.confidence), knowledge)
     parts = _of_parts(nucleus, cytoplasm, cell, segmentation.other_cells)
@@ -98,7 +98,8 @@ def assess(
 def assess_scale(image: CellImage, segmentation: Segmentation, flags: Sequence[QualityFlag]) -> tuple[QualityFlag, ...]:
     """The flags of a cell, as `assess` gave them, when its image has got another scale."""
     cell = cell_mask(segmentation.labels)
-    of_scale = [flag for flag in image.flags if flag.code in _OF_SCALE] + (_of_size(image, cell) if cell.any() else [])
+    of_scale = [flag for flag in image.flags if flag.code in _OF_SCALE]
+    of_scale += _of_size(image, segmentation, cell) if cell.any() else []
     kept = [flag for flag in flags if flag.code not in _OF_SCALE]
     return tuple(sorted([*kept, *of_scale], key=lambda flag: not flag.severe))
 
@@ -117,23 +118,21 @@ def _of_stain(rgb: NDArray[np.uint8], nucleus: NDArray[np.bool_], cell: NDArray[
     return [] if contrast is None or contrast >= MIN_NUCLEAR_CONTRAST else [raised("no_nuclear_stain")]
 
 
-def _of_size(image: CellImage, cell: NDArray[np.bool_]) -> list[QualityFlag]:
-    """By the scale, or else by the red cells beside the cell; nothing where there is neither."""
-    diameter = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi))
-    if image.um_per_px is not None:
+def _of_size(image: CellImage, segmentation: Segmentation, cell: NDArray[np.bool_]) -> list[QualityFlag]:
+    """By the scale, or else by the red cells beside the cell; without both only what is seen to be a platelet."""
+    diameter, scale = 2 * float(np.sqrt(np.count_nonzero(cell) / np.pi)), image.um_per_px
+    if scale is not None:
         smallest, largest = POSSIBLE_UM
-        if not smallest <= diameter * image.um_per_px <= largest:
-            return [raised("scale_absurd", scale=image.um_per_px, across=diameter * image.um_per_px)]
-    red_cell = RED_CELL_UM / image.um_per_px if image.um_per_px is not None else red_cell_diameter(image.rgb, cell)
-    if red_cell is None or diameter >= MIN_RED_CELLS_ACROSS * red_cell:
+        if not smallest <= diameter * scale <= largest:
+            return [raised("scale_absurd", scale=scale, across=diameter * scale)]
+    red_cell = red_cell_diameter(segmentation.objects) if scale is None else RED_CELL_UM / scale
+    small = red_cell is not None and diameter < MIN_RED_CELLS_ACROSS * red_cell
+    if not small and (segmentation.found is None or segmentation.found.kind is not ObjectKind.PLATELET):
         return []
-    across = (
-        f"{diameter * image.um_per_px:.1f} um"
-        if image.um_per_px is not None
-        else f"{diameter / red_cell:.1f} red cells"
-    )
-    mend = "or check the scale of the image" if image.um_per_px is not None else "or look whether its outline is whole"
-    return [raised(TOO_SMALL, across=across, mend=mend)]
+    if scale is not None:
+        return [raised(TOO_SMALL, across=f"{diameter * scale:.1f} um", mend="or check the scale of the image")]
+    across = f"{diameter:.0f} pixels" if red_cell is None else f"{diameter / red_cell:.1f} red cells"
+    return [raised(TOO_SMALL, across=across, mend="or look whether its outline is whole")]
 
 
 def _of_kind(traits: Traits, knowledge: Knowledge) -> list[QualityFlag]:

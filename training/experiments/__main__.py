@@ -19,7 +19,7 @@ from training.experiments.pseudo import unlabelled_samples, write_pseudo
 from training.experiments.results import results_table, write_results
 from training.experiments.validation import REPORT_FILE, Scheme, Split, ValidationPlan, validate
 from training.loop import SPLIT_FILE, EpochLog
-from training.segmenter import TorchSegmenter
+from training.segmenter import TorchSegmenter, shipped_localiser
 from training.terminal import log_to_terminal, say
 from training.trainer import find_device
 
@@ -65,7 +65,8 @@ def _teacher(arguments: argparse.Namespace) -> tuple[TwoPassSegmenter, Path]:
     """The network that outlines, and the file that tells what it was trained on."""
     folder = Path(arguments.model)
     if folder.is_dir():
-        return TorchSegmenter.from_run(folder, find_device(arguments.device), views=8), folder / SPLIT_FILE
+        teacher = TorchSegmenter.from_run(folder, find_device(arguments.device), views=8, localiser=shipped_localiser())
+        return teacher, folder / SPLIT_FILE
     entry = find_model(arguments.model)
     if entry.split is None:
         msg = (

@@ -48,7 +48,7 @@ def _show_card(model: ModelEntry) -> None:
         st.markdown(f"**Trained on.** {markdown(card.training_data)}")
         st.markdown(f"**Split.** {markdown(card.split)}")
         st.markdown(f"**Licence.** {markdown(card.licence)}")
-    localised = " A small network of its own finds the cell in the picture first." if card.localiser else ""
+    localised = " A small network of its own finds the cells first." if card.localiser else ""
     st.caption(
         f"Window {card.input_size} x {card.input_size} px; outputs: {markdown(', '.join(card.classes))}.{localised}"
     )

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.flags import raised
+from core.domain.objects import FoundObject, ObjectKind
 from core.domain.types import CellImage, FileScale, Segmentation, as_label_map
 from core.evaluation.datasets import data_set
 from core.features.extract import extract
@@ -29,9 +30,12 @@ from core.quality.novelty import (
 DRAWINGS = SYNTHETIC_CELLS.values()
 
 
-def found(labels, confidence=0.97, other_cells=0):
+RED_CELLS = tuple(FoundObject(ObjectKind.RED_CELL, 0, 0, size, size, 0.9) for size in (78, 79, 80))
+
+
+def found(labels, confidence=0.97, other_cells=0, *, objects=RED_CELLS, lead=None):
     """A segmentation that is right, so that a flag is about the image alone."""
-    return Segmentation(as_label_map(labels), confidence, other_cells, "drawn", "none", 0.0)
+    return Segmentation(as_label_map(labels), confidence, other_cells, "drawn", "none", 0.0, lead, objects)
 
 
 def with_pixels(image, rgb):
@@ -298,6 +302,18 @@ def test_what_is_smaller_than_a_red_cell_is_no_leukocyte_by_the_scale_or_by_the_
         assert flags[0].severe
         assert words in flags[0].message
     assert "too_small" not in codes(assess(replace(image, um_per_px=0.5), found(small), card))
+
+
+def test_a_platelet_is_what_the_localiser_calls_one(card, cell):
+    image, labels = cell
+    unscaled = replace(image, um_per_px=None)
+    platelet = FoundObject(ObjectKind.PLATELET, 100, 100, 250, 250, 0.9)
+    for objects, words in ((RED_CELLS, "2.1 red cells across"), ((), "pixels across")):
+        (flag,) = assess(unscaled, found(labels, objects=objects, lead=platelet), card)
+        assert (flag.code, flag.severe) == ("too_small", True)
+        assert words in flag.message
+    leukocyte = replace(platelet, kind=ObjectKind.LEUKOCYTE)
+    assert assess(unscaled, found(labels, objects=(), lead=leukocyte), card) == ()
 
 
 def test_severe_flags_come_first_and_each_message_is_a_sentence(card, cell):
