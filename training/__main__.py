@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the arguments of every command."""
     made = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for add in (_add_finetune, _add_augment, _add_select, _add_evaluate, _add_fields):
+    for add in (_add_finetune, _add_augment, _add_select, _add_evaluate, _add_laboratories, _add_fields):
         add(commands)
     return made
 
@@ -108,6 +108,23 @@ def _add_evaluate(commands: "Commands") -> None:
     short = "score a model on drawn masks, beside the annotators' own agreement"
     parser = commands.add_parser("evaluate", help=short, description=text)
     _add_scored(parser)
+    parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
+
+
+def _add_laboratories(commands: "Commands") -> None:
+    text = (
+        "Score a model in each laboratory as a user meets it, with default settings: what it finds, how it outlines it,"
+        " and whether its flags know what went wrong. Data sets with drawn masks are scored by Dice, those with drawn"
+        " boxes (labels/ beside images/, in YOLO's format) by the boxes of the outlines. Images that a model of the"
+        " split learnt from are left out (--all: they count, too)."
+    )
+    parser = commands.add_parser(
+        "laboratories", help="score finding, outlines and flags by laboratory", description=text
+    )
+    text = "model in LEUKOSCOPE_MODELS (default: its default), or the folder of a training run"
+    parser.add_argument("--model", metavar="ID", help=text)
+    parser.add_argument("--data-sets", nargs="+", required=True, metavar="NAME", help=_DATA_SETS)
+    parser.add_argument("--all", action="store_true", help="score also what the model learnt from")
     parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
 
 

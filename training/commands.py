@@ -17,12 +17,12 @@ from core.domain.options import Device
 from core.domain.settings import check_own, load_settings
 from core.domain.types import CellImage
 from core.evaluation import model_selection as results
-from core.evaluation.datasets import COPIES_MANIFEST, Sample
+from core.evaluation.datasets import COPIES_MANIFEST, Sample, data_set
 from core.evaluation.model_comparison import Measure, fair, paired_differences, ranking, title, verdict
 from core.evaluation.training_runs import CASES_FOLDER
 from core.segmentation.field_of_view import FieldCell
 from core.segmentation.model_registry import ModelEntry, find_model
-from core.segmentation.segmenter import OnnxSegmenter
+from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training import selection
 from training.augment import write_copies
 from training.calibration import trust
@@ -31,7 +31,10 @@ from training.data import load_labelled, masked_samples
 from training.evaluate import annotator_agreement, by_cell_type, by_data_set, in_a_line, in_words, summarise
 from training.evaluate import evaluate as score_cells
 from training.fields import MadeField, score_fields, summarise_fields
-from training.loop import EpochLog, fit
+from training.laboratories import by_laboratory, score_laboratories
+from training.laboratories import in_words as in_words_of_laboratory
+from training.loop import SPLIT_FILE, EpochLog, fit
+from training.segmenter import TorchSegmenter, shipped_localiser
 from training.selection import AS_PUBLISHED, GROUPED, SelectionUnit, units_of
 from training.terminal import in_time, named, say, show_unit, shown, work
 from training.trainer import find_device
@@ -189,6 +192,32 @@ def evaluate(arguments: argparse.Namespace) -> int:
     for pair in annotators:
         dice = ", ".join(f"{region} {pair[region]:.4f}" for region in ("nucleus", "cytoplasm", "cell"))
         print(f"annotators, {pair['first']} and {pair['second']}: {dice}")
+    return 0
+
+
+def laboratories(arguments: argparse.Namespace) -> int:
+    """Score a model in each laboratory."""
+    segmenter: TwoPassSegmenter
+    if arguments.model and (run := Path(arguments.model)).is_dir():
+        segmenter = TorchSegmenter.from_run(run, find_device("cpu"), localiser=shipped_localiser())
+        split: Path | None = run / SPLIT_FILE
+    else:
+        entry = find_model(arguments.model)
+        segmenter, split = OnnxSegmenter.from_entry(entry, Device.CPU), entry.split
+    samples = [sample for name in arguments.data_sets for sample in data_set(name).samples()]
+    if split and not arguments.all:
+        parts = json.loads(split.read_text(encoding="utf-8"))
+        learnt = {*parts["train"], *parts["validation"]}
+        samples = [sample for sample in samples if sample.sample_id not in learnt]
+
+    def show(number: int) -> None:
+        say(f"{number}/{len(samples)} images", for_now=number < len(samples))
+
+    results = by_laboratory(score_laboratories(segmenter, samples, on_image=show))
+    if arguments.json:
+        print(json.dumps({"model": segmenter.card.model_id, **results}))
+    else:
+        print("\n".join(in_words_of_laboratory(name, result) for name, result in results.items()))
     return 0
 
 

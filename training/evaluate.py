@@ -1,6 +1,5 @@
 """Scores of a segmenter on drawn masks, found, drawn and post-processed as everywhere else."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,15 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from core.domain.compartments import CHANNELS, Compartment
-from core.domain.types import LabelMap
-from core.evaluation.datasets import Sample
+from core.domain.types import BoundingBox, CellImage, LabelMap
+from core.evaluation.datasets import Sample, drawn_twice
 from core.evaluation.metrics import overlap
 from core.image.imaging import load
-from core.image.masks import region_mask
+from core.image.masks import cell_mask, region_mask
 from core.image.stain import appearance, appearance_distance
+from core.pipeline import outline_cells
+from core.segmentation.field_of_view import composed
 from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
 
@@ -26,9 +26,6 @@ REGIONS = ("nucleus", "cytoplasm", "cell")
 APPEARANCE_MARGIN = 1.5
 # Fewer do not show how they vary: five for each of the six numbers that describe an appearance.
 MIN_APPEARANCES = 30
-# Small grey pictures of an image that was taken or saved twice correlate more than this. Measured in set 1: 0.986 or
-# more in its three pairs.
-_SAME_IMAGE = 0.98
 
 
 @dataclass(frozen=True)
@@ -49,13 +46,22 @@ def evaluate(
     scores = []
     for number, sample in enumerate(samples, start=1):
         truth = load_labelled(sample)[0].labels
-        segmentation = segmenter.segment(load(sample.image))
-        scores.append(
-            score_labels(sample.sample_id, sample.cell_type, segmentation.labels, truth, segmentation.confidence)
-        )
+        labels, confidence = _found(load(sample.image), truth, segmenter)
+        scores.append(score_labels(sample.sample_id, sample.cell_type, labels, truth, confidence))
         if on_image:
             on_image(number)
     return scores
+
+
+def _found(image: CellImage, truth: LabelMap, segmenter: Segmenter) -> tuple[LabelMap, float]:
+    """Of the cells found in an image the one that shares most with the drawn cell, and the confidence in it."""
+    whole = BoundingBox(0, 0, image.shape[1], image.shape[0])
+    found = [
+        (composed(image.shape, [(cell.place or whole, cell.segmentation.labels)])[0], cell.segmentation.confidence)
+        for cell in outline_cells(image, segmenter)
+    ]
+    drawn = cell_mask(truth)
+    return max(found, key=lambda cell: np.count_nonzero(drawn & cell_mask(cell[0])))
 
 
 def score_labels(sample_id: str, cell_type: str, predicted: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:
@@ -164,27 +170,11 @@ def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:
 def annotator_agreement(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """Dice between the drawn masks of (near-)identical images: how well the annotators agree with themselves.
 
-    One row per pair of a group whose images have equal sizes and look alike, named by `first` and `second`: a group may
-    also hold what merely was taken together.
+    One row per pair of `drawn_twice`, named by `first` and `second`.
     """
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.group, []).append(sample)
     rows = []
-    for members in groups.values():
-        items = [load_labelled(sample)[0] for sample in members] if len(members) > 1 else []
-        for first, second in itertools.combinations(items, 2):
-            if first.labels.shape == second.labels.shape and _likeness(first.rgb, second.rgb) > _SAME_IMAGE:
-                pairs = {
-                    region: overlap(region_mask(first.labels, region), region_mask(second.labels, region))
-                    for region in REGIONS
-                }
-                dice = {region: round(pair.dice, 4) for region, pair in pairs.items()}
-                rows.append({"first": first.sample_id, "second": second.sample_id, **dice})
+    for first, second in drawn_twice(samples):
+        a, b = (load_labelled(sample)[0].labels for sample in (first, second))
+        dice = {region: round(overlap(region_mask(a, region), region_mask(b, region)).dice, 4) for region in REGIONS}
+        rows.append({"first": first.sample_id, "second": second.sample_id, **dice})
     return rows
-
-
-def _likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Correlation of two images of equal size, as small grey pictures."""
-    small = [np.asarray(Image.fromarray(rgb).convert("L").resize((32, 32))).ravel() for rgb in (first, second)]
-    return float(np.corrcoef(small)[0, 1])

@@ -3,9 +3,14 @@
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
 from core.domain.errors import DataSetError
@@ -16,6 +21,8 @@ from core.image.listing import IMAGE_SUFFIXES
 from core.image.mask_coding import read_coding
 from core.image.mask_levels import DecodedMask
 
+# Small grey pictures of one image, taken or saved twice, correlate more than this: 0.986 or more in pairs of set 1.
+_SAME_IMAGE: Final = 0.98
 # The table of a folder written by `python -m training augment`.
 COPIES_MANIFEST: Final = "copies.csv"
 # Beside the folder of masks: what their colours, levels or classes mean.
@@ -395,3 +402,28 @@ def drawn_mask(sample: Sample, shape: tuple[int, int] | None = None) -> DecodedM
     return without_specks(
         read_mask(sample.mask, shape, name=sample.sample_id, image_name=sample.image.name, coding=coding)
     )
+
+
+def drawn_twice(samples: Iterable[Sample]) -> list[tuple[Sample, Sample]]:
+    """Pairs of (nearly) identical images of equal size: the same cell drawn twice.
+
+    They are of one group, which may also hold what merely was taken together.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.group, []).append(sample)
+    pairs = []
+    for members in groups.values():
+        small = [_small(sample.image) for sample in members] if len(members) > 1 else []
+        pairs += [
+            (members[a], members[b])
+            for a, b in combinations(range(len(small)), 2)
+            if small[a][0] == small[b][0] and np.corrcoef(small[a][1], small[b][1])[0, 1] > _SAME_IMAGE
+        ]
+    return pairs
+
+
+def _small(path: Path) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Height and width of an image, and its pixels as a small grey picture, flat."""
+    rgb = load(path).rgb
+    return (rgb.shape[0], rgb.shape[1]), np.asarray(Image.fromarray(rgb).convert("L").resize((32, 32))).ravel()
