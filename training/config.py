@@ -70,7 +70,8 @@ class TrainingConfig(TomlSettings):
       spread of what each colour's optical density takes from the others', `light_gradient` and `background_change` the
       largest change of optical density across the image and of all that is no cell;
     - `boundary_weight` of a further term of the loss (`training.losses`);
-    - `start_from` is the folder of a run whose weights to begin with;
+    - `start_from` is the folder of a run, or an exported model of the same network (.onnx, its split beside it), whose
+      weights to begin with; images that an exported model's split names stay in their part;
     - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is validated and
       tested;
     - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image replaces a drawn

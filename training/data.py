@@ -3,9 +3,10 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 import numpy as np
@@ -194,16 +195,27 @@ def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]
         )
 
 
-def split_samples(samples: list[Sample], config: TrainingConfig) -> dict[str, list[Sample]]:
-    """Train, validation and test: groups stay whole, each stratum (data set and cell type) is divided in proportion."""
+def split_samples(
+    samples: list[Sample], config: TrainingConfig, known: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, list[Sample]]:
+    """Train, validation and test: groups stay whole, each stratum (data set and cell type) is divided in proportion.
+
+    `known` are the parts, as ids of samples, of a split that initial weights were trained on: what it names stays where
+    it is, or weights would be tested on what they have learnt from.
+    """
     rng = np.random.default_rng(config.seed)
+    part_of = {sample_id: part for part, ids in known.items() for sample_id in ids}
+    settled = {sample.group: part_of[sample.sample_id] for sample in samples if sample.sample_id in part_of}
     groups: dict[str, list[Sample]] = {}
+    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     for sample in samples:
-        groups.setdefault(sample.group, []).append(sample)
+        if sample.group in settled:
+            parts[settled[sample.group]].append(sample)
+        else:
+            groups.setdefault(sample.group, []).append(sample)
     strata: dict[str, list[str]] = {}
     for group, members in groups.items():
         strata.setdefault(f"{members[0].sample_id.split('/')[0]}:{members[0].cell_type}", []).append(group)
-    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     for stratum in sorted(strata):
         names = [strata[stratum][i] for i in rng.permutation(len(strata[stratum]))]
         test = round(config.test * len(names))

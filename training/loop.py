@@ -27,6 +27,7 @@ from core.evaluation.model_comparison import title
 from core.evaluation.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
 from core.support import files
 from training.architectures import build, check_input
+from training.architectures.restored import restore
 from training.architectures.weights import Normalisation, normalisation
 from training.calibration import fit_temperature, logits_of
 from training.config import TrainingConfig
@@ -42,6 +43,11 @@ logger = logging.getLogger(__name__)
 SPLIT_FILE: Final = "split.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 CHECKPOINT_FILE: Final = "checkpoint.pt"
+MODEL_SUFFIX: Final = ".onnx"
+# Beside a model of the manifest.
+MODEL_SPLIT_SUFFIX: Final = ".split.json"
+# So many images tell the statistics of an exported model's layers.
+_SHOWN_TO_RESTORE: Final = 32
 # Of so many batches one is of the coarse pass.
 _COARSE_EVERY: Final = 3
 
@@ -129,12 +135,15 @@ def fit(
         msg = f"{folder} holds a run with other settings; choose another folder, or the same settings to go on"
         raise UsageError(msg)
     if parts is None:
-        parts = split_samples(masked_samples(config.data_sets), config)
+        parts = split_samples(masked_samples(config.data_sets), config, _split_of_model(config))
     _check_parts(parts, config)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network, scale = _first_weights(config)
     data, repaired = _read(parts, config, scale)
+    if config.start_from.endswith(MODEL_SUFFIX):
+        shown = DataLoader(data["train"], _SHOWN_TO_RESTORE, shuffle=False)
+        restore(network, Path(config.start_from), next(iter(shown))[0])
 
     hold_to_data(folder, [sample for members in parts.values() for sample in members])
     (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
@@ -164,7 +173,7 @@ def _check_parts(parts: Mapping[str, list[Sample]], config: TrainingConfig) -> N
     ]
     for whose, where in origins:
         if where:
-            _refuse_leak(Path(where), {sample.sample_id for sample in parts["test"]}, whose)
+            _refuse_leak(_split_file(Path(where)), {sample.sample_id for sample in parts["test"]}, whose)
 
 
 def _read(
@@ -254,6 +263,8 @@ def _epoch(trainer: Trainer, config: TrainingConfig, data: Mapping[str, SegDatas
 def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:
     """Initial weights: a pretrained encoder, the network of the run in `start_from`, or the mean of `average_of`."""
     runs = config.average_of or ((config.start_from,) if config.start_from else ())
+    if config.start_from.endswith(MODEL_SUFFIX):  # its weights are put in when there are images
+        return build(config.architecture, config.encoder, pretrained=False), normalisation(config.encoder)
     if not runs:
         return build(config.architecture, config.encoder), normalisation(config.encoder)
     networks, scales = [], []
@@ -316,13 +327,28 @@ def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
     return bool(log) and len(log) - _best(log).epoch >= config.patience
 
 
-def _refuse_leak(folder: Path, tested: set[str], whose: str) -> None:
-    """Raise UsageError where a network behind what is in a folder saw a tested image, or where that is unknown."""
+def _split_file(origin: Path) -> Path:
+    """Where a run's folder, a folder of pseudo-labels or an exported model tells what its network was trained on."""
+    return origin.with_suffix(MODEL_SPLIT_SUFFIX) if origin.suffix == MODEL_SUFFIX else origin / SPLIT_FILE
+
+
+def _split_of_model(config: TrainingConfig) -> dict[str, list[str]]:
+    """The split of the exported model that training begins with; empty where it begins with none."""
+    origin = Path(config.start_from)
+    if origin.suffix != MODEL_SUFFIX or not (path := _split_file(origin)).is_file():
+        return {}
+    split: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return split
+
+
+def _refuse_leak(split_file: Path, tested: set[str], whose: str) -> None:
+    """Raise UsageError where a network behind a split saw a tested image, or where that is unknown."""
+    folder = split_file.parent
     try:
-        split = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
+        split = json.loads(split_file.read_text(encoding="utf-8"))
         seen = {*split["train"], *split["validation"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{whose}: {folder} does not tell in {SPLIT_FILE} which images its network was trained on ({error})"
+        msg = f"{whose}: {folder} does not tell in {split_file.name} which images its network was trained on ({error})"
         raise UsageError(msg) from error
     if leaked := sorted(tested & seen):
         msg = (

@@ -1,8 +1,8 @@
 """Pseudo-labels that drawn boxes have checked: a network outlines the leukocyte in a drawn box, or is not believed.
 
-Boxes are weak truth: they are no outlines, but an outline whose own box does not fit the drawn one is wrong, and what
-of it lies outside is no part of the cell. What is kept is a data set like any, a picture a cell, each name beginning
-with the source's: `pseudo_without` of a training config leaves sources out.
+Boxes are weak truth: they are no outlines, but what of an outline lies outside is no part of the cell, and an outline
+whose own box then does not fit the drawn one is wrong. What is kept is a data set like any, a picture a cell, each name
+beginning with the source's: `pseudo_without` of a training config leaves sources out.
 """
 
 import csv
@@ -37,6 +37,8 @@ LEUKOCYTE: Final = 0
 # expectation of its Dice.
 LEAST_FIT: Final = 0.86
 LEAST_CONFIDENCE: Final = 0.88
+# The outline is the mean of so many rotations: one, because the box checks it.
+_VIEWS: Final = 1
 # A drawn box is right to so much of its side; beyond, an outline is cut.
 _SLACK: Final = 0.03
 # Room around the cell in its picture, as a share of the box's longer side.
@@ -121,17 +123,16 @@ def _outlines(
         side = max(right - left, bottom - top)
         window = Window((left + right) / 2, (top + bottom) / 2, side / teacher.card.cell_fill)
         window = Window(window.left - window.side / 2, window.top - window.side / 2, window.side)
-        maps = teacher.probabilities(rgb, window, views=4)
+        maps = teacher.probabilities(rgb, window, views=_VIEWS)
         outline = label_cell(to_image_grid(maps, window, shape), window)
-        fit = 0.0
-        if cell_mask(outline.labels).any():
-            rows, columns = bounds(cell_mask(outline.labels))
-            fit = intersection_over_union(box, (columns.start, rows.start, columns.stop, rows.stop))
-        slack, room = _SLACK * side, _ROOM * side
         inside = np.zeros(shape, bool)
-        inside[_around(box, slack)] = True
+        inside[_around(box, _SLACK * side)] = True
         cut = LabelMap(np.where(inside, outline.labels, np.uint8(Compartment.BACKGROUND)))
-        around = _around(box, room)
+        fit = 0.0
+        if (cell := cell_mask(cut)).any():
+            rows, columns = bounds(cell)
+            fit = intersection_over_union(box, (columns.start, rows.start, columns.stop, rows.stop))
+        around = _around(box, _ROOM * side)
         row = BoxedOutline(
             f"{source}-{Path(file).stem}",
             CellType.OTHER,
