@@ -16,11 +16,11 @@ from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.errors import DataSetError
+from core.domain.objects import ObjectKind
 from core.domain.settings import load_settings
 from core.domain.types import LabelMap
 from core.evaluation.datasets import data_set
 from core.image.imaging import load
-from core.segmentation.localiser_card import ObjectKind
 from training.data import load_labelled
 from training.localiser.config import LocaliserConfig
 

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.segmentation.localiser import FoundObject, Localiser, red_cell_diameter
-from core.segmentation.localiser_card import LocaliserCard, ObjectKind
+from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
+from core.segmentation.localiser import Localiser
+from core.segmentation.localiser_card import LocaliserCard
 from training.architectures.weights import normalisation
 from training.localiser.boxes import KINDS, BoxedImage, completed, median_or
 from training.localiser.config import LocaliserConfig

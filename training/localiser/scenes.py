@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from core.domain.objects import ObjectKind
 from core.image.stain import absorbance
-from core.segmentation.localiser_card import ObjectKind
 from core.segmentation.preprocessing import look_up, normalise, white_balance
 from training.architectures.weights import normalisation
 from training.augmentation import jitter_stain
