@@ -25,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", type=Precision, choices=list(Precision), default=Precision.FP32, help=text)
     text = "runs of `training.experiments validate`, for the card"
     add("--validation", type=Path, nargs="*", default=[], metavar="DIR", help=text)
-    text = "the file of the localiser that is to find the cells for it; a copy is put beside the model"
-    add("--localiser", type=Path, metavar="FILE", help=text)
+    text = "run of `training localise`, or file of a localiser, that is to find the cells for it"
+    add("--localiser", type=Path, metavar="RUN", help=text)
     add("--force", action="store_true", help="export a precision even though it harms the measurements")
     add("--not-default", action="store_true", help="do not make it the model the app opens with")
     add("--json", action="store_true", help="print one machine-readable object to standard output")

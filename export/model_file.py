@@ -25,6 +25,7 @@ from core.segmentation.model_registry import list_models
 from core.segmentation.segmenter import OnnxSegmenter
 from core.support import files
 from export.fidelity import compare, harm
+from export.localiser import export_localiser
 from export.precision import agreement, calibration_crops, canonical_crops, to_fp16, to_int8
 from export.to_onnx import OPSET, convert, embed_card, register
 from training.architectures.weights import Normalisation
@@ -147,8 +148,7 @@ def export(arguments: argparse.Namespace) -> int:
     with TemporaryDirectory() as folder:
         draft, localiser = Path(folder) / out.name, Path(folder) / f"{out.stem}.localiser.onnx"
         if arguments.localiser:
-            OnnxLocaliser(arguments.localiser, Device.CPU)  # or it is none, and says so
-            shutil.copyfile(arguments.localiser, localiser)
+            _place_localiser(arguments.localiser, localiser)
             card = replace(
                 card, localiser={"file": localiser.name, "sha256": hashlib.sha256(localiser.read_bytes()).hexdigest()}
             )
@@ -178,6 +178,15 @@ def export(arguments: argparse.Namespace) -> int:
     else:
         _tell(out, card)
     return 0
+
+
+def _place_localiser(source: Path, out: Path) -> None:
+    """Put the localiser of a run, or of a file, beside the model; raises ModelError where there is none."""
+    if source.is_dir():
+        export_localiser(source, out)
+    else:
+        OnnxLocaliser(source, Device.CPU)
+        shutil.copyfile(source, out)
 
 
 def _temperature(run: Path) -> float:
