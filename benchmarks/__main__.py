@@ -7,7 +7,6 @@ peer: there the ratio is that of the target to what was measured. The yardsticks
 themselves and the shape of what they drew. `python -m benchmarks batch` measures one topic only.
 """
 
-import copy
 import json
 import os
 import platform
@@ -25,25 +24,28 @@ from unittest.mock import patch
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 
 from core.domain.cell_types import CellType
 from core.domain.options import Device, FeatureEngine
 from core.domain.types import CellImage
 from core.evaluation.datasets import data_set
-from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.drawn_masks import read_mask
 from core.image.imaging import load
-from core.image.masks import cell_mask
 from core.image.window import Window
-from core.segmentation.model_registry import find_model, list_models
+from core.segmentation.localiser import GRID
+from core.segmentation.model_registry import find_model
 from core.segmentation.preprocessing import network_input
-from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
+from core.segmentation.segmenter import OnnxSegmenter
+from export.cost import count_macs, prepare
 from tools.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
-from training.evaluate import annotator_agreement, evaluate, summarise
+from training.evaluate import annotator_agreement
+from training.localiser.config import LocaliserConfig
+from training.localiser.network import LocaliserNetwork
 
 REPETITIONS = 9
 # The networks of the model that was shipped before: architecture, encoder and side of the input.
@@ -126,7 +128,7 @@ def inference() -> list[dict[str, object]]:
 
 
 def _beside_former(segmenter: OnnxSegmenter, image: CellImage, shown: NDArray[np.float32]) -> list[dict[str, object]]:
-    """Time and multiply-adds of both networks, beside the two that were shipped before (their cost needs no weights)."""
+    """Time and multiply-adds of both networks, beside the two shipped before, whose cost needs no weights."""
     former = [prepare(*network) for network in FORMER]
     localiser = segmenter.localiser
     assert localiser is not None  # the shipped model has one
@@ -139,13 +141,10 @@ def _beside_former(segmenter: OnnxSegmenter, image: CellImage, shown: NDArray[np
         for network in former:
             network.run_onnx()
 
-    card = segmenter.card
-    grid = first_grid(image.shape)
-    own = (
-        count_macs(build(card.architecture, card.encoder, pretrained=False).eval(), card.input_size)
-        + localiser_macs(localiser.card, grid)
-    ) / 1e9
-    theirs = sum(network.row["macs"] for network in former) / 1e9
+    card, config = segmenter.card, LocaliserConfig()
+    own = count_macs(build(card.architecture, card.encoder, pretrained=False).eval(), card.input_size) / 1e9
+    own += count_macs(LocaliserNetwork(config.encoder, config.width, pretrained=False).eval(), GRID) / 1e9
+    theirs = sum(network.row["macs"] / 1e9 for network in former)
     peer = "UNet++ of 224 px and LinkNet of 160 px, shipped before"
     return [
         row("networks of one cell, 1 thread", *_beside(peer, ours, before)),
