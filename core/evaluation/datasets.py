@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from core.domain.cell_types import CellType, folder_cell_type
+from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
 from core.domain.errors import DataSetError
 from core.domain.settings import load_settings
 from core.image.drawn_masks import SHAPE_SUFFIXES, read_mask, without_specks
@@ -189,6 +189,38 @@ def _read_folder(root: Path, name: str) -> Iterator[Sample]:
             yield Sample(sample_id, image, mask, folder_cell_type(folder.name), sample_id)
 
 
+# BCCD's fields were taken one after the other, and some cells twice: neighbours in the order stay together.
+_BCCD_RANGE: Final = 25
+
+
+def _read_bccd(root: Path, name: str) -> Iterator[Sample]:
+    for row in _table(root / "manifest.csv"):
+        stem = Path(row["file"]).stem
+        first = int(stem.rsplit("_", 1)[1]) // _BCCD_RANGE * _BCCD_RANGE
+        kinds = {named_cell_type(kind.strip()) for kind in row["cell_type"].split(",")}
+        kind = kinds.pop() if len(kinds) == 1 else None
+        yield Sample(
+            f"{name}/{stem}",
+            root / "images" / row["file"],
+            root / "masks" / f"{stem}.png",
+            kind or CellType.OTHER,
+            f"{name}/from-{first:05d}",
+        )
+
+
+def _read_boxed(root: Path, name: str) -> Iterator[Sample]:
+    """Images with drawn boxes; those of a slide are one group, as are those of a field that another set holds too."""
+    for row in _table(root / "manifest.csv"):
+        group = row["slide"] or row["original"]
+        yield Sample(
+            f"{name}/{row['source']}/{row['file']}",
+            root / "images" / row["file"],
+            None,
+            CellType.OTHER,
+            f"{name}/{row['source']}/{group}",
+        )
+
+
 def _read_acevedo(root: Path, name: str) -> Iterator[Sample]:
     for row in _table(root / "manifest.csv"):
         yield Sample(
@@ -240,6 +272,29 @@ _ALL: Final = (
         _NO_SCALE,
         "wbc_zheng/set2",
         _read_masked,
+    ),
+    DataSet(
+        "bccd",
+        "BCCD, hospital unknown",
+        "BCCD_Dataset (Shenggan), masks by ParthaPratimBanik 2020",
+        "MIT (images and masks)",
+        "peripheral blood",
+        None,
+        _NO_SCALE,
+        "bccd",
+        _read_bccd,
+    ),
+    DataSet(
+        "txl_pbc",
+        "TXL-PBC: boxes in images of Raabin-WBC, BCDD, BCCD and Acevedo",
+        "TXL-PBC_Dataset (nicoaira) over Raabin-WBC (Kouzehkanan et al. 2022, Sci Rep 12:1123), BCDD, BCCD and Acevedo"
+        " et al. 2020",
+        "MIT; Raabin-WBC free for research, Acevedo CC BY 4.0",
+        "peripheral blood",
+        None,
+        _NO_SCALE,
+        "txl_pbc",
+        _read_boxed,
     ),
     DataSet(
         "acevedo",
