@@ -136,9 +136,17 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine =
     except ImageError as error:  # which image is known here only
         msg = f"{cell.image.name}: {error}"
         raise ImageError(msg) from error
-    flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
+    judged = segmenter.judge.judged(cell.segmentation) if segmenter.judge else None
+    flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge, judged)
     return CellAnalysis(
-        cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions(engine))
+        cell.image,
+        cell.segmentation,
+        features,
+        flags,
+        cell.cell_index,
+        cell.place,
+        dict(software_versions(engine)),
+        judged.quality if judged else None,
     )
 
 

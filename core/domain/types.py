@@ -139,6 +139,8 @@ class CellAnalysis:
     """All that is known of one cell: what a page shows and what the store keeps.
 
     Of a field with several cells `image` is the cut-out at `place`, and `cell_index` the cell's number in it, from 0.
+    `outline_quality` is the Dice that a careful drawing would probably reach with the outline; None where nobody
+    judged.
     """
 
     image: CellImage
@@ -148,6 +150,7 @@ class CellAnalysis:
     cell_index: int = 0
     place: BoundingBox | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    outline_quality: float | None = None
 
     @property
     def quality_ok(self) -> bool:

@@ -21,6 +21,8 @@ from core.image.masks import cell_mask
 from core.image.window import Window
 from core.quality.novelty import Knowledge
 from core.quality.novelty import load as load_knowledge
+from core.quality.outline_quality import OutlineJudge
+from core.quality.outline_quality import load as load_judge
 from core.segmentation.localiser import Localiser, OnnxLocaliser
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry, card_of, find_model, verify_model
@@ -77,6 +79,7 @@ class Segmenter(Protocol):
     card: ModelCard
     provider: str
     knowledge: Knowledge | None
+    judge: OutlineJudge | None
 
     def find(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[FoundObject, ...]]:
         """The objects of each image, uint8 (H, W, 3)."""
@@ -107,6 +110,7 @@ class TwoPassSegmenter(ABC):
     """
 
     knowledge: Knowledge | None = None
+    judge: OutlineJudge | None = None
 
     def __init__(self, card: ModelCard, provider: str, views: int = 1, localiser: Localiser | None = None) -> None:
         if views not in VIEWS:
@@ -294,6 +298,7 @@ class OnnxSegmenter(TwoPassSegmenter):
         verify_model(entry)
         segmenter = cls(entry.path, device, threads, views)
         segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
+        segmenter.judge = load_judge(entry.quality, entry.sha256) if entry.quality is not None else None
         return segmenter
 
     @classmethod

@@ -1,0 +1,33 @@
+"""How much of a cell the image's edge cuts off, from what is visible of it."""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+# From this share of a cell on the missing part matters; measured on cells of drawn masks that were cut on purpose
+# (`python -m core quality`): beyond a tenth 99 % are told, below a fiftieth none.
+MOST_MISSING: Final = 0.05
+
+
+def missing_share(cell: NDArray[np.bool_]) -> float:
+    """The share of a cell's area that lies beyond the edges of its image, estimated; 0 where it touches none.
+
+    What is visible is completed to a circle: of two chords that cross, the products of the parts are equal, so that
+    half the chord along the edge squared, over how deep the cell reaches into the image, is how far it reaches out.
+    """
+    visible = float(np.count_nonzero(cell))
+    missing = sum(_beyond(np.rot90(cell, side)) for side in range(4))
+    return missing / (visible + missing) if missing else 0.0
+
+
+def _beyond(cell: NDArray[np.bool_]) -> float:
+    """The area beyond the upper edge."""
+    chord = float(np.count_nonzero(cell[0]))
+    if not chord:
+        return 0.0
+    inside = float(np.flatnonzero(cell.any(axis=1))[-1]) + 1
+    outside = chord**2 / (4 * inside)
+    radius = (inside + outside) / 2
+    return radius**2 * math.acos((radius - outside) / radius) - (radius - outside) * chord / 2
