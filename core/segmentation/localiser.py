@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage, special
 
 from core.domain.errors import ModelError
-from core.domain.objects import FoundObject, ObjectKind
+from core.domain.objects import MIN_RED_CELLS, FoundObject, ObjectKind
 from core.domain.options import Device
 from core.segmentation.localiser_card import SIDES, LocaliserCard
 from core.segmentation.preprocessing import look_up, normalise, white_balance
@@ -166,7 +166,7 @@ class Localiser(ABC):
         typical = float(np.percentile(diameters[white], 75, method="higher")) if white.any() else 0.0
         kept = ~red | (diameters >= _RED_OF_WHITE * typical)
         seen = red & kept
-        ruler = float(np.median(diameters[seen])) if np.count_nonzero(seen) >= _RULER else 0.0
+        ruler = float(np.median(diameters[seen])) if np.count_nonzero(seen) >= MIN_RED_CELLS else 0.0
         kept &= ~red | (diameters >= _RED_OF_RED * ruler)
         small = white & (diameters < max(_WHITE_OF_WHITE * typical, _WHITE_OF_RED * ruler))
         platelet = self._number(ObjectKind.PLATELET)

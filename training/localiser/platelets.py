@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.objects import ObjectKind
 from core.image.stain import absorbance
-from core.segmentation.localiser_card import ObjectKind
 from training.localiser.boxes import KINDS, BoxedImage
 from training.localiser.targets import Targets
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from core.domain.errors import ModelError
-from core.segmentation.localiser import FoundObject, Localiser, decode, red_cell_diameter
-from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard, ObjectKind
+from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
+from core.segmentation.localiser import Localiser, decode
+from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard
 
 CARD = LocaliserCard(
     localiser_id="drawn",
