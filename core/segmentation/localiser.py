@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage, special
 
 from core.domain.errors import ModelError
-from core.domain.objects import FoundObject, ObjectKind
+from core.domain.objects import MIN_RED_CELLS, FoundObject, ObjectKind
 from core.domain.options import Device
 from core.segmentation.localiser_card import SIDES, LocaliserCard
 from core.segmentation.preprocessing import look_up, normalise, white_balance
@@ -47,6 +47,13 @@ _FINER: Final = 2.0
 _SAME_KIND: Final = 0.5
 _OTHER_KIND: Final = 0.45
 _WITHIN: Final = 0.8
+# Objects of an image are seen at one magnification. Beside its leukocytes, a red cell has at least this share of their
+# diameter (drawn boxes: 0.36 or more), beside its red cells half of theirs; a leukocyte below this share of the
+# leukocytes' or of the red cells' diameter is a platelet (drawn boxes: at least 0.9 of a red cell).
+_RED_OF_WHITE: Final = 0.25
+_RED_OF_RED: Final = 0.5
+_WHITE_OF_WHITE: Final = 0.3
+_WHITE_OF_RED: Final = 0.65
 # Images in one run of the network: of the first grid, and tiles.
 _BATCH: Final = 8
 _TILES_AT_ONCE: Final = 2
@@ -104,7 +111,7 @@ class Localiser(ABC):
         pyramids = [_Pyramid(rgb, balanced=self.card.white_balance) for rgb in images]
         found = self._first_look(pyramids, limits)
         return [
-            self._objects(self._look_closer(pyramid, first, limits), pyramid.shape)
+            self._objects(self._of_one_scale(self._look_closer(pyramid, first, limits)), pyramid.shape)
             for pyramid, first in zip(pyramids, found, strict=True)
         ]
 
@@ -151,6 +158,21 @@ class Localiser(ABC):
         if not enough:
             wanted = scale * _FINER
         return None if wanted <= scale else min(max(wanted, 1.1 * scale), finest)
+
+    def _of_one_scale(self, found: _Found) -> _Found:
+        """Without red cells too small for their image; what is too small for a leukocyte is a platelet."""
+        diameters = found.diameters()
+        white, red = (found.kinds == self._number(kind) for kind in (ObjectKind.LEUKOCYTE, ObjectKind.RED_CELL))
+        typical = float(np.percentile(diameters[white], 75, method="higher")) if white.any() else 0.0
+        kept = ~red | (diameters >= _RED_OF_WHITE * typical)
+        seen = red & kept
+        ruler = float(np.median(diameters[seen])) if np.count_nonzero(seen) >= MIN_RED_CELLS else 0.0
+        kept &= ~red | (diameters >= _RED_OF_RED * ruler)
+        small = white & (diameters < max(_WHITE_OF_WHITE * typical, _WHITE_OF_RED * ruler))
+        platelet = self._number(ObjectKind.PLATELET)
+        if platelet < 0:
+            return found.some(kept & ~small)
+        return found._replace(kinds=np.where(small, platelet, found.kinds)).some(kept)
 
     def _number(self, kind: ObjectKind) -> int:
         return self.card.kinds.index(kind) if kind in self.card.kinds else -1

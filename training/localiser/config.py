@@ -30,6 +30,7 @@ class LocaliserConfig(TomlSettings):
     smallest: float = 14.0
     largest: float = 190.0
     smudge_probability: float = 0.2
+    platelet_probability: float = 0.35
     epochs: int = 30
     scenes_per_epoch: int = 640
     batch_size: int = 16

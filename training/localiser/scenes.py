@@ -21,6 +21,7 @@ from training.architectures.weights import normalisation
 from training.augmentation import jitter_stain
 from training.localiser.boxes import KINDS, BoxedImage, completed, log_uniform, median_or
 from training.localiser.config import LocaliserConfig
+from training.localiser.platelets import add_platelets, platelets_of
 from training.localiser.smudges import add_smudge
 from training.localiser.targets import Targets
 
@@ -58,6 +59,7 @@ class SceneDataset(Dataset[tuple[torch.Tensor, ...]]):
         )
         self._shares = shares / shares.sum()
         self._drawn = [image for image in images if image.labels is not None and len(image.boxes) == 1]
+        self._platelets = platelets_of(images)
         self._copies = {image.image_id: _halved(image.rgb) for image in images}
         self._scale = normalisation(config.encoder)
         self.epoch = 0
@@ -74,15 +76,17 @@ class SceneDataset(Dataset[tuple[torch.Tensor, ...]]):
         """An image (S, S, 3) and what is to be said of it."""
         rng = np.random.default_rng((self._config.seed, self.epoch, index))
         images = self._by_source[self._config.sources[rng.choice(len(self._shares), p=self._shares)]]
-        scene, targets, white = self._composed(images, rng)
+        scene, targets, white, diameter = self._composed(images, rng)
+        if self._platelets and rng.random() < self._config.platelet_probability:
+            scene = add_platelets(scene, targets, white, self._platelets, diameter, rng)
         if self._drawn and rng.random() < self._config.smudge_probability:
             scene = add_smudge(scene, targets, white, self._drawn[int(rng.integers(len(self._drawn)))], rng)
         return _photographed(scene, white, rng), targets
 
     def _composed(
         self, images: Sequence[BoxedImage], rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], Targets, list[NDArray[np.float32]]]:
-        """Images of one laboratory in one scene, what is to be said of it, and the leukocytes' boxes."""
+    ) -> tuple[NDArray[np.uint8], Targets, list[NDArray[np.float32]], float]:
+        """Images of one laboratory in one scene, what is to be said of it, and the leukocytes' boxes and diameter."""
         side = self._config.scene
         diameter = log_uniform(self._config.smallest, self._config.largest, rng)
         first = images[int(rng.integers(len(images)))]
@@ -95,7 +99,7 @@ class SceneDataset(Dataset[tuple[torch.Tensor, ...]]):
             image = first if tile.top == tile.left == 0 or alone else images[int(rng.integers(len(images)))]
             scale = diameter / image.leukocyte_diameter * log_uniform(0.9, 1.1, rng)
             white += _put(image, self._copies[image.image_id], scale, tile, scene, targets, rng)
-        return scene, targets, white
+        return scene, targets, white, diameter
 
 
 def _halved(rgb: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

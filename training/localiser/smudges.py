@@ -139,8 +139,7 @@ def _streaked(density: NDArray[np.float32], rng: np.random.Generator) -> NDArray
     kernel[length // 2] = 1
     turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), angle, 1)
     turned = cv2.warpAffine(kernel, turn, (length, length))
-    drawn_out = cv2.filter2D(
-        density, -1, (turned / max(float(turned.sum()), 1e-6)).astype(np.float32), borderType=cv2.BORDER_CONSTANT
-    )
+    kernel = (turned / max(float(turned.sum()), 1e-6)).astype(np.float32)
+    drawn_out = cv2.filter2D(density, -1, kernel, borderType=cv2.BORDER_CONSTANT)
     share = np.clip(0.5 + 0.5 * _smooth_noise(len(density), rng.uniform(2, 6), rng), 0, 1)[..., None]
     return np.asarray(density * (1 - share) + drawn_out * share * rng.uniform(0.9, 1.3), dtype=np.float32)
