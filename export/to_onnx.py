@@ -217,7 +217,7 @@ def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
     if default:
         manifest["default"] = card.model_id
     write_manifest(manifest, out.parent)
-    for measured in ("reliability", "novelty"):
+    for measured in ("reliability", "novelty", "quality"):
         if measured in before:
             (out.parent / before[measured]).unlink(missing_ok=True)
 

@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         _add_finding,
         _add_laboratories,
         _add_fields,
+        _add_outlines,
     ):
         add(commands)
     return made
@@ -187,6 +188,26 @@ def _add_fields(commands: "Commands") -> None:
     add("--seed", type=int, default=7, metavar="N", help="another number composes other fields")
     text = "folder for pictures of the fields with what was found; they are made of the images"
     add("--pictures", type=Path, metavar="DIR", help=text)
+
+
+def _add_outlines(commands: "Commands") -> None:
+    text = (
+        "Outline the drawn cells of laboratories with a network that was trained without them, as it draws and spoilt on"
+        " purpose, and keep the signs by which `python -m core quality --table FILE` learns to tell good ones from bad."
+    )
+    parser = commands.add_parser(
+        "outlines", help="outlines of laboratories left out, with their truth", description=text
+    )
+    add = parser.add_argument
+    add("--run", type=Path, required=True, metavar="DIR", help="folder of a training run")
+    add(
+        "--data", nargs="+", required=True, metavar="NAME", help="laboratories: bccd, set1, set2, Raabin-WBC, BCDD, PBC"
+    )
+    add("--out", type=Path, required=True, metavar="FILE", help="the table (Parquet)")
+    text = "a localiser trained without them, too (default: that of the default model)"
+    add("--localiser", type=Path, metavar="FILE", help=text)
+    add("--limit", type=_positive, metavar="N", help="only so many images of each laboratory")
+    add("--device", default="auto", metavar="NAME", help=_DEVICE)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,8 +19,11 @@ from core.domain.types import CellImage
 from core.evaluation import model_selection as results
 from core.evaluation.datasets import COPIES_MANIFEST, Sample, data_set
 from core.evaluation.model_comparison import Measure, fair, paired_differences, ranking, title, verdict
+from core.evaluation.quality_fit import LABORATORIES, gathered
 from core.evaluation.training_runs import CASES_FOLDER
+from core.evaluation.true_cells import measure, true_pictures
 from core.segmentation.field_of_view import FieldCell
+from core.segmentation.localiser import OnnxLocaliser
 from core.segmentation.model_registry import ModelEntry, find_model
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training import selection
@@ -273,4 +276,24 @@ def fields(arguments: argparse.Namespace) -> int:
         )
         report[name] = summarise_fields(scores)
     print(json.dumps(report, indent=1))
+    return 0
+
+
+def outlines(arguments: argparse.Namespace) -> int:
+    """Outline the drawn cells of laboratories with a network that was trained without them."""
+    if unknown := sorted(set(arguments.data) - set(LABORATORIES)):
+        msg = f"no laboratory {', '.join(unknown)} with drawn cells is known; known are {', '.join(LABORATORIES)}"
+        raise UsageError(msg)
+    given = arguments.localiser
+    localiser = OnnxLocaliser(given, Device.CPU) if given is not None else shipped_localiser()
+    segmenter = TorchSegmenter.from_run(arguments.run, find_device(arguments.device), localiser=localiser)
+    pictures = true_pictures(arguments.limit, tuple(arguments.data))
+
+    def show(number: int, total: int) -> None:
+        say(f"{number}/{total} images", for_now=number < total)
+
+    table = gathered(pictures, (measure(picture, segmenter) for picture in pictures), show)
+    table.to_parquet(arguments.out, index=False)
+    print(f"{len(table)} outlines of {len(pictures)} images are in {shown(arguments.out)}")
+    print(f"next: python -m core quality --table {shown(arguments.out)}")
     return 0

@@ -52,7 +52,7 @@ class FlagKind:
 TOO_SMALL: Final = "too_small"
 UNLIKE_LEUKOCYTE: Final = "unlike_leukocyte"
 GRANULOCYTE: Final = "granulocyte"
-# What `core.evaluation.quality_fit` measures, and what is told once of a run (`core.quality.outline_quality.stain_news`).
+# That of `core.evaluation.quality_fit`, and what is told once of a run (`core.quality.outline_quality.stain_news`).
 DOUBTFUL_OUTLINE: Final = "doubtful_outline"
 UNLIKE_TRAINING: Final = "unlike_training"
 EXCLUDED: Final = "excluded"
@@ -158,7 +158,7 @@ FLAGS: Final = MappingProxyType(
             "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.",
         ),
         "blurred": FlagKind(
-            Severity.REFUSES,
+            Severity.WARNS,
             "blurred",
             "The cell is out of focus",
             "outlines are uncertain and fine tone differences are lost",
