@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.domain.types import BoundingBox, CellAnalysis, LabelMap
 from core.evaluation.datasets import Sample, drawn_mask
+from core.evaluation.drawn_boxes import box_iou, leukocyte_boxes
 from core.evaluation.metrics import overlap
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
@@ -20,7 +21,6 @@ from core.image.morphology import bounds
 from core.pipeline import analyse_cells
 from core.segmentation.field_of_view import composed
 from core.segmentation.segmenter import Segmenter
-from training.experiments.boxed import Box, drawn_boxes, intersection_over_union
 
 # An outline is wrong below the first Dice (or intersection over union of boxes), right from the second on.
 WRONG: Final = 0.8
@@ -86,18 +86,19 @@ def _of_mask(
 def _of_boxes(
     sample: Sample, shape: tuple[int, int], placed: Sequence[tuple[BoundingBox, LabelMap]], good: bool
 ) -> ImageOutcome:
-    drawn = drawn_boxes(sample, shape)
+    drawn = [box.sides for box in leukocyte_boxes(sample, shape)]
     found = [_box(place, labels) for place, labels in placed if cell_mask(labels).any()]
-    best = [max((intersection_over_union(box, other) for other in found), default=0.0) for box in drawn]
-    false = sum(max((intersection_over_union(box, other) for other in drawn), default=0.0) < _FOUND for box in found)
+    best = [max((box_iou(box, other) for other in found), default=0.0) for box in drawn]
+    false = sum(max((box_iou(box, other) for other in drawn), default=0.0) < _FOUND for box in found)
     fits = {"box": float(np.mean(best))} if best else {}
     missed = sum(fit < _FOUND for fit in best)
     return ImageOutcome(sample.sample_id, _laboratory(sample), sample.group, fits, len(drawn), missed, false, good)
 
 
-def _box(place: BoundingBox, labels: LabelMap) -> Box:
+def _box(place: BoundingBox, labels: LabelMap) -> NDArray[np.float64]:
     rows, columns = bounds(cell_mask(labels))
-    return place.left + columns.start, place.top + rows.start, place.left + columns.stop, place.top + rows.stop
+    corner = np.array([place.left, place.top] * 2)
+    return corner + np.array([columns.start, rows.start, columns.stop, rows.stop], dtype=np.float64)
 
 
 def _laboratory(sample: Sample) -> str:

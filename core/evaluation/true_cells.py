@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from core.domain.compartments import Compartment
 from core.domain.objects import FoundObject, ObjectKind
 from core.domain.types import LabelMap, Segmentation
 from core.evaluation.datasets import DATA_SETS, Sample, drawn_mask
+from core.evaluation.drawn_boxes import DrawnBox, box_iou, drawn_boxes
 from core.image.imaging import load
 from core.image.masks import cell_mask
 from core.image.morphology import bounds, within
@@ -34,7 +35,6 @@ DRAWN_SETS: Final = ("bccd", "set1", "set2")
 BOXED_SET: Final = "txl_pbc"
 # Its pictures of this source are in `bccd` as well, with outlines.
 _WITH_OUTLINES: Final = "BCCD"
-_KINDS: Final = (ObjectKind.LEUKOCYTE, ObjectKind.RED_CELL, ObjectKind.PLATELET)
 # A drawn part of less of the largest one's area is no cell.
 _SPECK: Final = 0.2
 # Boxes are drawn loosely: an edge that lies off by this share of the side means nothing.
@@ -55,21 +55,6 @@ _WINDOWS: Final = {
 _BY_HAND: Final = ("takes in a neighbour", "cut off", "too wide", "too narrow")
 
 
-class DrawnBox(NamedTuple):
-    """A drawn box: what is in it, and its edges as shares of the picture's width and height, or in pixels."""
-
-    kind: ObjectKind
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def sides(self) -> NDArray[np.float64]:
-        """Left, top, right, bottom."""
-        return np.array(self[1:])
-
-
 @dataclass(frozen=True)
 class TruePicture:
     """A picture whose leukocytes are drawn: of which laboratory it is, and the boxes in it, as shares of it."""
@@ -80,9 +65,7 @@ class TruePicture:
 
     def boxes_in(self, shape: tuple[int, int]) -> list[DrawnBox]:
         """The boxes in pixels of the picture, (H, W)."""
-        height, width = shape
-        scale = np.array([width, height, width, height])
-        return [DrawnBox(box.kind, *(scale * box.sides).tolist()) for box in self.boxes]
+        return [box.on(shape) for box in self.boxes]
 
 
 def true_pictures(limit: int | None = None, sources: tuple[str, ...] = ()) -> list[TruePicture]:
@@ -92,7 +75,7 @@ def true_pictures(limit: int | None = None, sources: tuple[str, ...] = ()) -> li
     """
     with_outlines, pictures = {}, []
     for sample in DATA_SETS[BOXED_SET].samples():
-        source, boxes = sample.sample_id.split("/")[1], _boxes_of(sample)
+        source, boxes = sample.sample_id.split("/")[1], drawn_boxes(sample)
         if source == _WITH_OUTLINES:
             with_outlines[Path(sample.group).name] = boxes
         else:
@@ -105,16 +88,6 @@ def true_pictures(limit: int | None = None, sources: tuple[str, ...] = ()) -> li
         here = [picture for picture in pictures if picture.source == source]
         chosen += here[:: math.ceil(len(here) / limit)] if limit else here
     return chosen
-
-
-def _boxes_of(sample: Sample) -> tuple[DrawnBox, ...]:
-    """The boxes drawn in a picture: lines of class, centre x and y, width and height, as shares of the picture."""
-    drawn = sample.image.parent.parent / "labels" / f"{sample.image.stem}.txt"
-    boxes = []
-    for line in drawn.read_text(encoding="utf-8").splitlines():
-        kind, x, y, wide, high = map(float, line.split())
-        boxes.append(DrawnBox(_KINDS[int(kind)], x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
-    return tuple(boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,14 +225,6 @@ def _truth(labels: LabelMap, cell: _TrueCell) -> dict[str, float]:
     else:
         dice = dice_of_boxes(edges, cell.box.sides)
     return {"dice": dice, "box_iou": box_iou(edges, cell.box.sides)}
-
-
-def box_iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Common area of two boxes (left, top, right, bottom) over that of both together."""
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    common = float(np.prod(np.maximum(high - low, 0)))
-    both = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - common
-    return common / both if both > 0 else 0.0
 
 
 def dice_of_boxes(outlined: NDArray[np.float64], drawn: NDArray[np.float64]) -> float:

@@ -18,6 +18,7 @@ from core.domain.cell_types import CellType
 from core.domain.compartments import Compartment
 from core.domain.types import LabelMap
 from core.evaluation.datasets import Sample
+from core.evaluation.drawn_boxes import DrawnBox, box_iou, leukocyte_boxes
 from core.image.imaging import encode_png, load
 from core.image.masks import cell_mask, encode_grey, with_environment
 from core.image.morphology import bounds
@@ -29,10 +30,6 @@ from core.support import files
 from training.experiments.pseudo import LABELS_FILE
 from training.loop import SPLIT_FILE
 
-# Left, top, right and bottom in pixels.
-Box = tuple[float, float, float, float]
-
-LEUKOCYTE: Final = 0
 # An outline teaches from this intersection over union of its box with the drawn one on, and the network's own
 # expectation of its Dice.
 LEAST_FIT: Final = 0.86
@@ -54,26 +51,6 @@ class BoxedOutline:
     duplicate_group: str
     fit: float
     confidence: float
-
-
-def drawn_boxes(sample: Sample, shape: tuple[int, int], kind: int = LEUKOCYTE) -> list[Box]:
-    """The drawn boxes of one kind in an image of (H, W), from `labels/` beside `images/` (YOLO's format)."""
-    height, width = shape
-    path = sample.image.parent.parent / "labels" / f"{sample.image.stem}.txt"
-    rows = [[float(value) for value in line.split()] for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return [
-        ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-        for number, x, y, w, h in rows
-        if int(number) == kind
-    ]
-
-
-def intersection_over_union(first: Box, second: Box) -> float:
-    """Of two boxes."""
-    width, height = (min(first[i + 2], second[i + 2]) - max(first[i], second[i]) for i in (0, 1))
-    common = max(0.0, width) * max(0.0, height)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return common / (sum(areas) - common)
 
 
 def write_boxed(
@@ -118,8 +95,8 @@ def _outlines(
     _, source, file = sample.sample_id.split("/", 2)
     group = sample.group.rsplit("/", 1)[1]
     shape = (rgb.shape[0], rgb.shape[1])
-    for box in drawn_boxes(sample, shape):
-        left, top, right, bottom = box
+    for box in leukocyte_boxes(sample, shape):
+        _, left, top, right, bottom = box
         side = max(right - left, bottom - top)
         window = Window((left + right) / 2, (top + bottom) / 2, side / teacher.card.cell_fill)
         window = Window(window.left - window.side / 2, window.top - window.side / 2, window.side)
@@ -131,7 +108,7 @@ def _outlines(
         fit = 0.0
         if (cell := cell_mask(cut)).any():
             rows, columns = bounds(cell)
-            fit = intersection_over_union(box, (columns.start, rows.start, columns.stop, rows.stop))
+            fit = box_iou(box.sides, np.array([columns.start, rows.start, columns.stop, rows.stop], dtype=np.float64))
         around = _around(box, _ROOM * side)
         row = BoxedOutline(
             f"{source}-{Path(file).stem}",
@@ -143,9 +120,9 @@ def _outlines(
         yield np.ascontiguousarray(rgb[around]), with_environment(LabelMap(cut[around])), row
 
 
-def _around(box: Box, room: float) -> tuple[slice, slice]:
+def _around(box: DrawnBox, room: float) -> tuple[slice, slice]:
     """Rows and columns of a box and so many pixels around it."""
-    left, top, right, bottom = box
+    _, left, top, right, bottom = box
     return (
         slice(max(0, round(top - room)), max(0, round(bottom + room))),
         slice(max(0, round(left - room)), max(0, round(right + room))),

@@ -13,7 +13,7 @@ from core.image.synthetic import draw_cell
 from tests.training.test_segmenter import SCALE, ByColour
 from tests.training.tiny import tiny_config
 from training.data import load_labelled, masked_samples
-from training.experiments.boxed import LEAST_FIT, drawn_boxes, intersection_over_union, write_boxed
+from training.experiments.boxed import LEAST_FIT, write_boxed
 from training.experiments.pseudo import LABELS_FILE
 from training.loop import SPLIT_FILE, _pseudo_samples
 from training.segmenter import TorchSegmenter
@@ -64,18 +64,3 @@ def test_a_source_can_be_left_out_of_training(boxed):
     config = tiny_config(pseudo_set=str(boxed[2]), pseudo_probability=0.5)
     assert len(_pseudo_samples(config)) == 1
     assert _pseudo_samples(tiny_config(pseudo_set=str(boxed[2]), pseudo_probability=0.5, pseudo_without=("Lab",))) == []
-
-
-def test_drawn_boxes_are_read_by_kind_in_pixels(boxed):
-    sample, labels, _ = boxed[0][0], boxed[1], None
-    (box,) = drawn_boxes(sample, labels.shape)
-    rows, columns = bounds(cell_mask(labels))
-    assert box == pytest.approx((columns.start, rows.start, columns.stop, rows.stop))
-    assert len(drawn_boxes(sample, labels.shape, kind=1)) == 1
-    assert drawn_boxes(sample, labels.shape, kind=2) == []
-
-
-def test_intersection_over_union():
-    assert intersection_over_union((0, 0, 2, 2), (0, 0, 2, 2)) == 1
-    assert intersection_over_union((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
-    assert intersection_over_union((0, 0, 1, 1), (2, 2, 3, 3)) == 0
