@@ -58,7 +58,6 @@ class TrainingConfig(TomlSettings):
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the
       data;
-    - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
     - `white_balance`, whether the background's tint is removed first; `detail`, side in pixels that a window is reduced
       to before it is enlarged to the network's grid, so that cameras differ less in sharpness (0: it is not);
     - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in
@@ -101,7 +100,6 @@ class TrainingConfig(TomlSettings):
     workers: int = 1
     threads: int = 2
     images_per_epoch: int = 0
-    coarse_size: int = 0
     white_balance: bool = True
     detail: int = 0
     paste_from_epoch: int = 0
@@ -166,7 +164,6 @@ class TrainingConfig(TomlSettings):
                 raise UsageError(msg)
         for name in (
             "images_per_epoch",
-            "coarse_size",
             "detail",
             "paste_from_epoch",
             "stain_strength",
@@ -185,9 +182,6 @@ class TrainingConfig(TomlSettings):
                 raise UsageError(msg)
         if self.paste_seam[0] <= 0:
             msg = f"paste_seam must be positive, but is {list(self.paste_seam)}"
-            raise UsageError(msg)
-        if self.coarse_size % 32:
-            msg = f"coarse_size must be a multiple of 32, or 0 for input_size, but is {self.coarse_size}"
             raise UsageError(msg)
         if self.average_of and self.start_from:
             msg = (

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from core.domain.errors import DataSetError, ModelError, UsageError
@@ -48,8 +47,6 @@ MODEL_SUFFIX: Final = ".onnx"
 MODEL_SPLIT_SUFFIX: Final = ".split.json"
 # So many images tell the statistics of an exported model's layers.
 _SHOWN_TO_RESTORE: Final = 32
-# Of so many batches one is of the coarse pass.
-_COARSE_EVERY: Final = 3
 
 
 @dataclass(frozen=True)
@@ -251,7 +248,7 @@ def _epoch(trainer: Trainer, config: TrainingConfig, data: Mapping[str, SegDatas
     if config.average_of:
         train_loss = math.nan
     else:
-        batches = _for_both_passes(_shuffled(data["train"], config), config.coarse_size)
+        batches = _shuffled(data["train"], config)
         train_loss = trainer.train_epoch(batches, seed=config.seed * 100_003 + done)
     val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
     mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
@@ -373,20 +370,6 @@ def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.
     return DataLoader(
         data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order
     )
-
-
-def _for_both_passes(
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor]], coarse_size: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches, some on the grid of the coarse pass; the network tells the pass by the size of its input."""
-    for number, (images, targets) in enumerate(batches):
-        if coarse_size and number % _COARSE_EVERY == 0:
-            yield (
-                functional.interpolate(images, coarse_size, mode="bilinear", antialias=True),
-                functional.interpolate(targets, coarse_size, mode="nearest-exact"),
-            )
-        else:
-            yield images, targets
 
 
 def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -> None:

@@ -161,7 +161,6 @@ def test_configs_to_copy_explain_every_setting(name, settings):
         ({"paste_gap": (0.3, 0.1)}, r"paste_gap must be two numbers, the smaller first, but is \[0.3, 0.1\]"),
         ({"paste_gap": (0.3,)}, "paste_gap must be two numbers"),
         ({"paste_seam": (0.0, 1.0)}, "paste_seam must be positive"),
-        ({"coarse_size": 100}, "coarse_size must be a multiple of 32, or 0 for input_size, but is 100"),
         ({"pseudo_set": "runs/pseudo"}, "pseudo_set and pseudo_probability go together"),
         ({"pseudo_probability": 0.3}, "pseudo_set and pseudo_probability go together"),
         ({"images_per_epoch": 4}, "an epoch must hold at least one batch, but images_per_epoch is 4 of 8"),

@@ -2,7 +2,7 @@
 
 Boxes are weak truth: they are no outlines, but what of an outline lies outside is no part of the cell, and an outline
 whose own box then does not fit the drawn one is wrong. What is kept is a data set like any, a picture a cell, each name
-beginning with the source's: `pseudo_without` of a training config leaves sources out.
+beginning with the data set's and the source's: `pseudo_without` of a training config leaves sources out.
 """
 
 import csv
@@ -92,7 +92,7 @@ def _outlines(
     teacher: TwoPassSegmenter, sample: Sample, rgb: NDArray[np.uint8]
 ) -> Iterator[tuple[NDArray[np.uint8], LabelMap, BoxedOutline]]:
     """For each drawn leukocyte a picture around it, its label map, cut to the box, and how well it fitted."""
-    _, source, file = sample.sample_id.split("/", 2)
+    data_set, source, file = sample.sample_id.split("/", 2)
     group = sample.group.rsplit("/", 1)[1]
     shape = (rgb.shape[0], rgb.shape[1])
     for box in leukocyte_boxes(sample, shape):
@@ -111,7 +111,7 @@ def _outlines(
             fit = box_iou(box.sides, np.array([columns.start, rows.start, columns.stop, rows.stop], dtype=np.float64))
         around = _around(box, _ROOM * side)
         row = BoxedOutline(
-            f"{source}-{Path(file).stem}",
+            f"{data_set}-{source}-{Path(file).stem}",
             CellType.OTHER,
             f"{source}-{group}",
             round(fit, 4),

@@ -51,7 +51,7 @@ def test_only_an_outline_that_fits_its_box_becomes_a_training_image(boxed):
     _, drawn, folder = boxed
     with (folder / LABELS_FILE).open(newline="") as handle:
         (row,) = csv.DictReader(handle)
-    assert row["image_id"] == "Lab-good-0"
+    assert row["image_id"] == "boxes-Lab-good-0"
     assert float(row["fit"]) >= LEAST_FIT
     assert (folder / SPLIT_FILE).is_file()
     (sample,) = masked_samples((str(folder),))
@@ -63,4 +63,7 @@ def test_only_an_outline_that_fits_its_box_becomes_a_training_image(boxed):
 def test_a_source_can_be_left_out_of_training(boxed):
     config = tiny_config(pseudo_set=str(boxed[2]), pseudo_probability=0.5)
     assert len(_pseudo_samples(config)) == 1
-    assert _pseudo_samples(tiny_config(pseudo_set=str(boxed[2]), pseudo_probability=0.5, pseudo_without=("Lab",))) == []
+    assert (
+        _pseudo_samples(tiny_config(pseudo_set=str(boxed[2]), pseudo_probability=0.5, pseudo_without=("boxes-Lab",)))
+        == []
+    )
