@@ -81,6 +81,8 @@ def _undo_folding(norm: torch.nn.BatchNorm2d, bias: torch.Tensor) -> RemovableHa
 
     def set_up(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), unbiased=False)
+        assert norm.running_mean is not None  # those of this library's networks keep statistics
+        assert norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_((variance + norm.eps).sqrt())

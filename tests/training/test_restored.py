@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.domain.errors import ModelError
+from core.domain.options import Device
+from core.segmentation.model_registry import find_model
+from core.segmentation.segmenter import OnnxSegmenter
+from tests.training.tiny import tiny_config
+from training.architectures import build
+from training.architectures.restored import restore
+from training.data import split_samples
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.tensor(np.random.default_rng(3).normal(size=(4, 3, SIDE, SIDE)), dtype=torch.float32)
+
+
+def test_a_restored_network_gives_what_its_exported_form_gives(images):
+    entry = find_model()
+    network = build(entry.card.architecture, entry.card.encoder, pretrained=False)
+    restore(network, entry.path, images)
+    exported = OnnxSegmenter.from_entry(entry, Device.CPU, threads=1).logits(images.numpy())
+    with torch.no_grad():
+        assert network.eval()(images).numpy() == pytest.approx(exported, abs=1e-3)
+        # Also while it trains, when normalisations take the statistics of the batch: those it was restored with.
+        assert network.train()(images).numpy() == pytest.approx(exported, abs=1e-2)
+
+
+def test_another_network_is_refused(images):
+    with pytest.raises(ModelError, match=r"holds another network: it has no weights for \d+ layers, first "):
+        restore(build("unet-slim", "tu-tf_efficientnet_lite0", pretrained=False), find_model().path, images)
+
+
+def test_what_a_models_split_names_stays_in_its_part(samples):
+    """Whatever else is divided anew, weights are not tested on what they have learnt from."""
+    config = tiny_config()
+    first = split_samples(samples, config)
+    known = {part: [sample.sample_id for sample in members[::2]] for part, members in first.items()}
+    again = split_samples(samples, replace(config, seed=config.seed + 1), known)
+    for part, ids in known.items():
+        assert {*ids} <= {sample.sample_id for sample in again[part]}
+    assert sum(map(len, again.values())) == len(samples)
