@@ -132,8 +132,9 @@ def _add_fields(commands: "Commands") -> None:
 
 def _add_outlines(commands: "Commands") -> None:
     text = (
-        "Outline the drawn cells of laboratories with a network that was trained without them, as it draws and spoilt on"
-        " purpose, and keep the signs by which `python -m core quality --table FILE` learns to tell good ones from bad."
+        "Outline the drawn cells of laboratories with a network that was trained without them, as it draws and spoilt"
+        " on purpose, and keep the signs by which `python -m core quality --table FILE` learns to tell good ones from"
+        " bad."
     )
     parser = commands.add_parser(
         "outlines", help="outlines of laboratories left out, with their truth", description=text
