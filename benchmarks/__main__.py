@@ -7,7 +7,6 @@ peer: there the ratio is that of the target to what was measured. The yardsticks
 themselves and the shape of what they drew. `python -m benchmarks batch` measures one topic only.
 """
 
-import copy
 import json
 import os
 import platform
@@ -31,19 +30,17 @@ from core.domain.cell_types import CellType
 from core.domain.options import Device, FeatureEngine
 from core.domain.types import CellImage
 from core.evaluation.datasets import data_set
-from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.drawn_masks import read_mask
 from core.image.imaging import load
-from core.image.masks import cell_mask
 from core.image.window import Window
 from core.segmentation.model_registry import find_model, list_models
 from core.segmentation.preprocessing import network_input
-from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
+from core.segmentation.segmenter import OnnxSegmenter
 from tools.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
-from training.evaluate import annotator_agreement, evaluate, summarise
+from training.evaluate import annotator_agreement
 
 REPETITIONS = 9
 FOUND_IN = ("set1", "set2", "acevedo", "deepapl", "hairy_cell_marrow")
@@ -87,40 +84,26 @@ def explorer() -> list[dict[str, object]]:
 
 
 def inference() -> list[dict[str, object]]:
-    """The networks alone.
-
-    In fewer bits; a whole outline; how to divide the cores for one image and for many; and what the localiser does.
-    """
+    """The network alone, in fewer bits, a whole outline, how to divide the cores, and what finding the cell costs."""
     entry = find_model()
     card = entry.card
     image = load(data_set("acevedo").samples()[0].image)
-    whole = Window.whole(image.shape)
     sessions = {threads: OnnxSegmenter.from_entry(entry, Device.CPU, threads) for threads in (1, 2)}
-
-    def networks(segmenter: OnnxSegmenter) -> tuple[TwoPassSegmenter, TwoPassSegmenter]:
-        """Those of the coarse and of the fine pass."""
-        return segmenter.localiser or segmenter, segmenter
-
-    inputs = [network_input(image.rgb, whole, network.card) for network in networks(sessions[1])]
-    in_torch = [
-        build(network.card.architecture, network.card.encoder, pretrained=False).eval()
-        for network in networks(sessions[1])
-    ]
+    tensor = network_input(image.rgb, Window.whole(image.shape), card)
+    in_torch = build(card.architecture, card.encoder, pretrained=False).eval()
 
     def eager() -> None:
         with torch.no_grad():
-            for network, tensor in zip(in_torch, inputs, strict=True):
-                network(torch.from_numpy(tensor))
+            in_torch(torch.from_numpy(tensor))
 
-    def both(segmenter: OnnxSegmenter) -> None:
-        for network, tensor in zip(networks(segmenter), inputs, strict=True):
-            network.logits(tensor)
+    def drawing(segmenter: OnnxSegmenter) -> None:
+        segmenter.logits(tensor)
 
     rows = []
     for threads, segmenter in sessions.items():
         torch.set_num_threads(threads)
         rows.append(
-            row(f"both passes, {threads} thread(s)", *_beside("PyTorch eager", lambda s=segmenter: both(s), eager))
+            row(f"one window, {threads} thread(s)", *_beside("PyTorch eager", lambda s=segmenter: drawing(s), eager))
         )
     for reduced in (
         model
@@ -129,8 +112,8 @@ def inference() -> list[dict[str, object]]:
     ):
         for threads, segmenter in sessions.items():
             smaller = OnnxSegmenter.from_entry(reduced, Device.CPU, threads)
-            what = f"both passes in {reduced.card.precision}, {threads} thread(s)"
-            rows.append(row(what, *_beside("fp32", lambda s=smaller: both(s), lambda s=segmenter: both(s))))
+            what = f"one window in {reduced.card.precision}, {threads} thread(s)"
+            rows.append(row(what, *_beside("fp32", lambda s=smaller: drawing(s), lambda s=segmenter: drawing(s))))
     outline = statistics.median(_milliseconds(lambda: sessions[1].segment(image)) for _ in range(REPETITIONS))
     rows.append(row("one cell outlined, post-processing included, 1 thread", outline, "target", 100, 100 / outline))
     rows.append(
@@ -147,60 +130,26 @@ def inference() -> list[dict[str, object]]:
         peer = "one after the other on 2 threads"
         times = _beside(peer, lambda: many(sessions[1], at_once=True), lambda: many(sessions[2], at_once=False))
         rows.append(row("8 images, two at once on 1 thread each", *times))
-    return rows + _localiser(sessions[1], image)
+    return rows + _finding(sessions[1], image)
 
 
-def _localiser(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object]]:
-    """What the small network of the coarse pass gains, and what it changes.
-
-    In every tenth image, and in scores of the test images.
-    """
-    alone = copy.copy(segmenter)
-    alone.localiser = None
-    peer = "the large network alone"
-    rows = [
-        row(
-            "one cell outlined, 1 thread",
-            *_beside(peer, lambda: segmenter.segment(image), lambda: alone.segment(image)),
-        )
-    ]
+def _finding(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object]]:
+    """What it costs to find the cell, and of how many images of five collections the cell had to be drawn twice."""
+    times = _beside(
+        "one window drawn",
+        lambda: segmenter.find([image.rgb]),
+        lambda: segmenter.outline(image.rgb, [Window.whole(image.shape)]),
+    )
+    rows = [row("the objects of one image found, 1 thread", *times)]
     samples = [sample for name in FOUND_IN for sample in data_set(name).samples()[::10]]
-    again, same = 0, []
+    again = 0
     for sample in samples:
         shown = load(sample.image)
         with patch.object(segmenter, "logits", wraps=segmenter.logits) as passes:
-            found = segmenter.segment(shown).labels
+            segmenter.segment(shown)
         again += passes.call_count > 1
-        same.append(overlap(cell_mask(found), cell_mask(alone.segment(shown).labels)).dice)
-    share = 100 * again / len(samples)
-    rows.append(
-        row(
-            f"of {len(samples):,} images looked over by the large network after all",
-            share,
-            "all",
-            100,
-            len(samples) / max(again, 1),
-            "%",
-        )
-    )
-    rows.append(
-        row(
-            "Dice of the cells with those of the large network alone, mean",
-            100 * np.mean(same),
-            "least",
-            100 * min(same),
-            1,
-            "%",
-        )
-    )
-    test = json.loads(find_model().split.read_text(encoding="utf-8"))["test"]
-    drawn = [sample for name in ("set1", "set2") for sample in data_set(name).samples() if sample.sample_id in test]
-    ours, theirs = (summarise(evaluate(each, drawn)) for each in (segmenter, alone))
-    for region in ("nucleus", "cytoplasm", "cell"):
-        with_it, without = (100 * each[region]["dice_mean"] for each in (ours, theirs))
-        rows.append(
-            row(f"Dice of the {region}, {len(drawn)} test images", with_it, peer, without, with_it / without, "%")
-        )
+    share, each = 100 * again / len(samples), len(samples) / max(again, 1)
+    rows.append(row(f"of {len(samples):,} images drawn twice", share, "all", 100, each, "%"))
     return rows
 
 
@@ -219,7 +168,7 @@ def _milliseconds(run: Callable[[], object]) -> float:
 def cell() -> list[dict[str, object]]:
     """One image to its mask and features, against the thesis's way.
 
-    PyTorch eager, both passes, and RadiomicsFeatureExtractor.
+    PyTorch eager, two passes, and RadiomicsFeatureExtractor.
     """
     entry = find_model()
     segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, threads=2)
@@ -231,8 +180,8 @@ def cell() -> list[dict[str, object]]:
 
     def peer() -> None:
         with torch.no_grad():
-            for size in (card.coarse_size or card.input_size, card.input_size):
-                network(torch.from_numpy(network_input(image.rgb, whole, card, size)))
+            for _ in range(2):
+                network(torch.from_numpy(network_input(image.rgb, whole, card)))
         extract(image.rgb, labels, FeatureEngine.REFERENCE)
 
     ours, theirs, ratio = paired(lambda: extract(image.rgb, segmenter.segment(image).labels), peer)

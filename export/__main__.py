@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", type=Precision, choices=list(Precision), default=Precision.FP32, help=text)
     text = "runs of `training.experiments validate`, for the card"
     add("--validation", type=Path, nargs="*", default=[], metavar="DIR", help=text)
-    text = "folder of the training run of a small network that is to make the coarse pass"
+    text = "run of `training localise`, or file of a localiser, that is to find the cells for it"
     add("--localiser", type=Path, metavar="RUN", help=text)
     add("--force", action="store_true", help="export a precision even though it harms the measurements")
     add("--not-default", action="store_true", help="do not make it the model the app opens with")

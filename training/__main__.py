@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     # argparse exports no name for it.
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+# The commands of `training.localiser.commands`; all others are in `training.commands`.
+_LOCALISER: Final = ("localise", "finding")
 # The disk's reasons to refuse: nothing in the program can correct them.
 _NOT_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # What a shell gives a program that was stopped by Ctrl-C.
@@ -41,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the arguments of every command."""
     made = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for add in (_add_finetune, _add_augment, _add_select, _add_evaluate, _add_fields, _add_outlines):
+    finding = (_add_localise, _add_finding)
+    for add in (_add_finetune, *finding, _add_augment, _add_select, _add_evaluate, _add_fields, _add_outlines):
         add(commands)
     return made
 
@@ -61,6 +64,37 @@ def _add_finetune(commands: "Commands") -> None:
     text = "folder of the run; the app shows those in runs/"
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help=text)
     parser.add_argument("--device", default="auto", help=_DEVICE)
+
+
+def _add_localise(commands: "Commands") -> None:
+    text = (
+        "Train the network that finds leukocytes, platelets, red cells and smudge cells, on images with drawn boxes"
+        " (txl_pbc) and drawn masks (set1, set2, bccd). Ctrl-C stops it; the same command goes on."
+    )
+    short = "train a localiser; goes on where a stopped run was"
+    parser = commands.add_parser("localise", help=short, description=text)
+    text = "TOML file of settings; copy training/configs/localiser.toml (default: the settings of that class)"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+
+
+def _add_finding(commands: "Commands") -> None:
+    text = (
+        "Score a localiser: recall and precision of leukocytes, red cells and platelets, the error of sizes and of the"
+        " ruler, by source, and at smaller magnifications (mosaics of shrunk images). Of a run, its validation images,"
+        " on which it chooses its thresholds anew, and those of the sources it left out."
+    )
+    parser = commands.add_parser("finding", help="score a localiser on drawn boxes", description=text)
+    add = parser.add_argument
+    add("--localiser", type=Path, required=True, metavar="FILE_OR_RUN", help="an exported file, or a run's folder")
+    add("--sources", nargs="+", default=[], metavar="NAME", help="sources of boxes (default: all)")
+    text = "how many times images are shrunk, of a file (default: 1 2 4 8)"
+    add("--shrunk", type=_positive, nargs="+", default=[1, 2, 4, 8], metavar="N", help=text)
+    text = "of a file: score only a part of that run's split, which the file was not trained on"
+    add("--split", type=Path, metavar="RUN", help=text)
+    parts = ["train", "validation", "left_out"]
+    add("--part", choices=parts, default="validation", help="that part (default: validation)")
+    add("--json", action="store_true", help="print one machine-readable object to standard output")
 
 
 def _add_augment(commands: "Commands") -> None:
@@ -159,7 +193,8 @@ def main(argv: list[str] | None = None) -> int:
 
     terminal.log_to_terminal()
     try:
-        return int(getattr(import_module("training.commands"), arguments.command)(arguments))
+        module = "training.localiser.commands" if arguments.command in _LOCALISER else "training.commands"
+        return int(getattr(import_module(module), arguments.command)(arguments))
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -172,7 +207,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return 2
     except KeyboardInterrupt:
-        resumable = arguments.command in ("finetune", "select")
+        resumable = arguments.command in ("finetune", "localise", "select")
         terminal.say("stopped; the same command goes on where it was" if resumable else "stopped; nothing was kept")
         return _INTERRUPTED
 

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 from scipy import ndimage
 
 from core.domain.objects import ObjectKind
 from core.segmentation.localiser import Localiser
-from core.segmentation.localiser_card import LocaliserCard
+from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard
 from core.segmentation.model_card import ModelCard
 from core.segmentation.segmenter import TwoPassSegmenter
 
@@ -139,3 +141,18 @@ class SceneSegmenter(TwoPassSegmenter):
         self.passes.append(len(images))
         meaning = _meaning(images)
         return np.stack([np.where(meaning == value, 9, -9) for value in (-1, 1, 2)], axis=1).astype(np.float32)
+
+
+def write_blind_localiser(path):
+    """The file of a localiser that finds nothing anywhere."""
+    channels = len(ObjectKind) + 4
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [channels, 3, 4, 4], np.zeros(channels * 48, np.float32))
+    bias = helper.make_tensor("b", TensorProto.FLOAT, [channels], np.full(channels, -9, np.float32))
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    objects = helper.make_tensor_value_info("objects", TensorProto.FLOAT, ["n", channels, "rows", "columns"])
+    node = helper.make_node("Conv", ["images", "w", "b"], ["objects"], strides=[4, 4])
+    graph = helper.make_graph([node], "blind", [images], [objects], [weights, bias])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {LOCALISER_KEY: LOCALISER_CARD.to_json()})
+    onnx.save(model, path)
+    return path
