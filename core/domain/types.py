@@ -158,6 +158,11 @@ class CellAnalysis:
         return not any(flag.severe for flag in self.flags)
 
     @property
+    def certainty(self) -> float:
+        """How sure the outline is: the quality that was judged, or else the network's own confidence."""
+        return self.segmentation.confidence if self.outline_quality is None else self.outline_quality
+
+    @property
     def further_notes(self) -> tuple[str, ...]:
         """What opening the image did, without what a flag says of it already."""
         return tuple(note for note in self.image.notes if not any(note in flag.message for flag in self.flags))

@@ -18,6 +18,8 @@ from core.support import files, records
 
 # Of whatever the signs say, no outline is believed to be better or worse.
 _ENDS: Final = (0.01, 0.99)
+# The share of a run's cells from which on a new stain is told of the run.
+_MANY: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ def load(path: Path, model_sha256: str) -> OutlineJudge:
     return judge
 
 
+def judge_of_file(path: Path | None, model_sha256: str) -> OutlineJudge | None:
+    """What `load` reads; None for a model that has no such file."""
+    return load(path, model_sha256) if path is not None else None
+
+
 def stain_news(unlike: int, cells: int, judge: OutlineJudge | None) -> str | None:
     """What is said once of a run in which many cells have a stain that the model does not know; None of few.
 
@@ -125,7 +132,7 @@ def stain_news(unlike: int, cells: int, judge: OutlineJudge | None) -> str | Non
     """
     if not cells or unlike < _MANY * cells:
         return None
-    whose = "the stain of this cell is" if cells == 1 else f"the stain of {unlike:,} of {cells:,} cells is"
+    whose = "The stain of this cell is" if cells == 1 else f"The stain of {unlike:,} of {cells:,} cells is"
     news = f"{whose} unlike those the model was trained on, which says nothing against a cell by itself"
     if judge is None or not judge.checked:
         return f"{news}; look at some of the outlines."
@@ -134,7 +141,3 @@ def stain_news(unlike: int, cells: int, judge: OutlineJudge | None) -> str | Non
         f" cells: they agree to {judge.checked['dice']:.2f} (Dice), and {judge.checked['poor']:.1%} lie below 0.8. Look"
         " at some of yours."
     )
-
-
-# The share of a run's cells from which on a new stain is told of the run.
-_MANY: Final = 0.2

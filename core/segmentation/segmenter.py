@@ -21,8 +21,7 @@ from core.image.masks import cell_mask
 from core.image.window import Window
 from core.quality.novelty import Knowledge
 from core.quality.novelty import load as load_knowledge
-from core.quality.outline_quality import OutlineJudge
-from core.quality.outline_quality import load as load_judge
+from core.quality.outline_quality import OutlineJudge, judge_of_file
 from core.segmentation.localiser import Localiser, OnnxLocaliser
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry, card_of, find_model, verify_model
@@ -298,7 +297,7 @@ class OnnxSegmenter(TwoPassSegmenter):
         verify_model(entry)
         segmenter = cls(entry.path, device, threads, views)
         segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
-        segmenter.judge = load_judge(entry.quality, entry.sha256) if entry.quality is not None else None
+        segmenter.judge = judge_of_file(entry.quality, entry.sha256)
         return segmenter
 
     @classmethod

@@ -93,10 +93,10 @@ def test_a_page_of_the_table_is_that_part_of_the_order(review):
 def test_a_cell_is_found_by_its_key_with_picture_and_mask(review):
     for cell in review.pictured(Order.BY_IMAGE, 0, 100):
         again = review.cell(cell.key)
-        assert (again.image_path, again.cell_index, again.confidence) == (
+        assert (again.image_path, again.cell_index, again.certainty) == (
             cell.image_path,
             cell.cell_index,
-            cell.confidence,
+            cell.certainty,
         )
         image, labels = review.picture(cell), review.labels(cell)
         assert image.shape == labels.shape == cell.shape
