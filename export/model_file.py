@@ -72,6 +72,12 @@ def limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
     )
 
 
+def _runs_behind(config: TrainingConfig) -> list[TrainingConfig]:
+    """The settings of the runs that a mean is of; exported models among them tell nothing here."""
+    folders = [Path(run) for run in config.average_of]
+    return [TrainingConfig.from_toml(folder / CONFIG_FILE) for folder in folders if folder.is_dir()]
+
+
 def _card(
     config: TrainingConfig, scale: Normalisation, model_id: str, parts: Mapping[str, Sequence[Sample]]
 ) -> ModelCard:
@@ -84,7 +90,7 @@ def _card(
     )
     public = all(source.name in DATA_SETS for source in sources)
     taught = ""
-    for part in (config, *(TrainingConfig.from_toml(Path(run) / CONFIG_FILE) for run in config.average_of)):
+    for part in (config, *_runs_behind(config)):
         if part.pseudo_set:
             outlined = masked_samples((part.pseudo_set,))
             # Pseudo-labelled images are called <data set>-<image>.

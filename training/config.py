@@ -71,8 +71,8 @@ class TrainingConfig(TomlSettings):
     - `boundary_weight` of a further term of the loss (`training.losses`);
     - `start_from` is the folder of a run, or an exported model of the same network (.onnx, its split beside it), whose
       weights to begin with; images that an exported model's split names stay in their part;
-    - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is validated and
-      tested;
+    - `average_of` are runs, or exported models, that began alike: nothing is trained, the mean of their weights is
+      validated and tested;
     - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image replaces a drawn
       one with `pseudo_probability`; `pseudo_without` leaves out the sources whose names its images begin with.
     """

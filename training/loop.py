@@ -26,7 +26,7 @@ from core.evaluation.model_comparison import title
 from core.evaluation.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
 from core.support import files
 from training.architectures import build, check_input
-from training.architectures.restored import restore
+from training.architectures.restored import folded_model, folded_network, mean_of, restore
 from training.architectures.weights import Normalisation, normalisation
 from training.calibration import fit_temperature, logits_of
 from training.config import TrainingConfig
@@ -136,11 +136,8 @@ def fit(
     _check_parts(parts, config)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    network, scale = _first_weights(config)
-    data, repaired = _read(parts, config, scale)
-    if config.start_from.endswith(MODEL_SUFFIX):
-        shown = DataLoader(data["train"], _SHOWN_TO_RESTORE, shuffle=False)
-        restore(network, Path(config.start_from), next(iter(shown))[0])
+    data, repaired = _read(parts, config, _scale_of(config))
+    network = _first_weights(config, data["train"])
 
     hold_to_data(folder, [sample for members in parts.values() for sample in members])
     (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
@@ -257,32 +254,59 @@ def _epoch(trainer: Trainer, config: TrainingConfig, data: Mapping[str, SegDatas
     return EpochLog(done + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], rate, seconds)
 
 
-def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:
-    """Initial weights: a pretrained encoder, the network of the run in `start_from`, or the mean of `average_of`."""
-    runs = config.average_of or ((config.start_from,) if config.start_from else ())
-    if config.start_from.endswith(MODEL_SUFFIX):  # its weights are put in when there are images
-        return build(config.architecture, config.encoder, pretrained=False), normalisation(config.encoder)
-    if not runs:
-        return build(config.architecture, config.encoder), normalisation(config.encoder)
-    networks, scales = [], []
-    for run in runs:
-        network, began, scale = load_network(Path(run))
-        if (began.architecture, began.encoder) != (config.architecture, config.encoder):
-            msg = f"{run} holds {began.architecture} on {began.encoder}; this run has another network"
-            raise UsageError(msg)
-        networks.append(network)
-        scales.append(scale)
-    if len(set(scales)) > 1:
+def _origins(config: TrainingConfig) -> tuple[str, ...]:
+    """The runs and exported models whose weights a training begins with, or is the mean of."""
+    return config.average_of or ((config.start_from,) if config.start_from else ())
+
+
+def _scale_of(config: TrainingConfig) -> Normalisation:
+    """How the input is scaled: as the networks were fed that a training begins with.
+
+    Raises
+    ------
+    UsageError
+        If they were fed differently: only networks that began alike have a mean.
+    """
+    runs = [origin for origin in _origins(config) if not origin.endswith(MODEL_SUFFIX)]
+    scales = {load_network(Path(run))[2] for run in runs} or {normalisation(config.encoder)}
+    if len(scales) > 1:
         msg = (
             f"average_of: the networks of {', '.join(runs)} are fed differently scaled images; only runs that began"
             " alike have a mean"
         )
         raise UsageError(msg)
-    first = networks[0]
-    for name, value in first.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
-    return first, scales[0]
+    return scales.pop()
+
+
+def _first_weights(config: TrainingConfig, data: SegDataset) -> torch.nn.Module:
+    """Initial weights: a pretrained encoder, those of `start_from`, or the mean of `average_of`.
+
+    Images of `data` restore what an export folded, and what was folded to be averaged.
+    """
+    origins = _origins(config)
+    if not origins:
+        return build(config.architecture, config.encoder)
+    if len(origins) == 1 and not origins[0].endswith(MODEL_SUFFIX):
+        return _network_of(origins[0], config)
+    shown = next(iter(DataLoader(data, _SHOWN_TO_RESTORE)))[0]
+    folded = [
+        folded_model(Path(origin))
+        if origin.endswith(MODEL_SUFFIX)
+        else folded_network(_network_of(origin, config), shown)
+        for origin in origins
+    ]
+    network = build(config.architecture, config.encoder, pretrained=False)
+    restore(network, mean_of(folded), shown, " and ".join(origins))
+    return network
+
+
+def _network_of(run: str, config: TrainingConfig) -> torch.nn.Module:
+    """The network of a run's folder; raises UsageError for another one than the config's."""
+    network, began, _ = load_network(Path(run))
+    if (began.architecture, began.encoder) != (config.architecture, config.encoder):
+        msg = f"{run} holds {began.architecture} on {began.encoder}; this run has another network"
+        raise UsageError(msg)
+    return network
 
 
 def _test(
@@ -330,11 +354,11 @@ def _split_file(origin: Path) -> Path:
 
 
 def _split_of_model(config: TrainingConfig) -> dict[str, list[str]]:
-    """The split of the exported model that training begins with; empty where it begins with none."""
-    origin = Path(config.start_from)
-    if origin.suffix != MODEL_SUFFIX or not (path := _split_file(origin)).is_file():
-        return {}
-    split: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    """The split of the exported model that training begins with, or a mean is of; empty where there is none."""
+    split: dict[str, list[str]] = {}
+    for origin in _origins(config):
+        if origin.endswith(MODEL_SUFFIX) and (path := _split_file(Path(origin))).is_file():
+            split = json.loads(path.read_text(encoding="utf-8"))
     return split
 
 

@@ -10,10 +10,11 @@ from core.segmentation.model_registry import find_model
 from core.segmentation.segmenter import OnnxSegmenter
 from tests.training.tiny import tiny_config
 from training.architectures import build
-from training.architectures.restored import restore
+from training.architectures.restored import folded_model, folded_network, mean_of, restore
 from training.data import split_samples
 
 SIDE = 64
+ENCODER = "tu-tf_efficientnet_lite0"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def images():
 def test_a_restored_network_gives_what_its_exported_form_gives(images):
     entry = find_model()
     network = build(entry.card.architecture, entry.card.encoder, pretrained=False)
-    restore(network, entry.path, images)
+    restore(network, folded_model(entry.path), images, entry.model_id)
     exported = OnnxSegmenter.from_entry(entry, Device.CPU, threads=1).logits(images.numpy())
     with torch.no_grad():
         assert network.eval()(images).numpy() == pytest.approx(exported, abs=1e-3)
@@ -33,8 +34,8 @@ def test_a_restored_network_gives_what_its_exported_form_gives(images):
 
 
 def test_another_network_is_refused(images):
-    with pytest.raises(ModelError, match=r"holds another network: it has no weights for \d+ layers, first "):
-        restore(build("unet-slim", "tu-tf_efficientnet_lite0", pretrained=False), find_model().path, images)
+    with pytest.raises(ModelError, match=r"mine holds another network: it has no weights for \d+ layers, first "):
+        restore(build("unet-slim", ENCODER, pretrained=False), folded_model(find_model().path), images, "mine")
 
 
 def test_what_a_models_split_names_stays_in_its_part(samples):
@@ -46,3 +47,13 @@ def test_what_a_models_split_names_stays_in_its_part(samples):
     for part, ids in known.items():
         assert {*ids} <= {sample.sample_id for sample in again[part]}
     assert sum(map(len, again.values())) == len(samples)
+
+
+def test_the_mean_of_a_network_and_itself_is_that_network(images):
+    torch.manual_seed(3)
+    first = build("linknet", ENCODER, pretrained=False)
+    folded = folded_network(first, images)
+    again = build("linknet", ENCODER, pretrained=False)
+    restore(again, mean_of([folded, folded]), images, "mean")
+    with torch.no_grad():
+        assert again.eval()(images).numpy() == pytest.approx(first.eval()(images).numpy(), abs=1e-3)

@@ -1,61 +1,109 @@
-"""The weights of an exported model, put back into the network they came from, so that training can go on with them.
+"""Networks with their batch normalisations folded into the convolutions before them, as an export leaves them.
 
-An export folds every batch normalisation into the convolution before it. What it did is undone on real images: each
-normalisation is given the mean and variance that its input has on them as its own statistics, and the scale and shift
-that make its output what the folded convolution gave.
+In this form networks that began alike can be averaged, and the weights of an exported model put back into the network
+they came from, so that training goes on with them. What was folded is undone on real images: each normalisation is
+given the mean and variance that its input has on them as its own statistics, and the scale and shift that make its
+output what the folded convolution gave.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
 import torch
 from onnx import numpy_helper
+from torch.nn.utils import fusion
 from torch.utils.hooks import RemovableHandle
 
 from core.domain.errors import ModelError
 
-_FOLDED = "_bias"  # what the exporter calls the bias that a convolution got from the normalisation behind it
+# Weight and bias of every convolution, by its name in the network.
+Folded = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+
+_SUFFIX = "_bias"  # what the exporter calls the bias that a convolution got from the normalisation behind it
+
+
+def folded_model(model: Path) -> Folded:
+    """Of an exported file in fp32."""
+    stored = {one.name: torch.tensor(numpy_helper.to_array(one)) for one in onnx.load(str(model)).graph.initializer}
+    names = [name.removesuffix(".weight") for name in stored if name.endswith(".weight")]
+    biases = {name: (f"{name}.weight{_SUFFIX}", f"{name}.bias") for name in names}
+    return {
+        name: (stored[f"{name}.weight"], next(stored[bias] for bias in biases[name] if bias in stored))
+        for name in names
+        if any(bias in stored for bias in biases[name])
+    }
 
 
 @torch.no_grad()
-def restore(network: torch.nn.Module, model: Path, images: torch.Tensor) -> None:
-    """Give an untrained network the weights of its exported form; in eval mode both then give the same.
+def folded_network(network: torch.nn.Module, images: torch.Tensor) -> Folded:
+    """Of a trained network; `images` (N, 3, H, W) show in which order it computes."""
+    convolutions = _convolutions(network)
+    named = {module: name for name, module in convolutions.items()}
+    folded = {name: (module.weight, module.bias) for name, module in convolutions.items() if module.bias is not None}
+    for convolution, norm in _normalised(network.eval(), images):
+        assert norm.running_mean is not None  # those of these networks keep statistics
+        assert norm.running_var is not None
+        folded[named[convolution]] = fusion.fuse_conv_bn_weights(
+            convolution.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+    return folded
+
+
+def mean_of(networks: Sequence[Folded]) -> Folded:
+    """The mean of networks that began alike."""
+    return {
+        name: (
+            torch.stack([network[name][0] for network in networks]).mean(dim=0),
+            torch.stack([network[name][1] for network in networks]).mean(dim=0),
+        )
+        for name in networks[0]
+    }
+
+
+@torch.no_grad()
+def restore(network: torch.nn.Module, folded: Folded, images: torch.Tensor, origin: str) -> None:
+    """Give an untrained network what was folded; in eval mode it then computes the same.
 
     Parameters
     ----------
     network
         As `training.architectures.build` makes it.
-    model
-        The exported file, in fp32.
+    folded
+        The weights.
     images
         Inputs (N, 3, H, W) by which normalisations get their statistics.
+    origin
+        Names the weights in an error.
 
     Raises
     ------
     ModelError
-        If the file is of another network.
+        If they are of another network.
     """
-    stored = {one.name: torch.tensor(numpy_helper.to_array(one)) for one in onnx.load(str(model)).graph.initializer}
-    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d)}
+    convolutions = _convolutions(network)
     if lacking := [
         name
         for name, module in convolutions.items()
-        if f"{name}.weight" not in stored or stored[f"{name}.weight"].shape != module.weight.shape
+        if name not in folded or folded[name][0].shape != module.weight.shape
     ]:
-        msg = f"{model.name} holds another network: it has no weights for {len(lacking)} layers, first {lacking[0]}"
+        msg = f"{origin} holds another network: it has no weights for {len(lacking)} layers, first {lacking[0]}"
         raise ModelError(msg)
     for name, module in convolutions.items():
-        module.weight.copy_(stored[f"{name}.weight"])
+        module.weight.copy_(folded[name][0])
         if module.bias is not None:
-            module.bias.copy_(stored[f"{name}.bias"])
-    pairs = list(_normalised(network.eval(), images))
+            module.bias.copy_(folded[name][1])
     named = {module: name for name, module in convolutions.items()}
-    hooks = [_undo_folding(norm, stored[f"{named[convolution]}.weight{_FOLDED}"]) for convolution, norm in pairs]
+    pairs = list(_normalised(network.eval(), images))
+    hooks = [_undo_folding(norm, folded[named[convolution]][1]) for convolution, norm in pairs]
     network(images)
     for hook in hooks:
         hook.remove()
+
+
+def _convolutions(network: torch.nn.Module) -> dict[str, torch.nn.Conv2d]:
+    return {name: module for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d)}
 
 
 def _normalised(
@@ -81,7 +129,7 @@ def _undo_folding(norm: torch.nn.BatchNorm2d, bias: torch.Tensor) -> RemovableHa
 
     def set_up(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), unbiased=False)
-        assert norm.running_mean is not None  # those of this library's networks keep statistics
+        assert norm.running_mean is not None  # those of these networks keep statistics
         assert norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
