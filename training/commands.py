@@ -19,9 +19,9 @@ from core.domain.types import CellImage
 from core.evaluation import model_selection as results
 from core.evaluation.datasets import COPIES_MANIFEST, Sample, data_set
 from core.evaluation.model_comparison import Measure, fair, paired_differences, ranking, title, verdict
-from core.evaluation.quality_fit import LABORATORIES, gathered
+from core.evaluation.quality_fit import gathered
 from core.evaluation.training_runs import CASES_FOLDER
-from core.evaluation.true_cells import measure, true_pictures
+from core.evaluation.true_cells import LABORATORIES, measure, true_pictures
 from core.segmentation.field_of_view import FieldCell
 from core.segmentation.localiser import OnnxLocaliser
 from core.segmentation.model_registry import ModelEntry, find_model

@@ -18,6 +18,7 @@ from core.evaluation import model_selection, novelty_fit, quality_fit
 from core.evaluation.agreement import Grade, save, to_json
 from core.evaluation.model_comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
 from core.evaluation.reliability import measure_reliability, store
+from core.evaluation.true_cells import LABORATORIES
 from core.quality import novelty as knowledge
 from core.quality import outline_quality
 from core.quality.outline_signs import OUTLINE_SIGNS
@@ -164,7 +165,7 @@ def _quality(arguments: argparse.Namespace) -> int:
     out = _kept_in(arguments, model)
     tables = [_outlines_in(path) for path in arguments.table]
     there = {source for table in tables for source in table["source"]}
-    sources = tuple(source for source in quality_fit.LABORATORIES if source not in there)
+    sources = tuple(source for source in LABORATORIES if source not in there)
     if sources:
         device = Device(arguments.device)
         progress = _late_progress()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.domain.errors import DataSetError
 from core.domain.options import Device
-from core.evaluation.true_cells import BOXED_SET, DRAWN_SETS, PLAIN, TruePicture, measure, true_pictures
+from core.evaluation.true_cells import BOXED_SET, LABORATORIES, PLAIN, TruePicture, measure, true_pictures
 from core.quality.novelty import Coefficient, LogisticScore
 from core.quality.outline_quality import OutlineJudge, save
 from core.quality.outline_signs import OUTLINE_SIGNS
@@ -29,8 +29,7 @@ from core.support import parallel
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 
-# Laboratories with drawn leukocytes: of the data set with boxes by the names that it has for them.
-LABORATORIES: Final = (*DRAWN_SETS, "Raabin-WBC", "BCDD", "PBC")
+# Other data sets of those laboratories.
 _ALIASES: Final = {"acevedo": "PBC"}
 # Outlines below are wrong, from the other on they are right.
 POOR: Final = 0.8
@@ -170,7 +169,7 @@ def _rounded(value: float) -> float | None:
 def measure_model(
     entry: ModelEntry,
     *,
-    sources: tuple[str, ...] = (),
+    sources: tuple[str, ...] = LABORATORIES,
     jobs: int = 1,
     device: Device = Device.AUTO,
     limit: int | None = None,

@@ -35,6 +35,10 @@ DRAWN_SETS: Final = ("bccd", "set1", "set2")
 BOXED_SET: Final = "txl_pbc"
 # Its pictures of this source are in `bccd` as well, with outlines.
 _WITH_OUTLINES: Final = "BCCD"
+# Laboratories with drawn leukocytes: of the data set with boxes by the names that it has for them; and those that are
+# in no picture of it.
+LABORATORIES: Final = (*DRAWN_SETS, "Raabin-WBC", "BCDD", "PBC")
+_UNBOXED: Final = frozenset({"set1", "set2"})
 # A drawn part of less of the largest one's area is no cell.
 _SPECK: Final = 0.2
 # Boxes are drawn loosely: an edge that lies off by this share of the side means nothing.
@@ -68,11 +72,27 @@ class TruePicture:
         return [box.on(shape) for box in self.boxes]
 
 
-def true_pictures(limit: int | None = None, sources: tuple[str, ...] = ()) -> list[TruePicture]:
-    """Every picture with drawn leukocytes, at most `limit` of each laboratory; raises DataSetError if they are missing.
+def true_pictures(limit: int | None = None, sources: tuple[str, ...] = LABORATORIES) -> list[TruePicture]:
+    """Every picture of some laboratories with drawn leukocytes, at most `limit` of each.
 
-    `sources` are the laboratories wanted (none: all).
+    Raises
+    ------
+    DataSetError
+        If images are missing.
     """
+    chosen: list[TruePicture] = []
+    with_outlines, boxed = _boxed_pictures() if set(sources) - _UNBOXED else ({}, [])
+    for source in sources:
+        here = [picture for picture in boxed if picture.source == source]
+        if source in DRAWN_SETS:
+            samples = DATA_SETS[source].samples()
+            here = [TruePicture(source, sample, with_outlines.get(sample.image.name, ())) for sample in samples]
+        chosen += here[:: math.ceil(len(here) / limit)] if limit else here
+    return chosen
+
+
+def _boxed_pictures() -> tuple[dict[str, tuple[DrawnBox, ...]], list[TruePicture]]:
+    """The boxes of pictures whose outlines are drawn, too, by the name of the picture; and the other pictures."""
     with_outlines, pictures = {}, []
     for sample in DATA_SETS[BOXED_SET].samples():
         source, boxes = sample.sample_id.split("/")[1], drawn_boxes(sample)
@@ -80,14 +100,7 @@ def true_pictures(limit: int | None = None, sources: tuple[str, ...] = ()) -> li
             with_outlines[Path(sample.group).name] = boxes
         else:
             pictures.append(TruePicture(source, sample, boxes))
-    for name in DRAWN_SETS:
-        of_name = DATA_SETS[name].samples()
-        pictures += [TruePicture(name, sample, with_outlines.get(sample.image.name, ())) for sample in of_name]
-    chosen = []
-    for source in sources or tuple(dict.fromkeys(picture.source for picture in pictures)):
-        here = [picture for picture in pictures if picture.source == source]
-        chosen += here[:: math.ceil(len(here) / limit)] if limit else here
-    return chosen
+    return with_outlines, pictures
 
 
 @dataclass(frozen=True, eq=False)
