@@ -28,7 +28,7 @@ from core.segmentation.model_registry import ModelEntry, card_of, find_model, ve
 from core.segmentation.postprocessing import label_cell
 from core.segmentation.preprocessing import network_input, to_image_grid
 from core.segmentation.providers import open_session, provider_name, why_no_cuda
-from core.segmentation.scene import around, likeliest, of_kind, taken_of, window_around
+from core.segmentation.scene import around, believed, likeliest, of_kind, taken_of, window_around
 
 # A cell is drawn once where it then lies off the middle of its window by no more than this share of its side, and would
 # need a window at most so many times smaller or larger. Otherwise it is drawn again in the window of what was drawn.
@@ -128,7 +128,7 @@ class TwoPassSegmenter(ABC):
         """The objects of each image that the localiser is sure of; none without a localiser."""
         if self.localiser is None:
             return [() for _ in images]
-        return [tuple(found) for found in self.localiser.find_many(images)]
+        return [believed(found) for found in self.localiser.find_many(images)]
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell that the image was taken of, on its own pixels; all background if none is found."""

@@ -95,7 +95,7 @@ def test_a_large_field_is_looked_at_in_tiles_until_its_cells_are_large_enough_an
     assert len(found) == len(squares)
     assert {round(one.diameter / 4) for one in found} == {12}
     assert localiser.seen[0] == (1, 3, 96, 128)
-    assert len(localiser.seen) > 3
+    assert len(localiser.seen) > 1
 
 
 def test_a_crop_with_a_large_cell_costs_one_look():

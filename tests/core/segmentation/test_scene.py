@@ -1,7 +1,7 @@
 import pytest
 
 from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
-from core.segmentation.scene import around, is_field, likeliest, of_kind, taken_of, window_around
+from core.segmentation.scene import around, believed, is_field, likeliest, of_kind, taken_of, window_around
 
 LEUKOCYTE, PLATELET, RED_CELL, SMUDGE = ObjectKind
 SHAPE = (300, 400)
@@ -39,6 +39,18 @@ def test_a_whole_cell_counts_more_than_a_cut_sure_or_small_one_beside_it():
     for other in (found(150, 150, cut=True), found(150, 150, score=0.3), found(150, 150, 30)):
         assert taken_of([other, whole], SHAPE) is whole
         assert taken_of([other], SHAPE) is other
+
+
+def test_leukocytes_that_are_much_less_sure_than_the_others_are_not_believed():
+    sure, less, hardly, platelet = (
+        found(60, 60),
+        found(60, 160, score=0.6),
+        found(60, 260, score=0.5),
+        found(9, 9, 9, PLATELET, 0.3),
+    )
+    assert believed([sure, less, hardly, platelet]) == (sure, less, platelet)
+    assert believed([hardly, platelet]) == (hardly, platelet), "in a new stain all scores are low"
+    assert believed([]) == ()
 
 
 def test_where_no_leukocyte_is_sure_what_lies_in_the_middle_is_meant():
