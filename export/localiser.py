@@ -1,5 +1,6 @@
 """A localiser's run to one ONNX file with its card inside, verified against torch."""
 
+import argparse
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,18 +13,42 @@ import onnx
 import onnxruntime
 import torch
 
-from core.domain.errors import ModelError
+from core.domain.errors import ModelError, UsageError
 from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard
 from core.support import files
 from export.to_onnx import OPSET, remove_notes, smooth_noise, write_program
 from training.localiser.boxes import KINDS
+from training.localiser.config import LocaliserConfig
 from training.localiser.evaluation import localiser_card
-from training.localiser.loop import LOG_FILE, SCORES_FILE, SPLIT_FILE, load_localiser
+from training.localiser.loop import CONFIG_FILE, LOG_FILE, SCORES_FILE, SPLIT_FILE, load_localiser
 from training.localiser.network import LocaliserNetwork
 
 _TRACED: Final = 160
 # Maps of torch and onnxruntime may differ by this much: a score by less than 0.001, a length by less than 0.5 %.
 MAX_DIFFERENCE: Final = 5e-3
+
+
+def is_localiser(checkpoint: Path) -> bool:
+    """Whether a folder, or the folder of a file, holds the run of a localiser."""
+    path = (checkpoint.parent if checkpoint.is_file() else checkpoint) / CONFIG_FILE
+    try:
+        LocaliserConfig.from_toml(path)
+    except UsageError:
+        return False
+    return True
+
+
+def export_run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments of `python -m export` say of a localiser's run; returns the exit code."""
+    run: Path = arguments.checkpoint.parent if arguments.checkpoint.is_file() else arguments.checkpoint
+    card = export_localiser(run, arguments.out)
+    size = arguments.out.stat().st_size
+    if arguments.json:
+        print(json.dumps({"file": arguments.out.name, "bytes": size, "parity": card.parity}))
+    else:
+        difference = card.parity["max_difference"]
+        print(f"{arguments.out}: {size / 1e6:.1f} MB; beside torch, maps differ by at most {difference:.2g}")
+    return 0
 
 
 def export_localiser(run: Path, out: Path) -> LocaliserCard:

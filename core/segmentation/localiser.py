@@ -42,6 +42,8 @@ _ENOUGH: Final = {ObjectKind.LEUKOCYTE: 1, ObjectKind.RED_CELL: 4}
 _LARGE: Final = 150.0
 # Where nothing is found, the next grid is so many times finer.
 _FINER: Final = 2.0
+# A leukocyte without red cells beside it is believed from this share of the finest scale on.
+_SURE: Final = 0.3
 # Two boxes are one object from this share of their union on (of one kind, of two kinds), or where so much of the
 # smaller one lies in the other.
 _SAME_KIND: Final = 0.5
@@ -155,7 +157,7 @@ class Localiser(ABC):
         pyramids = [_Pyramid(rgb, balanced=self.card.white_balance) for rgb in images]
         found = self._first_look(pyramids, limits)
         return [
-            self._objects(self._of_one_scale(self._look_closer(pyramid, first, limits)), pyramid.shape)
+            self._objects(self._look_closer(pyramid, first, limits), pyramid.shape)
             for pyramid, first in zip(pyramids, found, strict=True)
         ]
 
@@ -176,7 +178,7 @@ class Localiser(ABC):
                 looked = self._look([_padded(level, shape) for level in levels], limits)
                 for number, level, candidates in zip(some, levels, looked, strict=True):
                     seen = candidates.some(_inside(candidates, level.shape[:2]))
-                    found[number] = _distinct(_scaled(seen, 1 / pyramids[number].first), self._order)
+                    found[number] = self._settled(_scaled(seen, 1 / pyramids[number].first))
         return [found[number] for number in range(len(pyramids))]
 
     def _look_closer(self, pyramid: "_Pyramid", found: _Found, limits: NDArray[np.float32]) -> _Found:
@@ -185,7 +187,7 @@ class Localiser(ABC):
         while (finer := self._next_scale(found, scale, pyramid.finest)) is not None:
             looked = self._tiled(pyramid.level(finer), limits)
             large = found.some(found.diameters() * finer > _LARGE)
-            found, scale = _distinct(_Found.joined([_scaled(looked, 1 / finer), large]), self._order), finer
+            found, scale = self._settled(_Found.joined([_scaled(looked, 1 / finer), large])), finer
         return found
 
     def _next_scale(self, found: _Found, scale: float, finest: float) -> float | None:
@@ -199,9 +201,15 @@ class Localiser(ABC):
                 enough, typical = True, float(np.median(of_kind))
                 if typical < measured:
                     wanted = max(wanted, scale * aimed / typical)
-        if not enough:
-            wanted = scale * _FINER
+        # On a coarse grid of a large field a clump may look like a cell; where red cells are seen, it is none.
+        alone = np.count_nonzero(found.kinds == self._number(ObjectKind.RED_CELL)) < _ENOUGH[ObjectKind.RED_CELL]
+        if not enough or (alone and scale < _SURE * finest):
+            wanted = max(wanted, scale * _FINER)
         return None if wanted <= scale else min(max(wanted, 1.1 * scale), finest)
+
+    def _settled(self, candidates: _Found) -> _Found:
+        """One box an object, all of one magnification."""
+        return self._of_one_scale(_distinct(candidates, self._order))
 
     def _of_one_scale(self, found: _Found) -> _Found:
         """Without red cells too small for their image; what is too small for a leukocyte is a platelet."""
