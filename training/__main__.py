@@ -85,6 +85,9 @@ def _add_localise(commands: "Commands") -> None:
     text = "TOML file of settings; copy training/configs/localiser.toml (default: the settings of that class)"
     parser.add_argument("--config", type=Path, metavar="FILE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    text = "sources of which nothing is seen, and which the run is scored on in the end"
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="NAME", help=text)
+    parser.add_argument("--epochs", type=_positive, metavar="N", help="epochs (default: as the settings say)")
 
 
 def _add_finding(commands: "Commands") -> None:

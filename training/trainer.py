@@ -42,7 +42,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: torch.nn.Module) -> None:
-        """Take in the weights that the network has now."""
+        """Take the weights of a network in after a step."""
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
         for average, current in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):

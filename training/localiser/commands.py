@@ -4,7 +4,9 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from core.domain.errors import UsageError
 from core.domain.options import Device
@@ -28,6 +30,9 @@ from training.terminal import in_time, say
 def localise(arguments: argparse.Namespace) -> int:
     """Train a localiser, choose its thresholds on validation images, and score it on what was left out."""
     config = LocaliserConfig.from_toml(arguments.config) if arguments.config else LocaliserConfig()
+    config = replace(
+        config, leave_out=tuple(arguments.leave_out) or config.leave_out, epochs=arguments.epochs or config.epochs
+    )
     started = time.monotonic()
 
     def show(row: LocaliserEpoch) -> None:
@@ -78,7 +83,7 @@ def _measure(run: Path, validation: Sequence[BoxedImage], held: Sequence[BoxedIm
     localiser = TorchLocaliser(network, localiser_card(config))
     chosen_on = score_localiser(localiser, validation, on_view=_tell)
     least = choose_scores(chosen_on)
-    report = {"least_scores": least, "validation": summarise_finding(chosen_on, least)}
+    report: dict[str, Any] = {"least_scores": least, "validation": summarise_finding(chosen_on, least)}
     if held:
         report["left_out"] = summarise_finding(score_localiser(localiser, held, on_view=_tell), least)
     files.write_text(run / SCORES_FILE, json.dumps(report, indent=1))
@@ -86,7 +91,7 @@ def _measure(run: Path, validation: Sequence[BoxedImage], held: Sequence[BoxedIm
     print("least scores: " + ", ".join(f"{kind} {score}" for kind, score in least.items()))
     for part in ("validation", "left_out"):
         if part in report:
-            print(f"{part.replace('_', ' ')}:\n{finding_in_words(report[part])}")  # type: ignore[arg-type]
+            print(f"{part.replace('_', ' ')}:\n{finding_in_words(report[part])}")
 
 
 def _tell(number: int) -> None:
