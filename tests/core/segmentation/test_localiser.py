@@ -94,14 +94,14 @@ def test_a_large_field_is_looked_at_in_tiles_until_its_cells_are_large_enough_an
     found = localiser.find(picture((800, 1100), *squares))
     assert len(found) == len(squares)
     assert {round(one.diameter / 4) for one in found} == {12}
-    assert localiser.seen[0] == (1, 3, 96, 128)
+    assert localiser.seen[0] == (1, 3, 192, 256)
     assert len(localiser.seen) > 1
 
 
 def test_a_crop_with_a_large_cell_costs_one_look():
     localiser = ByColour()
     localiser.find(picture((360, 360), (ObjectKind.LEUKOCYTE, 100, 100, 140)))
-    assert localiser.seen == [(1, 3, 128, 128)]
+    assert localiser.seen == [(1, 3, 256, 256)]
 
 
 def test_images_of_one_shape_are_looked_at_together_and_the_answers_are_those_of_each_alone():
@@ -109,7 +109,7 @@ def test_images_of_one_shape_are_looked_at_together_and_the_answers_are_those_of
     images.insert(1, picture((200, 300), (ObjectKind.LEUKOCYTE, 60, 60, 90)))
     together = ByColour()
     found = together.find_many(images)
-    assert sorted(together.seen) == [(1, 3, 96, 128), (3, 3, 128, 128)]
+    assert sorted(together.seen) == [(1, 3, 192, 256), (3, 3, 256, 256)]
     assert found == [ByColour().find(image) for image in images]
 
 
