@@ -11,8 +11,8 @@ from core.image.window import Window
 
 # An image of one cell has it within this share of its longer side of the middle (the further of the two directions).
 # Drawn boxes of images with several leukocytes: at most 0.063 in 26 of 30 images that were taken of one (Acevedo,
-# Raabin-WBC, BCDD), at least 0.095 in the other four and in all 12 fields (BCCD). By a localiser's boxes 10 of 680 images
-# taken of one become fields: none of set 1 and set 2, 2 of 200 of Acevedo, 8 of 200 of deepapl, all with two cells.
+# Raabin-WBC, BCDD), at least 0.095 in the other four and in all 12 fields (BCCD). By a localiser's boxes 10 of 680
+# images taken of one become fields: none of set 1 and set 2, 2 of 200 of Acevedo, 8 of 200 of deepapl.
 MAX_OFF_CENTRE: Final = 0.08
 # An image of more red cells along its longer side was not taken of one cell; where it shows none, of more leukocytes.
 # Drawn boxes of images taken of one: at most 6.2 red cells and, in 99 of 100, 3.8 leukocytes.

@@ -268,8 +268,7 @@ class OnnxSegmenter(TwoPassSegmenter):
     def __init__(self, path: Path, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> None:
         self._session = open_session(path, device, threads)
         card = card_of(self._session.get_modelmeta().custom_metadata_map, path.name)
-        localiser = OnnxLocaliser(path.with_name(card.localiser["file"]), device, threads) if card.localiser else None
-        super().__init__(card, provider_name(self._session), views, localiser)
+        super().__init__(card, provider_name(self._session), views)
         self._input = self._session.get_inputs()[0].name
         channels = self._session.get_outputs()[0].shape[1]
         if channels != len(self.card.classes):
@@ -285,6 +284,8 @@ class OnnxSegmenter(TwoPassSegmenter):
                 f" {', '.join(self.card.classes)}"
             )
             raise ModelError(msg)
+        if card.localiser:
+            self.localiser = OnnxLocaliser(path.with_name(card.localiser["file"]), device, threads)
 
     @classmethod
     def from_entry(
