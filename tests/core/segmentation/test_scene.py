@@ -1,6 +1,6 @@
 import pytest
 
-from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
+from core.domain.objects import FoundObject, ObjectKind
 from core.segmentation.scene import around, believed, is_field, likeliest, of_kind, taken_of, window_around
 
 LEUKOCYTE, PLATELET, RED_CELL, SMUDGE = ObjectKind
@@ -14,18 +14,6 @@ def found(row, column, diameter=100, kind=LEUKOCYTE, score=0.9, *, cut=False):
 
 def red_cells(diameter, count=4):
     return [found(diameter, diameter * (number + 1), diameter, RED_CELL) for number in range(count)]
-
-
-def test_the_box_of_an_object():
-    one = FoundObject(PLATELET, 10, 20, 50, 30, 0.5)
-    assert (one.width, one.height, one.centre, one.diameter) == (40, 10, (25, 30), 20)
-    assert one.moved(-10, 5) == FoundObject(PLATELET, 0, 25, 40, 35, 0.5)
-
-
-def test_the_ruler_is_the_median_of_at_least_three_whole_red_cells():
-    objects = [found(50, 50, size, RED_CELL) for size in (60, 70, 95)]
-    assert red_cell_diameter([*objects, found(0, 50, 20, RED_CELL, cut=True), found(150, 200)]) == 70
-    assert red_cell_diameter(objects[:2]) is None
 
 
 def test_an_image_is_taken_of_the_leukocyte_in_the_middle():
