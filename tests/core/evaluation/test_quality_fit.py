@@ -9,7 +9,6 @@ import pytest
 
 from core.domain.errors import DataSetError
 from core.evaluation.quality_fit import evaluate, expected, fit_score, judge_of, left_out, limit_of, store
-from core.evaluation.true_cells import box_iou, dice_of_boxes, measure, true_pictures
 from core.quality.outline_quality import load
 from core.quality.outline_signs import OUTLINE_SIGNS
 from core.segmentation.model_registry import find_model
@@ -73,22 +72,3 @@ def test_it_is_kept_beside_the_model_and_named_in_the_manifest(rows, model_entry
     kept = store(judge, replace(model_entry, path=tmp_path / model_entry.path.name))
     assert find_model(folder=tmp_path).quality == kept
     assert load(kept, model_entry.sha256) == judge
-
-
-def test_boxes_that_differ_as_drawn_ones_do_are_no_fault():
-    drawn = np.array([10.0, 10, 110, 110])
-    assert box_iou(drawn, drawn) == 1
-    assert dice_of_boxes(drawn + np.array([2, -2, 1, 2]), drawn) == dice_of_boxes(drawn, drawn)
-    assert dice_of_boxes(drawn + np.array([0, 0, 40, 0]), drawn) < 0.85
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("source", ["bccd", "BCDD"])
-def test_a_picture_gives_outlines_as_drawn_and_spoilt_with_their_truth(data_dir, segmenter, source):
-    (picture,) = true_pictures(1, (source,))
-    found = pd.DataFrame(measure(picture, segmenter))
-    assert set(found["source"]) == {source}
-    assert found["drawn"].all() == (source == "bccd")
-    plain = found[found["kind"] == "as it is"]
-    assert (plain["dice"] > 0.8).all()
-    assert len(found) > len(plain)
