@@ -1,13 +1,11 @@
-import json
 import math
 
 import numpy as np
 import pytest
 
-from core.domain.errors import ModelError
 from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
 from core.segmentation.localiser import Localiser, decode
-from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard
+from core.segmentation.localiser_card import LocaliserCard
 
 CARD = LocaliserCard(
     localiser_id="drawn",
@@ -139,19 +137,3 @@ def test_the_least_score_of_a_kind_may_be_undercut():
 def test_a_box_tells_its_middle_and_its_diameter():
     found = FoundObject(ObjectKind.RED_CELL, -10, 0, 10, 5, 0.5)
     assert (found.centre, found.diameter, found.width) == ((2.5, 0), 10, 20)
-
-
-def test_a_card_comes_back_from_a_files_metadata_and_says_what_is_wrong_with_it():
-    assert LocaliserCard.from_metadata({LOCALISER_KEY: CARD.to_json()}, "a.onnx") == CARD
-    with pytest.raises(ModelError, match="carries no localiser card"):
-        LocaliserCard.from_metadata({}, "a.onnx")
-    plain = json.loads(CARD.to_json())
-    for change, said in [
-        ({"kinds": ["leukocyte", "leukocyte"]}, "each kind once"),
-        ({"kinds": ["leukocyte", "sheep"]}, "sheep"),
-        ({"least_scores": {"leukocyte": 0.3}}, "one score for each"),
-        ({"stride": 5}, "must divide 32"),
-        ({"kinds": 3}, "cannot be read"),
-    ]:
-        with pytest.raises(ModelError, match=said):
-            LocaliserCard.from_metadata({LOCALISER_KEY: json.dumps(plain | change)}, "a.onnx")
