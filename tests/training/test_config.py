@@ -133,7 +133,9 @@ def test_configs_that_come_with_the_program_can_be_read_and_name_known_architect
         TrainingConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("shipped-*.toml"))
     ]
     # The model is made in parts, each from the one before.
-    assert [config.start_from for config in trainings] == ["", "runs/shipped-1"]
+    former = "assets/models/unetplusplus-lite0.onnx"
+    assert trainings[0].start_from == former
+    assert trainings[-1].average_of == (former, "runs/shipped-1")
     assert (
         len(
             {(config.name, config.architecture, config.encoder, config.input_size, config.seed) for config in trainings}
