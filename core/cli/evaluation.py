@@ -186,7 +186,7 @@ def _quality(arguments: argparse.Namespace) -> int:
         return 0
     print(
         f"An outline is doubtful below an expected Dice of {judge.limit:.3f}; usual is {judge.usual:.3f}. Laboratories"
-        " are judged by what was fitted without them."
+        " are judged by what was fitted, and by the limit that was chosen, without them."
     )
     for name, rows in judge.measured.items():
         print(f"\n{_QUALITY_TITLES[name]}\n{pd.DataFrame(rows).to_string(index=False)}")

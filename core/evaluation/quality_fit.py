@@ -41,6 +41,7 @@ _WEIGHT: Final = 500.0
 # Nobody draws the same outline twice: an overlap above cannot be told from this one.
 _BEST: Final = 0.995
 _FEWEST: Final = 20
+_FEWEST_FOR_LIMITS: Final = 3
 _BINS: Final = (0.0, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 1.0)
 
 
@@ -98,6 +99,15 @@ def limit_of(rows: pd.DataFrame, told: pd.Series) -> float:
     return math.floor(1e4 * float(quantiles.min())) / 1e4
 
 
+def limits_left_out(rows: pd.DataFrame) -> dict[str, float]:
+    """For each laboratory the limit that is chosen without it; of two laboratories neither leaves enough for that."""
+    sources = list(rows["source"].unique())
+    if len(sources) < _FEWEST_FOR_LIMITS:
+        return dict.fromkeys(sources, limit_of(rows, left_out(rows)))
+    others = {source: rows[rows["source"] != source] for source in sources}
+    return {source: limit_of(rest, left_out(rest)) for source, rest in others.items()}
+
+
 def _scored(rows: pd.DataFrame) -> pd.Series:
     """What an outline is judged by: its Dice, or where only a box is drawn, the overlap of the boxes."""
     return rows["dice"].where(rows["drawn"], rows["box_iou"])
@@ -111,15 +121,17 @@ def _natural(rows: pd.DataFrame) -> pd.Series:
 # --- evaluating -------------------------------------------------------------------------------------------------------
 
 
-def evaluate(rows: pd.DataFrame, told: pd.Series, limit: float, trained_on: Sequence[str]) -> dict[str, list[Row]]:
+def evaluate(rows: pd.DataFrame, told: pd.Series, trained_on: Sequence[str]) -> dict[str, list[Row]]:
     """The tables of a measurement: a row for each laboratory, left out, and the calibration over all of them.
 
     `rank` is the rank correlation with what an outline is judged by, of natural outlines and of `all`; `flagged` the
-    share of those under POOR that is doubtful, `refused` that of those from RIGHT on.
+    share of those under POOR that is doubtful, `refused` that of those from RIGHT on, both by the `limit` that was
+    chosen without the laboratory.
     """
     from scipy import stats  # slow to import, and only measuring needs it
 
-    natural, scored, doubtful = _natural(rows), _scored(rows), told < limit
+    natural, scored, limits = _natural(rows), _scored(rows), limits_left_out(rows)
+    doubtful = told < rows["source"].map(limits)
     laboratories = []
     for source in rows["source"].unique():
         here = rows["source"] == source
@@ -130,6 +142,7 @@ def evaluate(rows: pd.DataFrame, told: pd.Series, limit: float, trained_on: Sequ
                 "source": source,
                 "drawn": bool(rows.loc[here, "drawn"].all()),
                 "seen in training": source in trained_on,
+                "limit": limits[source],
                 "outlines": int(own.sum()),
                 "rank": _rounded(stats.spearmanr(told[own], scored[own]).statistic),
                 "rank_all": _rounded(stats.spearmanr(told[every], scored[every]).statistic),
@@ -247,7 +260,7 @@ def judge_of(entry: ModelEntry, tables: Sequence[pd.DataFrame], command: str) ->
         }
         if len(drawn)
         else {},
-        measured=evaluate(rows, told, limit, trained_on),
+        measured=evaluate(rows, told, trained_on),
     )
 
 
