@@ -7,7 +7,6 @@ peer: there the ratio is that of the target to what was measured. The yardsticks
 themselves and the shape of what they drew. `python -m benchmarks batch` measures one topic only.
 """
 
-import copy
 import json
 import os
 import platform
@@ -25,27 +24,32 @@ from unittest.mock import patch
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 
 from core.domain.cell_types import CellType
 from core.domain.options import Device, FeatureEngine
 from core.domain.types import CellImage
 from core.evaluation.datasets import data_set
-from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.drawn_masks import read_mask
 from core.image.imaging import load
-from core.image.masks import cell_mask
 from core.image.window import Window
-from core.segmentation.model_registry import find_model, list_models
+from core.segmentation.localiser import GRID
+from core.segmentation.model_registry import find_model
 from core.segmentation.preprocessing import network_input
-from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
+from core.segmentation.segmenter import OnnxSegmenter
+from export.cost import count_macs, prepare
 from tools.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
-from training.evaluate import annotator_agreement, evaluate, summarise
+from training.evaluate import annotator_agreement
+from training.localiser.config import LocaliserConfig
+from training.localiser.network import LocaliserNetwork
 
 REPETITIONS = 9
+# The networks of the model that was shipped before: architecture, encoder and side of the input.
+FORMER = (("unetplusplus", "tu-tf_efficientnet_lite0", 224), ("linknet", "tu-tf_efficientnet_lite0", 160))
 FOUND_IN = ("set1", "set2", "acevedo", "deepapl", "hairy_cell_marrow")
 THINKING_MS = 3000  # nobody chooses an image and clicks within the same second
 OUT = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -87,52 +91,25 @@ def explorer() -> list[dict[str, object]]:
 
 
 def inference() -> list[dict[str, object]]:
-    """The networks alone.
-
-    In fewer bits; a whole outline; how to divide the cores for one image and for many; and what the localiser does.
-    """
+    """The networks of a cell, beside those shipped before and in PyTorch; a whole outline; how to divide the cores."""
     entry = find_model()
-    card = entry.card
     image = load(data_set("acevedo").samples()[0].image)
-    whole = Window.whole(image.shape)
     sessions = {threads: OnnxSegmenter.from_entry(entry, Device.CPU, threads) for threads in (1, 2)}
-
-    def networks(segmenter: OnnxSegmenter) -> tuple[TwoPassSegmenter, TwoPassSegmenter]:
-        """Those of the coarse and of the fine pass."""
-        return segmenter.localiser or segmenter, segmenter
-
-    inputs = [network_input(image.rgb, whole, network.card) for network in networks(sessions[1])]
-    in_torch = [
-        build(network.card.architecture, network.card.encoder, pretrained=False).eval()
-        for network in networks(sessions[1])
-    ]
+    window = Window.whole(image.shape)
+    shown = network_input(image.rgb, window, entry.card)
+    eager_network = build(entry.card.architecture, entry.card.encoder, pretrained=False).eval()
 
     def eager() -> None:
         with torch.no_grad():
-            for network, tensor in zip(in_torch, inputs, strict=True):
-                network(torch.from_numpy(tensor))
+            eager_network(torch.from_numpy(shown))
 
-    def both(segmenter: OnnxSegmenter) -> None:
-        for network, tensor in zip(networks(segmenter), inputs, strict=True):
-            network.logits(tensor)
-
-    rows = []
+    rows = _beside_former(sessions[1], image, shown)
     for threads, segmenter in sessions.items():
         torch.set_num_threads(threads)
-        rows.append(
-            row(f"both passes, {threads} thread(s)", *_beside("PyTorch eager", lambda s=segmenter: both(s), eager))
-        )
-    for reduced in (
-        model
-        for model in list_models()
-        if model.card.precision != "fp32" and model.card.architecture == card.architecture
-    ):
-        for threads, segmenter in sessions.items():
-            smaller = OnnxSegmenter.from_entry(reduced, Device.CPU, threads)
-            what = f"both passes in {reduced.card.precision}, {threads} thread(s)"
-            rows.append(row(what, *_beside("fp32", lambda s=smaller: both(s), lambda s=segmenter: both(s))))
+        times = _beside("PyTorch eager", lambda s=segmenter: s.logits(shown), eager)
+        rows.append(row(f"the pass that outlines, {threads} thread(s)", *times))
     outline = statistics.median(_milliseconds(lambda: sessions[1].segment(image)) for _ in range(REPETITIONS))
-    rows.append(row("one cell outlined, post-processing included, 1 thread", outline, "target", 100, 100 / outline))
+    rows.append(row("one cell found and outlined, 1 thread", outline, "target", 100, 100 / outline))
     rows.append(
         row(
             "one image, 2 threads",
@@ -147,61 +124,44 @@ def inference() -> list[dict[str, object]]:
         peer = "one after the other on 2 threads"
         times = _beside(peer, lambda: many(sessions[1], at_once=True), lambda: many(sessions[2], at_once=False))
         rows.append(row("8 images, two at once on 1 thread each", *times))
-    return rows + _localiser(sessions[1], image)
+    return [*rows, _second_looks(sessions[1])]
 
 
-def _localiser(segmenter: OnnxSegmenter, image: CellImage) -> list[dict[str, object]]:
-    """What the small network of the coarse pass gains, and what it changes.
+def _beside_former(segmenter: OnnxSegmenter, image: CellImage, shown: NDArray[np.float32]) -> list[dict[str, object]]:
+    """Time and multiply-adds of both networks, beside the two shipped before, whose cost needs no weights."""
+    former = [prepare(*network) for network in FORMER]
+    localiser = segmenter.localiser
+    assert localiser is not None  # the shipped model has one
 
-    In every tenth image, and in scores of the test images.
-    """
-    alone = copy.copy(segmenter)
-    alone.localiser = None
-    peer = "the large network alone"
-    rows = [
-        row(
-            "one cell outlined, 1 thread",
-            *_beside(peer, lambda: segmenter.segment(image), lambda: alone.segment(image)),
-        )
+    def ours() -> None:
+        localiser.find(image.rgb)
+        segmenter.logits(shown)
+
+    def before() -> None:
+        for network in former:
+            network.run_onnx()
+
+    card, config = segmenter.card, LocaliserConfig()
+    own = count_macs(build(card.architecture, card.encoder, pretrained=False).eval(), card.input_size) / 1e9
+    own += count_macs(LocaliserNetwork(config.encoder, config.width, pretrained=False).eval(), GRID) / 1e9
+    theirs = sum(network.row["macs"] / 1e9 for network in former)
+    peer = "UNet++ of 224 px and LinkNet of 160 px, shipped before"
+    return [
+        row("networks of one cell, 1 thread", *_beside(peer, ours, before)),
+        row("multiply-adds of one cell", own, peer, theirs, theirs / own, "G"),
     ]
+
+
+def _second_looks(segmenter: OnnxSegmenter) -> dict[str, object]:
+    """How often a cell is drawn again because it did not lie in its window as it should, in every tenth image."""
     samples = [sample for name in FOUND_IN for sample in data_set(name).samples()[::10]]
-    again, same = 0, []
+    again = 0
     for sample in samples:
-        shown = load(sample.image)
         with patch.object(segmenter, "logits", wraps=segmenter.logits) as passes:
-            found = segmenter.segment(shown).labels
+            segmenter.segment(load(sample.image))
         again += passes.call_count > 1
-        same.append(overlap(cell_mask(found), cell_mask(alone.segment(shown).labels)).dice)
     share = 100 * again / len(samples)
-    rows.append(
-        row(
-            f"of {len(samples):,} images looked over by the large network after all",
-            share,
-            "all",
-            100,
-            len(samples) / max(again, 1),
-            "%",
-        )
-    )
-    rows.append(
-        row(
-            "Dice of the cells with those of the large network alone, mean",
-            100 * np.mean(same),
-            "least",
-            100 * min(same),
-            1,
-            "%",
-        )
-    )
-    test = json.loads(find_model().split.read_text(encoding="utf-8"))["test"]
-    drawn = [sample for name in ("set1", "set2") for sample in data_set(name).samples() if sample.sample_id in test]
-    ours, theirs = (summarise(evaluate(each, drawn)) for each in (segmenter, alone))
-    for region in ("nucleus", "cytoplasm", "cell"):
-        with_it, without = (100 * each[region]["dice_mean"] for each in (ours, theirs))
-        rows.append(
-            row(f"Dice of the {region}, {len(drawn)} test images", with_it, peer, without, with_it / without, "%")
-        )
-    return rows
+    return row(f"of {len(samples):,} images drawn a second time", share, "all", 100, len(samples) / max(again, 1), "%")
 
 
 def _beside(peer: str, ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, str, float, float]:
@@ -231,8 +191,8 @@ def cell() -> list[dict[str, object]]:
 
     def peer() -> None:
         with torch.no_grad():
-            for size in (card.coarse_size or card.input_size, card.input_size):
-                network(torch.from_numpy(network_input(image.rgb, whole, card, size)))
+            for _ in range(2):  # the thesis's network finds the cell itself, too
+                network(torch.from_numpy(network_input(image.rgb, whole, card)))
         extract(image.rgb, labels, FeatureEngine.REFERENCE)
 
     ours, theirs, ratio = paired(lambda: extract(image.rgb, segmenter.segment(image).labels), peer)

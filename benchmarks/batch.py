@@ -199,8 +199,8 @@ class Thesis:
         }
 
     def _outline(self, rgb: np.ndarray) -> None:
-        for side in (self._card.coarse_size or self._card.input_size, self._card.input_size):
-            self._pass(self._network, rgb, side)
+        for _ in range(2):  # one to find the cell, one to draw it
+            self._pass(self._network, rgb, self._card.input_size)
 
     def _pass(self, network: torch.nn.Module, rgb: np.ndarray, side: int) -> None:
         with torch.no_grad():

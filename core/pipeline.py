@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from core.domain.errors import CoreError, ImageError
+from core.domain.objects import FoundObject, ObjectKind
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.settings import load_settings
 from core.domain.types import BoundingBox, CellAnalysis, CellImage, Segmentation
@@ -16,11 +17,11 @@ from core.features.extract import extract
 from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import Scale
 from core.image.imaging import decode, load, rescaled
-from core.image.stain import Nucleus, find_nuclei
 from core.quality.assessment import assess, assess_scale
-from core.segmentation.field_of_view import MOST_NUCLEI, find_cells, shows_one_cell
+from core.segmentation.field_of_view import MOST_CELLS, find_cells
 from core.segmentation.model_registry import ModelEntry
 from core.segmentation.providers import PROVIDER_NAMES
+from core.segmentation.scene import around, is_field, of_kind
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import bounded
 
@@ -43,17 +44,12 @@ class OutlinedCell:
 def outline_cells(
     image: CellImage, segmenter: Segmenter, cells: CellChoice = CellChoice.AUTO, *, progress: Progress | None = None
 ) -> tuple[OutlinedCell, ...]:
-    """The cell in the middle of an image, or every leukocyte of a field in reading order; by default the image decides.
+    """The cell that an image was taken of, or all of a field in reading order; by default the image decides.
 
     Of a field each cell is cut out; the cut-outs share the field's pixels. Where ALL are asked for and there is none,
     none is returned; AUTO then looks for a cell in the middle, as for an image of one.
     """
-    of_field = _field(image, segmenter, cells, progress)
-    if of_field is not None:
-        return of_field
-    if progress:
-        progress("Outlining nucleus and cytoplasm", 0)
-    return (OutlinedCell(image, segmenter.segment(image)),)
+    return outline_many([image], segmenter, cells, progress=progress)[0]
 
 
 def outline_many(
@@ -64,49 +60,70 @@ def outline_many(
     progress: Progress | None = None,
 ) -> list[tuple[OutlinedCell, ...]]:
     """As `outline_cells` for each image; images of one cell go through the network together."""
-    fields = [_field(image, segmenter, cells, progress) for image in images]
-    singles = [image for image, field in zip(images, fields, strict=True) if field is None]
-    outlined = map(OutlinedCell, singles, segmenter.segment_many(singles))
-    return [(next(outlined),) if field is None else field for field in fields]
+    tell = progress or (lambda *_: None)
+    tell("Looking for cells", 0)
+    found = segmenter.find([image.rgb for image in images])
+    told = [_with_smudges(image, objects) for image, objects in zip(images, found, strict=True)]
+    fields = [_field(image, segmenter, objects, cells, tell) for image, objects in zip(told, found, strict=True)]
+    single = [number for number, field in enumerate(fields) if field is None]
+    if single:
+        tell("Outlining nucleus and cytoplasm", 0)
+    segmented = segmenter.segment_many([told[number] for number in single], [found[number] for number in single])
+    for number, segmentation in zip(single, segmented, strict=True):
+        fields[number] = (OutlinedCell(told[number], segmentation),)
+    return [field or () for field in fields]
+
+
+def _with_smudges(image: CellImage, objects: Sequence[FoundObject]) -> CellImage:
+    """The image with a note of the smudge cells in it, if there are any: they are seen, and left out."""
+    count = len(of_kind(objects, ObjectKind.SMUDGE))
+    if not count:
+        return image
+    smudges = "1 smudge cell was" if count == 1 else f"{count:,} smudge cells were"
+    return replace(image, notes=(*image.notes, f"{smudges} seen and left out"))
 
 
 def _field(
-    image: CellImage, segmenter: Segmenter, cells: CellChoice, progress: Progress | None
+    image: CellImage, segmenter: Segmenter, objects: Sequence[FoundObject], cells: CellChoice, tell: Progress
 ) -> tuple[OutlinedCell, ...] | None:
     """The cells of a field; None where the one in the middle is wanted."""
-
-    def tell(done: int, total: int) -> None:
-        if progress:
-            progress(f"Outlining the cells of the field: {done} of {total} nuclei seen to", done / total)
-
-    if cells is CellChoice.ONE:
+    if cells is CellChoice.ONE or (cells is CellChoice.AUTO and not is_field(objects, image.shape)):
         return None
-    nuclei = find_nuclei(image.rgb)
-    if cells is CellChoice.AUTO and shows_one_cell(nuclei, image.shape):
-        return None
-    return _cells_of_field(image, segmenter, nuclei, tell) or (() if cells is CellChoice.ALL else None)
+    return _cells_of_field(image, segmenter, objects, tell) or (() if cells is CellChoice.ALL else None)
 
 
 def _cells_of_field(
-    image: CellImage, segmenter: Segmenter, nuclei: Sequence[Nucleus], tell: Callable[[int, int], None]
+    image: CellImage, segmenter: Segmenter, objects: Sequence[FoundObject], tell: Progress
 ) -> tuple[OutlinedCell, ...]:
+    def drawn(done: int, total: int) -> None:
+        tell(f"Outlining the cells of the field: {done} of {total} done", done / total)
+
     started = time.perf_counter()
-    cells = find_cells(image.rgb, segmenter.outline, nuclei, tell)
+    cells = find_cells(image.rgb, segmenter, objects, drawn)
     each_ms = 1000 * (time.perf_counter() - started) / max(len(cells), 1)
     notes = [*image.notes, "cut out of a field"]
-    if len(nuclei) > MOST_NUCLEI:
+    leukocytes = len(of_kind(objects, ObjectKind.LEUKOCYTE))
+    if leukocytes > MOST_CELLS:
         notes.append(
-            f"the field has {len(nuclei):,} stained nuclei, of which only the {MOST_NUCLEI:,} nearest its middle were"
-            " seen to"
+            f"the field has {leukocytes:,} leukocytes, of which only the {MOST_CELLS:,} nearest its middle were"
+            " outlined"
         )
     outlined = []
     for index, cell in enumerate(cells):
         place = cell.place
         rgb = image.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
         cut = replace(image, rgb=rgb, notes=tuple(notes), field_shape=image.shape)
+        near = tuple(found.moved(-place.left, -place.top) for found in around(objects, cell.found))
         # The other cells of a field are measured on their own, so none counts as left aside.
         segmentation = Segmentation(
-            cell.labels, cell.confidence, 0, segmenter.card.model_id, segmenter.provider, each_ms
+            cell.labels,
+            cell.confidence,
+            0,
+            segmenter.card.model_id,
+            segmenter.provider,
+            each_ms,
+            cell.found.moved(-place.left, -place.top),
+            near,
         )
         outlined.append(OutlinedCell(cut, segmentation, index, place))
     return tuple(outlined)
@@ -119,9 +136,17 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine =
     except ImageError as error:  # which image is known here only
         msg = f"{cell.image.name}: {error}"
         raise ImageError(msg) from error
-    flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge)
+    judged = segmenter.judge.judged(cell.segmentation) if segmenter.judge else None
+    flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge, judged)
     return CellAnalysis(
-        cell.image, cell.segmentation, features, flags, cell.cell_index, cell.place, dict(software_versions(engine))
+        cell.image,
+        cell.segmentation,
+        features,
+        flags,
+        cell.cell_index,
+        cell.place,
+        dict(software_versions(engine)),
+        judged.quality if judged else None,
     )
 
 

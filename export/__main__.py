@@ -1,7 +1,8 @@
 """`python -m export RUN --out FILE.onnx`: export, verify, score on the untouched test part, embed the card.
 
 An fp32 file is verified against torch. A smaller precision is made from such a file and measured against it on the
-validation part: where it harms the outlines or the features, it is refused.
+validation part: where it harms the outlines or the features, it is refused. The run of a localiser becomes
+a file of its own, which the manifest does not list.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", type=Precision, choices=list(Precision), default=Precision.FP32, help=text)
     text = "runs of `training.experiments validate`, for the card"
     add("--validation", type=Path, nargs="*", default=[], metavar="DIR", help=text)
-    text = "folder of the training run of a small network that is to make the coarse pass"
+    text = "run of `training localise`, or file of a localiser, that is to find the cells for it"
     add("--localiser", type=Path, metavar="RUN", help=text)
     add("--force", action="store_true", help="export a precision even though it harms the measurements")
     add("--not-default", action="store_true", help="do not make it the model the app opens with")
@@ -39,10 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.out.suffix != ".onnx":
         parser().error(f"--out must end in .onnx, but is {arguments.out.name}")
     # Not before: whoever asks for help does not wait for torch.
+    from export.localiser import export_run, is_localiser
     from export.model_file import export
 
     try:
-        return export(arguments)
+        return export_run(arguments) if is_localiser(arguments.checkpoint) else export(arguments)
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

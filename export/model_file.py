@@ -19,11 +19,13 @@ from core.domain.options import Device, Precision
 from core.domain.settings import load_settings
 from core.evaluation.datasets import DATA_SETS, Sample, data_set
 from core.evaluation.training_runs import CONFIG_FILE, SCORES_FILE
+from core.segmentation.localiser import OnnxLocaliser
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import list_models
 from core.segmentation.segmenter import OnnxSegmenter
 from core.support import files
 from export.fidelity import compare, harm
+from export.localiser import export_localiser
 from export.precision import agreement, calibration_crops, canonical_crops, to_fp16, to_int8
 from export.to_onnx import OPSET, convert, embed_card, register
 from training.architectures.weights import Normalisation
@@ -70,6 +72,12 @@ def limits(train: Sequence[Sample], data_sets: Sequence[str]) -> str:
     )
 
 
+def _runs_behind(config: TrainingConfig) -> list[TrainingConfig]:
+    """The settings of the runs that a mean is of; exported models among them tell nothing here."""
+    folders = [Path(run) for run in config.average_of]
+    return [TrainingConfig.from_toml(folder / CONFIG_FILE) for folder in folders if folder.is_dir()]
+
+
 def _card(
     config: TrainingConfig, scale: Normalisation, model_id: str, parts: Mapping[str, Sequence[Sample]]
 ) -> ModelCard:
@@ -82,9 +90,9 @@ def _card(
     )
     public = all(source.name in DATA_SETS for source in sources)
     taught = ""
-    for part in (config, *(TrainingConfig.from_toml(Path(run) / CONFIG_FILE) for run in config.average_of)):
-        if part.pseudo_set:
-            outlined = masked_samples((part.pseudo_set,))
+    for part in (config, *_runs_behind(config)):
+        if part.pseudo_sets:
+            outlined = masked_samples(part.pseudo_sets)
             # Pseudo-labelled images are called <data set>-<image>.
             named = {Path(sample.sample_id).name.split("-")[0] for sample in outlined}
             origins = [
@@ -146,7 +154,7 @@ def export(arguments: argparse.Namespace) -> int:
     with TemporaryDirectory() as folder:
         draft, localiser = Path(folder) / out.name, Path(folder) / f"{out.stem}.localiser.onnx"
         if arguments.localiser:
-            _export_localiser(arguments.localiser, localiser, parts["test"])
+            _place_localiser(arguments.localiser, localiser)
             card = replace(
                 card, localiser={"file": localiser.name, "sha256": hashlib.sha256(localiser.read_bytes()).hexdigest()}
             )
@@ -178,27 +186,13 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _export_localiser(run: Path, out: Path, test: Sequence[Sample]) -> None:
-    """Export the network of the coarse pass; raises ModelError where it was trained on the model's test images."""
-    network, config, scale = load_network(run)
-    parts = _parts(run, config)
-    tested = {sample.group for sample in test}
-    if seen := sorted(
-        sample.sample_id for part in ("train", "validation") for sample in parts[part] if sample.group in tested
-    ):
-        msg = (
-            f"the localiser {run.name} was trained on {len(seen)} of the model's test images, first {seen[0]}; train it"
-            " on the same split"
-        )
-        raise ModelError(msg)
-    _say(f"writing {out.name}, comparing it with torch and scoring it by itself")
-    card = replace(
-        _card(config, scale, out.stem, parts),
-        temperature=_temperature(run),
-        parity=convert(network, config.input_size, out),
-    )
-    embed_card(out, card)
-    embed_card(out, replace(card, scores={"test": summarise(evaluate(OnnxSegmenter(out, Device.CPU), test))}))
+def _place_localiser(source: Path, out: Path) -> None:
+    """Put the localiser of a run, or of a file, beside the model; raises ModelError where there is none."""
+    if source.is_dir():
+        export_localiser(source, out)
+    else:
+        OnnxLocaliser(source, Device.CPU)
+        shutil.copyfile(source, out)
 
 
 def _temperature(run: Path) -> float:

@@ -21,14 +21,10 @@ from scipy import special
 
 from core.domain.options import Device
 from core.evaluation.datasets import Sample
-from core.image.imaging import load
-from core.image.window import Window
-from core.segmentation.preprocessing import network_input
 from core.segmentation.providers import open_session
 from training.architectures.weights import Normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset
-from training.segmenter import inference_card
 
 # Of their crops, at canonical scale and of the whole image, two thirds find the ranges and a third chooses the recipe.
 CALIBRATION_CELLS: Final = 48
@@ -187,7 +183,7 @@ def agreement(original: Path, reduced: Path, crops: Crops) -> dict[str, float]:
 def canonical_crops(
     samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation
 ) -> list[NDArray[np.float32]]:
-    """Network inputs (3, S, S) of cells at their canonical scale, as the fine pass sees them."""
+    """Network inputs (3, S, S) of cells at their canonical scale, as the network sees them."""
     data = SegDataset.from_samples(samples, config, augment=False, scale=scale)
     return [data[i][0].numpy() for i in range(len(data))]
 
@@ -195,13 +191,9 @@ def canonical_crops(
 def calibration_crops(
     samples: Sequence[Sample], config: TrainingConfig, scale: Normalisation
 ) -> list[NDArray[np.float32]]:
-    """Up to `CALIBRATION_CELLS` cells of the samples, evenly, each as the fine and as the coarse pass sees it."""
+    """Up to `CALIBRATION_CELLS` cells of the samples, evenly, as they lie in the localiser's window."""
     places = np.linspace(0, len(samples) - 1, CALIBRATION_CELLS).astype(int)
-    chosen = [samples[i] for i in np.unique(places)]
-    images = [load(sample.image).rgb for sample in chosen]
-    card = inference_card(config, scale)
-    coarse = [network_input(rgb, Window.whole(rgb.shape[:2]), card)[0] for rgb in images]
-    return [crop for pair in zip(canonical_crops(chosen, config, scale), coarse, strict=True) for crop in pair]
+    return canonical_crops([samples[i] for i in np.unique(places)], config, scale)
 
 
 @contextlib.contextmanager

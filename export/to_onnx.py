@@ -96,12 +96,25 @@ def convert(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
     `size` is the side of the traced input. Raises ModelError, and removes the file, when onnxruntime and torch
     disagree.
     """
+    write_program(network, size, out, ("image", "logits"))
+    try:
+        return verify_parity(network, out, size)
+    except ModelError:
+        out.unlink()
+        raise
+
+
+def write_program(network: torch.nn.Module, size: int, out: Path, names: tuple[str, str]) -> None:
+    """Write a network to `out`, for images of any number and any sides that are multiples of 32.
+
+    `names` are those of its input and output.
+    """
     batch, height, width = (torch.export.Dim(name, min=1) for name in ("batch", "height32", "width32"))
     program = torch.onnx.export(
         exportable(network),
         (torch.zeros(2, 3, size, size),),
-        input_names=["image"],
-        output_names=["logits"],
+        input_names=[names[0]],
+        output_names=[names[1]],
         dynamic_shapes=({0: batch, 2: 32 * height, 3: 32 * width},),
         opset_version=OPSET,
         dynamo=True,
@@ -115,11 +128,6 @@ def convert(network: torch.nn.Module, size: int, out: Path) -> dict[str, float]:
     _ask_normalised_maps_for_their_shape(program.model.graph)
     program.optimize()
     program.save(str(out), external_data=False)
-    try:
-        return verify_parity(network, out, size)
-    except ModelError:
-        out.unlink()
-        raise
 
 
 def _ask_normalised_maps_for_their_shape(graph: Any) -> None:  # noqa: ANN401 (an onnx_ir graph, which has no types)
@@ -159,7 +167,7 @@ def verify_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, 
     rng = np.random.default_rng(7)
     difference, equal, pixels = 0.0, 0, 0
     for shape in ((1, size, size), (3, size, size), (1, size + 64, size + 32)):
-        images: NDArray[np.float32] = _smooth_noise(rng, shape)
+        images: NDArray[np.float32] = smooth_noise(rng, shape)
         with torch.no_grad():
             expected = network(torch.from_numpy(images)).numpy()
         (got,) = session.run(None, {"image": images})
@@ -182,7 +190,7 @@ def verify_parity(network: torch.nn.Module, path: Path, size: int) -> dict[str, 
     return {"max_logit_difference": difference, "mask_agreement": agreement}
 
 
-def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArray[np.float32]:
     """Blotches of the size of nuclei rather than white noise, so that the logits take values of both signs."""
     coarse = rng.normal(size=(shape[0], 3, shape[1] // 16, shape[2] // 16))
     return np.asarray(coarse.repeat(16, axis=2).repeat(16, axis=3), dtype=np.float32)
@@ -209,7 +217,7 @@ def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
     if default:
         manifest["default"] = card.model_id
     write_manifest(manifest, out.parent)
-    for measured in ("reliability", "novelty"):
+    for measured in ("reliability", "novelty", "quality"):
         if measured in before:
             (out.parent / before[measured]).unlink(missing_ok=True)
 

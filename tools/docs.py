@@ -94,7 +94,12 @@ def _dice(part: Mapping[str, Any]) -> list[str]:
 
 def scores() -> str:
     card = find_model().card
-    names = {"set1": "set 1 (Jiangxi Tecom)", "set2": "set 2 (CellaVision)", "test": "both"}
+    names = {
+        "set1": "set 1 (Jiangxi Tecom)",
+        "set2": "set 2 (CellaVision)",
+        "bccd": "BCCD (hospital unknown)",
+        "test": "all",
+    }
     rows: list[list[object]] = []
     for key, name in names.items():
         part = card.scores[key]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     # argparse exports no name for it.
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+# The commands of `training.localiser.commands`; all others are in `training.commands`.
+_LOCALISER: Final = ("localise", "finding")
 # The disk's reasons to refuse: nothing in the program can correct them.
 _NOT_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 # What a shell gives a program that was stopped by Ctrl-C.
@@ -41,15 +43,25 @@ def parser() -> argparse.ArgumentParser:
     """Return the arguments of every command."""
     made = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for add in (_add_finetune, _add_augment, _add_select, _add_evaluate, _add_fields):
+    for add in (
+        _add_finetune,
+        _add_localise,
+        _add_augment,
+        _add_select,
+        _add_evaluate,
+        _add_finding,
+        _add_laboratories,
+        _add_fields,
+        _add_outlines,
+    ):
         add(commands)
     return made
 
 
 def _add_finetune(commands: "Commands") -> None:
     text = (
-        "Train a network on most of the images (70 %), choose its best epoch on some (10 %), and test it on the rest,"
-        " which it never saw."
+        "Train a network on 60 % of the images, choose its best epoch on 20 %, and test it on the rest, which it never"
+        " saw."
         " The folder of the run holds config.toml, split.json, log.csv (a row as each epoch ends: the app's page Models"
         " draws it), the best weights, scores.json, and in cases/ pictures of the best and worst test images. Ctrl-C"
         f" stops it; the same command goes on. {_FOLDERS}"
@@ -61,6 +73,40 @@ def _add_finetune(commands: "Commands") -> None:
     text = "folder of the run; the app shows those in runs/"
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help=text)
     parser.add_argument("--device", default="auto", help=_DEVICE)
+
+
+def _add_localise(commands: "Commands") -> None:
+    text = (
+        "Train the network that finds leukocytes, platelets, red cells and smudge cells, on images with drawn boxes"
+        " (txl_pbc) and drawn masks (set1, set2, bccd). Ctrl-C stops it; the same command goes on."
+    )
+    short = "train a localiser; goes on where a stopped run was"
+    parser = commands.add_parser("localise", help=short, description=text)
+    text = "TOML file of settings; copy training/configs/localiser.toml (default: the settings of that class)"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    text = "sources of which nothing is seen, and which the run is scored on in the end"
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="NAME", help=text)
+    parser.add_argument("--epochs", type=_positive, metavar="N", help="epochs (default: as the settings say)")
+
+
+def _add_finding(commands: "Commands") -> None:
+    text = (
+        "Score a localiser: recall and precision of leukocytes, red cells and platelets, the error of sizes and of the"
+        " ruler, by source, and at smaller magnifications (mosaics of shrunk images). Of a run, its validation images,"
+        " on which it chooses its thresholds anew, and those of the sources it left out."
+    )
+    parser = commands.add_parser("finding", help="score a localiser on drawn boxes", description=text)
+    add = parser.add_argument
+    add("--localiser", type=Path, required=True, metavar="FILE_OR_RUN", help="an exported file, or a run's folder")
+    add("--sources", nargs="+", default=[], metavar="NAME", help="sources of boxes (default: all)")
+    text = "how many times images are shrunk, of a file (default: 1 2 4 8)"
+    add("--shrunk", type=_positive, nargs="+", default=[1, 2, 4, 8], metavar="N", help=text)
+    text = "of a file: score only a part of that run's split, which the file was not trained on"
+    add("--split", type=Path, metavar="RUN", help=text)
+    parts = ["train", "validation", "left_out"]
+    add("--part", choices=parts, default="validation", help="that part (default: validation)")
+    add("--json", action="store_true", help="print one machine-readable object to standard output")
 
 
 def _add_augment(commands: "Commands") -> None:
@@ -111,6 +157,23 @@ def _add_evaluate(commands: "Commands") -> None:
     parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
 
 
+def _add_laboratories(commands: "Commands") -> None:
+    text = (
+        "Score a model in each laboratory as a user meets it, with default settings: what it finds, how it outlines it,"
+        " and whether its flags know what went wrong. Data sets with drawn masks are scored by Dice, those with drawn"
+        " boxes (labels/ beside images/, in YOLO's format) by the boxes of the outlines. Images that a model of the"
+        " split learnt from are left out (--all: they count, too)."
+    )
+    parser = commands.add_parser(
+        "laboratories", help="score finding, outlines and flags by laboratory", description=text
+    )
+    text = "model in LEUKOSCOPE_MODELS (default: its default), or the folder of a training run"
+    parser.add_argument("--model", metavar="ID", help=text)
+    parser.add_argument("--data-sets", nargs="+", required=True, metavar="NAME", help=_DATA_SETS)
+    parser.add_argument("--all", action="store_true", help="score also what the model learnt from")
+    parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
+
+
 def _add_fields(commands: "Commands") -> None:
     text = (
         "Score how a model finds and outlines the cells of fields, composed of drawn cells, platelets and red cells of"
@@ -130,6 +193,27 @@ def _add_fields(commands: "Commands") -> None:
     add("--pictures", type=Path, metavar="DIR", help=text)
 
 
+def _add_outlines(commands: "Commands") -> None:
+    text = (
+        "Outline the drawn cells of laboratories with a network that was trained without them, as it draws and spoilt"
+        " on purpose, and keep the signs by which `python -m core quality --table FILE` learns to tell good ones from"
+        " bad."
+    )
+    parser = commands.add_parser(
+        "outlines", help="outlines of laboratories left out, with their truth", description=text
+    )
+    add = parser.add_argument
+    add("--run", type=Path, required=True, metavar="DIR", help="folder of a training run")
+    add(
+        "--data", nargs="+", required=True, metavar="NAME", help="laboratories: bccd, set1, set2, Raabin-WBC, BCDD, PBC"
+    )
+    add("--out", type=Path, required=True, metavar="FILE", help="the table (Parquet)")
+    text = "a localiser trained without them, too (default: that of the default model)"
+    add("--localiser", type=Path, metavar="FILE", help=text)
+    add("--limit", type=_positive, metavar="N", help="only so many images of each laboratory")
+    add("--device", default="auto", metavar="NAME", help=_DEVICE)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
     arguments = parser().parse_args(argv)
@@ -138,7 +222,8 @@ def main(argv: list[str] | None = None) -> int:
 
     terminal.log_to_terminal()
     try:
-        return int(getattr(import_module("training.commands"), arguments.command)(arguments))
+        module = "training.localiser.commands" if arguments.command in _LOCALISER else "training.commands"
+        return int(getattr(import_module(module), arguments.command)(arguments))
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -151,7 +236,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return 2
     except KeyboardInterrupt:
-        resumable = arguments.command in ("finetune", "select")
+        resumable = arguments.command in ("finetune", "localise", "select")
         terminal.say("stopped; the same command goes on where it was" if resumable else "stopped; nothing was kept")
         return _INTERRUPTED
 

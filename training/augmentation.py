@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.types import LabelMap
-from core.image.masks import cell_mask
+from core.image.masks import cell_mask, with_environment
 from core.image.stain import absorbance
 from core.image.window import Window, resample, resample_labels
 from training.config import TrainingConfig
@@ -37,6 +37,23 @@ class LabelledImage:
     sample_id: str
     rgb: NDArray[np.uint8]
     labels: LabelMap
+
+
+def seen_in(item: LabelledImage, window: Window, size: int) -> tuple[NDArray[np.uint8], LabelMap]:
+    """What a window shows of an image, (size, size, 3), and its label map, (size, size), both uint8.
+
+    Beyond the picture's edge the image is mirrored. There a cell that the edge cuts goes on without a seam, so that its
+    mirrored part is labelled as the cell, too: a network cannot know where the picture ended. The mirror image of a
+    whole cell is another cell, and background.
+    """
+    labels = LabelMap(resample_labels(item.labels, window, size))
+    cell = cell_mask(item.labels)
+    if cell[[0, -1]].any() or cell[:, [0, -1]].any():
+        mirrored = LabelMap(resample_labels(item.labels, window, size, mirrored=True))
+        parts, _ = ndimage.label(cell_mask(mirrored))
+        own = np.isin(parts, np.unique(parts[cell_mask(labels)]))
+        labels = with_environment(LabelMap(np.where(own, mirrored, np.uint8(Compartment.BACKGROUND))))
+    return resample(item.rgb, window, size), labels
 
 
 def random_window(labels: LabelMap, config: TrainingConfig, rng: np.random.Generator) -> Window:
@@ -347,4 +364,4 @@ class Augmentation:
     def _cut(self, item: LabelledImage, window: Window) -> tuple[NDArray[np.uint8], LabelMap]:
         margin = window.side * (self._canvas / self._config.input_size - 1) / 2
         wide = Window(window.left - margin, window.top - margin, window.side + 2 * margin)
-        return resample(item.rgb, wide, self._canvas), LabelMap(resample_labels(item.labels, wide, self._canvas))
+        return seen_in(item, wide, self._canvas)

@@ -17,12 +17,15 @@ from core.domain.options import Device
 from core.domain.settings import check_own, load_settings
 from core.domain.types import CellImage
 from core.evaluation import model_selection as results
-from core.evaluation.datasets import COPIES_MANIFEST, Sample
+from core.evaluation.datasets import COPIES_MANIFEST, Sample, data_set
 from core.evaluation.model_comparison import Measure, fair, paired_differences, ranking, title, verdict
+from core.evaluation.quality_fit import gathered
 from core.evaluation.training_runs import CASES_FOLDER
+from core.evaluation.true_cells import LABORATORIES, measure, true_pictures
 from core.segmentation.field_of_view import FieldCell
+from core.segmentation.localiser import OnnxLocaliser
 from core.segmentation.model_registry import ModelEntry, find_model
-from core.segmentation.segmenter import OnnxSegmenter
+from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training import selection
 from training.augment import write_copies
 from training.calibration import trust
@@ -31,7 +34,10 @@ from training.data import load_labelled, masked_samples
 from training.evaluate import annotator_agreement, by_cell_type, by_data_set, in_a_line, in_words, summarise
 from training.evaluate import evaluate as score_cells
 from training.fields import MadeField, score_fields, summarise_fields
-from training.loop import EpochLog, fit
+from training.laboratories import by_laboratory, score_laboratories
+from training.laboratories import in_words as in_words_of_laboratory
+from training.loop import SPLIT_FILE, EpochLog, fit
+from training.segmenter import TorchSegmenter, shipped_localiser
 from training.selection import AS_PUBLISHED, GROUPED, SelectionUnit, units_of
 from training.terminal import in_time, named, say, show_unit, shown, work
 from training.trainer import find_device
@@ -192,6 +198,32 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def laboratories(arguments: argparse.Namespace) -> int:
+    """Score a model in each laboratory."""
+    segmenter: TwoPassSegmenter
+    if arguments.model and (run := Path(arguments.model)).is_dir():
+        segmenter = TorchSegmenter.from_run(run, find_device("cpu"), localiser=shipped_localiser())
+        split: Path | None = run / SPLIT_FILE
+    else:
+        entry = find_model(arguments.model)
+        segmenter, split = OnnxSegmenter.from_entry(entry, Device.CPU), entry.split
+    samples = [sample for name in arguments.data_sets for sample in data_set(name).samples()]
+    if split and not arguments.all:
+        parts = json.loads(split.read_text(encoding="utf-8"))
+        learnt = {*parts["train"], *parts["validation"]}
+        samples = [sample for sample in samples if sample.sample_id not in learnt]
+
+    def show(number: int) -> None:
+        say(f"{number}/{len(samples)} images", for_now=number < len(samples))
+
+    results = by_laboratory(score_laboratories(segmenter, samples, on_image=show))
+    if arguments.json:
+        print(json.dumps({"model": segmenter.card.model_id, **results}))
+    else:
+        print("\n".join(in_words_of_laboratory(name, result) for name, result in results.items()))
+    return 0
+
+
 def _of_part(samples: list[Sample], entry: ModelEntry, part: str, data_sets: Sequence[str]) -> list[Sample]:
     """The samples of one part of the split that a model was trained with; raises UsageError where there is none."""
     if part == "all":
@@ -210,7 +242,7 @@ def _of_part(samples: list[Sample], entry: ModelEntry, part: str, data_sets: Seq
 def fields(arguments: argparse.Namespace) -> int:
     """Score a model on fields that are composed of drawn cells."""
     entry = find_model(arguments.model)
-    outline = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views).outline
+    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
     report: dict[str, object] = {
         "model": entry.model_id,
         "part": arguments.part,
@@ -233,7 +265,7 @@ def fields(arguments: argparse.Namespace) -> int:
                 )
 
         scores = score_fields(
-            outline,
+            segmenter,
             items,
             arguments.fields,
             cells=arguments.cells,
@@ -244,4 +276,24 @@ def fields(arguments: argparse.Namespace) -> int:
         )
         report[name] = summarise_fields(scores)
     print(json.dumps(report, indent=1))
+    return 0
+
+
+def outlines(arguments: argparse.Namespace) -> int:
+    """Outline the drawn cells of laboratories with a network that was trained without them."""
+    if unknown := sorted(set(arguments.data) - set(LABORATORIES)):
+        msg = f"no laboratory {', '.join(unknown)} with drawn cells is known; known are {', '.join(LABORATORIES)}"
+        raise UsageError(msg)
+    given = arguments.localiser
+    localiser = OnnxLocaliser(given, Device.CPU) if given is not None else shipped_localiser()
+    segmenter = TorchSegmenter.from_run(arguments.run, find_device(arguments.device), localiser=localiser)
+    pictures = true_pictures(arguments.limit, tuple(arguments.data))
+
+    def show(number: int, total: int) -> None:
+        say(f"{number}/{total} images", for_now=number < total)
+
+    table = gathered(pictures, (measure(picture, segmenter) for picture in pictures), show)
+    table.to_parquet(arguments.out, index=False)
+    print(f"{len(table)} outlines of {len(pictures)} images are in {shown(arguments.out)}")
+    print(f"next: python -m core quality --table {shown(arguments.out)}")
     return 0

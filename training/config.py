@@ -58,7 +58,6 @@ class TrainingConfig(TomlSettings):
 
     - `images_per_epoch` drawn from the training part (0: each image once), so that an epoch costs the same whatever the
       data;
-    - `coarse_size`, side of the coarse pass's input, which a third of the batches have too (0: `input_size`);
     - `white_balance`, whether the background's tint is removed first; `detail`, side in pixels that a window is reduced
       to before it is enlarged to the network's grid, so that cameras differ less in sharpness (0: it is not);
     - pasting, from epoch `paste_from_epoch` on: a cell's distance from the centred one is drawn from `paste_gap`, in
@@ -70,11 +69,13 @@ class TrainingConfig(TomlSettings):
       spread of what each colour's optical density takes from the others', `light_gradient` and `background_change` the
       largest change of optical density across the image and of all that is no cell;
     - `boundary_weight` of a further term of the loss (`training.losses`);
-    - `start_from` is the folder of a run whose weights to begin with;
-    - `average_of` are folders of runs that began alike: nothing is trained, the mean of their weights is validated and
-      tested;
-    - `pseudo_set` is a folder written by `python -m training.experiments pseudo`, from which an image replaces a drawn
-      one with `pseudo_probability`.
+    - `start_from` is the folder of a run, or an exported model (.onnx, its split beside it), whose weights to begin
+      with: those of its encoder alone where its decoder is another; images that its split names stay in their part;
+    - `average_of` are runs, or exported models, that began alike: nothing is trained, the mean of their weights is
+      validated and tested;
+    - `pseudo_sets` are folders written by `python -m training.experiments pseudo` or `boxed`, from which an image
+      replaces a drawn one with `pseudo_probability`; `pseudo_without` leaves out the sources whose names its images
+      begin with.
     """
 
     name: str = "unetplusplus-lite0"
@@ -100,7 +101,6 @@ class TrainingConfig(TomlSettings):
     workers: int = 1
     threads: int = 2
     images_per_epoch: int = 0
-    coarse_size: int = 0
     white_balance: bool = True
     detail: int = 0
     paste_from_epoch: int = 0
@@ -117,8 +117,9 @@ class TrainingConfig(TomlSettings):
     boundary_weight: float = 0.0
     start_from: str = ""
     average_of: tuple[str, ...] = ()
-    pseudo_set: str = ""
+    pseudo_sets: tuple[str, ...] = ()
     pseudo_probability: float = 0.0
+    pseudo_without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work, in words."""
@@ -164,7 +165,6 @@ class TrainingConfig(TomlSettings):
                 raise UsageError(msg)
         for name in (
             "images_per_epoch",
-            "coarse_size",
             "detail",
             "paste_from_epoch",
             "stain_strength",
@@ -184,18 +184,15 @@ class TrainingConfig(TomlSettings):
         if self.paste_seam[0] <= 0:
             msg = f"paste_seam must be positive, but is {list(self.paste_seam)}"
             raise UsageError(msg)
-        if self.coarse_size % 32:
-            msg = f"coarse_size must be a multiple of 32, or 0 for input_size, but is {self.coarse_size}"
-            raise UsageError(msg)
         if self.average_of and self.start_from:
             msg = (
                 f"only one of start_from and average_of can be set, but they are {self.start_from!r} and"
                 f" {list(self.average_of)}"
             )
             raise UsageError(msg)
-        if bool(self.pseudo_set) != (self.pseudo_probability > 0):
+        if bool(self.pseudo_sets) != (self.pseudo_probability > 0):
             msg = (
-                f"pseudo_set and pseudo_probability go together, but are {self.pseudo_set!r} and"
+                f"pseudo_sets and pseudo_probability go together, but are {list(self.pseudo_sets)} and"
                 f" {self.pseudo_probability}"
             )
             raise UsageError(msg)

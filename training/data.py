@@ -3,26 +3,29 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch.utils.data import Dataset
 
-from core.domain.compartments import CHANNELS
+from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
+from core.domain.types import LabelMap
 from core.evaluation.datasets import Sample, data_set, drawn_mask, mask_coding_of
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask, with_environment
-from core.image.window import Window, resample, resample_labels
+from core.image.window import Window
 from core.quality.drawn import misfits
 from core.segmentation.preprocessing import look_up, normalise, soften, white_balance
 from training.architectures.weights import Normalisation, normalisation
-from training.augmentation import Augmentation, LabelledImage
+from training.augmentation import Augmentation, LabelledImage, seen_in
 from training.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -126,7 +129,18 @@ def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
     except ImageError as error:
         msg = f"{sample.sample_id}: the {part} {error}"
         raise DataSetError(msg) from error
-    return LabelledImage(sample.sample_id, image.rgb, with_environment(decoded.labels)), decoded.repaired
+    labels, others = _largest_cell(decoded.labels)
+    return LabelledImage(sample.sample_id, image.rgb, with_environment(labels, keep_out=others)), decoded.repaired
+
+
+def _largest_cell(labels: LabelMap) -> tuple[LabelMap, NDArray[np.bool_]]:
+    """The label map without any but the largest cell, and where the others are: a window is to show one cell."""
+    cells = cell_mask(labels)
+    parts, count = ndimage.label(cells)
+    if count < 2:
+        return labels, np.zeros(labels.shape, bool)
+    others = cells & (parts != int(np.argmax(np.bincount(parts[cells]))))
+    return LabelMap(np.where(others, np.uint8(Compartment.BACKGROUND), labels)), others
 
 
 def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]:
@@ -181,16 +195,27 @@ def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]
         )
 
 
-def split_samples(samples: list[Sample], config: TrainingConfig) -> dict[str, list[Sample]]:
-    """Train, validation and test: groups stay whole, each stratum (data set and cell type) is divided in proportion."""
+def split_samples(
+    samples: list[Sample], config: TrainingConfig, known: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, list[Sample]]:
+    """Train, validation and test: groups stay whole, each stratum (data set and cell type) is divided in proportion.
+
+    `known` are the parts, as ids of samples, of a split that initial weights were trained on: what it names stays where
+    it is, or weights would be tested on what they have learnt from.
+    """
     rng = np.random.default_rng(config.seed)
+    part_of = {sample_id: part for part, ids in known.items() for sample_id in ids}
+    settled = {sample.group: part_of[sample.sample_id] for sample in samples if sample.sample_id in part_of}
     groups: dict[str, list[Sample]] = {}
+    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     for sample in samples:
-        groups.setdefault(sample.group, []).append(sample)
+        if sample.group in settled:
+            parts[settled[sample.group]].append(sample)
+        else:
+            groups.setdefault(sample.group, []).append(sample)
     strata: dict[str, list[str]] = {}
     for group, members in groups.items():
         strata.setdefault(f"{members[0].sample_id.split('/')[0]}:{members[0].cell_type}", []).append(group)
-    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     for stratum in sorted(strata):
         names = [strata[stratum][i] for i in rng.permutation(len(strata[stratum]))]
         test = round(config.test * len(names))
@@ -251,10 +276,10 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         item = self._items[index % len(self._items)]
+        labels: NDArray[np.uint8]
         if self._augmentation is None:
             window = Window.around(cell_mask(item.labels), self._config.cell_fill)
-            rgb = resample(item.rgb, window, self._config.input_size)
-            labels = resample_labels(item.labels, window, self._config.input_size)
+            rgb, labels = seen_in(item, window, self._config.input_size)
         else:
             rng = np.random.default_rng((self._config.seed, self.epoch, index))
             if self._pseudo and rng.random() < self._config.pseudo_probability:

@@ -1,6 +1,5 @@
-"""Scores of a segmenter on drawn masks, through the same two passes and post-processing as everywhere else."""
+"""Scores of a segmenter on drawn masks, found, drawn and post-processed as everywhere else."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.compartments import CHANNELS, Compartment
-from core.domain.types import LabelMap
-from core.evaluation.datasets import Sample
+from core.domain.types import BoundingBox, CellImage, LabelMap
+from core.evaluation.datasets import Sample, drawn_twice
 from core.evaluation.metrics import overlap
 from core.image.imaging import load
-from core.image.masks import region_mask
+from core.image.masks import cell_mask, region_mask
 from core.image.stain import appearance, appearance_distance
+from core.pipeline import outline_cells
+from core.segmentation.field_of_view import composed
 from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
 
@@ -45,13 +46,22 @@ def evaluate(
     scores = []
     for number, sample in enumerate(samples, start=1):
         truth = load_labelled(sample)[0].labels
-        segmentation = segmenter.segment(load(sample.image))
-        scores.append(
-            score_labels(sample.sample_id, sample.cell_type, segmentation.labels, truth, segmentation.confidence)
-        )
+        labels, confidence = _found(load(sample.image), truth, segmenter)
+        scores.append(score_labels(sample.sample_id, sample.cell_type, labels, truth, confidence))
         if on_image:
             on_image(number)
     return scores
+
+
+def _found(image: CellImage, truth: LabelMap, segmenter: Segmenter) -> tuple[LabelMap, float]:
+    """Of the cells found in an image the one that shares most with the drawn cell, and the confidence in it."""
+    whole = BoundingBox(0, 0, image.shape[1], image.shape[0])
+    found = [
+        (composed(image.shape, [(cell.place or whole, cell.segmentation.labels)])[0], cell.segmentation.confidence)
+        for cell in outline_cells(image, segmenter)
+    ]
+    drawn = cell_mask(truth)
+    return max(found, key=lambda cell: np.count_nonzero(drawn & cell_mask(cell[0])))
 
 
 def score_labels(sample_id: str, cell_type: str, predicted: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:
@@ -160,18 +170,11 @@ def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:
 def annotator_agreement(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """Dice between the drawn masks of (near-)identical images: how well the annotators agree with themselves.
 
-    One row per pair of a duplicate group whose images have equal sizes, named by `first` and `second`.
+    One row per pair of `drawn_twice`, named by `first` and `second`.
     """
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.group, []).append(sample)
     rows = []
-    for members in groups.values():
-        for first, second in itertools.combinations(members, 2):
-            a, b = (load_labelled(sample)[0].labels for sample in (first, second))
-            if a.shape == b.shape:
-                dice = {
-                    region: round(overlap(region_mask(a, region), region_mask(b, region)).dice, 4) for region in REGIONS
-                }
-                rows.append({"first": first.sample_id, "second": second.sample_id, **dice})
+    for first, second in drawn_twice(samples):
+        a, b = (load_labelled(sample)[0].labels for sample in (first, second))
+        dice = {region: round(overlap(region_mask(a, region), region_mask(b, region)).dice, 4) for region in REGIONS}
+        rows.append({"first": first.sample_id, "second": second.sample_id, **dice})
     return rows

@@ -13,10 +13,11 @@ from scipy import ndimage
 from core.domain.types import LabelMap
 from core.evaluation.metrics import overlap
 from core.image.masks import cell_mask, region_mask
-from core.image.stain import count_other_nuclei
-from core.segmentation.field_of_view import FieldCell, Outline, find_cells
+from core.segmentation.field_of_view import FieldCell, find_cells
+from core.segmentation.segmenter import Segmenter
 from training.augmentation import LabelledImage
 from training.evaluate import REGIONS
+from training.neighbours import count_other_nuclei
 
 # A cell found is the cell drawn where they share at least half of their union; so none is counted twice.
 MATCH_IOU: Final = 0.5
@@ -275,7 +276,7 @@ def score_field(made: MadeField, predicted: Iterable[FieldCell]) -> FieldScore:
 
 
 def score_fields(
-    outline: Outline,
+    segmenter: Segmenter,
     items: Sequence[LabelledImage],
     count: int,
     *,
@@ -295,7 +296,7 @@ def score_fields(
     side = side or 5 * max(max(item.labels.shape) for item in items)
     for number in range(count):
         made = make_field(items, side, cells, np.random.default_rng((seed, number)), touching=touching)
-        predicted = find_cells(made.rgb, outline)
+        predicted = find_cells(made.rgb, segmenter)
         scores.append(score_field(made, predicted))
         if on_field:
             on_field(number, made, predicted)

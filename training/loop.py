@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from core.domain.errors import DataSetError, ModelError, UsageError
@@ -27,6 +26,7 @@ from core.evaluation.model_comparison import title
 from core.evaluation.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
 from core.support import files
 from training.architectures import build, check_input
+from training.architectures.restored import folded_model, folded_network, mean_of, restore
 from training.architectures.weights import Normalisation, normalisation
 from training.calibration import fit_temperature, logits_of
 from training.config import TrainingConfig
@@ -42,8 +42,11 @@ logger = logging.getLogger(__name__)
 SPLIT_FILE: Final = "split.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 CHECKPOINT_FILE: Final = "checkpoint.pt"
-# Of so many batches one is of the coarse pass.
-_COARSE_EVERY: Final = 3
+MODEL_SUFFIX: Final = ".onnx"
+# Beside a model of the manifest.
+MODEL_SPLIT_SUFFIX: Final = ".split.json"
+# So many images tell the statistics of an exported model's layers.
+_SHOWN_TO_RESTORE: Final = 32
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,12 @@ def fit(
         msg = f"{folder} holds a run with other settings; choose another folder, or the same settings to go on"
         raise UsageError(msg)
     if parts is None:
-        parts = split_samples(masked_samples(config.data_sets), config)
+        parts = split_samples(masked_samples(config.data_sets), config, _known_split(config))
     _check_parts(parts, config)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    network, scale = _first_weights(config)
-    data, repaired = _read(parts, config, scale)
+    data, repaired = _read(parts, config, _scale_of(config))
+    network = _first_weights(config, data["train"])
 
     hold_to_data(folder, [sample for members in parts.values() for sample in members])
     (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
@@ -158,13 +161,13 @@ def _check_parts(parts: Mapping[str, list[Sample]], config: TrainingConfig) -> N
         msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
         raise DataSetError(msg)
     origins = [
-        ("pseudo_set", config.pseudo_set),
+        *(("pseudo_sets", folder) for folder in config.pseudo_sets),
         ("start_from", config.start_from),
         *(("average_of", run) for run in config.average_of),
     ]
     for whose, where in origins:
         if where:
-            _refuse_leak(Path(where), {sample.sample_id for sample in parts["test"]}, whose)
+            _refuse_leak(_split_file(Path(where)), {sample.sample_id for sample in parts["test"]}, whose)
 
 
 def _read(
@@ -173,13 +176,22 @@ def _read(
     """The data of each part, the training part augmented, and how many pixels of its masks were repaired."""
     samples = [sample for members in parts.values() for sample in members]
     pairs = {item.sample_id: (item, strays) for item, strays in read_pairs(samples)}
-    pseudo = [item for item, _ in read_pairs(masked_samples((config.pseudo_set,)))] if config.pseudo_set else []
+    pseudo = [item for item, _ in read_pairs(_pseudo_samples(config))] if config.pseudo_sets else []
     data = {}
     for part, members in parts.items():
         items, trained = [pairs[sample.sample_id][0] for sample in members], part == "train"
         data[part] = SegDataset(items, config, augment=trained, scale=scale, pseudo=pseudo if trained else ())
     repaired = {part: sum(pairs[sample.sample_id][1] for sample in members) for part, members in parts.items()}
     return data, repaired
+
+
+def _pseudo_samples(config: TrainingConfig) -> list[Sample]:
+    """The samples of the pseudo sets, without those of the sources that are left out."""
+    return [
+        sample
+        for sample in masked_samples(config.pseudo_sets)
+        if not Path(sample.sample_id).name.startswith(config.pseudo_without)
+    ]
 
 
 def _trainer(
@@ -233,7 +245,7 @@ def _epoch(trainer: Trainer, config: TrainingConfig, data: Mapping[str, SegDatas
     if config.average_of:
         train_loss = math.nan
     else:
-        batches = _for_both_passes(_shuffled(data["train"], config), config.coarse_size)
+        batches = _shuffled(data["train"], config)
         train_loss = trainer.train_epoch(batches, seed=config.seed * 100_003 + done)
     val_loss, dice = trainer.validate(DataLoader(data["validation"], config.batch_size))
     mean = dict(zip(OBJECT_NAMES, dice.mean(dim=0).tolist(), strict=True))
@@ -242,30 +254,59 @@ def _epoch(trainer: Trainer, config: TrainingConfig, data: Mapping[str, SegDatas
     return EpochLog(done + 1, train_loss, val_loss, mean["nucleus"], mean["cytoplasm"], rate, seconds)
 
 
-def _first_weights(config: TrainingConfig) -> tuple[torch.nn.Module, Normalisation]:
-    """Initial weights: a pretrained encoder, the network of the run in `start_from`, or the mean of `average_of`."""
-    runs = config.average_of or ((config.start_from,) if config.start_from else ())
-    if not runs:
-        return build(config.architecture, config.encoder), normalisation(config.encoder)
-    networks, scales = [], []
-    for run in runs:
-        network, began, scale = load_network(Path(run))
-        if (began.architecture, began.encoder) != (config.architecture, config.encoder):
-            msg = f"{run} holds {began.architecture} on {began.encoder}; this run has another network"
-            raise UsageError(msg)
-        networks.append(network)
-        scales.append(scale)
-    if len(set(scales)) > 1:
+def _origins(config: TrainingConfig) -> tuple[str, ...]:
+    """The runs and exported models whose weights a training begins with, or is the mean of."""
+    return config.average_of or ((config.start_from,) if config.start_from else ())
+
+
+def _scale_of(config: TrainingConfig) -> Normalisation:
+    """How the input is scaled: as the networks were fed that a training begins with.
+
+    Raises
+    ------
+    UsageError
+        If they were fed differently: only networks that began alike have a mean.
+    """
+    runs = [origin for origin in _origins(config) if not origin.endswith(MODEL_SUFFIX)]
+    scales = {load_network(Path(run))[2] for run in runs} or {normalisation(config.encoder)}
+    if len(scales) > 1:
         msg = (
             f"average_of: the networks of {', '.join(runs)} are fed differently scaled images; only runs that began"
             " alike have a mean"
         )
         raise UsageError(msg)
-    first = networks[0]
-    for name, value in first.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(torch.stack([network.state_dict()[name] for network in networks]).mean(dim=0))
-    return first, scales[0]
+    return scales.pop()
+
+
+def _first_weights(config: TrainingConfig, data: SegDataset) -> torch.nn.Module:
+    """Initial weights: a pretrained encoder, those of `start_from`, or the mean of `average_of`.
+
+    Images of `data` restore what an export folded, and what was folded to be averaged.
+    """
+    origins = _origins(config)
+    if not origins:
+        return build(config.architecture, config.encoder)
+    if len(origins) == 1 and not origins[0].endswith(MODEL_SUFFIX):
+        return _network_of(origins[0], config)
+    shown = next(iter(DataLoader(data, _SHOWN_TO_RESTORE)))[0]
+    folded = [
+        folded_model(Path(origin))
+        if origin.endswith(MODEL_SUFFIX)
+        else folded_network(_network_of(origin, config), shown)
+        for origin in origins
+    ]
+    network = build(config.architecture, config.encoder, pretrained=False)
+    restore(network, mean_of(folded), shown, " and ".join(origins))
+    return network
+
+
+def _network_of(run: str, config: TrainingConfig) -> torch.nn.Module:
+    """The network of a run's folder; raises UsageError for another one than the config's."""
+    network, began, _ = load_network(Path(run))
+    if (began.architecture, began.encoder) != (config.architecture, config.encoder):
+        msg = f"{run} holds {began.architecture} on {began.encoder}; this run has another network"
+        raise UsageError(msg)
+    return network
 
 
 def _test(
@@ -307,13 +348,25 @@ def _stopped_early(log: list[EpochLog], config: TrainingConfig) -> bool:
     return bool(log) and len(log) - _best(log).epoch >= config.patience
 
 
-def _refuse_leak(folder: Path, tested: set[str], whose: str) -> None:
-    """Raise UsageError where a network behind what is in a folder saw a tested image, or where that is unknown."""
+def _split_file(origin: Path) -> Path:
+    """Where a run's folder, a folder of pseudo-labels or an exported model tells what its network was trained on."""
+    return origin.with_suffix(MODEL_SPLIT_SUFFIX) if origin.suffix == MODEL_SUFFIX else origin / SPLIT_FILE
+
+
+def _known_split(config: TrainingConfig) -> dict[str, list[str]]:
+    """The split of the networks that training begins with, or a mean is of; empty where there is none on record."""
+    files_of_origins = (_split_file(Path(origin)) for origin in _origins(config))
+    return next((json.loads(path.read_text(encoding="utf-8")) for path in files_of_origins if path.is_file()), {})
+
+
+def _refuse_leak(split_file: Path, tested: set[str], whose: str) -> None:
+    """Raise UsageError where a network behind a split saw a tested image, or where that is unknown."""
+    folder = split_file.parent
     try:
-        split = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
+        split = json.loads(split_file.read_text(encoding="utf-8"))
         seen = {*split["train"], *split["validation"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{whose}: {folder} does not tell in {SPLIT_FILE} which images its network was trained on ({error})"
+        msg = f"{whose}: {folder} does not tell in {split_file.name} which images its network was trained on ({error})"
         raise UsageError(msg) from error
     if leaked := sorted(tested & seen):
         msg = (
@@ -338,20 +391,6 @@ def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.
     return DataLoader(
         data, config.batch_size, shuffle=True, drop_last=not last_too, num_workers=config.workers, generator=order
     )
-
-
-def _for_both_passes(
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor]], coarse_size: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches, some on the grid of the coarse pass; the network tells the pass by the size of its input."""
-    for number, (images, targets) in enumerate(batches):
-        if coarse_size and number % _COARSE_EVERY == 0:
-            yield (
-                functional.interpolate(images, coarse_size, mode="bilinear", antialias=True),
-                functional.interpolate(targets, coarse_size, mode="nearest-exact"),
-            )
-        else:
-            yield images, targets
 
 
 def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -> None:

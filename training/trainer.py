@@ -32,7 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return bool(by_word) or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
-class _Average:
+class Average:
     """Exponential moving average of the weights, warmed up so that early epochs are not dominated by the start."""
 
     def __init__(self, network: torch.nn.Module, decay: float) -> None:
@@ -42,6 +42,7 @@ class _Average:
 
     @torch.no_grad()
     def update(self, network: torch.nn.Module) -> None:
+        """Take the weights of a network in after a step."""
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
         for average, current in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
@@ -93,7 +94,7 @@ class Trainer:
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = True
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._average = _Average(self.network, config.ema_decay)
+        self._average = Average(self.network, config.ema_decay)
         self._optimiser = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )

@@ -516,6 +516,19 @@ class RunFolder:
             self.storage.place(_TABLE, target)
         self.storage.write(_DESCRIPTION, described(_TABLE, columns, units))
 
+    def flagged(self, code: str) -> tuple[int, int]:
+        """How many cells have a flag, and how many there are."""
+        run = self.run()
+        images: dict[str, list[bool]] = {}
+        for name in self.shards(run.key, set_aside=False) if run is not None else ():
+            with self.storage.open(f"{_CELLS}/{name}") as file:
+                rows = pq.read_table(file, columns=["image_path", "quality_flags"]).to_pylist()
+            fresh: dict[str, list[bool]] = {}
+            for row in rows:
+                fresh.setdefault(row["image_path"], []).append(code in (row["quality_flags"] or ()))
+            images |= fresh  # of an image that was measured again, the later shard holds
+        return sum(map(sum, images.values())), sum(map(len, images.values()))
+
     def remarks(self) -> list[dict[str, Any]]:
         """Each image of which there is something to say, by name: its cells, what opening it did, and their flags."""
         run = self.run()

@@ -26,6 +26,7 @@ from core.batch.sorted_csv import write_sorted_csv
 from core.batch.tasks import Stage
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError
+from core.domain.flags import UNLIKE_TRAINING
 from core.domain.options import Units
 from core.domain.types import BoundingBox, CellImage, LabelMap
 from core.image.drawn_masks import read_mask
@@ -41,8 +42,8 @@ _SHARDS_LOOKED_INTO: Final = 4
 # Their reasons name another image, so that no two are alike.
 _NAMES_OTHERS: Final = (Stage.DUPLICATE, Stage.LABEL)
 _PICTURED: Final = (
-    "image_sha256", "confidence", "quality_ok", "quality_flags", "notes", "place_left", "place_top", "place_width",
-    "place_height", "image_width", "image_height", "um_per_px", "cell_outline", "nucleus_outline",
+    "image_sha256", "confidence", "outline_quality", "quality_ok", "quality_flags", "notes", "place_left", "place_top",
+    "place_width", "place_height", "image_width", "image_height", "um_per_px", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
 
@@ -55,11 +56,12 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Overview:
-    """Cells measured, the good ones among them, and how many were labelled with each cell type."""
+    """Cells measured, how many were labelled with each cell type, the good ones, and those of a stain that is new."""
 
     cells: int
     good: int
     labels: dict[str, int]
+    unlike_training: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class MeasuredCell:
     image_path: str
     cell_index: int
     image_sha256: str
-    confidence: float
+    certainty: float
     quality_ok: bool
     flags: tuple[str, ...]
     notes: tuple[str, ...]
@@ -147,13 +149,15 @@ class Review:
 
     def _overview(self) -> Overview:
         counts = self._query(
-            "SELECT cell_type, count(*) AS cells, count(*) FILTER (quality_ok) AS good FROM cells GROUP BY cell_type"
+            "SELECT cell_type, count(*) AS cells, count(*) FILTER (quality_ok) AS good, count(*) FILTER"
+            f" (list_contains(quality_flags, '{UNLIKE_TRAINING}')) AS strange FROM cells GROUP BY cell_type"
         )
         if counts.empty:
             return Overview(0, 0, {})
         labelled = counts.dropna(subset=["cell_type"])
         labels = {str(name): int(cells) for name, cells in zip(labelled["cell_type"], labelled["cells"], strict=True)}
-        return Overview(int(counts["cells"].sum()), int(counts["good"].sum()), labels)
+        cells, good, strange = (int(counts[name].sum()) for name in ("cells", "good", "strange"))
+        return Overview(cells, good, labels, strange)
 
     def failure_groups(self) -> list[FailureGroup]:
         """Images that failed alike, the most frequent first."""
@@ -180,7 +184,8 @@ class Review:
             If a file of the run is damaged.
         """
         chosen = self._chosen(columns)
-        by = "confidence, image_path, cell_index" if order is Order.LEAST_CERTAIN else "image_path, cell_index"
+        sure = "coalesce(outline_quality, confidence)" if "outline_quality" in self._columns else "confidence"
+        by = f"{sure}, image_path, cell_index" if order is Order.LEAST_CERTAIN else "image_path, cell_index"
         return self._query(
             f"SELECT {chosen} FROM cells ORDER BY {by} LIMIT $limit OFFSET $offset", {"limit": limit, "offset": offset}
         )
@@ -343,7 +348,7 @@ def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
         image_path=str(row["image_path"]),
         cell_index=int(row["cell_index"]),
         image_sha256=str(row["image_sha256"]),
-        confidence=float(row["confidence"]),
+        certainty=float(row["confidence"] if pd.isna(judged := row.get("outline_quality")) else judged),
         quality_ok=bool(row["quality_ok"]),
         flags=tuple(row["quality_flags"]),
         notes=tuple(() if (notes := row.get("notes")) is None else notes),

@@ -26,9 +26,11 @@ from core.cli.common import (
     scale,
 )
 from core.domain.errors import UsageError
+from core.domain.flags import UNLIKE_TRAINING
 from core.domain.options import CellChoice
 from core.image.depth import Depths
 from core.image.listing import Passed, told
+from core.quality.outline_quality import judge_of_file, stain_news
 from core.segmentation.model_registry import find_model
 from core.support.text import shown
 
@@ -115,9 +117,13 @@ def _batch(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _tell_plan(asked, as_json=arguments.json)
     ended = run_batch(asked, _Line(arguments.out))
+    folder = RunFolder(arguments.out)
+    news = stain_news(*folder.flagged(UNLIKE_TRAINING), judge_of_file(asked.model.quality, asked.model.sha256))
+    if news:
+        print(f"note: {news}", file=sys.stderr)
     if arguments.json:
-        images = RunFolder(arguments.out).remarks()
-        print(json.dumps({"out": arguments.out, **asdict(ended), "last": None, "images": images}))
+        said = {"last": None, "stain": news, "images": folder.remarks()}
+        print(json.dumps({"out": arguments.out, **asdict(ended), **said}))
     _tell_passed_over(ended.passed_over)
     if ended.failed:
         print(

@@ -1,4 +1,4 @@
-"""`leukoscope reliability`, `novelty` and `selection`: how far a model and its numbers can be trusted."""
+"""`leukoscope reliability`, `novelty`, `quality` and `selection`: how far a model and its numbers can be trusted."""
 
 import argparse
 import json
@@ -14,11 +14,14 @@ from core.cli.common import add_jobs, add_json, add_model, add_out_file, count_i
 from core.domain.errors import UsageError
 from core.domain.options import Device
 from core.domain.settings import check_own, load_settings
-from core.evaluation import model_selection, novelty_fit
+from core.evaluation import model_selection, novelty_fit, quality_fit
 from core.evaluation.agreement import Grade, save, to_json
 from core.evaluation.model_comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
 from core.evaluation.reliability import measure_reliability, store
+from core.evaluation.true_cells import LABORATORIES
 from core.quality import novelty as knowledge
+from core.quality import outline_quality
+from core.quality.outline_signs import OUTLINE_SIGNS
 from core.segmentation.model_registry import ModelEntry, find_model
 
 
@@ -141,6 +144,76 @@ def _percent(value: Any) -> Any:  # noqa: ANN401 (any cell of a table)
         return value
     share, low, high = (100 * each for each in value)
     return f"{share:.1f} ({low:.1f}-{high:.1f})"
+
+
+# --- quality of outlines ----------------------------------------------------------------------------------------------
+
+
+def quality(parser: argparse.ArgumentParser) -> None:
+    """Learn to tell how well a cell is outlined."""
+    text = (
+        "outlines of a network trained without some laboratories, as `python -m training outlines` writes them; they"
+        " stand for the model's own there. May be given several times"
+    )
+    parser.add_argument("--table", type=Path, action="append", default=[], metavar="FILE", help=text)
+    _add_measuring(parser, "only so many images of each laboratory; needs --out")
+    parser.set_defaults(run=_quality)
+
+
+def _quality(arguments: argparse.Namespace) -> int:
+    model = find_model(arguments.model)
+    out = _kept_in(arguments, model)
+    tables = [_outlines_in(path) for path in arguments.table]
+    there = {source for table in tables for source in table["source"]}
+    sources = tuple(source for source in LABORATORIES if source not in there)
+    if sources:
+        device = Device(arguments.device)
+        progress = _late_progress()
+        tables.append(
+            quality_fit.measure_model(
+                model, sources=sources, jobs=arguments.jobs, device=device, limit=arguments.limit, progress=progress
+            )
+        )
+    given = [f" --table {path.name}" for path in arguments.table]
+    given += [f" --limit {arguments.limit}"] if arguments.limit is not None else []
+    judge = quality_fit.judge_of(model, tables, f"python -m core quality --model {model.model_id}{''.join(given)}")
+    if arguments.out is None:
+        quality_fit.store(judge, model)
+    else:
+        outline_quality.save(judge, out)
+    if arguments.json:
+        print(outline_quality.to_json(judge), end="")
+        return 0
+    print(
+        f"An outline is doubtful below an expected Dice of {judge.limit:.3f}; usual is {judge.usual:.3f}. Laboratories"
+        " are judged by what was fitted, and by the limit that was chosen, without them."
+    )
+    for name, rows in judge.measured.items():
+        print(f"\n{_QUALITY_TITLES[name]}\n{pd.DataFrame(rows).to_string(index=False)}")
+    return 0
+
+
+_QUALITY_TITLES = {
+    "laboratories": (
+        f"By laboratory: rank correlation with the Dice (where only boxes are drawn, with their overlap); of outlines"
+        f" below {quality_fit.POOR} the share flagged, of those from {quality_fit.RIGHT} on the share refused; `all`"
+        " counts outlines spoilt by hand, too"
+    ),
+    "calibration": "Expected and true Dice of the drawn cells",
+}
+
+
+def _outlines_in(path: Path) -> pd.DataFrame:
+    """A table of outlines; raises UsageError where it is none."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        msg = f"--table {path.name}: expected a table that `python -m training outlines` wrote ({error})"
+        raise UsageError(msg) from error
+    if missing := sorted({"model_id", "source", "kind", "dice", "box_iou", "drawn", *OUTLINE_SIGNS} - set(table)):
+        msg = f"--table {path.name}: without {', '.join(missing)}; write it with `python -m training outlines`"
+        raise UsageError(msg)
+    return table
 
 
 # --- model selection --------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from core.cli.common import (
 )
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError, UsageError
+from core.domain.flags import UNLIKE_TRAINING
 from core.domain.options import CellChoice, Device, FeatureEngine, Units
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
@@ -40,6 +41,7 @@ from core.image.masks import encode_grey, with_environment
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.populations.placement import place_cell
 from core.quality.drawn import assess_drawn
+from core.quality.outline_quality import judge_of_file, stain_news
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import find_model
@@ -135,7 +137,7 @@ class _Told:
     """What is said of a run: each image with what opening it did and the flags of its cells, and the failures."""
 
     def __init__(self) -> None:
-        self.cells = 0
+        self.cells = self.unlike_training = 0
         self.images: list[dict[str, Any]] = []
         self.flagged: dict[str, list[str]] = {}
         self.failures: dict[str, str] = {}
@@ -147,6 +149,8 @@ class _Told:
         flags = {flag.code: flag.message for analysis in outcome.analyses for flag in analysis.flags}
         notes = list(dict.fromkeys(note for analysis in outcome.analyses for note in analysis.image.notes))
         self.cells += len(outcome.analyses)
+        codes = [{flag.code for flag in analysis.flags} for analysis in outcome.analyses]
+        self.unlike_training += sum(UNLIKE_TRAINING in found for found in codes)
         self.images.append(
             {"image_path": name, "mask": mask, "cells": len(outcome.analyses), "notes": notes, "flags": flags}
         )
@@ -252,7 +256,12 @@ def _conclude(arguments: argparse.Namespace, run: _Told, result: dict[str, Any])
         print(shown(told(others)), file=sys.stderr)
     for path, reason in run.failures.items():
         print(shown(f"failed: {path}: {reason}"), file=sys.stderr)
+    model = find_model(arguments.model)
+    news = stain_news(run.unlike_training, run.cells, judge_of_file(model.quality, model.sha256))
+    if news:
+        print(f"note: {news}", file=sys.stderr)
     if arguments.json:
+        result["stain"] = news
         passed = {ending: asdict(one) for ending, one in others.items()}
         print(json.dumps({**result, "images": run.images, "failed": run.failures, "passed_over": passed}))
     return 1 if run.failures else 0

@@ -52,6 +52,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "Learn what leukocytes look like to a model, measure how well that tells them from everything else, and keep it"
         " with the model.",
     ),
+    "quality": Command(
+        "evaluation",
+        "Learn to tell how well a cell is outlined, from drawn cells of many laboratories, and keep it with the model.",
+    ),
     "selection": Command(
         "evaluation", "Which architecture is better, and how sure that is: a run of `python -m training select`."
     ),

@@ -52,6 +52,9 @@ class FlagKind:
 TOO_SMALL: Final = "too_small"
 UNLIKE_LEUKOCYTE: Final = "unlike_leukocyte"
 GRANULOCYTE: Final = "granulocyte"
+# That of `core.evaluation.quality_fit`, and what is told once of a run (`core.quality.outline_quality.stain_news`).
+DOUBTFUL_OUTLINE: Final = "doubtful_outline"
+UNLIKE_TRAINING: Final = "unlike_training"
 EXCLUDED: Final = "excluded"
 NOT_OK_IN_TABLE: Final = "not_ok_in_table"
 
@@ -84,11 +87,15 @@ FLAGS: Final = MappingProxyType(
         UNLIKE_LEUKOCYTE: FlagKind(
             Severity.REFUSES,
             "unlike leukocyte",
-            "It is unlike the leukocytes the model knows",
-            "it may be debris, a smudged cell, or outlined wrongly",
-            "Expected is a stained leukocyte, but this is unlike those the model knows, most of all in {first} and"
-            " {second}: it may be a platelet, an erythroblast, debris, a smudged cell or no cell at all, or be"
-            " outlined wrongly. Look at it before using any number.",
+            "It is no leukocyte",
+            "it may be another cell, debris, or no cell at all",
+            "Expected is a stained leukocyte, but this is none: {why}. Look at it before using any number.",
+        ),
+        "smudge_cell": FlagKind(
+            Severity.REFUSES,
+            "smudge cell",
+            "It is a smudge cell",
+            "crushed in smearing, so that shape and size are not those of the living cell",
         ),
         GRANULOCYTE: FlagKind(
             Severity.WARNS,
@@ -106,7 +113,20 @@ FLAGS: Final = MappingProxyType(
             Severity.INFORMS, "no cytoplasm", "No cytoplasm is visible", "cytoplasm and combined features are absent"
         ),
         "border": FlagKind(
-            Severity.REFUSES, "border", "The cell touches the image edge", "areas and diameters are too small"
+            Severity.REFUSES,
+            "border",
+            "The image edge cuts the cell",
+            "areas and diameters are too small",
+            "The image edge cuts the cell: about {share:.0%} of it lies outside, and areas and diameters are too"
+            " small.",
+        ),
+        "at_border": FlagKind(
+            Severity.WARNS,
+            "at border",
+            "The cell touches the image edge",
+            "areas and diameters may be a little too small",
+            "The cell touches the image edge: about {share:.1%} of it lies outside, and areas and diameters are that"
+            " little too small.",
         ),
         "small_cell": FlagKind(
             Severity.REFUSES,
@@ -138,26 +158,40 @@ FLAGS: Final = MappingProxyType(
             "The image is under-exposed: dark parts are plain black, so tone values cannot be trusted.",
         ),
         "blurred": FlagKind(
-            Severity.REFUSES,
+            Severity.WARNS,
             "blurred",
             "The cell is out of focus",
             "outlines are uncertain and fine tone differences are lost",
         ),
-        "low_confidence": FlagKind(
+        DOUBTFUL_OUTLINE: FlagKind(
             Severity.REFUSES,
-            "low confidence",
-            "The outline is uncertain",
+            "doubtful outline",
+            "The outline is doubtful",
             "look at it before using any number",
-            "The outline is uncertain (confidence {confidence:.2f}, usually above 0.94): look at it before using any"
-            " number.",
+            "The outline is doubtful (a careful drawing would probably agree with it to {quality:.2f}, usually above"
+            " {usual:.2f}): look at it before using any number.",
         ),
-        "unlike_training": FlagKind(
-            Severity.REFUSES,
+        "takes_in_neighbour": FlagKind(
+            Severity.INFORMS,
+            "takes in neighbour",
+            "The outline seems to take in what lies beside the cell",
+            "the cell may be measured too large",
+            "The outline seems to take in {what} {where}: the cell may be measured too large.",
+        ),
+        "cuts_off": FlagKind(
+            Severity.INFORMS,
+            "cuts off",
+            "The outline seems to leave out a part of the cell",
+            "the cell may be measured too small",
+            "A part of the cell seems to be missing {where}: the cell may be measured too small.",
+        ),
+        UNLIKE_TRAINING: FlagKind(
+            Severity.INFORMS,
             "unlike training",
-            "The colours are unlike those the model was trained on",
-            "the outline may be wrong",
-            "The colours are unlike those the model was trained on (stain, camera or kind of picture): the outline may"
-            " be wrong.",
+            "The stain is unlike those the model was trained on",
+            "look at some of the outlines",
+            "The stain is unlike those the model was trained on (dye, camera or kind of picture): look at some of the"
+            " outlines.",
         ),
         NOT_OK_IN_TABLE: FlagKind(
             Severity.REFUSES, "not ok in table", "The imported table calls the cell not good", "it gives no reason"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.domain.compartments import Compartment
 from core.domain.errors import ImageError, MaskError
+from core.domain.objects import FoundObject
 
 # (H, W) uint8 whose values are Compartment members; never grey codes such as 128 or 255.
 LabelMap = NewType("LabelMap", "NDArray[np.uint8]")
@@ -93,7 +94,9 @@ class Segmentation:
     """A label map and where it came from.
 
     `labels` has the image's (H, W); `confidence` is the Dice the network itself expects, 0 to 1 (mean of nucleus and
-    cytoplasm, or of what is there); `other_cells` counts further leukocyte-sized objects that were kept apart.
+    cytoplasm, or of what is there); `other_cells` counts further leukocytes that were kept apart. `found` is the object
+    that led to the outline, None where the localiser named none; `objects` are those around it, of every kind, itself
+    among them, in the image's pixels (of a cut-out those of the cut-out, so that they may lie outside of it).
     """
 
     labels: LabelMap
@@ -102,6 +105,8 @@ class Segmentation:
     model_id: str
     provider: str
     elapsed_ms: float
+    found: FoundObject | None = None
+    objects: tuple[FoundObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,8 @@ class CellAnalysis:
     """All that is known of one cell: what a page shows and what the store keeps.
 
     Of a field with several cells `image` is the cut-out at `place`, and `cell_index` the cell's number in it, from 0.
+    `outline_quality` is the Dice that a careful drawing would probably reach with the outline; None where nobody
+    judged.
     """
 
     image: CellImage
@@ -143,11 +150,17 @@ class CellAnalysis:
     cell_index: int = 0
     place: BoundingBox | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    outline_quality: float | None = None
 
     @property
     def quality_ok(self) -> bool:
         """Whether the cell may enter population summaries."""
         return not any(flag.severe for flag in self.flags)
+
+    @property
+    def certainty(self) -> float:
+        """How sure the outline is: the quality that was judged, or else the network's own confidence."""
+        return self.segmentation.confidence if self.outline_quality is None else self.outline_quality
 
     @property
     def further_notes(self) -> tuple[str, ...]:

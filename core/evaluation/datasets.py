@@ -3,11 +3,16 @@
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from core.domain.cell_types import CellType, folder_cell_type
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
 from core.domain.errors import DataSetError
 from core.domain.settings import load_settings
 from core.image.drawn_masks import SHAPE_SUFFIXES, read_mask, without_specks
@@ -16,6 +21,8 @@ from core.image.listing import IMAGE_SUFFIXES
 from core.image.mask_coding import read_coding
 from core.image.mask_levels import DecodedMask
 
+# Small grey pictures of one image, taken or saved twice, correlate more than this: 0.986 or more in pairs of set 1.
+_SAME_IMAGE: Final = 0.98
 # The table of a folder written by `python -m training augment`.
 COPIES_MANIFEST: Final = "copies.csv"
 # Beside the folder of masks: what their colours, levels or classes mean.
@@ -189,6 +196,38 @@ def _read_folder(root: Path, name: str) -> Iterator[Sample]:
             yield Sample(sample_id, image, mask, folder_cell_type(folder.name), sample_id)
 
 
+# BCCD's fields were taken one after the other, and some cells twice: neighbours in the order stay together.
+_BCCD_RANGE: Final = 25
+
+
+def _read_bccd(root: Path, name: str) -> Iterator[Sample]:
+    for row in _table(root / "manifest.csv"):
+        stem = Path(row["file"]).stem
+        first = int(stem.rsplit("_", 1)[1]) // _BCCD_RANGE * _BCCD_RANGE
+        kinds = {named_cell_type(kind.strip()) for kind in row["cell_type"].split(",")}
+        kind = kinds.pop() if len(kinds) == 1 else None
+        yield Sample(
+            f"{name}/{stem}",
+            root / "images" / row["file"],
+            root / "masks" / f"{stem}.png",
+            kind or CellType.OTHER,
+            f"{name}/from-{first:05d}",
+        )
+
+
+def _read_boxed(root: Path, name: str) -> Iterator[Sample]:
+    """Images with drawn boxes; those of a slide are one group, as are those of a field that another set holds too."""
+    for row in _table(root / "manifest.csv"):
+        group = row["slide"] or row["original"]
+        yield Sample(
+            f"{name}/{row['source']}/{row['file']}",
+            root / "images" / row["file"],
+            None,
+            CellType.OTHER,
+            f"{name}/{row['source']}/{group}",
+        )
+
+
 def _read_acevedo(root: Path, name: str) -> Iterator[Sample]:
     for row in _table(root / "manifest.csv"):
         yield Sample(
@@ -240,6 +279,29 @@ _ALL: Final = (
         _NO_SCALE,
         "wbc_zheng/set2",
         _read_masked,
+    ),
+    DataSet(
+        "bccd",
+        "BCCD, hospital unknown",
+        "BCCD_Dataset (Shenggan), masks by ParthaPratimBanik 2020",
+        "MIT (images and masks)",
+        "peripheral blood",
+        None,
+        _NO_SCALE,
+        "bccd",
+        _read_bccd,
+    ),
+    DataSet(
+        "txl_pbc",
+        "TXL-PBC: boxes in images of Raabin-WBC, BCDD, BCCD and Acevedo",
+        "TXL-PBC_Dataset (nicoaira) over Raabin-WBC (Kouzehkanan et al. 2022, Sci Rep 12:1123), BCDD, BCCD and Acevedo"
+        " et al. 2020",
+        "MIT; Raabin-WBC free for research, Acevedo CC BY 4.0",
+        "peripheral blood",
+        None,
+        _NO_SCALE,
+        "txl_pbc",
+        _read_boxed,
     ),
     DataSet(
         "acevedo",
@@ -340,3 +402,28 @@ def drawn_mask(sample: Sample, shape: tuple[int, int] | None = None) -> DecodedM
     return without_specks(
         read_mask(sample.mask, shape, name=sample.sample_id, image_name=sample.image.name, coding=coding)
     )
+
+
+def drawn_twice(samples: Iterable[Sample]) -> list[tuple[Sample, Sample]]:
+    """Pairs of (nearly) identical images of equal size: the same cell drawn twice.
+
+    They are of one group, which may also hold what merely was taken together.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.group, []).append(sample)
+    pairs = []
+    for members in groups.values():
+        small = [_small(sample.image) for sample in members] if len(members) > 1 else []
+        pairs += [
+            (members[a], members[b])
+            for a, b in combinations(range(len(small)), 2)
+            if small[a][0] == small[b][0] and np.corrcoef(small[a][1], small[b][1])[0, 1] > _SAME_IMAGE
+        ]
+    return pairs
+
+
+def _small(path: Path) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Height and width of an image, and its pixels as a small grey picture, flat."""
+    rgb = load(path).rgb
+    return (rgb.shape[0], rgb.shape[1]), np.asarray(Image.fromarray(rgb).convert("L").resize((32, 32))).ravel()

@@ -32,6 +32,7 @@ TITLES: Final = {
     "deeplabv3plus": "DeepLabV3+",
     "u2net": "U2-Net",
     "u2net-small": "U2-Net small",
+    "unet-slim": "U-Net slim",
 }
 
 # Differences of Dice below this mean nothing in practice: half a point, where two drawings of one cell differ by

@@ -49,7 +49,7 @@ Floats = NDArray[np.float64]
 
 # Laboratories whose cells are known, and those never fitted: without terms for it, or of hairy cells, which are to show
 # how the rare fare.
-KNOWN_SOURCES: Final = ("set1", "set2", "acevedo")
+KNOWN_SOURCES: Final = ("set1", "set2", "bccd", "acevedo")
 UNSEEN_SOURCES: Final = ("deepapl", "hairy_cell_marrow", "hairy_cell_smear")
 LEUKOCYTES: Final = tuple(t for t in CellType if t not in (CellType.ERYTHROBLAST, CellType.PLATELET, CellType.OTHER))
 GRANULOCYTES: Final = (CellType.NEUTROPHIL, CellType.EOSINOPHIL)
@@ -63,9 +63,12 @@ _MOST_KNOWN: Final = 300
 _MOST_UNSEEN: Final = 120
 
 # The limit lets pass this share of all known cells, and of those of every type and laboratory with enough of them to
-# tell.
+# tell; and this share of a laboratory's when nothing of it was known: a new stain is no reason to refuse.
 KEPT: Final = 0.99
+KEPT_OF_NEW: Final = 0.98
 _ENOUGH: Final = 50
+# Of two laboratories each alone says nothing of how laboratories differ.
+_FEWEST_LABORATORIES: Final = 2
 # Each correlation between traits is reduced by this share, so that a direction in which the known cells hardly
 # spread counts no more than it should.
 _SHRINKAGE: Final = 0.05
@@ -179,10 +182,28 @@ def _weights(cells: pd.DataFrame) -> Floats:
 def fit_detector(cells: pd.DataFrame) -> NoveltyDetector:
     """Fit the novelty detector: mean, spread and correlation of the known cells' traits, and the limit.
 
-    Its spread is the mean spread within a laboratory plus that of a laboratory's mean: what one more laboratory would
-    be expected to show.
+    The limit is far enough out that cells of laboratories left out pass, too.
     """
     cells = cells.dropna(subset=list(NOVELTY_TRAITS))
+    cloud = _cloud(cells)
+    distances = _distances(cells, cloud)
+    groups = [
+        of_group for _, of_group in distances.groupby([cells["source"], cells["cell_type"]]) if len(of_group) >= _ENOUGH
+    ]
+    limits = [float(group.quantile(KEPT)) for group in (distances, *groups)]
+    if cells["source"].nunique() > _FEWEST_LABORATORIES:
+        for _, of_source in cells.groupby("source"):
+            without = _cloud(cells.drop(of_source.index))
+            limits.append(float(_distances(of_source, without).quantile(KEPT_OF_NEW)))
+    return NoveltyDetector(cloud.mean, cloud.deviation, cloud.correlation, max(limits))
+
+
+def _cloud(cells: pd.DataFrame) -> NoveltyDetector:
+    """Mean, spread and correlation of cells' traits, without a limit.
+
+    The spread is the mean spread within a laboratory plus that of a laboratory's mean: what one more laboratory would
+    be expected to show.
+    """
     values, weights = cells[list(NOVELTY_TRAITS)].to_numpy(np.float64), _weights(cells)
     means, spreads = [], []
     for source in cells["source"].unique():
@@ -196,13 +217,7 @@ def fit_detector(cells: pd.DataFrame) -> NoveltyDetector:
     correlation = (1 - _SHRINKAGE) * covariance / np.outer(deviation, deviation) + _SHRINKAGE * np.eye(
         len(NOVELTY_TRAITS)
     )
-    cloud = NoveltyDetector(np.mean(means, axis=0), deviation, correlation, limit=np.inf)
-    distances = _distances(cells, cloud)
-    groups = [
-        of_group for _, of_group in distances.groupby([cells["source"], cells["cell_type"]]) if len(of_group) >= _ENOUGH
-    ]
-    limit = max(float(group.quantile(KEPT)) for group in (distances, *groups))
-    return NoveltyDetector(cloud.mean, cloud.deviation, cloud.correlation, limit)
+    return NoveltyDetector(np.mean(means, axis=0), deviation, correlation, limit=np.inf)
 
 
 def _distances(cells: pd.DataFrame, cloud: NoveltyDetector) -> pd.Series:

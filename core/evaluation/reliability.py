@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -25,7 +24,7 @@ from core.domain.options import Device
 from core.domain.types import CellImage, LabelMap, as_label_map
 from core.domain.versions import software_versions
 from core.evaluation.agreement import Disturbance, FeatureReliability, ReliabilityReport, Subjects, assess, save
-from core.evaluation.datasets import Sample, data_set, drawn_mask
+from core.evaluation.datasets import Sample, data_set, drawn_mask, drawn_twice
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.imaging import decode, load
@@ -152,18 +151,6 @@ def unseen_samples(entry: ModelEntry) -> list[Sample]:
     return sorted((there[name] for name in wanted), key=lambda sample: sample.sample_id)
 
 
-def drawn_twice(names: Sequence[str]) -> list[tuple[Sample, Sample]]:
-    """Pairs of (nearly) identical images of equal size: the same cell drawn twice, in any part of the split."""
-    pairs = []
-    for name in names:
-        groups: dict[str, list[Sample]] = {}
-        for sample in data_set(name).samples():
-            groups.setdefault(sample.group, []).append(sample)
-        for members in groups.values():
-            pairs += [pair for pair in combinations(members, 2) if drawing(pair[0]).shape == drawing(pair[1]).shape]
-    return pairs
-
-
 def drawing(sample: Sample) -> LabelMap:
     """The drawn label map with the ring around the cell; raises DataSetError for a sample without one."""
     return with_environment(drawn_mask(sample).labels)
@@ -186,6 +173,8 @@ def drawn_sample(sample_id: str, data_sets: Sequence[str]) -> tuple[CellImage, L
 _DRAWN: Final = 0
 _PREDICTED: Final = 1
 _DISTURBED: Final = 2
+# A further part of a mask from this share of the largest one's area on is another cell.
+_ANOTHER_CELL: Final = 0.1
 
 
 def _values(image: CellImage, labels: LabelMap, px: float = 1.0) -> NDArray[np.float64]:
@@ -196,11 +185,17 @@ def _values(image: CellImage, labels: LabelMap, px: float = 1.0) -> NDArray[np.f
 
 def measure(sample: Sample, segmenter: Segmenter) -> NDArray[np.float64]:
     """Every feature from the drawn outline, the model's, and after each disturbance; (2 + disturbances, features)."""
-    image = load(sample.image)
+    image, drawn = load(sample.image), drawing(sample)
     labels = with_environment(segmenter.segment(image).labels)
-    rows = [_values(image, drawing(sample)), _values(image, labels)]
+    rows = [_values(image, drawn), _values(image, labels)]
     rows += [_values(*disturbed(d, image, labels, segmenter), 1 / SCALES.get(d, 1)) for d in Disturbance]
     return np.array(rows)
+
+
+def _several(drawn: LabelMap) -> bool:
+    """Whether a mask shows more than one cell."""
+    areas = np.sort(np.bincount(ndimage.label(cell_mask(drawn))[0].ravel())[1:])
+    return len(areas) > 1 and bool(areas[-2] >= _ANOTHER_CELL * areas[-1])
 
 
 def measure_reliability(
@@ -211,7 +206,9 @@ def measure_reliability(
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReliabilityReport:
-    """Measure every feature on the model's test images.
+    """Measure every feature on the model's test images, but for those with several drawn cells.
+
+    There the drawn cell may be another one than that which the model outlines.
 
     Parameters
     ----------
@@ -229,10 +226,10 @@ def measure_reliability(
     ModelError, DataSetError
         As `unseen_samples`; ProviderError as `OnnxSegmenter`.
     """
-    samples = _evenly(unseen_samples(entry), limit)
+    samples = [sample for sample in _evenly(unseen_samples(entry), limit) if not _several(drawing(sample))]
     cells = _subjects(samples)
     counts = dict(sorted(Counter(cells.sources.tolist()).items()))
-    pairs = drawn_twice(list(counts))
+    pairs = drawn_twice(sample for name in counts for sample in data_set(name).samples())
     tables = []
     for table in measure_all(samples, entry, jobs, device):
         tables.append(table)

@@ -46,8 +46,8 @@ _TEXTS: Final = (
 )
 _DRAWN: Final = (
     "cell_id", *_TEXTS, "image_path", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
-    "place_height", "image_width", "image_height", "um_per_px", "confidence", "notes", "severe_flags", "quality_flags",
-    "quality_ok", "created", "cell_outline", "nucleus_outline",
+    "place_height", "image_width", "image_height", "um_per_px", "confidence", "outline_quality", "notes",
+    "severe_flags", "quality_flags", "quality_ok", "created", "cell_outline", "nucleus_outline",
 )  # fmt: skip
 
 Rings = tuple[NDArray[np.float32], ...]
@@ -70,8 +70,9 @@ class StoredCell:
     """A cell as the cohort holds it, with the changes of readers, without its features.
 
     `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`)
-    and nucleus are in its pixels. `notes` say what opening the image did; `flags` and `severe_flags` are codes. What is
-    not recorded is None, and the shape (0, 0): an imported table may hold only features.
+    and nucleus are in its pixels. `certainty` is the quality that was judged of the outline, or else the network's own
+    confidence. `notes` say what opening the image did; `flags` and `severe_flags` are codes. What is not recorded is
+    None, and the shape (0, 0): an imported table may hold only features.
     """
 
     cell_id: str
@@ -90,7 +91,7 @@ class StoredCell:
     place: BoundingBox | None
     shape: tuple[int, int]
     um_per_px: float | None
-    confidence: float | None
+    certainty: float | None
     notes: tuple[str, ...]
     flags: tuple[str, ...]
     severe_flags: tuple[str, ...]
@@ -246,7 +247,9 @@ def _cell(row: Mapping[Any, Any]) -> StoredCell:
             else (int(row["image_height"]), int(row["image_width"]))
         ),
         um_per_px=None if pd.isna(row["um_per_px"]) else float(row["um_per_px"]),
-        confidence=None if pd.isna(row["confidence"]) else float(row["confidence"]),
+        certainty=next(
+            (float(row[name]) for name in ("outline_quality", "confidence") if not pd.isna(row[name])), None
+        ),
         notes=() if row["notes"] is None else tuple(row["notes"]),
         flags=_codes(row["quality_flags"]),
         severe_flags=_codes(row["severe_flags"]),

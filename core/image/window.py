@@ -45,13 +45,15 @@ def resample(image: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.
     return _resample(image, window, size, "symmetric", Image.Resampling.BILINEAR)
 
 
-def resample_labels(labels: NDArray[np.uint8], window: Window, size: int) -> NDArray[np.uint8]:
+def resample_labels(
+    labels: NDArray[np.uint8], window: Window, size: int, *, mirrored: bool = False
+) -> NDArray[np.uint8]:
     """The window of a label map (H, W) as (size, size), nearest neighbour.
 
     Outside the image all is background: a mirrored copy of the cell is another cell, and only the centred one is
-    wanted.
+    wanted; or else the map is `mirrored`, as the image is.
     """
-    return _resample(labels, window, size, "constant", Image.Resampling.NEAREST)
+    return _resample(labels, window, size, "symmetric" if mirrored else "constant", Image.Resampling.NEAREST)
 
 
 def _resample(

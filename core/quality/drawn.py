@@ -95,7 +95,7 @@ def assess_drawn(
     wrong = {flag.code for flag in own} & {"swapped_mask", "misplaced_mask", "hollow_mask"}
     explained = {"no_nuclear_stain"} if wrong else set()
     if _all_around(region_mask(labels, "nucleus")):
-        explained.add("border")
+        explained |= {"border", "at_border"}
     flags = [flag for flag in assess(image, drawing, _NoCard(), features) if flag.code not in explained] + own
     if specks:
         flags.append(raised("specks", pieces=specks))

@@ -9,9 +9,8 @@ from core.support import records
 
 METADATA_KEY: Final = "leukoscope_model_card"
 
-
-# What cards in model files of before 0.2.0 call the localiser.
-_LOCALISER_BEFORE_0_2_0: Final = "finder"
+# What cards of former model files say of a coarse pass by a network like the model: there is none any more.
+_RETIRED: Final = ("finder", "coarse_size")
 
 
 @dataclass(frozen=True)
@@ -20,16 +19,15 @@ class ModelCard:
 
     `input_size` is the side of the square window in pixels; `mean` and `std` are per RGB channel on a 0-1 scale;
     `classes` name the output channels in order; `cell_fill` is the share of the window's side that the cell's longer
-    side takes in the fine pass; `coarse_size` is the side of the coarse pass's window in pixels (0: as `input_size`);
-    `white_balance` says whether the background's tint is removed first; `detail` is the side in pixels to which a
-    window is reduced before it is enlarged to the network's grid (0: it is not); `localiser` names the file, beside the
-    model's own, and the SHA-256 of a small network that makes the coarse pass (empty: there is none); `temperature`
-    divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data set; `parity`
-    the largest difference of the logits and the share of equal mask pixels, of an fp32 file against torch, of a smaller
-    `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on the validation
-    part; `appearance` the optical-density statistics of the training images, by which an unlike image is recognised;
-    `validation`, by scheme, what networks scored that were trained in the same way without the images they were scored
-    on (`training.experiments`).
+    side takes in its window; `white_balance` says whether the background's tint is removed first; `detail` is the side
+    in pixels to which a window is reduced before it is enlarged to the network's grid (0: it is not); `localiser` names
+    the file, beside the model's own, and the SHA-256 of the network that finds the cells (empty: there is none);
+    `temperature` divides the logits, so that the probabilities are calibrated; `scores` holds measured figures by data
+    set; `parity` the largest difference of the logits and the share of equal mask pixels, of an fp32 file against
+    torch, of a smaller `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on
+    the validation part; `appearance` the optical-density statistics of the training images, by which an unlike image is
+    recognised; `validation`, by scheme, what networks scored that were trained in the same way without the images they
+    were scored on (`training.experiments`).
     """
 
     model_id: str
@@ -49,7 +47,6 @@ class ModelCard:
     created: str
     opset: int
     precision: str = "fp32"
-    coarse_size: int = 0
     white_balance: bool = False
     detail: int = 0
     localiser: dict[str, str] = field(default_factory=dict)
@@ -75,8 +72,8 @@ class ModelCard:
     @classmethod
     def from_plain(cls, raw: object, origin: str) -> "ModelCard":
         """Read a card from what its JSON holds; the rest as `from_json`."""
-        if isinstance(raw, dict) and _LOCALISER_BEFORE_0_2_0 in raw:
-            raw = {("localiser" if name == _LOCALISER_BEFORE_0_2_0 else name): value for name, value in raw.items()}
+        if isinstance(raw, dict):
+            raw = {name: value for name, value in raw.items() if name not in _RETIRED}
         try:
             card = records.from_plain(cls, raw)
         except RecordError as error:
@@ -91,8 +88,6 @@ class ModelCard:
         """Which fields contradict each other, in words; empty if none do."""
         if self.input_size % 32 or self.input_size <= 0:
             return f"input_size must be a positive multiple of 32, but is {self.input_size}"
-        if self.coarse_size % 32 or self.coarse_size < 0:
-            return f"coarse_size must be a multiple of 32, or 0 for that of the fine pass, but is {self.coarse_size}"
         if self.localiser and (
             set(self.localiser) != {"file", "sha256"} or Path(self.localiser["file"]).name != self.localiser["file"]
         ):

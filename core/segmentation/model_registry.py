@@ -12,6 +12,8 @@ from core.segmentation.model_card import METADATA_KEY, ModelCard
 from core.support import files, records
 
 MANIFEST: Final = "manifest.json"
+# Files beside a model that the manifest may name, in the order of `ModelEntry`.
+_BESIDE: Final = ("log", "split", "reliability", "novelty", "quality")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class ModelEntry:
     """One model of the manifest: `path` of its .onnx file, the SHA-256 it must have, its card, and files beside it.
 
     `log` of the training, `split` of the images, `reliability` of the features (`core.evaluation.agreement.load` reads
-    it) and `novelty`, what the model knows (`core.quality.novelty.load`): None where there is none.
+    it), `novelty`, what the model knows (`core.quality.novelty.load`), and `quality`, by which its outlines are judged
+    (`core.quality.outline_quality.load`): None where there is none.
     """
 
     model_id: str
@@ -30,6 +33,7 @@ class ModelEntry:
     split: Path | None
     reliability: Path | None
     novelty: Path | None = None
+    quality: Path | None = None
 
     @property
     def files(self) -> dict[Path, str]:
@@ -79,7 +83,7 @@ def list_models(folder: Path | None = None) -> list[ModelEntry]:
                 folder / row["file"],
                 row["sha256"],
                 ModelCard.from_plain(row["card"], row["file"]),
-                *(folder / row[key] if row.get(key) else None for key in ("log", "split", "reliability", "novelty")),
+                *(folder / row[key] if row.get(key) else None for key in _BESIDE),
             )
             for model_id, row in manifest["models"].items()
         ]

@@ -1,9 +1,10 @@
-"""From an image to its label map: a coarse pass finds the cell, a fine pass sees it at the canonical scale."""
+"""From an image to its label map: the localiser finds the cell, the network draws it at the canonical scale."""
 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -11,114 +12,155 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from core.domain.compartments import CHANNELS
+from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import ModelError, UsageError
+from core.domain.objects import FoundObject, ObjectKind
 from core.domain.options import VIEWS, Device
 from core.domain.types import CellImage, LabelMap, Segmentation
-from core.image.masks import cell_mask, region_mask
-from core.image.stain import count_other_nuclei, find_nuclei
+from core.image.masks import cell_mask
 from core.image.window import Window
 from core.quality.novelty import Knowledge
 from core.quality.novelty import load as load_knowledge
+from core.quality.outline_quality import OutlineJudge, judge_of_file
+from core.segmentation.localiser import Localiser, OnnxLocaliser
 from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import ModelEntry, card_of, find_model, verify_model
-from core.segmentation.postprocessing import label_cell, middle_cell
+from core.segmentation.postprocessing import label_cell
 from core.segmentation.preprocessing import network_input, to_image_grid
 from core.segmentation.providers import open_session, provider_name, why_no_cuda
+from core.segmentation.scene import around, believed, likeliest, of_kind, taken_of, window_around
 
-# The fine window never falls below this share of the coarse one: a coarse pass that found only a speck must not zoom
-# into it.
-MIN_WINDOW_SHARE = 0.12
-# The localiser's window is good enough where the cell that is outlined in it has at least this confidence, lies off its
-# middle by no more than this share of its side, and would need a window at most so many times smaller or larger.
-# Otherwise the large network looks for the cell: in 2 of 100 images of five collections (`python -m benchmarks
-# inference`).
-SURE: Final = 0.85
+# A cell is drawn once where it then lies off the middle of its window by no more than this share of its side, and would
+# need a window at most so many times smaller or larger. Otherwise it is drawn again in the window of what was drawn.
 MOST_OFF: Final = 0.06
 MOST_RESIZED: Final = 1.18
+# Where nothing is drawn in a window, a window so many times larger is tried.
+_ROOMIER: Final = 1.6
+# Where no leukocyte is sure, what is at least so sure may be the cell that the image was taken of.
+LEAST_SCORE: Final = 0.05
 # Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image
 # costs no gigabyte.
-MAX_GRID = 2048
-
-# A label map of a whole image, and the confidence in it: 0 where there is no cell.
-_Outline = tuple[LabelMap, float]
+MAX_GRID: Final = 2048
+# So many windows go through the network at once: more cost memory and gain no time.
+_AT_ONCE: Final = 16
 
 
 class _Part(NamedTuple):
-    """A window of an image, at which a network looks."""
+    """A window of an image, at which the network looks."""
 
     rgb: NDArray[np.uint8]
     window: Window
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnCell:
+    """A cell as the network drew it in a window: labels of the part of the image in the window, with its corner.
+
+    `confidence` is 0, and all of the labels background, where there is no cell.
+    """
+
+    labels: LabelMap
+    top: int
+    left: int
+    confidence: float
+
+    def on(self, shape: tuple[int, int]) -> LabelMap:
+        """The label map of the whole image of (H, W)."""
+        labels = np.zeros(shape, np.uint8)
+        height, width = self.labels.shape
+        labels[self.top : self.top + height, self.left : self.left + width] = self.labels
+        return LabelMap(labels)
+
+
 class Segmenter(Protocol):
-    """Anything that finds the cell of an image."""
+    """Anything that finds and outlines cells."""
 
     card: ModelCard
     provider: str
     knowledge: Knowledge | None
+    judge: OutlineJudge | None
+
+    def find(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[FoundObject, ...]]:
+        """The objects of each image, uint8 (H, W, 3)."""
+        ...
 
     def segment(self, image: CellImage) -> Segmentation:
         """The label map of the cell nearest the centre."""
         ...
 
-    def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
-        """As `segment`, an image each."""
+    def segment_many(
+        self, images: Sequence[CellImage], objects: Sequence[Sequence[FoundObject]] | None = None
+    ) -> list[Segmentation]:
+        """As `segment`, an image each; `objects` are what `find` found in each, where that is known."""
         ...
 
-    def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
-        """The cell in the middle of a window, over the whole of the image, and the confidence in it."""
+    def outline(self, rgb: NDArray[np.uint8], windows: Sequence[Window]) -> list[DrawnCell]:
+        """The cell in the middle of each window of an image."""
         ...
 
 
 class TwoPassSegmenter(ABC):
     """The two passes and what follows them, for any engine that turns network inputs into logits.
 
-    `views` is the number of rotations and mirror images that the fine pass is the mean of (one of VIEWS); each costs a
-    pass. `knowledge` comes from the file beside a model of the registry, to judge whether a cell is one of those it
-    knows. `localiser` is a small network that makes the coarse pass where it can: it only has to find the cell, and
-    where its window is doubtful, the large network makes both passes.
+    The first pass is the `localiser`'s, over the image; the second the network's own, in the window of the cell.
+    Without a localiser the first window is the whole image. `views` is the number of rotations and mirror images that
+    the second pass is the mean of (one of VIEWS); each costs a pass. `knowledge` comes from the file beside a model of
+    the registry, to judge whether a cell is one of those it knows.
     """
 
     knowledge: Knowledge | None = None
-    localiser: "TwoPassSegmenter | None" = None
+    judge: OutlineJudge | None = None
 
-    def __init__(self, card: ModelCard, provider: str, views: int = 1) -> None:
+    def __init__(self, card: ModelCard, provider: str, views: int = 1, localiser: Localiser | None = None) -> None:
         if views not in VIEWS:
             msg = f"views must be one of {', '.join(map(str, VIEWS))}, but is {views}"
             raise UsageError(msg)
         self.card = card
         self.provider = provider
+        self.localiser = localiser
         self._views = views
 
     @abstractmethod
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (N, C, S, S) of normalised images (N, 3, S, S), S any multiple of 32."""
 
+    def find(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[FoundObject, ...]]:
+        """The objects of each image that the localiser is sure of; none without a localiser."""
+        if self.localiser is None:
+            return [() for _ in images]
+        return [believed(found) for found in self.localiser.find_many(images)]
+
     def segment(self, image: CellImage) -> Segmentation:
-        """The label map of the cell nearest the centre, on the image's own pixels; all background if none is found."""
+        """The label map of the cell that the image was taken of, on its own pixels; all background if none is found."""
         return self.segment_many([image])[0]
 
-    def segment_many(self, images: Sequence[CellImage]) -> list[Segmentation]:
+    def segment_many(
+        self, images: Sequence[CellImage], objects: Sequence[Sequence[FoundObject]] | None = None
+    ) -> list[Segmentation]:
         """As `segment` for each image; they go through the network together, which a GPU does much faster."""
         started = time.perf_counter()
-        outlines = self._find([image.rgb for image in images])
-        others = [
-            count_other_nuclei(image.rgb, cell_mask(labels), region_mask(labels, "nucleus"))
-            for image, (labels, _) in zip(images, outlines, strict=True)
-        ]
+        objects = self.find([image.rgb for image in images]) if objects is None else objects
+        leads = [self._lead(image, found) for image, found in zip(images, objects, strict=True)]
+        drawn = self._drawn([self._part(image, lead) for image, lead in zip(images, leads, strict=True)])
         each_ms = 1000 * (time.perf_counter() - started) / max(len(images), 1)
         return [
-            Segmentation(labels, confidence, count, self.card.model_id, self.provider, each_ms)
-            for (labels, confidence), count in zip(outlines, others, strict=True)
+            self._segmentation(image, cell, lead, found, each_ms)
+            for image, cell, lead, found in zip(images, drawn, leads, objects, strict=True)
         ]
 
-    def outline(self, rgb: NDArray[np.uint8], wide: Window) -> tuple[LabelMap, float]:
-        """The cell of a window by two passes: over the window, then at the canonical scale.
-
-        A label map of the whole image and its confidence, 0 where there is no cell.
-        """
-        return self._outlines([_Part(rgb, wide)])[0]
+    def outline(self, rgb: NDArray[np.uint8], windows: Sequence[Window]) -> list[DrawnCell]:
+        """The cell in the middle of each window of an image; of a large one only what lies around them is looked at."""
+        parts, corners = [], []
+        for window in windows:
+            # A second look may reach beyond the window; a side more on each side is room enough.
+            top, left = max(0, int(window.top - window.side)), max(0, int(window.left - window.side))
+            crop = rgb[top : int(window.top + 2 * window.side), left : int(window.left + 2 * window.side)]
+            parts.append(_Part(crop, Window(window.left - left, window.top - top, window.side)))
+            corners.append((top, left))
+        return [
+            DrawnCell(cell.labels, cell.top + top, cell.left + left, cell.confidence)
+            for cell, (top, left) in zip(self._drawn(parts), corners, strict=True)
+        ]
 
     def probabilities(
         self, rgb: NDArray[np.uint8], window: Window, *, size: int | None = None, views: int = 1
@@ -126,74 +168,57 @@ class TwoPassSegmenter(ABC):
         """Probabilities (C, S, S) over the window on a grid of `size` (default: the card's), the mean of the views."""
         return self._maps([_Part(rgb, window)], size, views)[0]
 
-    # What follows works on many images at a time, a stage after the other, so that each stage is one batch.
+    def _lead(self, image: CellImage, objects: Sequence[FoundObject]) -> FoundObject | None:
+        """What leads to the cell of an image: a leukocyte, or else whatever is most likely meant."""
+        lead = taken_of(objects, image.shape)
+        if lead is None and self.localiser is not None:
+            lead = likeliest(self.localiser.find(image.rgb, LEAST_SCORE), image.shape)
+        return lead
 
-    def _find(self, images: Sequence[NDArray[np.uint8]]) -> list[_Outline]:
-        """The cell nearest the middle of each image."""
-        outlines = self._outlines([_Part(rgb, Window.whole((rgb.shape[0], rgb.shape[1]))) for rgb in images])
-        # The network is trained to ignore cells beside the middle. Where it ignores all, the nucleus nearest the
-        # middle leads.
-        lost = [number for number, (_, confidence) in enumerate(outlines) if not confidence > 0]
-        led = {number: window for number in lost if (window := _around_nucleus(images[number])) is not None}
-        again = self._outlines([_Part(images[number], window) for number, window in led.items()])
-        for number, outline in zip(led, again, strict=True):
-            outlines[number] = outline
-        return outlines
+    def _part(self, image: CellImage, lead: FoundObject | None) -> _Part:
+        whole = Window.whole(image.shape)
+        return _Part(image.rgb, window_around(lead, image.shape, self.card.cell_fill) if lead else whole)
 
-    def _outlines(self, wide: Sequence[_Part]) -> list[_Outline]:
-        """The cell of each part: in the localiser's window, or, where that is doubtful, by its own two passes."""
-        sure: dict[int, _Outline] = {}
-        if self.localiser is not None:
-            windows = self._windows(wide, self.localiser._coarse(wide))
-            sure = {
-                number: outline
-                for number, outline in self._fine(wide, windows).items()
-                if outline[1] >= SURE and _fits(outline[0], windows[number], self.card.cell_fill)
-            }
-        doubtful = [number for number in range(len(wide)) if number not in sure]
-        own = dict(zip(doubtful, self._by_itself([wide[number] for number in doubtful]), strict=True))
-        outlines = sure | own
-        return [outlines[number] for number in range(len(wide))]
+    def _segmentation(
+        self,
+        image: CellImage,
+        cell: DrawnCell,
+        lead: FoundObject | None,
+        objects: Sequence[FoundObject],
+        elapsed_ms: float,
+    ) -> Segmentation:
+        labels = cell.on(image.shape)
+        leukocytes = of_kind(objects, ObjectKind.LEUKOCYTE)
+        others = sum(other is not lead and not _in(other, labels) for other in leukocytes)
+        near = around([*objects, *([lead] if lead and lead not in objects else [])], lead) if lead else tuple(objects)
+        return Segmentation(labels, cell.confidence, others, self.card.model_id, self.provider, elapsed_ms, lead, near)
 
-    def _by_itself(self, wide: Sequence[_Part]) -> list[_Outline]:
-        """The cell of each part by both passes; the coarse one's where the fine one has no window or loses the cell."""
-        coarse = self._coarse(wide)
-        fine = self._fine(wide, self._windows(wide, coarse))
-        return [
-            fine[number] if number in fine and fine[number][1] > 0 else _labelled(maps, part)
-            for number, (part, maps) in enumerate(zip(wide, coarse, strict=True))
-        ]
+    # What follows works on many windows at a time, a stage after the other, so that each stage is one batch.
 
-    def _coarse(self, wide: Sequence[_Part]) -> list[NDArray[np.float32]]:
-        return self._maps(wide, self.card.coarse_size or None, 1)
+    def _drawn(self, parts: Sequence[_Part]) -> list[DrawnCell]:
+        """The cell of each part, drawn again where it does not lie in its window as it should."""
+        cells = self._once(parts)
+        again = {
+            number: _Part(part.rgb, window)
+            for number, (part, cell) in enumerate(zip(parts, cells, strict=True))
+            if (window := _better_window(cell, part, self.card.cell_fill)) is not None
+        }
+        for number, cell in zip(again, self._once(list(again.values())), strict=True):
+            if cell.confidence > 0:
+                cells[number] = cell
+        return cells
 
-    def _fine(self, wide: Sequence[_Part], windows: Mapping[int, Window]) -> dict[int, _Outline]:
-        """Outlines in the windows of some of the parts, by the number of the part."""
-        parts = [_Part(wide[number].rgb, window) for number, window in windows.items()]
-        maps = self._maps(parts, None, self._views)
-        return dict(zip(windows, map(_labelled, maps, parts), strict=True))
-
-    def _windows(self, wide: Sequence[_Part], coarse: Sequence[NDArray[np.float32]]) -> dict[int, Window]:
-        """The windows of the fine pass, by the number of the part."""
-        near = [self._near(maps, part.window) for part, maps in zip(wide, coarse, strict=True)]
-        return {number: window for number, window in enumerate(near) if window is not None}
-
-    def _near(self, maps: NDArray[np.float32], wide: Window) -> Window | None:
-        """The window of the fine pass, from a coarse result over `wide`; None for no cell, or only a speck."""
-        size = maps.shape[-1]
-        middle = middle_cell(maps, Window(0, 0, size))
-        if middle is None:
-            return None
-        (rows, columns), cell, _ = middle
-        near, scale = Window.around(cell, self.card.cell_fill), wide.side / size
-        near = Window(near.left + columns.start, near.top + rows.start, near.side)
-        window = Window(wide.left + near.left * scale, wide.top + near.top * scale, near.side * scale)
-        return window if window.side >= MIN_WINDOW_SHARE * wide.side else None
+    def _once(self, parts: Sequence[_Part]) -> list[DrawnCell]:
+        cells = []
+        for start in range(0, len(parts), _AT_ONCE):
+            some = parts[start : start + _AT_ONCE]
+            cells += [
+                _labelled(maps, part) for maps, part in zip(self._maps(some, None, self._views), some, strict=True)
+            ]
+        return cells
 
     def _maps(self, parts: Sequence[_Part], size: int | None, views: int) -> list[NDArray[np.float32]]:
         """Probabilities (C, S, S) over each part, from one batch."""
-        if not parts:
-            return []
         images = [network_input(part.rgb, part.window, self.card, size) for part in parts]
         logits = self.logits(np.concatenate([_turned(image, view) for image in images for view in range(views)]))
         return [self._averaged(own) for own in np.split(logits, len(parts))]
@@ -205,22 +230,29 @@ class TwoPassSegmenter(ABC):
         return np.asarray(np.mean(turned_back, axis=0) if len(maps) > 1 else turned_back[0], dtype=np.float32)
 
 
-def _around_nucleus(rgb: NDArray[np.uint8]) -> Window | None:
-    """The window around the stained nucleus nearest the middle."""
-    middle = np.array(rgb.shape[:2]) / 2
-    nuclei = find_nuclei(rgb)
-    nearest = min(nuclei, key=lambda nucleus: float(np.hypot(*(np.array(nucleus.centre) - middle))), default=None)
-    return None if nearest is None else nearest.window()
+def _in(found: FoundObject, labels: LabelMap) -> bool:
+    """Whether the middle of an object lies in a drawn cell."""
+    row, column = (int(at) for at in found.centre)
+    inside = 0 <= row < labels.shape[0] and 0 <= column < labels.shape[1]
+    return inside and bool(labels[row, column] >= Compartment.CYTOPLASM)
 
 
-def _fits(labels: LabelMap, window: Window, fill: float) -> bool:
-    """Whether a cell lies in its window as that was meant to show it: in the middle, filling `cell_fill` of it."""
-    ideal = Window.around(cell_mask(labels), fill)
+def _better_window(cell: DrawnCell, part: _Part, fill: float) -> Window | None:
+    """Where to look again; None where the cell lies in its window as it was meant to: in the middle, filling `fill`."""
+    window = part.window
+    if not cell.confidence > 0:
+        if window.side >= max(part.rgb.shape):
+            return None
+        side = _ROOMIER * window.side
+        return Window(window.left + (window.side - side) / 2, window.top + (window.side - side) / 2, side)
+    ideal = Window.around(cell_mask(cell.labels), fill)
+    ideal = Window(ideal.left + cell.left, ideal.top + cell.top, ideal.side)
     off = max(
         abs(ideal.left - window.left + (ideal.side - window.side) / 2),
         abs(ideal.top - window.top + (ideal.side - window.side) / 2),
     )
-    return off <= MOST_OFF * window.side and 1 / MOST_RESIZED <= ideal.side / window.side <= MOST_RESIZED
+    fits = off <= MOST_OFF * window.side and 1 / MOST_RESIZED <= ideal.side / window.side <= MOST_RESIZED
+    return None if fits else ideal
 
 
 def _turned(image: NDArray[np.float32], view: int) -> NDArray[np.float32]:
@@ -238,9 +270,8 @@ class OnnxSegmenter(TwoPassSegmenter):
 
     def __init__(self, path: Path, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> None:
         self._session = open_session(path, device, threads)
-        super().__init__(
-            card_of(self._session.get_modelmeta().custom_metadata_map, path.name), provider_name(self._session), views
-        )
+        card = card_of(self._session.get_modelmeta().custom_metadata_map, path.name)
+        super().__init__(card, provider_name(self._session), views)
         self._input = self._session.get_inputs()[0].name
         channels = self._session.get_outputs()[0].shape[1]
         if channels != len(self.card.classes):
@@ -256,8 +287,8 @@ class OnnxSegmenter(TwoPassSegmenter):
                 f" {', '.join(self.card.classes)}"
             )
             raise ModelError(msg)
-        if self.card.localiser:
-            self.localiser = OnnxSegmenter(path.with_name(self.card.localiser["file"]), device, threads)
+        if card.localiser:
+            self.localiser = OnnxLocaliser(path.with_name(card.localiser["file"]), device, threads)
 
     @classmethod
     def from_entry(
@@ -267,6 +298,7 @@ class OnnxSegmenter(TwoPassSegmenter):
         verify_model(entry)
         segmenter = cls(entry.path, device, threads, views)
         segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
+        segmenter.judge = judge_of_file(entry.quality, entry.sha256)
         return segmenter
 
     @classmethod
@@ -310,8 +342,8 @@ class OnnxSegmenter(TwoPassSegmenter):
         return np.asarray(logits, dtype=np.float32)
 
 
-def _labelled(maps: NDArray[np.float32], part: _Part) -> _Outline:
-    """The cell of a window as a label map of the whole image; computed on the part of the image in the window."""
+def _labelled(maps: NDArray[np.float32], part: _Part) -> DrawnCell:
+    """The cell of a window, on the pixels of the part of the image that lies in it."""
     (height, width), window = part.rgb.shape[:2], part.window
     top, left = max(0, math.floor(window.top)), max(0, math.floor(window.left))
     bottom, right = min(height, math.ceil(window.top + window.side)), min(width, math.ceil(window.left + window.side))
@@ -320,8 +352,5 @@ def _labelled(maps: NDArray[np.float32], part: _Part) -> _Outline:
     cell_map = label_cell(
         to_image_grid(maps, inner, (math.ceil((bottom - top) / step), math.ceil((right - left) / step))), inner
     )
-    labels = np.zeros((height, width), np.uint8)
-    labels[top:bottom, left:right] = cell_map.labels.repeat(step, axis=0).repeat(step, axis=1)[
-        : bottom - top, : right - left
-    ]
-    return LabelMap(labels), cell_map.confidence
+    labels = cell_map.labels.repeat(step, axis=0).repeat(step, axis=1)[: bottom - top, : right - left]
+    return DrawnCell(LabelMap(labels), top, left, cell_map.confidence)

@@ -68,6 +68,11 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("model_id", pa.string(), "model that drew the outlines"),
     ("provider", pa.string(), "execution provider that ran the model"),
     ("confidence", pa.float64(), "Dice the network itself expects, 0 to 1"),
+    (
+        "outline_quality",
+        pa.float64(),
+        "Dice of the cell that a careful drawing would probably reach with the outline, 0 to 1; null if not judged",
+    ),
     ("other_cells", pa.int32(), "further leukocytes in the image, kept apart"),
     ("notes", pa.list_(pa.string()), "what opening the image did, in words"),
     ("quality_flags", pa.list_(pa.string()), "codes of all quality flags"),
@@ -295,6 +300,7 @@ def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np
         "model_id": analysis.segmentation.model_id,
         "provider": analysis.segmentation.provider,
         "confidence": analysis.segmentation.confidence,
+        "outline_quality": analysis.outline_quality,
         "other_cells": analysis.segmentation.other_cells,
         **{f"{region}_outline": ring for region, ring in rings.items()},
     }

@@ -15,6 +15,6 @@ def test_the_program_itself(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     (image,) = (said := json.loads(done.stdout)).pop("images")
-    assert said == {"out": str(out), "cells": 1, "flagged": {}, "failed": {}, "passed_over": {}}
+    assert said == {"out": str(out), "cells": 1, "flagged": {}, "failed": {}, "passed_over": {}, "stain": None}
     assert image == {"image_path": "cell.png", "mask": "cell.png", "cells": 1, "notes": [], "flags": {}}
     assert "1/1 images" in done.stderr

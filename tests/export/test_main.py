@@ -18,6 +18,7 @@ from core.segmentation.segmenter import OnnxSegmenter
 from export.__main__ import main
 from export.model_file import limits
 from export.to_onnx import MAX_LOGIT_DIFFERENCE, OPSET
+from tests.core.segmentation.scenes import write_blind_localiser
 from training.architectures.weights import Normalisation, normalisation
 from training.config import TrainingConfig
 from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, read_weights
@@ -142,28 +143,21 @@ def test_output_of_another_suffix_is_wrong_use(exported, tmp_path, capsys):
     assert "--out must end in .onnx, but is m.pt" in capsys.readouterr().err
 
 
-def test_a_localiser_is_exported_beside_the_model_and_makes_its_coarse_pass(exported, coarse, tiny_data, tmp_path):
-    out = tmp_path / "models" / "fine.onnx"
-    assert main([str(exported.run), "--out", str(out), "--localiser", str(coarse.run)]) == 0
+def test_a_localiser_is_put_beside_the_model_and_finds_its_cells(exported, tiny_data, tmp_path):
+    out, source = tmp_path / "models" / "fine.onnx", write_blind_localiser(tmp_path / "own.onnx")
+    assert main([str(exported.run), "--out", str(out), "--localiser", str(source)]) == 0
     entry = find_model(folder=out.parent)
     beside = out.with_name("fine.localiser.onnx")
+    assert beside.read_bytes() == source.read_bytes()
     assert entry.card.localiser == {"file": beside.name, "sha256": hashlib.sha256(beside.read_bytes()).hexdigest()}
     assert [model.model_id for model in list_models(out.parent)] == ["fine"]
-    localiser = OnnxSegmenter.from_entry(entry, Device.CPU).localiser
-    assert (localiser.card.model_id, localiser.card.architecture, localiser.localiser) == (
-        "fine.localiser",
-        "pspnet",
-        None,
-    )
-    assert localiser.card.scores["test"]["images"] == entry.card.scores["test"]["images"]
+    assert OnnxSegmenter.from_entry(entry, Device.CPU).localiser.card.localiser_id == "by colour"
 
 
-def test_a_localiser_that_was_trained_on_test_images_is_refused(exported, coarse, tiny_data, tmp_path, capsys):
-    run = shutil.copytree(coarse.run, tmp_path / "run")
-    split = json.loads((run / SPLIT_FILE).read_text())
-    (run / SPLIT_FILE).write_text(json.dumps({**split, "train": split["test"], "test": split["train"]}))
-    assert main([str(exported.run), "--out", str(tmp_path / "models" / "fine.onnx"), "--localiser", str(run)]) == 2
-    assert (
-        f"the localiser run was trained on {len(split['test'])} of the model's test images" in capsys.readouterr().err
-    )
+def test_what_is_no_localiser_is_refused(exported, tiny_data, tmp_path, capsys):
+    command = [str(exported.run), "--out", str(tmp_path / "models" / "fine.onnx"), "--localiser"]
+    assert main([*command, str(exported.model)]) == 2
+    assert "tiny.onnx carries no localiser card" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "none.onnx")]) == 2
+    assert "none.onnx could not be loaded" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()

@@ -6,9 +6,7 @@ import pytest
 
 from core.domain.options import Device
 from core.image.imaging import load
-from core.image.window import Window
 from core.segmentation.model_registry import find_model
-from core.segmentation.preprocessing import network_input
 from core.segmentation.segmenter import OnnxSegmenter
 from export.__main__ import main
 from export.fidelity import KEY_FEATURES, MAX_DRIFT, harm
@@ -18,7 +16,6 @@ from training.architectures.weights import normalisation
 from training.config import TrainingConfig
 from training.data import SegDataset, load_labelled, masked_samples
 from training.loop import CONFIG_FILE
-from training.segmenter import inference_card
 
 FLOAT, HALF, INT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8
 
@@ -111,24 +108,16 @@ def test_logits_that_agree_are_told_from_those_that_do_not(coarse, exported, cro
     assert apart["mask_agreement"] < 0.99
 
 
-def test_calibration_sees_each_cell_near_and_its_whole_image(samples, config):
+def test_calibration_sees_cells_from_everywhere_as_the_network_does(samples, config):
     crops = calibration_crops(samples, config, normalisation(config.encoder))
-    assert len(samples) < CALIBRATION_CELLS
-    assert len(crops) == 2 * len(samples)
+    assert len(samples) == len(crops) < CALIBRATION_CELLS
     assert {crop.shape for crop in crops} == {(3, config.input_size, config.input_size)}
-    near = SegDataset([load_labelled(samples[-1])[0]], config, augment=False)[0][0].numpy()
-    assert np.array_equal(crops[-2], near)
-    # As the coarse pass gets it: the background's tint removed, and softened.
-    rgb, card = load(samples[-1].image).rgb, inference_card(config, normalisation(config.encoder))
-    assert np.array_equal(crops[-1], network_input(rgb, Window.whole(rgb.shape[:2]), card)[0])
-
-
-def test_calibration_takes_cells_from_everywhere_when_there_are_many(samples, config):
-    many = samples * 10
-    crops = calibration_crops(many, config, normalisation(config.encoder))
-    assert len(crops) == 2 * CALIBRATION_CELLS
-    assert np.array_equal(crops[0], calibration_crops(many[:1], config, normalisation(config.encoder))[0])
-    assert np.array_equal(crops[-1], calibration_crops(many[-1:], config, normalisation(config.encoder))[1])
+    last = SegDataset([load_labelled(samples[-1])[0]], config, augment=False)[0][0].numpy()
+    assert np.array_equal(crops[-1], last)
+    many = calibration_crops(samples * 10, config, normalisation(config.encoder))
+    assert len(many) == CALIBRATION_CELLS
+    assert np.array_equal(many[0], crops[0])
+    assert np.array_equal(many[-1], last)
 
 
 def test_half_precision_is_exported_with_what_it_costs(coarse, tiny_data, tmp_path, capsys):

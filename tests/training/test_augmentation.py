@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from core.domain.compartments import Compartment
-from core.domain.types import as_label_map
+from core.domain.types import LabelMap, as_label_map
 from core.image.masks import cell_mask, with_environment
+from core.image.morphology import bounds
+from core.image.synthetic import draw_cell
 from core.image.window import Window, resample, resample_labels
 from tests.training.tiny import tiny_config
 from training.augmentation import (
@@ -19,6 +21,7 @@ from training.augmentation import (
     jitter_stain,
     paste_neighbour,
     random_window,
+    seen_in,
     shifted,
     widen_nucleus,
 )
@@ -411,3 +414,18 @@ def test_all_levers_together_give_valid_pairs(items):
         assert (rgb.shape, rgb.dtype, labels.shape) == ((64, 64, 3), np.uint8, (64, 64))
         assert set(np.unique(labels)) <= set(Compartment)
         assert cell_mask(as_label_map(labels)).any()
+
+
+def test_a_cell_cut_by_the_edge_goes_on_in_the_mirror_and_a_whole_one_does_not():
+    image, labels = draw_cell(0)
+    rows, columns = bounds(cell_mask(labels))
+    side = max(rows.stop - rows.start, columns.stop - columns.start) + 80
+    window = Window(columns.start - 40, rows.start - 40, side)
+    middle = (columns.start + columns.stop) // 2
+    for left, share in ((columns.start - 2, 0.0), (middle, 0.5)):
+        cut = LabelledImage("cut", image.rgb[:, left:], LabelMap(labels[:, left:]))
+        moved = Window(window.left - left, window.top, window.side)
+        seen = cell_mask(seen_in(cut, moved, 200)[1])
+        without = cell_mask(LabelMap(resample_labels(cut.labels, moved, 200)))
+        assert seen[without].all()
+        assert 1 - without.sum() / seen.sum() == pytest.approx(share, abs=0.02)

@@ -129,18 +129,17 @@ def test_configs_that_come_with_the_program_can_be_read_and_name_known_architect
     for config in selections:
         assert set(config.grouped + config.as_published) <= ARCHITECTURES.keys()
         assert len(config.grouped) == 9
-    trainings = [
-        TrainingConfig.from_toml(path) for path in sorted((ROOT / "training" / "configs").glob("shipped-*.toml"))
-    ]
-    # The model is made in parts, each from the one before.
-    assert [config.start_from for config in trainings] == ["", "runs/shipped-1", "runs/shipped-2", ""]
-    assert trainings[-1].average_of == ("runs/shipped-2", "runs/shipped-3")
-    assert (
-        len(
-            {(config.name, config.architecture, config.encoder, config.input_size, config.seed) for config in trainings}
-        )
-        == 1
+    first, second, shipped = (
+        TrainingConfig.from_toml(ROOT / "training" / "configs" / f"{name}.toml")
+        for name in ("teacher-1", "teacher-2", "shipped")
     )
+    # The teacher is made in two parts, each from the one before; the shipped model begins with it.
+    former = "assets/models/unetplusplus-lite0.onnx"
+    assert first.start_from == former
+    assert second.average_of == (former, "runs/teacher-1")
+    assert (first.name, first.architecture, first.encoder) == (second.name, second.architecture, second.encoder)
+    assert shipped.start_from == "runs/models/teacher.onnx"
+    assert (shipped.encoder, shipped.input_size, shipped.seed) == (second.encoder, second.input_size, second.seed)
 
 
 @pytest.mark.parametrize(("name", "settings"), [("finetune", TrainingConfig), ("select", SelectionConfig)])
@@ -162,9 +161,8 @@ def test_configs_to_copy_explain_every_setting(name, settings):
         ({"paste_gap": (0.3, 0.1)}, r"paste_gap must be two numbers, the smaller first, but is \[0.3, 0.1\]"),
         ({"paste_gap": (0.3,)}, "paste_gap must be two numbers"),
         ({"paste_seam": (0.0, 1.0)}, "paste_seam must be positive"),
-        ({"coarse_size": 100}, "coarse_size must be a multiple of 32, or 0 for input_size, but is 100"),
-        ({"pseudo_set": "runs/pseudo"}, "pseudo_set and pseudo_probability go together"),
-        ({"pseudo_probability": 0.3}, "pseudo_set and pseudo_probability go together"),
+        ({"pseudo_sets": ("runs/pseudo",)}, "pseudo_sets and pseudo_probability go together"),
+        ({"pseudo_probability": 0.3}, "pseudo_sets and pseudo_probability go together"),
         ({"images_per_epoch": 4}, "an epoch must hold at least one batch, but images_per_epoch is 4 of 8"),
     ],
 )

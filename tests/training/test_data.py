@@ -347,7 +347,7 @@ def test_an_index_beyond_the_pairs_is_another_draw_of_one(items):
 
 def test_pseudo_labelled_images_come_with_their_probability_and_only_in_training(items):
     blank = LabelledImage("pseudo/blank", np.full((120, 120, 3), 77, np.uint8), items[0].labels)
-    settings = {"paste_probability": 0.0, "stain_probability": 0.0, "pseudo_set": "somewhere"}
+    settings = {"paste_probability": 0.0, "stain_probability": 0.0, "pseudo_sets": ("somewhere",)}
 
     def share(probability, augment=True):
         config = tiny_config(pseudo_probability=probability, **settings)

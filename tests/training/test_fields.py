@@ -2,14 +2,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from core.domain.objects import FoundObject, ObjectKind
 from core.domain.types import BoundingBox, LabelMap
 from core.image.masks import cell_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.segmentation.field_of_view import FieldCell
+from tests.core.segmentation.scenes import SceneSegmenter
 from training.augmentation import LabelledImage
 from training.fields import CellScore, FieldScore, Placement, make_field, score_field, score_fields, summarise_fields
 
 SIDE = 900
+FOUND = FoundObject(ObjectKind.LEUKOCYTE, 0, 0, 9, 9, 0.9)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def made(drawn):
 def as_found(made, *numbers):
     """One find that covers the cells of these numbers."""
     own = np.isin(made.numbers, numbers)
-    return FieldCell(BoundingBox(0, 0, SIDE, SIDE), LabelMap(np.where(own, made.labels, np.uint8(0))), 0.9)
+    return FieldCell(BoundingBox(0, 0, SIDE, SIDE), LabelMap(np.where(own, made.labels, np.uint8(0))), 0.9, FOUND)
 
 
 def touched(numbers, own):
@@ -75,7 +78,10 @@ def test_what_is_found_is_matched_once(made):
     assert all(cell.dice is not None and min(cell.dice.values()) == 1 for cell in perfect.cells)
     assert [cell.standing for cell in perfect.cells] == list(made.standings)
     empty = FieldCell(
-        BoundingBox(5, 5, 20, 20), LabelMap(np.full((20, 20), 2, np.uint8) * (made.numbers[5:25, 5:25] == 0)), 0.5
+        BoundingBox(5, 5, 20, 20),
+        LabelMap(np.full((20, 20), 2, np.uint8) * (made.numbers[5:25, 5:25] == 0)),
+        0.5,
+        FOUND,
     )
     missed = score_field(made, [as_found(made, 1), empty])
     assert missed.n_found == 2
@@ -102,10 +108,10 @@ def test_the_summary_counts_recall_precision_and_cells_under_a_good_outline():
     assert found["cut by the border"] == {"cells": 0, "recall": None}
 
 
-def test_a_network_that_draws_nothing_finds_nothing(drawn):
+def test_a_network_without_a_localiser_finds_nothing(drawn):
     told = []
     scores = score_fields(
-        lambda crop, _: (LabelMap(np.zeros(crop.shape[:2], np.uint8)), 0.0),
+        SceneSegmenter(),
         drawn,
         2,
         cells=4,

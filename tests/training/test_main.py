@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from tests.training.tiny import tiny_config
@@ -84,12 +85,12 @@ def test_evaluate_scores_the_shipped_models_test_part(tiny_data, capsys):
     assert main(["evaluate"]) == 2
     told = capsys.readouterr().err
     assert (
-        "error: none of the 63 test images of unetplusplus-lite0 is in set1, set2; name the data sets it was trained"
-        " on, such as set1" in told
+        "error: none of the 133 test images of unet-slim-lite0 is in set1, set2; name the data sets it was trained"
+        " on, such as bccd" in told
     )
     assert main(["evaluate", "--part", "all", "--data-sets", "set2"]) == 0
     told = capsys.readouterr().out
-    assert "unetplusplus-lite0, all images of set2, n = 10:\n  nucleus   Dice 0." in told
+    assert "unet-slim-lite0, all images of set2, n = 10:\n  nucleus   Dice 0." in told
     assert re.search(r"\n  lymphocyte, n = \d+: nucleus 0\.", told)
     assert main(["evaluate", "--part", "all", "--data-sets", "set2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -123,3 +124,14 @@ def test_wrong_use_exits_with_2(arguments):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
+
+
+def test_outlines_of_a_run_are_written_with_their_truth_and_signs(tiny_data, trained_run, tmp_path, capsys):
+    table = tmp_path / "set2.parquet"
+    told = ["outlines", "--run", str(trained_run), "--data", "set2", "--out", str(table), "--limit", "2"]
+    assert main([*told, "--device", "cpu"]) == 0
+    assert "next: python -m core quality --table" in capsys.readouterr().out
+    found = pd.read_parquet(table)
+    assert set(found["source"]) <= {"set2"}
+    assert main([*told[:4], "elsewhere", *told[5:]]) == 2
+    assert "no laboratory elsewhere with drawn cells" in capsys.readouterr().err

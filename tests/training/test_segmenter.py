@@ -30,7 +30,7 @@ class ByColour(torch.nn.Module):
         return logits
 
 
-def test_a_torch_network_goes_through_both_passes_on_the_original_pixels(synthetic_cell):
+def test_a_torch_network_without_a_localiser_looks_twice_at_the_original_pixels(synthetic_cell):
     image, true = synthetic_cell
     segmenter = TorchSegmenter(ByColour(), tiny_config(input_size=192), SCALE, CPU)
     found = segmenter.segment(image)
@@ -42,13 +42,9 @@ def test_a_torch_network_goes_through_both_passes_on_the_original_pixels(synthet
 
 def test_the_card_follows_config_and_temperature(synthetic_cell):
     image, _ = synthetic_cell
-    config = tiny_config(input_size=96, coarse_size=64)
+    config = tiny_config(input_size=96)
     segmenter = TorchSegmenter(ByColour(), config, SCALE, CPU, temperature=2.0)
-    assert (segmenter.card.input_size, segmenter.card.coarse_size, segmenter.card.cell_fill) == (
-        96,
-        64,
-        config.cell_fill,
-    )
+    assert (segmenter.card.input_size, segmenter.card.cell_fill) == (96, config.cell_fill)
     window = Window.whole(image.shape)
     plain = TorchSegmenter(ByColour(), config, SCALE, CPU)
     assert (

@@ -13,7 +13,7 @@ from timm.models.efficientnet import EfficientNetFeatures
 from core.domain.compartments import CHANNELS
 from core.domain.errors import UsageError
 from core.evaluation.model_comparison import title
-from training.architectures import u2net
+from training.architectures import u2net, unet_slim
 from training.architectures.weights import NO_ENCODER, PACKAGED_WEIGHTS, hub_weights, load_packaged, require_encoder
 
 
@@ -56,6 +56,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = MappingProxyType(
         "deeplabv3plus": Architecture(smp.DeepLabV3Plus, smallest_batch=2),
         "u2net": Architecture(u2net.full, takes_encoder=False),
         "u2net-small": Architecture(u2net.small, takes_encoder=False),
+        "unet-slim": Architecture(unet_slim.SlimUnet),
     }
 )
 

@@ -10,14 +10,16 @@ from core.domain.cell_types import CellType
 from core.domain.errors import CoreError, UsageError
 from core.domain.options import Device
 from core.domain.settings import load_settings
+from core.evaluation.datasets import data_set
 from core.segmentation.model_registry import find_model
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training.config import TrainingConfig
+from training.experiments.boxed import write_boxed
 from training.experiments.pseudo import unlabelled_samples, write_pseudo
 from training.experiments.results import results_table, write_results
 from training.experiments.validation import REPORT_FILE, Scheme, Split, ValidationPlan, validate
 from training.loop import SPLIT_FILE, EpochLog
-from training.segmenter import TorchSegmenter
+from training.segmenter import TorchSegmenter, shipped_localiser
 from training.terminal import log_to_terminal, say
 from training.trainer import find_device
 
@@ -59,23 +61,43 @@ def _share(workers: int, command_line: list[str]) -> int:
             worker.terminate()
 
 
+def _teacher(arguments: argparse.Namespace) -> tuple[TwoPassSegmenter, Path]:
+    """The network that outlines, and the file that tells what it was trained on."""
+    folder = Path(arguments.model)
+    if folder.is_dir():
+        teacher = TorchSegmenter.from_run(folder, find_device(arguments.device), views=8, localiser=shipped_localiser())
+        return teacher, folder / SPLIT_FILE
+    entry = find_model(arguments.model)
+    if entry.split is None:
+        msg = (
+            f"model {entry.model_id} has no split on record, so nobody could tell what its pseudo-labels know; take"
+            " a run's folder"
+        )
+        raise UsageError(msg)
+    return OnnxSegmenter.from_entry(entry, Device.CPU, views=8), entry.split
+
+
+def _boxed(arguments: argparse.Namespace) -> int:
+    samples = [
+        sample
+        for sample in data_set(arguments.data_set).samples()
+        if sample.group.split("/")[1] not in arguments.without
+    ]
+    teacher, split = _teacher(arguments)
+
+    def show(number: int) -> None:
+        say(f"{number}/{len(samples)} images", for_now=number < len(samples))
+
+    kept, seen = write_boxed(teacher, split, samples, arguments.out, on_image=show)
+    print(f"{kept} of {seen} drawn boxes fit what the network outlined in them; they are the data set {arguments.out}")
+    return 0
+
+
 def _pseudo(arguments: argparse.Namespace) -> int:
     samples = unlabelled_samples(
         arguments.data_set, [CellType(name) for name in arguments.types], arguments.limit, arguments.seed
     )
-    folder = Path(arguments.model)
-    teacher: TwoPassSegmenter
-    if folder.is_dir():
-        teacher, split = TorchSegmenter.from_run(folder, find_device(arguments.device), views=8), folder / SPLIT_FILE
-    else:
-        entry = find_model(arguments.model)
-        if entry.split is None:
-            msg = (
-                f"model {entry.model_id} has no split on record, so nobody could tell what its pseudo-labels know; take"
-                " a run's folder"
-            )
-            raise UsageError(msg)
-        teacher, split = OnnxSegmenter.from_entry(entry, Device.CPU, views=8), entry.split
+    teacher, split = _teacher(arguments)
 
     def show(number: int) -> None:
         say(f"{number}/{len(samples)} images", for_now=number < len(samples))
@@ -134,6 +156,16 @@ def _parser() -> argparse.ArgumentParser:
     pseudo.add_argument("--seed", type=int, default=7)
     pseudo.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
     pseudo.set_defaults(run=_pseudo)
+    boxed = commands.add_parser("boxed", help="outline the leukocytes in drawn boxes, and keep what fits its box")
+    boxed.add_argument("--model", required=True, help="model of the manifest, or the folder of a training run")
+    boxed.add_argument(
+        "--out", type=Path, required=True, help="folder of the data set to make, outside the repository or under runs/"
+    )
+    boxed.add_argument("--data-set", default="txl_pbc", help="data set with drawn boxes (labels/ beside images/)")
+    text = "sources of it to leave out (default: BCCD, of which there are drawn masks)"
+    boxed.add_argument("--without", nargs="*", default=["BCCD"], metavar="SOURCE", help=text)
+    boxed.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
+    boxed.set_defaults(run=_boxed)
     table = commands.add_parser("table", help="what all finished validations gave, the best first")
     table.add_argument("--out", type=Path, help="folder of runs (default: validation in the folder of runs)")
     table.add_argument("--baseline", default="base", help="name of the config that the others are compared with")

@@ -14,9 +14,10 @@ from core.features.lobes import lobes
 from core.features.spots import vacuoles
 from core.image.imaging import grey
 from core.image.masks import region_mask
-from core.image.stain import appearance, appearance_distance, count_other_nuclei
+from core.image.stain import appearance, appearance_distance
 from core.quality.assessment import blur
 from training.augmentation import LabelledImage
+from training.neighbours import count_other_nuclei
 
 # Cytoplasm narrower than this share of the cell's diameter is thin: 7 px of the network's grid, half a micrometre of a
 # lymphocyte.

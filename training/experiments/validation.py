@@ -41,7 +41,7 @@ from training.experiments.disturbances import DECIDING, ImagingCondition, distur
 from training.experiments.failure_modes import by_mode, describe
 from training.loop import CHECKPOINT_FILE, EpochLog, fit
 from training.provenance import commit, cpu_name, versions
-from training.segmenter import TorchSegmenter
+from training.segmenter import TorchSegmenter, shipped_localiser
 from training.selection import deal
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def validate(
 ) -> Path:
     """Work on a run in `root` until every split is done or taken; returns its folder, in the end with a report.
 
-    `{split}` in the config's `start_from`, `average_of` and `pseudo_set` means the name of the split: what taught a
+    `{split}` in the config's `start_from`, `average_of` and `pseudo_sets` means the name of the split: what taught a
     network must not have seen what it is tested on either.
 
     Raises
@@ -197,14 +197,15 @@ def _do(
         config,
         start_from=config.start_from.replace(_PLACE, split.name),
         average_of=tuple(run.replace(_PLACE, split.name) for run in config.average_of),
-        pseudo_set=config.pseudo_set.replace(_PLACE, split.name),
+        pseudo_sets=tuple(folder.replace(_PLACE, split.name) for folder in config.pseudo_sets),
     )
     parts = {"train": split.train, "validation": split.validation, "test": split.held_out}
     report = fit(
         config, folder, parts=parts, device=device, on_epoch=(lambda row: on_epoch(split, row)) if on_epoch else None
     )
     trained = time.monotonic()
-    segmenter = TorchSegmenter.from_run(folder, device)
+    localiser = shipped_localiser()
+    segmenter = TorchSegmenter.from_run(folder, device, localiser=localiser)
     logits, targets = logits_of(
         _predictor(segmenter), SegDataset.from_samples(split.validation, config, augment=False), config.batch_size
     )
@@ -212,7 +213,7 @@ def _do(
     tested, drawn = logits_of(
         _predictor(segmenter), SegDataset.from_samples(split.held_out, config, augment=False), config.batch_size
     )
-    calibrated = TorchSegmenter.from_run(folder, device, temperature=temperature)
+    calibrated = TorchSegmenter.from_run(folder, device, temperature=temperature, localiser=localiser)
     rows = _score(split, plan, segmenter, calibrated)
     rows.to_parquet(folder / IMAGES_FILE, index=False)
     summary = {
@@ -401,7 +402,7 @@ def _close(config: TrainingConfig, plan: ValidationPlan, splits: list[Split], fo
             "splits": details,
             "config": asdict(config),
             "seed": config.seed,
-            "measured": "through both passes and the post-processing, on the pixels of the image, by torch",
+            "measured": "found by the shipped localiser, drawn by torch and post-processed, on the pixels of the image",
             "commit": commit(),
             "versions": versions(),
             "processor": cpu_name(),

@@ -37,7 +37,7 @@ def pictures(job: Job, cells: Sequence[MeasuredCell]) -> list[Item]:
     items = []
     for cell in cells:
         hint = f"{cell.image_path}, cell {cell.cell_index + 1}" if cell.place else cell.image_path
-        words = f"{cell.confidence:.2f}  {PurePosixPath(hint).name}"
+        words = f"{cell.certainty:.2f}  {PurePosixPath(hint).name}"
         items.append(Item(cell.key, _cell_svg(job, cell), words, hint, flagged=not cell.quality_ok))
     return items
 

@@ -22,6 +22,7 @@ from core.support.text import shown as shown_text
 from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.pictures import pictures, review_of
 from pages._ui.batch.runs import duration
+from pages._ui.common import model_in_use
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import empty_state
 from pages._ui.common.state import CELL_LOOKED_AT
@@ -55,6 +56,8 @@ def show_results(job: Job, standing: Standing) -> None:
     review = review_of(job)
     overview, failed = review.overview, len(review.failures)
     st.markdown(_summary(standing, review))
+    if news := model_in_use.stain_news(overview.unlike_training, overview.cells):
+        st.markdown(f":material/palette: {markdown(news)}")
     if standing.state is not State.FINISHED and standing.message:
         st.markdown(f":material/info: {markdown(standing.message)}")
     if standing.progress is not None:
@@ -140,8 +143,8 @@ def _look_through(job: Job, review: Review, overview: Overview) -> None:
     left, right = st.columns([1.1, 1], gap="medium")
     with left:
         st.caption(
-            "Least certain outlines first. The number is how far the network itself expects to be right; click a cell"
-            " to see it large."
+            "Least certain outlines first. The number is how far a careful drawing would probably agree with the"
+            " outline (Dice); click a cell to see it large."
         )
         pages = -(-overview.cells // _PICTURES)
         with st.container(height=620, border=False, key="batch_pictures"):
@@ -174,7 +177,7 @@ def _looked_at(job: Job, review: Review, shown: list[MeasuredCell]) -> MeasuredC
 def _closely(review: Review, cell: MeasuredCell) -> None:
     shown = review.picture(cell)
     words = (
-        f"Certainty {cell.confidence:.2f};"
+        f"Certainty {cell.certainty:.2f};"
         f" {'flagged: ' if cell.flags else 'no flags'}{', '.join(map(flag_words, cell.flags))}."
     )
     words += "".join(f" On opening the image: {note}." for note in cell.notes)
@@ -200,13 +203,14 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
         )
         pages = -(-overview.cells // _ROWS)
         page = st.pagination(pages, key=f"batch_rows_{job.name}_{order}", max_visible_pages=7) if pages > 1 else 1
-    columns = ["confidence", "quality_ok", "quality_flags", "cell_type", "patient_id", *_FEATURES]
+    columns = ["confidence", "outline_quality", "quality_ok", "quality_flags", "cell_type", "patient_id", *_FEATURES]
     rows = review.cells(columns, Order(order), (page - 1) * _ROWS, _ROWS)
+    judged = "outline_quality" in rows
     shown = pd.DataFrame(
         {
             "Image": rows["image_path"],
             "Cell": rows["cell_index"] + 1,
-            "Certainty": rows["confidence"],
+            "Certainty": rows["outline_quality"].fillna(rows["confidence"]) if judged else rows["confidence"],
             "Good": rows["quality_ok"],
             "Flags": [", ".join(map(flag_words, flags)) for flags in rows["quality_flags"]],
             "Cell type": rows["cell_type"],

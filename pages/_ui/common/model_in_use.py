@@ -46,6 +46,13 @@ def _segmenter(model: ModelEntry) -> OnnxSegmenter:
     return OnnxSegmenter.from_entry(model)
 
 
+def stain_news(unlike: int, cells: int) -> str | None:
+    """What is said once of cells many of which have a stain that the default model does not know; raises ModelError."""
+    from core.quality import outline_quality
+
+    return outline_quality.stain_news(unlike, cells, segmenter().judge) if unlike else None
+
+
 def analysed(received: ReceivedImage, tell: Callable[..., None]) -> tuple[CellImage, tuple[CellAnalysis, ...]]:
     """An image that somebody gave, decoded and analysed by the default model in a process that it cannot hold up.
 

@@ -243,7 +243,7 @@ def _who(cell: StoredCell) -> None:
     patient = f"Patient: {markdown(cell.patient_id)}" if cell.patient_id else "Patient unknown"
     diagnosis = f", {markdown(cell.diagnosis)}" if cell.diagnosis else ""
     scale = f"{cell.um_per_px:g} µm per pixel" if cell.um_per_px is not None else "scale unknown"
-    certainty = f"; outline certain to {cell.confidence:.2f}" if cell.confidence is not None else ""
+    certainty = f"; outline certain to {cell.certainty:.2f}" if cell.certainty is not None else ""
     st.markdown(f"**{markdown(_type(cell))}**  \n{markdown(cell.source)}  \n{patient}{diagnosis}  \n{scale}{certainty}")
     percent = _typicalities((cell.cell_id,), _features()).get(cell.cell_id)
     if percent is not None:

@@ -48,7 +48,7 @@ def _show_card(model: ModelEntry) -> None:
         st.markdown(f"**Trained on.** {markdown(card.training_data)}")
         st.markdown(f"**Split.** {markdown(card.split)}")
         st.markdown(f"**Licence.** {markdown(card.licence)}")
-    localised = " A small network of its own finds the cell in the picture first." if card.localiser else ""
+    localised = " A small network of its own finds the cells first." if card.localiser else ""
     st.caption(
         f"Window {card.input_size} x {card.input_size} px; outputs: {markdown(', '.join(card.classes))}.{localised}"
     )
@@ -79,10 +79,13 @@ def _show_scores(card: ModelCard) -> None:
     if not rows:
         return
     st.markdown("### How good are the outlines?")
+    others = (
+        " Cross-validated, and with the laboratory left out: networks trained much like this one, scored on what they"
+        " had never seen; the latter knew one laboratory only."
+    )
     st.caption(
-        "Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels. Cross-validated,"
-        " and with the laboratory left out: networks trained much like this one, scored on what they had never seen;"
-        " the latter knew one laboratory only."
+        "Dice: overlap with the expert's mask on images not used for training; 1 = the same pixels."
+        f"{others if card.validation else ''}"
     )
     number = st.column_config.NumberColumn(format="%.3f")
     columns = {"Dice": number, "Spread (SD)": number}

@@ -16,8 +16,9 @@ from core.charts.sparklines import sparkline_html
 from core.charts.theme import AnyChart, Look, population_colour
 from core.charts.trust import Reliability, is_poor
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.flags import UNLIKE_TRAINING
 from core.domain.settings import load_settings
-from core.domain.types import CellAnalysis
+from core.domain.types import CellAnalysis, QualityFlag
 from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.spec import Theme
@@ -61,13 +62,21 @@ def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
 
 def show_quality(analysis: CellAnalysis) -> None:
     """Say in sentences what to know before trusting the numbers."""
-    items = [("warn" if flag.severe else "info", flag.message) for flag in analysis.flags]
+    items = [("warn" if flag.severe else "info", _told(flag)) for flag in analysis.flags]
     if not items:
         items.append(("good", "Quality: nothing stands against using these numbers."))
     if not analysis.quality_ok:
         items.append(("warn", "Populations leave such a cell out: look at the outline before using any number."))
+    if analysis.outline_quality is not None:
+        quality = f"{analysis.outline_quality:.2f}"
+        items.append(("info", f"A careful drawing would probably agree with the outline to {quality} (Dice)."))
     items += [("info", f"On opening the image: {note}.") for note in analysis.further_notes]
     st.html(sentences(items))
+
+
+def _told(flag: QualityFlag) -> str:
+    """The words of a flag; of a new stain with what the model is worth there."""
+    return (flag.code == UNLIKE_TRAINING and model_in_use.stain_news(1, 1)) or flag.message
 
 
 def show_nearest(nearest: Sequence[Nearness]) -> None:

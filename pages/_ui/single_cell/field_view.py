@@ -85,7 +85,7 @@ def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
             "Cell": st.column_config.NumberColumn(width=50),
             "N:C": st.column_config.NumberColumn(format="%.2f", help=CATALOGUE[_NUCLEAR_SHARE].description),
             "Certainty": st.column_config.NumberColumn(
-                format="%.2f", help="How sure the outlining is of itself, 0 to 1"
+                format="%.2f", help="Dice that a careful drawing would probably reach with the outline, 0 to 1"
             ),
             "Quality": st.column_config.TextColumn(help="Why a cell is flagged stands below its picture"),
         },
@@ -96,7 +96,7 @@ def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
 
 
 def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
-    """The list of cells: numbers as in the picture, areas, and confidence."""
+    """The list of cells: numbers as in the picture, areas, and certainty."""
     scale = cells[0].image.um_per_px
 
     def value(cell: CellAnalysis, feature: str) -> float | None:
@@ -113,7 +113,7 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
             ]
             for feature in _AREAS
         },
-        "Certainty": [cell.segmentation.confidence for cell in cells],
+        "Certainty": [cell.certainty for cell in cells],
     }
     return pd.DataFrame(rows).round({name: 0 for name in rows if name.endswith("²")})
 

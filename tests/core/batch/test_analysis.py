@@ -121,7 +121,7 @@ def test_results_keep_the_order_of_the_images_whatever_becomes_of_them(wanting):
     assert [result.image_path for result in results] == ["1.png", "2.png", "3.png", "4.png"]
     assert [result.stage for result in results] == [None, Stage.DECODE, None, Stage.READ]
     assert [result.sha256 for result in results[:3]] == [hashlib.sha256(one.data).hexdigest() for one in batch[:3]]
-    assert len(told) == 2, "a sign of life after every cell"
+    assert len(told) == 4, "a sign of life before finding, before outlining, and after every cell"
     # Images that go through the network together give what each gives alone, to a pixel or two of the outline.
     area = "cell_shape2D_PixelSurface"
     assert results[2].rows[0][area] == pytest.approx(alone(wanting(cells="one"), batch[2]).rows[0][area], rel=1e-3)

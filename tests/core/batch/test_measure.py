@@ -160,7 +160,7 @@ def test_the_model_measures_and_tells_of_every_cell(opened, tmp_path, synthetic_
     assert [(row["image_path"], row["cell_type"], row["created"]) for row in result.rows] == [
         ("cell.png", "monocyte", WHEN)
     ]
-    assert len(told) == 1
+    assert told
 
 
 def test_a_model_that_is_gone_and_a_device_that_is_not_there_are_told(folder, model_entry, tmp_path):

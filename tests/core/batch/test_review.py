@@ -78,9 +78,9 @@ def test_failures_that_are_alike_are_one_group(review):
 
 
 def test_a_page_of_the_table_is_that_part_of_the_order(review):
-    whole = review.cells(["confidence"], Order.LEAST_CERTAIN, 0, 100)
-    assert whole["confidence"].is_monotonic_increasing
-    parts = [review.cells(["confidence"], Order.LEAST_CERTAIN, offset, 3) for offset in (0, 3, 6)]
+    whole = review.cells(["outline_quality"], Order.LEAST_CERTAIN, 0, 100)
+    assert whole["outline_quality"].is_monotonic_increasing
+    parts = [review.cells(["outline_quality"], Order.LEAST_CERTAIN, offset, 3) for offset in (0, 3, 6)]
     assert [len(part) for part in parts] == [3, 3, 1]
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
     by_image = review.cells([], Order.BY_IMAGE, 0, 100)
@@ -93,10 +93,10 @@ def test_a_page_of_the_table_is_that_part_of_the_order(review):
 def test_a_cell_is_found_by_its_key_with_picture_and_mask(review):
     for cell in review.pictured(Order.BY_IMAGE, 0, 100):
         again = review.cell(cell.key)
-        assert (again.image_path, again.cell_index, again.confidence) == (
+        assert (again.image_path, again.cell_index, again.certainty) == (
             cell.image_path,
             cell.cell_index,
-            cell.confidence,
+            cell.certainty,
         )
         image, labels = review.picture(cell), review.labels(cell)
         assert image.shape == labels.shape == cell.shape

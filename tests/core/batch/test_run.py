@@ -206,11 +206,11 @@ def _images(shard):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 3 MB."""
+    """A disk of 4 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True, check=False
     ).returncode:
         pytest.skip("a small disk can only be mounted by root")
     yield disk
@@ -221,7 +221,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(images, undistur
     monkeypatch.setattr(batch_run, "FLUSH_IMAGES", 25)
     out = with_beginning_of(undisturbed, small_disk / "out")
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(2_300_000))
+    ballast.write_bytes(bytes(3_300_000))
     with pytest.raises(StoreError, match="No space left"):
         run(images, out)
     assert list((out / "cells").glob("*.parquet"))

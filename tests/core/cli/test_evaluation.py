@@ -1,11 +1,15 @@
-"""`leukoscope reliability`, `novelty` and `selection`."""
+"""`leukoscope reliability`, `novelty`, `quality` and `selection`."""
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from core.cli.main import main
+from core.evaluation.true_cells import LABORATORIES
 from core.features.catalogue import CATALOGUE
+from core.quality.outline_signs import OUTLINE_SIGNS
 from core.segmentation.model_registry import find_model
 from tests.core.cli.support import run
 from tests.selection_runs import write_run
@@ -41,7 +45,7 @@ def test_reliability_is_kept_with_the_model_and_counted_for_people(
     assert find_model().reliability == models / f"{model_entry.model_id}.reliability.json"
 
 
-@pytest.mark.parametrize("command", ["reliability", "novelty"])
+@pytest.mark.parametrize("command", ["reliability", "novelty", "quality"])
 def test_few_images_are_not_kept_with_the_model(capsys, command):
     code, _, err = run(capsys, command, "--limit", 2)
     assert code == 2
@@ -60,7 +64,7 @@ def test_reliability_without_images_says_which_are_missing(tmp_path, monkeypatch
     monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path))
     code, _, err = run(capsys, "reliability", "--out", tmp_path / "x.json")
     assert code == 1
-    assert "expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA, but it is not there. Source: Zheng et al." in err
+    assert "expected the folder bccd in LEUKOSCOPE_DATA, but it is not there" in err
     assert not list(tmp_path.iterdir())
 
 
@@ -112,3 +116,41 @@ def test_a_comparison_that_is_not_there_is_wrong_use(tmp_path, monkeypatch, caps
     assert "there are drawn" in capsys.readouterr().err
     assert main(["selection"]) == 2
     assert "no grouped fold is finished by every architecture" in capsys.readouterr().err
+
+
+# --- quality ---
+
+
+def made_outlines(model_id):
+    """Outlines of every laboratory with drawn cells, whose Dice hangs on the box."""
+    rng = np.random.default_rng(0)
+    dice = rng.beta(14, 1.2, 60 * len(LABORATORIES))
+    signs = {name: rng.normal(0, 0.3, len(dice)) for name in OUTLINE_SIGNS} | {"box": -np.log10(1.02 - dice)}
+    known = {"model_id": model_id, "source": np.repeat(LABORATORIES, 60), "kind": "as it is", "drawn": True}
+    return pd.DataFrame({**known, "dice": dice, "box_iou": dice, **signs})
+
+
+def test_quality_is_fitted_to_tables_of_other_networks_and_told(tmp_path, capsys):
+    table, out = tmp_path / "others.parquet", tmp_path / "quality.json"
+    made_outlines("left-out").to_parquet(table)
+    code, printed, _ = run(capsys, "quality", "--table", table, "--out", out)
+    assert code == 0
+    for words in (
+        "An outline is doubtful below an expected Dice of",
+        "By laboratory",
+        "Raabin-WBC",
+        "Expected and true",
+    ):
+        assert words in printed
+    kept = json.loads(out.read_text())
+    assert kept["trained_on"] == []
+    assert kept["checked"]["cells"] == 60 * len(LABORATORIES)
+    assert "others.parquet" in kept["command"]
+
+
+def test_a_table_of_something_else_is_refused(tmp_path, capsys):
+    table = tmp_path / "cells.parquet"
+    pd.DataFrame({"source": ["bccd"]}).to_parquet(table)
+    code, _, err = run(capsys, "quality", "--table", table, "--out", tmp_path / "q.json")
+    assert code == 2
+    assert "write it with `python -m training outlines`" in err

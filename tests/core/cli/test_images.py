@@ -332,7 +332,7 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert code == 0
     told = json.loads(text)
     images = told.pop("images")
-    assert told == {"out": str(out), "cells": 3, "failed": {}, "passed_over": {}}
+    assert told == {"out": str(out), "cells": 3, "stain": None, "failed": {}, "passed_over": {}}
     assert [image["image_path"] for image in images] == sorted(path.name for path in cells.iterdir())
     assert {(image["cells"], len(image["flags"]), len(image["notes"])) for image in images} == {(1, 0, 0)}
     table = pd.read_parquet(out / "features.parquet")

@@ -21,7 +21,7 @@ def test_every_data_set_states_source_and_terms():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(DataSetError, match=r"unknown data set 'set3'; known are set1, set2, acevedo"):
+    with pytest.raises(DataSetError, match=r"unknown data set 'set3'; known are set1, set2, bccd"):
         data_set("set3")
 
 
@@ -255,3 +255,23 @@ def test_masks_of_a_folder_may_be_shapes_or_colours_that_a_file_explains(tmp_pat
     np.testing.assert_array_equal(with_environment(drawn_mask(of_colours, image.shape).labels), labels)
     with pytest.raises(DataSetError, match="mine/colours has no drawn mask"):
         drawn_mask(replace(of_colours, mask=None))
+
+
+@pytest.mark.data
+def test_fields_of_bccd_are_grouped_by_ranges_and_have_masks(data_dir):
+    samples = data_set("bccd").samples()
+    assert len(samples) == 252
+    assert all(sample.mask.is_file() and sample.image.is_file() for sample in samples)
+    ranges = {sample.sample_id: sample.group for sample in samples}
+    assert ranges["bccd/BloodImage_00000"] == ranges["bccd/BloodImage_00024"] != ranges["bccd/BloodImage_00026"]
+    assert Counter(sample.cell_type for sample in samples)[CellType.NEUTROPHIL] > 130
+
+
+@pytest.mark.data
+def test_boxed_images_are_grouped_by_slide_or_original(data_dir):
+    samples = data_set("txl_pbc").samples()
+    assert Counter(sample.sample_id.split("/")[1] for sample in samples) == {
+        "PBC": 463, "Raabin-WBC": 306, "BCCD": 88, "BCDD": 52,
+    }  # fmt: skip
+    slides = {sample.group for sample in samples if sample.group.startswith("txl_pbc/Raabin-WBC/")}
+    assert len(slides) == 22

@@ -12,6 +12,7 @@ from core.domain.errors import DataSetError, ModelError
 from core.domain.options import Device
 from core.domain.types import LabelMap
 from core.evaluation.agreement import Disturbance, load_report
+from core.evaluation.datasets import data_set, drawn_twice
 from core.evaluation.reliability import (
     IMAGES,
     OUTLINES,
@@ -19,7 +20,6 @@ from core.evaluation.reliability import (
     disturbed,
     drawing,
     drawn_sample,
-    drawn_twice,
     measure,
     measure_all,
     measure_reliability,
@@ -178,7 +178,7 @@ def test_a_drawn_cell_is_cut_out_with_its_outlines(entry):
 
 
 def test_cells_drawn_twice_are_found_in_any_part(entry):
-    ((first, second),) = drawn_twice(["set1"])
+    ((first, second),) = drawn_twice(data_set("set1").samples())
     assert (first.sample_id, second.sample_id) == ("set1/0", "set1/1")
     assert not np.array_equal(drawing(first), drawing(second))
 
@@ -256,7 +256,9 @@ def test_the_shipped_reliability_is_that_of_the_shipped_model_and_catalogue():
     kept = load_report(entry.reliability)
     assert (kept.model_id, kept.model_sha256) == (entry.model_id, entry.sha256)
     assert list(kept.features) == list(CATALOGUE), "run `python -m core reliability --jobs 2`"
-    assert sum(kept.cells.values()) == len(json.loads(entry.split.read_text())["test"])
+    # Without those in which several cells are drawn.
+    tested = len(json.loads(entry.split.read_text())["test"])
+    assert 0.9 * tested < sum(kept.cells.values()) <= tested
     assert {"set1/112", "set1/139"} in [set(pair) for pair in kept.pairs]
     for name in ("combined_PixelSurface", "nucleus_shape2D_PixelSurface", "nucleus_firstorder_Mean"):
         found = kept.features[name]

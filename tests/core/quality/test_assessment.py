@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from core.domain.compartments import Compartment
 from core.domain.flags import raised
+from core.domain.objects import FoundObject, ObjectKind
 from core.domain.types import CellImage, FileScale, Segmentation, as_label_map
 from core.evaluation.datasets import data_set
 from core.features.extract import extract
@@ -25,13 +26,18 @@ from core.quality.novelty import (
     NoveltyDetector,
     traits,
 )
+from core.quality.outline_quality import JudgedOutline
+from core.quality.outline_signs import Fault
 
 DRAWINGS = SYNTHETIC_CELLS.values()
 
 
-def found(labels, confidence=0.97, other_cells=0):
+RED_CELLS = tuple(FoundObject(ObjectKind.RED_CELL, 0, 0, size, size, 0.9) for size in (78, 79, 80))
+
+
+def found(labels, confidence=0.97, other_cells=0, *, objects=RED_CELLS, lead=None):
     """A segmentation that is right, so that a flag is about the image alone."""
-    return Segmentation(as_label_map(labels), confidence, other_cells, "drawn", "none", 0.0)
+    return Segmentation(as_label_map(labels), confidence, other_cells, "drawn", "none", 0.0, lead, objects)
 
 
 def with_pixels(image, rgb):
@@ -119,28 +125,25 @@ def test_no_cytoplasm_only_informs(card, cell):
     assert not flags[0].severe
 
 
-@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
-def test_a_cell_cut_by_the_border(card, cell, side):
-    image, labels = cell
-    rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
-    middle_row, middle_column = int(rows.mean()), int(columns.mean())
-    # Through the rim of the cell, far from its nucleus's middle.
-    part = {
-        "left": np.s_[:, columns[0] + 5 :],
-        "right": np.s_[:, : columns[-1] - 5],
-        "top": np.s_[rows[0] + 5 :, :],
-        "bottom": np.s_[: rows[-1] - 5, :],
-    }[side]
-    cut = replace(image, rgb=image.rgb[part].copy())
-    assert labels[middle_row, middle_column]
-    assert codes(assess(cut, found(labels[part].copy()), card)) == {"border"}
+@pytest.mark.parametrize("side", range(4))
+@pytest.mark.parametrize(("depth", "code", "severe"), [(0.04, "at_border", False), (0.3, "border", True)])
+def test_a_cell_cut_by_the_border_is_refused_only_where_a_part_that_matters_is_missing(
+    card, cell, side, depth, code, severe
+):
+    rgb, labels = (np.rot90(part, side) for part in (cell[0].rgb, cell[1]))
+    rows = np.flatnonzero(cell_mask(as_label_map(labels)).any(axis=1))
+    top = rows[0] + round(depth * len(rows))
+    flags = assess(replace(cell[0], rgb=rgb[top:].copy()), found(labels[top:].copy()), card)
+    assert {(flag.code, flag.severe) for flag in flags} == {(code, severe)}
+    assert "% of it lies outside" in flags[0].message
 
 
 def test_a_cell_that_only_comes_near_the_border_is_not_cut(card, cell):
     image, labels = cell
     rows, columns = (np.flatnonzero(cell_mask(labels).any(axis=axis)) for axis in (1, 0))
     part = np.s_[rows[0] - 1 : rows[-1] + 2, columns[0] - 1 : columns[-1] + 2]
-    assert "border" not in codes(assess(replace(image, rgb=image.rgb[part].copy()), found(labels[part].copy()), card))
+    flags = assess(replace(image, rgb=image.rgb[part].copy()), found(labels[part].copy()), card)
+    assert not codes(flags) & {"border", "at_border"}
 
 
 def test_a_cell_of_few_pixels(card, cell):
@@ -213,10 +216,39 @@ def test_a_sharp_cell_is_far_from_blurred_and_a_flat_one_has_no_edge(cell):
     assert blur(np.full(labels.shape, 90.0), nucleus, whole) == np.inf
 
 
-def test_low_confidence(card, cell):
+def test_without_a_judge_the_networks_own_doubt_makes_an_outline_doubtful(card, cell):
     (flag,) = assess(cell[0], found(cell[1], confidence=0.62), card)
-    assert (flag.code, flag.severe) == ("low_confidence", True)
+    assert (flag.code, flag.severe) == ("doubtful_outline", True)
     assert "0.62" in flag.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (Fault(True, "a red cell", "on the right"), "takes_in_neighbour", "seems to take in a red cell on the right"),
+        (Fault(False, "", "at the top"), "cuts_off", "seems to be missing at the top"),
+    ],
+)
+def test_a_doubtful_outline_is_refused_with_words_for_what_seems_wrong(card, cell, fault, code, words):
+    outline = JudgedOutline(0.7, True, 0.95, fault)
+    doubtful, told = assess(cell[0], found(cell[1]), card, outline=outline)
+    assert (doubtful.code, doubtful.severe) == ("doubtful_outline", True)
+    assert "0.70" in doubtful.message
+    assert (told.code, told.severe) == (code, False)
+    assert words in told.message
+
+
+def test_what_the_judge_finds_right_is_no_doubt_of_the_networks(card, cell):
+    assert assess(cell[0], found(cell[1], confidence=0.7), card, outline=JudgedOutline(0.95, False, 0.95, None)) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [(ObjectKind.SMUDGE, "smudge_cell"), (ObjectKind.RED_CELL, "unlike_leukocyte")]
+)
+def test_what_the_localiser_takes_for_something_else_is_refused(card, cell, kind, code):
+    led = replace(found(cell[1]), found=FoundObject(kind, 10, 10, 90, 90, 0.9))
+    (flag,) = assess(cell[0], led, card)
+    assert (flag.code, flag.severe) == (code, True)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +256,7 @@ def test_low_confidence(card, cell):
 )
 def test_other_colours_are_unlike_the_training_images(card, cell, swap):
     flags = assess(with_pixels(cell[0], swap(cell[0].rgb)), found(cell[1]), card)
-    assert "unlike_training" in codes(flags)
+    assert [flag.severe for flag in flags if flag.code == "unlike_training"] == [False]
 
 
 def test_a_model_that_knows_no_appearance_does_not_judge_it(card, cell):
@@ -271,7 +303,7 @@ def test_an_unknown_cell_is_refused_with_what_is_strange_about_it(card, cell, fe
     assert (flag.code, flag.severe) == ("unlike_leukocyte", True)
     for name in ("nucleus_solidity", "cell_roundness"):
         assert TRAITS[name].words in flag.message
-    for part in ("Expected is a stained leukocyte", "it may be a platelet", "Look at it"):
+    for part in ("Expected is a stained leukocyte", "unlike any that the model has seen", "Look at it"):
         assert part in flag.message
 
 
@@ -300,10 +332,22 @@ def test_what_is_smaller_than_a_red_cell_is_no_leukocyte_by_the_scale_or_by_the_
     assert "too_small" not in codes(assess(replace(image, um_per_px=0.5), found(small), card))
 
 
+def test_a_platelet_is_what_the_localiser_calls_one(card, cell):
+    image, labels = cell
+    unscaled = replace(image, um_per_px=None)
+    platelet = FoundObject(ObjectKind.PLATELET, 100, 100, 250, 250, 0.9)
+    for objects, words in ((RED_CELLS, "2.1 red cells across"), ((), "pixels across")):
+        (flag,) = assess(unscaled, found(labels, objects=objects, lead=platelet), card)
+        assert (flag.code, flag.severe) == ("too_small", True)
+        assert words in flag.message
+    leukocyte = replace(platelet, kind=ObjectKind.LEUKOCYTE)
+    assert assess(unscaled, found(labels, objects=(), lead=leukocyte), card) == ()
+
+
 def test_severe_flags_come_first_and_each_message_is_a_sentence(card, cell):
     image, labels = cell
     columns = np.flatnonzero(cell_mask(labels).any(axis=0))
-    part = np.s_[:, columns[0] + 5 :]
+    part = np.s_[:, columns[0] + 40 :]
     cut = CellImage(image.rgb[part].copy(), "cut.png", image.sha256)
     flags = assess(cut, found(labels[part].copy(), confidence=0.5, other_cells=2), card)
     assert [flag.severe for flag in flags] == [True, True, False]

@@ -26,7 +26,8 @@ def test_the_shipped_card_tells_what_inference_and_pages_need(card):
     assert len(card.mean) == len(card.std) == 3
     assert 0 < card.cell_fill <= 1
     assert all([card.training_data, card.split, card.intended_use, card.limits, card.licence, card.created])
-    assert card.scores["test"]["mean_dice"] > 0.94
+    assert min(card.scores[name]["mean_dice"] for name in ("set1", "set2")) > 0.94
+    assert card.scores["bccd"]["mean_dice"] > 0.84
     assert {"mean", "covariance", "limit"} <= set(card.appearance)
 
 
@@ -68,10 +69,9 @@ def test_fields_with_defaults_may_be_absent(card):
     assert ModelCard.from_json(json.dumps(raw), "old.onnx") == replace(card, precision="fp32", parity={}, appearance={})
 
 
-@pytest.mark.parametrize("size", [-32, 100])
-def test_the_coarse_window_must_suit_the_network(card, size):
-    with pytest.raises(ModelError, match=rf"coarse_size must be a multiple of 32, or 0 .*, but is {size}"):
-        ModelCard.from_json(changed(card, coarse_size=size), "model.onnx")
+def test_what_former_cards_say_of_a_coarse_pass_is_passed_over(card):
+    former = changed(card, coarse_size=128, finder={"file": "a.onnx", "sha256": "0"})
+    assert ModelCard.from_json(former, "model.onnx") == card
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,6 @@ def test_the_temperature_must_be_positive(card, temperature):
 
 def test_a_card_from_before_these_fields_means_what_it_meant(card):
     raw = json.loads(card.to_json())
-    del raw["coarse_size"], raw["temperature"]
+    del raw["localiser"], raw["temperature"]
     old = ModelCard.from_json(json.dumps(raw), "model.onnx")
-    assert (old.coarse_size, old.temperature) == (0, 1.0)
+    assert (old.localiser, old.temperature) == ({}, 1.0)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -101,15 +102,17 @@ def test_a_wrong_checksum_tells_both(folder):
 
 
 def test_the_localiser_is_checked_as_the_model_is(tmp_path, model_entry):
-    entry = replace(model_entry, path=tmp_path / model_entry.path.name)
+    content = b"a localiser"
+    card = replace(model_entry.card, localiser={"file": "own.onnx", "sha256": hashlib.sha256(content).hexdigest()})
+    entry = replace(model_entry, path=tmp_path / model_entry.path.name, card=card)
     entry.path.write_bytes(model_entry.path.read_bytes())
-    localiser = tmp_path / entry.card.localiser["file"]
+    localiser = tmp_path / "own.onnx"
     with pytest.raises(ModelError, match=rf"{localiser.name} is missing from the models folder"):
         verify_model(entry)
     localiser.write_bytes(b"another")
     with pytest.raises(ModelError, match=rf"{localiser.name} should have SHA-256 .*damaged or was replaced"):
         verify_model(entry)
-    localiser.write_bytes(model_entry.path.with_name(localiser.name).read_bytes())
+    localiser.write_bytes(content)
     verify_model(entry)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from core.domain.compartments import CHANNELS, Compartment
 from core.domain.errors import ModelError, UsageError
+from core.domain.objects import FoundObject, ObjectKind
 from core.domain.options import Device
 from core.domain.types import CellImage, as_label_map
 from core.evaluation.datasets import data_set
@@ -18,14 +19,24 @@ from core.evaluation.metrics import overlap
 from core.image.drawn_masks import read_mask
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
-from core.image.stain import nuclear_stain
+from core.image.stain import nuclear_contrast
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.image.window import Window, resample_labels
 from core.quality.assessment import assess
 from core.segmentation.model_card import METADATA_KEY
-from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
+from core.segmentation.segmenter import OnnxSegmenter
+from tests.core.segmentation.scenes import (
+    NUCLEUS,
+    PLATELET,
+    RED_CELL,
+    SceneLocaliser,
+    SceneSegmenter,
+    empty,
+    put,
+    put_leukocyte,
+)
 
-BACKGROUND, RED_CELL = (253, 229, 206), (218, 172, 166)
+BACKGROUND = (253, 229, 206)
 
 
 def dice(found, true, region):
@@ -40,7 +51,7 @@ def red_cells_only(side=240):
     rgb = np.full((side, side, 3), BACKGROUND, np.uint8)
     y, x = np.mgrid[:side, :side]
     for row, column in [(60, 60), (70, 170), (170, 110)]:
-        rgb[np.hypot(y - row, x - column) < 38] = RED_CELL
+        rgb[np.hypot(y - row, x - column) < 38] = (218, 172, 166)
         rgb[np.hypot(y - row, x - column) < 14] = (236, 204, 190)
     return rgb
 
@@ -102,32 +113,21 @@ def test_a_cell_away_from_the_middle_is_seen_through_a_window_beyond_the_image(s
     assert dice(found, true[part], "cell") > 0.93
 
 
-def test_other_cells_are_counted_and_kept_apart(segmenter):
-    near, true = draw_cell(0, SYNTHETIC_CELLS["lymphocyte"])
-    far, _ = draw_cell(1, SYNTHETIC_CELLS["lymphocyte"])
-    # The second cell is put to the right: neither is in the middle, but the first is nearer to it by a third.
-    both = image_of(np.concatenate([near.rgb[:, 20:], far.rgb[:, 60:290]], axis=1))
-    found = segmenter.segment(both)
-    assert found.other_cells == 1
-    expected = np.zeros(both.shape, np.uint8)
-    expected[:, :340] = true[:, 20:]
-    assert dice(found.labels, expected, "cell") > 0.9
-
-
 @pytest.mark.data
 def test_real_cells_that_were_never_trained_on(segmenter, model_entry, data_dir):
     """Every sixth image of the part that the model's own split left for testing."""
     test = json.loads(model_entry.split.read_text())["test"]
-    samples = {sample.sample_id: sample for name in ("set1", "set2") for sample in data_set(name).samples(data_dir)}
-    chosen = [samples[sample_id] for sample_id in sorted(test)[::6]]
-    assert {sample.sample_id.split("/")[0] for sample in chosen} == {"set1", "set2"}
-    scores = []
-    for sample in chosen:
-        true = read_mask(sample.mask).labels
-        found = segmenter.segment(load(sample.image)).labels
-        scores.append([dice(found, true, "nucleus"), dice(found, true, "cytoplasm")])
-    assert np.mean(scores) > 0.9
-    assert np.min(np.array(scores)[:, 0]) > 0.75
+    # What was drawn in BCCD takes a wider rim of the cytoplasm at some cells, a narrower one at others.
+    least = {"set1": 0.94, "set2": 0.94, "bccd": 0.8}
+    samples = {sample.sample_id: sample for name in least for sample in data_set(name).samples(data_dir)}
+    scores: dict[str, list[list[float]]] = {name: [] for name in least}
+    for sample_id in sorted(test)[::6]:
+        true = read_mask(samples[sample_id].mask).labels
+        found = segmenter.segment(load(samples[sample_id].image)).labels
+        scores[sample_id.split("/")[0]].append([dice(found, true, "nucleus"), dice(found, true, "cytoplasm")])
+    for name, of_set in scores.items():
+        assert np.mean(of_set) > least[name]
+        assert np.min(np.array(of_set)[:, 0]) > 0.65
 
 
 @pytest.mark.data
@@ -138,13 +138,12 @@ def test_cells_of_other_laboratories_are_found_where_the_nuclear_stain_is(segmen
         for sample in data_set(name).samples(data_dir)
         if sample.cell_type in ("monocyte", "lymphocyte", "apl", "hcl")
     ]
-    agreement = []
+    contrasts = []
     for sample in samples[:: len(samples) // 6][:6]:
         image = load(sample.image)
         found = segmenter.segment(image)
-        nucleus = region_mask(found.labels, "nucleus")
-        agreement.append(nuclear_stain(image.rgb)[nucleus].mean() if nucleus.any() else 0)
-    assert np.median(agreement) > 0.7
+        contrasts.append(nuclear_contrast(image.rgb, region_mask(found.labels, "nucleus"), cell_mask(found.labels)))
+    assert min(contrasts) > 0.8
 
 
 # --- what is no cell ---
@@ -171,6 +170,95 @@ def test_without_a_cell_it_finds_none_or_says_not_to_trust_it(segmenter, rgb):
         assert (found.confidence, [flag.code for flag in flags]) == (0, ["no_cell"])
 
 
+# --- from the localiser to the drawing, on scenes that both can read ---
+
+
+def segmented(rgb, localiser=None, **card):
+    segmenter = SceneSegmenter(localiser or SceneLocaliser(), **card)
+    return segmenter.segment(image_of(rgb)), segmenter
+
+
+def test_a_cell_is_drawn_once_in_the_window_that_the_localiser_gives():
+    rgb = empty(300, 400)
+    cell = put_leukocyte(rgb, 140, 230, 60)
+    put(rgb, 60, 60, 30, RED_CELL)
+    found, segmenter = segmented(rgb)
+    assert overlap(cell_mask(found.labels), cell).dice > 0.98
+    assert segmenter.passes == [1]
+    assert found.found.kind is ObjectKind.LEUKOCYTE
+    assert found.found.centre == pytest.approx((140, 230), abs=4)
+    assert {one.kind for one in found.objects} == {ObjectKind.LEUKOCYTE, ObjectKind.RED_CELL}
+    assert (found.other_cells, found.confidence > 0.95) == (0, True)
+
+
+def test_without_a_localiser_the_whole_image_is_the_first_window_and_the_cell_gives_the_second():
+    rgb = empty(300, 400)
+    cell = put_leukocyte(rgb, 140, 230, 60)
+    segmenter = SceneSegmenter()
+    found = segmenter.segment(image_of(rgb))
+    assert overlap(cell_mask(found.labels), cell).dice > 0.98
+    assert (segmenter.passes, found.found, found.objects) == ([1, 1], None, ())
+
+
+def test_a_window_that_does_not_fit_what_is_drawn_is_corrected():
+    rgb = empty(300, 400)
+    cell = put_leukocyte(rgb, 140, 230, 60)
+    segmenter = SceneSegmenter()
+    poor = FoundObject(ObjectKind.LEUKOCYTE, 190, 100, 250, 160, 0.9)
+    (found,) = segmenter.segment_many([image_of(rgb)], [(poor,)])
+    assert overlap(cell_mask(found.labels), cell).dice > 0.98
+    assert (segmenter.passes, found.found) == ([1, 1], poor)
+
+
+def test_other_leukocytes_are_counted_and_kept_apart():
+    rgb = empty(300, 500)
+    cell = put_leukocyte(rgb, 140, 230, 60)
+    for column, colour in ((60, NUCLEUS), (420, NUCLEUS), (350, PLATELET)):
+        put(rgb, 220, column, 30, colour)
+    found, _ = segmented(rgb)
+    assert found.other_cells == 2
+    assert overlap(cell_mask(found.labels), cell).dice > 0.98
+
+
+def test_where_no_leukocyte_is_sure_what_lies_in_the_middle_is_outlined_and_named():
+    rgb = empty(300, 300)
+    cell = put_leukocyte(rgb, 150, 150, 50)
+    found, _ = segmented(rgb, SceneLocaliser(unsure=True))
+    assert overlap(cell_mask(found.labels), cell).dice > 0.98
+    assert 0.05 < found.found.score < 0.5
+    rgb = empty(300, 300)
+    put(rgb, 150, 150, 20, PLATELET)
+    found, _ = segmented(rgb)
+    assert found.found.kind is ObjectKind.PLATELET
+    found, segmenter = segmented(empty(300, 300))
+    assert (found.found, found.confidence, segmenter.passes) == (None, 0, [1])
+
+
+def test_images_outlined_together_are_outlined_as_alone_in_one_batch():
+    images = []
+    for column in (100, 150, 200):
+        rgb = empty(300, 300)
+        put_leukocyte(rgb, 150, column, 50)
+        images.append(image_of(rgb))
+    images.insert(1, image_of(empty(90, 130)))
+    segmenter = SceneSegmenter(SceneLocaliser())
+    together = segmenter.segment_many(images)
+    assert segmenter.passes == [4]
+    for image, found in zip(images, together, strict=True):
+        np.testing.assert_array_equal(found.labels, segmenter.segment(image).labels)
+    assert segmenter.segment_many([]) == []
+
+
+def test_windows_of_a_large_field_are_drawn_on_its_own_pixels():
+    rgb = empty(900, 1200)
+    cells = [put_leukocyte(rgb, row, column, 40) for row, column in ((100, 80), (700, 1100))]
+    segmenter = SceneSegmenter()
+    drawn = segmenter.outline(rgb, [Window(10, 30, 140), Window(1030, 630, 140)])
+    for one, cell in zip(drawn, cells, strict=True):
+        assert max(one.labels.shape) < 300
+        assert overlap(cell_mask(one.on((900, 1200))), cell).dice > 0.98
+
+
 # --- probabilities ---
 
 
@@ -184,16 +272,6 @@ def test_probabilities_lie_on_the_networks_grid_over_the_window(segmenter, synth
         labels = as_label_map(resample_labels(true, window, size))
         assert maps[CHANNELS.index(Compartment.NUCLEUS)][region_mask(labels, "nucleus")].mean() > 0.9
         assert maps[CHANNELS.index(Compartment.NUCLEUS)][~cell_mask(labels)].mean() < 0.05
-
-
-def test_a_coarse_pass_of_its_own_size_finds_the_same_cell(segmenter, synthetic_cell):
-    image, true = synthetic_cell
-    small = copy.copy(segmenter)
-    small.localiser, small.card = None, replace(segmenter.card, coarse_size=192)
-    assert small.probabilities(image.rgb, Window.whole(image.shape), size=192).shape[1:] == (192, 192)
-    found = small.segment(image)
-    assert dice(found.labels, segmenter.segment(image).labels, "cell") > 0.99
-    assert dice(found.labels, true, "nucleus") > 0.95
 
 
 def test_views_are_turned_back_before_they_are_averaged(segmenter, synthetic_cell):
@@ -228,59 +306,6 @@ def test_temperature_moves_probabilities_towards_one_half_and_no_further(segment
     assert ((cool >= 0.5) == (tempered >= 0.5)).all()
     assert (np.abs(tempered - 0.5) <= np.abs(cool - 0.5)).all()
     assert warm.segment(image).confidence < segmenter.segment(image).confidence
-
-
-# --- a small network for the coarse pass ---
-
-
-class Misleading(TwoPassSegmenter):
-    """What another localiser would say, turned round: `see` of its logits (N, C, S, S)."""
-
-    def __init__(self, localiser, see):
-        super().__init__(localiser.card, localiser.provider)
-        self._localiser, self._see = localiser, see
-
-    def logits(self, images):
-        return self._see(self._localiser.logits(images))
-
-
-def with_localiser(segmenter, localiser):
-    other = copy.copy(segmenter)
-    other.localiser = localiser
-    return other
-
-
-@pytest.mark.parametrize("drawing", SYNTHETIC_CELLS.values(), ids=SYNTHETIC_CELLS)
-def test_the_localiser_spares_the_large_network_a_pass_and_changes_next_to_nothing(segmenter, monkeypatch, drawing):
-    image, _ = draw_cell(3, drawing)
-    alone = with_localiser(segmenter, None).segment(image)
-    asked = []
-    logits = type(segmenter).logits
-    monkeypatch.setattr(type(segmenter), "logits", lambda self, images: asked.append(self) or logits(self, images))
-    found = segmenter.segment(image)
-    assert asked == [segmenter.localiser, segmenter]
-    for region in ("nucleus", "cell"):
-        assert dice(found.labels, alone.labels, region) > 0.99
-    assert found.confidence == pytest.approx(alone.confidence, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    "see",
-    [
-        lambda logits: np.full_like(logits, -9),
-        lambda logits: np.full_like(logits, 9),
-        lambda logits: np.roll(logits, logits.shape[-1] // 4, axis=-1),
-        lambda logits: logits.repeat(2, axis=-1).repeat(2, axis=-2)[..., 80:240, 80:240],
-        lambda logits: np.pad(logits[..., ::3, ::3], [(0, 0), (0, 0), (53, 53), (53, 53)], constant_values=-9),
-    ],
-    ids=["nothing", "everything", "beside it", "too large", "too small"],
-)
-def test_a_localiser_that_misleads_costs_time_and_nothing_else(segmenter, synthetic_cell, see):
-    image = synthetic_cell[0]
-    expected = with_localiser(segmenter, None).segment(image)
-    found = with_localiser(segmenter, Misleading(segmenter.localiser, see)).segment(image)
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    assert found.confidence == expected.confidence
 
 
 # --- the same answer again ---
@@ -361,29 +386,3 @@ def test_a_damaged_file_of_the_registry_is_never_opened(tmp_path, model_entry):
     path.write_bytes(b"not a model")
     with pytest.raises(ModelError, match="damaged or was replaced"):
         OnnxSegmenter.from_entry(replace(model_entry, path=path), Device.CPU)
-
-
-def test_images_outlined_together_are_outlined_as_alone(segmenter):
-    """Also where one of them needs a second look, or has no cell at all."""
-    drawn = [
-        draw_cell(seed, SYNTHETIC_CELLS[kind])[0] for seed, kind in enumerate(("monocyte", "lymphocyte", "hairy_cell"))
-    ]
-    blank = CellImage(np.full((90, 130, 3), 235, np.uint8), "blank", "0" * 64)
-    images = [drawn[0], blank, *drawn[1:]]
-    together = segmenter.segment_many(images)
-    for image, found in zip(images, together, strict=True):
-        alone = segmenter.segment(image)
-        assert np.mean(found.labels != alone.labels) < 1e-3
-        assert found.confidence == pytest.approx(alone.confidence, abs=1e-4)
-        assert found.other_cells == alone.other_cells
-    assert segmenter.segment_many([]) == []
-
-
-def test_what_is_asked_together_goes_through_the_network_together(segmenter, monkeypatch):
-    asked = []
-    logits = type(segmenter).logits
-    monkeypatch.setattr(
-        type(segmenter), "logits", lambda self, images: asked.append(len(images)) or logits(self, images)
-    )
-    segmenter.segment_many([draw_cell(seed, SYNTHETIC_CELLS["monocyte"])[0] for seed in range(3)])
-    assert asked == [3, 3]

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from core.image.masks import cell_mask, region_mask
-from core.image.stain import absorbance, count_other_nuclei
+from core.image.stain import absorbance
 from training.augmentation import LabelledImage
 from training.experiments.disturbances import DECIDING, ImagingCondition, disturbed
+from training.neighbours import count_other_nuclei
 
 
 @pytest.mark.parametrize("condition", ImagingCondition)

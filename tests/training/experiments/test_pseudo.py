@@ -61,7 +61,7 @@ def test_consistent_outlines_become_a_data_set_that_training_reads(teacher, spli
     ):
         assert np.array_equal(item.rgb, drawn[0].rgb)
         assert overlap(cell_mask(item.labels), cell_mask(drawn[1])).dice > 0.8
-    config = tiny_config(pseudo_set=str(folder), pseudo_probability=1.0)
+    config = tiny_config(pseudo_sets=(str(folder),), pseudo_probability=1.0)
     assert SegDataset(items, config, augment=True, pseudo=items)[0][0].shape == (3, 64, 64)
     assert json.loads((folder / SPLIT_FILE).read_text()) == json.loads(split.read_text())
     with (folder / SEEN_FILE).open() as handle:

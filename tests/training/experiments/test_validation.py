@@ -27,7 +27,7 @@ from training.experiments.validation import (
     validate,
 )
 from training.loop import CHECKPOINT_FILE, LOG_FILE, WEIGHTS_FILE
-from training.segmenter import TorchSegmenter
+from training.segmenter import TorchSegmenter, shipped_localiser
 
 CPU = torch.device("cpu")
 BOTH = ("set1", "set2")
@@ -127,7 +127,7 @@ def test_a_run_leaves_a_report_rows_and_a_line(finished, tiny_data, both):
 def test_scores_are_those_of_the_real_pipeline_on_the_original_pixels(finished, tiny_data, both):
     rows = pd.read_parquet(finished / IMAGES_FILE).set_index(["sample_id", "condition"])
     held = [sample for sample in both if sample.sample_id.startswith("set2/")]
-    segmenter = TorchSegmenter.from_run(finished / "unseen-set2", CPU)
+    segmenter = TorchSegmenter.from_run(finished / "unseen-set2", CPU, localiser=shipped_localiser())
     for score in evaluate(segmenter, held):
         row = rows.loc[(score.sample_id, str(ImagingCondition.CLEAN))]
         assert [row[f"dice_{region}"] for region in score.dice] == pytest.approx(list(score.dice.values()), abs=0.01)
