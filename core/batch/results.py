@@ -29,7 +29,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -522,7 +522,7 @@ class RunFolder:
         images: dict[str, list[bool]] = {}
         for name in self.shards(run.key, set_aside=False) if run is not None else ():
             with self.storage.open(f"{_CELLS}/{name}") as file:
-                rows = pq.read_table(file, columns=["image_path", "quality_flags"]).to_pylist()
+                rows = _rows(file, ["image_path", "quality_flags"])
             fresh: dict[str, list[bool]] = {}
             for row in rows:
                 fresh.setdefault(row["image_path"], []).append(code in (row["quality_flags"] or ()))
@@ -535,7 +535,7 @@ class RunFolder:
         images: dict[str, dict[str, Any]] = {}
         for name in self.shards(run.key, set_aside=False) if run is not None else ():
             with self.storage.open(f"{_CELLS}/{name}") as file:
-                rows = pq.read_table(file, columns=["image_path", "notes", "quality_flags"]).to_pylist()
+                rows = _rows(file, ["image_path", "notes", "quality_flags"])
             fresh: dict[str, dict[str, Any]] = {}
             for row in rows:
                 path = row["image_path"]
@@ -561,6 +561,15 @@ def failures_of(records: Iterable[tuple[int, Record]]) -> dict[str, tuple[str, s
 def new_run(key: str, settings: BatchSettings, model_id: str, model_sha256: str, versions: Mapping[str, str]) -> Run:
     """A run that begins now."""
     return Run(key, settings, model_id, model_sha256, versions, datetime.now(UTC))
+
+
+def _rows(shard: BinaryIO, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Some columns of a shard, a row a cell.
+
+    By this thread alone: pyarrow's own may still run when a short command has ended, and then abort it.
+    """
+    rows: list[dict[str, Any]] = pq.ParquetFile(shard).read(columns=list(columns), use_threads=False).to_pylist()
+    return rows
 
 
 def _digest(*parts: object) -> int:

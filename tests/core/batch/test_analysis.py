@@ -113,7 +113,7 @@ def test_results_keep_the_order_of_the_images_whatever_becomes_of_them(wanting):
     batch = [
         loaded(drawn(1), "1.png"),
         Loaded(Task("2.png"), b"no image"),
-        loaded(drawn(2), "3.png"),
+        loaded(drawn(5, "lymphocyte"), "3.png"),
         Loaded(Task("4.png"), problem="4.png: No such file"),
     ]
     told = []

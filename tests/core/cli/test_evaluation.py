@@ -35,7 +35,8 @@ def test_reliability_is_kept_with_the_model_and_counted_for_people(
     """On two images only, by a split of its own."""
     models = tmp_path / "models"
     models.mkdir()
-    for path in (*model_entry.files, model_entry.novelty, model_entry.path.with_name("manifest.json")):
+    beside = (model_entry.novelty, model_entry.quality, model_entry.path.with_name("manifest.json"))
+    for path in (*model_entry.files, *beside):
         (models / path.name).write_bytes(path.read_bytes())
     (models / model_entry.split.name).write_text(json.dumps({"test": ["set1/112", "set1/139"]}))
     monkeypatch.setenv("LEUKOSCOPE_MODELS", str(models))
