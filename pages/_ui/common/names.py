@@ -8,4 +8,5 @@ def encoder_name(name: str) -> str:
 
 def data_set_name(name: str) -> str:
     """Name of a scored set of images as people write it."""
-    return {"set1": "Zheng 2018, set 1", "set2": "Zheng 2018, set 2", "test": "both together"}.get(name, name)
+    names = {"set1": "Zheng 2018, set 1", "set2": "Zheng 2018, set 2", "bccd": "BCCD", "test": "all together"}
+    return names.get(name, name)

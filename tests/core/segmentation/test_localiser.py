@@ -1,30 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
 from core.segmentation.localiser import Localiser, decode
-from core.segmentation.localiser_card import LocaliserCard
+from tests.core.segmentation.scenes import LOCALISER_CARD
 
-CARD = LocaliserCard(
-    localiser_id="drawn",
-    kinds=tuple(str(kind) for kind in ObjectKind),
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
-    least_scores={str(kind): 0.3 for kind in ObjectKind},
-    smallest=14,
-    largest=210,
-    architecture="localiser",
-    encoder="none",
-    training_data="",
-    split="",
-    scores={},
-    licence="",
-    created="",
-    opset=20,
-    white_balance=False,
-)
+CARD = replace(LOCALISER_CARD, mean=(0.5,) * 3, std=(0.5,) * 3, least_scores=dict.fromkeys(LOCALISER_CARD.kinds, 0.3))
 # Colours that the localiser below takes for kinds.
 COLOURS = {
     ObjectKind.LEUKOCYTE: (255, 0, 0),

@@ -3,26 +3,8 @@ import json
 import pytest
 
 from core.domain.errors import ModelError
-from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard, ObjectKind
-
-CARD = LocaliserCard(
-    localiser_id="drawn",
-    kinds=tuple(str(kind) for kind in ObjectKind),
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
-    least_scores={str(kind): 0.3 for kind in ObjectKind},
-    smallest=14,
-    largest=210,
-    architecture="localiser",
-    encoder="none",
-    training_data="",
-    split="",
-    scores={},
-    licence="",
-    created="",
-    opset=20,
-    white_balance=False,
-)
+from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard
+from tests.core.segmentation.scenes import LOCALISER_CARD as CARD
 
 
 def test_a_card_comes_back_from_a_files_metadata_and_says_what_is_wrong_with_it():
