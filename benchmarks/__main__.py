@@ -290,7 +290,22 @@ def row(what: str, ours: float, peer: str, theirs: float, ratio: float, unit: st
     }
 
 
-TOPICS = {topic.__name__: topic for topic in (features, inference, cell, page, batch, explorer)}
+def correcting() -> list[dict[str, object]]:
+    """An outline under a person's hand, beside what was asked for."""
+    from benchmarks import correcting
+
+    took = correcting.waited()
+    return [
+        row(what, took[name], "target", target, target / took[name])
+        for what, name, target in (
+            ("from the switch to the editor", "opened", correcting.OPENS),
+            ("from the end of a stroke to new numbers, median of 50", "median", correcting.MEDIAN),
+            ("the same, 95th percentile", "slowest", correcting.SLOWEST),
+        )
+    ]
+
+
+TOPICS = {topic.__name__: topic for topic in (features, inference, cell, page, correcting, batch, explorer)}
 
 
 def main(chosen: Sequence[str]) -> None:

@@ -274,15 +274,15 @@ def add_cells(
     """
     brought = 0
 
-    def filed() -> Iterator[list[CellRow]]:
+    def brought_rows() -> Iterator[list[CellRow]]:
         nonlocal brought
         for rows in batches:
             brought += len(rows)
-            yield [_filed(row, population, patient_id) for row in rows]
+            yield [filed(row, population, patient_id) for row in rows]
 
     stored = scan([root]).populations.get(population.population_id)
     if stored is None:
-        new = write_population(root, population, _at_least_one(filed()))
+        new = write_population(root, population, _at_least_one(brought_rows()))
     else:
         there = stored.population
         differing = [
@@ -294,7 +294,7 @@ def add_cells(
                 f" ({there.cell_type.value}, {there.source}, {there.tissue}); choose another name, or the same values"
             )
             raise StoreError(msg)
-        new = sum(append_cells(root, population.population_id, rows) for rows in _at_least_one(filed()))
+        new = sum(append_cells(root, population.population_id, rows) for rows in _at_least_one(brought_rows()))
     return Added(new, brought - new)
 
 
@@ -307,8 +307,8 @@ def _at_least_one(batches: Iterator[list[CellRow]]) -> Iterator[list[CellRow]]:
     yield from batches
 
 
-def _filed(row: CellRow, population: Population, patient_id: str | None) -> CellRow:
-    """The row of a batch as one of the population."""
+def filed(row: CellRow, population: Population, patient_id: str | None) -> CellRow:
+    """The row of a batch as one of a population; without `patient_id` with its own patient."""
     scale, source = row["um_per_px"], row.get("um_per_px_source")
     if scale is None:
         scale, source = population.um_per_px, "population"

@@ -7,16 +7,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, ImageError
+from core.domain.flags import OUTLINE_CORRECTED, SMUDGE_CELL, TOO_SMALL, raised
 from core.domain.objects import FoundObject, ObjectKind
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.settings import load_settings
-from core.domain.types import BoundingBox, CellAnalysis, CellImage, Segmentation
+from core.domain.types import BoundingBox, CellAnalysis, CellImage, DrawnBy, LabelMap, QualityFlag, Segmentation
 from core.domain.versions import software_versions
 from core.features.extract import extract
 from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import Scale
 from core.image.imaging import decode, load, rescaled
+from core.image.masks import cell_mask, with_environment
+from core.image.pieces import stray_pieces
 from core.quality.assessment import assess, assess_scale
 from core.segmentation.field_of_view import MOST_CELLS, find_cells
 from core.segmentation.model_registry import ModelEntry
@@ -148,6 +155,59 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine =
         dict(software_versions(engine)),
         judged.quality if judged else None,
     )
+
+
+def remeasured(
+    analysis: CellAnalysis,
+    labels: LabelMap,
+    segmenter: Segmenter,
+    keep_out: NDArray[np.bool_] | None = None,
+    *,
+    engine: FeatureEngine = FeatureEngine.FAST,
+) -> CellAnalysis:
+    """The same cell with an outline that a person drew, measured as any other; the model's stays in `base`.
+
+    The model's doubts about its own outline do not stay with the cell, and neither do the grades of its features.
+
+    Parameters
+    ----------
+    analysis
+        The cell, with the model's outline or with an earlier correction of it.
+    labels
+        (H, W) of nucleus, cytoplasm and background; the ring around the cell is drawn anew.
+    segmenter
+        The model, for what it knows of cells and stains; it outlines nothing.
+    keep_out
+        Other cells of the field, (H, W), which the ring around the cell leaves out.
+    engine
+        What computes the features.
+    """
+    base = analysis.base or analysis.segmentation
+    ringed = with_environment(labels, keep_out)
+    found = base.found if base.found is not None and _lies_on(base.found, ringed) else None
+    drawn = replace(base, labels=ringed, confidence=None, found=found, drawn_by=DrawnBy.PERSON)
+    measured = measure(
+        OutlinedCell(analysis.image, drawn, analysis.cell_index, analysis.place), segmenter, engine=engine
+    )
+    flags = [*measured.flags, *_told_by_localiser(analysis, base, ringed), raised(OUTLINE_CORRECTED)]
+    if islands := stray_pieces(ringed).islands:
+        flags.append(raised("several_drawn", objects=f"{islands + 1} separate pieces"))
+    return replace(measured, base=base, flags=tuple(sorted(flags, key=lambda flag: not flag.severe)))
+
+
+def _told_by_localiser(analysis: CellAnalysis, base: Segmentation, labels: LabelMap) -> list[QualityFlag]:
+    """Of a cell that was stored, which keeps no objects: what the localiser had said of it, if it is the same cell."""
+    if base.found is not None or not (cell_mask(base.labels) & cell_mask(labels)).any():
+        return []
+    unscaled = analysis.image.um_per_px is None  # else its size is judged anew
+    return [flag for flag in analysis.flags if flag.code == SMUDGE_CELL or (flag.code == TOO_SMALL and unscaled)]
+
+
+def _lies_on(found: FoundObject, labels: LabelMap) -> bool:
+    """Whether the middle of what the localiser found lies in the cell: else a person has drawn another one."""
+    row, column = (int(at) for at in found.centre)
+    height, width = labels.shape
+    return 0 <= row < height and 0 <= column < width and bool(labels[row, column] >= Compartment.CYTOPLASM)
 
 
 def at_scale(analysis: CellAnalysis, um_per_px: float | None) -> CellAnalysis:

@@ -15,8 +15,10 @@ from pages._ui.common.layout import current_look, empty_state, errors_in_words, 
 from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
 from pages._ui.common.widgets import image_chooser, offer_scale
 from pages._ui.components.viewer.viewer import cell_viewer
+from pages._ui.correcting.hand import show_drafts
 from pages._ui.single_cell.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
 from pages._ui.single_cell.field_view import open_field, show_field
+from pages._ui.single_cell.outline import show_outline
 
 
 def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: CellChoice = CellChoice.AUTO) -> None:
@@ -56,14 +58,15 @@ def show_preview(chosen: Chosen) -> None:
 
 def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
     """Show the cell first, then its numbers, then its place among the populations."""
-    measured = any(value is not None for value in analysis.features.values.values())
-    placed, reliability = place_cell(analysis, cohort_data.references()), model_in_use.reliability()
     left, right = st.columns([1.9, 1.1], gap="medium")
-    image, index = analysis.image, analysis.cell_index
     with left:
-        cell_viewer(image, analysis.segmentation.labels, key=f"cell-{image.sha256[:16]}-{image.um_per_px}-{index}")
+        field = FIELD.get()
+        analysis = show_outline(analysis, field.cells if field is not None else ())
+        measured = any(value is not None for value in analysis.features.values.values())
+        placed = place_cell(analysis, cohort_data.references())
+        reliability = {} if analysis.base else model_in_use.reliability()
         show_quality(analysis)
-        offer_scale(image)
+        offer_scale(analysis.image)
         if (
             chosen is not None
             and analysis.segmentation.other_cells
@@ -76,13 +79,15 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
             show_measures(analysis, placed, reliability)
         else:
             empty_state(
-                "Nothing to measure", "The sentence below the image says why. Choose another image above.", "search_off"
+                "Nothing to measure",
+                "The sentence below the image says why. Correct the outline, or choose another image above.",
+                "search_off",
             )
     if measured:
         show_nearest(nearest_populations(analysis.features, [p.reference for p in placed], reliability))
     show_downloads(analysis, placed, reliability)
     if measured:
-        show_populations(placed, reliability, current_look())
+        show_populations(placed, reliability, current_look(), corrected=analysis.base is not None)
 
 
 def describe(analysis: CellAnalysis, chosen: Chosen | None) -> str:
@@ -124,6 +129,7 @@ with errors_in_words():
             " JPEG, TIFF, BMP, GIF or WebP; it stays on this computer.",
             "add_photo_alternate",
         )
+        show_drafts()
 
 cohort_data.show_set_aside()
 if ANALYSIS.get() is None and FIELD.get() is None:

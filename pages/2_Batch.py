@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from pages._ui.batch.look_through import read_address
 from pages._ui.batch.new_run import choose_images, start_button
 from pages._ui.batch.results import show_results
 from pages._ui.batch.runs import choose_run, show_going_on, show_head, show_problem, watch
@@ -10,6 +11,7 @@ from pages._ui.common.state import RUN_CHOSEN
 from pages._ui.components.owner.owner import owner
 
 page_setup("Batch")
+read_address()
 st.markdown("### Measure many images")
 person = owner()
 if person is None:

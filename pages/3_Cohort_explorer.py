@@ -4,12 +4,14 @@ import streamlit as st
 
 from pages._ui.common import cohort_data
 from pages._ui.common.layout import errors_in_words, page_setup
+from pages._ui.common.state import AS_DRAWN, widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.filters import choose_cells, show_counts
 from pages._ui.explorer.page import ask, show_answer, show_nothing, show_populations
-from pages._ui.explorer.state import explored, show_problem, write_address
+from pages._ui.explorer.state import CORRECT, explored, show_problem, write_address
 
-page_setup("Cohort explorer")
+page_setup("Cohort explorer", hold=bool(widget_value(CORRECT)))
+AS_DRAWN.set(explored().as_drawn)
 with errors_in_words():
     if cohort_data.cohort().populations():
         view = answers.in_view(explored().selection)

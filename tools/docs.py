@@ -339,7 +339,7 @@ def _measured(*topics: str) -> str:
 
 
 def speed() -> str:
-    return _measured("features", "inference", "cell", "page")
+    return _measured("features", "inference", "cell", "page", "correcting")
 
 
 def batch() -> str:

@@ -29,6 +29,8 @@ PATIENCE_MS: Final = 120_000
 CELLS_OF_A_KIND: Final = 8
 # Charts are drawn by the browser after the page has settled, and say nothing when they are ready.
 DRAWN_MS: Final = 2500
+SETTLED_MS: Final = 400
+GAP_PX: Final = 16
 
 
 def main(names: Sequence[str]) -> None:
@@ -107,25 +109,81 @@ def models(page: Page, address: str) -> None:
     page.get_by_text("Which network?").wait_for()
 
 
-VIEWS: Final[dict[str, Callable[[Page, str], Locator | None]]] = {
+def correcting(page: Page, address: str) -> list[bytes]:
+    """An edit in four pictures: as the model drew it, narrowed, widened elsewhere instead, and saved."""
+    single_cell(page, address)
+    page.get_by_text("Correct the outline", exact=True).click()
+    canvas, editor = page.locator(".editor canvas"), page.locator(".editor")
+    shots: list[bytes] = []
+
+    def shoot(keys: str = "") -> None:
+        for key in keys:
+            canvas.press(key)
+        editor.get_by_text(re.compile("(?<!yet )measured")).wait_for()
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(SETTLED_MS)
+        shots.append(editor.screenshot())
+
+    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        page.mouse.move(*places[1], steps=8)
+        page.mouse.up()
+
+    canvas.wait_for()
+    shoot()
+    for _ in range(12):
+        canvas.press("]")
+    drag((0.48, 0.12), (0.4, 0.34))  # from the background inward: the cell is narrowed
+    shoot()
+    canvas.press("Control+z")
+    drag((0.66, 0.5), (0.74, 0.48))  # from the cytoplasm outward: it is widened
+    shoot()
+    canvas.press("s")
+    editor.locator("input.who").fill("A. Reader")
+    editor.locator("input.who").press("Enter")
+    page.get_by_text("Saved; the model's outline is kept beside it.").wait_for()
+    shoot()
+    return shots
+
+
+VIEWS: Final[dict[str, Callable[[Page, str], Locator | list[bytes] | None]]] = {
     "single_cell": single_cell,
     "batch": batch,
     "explorer": explorer,
     "separation": separation,
     "models": models,
+    "correcting": correcting,
 }
 
 
-def take(page: Page, path: Path, top: Locator | None) -> None:
-    """The page when nothing is computed any more, from `top` on or from its beginning."""
-    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
-    if top is not None:
-        top.evaluate("element => element.scrollIntoView()")
-    page.wait_for_timeout(DRAWN_MS)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+def take(page: Page, path: Path, what: Locator | list[bytes] | None) -> None:
+    """The page when nothing is computed any more, from a place on or from its beginning; or shots in two columns."""
+    if isinstance(what, list):
+        picture = side_by_side(what)
+    else:
+        page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+        if what is not None:
+            what.evaluate("element => element.scrollIntoView()")
+        page.wait_for_timeout(DRAWN_MS)
+        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     # A palette is enough for a screenshot and takes a third of the bytes; this one keeps the colours of thin outlines.
     palette = Image.Quantize.MAXCOVERAGE
     picture.quantize(256, palette, kmeans=2, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def side_by_side(shots: Sequence[bytes]) -> Image.Image:
+    """Shots of one size or nearly, two in a row, on white."""
+    pictures = [Image.open(io.BytesIO(shot)).convert("RGB") for shot in shots]
+    width, height = (max(picture.size[axis] for picture in pictures) + GAP_PX for axis in (0, 1))
+    strip = Image.new("RGB", (2 * width, -(-len(pictures) // 2) * height), "white")
+    for number, picture in enumerate(pictures):
+        strip.paste(picture, (number % 2 * width, number // 2 * height))
+    return strip
 
 
 if __name__ == "__main__":

@@ -34,9 +34,12 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def serve(environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, int]]:
-    """Address and process id of a running app; raises RuntimeError with the server's log if it does not start."""
-    port = _free_port()
+def serve(environment: Mapping[str, str], log: Path, port: int | None = None) -> Iterator[tuple[str, int]]:
+    """Address and process id of a running app; raises RuntimeError with the server's log if it does not start.
+
+    It takes a port that is free, unless one is given.
+    """
+    port = port or _free_port()
     command = [
         sys.executable,
         "-m",

@@ -170,6 +170,8 @@ def _add_laboratories(commands: "Commands") -> None:
     text = "model in LEUKOSCOPE_MODELS (default: its default), or the folder of a training run"
     parser.add_argument("--model", metavar="ID", help=text)
     parser.add_argument("--data-sets", nargs="+", required=True, metavar="NAME", help=_DATA_SETS)
+    text = "with a run's folder: the run of a localiser that finds the cells (default: that of the app's model)"
+    parser.add_argument("--localiser", type=Path, metavar="RUN", help=text)
     parser.add_argument("--all", action="store_true", help="score also what the model learnt from")
     parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
 

@@ -36,6 +36,7 @@ from training.evaluate import evaluate as score_cells
 from training.fields import MadeField, score_fields, summarise_fields
 from training.laboratories import by_laboratory, score_laboratories
 from training.laboratories import in_words as in_words_of_laboratory
+from training.localiser.evaluation import scored_localiser
 from training.loop import SPLIT_FILE, EpochLog, fit
 from training.segmenter import TorchSegmenter, shipped_localiser
 from training.selection import AS_PUBLISHED, GROUPED, SelectionUnit, units_of
@@ -202,8 +203,13 @@ def laboratories(arguments: argparse.Namespace) -> int:
     """Score a model in each laboratory."""
     segmenter: TwoPassSegmenter
     if arguments.model and (run := Path(arguments.model)).is_dir():
-        segmenter = TorchSegmenter.from_run(run, find_device("cpu"), localiser=shipped_localiser())
+        localiser = scored_localiser(arguments.localiser) if arguments.localiser else shipped_localiser()
+        segmenter = TorchSegmenter.from_run(run, find_device("cpu"), localiser=localiser)
         split: Path | None = run / SPLIT_FILE
+    elif arguments.localiser:
+        given = arguments.model or "not given"
+        msg = f"--localiser goes with the run of a network, but --model is {given}; name the run's folder"
+        raise UsageError(msg)
     else:
         entry = find_model(arguments.model)
         segmenter, split = OnnxSegmenter.from_entry(entry, Device.CPU), entry.split

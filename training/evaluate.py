@@ -57,7 +57,10 @@ def _found(image: CellImage, truth: LabelMap, segmenter: Segmenter) -> tuple[Lab
     """Of the cells found in an image the one that shares most with the drawn cell, and the confidence in it."""
     whole = BoundingBox(0, 0, image.shape[1], image.shape[0])
     found = [
-        (composed(image.shape, [(cell.place or whole, cell.segmentation.labels)])[0], cell.segmentation.confidence)
+        (
+            composed(image.shape, [(cell.place or whole, cell.segmentation.labels)])[0],
+            cell.segmentation.confidence or 0.0,
+        )
         for cell in outline_cells(image, segmenter)
     ]
     drawn = cell_mask(truth)

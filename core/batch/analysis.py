@@ -174,6 +174,8 @@ def _feature(
             "objectType": "cell",
             "name": str(analysis.cell_index + 1),
             "measurements": {"confidence": analysis.segmentation.confidence},
+            "outline_by": analysis.segmentation.drawn_by.value,
+            "status": analysis.review.status if analysis.review else None,
         },
     }
     if nucleus:

@@ -3,6 +3,7 @@
 Whatever the size of the run, no more than what is shown is held in memory.
 """
 
+import copy
 import io
 import re
 import zipfile
@@ -16,27 +17,42 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from skimage.draw import polygon2mask
 
 from core.batch.inputs import open_inputs
 from core.batch.results import Index, RunFolder, failures_of
 from core.batch.sorted_csv import write_sorted_csv
 from core.batch.tasks import Stage
+from core.corrections.opening import OpenCell, open_stored
 from core.domain.compartments import Compartment
-from core.domain.errors import CoreError
+from core.domain.errors import CoreError, StoreError
 from core.domain.flags import UNLIKE_TRAINING
 from core.domain.options import Units
-from core.domain.types import BoundingBox, CellImage, LabelMap
+from core.domain.types import BoundingBox, CellImage, DrawnBy, LabelMap
 from core.image.drawn_masks import read_mask
-from core.image.imaging import decode
-from core.image.masks import with_environment
+from core.image.imaging import decode, encode_png
+from core.image.masks import encode_grey, filled_outlines, with_environment
+from core.segmentation.field_of_view import composed
+from core.store import outline_log
 from core.store.database import query_shards
 from core.store.export import in_units, to_csv, units_beside
-from core.store.schema import FORMER_NAMES, CellRow, arrow_schema, as_today, decode_rings, is_former, present_names
+from core.store.outline_log import CellKey, OutlineStatus, OutlineVerdict
+from core.store.overlay import corrected_rows, judged, overlay_of
+from core.store.schema import (
+    FORMER_NAMES,
+    CellRow,
+    arrow_schema,
+    as_today,
+    cell_id,
+    decode_rings,
+    is_former,
+    present_names,
+)
 
 _ROWS_AT_ONCE: Final = 1000
+_SIDES: Final = ("left", "top", "width", "height")
 _EXAMPLES: Final = 5
 _SHARDS_LOOKED_INTO: Final = 4
 # Their reasons name another image, so that no two are alike.
@@ -44,6 +60,7 @@ _NAMES_OTHERS: Final = (Stage.DUPLICATE, Stage.LABEL)
 _PICTURED: Final = (
     "image_sha256", "confidence", "outline_quality", "quality_ok", "quality_flags", "notes", "place_left", "place_top",
     "place_width", "place_height", "image_width", "image_height", "um_per_px", "cell_outline", "nucleus_outline",
+    "cell_id", "outline_status", "outline_by",
 )  # fmt: skip
 
 
@@ -79,13 +96,13 @@ class MeasuredCell:
     """A cell of a run with what is needed to draw it, and what is said of it: flags as codes, notes in words.
 
     `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; the outlines of cell (`CYTOPLASM`)
-    and nucleus are in its pixels.
+    and nucleus are in its pixels. `certainty` is None where a person drew the outline; `status` what one decided of it.
     """
 
     image_path: str
     cell_index: int
     image_sha256: str
-    certainty: float
+    certainty: float | None
     quality_ok: bool
     flags: tuple[str, ...]
     notes: tuple[str, ...]
@@ -93,11 +110,27 @@ class MeasuredCell:
     shape: tuple[int, int]
     um_per_px: float | None
     outlines: dict[Compartment, tuple[NDArray[np.float32], ...]]
+    status: OutlineStatus | None = None
+    drawn_by: DrawnBy = DrawnBy.MODEL
 
     @property
     def key(self) -> str:
         """Key of the cell within its run."""
         return f"{self.image_path}#{self.cell_index}"
+
+    @property
+    def named(self) -> CellKey:
+        """Which cell it is, for decisions about its outline."""
+        return CellKey(self.image_sha256, self.cell_index, self.shape, self.place)
+
+    @property
+    def drawing(self) -> int:
+        """Tells one outline of the cell from another."""
+        return hash(tuple(ring.tobytes() for rings in self.outlines.values() for ring in rings))
+
+    def drawn(self) -> LabelMap:
+        """The mask of what was analysed, without environment, drawn from the outlines."""
+        return filled_outlines(self.shape, self.outlines[Compartment.CYTOPLASM], self.outlines[Compartment.NUCLEUS])
 
     def cut_out(self, image: CellImage) -> CellImage:
         """The part of its image that was analysed."""
@@ -110,7 +143,7 @@ class MeasuredCell:
 
 
 class Review:
-    """The cells and failures of one run, as they are at the moment it is made.
+    """The cells and failures of one run, as they are at the moment it is made; with `decided_by`, as people decided.
 
     Parameters
     ----------
@@ -136,16 +169,48 @@ class Review:
         self._superseded: dict[Path, set[str]] = {}
         for number, image_path in Index(folder.records(names)).superseded(folder.records(names)):
             self._superseded.setdefault(self._shards[number], set()).add(image_path)
+        self.decided: Mapping[str, OutlineVerdict] = {}
+        self._corrected: Mapping[str, CellRow] = {}
+        self._changes = overlay_of({}, {})
         self.seconds: Final = run.seconds if run is not None else 0.0
         self.failures: Final = failures_of(folder.records(names))
         self.copies: Final = sum(stage == Stage.DUPLICATE for stage, _ in self.failures.values())
-        self.overview: Final = self._overview()
+        self.overview = self._overview()
+
+    def decided_by(self, root: Path) -> "Review":
+        """The same run with the decisions about outlines that lie in a root of the user's own; raises StoreError."""
+        twin = copy.copy(self)
+        twin.decided = self._decided(root)
+        drawn = {verdict.drawn_in for verdict in twin.decided.values() if verdict.drawn_in is not None}
+        twin._corrected = corrected_rows(root, drawn) if drawn else {}
+        twin._changes = overlay_of(twin.decided, twin._corrected)
+        twin.overview = twin._overview()
+        return twin
 
     @staticmethod
     def revision(results: Path) -> str:
         """Text that changes whenever the cells or failures of a run do: a key for caches."""
         shards = sorted(path.name for path in results.glob("cells/[!.]*.parquet"))
         return f"{len(shards)} {shards[-1] if shards else ''}"
+
+    def _decided(self, root: Path) -> dict[str, OutlineVerdict]:
+        """The decisions that hold of cells of this run, by `cell_id`; of another cut-out none does."""
+        standing = {
+            cell_id(None, verdict.cell.image_sha256, verdict.cell.cell_index): verdict
+            for verdict in outline_log.all_standing(root)
+            if verdict.cell.cell_id is None
+        }
+        if not standing or not self._shards:
+            return {}
+        places = ", ".join(f"place_{side}" for side in _SIDES)
+        there = query_shards(
+            self._shards,
+            f"SELECT cell_id, {places} FROM cells WHERE cell_id IN (SELECT unnest($ids))",
+            {"ids": list(standing)},
+            self._superseded_table(),
+        )
+        found = {row["cell_id"]: _place(row) for row in there.to_dict("records")}
+        return {name: verdict for name, verdict in standing.items() if found.get(name, False) == verdict.cell.place}
 
     def _overview(self) -> Overview:
         counts = self._query(
@@ -194,14 +259,31 @@ class Review:
         """Some cells with their outlines, in an order; raises StoreError."""
         return [_measured_cell(row) for row in self.cells(_PICTURED, order, offset, limit).to_dict("records")]
 
+    def listed(self, order: Order) -> list[tuple[str, str]]:
+        """The keys of all cells in an order, each with its name for decisions (`CellKey.name`); raises StoreError."""
+        places = [f"place_{side}" for side in _SIDES]
+        rows = self.cells(["image_sha256", *places], order, 0, self.overview.cells)
+        return [
+            (
+                f"{row['image_path']}#{row['cell_index']}",
+                CellKey(row["image_sha256"], int(row["cell_index"]), (0, 0), _place(row)).name,
+            )
+            for row in rows.to_dict("records")
+        ]
+
     def cell(self, key: str) -> MeasuredCell | None:
         """The cell of a key; None where it is not there any more."""
-        image_path, _, index = key.rpartition("#")
+        return next(iter(self.cells_of([key])), None)
+
+    def cells_of(self, keys: Sequence[str]) -> list[MeasuredCell]:
+        """The cells of some keys in their order, without those that are not there any more."""
         rows = self._query(
-            f"SELECT {self._chosen(_PICTURED)} FROM cells WHERE image_path = $path AND cell_index = $index",
-            {"path": image_path, "index": int(index)},
+            f"SELECT {self._chosen(_PICTURED)} FROM cells"
+            " WHERE list_contains($keys, concat(image_path, '#', cell_index))",
+            {"keys": list(keys)},
         )
-        return None if rows.empty else _measured_cell(rows.to_dict("records")[0])
+        found = {cell.key: cell for cell in map(_measured_cell, rows.to_dict("records"))}
+        return [found[key] for key in keys if key in found]
 
     def _chosen(self, columns: Sequence[str]) -> str:
         """SQL for the identity of a cell and the columns, without those that an earlier version did not write."""
@@ -214,23 +296,65 @@ class Review:
             gone = self._superseded.get(shard, ())
             for batch in pq.ParquetFile(shard).iter_batches(_ROWS_AT_ONCE):
                 yield [
-                    row
+                    self._laid(row)
                     for row in as_today(pa.Table.from_batches([batch])).to_pylist()
                     if row["image_path"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
                 ]
+
+    def decided_rows(self, cell_type: str | None = None) -> dict[str, CellRow]:
+        """Rows of the cells that people decided on, by the decision's id; of one type only, if it is given."""
+        found: dict[str, CellRow] = {}
+        for rows in self.rows(cell_type) if self.decided else ():
+            found |= {self.decided[row["cell_id"]].id: row for row in rows if row["cell_id"] in self.decided}
+        drawn = {verdict.id: verdict.drawn_in for verdict in self.decided.values()}
+        return {number: self._corrected.get(drawn[number] or "", row) for number, row in found.items()}
+
+    def _laid(self, row: CellRow) -> CellRow:
+        """A row with what a person decided of the cell, as `Overlay.sql` gives it."""
+        verdict = self.decided.get(row["cell_id"])
+        return row if verdict is None else judged(self._corrected.get(verdict.drawn_in or "", row), verdict)
+
+    def opened(self, cell: MeasuredCell) -> OpenCell:
+        """A cell as the model drew it, with its picture, to be corrected.
+
+        Raises
+        ------
+        StoreError
+            If its picture is gone or changed.
+        """
+        image = self.picture(cell)
+        if image is None:
+            msg = (
+                f"{cell.image_path}: the picture is not there any more or was changed, and without it nothing can be"
+                " measured; put it back where it was"
+            )
+            raise StoreError(msg)
+        rows = [row for batch in self._rows_of_image(cell.image_path) for row in batch]
+        (own,) = (row for row in rows if row["cell_index"] == cell.cell_index)
+        return open_stored(own, image, rows)
+
+    def _rows_of_image(self, image_path: str) -> Iterator[list[CellRow]]:
+        """The cells of an image as the model drew them."""
+        wanted = pc.field("image_path") == image_path
+        for shard in self._shards:
+            if image_path not in self._superseded.get(shard, ()):
+                former = "image_path" not in pq.read_schema(shard).names
+                condition = pc.field("image_name") == image_path if former else wanted
+                yield as_today(pq.read_table(shard, filters=condition, use_threads=False)).to_pylist()
 
     def csv(self, units: Units = Units.PIXELS) -> bytes:
         """The table as CSV, sorted by image; raises StoreError, also where cells lack the scale that the units need."""
         finished = self.results / "cells.csv"
         if (
-            finished.is_file()
+            not self.decided
+            and finished.is_file()
             and units_beside(finished) is units
             and all(finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards)
         ):
             return finished.read_bytes()
         with TemporaryDirectory() as folder:
             target = Path(folder) / "cells.csv"
-            shards = {shard: _today(shard, Path(folder)) for shard in self._shards}
+            shards = {shard: self._today(shard, Path(folder)) for shard in self._shards}
             superseded = self._superseded_table(shards)
             write_sorted_csv(list(shards.values()), target, ("image_path", "cell_index"), superseded, units)
             return target.read_bytes()
@@ -246,13 +370,44 @@ class Review:
         return buffer.getvalue()
 
     def masks(self) -> bytes:
-        """The masks, of fields also the numbers of their cells, as a ZIP file."""
-        buffer = io.BytesIO()
+        """The masks, of fields also the numbers of their cells, as a ZIP file.
+
+        Of images with a corrected cell the model's are in `model_masks/` and `model_instances/`.
+        """
+        buffer, drawn = io.BytesIO(), self._corrected_masks()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # PNG files are packed already
             for folder in ("masks", "instances"):
                 for path in sorted((self.results / folder).rglob("*.png")):
-                    archive.write(path, path.relative_to(self.results).as_posix())
+                    name = path.relative_to(self.results).as_posix()
+                    archive.write(path, f"model_{name}" if name in drawn else name)
+            for name, content in drawn.items():
+                archive.writestr(name, content)
         return buffer.getvalue()
+
+    def _corrected_masks(self) -> dict[str, bytes]:
+        """Masks and numbers of the images that have a corrected cell, by their names."""
+        made = {}
+        for image_path in sorted({row["image_path"] for row in self._corrected.values()}):
+            rows = [self._laid(row) for batch in self._rows_of_image(image_path) for row in batch]
+            cells = [_measured_cell(row) for row in sorted(rows, key=lambda row: row["cell_index"])]
+            placed = [(cell.place, with_environment(cell.drawn())) for cell in cells if cell.place]
+            if placed:
+                labels, numbers = composed((int(rows[0]["image_height"]), int(rows[0]["image_width"])), placed)
+                made[f"instances/{image_path}.png"] = encode_png(numbers)
+            else:
+                labels = with_environment(cells[0].drawn())
+            made[f"masks/{image_path}.png"] = encode_png(encode_grey(labels))
+        return made
+
+    def _today(self, shard: Path, folder: Path) -> Path:
+        """The shard, or one of today in a folder, where it is of an earlier schema or people decided on its cells."""
+        if not self.decided and not is_former(pq.read_schema(shard).names):
+            return shard
+        table, made = as_today(pq.read_table(shard)), folder / shard.name
+        if self.decided:
+            table = pa.Table.from_pylist([self._laid(row) for row in table.to_pylist()], schema=arrow_schema())
+        pq.write_table(table, made)
+        return made
 
     def failures_csv(self) -> bytes:
         """The failed images with stage and reason as CSV."""
@@ -267,10 +422,11 @@ class Review:
     def labels(self, cell: MeasuredCell) -> LabelMap:
         """The mask of a cell, as large as what was analysed.
 
-        For a cell of a field, or where the mask's file is gone, it is drawn from the outlines.
+        For a cell of a field, a corrected one, or where the mask's file is gone, it is drawn from the outlines.
         """
-        labels = mask(self.results, cell.image_path) if cell.place is None else None
-        return labels if labels is not None and labels.shape == cell.shape else _drawn(cell)
+        of_model = cell.place is None and cell.drawn_by is DrawnBy.MODEL
+        labels = mask(self.results, cell.image_path) if of_model else None
+        return labels if labels is not None and labels.shape == cell.shape else with_environment(cell.drawn())
 
     def _superseded_table(self, called: Mapping[Path, Path] | None = None) -> pa.Table:
         """Images whose rows in a shard no longer hold; `called` maps a shard to the file that stands for it."""
@@ -284,16 +440,9 @@ class Review:
 
     def _query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Ask the relation `cells`; no row where there is no shard yet."""
-        return query_shards(self._shards, sql, parameters, self._superseded_table()) if self._shards else pd.DataFrame()
-
-
-def _today(shard: Path, folder: Path) -> Path:
-    """The shard, or, where it is of an earlier schema, one of today with its rows in a folder."""
-    if not is_former(pq.read_schema(shard).names):
-        return shard
-    made = folder / shard.name
-    pq.write_table(as_today(pq.read_table(shard)), made)
-    return made
+        if not self._shards:
+            return pd.DataFrame()
+        return query_shards(self._shards, sql, parameters, self._superseded_table(), self._changes)
 
 
 def picture(
@@ -341,14 +490,15 @@ def mask(results: Path, image_path: str) -> LabelMap | None:
 
 
 def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
-    place = None
-    if not pd.isna(row["place_left"]):
-        place = BoundingBox(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
+    place = _place(row)
+    judged, confidence = row.get("outline_quality"), row["confidence"]
+    sure = confidence if judged is None or pd.isna(judged) else judged
+    status = row.get("outline_status")
     return MeasuredCell(
         image_path=str(row["image_path"]),
         cell_index=int(row["cell_index"]),
         image_sha256=str(row["image_sha256"]),
-        certainty=float(row["confidence"] if pd.isna(judged := row.get("outline_quality")) else judged),
+        certainty=None if sure is None or pd.isna(sure) else float(sure),
         quality_ok=bool(row["quality_ok"]),
         flags=tuple(row["quality_flags"]),
         notes=tuple(() if (notes := row.get("notes")) is None else notes),
@@ -359,14 +509,12 @@ def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
             Compartment.CYTOPLASM: decode_rings(row["cell_outline"]),
             Compartment.NUCLEUS: decode_rings(row["nucleus_outline"]),
         },
+        status=OutlineStatus(status) if isinstance(status, str) else None,
+        drawn_by=DrawnBy.PERSON if row.get("outline_by") == DrawnBy.PERSON else DrawnBy.MODEL,
     )
 
 
-def _drawn(cell: MeasuredCell) -> LabelMap:
-    labels = np.zeros(cell.shape, np.uint8)
-    for compartment, rings in cell.outlines.items():
-        inside = np.zeros(cell.shape, np.bool_)
-        for ring in rings:  # even-odd: a ring within another is a hole
-            inside ^= polygon2mask(cell.shape, ring[:, ::-1] - 0.5)  # from the pixel's corner to its centre
-        labels[inside] = compartment
-    return with_environment(LabelMap(labels))
+def _place(row: Mapping[Any, Any]) -> BoundingBox | None:
+    if row["place_left"] is None or pd.isna(row["place_left"]):
+        return None
+    return BoundingBox(*(int(row[f"place_{side}"]) for side in _SIDES))

@@ -443,7 +443,7 @@ def _list(arguments: argparse.Namespace) -> int:
         left_out = f"; left out: {excluded}" if excluded else ""
         print(
             f"{info.population.population_id:24} {shown(info.population.title):40} {info.n_good} of {info.n} cells,"
-            f" {patients}{left_out}"
+            f" {patients}{f', {info.corrected} outlines corrected' if info.corrected else ''}{left_out}"
         )
     return 1 if problems else 0
 

@@ -43,6 +43,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "catalogue", "Every feature as a row of CSV: name, meaning, formula, unit, what it depends on."
     ),
     "cohort": Command("cohort", "Reference populations and your own."),
+    "corrections": Command(
+        "corrections", "What people decided of outlines: list it, export it for training, forget it."
+    ),
     "reliability": Command(
         "evaluation",
         "Measure on the model's test images how far each feature can be trusted, and keep it with the model.",

@@ -10,6 +10,7 @@ CoreError
 |-- FeatureError            a feature was asked for that the catalogue does not have
 |-- SelectionError          a selection, gate or link of the explorer that cannot be used
 |-- StoreError              the cohort cannot be read or written
+|   `-- ConflictError       somebody else has changed the same thing meanwhile
 |-- QueryError              SQL of a person that is refused, wrong or takes too much
 |-- ClusterError            no cluster, or one that cannot do the work
 |-- TrainingError           a training run cannot go on
@@ -56,6 +57,10 @@ class SelectionError(CoreError, ValueError):
 
 class StoreError(CoreError, RuntimeError):
     """The cohort cannot be read or written."""
+
+
+class ConflictError(StoreError):
+    """Somebody else has changed the same thing meanwhile."""
 
 
 class QueryError(CoreError, ValueError):

@@ -52,10 +52,17 @@ class FlagKind:
 TOO_SMALL: Final = "too_small"
 UNLIKE_LEUKOCYTE: Final = "unlike_leukocyte"
 GRANULOCYTE: Final = "granulocyte"
+SMUDGE_CELL: Final = "smudge_cell"
 # That of `core.evaluation.quality_fit`, and what is told once of a run (`core.quality.outline_quality.stain_news`).
 DOUBTFUL_OUTLINE: Final = "doubtful_outline"
 UNLIKE_TRAINING: Final = "unlike_training"
 EXCLUDED: Final = "excluded"
+TAKES_IN_NEIGHBOUR: Final = "takes_in_neighbour"
+CUTS_OFF: Final = "cuts_off"
+# What a person decided of an outline (`core.store.outline_log`).
+OUTLINE_CORRECTED: Final = "outline_corrected"
+OUTLINE_REJECTED: Final = "outline_rejected"
+OUTLINE_UNSURE: Final = "outline_unsure"
 NOT_OK_IN_TABLE: Final = "not_ok_in_table"
 
 FLAGS: Final = MappingProxyType(
@@ -91,7 +98,7 @@ FLAGS: Final = MappingProxyType(
             "it may be another cell, debris, or no cell at all",
             "Expected is a stained leukocyte, but this is none: {why}. Look at it before using any number.",
         ),
-        "smudge_cell": FlagKind(
+        SMUDGE_CELL: FlagKind(
             Severity.REFUSES,
             "smudge cell",
             "It is a smudge cell",
@@ -171,14 +178,14 @@ FLAGS: Final = MappingProxyType(
             "The outline is doubtful (a careful drawing would probably agree with it to {quality:.2f}, usually above"
             " {usual:.2f}): look at it before using any number.",
         ),
-        "takes_in_neighbour": FlagKind(
+        TAKES_IN_NEIGHBOUR: FlagKind(
             Severity.INFORMS,
             "takes in neighbour",
             "The outline seems to take in what lies beside the cell",
             "the cell may be measured too large",
             "The outline seems to take in {what} {where}: the cell may be measured too large.",
         ),
-        "cuts_off": FlagKind(
+        CUTS_OFF: FlagKind(
             Severity.INFORMS,
             "cuts off",
             "The outline seems to leave out a part of the cell",
@@ -198,6 +205,24 @@ FLAGS: Final = MappingProxyType(
         ),
         EXCLUDED: FlagKind(
             Severity.REFUSES, "excluded", "A reader left the cell out", "the reason is in `excluded_reason`"
+        ),
+        OUTLINE_CORRECTED: FlagKind(
+            Severity.INFORMS,
+            "outline corrected",
+            "A person corrected the outline",
+            "how far a feature can be trusted was measured for the model's outlines and does not hold for this one",
+        ),
+        OUTLINE_REJECTED: FlagKind(
+            Severity.REFUSES,
+            "outline rejected",
+            "A reader rejected the cell or its outline",
+            "the reason is in `outline_why`",
+        ),
+        OUTLINE_UNSURE: FlagKind(
+            Severity.INFORMS,
+            "outline unsure",
+            "A reader was not sure of the outline",
+            "a second reader should look at it",
         ),
         "swapped_mask": FlagKind(
             Severity.REFUSES,

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from typing import NewType
 
 import numpy as np
@@ -89,24 +91,33 @@ def as_label_map(labels: NDArray[np.uint8]) -> LabelMap:
     return LabelMap(labels)
 
 
+class DrawnBy(StrEnum):
+    """Whose outline it is."""
+
+    MODEL = "model"
+    PERSON = "person"
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """A label map and where it came from.
 
     `labels` has the image's (H, W); `confidence` is the Dice the network itself expects, 0 to 1 (mean of nucleus and
-    cytoplasm, or of what is there); `other_cells` counts further leukocytes that were kept apart. `found` is the object
-    that led to the outline, None where the localiser named none; `objects` are those around it, of every kind, itself
-    among them, in the image's pixels (of a cut-out those of the cut-out, so that they may lie outside of it).
+    cytoplasm, or of what is there), None where a person drew over the outline of `model_id`; `other_cells` counts
+    further leukocytes that were kept apart. `found` is the object that led to the outline, None where the localiser
+    named none; `objects` are those around it, of every kind, itself among them, in the image's pixels (of a cut-out
+    those of the cut-out, so that they may lie outside of it).
     """
 
     labels: LabelMap
-    confidence: float
+    confidence: float | None
     other_cells: int
     model_id: str
     provider: str
     elapsed_ms: float
     found: FoundObject | None = None
     objects: tuple[FoundObject, ...] = ()
+    drawn_by: DrawnBy = DrawnBy.MODEL
 
 
 @dataclass(frozen=True)
@@ -134,13 +145,23 @@ class BoundingBox:
     height: int
 
 
+@dataclass(frozen=True)
+class OutlineReview:
+    """What a person decided of an outline (`core.store.outline_log.OutlineStatus`), when, and why, if it was said."""
+
+    status: str
+    who: str
+    when: datetime
+    why: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class CellAnalysis:
     """All that is known of one cell: what a page shows and what the store keeps.
 
     Of a field with several cells `image` is the cut-out at `place`, and `cell_index` the cell's number in it, from 0.
     `outline_quality` is the Dice that a careful drawing would probably reach with the outline; None where nobody
-    judged.
+    judged. Where a person corrected the outline, `base` is the model's; `review` is what a person decided of it.
     """
 
     image: CellImage
@@ -151,6 +172,8 @@ class CellAnalysis:
     place: BoundingBox | None = None
     versions: dict[str, str] = field(default_factory=dict)
     outline_quality: float | None = None
+    base: Segmentation | None = None
+    review: OutlineReview | None = None
 
     @property
     def quality_ok(self) -> bool:
@@ -158,8 +181,8 @@ class CellAnalysis:
         return not any(flag.severe for flag in self.flags)
 
     @property
-    def certainty(self) -> float:
-        """How sure the outline is: the quality that was judged, or else the network's own confidence."""
+    def certainty(self) -> float | None:
+        """How sure the outline is: the quality judged, or else the network's own confidence; None of a person's."""
         return self.segmentation.confidence if self.outline_quality is None else self.outline_quality
 
     @property

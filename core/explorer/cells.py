@@ -13,20 +13,25 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from skimage.draw import polygon2mask
 
+from core.corrections.opening import OpenCell, open_stored
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, RecordError, StoreError
+from core.domain.flags import EXCLUDED
 from core.domain.settings import Settings
-from core.domain.types import BoundingBox, CellImage, FeatureSet, LabelMap, as_label_map
+from core.domain.types import BoundingBox, CellImage, FeatureSet, LabelMap
 from core.evaluation.datasets import DATA_SETS
 from core.explorer.selection import Selection, columns_read, where
 from core.features.catalogue import CATALOGUE
 from core.image.imaging import decode
-from core.image.masks import with_environment
+from core.image.masks import filled_outlines, with_environment
 from core.store.database import Cohort
-from core.store.schema import decode_rings
+from core.store.outline_log import OutlineStatus
+from core.store.overlay import CORRECTED, VERDICTS, flags_after
+from core.store.schema import CellRow, decode_rings
 from core.support import files, records
 
 _DIAMETER: Final = "cell_shape2D_MaximumDiameter"
@@ -43,6 +48,9 @@ _TEXTS: Final = (
     "model_id",
     "note",
     "excluded_reason",
+    "outline_by",
+    "outline_status",
+    "outline_who",
 )
 _DRAWN: Final = (
     "cell_id", *_TEXTS, "image_path", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
@@ -72,7 +80,8 @@ class StoredCell:
     `shape` is the (H, W) of what was analysed: the image, or its cut-out at `place`; `outlines` of cell (`CYTOPLASM`)
     and nucleus are in its pixels. `certainty` is the quality that was judged of the outline, or else the network's own
     confidence. `notes` say what opening the image did; `flags` and `severe_flags` are codes. What is not recorded is
-    None, and the shape (0, 0): an imported table may hold only features.
+    None, and the shape (0, 0): an imported table may hold only features. `outline_status` and `outline_who` tell what a
+    person decided of the outline, and `outline_by` whether a person drew it.
     """
 
     cell_id: str
@@ -85,6 +94,9 @@ class StoredCell:
     model_id: str | None
     note: str | None
     excluded_reason: str | None
+    outline_by: str | None
+    outline_status: str | None
+    outline_who: str | None
     image_path: str
     image_sha256: str | None
     cell_index: int
@@ -111,6 +123,11 @@ class StoredCell:
         return float(np.ptp(np.concatenate(rings), axis=0).max()) if rings else float(max(self.shape))
 
     @property
+    def drawing(self) -> int:
+        """Tells one outline of the cell from another."""
+        return hash(tuple(ring.tobytes() for rings in self.outlines.values() for ring in rings))
+
+    @property
     def canvas(self) -> tuple[int, int]:
         """Height and width to draw on: `shape`, or, where that is not known, the extent of the outlines."""
         rings = [ring for own in self.outlines.values() for ring in own]
@@ -121,13 +138,8 @@ class StoredCell:
 
     def labels(self) -> LabelMap:
         """The mask, as large as `canvas`, drawn from the outlines, with the ring around the cell."""
-        drawn = np.zeros(self.canvas, np.uint8)
-        for compartment in (Compartment.CYTOPLASM, Compartment.NUCLEUS):
-            inside = np.zeros(self.canvas, np.bool_)
-            for ring in self.outlines.get(compartment, ()):  # even-odd: a ring within another is a hole
-                inside ^= polygon2mask(self.canvas, ring[:, ::-1] - 0.5)  # from the pixel's corner to its centre
-            drawn[inside] = compartment
-        return with_environment(as_label_map(drawn)) if drawn.any() else as_label_map(drawn)
+        rings = [self.outlines.get(part, ()) for part in (Compartment.CYTOPLASM, Compartment.NUCLEUS)]
+        return with_environment(filled_outlines(self.canvas, *rings))
 
 
 def cells(cohort: Cohort, cell_ids: Sequence[str]) -> tuple[StoredCell, ...]:
@@ -139,6 +151,70 @@ def cells(cohort: Cohort, cell_ids: Sequence[str]) -> tuple[StoredCell, ...]:
     rows = cohort.query(sql, {"ids": list(cell_ids)}, _populations(cohort, cell_ids))
     by_id = {row["cell_id"]: _cell(row) for row in rows.to_dict("records")}
     return tuple(by_id[cell] for cell in cell_ids if cell in by_id)
+
+
+def decided(cohort: Cohort, drawn: Sequence[StoredCell]) -> tuple[StoredCell, ...]:
+    """Cells as the model drew them, with what people decided of them: as `cells` gives them, without reading a file."""
+    changes = cohort.changes().relations
+    if VERDICTS not in changes:
+        return tuple(drawn)
+    names = pa.array([cell.cell_id for cell in drawn], pa.string())
+    verdicts, corrected = (
+        {row["cell_id"]: row for row in table.filter(pc.is_in(table["cell_id"], value_set=names)).to_pylist()}
+        for table in (changes[VERDICTS], changes.get(CORRECTED, changes[VERDICTS].slice(0, 0)))
+    )
+    return tuple(
+        _decided(cell, verdicts[cell.cell_id], corrected.get(cell.cell_id)) if cell.cell_id in verdicts else cell
+        for cell in drawn
+    )
+
+
+def _decided(cell: StoredCell, verdict: Mapping[str, Any], corrected: CellRow | None) -> StoredCell:
+    flags, severe = list(cell.flags), list(cell.severe_flags)
+    if corrected is not None:
+        excluded = [EXCLUDED] if cell.excluded_reason is not None else []
+        flags, severe = [*corrected["quality_flags"], *excluded], [*corrected["severe_flags"], *excluded]
+        outlines = {
+            Compartment.CYTOPLASM: decode_rings(corrected["cell_outline"]),
+            Compartment.NUCLEUS: decode_rings(corrected["nucleus_outline"]),
+        }
+        cell = replace(cell, outlines=outlines, certainty=None, outline_by=corrected["outline_by"])
+    status = OutlineStatus(verdict["outline_status"])
+    flags, severe = flags_after(status, flags, severe)
+    return replace(
+        cell,
+        flags=tuple(flags),
+        severe_flags=tuple(severe),
+        quality_ok=not severe,
+        outline_status=status.value,
+        outline_who=verdict["outline_who"],
+    )
+
+
+def decided_features(cohort: Cohort, cell_id: str) -> FeatureSet | None:
+    """The values of a cell whose outline a person corrected; None of any other."""
+    table = cohort.changes().relations.get(CORRECTED)
+    rows = [] if table is None else table.filter(pc.equal(table["cell_id"], cell_id)).to_pylist()
+    if not rows:
+        return None
+    return FeatureSet({name: rows[0][name] for name in CATALOGUE}, _absent(rows[0]["absent"]))
+
+
+def opened(cohort: Cohort, cell: StoredCell, image: CellImage) -> OpenCell:
+    """A cell as the model drew it, with its picture, to be corrected.
+
+    Raises
+    ------
+    StoreError
+        If it is gone, has no outline, or its picture does not show what was measured.
+    """
+    filed = cohort.as_drawn(edits=False)
+    rows = filed.cell_rows("image_sha256 = $sha", {"sha": cell.image_sha256}, [cell.population])
+    own = next((row for row in rows if row["cell_id"] == cell.cell_id), None)
+    if own is None or not own["cell_outline"]:
+        msg = f"the cell {cell.cell_id} has no outline in the cohort (any more), so there is nothing to correct"
+        raise StoreError(msg)
+    return open_stored(own, image, rows, cell.cell_id)
 
 
 def frame(cohort: Cohort, selection: Selection) -> Frame:

@@ -1,6 +1,7 @@
 """Label maps: how they are filed, their regions, the environment ring, outlines. Needs no network."""
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -106,6 +107,21 @@ def outlines(labels: LabelMap, region: str) -> list[NDArray[np.float32]]:
             # Traced from pixel centres; -1 undoes the padding, +0.5 moves the origin to the pixel's corner.
             rings.append((simple[:, ::-1] - 0.5 + corner).astype(np.float32))
     return rings
+
+
+def filled_outlines(
+    shape: tuple[int, int], cell: Iterable[NDArray[np.float32]], nucleus: Iterable[NDArray[np.float32]]
+) -> LabelMap:
+    """The label map of (H, W) that `outlines` were made of, to the pixel, without environment."""
+    from skimage.draw import polygon2mask  # a command's help comes without it
+
+    labels = np.zeros(shape, np.uint8)
+    for compartment, rings in ((Compartment.CYTOPLASM, cell), (Compartment.NUCLEUS, nucleus)):
+        inside = np.zeros(shape, np.bool_)
+        for ring in rings:  # even-odd: a ring within another is a hole
+            inside ^= polygon2mask(shape, ring[:, ::-1] - 0.5)  # from the pixel's corner to its centre
+        labels[inside] = compartment
+    return LabelMap(labels)
 
 
 def traced(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:

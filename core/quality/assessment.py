@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from core.domain.flags import DOUBTFUL_OUTLINE, GRANULOCYTE, TOO_SMALL, UNLIKE_LEUKOCYTE, UNLIKE_TRAINING, raised
+from core.domain.flags import (
+    DOUBTFUL_OUTLINE,
+    GRANULOCYTE,
+    SMUDGE_CELL,
+    TOO_SMALL,
+    UNLIKE_LEUKOCYTE,
+    UNLIKE_TRAINING,
+    raised,
+)
 from core.domain.objects import RED_CELL_UM, ObjectKind, red_cell_diameter
 from core.domain.types import CellImage, FeatureSet, QualityFlag, Segmentation
 from core.image.imaging import grey
@@ -147,7 +155,7 @@ def _of_found(segmentation: Segmentation) -> list[QualityFlag]:
     """By what the localiser takes the object for; of platelets `_of_size` speaks."""
     kind = segmentation.found.kind if segmentation.found else None
     if kind is ObjectKind.SMUDGE:
-        return [raised("smudge_cell")]
+        return [raised(SMUDGE_CELL)]
     return [raised(UNLIKE_LEUKOCYTE, why="it looks like a red cell")] if kind is ObjectKind.RED_CELL else []
 
 
@@ -223,10 +231,10 @@ def blur(luma: NDArray[np.float64], nucleus: NDArray[np.bool_], cell: NDArray[np
     return further / float(np.sqrt(present / flattened - 1)) / diameter if present > flattened > 0 else float("inf")
 
 
-def _of_outline(confidence: float, outline: JudgedOutline | None) -> list[QualityFlag]:
-    """Whether the outline is doubtful, and what seems wrong with it."""
+def _of_outline(confidence: float | None, outline: JudgedOutline | None) -> list[QualityFlag]:
+    """Whether the model's outline is doubtful, and what seems wrong with it; nothing of a person's."""
     if outline is None:
-        doubtful = confidence < LOW_CONFIDENCE
+        doubtful = confidence is not None and confidence < LOW_CONFIDENCE
         return [raised(DOUBTFUL_OUTLINE, quality=confidence, usual=_USUAL_CONFIDENCE)] if doubtful else []
     flags = []
     if outline.doubtful:

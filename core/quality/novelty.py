@@ -138,7 +138,7 @@ GRANULOCYTE_NUCLEUS: Final = (
 GRANULOCYTE_COLOUR: Final = ("nucleus_share", "nucleus_solidity", "lobulation", "nucleus_elongation", "dye")
 
 
-def traits(features: Mapping[str, float | None], confidence: float) -> dict[str, float]:
+def traits(features: Mapping[str, float | None], confidence: float | None) -> dict[str, float]:
     """Every trait of a cell from its features (`FeatureSet.values`) and confidence; nan where a feature is absent."""
     known = {**features, _CONFIDENCE: confidence}
     by_name = {}

@@ -63,9 +63,9 @@ class _Sides(NamedTuple):
 
 
 def outline_signs(segmentation: Segmentation) -> OutlineSigns | None:
-    """The signs of an outline; None where nothing is outlined, or no localiser told where the cell is."""
+    """The signs of a model's outline; None where nothing is outlined, or no localiser told where the cell is."""
     cell, found = cell_mask(segmentation.labels), segmentation.found
-    if found is None or not cell.any():
+    if found is None or segmentation.confidence is None or not cell.any():
         return None
     outlined, boxed = _around(cell), _clipped(found, cell.shape)
     values = {

@@ -18,6 +18,7 @@ from core.domain.cell_types import CELL_TYPES
 from core.domain.types import CellAnalysis
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
+from core.features.extract import extract
 from core.features.spec import Theme
 from core.populations.comparison import INTENSITY_CAUTION, describe
 from core.populations.placement import (
@@ -90,6 +91,7 @@ def html_report(
         model=model,
         reliability=reliability,
         pictures=_pictures(analysis),
+        corrected=_corrected(analysis),
         measures=[_key_measure(feature, placed, analysis, reliability) for feature in KEY_FEATURES],
         nearest=nearest_in_words(nearest_populations(analysis.features, references, reliability)),
         populations=[_population(sources, placed, reliability) for sources in by_cell_type(placed).values()],
@@ -103,12 +105,29 @@ def html_report(
 
 
 def _pictures(analysis: CellAnalysis) -> dict[str, Markup]:
-    image, labels = analysis.image, analysis.segmentation.labels
+    image, labels, base = analysis.image, analysis.segmentation.labels, analysis.base
+    whose = "Corrected outlines" if base else "Outlines"
     return {
         "Image": drawing(outlined_svg(image)),
-        "Outlines: nucleus solid, cell border dashed, surroundings dotted": drawing(outlined_svg(image, labels)),
+        f"{whose}: nucleus solid, cell border dashed, surroundings dotted": drawing(outlined_svg(image, labels)),
+        **({f"Outlines of {base.model_id}": drawing(outlined_svg(image, base.labels))} if base else {}),
         "Mask": drawing(mask_svg(image, labels)),
     }
+
+
+def _corrected(analysis: CellAnalysis) -> ReportTable | None:
+    """What a correction changed in the key measures; None where the outline is the model's."""
+    if analysis.base is None:
+        return None
+    before, scale = extract(analysis.image.rgb, analysis.base.labels).values, analysis.image.um_per_px
+    rows = []
+    for name in KEY_FEATURES:
+        spec, old, new = CATALOGUE[name], before.get(name), analysis.features.values.get(name)
+        change = "" if not old or new is None else f"{100 * (new - old) / abs(old):+.1f} %"
+        rows.append(
+            ReportRow([spec.label, of_cell(spec, old, scale), of_cell(spec, new, scale), change], "", poor=False)
+        )
+    return ReportTable(["Feature", "Model's outline", "Corrected outline", "Change"], rows)
 
 
 def _key_measure(
@@ -190,6 +209,15 @@ def _shown(column: str, value: str | float) -> str:
     return f"{value:.0f}" if column == "n" and math.isfinite(value) else number(value)
 
 
+def _reviewed(analysis: CellAnalysis) -> dict[str, str]:
+    """What a person decided of the outline, as a line of the provenance."""
+    review = analysis.review
+    if review is None:
+        return {}
+    why = f": {review.why}" if review.why else ""
+    return {"Outline": f"{review.status} by {review.who}, {review.when.isoformat(timespec='minutes')}{why}"}
+
+
 def _provenance(
     analysis: CellAnalysis,
     references: Sequence[ReferencePopulation],
@@ -215,6 +243,7 @@ def _provenance(
             if image.file_scale
             else {}
         ),
+        **_reviewed(analysis),
         "Model": f"{segmentation.model_id} ({model.card.architecture}, {model.card.encoder})",
         "SHA-256 of the model file": model.sha256,
         "Computed on": segmentation.provider,

@@ -123,6 +123,8 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
             "cell_index": analysis.cell_index,
             "cell_label": analysis.cell_index + 1,
             "model_id": analysis.segmentation.model_id,
+            "outline_by": analysis.segmentation.drawn_by.value,
+            **{f"outline_{name}": getattr(analysis.review, name, None) for name in ("status", "who", "when", "why")},
             "um_per_px": image.um_per_px,
             "notes": list(image.notes),
             "quality_flags": [flag.code for flag in analysis.flags],
@@ -133,7 +135,7 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
             "value_um": in_um,
             "unit_um": spec.unit.um if image.um_per_px is not None else None,
             "absent": analysis.features.absent.get(name),
-            "trust": trust(name, reliability),
+            "trust": "" if analysis.base else trust(name, reliability),  # measured for the model's outlines
         }
         for place in placed:
             if place.reference.published:

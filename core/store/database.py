@@ -1,5 +1,6 @@
 """The cohort as an in-memory database that can read its roots, and nothing else on the machine."""
 
+import copy
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,19 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
-from core.store import edit_log, shard_check, shards
+from core.store import edit_log, outline_log, overlay, shard_check, shards
 from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
-from core.store.schema import FORMER_NAMES, Population, cohort_schema, every_column_schema, renamed_sql, shards_sql
+from core.store.schema import (
+    FORMER_NAMES,
+    CellRow,
+    Population,
+    cohort_schema,
+    every_column_schema,
+    present_names,
+    renamed_sql,
+    shards_sql,
+)
 
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
 _MOST_BLOCKS: Final = 100
@@ -29,7 +39,7 @@ _ATTEMPTS: Final = 5  # a population may be replaced between listing its shards 
 
 
 class Cohort:
-    """All populations under some roots, as they are on disk at the moment of each call.
+    """All populations under some roots, as they are on disk at the moment of each call, with what people changed.
 
     Safe to share between threads: every query has its own cursor and its own list of shards, and there is no lock file,
     so a running batch may add shards meanwhile. SQL text comes from code only; values are parameters, and identifiers
@@ -41,6 +51,7 @@ class Cohort:
         self._lock = threading.Lock()
         self._kept = ColumnCache()
         self._rows = None if rows is None else RowCache(rows)
+        self._corrections = self._edits = True
         self.roots = roots
         self.columns: Final = tuple(cohort_schema().names)
 
@@ -65,6 +76,12 @@ class Cohort:
         _restrict(connection, folders)
         return cls(connection, folders, rows)
 
+    def as_drawn(self, *, edits: bool = True) -> "Cohort":
+        """The same cohort without what people decided of outlines, by default with their other edits."""
+        twin = copy.copy(self)
+        twin._corrections, twin._edits = False, edits
+        return twin
+
     def close(self) -> None:
         """Release the database; the files stay as they are."""
         self._connection.close()
@@ -79,8 +96,10 @@ class Cohort:
 
     @property
     def revision(self) -> str:
-        """Text that changes whenever a file of the cohort does, the log of edits too: a key for caches."""
-        return shards.scan(self.roots).revision + edit_log.revision(self.roots)
+        """Text that changes whenever a file of the cohort does, what people changed too: a key for caches."""
+        decided = outline_log.revision(self.roots) if self._corrections else " as drawn"
+        edited = edit_log.revision(self.roots) if self._edits else " as filed"
+        return shards.scan(self.roots).revision + edited + decided
 
     def populations(self) -> tuple[shards.StoredPopulation, ...]:
         """Every readable population and where it is: root by root, then in the order of the cell types, then by id."""
@@ -88,9 +107,15 @@ class Cohort:
 
     @property
     def problems(self) -> tuple[StoreError, ...]:
-        """Why folders, shards and lines of the log of edits were set aside, one error each."""
-        logs = (edit_log.read(root) for root in self.roots)
-        return (*shards.scan(self.roots).problems.values(), *(problem for log in logs for problem in log.problems))
+        """Why folders, shards and lines of the logs of people's changes were set aside, one error each."""
+        logs = [read(root).problems for root in self.roots for read in (edit_log.read, outline_log.read)]
+        lost = [problem for root in self.roots for problem in overlay.lost_rows(root)]
+        in_logs = (problem for problems in logs for problem in problems)
+        return (*shards.scan(self.roots).problems.values(), *in_logs, *lost)
+
+    def changes(self) -> overlay.Overlay:
+        """What people changed, to be laid over the shards."""
+        return overlay.overlay(self.roots, corrections=self._corrections, edits=self._edits)
 
     def population(self, population_id: str) -> Population:
         """Return one population; raises StoreError naming those there are."""
@@ -117,6 +142,8 @@ class Cohort:
     ) -> pd.DataFrame:
         """Run a SELECT over the relation `cells`: all cells of some populations, as readers have changed them.
 
+        Nulls stay nulls, and lists become arrays.
+
         Parameters
         ----------
         sql
@@ -134,6 +161,27 @@ class Cohort:
         StoreError
             If a population is unknown, or nothing is left of it because all its shards were set aside.
         """
+        table = self._answer(sql, parameters, populations, columns)
+        # A wide frame is made of one block, because pandas warns whoever adds a column to one of more than a hundred.
+        frame: pd.DataFrame = table.to_pandas(split_blocks=table.num_columns <= _MOST_BLOCKS)
+        return frame
+
+    def cell_rows(
+        self, where: str, parameters: Mapping[str, Any], populations: Sequence[str] | None = None
+    ) -> list[CellRow]:
+        """The cells that meet a condition (SQL written in code) as rows, with all columns; raises as `query`."""
+        rows: list[CellRow] = self._answer(
+            f"SELECT * FROM cells WHERE {where}", parameters, populations, ()
+        ).to_pylist()
+        return rows
+
+    def _answer(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None,
+        populations: Sequence[str] | None,
+        columns: Collection[str],
+    ) -> pa.Table:
         for _ in range(_ATTEMPTS):
             files = [shard for stored in self._stored(populations) for shard in stored.shards]
             try:
@@ -183,7 +231,16 @@ class Cohort:
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[start : start + _ROWS_AT_ONCE]
             values[places[some]] = self._rows.read(files, some, features)
+        self._put_corrected(values, wanted, features)
         return values
+
+    def _put_corrected(self, values: NDArray[np.float64], wanted: pa.Array, features: Sequence[str]) -> None:
+        """Replace the values of the cells that a person corrected."""
+        corrected = self.changes().relations.get(overlay.CORRECTED)
+        if corrected is not None:
+            at = pc.fill_null(pc.index_in(corrected["cell_id"], value_set=wanted), -1).to_numpy()
+            for column, name in enumerate(features):
+                values[at[at >= 0], column] = corrected[name].to_numpy()[at >= 0]
 
     def _gone(self) -> StoreError:
         """Why cells are not there: with their shard they may have been set aside."""
@@ -193,31 +250,26 @@ class Cohort:
 
     def _run(
         self, sql: str, parameters: Mapping[str, Any], files: Sequence[Path], columns: Collection[str]
-    ) -> pd.DataFrame:
+    ) -> pa.Table:
         source, values = f"SELECT * EXCLUDE ({', '.join(FORMER_NAMES.values())}) FROM every_column", dict(parameters)
-        edits = edit_log.overlay(self.roots)
-        named = sorted({*columns, *(edit_log.COLUMNS if edits is not None else ())})
+        changes = self.changes()
+        named = sorted({*columns, *changes.columns})
         kept = self._kept.table(files, named) if columns else None
         if kept is not None:
             source = "SELECT * FROM _kept"
         elif files:
             source = shards_sql("$shards")
             values["shards"] = [shards.literal(file) for file in files]
-        if edits is not None:
-            source = edit_log.laid_over(source, "_edits")
+        source = changes.sql(source, named if kept is not None else None)
         with self._lock:
             cursor = self._connection.cursor()
         try:
-            for name, registered in (("_edits", edits), ("_kept", kept)):
+            for name, registered in {**changes.relations, "_kept": kept}.items():
                 if registered is not None:
                     cursor.register(name, registered)
-            # By way of Arrow: nulls stay nulls, and lists become arrays.
-            table: Any = cursor.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
+            return cursor.sql(f"WITH cells AS NOT MATERIALIZED ({source}) {sql}", params=values).to_arrow_table()
         finally:
             cursor.close()
-        # A wide frame is made of one block, because pandas warns whoever adds a column to one of more than a hundred.
-        frame: pd.DataFrame = table.to_pandas(split_blocks=table.num_columns <= _MOST_BLOCKS)
-        return frame
 
     def _stored(self, names: Sequence[str] | None) -> tuple[shards.StoredPopulation, ...]:
         scan = shards.scan(self.roots)
@@ -266,7 +318,11 @@ def _refused(file: Path) -> str | None:
 
 
 def query_shards(
-    files: Sequence[Path], sql: str, parameters: Mapping[str, Any] | None = None, superseded: pa.Table = None
+    files: Sequence[Path],
+    sql: str,
+    parameters: Mapping[str, Any] | None = None,
+    superseded: pa.Table = None,
+    changes: overlay.Overlay | None = None,
 ) -> pd.DataFrame:
     """Run a SELECT over the relation `cells`: the rows of some Parquet files, the only ones that can be read.
 
@@ -281,20 +337,29 @@ def query_shards(
         The values; the name `shards` is taken.
     superseded
         Table of `filename` and `image_path`: images whose rows in that file are left out.
+    changes
+        What people decided of the cells.
 
     Raises
     ------
     StoreError
         If a file is damaged; the message names it.
     """
-    renamed = renamed_sql(pq.read_schema(files[0]).names)
-    source = f"SELECT *{renamed} FROM read_parquet($shards, filename = true)"
+    names = pq.read_schema(files[0]).names
+    source = f"SELECT *{renamed_sql(names)} FROM read_parquet($shards, filename = true)"
     if superseded is not None:
         source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_path)"
+    if changes is not None and changes.relations:
+        names = present_names(names)
+        missing = [name for name in changes.columns if name not in names]
+        listed = [*(f'"{name}"' for name in names), *(f"NULL AS {name}" for name in missing)]
+        source = changes.sql(f"SELECT {', '.join(listed)} FROM ({source})", [*names, *missing])
     values = {**(parameters or {}), "shards": [shards.literal(file) for file in files]}
     with duckdb.connect(":memory:") as connection:
-        if superseded is not None:
-            connection.register("superseded", superseded)
+        relations = changes.relations if changes is not None else {}
+        for name, relation in {**relations, "superseded": superseded}.items():
+            if relation is not None:
+                connection.register(name, relation)
         _restrict(connection, sorted({file.resolve().parent for file in files}))
         try:
             table: Any = connection.sql(

@@ -79,7 +79,7 @@ def take_back(cohort: Cohort, cell_ids: Sequence[str], field: Field, *, who: str
 
 def log(cohort: Cohort) -> tuple[Edit, ...]:
     """Every edit, root by root in the order in which they were made; damaged lines are in `Cohort.problems`."""
-    return tuple(edit for root in cohort.roots for edit in edit_log.read(root).edits)
+    return tuple(edit for root in cohort.roots for edit in edit_log.read(root).records)
 
 
 def history(cohort: Cohort, cell_id: str) -> tuple[Change, ...]:
@@ -96,13 +96,13 @@ def history(cohort: Cohort, cell_id: str) -> tuple[Change, ...]:
 
 
 def _set(cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str, *, who: str) -> int:
-    return _append(cohort, cell_ids, field, _text(value, field.replace("_", " ")), who=who, restores=False)
+    return _append(cohort, cell_ids, field, plain_text(value, field.replace("_", " ")), who=who, restores=False)
 
 
 def _append(
     cohort: Cohort, cell_ids: Sequence[str], field: Field, value: str | None, *, who: str, restores: bool
 ) -> int:
-    who = _text(who, "name of who makes the edit")
+    who = plain_text(who, "name of who makes the edit")
     with edit_log.appending(_own_root(cohort)) as edits:
         # Looked up while the log is held: no other session changes the old value in between.
         sql = f"SELECT cell_id, {field} AS old FROM cells WHERE cell_id IN (SELECT unnest($ids))"
@@ -133,7 +133,7 @@ def _own_root(cohort: Cohort) -> Path:
     return root
 
 
-def _text(text: str, what: str) -> str:
+def plain_text(text: str, what: str) -> str:
     """Return the text without blanks at its ends; raises StoreError if empty, too long, or with control characters."""
     text = text.strip()
     if not text or len(text) > _LONGEST or any(unicodedata.category(c) in ("Cc", "Cs") and c != "\n" for c in text):

@@ -7,6 +7,7 @@ from typing import Final
 import pandas as pd
 
 from core.domain.errors import StoreError
+from core.domain.types import DrawnBy
 from core.features.catalogue import CATALOGUE
 from core.populations.summaries import (
     PopulationSummary,
@@ -27,10 +28,11 @@ _VALUE_COLUMNS: Final = ("cell_id", "patient_id", "um_per_px")
 class PopulationInfo:
     """What is shown beside a population wherever it is named.
 
-    `n` counts all cells and `n_good` those that enter summaries; `patients` counts the patients of the good cells, None
-    unless all are known. `excluded` counts the others by severe flag; a cell with two is counted under both. `scaled`
-    counts the good cells with a scale. `shipped` tells whether it comes from the first root. `set_aside` tells, in a
-    sentence each, which of its files are not counted; with a `problem` nothing could be.
+    `n` counts all cells, `n_good` those that enter summaries, and `corrected` those whose outline a person drew;
+    `patients` counts the patients of the good cells, None unless all are known. `excluded` counts the others by severe
+    flag; a cell with two is counted under both. `scaled` counts the good cells with a scale. `shipped` tells whether it
+    comes from the first root. `set_aside` tells, in a sentence each, which of its files are not counted; with a
+    `problem` nothing could be.
     """
 
     population: Population
@@ -42,6 +44,7 @@ class PopulationInfo:
     shipped: bool
     problem: str | None = None
     set_aside: tuple[str, ...] = ()
+    corrected: int = 0
 
 
 def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
@@ -112,7 +115,8 @@ def _info(cohort: Cohort, stored: StoredPopulation) -> PopulationInfo:
     population, shipped = stored.population, is_shipped(stored.root)
     set_aside = tuple(map(str, stored.set_aside))
     try:
-        frame = cells(cohort, population.population_id, ["quality_ok", "severe_flags", "patient_id", "um_per_px"])
+        columns = ["quality_ok", "severe_flags", "patient_id", "um_per_px", "outline_by"]
+        frame = cells(cohort, population.population_id, columns)
     except StoreError as error:
         return PopulationInfo(population, 0, 0, None, {}, 0, shipped, str(error), set_aside)
     good = frame["quality_ok"].astype(bool)
@@ -126,4 +130,5 @@ def _info(cohort: Cohort, stored: StoredPopulation) -> PopulationInfo:
         scaled=int(frame.loc[good, "um_per_px"].notna().sum()),
         shipped=shipped,
         set_aside=set_aside,
+        corrected=int((frame["outline_by"] == DrawnBy.PERSON).sum()),
     )

@@ -37,6 +37,24 @@ OUTLINE_REGIONS: Final = ("nucleus", "cell")
 # rule.
 _RINGS: Final = pa.list_(pa.list_(pa.float32()))
 
+# What a person decided of the outline (`core.store.outline_log`).
+_REVIEWED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
+    ("outline_by", pa.string(), "person, where one corrected the outline; null where it is the model's"),
+    (
+        "outline_status",
+        pa.string(),
+        "what a reader decided of the outline: accepted, corrected, rejected, unsure; null where nobody did",
+    ),
+    ("outline_who", pa.string(), "who decided that"),
+    ("outline_when", pa.timestamp("us", tz="UTC"), "when that was decided"),
+    ("outline_why", pa.string(), "the reasons that were given; null without any"),
+    ("model_confidence", pa.float64(), "of a corrected cell: `confidence` of the model's outline"),
+    *(
+        (f"model_{region}_outline", _RINGS, f"of a corrected cell: the model's outline of the {region}")
+        for region in OUTLINE_REGIONS
+    ),
+)
+
 _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("cell_id", pa.string(), "population, start of the image's SHA-256 and index of the cell in it: unique"),
     ("population", pa.string(), "identifier of the population: the name of its folder"),
@@ -83,17 +101,19 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
         (f"{region}_outline", _RINGS, f"outline of the {region}: rings of x, y in pixels, even-odd")
         for region in OUTLINE_REGIONS
     ),
+    *_REVIEWED,
     ("versions", pa.string(), "JSON object: software to version"),
     ("created", pa.timestamp("us", tz="UTC"), "when the cell was analysed"),
 )
-
-OUTLINE_COLUMNS: Final = tuple(f"{region}_outline" for region in OUTLINE_REGIONS)
 
 # What people have added to a cell (`core.store.edit_log`): columns of the cohort, of no shard.
 _ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("note", pa.string(), "remark of a reader; null if there is none"),
     ("excluded_reason", pa.string(), "why a reader left the cell out; null if it is in"),
 )
+
+# Rings: columns that a table of plain values leaves out.
+OUTLINE_COLUMNS: Final = tuple(f"{whose}{region}_outline" for whose in ("", "model_") for region in OUTLINE_REGIONS)
 
 # Present name to former one of columns that older shards still have: pandas hides a column `flags` behind
 # `DataFrame.flags`, and shards of batches had another name for the cohort's column.
@@ -234,6 +254,30 @@ def cell_row(
     }
 
 
+def corrected_row(
+    row: CellRow, analysis: CellAnalysis, *, outlines: Mapping[str, Sequence[NDArray[np.floating[Any]]]]
+) -> CellRow:
+    """The row of a cell whose outline a person corrected: measured anew, and filed as it was.
+
+    Parameters
+    ----------
+    row
+        The cell's row as the model drew it.
+    analysis
+        The cell with its corrected outline (`core.pipeline.remeasured`).
+    outlines
+        The corrected outline, as for `cell_row`.
+    """
+    pictured = _pictured(analysis, None)
+    return {
+        **row,
+        **{name: pictured[name] for name in pictured if name.startswith(("centre_", "box_"))},
+        **_outlined(analysis, outlines),
+        **_measured(analysis),
+        **{f"model_{region}_outline": row[f"{region}_outline"] for region in OUTLINE_REGIONS},
+    }
+
+
 def cell_id(population_id: str | None, image_sha256: str, cell_index: int) -> str:
     """The identifier of a cell, also of one that is filed nowhere yet."""
     return ":".join([*([population_id] if population_id else []), image_sha256[:16], str(cell_index)])
@@ -303,6 +347,10 @@ def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np
         "outline_quality": analysis.outline_quality,
         "other_cells": analysis.segmentation.other_cells,
         **{f"{region}_outline": ring for region, ring in rings.items()},
+        **dict.fromkeys(name for name, *_ in _REVIEWED),
+        "outline_by": analysis.segmentation.drawn_by.value if analysis.base else None,
+        "model_confidence": analysis.base.confidence if analysis.base else None,
+        **({f"outline_{name}": said for name, said in vars(analysis.review).items()} if analysis.review else {}),
     }
 
 

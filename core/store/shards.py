@@ -83,7 +83,7 @@ def write_population(
     StoreError
         If the id is taken and not `replace`, the root is the shipped one and not `shipped`, or the disk refuses.
     """
-    _check_writable(root, shipped=shipped)
+    check_writable(root, shipped=shipped)
     folder = root / population.population_id
     if (folder / _DESCRIPTION).exists() and not replace:
         msg = f"there is a population {population.population_id!r} already; replace or delete it, or choose another id"
@@ -116,7 +116,7 @@ def append_cells(root: Path, population_id: str, rows: Sequence[CellRow], *, shi
     StoreError
         If there is no such population, the root is the shipped one and not `shipped`, or the disk refuses.
     """
-    _check_writable(root, shipped=shipped)
+    check_writable(root, shipped=shipped)
     folder = _existing(root, population_id)
     with _disk_errors(folder):
         population = _read_description(folder, root)
@@ -134,7 +134,7 @@ def append_cells(root: Path, population_id: str, rows: Sequence[CellRow], *, shi
 
 def delete_population(root: Path, population_id: str, *, shipped: bool = False) -> None:
     """Delete a population with all its cells; raises StoreError as `append_cells` does."""
-    _check_writable(root, shipped=shipped)
+    check_writable(root, shipped=shipped)
     folder = _existing(root, population_id)
     with _disk_errors(folder):
         files.remove_folder(folder)
@@ -286,7 +286,8 @@ def is_shipped(root: Path) -> bool:
     return root.resolve() == load_settings().reference.resolve()
 
 
-def _check_writable(root: Path, *, shipped: bool) -> None:
+def check_writable(root: Path, *, shipped: bool = False) -> None:
+    """Raise StoreError for the folder of the reference populations, unless `shipped`."""
     if is_shipped(root) and not shipped:
         msg = (
             "the reference populations are shipped with the program and stay as they are; use the folder of your own"

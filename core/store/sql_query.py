@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from core.domain.errors import QueryError
 from core.features.catalogue import CATALOGUE
-from core.store import edit_log, shard_check, shards, sql_sandbox
+from core.store import shard_check, shards, sql_sandbox
 from core.store.database import Cohort
 from core.store.schema import FORMER_NAMES, cohort_schema, every_column_schema, shards_sql
 
@@ -221,20 +221,18 @@ def start(cohort: Cohort, question: str, limits: Limits | None = None) -> Runnin
     if files:
         listed = ", ".join(_quoted(shards.literal(file)) for file in files)
         view = shards_sql(f"[{listed}]")
-    edits = edit_log.overlay(cohort.roots)
-    if edits is not None:
-        view = edit_log.laid_over(view, "edits")
+    changes = cohort.changes()
+    view = changes.sql(view)
     allowed = [spelt for file in files for spelt in (str(file), shards.literal(file))]
-    head = {"question": question, "view": view, "shards": allowed, **asdict(limits)}
-    rows = [_population_row(population) for population in stored]
+    tables = {
+        "every_column": every_column_schema().empty_table(),
+        "populations": pa.Table.from_pylist([_population_row(one) for one in stored], schema=_POPULATIONS),
+        **changes.relations,
+    }
+    head = {"question": question, "view": view, "tables": list(tables), "shards": allowed, **asdict(limits)}
     request = io.BytesIO()
     request.write(json.dumps(head).encode() + b"\n")
-    unedited = pa.table({"cell_id": pa.array([], pa.string())})
-    for table in (
-        every_column_schema().empty_table(),
-        pa.Table.from_pylist(rows, schema=_POPULATIONS),
-        unedited if edits is None else edits,
-    ):
+    for table in tables.values():
         with pa.ipc.new_stream(request, table.schema) as stream:
             stream.write_table(table)
     return Running(request.getvalue(), files, limits)

@@ -6,9 +6,10 @@ DuckDB's own parser; the database may open the shards and no other file, and its
 lets the process write no file; and what it allocates and computes is limited. Windows has no such limits of a process:
 there only the database's own apply, and the answer says so.
 
-Reads from standard input a line of JSON (`question`, `view`, `shards`, `rows`, `bytes`, `seconds`) and three Arrow
-streams: a table with every column, the populations, the changes of readers. Writes a line of JSON (`more`, or `error`
-with `kind`; and `limited`, whether the system limits the process) and the answer as an Arrow stream.
+Reads from standard input a line of JSON (`question`, `view`, `tables`, `shards`, `rows`, `bytes`, `seconds`) and an
+Arrow stream for each of the tables named: one with every column, the populations, the changes of readers. Writes a
+line of JSON (`more`, or `error` with `kind`; and `limited`, whether the system limits the process) and the answer as an
+Arrow stream.
 """
 
 import json
@@ -135,7 +136,7 @@ def _opened(request: dict[str, Any], source: BinaryIO) -> duckdb.DuckDBPyConnect
             "autoload_known_extensions": False,
         },
     )
-    for name in ("every_column", "populations", "edits"):
+    for name in request["tables"]:
         connection.register("incoming", pa.ipc.open_stream(source).read_all())
         connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
         connection.unregister("incoming")

@@ -162,4 +162,6 @@ def _judge(teacher: TwoPassSegmenter, sample: Sample, image_id: str, folder: Pat
         (folder / "masks" / f"{image_id}.png").write_bytes(encode_png(encode_grey(segmentation.labels)))
         (folder / "images" / f"{image_id}{sample.image.suffix}").write_bytes(sample.image.read_bytes())
     nucleus, cytoplasm = (round(value, 4) for value in agreement)
-    return Verdict(image_id, str(sample.cell_type), nucleus, cytoplasm, round(segmentation.confidence, 4), reason)
+    return Verdict(
+        image_id, str(sample.cell_type), nucleus, cytoplasm, round(segmentation.confidence or 0.0, 4), reason
+    )

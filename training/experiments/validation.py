@@ -269,13 +269,12 @@ def _score(split: Split, plan: ValidationPlan, segmenter: TorchSegmenter, calibr
 
 def _scored(shown: LabelledImage, sample: Sample, segmenter: TorchSegmenter) -> dict[str, Any]:
     segmentation = segmenter.segment(CellImage(shown.rgb.copy(), sample.image.name, ""))
-    score = score_labels(
-        sample.sample_id, str(sample.cell_type), segmentation.labels, shown.labels, segmentation.confidence
-    )
+    confidence = segmentation.confidence or 0.0
+    score = score_labels(sample.sample_id, str(sample.cell_type), segmentation.labels, shown.labels, confidence)
     return {
         **{f"dice_{region}": score.dice[region] for region in REGIONS},
         **{f"iou_{region}": score.iou[region] for region in REGIONS},
-        "confidence": segmentation.confidence,
+        "confidence": confidence,
         "other_cells": segmentation.other_cells,
     }
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from PIL import Image
 from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
 from core.segmentation.localiser import Localiser
 from core.segmentation.localiser_card import LocaliserCard
+from core.support import files, records
 from training.architectures.weights import normalisation
 from training.localiser.boxes import KINDS, BoxedImage, completed, median_or
 from training.localiser.config import LocaliserConfig
+from training.localiser.loop import SCORES_FILE, load_localiser
 from training.localiser.network import ARCHITECTURE, LocaliserNetwork
 
 # Images are shrunk so many times, and as many of them by as many are put side by side.
@@ -46,6 +49,13 @@ class TorchLocaliser(Localiser):
     def maps(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """On the CPU."""
         return np.asarray(self._network(torch.from_numpy(images)).numpy(), dtype=np.float32)
+
+
+def scored_localiser(run: Path) -> Localiser:
+    """The localiser of a finished run, with the thresholds that it chose; raises RecordError without those."""
+    network, config = load_localiser(run)
+    scores = records.parsed(files.read_bytes(run / SCORES_FILE))
+    return TorchLocaliser(network, localiser_card(config, scores["least_scores"]))
 
 
 def localiser_card(config: LocaliserConfig, least_scores: dict[str, float] | None = None) -> LocaliserCard:

@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Final
 
 import streamlit as st
 
 from core.batch.jobs import Job
 from core.batch.review import Overview, Review
-from core.cohort import TISSUES, add_cells, own_population
+from core.cohort import TISSUES, add_cells, filed, own_population
+from core.corrections.deciding import file_along
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError, UsageError
 from core.domain.settings import load_settings
 from core.store.schema import Population
 from core.support.text import markdown
+from pages._ui.batch.pictures import as_drawn
 from pages._ui.common import cohort_data
 from pages._ui.common.state import COHORT_SAID
 
@@ -80,10 +83,19 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
     for cell_type in [filing.cell_type] if filing.cell_type is not None else labels:
         several = filing.cell_type is None and len(labels) > 1
         population = _population(job, filing, cell_type, CELL_TYPES[cell_type].plural if several else "")
-        rows = review.rows(None if filing.cell_type is not None else cell_type.value)
-        added = add_cells(load_settings().cohort, population, rows, patient_id=filing.patient)
+        root, label = load_settings().cohort, None if filing.cell_type is not None else cell_type.value
+        # As the model drew them: what people decided is laid over them in the cohort as it is here.
+        added = add_cells(root, population, as_drawn(job).rows(label), patient_id=filing.patient)
         known = f" ({added.known:,} were there already)" if added.known else ""
-        sentences.append(f"{added.new:,} cells added to “{population.title}”{known}.")
+        decided = review.decided_rows(label)
+        along = file_along(
+            root,
+            [verdict for verdict in review.decided.values() if verdict.id in decided],
+            decided,
+            partial(filed, population=population, patient_id=filing.patient),
+        )
+        with_them = f", with what was decided of {along:,} outlines" if along else ""
+        sentences.append(f"{added.new:,} cells added to “{population.title}”{known}{with_them}.")
     return " ".join(sentences)
 
 

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from core.batch.jobs import Job
-from core.batch.review import MeasuredCell, Review, newest_cells, picture
+from core.batch.review import MeasuredCell, Order, Review, newest_cells, picture
 from core.charts.thumbnail import thumbnail_svg
+from core.corrections.opening import OpenCell
+from core.domain.errors import StoreError
+from core.domain.settings import load_settings
 from core.domain.types import CellImage
+from core.store import outline_log
 from pages._ui.common.caching import cached
 from pages._ui.components.gallery.gallery import Item
 
@@ -16,10 +20,37 @@ def _shards(job: Job, *more: object) -> object:
     return str(job.results), str(job.source), Review.revision(job.results), more
 
 
-@cached("resource", max_entries=16, key=_shards)
+def _shards_and_decisions(job: Job) -> object:
+    """Changes when more cells are measured, or somebody decides on one."""
+    return _shards(job, outline_log.revision([load_settings().cohort]))
+
+
+@cached("resource", max_entries=16, key=_shards_and_decisions)
 def review_of(job: Job) -> Review:
-    """The results of a run; raises StoreError."""
+    """The results of a run with what people decided of its cells; raises StoreError."""
+    return as_drawn(job).decided_by(load_settings().cohort)
+
+
+@cached("resource", max_entries=8, key=_shards)
+def as_drawn(job: Job) -> Review:
+    """The results of a run as the model drew them; raises StoreError."""
     return Review(job.results, job.source)
+
+
+@cached("resource", max_entries=8, key=_shards)
+def in_order(job: Job) -> list[tuple[str, str]]:
+    """Keys and names of all cells, the least certain first: by the model, so that the order stays while one decides."""
+    return as_drawn(job).listed(Order.LEAST_CERTAIN)
+
+
+@cached("resource", max_entries=4, key=_shards)
+def opened(job: Job, key: str) -> OpenCell:
+    """A cell for correction; raises StoreError."""
+    cell = as_drawn(job).cell(key)
+    if cell is None:
+        msg = "the cell is not there any more; the run was measured again meanwhile"
+        raise StoreError(msg)
+    return as_drawn(job).opened(cell)
 
 
 def newest(job: Job, limit: int) -> list[Item]:
@@ -37,13 +68,16 @@ def pictures(job: Job, cells: Sequence[MeasuredCell]) -> list[Item]:
     items = []
     for cell in cells:
         hint = f"{cell.image_path}, cell {cell.cell_index + 1}" if cell.place else cell.image_path
-        words = f"{cell.certainty:.2f}  {PurePosixPath(hint).name}"
+        known = cell.status or ("" if cell.certainty is None else f"{cell.certainty:.2f}")
+        words = f"{known}  {PurePosixPath(hint).name}"
         items.append(Item(cell.key, _cell_svg(job, cell), words, hint, flagged=not cell.quality_ok))
     return items
 
 
 @cached(
-    "data", max_entries=2000, key=lambda job, cell: (str(job.results), str(job.source), cell.image_sha256, cell.key)
+    "data",
+    max_entries=2000,
+    key=lambda job, cell: (str(job.results), str(job.source), cell.image_sha256, cell.key, cell.drawing),
 )
 def _cell_svg(job: Job, cell: MeasuredCell) -> str:
     image = _picture(job.source, cell.image_path, cell.image_sha256)

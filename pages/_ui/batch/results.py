@@ -3,41 +3,34 @@
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 from markupsafe import Markup
 
 from core.batch.jobs import Job, Standing
-from core.batch.review import FailureGroup, MeasuredCell, Order, Overview, Review
+from core.batch.review import FailureGroup, Order, Overview, Review
 from core.batch.settings import State
 from core.domain.flags import flag_words
 from core.domain.options import Units
 from core.domain.settings import load_settings
-from core.domain.types import CellImage
 from core.features.catalogue import CATALOGUE
 from core.image.listing import told
 from core.support.text import markdown
-from core.support.text import shown as shown_text
 from pages._ui.batch.add_to_cohort import add_to_cohort
-from pages._ui.batch.pictures import pictures, review_of
+from pages._ui.batch.look_through import look_through
+from pages._ui.batch.pictures import review_of
 from pages._ui.batch.runs import duration
 from pages._ui.common import model_in_use
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import empty_state
-from pages._ui.common.state import CELL_LOOKED_AT
 from pages._ui.common.widgets import say_passed_over
-from pages._ui.components.gallery.gallery import gallery
-from pages._ui.components.viewer.viewer import cell_viewer
 
-_PICTURES: Final = 16
 _GROUPS: Final = 100
 # More kinds of failures than this scroll.
 _GROUPS_IN_VIEW: Final = 6
 _ROWS: Final = 100
 # Cells. A file goes through the server's memory to the browser; larger ones are fetched from where they are.
 _MOST_TO_BROWSER: Final = 100_000
-_PAPER: Final = 244  # grey level behind outlines without a picture
 _FEATURES: Final = (
     "combined_PixelSurface",
     "cell_shape2D_PixelSurface",
@@ -80,7 +73,7 @@ def show_results(job: Job, standing: Standing) -> None:
         label_visibility="collapsed",
     )
     if view == _LOOK:
-        _look_through(job, review, overview)
+        look_through(job, review)
     elif view == _TABLE:
         _table(job, review, overview)
     elif view == _COHORT:
@@ -137,58 +130,6 @@ def _in_um(review: Review) -> list[tuple[str, str, str, str, Callable[[], bytes]
         ("Table (CSV, µm)", "csv", "um", "text/csv", lambda: review.csv(um)),
         ("Table (Parquet, µm)", "parquet", "um", "application/vnd.apache.parquet", lambda: review.parquet(um)),
     ]
-
-
-def _look_through(job: Job, review: Review, overview: Overview) -> None:
-    left, right = st.columns([1.1, 1], gap="medium")
-    with left:
-        st.caption(
-            "Least certain outlines first. The number is how far a careful drawing would probably agree with the"
-            " outline (Dice); click a cell to see it large."
-        )
-        pages = -(-overview.cells // _PICTURES)
-        with st.container(height=620, border=False, key="batch_pictures"):
-            place = st.container()
-            page = st.pagination(pages, key=f"batch_page_{job.name}", max_visible_pages=5) if pages > 1 else 1
-            shown = review.pictured(Order.LEAST_CERTAIN, (page - 1) * _PICTURES, _PICTURES)
-            looked_at = _looked_at(job, review, shown)
-            with place:
-                gallery(
-                    pictures(job, shown),
-                    f"batch_gallery_{job.name}",
-                    places=min(_PICTURES, overview.cells),
-                    chosen=looked_at.key if looked_at else None,
-                    on_pick=lambda key: CELL_LOOKED_AT.set((job.name, key)),
-                )
-    with right:
-        if looked_at is not None:
-            _closely(review, looked_at)
-
-
-def _looked_at(job: Job, review: Review, shown: list[MeasuredCell]) -> MeasuredCell | None:
-    """The cell that was clicked, found by its name; else the first."""
-    chosen = CELL_LOOKED_AT.get()
-    clicked = None
-    if chosen is not None and chosen[0] == job.name:
-        clicked = next((cell for cell in shown if cell.key == chosen[1]), None) or review.cell(chosen[1])
-    return clicked or (shown[0] if shown else None)
-
-
-def _closely(review: Review, cell: MeasuredCell) -> None:
-    shown = review.picture(cell)
-    words = (
-        f"Certainty {cell.certainty:.2f};"
-        f" {'flagged: ' if cell.flags else 'no flags'}{', '.join(map(flag_words, cell.flags))}."
-    )
-    words += "".join(f" On opening the image: {note}." for note in cell.notes)
-    if shown is None:
-        words += " The picture is not there any more, only the outlines."
-        paper = np.full((*cell.shape, 3), _PAPER, np.uint8)
-        shown = CellImage(paper, cell.image_path, cell.image_sha256, cell.um_per_px)
-    with st.container(height=76, border=False, gap="xxsmall", key="batch_cell_words"):
-        st.text(shown_text(cell.image_path) + (f", cell {cell.cell_index + 1}" if cell.place else ""))
-        st.caption(words)
-    cell_viewer(shown, review.labels(cell), key=f"{cell.image_sha256[:16]}-{cell.cell_index}")
 
 
 def _table(job: Job, review: Review, overview: Overview) -> None:

@@ -9,6 +9,8 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import streamlit as st
 
+from pages._ui.common.state import HELD_STATE
+
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
@@ -20,8 +22,27 @@ def state_of_cohort() -> str:
     return cohort().revision
 
 
+def hold_state(*, hold: bool) -> None:
+    """Let counts and orders stay as they are while a person decides on one cell after the other.
+
+    Each decision changes the cohort, and to count all of it anew would take longer than to decide; and the list that is
+    gone through must not move. With `hold` false, what is kept is for the state of the cohort again.
+    """
+    if not hold:
+        HELD_STATE.clear()
+    elif HELD_STATE.get() is None:
+        HELD_STATE.set(state_of_cohort())
+
+
 def _state_and_arguments(*args: object, **kwargs: object) -> object:
-    return state_of_cohort(), args, kwargs
+    return HELD_STATE.get() or state_of_cohort(), args, kwargs
+
+
+def drawn_and_arguments(*args: object, **kwargs: object) -> object:
+    """A key for what no decision about an outline changes."""
+    from pages._ui.common.cohort_data import cohort
+
+    return cohort().as_drawn().revision, args, kwargs
 
 
 class Cached(Generic[Given, Answer]):

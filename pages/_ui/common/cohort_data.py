@@ -9,6 +9,7 @@ import streamlit as st
 from core.domain.settings import load_settings
 from core.support.text import markdown
 from pages._ui.common.caching import cached
+from pages._ui.common.state import AS_DRAWN
 
 if TYPE_CHECKING:
     from core.domain.cell_types import CellType
@@ -20,9 +21,23 @@ _MOST_TOLD: Final = 50
 
 
 def cohort() -> Cohort:
-    """The shipped and the user's populations, read where they lie."""
+    """The shipped and the user's populations, read where they lie; as the model drew them, where that is asked for."""
+    opened = corrected_cohort()
+    return opened.as_drawn() if AS_DRAWN.get() else opened
+
+
+def corrected_cohort() -> Cohort:
+    """The same with people's corrections of outlines, whatever is asked for."""
     settings = load_settings()
     return _cohort(str(settings.reference), str(settings.cohort), str(settings.cache))
+
+
+def decisions() -> int:
+    """On how many cells of the cohort people have decided."""
+    from core.store import outline_log
+
+    standing = outline_log.all_standing(load_settings().cohort)
+    return sum(verdict.cell.cell_id is not None for verdict in standing)
 
 
 @cached("resource", max_entries=2, key=lambda *folders: folders)
@@ -65,7 +80,8 @@ def notes() -> dict[str, str]:
 def _note(info: PopulationInfo) -> str:
     kept_out = info.n - info.n_good
     excluded = f" {kept_out} of {info.n} cells are left out for their quality." if kept_out else ""
-    return info.population.note + excluded
+    corrected = f" People corrected {info.corrected:,} of {info.n:,} outlines." if info.corrected else ""
+    return info.population.note + excluded + corrected
 
 
 @cached("resource", max_entries=2)

@@ -10,6 +10,7 @@ import streamlit as st
 from core.charts.theme import Look, look
 from core.domain.errors import CoreError
 from core.support.text import markdown
+from pages._ui.common.caching import hold_state
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis"
 
@@ -29,12 +30,16 @@ _ICON: Final = (
 _STYLE: Final = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
-def page_setup(title: str) -> None:
-    """Open a page: browser title, common style, the masthead with the ways to the other pages."""
+def page_setup(title: str, *, hold: bool = False) -> None:
+    """Open a page: browser title, common style, the masthead with the ways to the other pages.
+
+    With `hold`, counts of the cohort stay as they are (`hold_state`).
+    """
     st.set_page_config(
         page_title=f"{title} | Leukoscope", page_icon=_ICON, layout="wide", initial_sidebar_state="collapsed"
     )
     st.html(f"<style>{_STYLE}</style>")
+    hold_state(hold=hold)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="masthead"):
         st.page_link("Home.py", label="**Leukoscope**", icon=":material/biotech:")
         for path, label in PAGES.items():

@@ -43,11 +43,11 @@ class Chosen:
 
 @dataclass(frozen=True, eq=False)
 class AnalysedField:
-    """A field and its cells in reading order; `pictures` keeps those that were drawn, by scale."""
+    """A field and its cells in reading order; `pictures` keeps those that were drawn, by scale and corrections."""
 
     image: CellImage
     cells: tuple[CellAnalysis, ...]
-    pictures: dict[float | None, str] = field(default_factory=dict)
+    pictures: dict[tuple[object, ...], str] = field(default_factory=dict)
 
 
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
@@ -73,6 +73,12 @@ RUN_PROBLEM: Final = Kept[str]("leukoscope_run_problem")
 # Of a run, by name: the cell that is looked at closely, and what was said when its cells were added to the cohort.
 CELL_LOOKED_AT: Final = Kept[tuple[str, str]]("leukoscope_cell_looked_at")
 COHORT_SAID: Final = Kept[tuple[str, str]]("leukoscope_cohort_said")
+# Whether the cohort is shown as the model drew it, without people's corrections of outlines.
+AS_DRAWN: Final = Kept[bool]("leukoscope_as_drawn")
+# The state of the cohort that counts and orders are shown of, where that is not the present one.
+HELD_STATE: Final = Kept[str]("leukoscope_held_state")
+# Who reads: what people type as their name or initials, once in a session, when they decide or edit.
+READER: Final = Kept[str]("leukoscope_reader")
 # The cell of the cohort that is looked at closely, by its id.
 CARD: Final = Kept[str]("leukoscope_explorer_card")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +13,23 @@ from core.charts.labels import of_cell
 from core.charts.sparklines import sparkline_html
 from core.charts.thumbnail import thumbnail_svg
 from core.charts.trust import likeness_features
+from core.corrections.opening import OpenCell
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.errors import CoreError, StoreError
 from core.domain.flags import EXCLUDED, flag_sentence
 from core.domain.settings import load_settings
 from core.domain.types import CellImage, FeatureSet
-from core.explorer.cells import Frame, StoredCell, cells, features_of, frame, picture
+from core.explorer.cells import (
+    Frame,
+    StoredCell,
+    cells,
+    decided,
+    decided_features,
+    features_of,
+    frame,
+    opened,
+    picture,
+)
 from core.explorer.gallery import GalleryOrder, OrderedCells, order_cells, typicalities
 from core.explorer.neighbours import NeighbourSpace
 from core.explorer.selection import Selection, to_json
@@ -24,19 +37,21 @@ from core.explorer.typicality import CohortCentres
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.comparison import FeatureComparison, compare_cell, describe
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
-from core.store import queries
+from core.store import outline_log, queries
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
-from pages._ui.common.caching import cached
+from pages._ui.common.caching import cached, drawn_and_arguments
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.markup import faint, measures, sentences
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import one_cell_viewer
+from pages._ui.correcting.reviewing import correcting_switch, decide_on, progress, statuses
 from pages._ui.explorer import answers
 from pages._ui.explorer.edit import show_changes
 from pages._ui.explorer.export import show_export
+from pages._ui.explorer.state import CORRECT
 
 PLACES: Final = 18
 _HEIGHT: Final = 960
@@ -150,7 +165,7 @@ def _short(cell: StoredCell) -> str:
     return CELL_TYPES[CellType(cell.cell_type)].short
 
 
-@cached("data", max_entries=4000, key=lambda cell, *how: (cell.cell_id, cell.image_sha256, how))
+@cached("data", max_entries=4000, key=lambda cell, *how: (cell.cell_id, cell.image_sha256, cell.drawing, how))
 def _thumbnail(cell: StoredCell, side: int, sources: tuple[str, ...]) -> str:
     image = _picture(cell, sources)
     return thumbnail_svg(
@@ -173,11 +188,14 @@ def _batch_sources() -> tuple[str, ...]:
 
 def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, ...]) -> None:
     _walk(cell, ids, pages)
-    left, right = st.columns([1.6, 1], gap="medium")
-    with left:
-        _large(cell, sources)
-    with right:
-        _who(cell)
+    if cell.has_outline and correcting_switch(CORRECT):
+        _in_hand(cell, ids, pages, sources)
+    else:
+        left, right = st.columns([1.6, 1], gap="medium")
+        with left:
+            _large(cell, sources)
+        with right:
+            _who(cell)
     section = st.segmented_control(
         "About the cell",
         [_MEASURES, _NEIGHBOURS, _CHANGES],
@@ -226,6 +244,33 @@ def _go(ids: Sequence[str], at: int, pages: str) -> None:
         st.session_state[pages] = at // PLACES + 1
 
 
+def _in_hand(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, ...]) -> None:
+    """The cell in the editor, with the ways to the others."""
+    at = ids.index(cell.cell_id) if cell.cell_id in ids else None
+    CARD.set(cell.cell_id)  # it stays before the eyes, even if it leaves the cells in view
+    with errors_in_words():
+        open_cell = _opened(cell.cell_id, sources)
+        decide_on(open_cell, at, len(ids), lambda to: _go(ids, to, pages), CORRECT, progress(ids, statuses()))
+    if at is not None and at + 1 < len(ids):
+        with suppress(CoreError):  # told when it is its turn
+            _opened(ids[at + 1], sources)
+            _drawn_features(ids[at + 1])
+
+
+@cached("resource", max_entries=8, key=drawn_and_arguments)
+def _opened(cell_id: str, sources: tuple[str, ...]) -> OpenCell:
+    """A cell with its picture; raises StoreError."""
+    (cell,) = _as_drawn((cell_id,))
+    image = _picture(cell, sources)
+    if image is None:
+        msg = (
+            f"the picture of {cell.image_path} is not at hand, and without it nothing can be measured; put its folder"
+            " among those that pages may choose from (LEUKOSCOPE_ROOTS)"
+        )
+        raise StoreError(msg)
+    return opened(cohort_data.corrected_cohort(), cell, image)
+
+
 def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
     image = _picture(cell, sources)
     if image is None and not cell.has_outline:
@@ -236,7 +281,8 @@ def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
             np.full((*cell.canvas, 3), _PAPER, np.uint8), cell.image_path, cell.image_sha256 or "", cell.um_per_px
         )
         st.caption("Its picture is not at hand, only the outline.")
-    one_cell_viewer(image, cell.labels(), key=cell.cell_id)
+    labels = cell.labels()
+    one_cell_viewer(image, labels, key=f"{cell.cell_id}-{outline_log.mask_sha256(labels)[:8]}")
 
 
 def _who(cell: StoredCell) -> None:
@@ -254,6 +300,8 @@ def _who(cell: StoredCell) -> None:
         notes.append(("warn", f"Left out: {cell.excluded_reason}"))
     notes = notes or [("good", "Quality: nothing stands against using its numbers.")]
     notes += [("info", f"On opening the image: {note}.") for note in cell.notes]
+    if cell.outline_status and cell.outline_who:
+        notes.append(("info", f"Outline {cell.outline_status} by {cell.outline_who}"))
     if cell.note:
         notes.append(("info", f"Note: {cell.note}"))
     st.html(sentences(notes))
@@ -316,14 +364,23 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@cached("resource", max_entries=200)
 def _stored(cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:
-    return cells(cohort_data.cohort(), cell_ids)
+    """Cells as they are now: a decision is laid over what was read, and no file is read again for it."""
+    return decided(cohort_data.cohort(), _as_drawn(cell_ids))
 
 
-@cached("resource", max_entries=200)
+@cached("resource", max_entries=200, key=drawn_and_arguments)
+def _as_drawn(cell_ids: tuple[str, ...]) -> tuple[StoredCell, ...]:
+    return cells(cohort_data.cohort().as_drawn(), cell_ids)
+
+
 def _feature_set(cell_id: str) -> FeatureSet:
-    return features_of(cohort_data.cohort(), cell_id)
+    return decided_features(cohort_data.cohort(), cell_id) or _drawn_features(cell_id)
+
+
+@cached("resource", max_entries=200, key=drawn_and_arguments)
+def _drawn_features(cell_id: str) -> FeatureSet:
+    return features_of(cohort_data.cohort().as_drawn(), cell_id)
 
 
 @cached("resource", max_entries=2, spinner="Reading the cohort to find neighbours")

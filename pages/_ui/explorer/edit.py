@@ -13,10 +13,9 @@ from core.store.edit_log import Field
 from core.store.edits import Change
 from core.support.text import markdown
 from pages._ui.common import cohort_data
-from pages._ui.common.state import CARD, Kept, widget_value
+from pages._ui.common.state import CARD, READER, Kept, widget_value
 
-# Who changes cells, typed once in a session; and what came of the last change: a sentence, and whether it is good news.
-WHO: Final = Kept[str]("leukoscope_reader")
+# What came of the last change: a sentence, and whether it is good news.
 _SAID: Final = Kept[tuple[str, str, bool]]("leukoscope_edit_said")
 
 _WORDS: Final = {
@@ -65,7 +64,7 @@ def show_changes(cell: StoredCell) -> None:
     with right:
         st.text_input(
             "Who you are",
-            WHO.get() or "",
+            READER.get() or "",
             max_chars=60,
             placeholder="name or initials",
             key="edit_who",
@@ -123,12 +122,12 @@ def _shown(field: Field, value: str | None) -> str:
 
 
 def _remember() -> None:
-    WHO.set(str(widget_value("edit_who") or ""))
+    READER.set(str(widget_value("edit_who") or ""))
 
 
 def _save(cell_id: str, field: Field, widget: str) -> None:
     CARD.set(cell_id)  # it stays before the eyes, even if it leaves the cells in view
-    cohort, value, who = cohort_data.cohort(), str(widget_value(widget) or ""), WHO.get() or ""
+    cohort, value, who = cohort_data.cohort(), str(widget_value(widget) or ""), READER.get() or ""
     try:
         if field is Field.NOTE:
             number = edits.annotate(cohort, [cell_id], value, who=who)
@@ -144,7 +143,7 @@ def _save(cell_id: str, field: Field, widget: str) -> None:
 
 def _take_back(cell_id: str, field: Field) -> None:
     try:
-        edits.take_back(cohort_data.cohort(), [cell_id], field, who=WHO.get() or "")
+        edits.take_back(cohort_data.cohort(), [cell_id], field, who=READER.get() or "")
     except CoreError as error:
         _SAID.set((cell_id, f"{str(error)[:1].upper()}{str(error)[1:]}.", False))
         return

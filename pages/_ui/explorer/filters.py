@@ -38,6 +38,7 @@ from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, sa
 _TAKEN: Final = Kept[int]("leukoscope_explorer_taken")
 
 _FEATURE: Final = "Range of a feature"
+_AS_DRAWN: Final = "explorer_as_drawn"
 _KINDS: Final = {
     **{called.capitalize(): key for key, (_, called) in CHOICES.items()},
     "Quality": "quality",
@@ -64,6 +65,15 @@ def show_counts(view: InView) -> None:
         st.markdown(f"### {counts_line(view)}", width="content")
         with st.popover("What and why", type="tertiary", icon=":material/help:", key="explorer_why"):
             st.markdown("\n".join(f"- {line}" for line in what_and_why(view)))
+        if decided := cohort_data.decisions():
+            st.session_state[_AS_DRAWN] = explored().as_drawn
+            st.toggle(
+                f"As the model drew them ({decided:,} decided on)",
+                key=_AS_DRAWN,
+                on_change=lambda: change(as_drawn=bool(widget_value(_AS_DRAWN))),
+                help="Without what people decided of outlines. Bands of other laboratories were measured in outlines of"
+                " the model: so compared, both are measured alike. It holds for all pages of this session.",
+            )
 
 
 def what_and_why(view: InView) -> list[str]:

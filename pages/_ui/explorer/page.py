@@ -106,6 +106,7 @@ def show_populations() -> None:
             "Good cells": info.n_good,
             "Patients": "not recorded" if info.patients is None else str(info.patients),
             "Left out": info.n - info.n_good,
+            "Corrected outlines": info.corrected,
             "Why": ", ".join(f"{flag_words(code)} {count}" for code, count in info.excluded.items()),
             "µm per pixel": "unknown" if info.population.um_per_px is None else f"{info.population.um_per_px:g}",
             "Source": info.population.source,

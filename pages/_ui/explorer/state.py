@@ -16,7 +16,7 @@ from core.explorer.selection import Quality, Selection, from_link, to_link
 from core.explorer.view import NOT_RECORDED, By
 from core.features.catalogue import CATALOGUE
 from core.support.text import markdown
-from pages._ui.common.state import Kept
+from pages._ui.common.state import CARD, Kept, widget_value
 
 FIRST_FEATURE: Final = "combined_PixelSurface"
 MOST_GROUPS: Final = 8  # more than eight colours and dashes cannot be told apart
@@ -25,6 +25,10 @@ LONGEST_NAME: Final = 60
 
 # In place of a second group: all others together; in place of a first: every group from every other.
 OTHERS, EACH = "~others", "~each"
+
+# Key of the switch that opens a cell for correction, and the name of that cell in the address.
+CORRECT: Final = "card_correct"
+_CELL: Final = "cell"
 
 _APART: Final = "~"  # between a saved selection's name and its link: in no link
 
@@ -58,7 +62,8 @@ class Explored:
     `by` defines the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones
     by name, all where it is empty. `pair` names the two groups that are compared, the second may be `OTHERS`; or `EACH`
     alone; the first two where it is empty. `log` is None where the catalogue says whether the axis is logarithmic.
-    `features` are those of the chart of ranges, `map` holds what the map keeps by name.
+    `features` are those of the chart of ranges, `map` holds what the map keeps by name; `as_drawn` is whether outlines
+    are the model's, without people's corrections.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -72,6 +77,7 @@ class Explored:
     features: tuple[str, ...] = ()
     saved: Mapping[str, Selection] = field(default_factory=dict)
     map: Mapping[str, str] = field(default_factory=dict)
+    as_drawn: bool = False
 
     @property
     def compared(self) -> Selection:
@@ -92,6 +98,9 @@ def explored() -> Explored:
         if problems:
             PROBLEM.set(" ".join(problems))
         _EXPLORED.set(seen)
+        if cell := _address().get(_CELL):
+            CARD.set(cell[0])
+            st.session_state[CORRECT] = True
     return seen
 
 
@@ -132,6 +141,7 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
         "ranges": [" ".join(seen.features)] if seen.features else [],
         "saved": [f"{name}{_APART}{to_link(selection)}" for name, selection in seen.saved.items()],
         "map": [f"{name}{_APART}{value}" for name, value in seen.map.items()],
+        "outlines": ["model"] if seen.as_drawn else [],
     }
     return {name: values for name, values in parameters.items() if values}
 
@@ -162,6 +172,7 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
         features=read("ranges", lambda values: tuple(_known(values[0].split())), ()),
         saved=read("saved", lambda values: {name: from_link(link) for name, link in _pairs(values[:MOST_SAVED])}, {}),
         map=read("map", lambda values: dict(_pairs(values[:20])), {}),
+        as_drawn=read("outlines", lambda values: values[0] == "model", default=False),
     )
     return seen, problems
 
@@ -169,6 +180,8 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
 def write_address() -> None:
     """Write the page's state to the browser's address; raises SelectionError, and changes nothing, where it cannot."""
     wanted = to_address(explored())
+    if widget_value(CORRECT) and (cell := CARD.get()) is not None:
+        wanted[_CELL] = [cell]  # so that a server that was started anew opens it again
     if _address() != wanted:
         st.query_params.from_dict(wanted)
 

@@ -350,8 +350,14 @@ def show_table(place: Placed, features: Sequence[str], reliability: Reliability,
     )
 
 
-def _say_trust(reliability: Reliability) -> None:
+def _say_trust(reliability: Reliability, *, corrected: bool) -> None:
     """Say what the grades mean, with the way to the list."""
+    if corrected:
+        st.caption(
+            "Trust: measured for the model's outlines, and not known for one that a person corrected; none is marked."
+            " The populations were measured in outlines of the model."
+        )
+        return
     if not reliability:
         st.caption("How far each feature can be trusted is not yet measured for this model: none is marked.")
         return
@@ -369,9 +375,9 @@ def _say_trust(reliability: Reliability) -> None:
 
 
 @st.fragment
-def show_populations(placed: Sequence[Placed], reliability: Reliability, look: Look) -> None:
+def show_populations(placed: Sequence[Placed], reliability: Reliability, look: Look, *, corrected: bool) -> None:
     """Show a tab for all populations together and one for each cell type; only the open one is built."""
-    _say_trust(reliability)
+    _say_trust(reliability, corrected=corrected)
     grouped = by_cell_type(placed)
     kinds = [kind for kind in _FIRST_TABS if kind in grouped] + [kind for kind in grouped if kind not in _FIRST_TABS]
     names = ["General", *(CELL_TYPES[kind].name for kind in kinds)]
@@ -420,6 +426,14 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
             ":material/contrast:",
             "Grey levels: 255 nucleus, 170 cytoplasm, 85 surroundings, 0 background",
         )
+        if (base := analysis.base) is not None:
+            download(
+                "Model's mask (PNG)",
+                lambda: encode_png(encode_grey(base.labels)),
+                file_name(name, "png", "model_mask"),
+                ":material/contrast:",
+                "The mask as the model drew it, before the correction",
+            )
         download(
             "Outlines (PNG)",
             lambda: outlined_png(analysis.image, labels),

@@ -19,11 +19,13 @@ from core.reports.masks import mask_files
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import nearest_the_middle
 from core.store.export import in_units, to_csv
+from core.store.outline_log import mask_sha256
 from core.support import text
 from pages._ui.common.downloads import file_name
 from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
 from pages._ui.components.viewer.viewer import field_viewer
 from pages._ui.single_cell.cell_view import download
+from pages._ui.single_cell.outline import decided_cells
 
 _AREAS: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface")
 _NUCLEAR_SHARE: Final = "combined_PixelSurface"
@@ -52,9 +54,11 @@ def show_field(field: AnalysedField) -> CellAnalysis:
     # Features are kept in pixels, so a new scale needs no new outlines.
     scale = SCALE.get()
     image = replace(field.image, um_per_px=scale)
-    cells = [at_scale(cell, scale) for cell in field.cells]
-    if scale not in field.pictures:
-        field.pictures[scale] = field_svg(image, _places(cells))
+    model = [at_scale(cell, scale) for cell in field.cells]
+    cells = decided_cells(model)
+    drawn = scale, *((cell.cell_index, mask_sha256(cell.segmentation.labels)) for cell in cells if cell.base)
+    if drawn not in field.pictures:
+        field.pictures[drawn] = field_svg(image, _places(cells))
     key = f"field-{image.sha256[:16]}-{scale}"
     left, right = st.columns([1.9, 1.1], gap="medium")
     with right:
@@ -66,8 +70,8 @@ def show_field(field: AnalysedField) -> CellAnalysis:
         number = _choose_in_list(cells, f"{key}-{CELL_CLICKS.get()}")
         _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
     with left:
-        field_viewer(field.pictures[scale], number, _click, key=key)
-    return cells[number - 1]
+        field_viewer(field.pictures[drawn], number, _click, key=f"{key}-{hash(drawn)}")
+    return model[number - 1]
 
 
 def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:

@@ -20,6 +20,7 @@ from core.batch.settings import BatchSettings, State
 from core.batch.tasks import ImageResult, Stage, Stamp
 from core.domain.errors import StoreError, UsageError
 from core.features.catalogue import CATALOGUE
+from core.store.schema import OUTLINE_COLUMNS
 
 KEY = "a" * 64
 WHEN = datetime(2026, 11, 23, 5, 30, tzinfo=UTC)
@@ -378,9 +379,7 @@ def test_a_table_without_cells_has_its_header(out):
         folder.write_table(folder.shards(KEY))
         assert folder.storage.read("cells.csv") == header
     assert header.count(b"\n") == 1
-    assert header.decode().strip().split(",") == [
-        name for name in cells_schema().names if name not in ("nucleus_outline", "cell_outline")
-    ]
+    assert header.decode().strip().split(",") == [name for name in cells_schema().names if name not in OUTLINE_COLUMNS]
 
 
 # --- one run at a time ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.batch.review import Order, Review, newest_cells
+from core.cohort import TISSUES, add_cells, filed, own_population
+from core.corrections.deciding import Decision, decide, file_along, history
+from core.domain.cell_types import CellType
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
-from core.image.imaging import encode_png
+from core.domain.types import DrawnBy, LabelMap
+from core.image.imaging import decode, encode_png
 from core.image.masks import cell_mask
 from core.image.synthetic import draw_cell
+from core.pipeline import remeasured
+from core.store import outline_log
+from core.store.database import Cohort
+from core.store.outline_log import OutlineStatus, without_ring
 
 ROOT = Path(__file__).parents[3]
 
@@ -175,3 +184,109 @@ def test_a_damaged_shard_is_named(measured, tmp_path):
         shard.write_bytes(bytes(len(content) - footer) + content[-footer:])
     with pytest.raises(StoreError, match="damaged"):
         Review(tmp_path / "out", measured[0])
+
+
+@pytest.fixture(scope="module")
+def corrected_review(measured, tmp_path_factory, segmenter) -> tuple[Review, Path]:
+    """The same run: a cell of the field is corrected, another, too, and accepted then, and a third one rejected."""
+    root = tmp_path_factory.mktemp("own")
+    drawn = Review(measured[1], measured[0])
+    for key, status in (
+        ("lymphocyte/field.png#1", OutlineStatus.CORRECTED),
+        ("monocyte/a.png#0", OutlineStatus.CORRECTED),
+        ("monocyte/b.png#0", OutlineStatus.REJECTED),
+        ("monocyte/a.png#0", OutlineStatus.ACCEPTED),
+    ):
+        cell = drawn.opened(drawn.cell(key))
+        labels = without_ring(cell.analysis.segmentation.labels).copy()
+        labels[: np.flatnonzero(labels.any(axis=1))[0] + 15] = 0
+        corrected = None
+        if status is OutlineStatus.CORRECTED:
+            corrected = remeasured(cell.analysis, LabelMap(labels), segmenter, cell.keep_out)
+        before = history(root, cell)
+        on = before[-1].id if before else None
+        decide(root, cell, Decision(status, "A. Reader", on, corrected, why="pale"))
+    return drawn.decided_by(root), root
+
+
+def test_a_run_shows_what_people_decided(corrected_review, review):
+    mine, _ = corrected_review
+    assert mine.overview.cells == review.overview.cells
+    a, b, c = mine.cells_of(["monocyte/a.png#0", "monocyte/b.png#0", "lymphocyte/c.png#0"])
+    assert [(cell.status, cell.certainty is None, cell.drawn_by) for cell in (a, b)] == [
+        (OutlineStatus.ACCEPTED, True, DrawnBy.PERSON),
+        (OutlineStatus.REJECTED, False, DrawnBy.MODEL),
+    ]
+    assert ("outline_rejected" in b.flags, b.quality_ok) == (True, False)
+    assert c.status is None
+    assert a.drawing != review.cell("monocyte/a.png#0").drawing
+    assert (cell_mask(mine.labels(a)).sum()) < cell_mask(review.labels(review.cell("monocyte/a.png#0"))).sum()
+
+
+def test_the_table_of_a_run_has_the_new_values_and_says_whose_they_are(corrected_review, review):
+    mine, _root = corrected_review
+    by_csv = pd.read_csv(io.BytesIO(mine.csv())).set_index(["image_path", "cell_index"])
+    by_parquet = pd.read_parquet(io.BytesIO(mine.parquet())).set_index(["image_path", "cell_index"])
+    before = pd.read_csv(io.BytesIO(review.csv())).set_index(["image_path", "cell_index"])
+    area, place = "cell_shape2D_PixelSurface", ("monocyte/a.png", 0)
+    for table in (by_csv, by_parquet):
+        assert table["outline_status"].dropna().to_dict() == {
+            ("lymphocyte/field.png", 1): "corrected",
+            ("monocyte/a.png", 0): "accepted",
+            ("monocyte/b.png", 0): "rejected",
+        }
+        assert table.loc[place, area] < before.loc[place, area]
+        assert table.loc[place, "outline_who"] == "A. Reader"
+        others = table[area].drop(index=[place, ("lymphocyte/field.png", 1)])
+        assert (others == before.loc[others.index, area]).all()
+    assert before["outline_status"].isna().all()
+
+
+def test_masks_are_the_corrected_ones_with_the_models_beside_them(corrected_review, review):
+    mine, _ = corrected_review
+    with zipfile.ZipFile(io.BytesIO(mine.masks())) as archive:
+        names = set(archive.namelist())
+        whole = decode(archive.read("masks/lymphocyte/field.png.png"), "m").rgb
+        before = decode(archive.read("model_masks/lymphocyte/field.png.png"), "m").rgb
+    with zipfile.ZipFile(io.BytesIO(review.masks())) as archive:
+        assert names - set(archive.namelist()) == {
+            "model_masks/lymphocyte/field.png.png",
+            "model_instances/lymphocyte/field.png.png",
+            "model_masks/monocyte/a.png.png",
+        }
+        assert (decode(archive.read("masks/lymphocyte/field.png.png"), "m").rgb == before).all()
+    assert (whole >= 170).sum() < (before >= 170).sum()
+
+
+def test_the_order_of_a_run_does_not_move_while_one_decides(corrected_review, review):
+    mine, root = corrected_review
+    assert sorted(mine.listed(Order.LEAST_CERTAIN)) == sorted(review.listed(Order.LEAST_CERTAIN))
+    names = dict(review.listed(Order.BY_IMAGE))
+    assert {verdict.cell.name for verdict in outline_log.all_standing(root)} <= set(names.values())
+
+
+def test_decisions_go_along_into_the_cohort(corrected_review, measured, tmp_path):
+    mine, root = corrected_review
+    own = tmp_path / "own"
+    shutil.copytree(root, own)
+    mine = Review(measured[1], measured[0]).decided_by(own)
+    population = own_population(
+        "Mine", CellType.MONOCYTE, "Test", tissue=TISSUES[0], note="", scale=(None, ""), shipped=()
+    )
+    add_cells(own, population, Review(measured[1], measured[0]).rows())
+    refile = partial(filed, population=population, patient_id=None)
+    rows = mine.decided_rows()
+    assert file_along(own, list(mine.decided.values()), rows, refile) == 3
+    assert file_along(own, list(mine.decided.values()), rows, refile) == 0, "it is decided there already"
+    with Cohort.open([own]) as cohort:
+        found = cohort.query("SELECT image_path, outline_status, cell_shape2D_PixelSurface AS area FROM cells")
+        drawn = cohort.as_drawn().query("SELECT image_path, cell_shape2D_PixelSurface AS area FROM cells")
+    assert sorted(found["outline_status"].dropna()) == ["accepted", "corrected", "rejected"]
+    small, large = (table.set_index("image_path")["area"].loc["monocyte/a.png"] for table in (found, drawn))
+    assert small < large
+
+
+def test_a_cell_whose_picture_is_gone_cannot_be_opened(measured, tmp_path):
+    review = Review(measured[1], tmp_path)
+    with pytest.raises(StoreError, match="put it back where it was"):
+        review.opened(review.cell("monocyte/a.png#0"))

@@ -20,7 +20,7 @@ def script(tmp_path_factory):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        (["leukoscope", "co"], {"cohort", "completion"}),
+        (["leukoscope", "co"], {"cohort", "completion", "corrections"}),
         (["leukoscope", "cohort", "imp"], {"import", "import-table"}),
         (["leukoscope", "segment", "--um"], {"--um-per-px"}),
         (["leukoscope", "segment", "--device", "c"], {"cpu", "cuda"}),

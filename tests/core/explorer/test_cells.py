@@ -4,11 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.corrections.opening import rings_of
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
 from core.domain.types import BoundingBox
-from core.explorer.cells import cells, features_of, frame, picture
+from core.explorer.cells import cells, features_of, frame, opened, picture
 from core.explorer.selection import Selection
 from core.image.imaging import encode_png
 from core.image.masks import cell_mask, region_mask
@@ -16,7 +17,10 @@ from core.image.synthetic import draw_cell
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
-from tests.populations import AREA
+from core.store.schema import cell_row
+from core.store.shards import write_population
+from tests.core.store.conftest import make_population
+from tests.populations import AREA, analysed
 
 FIRST = "monocyte_drawn:000000" + "0" * 10 + ":0"
 
@@ -152,3 +156,22 @@ def test_the_frame_holds_nearly_all_cells_at_one_scale(shipped):
     assert square.side(replace(scaled, um_per_px=scaled.um_per_px * 2)) == pytest.approx(square.side(scaled) / 2, abs=1)
     unknown = frame(shipped, Selection(populations=("hcl_marrow",)))
     assert unknown.side(replace(scaled, um_per_px=None)) == round(unknown.px) > 50
+
+
+def test_a_cell_of_the_cohort_opens_for_correction_with_its_picture_only(tmp_path):
+    cell = analysed("lymphocyte", 5)
+    population = make_population()
+    row = cell_row(cell, population, outlines=rings_of(cell))
+    write_population(tmp_path / "own", population, [[row]])
+    with Cohort.open([tmp_path / "reference", tmp_path / "own"]) as cohort:
+        edits.annotate(cohort, [row["cell_id"]], "folded", who="B")
+        (stored,) = cells(cohort, [row["cell_id"]])
+        found = opened(cohort, stored, cell.image)
+        assert found.key.cell_id == row["cell_id"]
+        assert found.row["note"] is None, "an edit lies over the row and is not baked into it"
+        assert (found.analysis.segmentation.labels == cell.segmentation.labels).all()
+        darker = replace(cell.image, rgb=(cell.image.rgb // 2).astype(np.uint8))
+        with pytest.raises(StoreError, match="its grey levels differ"):
+            opened(cohort, stored, darker)
+        with pytest.raises(StoreError, match="nothing to correct"):
+            opened(cohort, replace(stored, cell_id="mono:gone:0"), cell.image)

@@ -7,11 +7,13 @@ import pytest
 from markupsafe import escape
 
 from core.charts.rows import part
-from core.domain.types import FeatureSet, QualityFlag
+from core.domain.types import FeatureSet, LabelMap, OutlineReview, QualityFlag
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.spec import Theme
+from core.pipeline import remeasured
 from core.reports.cell import html_report
 from core.segmentation.model_registry import find_model
+from core.store.outline_log import without_ring
 from tests.core.reports.support import STYLE, Seen, assert_fetches_and_runs_nothing
 from tests.populations import GRADES
 
@@ -109,3 +111,29 @@ def test_report_tells_the_grades_of_the_model_and_their_number(report, cell, ref
     ungraded = html_report(cell, references[:1], find_model(), {}, WHEN, {})
     assert "not yet measured" in ungraded
     assert "Poor" not in ungraded
+
+
+def test_r31_the_report_of_a_corrected_cell_shows_both_outlines_who_corrected_and_what_changed(
+    cell, references, segmenter
+):
+    labels = without_ring(cell.segmentation.labels).copy()
+    labels[: np.flatnonzero(labels.any(axis=1))[0] + 15] = 0
+    corrected = remeasured(cell, LabelMap(labels), segmenter)
+    review = OutlineReview("corrected", "A. <Reader>", WHEN, "touching red cell")
+    text = html_report(replace(corrected, review=review), references, find_model(), {}, WHEN, {})
+    assert "Corrected outlines: nucleus solid" in text
+    assert "Outlines of true-mask" in text
+    section = text[text.index("<h2>What the correction changed</h2>") :]
+    section = section[: section.index("</section>")]
+    for feature in KEY_FEATURES:
+        assert CATALOGUE[feature].label in section
+    old, new = (one.features.values["cell_shape2D_PixelSurface"] for one in (cell, corrected))
+    assert f"{100 * (new - old) / old:+.1f} %" in section
+    assert "corrected by A. &lt;Reader&gt;, 2026-11-22T17:30+00:00: touching red cell" in text
+    assert "A careful drawing would probably agree" not in text
+    assert "A person corrected the outline" in text
+
+
+def test_a_cell_that_nobody_corrected_has_no_such_section(report):
+    assert "What the correction changed" not in report
+    assert "Corrected outlines" not in report

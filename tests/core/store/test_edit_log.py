@@ -11,6 +11,7 @@ from core.domain.errors import StoreError
 from core.domain.settings import ROOT
 from core.store import edit_log
 from core.store.edit_log import Edit, Field
+from core.support.records import to_json
 
 WHEN = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
@@ -27,7 +28,7 @@ def append(root, *edits: Edit) -> None:
 
 
 def values(root) -> list[str | None]:
-    return [edit.value for edit in edit_log.read(root).edits]
+    return [edit.value for edit in edit_log.read(root).records]
 
 
 def append_fifty(root, name: str) -> None:
@@ -39,7 +40,7 @@ def test_an_edit_is_one_line_and_comes_back(tmp_path):
     append(tmp_path, an_edit('line\nand "quote"\u2028', cells=("c1", "c2")))
     (line,) = (tmp_path / "edits.jsonl").read_bytes().splitlines()
     assert json.loads(line)["who"] == "Ä. Reader"
-    (edit,) = edit_log.read(tmp_path).edits
+    (edit,) = edit_log.read(tmp_path).records
     assert (edit.when, edit.who, edit.field, edit.value, edit.restores) == (
         WHEN,
         "Ä. Reader",
@@ -51,7 +52,7 @@ def test_an_edit_is_one_line_and_comes_back(tmp_path):
 
 
 def test_a_root_without_edits_has_no_log_and_no_overlay(tmp_path):
-    assert edit_log.read(tmp_path / "nowhere").edits == ()
+    assert edit_log.read(tmp_path / "nowhere").records == ()
     assert edit_log.overlay([tmp_path]) is None
     assert edit_log.revision([tmp_path]) == ""
 
@@ -83,7 +84,7 @@ def test_a_damaged_last_line_is_told_and_the_next_edit_stands_on_its_own(tmp_pat
     with (tmp_path / "edits.jsonl").open("ab") as file:
         file.write(torn)
     log = edit_log.read(tmp_path)
-    assert [edit.value for edit in log.edits] == ["first"]
+    assert [edit.value for edit in log.records] == ["first"]
     (problem,) = log.problems
     assert "edits.jsonl: line 2 is damaged" in str(problem)
     append(tmp_path, an_edit("second"))
@@ -126,10 +127,10 @@ def test_a_block_that_fails_writes_nothing(tmp_path):
     [
         b"[" * 100_000,
         b'{"when": ' + b"[" * 900 + b"]" * 900 + b"}",
-        an_edit("half").to_json().replace("half", "\\ud83d").encode().strip(),
-        an_edit("half").to_json().encode().strip().replace(b"half", b"\xed\xa0\x80"),
-        an_edit("x").to_json().replace("+00:00", "").encode().strip(),
-        an_edit("lymphocyte", field=Field.CELL_TYPE).to_json().replace("lymphocyte", "limphocyte").encode().strip(),
+        to_json(an_edit("half")).replace("half", "\\ud83d").encode().strip(),
+        to_json(an_edit("half")).encode().strip().replace(b"half", b"\xed\xa0\x80"),
+        to_json(an_edit("x")).replace("+00:00", "").encode().strip(),
+        to_json(an_edit("lymphocyte", field=Field.CELL_TYPE)).replace("lymphocyte", "limphocyte").encode().strip(),
     ],
     ids=["100,000 brackets", "900 brackets", "half a character", "its bytes", "no time zone", "no cell type"],
 )
@@ -147,7 +148,7 @@ def test_what_is_no_edit_is_told_and_the_others_hold(tmp_path, line):
 def test_a_log_that_is_no_file_is_told_and_no_edit_counts(tmp_path, make):
     make(tmp_path / "edits.jsonl")
     log = edit_log.read(tmp_path)
-    assert log.edits == ()
+    assert log.records == ()
     assert "edits.jsonl: cannot be read" in str(log.problems[0])
     assert edit_log.overlay([tmp_path]) is None
     with pytest.raises(StoreError, match=r"cannot write .*edits\.jsonl"):

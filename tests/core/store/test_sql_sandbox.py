@@ -32,15 +32,13 @@ def opened(root):
     (root / "edits.jsonl").write_text("{}\n", encoding="utf-8")
     view = f"SELECT * FROM every_column UNION ALL BY NAME SELECT * FROM read_parquet(['{shard}'], union_by_name = true)"
     source = io.BytesIO()
-    for table in (
-        cohort_schema().empty_table(),
-        pa.table({"population": ["mono"]}),
-        pa.table({"cell_id": pa.array([], pa.string())}),
-    ):
+    for table in (cohort_schema().empty_table(), pa.table({"population": ["mono"]})):
         with pa.ipc.new_stream(source, table.schema) as stream:
             stream.write_table(table)
     source.seek(0)
-    connection = sql_sandbox._opened({"view": view, "shards": [str(shard)], "seconds": 20}, source)
+    connection = sql_sandbox._opened(
+        {"view": view, "tables": ["every_column", "populations"], "shards": [str(shard)], "seconds": 20}, source
+    )
     yield connection
     connection.close()
 

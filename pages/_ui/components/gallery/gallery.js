@@ -9,11 +9,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (!there.has(item.id)) {
       figure.dataset.id = item.id;
       figure.innerHTML = '<span class="picture"></span><span class="words"></span>';
-      figure.querySelector(".picture").innerHTML = item.picture; // drawn by the program, holds no text from outside
-      figure.querySelector(".words").textContent = item.words;
       figure.title = item.hint;
-      figure.setAttribute("aria-label", `${item.words}, ${item.hint}`);
     }
+    if (figure.drawn !== item.picture) {
+      figure.querySelector(".picture").innerHTML = item.picture; // drawn by the program, holds no text from outside
+      figure.drawn = item.picture;
+    }
+    figure.querySelector(".words").textContent = item.words;
+    figure.setAttribute("aria-label", `${item.words}, ${item.hint}`);
     figure.className = `place${item.flagged ? " flagged" : ""}${item.id === data.chosen ? " chosen" : ""}`;
     if (data.pick) figure.onclick = () => setTriggerValue("picked", item.id);
     return figure;

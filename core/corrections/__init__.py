@@ -1,0 +1,1 @@
+"""A person repairs outlines: opening a stored cell, deciding, drafts, comparing readers, and training folders."""

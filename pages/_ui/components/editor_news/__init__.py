@@ -1,0 +1,1 @@
+"""What the editor of a cell's outline is told."""

@@ -1,0 +1,1 @@
+"""Correcting outlines, on whichever page a cell is shown."""
