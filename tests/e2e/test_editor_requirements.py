@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 from playwright.sync_api import Browser, CDPSession, Locator, Page, expect, sync_playwright
+from scipy import ndimage
 
 from core.image.runs import decode_runs
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -502,6 +503,27 @@ def test_r9_strokes_over_edges_and_corners_stay_in_the_picture(visit, desk):
     assert (drawn[-1] == raster(page)).all()
     assert erased == (int((drawn[-1] >= 2).sum()), int((drawn[-1] == 3).sum()))
     assert erased[1] <= erased[0]
+
+
+def test_r9_pushing_the_edge_of_the_cell_leaves_the_nucleus_where_the_pointer_is_not(visit, desk):
+    page = visit(fresh_image(desk.folder, 77))
+    show_whole(page)
+    before = raster(page)
+    away = ndimage.distance_transform_edt(before != 3)
+    rows, columns = np.nonzero((before == 2) & (away > 3) & (away < 12))
+    row, column = int(rows[0]), int(columns[0])  # in cytoplasm, nearer to the nucleus than the brush is wide
+    out = np.array([row, column]) - np.argwhere(before == 3).mean(axis=0)
+    out = out / np.hypot(*out)
+    pick(page, "p", 60)
+    far = np.array([row, column]) + 70 * out
+    drag(page, (column, row), (float(far[1]), float(far[0])), steps=10)
+    widened = raster(page)
+    assert (widened == 3).sum() == (before == 3).sum(), "the nucleus is as it was"
+    assert (widened > 0).sum() > (before > 0).sum()
+    canvas_of(page).press("Control+z")
+    inner = np.argwhere(before == 3).mean(axis=0)
+    drag(page, (column, row), (float(inner[1]), float(inner[0])), steps=10)
+    assert (raster(page) == 3).sum() < (before == 3).sum(), "it gives way where the pointer goes"
 
 
 def test_r11_an_island_is_counted_marked_and_removed_in_one_step(visit, desk):

@@ -236,6 +236,10 @@ class Editor {
       raster.labels.set(stroke.before);
       box = wandAt(raster, this.rgba, Math.floor(stroke.from.x), Math.floor(stroke.from.y), tolerance, stroke.brush);
     } else {
+      // A broad brush that moves the cell's edge must not eat the nucleus beside it: that gives way where the pointer is.
+      if (stroke.tool === "push" && stroke.brush.label === CYTOPLASM) {
+        stroke.brush.spare = raster.labelAt(place, stroke.before) !== NUCLEUS;
+      }
       box = drawLine(raster, stroke.last, place, memory.size, stroke.brush);
       stroke.last = place;
     }

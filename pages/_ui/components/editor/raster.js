@@ -17,10 +17,10 @@ export class Raster {
     return { x0: 0, y0: 0, x1: this.width, y1: this.height };
   }
 
-  labelAt({ x, y }) {
+  labelAt({ x, y }, labels = this.labels) {
     const [column, row] = [Math.floor(x), Math.floor(y)];
     if (column < 0 || row < 0 || column >= this.width || row >= this.height) return BACKGROUND;
-    return this.labels[row * this.width + column];
+    return labels[row * this.width + column];
   }
 
   // A brush is { label, spare }: one that spares does not paint over the nucleus.
