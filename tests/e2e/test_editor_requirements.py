@@ -661,7 +661,9 @@ def test_r19_a_stroke_that_is_not_measured_is_said_to_be_so(visit, desk):
         print(f"R19: said after {time.monotonic() - began:.1f} s")
         assert measured.evaluate("(said) => getComputedStyle(said).color") != plain
         expect(page.get_by_test_id("stMain")).to_contain_text(f"{before[0]:,} px²")
+        assert page.locator(".measures").evaluate("(numbers) => getComputedStyle(numbers).opacity") == "0.4"
     after = areas(page)
+    expect(page.locator(".measures")).to_have_css("opacity", "1")
     assert after != before
     expect(page.get_by_test_id("stMain")).to_contain_text(f"{after[0]:,} px²")
 

@@ -1,6 +1,8 @@
 """Correcting on the pages, without a browser: what is shown, and what follows from decisions."""
 
+import gc
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -216,3 +218,24 @@ def test_r10_what_the_page_shows_is_what_the_command_line_measures(session, cell
     hands._take(cell, hand, DrawnOutline("x", 4, narrowed(cell)))
     hands._measure(cell, hand)
     assert hand.analysis.features.values == remeasured(cell.analysis, narrowed(cell), segmenter).features.values
+
+
+def test_r5_fifty_strokes_leave_hardly_anything_in_the_session(session, cell):
+    hand = Hand("x", cell.analysis, None)
+
+    def strokes(number: int) -> None:
+        for count in range(number):
+            labels = narrowed(cell)
+            labels[:, : 100 + count % 5] = 0
+            hands._take(cell, hand, DrawnOutline("x", count + 1, labels))
+            hands._measure(cell, hand)
+
+    strokes(5)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    strokes(50)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 5 * 2**20

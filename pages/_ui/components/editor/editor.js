@@ -157,6 +157,7 @@ class Editor {
   }
 
   leave() {
+    document.documentElement.removeAttribute("data-outline-late");
     this.endStroke();
     this.countTime(true);
     this.end.abort();
@@ -663,6 +664,8 @@ class Editor {
     write(this.find(".dice"), likeCell >= 0 ? `${words.dice} cell ${likeCell.toFixed(3)}, nucleus ${likeNucleus.toFixed(3)}` : "");
     write(this.find(".tool-said"), words[tool] + (tool === "wand" || tool === "drop" ? "" : `, ${size} px`));
     write(this.find(".measured"), words[sync.state]);
+    // The page's own numbers are those of an older outline then (style.css).
+    document.documentElement.toggleAttribute("data-outline-late", sync.state === "late");
     this.find(".measured").dataset.state = sync.state;
     const settled = words[news.status] ?? (cell.savedRev > UNTOUCHED ? words.saved : words.unchanged);
     write(this.find(".state"), this.changedHere ? words.unsaved : settled);
