@@ -206,6 +206,7 @@ def test_r27_accepted_by_one_key_the_next_cell_comes_and_a_population_says_how_m
     sign(page, "A. Reader")
     expect(page.get_by_text("Saved; the model's outline is kept beside it.")).to_be_visible()
     canvas_of(page).press("a")
+    expect(page.get_by_text("Accepted.", exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile(r"\d of 3; \d of 3 seen: .*accepted"))).to_be_visible()
     decided = history_of(laboratory / "cohort", cell)
     assert [verdict.status for verdict in decided] == ["corrected", "accepted"]
