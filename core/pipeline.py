@@ -22,8 +22,7 @@ from core.features.extract import extract
 from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import Scale
 from core.image.imaging import decode, load, rescaled
-from core.image.masks import cell_mask, with_environment
-from core.image.pieces import stray_pieces
+from core.image.masks import cell_mask, islands, with_environment
 from core.quality.assessment import assess, assess_scale
 from core.segmentation.field_of_view import MOST_CELLS, find_cells
 from core.segmentation.model_registry import ModelEntry
@@ -190,8 +189,8 @@ def remeasured(
         OutlinedCell(analysis.image, drawn, analysis.cell_index, analysis.place), segmenter, engine=engine
     )
     flags = [*measured.flags, *_told_by_localiser(analysis, base, ringed), raised(OUTLINE_CORRECTED)]
-    if islands := stray_pieces(ringed).islands:
-        flags.append(raised("several_drawn", objects=f"{islands + 1} separate pieces"))
+    if stray := islands(ringed):
+        flags.append(raised("several_drawn", objects=f"{stray + 1} separate pieces"))
     return replace(measured, base=base, flags=tuple(sorted(flags, key=lambda flag: not flag.severe)))
 
 

@@ -48,6 +48,7 @@ from core.store.schema import (
     cell_id,
     decode_rings,
     is_former,
+    place_of,
     present_names,
 )
 
@@ -117,11 +118,6 @@ class MeasuredCell:
     def key(self) -> str:
         """Key of the cell within its run."""
         return f"{self.image_path}#{self.cell_index}"
-
-    @property
-    def named(self) -> CellKey:
-        """Which cell it is, for decisions about its outline."""
-        return CellKey(self.image_sha256, self.cell_index, self.shape, self.place)
 
     @property
     def drawing(self) -> int:
@@ -209,7 +205,7 @@ class Review:
             {"ids": list(standing)},
             self._superseded_table(),
         )
-        found = {row["cell_id"]: _place(row) for row in there.to_dict("records")}
+        found = {row["cell_id"]: place_of(row) for row in there.to_dict("records")}
         return {name: verdict for name, verdict in standing.items() if found.get(name, False) == verdict.cell.place}
 
     def _overview(self) -> Overview:
@@ -266,7 +262,7 @@ class Review:
         return [
             (
                 f"{row['image_path']}#{row['cell_index']}",
-                CellKey(row["image_sha256"], int(row["cell_index"]), (0, 0), _place(row)).name,
+                CellKey(row["image_sha256"], int(row["cell_index"]), (0, 0), place_of(row)).name,
             )
             for row in rows.to_dict("records")
         ]
@@ -490,7 +486,7 @@ def mask(results: Path, image_path: str) -> LabelMap | None:
 
 
 def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
-    place = _place(row)
+    place = place_of(row)
     judged, confidence = row.get("outline_quality"), row["confidence"]
     sure = confidence if judged is None or pd.isna(judged) else judged
     status = row.get("outline_status")
@@ -512,9 +508,3 @@ def _measured_cell(row: Mapping[Any, Any]) -> MeasuredCell:
         status=OutlineStatus(status) if isinstance(status, str) else None,
         drawn_by=DrawnBy.PERSON if row.get("outline_by") == DrawnBy.PERSON else DrawnBy.MODEL,
     )
-
-
-def _place(row: Mapping[Any, Any]) -> BoundingBox | None:
-    if row["place_left"] is None or pd.isna(row["place_left"]):
-        return None
-    return BoundingBox(*(int(row[f"place_{side}"]) for side in _SIDES))

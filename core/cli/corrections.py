@@ -97,7 +97,7 @@ def _export(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     statuses = tuple(OutlineStatus(status) for status in arguments.status)
     training_folder.check_folder(arguments.out)
-    standing = outline_log.all_standing(settings.cohort)
+    standing = sorted(outline_log.all_standing(settings.cohort), key=lambda verdict: verdict.when, reverse=True)
     wanted = [verdict for verdict in standing if training_folder.status_for_training(verdict) in statuses]
     if not wanted:
         msg = f"expected {' or '.join(statuses)} outlines, but there are none; correct some cells first"

@@ -19,8 +19,7 @@ from core.domain.flags import raised
 from core.domain.types import CellAnalysis, LabelMap, OutlineReview
 from core.domain.versions import software_versions
 from core.evaluation.metrics import overlap
-from core.image.masks import region_mask
-from core.image.pieces import stray_pieces
+from core.image.masks import islands, region_mask
 from core.store import outline_log
 from core.store.edits import plain_text
 from core.store.outline_log import ANSWERED, RAISED, ModelOutline, OutlineStatus, OutlineVerdict
@@ -139,10 +138,10 @@ def _drawn(decision: Decision) -> LabelMap | None:
     if not labels.any():
         msg = "nothing is drawn, so there is no outline to save; draw the cell, or reject it with a reason"
         raise UsageError(msg)
-    islands = stray_pieces(labels).islands
-    if islands and not decision.in_pieces:
+    stray = islands(labels)
+    if stray and not decision.in_pieces:
         msg = (
-            f"the cell lies in {islands + 1} pieces that do not touch, which spoils its measurements; remove the stray"
+            f"the cell lies in {stray + 1} pieces that do not touch, which spoils its measurements; remove the stray"
             " ones, or say that they belong to the cell"
         )
         raise UsageError(msg)

@@ -17,7 +17,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.masks import cell_mask, filled_outlines, outlines, with_environment
 from core.store.outline_log import CellKey
-from core.store.schema import OUTLINE_REGIONS, CellRow, cell_row, decode_rings
+from core.store.schema import OUTLINE_REGIONS, CellRow, cell_row, decode_rings, place_of
 
 # Grey levels that the outlines hold together must be those that were stored, or the picture opens otherwise than then.
 _TOLD_BY: Final = ("nucleus_firstorder_Mean", "cytoplasm_firstorder_Mean", "cell_firstorder_Variance")
@@ -83,7 +83,7 @@ def open_stored(row: CellRow, image: CellImage, others: Iterable[CellRow] = (), 
         If the picture does not show what was measured.
     """
     labels = _labels(row, image.shape)
-    place = _place(row)
+    place = place_of(row)
     keep_out = _others(image.shape, place, others)
     features = {name: None if _missing(row.get(name)) else float(row[name]) for name in CATALOGUE}
     _check_same(image, labels, features)
@@ -133,7 +133,7 @@ def keep_out_of(
 def _others(shape: tuple[int, int], place: BoundingBox | None, rows: Iterable[CellRow]) -> NDArray[np.bool_] | None:
     if place is None:
         return None
-    placed = [(other, row) for row in rows if (other := _place(row)) is not None and other != place]
+    placed = [(other, row) for row in rows if (other := place_of(row)) is not None and other != place]
     return keep_out_of(shape, place, [(other, _labels(row, (other.height, other.width))) for other, row in placed])
 
 
@@ -144,12 +144,6 @@ def _labels(row: Mapping[str, Any], shape: tuple[int, int]) -> LabelMap:
 
 def _arrays(rings: Any) -> list[NDArray[np.float32]] | None:  # noqa: ANN401 (lists of Arrow or of JSON)
     return None if rings is None else [np.asarray(ring, dtype=np.float32) for ring in rings]
-
-
-def _place(row: Mapping[str, Any]) -> BoundingBox | None:
-    if _missing(row["place_left"]):
-        return None
-    return BoundingBox(*(int(row[f"place_{side}"]) for side in ("left", "top", "width", "height")))
 
 
 def _missing(value: Any) -> bool:  # noqa: ANN401 (any value of a row)

@@ -7,7 +7,7 @@ model drew them, which measure the reader's patience and not the model, so that 
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -81,7 +81,6 @@ def export(
     folder: Path,
     *,
     statuses: tuple[OutlineStatus, ...] = DRAWN,
-    on_cell: Callable[[int], None] | None = None,
 ) -> ExportReport:
     """Write the pictures and masks of decided cells.
 
@@ -90,13 +89,12 @@ def export(
     root
         Where the corrections are.
     cells
-        Cells with their pictures, each with the decision that holds; those of other statuses are passed over.
+        Cells with their pictures, each with the decision that holds, the latest first; those of other statuses are
+        passed over, and of the same cell the first counts. Only one picture is held at a time.
     folder
         New or empty folder.
     statuses
         What is written: corrected ones, and accepted ones where they are asked for.
-    on_cell
-        Called with the number of cells written.
 
     Raises
     ------
@@ -112,7 +110,7 @@ def export(
     report, names = ExportReport(), set[str]()
     labels: dict[str, list[Mapping[str, object]]] = {part: [] for part in ("", _ACCEPTED)}
     kept: list[Mapping[str, object]] = []
-    for cell in sorted(cells, key=lambda cell: cell.verdict.when, reverse=True):
+    for cell in cells:
         verdict = cell.verdict
         if (status := status_for_training(verdict)) not in statuses:
             continue
@@ -133,8 +131,6 @@ def export(
         labels[part].append(dict(zip(_LABELS, (name, cell.cell_type or CellType.OTHER, group), strict=True)))
         kept.append(_told(name, verdict))
         report.written[status] = report.written.get(status, 0) + 1
-        if on_cell:
-            on_cell(len(kept))
     for part, rows in labels.items():
         if rows:
             _write(folder / part / "labels.csv", _csv(_LABELS, rows))

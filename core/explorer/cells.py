@@ -31,7 +31,7 @@ from core.image.masks import filled_outlines, with_environment
 from core.store.database import Cohort
 from core.store.outline_log import OutlineStatus
 from core.store.overlay import CORRECTED, VERDICTS, flags_after
-from core.store.schema import CellRow, decode_rings
+from core.store.schema import CellRow, decode_rings, place_of
 from core.support import files, records
 
 _DIAMETER: Final = "cell_shape2D_MaximumDiameter"
@@ -304,9 +304,7 @@ def _codes(flags: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _cell(row: Mapping[Any, Any]) -> StoredCell:
-    place = None
-    if not pd.isna(row["place_left"]):
-        place = BoundingBox(*(int(row[f"place_{name}"]) for name in ("left", "top", "width", "height")))
+    place = place_of(row)
     texts = {name: None if pd.isna(row[name]) else str(row[name]) for name in _TEXTS}
     return StoredCell(
         **texts,  # type: ignore[arg-type]  # those that may not be None never are

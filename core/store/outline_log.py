@@ -215,7 +215,8 @@ def forget(root: Path, meant: Callable[[OutlineVerdict], bool]) -> list[OutlineV
             for verdict in verdicts
             if verdict.id not in gone
         ]
-        rows[:] = [row for row in rows if row["id"] not in gone]
+        drawn = {verdict.drawn_in for verdict in verdicts}  # what others have accepted since then holds on
+        rows[:] = [row for row in rows if row["id"] not in gone or row["id"] in drawn]
         named = {mask for verdict in verdicts for mask in (verdict.mask_sha256, verdict.base.mask_sha256)}
         for path in (root / FOLDER / _MASKS).glob("*.png"):
             if path.stem not in named:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.domain.options import Units
-from core.domain.types import CellAnalysis, CellImage
+from core.domain.types import BoundingBox, CellAnalysis, CellImage
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureClass, FeatureSpec, Unit
 from core.support import records
@@ -375,6 +375,13 @@ def _measured(analysis: CellAnalysis) -> CellRow:
 def guarded(text: str) -> str:
     """Text that no spreadsheet takes for a formula: with an apostrophe before it where it would be one."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def place_of(row: Mapping[Any, Any]) -> BoundingBox | None:
+    """Where in its field the cell of a row was cut out; None where the image is the whole field."""
+    sides = [row[f"place_{side}"] for side in ("left", "top", "width", "height")]
+    # Null is None in Arrow's rows and nan in those of pandas.
+    return None if sides[0] is None or math.isnan(sides[0]) else BoundingBox(*map(int, sides))
 
 
 def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[np.float32], ...]:

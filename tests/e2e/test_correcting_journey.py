@@ -65,7 +65,7 @@ def browse(chromium, tmp_path):
         yield browser
 
 
-@pytest.mark.parametrize(("width", "look"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "look"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_r14_r15_draw_undo_save_and_take_back(address, browse, tmp_path, laboratory, width, look):
     page = browse(viewport={"width": width, "height": 900}, color_scheme=look).new_page()
     open_image(page, address, fresh_image(tmp_path, 40 + width))

@@ -9,17 +9,20 @@ from skimage.measure import approximate_polygon, find_contours
 from core.domain.compartments import Compartment
 from core.domain.errors import MaskError
 from core.domain.types import as_label_map
+from core.features.extract import extract
 from core.image.masks import (
     cell_mask,
     check_size,
     encode_grey,
     environment_width,
+    islands,
     outlines,
     region_mask,
     simplified,
     traced,
     with_environment,
 )
+from core.image.synthetic import draw_cell
 
 BACKGROUND, ENVIRONMENT, CYTOPLASM, NUCLEUS = Compartment
 
@@ -190,3 +193,26 @@ def test_a_line_is_simplified_as_by_scikit_image(points, closed):
 
 def test_an_absent_region_has_no_outline():
     assert outlines(disc(20, 5), "nucleus") == []
+
+
+def test_parts_off_the_cell_are_counted_and_corners_do_not_hold_together():
+    labels = np.zeros((20, 20), np.uint8)
+    assert islands(as_label_map(labels)) == 0
+    labels[5:15, 5:15] = 2
+    labels[8:12, 8:12] = 3
+    labels[10, 10] = 0  # a hole
+    assert islands(as_label_map(labels)) == 0
+    labels[4, 4] = labels[0, 19] = 2  # one touches in a corner only
+    assert islands(as_label_map(labels)) == 2
+
+
+def test_r11_a_single_stray_pixel_spoils_features_and_is_counted():
+    image, drawn = draw_cell()
+    labels = np.where(drawn >= 2, drawn, np.uint8(0))
+    stray = labels.copy()
+    stray[0, 0] = 2
+    before, after = (extract(image.rgb, with_environment(as_label_map(one))).values for one in (labels, stray))
+    moved = [name for name, value in before.items() if value and abs((after[name] or 0) / value - 1) > 0.05]
+    assert [round(one["cell_shape2D_MaximumDiameter"]) for one in (before, after)] == [179, 338]
+    assert len([name for name in moved if after[name] is not None]) == 32
+    assert (islands(as_label_map(labels)), islands(as_label_map(stray))) == (0, 1)

@@ -166,3 +166,13 @@ def test_what_is_forgotten_leaves_no_name_no_row_and_no_mask(tmp_path):
     assert [path.stem for path in (tmp_path / "corrections" / "masks").iterdir()] == [kept]
     assert '"decisions": 1' in (tmp_path / "corrections" / "forgotten.jsonl").read_text()
     assert forget(tmp_path / "nowhere", lambda _: True) == []
+
+
+def test_an_outline_that_somebody_else_accepted_outlives_who_drew_it(tmp_path):
+    mask = keep_mask(tmp_path, draw_cell(1)[1])
+    add(tmp_path, verdict("1", OutlineStatus.CORRECTED, who="Gone", mask_sha256=mask, drawn_in="1"), rows=True)
+    add(tmp_path, verdict("2", who="Stays", mask_sha256=mask, drawn_in="1", on="1"))
+    forget(tmp_path, lambda one: one.who == "Gone")
+    rows = outline_log.rows_of(tmp_path).read_text().splitlines()
+    assert [json.loads(line)["id"] for line in rows] == ["1"]
+    assert kept_mask(tmp_path, mask).any()
