@@ -19,16 +19,17 @@ from core.image.synthetic import draw_cell
 pytestmark = pytest.mark.browser
 
 PATIENCE_MS = 300_000  # a run measures a cell in a tenth of a second, or in five where others compute
-CELLS = 120  # long enough to be stopped in mid-run on a quick machine
+CELLS = 320  # long enough to be stopped in mid-run on a quick machine
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("archive") / "slides of May.zip"
     with zipfile.ZipFile(path, "w") as packed:
-        drawn = [draw_cell(seed)[0].rgb for seed in range(CELLS // 4)]
+        drawn = [draw_cell(seed)[0].rgb for seed in range(CELLS // 8)]
         for number in range(CELLS):
-            turned = np.ascontiguousarray(np.rot90(drawn[number // 4], number % 4))
+            mirrored = drawn[number // 8][:: 1 if number % 8 < 4 else -1]
+            turned = np.ascontiguousarray(np.rot90(mirrored, number % 4))
             packed.writestr(f"lymphocyte/{number:03d}.png", encode_png(turned))
         packed.writestr("lymphocyte/notes.png", b"no image")
         packed.writestr("../outside.png", b"no image")
