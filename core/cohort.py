@@ -21,7 +21,10 @@ from core.image.imaging import file_depths
 from core.image.listing import FileKind, Passed, PassedOver, file_kind, find_images
 from core.image.masks import outlines
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
+from core.populations.outlining import model_note
 from core.segmentation.model_registry import ModelEntry
+from core.store import queries
+from core.store.database import Cohort
 from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_id, cell_row
 from core.store.shards import append_cells, scan, write_population
 
@@ -243,10 +246,11 @@ def _digest(path: Path) -> bytes | None:
 
 @dataclass(frozen=True)
 class Added:
-    """How many cells are new in a population, and how many were there already."""
+    """How many cells are new in a population, how many were there already, and what is told of their models."""
 
     new: int
     known: int
+    model_note: str | None = None
 
 
 def add_cells(
@@ -295,7 +299,9 @@ def add_cells(
             )
             raise StoreError(msg)
         new = sum(append_cells(root, population.population_id, rows) for rows in _at_least_one(brought_rows()))
-    return Added(new, brought - new)
+    with Cohort.open([root]) as cohort:
+        note = model_note([(population.title, queries.outlining(cohort, population.population_id))])
+    return Added(new, brought - new, note)
 
 
 def _at_least_one(batches: Iterator[list[CellRow]]) -> Iterator[list[CellRow]]:

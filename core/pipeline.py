@@ -17,7 +17,7 @@ from core.domain.objects import FoundObject, ObjectKind
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.settings import load_settings
 from core.domain.types import BoundingBox, CellAnalysis, CellImage, DrawnBy, LabelMap, QualityFlag, Segmentation
-from core.domain.versions import software_versions
+from core.domain.versions import MODEL_FILE, software_versions
 from core.features.extract import extract
 from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import Scale
@@ -144,6 +144,7 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine =
         raise ImageError(msg) from error
     judged = segmenter.judge.judged(cell.segmentation) if segmenter.judge else None
     flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge, judged)
+    file = {MODEL_FILE: segmenter.file_sha256} if segmenter.file_sha256 else {}
     return CellAnalysis(
         cell.image,
         cell.segmentation,
@@ -151,7 +152,7 @@ def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine =
         flags,
         cell.cell_index,
         cell.place,
-        dict(software_versions(engine)),
+        software_versions(engine) | file,
         judged.quality if judged else None,
     )
 

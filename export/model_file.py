@@ -21,9 +21,10 @@ from core.evaluation.datasets import DATA_SETS, Sample, data_set
 from core.evaluation.training_runs import CONFIG_FILE, SCORES_FILE
 from core.segmentation.localiser import OnnxLocaliser
 from core.segmentation.model_card import ModelCard
-from core.segmentation.model_registry import list_models
+from core.segmentation.model_registry import known_models
 from core.segmentation.segmenter import OnnxSegmenter
-from core.support import files
+from export.adapted import carry_over, taught_in_words
+from export.default import Comparison, check_replaced, compared, why_not
 from export.fidelity import compare, harm
 from export.localiser import export_localiser
 from export.precision import agreement, calibration_crops, canonical_crops, to_fp16, to_int8
@@ -33,7 +34,7 @@ from training.config import TrainingConfig
 from training.data import masked_samples
 from training.evaluate import appearance_of, by_data_set, evaluate, in_words, summarise
 from training.experiments.validation import for_card
-from training.loop import SPLIT_FILE, load_network
+from training.loop import SPLIT_FILE, load_network, temperature_of
 from training.segmenter import inference_card
 
 INTENDED_USE = (
@@ -125,9 +126,16 @@ def _card(
 
 
 def _parts(run: Path, config: TrainingConfig) -> dict[str, list[Sample]]:
-    """The images of a run's split, as they are now; raises ModelError where some of them are gone."""
+    """The images of a run's split, as they are now; raises ModelError where some of them are gone.
+
+    Of data sets that the run itself did not have, but the model that it began with, there are none.
+    """
     known = {sample.sample_id: sample for sample in masked_samples(config.data_sets)}
-    split = json.loads((run / SPLIT_FILE).read_text(encoding="utf-8"))
+    had = {data_set(name).name for name in config.data_sets}
+    split = {
+        part: [sample_id for sample_id in ids if sample_id.split("/")[0] in had]
+        for part, ids in json.loads((run / SPLIT_FILE).read_text(encoding="utf-8")).items()
+    }
     if gone := [sample_id for ids in split.values() for sample_id in ids if sample_id not in known]:
         msg = (
             f"{len(gone)} images of the training are no longer there, first {gone[0]}; put them back: the model is"
@@ -142,13 +150,15 @@ def export(arguments: argparse.Namespace) -> int:
     run: Path = arguments.checkpoint.parent if arguments.checkpoint.is_file() else arguments.checkpoint
     out: Path = arguments.out
     network, config, scale = load_network(run)
+    known = known_models(out.parent)
     if not (run / SCORES_FILE).exists():
         _say(
             "this training has not ended; its best weights so far are exported, and its probabilities are not"
             " calibrated"
         )
     parts = _parts(run, config)
-    card = replace(_card(config, scale, out.stem, parts), temperature=_temperature(run))
+    card = replace(_card(config, scale, out.stem, parts), temperature=temperature_of(run))
+    card = replace(card, training_data=card.training_data + taught_in_words(run))
     for validated in arguments.validation:
         card = replace(card, validation={**card.validation, **for_card(validated)})
     with TemporaryDirectory() as folder:
@@ -170,19 +180,23 @@ def export(arguments: argparse.Namespace) -> int:
             )
         _say(f"scoring {len(parts['test'])} test images")
         scores = evaluate(OnnxSegmenter(draft, Device.CPU), parts["test"])
-        card = replace(card, scores={"test": summarise(scores), **by_data_set(scores)})
+        comparison = compared(scores, parts["test"], known)
+        reason = why_not(scores, comparison, wished=arguments.default)
+        check_replaced(card.model_id, known, reason)
+        scored = {"test": summarise(scores), **by_data_set(scores)}
+        card = replace(card, scores=scored, comparison=comparison.to_plain())
         embed_card(draft, card)
         out.parent.mkdir(parents=True, exist_ok=True)
-        for made, place in ((localiser, out.with_name(localiser.name)), (draft, out)):
-            if made.exists():
-                with files.replacing(place) as unfinished:
-                    shutil.copyfile(made, unfinished)
-    register(out, card, run, default=not arguments.not_default)
+        register(draft, out, card, run, default=not reason)
+    carried = carry_over(run, known_models(out.parent).named(card.model_id))
     if arguments.json:
-        facts = {"parity": card.parity, "fidelity": card.fidelity, "scores": card.scores}
-        print(json.dumps({"file": out.name, "bytes": out.stat().st_size, **facts}))
+        facts = {"parity": card.parity, "fidelity": card.fidelity, "scores": card.scores, "comparison": card.comparison}
+        decided = {"default": not reason, "why_not": reason}
+        print(json.dumps({"file": out.name, "bytes": out.stat().st_size, **facts, **decided}))
     else:
-        _tell(out, card)
+        _tell(out, card, comparison, reason)
+        if carried:
+            print(f"carried over from the model it began with, and not measured anew: {', '.join(carried)}")
     return 0
 
 
@@ -195,14 +209,8 @@ def _place_localiser(source: Path, out: Path) -> None:
         shutil.copyfile(source, out)
 
 
-def _temperature(run: Path) -> float:
-    """What the run's logits are divided by: 1 where it has not ended, or is older than this measurement."""
-    scores = run / SCORES_FILE
-    return float(json.loads(scores.read_text(encoding="utf-8")).get("temperature", 1.0)) if scores.exists() else 1.0
-
-
-def _tell(out: Path, card: ModelCard) -> None:
-    """Print what was exported, how good it is, and how the app gets to it."""
+def _tell(out: Path, card: ModelCard, comparison: Comparison, why_not_used: str) -> None:
+    """Print what was exported, how good it is, also beside the model in use, and how the app gets to it."""
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {card.precision}")
     beside = "torch" if card.precision == Precision.FP32 else "the fp32 file"
     agreement = f"{card.parity['mask_agreement']:.4%} of the mask's pixels agree"
@@ -211,9 +219,16 @@ def _tell(out: Path, card: ModelCard) -> None:
         f"test, {card.scores['test']['images']} images never seen, cell found by the"
         f" network:\n{in_words(card.scores['test'])}"
     )
+    print(comparison.in_words(card.model_id))
     elsewhere = f"LEUKOSCOPE_MODELS={out.parent} " if out.parent.resolve() != load_settings().models.resolve() else ""
-    default = list_models(out.parent)[0].model_id
-    print(f"the app opens with {default}" if default == card.model_id else f"the app still opens with {default}")
+    known = known_models(out.parent)
+    if known.named(card.model_id).hides_shipped:
+        print(f"it hides the shipped model {card.model_id}; under another name both are listed")
+    if why_not_used:
+        print(f"the app still opens with {known.chosen or 'no model'}: {why_not_used}")
+        print(f"to use it all the same: {elsewhere}leukoscope models use {card.model_id}")
+    else:
+        print(f"the app opens with {card.model_id}")
     print(f"next: {elsewhere}make app, or {elsewhere}python -m core segment IMAGE --out DIR --model {card.model_id}")
 
 

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError
 from core.evaluation.training_runs import CONFIG_FILE, LOG_FILE
 from core.segmentation.model_card import METADATA_KEY, ModelCard
-from core.segmentation.model_registry import MANIFEST, load_manifest, write_manifest
+from core.segmentation.model_registry import MANIFEST, load_manifest, manifest_text
+from core.support import files
 from training.config import TrainingConfig
 from training.loop import SPLIT_FILE
 
@@ -196,30 +197,40 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int]) -> NDArr
     return np.asarray(coarse.repeat(16, axis=2).repeat(16, axis=3), dtype=np.float32)
 
 
-def register(out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
-    """Enter a model file into the manifest beside it: checksum, a copy of its card and split, and the training log.
+def register(draft: Path, out: Path, card: ModelCard, run: Path, *, default: bool) -> None:
+    """Put a model file into its folder and enter it into the manifest there, all of it or nothing.
 
-    Measurements of an earlier file of that id (its reliability and what it knows) are removed.
+    Beside it come its localiser, which lies beside the draft, the training log and the split. The manifest holds the
+    checksum and a copy of the card. Measurements of an earlier file of that id (its reliability and what it knows) are
+    removed.
     """
-    manifest: dict[str, Any] = {"default": card.model_id, "models": {}}
-    if (out.parent / MANIFEST).exists():
-        manifest = load_manifest(out.parent)
+    folder = out.parent
+    manifest: dict[str, Any] = load_manifest(folder) if (folder / MANIFEST).exists() else {"models": {}}
     before = manifest["models"].get(card.model_id, {})
+    content = draft.read_bytes()
     beside = {"log": f"{card.model_id}.log.csv", "split": f"{card.model_id}.split.json"}
-    training_log(run).to_csv(out.parent / beside["log"], index=False)
-    shutil.copyfile(run / SPLIT_FILE, out.parent / beside["split"])
     manifest["models"][card.model_id] = {
         "file": out.name,
-        "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "card": json.loads(card.to_json()),
         **beside,
     }
     if default:
         manifest["default"] = card.model_id
-    write_manifest(manifest, out.parent)
+    parts = {
+        out.name: content,
+        beside["log"]: training_log(run).to_csv(index=False).encode(),
+        beside["split"]: (run / SPLIT_FILE).read_bytes(),
+    }
+    if card.localiser:
+        parts[card.localiser["file"]] = draft.with_name(card.localiser["file"]).read_bytes()
+    with ExitStack() as stack:
+        # They get their names when all are written, the last first: the manifest comes last, which names the others.
+        for name, part in {MANIFEST: manifest_text(manifest).encode(), **parts}.items():
+            stack.enter_context(files.replacing(folder / name)).write_bytes(part)
     for measured in ("reliability", "novelty", "quality"):
         if measured in before:
-            (out.parent / before[measured]).unlink(missing_ok=True)
+            (folder / before[measured]).unlink(missing_ok=True)
 
 
 def training_log(run: Path) -> pd.DataFrame:

@@ -16,7 +16,14 @@ from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField
 from pages._ui.common.widgets import image_chooser, offer_scale
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.correcting.hand import show_drafts
-from pages._ui.single_cell.cell_view import show_downloads, show_measures, show_nearest, show_populations, show_quality
+from pages._ui.single_cell.cell_view import (
+    show_downloads,
+    show_measures,
+    show_models,
+    show_nearest,
+    show_populations,
+    show_quality,
+)
 from pages._ui.single_cell.field_view import open_field, show_field
 from pages._ui.single_cell.outline import show_outline
 
@@ -84,6 +91,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
                 "search_off",
             )
     if measured:
+        show_models(analysis, placed)
         show_nearest(nearest_populations(analysis.features, [p.reference for p in placed], reliability))
     show_downloads(analysis, placed, reliability)
     if measured:

@@ -16,6 +16,8 @@ from tests.populations import write_drawn
 
 # Commands work in the tests' own process, which spares each a process and a model; tests of the limits set them.
 os.environ.setdefault("LEUKOSCOPE_MAX_SECONDS", "inf")
+# Whoever has models of their own, and has chosen one, still tests the shipped one. Nothing can be written there.
+os.environ.setdefault("LEUKOSCOPE_MODELS", os.devnull)
 
 
 def _missing(what: str, required_by: str) -> None:

@@ -96,6 +96,7 @@ def test_the_shipped_files_are_found_and_a_person_s_own_lie_elsewhere(installed,
     assert "lymphocyte_acevedo" in outside(scripts / "leukoscope", "cohort", "list")
     home = site / "_leukoscope"
     assert (home / "Home.py").is_file()
+    assert (home / "training" / "configs" / "finetune.toml").is_file()
     assert (home / ".streamlit" / "config.toml").is_file()
     assert (home / "pages" / "_ui" / "components" / "viewer" / "viewer.js").is_file()
     code = (

@@ -29,7 +29,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
 from core.populations.comparison import beside_published
 from core.populations.summaries import SMALL_GROUP
-from core.segmentation.model_registry import find_model
+from core.segmentation.model_registry import ModelEntry, find_model
 from core.store import queries
 from core.store.database import Cohort
 from core.store.published import published_references
@@ -93,7 +93,7 @@ def _dice(part: Mapping[str, Any]) -> list[str]:
 
 
 def scores() -> str:
-    card = find_model().card
+    card = _shipped().card
     names = {
         "set1": "set 1 (Jiangxi Tecom)",
         "set2": "set 2 (CellaVision)",
@@ -115,9 +115,14 @@ def scores() -> str:
     return _table(["test images", "n", "nucleus", "cytoplasm", "cell", "cells under 0.8"], rows)
 
 
+def _shipped() -> ModelEntry:
+    """The model that the docs are about, whichever the person at hand uses."""
+    return find_model(folder=load_settings().shipped_models)
+
+
 def headline() -> str:
     """How good the shipped model is, beside two drawings of one image, in a sentence."""
-    regions, test = ("nucleus", "cytoplasm", "cell"), find_model().card.scores["test"]
+    regions, test = ("nucleus", "cytoplasm", "cell"), _shipped().card.scores["test"]
     ours = [f"{test[region]['dice_mean']:.3f} ({region})" for region in regions]
     twice = json.loads((BENCHMARKS / "agreement.json").read_text(encoding="utf-8"))[0]
     drawn = [f"{twice[region]:.3f}" for region in regions]
@@ -151,7 +156,7 @@ def _change(feature: FeatureReliability) -> str:
 
 def reliability() -> str:
     """Counts of grades, the features most asked for, and the names of those that agree least."""
-    entry = find_model()
+    entry = _shipped()
     assert entry.reliability is not None, "run `python -m core reliability`"
     features = load(entry.reliability)
     known: list[list[object]] = []
@@ -233,7 +238,7 @@ def findings() -> str:
 
 
 def panels() -> str:
-    reliable = graded(load(find_model().reliability))
+    reliable = graded(load(_shipped().reliability))
     rows: list[list[object]] = []
     with Cohort.open([load_settings().reference]) as opened:
         infos = {info.population.population_id: info for info in queries.populations(opened)}

@@ -50,7 +50,7 @@ def main(names: Sequence[str]) -> None:
 
 def environment(folder: Path) -> dict[str, str]:
     """The shipped model and populations, an empty place for everything else, and drawn images only."""
-    own = {name: str(folder / name.lower()) for name in ("DATA", "COHORT", "RUNS", "CACHE")} | {
+    own = {name: str(folder / name.lower()) for name in ("DATA", "COHORT", "RUNS", "CACHE", "MODELS")} | {
         "ROOTS": str(folder / "smears")
     }
     return {f"LEUKOSCOPE_{name}": place for name, place in own.items()}

@@ -7,17 +7,28 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from core.cli import programs
 from core.domain.errors import CoreError
 from core.domain.options import VIEWS
+from core.support.text import shown
 
 if TYPE_CHECKING:
     # argparse exports no name for it.
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-# The commands of `training.localiser.commands`; all others are in `training.commands`.
-_LOCALISER: Final = ("localise", "finding")
-# The disk's reasons to refuse: nothing in the program can correct them.
-_NOT_OURS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+# Where commands are that are not in `training.commands`.
+_ELSEWHERE: Final = {
+    "adapt": "training.adaptation.commands",
+    "localise": "training.localiser.commands",
+    "finding": "training.localiser.commands",
+}
+# They come with the program, wherever it is installed.
+_CONFIGS: Final = Path(__file__).parent / "configs"
+# Commands that go on where they were stopped.
+_RESUMABLE: Final = ("adapt", "finetune", "localise", "select")
+# The disk's reasons to refuse: nothing in the program can correct them. The first three say that there is no room.
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_OURS: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 # What a shell gives a program that was stopped by Ctrl-C.
 _INTERRUPTED: Final = 130
 
@@ -28,6 +39,7 @@ _FOLDERS: Final = (
     " the types, and which images show the same cell."
 )
 _DATA_SETS: Final = "names of data sets, or paths of folders"
+_MODEL: Final = "model as `leukoscope models list` names it (default: the one in use), or the folder of a training run"
 _DEVICE: Final = "auto, cpu, cuda or cuda:<number> (default: auto, CUDA where there is one)"
 
 
@@ -45,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for add in (
         _add_finetune,
+        _add_adapt,
         _add_localise,
         _add_augment,
         _add_select,
@@ -63,16 +76,36 @@ def _add_finetune(commands: "Commands") -> None:
         "Train a network on 60 % of the images, choose its best epoch on 20 %, and test it on the rest, which it never"
         " saw."
         " The folder of the run holds config.toml, split.json, log.csv (a row as each epoch ends: the app's page Models"
-        " draws it), the best weights, scores.json, and in cases/ pictures of the best and worst test images. Ctrl-C"
-        f" stops it; the same command goes on. {_FOLDERS}"
+        " draws it), messages.log (what was warned of), the best weights, scores.json, and in cases/ pictures of the"
+        f" best and worst test images. Ctrl-C stops it; the same command goes on. {_FOLDERS}"
     )
     short = "train a network; goes on where a stopped run was"
     parser = commands.add_parser("finetune", help=short, description=text)
     text = "TOML file of settings; copy training/configs/finetune.toml (default: it)"
-    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--config", type=Path, default=_CONFIGS / "finetune.toml", metavar="FILE", help=text)
     text = "folder of the run; the app shows those in runs/"
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help=text)
     parser.add_argument("--device", default="auto", help=_DEVICE)
+
+
+def _add_adapt(commands: "Commands") -> None:
+    text = (
+        "Teach a model the corrected cells of a laboratory, beginning with its own weights and mixed with the images"
+        " that it was trained on, where they are at hand. Each cell is also held back once, so that the gain is told"
+        f" honestly. Ctrl-C stops it; the same command goes on. {_FOLDERS}"
+    )
+    short = "teach a model a laboratory's own cells; goes on where it was stopped"
+    parser = commands.add_parser("adapt", help=short, description=text)
+    text = "folder of corrected cells, as `leukoscope corrections export` writes it, or of other drawn masks"
+    parser.add_argument("corrections", type=Path, metavar="CORRECTIONS", help=text)
+    text = "folder of the run, by whose name the adapted model is called"
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help=text)
+    text = "model in LEUKOSCOPE_MODELS, or folder of a training run, to begin with (default: the model in use)"
+    parser.add_argument("--model", metavar="ID", help=text)
+    text = "TOML file of settings (default: training/configs/adapt.toml, which explains them)"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--device", default="auto", help=_DEVICE)
+    parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
 
 
 def _add_localise(commands: "Commands") -> None:
@@ -82,8 +115,8 @@ def _add_localise(commands: "Commands") -> None:
     )
     short = "train a localiser; goes on where a stopped run was"
     parser = commands.add_parser("localise", help=short, description=text)
-    text = "TOML file of settings; copy training/configs/localiser.toml (default: the settings of that class)"
-    parser.add_argument("--config", type=Path, metavar="FILE", help=text)
+    text = "TOML file of settings; copy training/configs/localiser.toml (default: it)"
+    parser.add_argument("--config", type=Path, default=_CONFIGS / "localiser.toml", metavar="FILE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     text = "sources of which nothing is seen, and which the run is scored on in the end"
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="NAME", help=text)
@@ -139,8 +172,7 @@ def _add_select(commands: "Commands") -> None:
 
 def _add_scored(parser: argparse.ArgumentParser) -> None:
     """Which model is scored, and on what."""
-    text = "model in LEUKOSCOPE_MODELS, as `python -m core models list` names it (default: its default)"
-    parser.add_argument("--model", metavar="ID", help=text)
+    parser.add_argument("--model", metavar="ID", help=_MODEL)
     parts = ["train", "validation", "test", "all"]
     parser.add_argument("--part", choices=parts, default="test", help="part of its split (default: test)")
     text = f"{_DATA_SETS} (default: set1 set2)"
@@ -150,10 +182,15 @@ def _add_scored(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(commands: "Commands") -> None:
-    text = "Score a model on drawn masks as a user meets it: the network finds the cell itself."
+    text = (
+        "Score a model on drawn masks as a user meets it: the network finds the cell itself. With --against, score"
+        " another one on the same images, which neither learnt from or was chosen on, and say which is better:"
+        " differences are taken image by image, their intervals over groups of images."
+    )
     short = "score a model on drawn masks, beside the annotators' own agreement"
     parser = commands.add_parser("evaluate", help=short, description=text)
     _add_scored(parser)
+    parser.add_argument("--against", metavar="ID", help="the other model: an id, or the folder of a training run")
     parser.add_argument("--json", action="store_true", help="print one machine-readable object to standard output")
 
 
@@ -167,8 +204,7 @@ def _add_laboratories(commands: "Commands") -> None:
     parser = commands.add_parser(
         "laboratories", help="score finding, outlines and flags by laboratory", description=text
     )
-    text = "model in LEUKOSCOPE_MODELS (default: its default), or the folder of a training run"
-    parser.add_argument("--model", metavar="ID", help=text)
+    parser.add_argument("--model", metavar="ID", help=_MODEL)
     parser.add_argument("--data-sets", nargs="+", required=True, metavar="NAME", help=_DATA_SETS)
     text = "with a run's folder: the run of a localiser that finds the cells (default: that of the app's model)"
     parser.add_argument("--localiser", type=Path, metavar="RUN", help=text)
@@ -218,29 +254,43 @@ def _add_outlines(commands: "Commands") -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = programs.parsed("training", parser(), argv)
     # Not before: whoever asks for help does not wait for torch.
-    from training import terminal, trainer
+    from training import terminal
 
     terminal.log_to_terminal()
     try:
-        module = "training.localiser.commands" if arguments.command in _LOCALISER else "training.commands"
+        module = _ELSEWHERE.get(arguments.command, "training.commands")
         return int(getattr(import_module(module), arguments.command)(arguments))
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (OSError, MemoryError, RuntimeError) as error:
-        if trainer.is_out_of_memory(error):
-            print(f"error: out of memory ({error}); take a smaller batch_size, input_size or encoder", file=sys.stderr)
-        elif isinstance(error, OSError) and error.errno in _NOT_OURS:
-            print(f"error: {error}", file=sys.stderr)
-        else:
+        if not (words := _in_words(error, arguments.command)):
             raise
+        print(f"error: {words}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        resumable = arguments.command in ("finetune", "localise", "select")
+        resumable = arguments.command in _RESUMABLE
         terminal.say("stopped; the same command goes on where it was" if resumable else "stopped; nothing was kept")
         return _INTERRUPTED
+
+
+def _in_words(error: OSError | MemoryError | RuntimeError, command: str) -> str:
+    """What the machine refuses, and what to do; empty for an error of the program."""
+    from training.trainer import is_out_of_memory
+
+    if is_out_of_memory(error):
+        return f"out of memory ({error}); take a smaller batch_size, input_size or encoder"
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in _FULL:
+        then = "the same command goes on where it was" if command in _RESUMABLE else "start again"
+        return (
+            f"expected room on the disk for {shown(str(error.filename or 'a file'))}, but there is none"
+            f" ({error.strerror}); make room, and {then}"
+        )
+    return str(error) if error.errno in _NOT_OURS else ""
 
 
 if __name__ == "__main__":

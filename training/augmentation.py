@@ -16,6 +16,7 @@ from core.image.masks import cell_mask, with_environment
 from core.image.stain import absorbance
 from core.image.window import Window, resample, resample_labels
 from training.config import TrainingConfig
+from training.own import OwnAugmentation
 
 # A square turned by 45 degrees needs sqrt(2) times its side, or its corners are mirrored content.
 _MARGIN = math.sqrt(2)
@@ -306,6 +307,7 @@ class Augmentation:
         self._config = config
         self._pipeline = _pipeline(config.input_size)
         self._canvas = round(config.input_size * _MARGIN)
+        self._own = OwnAugmentation(config.augmentation) if config.augmentation else None
 
     def __call__(
         self, item: LabelledImage, others: list[LabelledImage], rng: np.random.Generator, *, epoch: int = 0
@@ -330,7 +332,8 @@ class Augmentation:
             rgb = change_light(rgb, labels, config, rng)
         self._pipeline.set_random_seed(int(rng.integers(2**31)))
         done = self._pipeline(image=rgb, mask=labels)
-        return done["image"], done["mask"]
+        rgb, labels = done["image"], done["mask"]
+        return self._own(rgb, labels, rng) if self._own else (rgb, labels)
 
     def _paste(
         self,

@@ -18,26 +18,35 @@ from core.domain.settings import check_own, load_settings
 from core.domain.types import CellImage
 from core.evaluation import model_selection as results
 from core.evaluation.datasets import COPIES_MANIFEST, Sample, data_set
-from core.evaluation.model_comparison import Measure, fair, paired_differences, ranking, title, verdict
+from core.evaluation.model_comparison import Measure, fair, few_images, paired_differences, ranking, title, verdict
+from core.evaluation.paired import better, better_in_words, paired_by_data_set, to_plain
+from core.evaluation.paired import in_words as paired_in_words
 from core.evaluation.quality_fit import gathered
 from core.evaluation.training_runs import CASES_FOLDER
 from core.evaluation.true_cells import LABORATORIES, measure, true_pictures
 from core.segmentation.field_of_view import FieldCell
 from core.segmentation.localiser import OnnxLocaliser
-from core.segmentation.model_registry import ModelEntry, find_model
-from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
 from training import selection
 from training.augment import write_copies
 from training.calibration import trust
 from training.config import SelectionConfig, TrainingConfig
 from training.data import load_labelled, masked_samples
-from training.evaluate import annotator_agreement, by_cell_type, by_data_set, in_a_line, in_words, summarise
+from training.evaluate import (
+    annotator_agreement,
+    by_cell_type,
+    by_data_set,
+    dice_by_image,
+    in_a_line,
+    in_words,
+    summarise,
+)
 from training.evaluate import evaluate as score_cells
 from training.fields import MadeField, score_fields, summarise_fields
 from training.laboratories import by_laboratory, score_laboratories
 from training.laboratories import in_words as in_words_of_laboratory
-from training.localiser.evaluation import scored_localiser
-from training.loop import SPLIT_FILE, EpochLog, fit
+from training.loop import EpochLog, fit
+from training.messages import kept_in
+from training.scored import ScoredModel, opened, untouched
 from training.segmenter import TorchSegmenter, shipped_localiser
 from training.selection import AS_PUBLISHED, GROUPED, SelectionUnit, units_of
 from training.terminal import in_time, named, say, show_unit, shown, work
@@ -46,7 +55,7 @@ from training.trainer import find_device
 
 def finetune(arguments: argparse.Namespace) -> int:
     """Train a network, and score it on the images it never saw."""
-    config = TrainingConfig.from_toml(arguments.config) if arguments.config else TrainingConfig()
+    config = TrainingConfig.from_toml(arguments.config)
     started = time.monotonic()
 
     def show(row: EpochLog) -> None:
@@ -56,7 +65,8 @@ def finetune(arguments: argparse.Namespace) -> int:
             f" {in_time(row.seconds * (config.epochs - row.epoch))} left"
         )
 
-    report = fit(config, arguments.out, device=find_device(arguments.device), on_epoch=show)
+    with kept_in(arguments.out):
+        report = fit(config, arguments.out, device=find_device(arguments.device), on_epoch=show)
     print(
         f"{report.epochs} epochs in {in_time(time.monotonic() - started)}; best validation Dice"
         f" {report.best_val_dice:.4f} in epoch {report.best_epoch}{' (stopped early)' if report.stopped_early else ''}"
@@ -118,11 +128,12 @@ def select(arguments: argparse.Namespace) -> int:
         say(f"{named(unit)}: epoch {epoch}/{config.epochs}", for_now=True)
 
     try:
-        folder = take_part(start_others)
-        for other in others:
-            other.join()
-        if any(other.exitcode for other in others):  # what it was at is free again
-            folder = take_part()
+        with kept_in(root / config.name):
+            folder = take_part(start_others)
+            for other in others:
+                other.join()
+            if any(other.exitcode for other in others):  # what it was at is free again
+                folder = take_part()
     finally:
         for other in others:
             other.terminate()
@@ -132,13 +143,15 @@ def select(arguments: argparse.Namespace) -> int:
 
 def _tell(config: SelectionConfig, folder: Path) -> int:
     """Print the results of a run so far, what failed, and where to look; returns the exit code."""
-    folds = results.read(folder, "folds")
+    folds, images = (results.read(folder, table) for table in ("folds", "images"))
     for protocol in (GROUPED, AS_PUBLISHED):
         rows = folds[folds["protocol"] == protocol]
         if fair(rows).empty:
             continue
         scores = ranking(rows, Measure.MEAN)
         print(f"{protocol}: {verdict(scores, paired_differences(rows, Measure.MEAN))}")
+        if few := few_images(images[images["protocol"] == protocol]):
+            print(f"  {few}")
         for score in scores:
             interval = "" if score.low is None else f" (95 % interval {score.low:.4f} to {score.high:.4f})"
             print(f"  {title(score.architecture):14} Dice {score.mean:.4f}{interval}, {score.folds} folds")
@@ -159,32 +172,31 @@ def _tell(config: SelectionConfig, folder: Path) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Score a model on drawn masks."""
-    entry = find_model(arguments.model)
+    """Score a model on drawn masks, or two beside each other."""
+    if arguments.against:
+        return _evaluate_both(arguments)
+    model = opened(arguments.model, views=arguments.views)
     samples = masked_samples(tuple(arguments.data_sets))
-    chosen = _of_part(samples, entry, arguments.part, arguments.data_sets)
+    chosen = _of_part(samples, model, arguments.part, arguments.data_sets)
 
     def show(number: int) -> None:
         say(f"{number}/{len(chosen)} images", for_now=number < len(chosen))
 
-    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
-    scores = score_cells(segmenter, chosen, on_image=show)
+    scores = score_cells(model.segmenter, chosen, on_image=show)
     parts, annotators = {"all": summarise(scores), **by_data_set(scores)}, annotator_agreement(samples)
     types = {
         name: by_cell_type([score for score in scores if score.sample_id.startswith(f"{name}/")])
         for name in by_data_set(scores)
     }
-    confidence, validation = trust(scores), entry.card.validation
+    confidence, validation = trust(scores), model.segmenter.card.validation
     if arguments.json:
-        facts = {"model": entry.model_id, "part": arguments.part, "views": arguments.views, "confidence": confidence}
+        facts = {"model": model.name, "part": arguments.part, "views": arguments.views, "confidence": confidence}
         print(json.dumps({**facts, **parts, "cell_types": types, "validation": validation, "annotators": annotators}))
         return 0
     for name, summary in parts.items():
         where = " and ".join(arguments.data_sets) if name == "all" else name
         if name != "all" or len(parts) > 2:
-            print(
-                f"{entry.model_id}, {arguments.part} images of {where}, n = {summary['images']}:\n{in_words(summary)}"
-            )
+            print(f"{model.name}, {arguments.part} images of {where}, n = {summary['images']}:\n{in_words(summary)}")
         for cell_type, of_type in types.get(name, {}).items():
             print(f"  {cell_type}, n = {of_type['images']}: {in_a_line(of_type)}")
     for scheme, result in validation.items():
@@ -201,56 +213,91 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def laboratories(arguments: argparse.Namespace) -> int:
     """Score a model in each laboratory."""
-    segmenter: TwoPassSegmenter
-    if arguments.model and (run := Path(arguments.model)).is_dir():
-        localiser = scored_localiser(arguments.localiser) if arguments.localiser else shipped_localiser()
-        segmenter = TorchSegmenter.from_run(run, find_device("cpu"), localiser=localiser)
-        split: Path | None = run / SPLIT_FILE
-    elif arguments.localiser:
-        given = arguments.model or "not given"
-        msg = f"--localiser goes with the run of a network, but --model is {given}; name the run's folder"
-        raise UsageError(msg)
-    else:
-        entry = find_model(arguments.model)
-        segmenter, split = OnnxSegmenter.from_entry(entry, Device.CPU), entry.split
+    model = opened(arguments.model, localiser=arguments.localiser)
     samples = [sample for name in arguments.data_sets for sample in data_set(name).samples()]
-    if split and not arguments.all:
-        parts = json.loads(split.read_text(encoding="utf-8"))
-        learnt = {*parts["train"], *parts["validation"]}
-        samples = [sample for sample in samples if sample.sample_id not in learnt]
+    if model.split and not arguments.all:
+        samples = untouched(samples, [model.split])
 
     def show(number: int) -> None:
         say(f"{number}/{len(samples)} images", for_now=number < len(samples))
 
-    results = by_laboratory(score_laboratories(segmenter, samples, on_image=show))
+    results = by_laboratory(score_laboratories(model.segmenter, samples, on_image=show))
     if arguments.json:
-        print(json.dumps({"model": segmenter.card.model_id, **results}))
+        print(json.dumps({"model": model.segmenter.card.model_id, **results}))
     else:
         print("\n".join(in_words_of_laboratory(name, result) for name, result in results.items()))
     return 0
 
 
-def _of_part(samples: list[Sample], entry: ModelEntry, part: str, data_sets: Sequence[str]) -> list[Sample]:
+def _evaluate_both(arguments: argparse.Namespace) -> int:
+    """Score two models on the same images, which neither learnt from, and say which is better."""
+    models = [opened(name, views=arguments.views) for name in (arguments.against, arguments.model)]
+    samples = _common(models, masked_samples(tuple(arguments.data_sets)), arguments.part)
+    groups = {sample.sample_id: sample.group for sample in samples}
+
+    def scored(model: ScoredModel) -> dict[str, dict[str, float]]:
+        def show(number: int) -> None:
+            say(f"{model.name}: {number}/{len(samples)} images", for_now=number < len(samples))
+
+        return dice_by_image(score_cells(model.segmenter, samples, on_image=show))
+
+    first, second = (model.name for model in models)
+    found = paired_by_data_set(scored(models[0]), scored(models[1]), groups)
+    if arguments.json:
+        facts = {"model": second, "against": first, "part": arguments.part, "views": arguments.views}
+        facts |= {"images": len(samples), "better": {1: second, -1: first}.get(better(found["all"]))}
+        print(json.dumps({**facts, **{name: to_plain(part) for name, part in found.items()}}))
+        return 0
+    seen = "that neither learnt from" if arguments.part == "test" else "whoever learnt from them"
+    for name, part in found.items():
+        if name != "all" or len(found) > 2:
+            where = " and ".join(arguments.data_sets) if name == "all" else name
+            print(f"{first} and {second} on images of {where} {seen}:\n{paired_in_words(part, first, second)}")
+    print(better_in_words(found["all"], first, second))
+    return 0
+
+
+def _common(models: Sequence[ScoredModel], samples: list[Sample], part: str) -> list[Sample]:
+    """The images on which two models can be compared; raises UsageError where nobody knows them, or there are none."""
+    if part == "all":
+        return samples
+    if part != "test":
+        msg = f"--against compares on images that neither model learnt from, but --part is {part}; leave it out"
+        raise UsageError(msg)
+    splits = [model.split for model in models if model.split]
+    if len(splits) < len(models):
+        unknown = next(model.name for model in models if not model.split)
+        msg = f"model {unknown} has no split on record, so nobody knows what it learnt from; use --part all"
+        raise UsageError(msg)
+    if common := untouched(samples, splits):
+        return common
+    msg = (
+        f"{models[0].name} or {models[1].name} learnt from each of the {len(samples)} images, or from one of its"
+        " group; name other data sets, or use --part all"
+    )
+    raise UsageError(msg)
+
+
+def _of_part(samples: list[Sample], model: ScoredModel, part: str, data_sets: Sequence[str]) -> list[Sample]:
     """The samples of one part of the split that a model was trained with; raises UsageError where there is none."""
     if part == "all":
         return samples
-    if entry.split is None:
-        msg = f"model {entry.model_id} has no split on record; use --part all"
+    if model.split is None:
+        msg = f"model {model.name} has no split on record; use --part all"
         raise UsageError(msg)
-    ids = set(json.loads(entry.split.read_text(encoding="utf-8"))[part])
+    ids = set(json.loads(model.split.read_text(encoding="utf-8"))[part])
     if chosen := [sample for sample in samples if sample.sample_id in ids]:
         return chosen
-    there = f"none of the {len(ids)} {part} images of {entry.model_id} is in {', '.join(data_sets)}"
+    there = f"none of the {len(ids)} {part} images of {model.name} is in {', '.join(data_sets)}"
     msg = f"{there}; name the data sets it was trained on, such as {min(ids).split('/')[0]}, or use --part all"
     raise UsageError(msg)
 
 
 def fields(arguments: argparse.Namespace) -> int:
     """Score a model on fields that are composed of drawn cells."""
-    entry = find_model(arguments.model)
-    segmenter = OnnxSegmenter.from_entry(entry, Device.CPU, views=arguments.views)
+    model = opened(arguments.model, views=arguments.views)
     report: dict[str, object] = {
-        "model": entry.model_id,
+        "model": model.name,
         "part": arguments.part,
         "views": arguments.views,
         "seed": arguments.seed,
@@ -259,7 +306,7 @@ def fields(arguments: argparse.Namespace) -> int:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
     for name in arguments.data_sets:
         items = [
-            load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), entry, arguments.part, [name])
+            load_labelled(sample)[0] for sample in _of_part(masked_samples((name,)), model, arguments.part, [name])
         ]
 
         def show(number: int, made: MadeField, cells: list[FieldCell], name: str = name) -> None:
@@ -271,7 +318,7 @@ def fields(arguments: argparse.Namespace) -> int:
                 )
 
         scores = score_fields(
-            segmenter,
+            model.segmenter,
             items,
             arguments.fields,
             cells=arguments.cells,

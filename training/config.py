@@ -71,6 +71,7 @@ class TrainingConfig(TomlSettings):
     - `boundary_weight` of a further term of the loss (`training.losses`);
     - `start_from` is the folder of a run, or an exported model (.onnx, its split beside it), whose weights to begin
       with: those of its encoder alone where its decoder is another; images that its split names stay in their part;
+    - `loss` and `augmentation` name a person's own, as `module:function` (`training.own`);
     - `average_of` are runs, or exported models, that began alike: nothing is trained, the mean of their weights is
       validated and tested;
     - `pseudo_sets` are folders written by `python -m training.experiments pseudo` or `boxed`, from which an image
@@ -115,6 +116,8 @@ class TrainingConfig(TomlSettings):
     light_gradient: float = 0.0
     background_change: float = 0.0
     boundary_weight: float = 0.0
+    loss: str = ""
+    augmentation: str = ""
     start_from: str = ""
     average_of: tuple[str, ...] = ()
     pseudo_sets: tuple[str, ...] = ()
@@ -183,6 +186,12 @@ class TrainingConfig(TomlSettings):
                 raise UsageError(msg)
         if self.paste_seam[0] <= 0:
             msg = f"paste_seam must be positive, but is {list(self.paste_seam)}"
+            raise UsageError(msg)
+        if self.loss and self.boundary_weight:
+            msg = (
+                f"boundary_weight belongs to the program's own loss, but loss is {self.loss!r}; set boundary_weight to"
+                " 0, or leave loss empty"
+            )
             raise UsageError(msg)
         if self.average_of and self.start_from:
             msg = (

@@ -12,18 +12,17 @@ from typing import Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch.utils.data import Dataset
 
-from core.domain.compartments import CHANNELS, Compartment
-from core.domain.errors import CoreError, DataSetError, ImageError, UsageError
-from core.domain.types import LabelMap
-from core.evaluation.datasets import Sample, data_set, drawn_mask, mask_coding_of
-from core.image.imaging import load
-from core.image.masks import cell_mask, region_mask, with_environment
+from core.domain.compartments import CHANNELS
+from core.domain.errors import CoreError, DataSetError, UsageError
+from core.evaluation.datasets import Sample, data_set, mask_coding_of
+from core.evaluation.pairs import REGIONS, digest, divided, joined, read_pair, shown_by_none
+from core.image.masks import cell_mask, region_mask
 from core.image.window import Window
 from core.quality.drawn import misfits
 from core.segmentation.preprocessing import look_up, normalise, soften, white_balance
+from core.support import files
 from training.architectures.weights import Normalisation, normalisation
 from training.augmentation import Augmentation, LabelledImage, seen_in
 from training.config import TrainingConfig
@@ -56,37 +55,7 @@ def masked_samples(names: tuple[str, ...]) -> list[Sample]:
     if without := [sample.sample_id for sample in samples if sample.mask is None]:
         msg = f"training needs drawn masks, but {len(without)} samples have none, first {without[0]}"
         raise DataSetError(msg)
-    return _joined(samples)
-
-
-def _joined(samples: list[Sample]) -> list[Sample]:
-    """The samples with groups that share an image file merged, whatever `labels.csv` says."""
-    joined: dict[str, str] = {}
-    first: dict[bytes, str] = {}
-
-    def group_of(group: str) -> str:
-        while group in joined:
-            group = joined[group]
-        return group
-
-    for sample in samples:
-        mine = group_of(sample.group)
-        theirs = group_of(first.setdefault(_digest(sample.image), mine))
-        if mine != theirs:
-            joined[mine] = theirs
-    if joined:
-        logger.info(
-            "%d images are in a group with an equal one: never one of them learnt from and another tested on",
-            len(joined),
-        )
-    return [replace(sample, group=group_of(sample.group)) for sample in samples]
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError:  # what is wrong with it is reported when it is read
-        return bytes(path)
+    return joined(samples)
 
 
 def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
@@ -97,9 +66,9 @@ def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
     content = hashlib.sha256()
     for sample in samples:
         content.update(f"{sample.sample_id} {sample.group} {sample.cell_type}\n".encode())
-        content.update(_digest(sample.image) + (_digest(sample.mask) if sample.mask else b""))
+        content.update(digest(sample.image) + (digest(sample.mask) if sample.mask else b""))
         if sample.mask and (coding := mask_coding_of(sample.mask)):
-            content.update(_digest(coding))
+            content.update(digest(coding))
     path = folder / DATA_FILE
     if path.exists() and path.read_text(encoding="utf-8").strip() != content.hexdigest():
         msg = (
@@ -108,39 +77,13 @@ def hold_to_data(folder: Path, samples: Sequence[Sample]) -> None:
         )
         raise UsageError(msg)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{content.hexdigest()}\n", encoding="utf-8")
+    files.write_text(path, f"{content.hexdigest()}\n")
 
 
 def load_labelled(sample: Sample) -> tuple[LabelledImage, int]:
-    """Read a pair and draw the environment around the cell; also the number of repaired mask pixels.
-
-    Raises
-    ------
-    DataSetError
-        If there is no mask, or one of them cannot be read.
-    MaskError
-        If the mask does not say what it shows, or they differ in size.
-    """
-    part = "image"
-    try:
-        image = load(sample.image)
-        part = "mask"
-        decoded = drawn_mask(sample, image.shape)
-    except ImageError as error:
-        msg = f"{sample.sample_id}: the {part} {error}"
-        raise DataSetError(msg) from error
-    labels, others = _largest_cell(decoded.labels)
-    return LabelledImage(sample.sample_id, image.rgb, with_environment(labels, keep_out=others)), decoded.repaired
-
-
-def _largest_cell(labels: LabelMap) -> tuple[LabelMap, NDArray[np.bool_]]:
-    """The label map without any but the largest cell, and where the others are: a window is to show one cell."""
-    cells = cell_mask(labels)
-    parts, count = ndimage.label(cells)
-    if count < 2:
-        return labels, np.zeros(labels.shape, bool)
-    others = cells & (parts != int(np.argmax(np.bincount(parts[cells]))))
-    return LabelMap(np.where(others, np.uint8(Compartment.BACKGROUND), labels)), others
+    """Read a pair, as `core.evaluation.pairs.read_pair`; also the number of repaired mask pixels."""
+    pair = read_pair(sample)
+    return LabelledImage(sample.sample_id, pair.image.rgb, pair.labels), pair.mask.repaired
 
 
 def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]:
@@ -159,30 +102,23 @@ def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]
     showing: Counter[str] = Counter()
     for sample in samples:
         try:
-            item, strays = load_labelled(sample)
+            pair = read_pair(sample)
         except CoreError as error:
             faults.append(str(error))
             continue
-        if not cell_mask(item.labels).any():
-            faults.append(f"{sample.sample_id}: the mask shows no cell; leave the pair out")
-            continue
-        for flag in misfits(item.rgb, item.labels):
+        for flag in misfits(pair.image.rgb, pair.labels):
             logger.warning("%s: %s", sample.sample_id, flag.message)
-        showing.update(region for region in ("nucleus", "cytoplasm") if region_mask(item.labels, region).any())
-        if strays:
-            repaired[sample.sample_id] = strays, strays / item.labels.size
-        yield item, strays
+        showing.update(region for region in REGIONS if region_mask(pair.labels, region).any())
+        if pair.mask.repaired:
+            repaired[sample.sample_id] = pair.mask.repaired, pair.repaired_share
+        yield LabelledImage(sample.sample_id, pair.image.rgb, pair.labels), pair.mask.repaired
     if faults:
         rest = f"\n  and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
         msg = f"{len(faults)} of {len(samples)} pairs cannot be used:\n  " + "\n  ".join(faults[:_NAMED]) + rest
         raise DataSetError(msg)
-    for region in ("nucleus", "cytoplasm"):
+    for region in REGIONS:
         if not showing[region]:
-            msg = (
-                f"none of the {len(samples)} masks shows {region}; background is 0, cytoplasm 128 (or 170 beside 85),"
-                " nucleus 255"
-            )
-            raise DataSetError(msg)
+            raise DataSetError(shown_by_none(region, len(samples)))
         if showing[region] < len(samples):
             logger.info("%d of %d masks show no %s", len(samples) - showing[region], len(samples), region)
     if repaired:
@@ -198,35 +134,8 @@ def read_pairs(samples: Sequence[Sample]) -> Iterator[tuple[LabelledImage, int]]
 def split_samples(
     samples: list[Sample], config: TrainingConfig, known: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> dict[str, list[Sample]]:
-    """Train, validation and test: groups stay whole, each stratum (data set and cell type) is divided in proportion.
-
-    `known` are the parts, as ids of samples, of a split that initial weights were trained on: what it names stays where
-    it is, or weights would be tested on what they have learnt from.
-    """
-    rng = np.random.default_rng(config.seed)
-    part_of = {sample_id: part for part, ids in known.items() for sample_id in ids}
-    settled = {sample.group: part_of[sample.sample_id] for sample in samples if sample.sample_id in part_of}
-    groups: dict[str, list[Sample]] = {}
-    parts: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
-    for sample in samples:
-        if sample.group in settled:
-            parts[settled[sample.group]].append(sample)
-        else:
-            groups.setdefault(sample.group, []).append(sample)
-    strata: dict[str, list[str]] = {}
-    for group, members in groups.items():
-        strata.setdefault(f"{members[0].sample_id.split('/')[0]}:{members[0].cell_type}", []).append(group)
-    for stratum in sorted(strata):
-        names = [strata[stratum][i] for i in rng.permutation(len(strata[stratum]))]
-        test = round(config.test * len(names))
-        validation = round(config.validation * len(names))
-        for part, chosen in (
-            ("test", names[:test]),
-            ("validation", names[test : test + validation]),
-            ("train", names[test + validation :]),
-        ):
-            parts[part].extend(sample for name in chosen for sample in groups[name])
-    return parts
+    """The samples divided by the config's shares, as `core.evaluation.pairs.split_samples`."""
+    return divided(samples, config.seed, config.validation, config.test, known)
 
 
 def _balanced(item: LabelledImage) -> LabelledImage:

@@ -1,8 +1,9 @@
 """Scores of a segmenter on drawn masks, found, drawn and post-processed as everywhere else."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ REGIONS = ("nucleus", "cytoplasm", "cell")
 # An image is unlike the training images from this multiple of their own 99th percentile of distance on: other
 # laboratories' cells of the same stain family stay inside (measured: largest 5.2 of 390 cells, limit about 7.1).
 APPEARANCE_MARGIN = 1.5
+# One image, or several of one cell, do not show how far chance moves a mean.
+MIN_GROUPS = 2
 # Fewer do not show how they vary: five for each of the six numbers that describe an appearance.
 MIN_APPEARANCES = 30
 
@@ -91,23 +94,33 @@ def score_channels(
     )
 
 
-def summarise(scores: Sequence[ImageScore], *, seed: int = 7) -> dict[str, Any]:
+def dice_by_image(scores: Sequence[ImageScore]) -> dict[str, dict[str, float]]:
+    """The Dice of each image by its id, as `core.evaluation.paired` compares them."""
+    return {score.sample_id: score.dice for score in scores}
+
+
+def summarise(
+    scores: Sequence[ImageScore], *, seed: int = 7, groups: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Per region: mean Dice with a 95 % bootstrap interval over images, spread, mean IoU, share under 0.8.
 
-    `mean_dice` is the thesis's, the mean of nucleus and cytoplasm. Images in which a region is in neither mask do not
-    count for that region; a region that no image has is left out.
+    The interval is empty below MIN_GROUPS; `groups` names those of images that do not stand alone. `mean_dice` is the
+    thesis's, the mean of nucleus and cytoplasm. Images in which a region is in neither mask do not count for that
+    region; a region that no image has is left out.
     """
     rng = np.random.default_rng(seed)
     result: dict[str, Any] = {"images": len(scores)}
     for region in REGIONS:
-        counted = [(score.dice[region], score.iou[region]) for score in scores if not math.isnan(score.dice[region])]
+        counted = [score for score in scores if not math.isnan(score.dice[region])]
         if not counted:
             continue
-        dice, iou = np.array(counted).T
+        dice, iou = np.array([(score.dice[region], score.iou[region]) for score in counted]).T
+        independent = len({groups.get(score.sample_id, score.sample_id) for score in counted})
         resampled = dice[rng.integers(len(dice), size=(2000, len(dice)))].mean(axis=1)
+        ends = np.percentile(resampled, [2.5, 97.5]) if independent >= MIN_GROUPS else ()
         result[region] = {
             "dice_mean": round(float(dice.mean()), 4),
-            "dice_ci95": [round(float(q), 4) for q in np.percentile(resampled, [2.5, 97.5])],
+            "dice_ci95": [round(float(end), 4) for end in ends],
             "dice_std": round(float(dice.std()), 4),
             "iou_mean": round(float(iou.mean()), 4),
             "below_0.8": round(float((dice < 0.8).mean()), 4),
@@ -123,8 +136,10 @@ def in_words(scores: dict[str, Any]) -> str:
     lines = []
     for region in REGIONS:
         if summary := scores.get(region):
-            low, high = summary["dice_ci95"]
-            interval = f"95 % interval of the mean {low:.4f} to {high:.4f}"
+            ends = " to ".join(f"{end:.4f}" for end in summary["dice_ci95"])
+            interval = (
+                f"95 % interval of the mean {ends}" if ends else f"no interval below {MIN_GROUPS} independent images"
+            )
             lines.append(f"  {region:9} Dice {summary['dice_mean']:.4f} +- {summary['dice_std']:.4f} ({interval})")
     return "\n".join(lines)
 
@@ -133,7 +148,7 @@ def in_a_line(scores: dict[str, Any]) -> str:
     """The same on one line: mean Dice of each region, and its 95 % interval."""
     summaries = [(region, scores[region]) for region in REGIONS if region in scores]
     return ", ".join(
-        f"{region} {summary['dice_mean']:.4f} ({summary['dice_ci95'][0]:.4f}-{summary['dice_ci95'][1]:.4f})"
+        f"{region} {summary['dice_mean']:.4f} ({'-'.join(map('{:.4f}'.format, summary['dice_ci95'])) or 'no interval'})"
         for region, summary in summaries
     )
 
@@ -144,10 +159,13 @@ def by_cell_type(scores: Sequence[ImageScore]) -> dict[str, Any]:
     return {name: summarise([score for score in scores if score.cell_type == name]) for name in names}
 
 
-def by_data_set(scores: Sequence[ImageScore]) -> dict[str, Any]:
+def by_data_set(scores: Sequence[ImageScore], *, groups: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """`summarise` for each data set, in order of name."""
     names = sorted({score.sample_id.split("/")[0] for score in scores})
-    return {name: summarise([score for score in scores if score.sample_id.startswith(f"{name}/")]) for name in names}
+    return {
+        name: summarise([score for score in scores if score.sample_id.startswith(f"{name}/")], groups=groups)
+        for name in names
+    }
 
 
 def appearance_of(samples: Sequence[Sample]) -> dict[str, Any]:

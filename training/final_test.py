@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from core.domain.compartments import CHANNELS, STYLES, Compartment
 from core.evaluation.datasets import Sample
 from core.image.imaging import base_name, encode_png
+from core.support import files
 from training.data import SegDataset
 from training.evaluate import ImageScore, score_channels
 from training.trainer import Trainer
@@ -59,7 +60,7 @@ def write_cases(outcomes: Sequence[ScoredImage], folder: Path) -> None:
             stem = base_name(outcome.score.sample_id.replace("/", "-"))
             panels = [outcome.rgb, _outlined(outcome.rgb, outcome.drawn), _outlined(outcome.rgb, outcome.predicted)]
             path = folder / f"{end}-{place}-{stem}-dice-{_mean_dice(outcome.score):.3f}.png"
-            path.write_bytes(encode_png(np.concatenate(panels, axis=1)))
+            files.write_bytes(path, encode_png(np.concatenate(panels, axis=1)))
 
 
 def _mean_dice(score: ImageScore) -> float:

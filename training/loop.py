@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from core.domain.errors import DataSetError, ModelError, UsageError
 from core.evaluation.datasets import Sample
 from core.evaluation.model_comparison import title
+from core.evaluation.pairs import empty_part
 from core.evaluation.training_runs import CASES_FOLDER, CONFIG_FILE, LOG_FILE, SCORES_FILE
 from core.support import files
 from training.architectures import build, check_input
@@ -34,8 +34,9 @@ from training.data import SegDataset, hold_to_data, masked_samples, read_pairs, 
 from training.evaluate import by_data_set, summarise
 from training.final_test import score_items, write_cases
 from training.losses import segmentation_loss
+from training.own import OwnLoss
 from training.provenance import commit, versions
-from training.trainer import OBJECT_NAMES, Trainer, read_checkpoint, write_checkpoint
+from training.trainer import OBJECT_NAMES, Trainer, read_checkpoint, write_checkpoint, write_weights
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,9 @@ CHECKPOINT_FILE: Final = "checkpoint.pt"
 MODEL_SUFFIX: Final = ".onnx"
 # Beside a model of the manifest.
 MODEL_SPLIT_SUFFIX: Final = ".split.json"
+# What each part that is not learnt from decides; below so many groups one of them moves the mean by a fifth or more.
+_DECIDES: Final = {"validation": "which epoch is the best", "test": "what the score is"}
+_FEWEST_GROUPS: Final = 5
 # So many images tell the statistics of an exported model's layers.
 _SHOWN_TO_RESTORE: Final = 32
 
@@ -100,6 +104,12 @@ def load_network(run: Path) -> tuple[torch.nn.Module, TrainingConfig, Normalisat
     return network.eval(), config, scale
 
 
+def temperature_of(run: Path) -> float:
+    """What a run's logits are divided by: 1 where it has not ended, or is older than this measurement."""
+    scores = run / SCORES_FILE
+    return float(json.loads(scores.read_text(encoding="utf-8")).get("temperature", 1.0)) if scores.exists() else 1.0
+
+
 def fit(
     config: TrainingConfig,
     folder: Path,
@@ -119,8 +129,8 @@ def fit(
     Raises
     ------
     UsageError
-        If the folder holds a run of another config or of other images, or if initial weights or pseudo-labels come from
-        images that are to be tested on; before anything is written.
+        If the folder holds a run of another config or of other images, if initial weights or pseudo-labels come from
+        images that are to be tested on, or if an own loss or augmentation cannot be used; before anything is written.
     DataSetError
         If a pair cannot be used or there are too few to divide; before anything is written.
     DivergedError
@@ -134,16 +144,20 @@ def fit(
     if parts is None:
         parts = split_samples(masked_samples(config.data_sets), config, _known_split(config))
     _check_parts(parts, config)
+    _say_if_few(parts)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
+    loss = OwnLoss(config.loss, device) if config.loss else None
     data, repaired = _read(parts, config, _scale_of(config))
     network = _first_weights(config, data["train"])
+    if config.loss or config.augmentation:
+        _try_own(loss, data["train"])
 
     hold_to_data(folder, [sample for members in parts.values() for sample in members])
-    (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
+    files.write_text(folder / CONFIG_FILE, config.to_toml())
     split = {part: sorted(sample.sample_id for sample in members) for part, members in parts.items()}
-    (folder / SPLIT_FILE).write_text(json.dumps(split, indent=1), encoding="utf-8")
-    trainer = _trainer(network, config, data, device)
+    files.write_text(folder / SPLIT_FILE, json.dumps(split, indent=1))
+    trainer = _trainer(network, config, data, device, loss)
     log = _train(trainer, config, data, folder, on_epoch)
     scores_file = folder / SCORES_FILE
     if not scores_file.exists():
@@ -156,10 +170,8 @@ def fit(
 
 def _check_parts(parts: Mapping[str, list[Sample]], config: TrainingConfig) -> None:
     """Raise DataSetError for a part without images, UsageError where initial weights have seen the test part."""
-    if not all(parts.values()):
-        counts = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
-        msg = f"every part needs images, but there are: {counts}; give more images, or fewer cell types"
-        raise DataSetError(msg)
+    if fault := empty_part(parts):
+        raise DataSetError(fault)
     origins = [
         *(("pseudo_sets", folder) for folder in config.pseudo_sets),
         ("start_from", config.start_from),
@@ -168,6 +180,21 @@ def _check_parts(parts: Mapping[str, list[Sample]], config: TrainingConfig) -> N
     for whose, where in origins:
         if where:
             _refuse_leak(_split_file(Path(where)), {sample.sample_id for sample in parts["test"]}, whose)
+
+
+def _say_if_few(parts: Mapping[str, list[Sample]]) -> None:
+    """Warn of parts with so few images that they tell nothing."""
+    for part, decided in _DECIDES.items():
+        if (groups := len({sample.group for sample in parts[part]})) < _FEWEST_GROUPS:
+            logger.warning(
+                "the %s part holds %d independent image%s (those of one group count once): chance decides %s;"
+                " %d more would do, given by more images or a larger share of them",
+                part,
+                groups,
+                "s" * (groups != 1),
+                decided,
+                _FEWEST_GROUPS - groups,
+            )
 
 
 def _read(
@@ -194,8 +221,19 @@ def _pseudo_samples(config: TrainingConfig) -> list[Sample]:
     ]
 
 
+def _try_own(loss: OwnLoss | None, data: SegDataset) -> None:
+    """Draw two images, which tries an own augmentation, and try an own loss on them; raises OwnCodeError."""
+    targets = torch.stack([data[number][1] for number in range(2)])
+    if loss is not None:
+        loss.check(targets)
+
+
 def _trainer(
-    network: torch.nn.Module, config: TrainingConfig, data: Mapping[str, SegDataset], device: torch.device
+    network: torch.nn.Module,
+    config: TrainingConfig,
+    data: Mapping[str, SegDataset],
+    device: torch.device,
+    own_loss: OwnLoss | None,
 ) -> Trainer:
     steps = max(1, (config.images_per_epoch or len(data["train"])) // config.batch_size)
     logger.info(
@@ -206,7 +244,7 @@ def _trainer(
         ", ".join(f"{len(samples)} {part}" for part, samples in data.items()),
         steps,
     )
-    loss = functools.partial(segmentation_loss, boundary=config.boundary_weight)
+    loss = own_loss or functools.partial(segmentation_loss, boundary=config.boundary_weight)
     return Trainer(network, config, total_steps=config.epochs * steps, device=device, loss=loss)
 
 
@@ -230,8 +268,9 @@ def _train(
         row = _epoch(trainer, config, data, len(log))
         log.append(row)
         if _best(log) is row:
-            _write_weights(trainer.averaged, data["train"].scale, folder / WEIGHTS_FILE)
-        _write_log(log, folder / LOG_FILE)
+            notes = {"normalisation": json.dumps(data["train"].scale)}
+            write_weights(folder / WEIGHTS_FILE, trainer.averaged, notes)
+        write_log(log, folder / LOG_FILE)
         write_checkpoint(checkpoint, {**trainer.state(), "log": [asdict(row) for row in log]})
         if on_epoch:
             on_epoch(row)
@@ -320,11 +359,11 @@ def _test(
     """Score the test part with the best weights; write pictures, and last `scores.json`, the mark of a done run."""
     outcomes = score_items(trainer, data["test"], samples, config.batch_size)
     temperature = fit_temperature(*logits_of(trainer.predict, data["validation"], config.batch_size))
-    scores = [outcome.score for outcome in outcomes]
+    scores, groups = [outcome.score for outcome in outcomes], {sample.sample_id: sample.group for sample in samples}
     write_cases(outcomes, folder / CASES_FOLDER)
     report = {
-        "test": summarise(scores),
-        "by_data_set": by_data_set(scores),
+        "test": summarise(scores, groups=groups),
+        "by_data_set": by_data_set(scores, groups=groups),
         "measured": (
             f"on the network's grid of {config.input_size} px, in the canonical window around the drawn cell, best"
             " weights"
@@ -393,13 +432,6 @@ def _shuffled(data: SegDataset, config: TrainingConfig) -> Iterable[tuple[torch.
     )
 
 
-def _write_weights(network: torch.nn.Module, scale: Normalisation, path: Path) -> None:
-    """Weights, and with them the normalisation of the input they belong to."""
-    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
-    with files.replacing(path) as unfinished:
-        save_file(tensors, unfinished, {"normalisation": json.dumps(scale)})
-
-
 def read_weights(run: Path, encoder: str) -> tuple[dict[str, torch.Tensor], Normalisation]:
     """The best weights of a run and their normalisation; the encoder's own in files from before it was kept."""
     with safe_open(run / WEIGHTS_FILE, "pt") as file:
@@ -408,7 +440,8 @@ def read_weights(run: Path, encoder: str) -> tuple[dict[str, torch.Tensor], Norm
     return weights, Normalisation(*(tuple(three) for three in json.loads(kept))) if kept else normalisation(encoder)
 
 
-def _write_log(log: list[EpochLog], path: Path) -> None:
+def write_log(log: list[EpochLog], path: Path) -> None:
+    """Write the rows of a log as CSV, whole or not at all."""
     with files.replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, [f.name for f in fields(EpochLog)])
         writer.writeheader()

@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 from core.domain.errors import DataSetError, TrainingError, UsageError
 from core.evaluation import model_selection as results
 from core.evaluation.datasets import Sample
+from core.evaluation.model_comparison import MIN_FOLD_IMAGES, MIN_FOLDS
+from core.evaluation.pairs import too_few_for_folds
 from core.image.masks import cell_mask
 from core.image.window import Window, resample, resample_labels
 from core.segmentation.preprocessing import normalise
@@ -133,12 +135,8 @@ def deal(groups: Sequence[str], strata: Sequence[str], k: int, seed: int) -> NDA
     stratum: dict[str, str] = {}
     for group, label in zip(groups, strata, strict=True):
         stratum.setdefault(group, label)
-    if len(stratum) < k:
-        msg = (
-            f"{k} folds need at least as many independent images, but there are {len(stratum)}; give more images, or a"
-            " smaller k"
-        )
-        raise DataSetError(msg)
+    if fault := too_few_for_folds(len(stratum), k):
+        raise DataSetError(fault)
     names = sorted(stratum)
     shuffled = [names[i] for i in np.random.default_rng((seed, k)).permutation(len(names))]
     # Dealt like cards, one stratum after the other: the next begins at the fold where the last one ended.
@@ -185,6 +183,7 @@ def select(
     items = load_items(samples, config)
     for protocol, k in {(unit.protocol, unit.k) for unit in units}:
         folds_of(items.samples, protocol, k, config.seed)  # before the first hour of work, not after it
+    _say_if_few(samples, config)
     commit()  # now, before somebody edits the files this process has read
     hold_to_data(folder, samples)
     files.write_text(folder / results.CONFIG_FILE, config.to_toml())
@@ -195,6 +194,26 @@ def select(
         pass
     _close(config, folder, units)
     return folder
+
+
+def _say_if_few(samples: Sequence[Sample], config: SelectionConfig) -> None:
+    """Warn of too few folds, and of folds with so few images that chance ranks the architectures."""
+    if sum(config.k) < MIN_FOLDS:
+        logger.warning(
+            "k = %d: there is no interval and no test of fewer than %d folds; a k of 5 or more is better",
+            *config.k,
+            MIN_FOLDS,
+        )
+    groups = len({sample.group for sample in samples})
+    if (fewest := groups // max(config.k)) < MIN_FOLD_IMAGES:
+        logger.warning(
+            "k = %d: each fold is scored on %d independent image%s only, so chance ranks the networks; take a smaller"
+            " k, or %d more images",
+            max(config.k),
+            fewest,
+            "s" * (fewest != 1),
+            MIN_FOLD_IMAGES * max(config.k) - groups,
+        )
 
 
 def _check_settings(config: SelectionConfig, folder: Path) -> None:

@@ -20,9 +20,9 @@ def say(text: str, *, for_now: bool = False) -> None:
 
 
 def log_to_terminal() -> None:
-    """Show the log of training, without the lines of the hub's client for every request."""
+    """Show the log of training, without what the hub's client and the exporter say of every step."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in ("httpx", "huggingface_hub"):
+    for name in ("httpx", "huggingface_hub", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

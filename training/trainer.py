@@ -4,11 +4,12 @@ import copy
 import io
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors.torch import save
 
 from core.domain.compartments import CHANNELS
 from core.domain.errors import TrainingError, UsageError
@@ -73,7 +74,9 @@ def find_device(name: str) -> torch.device:
 class Trainer:
     """AdamW with a one-cycle schedule over `total_steps`, gradients clipped to norm 1, channels last.
 
-    `loss` of logits and targets is minimised; validation always gives the thesis's.
+    `loss` of logits and targets is minimised; validation always gives the thesis's. The parts of the network that are
+    named in `frozen` stay as they are; with `fixed_statistics` so do the statistics of all batch normalisations, and a
+    batch is normalised by them.
 
     On CUDA the network runs in bfloat16 where the card has it (loss and optimiser stay in float32) and cuDNN keeps to
     deterministic algorithms; torch has only slow ones for upsampling and adaptive pooling, which are not asked for, so
@@ -88,12 +91,17 @@ class Trainer:
         total_steps: int,
         device: torch.device,
         loss: Callable[..., torch.Tensor] = segmentation_loss,
+        frozen: Sequence[str] = (),
+        fixed_statistics: bool = False,
     ) -> None:
         self.device = device
         self._mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         if device.type == "cuda":
             torch.backends.cudnn.deterministic = True
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._at_rest = [self.network.get_submodule(name).requires_grad_(requires_grad=False) for name in frozen]
+        if fixed_statistics:
+            self._at_rest += [part for part in self.network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
         self._average = Average(self.network, config.ema_decay)
         self._optimiser = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -126,6 +134,8 @@ class Trainer:
         """
         torch.manual_seed(seed)
         self.network.train()
+        for part in self._at_rest:
+            part.eval()
         total, count = torch.zeros((), device=self.device), 0
         for images, targets in batches:
             self._optimiser.zero_grad(set_to_none=True)
@@ -193,6 +203,12 @@ class Trainer:
         self._average.steps = state["average_steps"]
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
+
+
+def write_weights(path: Path, network: torch.nn.Module, notes: Mapping[str, str] | None = None) -> None:
+    """Write the weights of a network, with notes, in one step; raises OSError as `write_checkpoint`."""
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    files.write_bytes(path, save(tensors, dict(notes or {})))
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:

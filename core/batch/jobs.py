@@ -9,10 +9,7 @@ or killed is continued by the same command.
 import hashlib
 import os
 import re
-import signal
-import subprocess
 import sys
-import threading
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,19 +18,15 @@ from pathlib import Path
 from typing import Final
 
 from core.batch.settings import Progress, State
-from core.domain.errors import RecordError, StoreError, UsageError
-from core.domain.settings import ROOT
-from core.support import files, locks, records
+from core.domain.errors import StoreError, UsageError
+from core.support import detached, files, locks, records
 
 _REQUEST: Final = "request.json"
-_PROCESS: Final = "process.json"
 _STOPPING: Final = "stopping"
-_LOG: Final = "log.txt"
 _RESULTS: Final = "results"
 _PROGRESS: Final = "progress.json"
 _INPUT: Final = "input"
 _RUN_NAME: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
-_LOG_TAIL: Final = 4000
 
 
 @dataclass(frozen=True)
@@ -85,18 +78,6 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class _Process:
-    """A process by its number and the moment it began, which no later process of that number shares."""
-
-    pid: int
-    born: str | None
-
-    @property
-    def alive(self) -> bool:
-        return self.born is not None and _born(self.pid) == self.born
-
-
-@dataclass(frozen=True)
 class Job:
     """A run and its folder."""
 
@@ -120,7 +101,7 @@ class Job:
 
     def standing(self) -> Standing:
         """What it is doing or how it ended, as far as its files and its process show."""
-        process, progress = self._process(), self._progress()
+        process, progress = detached.process_in(self.folder), self._progress()
         if process is None:
             return Standing(State.STOPPED, None, "It was not started yet.")
         asked = (self.folder / _STOPPING).exists()
@@ -138,17 +119,9 @@ class Job:
                 progress,
                 "It was interrupted, perhaps by a restart of the computer; what was done is kept.",
             )
-        return Standing(State.FAILED, progress, self._last_words() or "It ended before it began; start it again.")
-
-    def _last_words(self) -> str:
-        """The last line that the process printed, which names an error where there was one; may be empty."""
-        try:
-            with files.open_bytes(self.folder / _LOG) as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL))
-                lines = file.read().decode("utf-8", "replace").splitlines()
-        except FileNotFoundError:
-            return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return Standing(
+            State.FAILED, progress, detached.last_words(self.folder) or "It ended before it began; start it again."
+        )
 
     def command(self) -> list[str]:
         """The command as a list of arguments, so that no name is ever read by a shell."""
@@ -169,55 +142,34 @@ class Job:
             If it cannot be started.
         """
         with self._alone():
-            process = self._process()
+            process = detached.process_in(self.folder)
             if process is not None and process.alive:
                 return
             (self.folder / _STOPPING).unlink(missing_ok=True)
             try:
-                with (self.folder / _LOG).open("wb") as log:
-                    # A session of its own: neither the server's end nor a Ctrl-C in its terminal reaches it.
-                    child = subprocess.Popen(
-                        self.command(),
-                        cwd=ROOT,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                files.write_text(self.folder / _PROCESS, records.to_json(_Process(child.pid, _born(child.pid))))
+                detached.start(self.command(), self.folder)
             except OSError as error:
                 msg = (
                     f"the run cannot be started: {error.strerror or error}; check the free space and the permissions of"
                     f" {self.folder}"
                 )
                 raise StoreError(msg) from error
-            # Without somebody who waits for it, a child that ended stays in the process table as long as the server
-            # runs.
-            threading.Thread(target=child.wait, daemon=True, name=f"waits for {self.name}").start()
 
     def stop(self) -> None:
         """Ask the run to stop; what is being measured is finished and kept. Does nothing where it has ended."""
-        process = self._process()
+        process = detached.process_in(self.folder)
         if process is not None and process.alive:
             (self.folder / _STOPPING).touch()
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGTERM)
+            process.stop()
 
     def delete(self) -> None:
         """Delete the run with its results and what was uploaded for it; raises UsageError while it goes on."""
         with self._alone():
-            process = self._process()
+            process = detached.process_in(self.folder)
             if process is not None and process.alive:
                 msg = f"{self.request.title}: the run is still going on; stop it before you delete it"
                 raise UsageError(msg)
             files.remove_folder(self.folder)
-
-    def _process(self) -> _Process | None:
-        """The process of the last start; None before the first."""
-        try:
-            return records.from_json(_Process, files.read_bytes(self.folder / _PROCESS))
-        except (OSError, RecordError):
-            return None
 
     def _progress(self) -> Progress | None:
         try:
@@ -284,22 +236,3 @@ class Owner:
             )
             raise StoreError(msg) from error
         return Job(folder, request)
-
-
-def _born(process_id: int) -> str | None:
-    """When a live process began, as text that no later process of the same number shares; None where there is none."""
-    if Path("/proc/self/stat").exists():
-        try:
-            stat = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        # After the name in brackets, which may hold anything, the first field is the state and the twentieth the ticks
-        # since the boot.
-        fields = stat.rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
-    listed = subprocess.run(
-        ["ps", "-o", "state=,lstart=", "-p", str(process_id)], capture_output=True, text=True, check=False
-    ).stdout
-    state, _, began = listed.strip().partition(" ")
-    return None if not began or state.startswith("Z") else began.strip()

@@ -1,5 +1,6 @@
 """How a model was trained: its log as curves."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import altair as alt
@@ -7,6 +8,7 @@ import pandas as pd
 
 from core.charts.theme import AnyChart, Look, configured
 from core.domain.compartments import STYLES, Compartment
+from core.evaluation.adaptation import LearningPoint
 
 DICE_COLUMNS: Final = {"val_dice_nucleus": "nucleus", "val_dice_cytoplasm": "cytoplasm"}
 LOSS_COLUMNS: Final = {"train_loss": "training images", "val_loss": "validation images"}
@@ -56,3 +58,20 @@ def dice_chart(log: pd.DataFrame, height: int = 300) -> AnyChart:
 def loss_chart(log: pd.DataFrame, look: Look, height: int = 300) -> AnyChart:
     """Loss of training and validation images by epoch; `log` has `epoch` and the columns of LOSS_COLUMNS."""
     return configured(_curves(log, LOSS_COLUMNS, "loss", [look.muted, look.ink], [[4, 3], [1, 0]]), height)
+
+
+def learning_chart(curve: Sequence[LearningPoint], look: Look, height: int = 240) -> AnyChart:
+    """Mean Dice of held-back cells by the number of cells learnt from, with 95 % intervals."""
+    table = pd.DataFrame([point._asdict() for point in curve])
+    cells = alt.X("cells:Q", axis=alt.Axis(title="corrected cells learnt from", format="d", grid=False, tickMinStep=1))
+    axis = alt.Axis(title="Dice of held-back cells", gridOpacity=0.5)
+    dice, low = (alt.Y(f"{name}:Q", scale=alt.Scale(zero=False), axis=axis) for name in ("dice", "low"))
+    base = alt.Chart(table).encode(x=cells)
+    interval = base.mark_rule(color=look.muted).encode(y=low, y2="high:Q")
+    tooltip = [
+        alt.Tooltip("cells:Q", title="cells"),
+        *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("dice", "low", "high")),
+    ]
+    line = base.mark_line(color=look.ink, strokeWidth=2).encode(y=dice)
+    points = base.mark_point(color=look.ink, filled=True, size=60).encode(y=dice, tooltip=tooltip)
+    return configured(alt.layer(interval, line, points), height)

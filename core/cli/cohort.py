@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -27,9 +28,11 @@ from core.cli.common import (
     in_bounds,
 )
 from core.cohort import Filed, ImportReport, build_reference, filed_once, folders_of, import_images
+from core.corrections.pictures import FoldersOfPictures
+from core.corrections.rebuilding import RebuildReport, rebuild, rebuildable
 from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
 from core.domain.errors import DataSetError, ModelError, UsageError
-from core.domain.options import Units
+from core.domain.options import Device, Units
 from core.domain.settings import check_own, load_settings
 from core.evaluation.agreement import load as load_reliability
 from core.explorer import view
@@ -67,6 +70,7 @@ def cohort(parser: argparse.ArgumentParser) -> None:
         _add_build,
         _add_import,
         _add_import_table,
+        _add_rebuild,
         _add_list,
         _add_summary,
         _add_compare,
@@ -406,6 +410,55 @@ def _some(names: Sequence[str]) -> str:
     return f": {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else ""
 
 
+# --- rebuild ----------------------------------------------------------------------------------------------------------
+
+
+def _add_rebuild(actions: "Actions") -> None:
+    text = (
+        "Measure populations of your own anew with the present model, from their images, which are found by their"
+        " content. Labels, patients, edits and outlines on which a person decided stay. Each population is exchanged"
+        " in one step."
+    )
+    parser = add_action(actions, "rebuild", _rebuild, text)
+    text = "their identifiers, as `cohort list` prints them (default: all of your own that have images)"
+    parser.add_argument("populations", nargs="*", metavar="POPULATION", help=text)
+    text = "where the images are (default: the folders that pages may choose from)"
+    parser.add_argument("--images", type=Path, nargs="+", metavar="FOLDER", help=text)
+    add_model(parser)
+    add_jobs(parser)
+    add_depth(parser)
+
+
+def _rebuild(arguments: argparse.Namespace) -> int:
+    settings, model = load_settings(), find_model(arguments.model)
+    folders, reports = FoldersOfPictures(arguments.images or settings.roots), []
+    show = _population_progress()
+    with Cohort.open() as cohort:
+        names = rebuildable(cohort, arguments.populations)
+    for name in names:
+        report = rebuild(
+            settings.cohort, name, model, folders, bit_depth=arguments.bit_depth, jobs=arguments.jobs,
+            device=Device(arguments.device), progress=show,
+        )  # fmt: skip
+        reports.append(report)
+        if not arguments.json:
+            _tell_rebuilt(report)
+    if arguments.json:
+        print(json.dumps({"model_id": model.model_id, "populations": [asdict(report) for report in reports]}))
+    elif not reports:
+        print("there is no population of your own that names its images, so nothing was measured")
+    return 1 if any(report.kept for report in reports) else 0
+
+
+def _tell_rebuilt(report: RebuildReport) -> None:
+    said = f"measured anew by {report.model_id}: {report.measured}, by it before: {report.present}"
+    decided = f", left because a person decided on the outline: {report.decided}" if report.decided else ""
+    kept = f", left as they were with their old model: {len(report.kept)}" if report.kept else ""
+    print(f"{report.population_id}: cells {said}{decided}{kept}")
+    for why, count in Counter(report.kept.values()).most_common(_TOLD):
+        print(shown(f"note: {report.population_id}: cells left as they were: {count}, {why}"), file=sys.stderr)
+
+
 # --- list and summary -------------------------------------------------------------------------------------------------
 
 
@@ -512,7 +565,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(frame.to_json(orient="records"))
     elif arguments.out is None:
-        print(frame.drop(columns="label").to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+        table = frame.drop(columns=["label", "model_note"])
+        print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     return 0
 
 

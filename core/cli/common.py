@@ -57,7 +57,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the choice of the model, and of its device."""
-    parser.add_argument("--model", metavar="ID", help="model of the manifest (default: its default)")
+    text = "as `leukoscope models list` names it (default: the model in use)"
+    parser.add_argument("--model", metavar="ID", help=text)
     add_device(parser)
 
 

@@ -118,7 +118,7 @@ def _export(arguments: argparse.Namespace) -> int:
         for name, reason in left_out.items():
             print(f"left out: {shown(name)}: {shown(reason)}", file=sys.stderr)
         if report.written:
-            print(f"next: copy training/configs/finetune.toml, name {arguments.out} under data_sets, and train")
+            print(f"next: leukoscope adapt {arguments.out} --out runs/NAME teaches the model in use these cells")
     return 1 if left_out else 0
 
 

@@ -16,7 +16,17 @@ from core.domain.options import Device
 from core.domain.settings import check_own, load_settings
 from core.evaluation import model_selection, novelty_fit, quality_fit
 from core.evaluation.agreement import Grade, save, to_json
-from core.evaluation.model_comparison import Measure, fair, leaks, paired_differences, ranking, title, verdict
+from core.evaluation.datasets import DataSet, data_set
+from core.evaluation.model_comparison import (
+    Measure,
+    fair,
+    few_images,
+    leaks,
+    paired_differences,
+    ranking,
+    title,
+    verdict,
+)
 from core.evaluation.reliability import measure_reliability, store
 from core.evaluation.true_cells import LABORATORIES
 from core.quality import novelty as knowledge
@@ -32,6 +42,15 @@ def _add_measuring(parser: argparse.ArgumentParser, limited: str) -> None:
     add_model(parser)
     add_jobs(parser)
     add_json(parser)
+
+
+def _add_own(parser: argparse.ArgumentParser, text: str) -> None:
+    """Folders of one's own."""
+    parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FOLDER", help=text)
+
+
+def _own(arguments: argparse.Namespace) -> list[DataSet]:
+    return [data_set(str(folder)) for folder in arguments.data]
 
 
 def _kept_in(arguments: argparse.Namespace, model: ModelEntry) -> Path:
@@ -70,6 +89,7 @@ def _late_progress() -> Callable[[int, int], None]:
 def reliability(parser: argparse.ArgumentParser) -> None:
     """Grade every feature."""
     _add_measuring(parser, "only so many images, evenly out of all; needs --out")
+    _add_own(parser, "folders of your own (images/ and masks/) that the model was trained on")
     parser.set_defaults(run=_reliability)
 
 
@@ -77,7 +97,12 @@ def _reliability(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
     out = _kept_in(arguments, model)
     report = measure_reliability(
-        model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress()
+        model,
+        jobs=arguments.jobs,
+        device=Device(arguments.device),
+        limit=arguments.limit,
+        own=_own(arguments),
+        progress=_late_progress(),
     )
     if arguments.out is None:
         store(report, model)
@@ -97,6 +122,7 @@ def _reliability(arguments: argparse.Namespace) -> int:
 def novelty(parser: argparse.ArgumentParser) -> None:
     """Learn what a leukocyte is."""
     _add_measuring(parser, "only so many images of each kind; needs --out")
+    _add_own(parser, "folders of your own (images/ and masks/) whose leukocytes are known, too")
     parser.set_defaults(run=_novelty)
 
 
@@ -104,7 +130,12 @@ def _novelty(arguments: argparse.Namespace) -> int:
     model = find_model(arguments.model)
     out = _kept_in(arguments, model)
     learnt = novelty_fit.learn(
-        model, jobs=arguments.jobs, device=Device(arguments.device), limit=arguments.limit, progress=_late_progress()
+        model,
+        jobs=arguments.jobs,
+        device=Device(arguments.device),
+        limit=arguments.limit,
+        own=_own(arguments),
+        progress=_late_progress(),
     )
     if arguments.out is None:
         novelty_fit.store(learnt, model)
@@ -256,6 +287,8 @@ def _selection(arguments: argparse.Namespace) -> int:
         print(json.dumps({"run": name, "protocol": arguments.protocol, "measure": measure.value, **rows}))
         return 0
     print(verdict(scores, differences))
+    if few := few_images(images[images["protocol"] == arguments.protocol]):
+        print(few)
     for score in scores:
         spread = "" if score.low is None else f" (95 % {score.low:.4f} to {score.high:.4f})"
         print(f"{title(score.architecture):14} {score.mean:.4f}{spread}, {score.folds} folds")

@@ -39,7 +39,7 @@ from core.image.listing import PassedOver, find_images, told
 from core.image.mask_coding import read_coding
 from core.image.masks import encode_grey, with_environment
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
-from core.populations.placement import place_cell
+from core.populations.placement import models_beside, place_cell
 from core.quality.drawn import assess_drawn
 from core.quality.outline_quality import judge_of_file, stain_news
 from core.reports.tables import analyses_table
@@ -112,8 +112,14 @@ def _analyse(arguments: argparse.Namespace) -> int:
         named = [replace(a, image=replace(a.image, name=name)) for a in outcome.analyses]
         rows += analyses_table(named).to_dict("records")
         for analysis in named:
+            run.model_notes[models_beside(analysis, populations)] = None
             places += [
-                {"image_path": name, "cell_index": analysis.cell_index, **_place_row(comparison)}
+                {
+                    "image_path": name,
+                    "cell_index": analysis.cell_index,
+                    **_place_row(comparison),
+                    "model_note": placed.model_note,
+                }
                 for placed in place_cell(analysis, populations)
                 for comparison in placed.comparisons
                 if comparison.comparable
@@ -124,7 +130,10 @@ def _analyse(arguments: argparse.Namespace) -> int:
     to_parquet(pd.DataFrame(places), out / "places.parquet")
     errors = pd.DataFrame({"image_path": list(run.failed_names), "reason": list(run.failures.values())})
     files.write_bytes(out / "errors.csv", to_csv(errors, excel=arguments.excel))
-    return _conclude(arguments, run, {"out": str(out), "cells": run.cells})
+    notes = [note for note in run.model_notes if note]
+    for note in notes:
+        print(shown(f"note: {note}"), file=sys.stderr)
+    return _conclude(arguments, run, {"out": str(out), "cells": run.cells, "model_notes": notes})
 
 
 def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureComparison; its fields are copied by name)
@@ -142,6 +151,7 @@ class _Told:
         self.flagged: dict[str, list[str]] = {}
         self.failures: dict[str, str] = {}
         self.failed_names: list[str] = []
+        self.model_notes: dict[str | None, None] = {}
         self.passed_over = PassedOver()
 
     def image(self, outcome: Outcome, name: str, mask: str) -> None:

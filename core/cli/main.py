@@ -46,6 +46,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "corrections": Command(
         "corrections", "What people decided of outlines: list it, export it for training, forget it."
     ),
+    "check": Command("pairs", "Look at images and drawn masks before a training: what it would do with each, and why."),
+    "adapt": Command(
+        "adaptation",
+        "Teach a model a laboratory's corrected cells, and say what that gained; needs the extra `training`.",
+    ),
     "reliability": Command(
         "evaluation",
         "Measure on the model's test images how far each feature can be trusted, and keep it with the model.",

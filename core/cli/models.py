@@ -1,4 +1,4 @@
-"""`leukoscope models`: what models there are, whether their files are intact, and what they run on."""
+"""`leukoscope models`: what models there are, which is in use, whether their files are intact, what they run on."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from core.cli.common import add_action, add_device
 from core.domain.errors import CoreError
 from core.domain.options import Device
-from core.segmentation.model_registry import ModelEntry, list_models
+from core.segmentation.model_registry import OF_FORMER_MODELS, ModelEntry, list_models, use_model
 from core.segmentation.segmenter import OnnxSegmenter
 
 
@@ -19,6 +19,9 @@ def models(parser: argparse.ArgumentParser) -> None:
     add_action(actions, "list", _list, "Models with their cards, what they run on, and why not on a GPU.")
     text = "Check every model's SHA-256 and open it on the wanted device."
     add_device(add_action(actions, "verify", _verify, text))
+    text = "Use a model from now on, on the pages and by every command; your models folder keeps the choice."
+    use = add_action(actions, "use", _use, text)
+    use.add_argument("model", metavar="ID", help="as `leukoscope models list` names it")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -26,22 +29,44 @@ def _list(arguments: argparse.Namespace) -> int:
     opened = _opened(entries[0], Device.AUTO)
     if arguments.json:
         rows = [
-            {"model_id": e.model_id, "file": e.path.name, "sha256": e.sha256, "card": asdict(e.card)} for e in entries
+            {
+                "model_id": e.model_id,
+                "file": e.path.name,
+                "sha256": e.sha256,
+                "shipped": e.shipped,
+                "hides_shipped": e.hides_shipped,
+                "card": asdict(e.card),
+            }
+            for e in entries
         ]
         print(json.dumps({"default": entries[0].model_id, "models": rows, "runs": opened}))
         return 0
     for number, entry in enumerate(entries):
         dice = entry.card.scores.get("test", {}).get("mean_dice", "not measured")
-        default = ", opened by default" if number == 0 else ""
+        whose = "shipped" if entry.shipped else "your own"
+        hides = ", hides the shipped one of that name" if entry.hides_shipped else ""
         print(
             f"{entry.model_id}: {entry.card.architecture} with {entry.card.encoder}, test Dice {dice},"
-            f" {entry.card.created}{default}"
+            f" {entry.card.created}, {whose}{hides}{'' if number else ', in use'}"
         )
     if not opened["ok"]:
         print(f"cannot be opened: {opened['reason']}")
     else:
         no_cuda = opened["why_no_cuda"]
         print(f"runs on the {opened['provider']}{f', not on a CUDA GPU: {no_cuda}' if no_cuda else ''}")
+    return 0
+
+
+def _use(arguments: argparse.Namespace) -> int:
+    before = use_model(arguments.model)
+    former = before.model_id if before else None
+    if arguments.json:
+        print(json.dumps({"in_use": arguments.model, "before": former}))
+    elif former == arguments.model:
+        print(f"{former} is in use, as before")
+    else:
+        print(f"{arguments.model} is in use from now on{f', instead of {former}' if former else ''}")
+        print(OF_FORMER_MODELS)
     return 0
 
 

@@ -38,9 +38,13 @@ class FoldersOfPictures:
             except CoreError:  # a folder without images
                 continue
 
+    def path_of(self, image_sha256: str) -> Path | None:
+        """The file of an image; None where no folder has it."""
+        return self._paths.get(image_sha256)
+
     def of(self, cell: CellKey) -> CellImage | None:
         """The picture of what was outlined; None where no folder has it."""
-        path = self._paths.get(cell.image_sha256)
+        path = self.path_of(cell.image_sha256)
         try:
             image = None if path is None else decode(files.read_bytes(path), path.name)
         except (CoreError, OSError):

@@ -230,7 +230,8 @@ FLAGS: Final = MappingProxyType(
             "The regions of the drawn mask are swapped",
             "the values of each are those of another part",
             "The regions of the drawn mask are swapped: {why}, so the values of each are those of another part. Say"
-            " what its levels mean (--mask-coding), or write background as 0, cytoplasm as 128 and nucleus as 255.",
+            " what its levels mean (--mask-coding, or mask_coding.json of a folder of pairs), or write background as 0,"
+            " cytoplasm as 128 and nucleus as 255.",
         ),
         "misplaced_mask": FlagKind(
             Severity.REFUSES,

@@ -12,23 +12,24 @@ from core.domain.errors import UsageError
 # The checkout, or in an installation the folder that holds the same: core, pages, assets, ...
 ROOT: Final = Path(__file__).resolve().parents[2]
 # Nobody's own files go into the folder of an installation, which the next one overwrites.
-_INSTALLED: Final = not (ROOT / "pyproject.toml").is_file()
+INSTALLED: Final = not (ROOT / "pyproject.toml").is_file()
 
 
 @dataclass(frozen=True)
 class Settings:
     """Folders and limits. Every field can be set by an environment variable LEUKOSCOPE_<FIELD>.
 
-    `roots` are the folders that may be chosen from on a page, with all that is below them; in the variable they are
-    separated as in PATH. `cache` holds what can be computed again at any time. `max_upload_bytes` is the most that a
-    person may have uploaded for all kept runs together. An image may take `max_seconds` without
-    getting on (`inf`: there is no limit, and no process of its own), and `max_memory_mb` beyond what the program needs
-    anyway.
+    `models` holds one's own, which are there beside `shipped_models`. `roots` are the folders that may be chosen from
+    on a page, with all that is below them; in the variable they are separated as in PATH. `cache` holds what can be
+    computed again at any time. `max_upload_bytes` is the most that a person may have uploaded for all kept runs
+    together. An image may take `max_seconds` without getting on (`inf`: there is no limit, and no process of its own),
+    and `max_memory_mb` beyond what the program needs anyway.
     """
 
     data: Path
     roots: tuple[Path, ...]
     models: Path
+    shipped_models: Path
     reference: Path
     cohort: Path
     selection: Path
@@ -43,7 +44,7 @@ class Settings:
 
 def check_own(folder: Path, instead: str) -> None:
     """Raise UsageError, saying what to do instead, where results would go into an installation."""
-    if _INSTALLED and folder.resolve().is_relative_to(ROOT):
+    if INSTALLED and folder.resolve().is_relative_to(ROOT):
         msg = f"the results would go into the installation, which the next one overwrites; {instead}"
         raise UsageError(msg)
 
@@ -52,7 +53,7 @@ def load_settings() -> Settings:
     """Settings from the environment; defaults are in the checkout, or in the user's folder of an installation."""
     own, cache = ROOT, ROOT / "runs" / "cache"
     data = ROOT.parent / "shared" / "data"
-    if _INSTALLED:
+    if INSTALLED:
         own = platformdirs.user_data_path("leukoscope", appauthor=False)
         data, cache = own / "data", platformdirs.user_cache_path("leukoscope", appauthor=False)
 
@@ -68,7 +69,8 @@ def load_settings() -> Settings:
             if roots is not None
             else (data,)
         ),
-        models=path("MODELS", ROOT / "assets" / "models"),
+        models=path("MODELS", own / "runs" / "models"),
+        shipped_models=path("SHIPPED_MODELS", ROOT / "assets" / "models"),
         reference=path("REFERENCE", ROOT / "assets" / "reference"),
         cohort=path("COHORT", own / "cohort"),
         selection=path("SELECTION", ROOT / "assets" / "model_selection"),

@@ -8,6 +8,9 @@ from typing import Final
 from core import __version__
 from core.domain.options import FeatureEngine
 
+# Among the versions of a cell: the SHA-256 of the file of the model that outlined it.
+MODEL_FILE: Final = "model file"
+
 _MEASURING: Final = ("numpy", "scipy", "scikit-image", "pillow", "onnxruntime-gpu", "onnxruntime")
 _REFERENCE: Final = ("pyradiomics-bhklab", "simpleitk")
 

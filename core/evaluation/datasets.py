@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
@@ -95,10 +96,16 @@ def _by_stem(folder: Path, name: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) 
     return images
 
 
-def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
-    """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`; raises DataSetError where one is missing."""
+def _pairs(root: Path, name: str, lone: list[Path] | None) -> list[tuple[str, Path, Path]]:
+    """Stem, image and mask of `images/<stem>.*` and `masks/<stem>.*`.
+
+    What has no partner goes into `lone`; where that is None, it is a DataSetError.
+    """
     images = _by_stem(root / "images", name)
     masks = _by_stem(root / "masks", name, (*IMAGE_SUFFIXES, *SHAPE_SUFFIXES))
+    if lone is not None:
+        lone += [images.pop(stem) for stem in sorted(images.keys() - masks.keys())]
+        lone += [masks.pop(stem) for stem in sorted(masks.keys() - images.keys())]
     alone = [
         f"{len(stems)} of {there}/ stand without one in {lacks}/: {', '.join(stems[:5])}{' ...' * (len(stems) > 5)}"
         for there, lacks, stems in (
@@ -113,7 +120,7 @@ def _pairs(root: Path, name: str) -> list[tuple[str, Path, Path]]:
             f" {'; '.join(alone)}"
         )
         raise DataSetError(msg)
-    if not images:
+    if not (images or lone):
         msg = (
             f"data set {name}: {root} holds no image; expected {', '.join(IMAGE_SUFFIXES)} files in images/ and masks/"
         )
@@ -140,9 +147,9 @@ def _rows_by_id(path: Path, stems: Iterable[str], name: str, columns: Sequence[s
     return rows
 
 
-def _read_masked(root: Path, name: str) -> Iterator[Sample]:
+def _read_masked(root: Path, name: str, lone: list[Path] | None = None) -> Iterator[Sample]:
     """Pairs with `labels.csv`: cell types, and which images show the same cell."""
-    pairs = _pairs(root, name)
+    pairs = _pairs(root, name, lone)
     rows = _rows_by_id(root / "labels.csv", [stem for stem, _, _ in pairs], name, ("image_id", "cell_type"))
     for stem, image, mask in pairs:
         duplicate = rows[stem].get("duplicate_group")
@@ -150,9 +157,9 @@ def _read_masked(root: Path, name: str) -> Iterator[Sample]:
         yield Sample(f"{name}/{stem}", image, mask, CellType(rows[stem]["cell_type"]), group)
 
 
-def _read_copies(root: Path, name: str) -> Iterator[Sample]:
+def _read_copies(root: Path, name: str, lone: list[Path] | None = None) -> Iterator[Sample]:
     """Pairs written by `python -m training augment`, with originals and groups from its manifest."""
-    pairs = _pairs(root, name)
+    pairs = _pairs(root, name, lone)
     columns = ("image_id", "cell_type", "group", "original", "copy")
     rows = _rows_by_id(root / COPIES_MANIFEST, [stem for stem, _, _ in pairs], name, columns)
     for stem, image, mask in pairs:
@@ -172,15 +179,15 @@ def _has_pairs(folder: Path, name: str) -> bool:
     return bool(there)
 
 
-def _read_folder(root: Path, name: str) -> Iterator[Sample]:
+def _read_folder(root: Path, name: str, lone: list[Path] | None = None) -> Iterator[Sample]:
     """Masked images of anybody's own: pairs, copies, or a folder of pairs per cell type."""
     if _has_pairs(root, name):
         if (root / COPIES_MANIFEST).is_file():
-            yield from _read_copies(root, name)
+            yield from _read_copies(root, name, lone)
         elif (root / "labels.csv").is_file():
-            yield from _read_masked(root, name)
+            yield from _read_masked(root, name, lone)
         else:
-            for stem, image, mask in _pairs(root, name):
+            for stem, image, mask in _pairs(root, name, lone):
                 yield Sample(f"{name}/{stem}", image, mask, CellType.OTHER, f"{name}/{stem}")
         return
     typed = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and _has_pairs(folder, name)]
@@ -191,7 +198,7 @@ def _read_folder(root: Path, name: str) -> Iterator[Sample]:
         )
         raise DataSetError(msg)
     for folder in typed:
-        for stem, image, mask in _pairs(folder, f"{name}/{folder.name}"):
+        for stem, image, mask in _pairs(folder, f"{name}/{folder.name}", lone):
             sample_id = f"{name}/{folder.name}/{stem}"
             yield Sample(sample_id, image, mask, folder_cell_type(folder.name), sample_id)
 
@@ -352,21 +359,25 @@ _ALL: Final = (
 DATA_SETS: Final[Mapping[str, DataSet]] = MappingProxyType({data_set.name: data_set for data_set in _ALL})
 
 
-def data_set(name: str) -> DataSet:
+def data_set(name: str, lone: list[Path] | None = None) -> DataSet:
     """The entry of that name, or one for the folder at that path; raises DataSetError listing the known names.
 
     A folder holds `images/` and `masks/` with files of equal names (any that `core.image.drawn_masks` reads), or one
     such folder per cell type. `labels.csv` (`image_id,cell_type,duplicate_group`) and `mask_coding.json` (what colours
-    mean) beside them are optional.
+    mean) beside them are optional. Files without a partner go into `lone` when samples are listed; without it they are
+    an error.
     """
     if name in DATA_SETS:
-        return DATA_SETS[name]
+        known = DATA_SETS[name]
+        may_lack = lone is not None and known.read is _read_masked
+        return replace(known, read=partial(_read_masked, lone=lone)) if may_lack else known
     folder = Path(name).expanduser()
     if folder.is_dir():
         folder = folder.resolve()
         # The absolute path stands for itself, whatever the data folder is.
         path, whose = str(folder), "images and masks of the user's own"
-        return DataSet(folder.name, folder.name, whose, "as their owner says", "", None, _NO_SCALE, path, _read_folder)
+        read = partial(_read_folder, lone=lone)
+        return DataSet(folder.name, folder.name, whose, "as their owner says", "", None, _NO_SCALE, path, read)
     msg = (
         f"unknown data set {name!r}; known are {', '.join(DATA_SETS)}, or give the path of a folder with images/ and"
         " masks/"

@@ -39,6 +39,11 @@ TITLES: Final = {
 # several.
 PRACTICALLY_NOTHING: Final = 0.005
 
+# Two folds leave one degree of freedom: an interval would reach 13 standard errors to each side, past any Dice.
+MIN_FOLDS: Final = 3
+# A fold of fewer images is scored by chance: one that fails moves the mean by a fifth or more.
+MIN_FOLD_IMAGES: Final = 5
+
 ALPHA: Final = 0.05
 _RESAMPLES: Final = 4000
 
@@ -53,7 +58,10 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """Dice of one architecture over its folds; `low` to `high` is the corrected 95 % interval, None for one fold."""
+    """Dice of one architecture over its folds; `low` to `high` is the corrected 95 % interval.
+
+    The interval ends where Dice does, at 0 and 1; it is None below MIN_FOLDS, `sd` for one fold.
+    """
 
     architecture: str
     folds: int
@@ -126,28 +134,30 @@ def ranking(folds: pd.DataFrame, measure: Measure) -> tuple[Score, ...]:
     for architecture, part in rows.groupby("architecture", sort=True):
         values = part[measure].to_numpy(float)
         error = _standard_error(values, part)
-        reach = None if error is None else stats.t.ppf(1 - ALPHA / 2, len(values) - 1) * error
+        reach = None
+        if error is not None and len(values) >= MIN_FOLDS:
+            reach = stats.t.ppf(1 - ALPHA / 2, len(values) - 1) * error
         mean = float(values.mean())
         scores.append(
             Score(
                 str(architecture),
                 len(values),
                 mean,
-                None if reach is None else float(values.std(ddof=1)),
-                None if reach is None else mean - reach,
-                None if reach is None else mean + reach,
+                None if error is None else float(values.std(ddof=1)),
+                None if reach is None else max(0.0, mean - reach),
+                None if reach is None else min(1.0, mean + reach),
             )
         )
     return tuple(sorted(scores, key=lambda score: -score.mean))
 
 
 def paired_differences(folds: pd.DataFrame, measure: Measure) -> tuple[PairedDifference, ...]:
-    """Every pair of architectures over the folds that all of them have, the better one first; empty below two folds."""
+    """Every pair of architectures over the folds that all of them have, the better one first; none below MIN_FOLDS."""
     rows = fair(folds)
     order = [score.architecture for score in ranking(folds, measure)]
     values = rows.pivot_table(index=["k", "fold"], columns="architecture", values=measure)
     sizes = rows.drop_duplicates(["k", "fold"]).set_index(["k", "fold"]).reindex(values.index)
-    if len(values) < 2:
+    if len(values) < MIN_FOLDS:
         return ()
     pairs = list(combinations(order, 2))
     differences = [_difference((values[first] - values[second]).to_numpy(float), sizes) for first, second in pairs]
@@ -233,7 +243,7 @@ def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]
     if len(scores) == 1:
         return (
             f"{title(first.architecture)} reaches a Dice of {first.mean:.3f} over {first.folds} folds; there is no"
-            " other to compare."
+            f" other to compare.{'' if first.low is not None else f' {_of_chance(first.folds)}'}"
         )
     second = scores[1]
     gap = 100 * (first.mean - second.mean)
@@ -244,7 +254,7 @@ def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]
     )
     others = [each for each in differences if each.first == first.architecture]
     if not others:
-        return f"{lead} One fold says nothing of chance."
+        return f"{lead} {_of_chance(first.folds)}"
     close, apart = ([title(each.second) for each in others if each.told_apart is told] for told in (False, True))
     if not close:
         return f"{lead} It is better than every other by more than chance."
@@ -253,6 +263,26 @@ def verdict(scores: tuple[Score, ...], differences: tuple[PairedDifference, ...]
     if len(apart) < len(close):
         return f"{lead} Over {first.folds} folds only {_listed(apart)} can be told apart from it."
     return f"{lead} Over {first.folds} folds all can be told apart from it but {_listed(close)}."
+
+
+def _of_chance(folds: int) -> str:
+    many = "One fold says" if folds == 1 else f"{folds} folds say"
+    return f"{many} nothing of chance: {MIN_FOLDS} are needed at least, and a k of 5 or more is better."
+
+
+def few_images(images: pd.DataFrame) -> str:
+    """What to think of folds that are scored on few originals or copies of them; empty where they are not few.
+
+    `images` are rows of one protocol.
+    """
+    originals = images.groupby(["k", "fold"])["sample_id"].nunique()
+    if originals.empty or originals.min() >= MIN_FOLD_IMAGES:
+        return ""
+    fewest = int(originals.min())
+    return (
+        f"A fold is scored on as few as {fewest} image{'s' * (fewest != 1)}: much of what differs between folds and"
+        f" networks is chance. {MIN_FOLD_IMAGES} a fold are needed at least: give more images, or a smaller k."
+    )
 
 
 def _listed(names: list[str]) -> str:
@@ -284,8 +314,8 @@ def _difference(values: NDArray[np.float64], sizes: pd.DataFrame) -> tuple[float
     p = 2 * stats.t.sf(abs(mean) / error, freedom)
     return (
         mean,
-        float(low),
-        float(high),
+        max(-1.0, float(low)),
+        min(1.0, float(high)),
         float(p),
         float(posterior.cdf(PRACTICALLY_NOTHING) - posterior.cdf(-PRACTICALLY_NOTHING)),
     )

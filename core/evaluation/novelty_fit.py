@@ -23,7 +23,7 @@ from core.domain.errors import DataSetError, ModelError
 from core.domain.flags import TOO_SMALL, UNLIKE_LEUKOCYTE
 from core.domain.options import CellChoice, Device
 from core.domain.types import CellImage
-from core.evaluation.datasets import DATA_SETS, Sample
+from core.evaluation.datasets import DATA_SETS, DataSet, Sample
 from core.evaluation.ood_negatives import NegativeKind, evenly, ood_negatives
 from core.image.imaging import load
 from core.pipeline import analyse_cells
@@ -88,7 +88,7 @@ _CONFIDENCE_LEVEL: Final = 0.95
 class Subject:
     """A picture to measure: leukocytes of a type, or a negative of a kind.
 
-    `source` is its data set, if it has one.
+    `source` is its data set, if it has one; `known` says whether what a model knows is fitted to it.
     """
 
     kind: str
@@ -97,12 +97,14 @@ class Subject:
     group: str
     image: Path | CellImage
     cells: CellChoice
+    known: bool = False
 
 
-def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
+def subjects(entry: ModelEntry, limit: int | None = None, own: Sequence[DataSet] = ()) -> list[Subject]:
     """Everything to measure: leukocytes the model was not trained on, and every negative; at most `limit` of each kind.
 
-    A kind is a type of leukocyte or of negative in one source.
+    A kind is a type of leukocyte or of negative in one source; `own` are further known sources, whose cells need no
+    type.
 
     Raises
     ------
@@ -119,11 +121,13 @@ def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
         raise ModelError(msg)
     trained = set(json.loads(entry.split.read_text(encoding="utf-8"))["train"])
     chosen = []
-    for source in (*KNOWN_SOURCES, *UNSEEN_SOURCES):
-        most = min(limit or _MOST_KNOWN, _MOST_KNOWN if source in KNOWN_SOURCES else _MOST_UNSEEN)
-        samples = [sample for sample in DATA_SETS[source].samples() if sample.sample_id not in trained]
-        for cell_type in LEUKOCYTES:
-            chosen += [_of_sample(s, source) for s in evenly([s for s in samples if s.cell_type is cell_type], most)]
+    known = [DATA_SETS[name] for name in KNOWN_SOURCES] + list(own)
+    for source in (*known, *(DATA_SETS[name] for name in UNSEEN_SOURCES)):
+        most = min(limit or _MOST_KNOWN, _MOST_KNOWN if source in known else _MOST_UNSEEN)
+        samples = [sample for sample in source.samples() if sample.sample_id not in trained]
+        for cell_type in (*LEUKOCYTES, *([CellType.OTHER] if source in own else [])):
+            of_type = [sample for sample in samples if sample.cell_type is cell_type]
+            chosen += [_of_sample(sample, source.name, known=source in known) for sample in evenly(of_type, most)]
     strange: dict[tuple[NegativeKind, str], list[CellImage]] = {}
     for negative in ood_negatives():
         # Pictures that come from no data set count together.
@@ -137,9 +141,9 @@ def subjects(entry: ModelEntry, limit: int | None = None) -> list[Subject]:
     return chosen
 
 
-def _of_sample(sample: Sample, source: str) -> Subject:
+def _of_sample(sample: Sample, source: str, *, known: bool) -> Subject:
     cells = CellChoice.ALL if source == "hairy_cell_smear" else CellChoice.ONE
-    return Subject(LEUKOCYTE, source, sample.cell_type.value, sample.group, sample.image, cells)
+    return Subject(LEUKOCYTE, source, sample.cell_type.value, sample.group, sample.image, cells, known)
 
 
 def measure(subject: Subject, segmenter: Segmenter) -> list[dict[str, Any]]:
@@ -153,7 +157,7 @@ def measure(subject: Subject, segmenter: Segmenter) -> list[dict[str, Any]]:
         severe = {flag.code for flag in analysis.flags if flag.severe}
         rows.append(
             {
-                **{name: getattr(subject, name) for name in ("kind", "source", "cell_type", "group")},
+                **{name: getattr(subject, name) for name in ("kind", "source", "cell_type", "group", "known")},
                 "small": TOO_SMALL in severe,
                 "refused": bool(severe - {TOO_SMALL, UNLIKE_LEUKOCYTE}),
                 **traits(analysis.features.values, analysis.segmentation.confidence),
@@ -316,7 +320,7 @@ def evaluate(table: pd.DataFrame) -> dict[str, list[Row]]:
     A known cell is scored by what was fitted without the cell's fold, or without its laboratory (`left_out`).
     """
     cells = table[table["kind"] == LEUKOCYTE]
-    fitted = cells["source"].isin(KNOWN_SOURCES)
+    fitted = cells["known"]
     # Cells that are never fitted make one more fold.
     folds = (
         cells["group"].map(lambda group: f"fold {zlib.crc32(group.encode()) % _FOLDS}").where(fitted, "never fitted")
@@ -351,7 +355,7 @@ def _of_kinds(others: pd.DataFrame, cells: pd.DataFrame, strangeness: pd.Series)
     # `auc_known` and `auc_unseen` are of the distance against lymphocytes and monocytes of known and of never fitted
     # laboratories; then the shares flagged as unlike a leukocyte, as too small for one, refused by any severe flag, and
     # refused without these two.
-    fitted = cells["source"].isin(KNOWN_SOURCES)
+    fitted = cells["known"]
     healthy = cells["cell_type"].isin(_HEALTHY)
     distance = _strangeness(cells[fitted], others)
     rows = []
@@ -416,6 +420,7 @@ def learn(
     jobs: int = 1,
     device: Device = Device.AUTO,
     limit: int | None = None,
+    own: Sequence[DataSet] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Knowledge:
     """Measure, fit and evaluate what a model knows.
@@ -428,6 +433,8 @@ def learn(
         Processes, one thread each.
     limit
         At most so many pictures of each kind or type and source.
+    own
+        Further laboratories whose leukocytes are known, besides those of the data folder.
     progress
         Receives the pictures done and their number.
 
@@ -436,13 +443,14 @@ def learn(
     ModelError, DataSetError
         As `subjects` and `knowledge_of`; ProviderError as `OnnxSegmenter`.
     """
-    todo = subjects(entry, limit)
+    todo = subjects(entry, limit, own)
     rows: list[dict[str, Any]] = []
     for done, measured in enumerate(measure_all(todo, entry, jobs, device), start=1):
         rows += measured
         if progress:
             progress(done, len(todo))
     command = f"python -m core novelty --model {entry.model_id}" + (f" --limit {limit}" if limit is not None else "")
+    command += f" --data {' '.join(source.name for source in own)}" if own else ""
     return knowledge_of(entry, pd.DataFrame(rows), command)
 
 
@@ -454,12 +462,13 @@ def knowledge_of(entry: ModelEntry, table: pd.DataFrame, command: str) -> Knowle
     DataSetError
         If a known laboratory has too few outlined cells.
     """
-    known = table[(table["kind"] == LEUKOCYTE) & table["source"].isin(KNOWN_SOURCES)]
+    known = table[table["known"]]
     outlined = known.dropna(subset=list(NOVELTY_TRAITS))["source"].value_counts()
-    if few := [source for source in KNOWN_SOURCES if outlined.get(source, 0) <= len(NOVELTY_TRAITS)]:
+    if few := [source for source in sorted(set(known["source"])) if outlined.get(source, 0) <= len(NOVELTY_TRAITS)]:
         msg = (
-            f"of {', '.join(few)} fewer cells were outlined than there are traits to fit; take more images, or see what"
-            " the model draws"
+            f"of {', '.join(few)} {' and '.join(str(outlined.get(source, 0)) for source in few)} cells were outlined,"
+            f" but there are {len(NOVELTY_TRAITS)} traits to fit, which need more; take more images that the model was"
+            " not trained on, or see what it draws"
         )
         raise DataSetError(msg)
     return Knowledge(

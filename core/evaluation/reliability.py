@@ -24,7 +24,7 @@ from core.domain.options import Device
 from core.domain.types import CellImage, LabelMap, as_label_map
 from core.domain.versions import software_versions
 from core.evaluation.agreement import Disturbance, FeatureReliability, ReliabilityReport, Subjects, assess, save
-from core.evaluation.datasets import Sample, data_set, drawn_mask, drawn_twice
+from core.evaluation.datasets import DATA_SETS, DataSet, Sample, data_set, drawn_mask, drawn_twice
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.imaging import decode, load
@@ -120,15 +120,15 @@ def _source(sample: Sample) -> str:
     return sample.sample_id.split("/")[0]
 
 
-def unseen_samples(entry: ModelEntry) -> list[Sample]:
-    """The drawn images that the model's training never saw, by id.
+def unseen_samples(entry: ModelEntry, own: Sequence[DataSet] = ()) -> list[Sample]:
+    """The drawn images that the model's training never saw, by id; `own` are folders that it was trained on.
 
     Raises
     ------
     ModelError
         If the model has no split beside it.
     DataSetError
-        If its images are missing.
+        If its images are missing, or the folder is not named that they are in.
     """
     if entry.split is None:
         msg = (
@@ -137,11 +137,18 @@ def unseen_samples(entry: ModelEntry) -> list[Sample]:
         )
         raise ModelError(msg)
     wanted = json.loads(entry.split.read_text(encoding="utf-8"))["test"]
-    there = {
-        sample.sample_id: sample
-        for name in sorted({name.split("/")[0] for name in wanted})
-        for sample in data_set(name).samples()
-    }
+    if not wanted:
+        msg = f"model {entry.model_id} was tested on no image, so there is none to measure on; adapt it with more cells"
+        raise ModelError(msg)
+    sources = {**DATA_SETS, **{source.name: source for source in own}}
+    names = sorted({name.split("/")[0] for name in wanted})
+    if unknown := [name for name in names if name not in sources]:
+        msg = (
+            f"{entry.model_id} was tested on images of {', '.join(unknown)}, which no data set is called that the"
+            f" program knows; name the folder with --data, such as --data path/to/{unknown[0]}"
+        )
+        raise DataSetError(msg)
+    there = {sample.sample_id: sample for name in names for sample in sources[name].samples()}
     if missing := [name for name in wanted if name not in there]:
         msg = (
             f"{len(missing)} of {len(wanted)} test images of {entry.model_id} are not in LEUKOSCOPE_DATA, first"
@@ -204,6 +211,7 @@ def measure_reliability(
     jobs: int = 1,
     device: Device = Device.AUTO,
     limit: int | None = None,
+    own: Sequence[DataSet] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> ReliabilityReport:
     """Measure every feature on the model's test images, but for those with several drawn cells.
@@ -218,6 +226,8 @@ def measure_reliability(
         Processes, one thread each, so that their number does not change a value.
     limit
         At most so many images, evenly out of all.
+    own
+        Folders of one's own that the model was trained on.
     progress
         Receives the images done and their number.
 
@@ -226,10 +236,11 @@ def measure_reliability(
     ModelError, DataSetError
         As `unseen_samples`; ProviderError as `OnnxSegmenter`.
     """
-    samples = [sample for sample in _evenly(unseen_samples(entry), limit) if not _several(drawing(sample))]
+    samples = [sample for sample in _evenly(unseen_samples(entry, own), limit) if not _several(drawing(sample))]
     cells = _subjects(samples)
     counts = dict(sorted(Counter(cells.sources.tolist()).items()))
-    pairs = drawn_twice(sample for name in counts for sample in data_set(name).samples())
+    sources = {**DATA_SETS, **{source.name: source for source in own}}
+    pairs = drawn_twice(sample for name in counts for sample in sources[name].samples())
     tables = []
     for table in measure_all(samples, entry, jobs, device):
         tables.append(table)
@@ -240,7 +251,8 @@ def measure_reliability(
         model_sha256=entry.sha256,
         created=datetime.now(UTC).date().isoformat(),
         command=f"python -m core reliability --model {entry.model_id}"
-        + (f" --limit {limit}" if limit is not None else ""),
+        + (f" --limit {limit}" if limit is not None else "")
+        + (f" --data {' '.join(source.name for source in own)}" if own else ""),
         cells=counts,
         pairs=tuple((first.sample_id, second.sample_id) for first, second in pairs),
         versions=software_versions(),

@@ -14,6 +14,9 @@ CONFIG_FILE: Final = "config.toml"
 LOG_FILE: Final = "log.csv"
 SCORES_FILE: Final = "scores.json"
 CASES_FOLDER: Final = "cases"
+MESSAGES_FILE: Final = "messages.log"
+# The levels of messages that somebody ought to read.
+_WARNINGS: Final = ("WARNING", "ERROR", "CRITICAL")
 _PATIENCE_EPOCHS: Final = 3
 _SHORTEST_EPOCH_S: Final = 10.0
 
@@ -43,6 +46,18 @@ class TrainingRun:
         except (OSError, ValueError) as error:
             msg = f"{path} cannot be read ({error}); put the file back that the training was started with"
             raise StoreError(msg) from error
+
+    def warnings(self) -> list[str]:
+        """What was warned of while it was worked on; raises StoreError naming a damaged file."""
+        path = self.folder / MESSAGES_FILE
+        if not path.is_file():
+            return []
+        try:
+            lines = [line.split(" ", 2) for line in files.read_text(path).splitlines()]
+        except (OSError, ValueError) as error:
+            msg = f"{path} cannot be read ({error}); delete it: nothing else depends on it"
+            raise StoreError(msg) from error
+        return [line[2] for line in lines if len(line) > 2 and line[1] in _WARNINGS]
 
     def log(self) -> pd.DataFrame:
         """The log, one row an epoch; raises StoreError naming a damaged file."""

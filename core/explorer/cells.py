@@ -28,6 +28,7 @@ from core.explorer.selection import Selection, columns_read, where
 from core.features.catalogue import CATALOGUE
 from core.image.imaging import decode
 from core.image.masks import filled_outlines, with_environment
+from core.populations.outlining import Outlining
 from core.store.database import Cohort
 from core.store.outline_log import OutlineStatus
 from core.store.overlay import CORRECTED, VERDICTS, flags_after
@@ -51,6 +52,7 @@ _TEXTS: Final = (
     "outline_by",
     "outline_status",
     "outline_who",
+    "versions",
 )
 _DRAWN: Final = (
     "cell_id", *_TEXTS, "image_path", "image_sha256", "cell_index", "place_left", "place_top", "place_width",
@@ -97,6 +99,7 @@ class StoredCell:
     outline_by: str | None
     outline_status: str | None
     outline_who: str | None
+    versions: str | None
     image_path: str
     image_sha256: str | None
     cell_index: int
@@ -110,6 +113,11 @@ class StoredCell:
     quality_ok: bool
     created: datetime
     outlines: Mapping[Compartment, Rings]
+
+    @property
+    def outlined(self) -> Outlining:
+        """By which model, or by a person."""
+        return Outlining.of_rows([(self.model_id, self.versions, self.outline_by, 1)])
 
     @property
     def has_outline(self) -> bool:

@@ -83,4 +83,5 @@ def together(views: Sequence[InView]) -> InView:
         without_scale=sum(view.without_scale for view in views),
         left_out=(),
         flagged={},
+        corrected=sum(view.corrected for view in views),
     )

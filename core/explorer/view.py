@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.options import Units
+from core.domain.types import DrawnBy
 from core.explorer.selection import (
     CHOICES,
     QUALITY_SQL,
@@ -40,6 +41,7 @@ from core.explorer.selection import (
 from core.features.catalogue import CATALOGUE, feature_spec
 from core.features.spec import FeatureSpec
 from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE
+from core.populations.outlining import OutlineModel, Outlining, model_note
 from core.populations.summaries import Basis, FeatureSummary, Statistics, basis_of, count_codes
 from core.store.database import Cohort
 from core.store.schema import UNITS_KEY
@@ -82,7 +84,7 @@ class InView:
     none. Properties are mapped to their numbers of cells, in the order of `groups`. `scales` are the smallest and
     largest known micrometres per pixel, None if no cell has one, and `without_scale` counts the cells that have none.
     `left_out` tells of each condition how many cells it alone excludes; `flagged` counts those that quality excludes,
-    by severe flag (a cell with two under both).
+    by severe flag (a cell with two under both). `models` leaves out the `corrected` cells, whose outline a person drew.
     """
 
     cells: int
@@ -97,6 +99,7 @@ class InView:
     without_scale: int
     left_out: tuple[LeftOut, ...]
     flagged: Mapping[str, int]
+    corrected: int = 0
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -115,9 +118,14 @@ class InView:
             warnings.append(
                 f"Scales go from {low:g} to {high:g} µm per pixel: sizes are compared in µm, texture cannot be."
             )
-        if len(self.models) > 1:
-            warnings.append(f"The outlines were drawn by {len(self.models)} models: a difference may be theirs.")
-        return tuple(warnings)
+        return (*warnings, *([self.model_note] if self.model_note else []))
+
+    @cached_property
+    def model_note(self) -> str | None:
+        """What is told where the cells in view are not all outlined by one model."""
+        known = {OutlineModel(name): n for name, n in self.models.items() if name != NOT_RECORDED}
+        outlined = Outlining(known, self.corrected, self.models.get(NOT_RECORDED, 0))
+        return model_note([("cells in view", outlined)])
 
     def refusal(self, feature: str) -> str | None:
         """Why the cells in view cannot be compared by a feature, in words; None if they can.
@@ -300,6 +308,7 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
     scale = shown["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
     known = scale[~np.isnan(scale)]
     named = shown["patient_id"].notna()
+    by_person = shown["outline_by"] == DrawnBy.PERSON
     others_met = met.sum(axis=1) == met.shape[1] - 1
     left_out = tuple(
         LeftOut(condition.sentence, int(cells[others_met & ~met[:, index]].sum()))
@@ -313,14 +322,13 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
         total=int(cells.sum()),
         patients=len(shown.loc[named, ["source", "patient_id"]].drop_duplicates()),
         unknown_patient=int(shown.loc[~named, "n"].sum()),
-        **{
-            f"{by.name.lower()}s": _counted(cohort, shown, by)
-            for by in (By.CELL_TYPE, By.SOURCE, By.POPULATION, By.MODEL)
-        },
+        **{f"{by.name.lower()}s": _counted(cohort, shown, by) for by in (By.CELL_TYPE, By.SOURCE, By.POPULATION)},
+        models=_counted(cohort, shown.loc[~by_person], By.MODEL),
         scales=(float(known.min()), float(known.max())) if len(known) else None,
         without_scale=int(shown.loc[np.isnan(scale), "n"].sum()),
         left_out=left_out,
         flagged={str(code): int(n) for code, n in flagged.items()},
+        corrected=int(shown.loc[by_person, "n"].sum()),
     )
 
 
@@ -602,13 +610,13 @@ def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArra
     severe = (  # texts are grouped faster
         f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS severe"
     )
-    listed = [*properties, "quality_ok", "um_per_px", severe]
+    listed = [*properties, "quality_ok", "um_per_px", "outline_by", severe]
     listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(clauses)]
     parameters = {name: value for condition in clauses for name, value in condition.parameters.items()}
     frame = cohort.query(
         f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL",
         parameters,
-        columns={*properties, "quality_ok", "um_per_px", "severe_flags", *columns_read(selection)},
+        columns={*properties, "quality_ok", "um_per_px", "outline_by", "severe_flags", *columns_read(selection)},
     )
     met = frame[[f"met_{index}" for index in range(len(clauses))]].to_numpy(dtype=np.bool_)
     return frame, met

@@ -6,7 +6,7 @@ none, and goes to the level of its surroundings that is nearest in value.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -50,13 +50,14 @@ _SHADES: Final = 16
 class DecodedMask:
     """A mask read: the label map, and how many pixels held a value that no code has.
 
-    `notes` say what was made of the file, `specks` what was left out of it, in words.
+    `notes` say what was made of the file, `specks` what was left out of it, `coding` how it is drawn, in words.
     """
 
     labels: LabelMap
     repaired: int
     notes: tuple[str, ...] = ()
     specks: str = ""
+    coding: str = ""
 
 
 class _Values(NamedTuple):
@@ -122,7 +123,8 @@ def decode_pixels(
         decoded = _by_coding(values, coding, name, transparent=hidden is not None)
     elif exact := _exact(values.distinct):
         table = np.array([exact[int(value)] for value in values.distinct[:, 0]], np.uint8)
-        decoded = DecodedMask(as_label_map(table[values.which]), 0)
+        own = [f"{value:.0f}" for value in values.distinct[:, 0]]
+        decoded = DecodedMask(as_label_map(table[values.which]), 0, coding=_of_levels(own))
     else:
         decoded = _by_levels(values, name, colour=colour, whole=whole)
     labels = decoded.labels
@@ -131,7 +133,7 @@ def decode_pixels(
     if whole:  # of a mask with an environment the cell, of any other all that is drawn
         drawn = labels >= _CYTOPLASM if (labels >= _CYTOPLASM).any() else labels > _BACKGROUND
         labels = as_label_map(np.where(drawn, np.uint8(_CYTOPLASM), np.uint8(_BACKGROUND)))
-    return DecodedMask(labels, decoded.repaired, decoded.notes)
+    return replace(decoded, labels=labels)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -251,7 +253,7 @@ def _by_levels(values: _Values, name: str, *, colour: bool, whole: bool) -> Deco
         order = np.argsort(centres[:, 0])
         centres, meaning = centres[order], [meaning[at] for at in order]
     labels, repaired = _settle(values, centres, width, meaning, name)
-    return DecodedMask(labels, repaired, tuple(notes))
+    return DecodedMask(labels, repaired, tuple(notes), coding=_of_levels(own))
 
 
 def _meaning(values: _Values, levels: Sequence[_Level], name: str) -> list[Compartment]:
@@ -270,10 +272,15 @@ def _meaning(values: _Values, levels: Sequence[_Level], name: str) -> list[Compa
     msg = (
         f"{name}: beside its background the mask has the one grey level {max(greys):.0f}, which does not say whether"
         " nucleus, cytoplasm or the whole cell is drawn; write nucleus as 255 and cytoplasm as 128, or give the cell's"
-        " mask with --nucleus-mask, or say what the level means in a file for --mask-coding: "
+        " mask with --nucleus-mask, or say what the level means in a file for --mask-coding (mask_coding.json of a"
+        " folder of pairs): "
         f'{{"{min(greys):.0f}": "background", "{max(greys):.0f}": "nucleus"}}'
     )
     raise MaskError(msg)
+
+
+def _of_levels(levels: Sequence[str]) -> str:
+    return f"grey level{'s' * (len(levels) > 1)} {_listed(levels)}"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -354,7 +361,8 @@ def _by_coding(values: _Values, coding: MaskCoding, name: str, *, transparent: b
         msg = f"{name}: {coding.name} does not say what {came} shows, which the mask also holds; add it"
         raise MaskError(msg)
     labels, repaired = _settle(values, centres, width, meaning, name)
-    return DecodedMask(labels, repaired, (f"read by {coding.name}",))
+    coded = f"{'colours' if channels == 3 else 'grey levels'} by {coding.name}"
+    return DecodedMask(labels, repaired, (f"read by {coding.name}",), coding=coded)
 
 
 # --- which pixel is which ---------------------------------------------------------------------------------------------

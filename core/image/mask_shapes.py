@@ -279,7 +279,8 @@ def _drawn(
         raise MaskError(msg)
     if outside > 0:
         notes = [*notes, "parts of the shapes lie beyond the image's edge and were cut off"]
-    return DecodedMask(as_label_map(labels), 0, tuple(notes))
+    coded = f"{len(shapes)} drawn shape{'s' * (len(shapes) > 1)}{f' by {coding.name}' if coding else ''}"
+    return DecodedMask(as_label_map(labels), 0, tuple(notes), coding=coded)
 
 
 def _filled(polygon: Sequence[Ring], size: Shape2D) -> NDArray[np.bool_]:

@@ -8,15 +8,20 @@ from core.domain.cell_types import CellType
 from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import FeatureComparison, compare_cell
+from core.populations.outlining import Outlining, model_note
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A cell beside one population: every catalogue feature compared, in catalogue order."""
+    """A cell beside one population: every catalogue feature compared, in catalogue order.
+
+    `model_note` tells where another model outlined the cell than the population.
+    """
 
     reference: ReferencePopulation
     comparisons: tuple[FeatureComparison, ...]
+    model_note: str | None = None
 
     @cached_property
     def _by_feature(self) -> dict[str, FeatureComparison]:
@@ -29,7 +34,18 @@ class Placed:
 
 def place_cell(analysis: CellAnalysis, references: Iterable[ReferencePopulation]) -> list[Placed]:
     """Compare a cell with each population, in the order given."""
-    return [Placed(r, compare_cell(analysis.features, analysis.image.um_per_px, r)) for r in references]
+    scale = analysis.image.um_per_px
+    return [Placed(r, compare_cell(analysis.features, scale, r), models_beside(analysis, [r])) for r in references]
+
+
+def models_beside(analysis: CellAnalysis, references: Iterable[ReferencePopulation]) -> str | None:
+    """What is told once where a cell and measured populations were not all outlined by one model."""
+    return note_beside(Outlining.of_cell(analysis), references)
+
+
+def note_beside(cell: Outlining, references: Iterable[ReferencePopulation]) -> str | None:
+    """As `models_beside`, for a cell of which only that is known. Published tables say themselves what they are."""
+    return model_note([("this cell", cell), *((r.title, r.outlined) for r in references if not r.published)])
 
 
 def by_cell_type(placed: Sequence[Placed]) -> dict[CellType, list[Placed]]:

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec
+from core.populations.outlining import Outlining
 from core.populations.robust import log_where, robust_centres
 
 SMALL_GROUP: Final = 20  # the 2nd percentile of fewer cells is little more than their minimum
@@ -124,7 +125,8 @@ class ReferencePopulation:
     A feature that no member has, because it is younger than the population or cannot be measured there, has neither.
     `n` counts the good cells, `patients` theirs (None unless all are known). `scale_note` says where the scale comes
     from. A `published` population has summaries in the basis they were printed in, and no values. `sample` are the
-    members by which a cell's typicality is measured: all of them, or a random sample of very many.
+    members by which a cell's typicality is measured: all of them, or a random sample of very many. `outlined` says by
+    which models the good cells were outlined; of a published table that is not known.
     """
 
     population: str
@@ -139,6 +141,7 @@ class ReferencePopulation:
     sample: pd.DataFrame = field(repr=False)
     scale_note: str = ""
     published: bool = False
+    outlined: Outlining = field(default_factory=Outlining)
 
     @cached_property
     def scales(self) -> tuple[float, float]:
@@ -178,10 +181,11 @@ def reference_population(
     source: str,
     scale_note: str = "",
     sample: pd.DataFrame | None = None,
+    outlined: Outlining | None = None,
 ) -> ReferencePopulation:
     """Prepare a measured population for comparisons, from its values frame.
 
-    `sample` holds some of its rows, for typicality; None for all.
+    `sample` holds some of its rows, for typicality; None for all. `outlined` says by whom, as far as it is known.
     """
     summaries, ordered = _summaries(values, population, in_um=True)
     present = values.notna().any()
@@ -198,6 +202,7 @@ def reference_population(
         members=values,
         sample=values if sample is None else sample,
         scale_note=scale_note,
+        outlined=outlined or Outlining(unknown=len(values)),
     )
 
 

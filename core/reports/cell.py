@@ -26,6 +26,7 @@ from core.populations.placement import (
     by_cell_type,
     distances,
     main_sources,
+    models_beside,
     obstacles,
     place_cell,
     scale_source,
@@ -92,6 +93,7 @@ def html_report(
         reliability=reliability,
         pictures=_pictures(analysis),
         corrected=_corrected(analysis),
+        model_note=models_beside(analysis, references),
         measures=[_key_measure(feature, placed, analysis, reliability) for feature in KEY_FEATURES],
         nearest=nearest_in_words(nearest_populations(analysis.features, references, reliability)),
         populations=[_population(sources, placed, reliability) for sources in by_cell_type(placed).values()],
@@ -218,6 +220,12 @@ def _reviewed(analysis: CellAnalysis) -> dict[str, str]:
     return {"Outline": f"{review.status} by {review.who}, {review.when.isoformat(timespec='minutes')}{why}"}
 
 
+def _by_whom(reference: ReferencePopulation) -> str:
+    """How many cells of whom, and which models outlined them."""
+    models = ", ".join(dict.fromkeys(model.model_id for model in reference.outlined.models))
+    return f"{who(reference)}{f'; outlined by {models}' if models else ''}"
+
+
 def _provenance(
     analysis: CellAnalysis,
     references: Sequence[ReferencePopulation],
@@ -250,5 +258,5 @@ def _provenance(
         "Date": created.isoformat(timespec="seconds"),
         **settings,
         **{f"Version of {name}": version for name, version in sorted(analysis.versions.items())},
-        **{f"Population {r.title}": who(r) for r in references},
+        **{f"Population {r.title}": _by_whom(r) for r in references},
     }

@@ -209,13 +209,14 @@ def _chance(value: float | None) -> str:
 
 def _provenance(comparison: Comparison, created: datetime) -> list[tuple[str, str]]:
     seen = comparison.in_view
+    drawn_by = {**seen.models, **({"a person": seen.corrected} if seen.corrected else {})}
     scales = " to ".join(f"{scale:g}" for scale in sorted(set(seen.scales or ())))
     return [
         *(
             (f"Population {population.title}", " · ".join(filter(None, _described(population))))
             for population in comparison.populations
         ),
-        ("Outlines drawn by", ", ".join(f"{name} ({n:,} cells)" for name, n in seen.models.items())),
+        ("Outlines drawn by", ", ".join(f"{name} ({n:,} cells)" for name, n in drawn_by.items())),
         ("Scales", f"{scales} µm per pixel" if scales else "unknown"),
         ("State of the cohort", comparison.revision),
         ("Date", created.isoformat(timespec="seconds")),
@@ -233,4 +234,5 @@ def to_frame(comparison: Comparison, reliability: Reliability) -> pd.DataFrame:
     specs = [CATALOGUE[name] for name in frame["feature"]]
     frame.insert(2, "unit_of_medians", [spec.unit.um if spec.length_power else spec.unit.px for spec in specs])
     frame["trust"] = [trust(spec.name, reliability) for spec in specs]
+    frame["model_note"] = comparison.in_view.model_note
     return frame

@@ -11,7 +11,7 @@ from core.charts.trust import Reliability, poor_last, trust, why
 from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import FeatureComparison
-from core.populations.placement import Placed
+from core.populations.placement import Placed, models_beside
 from core.store.schema import OUTLINE_COLUMNS, arrow_schema, cell_row
 
 _PLACE_COLUMNS: Final = (
@@ -112,7 +112,7 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
 
     Per measured population two columns follow: `percentile <title>` and `robust z <title>`.
     """
-    image = analysis.image
+    image, note = analysis.image, models_beside(analysis, [place.reference for place in placed])
     rows = []
     for name, value in analysis.features.values.items():
         spec = CATALOGUE[name]
@@ -135,6 +135,7 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
             "value_um": in_um,
             "unit_um": spec.unit.um if image.um_per_px is not None else None,
             "absent": analysis.features.absent.get(name),
+            "model_note": note,
             "trust": "" if analysis.base else trust(name, reliability),  # measured for the model's outlines
         }
         for place in placed:

@@ -27,7 +27,8 @@ class ModelCard:
     torch, of a smaller `precision` against the fp32 file; `fidelity` what that precision costs in masks and features on
     the validation part; `appearance` the optical-density statistics of the training images, by which an unlike image is
     recognised; `validation`, by scheme, what networks scored that were trained in the same way without the images they
-    were scored on (`training.experiments`).
+    were scored on (`training.experiments`); `comparison` how much better or worse it was, image by image, than the
+    model that was in use when it was exported (`core.evaluation.paired`).
     """
 
     model_id: str
@@ -55,6 +56,7 @@ class ModelCard:
     fidelity: dict[str, Any] = field(default_factory=dict)
     appearance: dict[str, Any] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
+    comparison: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The card as the text kept in the model file."""

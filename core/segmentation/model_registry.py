@@ -1,8 +1,8 @@
-"""The models in the models folder: their cards, their checksums, the default one."""
+"""One's own models and the shipped ones: their cards, their checksums, and which of them is in use."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,11 @@ from core.support import files, records
 
 MANIFEST: Final = "manifest.json"
 # Files beside a model that the manifest may name, in the order of `ModelEntry`.
-_BESIDE: Final = ("log", "split", "reliability", "novelty", "quality")
+_BESIDE: Final = ("log", "split", "reliability", "novelty", "quality", "adaptation")
+# What a person who changes the model should know.
+OF_FORMER_MODELS: Final = (
+    "Populations that another model measured are told as such; `leukoscope cohort rebuild` measures your own anew."
+)
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,10 @@ class ModelEntry:
     """One model of the manifest: `path` of its .onnx file, the SHA-256 it must have, its card, and files beside it.
 
     `log` of the training, `split` of the images, `reliability` of the features (`core.evaluation.agreement.load` reads
-    it), `novelty`, what the model knows (`core.quality.novelty.load`), and `quality`, by which its outlines are judged
-    (`core.quality.outline_quality.load`): None where there is none.
+    it), `novelty`, what the model knows (`core.quality.novelty.load`), `quality`, by which its outlines are judged
+    (`core.quality.outline_quality.load`), and `adaptation`, what a laboratory gained by it
+    (`core.evaluation.adaptation.load`): None where there is none. `shipped` says that it came with the program,
+    `hides_shipped` that a shipped one of the same id is not listed for it.
     """
 
     model_id: str
@@ -34,6 +40,10 @@ class ModelEntry:
     reliability: Path | None
     novelty: Path | None = None
     quality: Path | None = None
+    adaptation: Path | None = None
+    _: KW_ONLY
+    shipped: bool = False
+    hides_shipped: bool = False
 
     @property
     def files(self) -> dict[Path, str]:
@@ -44,9 +54,9 @@ class ModelEntry:
         )
 
 
-def load_manifest(folder: Path | None = None) -> dict[str, Any]:
+def load_manifest(folder: Path) -> dict[str, Any]:
     """The manifest as written by `python -m export`; raises ModelError when there is none or it is damaged."""
-    path = (folder or load_settings().models) / MANIFEST
+    path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = records.parsed(files.read_bytes(path))
     except FileNotFoundError:
@@ -56,27 +66,76 @@ def load_manifest(folder: Path | None = None) -> dict[str, Any]:
         )
         raise ModelError(msg) from None
     except (OSError, ValueError) as error:  # no JSON, or no text at all
-        raise _damaged(error) from error
+        raise _damaged(path, error) from error
     return manifest
 
 
 def write_manifest(manifest: dict[str, Any], folder: Path) -> None:
     """Write the manifest of a models folder, whole or not at all."""
-    files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    files.write_text(folder / MANIFEST, manifest_text(manifest))
 
 
-def _damaged(reason: object) -> ModelError:
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """The manifest as it is written."""
+    return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+
+
+def _damaged(path: Path, reason: object) -> ModelError:
     return ModelError(
-        f"{MANIFEST} in the models folder is damaged ({reason}); restore it or run `python -m export` again"
+        f"{MANIFEST} in the models folder {path.parent.name} is damaged ({reason}); restore it or run `python -m"
+        " export` again"
     )
 
 
-def list_models(folder: Path | None = None) -> list[ModelEntry]:
-    """All models, the default first. The cards are the manifest's copies, so that listing opens no model."""
-    folder = folder or load_settings().models
+@dataclass(frozen=True)
+class KnownModels:
+    """One's own models and the shipped ones, and the id of the one that was chosen, which may be none of them.
+
+    A model of one's own hides a shipped one of the same id.
+    """
+
+    entries: tuple[ModelEntry, ...]
+    chosen: str | None
+
+    @property
+    def in_use(self) -> ModelEntry | None:
+        """The chosen model; None where it is not there."""
+        return next((entry for entry in self.entries if entry.model_id == self.chosen), None)
+
+    def named(self, name: str) -> ModelEntry:
+        """The model of that id; raises ModelError listing the known ones."""
+        for entry in self.entries:
+            if entry.model_id == name:
+                return entry
+        msg = f"unknown model {name!r}; known are {', '.join(entry.model_id for entry in self.entries) or 'none'}"
+        raise ModelError(msg)
+
+
+def known_models(folder: Path | None = None) -> KnownModels:
+    """The models of one's own folder (default: that of the settings) and the shipped ones; raises ModelError.
+
+    The manifest of one's own folder says which is in use, else that of the shipped ones. The cards are the manifests'
+    copies, so that listing opens no model.
+    """
+    settings = load_settings()
+    shipped = settings.shipped_models
+    found: dict[str, ModelEntry] = {}
+    chosen = None
+    for place in (folder or settings.models, shipped):
+        if (place / MANIFEST).exists():
+            default, entries = _listed(place, shipped=place.resolve() == shipped.resolve())
+            chosen = chosen or default
+            for entry in entries:
+                own = found.setdefault(entry.model_id, entry)
+                if entry.shipped and not own.shipped:
+                    found[entry.model_id] = replace(own, hides_shipped=True)
+    return KnownModels(tuple(found.values()), chosen)
+
+
+def _listed(folder: Path, *, shipped: bool) -> tuple[str | None, list[ModelEntry]]:
+    """What the manifest of a folder says: the default, if it names one, and its models."""
     manifest = load_manifest(folder)
     try:
-        default = manifest["default"]
         entries = [
             ModelEntry(
                 model_id,
@@ -84,26 +143,54 @@ def list_models(folder: Path | None = None) -> list[ModelEntry]:
                 row["sha256"],
                 ModelCard.from_plain(row["card"], row["file"]),
                 *(folder / row[key] if row.get(key) else None for key in _BESIDE),
+                shipped=shipped,
             )
             for model_id, row in manifest["models"].items()
         ]
+        return manifest.get("default"), entries
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"not laid out as expected: {error!r}"
-        raise _damaged(reason) from error
-    if default not in [entry.model_id for entry in entries]:
-        reason = f"its default {default!r} is none of its models"
-        raise _damaged(reason)
-    return sorted(entries, key=lambda entry: entry.model_id != default)
+        raise _damaged(folder / MANIFEST, reason) from error
+
+
+def list_models(folder: Path | None = None) -> list[ModelEntry]:
+    """All models as `known_models` finds them, the one in use first; raises ModelError where that is not there."""
+    known = known_models(folder)
+    if not known.entries:
+        load_manifest(load_settings().shipped_models)  # says what is missing
+    if (in_use := known.in_use) is None:
+        missing = f"the model in use, {known.chosen!r}, is not there any more" if known.chosen else "no model is chosen"
+        msg = (
+            f"{missing}; known are {', '.join(entry.model_id for entry in known.entries) or 'none'}: choose one on the"
+            " page Models, or with `leukoscope models use ID`"
+        )
+        raise ModelError(msg)
+    return sorted(known.entries, key=lambda entry: entry is not in_use)
 
 
 def find_model(name: str | None = None, folder: Path | None = None) -> ModelEntry:
-    """The model of that id, or the default; raises ModelError listing the known ones."""
-    entries = list_models(folder)
-    for entry in entries:
-        if name is None or entry.model_id == name:
-            return entry
-    msg = f"unknown model {name!r}; known are {', '.join(entry.model_id for entry in entries)}"
-    raise ModelError(msg)
+    """The model of that id, or the one in use; raises ModelError listing the known ones."""
+    return list_models(folder)[0] if name is None else known_models(folder).named(name)
+
+
+def use_model(name: str) -> ModelEntry | None:
+    """Take a model for everything from now on; returns the one before, None where that was not there.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, its files are not those of its manifest, or the choice cannot be kept.
+    """
+    known, own = known_models(), load_settings().models
+    verify_model(known.named(name))
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        manifest = load_manifest(own) if (own / MANIFEST).exists() else {"models": {}}
+        write_manifest(manifest | {"default": name}, own)
+    except OSError as error:
+        msg = f"the choice could not be kept in {own} ({error.strerror}); make room there, or set LEUKOSCOPE_MODELS"
+        raise ModelError(msg) from error
+    return known.in_use
 
 
 def verify_model(entry: ModelEntry) -> None:

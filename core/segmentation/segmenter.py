@@ -79,6 +79,7 @@ class Segmenter(Protocol):
     provider: str
     knowledge: Knowledge | None
     judge: OutlineJudge | None
+    file_sha256: str | None
 
     def find(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[FoundObject, ...]]:
         """The objects of each image, uint8 (H, W, 3)."""
@@ -105,11 +106,12 @@ class TwoPassSegmenter(ABC):
     The first pass is the `localiser`'s, over the image; the second the network's own, in the window of the cell.
     Without a localiser the first window is the whole image. `views` is the number of rotations and mirror images that
     the second pass is the mean of (one of VIEWS); each costs a pass. `knowledge` comes from the file beside a model of
-    the registry, to judge whether a cell is one of those it knows.
+    the registry, to judge whether a cell is one of those it knows; `file_sha256` is that of such a model.
     """
 
     knowledge: Knowledge | None = None
     judge: OutlineJudge | None = None
+    file_sha256: str | None = None
 
     def __init__(self, card: ModelCard, provider: str, views: int = 1, localiser: Localiser | None = None) -> None:
         if views not in VIEWS:
@@ -299,6 +301,7 @@ class OnnxSegmenter(TwoPassSegmenter):
         segmenter = cls(entry.path, device, threads, views)
         segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
         segmenter.judge = judge_of_file(entry.quality, entry.sha256)
+        segmenter.file_sha256 = entry.sha256
         return segmenter
 
     @classmethod

@@ -11,6 +11,7 @@ import pandas as pd
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
+from core.populations.outlining import Outlining
 from core.populations.summaries import PopulationSummary, ReferencePopulation, published_summary
 
 PUBLISHED_FILE = "published_populations.csv"
@@ -75,4 +76,5 @@ def _reference(path: Path, name: str, rows: pd.DataFrame) -> ReferencePopulation
         members=nobody,
         sample=nobody,
         published=True,
+        outlined=Outlining(unknown=n),
     )

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 
 from core.domain.errors import StoreError
 from core.domain.types import DrawnBy
 from core.features.catalogue import CATALOGUE
+from core.populations.outlining import Outlining
 from core.populations.summaries import (
     PopulationSummary,
     ReferencePopulation,
@@ -101,7 +103,33 @@ def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None
             f"Scale of the population: {population.um_per_px_origin}." if population.um_per_px is not None else ""
         ),
         sample=_sampled(cohort, population_id, members),
+        outlined=outlining(cohort, population_id),
     )
+
+
+def outlining(cohort: Cohort, population_id: str) -> Outlining:
+    """By which models the good cells of a population were outlined."""
+    revision, known = _OUTLINED.get(cohort, ("", {}))
+    if revision != cohort.revision:
+        revision, known = cohort.revision, _outlined(cohort)
+        _OUTLINED[cohort] = revision, known
+    return known.get(population_id, Outlining())
+
+
+# Of all populations at once, as each question opens the files of the whole cohort; until something changes.
+_OUTLINED: Final[WeakKeyDictionary[Cohort, tuple[str, dict[str, Outlining]]]] = WeakKeyDictionary()
+
+
+def _outlined(cohort: Cohort) -> dict[str, Outlining]:
+    named = "population, model_id, versions, outline_by"
+    sql = f"SELECT {named}, count(*) AS n FROM cells WHERE quality_ok GROUP BY ALL ORDER BY n DESC, {named}"
+    # Without `columns`: the texts of the versions would fill the memory that columns of numbers are kept in.
+    counted = cohort.query(sql)
+    rows: dict[str, list[tuple[str | None, str | None, str | None, int]]] = {}
+    for population_id, *texts, n in counted.itertuples(index=False, name=None):
+        model_id, versions, drawn_by = (None if pd.isna(text) else str(text) for text in texts)
+        rows.setdefault(str(population_id), []).append((model_id, versions, drawn_by, n))
+    return {population_id: Outlining.of_rows(each) for population_id, each in rows.items()}
 
 
 def _sampled(cohort: Cohort, population_id: str, members: pd.DataFrame) -> pd.DataFrame:

@@ -83,3 +83,9 @@ def test_the_shipped_populations_stay_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(tmp_path))
     with pytest.raises(StoreError, match="shipped"):
         add_cells(tmp_path, _population(), [[_row(1)]])
+
+
+def test_cells_of_another_model_join_with_a_word(tmp_path):
+    assert add_cells(tmp_path, _population(), [[_row(1), _row(2)]]).model_note is None
+    added = add_cells(tmp_path, _population(), [[_row(3) | {"model_id": "newer"}]])
+    assert "model (Mine: 2 of 3 cells), newer (Mine: 1 of 3 cells)" in added.model_note

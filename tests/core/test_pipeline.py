@@ -9,7 +9,7 @@ from PIL import Image
 from core.domain.objects import ObjectKind
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.types import CellImage
-from core.domain.versions import software_versions
+from core.domain.versions import MODEL_FILE, software_versions
 from core.evaluation.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
@@ -64,7 +64,7 @@ def test_one_cell_from_image_to_flags(segmenter, synthetic_cell):
     assert list(found.features.values) == list(CATALOGUE)
     assert found.quality_ok
     assert (found.cell_index, found.place) == (0, None)
-    assert found.versions == software_versions()
+    assert found.versions == {**software_versions(), MODEL_FILE: segmenter.file_sha256}
 
 
 def test_progress_is_told_in_words_and_only_rises(reader, field):

@@ -95,6 +95,7 @@ def test_r14_r15_draw_undo_save_and_take_back(address, browse, tmp_path, laborat
     sign(page, "A. Reader")
     expect(page.get_by_text("Saved; the model's outline is kept beside it.")).to_be_visible()
     page.wait_for_timeout(1000)  # the buttons below are made anew after the editor
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
     with page.expect_download() as download:
         page.get_by_role("button", name="Features (CSV)").click()
     table = pd.read_csv(io.BytesIO(Path(download.value.path()).read_bytes())).set_index("feature")

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +104,17 @@ def coarse(exported, made_once, convert_once):
 def _train_and_export(convert_once, made: Exported, **changes: object) -> None:
     with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("LEUKOSCOPE_DATA", str(made.data))
+        patch.setenv("LEUKOSCOPE_SHIPPED_MODELS", str(made.data))
         patch.setattr(model_file, "convert", convert_once)
         fit(tiny_config(data_sets=("set1", "set2"), **changes), made.run)
         assert main([str(made.run), "--out", str(made.model)]) == 0
+
+
+@pytest.fixture(autouse=True)
+def shipped_model(monkeypatch) -> Callable[[], None]:
+    """No model is shipped, until this is called: to score it beside each exported one would take long."""
+    monkeypatch.setenv("LEUKOSCOPE_SHIPPED_MODELS", "no models")
+    return lambda: monkeypatch.delenv("LEUKOSCOPE_SHIPPED_MODELS")
 
 
 @pytest.fixture

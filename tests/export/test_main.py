@@ -13,7 +13,7 @@ from core.domain.compartments import CHANNELS
 from core.domain.options import Device
 from core.evaluation.datasets import Sample
 from core.image.imaging import load
-from core.segmentation.model_registry import find_model, list_models
+from core.segmentation.model_registry import find_model, known_models
 from core.segmentation.segmenter import OnnxSegmenter
 from export.__main__ import main
 from export.model_file import limits
@@ -25,7 +25,7 @@ from training.loop import CONFIG_FILE, LOG_FILE, SPLIT_FILE, WEIGHTS_FILE, read_
 
 
 def test_model_of_the_command_line_opens_with_a_card_that_says_what_it_is(exported):
-    entry = find_model(folder=exported.models)
+    entry = find_model("tiny", exported.models)
     segmenter = OnnxSegmenter.from_entry(entry, Device.CPU)
     card = segmenter.card
     assert card == entry.card
@@ -72,7 +72,7 @@ def test_card_tells_the_normalisation_kept_with_the_weights(coarse, tiny_data, t
     assert (card.mean, card.std) == other
     told = capsys.readouterr().out
     assert re.search(r"test, \d+ images never seen, cell found by the network:\n  nucleus", told)
-    assert "\nthe app opens with m\n" in told
+    assert "\nthe app still opens with no model: its Dice of the cytoplasm is " in told
     assert (
         f"next: LEUKOSCOPE_MODELS={tmp_path} make app, or LEUKOSCOPE_MODELS={tmp_path} python -m core segment IMAGE"
         in told
@@ -146,11 +146,11 @@ def test_output_of_another_suffix_is_wrong_use(exported, tmp_path, capsys):
 def test_a_localiser_is_put_beside_the_model_and_finds_its_cells(exported, tiny_data, tmp_path):
     out, source = tmp_path / "models" / "fine.onnx", write_blind_localiser(tmp_path / "own.onnx")
     assert main([str(exported.run), "--out", str(out), "--localiser", str(source)]) == 0
-    entry = find_model(folder=out.parent)
+    entry = find_model("fine", out.parent)
     beside = out.with_name("fine.localiser.onnx")
     assert beside.read_bytes() == source.read_bytes()
     assert entry.card.localiser == {"file": beside.name, "sha256": hashlib.sha256(beside.read_bytes()).hexdigest()}
-    assert [model.model_id for model in list_models(out.parent)] == ["fine"]
+    assert [model.model_id for model in known_models(out.parent).entries] == ["fine"]
     assert OnnxSegmenter.from_entry(entry, Device.CPU).localiser.card.localiser_id == "by colour"
 
 
@@ -161,3 +161,37 @@ def test_what_is_no_localiser_is_refused(exported, tiny_data, tmp_path, capsys):
     assert main([*command, str(tmp_path / "none.onnx")]) == 2
     assert "none.onnx could not be loaded" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("full", ["m.onnx", "manifest.json"])
+def test_a_full_disk_is_told_in_words_and_leaves_nothing(coarse, tiny_data, tmp_path, full_disk, capsys, full):
+    out = tmp_path / "models" / "m.onnx"
+    full_disk(full)
+    assert main([str(coarse.run), "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert f"error: {out.with_name(full)}: No space left on device; nothing was exported. Make room there" in told
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_full_disk_on_the_way_is_told_in_words_and_leaves_nothing(coarse, tiny_data, tmp_path, monkeypatch, capsys):
+    """Files may grow to 100 kB, the model has megabytes."""
+    resource = pytest.importorskip("resource")
+    made = tmp_path / "made"
+    made.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(made))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        assert main([str(coarse.run), "--out", str(tmp_path / "models" / "m.onnx")]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert re.search(r"error: .*: File too large; nothing was exported\. Make room", capsys.readouterr().err)
+    assert list(made.iterdir()) == []
+    assert not (tmp_path / "models").exists()
+
+
+def test_only_one_of_the_wishes_can_be_given(exported, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([str(exported.run), "--out", str(tmp_path / "m.onnx"), "--default", "--not-default"])
+    assert exit_.value.code == 2
+    assert "not allowed with argument" in capsys.readouterr().err

@@ -1,5 +1,4 @@
 import hashlib
-import json
 import shutil
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from timm.layers import Conv2dSame
 from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError
 from core.segmentation.model_registry import (
+    MANIFEST,
     card_of,
     find_model,
     list_models,
@@ -217,7 +217,7 @@ def test_registered_models_are_listed_and_verified(exported, card, tmp_path):
     for model_id, content, default in (("first", b"one", False), ("second", b"two", True), ("third", b"three", False)):
         out = tmp_path / f"{model_id}.onnx"
         out.write_bytes(content)
-        register(out, type(card)(**{**vars(card), "model_id": model_id}), exported.run, default=default)
+        register(out, out, type(card)(**{**vars(card), "model_id": model_id}), exported.run, default=default)
     manifest = load_manifest(tmp_path)
     assert manifest["default"] == "second"
     assert {key: row["sha256"] for key, row in manifest["models"].items()} == {
@@ -255,22 +255,44 @@ def test_training_log_of_a_run_begins_with_the_runs_it_goes_back_to(exported, tm
 def test_a_new_file_of_a_model_drops_what_was_measured_of_the_old_one(exported, card, tmp_path, kind):
     out, measured = tmp_path / "only.onnx", tmp_path / f"only.{kind}.json"
     out.write_bytes(b"old")
-    register(out, card, exported.run, default=True)
+    register(out, out, card, exported.run, default=True)
     manifest = load_manifest(tmp_path)
     manifest["models"][card.model_id][kind] = measured.name
     write_manifest(manifest, tmp_path)
     measured.write_text("{}")
     assert getattr(find_model(folder=tmp_path), kind) == measured
     out.write_bytes(b"new")
-    register(out, card, exported.run, default=True)
+    register(out, out, card, exported.run, default=True)
     assert getattr(find_model(folder=tmp_path), kind) is None
     assert not measured.exists()
 
 
-def test_only_model_of_a_folder_is_its_default(exported, card, tmp_path):
-    (tmp_path / "only.onnx").write_bytes(b"x")
-    register(tmp_path / "only.onnx", card, exported.run, default=False)
-    assert json.loads((tmp_path / "manifest.json").read_text())["default"] == card.model_id
+def test_a_model_that_is_not_to_be_used_leaves_the_choice_as_it_was(exported, card, tmp_path):
+    out = tmp_path / "only.onnx"
+    out.write_bytes(b"x")
+    register(out, out, card, exported.run, default=False)
+    assert "default" not in load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("full", ["own.onnx", "other.localiser.onnx", "other.log.csv", "other.split.json", MANIFEST])
+def test_a_full_disk_leaves_a_models_folder_as_it_was(exported, card, tmp_path, full_disk, full):
+    folder, draft = tmp_path / "models", tmp_path / "draft.onnx"
+    folder.mkdir()
+    draft.write_bytes(b"old")
+    localiser = draft.with_name("other.localiser.onnx")
+    localiser.write_bytes(b"finds")
+    card = replace(card, localiser={"file": localiser.name, "sha256": hashlib.sha256(b"finds").hexdigest()})
+    register(draft, folder / "own.onnx", card, exported.run, default=True)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    verify_model(find_model(folder=folder))
+    draft.write_bytes(b"new")
+    full_disk(full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        register(draft, folder / "own.onnx", card, exported.run, default=True)
+    assert caught.value.filename == str(folder / full)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    register(draft, folder / "own.onnx", card, exported.run, default=True)
+    verify_model(find_model(folder=folder))
 
 
 def test_run_without_weights_is_refused(tmp_path):

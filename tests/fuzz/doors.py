@@ -232,7 +232,7 @@ def _text(read: Callable[[str], object]) -> Callable[[bytes, Path], None]:
 
 
 def _manifest() -> bytes:
-    manifest = json.loads((load_settings().models / MANIFEST).read_text(encoding="utf-8"))
+    manifest = json.loads((load_settings().shipped_models / MANIFEST).read_text(encoding="utf-8"))
     for row in manifest["models"].values():
         row["card"]["appearance"] = row["card"]["validation"] = {}
     return json.dumps(manifest).encode()

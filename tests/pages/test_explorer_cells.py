@@ -12,6 +12,8 @@ from core.explorer.selection import Quality, Selection, to_json
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
+from core.store.shards import write_population
+from tests.core.store.conftest import make_population, make_rows
 from tests.pages.conftest import texts
 
 FLAGGED = "monocyte_drawn:000000" + "0" * 10 + ":0"
@@ -204,3 +206,14 @@ def test_the_first_cell_stays_on_the_card_when_it_is_left_out(explore):
     assert first not in _ids(app)
     assert component(app, "one_viewer")["id"].startswith(first)
     assert "Saved; the original is kept" in texts(app)
+
+
+def test_a_card_tells_where_another_model_outlined_the_cell_than_its_population(explore, open_page):
+    assert "not all by one model" not in texts(explore(card=FIRST))
+    own = load_settings().cohort
+    population = make_population("own", um_per_px=0.1)
+    rows = make_rows(population, [float(i) for i in range(100, 125)])
+    rows[3]["model_id"] = "newer"
+    write_population(own, population, [rows])
+    told = texts(explore(Selection(populations=("own",)), card=rows[3]["cell_id"]))
+    assert "newer (this cell; Monocytes of a test: 1 of 25 cells), model-1 (Monocytes of a test: 24 of" in told

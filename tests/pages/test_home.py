@@ -26,7 +26,7 @@ def test_home_without_a_cohort_says_how_to_get_one(open_page, monkeypatch, tmp_p
 
 
 def test_home_without_a_model_says_so_and_goes_on(open_page, monkeypatch, tmp_path):
-    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path))
+    monkeypatch.setenv("LEUKOSCOPE_SHIPPED_MODELS", str(tmp_path))
     app = open_page()
     assert not app.exception
     assert "no model" in read(app.error[0].value)

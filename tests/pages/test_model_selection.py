@@ -1,13 +1,18 @@
 import json
 import shutil
+import time
 
 import pytest
 
 from core.evaluation import model_selection as results
+from core.evaluation.adaptation import ACCOUNT_FILE, save
+from core.evaluation.adapting import Adapting, Doing
 from core.evaluation.agreement import Grade
 from core.evaluation.model_comparison import Measure
 from core.features.catalogue import CATALOGUE
-from core.segmentation.model_registry import find_model, load_manifest, write_manifest
+from core.segmentation.model_registry import find_model, load_manifest, use_model, write_manifest
+from pages._ui.common import model_in_use
+from tests.accounts import difference, made_account
 from tests.pages.conftest import read, table, texts
 from tests.populations import AREA, ELONGATION
 from tests.selection_runs import LEVELS, write_run
@@ -15,6 +20,7 @@ from tests.selection_runs import LEVELS, write_run
 PAGE = "pages/4_Model_selection.py"
 MODEL = "The model in use"
 TRAININGS = "Trainings on this computer"
+TEACH = "Teach it your laboratory"
 
 
 @pytest.fixture
@@ -74,6 +80,17 @@ def test_an_unfinished_run_tells_how_far_it_is_and_what_failed(open_page, select
     assert "18 of 20 folds are done" in read(app.info[0].value)
     assert "FPN, fold 4 of 5: the loss was nan" in read(app.warning[0].value)
     assert set(table(app, "Folds")["Folds"]) == {3}
+
+
+def test_two_folds_have_no_interval_and_no_test(open_page, selection):
+    write_run(selection, skip=[(name, fold) for name in LEVELS for fold in (3, 4, 5)])
+    app = open_page(PAGE)
+    assert not app.exception
+    said = texts(app)
+    assert "2 folds say nothing of chance: 3 are needed at least" in said
+    assert "no interval of fewer than 3 folds" in said
+    assert "Holm" not in said
+    assert "A fold is scored on as few as 4 images" in read(app.warning[-1].value)
 
 
 def test_a_run_without_a_common_fold_is_no_ranking_yet(open_page, selection):
@@ -210,8 +227,77 @@ def test_a_replaced_model_file_is_noticed(open_view, monkeypatch, tmp_path):
     assert "should have SHA-256" in read(app.error[0].value)
 
 
+@pytest.fixture
+def own_models(monkeypatch, tmp_path):
+    """A folder of one's own with the shipped model's twin, `mine`, which has other grades of trust."""
+    model, folder = find_model(), tmp_path / "own"
+    shutil.copytree(model.path.parent, folder)
+    row = load_manifest(folder)["models"][model.model_id]
+    del row["reliability"]
+    write_manifest({"models": {"mine": row}}, folder)
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
+    return folder
+
+
+def test_another_model_can_be_looked_at_and_taken_from_now_on(open_view, own_models):
+    shipped = find_model().model_id
+    app = open_view(MODEL)
+    choice = app.selectbox(key="model_shown")
+    assert choice.options == ["mine (your own)", f"{shipped} (shipped)"]
+    assert choice.value == shipped
+    assert "**In use.**" in texts(app)
+    assert not [button for button in app.button if button.key == "use-model"]
+    app.selectbox(key="model_shown").set_value("mine").run()
+    assert not app.exception
+    assert "### mine" in texts(app)
+    assert f"In place of {shipped}: for everybody who works with this program here" in texts(app)
+    assert any("Not yet measured for this model" in info.value for info in app.info)
+    assert find_model().model_id == shipped
+    app.button(key="use-model").click().run()
+    assert not app.exception
+    assert find_model().model_id == load_manifest(own_models)["default"] == "mine"
+    assert app.selectbox(key="model_shown").value == "mine"
+    assert "**In use.**" in texts(app)
+    assert not [button for button in app.button if button.key == "use-model"]
+    assert "**Model** mine" in texts(open_view(MODEL).switch_page("Home.py").run())
+
+
+def test_what_the_pages_keep_follows_the_model_in_use(own_models):
+    shipped, before = find_model(), model_in_use.segmenter()
+    assert model_in_use.segmenter() is before
+    assert model_in_use.reliability()
+    use_model("mine")
+    assert model_in_use.default_model().path.parent == own_models
+    assert model_in_use.segmenter() is not before
+    assert model_in_use.reliability() == {}
+    assert model_in_use.reliability(shipped)
+    use_model(shipped.model_id)
+    assert model_in_use.segmenter() is before
+
+
+def test_a_damaged_model_is_not_taken(open_view, own_models):
+    (own_models / find_model().path.name).write_bytes(b"something else")
+    app = open_view(MODEL)
+    app.selectbox(key="model_shown").set_value("mine").run()
+    app.button(key="use-model").click().run()
+    assert not app.exception
+    assert "should have SHA-256" in read(app.error[0].value)
+    assert find_model().model_id != "mine"
+
+
+def test_when_the_chosen_model_is_gone_another_can_be_chosen(open_view, own_models):
+    write_manifest(load_manifest(own_models) | {"default": "former"}, own_models)
+    app = open_view(MODEL)
+    assert not app.exception
+    assert "In place of one that is not there any more" in texts(app)
+    app.button(key="use-model").click().run()
+    assert not app.exception
+    assert find_model().model_id == "mine"
+    assert "**In use.**" in texts(app)
+
+
 def test_without_a_model_the_comparison_is_still_there(open_page, selection, monkeypatch, tmp_path):
-    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path / "none"))
+    monkeypatch.setenv("LEUKOSCOPE_SHIPPED_MODELS", str(tmp_path / "none"))
     write_run(selection)
     app = open_page(PAGE)
     assert not app.exception
@@ -235,9 +321,70 @@ def test_a_training_is_followed_and_its_end_is_shown(open_view, monkeypatch, tmp
     assert not app.exception
     assert "**Going on**: 3 epochs" in texts(app)
     assert charts(app) == 2
+    assert not any(expander.label.startswith("Warnings") for expander in app.expander)
+    line = "2026-11-29T10:00:00+00:00 {} *set1*/a: the mask lies beside the cell"
+    (folder / "messages.log").write_text("\n".join([line.format("INFO"), *[line.format("WARNING")] * 101]))
     region = {"dice_mean": 0.9, "dice_std": 0.05, "dice_ci95": [0.88, 0.92]}
     (folder / "scores.json").write_text(json.dumps({"test": {"images": 5, "nucleus": region, "cytoplasm": region}}))
     app = open_view(TRAININGS)
     assert not app.exception
     assert "**Finished**" in texts(app)
-    assert "5 images never seen: Dice nucleus 0.900" in texts(app)
+    assert "5 images never seen: Dice nucleus 0.900 ± 0.050 (0.880 to 0.920)" in texts(app)
+    (warnings,) = [expander for expander in app.expander if expander.label == "Warnings (101)"]
+    assert read(warnings.markdown[0].value).count("*set1*/a: the mask lies beside the cell") == 100
+    assert "1 more in" in warnings.caption[0].value
+    region["dice_ci95"] = []
+    (folder / "scores.json").write_text(json.dumps({"test": {"images": 1, "nucleus": region, "cytoplasm": region}}))
+    assert "1 image never seen: Dice nucleus 0.900 ± 0.050 (no interval)" in texts(open_view(TRAININGS))
+
+
+# --- teaching ---
+
+
+@pytest.fixture
+def teaching(monkeypatch, tmp_path):
+    """Folders of runs and of images to choose from, empty at first."""
+    monkeypatch.setenv("LEUKOSCOPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("LEUKOSCOPE_ROOTS", str(tmp_path / "images"))
+    return tmp_path
+
+
+def test_without_corrected_cells_the_page_says_where_they_come_from(open_view, teaching):
+    app = open_view(TEACH)
+    assert not app.exception
+    assert "No corrected cells yet" in texts(app)
+
+
+def test_an_adaptation_is_started_in_a_process_of_its_own_and_its_end_is_told(open_view, teaching):
+    folder = teaching / "runs" / "training" / "run-1"
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    app = open_view(TEACH)
+    assert app.selectbox(key="teach_folder").options == ["training/run-1 (0 images)"]
+    app.text_input(key="teach_name").set_value("../out")
+    app.button[0].click().run()
+    assert "expected a name of at most 60 letters" in "".join(error.value for error in app.error)
+    app.text_input(key="teach_name").set_value("lab-1")
+    app.button[0].click().run()
+    assert not app.exception
+    made = Adapting(teaching / "runs" / "lab-1")
+    deadline = time.monotonic() + 120
+    while made.standing()[0] is Doing.GOING_ON:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    app = open_view(TEACH)
+    assert "It stopped before it was done: error" in "".join(warning.value for warning in app.warning)
+
+
+def test_what_was_gained_is_shown_with_the_model_and_where_it_was_taught(open_view, teaching, own_models):
+    (teaching / "runs" / "mine").mkdir(parents=True)
+    (teaching / "runs" / "mine" / "process.json").write_text('{"pid": 1, "born": "an earlier boot 1"}')
+    account = made_account(known={"set1": {"mean": difference(0.96, 0.958)}})
+    save(account, teaching / "runs" / "mine" / ACCOUNT_FILE)
+    app = open_view(TEACH)
+    assert not app.exception
+    said = texts(app)
+    assert "+5.0 points (95 % +5.0 to +5.0)" in said
+    assert "16 further corrected cells add about" in said or "hardly help" in said
+    assert "No longer biased: Nucleus elongation" in said
+    assert list(table(app, "Part")["Part"]) == ["nucleus", "nucleus and cytoplasm averaged"]

@@ -14,6 +14,7 @@ from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
 from core.image.imaging import encode_png
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.segmentation.model_registry import find_model
 from pages._ui.common.widgets import EXAMPLES
 from tests.pages.conftest import read, table, texts
 from tests.populations import ELONGATION
@@ -53,6 +54,10 @@ def test_an_uploaded_cell_is_measured_and_compared(open_page, png):
     assert "N:C area ratio" in said
     assert "Nearest in shape" in said or "Unlike every population" in said
     assert "give µm per pixel to compare" in said
+    # The drawn populations were outlined by their true masks.
+    model = find_model().model_id
+    assert f"The outlines are not all by one model: {model} (this cell), true-mask (monocyte drawn; " in said
+    assert "`leukoscope cohort rebuild`" in said
     assert len(app.get("vega_lite_chart")) == 2
     assert {b.label for b in app.get("download_button")} == {"Report", "Features (CSV)", "Mask (PNG)", "Outlines (PNG)"}
 
@@ -63,6 +68,7 @@ def test_only_the_open_tab_is_built_and_each_says_who_its_cells_are(open_page, p
     app.session_state["population_tabs"] = "Monocyte"
     app.run()
     assert not app.exception
+    assert f"{find_model().model_id} (this cell), true-mask (monocyte drawn). A difference" in texts(app)
     options = app.radio(key="source-monocyte").options
     assert len(options) == 3
     assert "n = 23 cells" in options[0]
@@ -266,7 +272,7 @@ def test_odd_images_are_taken_with_a_word(open_page, png, name, change, words):
 
 def test_without_a_model_the_page_says_so(open_page, png, monkeypatch, tmp_path):
     app = _upload(open_page(PAGE), png)
-    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path))
+    monkeypatch.setenv("LEUKOSCOPE_SHIPPED_MODELS", str(tmp_path))
     _measured(app)
     assert not app.exception
     assert "no model" in read(app.error[0].value)

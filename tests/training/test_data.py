@@ -185,8 +185,8 @@ def test_repaired_masks_are_named_the_most_repaired_first(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         list(read_pairs(pairs))
     assert caplog.messages == [
-        "in 2 masks 45 pixels held no grey level of the coding and were given the nearest: set1/many 41 (1.0%),"
-        " set1/few 4 (0.1%)"
+        "in 2 masks 45 pixels held no grey level of the coding and were given the nearest: set1/many 41 (4.0%),"
+        " set1/few 4 (0.4%)"
     ]
 
 

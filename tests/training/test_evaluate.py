@@ -112,6 +112,23 @@ def test_bootstrap_interval_holds_the_mean_and_narrows_with_more_images():
     assert few["dice_ci95"][1] - few["dice_ci95"][0] > 2 * (high - low)
 
 
+def test_images_of_one_group_have_no_interval():
+    twice = [score("set1/a", 0.4), score("set1/b", 0.5)]
+    groups = dict.fromkeys(("set1/a", "set1/b"), "the same cell")
+    assert summarise(twice, groups=groups)["cell"]["dice_ci95"] == []
+    assert by_data_set(twice, groups=groups)["set1"]["cell"]["dice_ci95"] == []
+    assert len(summarise(twice)["cell"]["dice_ci95"]) == 2
+
+
+def test_one_image_has_no_interval():
+    one = summarise([score("set1/a", 0.4)])
+    assert one["nucleus"]["dice_ci95"] == []
+    assert "nucleus   Dice 0.4000 +- 0.0000 (no interval below 2 independent images)" in in_words(one)
+    assert in_a_line(summarise([score("set1/a", 0.4), score("set1/b", 0.4)])).startswith(
+        "nucleus 0.4000 (0.4000-0.4000)"
+    )
+
+
 def test_each_data_set_is_summarised_on_its_own():
     summaries = by_data_set([score("set2/a", 0.4), score("set1/a", 1.0), score("set1/b", 0.8), score("set10/a", 0.0)])
     assert list(summaries) == ["set1", "set10", "set2"]
@@ -126,7 +143,7 @@ def test_each_cell_type_is_summarised_on_its_own_and_told_on_a_line():
     )
     found = by_cell_type([one, other])
     assert list(found) == ["lymphocyte", "monocyte"]
-    assert in_a_line(found["monocyte"]).startswith("nucleus 0.4000 (0.4000-0.4000), cytoplasm 0.4000")
+    assert in_a_line(found["monocyte"]).startswith("nucleus 0.4000 (no interval), cytoplasm 0.4000")
 
 
 def test_appearance_of_a_few_images_is_not_told(samples):

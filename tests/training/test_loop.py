@@ -155,6 +155,39 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(finished, tiny_data, tmp_
     assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
+def test_after_a_full_disk_the_run_goes_on_as_if_nothing_had_happened(finished, tiny_data, tmp_path, full_disk):
+    report, _ = finished
+    case = min(path.name for path in (report.folder / CASES_FOLDER).iterdir())
+    before = [DATA_FILE, CONFIG_FILE, SPLIT_FILE, WEIGHTS_FILE, LOG_FILE, CHECKPOINT_FILE, case, SCORES_FILE]
+    for name in before:
+        full_disk(name)
+        with pytest.raises(OSError, match="No space left") as caught:
+            fit(tiny_config(), tmp_path / "run")
+        assert caught.value.filename.endswith(name)
+        assert not list((tmp_path / "run").rglob(".*")), "something unfinished is left"
+        assert not list((tmp_path / "run").rglob(name))
+    fit(tiny_config(), tmp_path / "run")
+    assert read_log(tmp_path / "run") == read_log(report.folder)
+    expected, there = load_file(report.folder / WEIGHTS_FILE), load_file(tmp_path / "run" / WEIGHTS_FILE)
+    assert all(torch.equal(expected[key], there[key]) for key in expected)
+    scores = [json.loads((folder / SCORES_FILE).read_text()) for folder in (report.folder, tmp_path / "run")]
+    assert scores[0] == scores[1]
+
+
+def test_parts_of_few_images_are_told(tiny_data, tmp_path, samples, caplog):
+    fit(tiny_config(epochs=1, architecture="pspnet"), tmp_path / "few")
+    told = (
+        "the {} part holds 3 independent images (those of one group count once): chance decides {}; 2 more would do,"
+        " given by more images or a larger share of them"
+    )
+    assert told.format("validation", "which epoch is the best") in caplog.messages
+    assert told.format("test", "what the score is") in caplog.messages
+    caplog.clear()
+    parts = {"train": samples[:4], "validation": samples[4:9], "test": samples[9:14]}
+    fit(tiny_config(epochs=1, architecture="pspnet"), tmp_path / "enough", parts=parts)
+    assert "independent" not in caplog.text
+
+
 def test_finished_run_is_reported_again_and_not_trained_further(finished, tiny_data):
     report, _ = finished
     before = contents(report.folder)

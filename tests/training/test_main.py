@@ -7,9 +7,16 @@ import shutil
 import pandas as pd
 import pytest
 
+from core.domain.settings import ROOT
+from core.evaluation.training_runs import TrainingRun
+from core.segmentation.model_registry import find_model, load_manifest, write_manifest
+from tests.training.localiser.boxed import write_boxed
 from tests.training.tiny import tiny_config
 from training.__main__ import main
-from training.loop import WEIGHTS_FILE
+from training.config import TrainingConfig
+from training.data import masked_samples
+from training.localiser.config import LocaliserConfig
+from training.loop import SPLIT_FILE, WEIGHTS_FILE
 
 
 def test_finetune_trains_reports_and_says_what_is_next(tiny_data, tmp_path, capsys, caplog):
@@ -71,13 +78,47 @@ def test_stopped_from_the_keyboard_it_goes_on_with_the_same_command(tiny_data, t
     assert "epoch 3/3" in terminal.getvalue()
 
 
-def test_full_disk_is_told_in_words(tiny_data, tmp_path, capsys, full_disk):
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, "checkpoint.pt"])
+def test_full_disk_is_told_in_words(tiny_data, tmp_path, capsys, full_disk, name):
     (tmp_path / "config.toml").write_text(tiny_config(epochs=1, architecture="pspnet").to_toml())
-    full_disk("checkpoint.pt")
+    full_disk(name)
     assert main(["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]) == 2
-    checkpoint = tmp_path / "run" / "checkpoint.pt"
-    assert f"error: [Errno 28] No space left on device: '{checkpoint}'" in capsys.readouterr().err
-    assert not [path for path in checkpoint.parent.iterdir() if "checkpoint" in path.name]
+    file = tmp_path / "run" / name
+    assert capsys.readouterr().err.endswith(
+        f"error: expected room on the disk for {file}, but there is none (No space left on device); make room, and the"
+        " same command goes on where it was\n"
+    )
+    assert not [path for path in file.parent.iterdir() if name in path.name]
+
+
+@pytest.mark.parametrize(
+    ("command", "file", "settings"),
+    [("finetune", "finetune.toml", TrainingConfig), ("localise", "localiser.toml", LocaliserConfig)],
+)
+def test_without_config_the_settings_are_those_of_the_file_to_copy(
+    tiny_data, tmp_path, monkeypatch, capsys, full_disk, command, file, settings
+):
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    write_boxed(data)
+    (data / "bccd").mkdir()
+    (data / "bccd" / "manifest.csv").write_text("file\n")  # a laboratory without images
+    monkeypatch.setenv("LEUKOSCOPE_DATA", str(data))
+    full_disk("split.json")  # which is written after the settings, and before the training
+    assert main([command, "--out", str(tmp_path / "run")]) == 2
+    assert "split.json, but there is none" in capsys.readouterr().err
+    copied = settings.from_toml(ROOT / "training" / "configs" / file)
+    assert settings.from_toml(tmp_path / "run" / "config.toml") == copied
+
+
+def test_what_a_run_warns_of_is_kept_in_its_folder(tiny_data, tmp_path, monkeypatch):
+    (tmp_path / "config.toml").write_text(tiny_config(epochs=2, architecture="pspnet").to_toml())
+    command = ["finetune", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", Interrupted())
+        assert main(command) == 130
+    assert main(command) == 0
+    warnings = TrainingRun(tmp_path / "run").warnings()
+    assert [warning.split(" holds")[0] for warning in warnings] == ["the validation part", "the test part"]
 
 
 def test_evaluate_scores_the_shipped_models_test_part(tiny_data, capsys):
@@ -96,6 +137,57 @@ def test_evaluate_scores_the_shipped_models_test_part(tiny_data, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["set2"] == report["all"]
     assert f"nucleus   Dice {report['all']['nucleus']['dice_mean']:.4f}" in told
+
+
+def test_two_models_are_compared_on_images_that_neither_learnt_from(tiny_data, trained_run, capsys):
+    command = ["evaluate", "--model", str(trained_run), "--against", "unet-slim-lite0"]
+    assert main([*command, "--data-sets", "set1", "set2"]) == 0
+    told = capsys.readouterr().out
+    split = json.loads((trained_run / SPLIT_FILE).read_text())
+    untouched = len(split["test"])
+    assert f"unet-slim-lite0 and {trained_run} on images of set1 that neither learnt from:\n  nucleus" in told
+    assert f"({trained_run}" not in told
+    assert f"; {untouched} images, " in told
+    assert told.splitlines()[-1].startswith(f"unet-slim-lite0 is better than {trained_run}, by ")
+    assert main([*command, "--data-sets", "set1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["better"], report["images"]) == ("unet-slim-lite0", untouched)
+    assert report["all"] == report["set1"]
+    assert set(report["all"]) == {"nucleus", "cytoplasm", "cell", "mean"}
+    low, high = report["all"]["mean"]["ci95"]
+    assert low <= report["all"]["mean"]["difference"] <= high < 0
+
+
+def test_two_models_are_not_compared_on_what_one_learnt_from_unless_all_is_asked_for(
+    tiny_data, trained_run, tmp_path, monkeypatch, capsys
+):
+    shipped, folder = find_model(), tmp_path / "models"
+    shutil.copytree(shipped.path.parent, folder)
+    row = load_manifest(folder)["models"][shipped.model_id]
+    samples = [sample.sample_id for sample in masked_samples(("set2",))]
+    (folder / row["split"]).write_text(json.dumps({"train": samples, "validation": [], "test": []}))
+    unknown = {key: value for key, value in row.items() if key != "split"}
+    write_manifest({"models": {"taught": row, "unknown": unknown}}, folder)
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
+    command = ["evaluate", "--data-sets", "set2", "--model", shipped.model_id, "--against"]
+    assert main([*command, "taught"]) == 2
+    assert "learnt from each of the 10 images, or from one of its group; name other" in capsys.readouterr().err
+    assert main([*command, "unknown"]) == 2
+    assert "model unknown has no split on record, so nobody knows what it learnt from" in capsys.readouterr().err
+    assert main([*command, "taught", "--part", "train"]) == 2
+    assert "--part is train; leave it out" in capsys.readouterr().err
+    assert main([*command, "unknown", "--part", "all"]) == 0
+    told = capsys.readouterr().out
+    assert "unknown and unet-slim-lite0 on images of set2 whoever learnt from them:\n" in told
+    assert "+0.00 points (95 % interval +0.00 to +0.00; 10 images" in told
+    assert told.endswith("unet-slim-lite0 and unknown cannot be told apart on these images\n")
+
+
+def test_a_run_is_scored_as_a_model_is(tiny_data, trained_run, capsys):
+    assert main(["evaluate", "--model", str(trained_run), "--data-sets", "set1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["model"] == str(trained_run)
+    assert report["set1"]["images"] == len(json.loads((trained_run / SPLIT_FILE).read_text())["test"])
 
 
 def test_missing_data_set_is_an_error_in_words(tmp_path, monkeypatch, capsys):

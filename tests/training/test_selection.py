@@ -19,6 +19,7 @@ from core.domain.errors import DataSetError, UsageError
 from core.domain.settings import ROOT
 from core.evaluation import model_selection as results
 from core.evaluation.datasets import Sample
+from core.evaluation.training_runs import TrainingRun
 from tests.training.tiny import DUPLICATES, PER_TYPE
 from training.__main__ import main
 from training.architectures.weights import normalisation
@@ -246,6 +247,23 @@ def test_full_disk_is_recorded_the_run_goes_on_and_the_fold_can_be_tried_again(t
     assert "1 failed folds will be tried again" in capsys.readouterr().err
     assert results.read(folder, "folds")["status"].tolist() == ["done", "done"]
     assert len(results.read(folder, "images")) == 16 * COPIES
+    (warning,) = TrainingRun(folder).warnings()
+    assert warning == "k = 2: there is no interval and no test of fewer than 3 folds; a k of 5 or more is better"
+
+
+def test_folds_of_few_images_are_told_before_anything_is_trained(tiny_data, tmp_path, caplog):
+    class BegunError(Exception):
+        pass
+
+    def stop():
+        raise BegunError
+
+    with pytest.raises(BegunError):
+        select(tiny_selection(k=(3, 5)), tmp_path, CPU, on_start=stop)
+    assert caplog.messages == [
+        "k = 5: each fold is scored on 3 independent images only, so chance ranks the networks; take a smaller k, or 10"
+        " more images"
+    ]
 
 
 @pytest.mark.parametrize("allocate", [lambda: np.empty(2**58), lambda: torch.empty(2**50)])
@@ -338,7 +356,8 @@ def test_command_says_who_leads_and_where_to_look(finished, tiny_data, tmp_path,
     titles = {"pspnet": "PSPNet", "linknet": "LinkNet"}
     assert f"grouped: {titles[grouped.idxmax()]} leads with a Dice of {grouped.max():.3f}" in told
     for name, mean in grouped.items():
-        assert re.search(rf"  {titles[name]} +Dice {mean:.4f} \(95 % interval .*\), 2 folds\n", told)
+        assert re.search(rf"  {titles[name]} +Dice {mean:.4f}, 2 folds\n", told)
+    assert "2 folds say nothing of chance" in told
     assert "as-published: PSPNet reaches a Dice of" in told
     assert f"6 of 6 folds are in {folder}\n" in told
     assert f"next: LEUKOSCOPE_SELECTION={folder.parent} python -m core selection tiny, or " in told

@@ -3,7 +3,9 @@
 In this form networks that began alike can be averaged, and the weights of an exported model put back into the network
 they came from, so that training goes on with them. What was folded is undone on real images: each normalisation is
 given the mean and variance that its input has on them as its own statistics, and the scale and shift that make its
-output what the folded convolution gave.
+output what the folded convolution gave. The convolution before it, whose scale means nothing then, is given that of
+untrained weights: an optimiser's steps are as large for every channel, and what a fold had made small they would
+destroy.
 """
 
 import itertools
@@ -104,16 +106,20 @@ def restore(network: torch.nn.Module, folded: Folded, images: torch.Tensor, orig
         raise ModelError(msg)
     if lacking:
         convolutions = {name: module for name, module in convolutions.items() if name.startswith(_ENCODER)}
+    named = {module: name for name, module in convolutions.items()}
+    pairs = [pair for pair in _normalised(network.eval(), images) if pair[0] in named]
+    untrained = {convolution: _norms(convolution, convolution.weight) for convolution, _ in pairs}
     for name, module in convolutions.items():
         module.weight.copy_(folded[name][0])
         if module.bias is not None:
             module.bias.copy_(folded[name][1])
-    named = {module: name for name, module in convolutions.items()}
-    pairs = [pair for pair in _normalised(network.eval(), images) if pair[0] in named]
-    for convolution, _ in pairs:
+    hooks = []
+    for convolution, norm in pairs:
+        larger = untrained[convolution] / _norms(convolution, convolution.weight)
+        convolution.weight.mul_(larger.view(*_by_channel(convolution)))
         if convolution.bias is not None:
             convolution.bias.zero_()  # the normalisation behind it is given it
-    hooks = [_undo_folding(norm, folded[named[convolution]][1]) for convolution, norm in pairs]
+        hooks.append(_undo_folding(norm, larger, folded[named[convolution]][1]))
     network(images)
     for hook in hooks:
         hook.remove()
@@ -139,8 +145,24 @@ def _normalised(network: torch.nn.Module, images: torch.Tensor) -> Iterator[tupl
             yield first, second
 
 
-def _undo_folding(norm: torch.nn.BatchNorm2d, bias: torch.Tensor) -> RemovableHandle:
-    """Set a normalisation up when its input comes by: what it gives is that input plus the folded bias."""
+def _by_channel(convolution: _Convolution) -> tuple[int, ...]:
+    """The shape by which a value for each output channel meets the weights."""
+    channels = 1 if isinstance(convolution, torch.nn.ConvTranspose2d) else 0
+    return tuple(-1 if axis == channels else 1 for axis in range(4))
+
+
+def _norms(convolution: _Convolution, weight: torch.Tensor) -> torch.Tensor:
+    """The length of each output channel's weights; 1 where they are all zero."""
+    others = [axis for axis, size in enumerate(_by_channel(convolution)) if size == 1]
+    norms = weight.pow(2).sum(dim=others).sqrt()
+    return torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
+def _undo_folding(norm: torch.nn.BatchNorm2d, larger: torch.Tensor, bias: torch.Tensor) -> RemovableHandle:
+    """Set a normalisation up when its input comes by: what it gives is the unscaled input plus the folded bias.
+
+    `larger` is how many times larger each channel of its input was made.
+    """
 
     def set_up(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), unbiased=False)
@@ -148,7 +170,7 @@ def _undo_folding(norm: torch.nn.BatchNorm2d, bias: torch.Tensor) -> RemovableHa
         assert norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.copy_(mean + bias)
+        norm.weight.copy_((variance + norm.eps).sqrt() / larger)
+        norm.bias.copy_(mean / larger + bias)
 
     return norm.register_forward_pre_hook(set_up)

@@ -13,7 +13,10 @@ from core.domain.settings import load_settings
 from core.evaluation.datasets import data_set
 from core.segmentation.model_registry import find_model
 from core.segmentation.segmenter import OnnxSegmenter, TwoPassSegmenter
+from training.adaptation.config import DEFAULT, AdaptationConfig
 from training.config import TrainingConfig
+from training.experiments.adaptation import Laboratory, measure
+from training.experiments.adaptation import table as adaptation_table
 from training.experiments.boxed import write_boxed
 from training.experiments.pseudo import unlabelled_samples, write_pseudo
 from training.experiments.results import results_table, write_results
@@ -112,6 +115,17 @@ def _pseudo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _adaptation(arguments: argparse.Namespace) -> int:
+    if arguments.laboratory:
+        laboratory = Laboratory.read(arguments.laboratory, arguments.without, arguments.trained_with)
+        config = AdaptationConfig.from_toml(arguments.config or DEFAULT)
+        draws = range(1, arguments.draws + 1)
+        for done in measure(laboratory, arguments.cells, draws, config, arguments.out, undrawn=arguments.undrawn):
+            say(f"{done['laboratory']}, {done['variant']}")
+    print(adaptation_table(arguments.out))
+    return 0
+
+
 def _table(arguments: argparse.Namespace) -> int:
     text = results_table(arguments.out or load_settings().runs / "validation", arguments.baseline)
     if arguments.write:
@@ -166,6 +180,16 @@ def _parser() -> argparse.ArgumentParser:
     boxed.add_argument("--without", nargs="*", default=["BCCD"], metavar="SOURCE", help=text)
     boxed.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number>")
     boxed.set_defaults(run=_boxed)
+    adapted = commands.add_parser("adaptation", help="how many cells make a model a laboratory's own; resumable")
+    adapted.add_argument("--out", type=Path, required=True, help="folder of what was measured; alone: the table of it")
+    adapted.add_argument("--laboratory", help="data set that was left out")
+    adapted.add_argument("--without", type=Path, metavar="RUN", help="run that never saw it")
+    adapted.add_argument("--trained-with", type=Path, metavar="RUN", help="run of the same recipe that did")
+    adapted.add_argument("--cells", type=int, nargs="+", default=[5, 10, 25, 50], help="how many cells are taught")
+    adapted.add_argument("--draws", type=int, default=3, help="how often they are drawn anew")
+    adapted.add_argument("--undrawn", action="store_true", help="also what can be done without any drawing")
+    adapted.add_argument("--config", type=Path, help="TOML file of settings (default: training/configs/adapt.toml)")
+    adapted.set_defaults(run=_adaptation)
     table = commands.add_parser("table", help="what all finished validations gave, the best first")
     table.add_argument("--out", type=Path, help="folder of runs (default: validation in the folder of runs)")
     table.add_argument("--baseline", default="base", help="name of the config that the others are compared with")

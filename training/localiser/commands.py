@@ -23,13 +23,14 @@ from training.localiser.evaluation import (
     summarise_finding,
 )
 from training.localiser.loop import SCORES_FILE, SPLIT_FILE, LocaliserEpoch, fit_localiser, load_localiser
+from training.messages import kept_in
 from training.provenance import commit, versions
 from training.terminal import in_time, say
 
 
 def localise(arguments: argparse.Namespace) -> int:
     """Train a localiser, choose its thresholds on validation images, and score it on what was left out."""
-    config = LocaliserConfig.from_toml(arguments.config) if arguments.config else LocaliserConfig()
+    config = LocaliserConfig.from_toml(arguments.config)
     config = replace(
         config, leave_out=tuple(arguments.leave_out) or config.leave_out, epochs=arguments.epochs or config.epochs
     )
@@ -39,7 +40,8 @@ def localise(arguments: argparse.Namespace) -> int:
         left = in_time(row.seconds * (config.epochs - row.epoch))
         say(f"epoch {row.epoch}/{config.epochs}: loss {row.loss:.4f}, {row.seconds:.0f} s, about {left} left")
 
-    validation, held = fit_localiser(config, arguments.out, on_epoch=show)
+    with kept_in(arguments.out):
+        validation, held = fit_localiser(config, arguments.out, on_epoch=show)
     print(f"{config.epochs} epochs in {in_time(time.monotonic() - started)}")
     _measure(arguments.out, validation, held)
     print(f"next: python -m export {arguments.out} --out {arguments.out}.onnx")

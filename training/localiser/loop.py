@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from core.domain.errors import DataSetError, ModelError, UsageError
@@ -19,7 +19,7 @@ from training.localiser.config import LocaliserConfig
 from training.localiser.loss import localiser_loss
 from training.localiser.network import LocaliserNetwork
 from training.localiser.scenes import SceneDataset
-from training.trainer import Average, DivergedError, read_checkpoint, write_checkpoint
+from training.trainer import Average, DivergedError, read_checkpoint, write_checkpoint, write_weights
 
 CONFIG_FILE: Final = "config.toml"
 WEIGHTS_FILE: Final = "weights.safetensors"
@@ -65,7 +65,7 @@ def fit_localiser(
         msg = "no image is left to learn from; leave fewer sources out"
         raise DataSetError(msg)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(config.to_toml(), encoding="utf-8")
+    files.write_text(path, config.to_toml())
     parts = {"train": train, "validation": validation, "left_out": held}
     split = {part: sorted(f"{image.source}/{image.image_id}" for image in own) for part, own in parts.items()}
     files.write_text(folder / SPLIT_FILE, json.dumps(split, indent=1))
@@ -103,8 +103,7 @@ def _train(
         data.epoch = len(log)
         loss = training.epoch(DataLoader(data, config.batch_size, num_workers=config.workers, drop_last=True))
         log.append(LocaliserEpoch(len(log) + 1, loss, training.learning_rate, time.monotonic() - started))
-        with files.replacing(folder / WEIGHTS_FILE) as unfinished:
-            save_file(training.averaged_weights(), unfinished)
+        write_weights(folder / WEIGHTS_FILE, training.averaged)
         with files.replacing(folder / LOG_FILE) as unfinished, unfinished.open("w", newline="") as handle:
             writer = csv.DictWriter(handle, [column.name for column in fields(LocaliserEpoch)])
             writer.writeheader()
@@ -132,8 +131,9 @@ class _LocaliserTraining:
     def learning_rate(self) -> float:
         return float(self._schedule.get_last_lr()[0])
 
-    def averaged_weights(self) -> dict[str, torch.Tensor]:
-        return {key: value.contiguous() for key, value in self._average.network.state_dict().items()}
+    @property
+    def averaged(self) -> torch.nn.Module:
+        return self._average.network
 
     def epoch(self, batches: DataLoader[tuple[torch.Tensor, ...]]) -> float:
         """One pass; the mean loss."""

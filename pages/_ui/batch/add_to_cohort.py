@@ -96,6 +96,7 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
         )
         with_them = f", with what was decided of {along:,} outlines" if along else ""
         sentences.append(f"{added.new:,} cells added to “{population.title}”{known}{with_them}.")
+        sentences += [added.model_note] if added.model_note else []
     return " ".join(sentences)
 
 

@@ -49,7 +49,7 @@ def offer_training_folder(job: Job, review: Review) -> None:
             _SAID.set((job.name, f"{sum(report.written.values()):,} copied to training/{folder.name}{missing}."))
         said = _SAID.get()
         if said is not None and said[0] == job.name:
-            st.markdown(f":material/check_circle: {markdown(said[1])}")
+            st.markdown(f":material/check_circle: {markdown(said[1])} Next: *Models*, *Teach it your laboratory*.")
 
 
 def _cells(review: Review) -> Iterator[TrainingCell]:

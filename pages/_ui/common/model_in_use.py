@@ -1,5 +1,7 @@
 """The model the app uses: opened once, its files checked, and how far its features can be trusted.
 
+Which one it is is asked each time, and what is kept is kept by the checksum of its file: a choice counts at once.
+
 The engine is imported inside these functions: onnxruntime, pyradiomics and DuckDB take a second together, and Home
 should be on the screen by then.
 """
@@ -11,7 +13,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core.domain.settings import load_settings
 from pages._ui.common.caching import cached
 from pages._ui.common.cohort_data import references
 
@@ -31,12 +32,12 @@ def default_model() -> ModelEntry:
     """The model the app uses; raises ModelError."""
     from core.segmentation.model_registry import find_model
 
-    return find_model(folder=load_settings().models)
+    return find_model()
 
 
-def segmenter() -> OnnxSegmenter:
-    """The default model opened in this process, its checksum verified once; raises ModelError."""
-    return _segmenter(default_model())
+def segmenter(model: ModelEntry | None = None) -> OnnxSegmenter:
+    """A model, by default that in use, opened in this process, its checksum verified once; raises ModelError."""
+    return _segmenter(model or default_model())
 
 
 @cached("resource", max_entries=2, key=lambda model: (str(model.path), model.sha256))
@@ -108,9 +109,12 @@ def model_problem(model: ModelEntry) -> str | None:
     return None
 
 
-def reliability() -> Reliability:
-    """How far each feature from the default model's outlines can be trusted; empty if unmeasured, raises ModelError."""
-    path = default_model().reliability
+def reliability(model: ModelEntry | None = None) -> Reliability:
+    """How far each feature from a model's outlines can be trusted, by default that in use; raises ModelError.
+
+    Empty if it was not measured.
+    """
+    path = (model or default_model()).reliability
     return _reliability(path) if path is not None and path.is_file() else {}
 
 

@@ -36,6 +36,7 @@ from core.explorer.selection import Selection, to_json
 from core.explorer.typicality import CohortCentres
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.populations.comparison import FeatureComparison, compare_cell, describe
+from core.populations.placement import note_beside
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.store import outline_log, queries
 from core.support.text import markdown
@@ -51,6 +52,7 @@ from pages._ui.correcting.reviewing import correcting_switch, decide_on, progres
 from pages._ui.explorer import answers
 from pages._ui.explorer.edit import show_changes
 from pages._ui.explorer.export import show_export
+from pages._ui.explorer.groups import show_model_note
 from pages._ui.explorer.state import CORRECT
 
 PLACES: Final = 18
@@ -196,6 +198,8 @@ def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, 
             _large(cell, sources)
         with right:
             _who(cell)
+    if note := note_beside(cell.outlined, [_reference(cell.population)]):
+        st.caption(f":material/warning: {markdown(note)}")
     section = st.segmented_control(
         "About the cell",
         [_MEASURES, _NEIGHBOURS, _CHANGES],
@@ -345,6 +349,7 @@ def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
     similar = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
     st.caption(markdown(similar.sentence))
+    show_model_note(answers.in_view(Selection()))
     shown = _stored(tuple(similar.distances))
     words = [f"{_short(other)} {similar.distances[other.cell_id]:.2f}" for other in shown]
     gallery(

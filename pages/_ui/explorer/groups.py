@@ -109,6 +109,12 @@ def show_warnings(view: InView) -> None:
         st.caption("  \n".join(f":material/warning: {markdown(warning)}" for warning in view.warnings))
 
 
+def show_model_note(view: InView) -> None:
+    """Say where more than one model outlined the cells, in places without the other warnings."""
+    if view.model_note:
+        st.caption(f":material/warning: {markdown(view.model_note)}")
+
+
 def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:
     names = [group.name for group in groups]
     selection = narrowed(seen.compared, seen.by, names)

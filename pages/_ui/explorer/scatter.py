@@ -31,6 +31,7 @@ from pages._ui.common.state import ANALYSIS, CARD, Kept, widget_value
 from pages._ui.components.scatter.scatter import Polygon, scatter
 from pages._ui.explorer import answers
 from pages._ui.explorer.cells import look_at
+from pages._ui.explorer.groups import show_model_note
 from pages._ui.explorer.scatter_plot import (
     LASSO,
     AxesKind,
@@ -82,6 +83,7 @@ def show_scatter(in_view: InView) -> Selection | None:
             icon=":material/info:",
         )
         return None
+    show_model_note(in_view)
     selection, look = explored().selection, current_look()
     kind = _choose_kind()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="map_axes"):

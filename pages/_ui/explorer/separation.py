@@ -28,7 +28,7 @@ from pages._ui.common.layout import current_look
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.distribution import feature_chart, sources_of
-from pages._ui.explorer.groups import Compared, show_warnings
+from pages._ui.explorer.groups import Compared, show_model_note, show_warnings
 from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, ChartType, Question, change, explored
 
 _OTHERS: Final = GroupName("the other cells", "other cell")
@@ -74,6 +74,7 @@ def show_separation(compared: Compared) -> None:
     view = versus.compared.view
     if _other_sources(versus):
         st.warning(_CONFOUNDED, icon=":material/warning:")
+        show_model_note(view)
     else:
         show_warnings(view)
     if not view.offered:

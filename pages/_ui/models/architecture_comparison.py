@@ -19,11 +19,13 @@ from core.domain.settings import load_settings
 from core.evaluation import model_selection as results
 from core.evaluation.comparison_tables import MEASURES, differences_table, of_protocol, ranking_table, with_costs
 from core.evaluation.model_comparison import (
+    MIN_FOLDS,
     PRACTICALLY_NOTHING,
     Measure,
     PairedDifference,
     Score,
     fair,
+    few_images,
     hardest,
     leaks,
     paired_differences,
@@ -81,6 +83,8 @@ def show_comparison() -> None:
     else:
         scores, differences = ranking(folds, measure), paired_differences(folds, measure)
         st.markdown(f"### {markdown(verdict(scores, differences))}")
+        if few := few_images(of_protocol(images, protocol, ks)):
+            st.warning(few, icon=":material/warning:")
         _show_ranking(folder, folds, scores, measure)
         if differences:
             _show_differences(folder, scores, differences, measure)
@@ -175,9 +179,13 @@ def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], 
         alt=f"{MEASURE_NAMES[measure]} of each network, by fold",
     )
     images = int(rows.groupby("architecture")["images_validation"].sum().iloc[0])
+    interval = (
+        f"; no interval of fewer than {MIN_FOLDS} folds."
+        if scores[0].low is None
+        else " and its 95 % interval, widened because folds share training images."
+    )
     st.caption(
-        f"Small dots: folds; diamond and line: mean over {scores[0].folds} folds ({images} scored copies) and its 95 %"
-        " interval, widened because folds share training images."
+        f"Small dots: folds; diamond and line: mean over {scores[0].folds} folds ({images} scored copies){interval}"
         + (
             " Hollow: the thesis's means, on EfficientNet-b6, over folds drawn over the copies; not measured here."
             if beside

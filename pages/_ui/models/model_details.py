@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.charts.training import dice_chart, loss_chart
+from core.evaluation import adaptation
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.evaluation.model_comparison import title
 from core.evaluation.training_runs import best_epoch
@@ -12,13 +13,14 @@ from core.features.search import matching
 from core.quality.novelty import load
 from core.reports.tables import reliability_table
 from core.segmentation.model_card import ModelCard
-from core.segmentation.model_registry import ModelEntry
+from core.segmentation.model_registry import OF_FORMER_MODELS, KnownModels, ModelEntry, known_models, use_model
 from core.store.export import to_csv
-from core.support.text import markdown
+from core.support.text import markdown, shown
 from pages._ui.common import model_in_use
 from pages._ui.common.feature_choice import theme_filter
 from pages._ui.common.layout import current_look
 from pages._ui.common.names import data_set_name, encoder_name
+from pages._ui.models.account import show_account
 from pages._ui.models.tables import training_log
 
 _PARTS = ("nucleus", "cytoplasm", "cell")
@@ -100,7 +102,7 @@ def _show_scores(card: ModelCard) -> None:
 def _show_reliability(model: ModelEntry) -> None:
     """List how far each feature from this model's outlines can be trusted."""
     st.markdown("### How far can each feature be trusted?")
-    reliability = model_in_use.reliability()
+    reliability = model_in_use.reliability(model)
     if not reliability:
         st.info(
             "Not yet measured for this model: no feature is marked. `python -m core reliability` measures it.",
@@ -244,11 +246,51 @@ def _show_training(model: ModelEntry) -> None:
         )
 
 
+def _chosen(known: KnownModels) -> ModelEntry:
+    """Let a person choose which model to look at; opens with the one in use."""
+
+    # Which is in use is not said here: the browser goes on showing the words that an option had when it was chosen.
+    def named(model_id: str) -> str:
+        model = known.named(model_id)
+        hides = ", hides the shipped one of that name" if model.hides_shipped else ""
+        return f"{shown(model_id)} ({'shipped' if model.shipped else 'your own'}{hides})"
+
+    ids = [model.model_id for model in known.entries]
+    first = ids.index(known.in_use.model_id) if known.in_use else 0
+    chosen = st.selectbox(
+        "Model to look at", ids, index=first, format_func=named, key="model_shown", persist_state="session"
+    )
+    return known.named(chosen)
+
+
+def _offer(model: ModelEntry, in_use: ModelEntry | None) -> None:
+    """Let a person take the model for everything from now on, and say whom that concerns; raises ModelError."""
+    if model is in_use:
+        st.markdown(":material/check: **In use.** Cells are outlined by this model.")
+        return
+    if st.button("Use it from now on", key="use-model", type="primary", icon=":material/check:"):
+        use_model(model.model_id)
+        st.rerun()
+    st.caption(
+        f"In place of {markdown(in_use.model_id) if in_use else 'one that is not there any more'}: for everybody who"
+        f" works with this program here, and for every command. {OF_FORMER_MODELS}"
+    )
+
+
 def show_model() -> None:
-    """Show the model that the app opens with; raises ModelError where there is none."""
-    model = model_in_use.default_model()
+    """Show the model in use, or another that is there, which can be taken instead; raises ModelError without any."""
+    known = known_models()
+    if not known.entries:
+        model_in_use.default_model()  # says what is missing
+    model = known.in_use
+    if model is None or len(known.entries) > 1:
+        model = _chosen(known)
+        _offer(model, known.in_use)
     _show_card(model)
-    st.markdown(f"**Runs on** the {markdown(model_in_use.segmenter().provider)}.")
+    st.markdown(f"**Runs on** the {markdown(model_in_use.segmenter(model).provider)}.")
+    if model.adaptation is not None:
+        st.markdown("### What a laboratory gained by it")
+        show_account(adaptation.load(model.adaptation))
     _show_scores(model.card)
     _show_reliability(model)
     _show_knowledge(model)

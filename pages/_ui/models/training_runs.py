@@ -8,11 +8,12 @@ import streamlit as st
 from core.charts.training import dice_chart, loss_chart
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
-from core.evaluation.training_runs import TrainingRun, best_epoch, training_runs
+from core.evaluation.training_runs import MESSAGES_FILE, TrainingRun, best_epoch, training_runs
 from core.support.text import markdown, shown
 from pages._ui.common.layout import current_look, empty_state, errors_in_words
 
 _REFRESH_S: Final = 10
+_MOST_WARNINGS: Final = 100
 
 
 def show_trainings() -> None:
@@ -81,8 +82,18 @@ def _show_files(run: TrainingRun) -> None:
             with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
                 for picture in pictures:
                     st.image(picture.read_bytes(), caption=markdown(picture.stem), width="content")
+    _show_warnings(run)
     with st.expander("Settings"):
         st.code(run.config(), language="toml")
+
+
+def _show_warnings(run: TrainingRun) -> None:
+    if not (warnings := run.warnings()):
+        return
+    with st.expander(f"Warnings ({len(warnings):,})"):
+        st.markdown("\n".join(f"- {markdown(warning)}" for warning in warnings[:_MOST_WARNINGS]))
+        if len(warnings) > _MOST_WARNINGS:
+            st.caption(f"{len(warnings) - _MOST_WARNINGS:,} more in `{MESSAGES_FILE}` of the run's folder.")
 
 
 def _duration(seconds: float) -> str:
@@ -99,11 +110,12 @@ def _show_scores(scores: dict[str, Any]) -> None:
     test = scores["test"]
     parts = []
     for region in ("nucleus", "cytoplasm"):
-        low, high = test[region]["dice_ci95"]
+        interval = " to ".join(f"{edge:.3f}" for edge in test[region]["dice_ci95"])
         parts.append(
-            f"{region} {test[region]['dice_mean']:.3f} ± {test[region]['dice_std']:.3f} ({low:.3f} to {high:.3f})"
+            f"{region} {test[region]['dice_mean']:.3f} ± {test[region]['dice_std']:.3f} ({interval or 'no interval'})"
         )
+    images = int(test["images"])
     st.markdown(
-        f"**Test**, {int(test['images']):,} images never seen: Dice {', '.join(parts)}: mean ± spread, 95 % interval"
-        " of the mean."
+        f"**Test**, {images:,} image{'s' * (images != 1)} never seen: Dice {', '.join(parts)}: mean ± spread, 95 %"
+        " interval of the mean, which takes two independent images at least."
     )

@@ -25,7 +25,15 @@ from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
 from core.populations.comparison import INTENSITY_CAUTION, FeatureComparison, describe
-from core.populations.placement import Placed, by_cell_type, distances, main_sources, obstacles, scale_source
+from core.populations.placement import (
+    Placed,
+    by_cell_type,
+    distances,
+    main_sources,
+    models_beside,
+    obstacles,
+    scale_source,
+)
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.populations.typicality import Nearness
 from core.reports.cell import html_report
@@ -77,6 +85,12 @@ def show_quality(analysis: CellAnalysis) -> None:
 def _told(flag: QualityFlag) -> str:
     """The words of a flag; of a new stain with what the model is worth there."""
     return (flag.code == UNLIKE_TRAINING and model_in_use.stain_news(1, 1)) or flag.message
+
+
+def show_models(analysis: CellAnalysis, placed: Sequence[Placed]) -> None:
+    """Say where another model outlined the cell than the populations that it is set beside."""
+    if note := models_beside(analysis, [p.reference for p in placed]):
+        st.markdown(f":material/warning: {markdown(note)}")
 
 
 def show_nearest(nearest: Sequence[Nearness]) -> None:
@@ -249,6 +263,8 @@ def _population_tab(
     note = cohort_data.notes().get(chosen.reference.population)
     if note:
         st.caption(markdown(note))
+    if chosen.model_note:
+        st.caption(f":material/warning: {markdown(chosen.model_note)}")
     scale = scale_source(chosen, placed)
     if chosen.reference.n < SMALL_GROUP:
         st.warning(

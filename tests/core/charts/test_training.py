@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 
 from core.charts.theme import LIGHT
-from core.charts.training import dice_chart, loss_chart
+from core.charts.training import dice_chart, learning_chart, loss_chart
+from tests.accounts import made_account
 
 
 def _rows(spec: dict, key: str) -> list[dict]:
@@ -27,3 +28,12 @@ def test_training_curves_hold_every_epoch_and_series():
         "training images",
         "validation images",
     }
+
+
+def test_the_learning_curve_has_every_point_with_its_interval_and_one_title():
+    curve = made_account().curve
+    spec = learning_chart(curve, LIGHT).to_dict()
+    rows = _rows(spec, "cells")
+    assert [(row["cells"], row["low"], row["high"]) for row in rows] == [(p.cells, p.low, p.high) for p in curve]
+    titles = {layer["encoding"]["y"]["axis"]["title"] for layer in spec["layer"]}
+    assert titles == {"Dice of held-back cells"}

@@ -1,6 +1,7 @@
 """`leukoscope cohort`, run in this process."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.store import queries
 from core.store.database import Cohort
 from tests.core.cli.support import run, save_cell
+from tests.models import OTHER_MODEL
 
 
 def import_cells(capsys, folder, *more):
@@ -412,3 +414,39 @@ def test_an_import_takes_each_files_scale_and_tells_what_it_passed_over(tmp_path
         cells = queries.cells(cohort, report["population_id"])
     assert sorted(cells["um_per_px"]) == [0.095, 0.1]
     assert all("scale_absurd" not in flags for flags in cells["quality_flags"])
+
+
+def test_own_populations_are_rebuilt_with_another_model(cells, tmp_path, capsys, monkeypatch, other_models):
+    assert import_cells(capsys, cells, "--cell-type", "hcl", "--id", "mine", "--um-per-px", "0.1")[0] == 0
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(other_models))
+    moved = tmp_path / "moved"
+    shutil.copytree(cells, moved)
+    (moved / "monocyte.png").unlink()
+    code, out, err = run(capsys, "cohort", "rebuild", "--images", moved, "--json")
+    report = json.loads(out)
+    (mine,) = report["populations"]
+    assert (code, report["model_id"], mine["measured"], len(mine["kept"])) == (1, OTHER_MODEL, 2, 1)
+    # Until the last image is found, the populations are compared with a word.
+    _, _, err = run(capsys, "cohort", "compare", "mine", "hcl_marrow", "--json")
+    assert f"{OTHER_MODEL} (cells in view: 2 of " in err
+    code, out, err = run(capsys, "cohort", "rebuild", "mine", "--images", cells, "--model", OTHER_MODEL)
+    assert (code, "mine: cells measured anew by other-model: 1, by it before: 2\n" in out) == (0, True)
+    code, out, err = run(capsys, "cohort", "rebuild", "mine", "--images", moved, "--model", "unet-slim-lite0")
+    assert (code, "left as they were with their old model: 1\n" in out) == (1, True)
+    assert "note: mine: cells left as they were: 1, its image is in none of the folders" in err
+
+
+def test_only_populations_of_images_of_ones_own_are_rebuilt(tables, capsys):
+    code, _, err = run(capsys, "cohort", "rebuild", "mono")
+    assert (code, "mono came as a table without them" in err) == (2, True)
+    code, out, _ = run(capsys, "cohort", "rebuild")
+    assert (code, "nothing was measured" in out) == (0, True)
+    code, out, _ = run(capsys, "cohort", "rebuild", "--json")
+    assert (code, json.loads(out)["populations"]) == (0, [])
+    code, _, err = run(capsys, "cohort", "rebuild", "nobody")
+    assert (code, "there is no population 'nobody'; there are: " in err) == (1, True)
+
+
+def test_a_shipped_population_is_rebuilt_by_build(capsys):
+    code, _, err = run(capsys, "cohort", "rebuild", "hcl_marrow")
+    assert (code, "hcl_marrow is shipped" in err, "`leukoscope cohort build`" in err) == (2, True, True)

@@ -100,6 +100,7 @@ def test_the_comparison_of_architectures_is_told_in_words_and_as_json(tmp_path, 
     assert main(["selection"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("UNet leads with a Dice of 0.950")
+    assert "A fold is scored on as few as 4 images" in said
     assert "UNet: rotated copies in the training images add +2.00 points" in said
     assert main(["selection", "drawn", "--of", "nucleus", "--protocol", "as-published", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -24,6 +24,7 @@ from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.store import queries
 from core.store.database import Cohort
 from tests.core.cli.support import fails_as_wrong_use, run, save_cell
+from tests.models import OTHER_MODEL
 
 LEVELS = {0, 85, 170, 255}
 
@@ -332,7 +333,7 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert code == 0
     told = json.loads(text)
     images = told.pop("images")
-    assert told == {"out": str(out), "cells": 3, "stain": None, "failed": {}, "passed_over": {}}
+    assert told == {"out": str(out), "cells": 3, "model_notes": [], "stain": None, "failed": {}, "passed_over": {}}
     assert [image["image_path"] for image in images] == sorted(path.name for path in cells.iterdir())
     assert {(image["cells"], len(image["flags"]), len(image["notes"])) for image in images} == {(1, 0, 0)}
     table = pd.read_parquet(out / "features.parquet")
@@ -391,6 +392,22 @@ def test_analyse_places_each_cell_in_the_populations(cells, tmp_path, capsys):
     assert {"image_path", "cell_index", "population", "feature", "value", "percentile", "inside"} <= set(places)
     assert set(places["feature"]) <= set(CATALOGUE)
     assert places["population"].nunique() >= 2  # at least the published tables
+    assert places["model_note"].isna().all()
+
+
+def test_another_model_than_that_of_the_populations_is_told_at_every_place(
+    cells, tmp_path, capsys, monkeypatch, other_models
+):
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(other_models))
+    code, text, err = run(capsys, "analyse", cells / "monocyte.png", "--out", tmp_path, "--json")
+    (note,) = json.loads(text)["model_notes"]
+    assert code == 0
+    assert f"{OTHER_MODEL} (this cell), unet-" in note
+    assert f"note: {note}" in err
+    places = pd.read_parquet(tmp_path / "places.parquet")
+    measured = ~places["population"].str.startswith("published")
+    assert places.loc[measured, "model_note"].str.contains(f"{OTHER_MODEL} (this cell), ", regex=False).all()
+    assert places.loc[~measured, "model_note"].isna().all()
 
 
 def test_nothing_but_bad_files_still_gives_its_tables(tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_a_place_that_cannot_be_written_is_told_in_words(cells, tmp_path, capsys
 
 
 def test_without_models_every_command_says_what_to_do(tmp_path, monkeypatch, cells, capsys):
-    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path))
+    monkeypatch.setenv("LEUKOSCOPE_SHIPPED_MODELS", str(tmp_path))
     for command in (["models", "list"], ["segment", str(cells), "--out", str(tmp_path / "out")]):
         code, _, err = run(capsys, *command)
         assert code == 1

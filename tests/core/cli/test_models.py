@@ -1,7 +1,9 @@
 """`leukoscope models`."""
 
 import json
+import shutil
 
+from core.segmentation.model_registry import find_model, load_manifest, write_manifest
 from tests.core.cli.support import run
 
 
@@ -11,7 +13,7 @@ def test_models_are_listed_and_verified(capsys):
     assert code == 0
     assert listed["default"] in [row["model_id"] for row in listed["models"]]
     told = run(capsys, "models", "list")[1]
-    assert "opened by default" in told
+    assert ", shipped, in use\n" in told
     runs = listed["runs"]
     assert (runs["ok"], runs["provider"] == "CUDA GPU") == (True, runs["why_no_cuda"] is None)
     assert f"runs on the {runs['provider']}" in told
@@ -33,3 +35,28 @@ def test_a_damaged_model_is_told_and_the_exit_code_says_so(tmp_path, monkeypatch
     assert code == 1
     assert not json.loads(out)[0]["ok"]
     assert "damaged or was replaced" in json.loads(out)[0]["reason"]
+
+
+def test_a_model_of_ones_own_is_used_and_the_shipped_one_again(tmp_path, monkeypatch, model_entry, capsys):
+    folder, shipped = tmp_path / "models", model_entry.model_id
+    shutil.copytree(model_entry.path.parent, folder)
+    rows = load_manifest(folder)["models"]
+    write_manifest({"models": {"mine": rows[shipped], **rows}}, folder)
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
+    code, out, _ = run(capsys, "models", "use", "mine")
+    assert code == 0
+    assert out.startswith(f"mine is in use from now on, instead of {shipped}\n")
+    assert "another model measured are told as such; `leukoscope cohort rebuild`" in out
+    assert find_model().model_id == "mine"
+    told = run(capsys, "models", "list")[1].splitlines()
+    assert told[0].endswith(", your own, in use")
+    assert told[1].endswith(", your own, hides the shipped one of that name")
+    listed = json.loads(run(capsys, "models", "list", "--json")[1])
+    assert listed["default"] == "mine"
+    assert [(row["shipped"], row["hides_shipped"]) for row in listed["models"]] == [(False, False), (False, True)]
+    assert "mine is in use, as before" in run(capsys, "models", "use", "mine")[1]
+    code, out, _ = run(capsys, "models", "use", shipped, "--json")
+    assert (code, json.loads(out)) == (0, {"in_use": shipped, "before": "mine"})
+    code, _, err = run(capsys, "models", "use", "theirs")
+    assert code == 1
+    assert f"unknown model 'theirs'; known are mine, {shipped}" in err

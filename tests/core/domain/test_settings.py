@@ -5,7 +5,8 @@ import pytest
 
 from core.domain.settings import ROOT, load_settings
 
-NAMES = ("DATA", "MODELS", "REFERENCE", "COHORT", "MAX_PIXELS", "MAX_BYTES", "MAX_UPLOAD_BYTES", "ROOTS")
+FOLDERS = ("DATA", "MODELS", "SHIPPED_MODELS", "REFERENCE", "COHORT")
+NAMES = (*FOLDERS, "MAX_PIXELS", "MAX_BYTES", "MAX_UPLOAD_BYTES", "ROOTS")
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,8 @@ def _fresh_clone(monkeypatch):
 def test_defaults_of_a_fresh_clone():
     settings = load_settings()
     assert (ROOT / "core" / "domain" / "settings.py").is_file()
-    assert settings.models.is_dir()
+    assert settings.shipped_models.is_dir()
+    assert not settings.models.is_relative_to(ROOT / "assets")
     assert settings.reference.is_dir()
     assert settings.data == ROOT.parent / "shared" / "data"
     assert settings.roots == (settings.data,)
@@ -25,7 +27,7 @@ def test_defaults_of_a_fresh_clone():
 
 
 def test_every_field_follows_its_variable(monkeypatch, tmp_path):
-    for name in NAMES[:4]:
+    for name in FOLDERS:
         monkeypatch.setenv(f"LEUKOSCOPE_{name}", str(tmp_path / name))
     monkeypatch.setenv("LEUKOSCOPE_MAX_PIXELS", "1000")
     monkeypatch.setenv("LEUKOSCOPE_MAX_BYTES", "2000")
@@ -36,6 +38,7 @@ def test_every_field_follows_its_variable(monkeypatch, tmp_path):
     settings = load_settings()
     assert (settings.max_seconds, settings.max_memory_mb) == (1.5, 100)
     assert (settings.data, settings.models) == (tmp_path / "DATA", tmp_path / "MODELS")
+    assert settings.shipped_models == tmp_path / "SHIPPED_MODELS"
     assert (settings.reference, settings.cohort) == (tmp_path / "REFERENCE", tmp_path / "COHORT")
     assert (settings.max_pixels, settings.max_bytes) == (1000, 2000)
     assert settings.max_upload_bytes == 3000

@@ -134,6 +134,18 @@ def test_pairs_of_a_folder_are_checked_both_ways(tmp_path, part):
         data_set(str(tmp_path / "mine")).samples()
 
 
+def test_what_has_no_partner_is_left_out_and_listed_where_that_is_asked_for(tmp_path, masked_folder):
+    folder = write_pairs(tmp_path / "mine" / "monocyte", "a", "b", "c")
+    (folder / "masks" / "b.png").unlink()
+    (folder / "images" / "c.png").unlink()
+    lone = []
+    assert [sample.sample_id for sample in data_set(str(tmp_path / "mine"), lone).samples()] == ["mine/monocyte/a"]
+    assert lone == [folder / "images" / "b.png", folder / "masks" / "c.png"]
+    (masked_folder / "wbc_zheng" / "set1" / "masks" / "002.png").unlink()
+    assert len(data_set("set1", lone).samples(masked_folder)) == 2
+    assert lone[-1].name == "002.png"
+
+
 def test_two_images_of_one_name_are_refused(tmp_path):
     folder = write_pairs(tmp_path / "mine", "a")
     Image.new("RGB", (32, 32)).save(folder / "images" / "a.jpg")

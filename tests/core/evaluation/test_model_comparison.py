@@ -8,6 +8,7 @@ from scipy import stats
 from core.evaluation.model_comparison import (
     Measure,
     fair,
+    few_images,
     hardest,
     holm,
     leaks,
@@ -106,11 +107,39 @@ def test_one_fold_has_no_spread_and_no_test():
     scores = ranking(table, Measure.MEAN)
     assert (scores[0].sd, scores[0].low, scores[0].high) == (None, None, None)
     assert paired_differences(table, Measure.MEAN) == ()
-    assert "One fold says nothing of chance" in verdict(scores, ())
+    assert "One fold says nothing of chance: 3 are needed at least" in verdict(scores, ())
+
+
+def test_two_folds_have_a_spread_but_no_interval_and_no_test():
+    table = folds_of({"unet": [0.975, 0.976], "linknet": [0.829, 0.967]})
+    scores = ranking(table, Measure.MEAN)
+    assert scores[1].sd == pytest.approx(0.0976, abs=1e-4)
+    assert {(score.low, score.high) for score in scores} == {(None, None)}
+    assert paired_differences(table, Measure.MEAN) == ()
+    assert verdict(scores, ()).endswith(
+        "before LinkNet. 2 folds say nothing of chance: 3 are needed at least, and a k of 5 or more is better."
+    )
+    assert "2 folds say nothing of chance" in verdict(scores[:1], ())
+
+
+def test_intervals_end_where_dice_does():
+    table = folds_of({"unet": [0.99, 0.5, 0.99], "fpn": [0.01, 0.7, 0.01]})
+    first, second = ranking(table, Measure.MEAN)
+    assert first.high == 1
+    assert second.low == 0
+    (found,) = paired_differences(table, Measure.MEAN)
+    assert (found.low, found.high) == (-1, 1)
+
+
+def test_folds_that_are_scored_on_few_images_are_told(tmp_path):
+    _, images = tables(write_run(tmp_path))
+    assert few_images(images).startswith(f"A fold is scored on as few as {IMAGES_A_FOLD} images: much of what differs")
+    assert few_images(pd.concat([images, images.assign(sample_id=images["sample_id"] + "'")])) == ""
+    assert few_images(images.iloc[:0]) == ""
 
 
 def test_identical_scores_differ_in_nothing():
-    (found,) = paired_differences(folds_of({"a": [0.9, 0.91], "b": [0.9, 0.91]}), Measure.MEAN)
+    (found,) = paired_differences(folds_of({"a": [0.9, 0.91, 0.9], "b": [0.9, 0.91, 0.9]}), Measure.MEAN)
     assert (found.mean, found.p, found.practically_equal) == (0, 1, 1)
 
 

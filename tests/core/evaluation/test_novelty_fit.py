@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from core.domain.errors import DataSetError, ModelError
 from core.domain.options import CellChoice, Device
@@ -26,6 +27,7 @@ from core.evaluation.novelty_fit import (
 )
 from core.evaluation.ood_negatives import NegativeKind
 from core.features.extract import extract
+from core.image.masks import encode_grey
 from core.image.synthetic import draw_cell
 from core.quality.novelty import NOVELTY_TRAITS, TRAITS, load, traits
 from core.segmentation.model_registry import MANIFEST, find_model
@@ -41,7 +43,10 @@ def cells(rng, count, source, cell_type, shift=None, kind=LEUKOCYTE):
     for name, by in (shift or {}).items():
         table[name] += by
     groups = [f"{source}/{cell_type}/{number}" for number in range(count)]
-    return table.assign(kind=kind, source=source, cell_type=cell_type, group=groups, small=False, refused=False)
+    known = kind == LEUKOCYTE and source in KNOWN_SOURCES
+    return table.assign(
+        kind=kind, source=source, cell_type=cell_type, group=groups, small=False, refused=False, known=known
+    )
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +252,21 @@ def test_a_model_without_a_split_says_what_to_do(model_entry):
 
 
 def test_a_laboratory_with_too_few_cells_is_told(model_entry, table):
-    with pytest.raises(DataSetError, match="of set2 fewer cells were outlined than there are traits to fit"):
-        knowledge_of(model_entry, table[table["source"] != "set2"], "")
+    few = pd.concat([table[table["source"] != "set2"], table[table["source"] == "set2"].head(9)])
+    with pytest.raises(DataSetError, match="of set2 9 cells were outlined, but there are 13 traits to fit"):
+        knowledge_of(model_entry, few, "")
+
+
+@pytest.mark.data
+def test_cells_of_a_folder_of_ones_own_are_known_too(data_dir, model_entry, tmp_path):
+    for part in ("images", "masks"):
+        (tmp_path / "own" / part).mkdir(parents=True)
+    for seed in range(3):
+        image, labels = draw_cell(seed)
+        Image.fromarray(image.rgb).save(tmp_path / "own" / "images" / f"{seed}.png")
+        Image.fromarray(encode_grey(labels)).save(tmp_path / "own" / "masks" / f"{seed}.png")
+    found = [each for each in subjects(model_entry, 2, [data_set(str(tmp_path / "own"))]) if each.source == "own"]
+    assert [(each.kind, each.cell_type, each.known) for each in found] == [(LEUKOCYTE, "other", True)] * 2
 
 
 # --- the command's result ---

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -165,6 +166,21 @@ def test_missing_images_are_told_in_words(entry, tmp_path, monkeypatch):
         unseen_samples(entry)
     monkeypatch.setenv("LEUKOSCOPE_DATA", str(tmp_path))
     with pytest.raises(DataSetError, match=r"expected the folder wbc_zheng/set1 in LEUKOSCOPE_DATA"):
+        unseen_samples(entry)
+
+
+def test_images_of_ones_own_folder_are_found_where_it_is_named(entry, drawn_data):
+    entry.split.write_text(json.dumps({"test": ["mine/1", "mine/2"]}))
+    with pytest.raises(DataSetError, match=r"tested on images of mine.*--data path/to/mine"):
+        unseen_samples(entry)
+    folder = entry.split.parent / "mine"
+    shutil.copytree(drawn_data / "wbc_zheng" / "set1", folder)
+    assert [sample.sample_id for sample in unseen_samples(entry, [data_set(str(folder))])] == ["mine/1", "mine/2"]
+
+
+def test_a_model_that_was_tested_on_nothing_says_so(entry):
+    entry.split.write_text(json.dumps({"train": ["set1/0"], "test": []}))
+    with pytest.raises(ModelError, match="tested on no image"):
         unseen_samples(entry)
 
 

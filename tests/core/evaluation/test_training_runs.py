@@ -41,8 +41,19 @@ def test_scores_and_cases_are_there_when_the_test_is(root):
     assert [path.name for path in run.cases("worst")] == ["worst-1-a.png", "worst-2-b.png"]
 
 
+def test_warnings_are_those_of_the_messages(root):
+    run = training_runs(root)[0]
+    assert run.warnings() == []
+    lines = ["2026-11-29T10:00:00+00:00 INFO 2 steps", "2026-11-29T10:00:01+00:00 WARNING set1/a: moved", "cut"]
+    (run.folder / "messages.log").write_text("\n".join(lines))
+    assert run.warnings() == ["set1/a: moved"]
+
+
 def test_damaged_files_are_told_in_words(root):
     run = training_runs(root)[0]
+    (run.folder / "messages.log").write_bytes(b"\xff")
+    with pytest.raises(StoreError, match=r"messages\.log cannot be read"):
+        run.warnings()
     (run.folder / "scores.json").write_text("{")
     (run.folder / "log.csv").write_text("")
     with pytest.raises(StoreError, match=r"scores\.json cannot be read"):

@@ -174,6 +174,13 @@ def test_what_cannot_be_compared_is_refused_with_a_reason(small):
     assert found.refusal(RATIO) is None
     one_source = replace(counts(small, Selection(populations=(MONO,))), scales=(0.1, 0.2))
     assert one_source.refusal(AREA) is None
+    several = replace(one_source, scales=None, models={"old": 3, "new": 2})
+    assert several.warnings == (several.model_note,)
+    assert "old (cells in view: 3 of 5 cells), new (cells in view: 2 of 5 cells)" in several.model_note
+    # An outline that a person drew is no model's.
+    assert replace(one_source, models={"old": 3}, corrected=2).model_note is None
+    with_table = replace(one_source, models={"old": 3, NOT_RECORDED: 2})
+    assert "a model that is not recorded (cells in view: 2 of 5 cells)" in with_table.model_note
     assert "same scale" in one_source.refusal(TEXTURE)
     assert "texture cannot" in one_source.warnings[0]
 

@@ -205,6 +205,19 @@ def test_a_mask_of_black_and_white_is_a_nucleus_or_what_is_asked_for(drawn, valu
     assert set(np.unique(whole)) == {BACKGROUND, CYTOPLASM}
 
 
+@pytest.mark.parametrize(
+    ("codes", "coding"),
+    [
+        ((0, 128, 255), "grey levels 0, 128 and 255"),
+        ((0, 155, 255), "grey levels 0, 155 and 255"),
+        ((0, 0, 255), "grey levels 0 and 255"),
+        ((0, 0, 0), "grey level 0"),
+    ],
+)
+def test_it_is_told_how_a_mask_is_drawn(drawn, codes, coding):
+    assert decode_pixels(coded(drawn, *codes)).coding == coding
+
+
 def test_numbers_of_cells_are_refused_with_their_levels():
     numbers = np.kron(np.arange(9).reshape(3, 3), np.ones((12, 12))).astype(np.uint16)
     with pytest.raises(MaskError, match=r"not a photograph|number several cells"):
@@ -244,6 +257,7 @@ def test_colours_with_a_coding_are_read_also_with_smoothed_edges(drawn):
     decoded = decode_pixels(PALETTE[drawn], coding=CODING)
     np.testing.assert_array_equal(decoded.labels, drawn)
     assert (decoded.repaired, decoded.notes) == (0, ("read by coding.json",))
+    assert decoded.coding == "colours by coding.json"
     smooth = ndimage.gaussian_filter(PALETTE[drawn].astype(float), (1, 1, 0)).round().astype(np.uint8)
     decoded = decode_pixels(smooth, coding=CODING)
     assert decoded.repaired > 0

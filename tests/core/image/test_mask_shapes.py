@@ -104,7 +104,7 @@ def test_annotations_of_nucleus_and_cytoplasm_are_read_with_their_holes(drawn):
     ):
         decoded = read(content, drawn)
         np.testing.assert_array_equal(decoded.labels, drawn)
-        assert (decoded.repaired, decoded.notes) == (0, ())
+        assert (decoded.repaired, decoded.notes, decoded.coding) == (0, (), "2 drawn shapes")
 
 
 def test_a_cell_of_qupath_has_its_nucleus_whatever_its_class(drawn):

@@ -94,6 +94,17 @@ def test_swapped_codes_are_told_by_the_stain_where_the_nucleus_reaches_the_edge(
     assert len(columns)
 
 
+@pytest.mark.parametrize("faint", [0.3, 0.15])
+def test_swapped_codes_are_told_however_faint_the_stain(faint):
+    """A crescent of cytoplasm beside the nucleus, as in many cells: it neither lies around it nor fits much better."""
+    image, labels = draw_cell(5, SYNTHETIC_CELLS["lymphocyte"])
+    labels = np.where(np.arange(labels.shape[1]) < np.nonzero(labels == NUCLEUS)[1].mean(), 0, labels)
+    rgb = (255 - faint * (255 - image.rgb.astype(float))).astype(np.uint8)
+    assert misfits(rgb, as_label_map(labels.astype(np.uint8))) == []
+    swapped = np.array([BACKGROUND, ENVIRONMENT, NUCLEUS, CYTOPLASM], np.uint8)[labels]
+    assert [flag.code for flag in misfits(rgb, as_label_map(swapped))] == ["swapped_mask"]
+
+
 def test_levels_upside_down_are_told(pair):
     """White background and black nucleus, read in ascending order."""
     image, labels = pair

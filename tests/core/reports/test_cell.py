@@ -137,3 +137,12 @@ def test_r31_the_report_of_a_corrected_cell_shows_both_outlines_who_corrected_an
 def test_a_cell_that_nobody_corrected_has_no_such_section(report):
     assert "What the correction changed" not in report
     assert "Corrected outlines" not in report
+
+
+def test_another_model_than_that_of_the_populations_is_told(report, cell, references):
+    assert "not all by one model" not in report
+    assert "; outlined by true-mask" in report
+    other = replace(cell, segmentation=replace(cell.segmentation, model_id="newer"))
+    told = Seen(html_report(other, references, find_model(), GRADES, WHEN, {})).words
+    assert "newer (this cell), true-mask (monocyte drawn; monocyte other; lymphocyte drawn and 1 more)" in told
+    assert "`leukoscope cohort rebuild`" in told

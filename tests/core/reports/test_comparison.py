@@ -156,3 +156,17 @@ def test_groups_that_are_too_small_are_refused(small):
         compared(small, sides=(("monocyte",), ("basophil",)))
     with pytest.raises(UsageError, match="two or more groups"):
         compared(small, sides=(("monocyte",),))
+
+
+def test_groups_of_two_models_say_so_in_the_table_and_the_report(tmp_path, small):
+    rng = np.random.default_rng(5)
+    for name, model in (("old", "model-1"), ("new", "model-2")):
+        population = make_population(name, um_per_px=0.1)
+        rows = [row | {"model_id": model} for row in spread_rows(population, 30, rng)]
+        write_population(tmp_path, population, [rows])
+    with Cohort.open([tmp_path]) as cohort:
+        found = compared(cohort, Selection(), By.POPULATION, (("old",), ("new",)))
+    (note,) = set(to_frame(found, {})["model_note"])
+    assert "model-1 (cells in view: 28 of 56 cells), model-2 (cells in view: 28 of 56 cells)" in note
+    assert str(escape(note)) in html_report(found, {}, WHEN)
+    assert to_frame(compared(small), {})["model_note"].isna().all()

@@ -12,7 +12,7 @@ def part(call: str, **values):
     return TEMPLATES.from_string(f'{{% import "parts.html.j2" as parts %}}{{{{ parts.{call} }}}}').render(values)
 
 
-@pytest.mark.parametrize("report", ["cell", "comparison"])
+@pytest.mark.parametrize("report", ["cell", "comparison", "pairs"])
 def test_a_value_that_is_not_given_is_an_error_and_no_gap(report):
     with pytest.raises(UndefinedError):
         render(report, title="A cell")

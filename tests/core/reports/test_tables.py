@@ -39,6 +39,10 @@ def test_feature_table_is_safe_for_a_spreadsheet(cell, references):
     area = read.set_index("feature").loc["cell_shape2D_PixelSurface"]
     assert area["value_um"] == pytest.approx(area["value"] * 0.095**2)
     assert not [column for column in read if "published" in column]
+    assert read["model_note"].isna().all()
+    other = replace(cell, segmentation=replace(cell.segmentation, model_id="newer"))
+    told = feature_table(other, place_cell(other, references), GRADES)["model_note"]
+    assert told.str.contains("newer (this cell), true-mask (", regex=False).all()
 
 
 def test_batch_table_has_a_row_per_cell(cell):

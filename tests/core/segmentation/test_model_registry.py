@@ -11,8 +11,10 @@ from core.segmentation.model_registry import (
     MANIFEST,
     card_of,
     find_model,
+    known_models,
     list_models,
     load_manifest,
+    use_model,
     verify_model,
     write_manifest,
 )
@@ -20,7 +22,7 @@ from core.segmentation.model_registry import (
 
 @pytest.fixture
 def folder(tmp_path, model_entry):
-    """A models folder with two entries of which the second is the default.
+    """A folder of one's own models with two entries of which the second is the default; a shipped model is there, too.
 
     The files themselves are stand-ins of a few bytes.
     """
@@ -48,13 +50,13 @@ def test_the_shipped_models_are_what_the_manifest_says():
 
 
 def test_the_default_comes_first(folder):
-    assert [entry.model_id for entry in list_models(folder)] == ["second", "first"]
+    assert [entry.model_id for entry in list_models(folder)] == ["second", "first", find_model().model_id]
     assert find_model(folder=folder).model_id == "second"
     assert find_model("first", folder).path == folder / "first.onnx"
 
 
 def test_what_lies_beside_a_model_is_where_the_manifest_says_or_absent(folder):
-    second, first = list_models(folder)
+    second, first, _ = list_models(folder)
     assert (first.log, first.split) == (folder / "first.log.csv", None)
     assert (first.reliability, first.novelty) == (folder / "first.reliability.json", folder / "first.novelty.json")
     assert (second.log, second.split, second.reliability, second.novelty) == (None, None, None, None)
@@ -69,7 +71,7 @@ def test_a_manifest_is_written_whole(folder):
 
 
 def test_an_unknown_model_lists_the_known_ones(folder):
-    with pytest.raises(ModelError, match="unknown model 'third'; known are second, first"):
+    with pytest.raises(ModelError, match="unknown model 'third'; known are first, second, unet"):
         find_model("third", folder)
 
 
@@ -79,11 +81,11 @@ def test_no_manifest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "{}", '{"default": "a", "models": {"a": {}}}', '{"default": "a", "models": {}}']
+    "text", ["", "{", "[]", "3", "{}", '{"default": "a", "models": {"a": {}}}', '{"default": "a", "models": []}']
 )
 def test_a_damaged_manifest(tmp_path, text):
     (tmp_path / MANIFEST).write_text(text)
-    with pytest.raises(ModelError, match=r"manifest\.json in the models folder is damaged .*python -m export"):
+    with pytest.raises(ModelError, match=r"manifest\.json in the models folder \S+ is damaged .*python -m export"):
         find_model(folder=tmp_path)
 
 
@@ -139,3 +141,96 @@ def test_a_manifest_that_is_none_is_told_in_words(tmp_path, make):
     make(tmp_path / MANIFEST)
     with pytest.raises(ModelError, match="is damaged"):
         list_models(tmp_path)
+
+
+# --- one's own models and the shipped ones ---
+
+
+@pytest.fixture
+def own(folder, monkeypatch):
+    """The two models as one's own."""
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
+    return folder
+
+
+def test_the_shipped_models_are_listed_beside_ones_own(own):
+    entries = list_models()
+    assert [(entry.model_id, entry.shipped) for entry in entries[:2]] == [("second", False), ("first", False)]
+    assert [entry.shipped for entry in entries[2:]] == [True]
+    assert find_model(entries[2].model_id).path.parent != own
+
+
+def test_without_a_folder_of_ones_own_the_shipped_default_is_in_use(tmp_path, monkeypatch, model_entry):
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path / "none"))
+    assert find_model() == model_entry
+    assert model_entry.shipped
+
+
+def test_ones_own_choice_may_be_a_shipped_model(own, model_entry):
+    assert use_model(model_entry.model_id).model_id == "second"
+    assert load_manifest(own)["default"] == model_entry.model_id
+    assert find_model() == model_entry
+    assert sorted(load_manifest(own)["models"]) == ["first", "second"]
+
+
+def test_without_a_choice_of_ones_own_the_shipped_default_is_in_use(own, model_entry):
+    write_manifest({"models": load_manifest(own)["models"]}, own)
+    assert [entry.model_id for entry in list_models()] == [model_entry.model_id, "first", "second"]
+
+
+def test_a_model_of_ones_own_hides_a_shipped_one_of_its_name_and_says_so(own, model_entry):
+    manifest = load_manifest(own)
+    manifest["models"][model_entry.model_id] = manifest["models"]["first"]
+    write_manifest(manifest, own)
+    hiding = {entry.model_id: (entry.shipped, entry.hides_shipped) for entry in list_models()}
+    assert hiding == {"second": (False, False), "first": (False, False), model_entry.model_id: (False, True)}
+
+
+def test_one_folder_for_both_hides_nothing(monkeypatch, model_entry):
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(model_entry.path.parent))
+    assert find_model() == model_entry
+
+
+def test_a_chosen_model_that_is_gone_is_told_and_can_be_replaced(own, model_entry):
+    write_manifest(load_manifest(own) | {"default": "former"}, own)
+    with pytest.raises(ModelError, match=r"'former', is not there any more; known are first, second, .*models use ID"):
+        find_model()
+    assert find_model("first").model_id == "first"
+    assert (known_models().chosen, known_models().in_use) == ("former", None)
+    assert use_model(model_entry.model_id) is None
+    assert find_model() == model_entry
+
+
+def test_models_of_which_none_was_chosen_are_told(own, monkeypatch, tmp_path):
+    monkeypatch.setenv("LEUKOSCOPE_SHIPPED_MODELS", str(tmp_path / "none"))
+    write_manifest({"models": load_manifest(own)["models"]}, own)
+    with pytest.raises(ModelError, match="no model is chosen; known are first, second"):
+        list_models()
+
+
+def test_no_model_anywhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("LEUKOSCOPE_SHIPPED_MODELS", str(tmp_path / "none"))
+    with pytest.raises(ModelError, match=r"no model: expected manifest\.json in the models folder none"):
+        find_model()
+
+
+def test_only_an_intact_model_is_used(own):
+    with pytest.raises(ModelError, match=r"first\.onnx should have SHA-256"):
+        use_model("first")
+    with pytest.raises(ModelError, match="unknown model 'third'"):
+        use_model("third")
+    assert load_manifest(own)["default"] == "second"
+
+
+def test_a_choice_makes_the_folder_that_keeps_it(monkeypatch, tmp_path, model_entry):
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path / "deep" / "models"))
+    assert use_model(model_entry.model_id) == model_entry
+    assert load_manifest(tmp_path / "deep" / "models") == {"default": model_entry.model_id, "models": {}}
+
+
+def test_a_choice_that_cannot_be_kept_leaves_the_former(own, model_entry, full_disk):
+    full_disk(MANIFEST)
+    with pytest.raises(ModelError, match=r"could not be kept in .*No space left"):
+        use_model(model_entry.model_id)
+    assert find_model().model_id == "second"
+    assert sorted(path.name for path in own.iterdir()) == ["first.onnx", MANIFEST, "second.onnx"]

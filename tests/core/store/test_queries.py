@@ -4,8 +4,10 @@ import pytest
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.domain.types import QualityFlag
+from core.domain.versions import MODEL_FILE
 from core.features.catalogue import CATALOGUE
 from core.populations.comparison import compare_cell
+from core.populations.outlining import OutlineModel, Outlining
 from core.populations.summaries import Basis
 from core.store import queries
 from core.store.database import Cohort
@@ -113,3 +115,18 @@ def test_an_unknown_population_names_those_there_are(cohort):
     for question in (queries.cells, queries.values, queries.reference):
         with pytest.raises(StoreError, match="'hcl'; there are: lympho, mono"):
             question(cohort, "hcl")
+
+
+def test_a_reference_knows_by_which_models_its_good_cells_were_outlined(root):
+    population = make_population()
+    rows = make_rows(population, [float(i) for i in range(1, 8)])
+    rows[0] |= {"versions": f'{{"{MODEL_FILE}": "aa"}}'}
+    rows[1]["model_id"] = "model-2"
+    rows[2]["model_id"] = None
+    rows[3]["outline_by"] = "person"
+    bad = cell_row(make_analysis(100, flags=(BORDER,)), population, outlines={})
+    write_population(root, population, [[*rows, bad | {"model_id": "of a bad cell"}]])
+    with Cohort.open([root]) as cohort:
+        found = queries.reference(cohort, "mono").outlined
+    models = {OutlineModel("model-1"): 3, OutlineModel("model-1", "aa"): 1, OutlineModel("model-2"): 1}
+    assert found == Outlining(models, by_person=1, unknown=1)

@@ -24,7 +24,7 @@ from training.localiser.evaluation import (
     score_localiser,
     summarise_finding,
 )
-from training.localiser.loop import CHECKPOINT_FILE, SCORES_FILE, fit_localiser, load_localiser
+from training.localiser.loop import CHECKPOINT_FILE, SCORES_FILE, WEIGHTS_FILE, fit_localiser, load_localiser
 from training.localiser.loss import localiser_loss
 from training.localiser.targets import Targets
 
@@ -79,6 +79,20 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tiny_data, tmp_path):
     for name in ("stopped", "whole"):
         fit_localiser(config, tmp_path / name)
     one, other = (load_localiser(tmp_path / name)[0].state_dict() for name in ("stopped", "whole"))
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_after_a_full_disk_the_run_goes_on(tiny_data, tmp_path, full_disk):
+    write_boxed(tiny_data)
+    for name in ("config.toml", WEIGHTS_FILE, CHECKPOINT_FILE):
+        full_disk(name)
+        with pytest.raises(OSError, match="No space left") as caught:
+            fit_localiser(TINY, tmp_path / "run")
+        assert caught.value.filename.endswith(name)
+        assert not list((tmp_path / "run").glob(".*"))
+    for name in ("run", "whole"):
+        fit_localiser(TINY, tmp_path / name)
+    one, other = (load_localiser(tmp_path / name)[0].state_dict() for name in ("run", "whole"))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
