@@ -20,7 +20,7 @@ LEAST_DICE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BesideModelInUse:
     """The model in use, beside which a new one was scored, and the differences by data set; or why there are none.
 
     Where there is no model at all there is no reason either.
@@ -59,24 +59,28 @@ class Comparison:
         ]
 
 
-def compared(scores: Sequence[ImageScore], samples: Sequence[Sample], known: KnownModels) -> Comparison:
+def compared(scores: Sequence[ImageScore], samples: Sequence[Sample], known: KnownModels) -> BesideModelInUse:
     """Score the model in use on those of the samples that it has not learnt from, beside the scores of a new model."""
     beside = known.in_use
     if beside is None:
-        return Comparison(None, why_none=f"{known.chosen}, which is in use, is not there" if known.entries else "")
+        return BesideModelInUse(
+            None, why_none=f"{known.chosen}, which is in use, is not there" if known.entries else ""
+        )
     if beside.split is None or not beside.split.is_file():
-        return Comparison(beside, why_none=f"nobody knows which images {beside.model_id}, which is in use, learnt from")
+        return BesideModelInUse(
+            beside, why_none=f"nobody knows which images {beside.model_id}, which is in use, learnt from"
+        )
     if not (common := untouched(samples, [beside.split])):
-        return Comparison(beside, why_none=f"{beside.model_id}, which is in use, learnt from all test images")
+        return BesideModelInUse(beside, why_none=f"{beside.model_id}, which is in use, learnt from all test images")
     try:
         others = evaluate(OnnxSegmenter.from_entry(beside, Device.CPU), common)
     except ModelError as error:
-        return Comparison(beside, why_none=str(error))
+        return BesideModelInUse(beside, why_none=str(error))
     groups = {sample.sample_id: sample.group for sample in common}
-    return Comparison(beside, paired_by_data_set(dice_by_image(others), dice_by_image(scores), groups))
+    return BesideModelInUse(beside, paired_by_data_set(dice_by_image(others), dice_by_image(scores), groups))
 
 
-def why_not(scores: Sequence[ImageScore], comparison: Comparison, *, wished: bool | None) -> str:
+def why_not(scores: Sequence[ImageScore], comparison: BesideModelInUse, *, wished: bool | None) -> str:
     """The reason for which a new model does not become the one in use; empty if it does.
 
     `wished` is True with `--default`, which does without a comparison but not without cells, and False with

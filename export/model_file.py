@@ -24,7 +24,7 @@ from core.segmentation.model_card import ModelCard
 from core.segmentation.model_registry import known_models
 from core.segmentation.segmenter import OnnxSegmenter
 from export.adapted import carry_over, taught_in_words
-from export.default import Comparison, check_replaced, compared, why_not
+from export.default import BesideModelInUse, check_replaced, compared, why_not
 from export.fidelity import compare, harm
 from export.localiser import export_localiser
 from export.precision import agreement, calibration_crops, canonical_crops, to_fp16, to_int8
@@ -209,7 +209,7 @@ def _place_localiser(source: Path, out: Path) -> None:
         shutil.copyfile(source, out)
 
 
-def _tell(out: Path, card: ModelCard, comparison: Comparison, why_not_used: str) -> None:
+def _tell(out: Path, card: ModelCard, comparison: BesideModelInUse, why_not_used: str) -> None:
     """Print what was exported, how good it is, also beside the model in use, and how the app gets to it."""
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {card.precision}")
     beside = "torch" if card.precision == Precision.FP32 else "the fp32 file"

@@ -16,7 +16,7 @@ from core.evaluation.metrics import overlap
 from core.image.imaging import load
 from core.image.masks import cell_mask, region_mask
 from core.image.stain import appearance, appearance_distance
-from core.pipeline import outline_cells
+from core.pipeline import OutlinedCell, outline_cells
 from core.segmentation.field_of_view import composed
 from core.segmentation.segmenter import Segmenter
 from training.data import load_labelled
@@ -49,25 +49,23 @@ def evaluate(
     scores = []
     for number, sample in enumerate(samples, start=1):
         truth = load_labelled(sample)[0].labels
-        labels, confidence = _found(load(sample.image), truth, segmenter)
+        cell, labels = drawn_one(load(sample.image), truth, segmenter)
+        confidence = cell.segmentation.confidence or 0.0
         scores.append(score_labels(sample.sample_id, sample.cell_type, labels, truth, confidence))
         if on_image:
             on_image(number)
     return scores
 
 
-def _found(image: CellImage, truth: LabelMap, segmenter: Segmenter) -> tuple[LabelMap, float]:
-    """Of the cells found in an image the one that shares most with the drawn cell, and the confidence in it."""
+def drawn_one(image: CellImage, truth: LabelMap, segmenter: Segmenter) -> tuple[OutlinedCell, LabelMap]:
+    """Of the cells found in an image the one that shares most with the drawn cell, and its label map of the image."""
     whole = BoundingBox(0, 0, image.shape[1], image.shape[0])
     found = [
-        (
-            composed(image.shape, [(cell.place or whole, cell.segmentation.labels)])[0],
-            cell.segmentation.confidence or 0.0,
-        )
+        (cell, composed(image.shape, [(cell.place or whole, cell.segmentation.labels)])[0])
         for cell in outline_cells(image, segmenter)
     ]
     drawn = cell_mask(truth)
-    return max(found, key=lambda cell: np.count_nonzero(drawn & cell_mask(cell[0])))
+    return max(found, key=lambda pair: np.count_nonzero(drawn & cell_mask(pair[1])))
 
 
 def score_labels(sample_id: str, cell_type: str, predicted: LabelMap, truth: LabelMap, confidence: float) -> ImageScore:

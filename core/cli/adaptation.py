@@ -2,13 +2,17 @@
 
 import argparse
 import signal
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from core.cli.common import add_json
 from core.cli.programs import run
 from core.domain.errors import UsageError
 from core.domain.settings import check_own, load_settings
-from core.segmentation.model_registry import find_model
+from core.evaluation.adaptation import ACCOUNT_FILE, load
+from core.segmentation.model_registry import ModelEntry, find_model
+from core.support import records
 
 # Exit code of an adaptation whose result should not be used.
 _REFUSED = 1
@@ -39,17 +43,20 @@ def _adapt(arguments: argparse.Namespace) -> int:
     if not base.card.localiser:
         msg = f"{base.model_id} finds no cells by itself, so that none can be scored; begin with another"
         raise UsageError(msg)
-    passed_on = [
-        word
-        for name in ("config", "device")
-        if (value := getattr(arguments, name))
-        for word in (f"--{name}", str(value))
-    ]
-    passed_on += ["--json"] if arguments.json else []
-    code = run(
-        "training", ["adapt", str(arguments.corrections), "--out", str(out), "--model", base.model_id, *passed_on]
-    )
+    # For programs there is one object in the end, whatever the two commands print.
+    with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+        code = _taught_and_exported(arguments, base, model_file)
+    if arguments.json and code in (0, _REFUSED):
+        print(records.to_json(load(out / ACCOUNT_FILE)))
+    return code
+
+
+def _taught_and_exported(arguments: argparse.Namespace, base: ModelEntry, model_file: Path) -> int:
+    given = {"config": arguments.config, "device": arguments.device}
+    options = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
+    cells, out = str(arguments.corrections), str(arguments.out)
+    code = run("training", ["adapt", cells, "--out", out, "--model", base.model_id, *options])
     if code and not (code == _REFUSED and arguments.force):
         return code
     localiser = base.path.with_name(base.card.localiser["file"])
-    return run("export", [str(out), "--out", str(model_file), "--localiser", str(localiser)])
+    return run("export", [out, "--out", str(model_file), "--localiser", str(localiser)])

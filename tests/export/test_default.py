@@ -9,7 +9,7 @@ import pytest
 from core.evaluation.paired import paired_by_data_set
 from core.segmentation.model_registry import KnownModels, find_model, known_models, load_manifest, write_manifest
 from export.__main__ import main
-from export.default import Comparison, compared, why_not
+from export.default import BesideModelInUse, compared, why_not
 from training.evaluate import REGIONS, ImageScore, dice_by_image
 from training.loop import SPLIT_FILE
 
@@ -29,10 +29,10 @@ def _scores(dice: float, **changes: float) -> list[ImageScore]:
     ]
 
 
-def _beside(scores: list[ImageScore]) -> Comparison:
+def _beside(scores: list[ImageScore]) -> BesideModelInUse:
     former = _scores(0.9)
     groups = {score.sample_id: score.sample_id for score in former}
-    return Comparison(find_model(), paired_by_data_set(dice_by_image(former), dice_by_image(scores), groups))
+    return BesideModelInUse(find_model(), paired_by_data_set(dice_by_image(former), dice_by_image(scores), groups))
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +64,13 @@ def test_a_loss_in_all_is_told_of_all_and_of_each() -> None:
 def test_a_model_that_draws_no_cells_is_never_used() -> None:
     for region in ("nucleus", "cytoplasm"):
         scores = _scores(0.9, **{f"{name}_{region}": 0.41 for name in ("set1", "set2")})
-        for comparison in (_beside(scores), Comparison(None)):
+        for comparison in (_beside(scores), BesideModelInUse(None)):
             for wished in (None, True):
                 assert why_not(scores, comparison, wished=wished) == f"its Dice of the {region} is 0.49, below 0.5"
 
 
 def test_what_is_wished_decides_where_nothing_can_be_compared() -> None:
-    nothing = Comparison(find_model(), why_none="nobody knows")
+    nothing = BesideModelInUse(find_model(), why_none="nobody knows")
     assert why_not(_scores(0.9), nothing, wished=None) == "nobody knows"
     assert why_not(_scores(0.9), nothing, wished=True) == ""
     assert why_not(_scores(0.9), _beside(_scores(0.95)), wished=False) == "as --not-default says"

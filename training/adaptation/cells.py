@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -93,22 +93,22 @@ def _drawn_blind(folder: Path, name: str) -> set[str]:
     return {f"{name}/{row['image_id']}" for row in rows if row["blind"] == str(True)}
 
 
-def known_cells(ids: Sequence[str], without: DrawnCells) -> DrawnCells:
-    """The images of those ids, of the data sets that the program knows, as far as they are on this computer.
+def known_cells(split: Mapping[str, Sequence[str]], without: DrawnCells) -> dict[str, DrawnCells]:
+    """The images of a split by its parts, of data sets that the program knows, as far as they are on this computer.
 
     An image that is one of `without`, pixel by pixel, is left out: what is corrected now is no more what was known.
     """
-    names = sorted({sample_id.split("/")[0] for sample_id in ids} & DATA_SETS.keys())
+    wanted = {sample_id for ids in split.values() for sample_id in ids}
     samples: list[Sample] = []
-    for name in names:
+    for name in sorted({sample_id.split("/")[0] for sample_id in wanted} & DATA_SETS.keys()):
         try:
             samples += masked_samples((name,))
         except DataSetError as error:
             logger.warning("not at hand, so that nothing is shown of it again: %s", error)
-    wanted = set(ids)
     cells = read_cells([sample for sample in samples if sample.sample_id in wanted])
     seen = {_pixels(item) for item in without.pairs}
-    return cells.of([name for name, item in cells.items.items() if _pixels(item) not in seen])
+    new = {name for name, item in cells.items.items() if _pixels(item) not in seen}
+    return {part: cells.of(new & set(ids)) for part, ids in split.items()}
 
 
 def _pixels(item: LabelledImage) -> bytes:

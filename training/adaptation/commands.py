@@ -31,7 +31,8 @@ def adapt(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(in_words(account)))
     if not (arguments.json or account.refused):
-        print(f"next: python -m export {arguments.out} --out {arguments.out.parent / 'models' / account.model_id}.onnx")
+        model_file = arguments.out.parent / "models" / f"{account.model_id}.onnx"
+        print(f"python -m export {arguments.out} --out {model_file} makes its model file")
     return 1 if account.refused else 0
 
 

@@ -139,7 +139,7 @@ class CrossFit:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class ChosenShare:
     """How far to go to the adapted weights, and what the networks of the folds drew there.
 
     `by_fold` is the share that the other folds chose for each, by which its cells are judged; `curve` and `temperature`
@@ -152,7 +152,7 @@ class Choice:
     temperature: float
 
 
-def choose(fit: CrossFit) -> Choice:
+def choose(fit: CrossFit) -> ChosenShare:
     """Choose the share that gains most on held-back cells and lets no known laboratory lose more than is allowed.
 
     Where none does, the least is taken.
@@ -189,7 +189,7 @@ def choose(fit: CrossFit) -> Choice:
         ),
         _point(round(len(fit.cells) * (1 - 1 / fit.config.folds)), held[share], fit),
     )
-    return Choice(share, by_fold, curve, fit_temperature(torch.cat(logits[share]), torch.cat(targets)))
+    return ChosenShare(share, by_fold, curve, fit_temperature(torch.cat(logits[share]), torch.cat(targets)))
 
 
 def _most_lost(knew: DiceByImage, network: torch.nn.Module, fit: CrossFit) -> float:

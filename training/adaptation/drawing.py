@@ -8,22 +8,19 @@ import torch
 from scipy import stats
 from torch.utils.data import DataLoader
 
-from core.domain.types import BoundingBox, LabelMap
 from core.evaluation.adaptation import FeatureBias
 from core.evaluation.paired import DiceByImage
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.extract import extract
 from core.image.imaging import load
-from core.image.masks import cell_mask
-from core.pipeline import OutlinedCell, measure, outline_cells
+from core.pipeline import measure
 from core.quality.novelty import traits
-from core.segmentation.field_of_view import composed
 from core.segmentation.segmenter import Segmenter
 from training.adaptation.cells import DrawnCells
 from training.adaptation.network import Beginning
 from training.augmentation import LabelledImage
 from training.data import SegDataset
-from training.evaluate import ImageScore, score_channels, score_labels
+from training.evaluate import ImageScore, drawn_one, score_channels, score_labels
 
 # Values by name; None (or nan, of a trait) where the cell has none.
 Values = Mapping[str, float | None]
@@ -47,21 +44,10 @@ def drawings(segmenter: Segmenter, cells: DrawnCells, on_cell: Callable[[], None
     """Every cell through the whole pipeline: the network finds it itself."""
     found = {}
     for sample in cells.samples:
-        image, truth = load(sample.image), cells.items[sample.sample_id].labels
-        whole = BoundingBox(0, 0, image.shape[1], image.shape[0])
-        drawn = cell_mask(truth)
-
-        def on_image(
-            cell: OutlinedCell, whole: BoundingBox = whole, image_shape: tuple[int, int] = image.shape
-        ) -> LabelMap:
-            return composed(image_shape, [(cell.place or whole, cell.segmentation.labels)])[0]
-
-        best = max(
-            outline_cells(image, segmenter), key=lambda cell: np.count_nonzero(drawn & cell_mask(on_image(cell)))
-        )
-        measured = measure(best, segmenter)
-        confidence = best.segmentation.confidence or 0.0
-        score = score_labels(sample.sample_id, sample.cell_type, on_image(best), truth, confidence)
+        truth = cells.items[sample.sample_id].labels
+        cell, labels = drawn_one(load(sample.image), truth, segmenter)
+        measured, confidence = measure(cell, segmenter), cell.segmentation.confidence or 0.0
+        score = score_labels(sample.sample_id, sample.cell_type, labels, truth, confidence)
         features = {name: measured.features.values[name] for name in KEY_FEATURES}
         found[sample.sample_id] = Drawing(score, features, traits(measured.features.values, confidence))
         on_cell()

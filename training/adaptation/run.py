@@ -22,7 +22,7 @@ from core.quality.novelty import Knowledge
 from core.support import files
 from training.adaptation.cells import DrawnCells, corrected_cells, known_cells
 from training.adaptation.config import AdaptationConfig
-from training.adaptation.crossfit import Choice, CrossFit, Tell, choose
+from training.adaptation.crossfit import ChosenShare, CrossFit, Tell, choose
 from training.adaptation.drawing import Drawing, biases, dice_of, drawings, drawn_features
 from training.adaptation.network import Beginning, begin_with, between
 from training.config import TrainingConfig
@@ -130,7 +130,7 @@ def _read(corrections: Path, model: str | None, config: AdaptationConfig) -> _Ma
     cells, blind = corrected_cells(corrections, config.folds)
     beginning = begin_with(model, cells.pairs)
     everything = DrawnCells((*cells.samples, *blind.samples), cells.items | blind.items)
-    at_hand = {part: known_cells(ids, everything) for part, ids in beginning.split.items()}
+    at_hand = known_cells(beginning.split, everything)
     none = DrawnCells((), {})
     kept = {sample_id for found in at_hand.values() for sample_id in found.items}
     # What is not at hand may lie elsewhere; what is, and was left out, is among the corrected cells.
@@ -201,7 +201,7 @@ def _training_config(out: Path, config: AdaptationConfig, material: _Material) -
 
 
 def _judged(
-    fit: CrossFit, choice: Choice, adapted: torch.nn.Module, material: _Material, out: Path, tell: Tell
+    fit: CrossFit, choice: ChosenShare, adapted: torch.nn.Module, material: _Material, out: Path, tell: Tell
 ) -> AdaptationAccount:
     """Score both models as a user meets them, and write what came of it."""
     beginning = material.beginning

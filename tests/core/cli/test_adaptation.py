@@ -77,6 +77,18 @@ def test_a_model_is_taught_and_listed_with_its_account(place, capsys):
     assert made.card.localiser
 
 
+def test_programs_are_given_one_object(place, capsys):
+    code, out = _adapt(place, "--force", "--json")  # goes on with what is there
+    said = capsys.readouterr()
+    assert code == 0
+    told = json.loads(said.out)
+    assert (told["model_id"], told["base_id"]) == ("mine", "tiny")
+    assert told["held_back"]["mean"] == vars(load(out / "adaptation.json").held_back["mean"]) | {
+        "ci95": list(load(out / "adaptation.json").held_back["mean"].ci95)
+    }
+    assert "test, " in said.err
+
+
 def test_too_few_cells_end_in_a_sentence_before_anything_is_written(place, capsys):
     few = place / "few"
     for part in ("images", "masks"):

@@ -83,9 +83,8 @@ def test_a_folder_of_other_masks_has_no_blind_cells(tiny_root):
 def test_a_known_image_that_was_corrected_is_no_more_known(tiny_data, tiny_root):
     cells, _ = corrected_cells(tiny_root / "wbc_zheng" / "set2", 3)
     ids = [f"set1/lymphocyte-{number}" for number in range(3)]
-    assert set(known_cells(ids, cells).items) == set(ids)
-    assert len(known_cells([*ids, "set2/lymphocyte-0"], cells)) == 3
-    assert len(known_cells(["nowhere/1"], cells)) == 0
+    found = known_cells({"train": ids[:2], "test": [*ids[2:], "set2/lymphocyte-0", "nowhere/1"]}, cells)
+    assert {part: set(known.items) for part, known in found.items()} == {"train": set(ids[:2]), "test": {ids[2]}}
 
 
 # --- settings ---
