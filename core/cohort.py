@@ -437,6 +437,7 @@ def _described(recipe: ReferenceRecipe, source: DataSet) -> Population:
         created=datetime.now(UTC).date().isoformat(),
         um_per_px=source.um_per_px,
         um_per_px_origin=source.scale_origin,
+        um_per_px_error=source.scale_error,
     )
 
 

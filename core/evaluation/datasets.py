@@ -51,7 +51,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set and its provenance; `um_per_px` is None where no source states it and the image does not tell."""
+    """A data set and its provenance; `um_per_px` is None where no source states it and the image does not tell.
+
+    `scale_error` is the share by which the true scale may be larger or smaller.
+    """
 
     name: str
     title: str
@@ -62,6 +65,7 @@ class DataSet:
     scale_origin: str
     folder: str
     read: Callable[[Path, str], Iterator[Sample]]
+    scale_error: float | None = None
 
     def samples(self, data: Path | None = None) -> list[Sample]:
         """All samples, sorted by id; `data` defaults to the settings' data folder. Raises DataSetError if missing."""
@@ -262,6 +266,7 @@ def _read_one_patient(root: Path, name: str) -> Iterator[Sample]:
 
 
 _CELLAVISION_SCALE: Final = "estimated from the red cells beside the leukocytes (7.5 um assumed), within about 10 %"
+_CELLAVISION_ERROR: Final = 0.1
 _NO_SCALE: Final = "no source states a pixel size"
 
 _ALL: Final = (
@@ -320,6 +325,7 @@ _ALL: Final = (
         _CELLAVISION_SCALE,
         "acevedo",
         _read_acevedo,
+        _CELLAVISION_ERROR,
     ),
     DataSet(
         "deepapl",
@@ -331,6 +337,7 @@ _ALL: Final = (
         _CELLAVISION_SCALE,
         "deepapl",
         _read_deepapl,
+        _CELLAVISION_ERROR,
     ),
     DataSet(
         "hairy_cell_marrow",

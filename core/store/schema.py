@@ -144,7 +144,8 @@ class Population:
     """What is true of all cells of a population; kept as `population.json` in its folder.
 
     `um_per_px` is the scale of its images where all share one, and `um_per_px_origin` says how it is known (or why it
-    is not); `citation` and `terms` are the source's; `note` is what a reader must know before drawing conclusions;
+    is not); `um_per_px_error` is the share by which the true one may be larger or smaller (95 %), None where that is
+    not said. `citation` and `terms` are the source's; `note` is what a reader must know before drawing conclusions;
     `created` is an ISO date. `generation` is the store's own: it names the shards that belong to the present state.
     """
 
@@ -159,6 +160,7 @@ class Population:
     created: str
     um_per_px: float | None = None
     um_per_px_origin: str = "unknown"
+    um_per_px_error: float | None = None
     generation: str = ""
 
     def __post_init__(self) -> None:
@@ -173,7 +175,12 @@ class Population:
                 f" {self.um_per_px}"
             )
             raise StoreError(msg)
-
+        if self.um_per_px_error is not None and not 0 <= self.um_per_px_error < 1:
+            msg = (
+                f"population {self.population_id}: the error of the scale is a share from 0 to below 1, but is"
+                f" {self.um_per_px_error}"
+            )
+            raise StoreError(msg)
         if not re.fullmatch("[0-9a-f]*", self.generation):
             msg = (
                 f"population {self.population_id}: the generation must be a hexadecimal number, but is"
