@@ -1,13 +1,13 @@
 """`make bench`: speed against what a user would otherwise do, both measured in one run on the same real images.
 
-And two yardsticks.
+And three yardsticks.
 
 Writes benchmarks/<topic>.json; the ratios are what counts, milliseconds belong to the machine at hand. The page has no
 peer: there the ratio is that of the target to what was measured. The yardsticks are the annotators' agreement with
-themselves and the shape of what they drew. `python -m benchmarks batch` measures one topic only.
+themselves, the shape of what they drew, and by what the laboratories of the reference differ. `python -m benchmarks
+batch` measures one topic only.
 """
 
-import json
 import os
 import platform
 import re
@@ -29,8 +29,10 @@ from playwright.sync_api import sync_playwright
 
 from core.domain.cell_types import CellType
 from core.domain.options import Device, FeatureEngine
+from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.evaluation.datasets import data_set
+from core.explorer.laboratory_effect import LaboratoryTables, tables
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.drawn_masks import read_mask
@@ -40,6 +42,8 @@ from core.segmentation.localiser import GRID
 from core.segmentation.model_registry import find_model
 from core.segmentation.preprocessing import network_input
 from core.segmentation.segmenter import OnnxSegmenter
+from core.store.database import Cohort
+from core.support import records
 from export.cost import count_macs, prepare
 from tools.serving import CHROMIUM_FLAGS, serve
 from training.architectures import build
@@ -275,8 +279,14 @@ def drawn_masks() -> dict[str, dict[str, dict[str, float]]]:
     return medians
 
 
+def laboratories() -> LaboratoryTables:
+    """How much of a difference between the shipped populations' sources is the laboratory's."""
+    with Cohort.open([load_settings().reference]) as cohort:
+        return tables(cohort)
+
+
 def write(name: str, content: object) -> None:
-    (OUT / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (OUT / f"{name}.json").write_text(records.to_json(content, indent=1) + "\n", encoding="utf-8")
 
 
 def row(what: str, ours: float, peer: str, theirs: float, ratio: float, unit: str = "ms") -> dict[str, object]:
@@ -313,6 +323,7 @@ def main(chosen: Sequence[str]) -> None:
     if not chosen:
         write("agreement", annotator_agreement(data_set("set1").samples()))
         write("drawn_masks", drawn_masks())
+        write("laboratories", laboratories())
     machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, onnxruntime"
         f" {onnxruntime.__version__}, "

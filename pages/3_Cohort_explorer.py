@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages._ui.common import cohort_data
 from pages._ui.common.layout import errors_in_words, page_setup
-from pages._ui.common.state import AS_DRAWN, widget_value
+from pages._ui.common.state import AS_DRAWN, CALIBRATED, widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.filters import choose_cells, show_counts
 from pages._ui.explorer.page import ask, show_answer, show_nothing, show_populations
@@ -12,6 +12,7 @@ from pages._ui.explorer.state import CORRECT, explored, show_problem, write_addr
 
 page_setup("Cohort explorer", hold=bool(widget_value(CORRECT)))
 AS_DRAWN.set(explored().as_drawn)
+CALIBRATED.set(explored().calibrations)
 with errors_in_words():
     if cohort_data.cohort().populations():
         view = answers.in_view(explored().selection)

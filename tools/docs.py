@@ -16,14 +16,16 @@ import pandas as pd
 
 from core.batch.run import FLUSH_IMAGES
 from core.charts.trust import graded
+from core.domain.cell_types import CELL_TYPES
 from core.domain.settings import ROOT, load_settings
 from core.evaluation import model_selection
 from core.evaluation.agreement import FeatureReliability, Grade, load
 from core.evaluation.model_comparison import Measure, leaks, paired_differences, ranking, title, verdict
 from core.explorer import view
-from core.explorer.ranking import Separation, rank_features
+from core.explorer.laboratory_effect import LaboratoryTables
+from core.explorer.ranking import Separation
 from core.explorer.selection import Selection
-from core.explorer.separation import find_panels, gather, separate
+from core.explorer.separation import find_panels, gather, rank_gathered, separate
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureSpec, Region, Theme
@@ -34,6 +36,7 @@ from core.store import queries
 from core.store.database import Cohort
 from core.store.published import published_references
 from core.store.schema import arrow_schema
+from core.support import records
 from tools.command_reference import commands
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -62,8 +65,8 @@ KNOWN = (
     "cell_glcm_JointEntropy",
 )
 
-# What the docs say of the cohort: who is set beside whom, the last pair the same cells of two laboratories, and by
-# what.
+# What the docs say of the cohort: who is set beside whom, the last two pairs the same cells of two laboratories, and
+# by what.
 SET_SIDE_BY_SIDE = (
     ("monocyte_acevedo", "lymphocyte_acevedo"),
     ("monocyte_deepapl", "lymphocyte_deepapl"),
@@ -71,6 +74,7 @@ SET_SIDE_BY_SIDE = (
     ("apl_deepapl", "lymphocyte_deepapl"),
     ("apl_deepapl", "promyelocyte_acevedo"),
     ("monocyte_deepapl", "monocyte_acevedo"),
+    ("lymphocyte_deepapl", "lymphocyte_acevedo"),
 )
 TOLD_APART_BY = (
     "combined_PixelSurface",
@@ -227,13 +231,12 @@ def findings() -> str:
     with Cohort.open([load_settings().reference]) as opened:
         infos = {info.population.population_id: info for info in queries.populations(opened)}
         for pair in SET_SIDE_BY_SIDE:
-            selection = Selection(populations=pair)
-            offered = view.counts(opened, selection).offered
-            wanted = [name for name in TOLD_APART_BY if name in offered]
-            cells = gather(opened, selection, By.POPULATION, [(name,) for name in pair], wanted)
-            found = rank_features(cells.columns, cells.sides, pair, cells.patients)
-            effects = {each.feature: _effect(each) for each in found.separations}
-            rows.append([_sides(infos, pair), *(effects.get(name, "not compared") for name in TOLD_APART_BY)])
+            # Granularity between two laboratories, too, as measured: the text says what that is worth.
+            cells = gather(
+                opened, Selection(populations=pair), By.POPULATION, [(name,) for name in pair], TOLD_APART_BY
+            )
+            effects = {each.feature: _effect(each) for each in rank_gathered(cells, pair).separations}
+            rows.append([_sides(infos, pair), *(effects[name] for name in TOLD_APART_BY)])
     return _table(["cells", *(CATALOGUE[name].label for name in TOLD_APART_BY)], rows)
 
 
@@ -257,6 +260,48 @@ def panels() -> str:
             judged = "patients" if found.patients else "cells, of patients unknown"
             rows.append([_sides(infos, pair), told, f"{found.auc:.3f} ({found.low:.3f}-{found.high:.3f})", judged])
     return _table(["cells", "features together (chosen in how many of 5 folds)", "AUC (95 %)", "left out"], rows)
+
+
+def laboratory_effects() -> str:
+    """What two sources' cells of one kind differ by, family by family."""
+    rows: list[list[object]] = []
+    (pair,) = _laboratories().pairs
+    for family in pair.families:
+        row: list[object] = [f"{family.family} ({family.features})", f"{family.floor:.2f}"]
+        for name in ("raw", "calibrated", "held_out"):
+            told = [getattr(kind, name) for kind in family.kinds]
+            row.append("" if told[0] is None else " / ".join(f"{value:.2f}" for value in told))
+        row.append("" if family.closing is None else f"{family.closing:.0f}")
+        rows.append(row)
+    kinds = " / ".join(CELL_TYPES[kind.cell_type].plural for kind in pair.families[0].kinds)
+    head = [
+        "family (features)",
+        "floor",
+        f"as measured, {kinds}",
+        "calibrated",
+        "kind left out",
+        "close on half the cells",
+    ]
+    apart = f"Of what closes on one half of the patients, {pair.false:.0%} lies beyond 0.25 on the other half."
+    return f"{_table(head, rows)}\n\n{apart}"
+
+
+def laboratory_contrasts() -> str:
+    """How sources agree in what sets two kinds of cells apart."""
+    rows: list[list[object]] = []
+    (kinds,) = _laboratories().apart
+    for family in kinds.families:
+        rank, sign = (
+            "" if value is None else shown.format(value)
+            for value, shown in ((family.rank, "{:.2f}"), (family.same_sign, "{:.0%}"))
+        )
+        rows.append([family.family, family.features, rank, family.strong, sign, family.clear])
+    head = ["family", "features", "Spearman", "above 0.5 in a source", "of these one sign", "above 0.3 everywhere"]
+    return _table(head, rows)
+
+
+def _laboratories() -> LaboratoryTables:
+    return records.from_json(LaboratoryTables, (BENCHMARKS / "laboratories.json").read_text(encoding="utf-8"))
 
 
 def _sides(infos: Mapping[str, queries.PopulationInfo], pair: tuple[str, str]) -> str:
@@ -460,7 +505,7 @@ def columns() -> str:
 
 TABLES = (
     headline, commands, scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch,
-    catalogue, features, columns, nodes, paper,
+    catalogue, features, columns, nodes, paper, laboratory_effects, laboratory_contrasts,
 )  # fmt: skip
 MAKERS: Mapping[str, Callable[[], str]] = {make.__name__: make for make in TABLES}
 _MARK = re.compile(r"^<!-- (?!end )([a-z_]+) -->$", re.MULTILINE)

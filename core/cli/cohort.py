@@ -6,44 +6,38 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from core.charts.trust import Reliability
 from core.cli.common import (
     add_action,
     add_depth,
     add_excel,
     add_jobs,
     add_model,
-    add_out_file,
     add_scale,
     add_units,
+    cell_type,
     count_images,
     in_bounds,
 )
+from core.cli.comparing import add_compare
+from core.cli.laboratories import add_calibrate, add_calibrations, add_laboratories
 from core.cohort import Filed, ImportReport, build_reference, filed_once, folders_of, import_images
 from core.corrections.pictures import FoldersOfPictures
 from core.corrections.rebuilding import RebuildReport, rebuild, rebuildable
 from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
-from core.domain.errors import DataSetError, ModelError, UsageError
+from core.domain.errors import DataSetError, UsageError
 from core.domain.options import Device, Units
 from core.domain.settings import check_own, load_settings
-from core.evaluation.agreement import load as load_reliability
-from core.explorer import view
-from core.explorer.ranking import FEWEST
-from core.explorer.selection import CHOICES, Selection, from_json
-from core.explorer.view import By
 from core.image.file_scale import OF_FILE
 from core.image.listing import PassedOver, find_images, told
 from core.populations.comparison import beside_published
 from core.populations.summaries import ReferencePopulation
-from core.reports.comparison import compare, html_report, to_frame
 from core.segmentation.model_registry import find_model
 from core.store import queries, shards
 from core.store.database import Cohort
@@ -52,7 +46,6 @@ from core.store.plausibility import Judgement, Rejected
 from core.store.published import published_references
 from core.store.schema import Population
 from core.store.tables import TableColumns, check_table, import_table, look
-from core.support import files
 from core.support.text import shown
 
 if TYPE_CHECKING:
@@ -73,7 +66,10 @@ def cohort(parser: argparse.ArgumentParser) -> None:
         _add_rebuild,
         _add_list,
         _add_summary,
-        _add_compare,
+        add_compare,
+        add_calibrate,
+        add_calibrations,
+        add_laboratories,
         _add_published,
         _add_export,
         _add_delete,
@@ -133,13 +129,7 @@ def _add_import(actions: "Actions") -> None:
 def _add_cell_type(parser: argparse.ArgumentParser, text: str) -> None:
     kinds = [str(kind) for kind in CellType]
     help_text = f"{text}: %(choices)s, or another name of one"
-    parser.add_argument("--cell-type", metavar="TYPE", type=_cell_type, choices=kinds, help=help_text)
-
-
-def _cell_type(text: str) -> str:
-    """A cell type by any of its names; what is none stays as it is, and argparse says so."""
-    kind = named_cell_type(text)
-    return text if kind is None else kind.value
+    parser.add_argument("--cell-type", metavar="TYPE", type=cell_type, choices=kinds, help=help_text)
 
 
 def _add_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -512,92 +502,6 @@ def _summary(arguments: argparse.Namespace) -> int:
     ]
     print(frame.to_string(index=False, float_format=lambda value: f"{value:.5g}"))
     return 0
-
-
-# --- compare ----------------------------------------------------------------------------------------------------------
-
-
-def _add_compare(actions: "Actions") -> None:
-    text = (
-        "Two or more groups of cells feature by feature, the best separated first: the numbers of the page Cohort"
-        " explorer."
-    )
-    parser = add_action(actions, "compare", _compare, text)
-    text = "names of two or more groups (default: all that have enough cells)"
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=text)
-    properties = [by.name.lower() for by in By]
-    text = "what groups are (default: populations)"
-    parser.add_argument("--by", choices=properties, default="population", help=text)
-    for key, (column, called) in CHOICES.items():
-        option = f"--{column.removesuffix('_id').replace('_', '-')}"
-        kinds = [str(kind) for kind in CellType] if key == "cell_types" else None
-        read = _cell_type if kinds else str
-        text = f"only cells of this {called}{': %(choices)s' if kinds else ''}"
-        shown = called.upper().replace(" ", "_")
-        parser.add_argument(option, dest=key, nargs="+", type=read, choices=kinds, metavar=shown, help=text)
-    parser.add_argument("--selection", type=Path, metavar="FILE", help="only cells of a selection saved on the page")
-    add_out_file(parser, "write the table (.csv) or a report (.html) instead")
-    add_excel(parser)
-
-
-def _compare(arguments: argparse.Namespace) -> int:
-    by, reliability = By[arguments.by.upper()], _reliability_if_known()
-    with Cohort.open() as cohort:
-        selection = _selected(arguments)
-        if by is By.POPULATION:
-            for name in arguments.groups:
-                cohort.population(name)  # names those there are where it is unknown
-        names = arguments.groups or [
-            group.name for group in view.groups(cohort, selection, by) if group.cells >= FEWEST
-        ]
-        compared = compare(cohort, selection, by, [(name,) for name in names], names, reliability, _feature_progress())
-    frame, ranking = to_frame(compared, reliability), compared.separated.ranking
-    for line in (
-        *compared.in_view.warnings,
-        f"{ranking.note[:1].upper()}{ranking.note[1:]}.",
-        *([ranking.sampling] if ranking.sampling else []),
-    ):
-        print(line, file=sys.stderr)
-    if arguments.out is not None and arguments.out.suffix == ".html":
-        files.write_text(arguments.out, html_report(compared, reliability, datetime.now(UTC)))
-    elif arguments.out is not None:
-        files.write_bytes(arguments.out, to_csv(frame, excel=arguments.excel))
-    if arguments.json:
-        print(frame.to_json(orient="records"))
-    elif arguments.out is None:
-        table = frame.drop(columns=["label", "model_note"])
-        print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-    return 0
-
-
-def _reliability_if_known() -> Reliability:
-    """What was measured of the default model; empty without it, because cells can be compared all the same."""
-    with suppress(ModelError):
-        measured = find_model(None).reliability
-        return load_reliability(measured) if measured is not None and measured.is_file() else {}
-    return {}
-
-
-def _selected(arguments: argparse.Namespace) -> Selection:
-    """The cells that are compared, from a saved selection and filters; raises UsageError or SelectionError."""
-    if arguments.out is not None and arguments.out.suffix not in (".csv", ".html"):
-        msg = f"--out must end in .csv or .html, but is {arguments.out.name}"
-        raise UsageError(msg)
-    saved = from_json(arguments.selection.read_text(encoding="utf-8")) if arguments.selection else Selection()
-    given: dict[str, Any] = {key: tuple(getattr(arguments, key)) for key in CHOICES if getattr(arguments, key)}
-    if "cell_types" in given:
-        given["cell_types"] = tuple(CellType(name) for name in given["cell_types"])
-    return replace(saved, **given)
-
-
-def _feature_progress() -> Callable[[int, int], None]:
-    """Progress on one line, for a person who waits."""
-
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"{done}/{total} features", file=sys.stderr, end="\r" if done < total else "\n", flush=True)
-
-    return show
 
 
 # --- published, export, delete ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from core.domain.cell_types import named_cell_type
 from core.domain.errors import CoreError, LimitError
 from core.domain.options import Device, FeatureEngine, Units
 from core.domain.settings import load_settings
@@ -82,6 +83,12 @@ def scale(text: str) -> Scale:
     return OF_FILE if text == OF_FILE else float(text)
 
 
+def cell_type(text: str) -> str:
+    """A cell type by any of its names, for argparse; what is none stays as it is, and argparse says so."""
+    kind = named_cell_type(text)
+    return text if kind is None else kind.value
+
+
 def add_depth(parser: argparse.ArgumentParser) -> None:
     """Add the depth of images that do not state theirs."""
     text = "bits that images of more than 8 use of their 16, where files do not say (default: what the files agree on)"
@@ -126,6 +133,16 @@ def count_images(total: int) -> Callable[[int], None]:
         rate = done / max(time.monotonic() - started, 1e-9)
         line = f"{done}/{total} images, {rate:.1f} a second, about {(total - done) / rate:.0f} s left"
         print(line, file=sys.stderr, end="\r" if sys.stderr.isatty() and done < total else "\n", flush=True)
+
+    return show
+
+
+def count_done(of: str) -> Callable[[int, int], None]:
+    """Return a reporter on one line of standard error, for a person who waits."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"{done}/{total} {of}", file=sys.stderr, end="\r" if done < total else "\n", flush=True)
 
     return show
 

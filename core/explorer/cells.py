@@ -205,7 +205,15 @@ def decided_features(cohort: Cohort, cell_id: str) -> FeatureSet | None:
     rows = [] if table is None else table.filter(pc.equal(table["cell_id"], cell_id)).to_pylist()
     if not rows:
         return None
-    return FeatureSet({name: rows[0][name] for name in CATALOGUE}, _absent(rows[0]["absent"]))
+    values = {name: rows[0][name] for name in CATALOGUE}
+    for calibration in cohort.calibrations:
+        if calibration.source == rows[0]["source"]:
+            values |= {
+                name: float(calibration.applied(name, np.array(value)))
+                for name in calibration.shifts
+                if (value := values[name]) is not None
+            }
+    return FeatureSet(values, _absent(rows[0]["absent"]))
 
 
 def opened(cohort: Cohort, cell: StoredCell, image: CellImage) -> OpenCell:

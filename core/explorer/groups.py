@@ -84,4 +84,6 @@ def together(views: Sequence[InView]) -> InView:
         left_out=(),
         flagged={},
         corrected=sum(view.corrected for view in views),
+        scale_errors={source: error for view in views for source, error in view.scale_errors.items()},
+        calibrations=views[0].calibrations if views else (),
     )

@@ -42,6 +42,7 @@ from scipy.stats import false_discovery_control
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import UsageError
 from core.features.catalogue import CATALOGUE
+from core.features.phrases import PHRASES
 
 FEWEST: Final = 3  # cells of a group, and patients of a group for a test between them
 FEW_PATIENTS: Final = 5  # fewer patients are too few to draw from
@@ -203,21 +204,51 @@ def sentence(ranked: Separation, names: Sequence[GroupName]) -> str:
     Per cents are rounded down, so that the sentence never claims more than was counted. The words tell the direction,
     so delta has no sign.
     """
-    label, n = CATALOGUE[ranked.feature].label, " / ".join(f"{n:,}" if n >= _MANY_CELLS else str(n) for n in ranked.n)
+    label, numbers = CATALOGUE[ranked.feature].label, _numbers(ranked)
     if ranked.effect is None:
-        return f"{label}: too few cells have it to compare (n {n})"
-    if ranked.patients is not None:
-        n += f" of {' / '.join(map(str, ranked.patients))} patients"
+        return f"{label}: too few cells have it to compare ({numbers})"
     if ranked.below is None or ranked.above is None:
         groups = f"{', '.join(name.plural for name in names[:-1])} and {names[-1].plural}"
         between = f"{int(100 * ranked.effect)} % of the differences in rank lie between {groups}"
-        return f"{label}: {between} (epsilon squared {ranked.effect:.2f}, n {n})"
-    share, side = (ranked.above, "above") if ranked.effect > 0 else (ranked.below, "below")
-    amount = "all" if share == 1 else f"{int(100 * share)} % of"
-    return (
-        f"{label}: {amount} {names[0].plural} lie {side} the median {names[1].singular} (delta"
-        f" {abs(ranked.effect):.2f}, n {n})"
-    )
+        return f"{label}: {between} ({numbers})"
+    amount, side = _amount(ranked)
+    counted = f"{amount} of {names[0].plural}" if "%" in amount else f"{amount} {names[0].plural}"
+    return f"{label}: {counted} lie {side} the median {names[1].singular} ({numbers})"
+
+
+def plain_sentence(ranked: Separation, names: Sequence[GroupName]) -> str:
+    """Say it as a haematologist would, where there are words for the feature and two groups; else as `sentence`.
+
+    E.g. "Monocytes have the larger nucleus: 99 % of them lie above the median lymphocyte (nucleus area, delta 0.98,
+    n 935 / 992)".
+    """
+    phrase = PHRASES.get(ranked.feature)
+    if phrase is None or ranked.effect is None or ranked.below is None:
+        return sentence(ranked, names)
+    label = CATALOGUE[ranked.feature].label
+    named = label if len(label) > 1 and not label[1].islower() else label[:1].lower() + label[1:]
+    who = f"{names[0].plural[:1].upper()}{names[0].plural[1:]}"
+    amount, side = _amount(ranked)
+    counted = f"{amount} of them" if "%" in amount else amount
+    said = phrase.larger if ranked.effect > 0 else phrase.smaller
+    return f"{who} {said}: {counted} lie {side} the median {names[1].singular} ({named}, {_numbers(ranked)})"
+
+
+def _amount(ranked: Separation) -> tuple[str, str]:
+    """How many of the first group lie on which side of the second's median: "96 %" or "all", "above" or "below"."""
+    share, side = (ranked.above, "above") if (ranked.effect or 0.0) > 0 else (ranked.below, "below")
+    return "all" if share == 1 else f"{int(100 * (share or 0.0))} %", side
+
+
+def _numbers(ranked: Separation) -> str:
+    """The effect and how many cells of how many patients it is of: "delta 0.94, n 9 / 9 of 2 / 3 patients"."""
+    n = " / ".join(f"{n:,}" if n >= _MANY_CELLS else str(n) for n in ranked.n)
+    if ranked.effect is None:
+        return f"n {n}"
+    if ranked.patients is not None:
+        n += f" of {' / '.join(map(str, ranked.patients))} patients"
+    called = "epsilon squared" if ranked.below is None else "delta"
+    return f"{called} {abs(ranked.effect):.2f}, n {n}"
 
 
 def patient_codes(

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 
 from core.domain.errors import UsageError
 from core.features.catalogue import feature_spec
+from core.features.spec import Aspect
 
 ALIKE: Final = 0.8  # two thirds of the variance of the ranks shared
 MOST_CELLS: Final = 5000  # of so many the standard error of rho is 0.015 at most
@@ -28,7 +29,10 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AlikeFeatures:
-    """Features that say nearly the same; the representative has the best score among the reliable.
+    """Features that say nearly the same, and which represents them.
+
+    That is a reliable one if there is any, of form rather than structure and of structure rather than stain, and of
+    these the one with the best score: a nucleus is larger before its energy is higher.
 
     `others` are the rest, those most like the representative first, and `rho` their rank correlations with it, which
     may be negative. `reliable` is False where none of them is.
@@ -61,7 +65,7 @@ class AlikeFeatures:
 
 @dataclass(frozen=True, eq=False)
 class Redundancy:
-    """All features in groups, those with the best representative first.
+    """All features in groups: those a reliable one speaks for first, aspect by aspect, the best of each first.
 
     `codes` (F,) is the place in `groups` of each feature asked about. `n` cells of `of` were looked at.
     """
@@ -123,9 +127,12 @@ def group_alike(
     if total > MOST_CELLS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MOST_CELLS, replace=False))
     rho = rank_correlation(matrix[rows], groups[rows])
-    # The best is the smallest: a reliable one before any other, then by its score.
-    worth = np.nan_to_num(scores, nan=-np.inf)
-    ranks = [(name not in reliable, -float(score)) for name, score in zip(features, worth, strict=True)]
+    # The best is the smallest: a reliable one before any other, morphology before stain, then by its score.
+    worth, aspects = np.nan_to_num(scores, nan=-np.inf), list(Aspect)
+    ranks = [
+        (name not in reliable, aspects.index(feature_spec(name).aspect), -float(score))
+        for name, score in zip(features, worth, strict=True)
+    ]
     members = _members(_clusters(rho), ranks)
     codes = np.zeros(len(features), dtype=np.int64)
     for place, inside in enumerate(members):
@@ -144,7 +151,7 @@ def _clusters(rho: Matrix) -> NDArray[np.integer]:
     return clusters
 
 
-def _members(clusters: NDArray[np.integer], ranks: Sequence[tuple[bool, float]]) -> list[list[int]]:
+def _members(clusters: NDArray[np.integer], ranks: Sequence[tuple[bool, int, float]]) -> list[list[int]]:
     """The features of each cluster, the best of them first; the cluster with the best of all first."""
     members = [
         sorted(np.flatnonzero(clusters == cluster).tolist(), key=ranks.__getitem__) for cluster in np.unique(clusters)

@@ -1,10 +1,14 @@
 """From a question to its answer: which cells are on which side, which features separate them, which say the same.
 
 What the page, the command line and the report ask; the numbers are those of `ranking`, `redundancy` and `panel`.
+
+Scale. Sizes of several sources are as far from each other as their scales are wrong. Where a population says how well
+its scale is known, the effect is counted again with the cells of each source larger by that much: the changes of all
+sources, as independent errors, widen the interval. Within one source nothing changes.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -15,14 +19,17 @@ from core.domain.errors import UsageError
 from core.explorer import view
 from core.explorer.panel import Panels, panels
 from core.explorer.ranking import Ranking, Separation, patient_codes, rank_features
-from core.explorer.redundancy import Redundancy, group_alike
+from core.explorer.redundancy import AlikeFeatures, Redundancy, group_alike
 from core.explorer.selection import Selection
 from core.explorer.view import Grouping
+from core.features.catalogue import CATALOGUE, feature_spec
+from core.features.phrases import PHRASES
+from core.features.spec import Aspect
 from core.store.database import Cohort
 
 SAMPLE: Final = 20_000  # cells of a side that all features are ranked by: delta is known to 0.01
 MOST_AT_ONCE: Final = 80_000  # cells of all sides together, so that their values are no more than half a gigabyte
-INTERVALS: Final = 40  # features that have an interval: those that come first
+INTERVALS: Final = 16  # features of each aspect that have an interval: those that come first
 _EXACT_AT_ONCE: Final = 8  # features whose values of all cells are in memory: 64 MB a million cells
 
 Sides = Sequence[Collection[str]]  # names of groups (`core.explorer.view.groups`), side by side
@@ -33,7 +40,8 @@ class SideSample:
     """Cells of the sides with their values: all, or a sample where there are very many.
 
     `matrix` (n, F) in the basis of comparison, nan where absent; `sides` (n,) indices of the sides; `patients` (n,)
-    numbers from 0, -1 where not recorded. `of` counts all cells of the sides.
+    numbers from 0, -1 where not recorded; `sources` (n,) names, and `scale_errors` the share by which the scale of a
+    source may be wrong. `of` counts all cells of the sides.
     """
 
     features: tuple[str, ...]
@@ -41,6 +49,8 @@ class SideSample:
     sides: NDArray[np.int32]
     patients: NDArray[np.intp]
     of: int
+    sources: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))
+    scale_errors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sampled(self) -> bool:
@@ -55,19 +65,41 @@ class SideSample:
 
 @dataclass(frozen=True, eq=False)
 class Separated:
-    """The ranking of all features, and those that say the same grouped under the best reliable one."""
+    """The ranking of all features, and those that say the same grouped under the best reliable one.
+
+    `scale_reach` tells of sizes how far the effect may be off because the scales of sources are not known exactly.
+    """
 
     ranking: Ranking
     redundancy: Redundancy
+    scale_reach: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def by_feature(self) -> dict[str, Separation]:
         """The result of each feature."""
         return {each.feature: each for each in self.ranking.separations}
 
+    @property
+    def aspects(self) -> dict[Aspect, list[AlikeFeatures]]:
+        """The groups of features by what their representative speaks of, morphology first, the best of each first."""
+        of: dict[Aspect, list[AlikeFeatures]] = {aspect: [] for aspect in Aspect}
+        for group in self.redundancy.groups:
+            of[CATALOGUE[group.representative].aspect].append(group)
+        return {aspect: groups for aspect, groups in of.items() if groups}
+
+    def best(self, aspect: Aspect, reliable: Collection[str]) -> str | None:
+        """The reliable feature of an aspect that separates best: of those that have words, else any; None without."""
+        told = [
+            each
+            for each in self.ranking.separations
+            if each.effect is not None and each.feature in reliable and CATALOGUE[each.feature].aspect is aspect
+        ]
+        spoken = [each for each in told if each.feature in PHRASES and len(self.ranking.names) == 2] or told
+        return max(spoken, key=lambda each: abs(each.effect or 0.0)).feature if spoken else None
+
     def with_exact(self, exact: Ranking) -> "Separated":
         """The same with some features ranked by all cells."""
-        return replace(self, ranking=self.ranking.with_exact(exact))
+        return replace(self, ranking=self.ranking.with_exact(_widened(exact, self.scale_reach)))
 
 
 def sample_size(sides: int) -> int:
@@ -103,6 +135,8 @@ def gather(
         matrix=values.matrix if len(rows) == len(values) else values.matrix[rows],
         sides=codes[rows],
         patients=patient_codes(values.source[rows], values.patient_id[rows]),
+        sources=values.source[rows],
+        scale_errors=view.scale_errors(cohort),
         of=sum(sizes.get(name, 0) for name in side_of),
     )
 
@@ -128,7 +162,8 @@ def separate(
 ) -> Separated:
     """Rank the features of loaded cells, and group those that say the same under one of the `reliable`.
 
-    The first `INTERVALS` features that represent themselves or others have an interval.
+    The first `INTERVALS` features of each aspect that represent themselves or others have an interval, and those that
+    sentences begin with.
 
     Raises
     ------
@@ -142,8 +177,19 @@ def separate(
     redundancy = group_alike(
         cells.matrix, cells.sides, cells.features, np.array([effects[name] for name in cells.features]), reliable
     )
-    first = {group.representative: cells.columns[group.representative] for group in redundancy.groups[:INTERVALS]}
-    return Separated(_with_intervals(ranking, rank_features(first, cells.sides, names, cells.patients)), redundancy)
+    reach = _scale_reach(cells, names, ranking)
+    found = Separated(ranking, redundancy, reach)
+    first = [group.representative for groups in found.aspects.values() for group in groups[:INTERVALS]]
+    told = [best for aspect in found.aspects if (best := found.best(aspect, reliable))]
+    drawn = {name: cells.columns[name] for name in dict.fromkeys([*first, *told])}
+    with_intervals = _with_intervals(ranking, rank_features(drawn, cells.sides, names, cells.patients))
+    return replace(found, ranking=_widened(with_intervals, reach))
+
+
+def rank_gathered(cells: SideSample, names: Sequence[str]) -> Ranking:
+    """Rank the features of loaded cells, each with its interval; raises UsageError if a side has too few cells."""
+    ranking = rank_features(cells.columns, cells.sides, names, cells.patients, sampled=cells.sampled)
+    return _widened(ranking, _scale_reach(cells, names, ranking))
 
 
 def rank_exactly(
@@ -205,3 +251,38 @@ def _with_intervals(ranking: Ranking, drawn: Ranking) -> Ranking:
             for each in ranking.separations
         ),
     )
+
+
+def _scale_reach(cells: SideSample, names: Sequence[str], ranking: Ranking) -> dict[str, float]:
+    """How far the effect of each size may be off because the scales of the sources are not known exactly."""
+    sizes = {name: power for name in cells.features if (power := feature_spec(name).length_power)}
+    wrong = {source: cells.scale_errors.get(source, 0.0) for source in dict.fromkeys(cells.sources)}
+    if len(wrong) < 2 or not sizes:
+        return {}
+    exact = {each.feature: each.effect for each in ranking.separations}
+    squared = dict.fromkeys(sizes, 0.0)
+    for source, error in wrong.items():
+        factor = np.where(cells.sources == source, 1 + error, 1.0)
+        columns = {name: cells.columns[name] * factor**power for name, power in sizes.items()}
+        for each in rank_features(columns, cells.sides, names, cells.patients, intervals=()).separations:
+            before = exact[each.feature]
+            if each.effect is not None and before is not None:
+                squared[each.feature] += (each.effect - before) ** 2
+    return {name: float(np.sqrt(total)) for name, total in squared.items()}
+
+
+def _widened(ranking: Ranking, reach: Mapping[str, float]) -> Ranking:
+    """With the intervals of sizes as wide as the error of the scales makes them."""
+
+    def widened(each: Separation) -> Separation:
+        more = reach.get(each.feature)
+        if not more or each.effect is None or each.low is None or each.high is None:
+            return each
+        least = -1.0 if len(ranking.names) == 2 else 0.0
+        low, high = (
+            float(np.clip(each.effect + sign * np.hypot(end - each.effect, more), least, 1))
+            for end, sign in ((each.low, -1), (each.high, 1))
+        )
+        return replace(each, low=low, high=high)
+
+    return replace(ranking, separations=tuple(map(widened, ranking.separations)))

@@ -12,7 +12,7 @@ two sources are two.
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -40,7 +40,8 @@ from core.explorer.selection import (
 )
 from core.features.catalogue import CATALOGUE, feature_spec
 from core.features.spec import FeatureSpec
-from core.populations.comparison import INTENSITY_CAUTION, SAME_SCALE
+from core.populations.calibration import Calibration
+from core.populations.comparison import SAME_SCALE
 from core.populations.outlining import OutlineModel, Outlining, model_note
 from core.populations.summaries import Basis, FeatureSummary, Statistics, basis_of, count_codes
 from core.store.database import Cohort
@@ -85,6 +86,8 @@ class InView:
     largest known micrometres per pixel, None if no cell has one, and `without_scale` counts the cells that have none.
     `left_out` tells of each condition how many cells it alone excludes; `flagged` counts those that quality excludes,
     by severe flag (a cell with two under both). `models` leaves out the `corrected` cells, whose outline a person drew.
+    `scale_errors` are the shares by which the true scale of a source may be larger or smaller, where that is said, and
+    `calibrations` those that are laid over the values.
     """
 
     cells: int
@@ -100,15 +103,22 @@ class InView:
     left_out: tuple[LeftOut, ...]
     flagged: Mapping[str, int]
     corrected: int = 0
+    scale_errors: Mapping[str, float] = field(default_factory=dict)
+    calibrations: tuple[Calibration, ...] = ()
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What to know before comparing the cells in view, one sentence each."""
         warnings = []
         if len(self.sources) > 1:
+            tone = (
+                "; tone, colour and texture are compared inside each source only"
+                if not self.calibrations
+                else f", and calibrated by {' and '.join(each.name for each in self.calibrations)}"
+            )
             warnings.append(
                 f"The cells come from {len(self.sources)} sources: stain, light and camera differ between them, and so"
-                " may patients. Only features that do not depend on the scale are offered."
+                f" may patients{tone}."
             )
         if self.without_scale:
             of = "The" if self.without_scale == self.cells else f"{self.without_scale:,} of {self.cells:,}"
@@ -130,23 +140,46 @@ class InView:
     def refusal(self, feature: str) -> str | None:
         """Why the cells in view cannot be compared by a feature, in words; None if they can.
 
-        Across sources only scale-free features are comparable: where a scale is estimated, it differs by source. Within
-        one, lengths need a scale of every cell, and what changes with the size of the pixels one scale of all.
+        Lengths need a scale of every cell, and what changes with the size of the pixels one scale of all. What depends
+        on stain, light and camera is compared across sources only where a calibration closes.
         """
         spec = feature_spec(feature)
-        if spec.scale_free:
-            return None
-        if self.without_scale:
-            return f"the scale of {self.without_scale:,} cells is unknown"
-        if len(self.sources) > 1:
-            return f"it depends on the scale, and the cells come from {len(self.sources)} sources"
-        if not spec.length_power and self._scales_differ:
+        if not spec.scale_free and self.without_scale:
+            return f"the scale of {self.without_scale:,} cells is unknown; leave these out, or give it"
+        if spec.pixel_bound and self._scales_differ:
             return "it changes with the size of the pixels, and not all cells have the same scale"
-        return None
+        return self._stain_refusal(feature) if spec.intensity_dependent and len(self.sources) > 1 else None
+
+    def _stain_refusal(self, feature: str) -> str | None:
+        if not self.calibrations:
+            return (
+                f"it depends on stain, light and camera, and the cells come from {len(self.sources)} sources: compare"
+                " inside each of them, or calibrate one to the other"
+            )
+        by_source = {each.source: each for each in self.calibrations}
+        used = [by_source.get(source) for source in self.sources if source != self.calibrations[0].reference]
+        if None in used:
+            missing = next(source for source in self.sources if source not in by_source)
+            return f"it depends on stain, light and camera, and {missing} is not calibrated"
+        anchors = {anchor.cell_type for each in used if each for anchor in each.anchors}
+        if len(self.cell_types) == 1 and anchors & set(self.cell_types):
+            kind = CELL_TYPES[CellType(next(iter(self.cell_types)))].plural
+            return f"{kind} were used for the calibration, which makes those of both sources equal by construction"
+        return next((reason for each in used if each and (reason := each.refusal(feature))), None)
 
     def caution(self, feature: str) -> str | None:
         """What qualifies a comparison by a comparable feature; None if nothing does."""
-        return INTENSITY_CAUTION if len(self.sources) > 1 and feature_spec(feature).intensity_dependent else None
+        spec = feature_spec(feature)
+        if len(self.sources) < 2:
+            return None
+        if spec.intensity_dependent:
+            told = [f"{each.name}: {each.shifts[feature].told}" for each in self.calibrations if feature in each.shifts]
+            return f"Calibrated. {'; '.join(told)}."
+        if not spec.length_power:
+            return None
+        known = [self.scale_errors[source] for source in self.sources if source in self.scale_errors]
+        most = f"within {100 * max(known):.0f} %" if known else "but not how exactly"
+        return f"The scales of the sources are known {most}; the interval holds that."
 
     @cached_property
     def offered(self) -> tuple[str, ...]:
@@ -329,7 +362,18 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
         left_out=left_out,
         flagged={str(code): int(n) for code, n in flagged.items()},
         corrected=int(shown.loc[by_person, "n"].sum()),
+        scale_errors=scale_errors(cohort),
+        calibrations=cohort.calibrations,
     )
+
+
+def scale_errors(cohort: Cohort) -> dict[str, float]:
+    """The share by which the true scale of each source may be larger or smaller, where one of its populations says."""
+    errors: dict[str, float] = {}
+    for stored in cohort.populations():
+        if (error := stored.population.um_per_px_error) is not None:
+            errors[stored.population.source] = max(error, errors.get(stored.population.source, 0.0))
+    return errors
 
 
 def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]:

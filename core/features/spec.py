@@ -48,6 +48,46 @@ class Theme(StrEnum):
     TEXTURE = "Texture"
 
 
+class Family(StrEnum):
+    """What behaves alike between laboratories."""
+
+    SIZE = "size"
+    SHAPE = "shape"
+    STRUCTURE = "structure"
+    GRANULARITY = "granularity"
+    TONE = "tone"
+    STAIN = "stain"
+    COLOUR = "colour"
+    TEXTURE = "texture"
+
+
+_FAMILIES = {
+    FeatureClass.LOBES: Family.STRUCTURE,
+    FeatureClass.PROJECTIONS: Family.STRUCTURE,
+    FeatureClass.VACUOLES: Family.STRUCTURE,
+    FeatureClass.GRANULARITY: Family.GRANULARITY,
+    FeatureClass.FIRST_ORDER: Family.TONE,
+    FeatureClass.OPTICAL_DENSITY: Family.STAIN,
+    FeatureClass.HAEMATOXYLIN: Family.STAIN,
+    FeatureClass.EOSIN: Family.STAIN,
+    FeatureClass.HUE: Family.COLOUR,
+    FeatureClass.SATURATION: Family.COLOUR,
+    FeatureClass.GLCM: Family.TEXTURE,
+    FeatureClass.GLRLM: Family.TEXTURE,
+    FeatureClass.GLSZM: Family.TEXTURE,
+    FeatureClass.GLDM: Family.TEXTURE,
+    FeatureClass.NGTDM: Family.TEXTURE,
+}
+
+
+class Aspect(StrEnum):
+    """What a ranking speaks of, in the order in which a haematologist looks: morphology first."""
+
+    FORM = "Size and shape"
+    STRUCTURE = "Outline and structure"
+    STAIN = "Stain and texture"
+
+
 class Unit(Enum):
     """Unit of a stored value: its text in pixels and in micrometres, and the power of the length in it.
 
@@ -159,6 +199,19 @@ class FeatureSpec:
     def scale_free(self) -> bool:
         """Whether it can be compared between cells taken at different or unknown magnifications."""
         return self.length_power == 0 and not self.pixel_bound
+
+    @property
+    def family(self) -> Family:
+        """Which of the families that behave alike between laboratories it belongs to."""
+        if self.feature_class in _FAMILIES:
+            return _FAMILIES[self.feature_class]
+        return Family.SIZE if self.length_power else Family.SHAPE
+
+    @property
+    def aspect(self) -> Aspect:
+        """Which part of a ranking it belongs to."""
+        by_theme = {Theme.SHAPE: Aspect.FORM, Theme.STRUCTURE: Aspect.STRUCTURE}
+        return by_theme.get(self.theme, Aspect.STAIN)
 
     @property
     def intensity_dependent(self) -> bool:

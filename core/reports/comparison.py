@@ -1,6 +1,7 @@
 """A comparison of groups of cells for download: a report that opens without a network and without scripts."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -19,18 +20,19 @@ from core.domain.cell_types import CellType
 from core.domain.versions import software_versions
 from core.explorer import view
 from core.explorer.panel import Panels
-from core.explorer.ranking import FEW_PATIENTS, RESAMPLES, Separation, group_name, sentence
+from core.explorer.ranking import FEW_PATIENTS, RESAMPLES, Separation, group_name, plain_sentence, sentence
 from core.explorer.redundancy import ALIKE
 from core.explorer.selection import CHOICES, Selection, sentences, to_json
 from core.explorer.separation import Separated, Sides, SideSample, gather, rank_exactly, sample_size, separate
 from core.explorer.view import NOT_RECORDED, By, Grouping, InView
 from core.features.catalogue import CATALOGUE
+from core.features.spec import Aspect
 from core.populations.summaries import Statistics, basis_of
 from core.reports.engine import ReportRow, ReportTable, drawing, render
 from core.store.database import Cohort
 from core.store.schema import Population
 
-_LEADING: Final = 15  # features drawn beside each other
+_LEADING: Final = 5  # features of each aspect drawn beside each other
 _DRAWN: Final = 6  # of which the values are drawn too
 _CHART_PX: Final = 520
 _WIDE_PX: Final = 1040
@@ -55,9 +57,21 @@ class Comparison:
     panels: Panels | None = None
 
     def leading(self, reliability: Reliability, most: int) -> list[Separation]:
-        """The first features that represent themselves or others and are not known to be poor."""
-        first = (self.separated.by_feature[group.representative] for group in self.separated.redundancy.groups)
-        return [each for each in first if each.effect is not None and not is_poor(each.feature, reliability)][:most]
+        """Of each aspect the first features that represent themselves or others and are not known to be poor."""
+        by_feature = self.separated.by_feature
+        leading = []
+        for groups in self.separated.aspects.values():
+            first = (by_feature[group.representative] for group in groups)
+            leading += [each for each in first if each.effect is not None and not is_poor(each.feature, reliability)][
+                :most
+            ]
+        return leading
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why features are not compared, each with its reason."""
+        reasons = {name: self.in_view.refusal(name) for name in CATALOGUE if name not in self.separated.by_feature}
+        return {name: reason or "not asked for" for name, reason in reasons.items()}
 
 
 def compare(
@@ -112,7 +126,9 @@ def html_report(comparison: Comparison, reliability: Reliability, created: datet
     Everything is inside the text, nothing is fetched and nothing runs. Names from outside are escaped.
     """
     leading = comparison.leading(reliability, _LEADING)
-    said = [sentence(each, [group_name(name) for name in comparison.names]) for each in leading]
+    words = [group_name(name) for name in comparison.names]
+    said = [sentence(each, words) for each in leading]
+    best = [comparison.separated.best(aspect, graded(reliability)) for aspect in comparison.separated.aspects]
     groups = _drawn_groups(comparison)
     title = " beside ".join(comparison.names)
     return render(
@@ -125,13 +141,15 @@ def html_report(comparison: Comparison, reliability: Reliability, created: datet
         conditions=[_sentence(condition.words) for condition in sentences(comparison.selection)],
         left_out=_left_out(comparison.in_view),
         most_leading=_LEADING,
+        best=[plain_sentence(comparison.separated.by_feature[name], words) for name in best if name],
         leading=said,
         note=_sentence(comparison.separated.ranking.note),
         cautions=sorted({text for each in leading if (text := comparison.in_view.caution(each.feature))}),
         effects=drawing(to_svg(separation_chart(leading, said, groups, reliability, LIGHT), _WIDE_PX)),
         boxes=[_box(comparison, each.feature, groups) for each in leading[:_DRAWN]],
         table=_table(comparison, reliability),
-        refused=len(CATALOGUE) - len(comparison.separated.by_feature),
+        refused=_reasons(comparison.refused),
+        calibrations=[each.sentence for each in comparison.in_view.calibrations],
         resamples=RESAMPLES,
         few_patients=FEW_PATIENTS,
         alike=ALIKE,
@@ -151,6 +169,14 @@ def _groups(comparison: Comparison) -> list[tuple[str, str]]:
     return [
         (name, f"{n:,} cells, " + ("patients not all known" if patients is None else f"{patients} patients"))
         for name, n, patients in zip(comparison.names, ranking.n, people, strict=True)
+    ]
+
+
+def _reasons(refused: Mapping[str, str]) -> list[str]:
+    """Reasons why features are not compared, each once with the number of its features."""
+    return [
+        f"{n} {'feature is' if n == 1 else 'features are'} not compared: {reason}."
+        for reason, n in Counter(refused.values()).most_common()
     ]
 
 
@@ -186,7 +212,7 @@ def _table(comparison: Comparison, reliability: Reliability) -> ReportTable:
     medians = [f"Median, {name}" for name in comparison.names]
     head = ["Feature", effect, "95 % interval", *medians, "n", "Patients", "p", "q", "Trust"]
     rows = []
-    for name in poor_last(by_feature, reliability):
+    for name in poor_last(_morphology_first(by_feature), reliability):
         ranked, spec = by_feature[name], CATALOGUE[name]
         cells = [
             spec.label,
@@ -201,6 +227,11 @@ def _table(comparison: Comparison, reliability: Reliability) -> ReportTable:
         ]
         rows.append(ReportRow(cells, spec.description, poor=is_poor(name, reliability)))
     return ReportTable(head, rows)
+
+
+def _morphology_first(features: Iterable[str]) -> list[str]:
+    """Features aspect by aspect, in each in the order given."""
+    return sorted(features, key=lambda name: list(Aspect).index(CATALOGUE[name].aspect))
 
 
 def _chance(value: float | None) -> str:
@@ -229,10 +260,22 @@ def _described(population: Population) -> tuple[str, ...]:
 
 
 def to_frame(comparison: Comparison, reliability: Reliability) -> pd.DataFrame:
-    """Return the ranking as a table, the largest effect first, with the medians' unit and each feature's grade."""
-    frame = comparison.separated.ranking.to_frame()
-    specs = [CATALOGUE[name] for name in frame["feature"]]
+    """Return the ranking as a table: morphology first, in each aspect the largest effect first, poor ones after all.
+
+    With the medians' unit and each feature's grade. What is not compared comes last, with the reason.
+    """
+    ranked = comparison.separated.ranking.to_frame().set_index("feature", drop=False)
+    refused = comparison.refused
+    order = [*poor_last(_morphology_first(ranked["feature"]), reliability), *refused]
+    frame = ranked.reindex(order)
+    counts = [name for name in frame.columns if name.startswith(("n ", "patients "))]
+    frame[counts] = frame[counts].astype("Int64")  # what is not compared has none
+    specs = [CATALOGUE[name] for name in order]
+    frame["feature"], frame["label"] = order, [spec.label for spec in specs]
     frame.insert(2, "unit_of_medians", [spec.unit.um if spec.length_power else spec.unit.px for spec in specs])
+    frame.insert(2, "aspect", [spec.aspect.value for spec in specs])
     frame["trust"] = [trust(spec.name, reliability) for spec in specs]
+    frame["not_compared"] = [refused.get(name) for name in order]
+    frame["calibrated_by"] = ", ".join(each.name for each in comparison.in_view.calibrations) or None
     frame["model_note"] = comparison.in_view.model_note
-    return frame
+    return frame.reset_index(drop=True)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
-from core.store import edit_log, outline_log, overlay, shard_check, shards
+from core.populations.calibration import Calibration
+from core.store import calibrations, edit_log, outline_log, overlay, shard_check, shards
 from core.store.column_cache import ColumnCache
 from core.store.row_cache import RowCache
 from core.store.schema import (
@@ -52,6 +53,7 @@ class Cohort:
         self._kept = ColumnCache()
         self._rows = None if rows is None else RowCache(rows)
         self._corrections = self._edits = True
+        self.calibrations: tuple[Calibration, ...] = ()
         self.roots = roots
         self.columns: Final = tuple(cohort_schema().names)
 
@@ -82,6 +84,19 @@ class Cohort:
         twin._corrections, twin._edits = False, edits
         return twin
 
+    def calibrated(self, chosen: Sequence[Calibration]) -> "Cohort":
+        """The same cohort with calibrations of laboratories laid over its values, and no others.
+
+        Raises
+        ------
+        UsageError
+            If they cannot be applied together.
+        """
+        calibrations.check_together(chosen)
+        twin = copy.copy(self)
+        twin.calibrations = tuple(chosen)
+        return twin
+
     def close(self) -> None:
         """Release the database; the files stay as they are."""
         self._connection.close()
@@ -99,7 +114,8 @@ class Cohort:
         """Text that changes whenever a file of the cohort does, what people changed too: a key for caches."""
         decided = outline_log.revision(self.roots) if self._corrections else " as drawn"
         edited = edit_log.revision(self.roots) if self._edits else " as filed"
-        return shards.scan(self.roots).revision + edited + decided
+        calibrated = "".join(f" calibrated by {each.name} of {each.created}" for each in self.calibrations)
+        return shards.scan(self.roots).revision + edited + decided + calibrated
 
     def populations(self) -> tuple[shards.StoredPopulation, ...]:
         """Every readable population and where it is: root by root, then in the order of the cell types, then by id."""
@@ -115,7 +131,9 @@ class Cohort:
 
     def changes(self) -> overlay.Overlay:
         """What people changed, to be laid over the shards."""
-        return overlay.overlay(self.roots, corrections=self._corrections, edits=self._edits)
+        return overlay.overlay(
+            self.roots, corrections=self._corrections, edits=self._edits, calibrated=self.calibrations
+        )
 
     def population(self, population_id: str) -> Population:
         """Return one population; raises StoreError naming those there are."""
@@ -232,6 +250,7 @@ class Cohort:
             some = rows[start : start + _ROWS_AT_ONCE]
             values[places[some]] = self._rows.read(files, some, features)
         self._put_corrected(values, wanted, features)
+        self._put_calibrated(values, wanted, features)
         return values
 
     def _put_corrected(self, values: NDArray[np.float64], wanted: pa.Array, features: Sequence[str]) -> None:
@@ -241,6 +260,18 @@ class Cohort:
             at = pc.fill_null(pc.index_in(corrected["cell_id"], value_set=wanted), -1).to_numpy()
             for column, name in enumerate(features):
                 values[at[at >= 0], column] = corrected[name].to_numpy()[at >= 0]
+
+    def _put_calibrated(self, values: NDArray[np.float64], wanted: pa.Array, features: Sequence[str]) -> None:
+        """Shift the values of the cells of calibrated sources."""
+        if not self.calibrations:
+            return
+        kept = self._answer("SELECT cell_id, source FROM cells", None, None, ("cell_id", "source"))
+        sources = kept["source"].take(pc.index_in(wanted, value_set=kept["cell_id"]))
+        for calibration in self.calibrations:
+            rows = np.flatnonzero(pc.equal(sources, calibration.source).to_numpy(zero_copy_only=False))
+            for column, name in enumerate(features):
+                if name in calibration.shifts:
+                    values[rows, column] = calibration.applied(name, values[rows, column])
 
     def _gone(self) -> StoreError:
         """Why cells are not there: with their shard they may have been set aside."""

@@ -1,5 +1,7 @@
 """What people changed, laid over the shards whenever cells are read: corrected outlines, decisions, edits of fields.
 
+Last comes a calibration of laboratories, where one is asked for.
+
 A corrected cell is a row of its own in the place of the model's; whoever asks for the cells "as the model drew them"
 gets that one again, to the bit.
 """
@@ -16,7 +18,8 @@ import pyarrow as pa
 
 from core.domain.errors import StoreError
 from core.domain.flags import OUTLINE_REJECTED
-from core.store import edit_log, outline_log
+from core.populations.calibration import Calibration
+from core.store import calibrations, edit_log, outline_log
 from core.store.outline_log import ANSWERED, RAISED, OutlineStatus, OutlineVerdict
 from core.store.schema import CellRow, cohort_schema
 
@@ -45,6 +48,7 @@ class Overlay:
         """Columns of the cells that `sql` reads and changes."""
         read = dict.fromkeys(edit_log.COLUMNS if EDITS in self.relations else ())
         read |= dict.fromkeys(_READ if VERDICTS in self.relations else ())
+        read |= dict.fromkeys(calibrations.READ if calibrations.SHIFTS in self.relations else ())
         return tuple(read)
 
     def sql(self, source: str, columns: Sequence[str] | None = None) -> str:
@@ -57,12 +61,21 @@ class Overlay:
             )
         if VERDICTS in self.relations:
             source = _decided(source)
-        return edit_log.laid_over(source, EDITS) if EDITS in self.relations else source
+        if EDITS in self.relations:
+            source = edit_log.laid_over(source, EDITS)
+        shifts = self.relations.get(calibrations.SHIFTS)
+        return source if shifts is None else calibrations.shifted(source, columns, shifts)
 
 
-def overlay(roots: Sequence[Path], *, corrections: bool = True, edits: bool = True) -> Overlay:
-    """The changes of all roots: what was decided of outlines (`corrections`), and the edits of fields."""
-    relations = {}
+def overlay(
+    roots: Sequence[Path],
+    *,
+    corrections: bool = True,
+    edits: bool = True,
+    calibrated: Sequence[Calibration] = (),
+) -> Overlay:
+    """The changes of all roots: what was decided of outlines, the edits of fields, and some calibrations."""
+    relations = {calibrations.SHIFTS: calibrations.shift_table(calibrated)} if calibrated else {}
     if corrections:
         standing = {cell_id: verdict for root in roots for cell_id, verdict in _standing_in_cohort(root).items()}
         if standing:

@@ -106,10 +106,15 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("created", pa.timestamp("us", tz="UTC"), "when the cell was analysed"),
 )
 
-# What people have added to a cell (`core.store.edit_log`): columns of the cohort, of no shard.
+# What is laid over a cell (`core.store.edit_log`, `core.store.calibrations`): columns of the cohort, of no shard.
 _ADDED: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("note", pa.string(), "remark of a reader; null if there is none"),
     ("excluded_reason", pa.string(), "why a reader left the cell out; null if it is in"),
+    (
+        "calibrated_by",
+        pa.string(),
+        "calibration that is laid over the features, where one is chosen for the source; null: as measured",
+    ),
 )
 
 # Rings: columns that a table of plain values leaves out.

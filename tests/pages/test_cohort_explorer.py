@@ -6,20 +6,30 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.domain.cell_types import CellType
+from core.domain.settings import ROOT
 from core.explorer import separation
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
+from core.features.spec import Aspect
 from pages._ui.explorer.state import ChartType, Explored, Question, from_address, to_address
+from tests.laboratories import BARCELONA, JOHNS_HOPKINS
 from tests.pages.conftest import read, table, texts
 from tests.populations import AREA, ELONGATION, RATIO
 
 PAGE = "pages/3_Cohort_explorer.py"
+BY_LABEL = {spec.label: spec for spec in CATALOGUE.values()}
 MONOCYTES = Selection(cell_types=(CellType.MONOCYTE,))
 
 
 @pytest.fixture
-def open_link(open_page, monkeypatch):
+def shipped_cohort(open_page, monkeypatch):
+    """The populations that come with the program, in place of drawn ones."""
+    monkeypatch.setenv("LEUKOSCOPE_REFERENCE", str(ROOT / "assets" / "reference"))
+
+
+@pytest.fixture
+def open_link(open_page):
     """Open the page by an address, as somebody who was sent it."""
 
     def visit(seen: Explored) -> AppTest:
@@ -255,7 +265,7 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
     )
     assert not app.exception
     headline = next(found.value for found in app.markdown if "delta" in found.value and found.value.startswith("####"))
-    assert "cells of monocyte drawn" in headline
+    assert "Cells of monocyte drawn are " in headline
     assert "n 23 / 22" in headline
     ranked = table(app, "In words")
     for poor in (False, True):
@@ -263,9 +273,15 @@ def test_the_ranking_begins_with_a_sentence_and_a_click_looks_closer(open_link):
     assert ranked["n"].iloc[0] == "23 / 22"
     assert all(ranked["In words"].head().str.contains("cells of monocyte drawn lie"))
     app.toggle(key="ranking_every").set_value(True).run()
-    every = table(app, "In words")
-    assert len(every) == sum(spec.scale_free for spec in CATALOGUE.values())
-    assert every["Effect"].dropna().is_monotonic_decreasing
+    # Of two sources form is compared, in its two parts; what depends on the stain is told with the reason.
+    for aspect in (Aspect.FORM, Aspect.STRUCTURE):
+        app.button_group(key="ranking_aspect").set_value(aspect).run()
+        every = table(app, "In words")
+        own = [spec for spec in CATALOGUE.values() if spec.aspect is aspect and not spec.intensity_dependent]
+        assert len(every) == len(own)
+        for poor in (False, True):
+            assert every["Effect"][every["Feature"].str.endswith("poor") == poor].dropna().is_monotonic_decreasing
+    assert any(found.label.startswith("Not compared: ") for found in app.expander)
     app.button_group(key="ranking_form").set_value("Chart").run()
     assert not app.exception
 
@@ -276,10 +292,12 @@ def test_of_many_cells_a_sample_ranks_all_features_and_all_cells_those_on_screen
         Explored(question=Question.SEPARATION, by=By.POPULATION, pair=("monocyte_drawn", "lymphocyte_drawn"))
     )
     assert not app.exception
-    assert "20 features are ranked by all 45 cells" in texts(app)
+    app.toggle(key="ranking_every").set_value(True).run()
     rows = table(app, "In words")
     by_all = rows["By"] == "all cells"
     assert by_all.sum() == 20
+    # Beside those on screen the one that the sentence of the other part begins with.
+    assert f"{by_all.sum() + 1} features are ranked by all 45 cells" in texts(app)
     assert set(rows["n"][by_all]) == {"23 / 22"}
     assert rows["n"][~by_all].iloc[0] == "8 / 8"
     label = rows["Feature"][~by_all].iloc[0].partition("  ·")[0]
@@ -414,3 +432,54 @@ def test_what_was_set_aside_is_named_and_the_page_works(open_page, tmp_path, pag
     assert "broken [x](a.test)" in texts(app)
     assert "[x](" not in "".join(found.value for found in told.markdown)
     assert "and 11 more" in texts(app)
+
+
+# --- between laboratories ---------------------------------------------------------------------------------------------
+
+
+def test_two_kinds_of_two_laboratories_are_compared_inside_each_first(shipped_cohort, open_link):
+    app = open_link(Explored(question=Question.SEPARATION, pair=("monocyte", "lymphocyte")))
+    assert not app.exception
+    said = texts(app)
+    assert "Monocytes are larger than lymphocytes (+0.99 in Hospital Clinic Barcelona" in said
+    assert f"{JOHNS_HOPKINS}: 357 monocytes and 632 lymphocytes, 58 and 69 patients." in said
+    assert "Tone (Spearman 0.9" in said
+    listed = table(app, "Everywhere")
+    assert listed["Everywhere"].is_monotonic_decreasing
+    app.button_group(key="contrast_aspect").set_value(Aspect.STAIN).run()
+    assert not app.exception
+    assert len(table(app, "Everywhere")) > 500
+    app.button_group(key="contrast_form").set_value("Chart").run()
+    assert not app.exception
+    # All cells together is one click away, and stays in the address.
+    app.button_group(key="separation_where").set_value("All cells together").run()
+    assert not app.exception
+    assert list(app.query_params["together"]) == ["1"]
+    assert "Monocytes have the larger nucleus" in texts(app)
+    assert "tone, colour and texture are compared inside each source only" in texts(app)
+
+
+def test_a_calibration_is_made_laid_over_and_told(shipped_cohort, open_link):
+    app = open_link(Explored(question=Question.SEPARATION, groups=("apl", "promyelocyte")))
+    assert not app.exception
+    assert not any(BY_LABEL[name.partition("  ·")[0]].intensity_dependent for name in table(app, "In words")["Feature"])
+    app.selectbox(key="calibration_source").set_value("Munich, bone marrow")
+    app.selectbox(key="calibration_to").set_value(BARCELONA)
+    app.text_input(key="calibration_name").set_value("munich")
+    button(app, "Find the shifts").click().run()
+    assert "share no kind of cells" in texts(app)
+    app.selectbox(key="calibration_source").set_value(JOHNS_HOPKINS)
+    app.text_input(key="calibration_name").set_value("jh-to-bcn")
+    button(app, "Find the shifts").click().run()
+    assert not app.exception
+    assert "features close" in app.success[0].value
+    app = open_link(Explored(question=Question.SEPARATION, groups=("apl", "promyelocyte"), calibrations=("jh-to-bcn",)))
+    assert not app.exception
+    said = texts(app)
+    assert "left out differ by" in said
+    app.button_group(key="ranking_aspect").set_value(Aspect.STAIN).run()
+    assert not app.exception
+    assert len(table(app, "In words")) > 5
+    # Values are as they were measured wherever nobody asked for calibrated ones.
+    app.switch_page("pages/1_Single_cell.py").run()
+    assert "leukoscope_calibrated" not in app.session_state

@@ -9,10 +9,11 @@ import streamlit as st
 from core.domain.settings import load_settings
 from core.support.text import markdown
 from pages._ui.common.caching import cached
-from pages._ui.common.state import AS_DRAWN
+from pages._ui.common.state import AS_DRAWN, CALIBRATED
 
 if TYPE_CHECKING:
     from core.domain.cell_types import CellType
+    from core.populations.calibration import Calibration
     from core.populations.summaries import ReferencePopulation
     from core.store.database import Cohort
     from core.store.queries import PopulationInfo
@@ -21,9 +22,22 @@ _MOST_TOLD: Final = 50
 
 
 def cohort() -> Cohort:
-    """The shipped and the user's populations, read where they lie; as the model drew them, where that is asked for."""
+    """The shipped and the user's populations, read where they lie.
+
+    As the model drew them, and with calibrations of laboratories, where that is asked for.
+    """
     opened = corrected_cohort()
-    return opened.as_drawn() if AS_DRAWN.get() else opened
+    if AS_DRAWN.get():
+        opened = opened.as_drawn()
+    chosen = CALIBRATED.get()
+    return opened.calibrated([each for each in calibrations() if each.name in chosen]) if chosen else opened
+
+
+def calibrations() -> tuple[Calibration, ...]:
+    """The calibrations that were made; those that are damaged are told by the explorer."""
+    from core.store import calibrations as stored
+
+    return stored.kept(load_settings().cohort)[0]
 
 
 def corrected_cohort() -> Cohort:

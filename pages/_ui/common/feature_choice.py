@@ -10,6 +10,7 @@ from core.charts.trust import Reliability, is_poor, poor_last, trust
 from core.features.catalogue import CATALOGUE
 from core.features.search import matching
 from core.features.spec import Theme
+from core.support.text import markdown
 from pages._ui.common.state import widget_value
 
 # Words, because an empty choice would show a button that clears it.
@@ -29,10 +30,12 @@ def feature_chooser(
     key: str,
     among: Collection[str] = CATALOGUE,
     on_choose: Callable[[], None] | None = None,
+    refusal: Callable[[str], str | None] = lambda _: None,
 ) -> str | None:
     """Show a search field, two filters and the list of matches in `among`; returns the feature, None without any.
 
-    `on_choose` is called when a feature is chosen in the list, whose key is `key`.
+    `on_choose` is called when a feature is chosen in the list, whose key is `key`. `refusal` says why a feature is not
+    in `among`.
     """
     columns = st.columns([3, 2, 2, 4], vertical_alignment="bottom", gap="small")
     with columns[0]:
@@ -44,9 +47,18 @@ def feature_chooser(
     with columns[2]:
         words_of = {_ANY_REGION: None, **{text: region for region, text in REGION_WORDS.items()}}
         region = words_of[st.selectbox("Of the", list(words_of), key=f"{key}_region", persist_state="session")]
-    matches = poor_last([name for name in matching(words, theme, region) if name in among], reliability)
+    found = matching(words, theme, region)
+    matches = poor_last([name for name in found if name in among], reliability)
+    missing = [name for name in found if name not in among]
+    if missing and words.strip():
+        more = f", as {len(missing) - 1} more" if len(missing) > 1 else ""
+        reason = refusal(missing[0]) or "it is not asked for here"
+        st.caption(
+            f":material/block: {markdown(CATALOGUE[missing[0]].label)} is not offered here{more}: {markdown(reason)}."
+        )
     if not matches:
-        st.info("No feature holds all these words. Try fewer, or another region.", icon=":material/info:")
+        if not missing:
+            st.info("No feature holds all these words. Try fewer, or another region.", icon=":material/info:")
         return None
     if widget_value(key) not in matches:
         st.session_state[key] = first if first in matches else matches[0]

@@ -11,6 +11,7 @@ from core.charts.theme import Look, look
 from core.domain.errors import CoreError
 from core.support.text import markdown
 from pages._ui.common.caching import hold_state
+from pages._ui.common.state import CALIBRATED
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis"
 
@@ -33,8 +34,10 @@ _STYLE: Final = (Path(__file__).parent / "style.css").read_text(encoding="utf-8"
 def page_setup(title: str, *, hold: bool = False) -> None:
     """Open a page: browser title, common style, the masthead with the ways to the other pages.
 
-    With `hold`, counts of the cohort stay as they are (`hold_state`).
+    With `hold`, counts of the cohort stay as they are (`hold_state`). Values are as they were measured, until a page
+    asks for calibrated ones.
     """
+    CALIBRATED.clear()
     st.set_page_config(
         page_title=f"{title} | Leukoscope", page_icon=_ICON, layout="wide", initial_sidebar_state="collapsed"
     )

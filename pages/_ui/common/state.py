@@ -75,6 +75,8 @@ CELL_LOOKED_AT: Final = Kept[tuple[str, str]]("leukoscope_cell_looked_at")
 COHORT_SAID: Final = Kept[tuple[str, str]]("leukoscope_cohort_said")
 # Whether the cohort is shown as the model drew it, without people's corrections of outlines.
 AS_DRAWN: Final = Kept[bool]("leukoscope_as_drawn")
+# Names of the calibrations of laboratories that are laid over the cohort's values: in the explorer only.
+CALIBRATED: Final = Kept[tuple[str, ...]]("leukoscope_calibrated")
 # The state of the cohort that counts and orders are shown of, where that is not the present one.
 HELD_STATE: Final = Kept[str]("leukoscope_held_state")
 # Who reads: what people type as their name or initials, once in a session, when they decide or edit.

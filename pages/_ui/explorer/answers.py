@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from core.explorer import separation, view
+from core.explorer import contrasts, separation, view
+from core.explorer.contrasts import Contrasts, SourceSides
 from core.explorer.panel import Panels
 from core.explorer.ranking import Ranking
 from core.explorer.selection import Selection
@@ -56,6 +57,18 @@ def summaries(selection: Selection, features: tuple[str, ...], by: Grouping) -> 
 def group_sources(selection: Selection, by: By) -> dict[str, tuple[str, ...]]:
     """Where the cells of each group come from."""
     return view.group_sources(cohort_data.cohort(), selection, by)
+
+
+@cached("data", max_entries=64)
+def sides_by_source(selection: Selection, by: Grouping, sides: Sides) -> tuple[SourceSides, ...]:
+    """The sources that have cells on both of two sides."""
+    return contrasts.sides_by_source(cohort_data.cohort(), selection, by, sides)
+
+
+@cached("resource", max_entries=8)
+def contrasted(selection: Selection, by: Grouping, sides: Sides, names: tuple[str, ...]) -> Contrasts:
+    """What sets two sides apart inside each source."""
+    return contrasts.contrast(cohort_data.cohort(), selection, by, sides, names)
 
 
 @cached("resource", max_entries=3)

@@ -25,7 +25,7 @@ from pages._ui.common.feature_choice import feature_chooser
 from pages._ui.common.layout import current_look
 from pages._ui.common.state import widget_value
 from pages._ui.explorer import answers
-from pages._ui.explorer.groups import Compared, show_warnings
+from pages._ui.explorer.groups import Compared, show_refused, show_warnings
 from pages._ui.explorer.state import ChartType, change, explored
 
 CHART_WORDS: Final = {
@@ -100,7 +100,8 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
             icon=":material/info:",
         )
     st.session_state[_FEATURE] = seen.feature
-    feature = feature_chooser(seen.feature, reliability, _FEATURE, compared.view.offered, _take_feature)
+    view = compared.view
+    feature = feature_chooser(seen.feature, reliability, _FEATURE, view.offered, _take_feature, view.refusal)
     if feature is None:
         return
     if refusal is None:
@@ -138,6 +139,7 @@ def _show_feature(compared: Compared, reliability: Reliability) -> None:
     ]
     _show_table(table, published_table(published, feature))
     _show_published(published, feature)
+    show_refused(view)
 
 
 def _take_feature() -> None:

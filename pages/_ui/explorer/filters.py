@@ -32,6 +32,7 @@ from core.support.text import markdown
 from pages._ui.common import cohort_data
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
+from pages._ui.explorer.laboratories import show_laboratories
 from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, save, select, to_address
 
 # How often a file was taken, or a name saved: their fields are then made anew, empty.
@@ -65,6 +66,7 @@ def show_counts(view: InView) -> None:
         st.markdown(f"### {counts_line(view)}", width="content")
         with st.popover("What and why", type="tertiary", icon=":material/help:", key="explorer_why"):
             st.markdown("\n".join(f"- {line}" for line in what_and_why(view)))
+        show_laboratories(view)
         if decided := cohort_data.decisions():
             st.session_state[_AS_DRAWN] = explored().as_drawn
             st.toggle(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pandas as pd
 import streamlit as st
 
 from core.charts.groups import DrawnGroup, styled
@@ -12,6 +13,8 @@ from core.explorer.groups import narrowed, shown_groups, together
 from core.explorer.ranking import GroupName, group_name
 from core.explorer.selection import Selection
 from core.explorer.view import By, Group, Grouping, InView
+from core.features.catalogue import CATALOGUE
+from core.features.search import matching
 from core.support.text import markdown
 from pages._ui.common import cohort_data
 from pages._ui.common.state import widget_value
@@ -113,6 +116,33 @@ def show_model_note(view: InView) -> None:
     """Say where more than one model outlined the cells, in places without the other warnings."""
     if view.model_note:
         st.caption(f":material/warning: {markdown(view.model_note)}")
+
+
+def show_refused(view: InView) -> None:
+    """List, when asked for, what is not compared and why: searched by words, as features are."""
+    refused = {name: reason for name in CATALOGUE if (reason := view.refusal(name))}
+    if not refused:
+        return
+    opened = st.expander(
+        f"Not compared: {len(refused)} features", icon=":material/block:", on_change="rerun", key="refused"
+    )
+    if not opened.open:
+        return
+    with opened:
+        words = st.text_input(
+            "Search", placeholder="nucleus tone, entropy …", key="refused_words", persist_state="session"
+        )
+        rows = [
+            {"Feature": CATALOGUE[name].label, "Why not": f"{refused[name][:1].upper()}{refused[name][1:]}."}
+            for name in matching(words)
+            if name in refused
+        ]
+        if rows:
+            height = min(38 + 35 * len(rows), 320)
+            wide = {"Why not": st.column_config.TextColumn(width="large")}
+            st.dataframe(pd.DataFrame(rows), hide_index=True, height=height, key="refused_rows", column_config=wide)
+        else:
+            st.caption("None of these features holds all these words.")
 
 
 def _compared(seen: Explored, by: Grouping, groups: tuple[Group, ...], titles: tuple[str, ...]) -> Compared:

@@ -11,15 +11,17 @@ import streamlit as st
 
 from core.charts.groups import DrawnGroup, styled
 from core.charts.separation import separation_chart
-from core.charts.trust import Reliability, graded, is_poor, why
+from core.charts.trust import Reliability, graded, is_poor, poor_last, why
 from core.domain.errors import UsageError
+from core.explorer.calibrating import equal_by_construction
 from core.explorer.panel import Panels
-from core.explorer.ranking import GroupName, Separation, UnitOfAnalysis, sentence
+from core.explorer.ranking import GroupName, Separation, UnitOfAnalysis, plain_sentence, sentence
 from core.explorer.redundancy import AlikeFeatures
 from core.explorer.selection import Selection
 from core.explorer.separation import Separated, Sides, SideSample, sample_size
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
+from core.features.spec import Aspect
 from core.reports.comparison import Comparison, html_report
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
@@ -27,8 +29,9 @@ from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
+from pages._ui.explorer.contrasts import show_contrasts
 from pages._ui.explorer.distribution import feature_chart, sources_of
-from pages._ui.explorer.groups import Compared, show_model_note, show_warnings
+from pages._ui.explorer.groups import Compared, show_model_note, show_refused, show_warnings
 from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, ChartType, Question, change, explored
 
 _OTHERS: Final = GroupName("the other cells", "other cell")
@@ -37,6 +40,8 @@ _LIST_PX: Final = 388
 _DETAIL_PX: Final = 500
 _LIST, _CHART = "List", "Chart"
 _SURE: Final = 0.001
+_WHERE: Final = "separation_where"
+_INSIDE, _TOGETHER = "Inside each laboratory", "All cells together"
 
 _Asked = tuple[
     Selection, Grouping, tuple[tuple[str, ...], ...], tuple[str, ...]
@@ -72,6 +77,14 @@ def show_separation(compared: Compared) -> None:
     if versus is None:
         return
     view = versus.compared.view
+    if _inside_each_source(versus):
+        show_model_note(view)
+        sides: answers.Sides = tuple(map(tuple, versus.sides))
+        names = tuple(next(iter(side)) if len(side) == 1 else _OTHERS.plural for side in versus.sides)
+        with st.spinner("Comparing inside each source", show_time=True):
+            found = answers.contrasted(versus.compared.selection, versus.compared.by, sides, names)
+        show_contrasts(found, versus.words, versus.compared.selection)
+        return
     if _other_sources(versus):
         st.warning(_CONFOUNDED, icon=":material/warning:")
         show_model_note(view)
@@ -83,6 +96,10 @@ def show_separation(compared: Compared) -> None:
             icon=":material/info:",
         )
         return
+    if built_equal := equal_by_construction(
+        cohort_data.cohort(), versus.compared.selection, versus.compared.by, versus.sides
+    ):
+        st.warning(markdown(built_equal), icon=":material/balance:")
     reliability = model_in_use.reliability_if_known()
     reliable = frozenset(graded(reliability))
     sample = sample_size(len(versus.sides))
@@ -129,6 +146,25 @@ def _choose_sides(compared: Compared) -> Versus | None:
     return Versus(compared.only([first, second]), [[first], [second]], (words[first], words[second]))
 
 
+def _inside_each_source(versus: Versus) -> bool:
+    """Whether two sides are compared inside each source, which is so unless a person wants all cells together."""
+    if len(versus.sides) != 2:
+        return False
+    sides: answers.Sides = tuple(map(tuple, versus.sides))
+    there = answers.sides_by_source(versus.compared.selection, versus.compared.by, sides)
+    if sum(each.enough for each in there) < 2:
+        return False
+    st.session_state[_WHERE] = _TOGETHER if explored().together else _INSIDE
+    st.segmented_control(
+        "Where", [_INSIDE, _TOGETHER], key=_WHERE, on_change=_take_where, label_visibility="collapsed", required=True
+    )
+    return not explored().together
+
+
+def _take_where() -> None:
+    change(together=widget_value(_WHERE) == _TOGETHER)
+
+
 def _other_sources(versus: Versus) -> bool:
     """Whether no two sides have a source in common."""
     sources = [
@@ -141,8 +177,8 @@ def _other_sources(versus: Versus) -> bool:
 
 _CONFOUNDED: Final = (
     "Each side comes from another source: what separates them may be stain, light, camera or patients rather than the"
-    " kind of cell. Only features that do not depend on the scale are offered; those of shape are the safer ones."
-    " Within one source the comparison says more."
+    " kind of cell. Form is compared, sizes with the error of both scales; tone, colour and texture only with a"
+    " calibration that closes. Within one source the comparison says more."
 )
 
 
@@ -159,6 +195,14 @@ def _show_ranking(
 ) -> None:
     headline = st.container()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranking_head"):
+        aspect = st.segmented_control(
+            "Of",
+            list(separated.aspects),
+            default=next(iter(separated.aspects)),
+            required=True,
+            key="ranking_aspect",
+            label_visibility="collapsed",
+        )
         form = st.segmented_control(
             "Shown as",
             [_LIST, _CHART],
@@ -174,11 +218,13 @@ def _show_ranking(
             persist_state="session",
             help="Also those that say nearly the same as another.",
         )
+        trusted = graded(reliability)
+        told = [best for each in separated.aspects if (best := separated.best(each, trusted))]
         with headline:
-            first = _listed(separated, reliability, every=every)[:_CHART_ROWS]
-            separated = _with_exact(asked, cells, separated, first)
+            first = _listed(separated, reliability, aspect, every=every)[:_CHART_ROWS]
+            separated = _with_exact(asked, cells, separated, [*first, *told])
         by_feature, groups = separated.by_feature, _ordered(separated, reliability)
-        best, names = groups[0].representative, _listed(separated, reliability, every=every)
+        best, names = groups[0].representative, _listed(separated, reliability, aspect, every=every)
         charted = [by_feature[name] for name in names[:_CHART_ROWS]]
         chart = separation_chart(
             charted, [sentence(each, versus.words) for each in charted], _drawn(versus), reliability, current_look()
@@ -188,7 +234,7 @@ def _show_ranking(
             "ranking", f"ranking_{versus.key}", chart, table, lambda: _report(versus, cells, separated, reliability)
         )
     with headline:
-        _show_headline(versus, separated, best)
+        _show_headline(versus, separated, told or [best])
     if form == _CHART:
         st.altair_chart(
             chart,
@@ -202,12 +248,16 @@ def _show_ranking(
     chosen = explored().feature
     feature = chosen if chosen in by_feature and chosen != FIRST_FEATURE else best
     _detail(versus, _with_exact(asked, cells, separated, [feature]), feature, reliability)
+    show_refused(versus.compared.view)
 
 
-def _show_headline(versus: Versus, separated: Separated, best: str) -> None:
-    """What the best feature says, and how all were ranked."""
+def _show_headline(versus: Versus, separated: Separated, told: Sequence[str]) -> None:
+    """What the best feature of each aspect says, morphology first, and how all were ranked."""
     ranking = separated.ranking
-    st.markdown(f"#### {markdown(sentence(separated.by_feature[best], versus.words))}")
+    said = [markdown(plain_sentence(separated.by_feature[name], versus.words)) for name in told]
+    st.markdown(f"#### {said[0]}")
+    if len(said) > 1:
+        st.markdown("\n".join(f"- {text}" for text in said[1:]))
     st.caption(f"{markdown(separated.redundancy.sentence)} How chance was judged: {markdown(ranking.note)}.")
     if ranking.sampling is not None:
         st.caption(f"{markdown(ranking.sampling)} The column *By* says which.")
@@ -222,11 +272,13 @@ def _with_exact(asked: _Asked, cells: SideSample, separated: Separated, features
         return separated.with_exact(answers.ranked_exactly(*asked, missing))
 
 
-def _listed(separated: Separated, reliability: Reliability, *, every: bool) -> list[str]:
-    """The features of the list: all, or those that stand for themselves and others."""
+def _listed(separated: Separated, reliability: Reliability, aspect: Aspect, *, every: bool) -> list[str]:
+    """The features of an aspect in the list: all, or those that stand for themselves and others; poor ones last."""
     if every:
-        return [each.feature for each in separated.ranking.separations]
-    return [group.representative for group in _ordered(separated, reliability)]
+        names = [each.feature for each in separated.ranking.separations]
+    else:
+        names = [group.representative for group in _ordered(separated, reliability)]
+    return poor_last([name for name in names if CATALOGUE[name].aspect is aspect], reliability)
 
 
 def _report(versus: Versus, cells: SideSample, separated: Separated, reliability: Reliability) -> str:
@@ -249,11 +301,12 @@ def _report(versus: Versus, cells: SideSample, separated: Separated, reliability
 
 
 def _ordered(separated: Separated, reliability: Reliability) -> list[AlikeFeatures]:
-    """Groups of features that say the same, those with the largest effect first, poor ones last."""
-    by_feature = separated.by_feature
+    """Groups of features that say the same: morphology first, the largest effect of each first, poor ones last."""
+    by_feature, aspects = separated.by_feature, list(Aspect)
 
-    def place(group: AlikeFeatures) -> tuple[bool, float]:
-        return is_poor(group.representative, reliability), -abs(by_feature[group.representative].effect or 0.0)
+    def place(group: AlikeFeatures) -> tuple[bool, int, float]:
+        name = group.representative
+        return is_poor(name, reliability), aspects.index(CATALOGUE[name].aspect), -abs(by_feature[name].effect or 0.0)
 
     return sorted(separated.redundancy.groups, key=place)
 

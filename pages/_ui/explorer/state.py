@@ -63,7 +63,8 @@ class Explored:
     by name, all where it is empty. `pair` names the two groups that are compared, the second may be `OTHERS`; or `EACH`
     alone; the first two where it is empty. `log` is None where the catalogue says whether the axis is logarithmic.
     `features` are those of the chart of ranges, `map` holds what the map keeps by name; `as_drawn` is whether outlines
-    are the model's, without people's corrections.
+    are the model's, without people's corrections. `calibrations` are laid over the values, by name. `together` is
+    whether two groups are compared with all their cells, where they could be inside each source.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -78,6 +79,8 @@ class Explored:
     saved: Mapping[str, Selection] = field(default_factory=dict)
     map: Mapping[str, str] = field(default_factory=dict)
     as_drawn: bool = False
+    calibrations: tuple[str, ...] = ()
+    together: bool = False
 
     @property
     def compared(self) -> Selection:
@@ -142,6 +145,8 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
         "saved": [f"{name}{_APART}{to_link(selection)}" for name, selection in seen.saved.items()],
         "map": [f"{name}{_APART}{value}" for name, value in seen.map.items()],
         "outlines": ["model"] if seen.as_drawn else [],
+        "calibrated": list(seen.calibrations),
+        "together": ["1"] if seen.together else [],
     }
     return {name: values for name, values in parameters.items() if values}
 
@@ -173,6 +178,8 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
         saved=read("saved", lambda values: {name: from_link(link) for name, link in _pairs(values[:MOST_SAVED])}, {}),
         map=read("map", lambda values: dict(_pairs(values[:20])), {}),
         as_drawn=read("outlines", lambda values: values[0] == "model", default=False),
+        calibrations=read("calibrated", lambda values: tuple(values[:MOST_GROUPS]), ()),
+        together=read("together", lambda values: values[0] == "1", default=False),
     )
     return seen, problems
 

@@ -152,21 +152,22 @@ def test_populations_and_types_are_compared_with_the_numbers_of_the_page(tables,
         cells = gather(
             cohort, Selection(populations=("mono", "lympho")), By.POPULATION, (("mono",), ("lympho",)), list(CATALOGUE)
         )
-    wanted = separate(cells, ("mono", "lympho"), list(CATALOGUE)).ranking.to_frame()
-    assert [row["feature"] for row in rows] == wanted["feature"].tolist()
+    wanted = separate(cells, ("mono", "lympho"), list(CATALOGUE)).ranking.to_frame().set_index("feature")
+    assert {row["feature"] for row in rows} == set(wanted.index)
     assert rows[0]["feature"] == "combined_PixelSurface"
     for name in ("effect", "low", "high", "p", "q", "median mono", "patients lympho"):
-        assert rows[0][name] == pytest.approx(wanted[name].iloc[0])
+        assert rows[0][name] == pytest.approx(wanted.loc["combined_PixelSurface", name])
     assert "p is between patients" in err.lower()
 
     by_type = json.loads(
         run(capsys, "cohort", "compare", "--by", "cell_type", "monocyte", "lymphocyte", "--source", "A", "--json")[1]
     )
     assert [row["effect"] for row in by_type] == [row["effect"] for row in rows]
-    # From several sources there is a warning, and no size is compared.
+    # From several sources there is a warning, and what depends on the stain comes last, with the reason.
     code, out, err = run(capsys, "cohort", "compare", "--by", "cell_type", "--json")
     assert "The cells come from 2 sources" in err
-    assert all(CATALOGUE[row["feature"]].scale_free for row in json.loads(out))
+    for row in json.loads(out):
+        assert (row["not_compared"] is None) == (not CATALOGUE[row["feature"]].intensity_dependent)
 
 
 def test_a_comparison_is_written_as_table_and_report(tables, capsys):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from core.explorer.ranking import (
     UnitOfAnalysis,
     group_name,
     patient_codes,
+    plain_sentence,
     rank_features,
     sentence,
 )
@@ -532,6 +535,26 @@ PERIMETER = "nucleus_shape2D_Perimeter"
 )
 def test_the_sentence_of_two_groups(found, words):
     assert sentence(found, [group_name("monocyte"), group_name("hcl")]) == f"{CATALOGUE[PERIMETER].label}: {words}"
+
+
+def test_a_feature_with_words_is_said_as_a_haematologist_would():
+    names = [group_name("monocyte"), group_name("our own")]
+    area = Separation("nucleus_shape2D_PixelSurface", (9, 8), None, effect=0.9, below=0.0, above=0.97)
+    told = "(nucleus area, delta 0.90, n 9 / 8)"
+    assert plain_sentence(area, names) == (
+        f"Monocytes have the larger nucleus: 97 % of them lie above the median cell of our own {told}"
+    )
+    turned = replace(area, effect=-0.9, below=1.0)
+    assert plain_sentence(turned, names[::-1]) == (
+        f"Cells of our own have the smaller nucleus: all lie below the median monocyte {told}"
+    )
+    ratio = replace(area, feature="combined_PixelSurface")
+    assert "have the higher N:C ratio" in plain_sentence(ratio, names)
+    assert "(N:C area ratio, delta" in plain_sentence(ratio, names)
+    # Without words, too few cells or more groups it is the plain sentence.
+    without = ({"feature": "nucleus_glcm_Idmn"}, {"effect": None}, {"below": None, "above": None})
+    for other in (replace(area, **changes) for changes in without):
+        assert plain_sentence(other, names) == sentence(other, names)
 
 
 def test_the_sentence_of_three_groups():

@@ -85,9 +85,12 @@ def test_features_on_screen_are_ranked_by_all_cells(shipped):
         assert each.effect == (exact if name in shown else sampled).by_feature[name].effect
     assert all(found.by_feature[name].low <= found.by_feature[name].effect for name in shown)
     assert [each.feature for each in found.ranking.separations if each.low is not None].count(shown[0]) == 1
-    assert sum(each.low is not None for each in sampled.ranking.separations) == min(
-        INTERVALS, len(sampled.redundancy.groups)
-    )
+    with_interval = {each.feature for each in sampled.ranking.separations if each.low is not None}
+    for aspect, groups in sampled.aspects.items():
+        first = {group.representative for group in groups[:INTERVALS]}
+        assert first | {sampled.best(aspect, SOME)} == {
+            name for name in with_interval if CATALOGUE[name].aspect is aspect
+        }
 
 
 def test_many_sides_have_smaller_samples():

@@ -161,11 +161,13 @@ def test_what_cannot_be_compared_is_refused_with_a_reason(small):
     gone, found = refused(MONO, LYMPHO)
     assert (gone, found.warnings) == (set(), ())
     assert found.caution(TONE) is None
+    # Sizes have a scale on both sides; the stain of two sources is not one.
     gone, found = refused(MONO, OTHER_SCALE)
-    assert gone == {AREA, TEXTURE}
+    assert gone == {TONE, TEXTURE}
     assert "2 sources" in found.warnings[0]
-    assert "2 sources" in found.refusal(AREA)
-    assert found.caution(TONE)
+    assert "inside each of them, or calibrate" in found.refusal(TONE)
+    assert "not how exactly" in found.caution(AREA)
+    assert "within 10 %" in replace(found, scale_errors={"A": 0.1, "elsewhere": 0.5}).caution(AREA)
     assert found.caution(RATIO) is None
     gone, found = refused(UNSCALED, OTHER_SCALE)
     assert gone == {AREA, TEXTURE}

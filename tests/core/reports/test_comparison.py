@@ -16,6 +16,7 @@ from core.explorer.selection import Quality, Selection
 from core.explorer.separation import find_panels, gather
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
+from core.features.spec import Aspect
 from core.reports.comparison import compare, html_report, to_frame
 from core.store.database import Cohort
 from core.store.shards import write_population
@@ -54,7 +55,7 @@ def test_a_sample_ranks_all_features_and_all_cells_those_that_lead(small, monkey
     found = compared(small)
     assert (found.cells.of, len(found.cells.sides)) == (96, 40)
     assert found.separated.ranking.n == (58, 38)
-    leading = {each.feature for each in found.leading({}, 15)}
+    leading = {each.feature for each in found.leading({}, 5)}
     assert {each.feature for each in found.separated.ranking.separations if not each.sampled} == leading
     for name in leading:
         assert found.separated.by_feature[name].effect == whole.separated.by_feature[name].effect
@@ -64,13 +65,17 @@ def test_a_sample_ranks_all_features_and_all_cells_those_that_lead(small, monkey
     assert to_frame(found, {})["sampled"].sum() == len(CATALOGUE) - len(leading)
 
 
-def test_across_sources_only_scale_free_features_are_compared_and_the_report_warns(small):
+def test_across_sources_form_is_compared_and_the_report_says_why_nothing_else(small):
     found = compared(small, Selection(), By.POPULATION, ((MONO,), (OTHER_SCALE,)))
-    assert AREA not in found.separated.by_feature
-    assert RATIO in found.separated.by_feature
+    assert {AREA, RATIO} <= set(found.separated.by_feature)
+    assert not any(CATALOGUE[name].intensity_dependent for name in found.separated.by_feature)
+    assert len(found.refused) == len(CATALOGUE) - len(found.separated.by_feature)
     text = html_report(found, {}, WHEN)
     assert "The cells come from 2 sources" in text
-    assert f"{len(CATALOGUE) - len(found.separated.by_feature)} features are not compared" in text
+    assert "features are not compared: it depends on stain, light and camera" in text
+    frame = to_frame(found, {}).set_index("feature")
+    assert frame["not_compared"].tail(len(found.refused)).notna().all()
+    assert frame["not_compared"].notna().sum() == len(found.refused)
 
 
 def test_the_report_tells_cells_effects_methods_and_origin_and_fetches_nothing(small):
@@ -148,7 +153,12 @@ def test_the_table_has_units_and_trust(small):
     assert frame.loc[AREA, "unit_of_medians"] == "µm²"
     assert frame.loc[RATIO, "trust"] == "poor"
     assert frame.loc[AREA, "n monocyte"] == 57  # the third cell has none
-    assert frame["effect"].abs().is_monotonic_decreasing
+    # Morphology first, in each aspect the largest effect first, and what is poor after all.
+    good = frame.drop(RATIO)
+    assert good["aspect"].drop_duplicates().tolist() == list(Aspect)
+    assert frame.index[-1] == RATIO
+    for _, of_aspect in good.groupby("aspect"):
+        assert of_aspect["effect"].abs().is_monotonic_decreasing
 
 
 def test_groups_that_are_too_small_are_refused(small):
