@@ -14,7 +14,7 @@ et al. 2005, Algorithmic Learning in a Random World), comparable between populat
 populations give less than `UNLIKE_BELOW`, the cell is unlike all, and none is named.
 
 Small groups. Fewer than `SMALL_GROUP` cells give no per cent and are not ranked. They are told of where the cell is
-nearer to one of theirs than to the population named first, and than theirs usually are to each other.
+nearer to one of theirs than to the population named first, and than any two of theirs are to each other.
 
 A member that agrees with the cell in every feature is the cell itself and does not count. This describes; it does not
 classify. `core.evaluation.nearness_check` measures how often it names the right type.
@@ -63,9 +63,9 @@ class NearPopulation:
     """How near a cell is to a population.
 
     `distance` is to its fifth nearest cell (of a small group, the nearest), in spreads over the shape features, and the
-    sizes where `sized`; `usual` is the median of that among its own cells. `typicality` is the per cent of its `n`
-    cells with at least that distance, None for a small group. `others` tells that the cell is one of its cells and was
-    left out; the n are a sample where `drawn_from` gives their number.
+    sizes where `sized`; `usual` is the median of that among its own cells, of a small group the least. `typicality` is
+    the per cent of its `n` cells with at least that distance, None for a small group. `others` tells that the cell is
+    one of its cells and was left out; the n are a sample where `drawn_from` gives their number.
     """
 
     population: str
@@ -142,7 +142,7 @@ class NearestPopulations:
         close = tuple(
             group
             for group in small
-            if group.distance < group.usual
+            if group.distance < group.usual < np.inf
             and (first is None or group.distance < (first if group.sized else in_shape[first.population]).distance)
         )
         counts = len(shapes), len(sizes) if any(p.sized for p in large) else 0
@@ -224,7 +224,7 @@ def _features(near: NearPopulation) -> str:
 
 def _of_group(group: NearPopulation) -> str:
     return (
-        f"Closer{' in shape' * (not group.sized)} to a cell of {group.title} than these usually are to each other"
+        f"Closer{' in shape' * (not group.sized)} to a cell of {group.title} than any two of these are to each other"
         f" (n = {group.n}, too few for a per cent)."
     )
 
@@ -304,7 +304,7 @@ class _Members:
             n=n,
             patients=reference.patients,
             distance=distance,
-            usual=float(np.median(self.own)),
+            usual=float(np.median(self.own) if large else np.min(self.own)),
             typicality=100 * float(np.mean(self.own[others] >= distance)) if large and n else None,
             sized=sized,
             others=n < len(others),

@@ -126,10 +126,12 @@ def test_a_small_group_is_told_by_its_cells_and_never_by_a_per_cent():
     assert (group.n, group.typicality) == (5, None)
     assert group.distance < group.usual
     assert in_words(nearness).endswith(
-        "Closer in shape to a cell of Hairy cells of a test than these usually are to each other (n = 5, too few for a"
-        " per cent)."
+        "Closer in shape to a cell of Hairy cells of a test than any two of these are to each other (n = 5, too few for"
+        " a per cent)."
     )
     assert found(given(), [FAR, NEAR, few]).close_groups == ()
+    alone = replace(few, sample=few.sample[2:3])
+    assert found(FeatureSet(at_one, {}), [FAR, NEAR, alone]).close_groups == (), "one cell has no distance to another"
 
 
 def test_of_small_groups_alone_none_is_named_nearest():
