@@ -199,6 +199,8 @@ def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, 
             _large(cell, sources)
         with right:
             _who(cell)
+        with errors_in_words():
+            show_nearness(nearness_of(_feature_set(cell.cell_id), cell.um_per_px, cell.flags, cell.severe_flags))
     if note := note_beside(cell.outlined, [_reference(cell.population)]):
         st.caption(f":material/warning: {markdown(note)}")
     section = st.segmented_control(
@@ -299,8 +301,6 @@ def _who(cell: StoredCell) -> None:
     percent = _typicalities((cell.cell_id,), _features()).get(cell.cell_id)
     if percent is not None:
         st.markdown(f"**{percent:.0f} %** of its population lie at least as far from the centre in shape.")
-    with errors_in_words():
-        show_nearness(nearness_of(_feature_set(cell.cell_id), cell.um_per_px, cell.flags, cell.severe_flags))
     codes = [code for code in dict.fromkeys((*cell.severe_flags, *cell.flags)) if code != EXCLUDED]
     notes = [("warn" if code in cell.severe_flags else "info", flag_sentence(code)) for code in codes]
     if cell.excluded_reason:

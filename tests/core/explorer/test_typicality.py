@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from core.charts.trust import likeness_features, likeness_sizes
+from core.domain.options import CellChoice
 from core.domain.settings import ROOT
 from core.domain.types import FeatureSet
 from core.evaluation.agreement import load
@@ -11,6 +12,7 @@ from core.explorer.selection import Quality, Selection
 from core.explorer.typicality import CohortCentres
 from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
+from core.pipeline import AnalysisRequest, analyse_many
 from core.populations.nearness import NearestPopulations, in_words
 from core.populations.neighbours import comparable_features
 from core.populations.robust import RobustScaling
@@ -107,6 +109,27 @@ def test_the_single_cell_page_and_the_card_name_the_same_nearest_populations_for
         assert all(near.others for near in own), "a cell is not its own neighbour"
     assert len(told) == 100
     assert sum(text.startswith("Nearest in shape and size") for text in told.values()) > 80
+
+
+@pytest.mark.data
+def test_the_picture_of_a_stored_cell_gets_the_same_answer_and_is_not_its_own_neighbour(shipped, model_entry, data_dir):
+    reliability = load(model_entry.reliability)
+    shapes, sizes = likeness_features(reliability), likeness_sizes(reliability)
+    names = [info.population.population_id for info in queries.populations(shipped)]
+    nearest = NearestPopulations([queries.reference(shipped, name) for name in names], shapes, sizes)
+    sql = (
+        "SELECT cell_id FROM cells WHERE quality_ok AND population = 'monocyte_acevedo' ORDER BY hash(cell_id) LIMIT 4"
+    )
+    stored = cells(shipped, shipped.query(sql)["cell_id"].tolist())
+    pictures = [AnalysisRequest(data_dir / cell.image_path, cell.um_per_px, CellChoice.ONE) for cell in stored]
+    for cell, outcome in zip(stored, analyse_many(pictures, model_entry), strict=True):
+        (analysis,) = outcome.analyses
+        measured = nearest.of(analysis.features, cell.um_per_px, cell.flags, ())
+        assert in_words(measured) == in_words(
+            nearest.of(features_of(shipped, cell.cell_id), cell.um_per_px, cell.flags, ())
+        )
+        own = [near.others for near in measured.populations if near.population == cell.population]
+        assert own in ([True], []), "none is named where the cell is unlike all"
 
 
 def test_both_draw_the_same_cells_of_a_large_population(shipped, monkeypatch):
