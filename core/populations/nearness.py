@@ -45,7 +45,8 @@ _NEIGHBOUR: Final = 5
 _SHRINKAGE: Final = 0.1
 _FARTHEST: Final = 20.0  # spreads from the middle; also of a logarithm that does not exist
 _ITSELF: Final = 1e-4  # no two cells agree so closely in several features
-_ENOUGH: Final = 0.5
+_ENOUGH: Final = 0.5  # share of the features, and of the members that have one
+_MOST_SPACES: Final = 20  # sets of features; cells that lack some have others
 _GRANULOCYTES: Final = frozenset({CellType.NEUTROPHIL, CellType.EOSINOPHIL, CellType.BASOPHIL})
 
 
@@ -135,8 +136,9 @@ class NearestPopulations:
             tuple(name for name in names if features.values.get(name) is not None)
             for names in (self._shapes, self._sizes if um_per_px else ())
         )
-        in_shape = self._near(features, None, shapes)
-        near = in_shape | (self._near(features, um_per_px, (*shapes, *sizes)) if sizes else {})
+        in_shape = self._near(features, None, shapes, self._groups)
+        scaled = [group for group in self._groups if group.scaled and group.reference.population in in_shape]
+        near = in_shape | (self._near(features, um_per_px, (*shapes, *sizes), scaled) if sizes else {})
         large, small = _ranked(near, in_shape)
         first = large[0] if large else None
         close = tuple(
@@ -152,12 +154,16 @@ class NearestPopulations:
             return Nearness((), close, Unnamed.UNLIKE, None, *counts)
         return Nearness(large, close, None, None, *counts)
 
-    def _near(self, features: FeatureSet, um_per_px: float | None, names: tuple[str, ...]) -> dict[str, NearPopulation]:
-        """How near the cell is to every population that can be compared in these features; sizes need a scale."""
-        if names not in self._spaces:
-            groups = [group for group in self._groups if um_per_px is None or group.scaled]
-            self._spaces[names] = _Space.fit(groups, names)
-        space = self._spaces[names]
+    def _near(
+        self, features: FeatureSet, um_per_px: float | None, names: tuple[str, ...], groups: Sequence["_Group"]
+    ) -> dict[str, NearPopulation]:
+        """How near the cell is to those of the groups that can be compared in these features; sizes need a scale."""
+        if len(self._spaces) >= _MOST_SPACES and names not in self._spaces:
+            self._spaces = {}
+        spaces = self._spaces  # another thread may begin a new one
+        if names not in spaces:
+            spaces[names] = _Space.fit(groups, names)
+        space = spaces[names]
         if space is None:
             return {}
         at = space.placed(in_um(features.vector(space.features)[None], space.features, um_per_px))
@@ -176,7 +182,7 @@ def _ranked(
     sized = [population for population in large if population.sized]
     places = {population.population: float(place) for place, population in enumerate(sized)}
     for other in (population for population in large if not population.sized):
-        nearer = (in_shape[p.population].distance < other.distance for p in sized if p.population in in_shape)
+        nearer = (in_shape[p.population].distance < other.distance for p in sized)
         places[other.population] = sum(nearer) - 0.5
     return (
         tuple(sorted(large, key=lambda population: places[population.population])),

@@ -191,6 +191,23 @@ def test_a_feature_that_a_population_lacks_counts_for_none_and_who_lacks_most_is
     assert named(found(given(), [NEAR, without_any])) == ["near"]
 
 
+def test_a_population_with_sizes_alone_is_not_compared():
+    sizes_alone = replace(FAR, sample=FAR.sample.assign(**dict.fromkeys(SHAPES, np.nan)))
+    few = population(members(5, um=None), population="few")
+    nearness = found(given(), [NEAR, sizes_alone, few], um=0.1)
+    assert (named(nearness), nearness.sizes) == (["near"], 2)
+    assert found(given(), [NEAR], um=0.1, shapes=()).unnamed is Unnamed.NOTHING
+
+
+def test_cells_that_lack_other_features_get_the_same_answer_in_any_order(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_SPACES", 1)
+    nearest = NearestPopulations([NEAR, FAR], SHAPES, SIZES)
+    cells = [FeatureSet({**given().values, lacking: None}, {}) for lacking in (SHARE, RATIO, AREA)]
+    first, again = ([nearest.of(cell, 0.1, (), ()) for cell in cells] for _ in range(2))
+    assert first == again
+    assert [(nearness.shapes, nearness.sizes) for nearness in first] == [(1, 2), (1, 2), (2, 1)]
+
+
 def test_values_without_a_logarithm_lie_farthest_down():
     values = members()
     values.loc[:9, RATIO] = 0.0
