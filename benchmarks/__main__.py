@@ -233,7 +233,7 @@ def page() -> list[dict[str, object]]:
             view.wait_for_timeout(THINKING_MS)
             started = time.perf_counter()
             view.get_by_role("button", name="Calculate features").click()
-            view.get_by_text(re.compile("Nearest in shape|Unlike every population")).wait_for()
+            view.get_by_text(re.compile("Nearest in shape|Unlike every population|No nearest population")).wait_for()
             view.wait_for_function(
                 "document.querySelectorAll('.stVegaLiteChart canvas, .stVegaLiteChart svg').length >= 2"
             )

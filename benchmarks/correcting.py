@@ -33,7 +33,7 @@ def waited() -> dict[str, float]:
         page.locator("input[type=file]").set_input_files(image)
         page.get_by_text("The mask will stand here.").wait_for()
         page.get_by_role("button", name="Calculate features").click()
-        page.get_by_text(re.compile("Nearest in shape|Unlike every population")).wait_for()
+        page.get_by_text(re.compile("Nearest in shape|Unlike every population|No nearest population")).wait_for()
         page.wait_for_timeout(3000)
         started = time.perf_counter()
         page.get_by_text("Correct the outline", exact=True).click()

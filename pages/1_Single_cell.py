@@ -8,10 +8,10 @@ from core.domain.types import CellAnalysis
 from core.image.imaging import decode
 from core.pipeline import ReceivedImage, at_scale
 from core.populations.placement import place_cell
-from core.reports.conclusions import nearest_populations
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
+from pages._ui.common.nearest import nearness_of, show_nearness
 from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
 from pages._ui.common.widgets import image_chooser, offer_scale
 from pages._ui.components.viewer.viewer import cell_viewer
@@ -20,7 +20,6 @@ from pages._ui.single_cell.cell_view import (
     show_downloads,
     show_measures,
     show_models,
-    show_nearest,
     show_populations,
     show_quality,
 )
@@ -90,10 +89,13 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
                 "The sentence below the image says why. Correct the outline, or choose another image above.",
                 "search_off",
             )
+    codes = [flag.code for flag in analysis.flags]
+    severe = [flag.code for flag in analysis.flags if flag.severe]
+    nearness = nearness_of(analysis.features, analysis.image.um_per_px, codes, severe)
     if measured:
         show_models(analysis, placed)
-        show_nearest(nearest_populations(analysis.features, [p.reference for p in placed], reliability))
-    show_downloads(analysis, placed, reliability)
+        show_nearness(nearness)
+    show_downloads(analysis, placed, nearness, reliability)
     if measured:
         show_populations(placed, reliability, current_look(), corrected=analysis.base is not None)
 

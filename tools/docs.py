@@ -2,8 +2,9 @@
 
 A table, sentence or reference lies between the marks ``<!-- name -->`` and ``<!-- end name -->``; its function has that
 name. Scores come from the shipped model's card and `benchmarks/agreement.json`, architectures from the committed
-selection run, populations from the shipped cohort, speed from `benchmarks/`, which `make bench` writes, features,
-columns and commands from the code.
+selection run, populations from the shipped cohort and
+`benchmarks/nearness.json`, speed from `benchmarks/`, which `make bench` writes, features, columns and commands from the
+code.
 """
 
 import json
@@ -21,6 +22,7 @@ from core.domain.settings import ROOT, load_settings
 from core.evaluation import model_selection
 from core.evaluation.agreement import FeatureReliability, Grade, load
 from core.evaluation.model_comparison import Measure, leaks, paired_differences, ranking, title, verdict
+from core.evaluation.nearness_check import NearnessCount, Setting, nearness_row
 from core.explorer import view
 from core.explorer.laboratory_effect import LaboratoryTables
 from core.explorer.ranking import Separation
@@ -503,9 +505,46 @@ def columns() -> str:
     return _table(["column", "type", "meaning"], rows)
 
 
+def _nearness_counts() -> list[NearnessCount]:
+    written = json.loads((BENCHMARKS / "nearness.json").read_text(encoding="utf-8"))
+    return [NearnessCount(**{**row, "setting": Setting(row["setting"])}) for row in written]
+
+
+def nearest_known() -> str:
+    counts = {(count.cells, count.setting): nearness_row(count) for count in _nearness_counts()}
+    rows: list[list[object]] = []
+    for (cells, setting), held in counts.items():
+        if setting is Setting.HELD_OUT:
+            others = (Setting.NO_SCALE, Setting.OTHER_LABORATORY)
+            first = [counts.get((cells, other), {}).get("its type first", "") for other in others]
+            left_out = counts.get((cells, Setting.TYPE_LEFT_OUT), {}).get("unlike all", "")
+            rows.append([*list(held.values())[:-1], *first, left_out])
+    return _table(
+        [
+            "cells",
+            "n",
+            "refused by a flag",
+            "unlike all",
+            "its type first",
+            "first or second",
+            "close to a small group",
+            "first, without a scale",
+            "first, other laboratories only",
+            "unlike all, its type left out",
+        ],
+        rows,
+    )
+
+
+def nearest_lacking() -> str:
+    rows = [list(nearness_row(count).values()) for count in _nearness_counts() if count.setting is Setting.LACKING]
+    return _table(["cells", "n", "refused by a flag", "unlike all", "close to a small group", "named first"], rows)
+
+
 TABLES = (
-    headline, commands, scores, selection, reliability, cohort, published, findings, panels, explorer, speed, batch,
-    catalogue, features, columns, nodes, paper, laboratory_effects, laboratory_contrasts,
+    headline, commands, scores, selection, reliability, cohort, published, findings, panels, nearest_known,
+    nearest_lacking, laboratory_effects, laboratory_contrasts, explorer, speed, batch, catalogue, features, columns,
+    nodes, paper,
 )  # fmt: skip
 MAKERS: Mapping[str, Callable[[], str]] = {make.__name__: make for make in TABLES}
 _MARK = re.compile(r"^<!-- (?!end )([a-z_]+) -->$", re.MULTILINE)

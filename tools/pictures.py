@@ -71,7 +71,7 @@ def single_cell(page: Page, address: str) -> None:
     page.get_by_text("Monocyte, drawn by the program").click()
     page.get_by_text("The mask will stand here.").wait_for()
     page.get_by_role("button", name="Calculate features").click()
-    page.get_by_text(re.compile("Nearest in shape|Unlike every population")).wait_for()
+    page.get_by_text(re.compile("Nearest in shape|Unlike every population|No nearest population")).wait_for()
 
 
 def batch(page: Page, address: str) -> Locator:

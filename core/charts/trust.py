@@ -10,7 +10,7 @@ from typing import Final
 
 from core.evaluation.agreement import FeatureReliability, Grade
 from core.features.catalogue import CATALOGUE
-from core.populations.neighbours import comparable_features
+from core.populations.neighbours import comparable_features, comparable_sizes
 
 Reliability = Mapping[str, FeatureReliability]
 
@@ -56,3 +56,8 @@ def likeness_features(reliability: Reliability) -> tuple[str, ...]:
     cell. Moderate features may be shown and ranked, but do not count here.
     """
     return comparable_features(graded(reliability, (Grade.GOOD,)))
+
+
+def likeness_sizes(reliability: Reliability) -> tuple[str, ...]:
+    """Sizes of grade good, which count as well where all that is compared has a scale."""
+    return comparable_sizes(graded(reliability, (Grade.GOOD,)))

@@ -1,4 +1,4 @@
-"""`leukoscope reliability`, `novelty`, `quality` and `selection`: how far a model and its numbers can be trusted."""
+"""`leukoscope reliability`, `novelty`, `quality`, `nearness` and `selection`: how far numbers can be trusted."""
 
 import argparse
 import json
@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from core.charts.trust import likeness_features, likeness_sizes
 from core.cli.common import add_jobs, add_json, add_model, add_out_file, count_images, positive
 from core.domain.errors import UsageError
 from core.domain.options import Device
 from core.domain.settings import check_own, load_settings
 from core.evaluation import model_selection, novelty_fit, quality_fit
-from core.evaluation.agreement import Grade, save, to_json
+from core.evaluation.agreement import Grade, load, save, to_json
 from core.evaluation.datasets import DataSet, data_set
 from core.evaluation.model_comparison import (
     Measure,
@@ -27,12 +28,15 @@ from core.evaluation.model_comparison import (
     title,
     verdict,
 )
+from core.evaluation.nearness_check import Setting, check_nearness, nearness_row
 from core.evaluation.reliability import measure_reliability, store
 from core.evaluation.true_cells import LABORATORIES
 from core.quality import novelty as knowledge
 from core.quality import outline_quality
 from core.quality.outline_signs import OUTLINE_SIGNS
 from core.segmentation.model_registry import ModelEntry, find_model
+from core.store.database import Cohort
+from core.support import files
 
 
 def _add_measuring(parser: argparse.ArgumentParser, limited: str) -> None:
@@ -245,6 +249,47 @@ def _outlines_in(path: Path) -> pd.DataFrame:
         msg = f"--table {path.name}: without {', '.join(missing)}; write it with `python -m training outlines`"
         raise UsageError(msg)
     return table
+
+
+# --- nearest populations ----------------------------------------------------------------------------------------------
+
+
+def nearness(parser: argparse.ArgumentParser) -> None:
+    """Check which populations are called nearest."""
+    add_out_file(parser, "write the counts here as well, as JSON")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="only so many cells of a population and images of a type"
+    )
+    add_model(parser)
+    add_jobs(parser)
+    add_json(parser)
+    parser.set_defaults(run=_nearness)
+
+
+def _nearness(arguments: argparse.Namespace) -> int:
+    model = find_model(arguments.model)
+    reliability = {} if model.reliability is None else load(model.reliability)
+    with Cohort.open([load_settings().reference]) as cohort:
+        counts = check_nearness(
+            model,
+            cohort,
+            likeness_features(reliability),
+            likeness_sizes(reliability),
+            jobs=arguments.jobs,
+            device=Device(arguments.device),
+            limit=arguments.limit,
+            progress=_late_progress(),
+        )
+    text = json.dumps([asdict(count) for count in counts], indent=1) + "\n"
+    if arguments.out is not None:
+        files.write_text(arguments.out, text)
+    if arguments.json:
+        print(text, end="")
+        return 0
+    for setting in Setting:
+        rows = [nearness_row(count) for count in counts if count.setting is setting]
+        print(f"\n{setting.capitalize()}\n{pd.DataFrame(rows).to_string(index=False)}")
+    return 0
 
 
 # --- model selection --------------------------------------------------------------------------------------------------

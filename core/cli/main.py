@@ -64,6 +64,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "evaluation",
         "Learn to tell how well a cell is outlined, from drawn cells of many laboratories, and keep it with the model.",
     ),
+    "nearness": Command(
+        "evaluation",
+        "Check how often a cell is nearest to its own type, and what is said of types that the populations lack.",
+    ),
     "selection": Command(
         "evaluation", "Which architecture is better, and how sure that is: a run of `python -m training select`."
     ),

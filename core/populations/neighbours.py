@@ -1,7 +1,7 @@
 """Which cells are most like one: distances in robust standard deviations.
 
 Distance of two cells: the root mean square, over the features both have, of the difference of their robust z
-(`core.populations.robust`). `core.populations.typicality` measures how typical a cell is of its population.
+(`core.populations.robust`). `core.populations.nearness` tells which populations a cell is near to.
 """
 
 from collections.abc import Collection, Sequence
@@ -54,6 +54,27 @@ def comparable_features(reliable: Collection[str]) -> tuple[str, ...]:
         and not spec.intensity_dependent
         and spec.region is not Region.ENVIRONMENT
     )
+
+
+def comparable_sizes(reliable: Collection[str]) -> tuple[str, ...]:
+    """Those of the reliable features that are sizes of the cell and can be converted to micrometres, likewise."""
+    return tuple(
+        name
+        for name, spec in CATALOGUE.items()
+        if name in reliable
+        and spec.length_power
+        and not spec.scale_free
+        and not spec.intensity_dependent
+        and spec.region is not Region.ENVIRONMENT
+    )
+
+
+def in_um(values: Matrix, features: Sequence[str], um_per_px: float | Matrix | None) -> Matrix:
+    """Values (n, F) in pixels, with sizes in micrometres, nan without a scale; the scale is one or (n, 1)."""
+    powers = [0 if CATALOGUE[name].scale_free else CATALOGUE[name].length_power for name in features]
+    scale = np.array(np.nan if um_per_px is None else um_per_px)
+    converted: Matrix = values * scale ** np.array(powers)  # nan to the power of 0 is 1
+    return converted
 
 
 def nearest(
@@ -110,8 +131,8 @@ def shares(near: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> tup
     return tuple(Share(str(names[i]), int(counts[i]), int(np.count_nonzero(every == names[i]))) for i in order)
 
 
-def sentence(near: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> str:
-    """How the nearest cells divide by label ("monocytes"), beside how all do.
+def sentence(near: Neighbours, labels: Sequence[str] | NDArray[np.object_], of: str) -> str:
+    """How the nearest cells divide by label ("monocytes"), beside how all do, in features "of shape".
 
     A type of many cells is often near by its number alone.
     """
@@ -121,7 +142,8 @@ def sentence(near: Neighbours, labels: Sequence[str] | NDArray[np.object_]) -> s
         f"{share.nearest} {share.label} ({100 * share.all_cells / len(labels):.0f} % of all)"
         for share in shares(near, labels)
     )
+    features = f"{near.features} feature{'s' * (near.features != 1)} {of}"
     return (
         f"Of the {len(near.rows)} nearest among {near.cells:,} cells: {parts}; {near.distances[0]:.2f} to"
-        f" {near.distances[-1]:.2f} standard deviations away in {near.features} feature{'s' * (near.features != 1)}."
+        f" {near.distances[-1]:.2f} standard deviations away in {features}."
     )

@@ -18,9 +18,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain.types import FeatureSet
 from core.populations.robust import Matrix, RobustScaling
-from core.populations.summaries import SMALL_GROUP, ReferencePopulation
+from core.populations.summaries import SMALL_GROUP
 
 MOST_FITTED: Final = (
     5000  # members of a population that tell its centre; the standard error of a per cent is 0.7 at most
@@ -72,65 +71,6 @@ class PopulationCentre:
             return np.full(len(distances), np.nan)
         nearer = np.searchsorted(self.of_members, distances, "left")
         return np.where(np.isnan(distances), np.nan, 100 * (n - nearer) / n)
-
-
-@dataclass(frozen=True)
-class Nearness:
-    """How typical a cell would be of one population: a description, never a classification.
-
-    `distance` is that from the population's centre, over the `features` features that both have; `typicality` the per
-    cent of the population's `n` members at least as far out, which are a sample where `drawn_from` gives their number.
-    """
-
-    population: str
-    title: str
-    plural: str
-    n: int
-    patients: int | None
-    features: int
-    distance: float
-    typicality: float
-    drawn_from: int | None = None
-
-
-def nearest(
-    features: FeatureSet, references: Sequence[ReferencePopulation], among: Sequence[str]
-) -> tuple[Nearness, ...]:
-    """How far a cell lies from the centre of each population, most typical first.
-
-    Published tables and populations below `SMALL_GROUP` have no such distribution and are left out.
-
-    Parameters
-    ----------
-    features
-        The cell's values.
-    references
-        The populations.
-    among
-        The features that count: such as need no scale (`core.populations.neighbours.comparable_features`).
-    """
-    cell = features.vector(among)[None]
-    known = [near for near in (_nearness(cell, r, among) for r in references if not r.published) if near is not None]
-    return tuple(sorted(known, key=lambda near: (-near.typicality, near.distance)))
-
-
-def _nearness(cell: Matrix, reference: ReferencePopulation, among: Sequence[str]) -> Nearness | None:
-    centre = PopulationCentre.fit(reference.sample.reindex(columns=list(among)).to_numpy(np.float64), among)
-    distances = centre.distances(cell)
-    typicality = float(centre.typicality(distances)[0])
-    if np.isnan(typicality):
-        return None
-    return Nearness(
-        population=reference.population,
-        title=reference.title,
-        plural=reference.plural,
-        n=len(centre.of_members),
-        patients=reference.patients,
-        features=int(np.count_nonzero(~np.isnan(centre.scaling.z(cell)))),
-        distance=float(distances[0]),
-        typicality=typicality,
-        drawn_from=reference.n if len(reference.sample) < reference.n else None,
-    )
 
 
 def _distances(scaling: RobustScaling, cells: Matrix) -> NDArray[np.float64]:

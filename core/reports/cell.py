@@ -21,6 +21,7 @@ from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.extract import extract
 from core.features.spec import Theme
 from core.populations.comparison import INTENSITY_CAUTION, describe
+from core.populations.nearness import Nearness, in_words
 from core.populations.placement import (
     Placed,
     by_cell_type,
@@ -32,7 +33,7 @@ from core.populations.placement import (
     scale_source,
 )
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
-from core.reports.conclusions import most_different, nearest_in_words, nearest_populations
+from core.reports.conclusions import most_different
 from core.reports.engine import ReportRow, ReportTable, drawing, render
 from core.reports.tables import comparison_table
 from core.segmentation.model_registry import ModelEntry
@@ -73,6 +74,7 @@ class _Population(NamedTuple):
 def html_report(
     analysis: CellAnalysis,
     references: Sequence[ReferencePopulation],
+    nearness: Nearness,
     model: ModelEntry,
     reliability: Reliability,
     created: datetime,
@@ -81,7 +83,7 @@ def html_report(
     """Build the report as one HTML text: pictures, quality, measures, places in the populations, tables, provenance.
 
     Everything is inside the text, nothing is fetched and nothing runs, so it opens anywhere for years. Names from
-    outside are escaped. `settings` are further lines for the provenance.
+    outside are escaped. `nearness` is what the cell is nearest to; `settings` are further lines for the provenance.
     """
     placed = place_cell(analysis, references)
     return render(
@@ -95,7 +97,8 @@ def html_report(
         corrected=_corrected(analysis),
         model_note=models_beside(analysis, references),
         measures=[_key_measure(feature, placed, analysis, reliability) for feature in KEY_FEATURES],
-        nearest=nearest_in_words(nearest_populations(analysis.features, references, reliability)),
+        nearness=nearness,
+        nearest=in_words(nearness),
         populations=[_population(sources, placed, reliability) for sources in by_cell_type(placed).values()],
         intensity_caution=INTENSITY_CAUTION,
         catalogued=len(CATALOGUE),

@@ -102,7 +102,9 @@ def open_image(page: Page, address: str, image: Path) -> None:
     page.locator("input[type=file]").set_input_files(image)
     expect(page.get_by_text("The mask will stand here.")).to_be_visible()
     page.get_by_role("button", name="Calculate features").click()
-    expect(page.get_by_text(re.compile("Nearest in shape|Unlike every population"))).to_be_visible()
+    expect(
+        page.get_by_text(re.compile("Nearest in shape|Unlike every population|No nearest population"))
+    ).to_be_visible()
 
 
 def start_correcting(page: Page) -> None:

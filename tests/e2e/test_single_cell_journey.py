@@ -29,7 +29,9 @@ def _measure(page: Page, server: str, image: Path) -> None:
     scale.fill("0.095")
     scale.press("Tab")
     page.get_by_role("button", name="Calculate features").click()
-    expect(page.get_by_text(re.compile("Nearest in shape|Unlike every population"))).to_be_visible()
+    expect(
+        page.get_by_text(re.compile("Nearest in shape|Unlike every population|No nearest population"))
+    ).to_be_visible()
 
 
 def _journey(page: Page, server: str, image: Path, tmp_path: Path) -> None:

@@ -154,6 +154,14 @@ def test_the_nearest_cells_are_named_with_their_types_and_distances(explore):
     assert FIRST not in [item["id"] for item in items]
 
 
+def test_the_card_says_what_is_nearest_without_the_cell_itself_and_names_nothing_for_a_refused_one(explore):
+    said = texts(explore(card=FIRST))
+    assert re.search(r"(Nearest|Unlike every population here) in shape and size", said)
+    assert "22 other cells" in said, "of the 23 good cells of its population"
+    assert "No nearest population is named: " in texts(explore(card=FLAGGED))
+    assert re.search("(Nearest|Unlike every population here) in shape(?! and size)", texts(explore(card=HCL)))
+
+
 def _log(folder) -> tuple:
     with Cohort.open([load_settings().reference, load_settings().cohort]) as cohort:
         return edits.log(cohort)

@@ -12,7 +12,7 @@ import streamlit as st
 from core.charts.labels import of_cell
 from core.charts.sparklines import sparkline_html
 from core.charts.thumbnail import thumbnail_svg
-from core.charts.trust import likeness_features
+from core.charts.trust import likeness_features, likeness_sizes
 from core.corrections.opening import OpenCell
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError, StoreError
@@ -44,6 +44,7 @@ from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.caching import cached, drawn_and_arguments
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.markup import faint, measures, sentences
+from pages._ui.common.nearest import nearness_of, show_nearness
 from pages._ui.common.state import CARD, widget_value
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.components.owner.owner import owner
@@ -198,6 +199,8 @@ def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, 
             _large(cell, sources)
         with right:
             _who(cell)
+        with errors_in_words():
+            show_nearness(nearness_of(_feature_set(cell.cell_id), cell.um_per_px, cell.flags, cell.severe_flags))
     if note := note_beside(cell.outlined, [_reference(cell.population)]):
         st.caption(f":material/warning: {markdown(note)}")
     section = st.segmented_control(
@@ -347,7 +350,7 @@ def _reference(population_id: str) -> ReferencePopulation:
 
 def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
     """Show the cells of the whole cohort that are most like it."""
-    similar = _space(_features()).nearest(cell.cell_id, _feature_set(cell.cell_id), _NEAREST)
+    similar = _space(_features(), _sizes()).nearest(cell.cell_id, _feature_set(cell.cell_id), cell.um_per_px, _NEAREST)
     st.caption(markdown(similar.sentence))
     show_model_note(answers.in_view(Selection()))
     shown = _stored(tuple(similar.distances))
@@ -363,6 +366,11 @@ def _neighbours(cell: StoredCell, sources: tuple[str, ...]) -> None:
 def _features() -> tuple[str, ...]:
     """Features for telling which cells are typical or alike."""
     return likeness_features(model_in_use.reliability_if_known())
+
+
+def _sizes() -> tuple[str, ...]:
+    """Sizes that count as well where all cells have a scale."""
+    return likeness_sizes(model_in_use.reliability_if_known())
 
 
 def _digest(text: str) -> str:
@@ -389,8 +397,8 @@ def _drawn_features(cell_id: str) -> FeatureSet:
 
 
 @cached("resource", max_entries=2, spinner="Reading the cohort to find neighbours")
-def _space(features: tuple[str, ...]) -> NeighbourSpace:
-    return NeighbourSpace.fit(cohort_data.cohort(), features)
+def _space(shapes: tuple[str, ...], sizes: tuple[str, ...]) -> NeighbourSpace:
+    return NeighbourSpace.fit(cohort_data.cohort(), shapes, sizes)
 
 
 @cached("resource", max_entries=16, spinner="Ordering the cells")

@@ -25,6 +25,7 @@ from core.features.spec import Theme
 from core.image.imaging import encode_png
 from core.image.masks import encode_grey
 from core.populations.comparison import INTENSITY_CAUTION, FeatureComparison, describe
+from core.populations.nearness import Nearness
 from core.populations.placement import (
     Placed,
     by_cell_type,
@@ -35,9 +36,8 @@ from core.populations.placement import (
     scale_source,
 )
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
-from core.populations.typicality import Nearness
 from core.reports.cell import html_report
-from core.reports.conclusions import most_different, nearest_in_words
+from core.reports.conclusions import most_different
 from core.reports.tables import comparison_table, feature_table
 from core.store.export import to_csv
 from core.support.text import markdown
@@ -91,21 +91,6 @@ def show_models(analysis: CellAnalysis, placed: Sequence[Placed]) -> None:
     """Say where another model outlined the cell than the populations that it is set beside."""
     if note := models_beside(analysis, [p.reference for p in placed]):
         st.markdown(f":material/warning: {markdown(note)}")
-
-
-def show_nearest(nearest: Sequence[Nearness]) -> None:
-    """Describe which population the cell is most typical of, and the runner-up."""
-    if nearest:
-        st.markdown(
-            f":material/near_me: {markdown(nearest_in_words(nearest))} A description, no classification.",
-            help=(
-                f"Over {nearest[0].features} shape features that need no scale and can be trusted: the distance of this"
-                " cell from each population's centre, every feature counted in the population's own spread and at most"
-                " six spreads. The per cent tells how many of the population's own cells lie at least that far out:"
-                " the higher, the more typical this cell would be. Tone is left out, because staining differs between"
-                " laboratories."
-            ),
-        )
 
 
 def _choose_part() -> list[str]:
@@ -407,7 +392,9 @@ def show_populations(placed: Sequence[Placed], reliability: Reliability, look: L
                 _population_tab(kind, grouped[kind], placed, reliability, look)
 
 
-def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
+def show_downloads(
+    analysis: CellAnalysis, placed: Sequence[Placed], nearness: Nearness, reliability: Reliability
+) -> None:
     """Offer everything as files; the report is made when it is asked for."""
     now = datetime.now().astimezone()
     name = analysis.image.name
@@ -418,7 +405,8 @@ def show_downloads(analysis: CellAnalysis, placed: Sequence[Placed], reliability
     def report() -> bytes:
         model = model_in_use.default_model()
         settings = {"Allowed image size": f"{load_settings().max_pixels:,} pixels"}
-        return html_report(analysis, [p.reference for p in placed], model, reliability, now, settings).encode()
+        references = [p.reference for p in placed]
+        return html_report(analysis, references, nearness, model, reliability, now, settings).encode()
 
     with st.container(horizontal=True, gap="small", key="downloads"):
         download(

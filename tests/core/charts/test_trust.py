@@ -1,7 +1,7 @@
-from core.charts.trust import NOT_MEASURED, graded, is_poor, likeness_features, poor_last, trust, why
+from core.charts.trust import NOT_MEASURED, graded, is_poor, likeness_features, likeness_sizes, poor_last, trust, why
 from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
-from core.populations.neighbours import comparable_features
+from core.populations.neighbours import comparable_features, comparable_sizes
 from tests.populations import AREA, ELONGATION, RATIO, grades
 
 MEASURED = grades({AREA: Grade.POOR, ELONGATION: Grade.MODERATE}, among=(AREA, ELONGATION, RATIO))
@@ -21,6 +21,7 @@ def test_grades_decide_who_takes_part():
 def test_only_good_features_that_need_no_scale_and_no_stain_tell_what_a_cell_is_like():
     assert likeness_features(MEASURED) == (RATIO,)
     assert likeness_features({}) == comparable_features(CATALOGUE)
+    assert likeness_sizes({}) == comparable_sizes(CATALOGUE)
 
 
 def test_what_was_not_measured_is_neither_poor_nor_relied_on():

@@ -1,4 +1,4 @@
-"""`leukoscope reliability`, `novelty`, `quality` and `selection`."""
+"""`leukoscope reliability`, `novelty`, `quality`, `nearness` and `selection`."""
 
 import json
 
@@ -156,3 +156,20 @@ def test_a_table_of_something_else_is_refused(tmp_path, capsys):
     code, _, err = run(capsys, "quality", "--table", table, "--out", tmp_path / "q.json")
     assert code == 2
     assert "write it with `python -m training outlines`" in err
+
+
+# --- nearness ---
+
+
+@pytest.mark.data
+def test_nearness_is_counted_told_and_written(data_dir, tmp_path, capsys):
+    out = tmp_path / "nearness.json"
+    code, told, err = run(capsys, "nearness", "--limit", 2, "--device", "cpu", "--out", out)
+    assert code == 0
+    assert "Held out, without a scale" in told
+    assert "its type first" in told
+    assert "24/24 images" in err
+    rows = json.loads(out.read_text())
+    assert {"setting": "held out", "cells": "Monocytes, Barcelona", "n": 2}.items() <= rows[0].items()
+    code, printed, _ = run(capsys, "nearness", "--limit", 2, "--device", "cpu", "--json")
+    assert (code, printed) == (0, out.read_text())

@@ -19,7 +19,7 @@ def space(shipped):
 
 def test_the_nearest_are_those_of_least_distance_without_the_cell_itself(shipped, space):
     cell = str(space.values.cell_id[10])
-    found = space.nearest(cell, features_of(shipped, cell), 5)
+    found = space.nearest(cell, features_of(shipped, cell), 0.095, 5)
     assert cell not in found.distances
     distances = list(found.distances.values())
     assert distances == sorted(distances)
@@ -37,10 +37,10 @@ def test_of_very_many_cells_a_sample_is_looked_among_and_said_so(shipped, monkey
     space = NeighbourSpace.fit(shipped, FEATURES)
     assert len(space.values) == len(space.z) == 200
     cell = str(space.values.cell_id[0])
-    found = space.nearest(cell, features_of(shipped, cell), 3)
+    found = space.nearest(cell, features_of(shipped, cell), 0.095, 3)
     assert f"Of {space.values.cells:,} good cells these were drawn by chance." in found.sentence
 
 
 def test_a_cell_without_any_of_the_features_is_refused(space):
     with pytest.raises(UsageError, match="has none of the"):
-        space.nearest("", FeatureSet(dict.fromkeys(CATALOGUE), dict.fromkeys(CATALOGUE, "none")))
+        space.nearest("", FeatureSet(dict.fromkeys(CATALOGUE), dict.fromkeys(CATALOGUE, "none")), None)

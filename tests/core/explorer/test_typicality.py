@@ -2,20 +2,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.charts.trust import likeness_features
+from core.charts.trust import likeness_features, likeness_sizes
+from core.domain.options import CellChoice
 from core.domain.settings import ROOT
 from core.domain.types import FeatureSet
 from core.evaluation.agreement import load
-from core.explorer.cells import features_of
+from core.explorer.cells import cells, features_of
 from core.explorer.selection import Quality, Selection
 from core.explorer.typicality import CohortCentres
 from core.explorer.view import By, values
 from core.features.catalogue import CATALOGUE
+from core.pipeline import AnalysisRequest, analyse_many
+from core.populations.nearness import NearestPopulations, in_words
 from core.populations.neighbours import comparable_features
 from core.populations.robust import RobustScaling
 from core.populations.summaries import SMALL_GROUP
-from core.populations.typicality import nearest
-from core.reports.conclusions import nearest_populations
 from core.segmentation.model_registry import find_model
 from core.store import queries
 
@@ -82,34 +83,53 @@ def test_nothing_is_said_of_a_population_without_good_cells_or_of_a_cell_without
     assert np.isnan(told).tolist() == [True, True, True, False], "five cells make no per cent"
 
 
-def test_the_single_cell_page_and_the_explorer_say_the_same_of_100_cells_to_the_last_digit(shipped):
+def test_the_single_cell_page_and_the_card_name_the_same_nearest_populations_for_100_cells(shipped):
     reliability = load(find_model(folder=ROOT / "assets" / "models").reliability)
-    features = likeness_features(reliability)
-    references = {
-        info.population.population_id: queries.reference(shipped, info.population.population_id)
-        for info in queries.populations(shipped)
-        if info.n_good
-    }
-    sql = "SELECT cell_id FROM cells WHERE list_contains($large, population) ORDER BY hash(cell_id, 17) LIMIT 100"
-    large = [name for name, reference in references.items() if reference.n >= SMALL_GROUP]
-    chosen = shipped.query(sql, {"large": large})["cell_id"].tolist()
-    centres = CohortCentres.fit(shipped, features)
-    found = values(shipped, Selection(quality=Quality.ANY, cells=tuple(chosen)), features)
-    distances = centres.distances(found.matrix, found.population)
-    in_explorer = zip(distances, centres.typicality(distances, found.population), strict=True)
+    shapes, sizes = likeness_features(reliability), likeness_sizes(reliability)
+    names = [info.population.population_id for info in queries.populations(shipped)]
+    on_page, on_card = (
+        NearestPopulations([queries.reference(shipped, name, read) for name in names], shapes, sizes)
+        for read in (None, [*shapes, *sizes])
+    )
+    chosen = shipped.query("SELECT cell_id FROM cells ORDER BY hash(cell_id, 17) LIMIT 100")["cell_id"].tolist()
     columns = ", ".join(f'"{name}"' for name in CATALOGUE)
-    stored = shipped.query(f"SELECT cell_id, {columns} FROM cells WHERE list_contains($ids, cell_id)", {"ids": chosen})
+    rows = shipped.query(f"SELECT cell_id, {columns} FROM cells WHERE list_contains($ids, cell_id)", {"ids": chosen})
+    # As the engine measures it: values of double precision, and nothing that says it is the stored cell.
     measured = {
-        row["cell_id"]: FeatureSet({name: None if pd.isna(row[name]) else row[name] for name in CATALOGUE}, {})
-        for row in stored.to_dict("records")
+        row["cell_id"]: FeatureSet({name: None if pd.isna(row[name]) else float(row[name]) for name in CATALOGUE}, {})
+        for row in rows.to_dict("records")
     }
-    alone = [
-        nearest_populations(measured[cell], [references[population]], reliability)[0]
-        for cell, population in zip(found.cell_id, found.population, strict=True)
-    ]
-    assert len(set(found.population)) > 5
-    assert len(alone) == 100
-    assert list(in_explorer) == [(near.distance, near.typicality) for near in alone]
+    told = {}
+    for cell in cells(shipped, chosen):
+        page = on_page.of(measured[cell.cell_id], cell.um_per_px, cell.flags, cell.severe_flags)
+        card = on_card.of(features_of(shipped, cell.cell_id), cell.um_per_px, cell.flags, cell.severe_flags)
+        assert page == card
+        told[cell.cell_id] = in_words(card)
+        own = [near for near in card.populations if near.population == cell.population]
+        assert all(near.others for near in own), "a cell is not its own neighbour"
+    assert len(told) == 100
+    assert sum(text.startswith("Nearest in shape and size") for text in told.values()) > 80
+
+
+@pytest.mark.data
+def test_the_picture_of_a_stored_cell_gets_the_same_answer_and_is_not_its_own_neighbour(shipped, model_entry, data_dir):
+    reliability = load(model_entry.reliability)
+    shapes, sizes = likeness_features(reliability), likeness_sizes(reliability)
+    names = [info.population.population_id for info in queries.populations(shipped)]
+    nearest = NearestPopulations([queries.reference(shipped, name) for name in names], shapes, sizes)
+    sql = (
+        "SELECT cell_id FROM cells WHERE quality_ok AND population = 'monocyte_acevedo' ORDER BY hash(cell_id) LIMIT 4"
+    )
+    stored = cells(shipped, shipped.query(sql)["cell_id"].tolist())
+    pictures = [AnalysisRequest(data_dir / cell.image_path, cell.um_per_px, CellChoice.ONE) for cell in stored]
+    for cell, outcome in zip(stored, analyse_many(pictures, model_entry), strict=True):
+        (analysis,) = outcome.analyses
+        measured = nearest.of(analysis.features, cell.um_per_px, cell.flags, ())
+        assert in_words(measured) == in_words(
+            nearest.of(features_of(shipped, cell.cell_id), cell.um_per_px, cell.flags, ())
+        )
+        own = [near.others for near in measured.populations if near.population == cell.population]
+        assert own in ([True], []), "none is named where the cell is unlike all"
 
 
 def test_both_draw_the_same_cells_of_a_large_population(shipped, monkeypatch):
@@ -119,7 +139,5 @@ def test_both_draw_the_same_cells_of_a_large_population(shipped, monkeypatch):
     found = values(shipped, Selection(populations=("apl_deepapl",)), FEATURES)
     assert len(reference.sample) == len(centre.of_members) == 200
     assert reference.n == len(found) > 600
-    for cell, matrix in zip(found.cell_id[:5], found.matrix[:5, None], strict=True):
-        (near,) = nearest(features_of(shipped, cell), [reference], FEATURES)
-        assert near.distance == centre.distances(matrix)[0]
-        assert near.typicality == centre.typicality(centre.distances(matrix))[0]
+    sampled = centre.distances(reference.sample[list(FEATURES)].to_numpy(np.float64))
+    assert np.sort(sampled).tolist() == centre.of_members.tolist()

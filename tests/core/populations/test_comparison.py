@@ -20,7 +20,6 @@ from core.populations.summaries import (
     Basis,
     published_summary,
 )
-from core.populations.typicality import nearest
 from tests.core.populations.support import AREA, ENERGY, LENGTH, PER_LENGTH, RATIO, SHARE, TONE, cell, frame, population
 
 
@@ -128,8 +127,6 @@ def test_a_feature_no_member_has_is_not_in_the_population(change):
     assert SHARE not in older.summaries
     compared = one(compare_cell(cell(), 0.1, older), SHARE)
     assert (compared.comparable, compared.reason) == (False, "not in this population")
-    (near,) = nearest(cell(), [older], [SHARE, RATIO])
-    assert near.features == nearest(cell(), [population(frame())], [SHARE, RATIO])[0].features - 1
 
 
 def test_a_small_group_is_comparable_but_gives_points_only():

@@ -6,7 +6,8 @@ from core.domain.errors import UsageError
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region
 from core.populations import neighbours
-from core.populations.neighbours import comparable_features, nearest, sentence, shares
+from core.populations.neighbours import comparable_features, comparable_sizes, in_um, nearest, sentence, shares
+from tests.core.populations.support import AREA, LENGTH, PER_LENGTH, SHARE, TONE
 
 
 def cells(n=500, features=8, seed=0):
@@ -38,7 +39,7 @@ def test_a_cell_without_any_feature_is_refused_and_one_without_company_has_no_ne
         nearest(np.full(8, np.nan), cells())
     alone = nearest(np.zeros(2), np.zeros((1, 2)), leave_out=0)
     assert len(alone.rows) == 0
-    assert sentence(alone, ["monocytes"]).startswith("No cell")
+    assert sentence(alone, ["monocytes"], "of shape").startswith("No cell")
 
 
 def test_shares_name_the_types_of_the_nearest_beside_those_of_all():
@@ -47,8 +48,9 @@ def test_shares_name_the_types_of_the_nearest_beside_those_of_all():
     found = nearest(z[0], z, count=3, leave_out=0)
     assert [(s.label, s.nearest, s.all_cells) for s in shares(found, labels)] == [("b cells", 2, 2), ("a cells", 1, 4)]
     assert (
-        sentence(found, labels) == "Of the 3 nearest among 5 cells: 2 b cells (33 % of all), 1 a cells (67 % of all); "
-        "0.10 to 0.30 standard deviations away in 1 feature."
+        sentence(found, labels, "of shape")
+        == "Of the 3 nearest among 5 cells: 2 b cells (33 % of all), 1 a cells (67 % of all); "
+        "0.10 to 0.30 standard deviations away in 1 feature of shape."
     )
 
 
@@ -58,3 +60,21 @@ def test_the_features_compared_hang_on_neither_magnification_nor_stain():
     assert all(CATALOGUE[name].scale_free and not CATALOGUE[name].intensity_dependent for name in found)
     assert all(CATALOGUE[name].region is not Region.ENVIRONMENT for name in found)
     assert comparable_features({found[2], found[0], "nucleus_firstorder_Mean"}) == (found[0], found[2])
+
+
+def test_sizes_are_lengths_and_areas_that_stain_does_not_change():
+    found = comparable_sizes(CATALOGUE)
+    assert len(found) > 10
+    assert not {*found} & {*comparable_features(CATALOGUE)}
+    assert all(CATALOGUE[name].length_power and not CATALOGUE[name].intensity_dependent for name in found)
+    assert comparable_sizes({AREA, SHARE, TONE}) == (AREA,)
+
+
+def test_sizes_are_converted_and_shapes_stay():
+    pixels = np.full((2, 4), 100.0)
+    features = [AREA, LENGTH, PER_LENGTH, SHARE]
+    assert in_um(pixels, features, 0.1) == pytest.approx(np.tile([1.0, 10.0, 1000.0, 100.0], (2, 1)))
+    mixed = in_um(pixels, features, np.array([[0.1], [np.nan]]))
+    assert mixed[0] == pytest.approx([1.0, 10.0, 1000.0, 100.0])
+    assert np.isnan(mixed[1]).tolist() == [True, True, True, False]
+    assert np.isnan(in_um(pixels, features, None))[0].tolist() == [True, True, True, False]

@@ -7,23 +7,26 @@ import pytest
 from markupsafe import escape
 
 from core.charts.rows import part
+from core.domain.cell_types import CellType
 from core.domain.types import FeatureSet, LabelMap, OutlineReview, QualityFlag
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.spec import Theme
 from core.pipeline import remeasured
+from core.populations.nearness import Nearness, NearPopulation, Unnamed
 from core.reports.cell import html_report
 from core.segmentation.model_registry import find_model
 from core.store.outline_log import without_ring
 from tests.core.reports.support import STYLE, Seen, assert_fetches_and_runs_nothing
 from tests.populations import GRADES
 
+NEARNESS = Nearness(unnamed=Unnamed.UNLIKE, shapes=12)
 WHEN = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def report(cell, references):
     analysis = replace(cell, flags=(QualityFlag("border", "The cell touches the image edge.", severe=True),))
-    return html_report(analysis, references, find_model(), GRADES, WHEN, {"Setting": "on"})
+    return html_report(analysis, references, NEARNESS, find_model(), GRADES, WHEN, {"Setting": "on"})
 
 
 def test_report_fetches_nothing_and_runs_nothing(report):
@@ -63,7 +66,7 @@ def test_names_from_outside_are_escaped(cell, references):
             versions={title: title},
         )
         beside = [replace(references[0], title=title, source=title), references[2]]
-        return html_report(analysis, beside, find_model(), {}, WHEN, {title: title})
+        return html_report(analysis, beside, NEARNESS, find_model(), {}, WHEN, {title: title})
 
     harmless, evil = report("MO_1.png", "Monocytes"), report(f"{bad}.png", bad)
     assert_fetches_and_runs_nothing(evil)
@@ -79,7 +82,9 @@ def test_report_of_an_image_without_a_cell_can_be_made(cell, references):
         features=FeatureSet(dict.fromkeys(CATALOGUE), dict.fromkeys(CATALOGUE, "no cell was found")),
         flags=(QualityFlag("no_cell", "No cell was found.", severe=True),),
     )
-    assert "No cell was found." in html_report(nothing, references, find_model(), {}, WHEN, {})
+    assert "No cell was found." in html_report(
+        nothing, references, Nearness(unnamed=Unnamed.NOTHING), find_model(), {}, WHEN, {}
+    )
 
 
 def _section(report, title):
@@ -108,7 +113,7 @@ def test_report_tells_the_grades_of_the_model_and_their_number(report, cell, ref
     assert f"{len(CATALOGUE) - 2} good, 1 moderate, 1 poor" in methods
     assert find_model().model_id in methods
     assert "on up to 40 cells" in methods
-    ungraded = html_report(cell, references[:1], find_model(), {}, WHEN, {})
+    ungraded = html_report(cell, references[:1], NEARNESS, find_model(), {}, WHEN, {})
     assert "not yet measured" in ungraded
     assert "Poor" not in ungraded
 
@@ -120,7 +125,7 @@ def test_r31_the_report_of_a_corrected_cell_shows_both_outlines_who_corrected_an
     labels[: np.flatnonzero(labels.any(axis=1))[0] + 15] = 0
     corrected = remeasured(cell, LabelMap(labels), segmenter)
     review = OutlineReview("corrected", "A. <Reader>", WHEN, "touching red cell")
-    text = html_report(replace(corrected, review=review), references, find_model(), {}, WHEN, {})
+    text = html_report(replace(corrected, review=review), references, NEARNESS, find_model(), {}, WHEN, {})
     assert "Corrected outlines: nucleus solid" in text
     assert "Outlines of true-mask" in text
     section = text[text.index("<h2>What the correction changed</h2>") :]
@@ -143,6 +148,15 @@ def test_another_model_than_that_of_the_populations_is_told(report, cell, refere
     assert "not all by one model" not in report
     assert "; outlined by true-mask" in report
     other = replace(cell, segmentation=replace(cell.segmentation, model_id="newer"))
-    told = Seen(html_report(other, references, find_model(), GRADES, WHEN, {})).words
+    told = Seen(html_report(other, references, NEARNESS, find_model(), GRADES, WHEN, {})).words
     assert "newer (this cell), true-mask (monocyte drawn; monocyte other; lymphocyte drawn and 1 more)" in told
     assert "`leukoscope cohort rebuild`" in told
+
+
+def test_the_report_says_what_is_nearest_and_by_what(cell, references, report):
+    assert "Unlike every population here in shape" in _section(report, "Nearest populations")
+    near = NearPopulation("p", CellType.MONOCYTE, "<b>Mono", 30, None, 0.4, 0.5, 62.4, True, False, None)
+    nearness = Nearness((near,), shapes=12, sizes=20)
+    named = _section(html_report(cell, references, nearness, find_model(), GRADES, WHEN, {}), "Nearest populations")
+    assert "Nearest in shape and size: &lt;b&gt;Mono (62 % of its 30 cells" in named
+    assert "12 shape features that need no scale and 20 sizes in micrometres, all graded" in named

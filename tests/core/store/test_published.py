@@ -5,7 +5,7 @@ from core.domain.errors import StoreError
 from core.domain.settings import ROOT
 from core.domain.types import FeatureSet
 from core.features.catalogue import CATALOGUE
-from core.populations.typicality import nearest
+from core.populations.nearness import NearestPopulations, Unnamed
 from core.store.published import PUBLISHED_FILE, published_references
 
 SHIPPED = ROOT / "assets" / "reference"
@@ -30,7 +30,8 @@ def test_the_shipped_tables_are_the_printed_ones():
 
 
 def test_published_tables_never_count_as_neighbours():
-    assert nearest(FeatureSet(dict.fromkeys(CATALOGUE, 1.0), {}), published_references(SHIPPED), list(CATALOGUE)) == ()
+    found = NearestPopulations(published_references(SHIPPED), list(CATALOGUE), ())
+    assert found.of(FeatureSet(dict.fromkeys(CATALOGUE, 1.0), {}), None, (), ()).unnamed is Unnamed.NOTHING
 
 
 def test_no_file_is_no_published_population(tmp_path):
