@@ -38,13 +38,13 @@ class NamedScale:
 # Each with its source; whoever has a better one gives it.
 PRESETS: Final = (
     NamedScale(
-        "MLL23 (288 x 288 px)",
+        "MLL23 (288 px)",
         0.0868,
         None,
         "25 um on 288 pixels, as its authors say (Zenodo 14277609)",
     ),
     NamedScale(
-        "CellaVision DM96 (about 360 x 360 px)",
+        "CellaVision DM96 (360 px)",
         0.095,
         0.1,
         "red cells in the images of Acevedo et al. 2020 and Sidhom et al. 2021",

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from core.image.synthetic import draw_cell
 from core.store import queries
 from core.store.database import Cohort
 from core.store.named_scales import known_scales
+from pages._ui.batch.pictures import scale_of
 from tests.pages.conftest import read, table, texts
 
 PAGE = "pages/2_Batch.py"
@@ -442,6 +444,15 @@ def test_after_a_run_the_scale_of_its_red_cells_is_one_click_away(batch, unscale
     assert known_scales(tmp_path / "cohort").named("Our lab").um_per_px == 0.1
     app.button(key="batch_scale_off").click().run()
     assert app.button(key="batch_scale_on")
+
+
+def test_a_run_says_how_the_scale_is_known_that_was_chosen_by_name(finished):
+    (job,) = _owner(finished).jobs()
+    review = Review(job.results, job.source)
+    assert scale_of(job, review) == GivenScale(0.095, origin="given for the run")
+    named = GivenScale(0.095, 0.1, origin="that of our lab: 0.095 of a slide")
+    chosen = Job(job.folder, replace(job.request, um_per_px=named))
+    assert scale_of(chosen, review) == named
 
 
 def test_a_run_whose_red_cells_tell_nothing_says_why(batch, unscaled):

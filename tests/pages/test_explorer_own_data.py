@@ -130,7 +130,7 @@ def test_the_scale_of_a_table_is_remembered_by_its_source(own):
     app = own()
     app.button_group(key="own_section").set_value("Bring in a table").run()
     app.file_uploader(key="own_table_0").set_value([("mine.csv", TABLE.encode(), "text/csv")]).run()
-    app.selectbox(key="own_um_per_px_of").set_value("CellaVision DM96 (about 360 x 360 px)").run()
+    app.selectbox(key="own_um_per_px_of").set_value("CellaVision DM96 (360 px)").run()
     assert app.number_input(key="own_um_per_px").value == 0.095
     app.text_input(key="own_title").set_value("My blasts")
     app.text_input(key="own_source").set_value("here")

@@ -22,7 +22,7 @@ from core.quality.ruler import RedCellScale, RulerAnswer, pooled
 from core.support.text import markdown
 from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.look_through import look_through
-from pages._ui.batch.pictures import review_of
+from pages._ui.batch.pictures import review_of, scale_of
 from pages._ui.batch.runs import duration
 from pages._ui.common import model_in_use
 from pages._ui.common.caching import cached
@@ -109,8 +109,8 @@ def _summary(standing: Standing, review: Review) -> str:
 def _scale(job: Job, review: Review) -> None:
     """Say the scale of a run; without one offer what its red cells tell, or say why they tell none."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="batch_scale"):
-        if review.scale is not None:
-            st.markdown(f":material/straighten: Scale: {markdown(given_scale(review.scale))}.", width="content")
+        if (scale := scale_of(job, review)) is not None:
+            st.markdown(f":material/straighten: Scale: {markdown(given_scale(scale))}.", width="content")
             if review.laid_scale is not None:
                 st.button(
                     "Without this scale",
