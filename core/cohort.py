@@ -14,6 +14,7 @@ from typing import Final
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, StoreError, UsageError
 from core.domain.options import CellChoice
+from core.domain.types import GivenScale
 from core.evaluation.datasets import DataSet, Sample, data_set
 from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import Scale
@@ -25,7 +26,7 @@ from core.populations.outlining import model_note
 from core.segmentation.model_registry import ModelEntry
 from core.store import queries
 from core.store.database import Cohort
-from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_id, cell_row
+from core.store.schema import OUTLINE_REGIONS, CellRow, Population, cell_id, cell_row, of_population
 from core.store.shards import append_cells, scan, write_population
 
 SHARD_CELLS: Final = 1000
@@ -315,9 +316,9 @@ def _at_least_one(batches: Iterator[list[CellRow]]) -> Iterator[list[CellRow]]:
 
 def filed(row: CellRow, population: Population, patient_id: str | None) -> CellRow:
     """The row of a batch as one of a population; without `patient_id` with its own patient."""
-    scale, source = row["um_per_px"], row.get("um_per_px_source")
+    scale, error, source = row["um_per_px"], row.get("um_per_px_error"), row.get("um_per_px_source")
     if scale is None:
-        scale, source = population.um_per_px, "population"
+        scale, error, source = of_population(population)
     return row | {
         "cell_id": cell_id(population.population_id, row["image_sha256"], row["cell_index"]),
         "population": population.population_id,
@@ -326,6 +327,7 @@ def filed(row: CellRow, population: Population, patient_id: str | None) -> CellR
         "tissue": population.tissue,
         "patient_id": patient_id or row["patient_id"],
         "um_per_px": scale,
+        "um_per_px_error": error,
         "um_per_px_source": None if scale is None else source,
     }
 
@@ -337,7 +339,7 @@ def own_population(
     *,
     tissue: str,
     note: str,
-    scale: tuple[float | None, str],
+    scale: GivenScale | None,
     shipped: Collection[str],
 ) -> Population:
     """Describe a population of the user's own, made today.
@@ -351,7 +353,7 @@ def own_population(
     note
         What a reader must know of it.
     scale
-        Micrometres per pixel if known, and how they are known.
+        The scale if it is known, and how it is known.
     shipped
         Identifiers of the populations that come with the program.
 
@@ -368,7 +370,6 @@ def own_population(
     if population_id in shipped:
         msg = f"{title!r} is the name of a population that is shipped with the program; choose another name"
         raise UsageError(msg)
-    um_per_px, origin = scale
     return Population(
         population_id=population_id,
         cell_type=cell_type,
@@ -379,8 +380,9 @@ def own_population(
         terms="the user's own",
         note=note,
         created=date.today().isoformat(),
-        um_per_px=um_per_px,
-        um_per_px_origin="unknown" if um_per_px is None else origin,
+        um_per_px=scale.um_per_px if scale else None,
+        um_per_px_origin=(scale.origin or "given by the user") if scale else "unknown",
+        um_per_px_error=scale.error if scale else None,
     )
 
 
@@ -458,7 +460,8 @@ def _import(
     report = ImportReport(population.population_id)
     by_path = {sample.image: sample for sample in samples}
     cells = CellChoice.ALL if is_field else CellChoice.ONE
-    scale = population.um_per_px if scale is None else scale
+    if scale is None and population.um_per_px is not None:
+        scale = GivenScale(population.um_per_px, population.um_per_px_error)
     tasks = [AnalysisRequest(sample.image, scale, cells, depths=depths) for sample in samples]
 
     def batches() -> Iterator[list[CellRow]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,18 @@ from numpy.typing import NDArray
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, ImageError
 from core.domain.flags import OUTLINE_CORRECTED, SMUDGE_CELL, TOO_SMALL, raised
-from core.domain.objects import FoundObject, ObjectKind
+from core.domain.objects import FoundObject, ObjectKind, RedCells, red_cells_of
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.settings import load_settings
-from core.domain.types import BoundingBox, CellAnalysis, CellImage, DrawnBy, LabelMap, QualityFlag, Segmentation
+from core.domain.types import (
+    BoundingBox,
+    CellAnalysis,
+    CellImage,
+    DrawnBy,
+    LabelMap,
+    QualityFlag,
+    Segmentation,
+)
 from core.domain.versions import MODEL_FILE, software_versions
 from core.features.extract import extract
 from core.image.depth import NOT_ASKED, Depths
@@ -24,6 +33,7 @@ from core.image.file_scale import Scale
 from core.image.imaging import decode, load, rescaled
 from core.image.masks import cell_mask, islands, with_environment
 from core.quality.assessment import assess, assess_scale
+from core.quality.ruler import RulerAnswer, pooled
 from core.segmentation.field_of_view import MOST_CELLS, find_cells
 from core.segmentation.model_registry import ModelEntry
 from core.segmentation.providers import PROVIDER_NAMES
@@ -33,8 +43,11 @@ from core.support import bounded
 
 # Called with what is being done, in words, and the share of all that is done.
 Progress = Callable[[str, float], None]
+# Images among which red cells are measured for a scale: the pooled median of so many varies by 0.6 % (standard
+# deviation), and the localiser looks at them in seconds.
+MOST_MEASURED: Final = 200
 # Of the time that a cell takes, outlining's share; used for progress only.
-_OUTLINING_SHARE = 0.7
+_OUTLINING_SHARE: Final = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +82,7 @@ def outline_many(
     tell = progress or (lambda *_: None)
     tell("Looking for cells", 0)
     found = segmenter.find([image.rgb for image in images])
-    told = [_with_smudges(image, objects) for image, objects in zip(images, found, strict=True)]
+    told = [_told(image, objects) for image, objects in zip(images, found, strict=True)]
     fields = [_field(image, segmenter, objects, cells, tell) for image, objects in zip(told, found, strict=True)]
     single = [number for number, field in enumerate(fields) if field is None]
     if single:
@@ -80,8 +93,9 @@ def outline_many(
     return [field or () for field in fields]
 
 
-def _with_smudges(image: CellImage, objects: Sequence[FoundObject]) -> CellImage:
-    """The image with a note of the smudge cells in it, if there are any: they are seen, and left out."""
+def _told(image: CellImage, objects: Sequence[FoundObject]) -> CellImage:
+    """The image with what its red cells say, and a note of the smudge cells in it: they are seen, and left out."""
+    image = replace(image, red_cells=red_cells_of(objects) if objects else None)
     count = len(of_kind(objects, ObjectKind.SMUDGE))
     if not count:
         return image
@@ -210,7 +224,7 @@ def _lies_on(found: FoundObject, labels: LabelMap) -> bool:
     return 0 <= row < height and 0 <= column < width and bool(labels[row, column] >= Compartment.CYTOPLASM)
 
 
-def at_scale(analysis: CellAnalysis, um_per_px: float | None) -> CellAnalysis:
+def at_scale(analysis: CellAnalysis, um_per_px: Scale) -> CellAnalysis:
     """The analysis with another scale: features are kept in pixels, so only what is said of the scale changes."""
     image = rescaled(analysis.image, um_per_px)
     return replace(analysis, image=image, flags=assess_scale(image, analysis.segmentation, analysis.flags))
@@ -348,7 +362,7 @@ class ReceivedImage:
 
     data: bytes
     name: str
-    um_per_px: float | None = None
+    um_per_px: Scale = None
     cells: CellChoice = CellChoice.AUTO
 
 
@@ -358,3 +372,73 @@ def analyse_received(
     """A received image decoded, and the analyses of its cells; `alive` is told the progress, as `Progress`."""
     image = decode(received.data, received.name, received.um_per_px)
     return image, analyse_cells(image, segmenter, received.cells, progress=alive)
+
+
+# --- the ruler --------------------------------------------------------------------------------------------------------
+
+
+def scale_of_red_cells(
+    names: Iterable[str],
+    read: Callable[[str], bytes],
+    model: ModelEntry,
+    *,
+    most: int | None = MOST_MEASURED,
+    device: Device = Device.AUTO,
+    progress: Callable[[int], None] | None = None,
+) -> RulerAnswer:
+    """The scale that the red cells of images tell together, or why they tell none; nothing is outlined.
+
+    Parameters
+    ----------
+    names
+        The images.
+    read
+        Gives the bytes of one; one that it or the engine cannot read has no say.
+    model
+        The model whose localiser looks.
+    most
+        At most so many images, spread over all of them; None: all.
+    progress
+        Called with the number of images done.
+    """
+    some = spread_over(names, most)
+    limits = limits_of_an_image()
+    opening = partial(open_bounded, model, device, 0, limits.megabytes)
+    said = []
+    for one in bounded.each(_red_cells_in, _received(some, read), opening, lambda *_: None, limits):
+        said.append(one)
+        if progress:
+            progress(len(said))
+    return pooled(said)
+
+
+def spread_over(names: Iterable[str], most: int | None = MOST_MEASURED) -> list[str]:
+    """At most so many of the names, at about equal distances; of very many only some are held in memory."""
+    if most is None:
+        return list(names)
+    kept, step = list[str](), 1
+    for number, name in enumerate(names):
+        if number % step == 0:
+            kept.append(name)
+        if len(kept) > 2 * most:
+            kept, step = kept[::2], 2 * step
+    most = min(most, len(kept))
+    return [kept[number * len(kept) // most] for number in range(most)]
+
+
+def _received(names: Iterable[str], read: Callable[[str], bytes]) -> Iterator[ReceivedImage]:
+    for name in names:
+        try:
+            yield ReceivedImage(read(name), name)
+        except (CoreError, OSError):
+            yield ReceivedImage(b"", name)
+
+
+def _red_cells_in(received: ReceivedImage, segmenter: Segmenter, alive: bounded.Alive) -> RedCells | None:
+    """What the red cells of an image say; None of one that cannot be opened, or in which nothing is seen."""
+    alive("Looking for red cells", 0)
+    try:
+        (objects,) = segmenter.find([decode(received.data, received.name).rgb])
+    except CoreError:
+        return None
+    return red_cells_of(objects) if objects else None

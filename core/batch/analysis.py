@@ -55,7 +55,7 @@ class Analyst:
         ]
 
     def _decode(self, one: Loaded) -> CellImage:
-        image = decode(one.data, one.task.image_path, self._settings.um_per_px, self._settings.depths)
+        image = decode(one.data, one.task.image_path, self._settings.scale, self._settings.depths)
         return replace(image, name=one.task.image_path)
 
     def _outline(self, good: Sequence[tuple[Loaded, CellImage]]) -> list[tuple[OutlinedCell, ...] | ImageResult]:

@@ -19,6 +19,8 @@ from typing import Final
 
 from core.batch.settings import Progress, State
 from core.domain.errors import StoreError, UsageError
+from core.domain.types import GivenScale
+from core.image.file_scale import BY_RED_CELLS, WantedScale
 from core.support import detached, files, locks, records
 
 _REQUEST: Final = "request.json"
@@ -42,7 +44,7 @@ class Request:
     created: datetime
     source: Path
     uploaded_bytes: int | None = None
-    um_per_px: float | None = None
+    um_per_px: WantedScale = None
     cells: str = "auto"
     by_folder: bool = False
     overlays: bool = False
@@ -50,8 +52,7 @@ class Request:
     def options(self) -> list[str]:
         """The settings as arguments of `python -m core batch`."""
         options = ["--cells", self.cells]
-        if self.um_per_px is not None:
-            options += ["--um-per-pixel", repr(self.um_per_px)]
+        options += scale_options(self.um_per_px)
         if self.by_folder:
             options += ["--label-from", "folder"]
         if self.overlays:
@@ -66,6 +67,16 @@ class Request:
     def from_json(cls, text: str) -> "Request":
         """Read `request.json`; raises RecordError when it is damaged."""
         return records.from_json(cls, text)
+
+
+def scale_options(scale: WantedScale) -> list[str]:
+    """A scale as arguments of `python -m core batch`."""
+    if scale == BY_RED_CELLS:
+        return ["--scale-from", BY_RED_CELLS]
+    if isinstance(scale, GivenScale):
+        error = [] if scale.error is None else ["--um-per-px-error", repr(scale.error)]
+        return ["--um-per-pixel", repr(scale.um_per_px), *error]
+    return [] if scale is None else ["--um-per-pixel", str(scale)]
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ from core.corrections.opening import OpenCell, open_stored
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError, StoreError
 from core.domain.flags import UNLIKE_TRAINING
+from core.domain.objects import RedCells
 from core.domain.options import Units
-from core.domain.types import BoundingBox, CellImage, DrawnBy, LabelMap
+from core.domain.types import BoundingBox, CellImage, DrawnBy, GivenScale, LabelMap
 from core.image.drawn_masks import read_mask
 from core.image.imaging import decode, encode_png
 from core.image.masks import encode_grey, filled_outlines, with_environment
@@ -39,7 +40,7 @@ from core.store import outline_log
 from core.store.database import query_shards
 from core.store.export import in_units, to_csv, units_beside
 from core.store.outline_log import CellKey, OutlineStatus, OutlineVerdict
-from core.store.overlay import corrected_rows, judged, overlay_of
+from core.store.overlay import at_scale, corrected_rows, judged, overlay_of
 from core.store.schema import (
     FORMER_NAMES,
     CellRow,
@@ -51,7 +52,10 @@ from core.store.schema import (
     place_of,
     present_names,
 )
+from core.support import files, records
 
+# Beside the cells of a run: the scale that a person chose for it afterwards.
+SCALE_FILE: Final = "scale.json"
 _ROWS_AT_ONCE: Final = 1000
 _SIDES: Final = ("left", "top", "width", "height")
 _EXAMPLES: Final = 5
@@ -167,7 +171,9 @@ class Review:
             self._superseded.setdefault(self._shards[number], set()).add(image_path)
         self.decided: Mapping[str, OutlineVerdict] = {}
         self._corrected: Mapping[str, CellRow] = {}
-        self._changes = overlay_of({}, {})
+        self.laid_scale: Final = _laid_scale(results)
+        self._changes = overlay_of({}, {}, self.laid_scale)
+        self.scale: Final = self.laid_scale or (run.settings.one_scale if run is not None else None)
         self.seconds: Final = run.seconds if run is not None else 0.0
         self.failures: Final = failures_of(folder.records(names))
         self.copies: Final = sum(stage == Stage.DUPLICATE for stage, _ in self.failures.values())
@@ -179,15 +185,16 @@ class Review:
         twin.decided = self._decided(root)
         drawn = {verdict.drawn_in for verdict in twin.decided.values() if verdict.drawn_in is not None}
         twin._corrected = corrected_rows(root, drawn) if drawn else {}
-        twin._changes = overlay_of(twin.decided, twin._corrected)
+        twin._changes = overlay_of(twin.decided, twin._corrected, twin.laid_scale)
         twin.overview = twin._overview()
         return twin
 
     @staticmethod
     def revision(results: Path) -> str:
         """Text that changes whenever the cells or failures of a run do: a key for caches."""
-        shards = sorted(path.name for path in results.glob("cells/[!.]*.parquet"))
-        return f"{len(shards)} {shards[-1] if shards else ''}"
+        shards, scale = sorted(path.name for path in results.glob("cells/[!.]*.parquet")), results / SCALE_FILE
+        said = scale.stat().st_mtime_ns if scale.is_file() else ""
+        return f"{len(shards)} {shards[-1] if shards else ''} {said}".strip()
 
     def _decided(self, root: Path) -> dict[str, OutlineVerdict]:
         """The decisions that hold of cells of this run, by `cell_id`; of another cut-out none does."""
@@ -219,6 +226,16 @@ class Review:
         labels = {str(name): int(cells) for name, cells in zip(labelled["cell_type"], labelled["cells"], strict=True)}
         cells, good, strange = (int(counts[name].sum()) for name in ("cells", "good", "strange"))
         return Overview(cells, good, labels, strange)
+
+    def red_cells(self) -> list[RedCells]:
+        """What the red cells of each image said; nothing of a run that did not ask."""
+        if "red_cells" not in self._columns:
+            return []
+        rows = self._query(
+            "SELECT max(red_cells) AS discs, max(red_cell_px) AS px FROM cells WHERE red_cells IS NOT NULL"
+            " GROUP BY image_path"
+        )
+        return [RedCells(int(discs), None if pd.isna(px) else float(px)) for discs, px in rows.itertuples(index=False)]
 
     def failure_groups(self) -> list[FailureGroup]:
         """Images that failed alike, the most frequent first."""
@@ -303,12 +320,15 @@ class Review:
         for rows in self.rows(cell_type) if self.decided else ():
             found |= {self.decided[row["cell_id"]].id: row for row in rows if row["cell_id"] in self.decided}
         drawn = {verdict.id: verdict.drawn_in for verdict in self.decided.values()}
-        return {number: self._corrected.get(drawn[number] or "", row) for number, row in found.items()}
+        drawn_anew = {number: self._corrected.get(drawn[number] or "", row) for number, row in found.items()}
+        return {number: at_scale(row, self.laid_scale) for number, row in drawn_anew.items()}
 
     def _laid(self, row: CellRow) -> CellRow:
         """A row with what a person decided of the cell, as `Overlay.sql` gives it."""
         verdict = self.decided.get(row["cell_id"])
-        return row if verdict is None else judged(self._corrected.get(verdict.drawn_in or "", row), verdict)
+        if verdict is not None:
+            row = judged(self._corrected.get(verdict.drawn_in or "", row), verdict)
+        return at_scale(row, self.laid_scale)
 
     def opened(self, cell: MeasuredCell) -> OpenCell:
         """A cell as the model drew it, with its picture, to be corrected.
@@ -343,6 +363,7 @@ class Review:
         finished = self.results / "cells.csv"
         if (
             not self.decided
+            and self.laid_scale is None
             and finished.is_file()
             and units_beside(finished) is units
             and all(finished.stat().st_mtime_ns >= shard.stat().st_mtime_ns for shard in self._shards)
@@ -396,11 +417,11 @@ class Review:
         return made
 
     def _today(self, shard: Path, folder: Path) -> Path:
-        """The shard, or one of today in a folder, where it is of an earlier schema or people decided on its cells."""
-        if not self.decided and not is_former(pq.read_schema(shard).names):
+        """The shard, or one of today in a folder, where it is of an earlier schema or people changed its cells."""
+        if not self._changes and not is_former(pq.read_schema(shard).names):
             return shard
         table, made = as_today(pq.read_table(shard)), folder / shard.name
-        if self.decided:
+        if self._changes:
             table = pa.Table.from_pylist([self._laid(row) for row in table.to_pylist()], schema=arrow_schema())
         pq.write_table(table, made)
         return made
@@ -439,6 +460,38 @@ class Review:
         if not self._shards:
             return pd.DataFrame()
         return query_shards(self._shards, sql, parameters, self._superseded_table(), self._changes)
+
+
+# --- a scale that is laid over a run --------------------------------------------------------------------------------
+
+
+def lay_scale(results: Path, scale: GivenScale | None) -> None:
+    """Give the cells of a run that have no scale this one, or take it away; sizes stay as they are kept, in pixels.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    path = results / SCALE_FILE
+    try:
+        if scale is None:
+            path.unlink(missing_ok=True)
+        else:
+            files.write_text(path, records.to_json(scale, indent=1) + "\n")
+    except OSError as error:
+        msg = f"the scale cannot be kept with the run ({error.strerror}); check the free space and the permissions"
+        raise StoreError(msg) from error
+
+
+def _laid_scale(results: Path) -> GivenScale | None:
+    try:
+        return records.from_json(GivenScale, files.read_text(results / SCALE_FILE))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, CoreError) as error:
+        msg = f"{SCALE_FILE} of this run is damaged ({error}); delete it and choose the scale again"
+        raise StoreError(msg) from error
 
 
 def picture(

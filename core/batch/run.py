@@ -26,9 +26,11 @@ from core.batch.results import Counts, Index, Record, Run, RunFolder, failures_o
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.batch.tasks import ImageResult, Stage, Task
 from core.domain.errors import CoreError, UsageError
-from core.domain.options import FeatureEngine, Units
+from core.domain.options import Device, FeatureEngine, Units
+from core.domain.types import RED_CELLS, GivenScale
 from core.domain.versions import software_versions
 from core.image.depth import Depths
+from core.image.file_scale import BY_RED_CELLS, Scale
 from core.image.imaging import run_depths
 from core.image.listing import Passed
 from core.segmentation.model_registry import ModelEntry
@@ -128,7 +130,8 @@ def plan(batch: Batch) -> Plan:
     done = work.listed - to_do - len(refused)
     unmatched = labels.unmatched_images, labels.unmatched_rows
     passed_over = inputs.passed_over.by_ending
-    return Plan(work.listed, done, to_do, refused, tuple(examples), labels.notes, *unmatched, passed_over)
+    notes = (*labels.notes, *_told_scale(new.settings))
+    return Plan(work.listed, done, to_do, refused, tuple(examples), notes, *unmatched, passed_over)
 
 
 def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -> Progress:
@@ -158,6 +161,7 @@ def run_batch(batch: Batch, tell: Callable[[Progress], None] = lambda _: None) -
             _signals(reporter),
             _counting(inputs, batch.settings.limit, reporter),
         ):
+            reporter.notes += _told_scale(run.settings)
             measurer = batch.measurer(inputs, run.settings, batch.model, run.created, batch.device, batch.batch_size)
             make = batch.engine or (
                 lambda folder, run, measurer: _Local(folder, run, LocalEngine(measurer, batch.jobs))
@@ -206,6 +210,7 @@ def _prepared(batch: Batch) -> tuple[Inputs, Labels, Run]:
     settings = replace(settings, input=settings.input if "://" in local else str(Path(local).resolve()))
     inputs = open_inputs(settings.input, settings.pattern)
     settings = replace(settings, depths=_agreed_depths(inputs, settings))
+    settings = replace(settings, um_per_px=_scale(batch, settings))
     engine = FeatureEngine(settings.feature_engine)
     engine.check_installed()
     versions = software_versions(engine)
@@ -221,6 +226,35 @@ def _agreed_depths(inputs: Inputs, settings: BatchSettings) -> Depths:
     first = islice(inputs.listed(), _ASKED_OF)  # whatever the limit: the run goes on without it later
     names = [listed.path for listed in first if listed.problem is None]
     return run_depths(names, lambda name: inputs.read(name)[0], settings.depths.given)
+
+
+def _scale(batch: Batch, settings: BatchSettings) -> Scale:
+    """The scale of the images; where red cells are to tell it, as they did when the run that is there began.
+
+    Raises
+    ------
+    UsageError
+        If they tell none.
+    """
+    if settings.um_per_px != BY_RED_CELLS:
+        return settings.um_per_px
+    there = RunFolder(batch.out).run()
+    if there is not None and (there.settings.input, there.settings.pattern) == (settings.input, settings.pattern):
+        before = there.settings.um_per_px
+        if isinstance(before, GivenScale) and before.source == RED_CELLS:
+            return before
+    # Here, because a run without this question needs no image libraries in its own process.
+    from core.pipeline import scale_of_red_cells
+
+    inputs = open_inputs(settings.input, settings.pattern)
+    names = (listed.path for listed in islice(inputs.listed(), settings.limit) if listed.problem is None)
+    answer = scale_of_red_cells(names, lambda name: inputs.read(name)[0], batch.model, device=Device(batch.device))
+    return answer.taken()
+
+
+def _told_scale(settings: BatchSettings) -> tuple[str, ...]:
+    given = settings.um_per_px
+    return (f"the scale is {given.origin}",) if isinstance(given, GivenScale) and given.source == RED_CELLS else ()
 
 
 def _measure(

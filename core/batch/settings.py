@@ -10,8 +10,9 @@ from typing import Final
 
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice, FeatureEngine, Units
+from core.domain.types import GivenScale
 from core.image.depth import NOT_ASKED, Depths
-from core.image.file_scale import Scale
+from core.image.file_scale import BY_RED_CELLS, Scale, WantedScale
 from core.image.listing import Passed
 from core.support import records
 
@@ -21,8 +22,9 @@ class BatchSettings:
     """What is measured of which images, and what is written of it.
 
     `input` is a folder, a ZIP file or an fsspec URL, `pattern` a glob on the relative path; `label_from` and
-    `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images, or `file` for
-    what each states of itself; `depths` is what is known of deep images that do not state their depth. `limit` stops
+    `patient_from` are as `core.batch.labels` reads them; `um_per_px` is the scale of all images, `file` for
+    what each states of itself, or `red-cells` for what the red cells of the images tell, whose answer stands in its
+    place once the run has begun; `depths` is what is known of deep images that do not state their depth. `limit` stops
     the listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
     `memory_limit_mb` megabytes beyond what its worker needs anyway. `units` are those of `cells.csv`; shards are in
     pixels.
@@ -30,7 +32,7 @@ class BatchSettings:
 
     input: str
     pattern: str | None = None
-    um_per_px: Scale = None
+    um_per_px: WantedScale = None
     cells: str = "auto"
     feature_engine: str = "fast"
     overlay: bool = False
@@ -53,7 +55,7 @@ class BatchSettings:
             if value not in known:
                 msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"
                 raise UsageError(msg)
-        if isinstance(self.um_per_px, int | float) and not 0.005 <= self.um_per_px <= 10:
+        if not isinstance(self.um_per_px, str | GivenScale | None) and not 0.005 <= self.um_per_px <= 10:
             msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
             raise UsageError(msg)
         if self.units == Units.MICROMETRES and self.um_per_px is None:
@@ -69,6 +71,19 @@ class BatchSettings:
                 f" {self.limit} images; leave out those that are not wanted"
             )
             raise UsageError(msg)
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the images, once a run has begun and red cells were asked, where they are to tell it."""
+        assert self.um_per_px != BY_RED_CELLS, "a run asks the red cells before it measures anything"
+        return self.um_per_px
+
+    @property
+    def one_scale(self) -> GivenScale | None:
+        """The scale that all images have; None where it is unknown, or each states its own."""
+        if self.um_per_px is None or isinstance(self.um_per_px, str | GivenScale):
+            return self.um_per_px if isinstance(self.um_per_px, GivenScale) else None
+        return GivenScale(self.um_per_px, origin="given for the run")
 
 
 # They decide how many images are done and how, or what the finished table looks like, not what a result says.

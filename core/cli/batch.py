@@ -15,15 +15,15 @@ from core.batch.results import RunFolder
 from core.batch.run import Batch, plan, run_batch
 from core.batch.settings import BatchSettings, Progress, State
 from core.cli.common import (
-    OF_FILE_HELP,
     add_choice,
     add_depth,
     add_feature_engine,
     add_json,
     add_model,
+    add_scale_from,
     add_units,
+    asked_scale,
     positive,
-    scale,
 )
 from core.domain.errors import UsageError
 from core.domain.flags import UNLIKE_TRAINING
@@ -61,8 +61,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", help="folder, ZIP file, or URL that fsspec knows (s3://, gs://, memory://)")
     add("--pattern", metavar="GLOB", help="only images whose relative path fits, as '*/blood_*.png'")
     add("--limit", type=positive, metavar="N", help="only the first N images")
-    text = f"scale of all images in micrometres per pixel, or `file`: {OF_FILE_HELP}"
-    add("--um-per-pixel", "--um-per-px", type=scale, metavar="UM|file", help=text)
+    add_scale_from(parser, "--um-per-pixel", "--um-per-px")
     add_depth(parser)
     text = (
         "{} of each image: folder, folder:N (1 is the first below INPUT), regex:PATTERN with a group named {}, or"
@@ -136,7 +135,7 @@ def _asked(arguments: argparse.Namespace) -> Batch:
     settings = BatchSettings(
         arguments.input,
         arguments.pattern,
-        arguments.um_per_pixel,
+        asked_scale(arguments),
         arguments.cells,
         arguments.feature_engine,
         arguments.overlay,

@@ -20,13 +20,16 @@ from core.cli.common import (
     add_jobs,
     add_model,
     add_scale,
+    add_scale_from,
     add_units,
+    asked_scale,
     cell_type,
     count_images,
     in_bounds,
 )
 from core.cli.comparing import add_compare
 from core.cli.laboratories import add_calibrate, add_calibrations, add_laboratories
+from core.cli.ruler import add_ruler
 from core.cohort import Filed, ImportReport, build_reference, filed_once, folders_of, import_images
 from core.corrections.pictures import FoldersOfPictures
 from core.corrections.rebuilding import RebuildReport, rebuild, rebuildable
@@ -34,18 +37,22 @@ from core.domain.cell_types import CellType, folder_cell_type, named_cell_type
 from core.domain.errors import DataSetError, UsageError
 from core.domain.options import Device, Units
 from core.domain.settings import check_own, load_settings
-from core.image.file_scale import OF_FILE
+from core.domain.types import GivenScale
+from core.image.file_scale import BY_RED_CELLS, OF_FILE, number
 from core.image.listing import PassedOver, find_images, told
+from core.pipeline import scale_of_red_cells
 from core.populations.comparison import beside_published
 from core.populations.summaries import ReferencePopulation
 from core.segmentation.model_registry import find_model
 from core.store import queries, shards
 from core.store.database import Cohort
 from core.store.export import to_csv, write_cells
+from core.store.named_scales import remember
 from core.store.plausibility import Judgement, Rejected
 from core.store.published import published_references
 from core.store.schema import Population
 from core.store.tables import TableColumns, check_table, import_table, look
+from core.support import files
 from core.support.text import shown
 
 if TYPE_CHECKING:
@@ -64,6 +71,7 @@ def cohort(parser: argparse.ArgumentParser) -> None:
         _add_import,
         _add_import_table,
         _add_rebuild,
+        add_ruler,
         _add_list,
         _add_summary,
         add_compare,
@@ -122,7 +130,7 @@ def _add_import(actions: "Actions") -> None:
     _add_filing(parser)
     add_model(parser)
     add_jobs(parser)
-    add_scale(parser)
+    add_scale_from(parser, "--um-per-px")
     add_depth(parser)
 
 
@@ -164,6 +172,9 @@ def _import(arguments: argparse.Namespace) -> int:
     kinds = {name: CellType(arguments.cell_type or folder_cell_type(name)) for name in chosen}
     filed = filed_once(chosen, {name: kind if kind is not CellType.OTHER else name for name, kind in kinds.items()})
     _tell_folders(arguments, kinds)
+    arguments.um_per_px = asked_scale(arguments)
+    if arguments.um_per_px == BY_RED_CELLS:
+        arguments.um_per_px = _told_by_red_cells(arguments, filed)
     if arguments.dry_run:
         return _tell_filed(filed, kinds, as_json=arguments.json)
     reports = []
@@ -190,9 +201,21 @@ def _import(arguments: argparse.Namespace) -> int:
         )
         report.duplicates = images.copies
         reports.append(report)
+    if reports and (um_per_px := number(arguments.um_per_px)) is not None:
+        scale = arguments.um_per_px if isinstance(arguments.um_per_px, GivenScale) else GivenScale(um_per_px)
+        remember(load_settings().cohort, arguments.source, scale)
     if reports:
         reports[0].passed_over = passed_over.by_ending
     return _tell_imports(reports, as_json=arguments.json)
+
+
+def _told_by_red_cells(arguments: argparse.Namespace, filed: dict[str, Filed]) -> GivenScale:
+    """The scale that the red cells of the images tell; raises UsageError where they tell none."""
+    paths = (str(path) for one in filed.values() for path in one.images)
+    model, device = find_model(arguments.model), Device(arguments.device)
+    given = scale_of_red_cells(paths, lambda path: files.read_bytes(Path(path)), model, device=device).taken()
+    print(f"note: the scale is {given.origin}", file=sys.stderr)
+    return given
 
 
 def _tell_folders(arguments: argparse.Namespace, kinds: dict[str, CellType]) -> None:
@@ -246,7 +269,9 @@ def _chosen_folders(arguments: argparse.Namespace, passed_over: PassedOver) -> d
 
 def _own_population(arguments: argparse.Namespace, population_id: str, cell_type: CellType, title: str) -> Population:
     """Description of a population of the user's own, from the arguments that both imports have."""
-    of_file = arguments.um_per_px == OF_FILE
+    of_file, scale = arguments.um_per_px == OF_FILE, arguments.um_per_px
+    given = scale if isinstance(scale, GivenScale) else None
+    origin = "stated by each file" if of_file else "given at import" if scale is not None else "unknown"
     return Population(
         population_id=population_id,
         cell_type=cell_type,
@@ -257,10 +282,9 @@ def _own_population(arguments: argparse.Namespace, population_id: str, cell_type
         terms=arguments.terms,
         note=arguments.note,
         created=datetime.now(UTC).date().isoformat(),
-        um_per_px=None if of_file else arguments.um_per_px,
-        um_per_px_origin=(
-            "stated by each file" if of_file else "given at import" if arguments.um_per_px is not None else "unknown"
-        ),
+        um_per_px=number(scale),
+        um_per_px_origin=(given.origin if given else "") or origin,
+        um_per_px_error=given.error if given else None,
     )
 
 
@@ -325,6 +349,7 @@ def _import_table(arguments: argparse.Namespace) -> int:
         msg = f"{arguments.file.name} has no column cell_type; give --cell-type"
         raise UsageError(msg)
     slug = "".join(c if c.isascii() and c.isalnum() else "_" for c in arguments.name.lower()).strip("_")[:63]
+    arguments.um_per_px = asked_scale(arguments)
     population = _own_population(arguments, arguments.id or slug, cell_type, arguments.name)
     judgement = Judgement()
     units = looked.units_or(Units(arguments.units) if arguments.units else None, arguments.file.name)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from core.domain.cell_types import named_cell_type
-from core.domain.errors import CoreError, LimitError
+from core.domain.errors import CoreError, LimitError, UsageError
 from core.domain.options import Device, FeatureEngine, Units
 from core.domain.settings import load_settings
-from core.image.file_scale import OF_FILE, Scale
+from core.domain.types import GivenScale
+from core.image.file_scale import BY_RED_CELLS, OF_FILE, Scale
 from core.support import bounded
 
 if TYPE_CHECKING:
@@ -76,6 +77,36 @@ def add_scale(parser: argparse.ArgumentParser, *, of_files: bool = True) -> None
         parser.add_argument("--um-per-px", type=scale, metavar="UM|file", help=f"{text}, or `file`: {OF_FILE_HELP}")
     else:
         parser.add_argument("--um-per-px", type=float, metavar="UM", help=text)
+    _add_scale_error(parser)
+
+
+def add_scale_from(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add the scale of images in files, given (by the options `names`), stated by each, or told by their red cells."""
+    text = f"scale of all images in micrometres per pixel, or `file`: {OF_FILE_HELP}"
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(*names, type=scale, metavar="UM|file", dest="um_per_px", help=text)
+    text = (
+        "red-cells: measure it from red cells (7.5 um) in up to 200 of the images first; stops before any work where"
+        " they tell no scale"
+    )
+    either.add_argument("--scale-from", choices=[BY_RED_CELLS], dest="um_per_px", help=text)
+    _add_scale_error(parser)
+
+
+def _add_scale_error(parser: argparse.ArgumentParser) -> None:
+    text = "share by which the true scale may be larger or smaller than --um-per-px, as 0.1; sizes get a range"
+    parser.add_argument("--um-per-px-error", type=float, metavar="SHARE", help=text)
+
+
+def asked_scale(arguments: argparse.Namespace) -> Scale:
+    """The scale that was given, with its error; raises UsageError for an error of no scale."""
+    given: Scale = arguments.um_per_px
+    if arguments.um_per_px_error is None:
+        return given
+    if given is None or isinstance(given, str | GivenScale):
+        msg = "--um-per-px-error is that of --um-per-px, but no scale in micrometres is given; give both"
+        raise UsageError(msg)
+    return GivenScale(given, arguments.um_per_px_error)
 
 
 def scale(text: str) -> Scale:

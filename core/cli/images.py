@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from core.charts.labels import um_range
 from core.charts.overlay import field_png, outlined_png
 from core.cli.cohort import references
 from core.cli.common import (
@@ -24,6 +25,7 @@ from core.cli.common import (
     add_model,
     add_scale,
     add_units,
+    asked_scale,
     count_images,
     in_bounds,
 )
@@ -187,7 +189,8 @@ def _outcomes(arguments: argparse.Namespace, run: _Told) -> Iterator[tuple[Outco
     results = dict(zip(inside.values(), result_names(list(inside)), strict=True))
     names = {path: _speakable(name) for name, path in inside.items()}
     depths, cells = file_depths(paths, arguments.bit_depth), CellChoice(arguments.cells)
-    jobs = [AnalysisRequest(path, arguments.um_per_px, cells, engine, depths) for path in paths]
+    scale = asked_scale(arguments)
+    jobs = [AnalysisRequest(path, scale, cells, engine, depths) for path in paths]
     model = find_model(arguments.model)
     show = count_images(len(jobs))
     for number, outcome in enumerate(
@@ -296,7 +299,7 @@ def features(parser: argparse.ArgumentParser) -> None:
 
 
 def _features(arguments: argparse.Namespace) -> int:
-    image = load(arguments.image, arguments.um_per_px)
+    image = load(arguments.image, asked_scale(arguments))
     mask = without_specks(
         read_mask(
             arguments.mask,
@@ -335,6 +338,7 @@ def _features(arguments: argparse.Namespace) -> int:
                     "absent": measured.absent,
                     "units": units,
                     "um_per_px": image.um_per_px,
+                    "um_per_px_error": image.um_per_px_error,
                     "quality_ok": not any(flag.severe for flag in flags),
                     "quality_flags": [flag.code for flag in flags],
                     "severe_flags": [flag.code for flag in flags if flag.severe],
@@ -348,8 +352,9 @@ def _features(arguments: argparse.Namespace) -> int:
     for line in [*(f"note: {note}" for note in notes), *(f"{flag.code}: {flag.message}" for flag in flags)]:
         print(line, file=sys.stderr)
     for name, value in values.items():
+        spread = um_range(CATALOGUE[name], measured.values[name], image.um_per_px, image.um_per_px_error)
         print(
             f"{name:{max(map(len, CATALOGUE))}}"
-            f" {'absent: ' + measured.absent[name] if value is None else f'{value:.6g} {units[name]}'}"
+            f" {'absent: ' + measured.absent[name] if value is None else f'{value:.6g} {units[name]}{spread}'}"
         )
     return 0

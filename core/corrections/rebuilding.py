@@ -32,7 +32,7 @@ from core.store.shards import StoredPopulation, is_shipped, scan, write_populati
 _SAME_CELL: Final = 0.5
 _KEPT: Final = (
     "cell_id", "population", "cell_type", "source", "tissue", "patient_id", "diagnosis", "image_path", "image_sha256",
-    "cell_index", "cell_label", "um_per_px", "um_per_px_source",
+    "cell_index", "cell_label", "um_per_px", "um_per_px_error", "um_per_px_source",
 )  # fmt: skip
 
 

@@ -22,6 +22,19 @@ class ObjectKind(StrEnum):
 
 
 @dataclass(frozen=True)
+class RedCells:
+    """The whole red cells of one image: how many, and their median diameter in pixels, None without any."""
+
+    discs: int
+    diameter_px: float | None
+
+    @property
+    def tell(self) -> bool:
+        """Whether they are enough to tell a scale."""
+        return self.discs >= MIN_RED_CELLS
+
+
+@dataclass(frozen=True)
 class FoundObject:
     """An object of an image: its kind, its box in pixels of the image, and how sure the localiser is of it, 0 to 1.
 
@@ -63,7 +76,13 @@ class FoundObject:
         )
 
 
+def red_cells_of(objects: Iterable[FoundObject]) -> RedCells:
+    """What the whole red cells among the objects of an image say of its scale."""
+    whole = [found.diameter for found in objects if found.kind is ObjectKind.RED_CELL and not found.cut]
+    return RedCells(len(whole), median(whole) if whole else None)
+
+
 def red_cell_diameter(objects: Iterable[FoundObject]) -> float | None:
     """Median diameter in pixels of the whole red cells: the ruler in nearly every smear; None of too few."""
-    whole = [found.diameter for found in objects if found.kind is ObjectKind.RED_CELL and not found.cut]
-    return median(whole) if len(whole) >= MIN_RED_CELLS else None
+    red_cells = red_cells_of(objects)
+    return red_cells.diameter_px if red_cells.tell else None

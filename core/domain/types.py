@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.compartments import Compartment
-from core.domain.errors import ImageError, MaskError
-from core.domain.objects import FoundObject
+from core.domain.errors import ImageError, MaskError, UsageError
+from core.domain.objects import FoundObject, RedCells
 
 # (H, W) uint8 whose values are Compartment members; never grey codes such as 128 or 255.
 LabelMap = NewType("LabelMap", "NDArray[np.uint8]")
@@ -37,6 +37,33 @@ class FileScale:
     source: str
 
 
+# What `um_per_px_source` calls a scale that red cells told.
+RED_CELLS: Final = "red cells"
+
+
+@dataclass(frozen=True)
+class GivenScale:
+    """A scale that somebody chose, with how well it is known.
+
+    `error` is the share by which the true scale may be larger or smaller (95 %), None where it is exact or nobody
+    knows; `source` is what the column `um_per_px_source` says; `origin` says in words how the scale is known.
+    """
+
+    um_per_px: float
+    error: float | None = None
+    source: str = "given"
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        """Check both numbers; raises UsageError."""
+        if not 0.005 <= self.um_per_px <= 10:
+            msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            raise UsageError(msg)
+        if self.error is not None and not 0 <= self.error < 1:
+            msg = f"the error of the scale is a share from 0 to below 1, but is {self.error}"
+            raise UsageError(msg)
+
+
 @dataclass(frozen=True, eq=False)
 class CellImage:
     """One decoded image: `rgb` is uint8 (H, W, 3), read-only; `um_per_px` is None where unknown, never 1.0 by default.
@@ -44,7 +71,9 @@ class CellImage:
     `sha256` is that of the file's bytes. `notes` say in words what opening did ("frame 1 of 12 used"); what of it
     changes numbers is a flag of every cell of the image, too. `file_scale` is what the file says of its scale, which
     counts only where a person takes it as `um_per_px`. `field_shape` is the (H, W) of the image that this is cut out
-    of; None where it is whole.
+    of; None where it is whole. `um_per_px_error` is the share by which the true scale may be larger or smaller, None
+    where it was given exactly or is unknown, and `um_per_px_source` is that of a `GivenScale`. `red_cells` are those
+    of the whole image, None where nobody looked for them or nothing at all was seen.
     """
 
     rgb: NDArray[np.uint8]
@@ -55,6 +84,9 @@ class CellImage:
     flags: tuple[QualityFlag, ...] = ()
     file_scale: FileScale | None = None
     field_shape: tuple[int, int] | None = None
+    um_per_px_error: float | None = None
+    um_per_px_source: str | None = None
+    red_cells: RedCells | None = None
 
     def __post_init__(self) -> None:
         """Check dtype, shape and scale, and freeze the pixels."""
@@ -68,6 +100,13 @@ class CellImage:
             msg = f"{self.name}: the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
             raise ImageError(msg)
         self.rgb.setflags(write=False)
+
+    @property
+    def scale(self) -> GivenScale | None:
+        """The scale with its error and source; None where it is unknown."""
+        if self.um_per_px is None:
+            return None
+        return GivenScale(self.um_per_px, self.um_per_px_error, self.um_per_px_source or "given")
 
     @property
     def shape(self) -> tuple[int, int]:

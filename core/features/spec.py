@@ -226,6 +226,19 @@ class FeatureSpec:
         """Convert a value from pixels to micrometres; exact, as pixels are square. Others stay as they are."""
         return value * um_per_px**self.length_power
 
+    def um_range(self, value: float, um_per_px: float, error: float) -> tuple[float, float]:
+        """What a value in pixels may be in micrometres where the true scale may differ by the share `error`.
+
+        Examples
+        --------
+        >>> from core.features.catalogue import CATALOGUE
+        >>> area = CATALOGUE["cell_shape2D_PixelSurface"]
+        >>> [round(end, 1) for end in area.um_range(10000, 0.1, 0.1)]
+        [81.0, 121.0]
+        """
+        ends = [self.in_um(value, um_per_px * (1 + sign * error)) for sign in (-1, 1)]
+        return min(ends), max(ends)
+
     def shown(self, value: float) -> float:
         """Value as tables and axes print it."""
         return value * self.display_factor

@@ -5,12 +5,15 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-from core.domain.types import FileScale
+from core.domain.types import FileScale, GivenScale
 from core.image.remarks import Remarks
 
 # In place of micrometres per pixel: what each file states of itself.
 OF_FILE: Final = "file"
-Scale: TypeAlias = float | Literal["file"] | None
+# The same where red cells are to tell one scale for all images of a run or an import.
+BY_RED_CELLS: Final = "red-cells"
+Scale: TypeAlias = float | GivenScale | Literal["file"] | None
+WantedScale: TypeAlias = Scale | Literal["red-cells"]
 
 # Resolution tags are written by every program; those within a microscope's range only are a microscope's. 72 or 600
 # dots per inch are 353 and 42 um.
@@ -91,11 +94,18 @@ def of_description(text: str, remarks: Remarks) -> FileScale | None:
         return None
 
 
+def number(given: Scale) -> float | None:
+    """Micrometres per pixel that were given; None where none were, or the files' own are asked for."""
+    if isinstance(given, GivenScale):
+        return given.um_per_px
+    return None if given is None or isinstance(given, str) else given
+
+
 def taken(given: Scale, stated: FileScale | None) -> float | None:
     """Micrometres per pixel that count: those given, or the file's own where these are asked for."""
     if given == OF_FILE:
         return None if stated is None else stated.um_per_px
-    return given
+    return number(given)
 
 
 def judge(given: Scale, stated: FileScale | None, remarks: Remarks) -> None:
@@ -109,8 +119,8 @@ def judge(given: Scale, stated: FileScale | None, remarks: Remarks) -> None:
         remarks.add(
             f"the file says {stated.um_per_px:.4g} um per pixel ({stated.source}); give this as the scale to use it"
         )
-    elif abs(given - stated.um_per_px) > CONTRADICTS * stated.um_per_px:
+    elif abs((um_per_px := number(given) or 0.0) - stated.um_per_px) > CONTRADICTS * stated.um_per_px:
         remarks.add(
-            f"{given:.4g} um per pixel given, {stated.um_per_px:.4g} in the file ({stated.source})",
+            f"{um_per_px:.4g} um per pixel given, {stated.um_per_px:.4g} in the file ({stated.source})",
             "scale_contradicted",
         )

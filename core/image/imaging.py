@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from core.domain.errors import CoreError, ImageError
 from core.domain.settings import Settings, load_settings
-from core.domain.types import CellImage
+from core.domain.types import CellImage, GivenScale
 from core.image import file_scale
 from core.image.decoding import Opened, is_deep_png, opened, srgb_pixels
 from core.image.depth import MOST_ASKED, NOT_ASKED, Depths, agree, used_bits
@@ -111,9 +111,12 @@ def rescaled(image: CellImage, um_per_px: Scale) -> CellImage:
     file_scale.judge(image.um_per_px, image.file_scale, before)
     file_scale.judge(um_per_px, image.file_scale, now)
     codes = {flag.code for flag in before.flags}
+    said = um_per_px if isinstance(um_per_px, GivenScale) else None
     return replace(
         image,
         um_per_px=file_scale.taken(um_per_px, image.file_scale),
+        um_per_px_error=said.error if said else None,
+        um_per_px_source=said.source if said else None,
         notes=(*(note for note in image.notes if note not in before.notes), *now.notes),
         flags=(*(flag for flag in image.flags if flag.code not in codes), *now.flags),
     )

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from core.charts.labels import number, of_cell, who
+from core.charts.labels import number, of_cell, scale_caution, scale_words, who
 from core.charts.overlay import mask_svg, outlined_svg
 from core.charts.ranges import comparable, range_chart
 from core.charts.rows import blocks, halves, leading, part, themes
@@ -15,7 +15,7 @@ from core.charts.sparklines import sparkline_html
 from core.charts.theme import LIGHT, to_svg
 from core.charts.trust import Reliability, is_poor
 from core.domain.cell_types import CELL_TYPES
-from core.domain.types import CellAnalysis
+from core.domain.types import RED_CELLS, CellAnalysis, CellImage
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.extract import extract
@@ -96,6 +96,7 @@ def html_report(
         pictures=_pictures(analysis),
         corrected=_corrected(analysis),
         model_note=models_beside(analysis, references),
+        scale_note=scale_caution(analysis.image.um_per_px, analysis.image.um_per_px_error),
         measures=[_key_measure(feature, placed, analysis, reliability) for feature in KEY_FEATURES],
         nearness=nearness,
         nearest=in_words(nearness),
@@ -124,13 +125,14 @@ def _corrected(analysis: CellAnalysis) -> ReportTable | None:
     """What a correction changed in the key measures; None where the outline is the model's."""
     if analysis.base is None:
         return None
-    before, scale = extract(analysis.image.rgb, analysis.base.labels).values, analysis.image.um_per_px
+    before, image = extract(analysis.image.rgb, analysis.base.labels).values, analysis.image
+    scale = image.um_per_px, image.um_per_px_error
     rows = []
     for name in KEY_FEATURES:
         spec, old, new = CATALOGUE[name], before.get(name), analysis.features.values.get(name)
         change = "" if not old or new is None else f"{100 * (new - old) / abs(old):+.1f} %"
         rows.append(
-            ReportRow([spec.label, of_cell(spec, old, scale), of_cell(spec, new, scale), change], "", poor=False)
+            ReportRow([spec.label, of_cell(spec, old, *scale), of_cell(spec, new, *scale), change], "", poor=False)
         )
     return ReportTable(["Feature", "Model's outline", "Corrected outline", "Change"], rows)
 
@@ -141,7 +143,7 @@ def _key_measure(
     spec = CATALOGUE[feature]
     return _KeyMeasure(
         spec.label + (" (poor)" if is_poor(feature, reliability) else ""),
-        of_cell(spec, analysis.features.values.get(feature), analysis.image.um_per_px),
+        of_cell(spec, analysis.features.values.get(feature), analysis.image.um_per_px, analysis.image.um_per_px_error),
         sparkline_html(feature, [(p.reference, p.of(feature)) for p in main_sources(placed)]),
     )
 
@@ -229,6 +231,13 @@ def _by_whom(reference: ReferencePopulation) -> str:
     return f"{who(reference)}{f'; outlined by {models}' if models else ''}"
 
 
+def _scale(image: CellImage) -> str:
+    if image.um_per_px is None:
+        return "unknown"
+    source = "from red cells" if image.um_per_px_source == RED_CELLS else "as given by the user"
+    return f"{scale_words(image.um_per_px, image.um_per_px_error)}, {source}"
+
+
 def _provenance(
     analysis: CellAnalysis,
     references: Sequence[ReferencePopulation],
@@ -248,7 +257,7 @@ def _provenance(
         "Image": f"{image.name}, {width} x {height} px{', cut out' if analysis.place else ''}",
         **of_field,
         "SHA-256 of the image file": image.sha256,
-        "Scale": f"{image.um_per_px:g} µm per pixel, as given by the user" if image.um_per_px else "unknown",
+        "Scale": _scale(image),
         **(
             {"Scale that the file states": f"{image.file_scale.um_per_px:g} µm per pixel ({image.file_scale.source})"}
             if image.file_scale

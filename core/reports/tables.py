@@ -126,6 +126,7 @@ def feature_table(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
             "outline_by": analysis.segmentation.drawn_by.value,
             **{f"outline_{name}": getattr(analysis.review, name, None) for name in ("status", "who", "when", "why")},
             "um_per_px": image.um_per_px,
+            "um_per_px_error": image.um_per_px_error,
             "notes": list(image.notes),
             "quality_flags": [flag.code for flag in analysis.flags],
             "feature": name,

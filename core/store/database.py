@@ -380,7 +380,7 @@ def query_shards(
     source = f"SELECT *{renamed_sql(names)} FROM read_parquet($shards, filename = true)"
     if superseded is not None:
         source = f"SELECT * FROM ({source}) ANTI JOIN superseded USING (filename, image_path)"
-    if changes is not None and changes.relations:
+    if changes:
         names = present_names(names)
         missing = [name for name in changes.columns if name not in names]
         listed = [*(f'"{name}"' for name in names), *(f"NULL AS {name}" for name in missing)]

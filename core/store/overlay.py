@@ -18,12 +18,14 @@ import pyarrow as pa
 
 from core.domain.errors import StoreError
 from core.domain.flags import OUTLINE_REJECTED
+from core.domain.types import GivenScale
 from core.populations.calibration import Calibration
 from core.store import calibrations, edit_log, outline_log
 from core.store.outline_log import ANSWERED, RAISED, OutlineStatus, OutlineVerdict
 from core.store.schema import CellRow, cohort_schema
 
 CORRECTED, VERDICTS, EDITS = "_corrected", "_verdicts", "_edits"
+_SCALE: Final = ("um_per_px", "um_per_px_error", "um_per_px_source")
 _SAID: Final = ("outline_status", "outline_who", "outline_when", "outline_why")
 _READ: Final = ("cell_id", *_SAID, "quality_flags", "severe_flags", "quality_ok")
 _VERDICT_SCHEMA: Final = pa.schema(
@@ -38,10 +40,17 @@ class Overlay:
     ----------
     relations
         Tables that the database must have by these names.
+    scale
+        That of the cells without one of their own.
     """
 
-    def __init__(self, relations: Mapping[str, pa.Table]) -> None:
+    def __init__(self, relations: Mapping[str, pa.Table], scale: GivenScale | None = None) -> None:
         self.relations: Final = relations
+        self.scale: Final = scale
+
+    def __bool__(self) -> bool:
+        """Whether anything is changed."""
+        return bool(self.relations) or self.scale is not None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -49,6 +58,7 @@ class Overlay:
         read = dict.fromkeys(edit_log.COLUMNS if EDITS in self.relations else ())
         read |= dict.fromkeys(_READ if VERDICTS in self.relations else ())
         read |= dict.fromkeys(calibrations.READ if calibrations.SHIFTS in self.relations else ())
+        read |= dict.fromkeys(_SCALE if self.scale is not None else ())
         return tuple(read)
 
     def sql(self, source: str, columns: Sequence[str] | None = None) -> str:
@@ -61,6 +71,8 @@ class Overlay:
             )
         if VERDICTS in self.relations:
             source = _decided(source)
+        if self.scale is not None:
+            source = _scaled(source, self.scale)
         if EDITS in self.relations:
             source = edit_log.laid_over(source, EDITS)
         shifts = self.relations.get(calibrations.SHIFTS)
@@ -87,13 +99,32 @@ def overlay(
     return Overlay(relations if edited is None else relations | {EDITS: edited})
 
 
-def overlay_of(standing: Mapping[str, OutlineVerdict], rows: Mapping[str, CellRow]) -> Overlay:
-    """Decisions by `cell_id`, and rows of corrected cells by the id of that decision, laid over any table of cells."""
+def overlay_of(
+    standing: Mapping[str, OutlineVerdict], rows: Mapping[str, CellRow], scale: GivenScale | None = None
+) -> Overlay:
+    """Decisions by `cell_id`, rows of corrected cells by the id of that decision, and a scale, over any table of cells.
+
+    The scale is that of the cells without one of their own.
+    """
     if not standing:
-        return Overlay({})
+        return Overlay({}, scale)
     corrected = [row for verdict in standing.values() if (row := rows.get(verdict.drawn_in or "")) is not None]
     relations = {VERDICTS: _verdict_table(standing)}
-    return Overlay(relations | ({CORRECTED: _as_table(corrected)} if corrected else {}))
+    return Overlay(relations | ({CORRECTED: _as_table(corrected)} if corrected else {}), scale)
+
+
+def at_scale(row: CellRow, scale: GivenScale | None) -> CellRow:
+    """A cell's row with a scale where it has none of its own; as `Overlay.sql` does it."""
+    if scale is None or row["um_per_px"] is not None:
+        return row
+    return {**row, "um_per_px": scale.um_per_px, "um_per_px_error": scale.error, "um_per_px_source": scale.source}
+
+
+def _scaled(source: str, scale: GivenScale) -> str:
+    error = "NULL" if scale.error is None else f"{scale.error:.17e}"
+    known = {"um_per_px": f"{scale.um_per_px:.17e}", "um_per_px_error": error, "um_per_px_source": f"'{scale.source}'"}
+    said = [f"CASE WHEN um_per_px IS NULL THEN {text} ELSE {name} END AS {name}" for name, text in known.items()]
+    return f"SELECT * REPLACE ({', '.join(said)}) FROM ({source})"
 
 
 def _standing_in_cohort(root: Path) -> dict[str, OutlineVerdict]:

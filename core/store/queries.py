@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from core.domain.errors import StoreError
+from core.domain.objects import RedCells
 from core.domain.types import DrawnBy
 from core.features.catalogue import CATALOGUE
 from core.populations.outlining import Outlining
@@ -85,6 +86,17 @@ def sample(cohort: Cohort, population_id: str, columns: Sequence[str]) -> pd.Dat
     return cohort.query(sql, {"most": MOST_FITTED}, [population_id], columns=(*names, "quality_ok", "cell_id"))
 
 
+def red_cells(cohort: Cohort, population_id: str) -> list[RedCells]:
+    """What the red cells of each image of a population said when it was measured; none of older shards and tables."""
+    sql = (
+        "SELECT max(red_cells) AS discs, max(red_cell_px) AS px FROM cells WHERE red_cells IS NOT NULL"
+        " GROUP BY coalesce(image_sha256, cell_id)"
+    )
+    columns = ("red_cells", "red_cell_px", "image_sha256", "cell_id")
+    frame = cohort.query(sql, populations=[population_id], columns=columns)
+    return [RedCells(int(discs), None if pd.isna(px) else float(px)) for discs, px in frame.itertuples(index=False)]
+
+
 def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:
     """Summaries of all features over the good cells; with `in_um` sizes in micrometres, over the cells with a scale."""
     return summarise(values(cohort, population_id), population_id, in_um=in_um)
@@ -100,10 +112,20 @@ def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None
         title=population.title,
         source=population.source,
         scale_note=(
-            f"Scale of the population: {population.um_per_px_origin}." if population.um_per_px is not None else ""
+            f"Scale of the population: {population.um_per_px_origin}{_within(population)}."
+            if population.um_per_px is not None
+            else ""
         ),
         sample=_sampled(cohort, population_id, members),
         outlined=outlining(cohort, population_id),
+    )
+
+
+def _within(population: Population) -> str:
+    """How well the scale of a population is known, after how it is known."""
+    error = population.um_per_px_error
+    return (
+        f" (the true one within {100 * error:.0f} % of it, so areas within about {200 * error:.0f} %)" if error else ""
     )
 
 

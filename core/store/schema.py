@@ -80,8 +80,19 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("image_width", pa.int32(), "width of the whole image, pixels (of the cut-out in files of schema 1)"),
     ("image_height", pa.int32(), "height of the whole image, pixels (of the cut-out in files of schema 1)"),
     ("um_per_px", pa.float64(), "micrometres per pixel; null if unknown"),
-    ("um_per_px_source", pa.string(), "where that is from: given, file (it states the same) or population"),
+    (
+        "um_per_px_error",
+        pa.float64(),
+        "share by which the true scale may be larger or smaller (95 %); null if it was given exactly or is unknown",
+    ),
+    (
+        "um_per_px_source",
+        pa.string(),
+        "where the scale is from: given, file (it states the same), red cells or population",
+    ),
     ("um_per_px_in_file", pa.float64(), "micrometres per pixel that the image file states; null if it states none"),
+    ("red_cells", pa.int32(), "whole red cells in the image; null if nobody looked for them"),
+    ("red_cell_px", pa.float64(), "their median diameter, pixels; null without any"),
     ("units", pa.string(), "px or um: what lengths and areas among the features are counted in; all else is in pixels"),
     ("model_id", pa.string(), "model that drew the outlines"),
     ("provider", pa.string(), "execution provider that ran the model"),
@@ -324,23 +335,33 @@ def _pictured(analysis: CellAnalysis, population: Population | None) -> CellRow:
         "image_width": width,
         "image_height": height,
         **_scaled(image, population),
+        "red_cells": image.red_cells.discs if image.red_cells else None,
+        "red_cell_px": image.red_cells.diameter_px if image.red_cells else None,
         UNITS_KEY: Units.PIXELS.value,
     }
 
 
 def _scaled(image: CellImage, population: Population | None) -> CellRow:
     """The scale, where it is from, and what the file says of it."""
-    scale, source = image.um_per_px, "given"
+    scale, error, source = image.um_per_px, image.um_per_px_error, image.um_per_px_source or "given"
     stated = image.file_scale.um_per_px if image.file_scale else None
     if scale is None:
-        scale, source = (population.um_per_px if population else None), "population"
+        scale, error, source = of_population(population)
     elif scale == stated:
         source = "file"
     return {
         "um_per_px": scale,
+        "um_per_px_error": error,
         "um_per_px_source": source if scale is not None else None,
         "um_per_px_in_file": stated,
     }
+
+
+def of_population(population: Population | None) -> tuple[float | None, float | None, str]:
+    """The scale of a population for a cell without one of its own, its error, and what its source is called."""
+    if population is None or population.um_per_px is None:
+        return None, None, "population"
+    return population.um_per_px, population.um_per_px_error, "population"
 
 
 def _outlined(analysis: CellAnalysis, outlines: Mapping[str, Sequence[NDArray[np.floating[Any]]]]) -> CellRow:

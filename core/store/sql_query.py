@@ -273,6 +273,7 @@ _POPULATIONS: Final = pa.schema(
             ("created", pa.string(), "ISO date"),
             ("um_per_px", pa.float64(), "micrometres per pixel where all images share one; null otherwise"),
             ("um_per_px_origin", pa.string(), "how the scale is known, or why not"),
+            ("um_per_px_error", pa.float64(), "share by which the true scale may be larger or smaller (95 %)"),
             ("shipped", pa.bool_(), "whether it comes with the program"),
         )
     ]

@@ -41,6 +41,7 @@ from core.store.schema import (
     Population,
     arrow_schema,
     check_relative,
+    of_population,
 )
 from core.store.shards import write_population
 from core.store.text_tables import ForeignTable, is_absent, number, open_table, plain_text
@@ -361,7 +362,9 @@ def _present(name: str, value: float | None) -> float | None:
 
 def _row(row: CellRow, population: Population, units: Units, where: str) -> CellRow:
     """A row as the store keeps it: of the population, in pixels, its flags in agreement."""
-    scale = row.get("um_per_px") or population.um_per_px
+    scale, error = row.get("um_per_px"), row.get("um_per_px_error")
+    if not scale:
+        scale, error, _ = of_population(population)
     if units is Units.MICROMETRES:
         for name in row:
             if name in CATALOGUE and (power := CATALOGUE[name].length_power) and row[name] is not None:
@@ -382,6 +385,7 @@ def _row(row: CellRow, population: Population, units: Units, where: str) -> Cell
         "source": population.source,
         "tissue": population.tissue,
         "um_per_px": scale,
+        "um_per_px_error": error,
         "um_per_px_source": row.get("um_per_px_source") or (None if scale is None else _scale_source(row)),
         UNITS_KEY: Units.PIXELS.value,
         "notes": (row["notes"] or []) if "notes" in row else None,
@@ -443,13 +447,20 @@ def _words(name: str, text: str) -> list[str]:
     return [word.strip() for word in text.split(separator) if word.strip()]
 
 
+# What a number outside of the catalogue must lie between, and that in words.
+_LIMITS: Final = {
+    "um_per_px": (0.005, 10.0, "a number from 0.005 to 10"),
+    "um_per_px_error": (0.0, 0.99, "a share from 0 to 0.99"),
+}
+
+
 def _number(name: str, value: Any, decimal: str) -> float:  # noqa: ANN401 (text or a number)
-    expected = "a number from 0.005 to 10" if name == "um_per_px" else "a finite number"
+    low, high, expected = _LIMITS.get(name, (-math.inf, math.inf, "a finite number"))
     try:
         found = number(value, decimal) if isinstance(value, str) else float(value)
     except (ValueError, TypeError):
         _expected(expected)
-    if not math.isfinite(found) or (name == "um_per_px" and not 0.005 <= found <= 10):
+    if not (math.isfinite(found) and low <= found <= high):
         _expected(expected)
     return found
 

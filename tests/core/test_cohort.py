@@ -7,6 +7,7 @@ from core.cohort import REFERENCE, build_reference, filed_once, folders_of, impo
 from core.domain.cell_types import CellType, folder_cell_type
 from core.domain.errors import DataSetError, StoreError, UsageError
 from core.domain.settings import load_settings
+from core.domain.types import GivenScale
 from core.evaluation.datasets import DATA_SETS
 from core.features.catalogue import CATALOGUE
 from core.image.listing import find_images
@@ -207,13 +208,15 @@ def test_the_smear_becomes_a_population_of_five(tmp_path, data_dir, model_entry,
     assert cells["image_path"].nunique() == 1
 
 
-TOLD = {"tissue": "blood", "note": "", "scale": (None, "given"), "shipped": ("taken",)}
+TOLD = {"tissue": "blood", "note": "", "scale": None, "shipped": ("taken",)}
 
 
 def test_a_population_of_ones_own_is_described_from_what_a_person_says():
-    found = own_population("  Größe: Ünlü Lab 2 ", CellType.HCL, " here ", **{**TOLD, "scale": (0.1, "given")})
+    found = own_population(
+        "  Größe: Ünlü Lab 2 ", CellType.HCL, " here ", **{**TOLD, "scale": GivenScale(0.1, 0.07, origin="given")}
+    )
     assert (found.population_id, found.title, found.source) == ("groe_unlu_lab_2", "Größe: Ünlü Lab 2", "here")
-    assert (found.um_per_px, found.um_per_px_origin) == (0.1, "given")
+    assert (found.um_per_px, found.um_per_px_origin, found.um_per_px_error) == (0.1, "given", 0.07)
     assert own_population("A", CellType.HCL, "here", **TOLD).um_per_px_origin == "unknown"
 
 

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.domain.objects import ObjectKind
+from core.domain.objects import ObjectKind, red_cells_of
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.types import CellImage
 from core.domain.versions import MODEL_FILE, software_versions
@@ -28,6 +28,8 @@ from core.pipeline import (
     outline_cells,
     outline_many,
     run_job,
+    scale_of_red_cells,
+    spread_over,
 )
 from tests.core.segmentation.scenes import SMUDGE, SceneLocaliser, SceneSegmenter, empty, put, put_leukocyte
 
@@ -238,7 +240,7 @@ def test_one_and_all_overrule_what_the_image_shows(reader, field):
     (cut,) = outline_cells(single, reader, CellChoice.ALL)
     assert cut.place is not None
     (chosen,) = outline_cells(single, reader)
-    assert (chosen.image, chosen.place) == (single, None)
+    assert (chosen.image.rgb is single.rgb, chosen.place) == (True, None)
     np.testing.assert_array_equal(chosen.segmentation.labels, reader.segment(single).labels)
 
 
@@ -292,3 +294,43 @@ def test_what_a_run_knows_of_the_depth_reaches_the_image(tmp_path, segmenter, sy
     np.testing.assert_array_equal(cell.image.rgb, values // 4 >> 4)
     assert "12 bits per value, as given, the upper 8 kept" in cell.image.notes
     assert "reduced_depth" in [flag.code for flag in cell.flags]
+
+
+def test_an_image_keeps_what_its_red_cells_say_also_where_its_cells_are_cut_out(segmenter, synthetic_cell):
+    image, _ = synthetic_cell
+    said = red_cells_of(segmenter.find([image.rgb])[0])
+    assert said.discs > 0
+    field = CellImage(np.concatenate([image.rgb, draw_cell(5)[0].rgb], axis=1), "field.png", "0" * 64)
+    (single,), cut = outline_cells(image, segmenter), outline_cells(field, segmenter, CellChoice.ALL)
+    assert single.image.red_cells == said
+    assert len({cell.image.red_cells for cell in cut}) == 1
+    assert cut[0].image.red_cells == red_cells_of(segmenter.find([field.rgb])[0])
+
+
+def test_an_image_in_which_nothing_is_seen_says_nothing_of_red_cells(reader):
+    empty_image = CellImage(np.full((120, 120, 3), 240, np.uint8), "white.png", "0" * 64)
+    (cell,) = outline_cells(empty_image, reader)
+    assert cell.image.red_cells is None
+
+
+@pytest.mark.parametrize(("count", "most", "expected"), [(5, 10, 5), (10, 10, 10), (1000, 10, 10), (7, None, 7)])
+def test_images_for_the_ruler_are_spread_over_all(count, most, expected):
+    names = [f"{number:04d}" for number in range(count)]
+    some = spread_over(iter(names), most)
+    assert len(some) == len(set(some)) == expected
+    assert some == sorted(some)
+    assert int(some[-1]) >= 0.85 * (count - 1)
+
+
+def test_an_image_that_cannot_be_read_has_no_say_in_the_scale(folder, model_entry):
+    paths, seen = sorted(folder.iterdir()), []
+
+    def read(name):
+        if name == "gone":
+            raise FileNotFoundError(name)
+        return (folder / name).read_bytes()
+
+    names = [*(path.name for path in paths), "gone"]
+    answer = scale_of_red_cells(names, read, model_entry, device=Device.CPU, progress=seen.append)
+    assert "of 6 images" in answer.words
+    assert seen == [1, 2, 3, 4, 5, 6]

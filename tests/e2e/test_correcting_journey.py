@@ -17,6 +17,7 @@ from playwright.sync_api import Page, expect
 from core.cohort import import_images, own_population
 from core.corrections.deciding import history_of
 from core.domain.cell_types import CellType
+from core.domain.types import GivenScale
 from core.explorer.selection import Quality, Selection, to_link
 from core.image.imaging import encode_png
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -47,7 +48,7 @@ def laboratory(tmp_path_factory) -> Path:
         image = draw_cell(seed, SYNTHETIC_CELLS["monocyte"])[0]
         (folder / "images" / f"{name}.png").write_bytes(encode_png(image.rgb))
     mine = own_population(
-        "Mine", CellType.MONOCYTE, "Test", tissue="blood", note="", scale=(0.095, "given"), shipped=()
+        "Mine", CellType.MONOCYTE, "Test", tissue="blood", note="", scale=GivenScale(0.095), shipped=()
     )
     import_images(folder / "cohort", mine, sorted((folder / "images").iterdir()), find_model())
     return folder

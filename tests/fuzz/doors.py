@@ -148,7 +148,7 @@ def parquet_tables() -> Sequence[bytes]:
 
 
 _POPULATION = Population(
-    "own", CellType.MONOCYTE, "Own", "here", "blood", "", "own", "a note", "2026-01-01", 0.1, "stated", "ab12"
+    "own", CellType.MONOCYTE, "Own", "here", "blood", "", "own", "a note", "2026-01-01", 0.1, "stated", 0.07, "ab12"
 )
 
 

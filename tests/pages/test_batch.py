@@ -8,19 +8,25 @@ import shutil
 import signal
 import time
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.batch.jobs import Owner, Request
+from core.batch.jobs import Job, Owner, Request
+from core.batch.review import Review
 from core.batch.settings import State
 from core.domain.cell_types import CellType
+from core.domain.objects import RedCells
+from core.domain.types import GivenScale
 from core.image.imaging import encode_png
 from core.image.synthetic import draw_cell
 from core.store import queries
 from core.store.database import Cohort
+from core.store.named_scales import known_scales
+from pages._ui.batch.pictures import scale_of
 from tests.pages.conftest import read, table, texts
 
 PAGE = "pages/2_Batch.py"
@@ -153,7 +159,11 @@ def test_uploads_are_kept_on_disk_measured_and_the_run_is_found_again(batch, run
     app.button(key="batch_start").click().run()
     assert not app.exception
     (job,) = _owner(runs).jobs()
-    assert (job.request.cells, job.request.um_per_px, job.request.title[:8]) == ("one", 0.1, "3 images")
+    assert (job.request.cells, job.request.um_per_px, job.request.title[:8]) == (
+        "one",
+        GivenScale(0.1),
+        "3 images",
+    )
     assert "3 images ready" not in texts(app)
     assert {button.label for button in app.button} >= {"Stop"} or job.standing().state.ended
 
@@ -387,3 +397,82 @@ def test_the_choice_of_a_run_survives_new_ones_and_other_pages(batch, finished, 
     app.switch_page(PAGE).run()
     assert app.radio(key="batch_runs").value == name
     assert "4 cells measured" in texts(app)
+
+
+# --- the scale --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unscaled(runs) -> Job:
+    """A run that has ended, without a scale."""
+    images = runs.parent / "images"
+    images.mkdir()
+    for seed in (1, 2):
+        (images / f"{seed}.png").write_bytes(_png(seed))
+    job = _owner(runs).add(Request("Two", datetime(2026, 12, 1, tzinfo=UTC), images))
+    job.start()
+    _until(lambda: job.standing().state.ended, "the run did not end")
+    return job
+
+
+def test_after_a_run_the_scale_of_its_red_cells_is_one_click_away(batch, unscaled, monkeypatch, tmp_path):
+    monkeypatch.setattr(Review, "red_cells", lambda _: [RedCells(5, 75.0)] * 20)
+    app = batch()
+    assert not app.exception
+    assert not [each for each in app.get("download_button") if "µm" in each.label]
+    assert Review(unscaled.results, unscaled.source).scale is None, "nothing is set silently"
+    offered = app.button(key="batch_scale_on")
+    assert read(offered.label) == (
+        "Use 0.1 µm per pixel, from red cells of 20 images, within 1 %, and 7 % if the patients' red cells are not"
+        " 7.5 µm"
+    )
+    offered.click().run()
+    assert not app.exception
+    assert "Scale: 0.1 µm per pixel, from red cells of 20 images" in texts(app)
+    assert [each.label for each in app.get("download_button") if "µm" in each.label]
+    _view(app, "Add to the cohort")
+    app.text_input(key="cohort_title").set_value("Ours")
+    app.text_input(key="cohort_source").set_value("Our lab")
+    app.selectbox(key="cohort_type").set_value(CellType.HCL)
+    app.button(key="cohort_add").click().run()
+    assert not app.error
+    with Cohort.open([tmp_path / "cohort"]) as cohort:
+        cells, population = queries.cells(cohort, "ours"), cohort.population("ours")
+    assert set(cells["um_per_px"]) == {population.um_per_px} == {0.1}
+    assert set(cells["um_per_px_error"]) == {population.um_per_px_error} == {0.07}
+    assert set(cells["um_per_px_source"]) == {"red cells"}
+    assert known_scales(tmp_path / "cohort").named("Our lab").um_per_px == 0.1
+    app.button(key="batch_scale_off").click().run()
+    assert app.button(key="batch_scale_on")
+
+
+def test_a_run_says_how_the_scale_is_known_that_was_chosen_by_name(finished):
+    (job,) = _owner(finished).jobs()
+    review = Review(job.results, job.source)
+    assert scale_of(job, review) == GivenScale(0.095, origin="given for the run")
+    named = GivenScale(0.095, 0.1, origin="that of our lab: 0.095 of a slide")
+    chosen = Job(job.folder, replace(job.request, um_per_px=named))
+    assert scale_of(chosen, review) == named
+
+
+def test_a_run_whose_red_cells_tell_nothing_says_why(batch, unscaled):
+    app = batch()
+    assert not app.exception
+    said = texts(app)
+    assert (
+        "No scale was given; the red cells tell no scale: at least 10 images with 3 whole red cells are needed" in said
+    )
+    assert not [button for button in app.button if button.key == "batch_scale_on"]
+
+
+def test_the_scale_can_be_measured_before_a_run_which_ends_in_words_where_it_cannot(batch, runs):
+    app = _upload(batch(), [("a.png", _png(1), "image/png")])
+    app.toggle(key="batch_by_red_cells").set_value(True).run()
+    assert app.number_input(key="batch_um_per_px").disabled
+    app.button(key="batch_start").click().run()
+    assert not app.exception
+    (job,) = _owner(runs).jobs()
+    assert job.request.um_per_px == "red-cells"
+    _until(lambda: job.standing().state.ended, "the run did not end")
+    assert job.standing().state is State.FAILED
+    assert "the red cells tell no scale: at least 10 images" in texts(app.run())

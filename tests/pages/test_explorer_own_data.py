@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from core.domain.settings import load_settings
 from core.store import queries
 from core.store.database import Cohort
+from core.store.named_scales import known_scales
 from tests.pages.conftest import read, table, texts
 from tests.populations import AREA
 
@@ -123,3 +124,19 @@ def test_a_table_of_another_dialect_is_read_and_impossible_rows_are_named(own):
     assert "1 rows cannot be true and were left out" in app.success[0].value
     assert "row 14" in app.success[0].value
     assert _populations()["my_blasts"].n == 12
+
+
+def test_the_scale_of_a_table_is_remembered_by_its_source(own):
+    app = own()
+    app.button_group(key="own_section").set_value("Bring in a table").run()
+    app.file_uploader(key="own_table_0").set_value([("mine.csv", TABLE.encode(), "text/csv")]).run()
+    app.selectbox(key="own_um_per_px_of").set_value("CellaVision DM96 (360 px)").run()
+    assert app.number_input(key="own_um_per_px").value == 0.095
+    app.text_input(key="own_title").set_value("My blasts")
+    app.text_input(key="own_source").set_value("here")
+    app.button(key="own_import").click().run()
+    assert not app.exception
+    population = _populations()["my_blasts"].population
+    assert (population.um_per_px, population.um_per_px_error) == (0.095, 0.1)
+    assert population.um_per_px_origin.startswith("that of CellaVision DM96")
+    assert known_scales(load_settings().cohort).named("here").um_per_px == 0.095

@@ -14,7 +14,7 @@ from core.evaluation.agreement import Grade
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Region, Theme
 from core.image.imaging import encode_png
-from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from core.image.synthetic import SYNTHETIC_CELLS, UM_PER_PX, draw_cell
 from core.segmentation.model_registry import find_model
 from pages._ui.common.widgets import EXAMPLES
 from tests.pages.conftest import read, table, texts
@@ -385,3 +385,45 @@ def test_the_scale_that_the_file_states_is_offered_and_taken(open_page):
     said = texts(app)
     assert "1 um per pixel given, 0.095 in the file" in said
     assert "With 1 um per pixel what was outlined is" in said
+
+
+def test_red_cells_hint_at_a_scale_which_comes_with_its_range(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    assert "to compare" in texts(app)
+    hint = app.button(key="use_red_cells")
+    said = re.fullmatch(
+        r"Use about (0\.\d+) µm per pixel, from \d red cells of this image \(one image may be 15 % off\)", hint.label
+    )
+    hint.click().run()
+    assert not app.exception
+    assert app.number_input(key="single_um_per_px").value == float(said[1]) == pytest.approx(UM_PER_PX, rel=0.15)
+    assert re.search(r"µm² \([\d.]+ to [\d.]+\)", texts(app))
+    assert not [button for button in app.button if button.key == "use_red_cells"]
+    # Whoever types a scale knows it.
+    app.number_input(key="single_um_per_px").set_value(0.11).run()
+    assert not re.search(r"µm² \(", texts(app))
+
+
+def test_a_scale_is_kept_under_a_name_and_taken_by_it(open_page, png):
+    app = _measured(_upload(open_page(PAGE), png))
+    app.button(key="use_red_cells").click().run()
+    assert "red cells of one image" in texts(app)
+    hinted = app.number_input(key="single_um_per_px").value
+    app.text_input(key="single_um_per_px_name").set_value("*Our* lab").run()
+    app.button(key="single_um_per_px_keep").click().run()
+    assert not app.exception
+    app.number_input(key="single_um_per_px").set_value(0.2).run()
+    named = app.selectbox(key="single_um_per_px_of")
+    assert named.options[0] == f"*Our* lab: {hinted} µm per pixel, within 15 %"
+    assert any("MLL23" in option for option in named.options)
+    named.set_value("*Our* lab").run()
+    assert app.number_input(key="single_um_per_px").value == hinted
+    assert re.search(r"µm² \(", texts(app)), "its error came along"
+
+
+def test_scales_that_cannot_be_read_are_told_and_nothing_else_fails(open_page, tmp_path):
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "scales.json").write_text("{")
+    app = open_page(PAGE)
+    assert not app.exception
+    assert "the scales of laboratories cannot be read" in texts(app)

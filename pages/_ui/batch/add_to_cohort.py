@@ -14,9 +14,11 @@ from core.corrections.deciding import file_along
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError, UsageError
 from core.domain.settings import load_settings
+from core.domain.types import GivenScale
+from core.store.named_scales import remember
 from core.store.schema import Population
 from core.support.text import markdown
-from pages._ui.batch.pictures import as_drawn
+from pages._ui.batch.pictures import as_drawn, scale_of
 from pages._ui.common import cohort_data
 from pages._ui.common.state import COHORT_SAID
 
@@ -79,10 +81,10 @@ def _type_words(name: CellType | str) -> str:
 
 def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> str:
     """Add the cells; returns in words what was added."""
-    sentences = []
+    sentences, scale = [], scale_of(job, review)
     for cell_type in [filing.cell_type] if filing.cell_type is not None else labels:
         several = filing.cell_type is None and len(labels) > 1
-        population = _population(job, filing, cell_type, CELL_TYPES[cell_type].plural if several else "")
+        population = _population(scale, filing, cell_type, CELL_TYPES[cell_type].plural if several else "")
         root, label = load_settings().cohort, None if filing.cell_type is not None else cell_type.value
         # As the model drew them: what people decided is laid over them in the cohort as it is here.
         added = add_cells(root, population, as_drawn(job).rows(label), patient_id=filing.patient)
@@ -97,16 +99,17 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
         with_them = f", with what was decided of {along:,} outlines" if along else ""
         sentences.append(f"{added.new:,} cells added to “{population.title}”{known}{with_them}.")
         sentences += [added.model_note] if added.model_note else []
+    remember(load_settings().cohort, filing.source, scale)
     return " ".join(sentences)
 
 
-def _population(job: Job, filing: _Filing, cell_type: CellType, kind: str) -> Population:
+def _population(scale: GivenScale | None, filing: _Filing, cell_type: CellType, kind: str) -> Population:
     return own_population(
         f"{filing.title}: {kind}" if kind else filing.title,
         cell_type,
         filing.source,
         tissue=filing.tissue,
         note=f"Added from a batch run on {date.today().isoformat()}.",
-        scale=(job.request.um_per_px, "given for the run"),
+        scale=scale,
         shipped=cohort_data.shipped(),
     )

@@ -9,7 +9,7 @@ from core.charts.thumbnail import thumbnail_svg
 from core.corrections.opening import OpenCell
 from core.domain.errors import StoreError
 from core.domain.settings import load_settings
-from core.domain.types import CellImage
+from core.domain.types import CellImage, GivenScale
 from core.store import outline_log
 from pages._ui.common.caching import cached
 from pages._ui.components.gallery.gallery import Item
@@ -35,6 +35,14 @@ def review_of(job: Job) -> Review:
 def as_drawn(job: Job) -> Review:
     """The results of a run as the model drew them; raises StoreError."""
     return Review(job.results, job.source)
+
+
+def scale_of(job: Job, review: Review) -> GivenScale | None:
+    """The scale of a run; one that was chosen by name with how it is known, which the run itself is not told."""
+    asked = job.request.um_per_px
+    if isinstance(asked, GivenScale) and asked.origin and review.laid_scale is None:
+        return asked
+    return review.scale
 
 
 @cached("resource", max_entries=8, key=_shards)

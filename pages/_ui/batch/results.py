@@ -8,21 +8,27 @@ import streamlit as st
 from markupsafe import Markup
 
 from core.batch.jobs import Job, Standing
-from core.batch.review import FailureGroup, Order, Overview, Review
+from core.batch.review import FailureGroup, Order, Overview, Review, lay_scale
 from core.batch.settings import State
+from core.charts.labels import given_scale
+from core.domain.errors import StoreError
 from core.domain.flags import flag_words
 from core.domain.options import Units
 from core.domain.settings import load_settings
+from core.domain.types import GivenScale
 from core.features.catalogue import CATALOGUE
 from core.image.listing import told
+from core.quality.ruler import RedCellScale, RulerAnswer, pooled
 from core.support.text import markdown
 from pages._ui.batch.add_to_cohort import add_to_cohort
 from pages._ui.batch.look_through import look_through
-from pages._ui.batch.pictures import review_of
+from pages._ui.batch.pictures import review_of, scale_of
 from pages._ui.batch.runs import duration
 from pages._ui.common import model_in_use
+from pages._ui.common.caching import cached
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import empty_state
+from pages._ui.common.state import RUN_PROBLEM
 from pages._ui.common.widgets import say_passed_over
 
 _GROUPS: Final = 100
@@ -60,6 +66,8 @@ def show_results(job: Job, standing: Standing) -> None:
             "Nothing measured", "Press **Go on** to continue this run, or start a new one above.", "hourglass_empty"
         )
         return
+    if overview.cells:
+        _scale(job, review)
     _downloads(job, review, failed)
     views = [_LOOK, _TABLE, _COHORT] if overview.cells else []
     views += [_FAILURES] if failed else []
@@ -98,6 +106,50 @@ def _summary(standing: Standing, review: Review) -> str:
     return f"{sentence} {progress.total - progress.done:,} images are still to be done."
 
 
+def _scale(job: Job, review: Review) -> None:
+    """Say the scale of a run; without one offer what its red cells tell, or say why they tell none."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="batch_scale"):
+        if (scale := scale_of(job, review)) is not None:
+            st.markdown(f":material/straighten: Scale: {markdown(given_scale(scale))}.", width="content")
+            if review.laid_scale is not None:
+                st.button(
+                    "Without this scale",
+                    key="batch_scale_off",
+                    on_click=_lay,
+                    args=(job, None),
+                    type="tertiary",
+                    icon=":material/close:",
+                )
+            return
+        answer = _ruler(job)
+        if isinstance(answer, RedCellScale):
+            st.button(
+                f"Use {markdown(given_scale(answer.taken()))}",
+                key="batch_scale_on",
+                on_click=_lay,
+                args=(job, answer.taken()),
+                type="tertiary",
+                icon=":material/straighten:",
+                help="Sizes are kept in pixels; the scale goes into the table, its files and the cohort.",
+            )
+        elif answer is not None:
+            st.caption(f"No scale was given; {markdown(answer.words)}.")
+
+
+@cached("data", max_entries=64, key=lambda job: (str(job.results), Review.revision(job.results)))
+def _ruler(job: Job) -> RulerAnswer | None:
+    """What the red cells of a run tell; None of a run that did not look at them."""
+    said = review_of(job).red_cells()
+    return pooled(said) if said else None
+
+
+def _lay(job: Job, scale: GivenScale | None) -> None:
+    try:
+        lay_scale(job.results, scale)
+    except StoreError as error:
+        RUN_PROBLEM.set(str(error))
+
+
 def _downloads(job: Job, review: Review, failed: int) -> None:
     if review.overview.cells > _MOST_TO_BROWSER:
         place = job.results.relative_to(load_settings().runs.resolve()).as_posix()
@@ -109,7 +161,7 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
     files: list[tuple[str, str, str, str, Callable[[], bytes]]] = [
         ("Table (CSV)", "csv", "", "text/csv", review.csv),
         ("Table (Parquet)", "parquet", "", "application/vnd.apache.parquet", review.parquet),
-        *(_in_um(review) if job.request.um_per_px is not None else []),
+        *(_in_um(review) if review.scale is not None else []),
         ("Masks (ZIP)", "zip", "masks", "application/zip", review.masks),
     ]
     if failed:

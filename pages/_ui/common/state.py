@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import streamlit as st
 
-from core.domain.types import CellAnalysis, CellImage
+from core.domain.types import CellAnalysis, CellImage, GivenScale
 
 Value = TypeVar("Value")
 
@@ -57,7 +57,9 @@ FIELD: Final = Kept[AnalysedField]("leukoscope_field")
 # made anew.
 CELL_CHOSEN: Final = Kept[int]("leukoscope_cell_chosen")
 CELL_CLICKS: Final = Kept[int]("leukoscope_cell_clicks")
-SCALE: Final = Kept[float]("leukoscope_um_per_px")
+SCALE: Final = Kept[GivenScale]("leukoscope_um_per_px")
+# By field for a scale: the one last taken into it, which says more than the number in the field.
+SCALES_TAKEN: Final = Kept[dict[str, GivenScale]]("leukoscope_scales_taken")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 # Who the browser says it is: a random number of its own, which tells this person's runs from others'. Never shown,
 # never in an address.

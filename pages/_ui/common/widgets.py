@@ -1,16 +1,21 @@
 """Choosers that several pages or many lines would otherwise repeat; each returns typed values."""
 
+import math
 from typing import Final
 
 import streamlit as st
 
+from core.charts.labels import given_scale, scale_words
+from core.domain.errors import StoreError
 from core.domain.settings import load_settings
-from core.domain.types import CellImage
+from core.domain.types import CellImage, GivenScale
 from core.image.imaging import encode_png
 from core.image.listing import IMAGE_SUFFIXES
-from core.support.text import markdown
+from core.quality.ruler import SINGLE_IMAGE_ERROR, single
+from core.store.named_scales import KnownScales, NamedScale, known_scales, remember
+from core.support.text import markdown, shown
 from pages._ui.common.markup import sentences
-from pages._ui.common.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, Chosen, widget_value
+from pages._ui.common.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, SCALES_TAKEN, Chosen, widget_value
 
 # As in core.image.synthetic, which is imported only when one is drawn; a test holds the two together.
 EXAMPLES: Final = ("lymphocyte", "monocyte", "hairy_cell")
@@ -54,7 +59,7 @@ def _take_example() -> None:
 
 def image_chooser() -> bool:
     """Show the row that leads to a result: upload, example, scale, button. Returns whether the button was pressed."""
-    columns = st.columns([5, 2.2, 2, 2.4], vertical_alignment="bottom", gap="small")
+    columns = st.columns([4.4, 2.1, 2.7, 2.4], vertical_alignment="bottom", gap="small")
     with columns[0]:
         types = [suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES]
         st.file_uploader(
@@ -75,7 +80,7 @@ def image_chooser() -> bool:
             width="stretch",
         )
     with columns[2]:
-        um_per_px = scale_field(_SCALE_FIELD)
+        scale = scale_chooser(_SCALE_FIELD)
     with columns[3]:
         pressed = st.button(
             "Calculate features",
@@ -85,30 +90,47 @@ def image_chooser() -> bool:
             shortcut="Mod+Enter",
             key="calculate",
         )
-    if um_per_px is None:
+    if scale is None:
         SCALE.clear()
     else:
-        SCALE.set(um_per_px)
+        SCALE.set(scale)
     return pressed
 
 
 def offer_scale(image: CellImage) -> None:
-    """Offer the scale that the image's file states, where it is not the one in use."""
+    """Offer the scale that the image's file states, where it is not the one in use, and what its red cells hint at."""
     stated = image.file_scale
-    if stated is None or stated.um_per_px == image.um_per_px:
-        return
+    if stated is not None and stated.um_per_px != image.um_per_px:
+        _offer(
+            f"Use {stated.um_per_px:.4g} µm per pixel, as the file says ({markdown(stated.source)})",
+            "use_file_scale",
+            GivenScale(stated.um_per_px),
+        )
+    hint = single(image.red_cells) if image.um_per_px is None else None
+    if hint is not None and image.red_cells is not None:
+        _offer(
+            f"Use about {hint.um_per_px:.2g} µm per pixel, from {image.red_cells.discs} red cells of this image (one"
+            f" image may be {100 * SINGLE_IMAGE_ERROR:.0f} % off)",
+            "use_red_cells",
+            hint,
+        )
+
+
+def _offer(label: str, key: str, scale: GivenScale) -> None:
     st.button(
-        f"Use {stated.um_per_px:.4g} µm per pixel, as the file says ({markdown(stated.source)})",
-        key="use_file_scale",
-        on_click=_take_scale,
-        args=(stated.um_per_px,),
+        label,
+        key=key,
+        on_click=take_scale,
+        args=(_SCALE_FIELD, scale),
         type="tertiary",
         icon=":material/straighten:",
     )
 
 
-def _take_scale(um_per_px: float) -> None:
-    st.session_state[_SCALE_FIELD] = um_per_px
+def take_scale(field: str, scale: GivenScale) -> None:
+    """Put a scale into a field, with what is known of it beside the number."""
+    st.session_state[field] = scale.um_per_px
+    SCALES_TAKEN.set((SCALES_TAKEN.get() or {}) | {field: scale})
 
 
 def say_passed_over(passed: str) -> None:
@@ -117,8 +139,65 @@ def say_passed_over(passed: str) -> None:
         st.html(sentences([("info", f"{passed[0].upper()}{passed[1:]}.")]))
 
 
-def scale_field(key: str) -> float | None:
-    """Field for the micrometres per pixel; None where unknown."""
+def scale_chooser(key: str, *, disabled: bool = False) -> GivenScale | None:
+    """Field for the scale, with known ones to choose from and a name to keep it under; None where unknown."""
+    with st.container(horizontal=True, gap="xxsmall", vertical_alignment="bottom"):
+        scale = _scale_in(key, _scale_field(key, disabled=disabled))
+        with st.popover("", icon=":material/bookmark:", help="Scales by name", key=f"{key}_named", disabled=disabled):
+            _named_scales(key, scale)
+    return scale
+
+
+def _scale_in(key: str, um_per_px: float | None) -> GivenScale | None:
+    """The scale of the number in a field: the one that was taken into it, unless the number was changed since."""
+    taken = (SCALES_TAKEN.get() or {}).get(key)
+    if um_per_px is None:
+        return None
+    return taken if taken is not None and math.isclose(taken.um_per_px, um_per_px) else GivenScale(um_per_px)
+
+
+def _named_scales(key: str, scale: GivenScale | None) -> None:
+    """Choose a scale by its name, or keep the one in the field under a name."""
+    root = load_settings().cohort
+    known = known_scales(root)
+    st.selectbox(
+        "Scale of",
+        [one.name for one in known.scales],
+        index=None,
+        placeholder="a laboratory or an analyser",
+        format_func=lambda name: _called(known.named(name)),
+        key=f"{key}_of",
+        on_change=_take_named,
+        args=(key, known),
+    )
+    if known.problem:
+        st.caption(f":material/warning: {markdown(known.problem)}")
+    if scale is None:
+        st.caption("A scale in the field can be kept here under a name.")
+        return
+    if scale.origin:
+        st.caption(f"In use: {markdown(given_scale(scale))}.")
+    name = st.text_input("Keep the scale in the field as that of", max_chars=60, key=f"{key}_name")
+    if st.button("Keep", key=f"{key}_keep", disabled=not name.strip()):
+        try:
+            remember(root, name, scale)
+            st.rerun()
+        except StoreError as error:
+            st.error(markdown(str(error)))
+
+
+def _called(scale: NamedScale | None) -> str:
+    return "" if scale is None else f"{shown(scale.name)}: {scale_words(scale.um_per_px, scale.error)}"
+
+
+def _take_named(key: str, known: KnownScales) -> None:
+    name = widget_value(f"{key}_of")
+    chosen = known.named(name) if name is not None else None
+    if chosen is not None:
+        take_scale(key, chosen.given)
+
+
+def _scale_field(key: str, *, disabled: bool) -> float | None:
     return st.number_input(
         "µm per pixel",
         0.005,
@@ -130,4 +209,5 @@ def scale_field(key: str) -> float | None:
         key=key,
         help=SCALE_HELP,
         persist_state="session",
+        disabled=disabled,
     )

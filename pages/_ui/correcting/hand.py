@@ -166,8 +166,8 @@ def _hand_of(cell: OpenCell, past: tuple[OutlineVerdict, ...], *, blind: bool) -
         if (before := _HAND.get()) is not None:
             hand.said = before.said  # the answer to what led here
         _HAND.set(hand)
-    if hand.analysis.image.um_per_px != cell.analysis.image.um_per_px:
-        hand.analysis = at_scale(hand.analysis, cell.analysis.image.um_per_px)
+    if hand.analysis.image.scale != cell.analysis.image.scale:
+        hand.analysis = at_scale(hand.analysis, cell.analysis.image.scale)
     return hand
 
 
@@ -187,7 +187,7 @@ def _draft(cell: OpenCell) -> tuple[LabelMap, datetime] | None:
 def _measured_as(cell: OpenCell, verdict: OutlineVerdict) -> CellAnalysis:
     """The cell with the outline of a decision; some are kept for the session."""
     image = cell.analysis.image
-    what = cell.key.name, verdict.base.mask_sha256, verdict.mask_sha256, image.um_per_px
+    what = cell.key.name, verdict.base.mask_sha256, verdict.mask_sha256, image.scale
     kept = _MEASURED.get() or {}
     if what not in kept:
         labels = outline_log.kept_mask(load_settings().cohort, verdict.mask_sha256)

@@ -7,13 +7,16 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
+from core.charts.labels import scale_words
 from core.cohort import TISSUES, own_population
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import CoreError
 from core.domain.options import Units
 from core.domain.settings import load_settings
+from core.domain.types import GivenScale
 from core.features.catalogue import CATALOGUE
 from core.store import edits
+from core.store.named_scales import remember
 from core.store.plausibility import Judgement
 from core.store.queries import PopulationInfo
 from core.store.shards import delete_population
@@ -24,7 +27,7 @@ from pages._ui.common import cohort_data
 from pages._ui.common.caching import cached
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.state import Kept
-from pages._ui.common.widgets import scale_field
+from pages._ui.common.widgets import scale_chooser
 
 _OWN, _TABLE, _IMAGES = "Your populations", "Bring in a table", "Bring in images"
 _UNITS: Final = {Units.PIXELS: "pixels", Units.MICROMETRES: "micrometres"}
@@ -93,7 +96,7 @@ def _population(info: PopulationInfo) -> None:
             kept_out = f", {info.n - info.n_good:,} left out for their quality" if info.n > info.n_good else ""
             patients = "patients not all known" if info.patients is None else f"{info.patients} patients"
             scale = (
-                f"{population.um_per_px:g} µm per pixel"
+                scale_words(population.um_per_px, population.um_per_px_error)
                 if population.um_per_px is not None
                 else "scale by cell or unknown"
             )
@@ -185,6 +188,8 @@ def _show_table(looked: _Looked) -> None:
 
 
 def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: ANN401 - an uploaded file
+    with st.container(width=240):
+        scale = scale_chooser("own_um_per_px")
     with st.form("own_form", border=False):
         first, second = st.columns(3, gap="medium"), st.columns(3, gap="medium")
         title = first[0].text_input(
@@ -208,21 +213,21 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
             help=None if columns.units is None else "As the table says itself.",
             key="own_units",
         )
-        with second[2]:
-            um_per_px = scale_field("own_um_per_px")
         replace = st.checkbox("In the place of a population of the same name", key="own_replace")
         pressed = st.form_submit_button(
             "Bring these cells in", type="primary", icon=":material/library_add:", key="own_import"
         )
     if not pressed:
         return
+    if scale is not None and not scale.origin:
+        scale = GivenScale(scale.um_per_px, scale.error, scale.source, "given with the table")
     population = own_population(
         title,
         None if cell_type is None else CellType(cell_type),
         source,
         tissue=tissue,
         note=f"Brought in as a table on {date.today().isoformat()}.",
-        scale=(um_per_px, "given with the table"),
+        scale=scale,
         shipped=cohort_data.shipped(),
     )
     with st.spinner("Filing the cells"), uploaded(file.name, file.getvalue()) as path:
@@ -234,6 +239,7 @@ def _file_table(file: Any, columns: TableColumns, turn: int) -> None:  # noqa: A
             replace=replace,
             judgement=(judgement := Judgement()),
         )
+    remember(load_settings().cohort, source, scale)
     _SAID.set(
         f"{cells:,} cells were brought in as “{population.title}”; they are among the populations now."
         f"{_left_out(judgement)}"

@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 from markupsafe import Markup
 
-from core.charts.labels import of_cell, who
+from core.charts.labels import of_cell, scale_caution, who
 from core.charts.overlay import outlined_png
 from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
 from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
@@ -64,7 +64,8 @@ def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
                 analysis.features.absent.get(feature)
                 or ("give µm per pixel to compare" if spec.length_power else "nothing to compare with")
             )
-        rows.append((feature, of_cell(spec, analysis.features.values.get(feature), analysis.image.um_per_px), strip))
+        value, image = analysis.features.values.get(feature), analysis.image
+        rows.append((feature, of_cell(spec, value, image.um_per_px, image.um_per_px_error), strip))
     st.html(measures(rows, reliability))
 
 
@@ -78,6 +79,8 @@ def show_quality(analysis: CellAnalysis) -> None:
     if analysis.outline_quality is not None:
         quality = f"{analysis.outline_quality:.2f}"
         items.append(("info", f"A careful drawing would probably agree with the outline to {quality} (Dice)."))
+    if caution := scale_caution(analysis.image.um_per_px, analysis.image.um_per_px_error):
+        items.append(("info", caution))
     items += [("info", f"On opening the image: {note}.") for note in analysis.further_notes]
     st.html(sentences(items))
 

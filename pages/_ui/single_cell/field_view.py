@@ -1,7 +1,6 @@
 """A field on the single-cell page: its numbered cells, the choice of one, and downloads of all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 from typing import Final
@@ -14,6 +13,7 @@ from core.domain.options import Units
 from core.domain.types import BoundingBox, CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
+from core.image.imaging import rescaled
 from core.pipeline import at_scale
 from core.reports.masks import mask_files
 from core.reports.tables import analyses_table
@@ -53,13 +53,13 @@ def show_field(field: AnalysedField) -> CellAnalysis:
     """Show the field with its numbered cells, to be chosen in picture or list; returns the chosen one's analysis."""
     # Features are kept in pixels, so a new scale needs no new outlines.
     scale = SCALE.get()
-    image = replace(field.image, um_per_px=scale)
+    image = rescaled(field.image, scale)
     model = [at_scale(cell, scale) for cell in field.cells]
     cells = decided_cells(model)
     drawn = scale, *((cell.cell_index, mask_sha256(cell.segmentation.labels)) for cell in cells if cell.base)
     if drawn not in field.pictures:
         field.pictures[drawn] = field_svg(image, _places(cells))
-    key = f"field-{image.sha256[:16]}-{scale}"
+    key = f"field-{image.sha256[:16]}-{image.um_per_px}"
     left, right = st.columns([1.9, 1.1], gap="medium")
     with right:
         flagged = sum(not cell.quality_ok for cell in cells)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from core.batch.jobs import Job, Owner, Request
+from core.batch.jobs import Job, Owner, Request, scale_options
 from core.batch.settings import State
 from core.domain.errors import StoreError, UsageError
+from core.domain.types import GivenScale
 from core.image.imaging import encode_png
 from core.image.synthetic import draw_cell
 
@@ -164,3 +165,19 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path, cells):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(StoreError, match="cannot be prepared"):
         Owner(tmp_path / "runs", "x").add(Request("Cells", WHEN, cells))
+
+
+@pytest.mark.parametrize(
+    ("scale", "options"),
+    [
+        (None, []),
+        (0.1, ["--um-per-pixel", "0.1"]),
+        (GivenScale(0.1), ["--um-per-pixel", "0.1"]),
+        (GivenScale(0.095, 0.1), ["--um-per-pixel", "0.095", "--um-per-px-error", "0.1"]),
+        ("red-cells", ["--scale-from", "red-cells"]),
+    ],
+)
+def test_the_scale_of_a_request_reaches_the_command_with_its_error(scale, options):
+    assert scale_options(scale) == options
+    request = Request("A", WHEN, Path("images"), um_per_px=scale)
+    assert Request.from_json(request.to_json()) == request

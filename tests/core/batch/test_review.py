@@ -13,13 +13,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from core.batch.review import Order, Review, newest_cells
+from core.batch.review import Order, Review, lay_scale, newest_cells
 from core.cohort import TISSUES, add_cells, filed, own_population
 from core.corrections.deciding import Decision, decide, file_along, history
 from core.domain.cell_types import CellType
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
-from core.domain.types import DrawnBy, LabelMap
+from core.domain.options import Units
+from core.domain.types import RED_CELLS, DrawnBy, GivenScale, LabelMap
 from core.image.imaging import decode, encode_png
 from core.image.masks import cell_mask
 from core.image.synthetic import draw_cell
@@ -29,6 +30,7 @@ from core.store.database import Cohort
 from core.store.outline_log import OutlineStatus, without_ring
 
 ROOT = Path(__file__).parents[3]
+AREA = "cell_shape2D_PixelSurface"
 
 
 def _measure(source: Path, out: Path) -> None:
@@ -270,9 +272,7 @@ def test_decisions_go_along_into_the_cohort(corrected_review, measured, tmp_path
     own = tmp_path / "own"
     shutil.copytree(root, own)
     mine = Review(measured[1], measured[0]).decided_by(own)
-    population = own_population(
-        "Mine", CellType.MONOCYTE, "Test", tissue=TISSUES[0], note="", scale=(None, ""), shipped=()
-    )
+    population = own_population("Mine", CellType.MONOCYTE, "Test", tissue=TISSUES[0], note="", scale=None, shipped=())
     add_cells(own, population, Review(measured[1], measured[0]).rows())
     refile = partial(filed, population=population, patient_id=None)
     rows = mine.decided_rows()
@@ -290,3 +290,45 @@ def test_a_cell_whose_picture_is_gone_cannot_be_opened(measured, tmp_path):
     review = Review(measured[1], tmp_path)
     with pytest.raises(StoreError, match="put it back where it was"):
         review.opened(review.cell("monocyte/a.png#0"))
+
+
+def test_a_scale_is_laid_over_a_run_and_taken_away_again(measured, corrected_review, tmp_path):
+    """Over tables, files, what people corrected and what goes to the cohort; sizes stay as they are, in pixels."""
+    out = tmp_path / "out"
+    shutil.copytree(measured[1], out)
+    before = Review(out, measured[0]).decided_by(corrected_review[1])
+    assert (before.scale, before.laid_scale) == (None, None)
+    revision = Review.revision(out)
+    scale = GivenScale(0.09, 0.07, RED_CELLS, "0.09 um per pixel, from red cells of 147 images")
+    lay_scale(out, scale)
+    assert Review.revision(out) != revision
+    for review in (Review(out, measured[0]), Review(out, measured[0]).decided_by(corrected_review[1])):
+        assert review.scale == review.laid_scale == scale
+        assert {cell.um_per_px for cell in review.pictured(Order.BY_IMAGE, 0, 100)} == {0.09}
+        pixels, um = pd.read_csv(io.BytesIO(review.csv())), pd.read_csv(io.BytesIO(review.csv(Units.MICROMETRES)))
+        for table in (pixels, um, pd.read_parquet(io.BytesIO(review.parquet()))):
+            assert set(table["um_per_px"]) == {0.09}
+            assert set(table["um_per_px_error"]) == {0.07}
+            assert set(table["um_per_px_source"]) == {RED_CELLS}
+        np.testing.assert_allclose(um[AREA], pixels[AREA] * 0.09**2)
+        assert {row["um_per_px"] for rows in review.rows() for row in rows} == {0.09}
+        assert {row["um_per_px_error"] for row in review.decided_rows().values()} <= {0.07}
+    after = pd.read_csv(io.BytesIO(Review(out, measured[0]).csv()))
+    plain = pd.read_csv(io.BytesIO(Review(measured[1], measured[0]).csv()))
+    np.testing.assert_array_equal(after[AREA], plain[AREA])
+    lay_scale(out, None)
+    assert Review(out, measured[0]).csv() == Review(measured[1], measured[0]).csv()
+
+
+def test_the_images_of_a_run_say_what_their_red_cells_did(review):
+    said = review.red_cells()
+    assert len(said) == 4
+    assert all((one.diameter_px is None) == (one.discs == 0) for one in said)
+
+
+def test_a_damaged_scale_of_a_run_is_told(measured, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(measured[1], out)
+    (out / "scale.json").write_text('{"um_per_px": 99}')
+    with pytest.raises(StoreError, match=r"scale.json of this run is damaged"):
+        Review(out, measured[0])

@@ -8,6 +8,7 @@ import pytest
 
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.domain.errors import RecordError, UsageError
+from core.domain.types import GivenScale
 from core.image.depth import Depths
 from core.support.records import from_json, from_plain, to_json
 
@@ -47,6 +48,20 @@ PROGRESS = Progress(
     message="7 images found so far",
     last=(Seen("Größe/b.png", 2, 0.91), Seen("a.png", 0, None)),
 )
+
+
+@pytest.mark.parametrize("scale", [GivenScale(0.0934, 0.07, "red cells", "0.0934 um per pixel"), "file", "red-cells"])
+def test_every_kind_of_scale_survives_json_and_begins_a_run_of_its_own(scale):
+    settings = replace(SETTINGS, um_per_px=scale)
+    assert from_json(BatchSettings, to_json(settings)) == settings
+    assert run_key(settings, "0", VERSIONS) != run_key(SETTINGS, "0", VERSIONS)
+    assert settings.one_scale == (scale if isinstance(scale, GivenScale) else None)
+
+
+def test_a_run_has_one_scale_that_was_given():
+    assert SETTINGS.scale == 0.1
+    assert SETTINGS.one_scale == GivenScale(0.1, origin="given for the run")
+    assert BatchSettings("in").one_scale is None
 
 
 def test_every_setting_survives_json():

@@ -16,7 +16,7 @@ from core.corrections.rebuilding import rebuild, rebuildable
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError, UsageError
 from core.domain.options import CellChoice
-from core.domain.types import LabelMap
+from core.domain.types import GivenScale, LabelMap
 from core.evaluation.datasets import data_set
 from core.explorer.cells import cells, opened
 from core.features.catalogue import CATALOGUE
@@ -240,7 +240,7 @@ def test_cells_of_a_real_field_are_found_again_one_by_one(own, data_dir, other_e
     """The smear's five cells without the second, numbered otherwise than they are found, beside a cell of marrow."""
     (smear,) = {sample.image for sample in data_set("hairy_cell_smear").samples()}
     marrow = data_set("hairy_cell_marrow").samples()[0].image
-    told = own_population("Real", CellType.HCL, "test", tissue="blood", note="", scale=(0.1, "given"), shipped=())
+    told = own_population("Real", CellType.HCL, "test", tissue="blood", note="", scale=GivenScale(0.1), shipped=())
     rows = []
     for path in (smear, marrow):
         found = analyse_cells(load(path, 0.1), segmenter, CellChoice.ALL if path == smear else CellChoice.ONE)

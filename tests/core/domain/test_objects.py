@@ -1,4 +1,4 @@
-from core.domain.objects import FoundObject, ObjectKind, red_cell_diameter
+from core.domain.objects import FoundObject, ObjectKind, RedCells, red_cell_diameter, red_cells_of
 
 
 def test_the_box_of_an_object():
@@ -15,3 +15,8 @@ def test_the_ruler_is_the_median_of_at_least_three_whole_red_cells():
     ]
     assert red_cell_diameter([*objects, *others]) == 70
     assert red_cell_diameter(objects[:2]) is None
+    assert red_cells_of([*objects, *others]) == RedCells(3, 70)
+    assert red_cells_of(objects).tell
+    assert red_cells_of(objects[:2]) == RedCells(2, 65)
+    assert not red_cells_of(objects[:2]).tell
+    assert red_cells_of(others) == RedCells(0, None)

@@ -9,7 +9,8 @@ import pytest
 from core.domain.cell_types import CellType
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
-from core.domain.types import BoundingBox, FileScale, QualityFlag
+from core.domain.objects import RedCells
+from core.domain.types import RED_CELLS, BoundingBox, FileScale, QualityFlag
 from core.features.catalogue import CATALOGUE
 from core.store import queries
 from core.store.database import Cohort
@@ -186,6 +187,19 @@ def test_a_row_says_where_the_scale_is_from_and_what_the_file_states(own, stated
     assert (row["um_per_px"], row["um_per_px_source"], row["um_per_px_in_file"]) == expected
 
 
+def test_a_row_has_the_error_of_its_scale_and_what_the_red_cells_of_its_image_said():
+    analysis = make_analysis(um_per_px=0.1)
+    measured = replace(analysis.image, um_per_px_error=0.07, um_per_px_source=RED_CELLS, red_cells=RedCells(5, 75.0))
+    row = cell_row(replace(analysis, image=measured), None, outlines={})
+    assert (row["um_per_px_error"], row["um_per_px_source"]) == (0.07, "red cells")
+    assert (row["red_cells"], row["red_cell_px"]) == (5, 75.0)
+    row = cell_row(analysis, None, outlines={})
+    assert {row[name] for name in ("um_per_px_error", "red_cells", "red_cell_px")} == {None}
+    population = replace(make_population(um_per_px=0.1), um_per_px_error=0.1)
+    row = cell_row(make_analysis(), population, outlines={})
+    assert (row["um_per_px"], row["um_per_px_error"], row["um_per_px_source"]) == (0.1, 0.1, "population")
+
+
 DENSITIES = {
     "nucleus_od_Mean": 1 / np.log(10),
     "nucleus_od_Variance": 1 / np.log(10) ** 2,
@@ -204,6 +218,7 @@ def former_shard(path, values=2.0):
     row = cell_row(make_analysis(values=dict.fromkeys(DENSITIES, values)), make_population(), outlines={}, created=WHEN)
     table = pa.Table.from_pylist([row], schema=arrow_schema())
     new = ["units", "notes", "cell_label", "centre_x", "centre_y", "um_per_px_source", "um_per_px_in_file"]
+    new += ["um_per_px_error", "red_cells", "red_cell_px"]
     table = table.drop_columns([*new, *(name for name in table.column_names if name.startswith("box_"))])
     pq.write_table(table.rename_columns({"image_path": "image_name", "quality_flags": "flags"}), path)
     return path
