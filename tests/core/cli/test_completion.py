@@ -22,7 +22,7 @@ def script(tmp_path_factory):
     [
         (["leukoscope", "co"], {"cohort", "completion", "corrections"}),
         (["leukoscope", "cohort", "imp"], {"import", "import-table"}),
-        (["leukoscope", "segment", "--um"], {"--um-per-px"}),
+        (["leukoscope", "segment", "--um"], {"--um-per-px", "--um-per-px-error"}),
         (["leukoscope", "segment", "--device", "c"], {"cpu", "cuda"}),
     ],
     ids=lambda value: " ".join(sorted(value)),
