@@ -72,7 +72,16 @@ class Compared:
         """The groups in sentences."""
         if self.by is By.CELL_TYPE:
             return tuple(group_name(name) for name in self.names)
-        return tuple(GroupName(f"cells of {title}", f"cell of {title}") for title in self.titles)
+        return tuple(map(self._words, self.names, self.titles))
+
+    def _words(self, name: str, title: str) -> GroupName:
+        """Words for a group; a population called "Monocytes, Bern" is of "monocytes of Bern"."""
+        kind = self._cell_type(name)
+        if kind is not None:
+            word, (called, apart, where) = group_name(kind), title.partition(", ")
+            if apart and called.lower() == word.plural.lower():
+                return GroupName(f"{word.plural} of {where}", f"{word.singular} of {where}")
+        return GroupName(f"cells of {title}", f"cell of {title}")
 
     def _cell_type(self, name: str) -> CellType | None:
         if self.by is By.CELL_TYPE:
