@@ -1,8 +1,8 @@
 """Differences between two kinds of cells in each source, in rows, with what they give together."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 import altair as alt
 import pandas as pd
@@ -11,29 +11,14 @@ from core.charts.groups import DASHES, PALETTE, SHAPES
 from core.charts.theme import DARK, AnyChart, Look, configured, edge_colour
 from core.charts.trust import Reliability, is_poor
 from core.features.catalogue import CATALOGUE
-from core.populations.dominance import Dominance
+from core.populations.contrast import Contrast
 
 _ROW_PX: Final = 44
 _POOLED: Final = "pooled"
 
 
-class Told(Protocol):
-    """One feature in each source, and pooled with its interval, where there are several."""
-
-    @property
-    def feature(self) -> str: ...  # noqa: D102 - see the class
-    @property
-    def by_source(self) -> Mapping[str, Dominance]: ...  # noqa: D102
-    @property
-    def pooled(self) -> float | None: ...  # noqa: D102
-    @property
-    def low(self) -> float | None: ...  # noqa: D102
-    @property
-    def high(self) -> float | None: ...  # noqa: D102
-
-
 def forest_chart(
-    contrasts: Sequence[Told], sources: Sequence[str], sides: tuple[str, str], reliability: Reliability, look: Look
+    contrasts: Sequence[Contrast], sources: Sequence[str], sides: tuple[str, str], reliability: Reliability, look: Look
 ) -> AnyChart:
     """Cliff's delta of each feature in each source with its interval, and the pooled one as a diamond.
 

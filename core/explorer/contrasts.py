@@ -3,12 +3,7 @@
 Stain, light, camera and patients move all cells of a laboratory together, so a difference between two kinds of cells of
 one laboratory is free of them. Where several laboratories have both kinds, each tells the difference on its own.
 
-Effect. Cliff's delta in each source with its 95 % interval (`core.populations.dominance`), of patients where a source
-names them all. `Contrast.smallest` is the least of their sizes, 0 where they differ in sign: what holds everywhere.
-
-Pooled. Mean of the deltas weighted by their variances and the variance between sources: random effects of DerSimonian
-and Laird 1986 (Controlled Clinical Trials 7:177). I squared is the share of the variance between the deltas that chance
-does not explain (Higgins and Thompson 2002); of two sources it is known roughly only.
+The difference of one feature, in each source and pooled, is `core.populations.contrast`; this asks the cohort for all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +24,8 @@ from core.explorer.separation import SAMPLE, Sides, SideSample, gather
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Family, Region
-from core.populations.dominance import TWO_SIDED, Dominance, dominance
+from core.populations.contrast import Contrast, pool
+from core.populations.dominance import Dominance, dominance
 from core.store.database import Cohort
 
 FEWEST_CELLS: Final = 12  # of a side in a source
@@ -49,31 +45,6 @@ class SourceSides:
     def enough(self) -> bool:
         """Whether both sides have cells enough to be set apart."""
         return min(self.n) >= FEWEST_CELLS
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One feature between two sides, in each source where it can be compared, and pooled over these.
-
-    `pooled`, its interval `low` to `high`, and `i2` (0 to 1) are None of fewer than two sources.
-    """
-
-    feature: str
-    by_source: Mapping[str, Dominance]
-    pooled: float | None = None
-    low: float | None = None
-    high: float | None = None
-    i2: float | None = None
-
-    @property
-    def same_sign(self) -> bool:
-        """Whether the first side has the larger values in every source, or in none."""
-        return len({each.delta > 0 for each in self.by_source.values()}) == 1
-
-    @property
-    def smallest(self) -> float:
-        """The difference that holds everywhere: the least of the sizes, 0 where the sources differ in sign."""
-        return min(abs(each.delta) for each in self.by_source.values()) if self.same_sign else 0.0
 
 
 @dataclass(frozen=True)
@@ -197,7 +168,7 @@ def contrast(
                 found.setdefault(name, {})[source.source] = told
         if progress:
             progress(place + 1, len(sources))
-    ordered = sorted((_pooled(*each) for each in found.items()), key=_everywhere_first)
+    ordered = sorted((pool(*each) for each in found.items()), key=_everywhere_first)
     few = tuple(each for each in there if not each.enough)
     return Contrasts((names[0], names[1]), sources, few, tuple(ordered), refused)
 
@@ -211,21 +182,6 @@ def _inside(cells: SideSample, column: NDArray[np.float64], *, known: bool) -> D
     patients = (cells.patients[first], cells.patients[second]) if known else None
     told = dominance(column[first], column[second], patients)
     return told if told and min(told.n) >= FEWEST_CELLS else None
-
-
-def _pooled(feature: str, by_source: Mapping[str, Dominance]) -> Contrast:
-    told = [each for each in by_source.values() if each.error > 0]
-    if len(told) < 2:
-        return Contrast(feature, by_source)
-    deltas, variances = np.array([(each.delta, each.error**2) for each in told]).T
-    weights = 1 / variances
-    spread = float(weights @ (deltas - np.average(deltas, weights=weights)) ** 2)
-    free = len(told) - 1
-    between = max(0.0, (spread - free) / float(weights.sum() - (weights**2).sum() / weights.sum()))
-    weights = 1 / (variances + between)
-    mean, reach = float(np.average(deltas, weights=weights)), TWO_SIDED * float(weights.sum() ** -0.5)
-    unexplained = max(0.0, 1 - free / spread) if spread > 0 else 0.0
-    return Contrast(feature, by_source, mean, max(-1.0, mean - reach), min(1.0, mean + reach), unexplained)
 
 
 def _agreement(family: Family, members: Sequence[Contrast]) -> FamilyAgreement:

@@ -67,7 +67,7 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class KindLeftOut:
     """How far apart the laboratories' cells of a kind lie in a feature after a calibration made without that kind.
 
     `delta` is Cliff's, the laboratory's cells against the reference's; `low` to `high` its 95 % interval; `raw` it was
@@ -91,7 +91,7 @@ class FeatureShift:
     """One feature: what is added on its natural axis, and how well that holds for each kind left out."""
 
     shift: float
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[KindLeftOut, ...]
 
     @property
     def closes(self) -> bool:
@@ -423,7 +423,7 @@ def _deltas(pair: _Pair, shift: Matrix) -> Matrix:
 
 def _left_out(
     pairs: Sequence[_Pair], kinds: Sequence[CellType], seed: int, progress: Callable[[int, int], None] | None
-) -> list[tuple[LeftOut, ...]]:
+) -> list[tuple[KindLeftOut, ...]]:
     """For each feature, every kind left out in turn."""
 
     def each_left_out(given: Sequence[_Pair]) -> Matrix:
@@ -439,7 +439,9 @@ def _left_out(
     low, high = np.clip(told - reach, -1, 1), np.clip(told + reach, -1, 1)
     return [
         tuple(
-            LeftOut(kind, *map(float, (told[place, index], low[place, index], high[place, index], raw[place, index])))
+            KindLeftOut(
+                kind, *map(float, (told[place, index], low[place, index], high[place, index], raw[place, index]))
+            )
             for place, kind in enumerate(kinds)
         )
         for index in range(told.shape[1])

@@ -7,13 +7,14 @@ import pandas as pd
 
 from core.charts.trust import Reliability, is_poor, poor_last, trust
 from core.domain.versions import software_versions
-from core.explorer.contrasts import CLEAR, STRONG, Contrast, Contrasts, FamilyAgreement, SourceSides
+from core.explorer.contrasts import CLEAR, STRONG, Contrasts, FamilyAgreement, SourceSides
 from core.explorer.ranking import group_name
 from core.explorer.selection import Selection, to_json
 from core.explorer.selection import sentences as conditions
 from core.features.catalogue import CATALOGUE
 from core.features.phrases import PHRASES
 from core.features.spec import Aspect
+from core.populations.contrast import Contrast
 from core.populations.dominance import Dominance
 from core.reports.engine import ReportRow, ReportTable, render
 

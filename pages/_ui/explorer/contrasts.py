@@ -10,11 +10,12 @@ import streamlit as st
 
 from core.charts.contrasts import forest_chart
 from core.charts.trust import Reliability, is_poor, why
-from core.explorer.contrasts import Contrast, Contrasts
+from core.explorer.contrasts import Contrasts
 from core.explorer.ranking import GroupName
 from core.explorer.selection import Selection
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Aspect
+from core.populations.contrast import Contrast
 from core.populations.dominance import Dominance
 from core.reports.contrasts import agreement, best, html_report, ordered, plain, sentences, to_frame
 from core.support.text import markdown

@@ -5,7 +5,7 @@ import pytest
 from core.charts.contrasts import forest_chart
 from core.charts.theme import DARK, LIGHT, to_svg
 from core.evaluation.agreement import Grade
-from core.explorer.contrasts import Contrast
+from core.populations.contrast import Contrast
 from core.populations.dominance import Dominance
 from tests.populations import grades
 

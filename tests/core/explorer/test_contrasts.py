@@ -1,25 +1,23 @@
 """Contrasts inside each laboratory: made data of known truth, and the shipped cohort."""
 
-import numpy as np
 import pytest
 
 from core.domain.errors import UsageError
 from core.explorer.contrasts import (
     CLEAR,
     FEWEST_CELLS,
-    Contrast,
     Contrasts,
     SourceSides,
-    _pooled,
     contrast,
     sides_by_source,
 )
 from core.explorer.selection import Selection
 from core.explorer.view import By
 from core.features.spec import Family
+from core.populations.contrast import Contrast
 from core.populations.dominance import Dominance
 from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE
-from tests.core.store.conftest import AREA, RATIO
+from tests.core.store.conftest import AREA
 from tests.laboratories import BARCELONA, JOHNS_HOPKINS
 
 SIDES = [["monocyte"], ["lymphocyte"]]
@@ -64,18 +62,6 @@ def test_the_laboratories_agree_in_tone_stain_colour_and_texture_but_not_in_gran
     assert agree[Family.STAIN].rank > 0.65
     assert agree[Family.SIZE].clear == agree[Family.SIZE].features == 21
     assert agree[Family.GRANULARITY].rank < 0.7
-
-
-def test_pooling_is_that_of_dersimonian_and_laird():
-    """By hand: Q = 12.5, tau squared = 0.115, equal weights as the errors are equal."""
-    pooled = _pooled(RATIO, {"a": told(0.75, 0.1), "b": told(0.25, 0.1)})
-    assert pooled.pooled == pytest.approx(0.5)
-    assert pooled.i2 == pytest.approx(1 - 1 / 12.5)
-    assert (pooled.high - pooled.low) / 2 == pytest.approx(1.96 * np.sqrt((0.01 + 0.115) / 2))
-    same = _pooled(RATIO, {"a": told(0.5, 0.1), "b": told(0.5, 0.1)})
-    assert same.i2 == 0
-    assert (same.high - same.low) / 2 == pytest.approx(1.96 * 0.1 / np.sqrt(2))
-    assert _pooled(RATIO, {"a": told(0.5)}).pooled is None
 
 
 def test_agreement_counts_strong_features_of_one_sign():
