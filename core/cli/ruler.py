@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.common import add_action, add_model
+from core.cli.common import add_action, add_model, count_done
 from core.corrections.pictures import FoldersOfPictures
 from core.domain.errors import UsageError
 from core.domain.options import Device
@@ -103,21 +101,12 @@ class _Ruler:
         return self._measured(there)
 
     def _measured(self, paths: list[str]) -> RulerAnswer:
+        total, tell = min(len(paths), self._most or len(paths)), count_done("images")
         return scale_of_red_cells(
             paths,
             lambda path: files.read_bytes(Path(path)),
             self._model,
             most=self._most,
             device=self._device,
-            progress=_progress(min(len(paths), self._most or len(paths))),
+            progress=lambda done: tell(done, total),
         )
-
-
-def _progress(total: int) -> Callable[[int], None]:
-    """Progress on one line, for a person who waits."""
-
-    def show(done: int) -> None:
-        if sys.stderr.isatty():
-            print(f"{done}/{total} images", file=sys.stderr, end="\r" if done < total else "\n", flush=True)
-
-    return show
