@@ -64,37 +64,55 @@ def h5ad(frame: pd.DataFrame, selection: Selection, units: Units = Units.MICROME
         return path.read_bytes()
 
 
-def sql(selection: Selection, columns: Sequence[str], units: Units = Units.MICROMETRES) -> str:
-    """Return the SQL that makes the table again, for the explorer's own page and for `Cohort.query`."""
+def sql(
+    selection: Selection, columns: Sequence[str], units: Units = Units.MICROMETRES, calibrated: Sequence[str] = ()
+) -> str:
+    """Return the SQL that makes the table again, for the explorer's own page and for `Cohort.query`.
+
+    `calibrated` names the calibrations that were laid over the values, which the remarks ask for.
+    """
     condition, parameters = where(selection)
     condition = re.sub(r"\$(\w+)", lambda match: _literal(parameters[match[1]]), condition)
     listed = ",\n  ".join(f'{column_sql(name, units)} AS "{name}"' for name in columns)
-    return f"{_remarks('--', selection)}SELECT\n  {listed}\nFROM cells\nWHERE {condition}\nORDER BY cell_id\n"
-
-
-def python(selection: Selection, columns: Sequence[str], units: Units = Units.MICROMETRES) -> str:
-    """Return a program that makes the table again as the data frame `cells`, run in the folder of the program."""
-    listed = "".join(f"    {name!r},\n" for name in columns)
     return (
-        f"{_remarks('#', selection)}"
+        f"{_remarks('--', selection, calibrated)}SELECT\n  {listed}\nFROM cells\nWHERE {condition}\nORDER BY cell_id\n"
+    )
+
+
+def python(
+    selection: Selection, columns: Sequence[str], units: Units = Units.MICROMETRES, calibrated: Sequence[str] = ()
+) -> str:
+    """Return a program that makes the table again as the data frame `cells`, run in the folder of the program.
+
+    `calibrated` names the calibrations that are laid over the values.
+    """
+    listed = "".join(f"    {name!r},\n" for name in columns)
+    imported = "from core.store.calibrations import find\n" * bool(calibrated)
+    named = f"[find(settings.cohort, name) for name in {list(calibrated)!r}]"
+    laid_over = f"    cohort = cohort.calibrated({named})\n" * bool(calibrated)
+    return (
+        f"{_remarks('#', selection, calibrated)}"
         "from core.explorer.selection import from_json\n"
         "from core.explorer.view import table\n"
         "from core.domain.options import Units\n"
         "from core.domain.settings import load_settings\n"
+        f"{imported}"
         "from core.store.database import Cohort\n\n"
         f"selection = from_json({to_json(selection)!r})\n"
         f"columns = [\n{listed}]\n"
         "settings = load_settings()\n"
         "with Cohort.open([settings.reference, settings.cohort]) as cohort:\n"
+        f"{laid_over}"
         f"    cells = table(cohort, selection, columns, limit=None, units=Units({units.value!r}))\n"
     )
 
 
-def _remarks(sign: str, selection: Selection) -> str:
+def _remarks(sign: str, selection: Selection, calibrated: Sequence[str]) -> str:
     """What is selected, as lines of remarks; a name from outside holds no line end (`core.explorer.selection`)."""
     lines = (
         f"Cells of the cohort, Leukoscope {software_versions()['leukoscope']}:",
         *(said.words for said in sentences(selection)),
+        *(f"calibrated by {name}" for name in calibrated),
     )
     return "".join(f"{sign} {line}\n" for line in lines)
 

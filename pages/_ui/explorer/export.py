@@ -11,8 +11,10 @@ from core.explorer import export, view
 from core.explorer.selection import Selection
 from core.store.export import to_csv
 from core.store.schema import OUTLINE_COLUMNS, cohort_schema
+from core.support.text import markdown
 from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
+from pages._ui.explorer.state import explored
 
 # Cells. A file goes through the server's memory to the browser: of all features 20,000 cells are 115 MB there.
 MOST: Final = 20_000
@@ -40,6 +42,11 @@ def show_export(selection: Selection, cells: int, without_scale: int) -> None:
                     key="take_cells-units",
                 )
             )
+        calibrated = explored().calibrations
+        if calibrated:
+            st.caption(
+                f"Calibrated by {markdown(' and '.join(calibrated))}; the column calibrated_by says which cells."
+            )
         if cells > MOST:
             st.caption(
                 f"Too many for a browser (up to {MOST:,}): the Python program below makes the table on this computer."
@@ -60,12 +67,17 @@ def show_export(selection: Selection, cells: int, without_scale: int) -> None:
             ),
         ]
         texts: list[tuple[str, str, str, Callable[[], bytes]]] = [
-            ("SQL of this table", "sql", "application/sql", lambda: export.sql(selection, COLUMNS, units).encode()),
+            (
+                "SQL of this table",
+                "sql",
+                "application/sql",
+                lambda: export.sql(selection, COLUMNS, units, calibrated).encode(),
+            ),
             (
                 "Python program of this table",
                 "py",
                 "text/x-python",
-                lambda: export.python(selection, COLUMNS, units).encode(),
+                lambda: export.python(selection, COLUMNS, units, calibrated).encode(),
             ),
         ]
         for label, suffix, mime, make in [*(makers if cells <= MOST else []), *texts]:

@@ -8,11 +8,13 @@ import streamlit as st
 from core.store import sql_query
 from core.store.export import parquet_bytes, to_csv
 from core.store.sql_query import Answer, Limits, Running
+from core.support.text import markdown
 from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
 from pages._ui.common.layout import errors_in_words
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer.filters import in_words
+from pages._ui.explorer.state import explored
 
 _LIMITS: Final = Limits()
 _HEIGHT: Final = 420
@@ -65,6 +67,11 @@ def show_sql() -> None:
             st.caption(
                 f"Reads only. At most {_LIMITS.rows:,} rows and {_LIMITS.seconds:g} seconds; sizes are stored in"
                 " pixels: `um_per_px` converts them."
+            )
+        if calibrated := explored().calibrations:
+            st.caption(
+                f":material/balance: The answer is calibrated by {markdown(' and '.join(calibrated))}: `calibrated_by`"
+                " says which cells."
             )
     with right:
         _columns()

@@ -11,12 +11,15 @@ import pytest
 
 from core.domain.cell_types import CellType
 from core.domain.settings import ROOT
+from core.explorer.calibrating import calibrate
 from core.explorer.export import h5ad, parquet, python, sql
 from core.explorer.selection import Gate, Quality, Range, Scale, Selection, from_json
 from core.explorer.view import table
 from core.features.catalogue import CATALOGUE
+from core.store import calibrations
 from core.store.sql_query import run
 from tests.core.store.conftest import AREA, RATIO
+from tests.laboratories import BARCELONA, JOHNS_HOPKINS
 
 COLUMNS = ("cell_id", "cell_type", "patient_id", "um_per_px", "quality_ok", "quality_flags", AREA, RATIO)
 HOSTILE = "O'Brien's \"--\" $1 ''; DROP"
@@ -56,6 +59,23 @@ def test_the_program_makes_the_same_table(small, tmp_path):
     subprocess.run([sys.executable, str(script), str(tmp_path / "cells")], check=True, env=environment)
     again = pd.read_pickle(tmp_path / "cells")
     pd.testing.assert_frame_equal(again, table(small, selection, COLUMNS, limit=None), check_exact=True)
+
+
+def test_the_program_of_a_calibrated_table_calibrates_it_again(shipped, tmp_path):
+    made = calibrate(shipped, "jh-to-bcn", JOHNS_HOPKINS, BARCELONA)
+    calibrations.save(tmp_path / "own", made)
+    selection = Selection(sources=(JOHNS_HOPKINS,), cell_types=(CellType.MONOCYTE,))
+    columns = ["cell_id", "calibrated_by", "cytoplasm_firstorder_Mean"]
+    text = python(selection, columns, calibrated=["jh-to-bcn"])
+    assert "# calibrated by jh-to-bcn\n" in text
+    script = tmp_path / "again.py"
+    script.write_text(text + "\nimport sys\ncells.to_pickle(sys.argv[1])\n", encoding="utf-8")
+    environment = {"LEUKOSCOPE_COHORT": str(tmp_path / "own"), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, str(script), str(tmp_path / "cells")], check=True, env=environment)
+    again = pd.read_pickle(tmp_path / "cells")
+    assert set(again["calibrated_by"]) == {"jh-to-bcn"}
+    pd.testing.assert_frame_equal(again, table(shipped.calibrated([made]), selection, columns, limit=None))
+    assert "-- calibrated by jh-to-bcn\n" in sql(selection, columns, calibrated=["jh-to-bcn"])
 
 
 def test_a_name_from_outside_cannot_leave_its_place_in_the_program(small):
