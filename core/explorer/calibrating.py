@@ -10,7 +10,7 @@ from core.domain.errors import UsageError
 from core.domain.versions import software_versions
 from core.explorer import view
 from core.explorer.ranking import patient_codes
-from core.explorer.selection import Selection
+from core.explorer.selection import Selection, can_be_chosen
 from core.explorer.separation import Sides
 from core.explorer.view import By, Grouping
 from core.features.catalogue import CATALOGUE
@@ -96,7 +96,7 @@ def _kinds_of_sources(
 ) -> dict[str, set[CellType]]:
     """The kinds of cells on a side by their source."""
     found: dict[str, set[CellType]] = {}
-    for source in view.counts(cohort, selection).sources:
+    for source in filter(can_be_chosen, view.counts(cohort, selection).sources):
         for kind in CellType:
             inside = replace(selection, sources=(source,), cell_types=(kind,))
             if any(group.name in names and group.cells for group in view.groups(cohort, inside, by)):

@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 
 from core.domain.errors import UsageError
 from core.explorer import view
-from core.explorer.selection import Selection
+from core.explorer.selection import Selection, can_be_chosen
 from core.explorer.separation import SAMPLE, Sides, SideSample, gather
 from core.explorer.view import Grouping
 from core.features.catalogue import CATALOGUE
@@ -116,7 +116,7 @@ class Contrasts:
 def sides_by_source(cohort: Cohort, selection: Selection, by: Grouping, sides: Sides) -> tuple[SourceSides, ...]:
     """The sources in view that have a cell on each of two sides, the largest first."""
     found = []
-    for source in view.counts(cohort, selection).sources:
+    for source in filter(can_be_chosen, view.counts(cohort, selection).sources):
         there = {group.name: group for group in view.groups(cohort, replace(selection, sources=(source,)), by)}
         groups = [[there[name] for name in names if name in there] for names in sides]
         n, named, unnamed = (

@@ -19,7 +19,7 @@ from core.domain.errors import UsageError
 from core.explorer import view
 from core.explorer.calibrating import laboratory_cells
 from core.explorer.contrasts import FEWEST_CELLS, FamilyAgreement, contrast
-from core.explorer.selection import Selection
+from core.explorer.selection import Selection, can_be_chosen
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
 from core.features.spec import Family, Region
@@ -138,7 +138,7 @@ def source_kinds(cohort: Cohort) -> tuple[SourceKinds, ...]:
     """The sources of the cohort with their good cells by kind."""
     counted = {
         source: view.counts(cohort, Selection(sources=(source,))).cell_types
-        for source in view.counts(cohort, Selection()).sources
+        for source in filter(can_be_chosen, view.counts(cohort, Selection()).sources)
     }
     return tuple(
         SourceKinds(source, {CellType(kind): n for kind, n in cells.items()}) for source, cells in counted.items()

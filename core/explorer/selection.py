@@ -444,8 +444,13 @@ def _check_finite(value: float, what: str) -> None:
         raise SelectionError(msg)
 
 
+def can_be_chosen(text: str) -> bool:
+    """Whether a filter can name a value: one from outside may hold what is no text to be read."""
+    return 0 < len(text) <= _LONGEST_VALUE and text.isprintable()
+
+
 def _check_text(text: str, what: str) -> None:
-    if not 0 < len(text) <= _LONGEST_VALUE or not text.isprintable():
+    if not can_be_chosen(text):
         msg = f"{what} must be 1 to {_LONGEST_VALUE} printable characters, but is {text[:40]!r}"
         raise SelectionError(msg)
 

@@ -15,7 +15,7 @@ from core.domain.errors import CoreError
 from core.domain.settings import load_settings
 from core.explorer.calibrating import calibrate
 from core.explorer.laboratory_effect import source_kinds
-from core.explorer.selection import Selection
+from core.explorer.selection import Selection, can_be_chosen
 from core.explorer.view import InView, values
 from core.features.catalogue import CATALOGUE
 from core.populations.calibration import Calibration
@@ -43,7 +43,7 @@ def show_laboratories(view: InView) -> None:
         _show_shared(view)
         _choose_applied()
         with st.expander("Make a calibration", icon=":material/add:", key="calibration_new"):
-            _make(list(view.sources))
+            _make([source for source in view.sources if can_be_chosen(source)])
 
 
 def _show_shared(view: InView) -> None:

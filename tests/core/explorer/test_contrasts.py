@@ -1,7 +1,9 @@
 """Contrasts inside each laboratory: made data of known truth, and the shipped cohort."""
 
+import numpy as np
 import pytest
 
+from core.domain.cell_types import CellType
 from core.domain.errors import UsageError
 from core.explorer.contrasts import (
     CLEAR,
@@ -11,13 +13,16 @@ from core.explorer.contrasts import (
     contrast,
     sides_by_source,
 )
+from core.explorer.laboratory_effect import source_kinds
 from core.explorer.selection import Selection
 from core.explorer.view import By
 from core.features.spec import Family
 from core.populations.contrast import Contrast
 from core.populations.dominance import Dominance
-from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE
-from tests.core.store.conftest import AREA
+from core.store.database import Cohort
+from core.store.shards import write_population
+from tests.core.explorer.conftest import LYMPHO, MONO, OTHER_SCALE, spread_rows
+from tests.core.store.conftest import AREA, make_population
 from tests.laboratories import BARCELONA, JOHNS_HOPKINS
 
 SIDES = [["monocyte"], ["lymphocyte"]]
@@ -87,6 +92,16 @@ def test_a_source_without_cells_enough_is_named_and_takes_no_part(small):
     alone = contrast(small, Selection(), By.CELL_TYPE, SIDES, NAMES)
     assert alone.by_feature[AREA].pooled is None
     assert alone.by_feature[AREA].by_source["A"].n == (57, 37)
+
+
+def test_a_source_whose_name_no_filter_can_hold_takes_no_part(tmp_path):
+    rng = np.random.default_rng(1)
+    for name, kind in (("mono", CellType.MONOCYTE), ("lympho", CellType.LYMPHOCYTE)):
+        population = make_population(name, cell_type=kind, um_per_px=0.1, source="line\nbreak")
+        write_population(tmp_path, population, [spread_rows(population, 20, rng)])
+    with Cohort.open([tmp_path]) as cohort:
+        assert sides_by_source(cohort, Selection(), By.CELL_TYPE, SIDES) == ()
+        assert source_kinds(cohort) == ()
 
 
 def test_only_two_kinds_are_set_apart(small):
