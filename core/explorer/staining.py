@@ -82,11 +82,13 @@ def stain_factors(
     Raises
     ------
     UsageError
-        If both sources are one, one has fewer than `FEWEST_NUCLEI` cells with a picture, or a factor is beyond reason.
+        If both sources are one, the reference was measured with factors itself, a source has fewer than `FEWEST_NUCLEI`
+        cells with a picture, or a factor is beyond reason.
     """
     if source == reference:
         msg = f"stain factors set one source to another, but both are {source}; name two"
         raise UsageError(msg)
+    _check_as_it_came(cohort, reference)
     nuclei = []
     for own in (reference, source):
         found = [
@@ -169,6 +171,18 @@ def check_enough(most: int) -> None:
     """Raise UsageError where so few cells of a kind would tell nothing."""
     if most < FEWEST_NUCLEI:
         msg = f"the effect is told by at least {FEWEST_NUCLEI} cells of a kind, but {most} were asked for; take more"
+        raise UsageError(msg)
+
+
+def _check_as_it_came(cohort: Cohort, reference: str) -> None:
+    """Raise UsageError where features of the reference are not those of its pictures, in which its stain is read."""
+    sql = "SELECT any_value(stain) AS stain FROM cells WHERE source = $source AND stain IS NOT NULL"
+    stain = cohort.query(sql, {"source": reference}, columns=["source", "stain"])["stain"].item()
+    if isinstance(stain, str):
+        msg = (
+            f"the reference must be measured as its images came, but {reference} has cells measured with stain factors"
+            f" ({stain}); set {reference} and the source to a third one, or import its images without `--stain`"
+        )
         raise UsageError(msg)
 
 

@@ -1,5 +1,6 @@
 """Stain factors of a source: found where they are known, and what they do to real cells."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,6 +12,9 @@ from core.explorer.cells import picture
 from core.explorer.staining import STAINED, stain_effect, stain_factors
 from core.features.spec import Family
 from core.store.database import Cohort
+from core.store.schema import cell_row
+from core.store.shards import write_population
+from tests.core.store.conftest import make_analysis, make_population
 from tests.laboratories import BARCELONA, JOHNS_HOPKINS
 from tests.stained import CELLS, OURS, THEIRS, TRUE, write_stained
 
@@ -90,6 +94,18 @@ def test_pictures_that_are_not_at_hand_are_counted_and_asked_for(stained):
         stain_effect(cohort, made, some, kinds=[CellType.MONOCYTE])
     with pytest.raises(UsageError, match="but 10 were asked for"):
         stain_effect(cohort, made, find_picture, 10)
+
+
+def test_a_reference_that_was_measured_with_factors_itself_is_refused(stained, tmp_path):
+    population = make_population("set", source="set before")
+    analysis = make_analysis()
+    image = replace(analysis.image, stain=TRUE)
+    write_population(tmp_path, population, [[cell_row(replace(analysis, image=image), population, outlines={})]])
+    with (
+        Cohort.open([tmp_path]) as cohort,
+        pytest.raises(UsageError, match=r"set before has cells measured with stain factors \(ours-to-theirs 0\.7"),
+    ):
+        stain_factors(cohort, "x", OURS, "set before", stained[1])
 
 
 @pytest.mark.data
