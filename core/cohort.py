@@ -14,7 +14,7 @@ from typing import Final
 from core.domain.cell_types import CellType
 from core.domain.errors import DataSetError, StoreError, UsageError
 from core.domain.options import CellChoice
-from core.domain.types import GivenScale
+from core.domain.types import GivenScale, StainFactors
 from core.evaluation.datasets import DataSet, Sample, data_set
 from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import Scale
@@ -159,12 +159,13 @@ def import_images(
     jobs: int = 1,
     progress: Progress | None = None,
     replace_old: bool = False,
+    stain: StainFactors | None = None,
 ) -> ImportReport:
     """Analyse images of one kind into a population of the user's own.
 
     An unreadable image is named in the report and skipped, and one that comes twice is counted once. The scale is by
     default the population's; `file` takes what each file states. `bit_depth` is that of deep images that do not state
-    theirs, by default what the files agree on.
+    theirs, by default what the files agree on; `stain` are the factors with which the cells are measured.
     """
     filed = filed_once({"": images}, {"": ""})[""]
     images = filed.images
@@ -183,6 +184,7 @@ def import_images(
         shipped=False,
         scale=scale,
         depths=file_depths(images, bit_depth),
+        stain=stain,
     )
     report.duplicates = filed.copies
     return report
@@ -456,13 +458,14 @@ def _import(
     shipped: bool,
     scale: Scale = None,
     depths: Depths = NOT_ASKED,
+    stain: StainFactors | None = None,
 ) -> ImportReport:
     report = ImportReport(population.population_id)
     by_path = {sample.image: sample for sample in samples}
     cells = CellChoice.ALL if is_field else CellChoice.ONE
     if scale is None and population.um_per_px is not None:
         scale = GivenScale(population.um_per_px, population.um_per_px_error)
-    tasks = [AnalysisRequest(sample.image, scale, cells, depths=depths) for sample in samples]
+    tasks = [AnalysisRequest(sample.image, scale, cells, depths=depths, stain=stain) for sample in samples]
 
     def batches() -> Iterator[list[CellRow]]:
         rows: list[CellRow] = []

@@ -25,6 +25,7 @@ from core.domain.types import (
     LabelMap,
     QualityFlag,
     Segmentation,
+    StainFactors,
 )
 from core.domain.versions import MODEL_FILE, software_versions
 from core.features.extract import extract
@@ -32,6 +33,7 @@ from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import Scale
 from core.image.imaging import decode, load, rescaled
 from core.image.masks import cell_mask, islands, with_environment
+from core.image.stain import measured_pixels, to_restain
 from core.quality.assessment import assess, assess_scale
 from core.quality.ruler import RulerAnswer, pooled
 from core.segmentation.field_of_view import MOST_CELLS, find_cells
@@ -150,14 +152,20 @@ def _cells_of_field(
 
 
 def measure(cell: OutlinedCell, segmenter: Segmenter, *, engine: FeatureEngine = FeatureEngine.FAST) -> CellAnalysis:
-    """Measure a cell, and check it against what is known of the segmenter that outlined it."""
+    """Measure a cell, and check it against what is known of the segmenter that outlined it.
+
+    Stain factors of the image are laid over what is measured; the cell is checked as its picture came.
+    """
     try:
-        features = extract(cell.image.rgb, cell.segmentation.labels, engine)
+        features = extract(measured_pixels(cell.image), cell.segmentation.labels, engine)
+        as_it_came = features
+        if cell.image.stain is not None and segmenter.knowledge:
+            as_it_came = extract(cell.image.rgb, cell.segmentation.labels, engine)
     except ImageError as error:  # which image is known here only
         msg = f"{cell.image.name}: {error}"
         raise ImageError(msg) from error
     judged = segmenter.judge.judged(cell.segmentation) if segmenter.judge else None
-    flags = assess(cell.image, cell.segmentation, segmenter.card, features, segmenter.knowledge, judged)
+    flags = assess(cell.image, cell.segmentation, segmenter.card, as_it_came, segmenter.knowledge, judged)
     file = {MODEL_FILE: segmenter.file_sha256} if segmenter.file_sha256 else {}
     return CellAnalysis(
         cell.image,
@@ -262,13 +270,14 @@ def analyse_cells(
 
 @dataclass(frozen=True)
 class AnalysisRequest:
-    """One image file to analyse, and which of its cells."""
+    """One image file to analyse, which of its cells, and the stain factors to measure them with."""
 
     path: Path
     um_per_px: Scale = None
     cells: CellChoice = CellChoice.AUTO
     engine: FeatureEngine = FeatureEngine.FAST
     depths: Depths = NOT_ASKED
+    stain: StainFactors | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +300,7 @@ def run_job(job: AnalysisRequest, segmenter: Segmenter, alive: bounded.Alive = l
     `alive` is called whenever work on it gets on.
     """
     try:
-        image = load(job.path, job.um_per_px, job.depths)
+        image = to_restain(load(job.path, job.um_per_px, job.depths), job.stain)
         cells = analyse_cells(image, segmenter, job.cells, engine=job.engine, progress=alive)
     except CoreError as error:
         return Outcome(job.path, reason=str(error))

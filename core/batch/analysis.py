@@ -22,6 +22,7 @@ from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.types import CellAnalysis, CellImage
 from core.image.imaging import decode, encode_png
 from core.image.masks import encode_grey, outlines
+from core.image.stain import to_restain
 from core.pipeline import OutlinedCell, measure, outline_many
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import ModelEntry
@@ -56,7 +57,7 @@ class Analyst:
 
     def _decode(self, one: Loaded) -> CellImage:
         image = decode(one.data, one.task.image_path, self._settings.scale, self._settings.depths)
-        return replace(image, name=one.task.image_path)
+        return to_restain(replace(image, name=one.task.image_path), self._settings.stain)
 
     def _outline(self, good: Sequence[tuple[Loaded, CellImage]]) -> list[tuple[OutlinedCell, ...] | ImageResult]:
         cells = CellChoice(self._settings.cells)

@@ -10,7 +10,7 @@ from typing import Final
 
 from core.domain.errors import UsageError
 from core.domain.options import CellChoice, FeatureEngine, Units
-from core.domain.types import GivenScale
+from core.domain.types import GivenScale, StainFactors
 from core.image.depth import NOT_ASKED, Depths
 from core.image.file_scale import BY_RED_CELLS, Scale, WantedScale
 from core.image.listing import Passed
@@ -27,7 +27,8 @@ class BatchSettings:
     place once the run has begun; `depths` is what is known of deep images that do not state their depth. `limit` stops
     the listing after so many images. One image, or one cell of a field, may take `time_limit_s` seconds, and an image
     `memory_limit_mb` megabytes beyond what its worker needs anyway. `units` are those of `cells.csv`; shards are in
-    pixels.
+    pixels. `stain` are the factors with which cells are measured, and stay those of the run whatever becomes of their
+    file.
     """
 
     input: str
@@ -44,6 +45,7 @@ class BatchSettings:
     memory_limit_mb: int = 2048
     units: str = "px"
     depths: Depths = NOT_ASKED
+    stain: StainFactors | None = None
 
     def __post_init__(self) -> None:
         """Check choices and limits; raises UsageError."""
@@ -96,6 +98,8 @@ def run_key(settings: BatchSettings, model_sha256: str, versions: Mapping[str, s
     Results of one key may be in one table; another key begins a new run.
     """
     deciding = {name: value for name, value in asdict(settings).items() if name not in _NOT_DECIDING}
+    if settings.stain is None:  # so that runs from before there were factors go on
+        del deciding["stain"]
     text = json.dumps([deciding, model_sha256, dict(versions), labels], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -21,8 +21,10 @@ from core.cli.common import (
     add_json,
     add_model,
     add_scale_from,
+    add_stain,
     add_units,
     asked_scale,
+    asked_stain,
     positive,
 )
 from core.domain.errors import UsageError
@@ -76,6 +78,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     text = "one: the cell in the middle; all: every leukocyte; auto: what the image shows"
     add_choice(parser, "--cells", CellChoice, text)
     add_feature_engine(parser)
+    add_stain(parser)
     add_model(parser)
     add = parser.add_argument
     add("--time-limit", type=float, default=60.0, metavar="S", help="seconds an image may take (default 60)")
@@ -147,6 +150,7 @@ def _asked(arguments: argparse.Namespace) -> Batch:
         arguments.memory_limit,
         arguments.units,
         Depths(arguments.bit_depth),
+        asked_stain(arguments),
     )
     turns = None
     if arguments.turns is not None:

@@ -21,8 +21,10 @@ from core.cli.common import (
     add_model,
     add_scale,
     add_scale_from,
+    add_stain,
     add_units,
     asked_scale,
+    asked_stain,
     cell_type,
     count_images,
     in_bounds,
@@ -30,6 +32,7 @@ from core.cli.common import (
 from core.cli.comparing import add_compare
 from core.cli.laboratories import add_calibrate, add_calibrations, add_laboratories
 from core.cli.ruler import add_ruler
+from core.cli.staining import add_stain_factors
 from core.cohort import Filed, ImportReport, build_reference, filed_once, folders_of, import_images
 from core.corrections.pictures import FoldersOfPictures
 from core.corrections.rebuilding import RebuildReport, rebuild, rebuildable
@@ -78,6 +81,7 @@ def cohort(parser: argparse.ArgumentParser) -> None:
         add_calibrate,
         add_calibrations,
         add_laboratories,
+        add_stain_factors,
         _add_published,
         _add_export,
         _add_delete,
@@ -131,6 +135,7 @@ def _add_import(actions: "Actions") -> None:
     add_model(parser)
     add_jobs(parser)
     add_scale_from(parser, "--um-per-px")
+    add_stain(parser)
     add_depth(parser)
 
 
@@ -172,7 +177,7 @@ def _import(arguments: argparse.Namespace) -> int:
     kinds = {name: CellType(arguments.cell_type or folder_cell_type(name)) for name in chosen}
     filed = filed_once(chosen, {name: kind if kind is not CellType.OTHER else name for name, kind in kinds.items()})
     _tell_folders(arguments, kinds)
-    arguments.um_per_px = asked_scale(arguments)
+    arguments.um_per_px, stain = asked_scale(arguments), asked_stain(arguments)
     if arguments.um_per_px == BY_RED_CELLS:
         arguments.um_per_px = _told_by_red_cells(arguments, filed)
     if arguments.dry_run:
@@ -198,6 +203,7 @@ def _import(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             progress=_population_progress(),
             replace_old=arguments.replace,
+            stain=stain,
         )
         report.duplicates = images.copies
         reports.append(report)

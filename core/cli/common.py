@@ -17,7 +17,7 @@ from core.domain.cell_types import named_cell_type
 from core.domain.errors import CoreError, LimitError, UsageError
 from core.domain.options import Device, FeatureEngine, Units
 from core.domain.settings import load_settings
-from core.domain.types import GivenScale
+from core.domain.types import GivenScale, StainFactors
 from core.image.file_scale import BY_RED_CELLS, OF_FILE, Scale
 from core.support import bounded
 
@@ -124,6 +124,22 @@ def add_depth(parser: argparse.ArgumentParser) -> None:
     """Add the depth of images that do not state theirs."""
     text = "bits that images of more than 8 use of their 16, where files do not say (default: what the files agree on)"
     parser.add_argument("--bit-depth", type=int, choices=range(8, 17), metavar="BITS", help=text)
+
+
+def add_stain(parser: argparse.ArgumentParser) -> None:
+    """Add the stain factors to measure with."""
+    text = "measure with these stain factors, as `leukoscope cohort stain` kept them (default: as the images come)"
+    parser.add_argument("--stain", metavar="NAME", help=text)
+
+
+def asked_stain(arguments: argparse.Namespace) -> StainFactors | None:
+    """The stain factors of that name; raises StoreError where there are none or their file is damaged."""
+    if arguments.stain is None:
+        return None
+    # Here, because help comes at once.
+    from core.store import stains
+
+    return stains.find(load_settings().cohort, arguments.stain).factors
 
 
 def add_units(parser: argparse.ArgumentParser) -> None:

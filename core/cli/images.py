@@ -24,8 +24,10 @@ from core.cli.common import (
     add_json,
     add_model,
     add_scale,
+    add_stain,
     add_units,
     asked_scale,
+    asked_stain,
     count_images,
     in_bounds,
 )
@@ -63,12 +65,13 @@ _KINDS: Final = (_INSTANCES, _OVERLAYS)
 def segment(parser: argparse.ArgumentParser) -> None:
     """Outline the cells of images."""
     _add_inputs(parser)
-    parser.set_defaults(run=_segment)
+    parser.set_defaults(run=_segment, stain=None)
 
 
 def analyse(parser: argparse.ArgumentParser) -> None:
     """Outline, measure and place the cells of images."""
     _add_inputs(parser)
+    add_stain(parser)
     add_units(parser)
     add_excel(parser)
     parser.set_defaults(run=_analyse)
@@ -189,8 +192,8 @@ def _outcomes(arguments: argparse.Namespace, run: _Told) -> Iterator[tuple[Outco
     results = dict(zip(inside.values(), result_names(list(inside)), strict=True))
     names = {path: _speakable(name) for name, path in inside.items()}
     depths, cells = file_depths(paths, arguments.bit_depth), CellChoice(arguments.cells)
-    scale = asked_scale(arguments)
-    jobs = [AnalysisRequest(path, scale, cells, engine, depths) for path in paths]
+    scale, stain = asked_scale(arguments), asked_stain(arguments)
+    jobs = [AnalysisRequest(path, scale, cells, engine, depths, stain) for path in paths]
     model = find_model(arguments.model)
     show = count_images(len(jobs))
     for number, outcome in enumerate(

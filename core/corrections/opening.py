@@ -16,8 +16,9 @@ from core.domain.types import BoundingBox, CellAnalysis, CellImage, FeatureSet, 
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.masks import cell_mask, filled_outlines, outlines, with_environment
+from core.image.stain import measured_pixels, to_restain
 from core.store.outline_log import CellKey
-from core.store.schema import OUTLINE_REGIONS, CellRow, cell_row, decode_rings, place_of
+from core.store.schema import OUTLINE_REGIONS, CellRow, cell_row, decode_rings, place_of, stain_of
 
 # Grey levels that the outlines hold together must be those that were stored, or the picture opens otherwise than then.
 _TOLD_BY: Final = ("nucleus_firstorder_Mean", "cytoplasm_firstorder_Mean", "cell_firstorder_Variance")
@@ -64,7 +65,7 @@ def key_of(analysis: CellAnalysis) -> CellKey:
 
 
 def open_stored(row: CellRow, image: CellImage, others: Iterable[CellRow] = (), cell_id: str | None = None) -> OpenCell:
-    """A cell of a table, with its picture.
+    """A cell of a table, with its picture, and the stain factors with which it was measured.
 
     Parameters
     ----------
@@ -80,8 +81,9 @@ def open_stored(row: CellRow, image: CellImage, others: Iterable[CellRow] = (), 
     Raises
     ------
     StoreError
-        If the picture does not show what was measured.
+        If the picture does not show what was measured, or its stain factors are damaged.
     """
+    image = to_restain(image, stain_of(row))
     labels = _labels(row, image.shape)
     place = place_of(row)
     keep_out = _others(image.shape, place, others)
@@ -154,7 +156,7 @@ def _check_same(image: CellImage, labels: LabelMap, stored: Mapping[str, float |
     """Raise StoreError where the picture gives other grey levels than were stored, as one of another depth would."""
     if not cell_mask(labels).any():
         return
-    now = extract(image.rgb, labels).values
+    now = extract(measured_pixels(image), labels).values
     for name in _TOLD_BY:
         before, after = stored[name], now[name]
         if before is not None and after is not None and not math.isclose(before, after, rel_tol=_SAME, abs_tol=_SAME):

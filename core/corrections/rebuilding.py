@@ -3,6 +3,7 @@
 What people said stays: identity, cell type, patient, scale, edits. A cell on whose outline somebody has decided keeps
 its row, because nobody has seen the new outline; a correction lies over it as before. A population is exchanged in one
 step (`core.store.shards.write_population`), so whatever ends a rebuild before it leaves the cells as they were.
+Cells that were measured with stain factors are measured with the same again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,14 +19,14 @@ from core.corrections.opening import rings_of
 from core.corrections.pictures import FoldersOfPictures
 from core.domain.errors import StoreError, UsageError
 from core.domain.options import CellChoice, Device
-from core.domain.types import BoundingBox, CellAnalysis
+from core.domain.types import BoundingBox, CellAnalysis, StainFactors
 from core.image.imaging import file_depths
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
 from core.populations.outlining import OutlineModel
 from core.segmentation.model_registry import ModelEntry
 from core.store import outline_log
 from core.store.database import Cohort
-from core.store.schema import CellRow, Population, cell_row, decode_rings, place_of
+from core.store.schema import CellRow, Population, cell_row, decode_rings, place_of, stain_of
 from core.store.shards import StoredPopulation, is_shipped, scan, write_population
 
 # Boxes that share so much of what both cover together are of one cell.
@@ -54,10 +55,11 @@ class RebuildReport:
 
 @dataclass
 class _StoredImage:
-    """The cells of one image, `wanted` those that are to be measured anew, and its file where that was found."""
+    """The cells of one image with one stain, `wanted` those to be measured anew, and its file where that was found."""
 
     sha256: str | None
     um_per_px: float | None
+    stain: StainFactors | None
     cell_ids: list[str] = field(default_factory=list)
     wanted: set[str] = field(default_factory=set)
     in_field: bool = False
@@ -127,8 +129,8 @@ def rebuild(
     Raises
     ------
     StoreError
-        If a part of the population is damaged, if it or decisions on its outlines change meanwhile, or if the disk
-        refuses. All is as before then.
+        If a part of the population or its stain factors are damaged, if it or decisions on its outlines change
+        meanwhile, or if the disk refuses. All is as before then.
     """
     report, stored, decided = RebuildReport(population_id, model.model_id), _sound(root, population_id), _decided(root)
     with Cohort.open([root]) as cohort:
@@ -184,14 +186,15 @@ def _images(
     cohort: Cohort, population_id: str, model: ModelEntry, decided: set[str], report: RebuildReport
 ) -> list[_StoredImage]:
     """The images of a population with their cells, in the order of their paths; what needs no measuring is counted."""
-    columns = ("cell_id", "image_sha256", "um_per_px", "place_left", "model_id", "versions")
+    columns = ("cell_id", "image_sha256", "um_per_px", "place_left", "model_id", "versions", "stain")
     sql = f"SELECT {', '.join(columns)} FROM cells ORDER BY image_path, cell_index, cell_id"
     frame = cohort.query(sql, populations=[population_id])
-    images, by = dict[str, _StoredImage](), OutlineModel(model.model_id, model.sha256)
+    images, by = dict[tuple[str, str | None], _StoredImage](), OutlineModel(model.model_id, model.sha256)
     for row in frame.itertuples(index=False):
         cell_id, *others = row
-        sha256, scale, left, model_id, versions = (None if pd.isna(value) else value for value in others)
-        image = images.setdefault(sha256 or cell_id, _StoredImage(sha256, scale))
+        sha256, scale, left, model_id, versions, stain = (None if pd.isna(value) else value for value in others)
+        factors = stain_of({"stain": stain, "image_path": cell_id})
+        image = images.setdefault((sha256 or cell_id, stain), _StoredImage(sha256, scale, factors))
         image.cell_ids.append(cell_id)
         image.in_field |= left is not None
         if cell_id in decided:
@@ -216,7 +219,13 @@ def _requests(found: Sequence[_StoredImage], bit_depth: int | None) -> list[Anal
     paths = [(image.path, image) for image in found if image.path is not None]
     depths = file_depths([path for path, _ in paths], bit_depth)
     return [
-        AnalysisRequest(path, image.um_per_px, CellChoice.ALL if image.in_field else CellChoice.ONE, depths=depths)
+        AnalysisRequest(
+            path,
+            image.um_per_px,
+            CellChoice.ALL if image.in_field else CellChoice.ONE,
+            depths=depths,
+            stain=image.stain,
+        )
         for path, image in paths
     ]
 

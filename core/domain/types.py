@@ -64,6 +64,59 @@ class GivenScale:
             raise UsageError(msg)
 
 
+@dataclass(frozen=True)
+class StainFactors:
+    """What the optical density of every pixel is multiplied by before features are measured, a factor a channel.
+
+    They set the stain of a laboratory to that of another; `name` is that of the file they are kept in.
+    """
+
+    name: str
+    red: float
+    green: float
+    blue: float
+
+    def __post_init__(self) -> None:
+        """Check name and factors; raises UsageError."""
+        if len(self.name.split()) != 1 or self.name != self.name.strip():
+            msg = f"stain factors must have a name of one word, but it is {self.name!r}; give one as 'ours-to-bcn'"
+            raise UsageError(msg)
+        for channel, factor in zip(("red", "green", "blue"), self.channels, strict=True):
+            if not 0.2 <= factor <= 5:
+                msg = (
+                    f"stain factors {self.name}: that of {channel} must lie between 0.2 and 5, but is {factor:.4g};"
+                    " look whether both laboratories' pictures are of stained cells in colour"
+                )
+                raise UsageError(msg)
+
+    @classmethod
+    def of_text(cls, text: str) -> "StainFactors":
+        """Read what `str` gives; raises UsageError."""
+        try:
+            name, red, green, blue = text.split()
+            return cls(name, float(red), float(green), float(blue))
+        except ValueError as error:
+            msg = f"stain factors must be a name and three numbers, as 'ours-to-bcn 0.85 0.91 1.04', but are {text!r}"
+            raise UsageError(msg) from error
+
+    def __str__(self) -> str:
+        """Name and factors, as tables hold them."""
+        return " ".join([self.name, *(repr(float(factor)) for factor in self.channels)])
+
+    @property
+    def channels(self) -> tuple[float, float, float]:
+        """The factors of red, green and blue."""
+        return self.red, self.green, self.blue
+
+    @property
+    def note(self) -> str:
+        """What they do, as the notes of an image say it."""
+        return (
+            f"densities times {self.red:.2f} red, {self.green:.2f} green, {self.blue:.2f} blue before measuring (stain"
+            f" factors {self.name})"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class CellImage:
     """One decoded image: `rgb` is uint8 (H, W, 3), read-only; `um_per_px` is None where unknown, never 1.0 by default.
@@ -73,7 +126,8 @@ class CellImage:
     counts only where a person takes it as `um_per_px`. `field_shape` is the (H, W) of the image that this is cut out
     of; None where it is whole. `um_per_px_error` is the share by which the true scale may be larger or smaller, None
     where it was given exactly or is unknown, and `um_per_px_source` is that of a `GivenScale`. `red_cells` are those
-    of the whole image, None where nobody looked for them or nothing at all was seen.
+    of the whole image, None where nobody looked for them or nothing at all was seen. `stain` is laid over the pixels
+    where features are measured (`core.image.stain.measured_pixels`), and nowhere else.
     """
 
     rgb: NDArray[np.uint8]
@@ -87,6 +141,7 @@ class CellImage:
     um_per_px_error: float | None = None
     um_per_px_source: str | None = None
     red_cells: RedCells | None = None
+    stain: StainFactors | None = None
 
     def __post_init__(self) -> None:
         """Check dtype, shape and scale, and freeze the pixels."""

@@ -4,12 +4,14 @@ Everything here counts in natural absorbance, -ln of the share of light that pas
 (`core.features.channels`) is decadic, that is, less by the factor ln 10.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from core.domain.types import CellImage, StainFactors
 from core.image.quantiles import channel_counts, counted_median, counted_percentile
 
 # -ln((value + 1) / 256) of every 8-bit value.
@@ -65,3 +67,30 @@ def appearance_distance(
     """Mahalanobis distance of an appearance from those of the training images."""
     offset = vector - mean
     return float(np.sqrt(offset @ np.linalg.solve(covariance, offset)))
+
+
+# --- factors for the stain of a laboratory ----------------------------------------------------------------------------
+
+
+def restained(rgb: NDArray[np.uint8], factors: StainFactors) -> NDArray[np.uint8]:
+    """An image (H, W, 3) whose optical densities, -log(value / 255), are multiplied by a factor a channel."""
+    tables = np.rint(255 * (np.arange(256)[:, np.newaxis] / 255) ** np.array(factors.channels)).astype(np.uint8)
+    return np.stack([tables[:, channel].take(rgb[..., channel]) for channel in range(3)], axis=-1)
+
+
+def to_restain(image: CellImage, factors: StainFactors | None) -> CellImage:
+    """The image with factors that are laid over it where it is measured, and a note that says so; as it is for None."""
+    if factors is None:
+        return image
+    return replace(image, stain=factors, notes=(*image.notes, factors.note))
+
+
+def measured_pixels(image: CellImage) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) in which features are measured: restained where factors are laid over the image."""
+    return image.rgb if image.stain is None else restained(image.rgb, image.stain)
+
+
+def median_density(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Median of -ln(value / 255) of each channel (3,) in the pixels of a mask that is not empty."""
+    middle = np.median(rgb[mask], axis=0)
+    return np.asarray(-np.log(np.maximum(middle, 1) / 255), dtype=np.float64)

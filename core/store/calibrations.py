@@ -4,75 +4,28 @@ The values of cells are never changed: a calibration is laid over them, as peopl
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from core.domain.errors import CoreError, StoreError, UsageError
+from core.domain.errors import UsageError
 from core.features.catalogue import CATALOGUE, feature_spec
 from core.populations.calibration import Calibration
-from core.store.schema import check_population_id
-from core.support import files, records
+from core.store.named_files import NamedFiles
 
 SHIFTS: Final = "_shifts"  # relation of `shift_table`
 READ: Final = ("source", "calibrated_by")  # what `shifted` reads and changes beside features
-_FOLDER: Final = "calibrations"
 
 
-def save(root: Path, calibration: Calibration) -> None:
-    """Keep a calibration, in the place of one of the same name; raises StoreError if the name or the disk refuses."""
-    path = _path(root, calibration.name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, records.to_json(calibration, indent=1) + "\n", durable=True)
-    except OSError as error:
-        msg = f"{path} cannot be written ({error}); free space there or set LEUKOSCOPE_COHORT"
-        raise StoreError(msg) from error
+def _check_features(calibration: Calibration) -> None:
+    if unknown := [name for name in calibration.shifts if name not in CATALOGUE]:
+        msg = f"it speaks of features that are not known, as {unknown[0]}"
+        raise UsageError(msg)
 
 
-def kept(root: Path) -> tuple[tuple[Calibration, ...], tuple[StoreError, ...]]:
-    """The calibrations of a root by name, and those that are damaged, an error each."""
-    found, problems = [], []
-    for path in sorted((root / _FOLDER).glob("*.json")):
-        try:
-            found.append(_read(path))
-        except StoreError as error:
-            problems.append(error)
-    return tuple(found), tuple(problems)
-
-
-def find(root: Path, name: str) -> Calibration:
-    """One calibration; raises StoreError naming those there are, or what is wrong with its file."""
-    path = _path(root, name)
-    if not path.is_file():
-        there = ", ".join(each.name for each in kept(root)[0]) or "none"
-        msg = f"there is no calibration {name!r}; there are: {there}"
-        raise StoreError(msg)
-    return _read(path)
-
-
-def delete(root: Path, name: str) -> None:
-    """Remove one; raises StoreError if there is none."""
-    find(root, name)
-    _path(root, name).unlink(missing_ok=True)
-
-
-def _path(root: Path, name: str) -> Path:
-    return root / _FOLDER / f"{check_population_id(name)}.json"
-
-
-def _read(path: Path) -> Calibration:
-    try:
-        calibration = records.from_json(Calibration, files.read_text(path))
-        if unknown := [name for name in calibration.shifts if name not in CATALOGUE]:
-            msg = f"it speaks of features that are not known, as {unknown[0]}"
-            raise UsageError(msg)
-    except (OSError, ValueError, CoreError) as error:
-        msg = f"{path}: not a calibration ({error}); make it again"
-        raise StoreError(msg) from error
-    return calibration
+_FILES: Final = NamedFiles("calibrations", "calibration", Calibration, _check_features)
+save, kept, find, delete = _FILES.save, _FILES.kept, _FILES.find, _FILES.delete
 
 
 def check_together(calibrations: Sequence[Calibration]) -> None:

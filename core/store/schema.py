@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from core.domain.cell_types import CellType
-from core.domain.errors import StoreError
+from core.domain.errors import StoreError, UsageError
 from core.domain.options import Units
-from core.domain.types import BoundingBox, CellAnalysis, CellImage
+from core.domain.types import BoundingBox, CellAnalysis, CellImage, StainFactors
 from core.features.catalogue import CATALOGUE
 from core.features.spec import FeatureClass, FeatureSpec, Unit
 from core.support import records
@@ -108,6 +108,12 @@ _IDENTITY: Final[tuple[tuple[str, pa.DataType, str], ...]] = (
     ("severe_flags", pa.list_(pa.string()), "codes of the flags that keep the cell out of summaries"),
     ("quality_ok", pa.bool_(), "whether the cell enters population summaries: no severe flag"),
     ("absent", pa.string(), "JSON object: absent feature to reason"),
+    (
+        "stain",
+        pa.string(),
+        "stain factors with which the cell was measured: name, then what the densities of red, green and blue were"
+        " multiplied by; null: as the image came",
+    ),
     *(
         (f"{region}_outline", _RINGS, f"outline of the {region}: rings of x, y in pixels, even-odd")
         for region in OUTLINE_REGIONS
@@ -400,6 +406,7 @@ def _measured(analysis: CellAnalysis) -> CellRow:
         "severe_flags": [flag.code for flag in analysis.flags if flag.severe],
         "quality_ok": analysis.quality_ok,
         "absent": json.dumps(analysis.features.absent, sort_keys=True),
+        "stain": str(analysis.image.stain) if analysis.image.stain else None,
         "versions": json.dumps(analysis.versions, sort_keys=True),
         **values,
     }
@@ -415,6 +422,24 @@ def place_of(row: Mapping[Any, Any]) -> BoundingBox | None:
     sides = [row[f"place_{side}"] for side in ("left", "top", "width", "height")]
     # Null is None in Arrow's rows and nan in those of pandas.
     return None if sides[0] is None or math.isnan(sides[0]) else BoundingBox(*map(int, sides))
+
+
+def stain_of(row: Mapping[Any, Any]) -> StainFactors | None:
+    """The stain factors with which the cell of a row was measured; None without any.
+
+    Raises
+    ------
+    StoreError
+        If they are damaged: measured without them, the cell would be another.
+    """
+    text = row.get("stain")
+    if not isinstance(text, str):
+        return None
+    try:
+        return StainFactors.of_text(text)
+    except UsageError as error:
+        msg = f"{row.get('image_path') or 'a cell'}: {error}; analyse the image again with `--stain`"
+        raise StoreError(msg) from error
 
 
 def decode_rings(rings: Sequence[NDArray[np.float32]] | None) -> tuple[NDArray[np.float32], ...]:

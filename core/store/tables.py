@@ -25,9 +25,10 @@ import pandas as pd
 import pyarrow as pa
 
 from core.domain.cell_types import CellType, named_cell_type
-from core.domain.errors import DataSetError
+from core.domain.errors import DataSetError, UsageError
 from core.domain.flags import NOT_OK_IN_TABLE
 from core.domain.options import Units
+from core.domain.types import StainFactors
 from core.features.catalogue import CATALOGUE
 from core.store.export import SEPARATORS, units_beside
 from core.store.plausibility import Judge, Judgement
@@ -469,6 +470,11 @@ def _named(name: str, text: str) -> str | None:
     if name == "cell_type":
         kind = named_cell_type(text)
         return kind.value if kind is not None else _expected(f"one of {', '.join(CellType)} or another name of one")
+    if name == "stain":
+        try:
+            return str(StainFactors.of_text(text))
+        except UsageError:
+            _expected("a name and three factors from 0.2 to 5, as 'ours-to-bcn 0.85 0.91 1.04'")
     if name == "image_sha256" and not (len(text) == 64 and set(text) <= set("0123456789abcdef")):
         _expected("64 hexadecimal digits")
     if name == "image_path":

@@ -8,13 +8,14 @@ from PIL import Image
 
 from core.domain.objects import ObjectKind, red_cells_of
 from core.domain.options import CellChoice, Device, FeatureEngine
-from core.domain.types import CellImage
+from core.domain.types import CellImage, StainFactors
 from core.domain.versions import MODEL_FILE, software_versions
 from core.evaluation.datasets import data_set
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.depth import Depths
 from core.image.imaging import encode_png
+from core.image.stain import restained
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.pipeline import (
     AnalysisRequest,
@@ -27,6 +28,7 @@ from core.pipeline import (
     measure,
     outline_cells,
     outline_many,
+    remeasured,
     run_job,
     scale_of_red_cells,
     spread_over,
@@ -334,3 +336,19 @@ def test_an_image_that_cannot_be_read_has_no_say_in_the_scale(folder, model_entr
     answer = scale_of_red_cells(names, read, model_entry, device=Device.CPU, progress=seen.append)
     assert "of 6 images" in answer.words
     assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_stain_factors_change_what_is_measured_and_neither_outline_nor_flags(tmp_path, segmenter, synthetic_cell):
+    (tmp_path / "cell.png").write_bytes(encode_png(synthetic_cell[0].rgb))
+    factors = StainFactors("ours-to-bcn", 0.7, 0.8, 1.2)
+    plain, stained = (
+        run_job(AnalysisRequest(tmp_path / "cell.png", stain=stain), segmenter).analyses[0] for stain in (None, factors)
+    )
+    assert (stained.segmentation.labels == plain.segmentation.labels).all()
+    assert (stained.image.rgb == plain.image.rgb).all()
+    assert stained.flags == plain.flags
+    assert stained.image.notes == (*plain.image.notes, factors.note)
+    assert stained.features == extract(restained(plain.image.rgb, factors), plain.segmentation.labels)
+    assert stained.features != plain.features
+    again = remeasured(stained, stained.segmentation.labels, segmenter)
+    assert again.features == stained.features

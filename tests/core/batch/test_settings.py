@@ -8,7 +8,7 @@ import pytest
 
 from core.batch.settings import BatchSettings, Progress, Seen, State, run_key
 from core.domain.errors import RecordError, UsageError
-from core.domain.types import GivenScale
+from core.domain.types import GivenScale, StainFactors
 from core.image.depth import Depths
 from core.support.records import from_json, from_plain, to_json
 
@@ -30,6 +30,7 @@ OTHERS = {
     "memory_limit_mb": 512,
     "units": "um",
     "depths": Depths(12, (("TIFF|1", 12),)),
+    "stain": StainFactors("ours-to-bcn", 0.85, 0.91, 1.04),
 }
 NOT_DECIDING = {"limit", "time_limit_s", "memory_limit_mb", "units"}
 PROGRESS = Progress(

@@ -6,11 +6,13 @@ import pytest
 
 from core.corrections.opening import keep_out_of, open_analysed, open_stored, rings_of
 from core.domain.errors import StoreError
-from core.domain.types import BoundingBox, LabelMap
+from core.domain.types import BoundingBox, LabelMap, StainFactors
+from core.features.extract import extract
 from core.image.masks import cell_mask, region_mask
+from core.image.stain import measured_pixels, to_restain
 from core.pipeline import remeasured
 from core.store.outline_log import without_ring
-from core.store.schema import cell_row
+from core.store.schema import cell_row, corrected_row
 from tests.populations import analysed
 
 
@@ -67,3 +69,22 @@ def test_other_cells_of_a_field_are_kept_out_of_the_ring(segmenter):
     assert ring.any()
     assert not (ring & kept_out).any()
     assert keep_out_of((height, width), place, [(BoundingBox(5000, 50, width, height), whole)]) is None
+
+
+def test_a_cell_that_was_measured_with_stain_factors_is_corrected_with_the_same(cell, drawn, segmenter):
+    factors = StainFactors("ours-to-bcn", 0.7, 0.8, 1.2)
+    stained = to_restain(cell.image, factors)
+    measured = replace(cell, image=stained, features=extract(measured_pixels(stained), cell.segmentation.labels))
+    row = cell_row(measured, None, outlines=rings_of(cell))
+    opened = open_stored(row, cell.image)
+    assert opened.analysis.image.stain == factors
+    corrected = remeasured(opened.analysis, drawn, segmenter)
+    assert corrected.features == remeasured(measured, drawn, segmenter).features
+    assert corrected.features != remeasured(cell, drawn, segmenter).features
+    new = corrected_row(row, corrected, outlines=rings_of(corrected))
+    assert new["stain"] == row["stain"] == str(factors)
+    assert factors.note in new["notes"]
+    with pytest.raises(StoreError, match="its grey levels differ"):
+        open_stored(row | {"stain": None}, cell.image)
+    with pytest.raises(StoreError, match="analyse the image again"):
+        open_stored(row | {"stain": "ours-to-bcn 0.7"}, cell.image)

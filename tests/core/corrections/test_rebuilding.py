@@ -16,7 +16,7 @@ from core.corrections.rebuilding import rebuild, rebuildable
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError, UsageError
 from core.domain.options import CellChoice
-from core.domain.types import GivenScale, LabelMap
+from core.domain.types import GivenScale, LabelMap, StainFactors
 from core.evaluation.datasets import data_set
 from core.explorer.cells import cells, opened
 from core.features.catalogue import CATALOGUE
@@ -258,3 +258,22 @@ def test_cells_of_a_real_field_are_found_again_one_by_one(own, data_dir, other_e
     for name in ("centre_x", "centre_y", "cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface"):
         assert after[name].tolist() == pytest.approx(before[name].tolist())
     assert set(after["patient_id"]) == {"P1"}
+
+
+def test_cells_that_were_measured_with_stain_factors_are_measured_with_the_same_again(
+    tmp_path, pictures, folders, model_entry, other_entry, segmenter
+):
+    factors, root = StainFactors("ours-to-bcn", 0.7, 0.8, 1.2), tmp_path / "cohort"
+    import_images(root, OURS, sorted(pictures.iterdir()), model_entry, stain=factors)
+    before = stored(root)
+    assert set(before["stain"]) == {str(factors)}
+    assert rebuild(root, "ours", other_entry, folders).measured == 3
+    after = stored(root)
+    assert set(after["model_id"]) == {OTHER_MODEL}
+    assert after["stain"].tolist() == before["stain"].tolist()
+    assert all(factors.note in notes for notes in after["notes"])
+    assert np.array_equal(after[list(CATALOGUE)], before[list(CATALOGUE)], equal_nan=True)
+    # And a correction of one of them, filed and read again.
+    corrected(root, after["cell_id"].iloc[0], load(pictures / "cell0.png"), segmenter)
+    assert stored(root)["stain"].tolist() == before["stain"].tolist()
+    assert stored(root)["outline_by"].iloc[0] == "person"

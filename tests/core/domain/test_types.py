@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from core.domain.errors import ImageError, MaskError
-from core.domain.types import CellAnalysis, CellImage, FeatureSet, QualityFlag, Segmentation, as_label_map
+from core.domain.errors import ImageError, MaskError, UsageError
+from core.domain.types import CellAnalysis, CellImage, FeatureSet, QualityFlag, Segmentation, StainFactors, as_label_map
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
 
@@ -52,3 +52,32 @@ def test_a_note_that_a_flag_says_is_not_said_again():
     segmentation = Segmentation(as_label_map(np.zeros((4, 6), np.uint8)), 0.0, 0, "m", "CPU", 1.0)
     flags = (QualityFlag("one_plane", "Of several pictures one was measured (page 1 of 2 used).", severe=False),)
     assert CellAnalysis(image, segmentation, FeatureSet({}, {}), flags).further_notes == ("a preview left aside",)
+
+
+def test_stain_factors_say_themselves_in_one_text_and_in_words():
+    factors = StainFactors("ours-to-bcn", 0.8512, 1, 1.04)
+    assert str(factors) == "ours-to-bcn 0.8512 1.0 1.04"
+    assert StainFactors.of_text(str(factors)) == factors
+    expected = "densities times 0.85 red, 1.00 green, 1.04 blue before measuring (stain factors ours-to-bcn)"
+    assert factors.note == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (("a b", 1, 1, 1), "a name of one word, but it is 'a b'"),
+        (("", 1, 1, 1), "a name of one word"),
+        (("x", 0.1, 1, 1), "that of red must lie between 0.2 and 5, but is 0.1"),
+        (("x", 1, 5.1, 1), "that of green must lie between 0.2 and 5, but is 5.1"),
+        (("x", 1, 1, float("nan")), "that of blue must lie between 0.2 and 5, but is nan"),
+    ],
+)
+def test_stain_factors_beyond_reason_are_refused(wrong, words):
+    with pytest.raises(UsageError, match=words):
+        StainFactors(*wrong)
+
+
+@pytest.mark.parametrize("text", ["", "x 1 1", "x 1 1 1 1", "x 1 1 one"])
+def test_a_text_that_is_no_stain_factors_is_refused(text):
+    with pytest.raises(UsageError, match="a name and three numbers"):
+        StainFactors.of_text(text)

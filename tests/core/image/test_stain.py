@@ -1,13 +1,18 @@
 import numpy as np
 import pytest
 
+from core.domain.types import StainFactors
 from core.image.masks import region_mask
 from core.image.stain import (
     absorbance,
     appearance,
     appearance_distance,
+    measured_pixels,
+    median_density,
     nuclear_contrast,
     nuclear_density,
+    restained,
+    to_restain,
 )
 from core.image.synthetic import draw_cell
 
@@ -78,3 +83,30 @@ def test_distance_counts_standard_deviations():
     assert appearance_distance(mean, mean, covariance) == 0
     assert appearance_distance(np.array([5.0, 2.0]), mean, covariance) == pytest.approx(2)
     assert appearance_distance(np.array([5.0, 3.0]), mean, covariance) == pytest.approx(np.sqrt(2**2 + 2**2))
+
+
+def test_factors_multiply_the_density_of_every_channel():
+    rgb = np.stack([np.arange(256, dtype=np.uint8)] * 3, axis=-1)[np.newaxis]
+    factors = StainFactors("x", 0.5, 1.0, 2.0)
+    red, green, blue = np.moveaxis(restained(rgb, factors), 2, 0)[:, 0]
+    shares = np.arange(256) / 255
+    assert np.abs(red - 255 * np.sqrt(shares)).max() <= 0.5
+    assert (green == np.arange(256)).all()
+    assert np.abs(blue - 255 * shares**2).max() <= 0.5
+
+
+def test_the_median_density_of_a_nucleus_scales_with_the_factors():
+    rgb, nucleus = with_disc(plain(BACKGROUND), 60, 60, 20, NUCLEUS)
+    before = median_density(rgb, nucleus)
+    after = median_density(restained(rgb, StainFactors("x", 0.8, 1.1, 1.3)), nucleus)
+    assert after / before == pytest.approx([0.8, 1.1, 1.3], rel=0.02)
+
+
+def test_only_what_is_measured_is_restained_and_a_note_says_so():
+    image, factors = draw_cell()[0], StainFactors("x", 0.8, 1.1, 1.3)
+    assert to_restain(image, None) is image
+    assert measured_pixels(image) is image.rgb
+    stained = to_restain(image, factors)
+    assert stained.rgb is image.rgb
+    assert stained.notes == (*image.notes, factors.note)
+    assert (measured_pixels(stained) == restained(image.rgb, factors)).all()

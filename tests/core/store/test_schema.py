@@ -10,7 +10,7 @@ from core.domain.cell_types import CellType
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError
 from core.domain.objects import RedCells
-from core.domain.types import RED_CELLS, BoundingBox, FileScale, QualityFlag
+from core.domain.types import RED_CELLS, BoundingBox, FileScale, QualityFlag, StainFactors
 from core.features.catalogue import CATALOGUE
 from core.store import queries
 from core.store.database import Cohort
@@ -22,6 +22,7 @@ from core.store.schema import (
     cell_row,
     check_population_id,
     decode_rings,
+    stain_of,
 )
 from core.store.shards import write_population
 from tests.core.store.conftest import AREA, WHEN, make_analysis, make_population, make_rows
@@ -218,7 +219,7 @@ def former_shard(path, values=2.0):
     row = cell_row(make_analysis(values=dict.fromkeys(DENSITIES, values)), make_population(), outlines={}, created=WHEN)
     table = pa.Table.from_pylist([row], schema=arrow_schema())
     new = ["units", "notes", "cell_label", "centre_x", "centre_y", "um_per_px_source", "um_per_px_in_file"]
-    new += ["um_per_px_error", "red_cells", "red_cell_px"]
+    new += ["um_per_px_error", "red_cells", "red_cell_px", "stain"]
     table = table.drop_columns([*new, *(name for name in table.column_names if name.startswith("box_"))])
     pq.write_table(table.rename_columns({"image_path": "image_name", "quality_flags": "flags"}), path)
     return path
@@ -256,3 +257,15 @@ def test_old_and_new_shards_stand_in_one_cohort_in_one_unit(tmp_path):
         factors = np.array([np.nan if factor is None else factor for factor in DENSITIES.values()])
         np.testing.assert_allclose(values[0], 2 * factors, rtol=1e-12)
         np.testing.assert_array_equal(values[1], np.ones(len(names)))
+
+
+def test_a_row_names_the_stain_factors_it_was_measured_with():
+    analysis, factors = make_analysis(), StainFactors("ours-to-bcn", 0.85, 0.91, 1.04)
+    assert cell_row(analysis, None, outlines={})["stain"] is None
+    row = cell_row(replace(analysis, image=replace(analysis.image, stain=factors)), None, outlines={})
+    assert row["stain"] == "ours-to-bcn 0.85 0.91 1.04"
+    assert stain_of(row) == factors
+    assert stain_of({}) is None
+    assert stain_of({"stain": float("nan")}) is None
+    with pytest.raises(StoreError, match=r"a\.png: stain factors must be a name and three numbers"):
+        stain_of({"stain": "ours-to-bcn 0.85", "image_path": "a.png"})
