@@ -12,7 +12,7 @@ from core.domain.settings import check_own, load_settings
 from core.explorer.calibrating import calibrate
 from core.explorer.laboratory_effect import LaboratoryTables, tables
 from core.features.catalogue import CATALOGUE
-from core.store import calibrations
+from core.store import calibrations, stains
 from core.store.database import Cohort
 from core.store.schema import check_population_id
 from core.support import records
@@ -40,8 +40,10 @@ def add_calibrate(actions: "Actions") -> None:
 
 def add_calibrations(actions: "Actions") -> None:
     """Add `cohort calibrations`."""
-    parser = add_action(actions, "calibrations", _calibrations, "List the calibrations that were made, or forget one.")
-    parser.add_argument("--forget", metavar="NAME", help="remove this one")
+    text = "List the calibrations and stain factors that were made, or forget one."
+    parser = add_action(actions, "calibrations", _calibrations, text)
+    parser.add_argument("--forget", metavar="NAME", help="remove the calibration of this name")
+    parser.add_argument("--forget-stain", metavar="NAME", help="remove the stain factors of this name")
 
 
 def add_laboratories(actions: "Actions") -> None:
@@ -82,15 +84,17 @@ def _calibrations(arguments: argparse.Namespace) -> int:
     root = load_settings().cohort
     if arguments.forget:
         calibrations.delete(root, arguments.forget)
-    found, problems = calibrations.kept(root)
-    for problem in problems:
+    if arguments.forget_stain:
+        stains.delete(root, arguments.forget_stain)
+    (made, damaged), (factors, others) = calibrations.kept(root), stains.kept(root)
+    for problem in (*damaged, *others):
         print(f"set aside: {problem}", file=sys.stderr)
     if arguments.json:
-        print(records.to_json(list(found)))
+        print(records.to_json({"calibrations": made, "stains": factors}))
     else:
-        for each in found:
+        for each in (*made, *factors):
             print(f"{each.name}: {each.sentence} Made {each.created}.")
-    return 1 if problems else 0
+    return 1 if damaged or others else 0
 
 
 def _laboratories(arguments: argparse.Namespace) -> int:

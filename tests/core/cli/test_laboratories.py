@@ -4,7 +4,11 @@ import json
 
 import pytest
 
+from core.domain.cell_types import CellType
+from core.domain.types import StainFactors
 from core.explorer import laboratory_effect
+from core.populations.staining import LaboratoryStain
+from core.store import stains
 from tests.core.cli.support import run
 from tests.laboratories import BARCELONA, JOHNS_HOPKINS
 
@@ -18,7 +22,9 @@ def test_a_calibration_is_listed_and_forgotten(capsys, calibrated):
     code, out, _ = run(capsys, "cohort", "calibrations")
     assert code == 0
     assert out.startswith(f"jh-to-bcn: {JOHNS_HOPKINS} is set to {BARCELONA} by one shift a feature")
-    (told,) = json.loads(run(capsys, "cohort", "calibrations", "--json")[1])
+    said = json.loads(run(capsys, "cohort", "calibrations", "--json")[1])
+    (told,), factors = said["calibrations"], said["stains"]
+    assert factors == []
     assert set(told["shifts"]["nucleus_firstorder_Mean"]) == {"shift", "left_out"}
     text = (calibrated / "calibrations" / "jh-to-bcn.json").read_text()
     assert run(capsys, "cohort", "calibrations", "--forget", "jh-to-bcn")[:2] == (0, "")
@@ -27,6 +33,17 @@ def test_a_calibration_is_listed_and_forgotten(capsys, calibrated):
     assert (code, out) == (1, "")
     assert "set aside: " in err
     (calibrated / "calibrations" / "jh-to-bcn.json").write_text(text)
+
+
+def test_stain_factors_are_listed_and_forgotten_too(capsys, calibrated):
+    factors = StainFactors("darker", 1.2, 1.1, 1.0)
+    nuclei = ((0.5, 0.6, 0.3), (0.4, 0.5, 0.3))
+    stains.save(calibrated, LaboratoryStain(factors, "ours", BARCELONA, CellType.LYMPHOCYTE, (50, 40), nuclei))
+    assert "darker: ours is set to the stain of" in run(capsys, "cohort", "calibrations")[1]
+    code, out, _ = run(capsys, "cohort", "calibrations", "--forget-stain", "darker")
+    assert code == 0
+    assert "darker" not in out
+    assert run(capsys, "cohort", "calibrations", "--forget-stain", "darker")[0] == 1
 
 
 @pytest.mark.parametrize(
