@@ -92,8 +92,10 @@ def _calibrations(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(records.to_json({"calibrations": made, "stains": factors}))
     else:
-        for each in (*made, *factors):
-            print(f"{each.name}: {each.sentence} Made {each.created}.")
+        told = [(each.name, each.sentence, each.created) for each in made]
+        told += [(each.name, each.sentence, each.created) for each in factors]
+        for name, sentence, created in told:
+            print(f"{name}: {sentence} Made {created}.")
     return 1 if damaged or others else 0
 
 
