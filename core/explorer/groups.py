@@ -86,4 +86,5 @@ def together(views: Sequence[InView]) -> InView:
         corrected=sum(view.corrected for view in views),
         scale_errors={source: error for view in views for source, error in view.scale_errors.items()},
         calibrations=views[0].calibrations if views else (),
+        stains=of("stains"),
     )

@@ -87,7 +87,8 @@ class InView:
     `left_out` tells of each condition how many cells it alone excludes; `flagged` counts those that quality excludes,
     by severe flag (a cell with two under both). `models` leaves out the `corrected` cells, whose outline a person drew.
     `scale_errors` are the shares by which the true scale of a source may be larger or smaller, where that is said, and
-    `calibrations` those that are laid over the values.
+    `calibrations` those that are laid over the values. `stains` counts the cells by the stain factors with which they
+    were measured, "" for none.
     """
 
     cells: int
@@ -105,6 +106,7 @@ class InView:
     corrected: int = 0
     scale_errors: Mapping[str, float] = field(default_factory=dict)
     calibrations: tuple[Calibration, ...] = ()
+    stains: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -120,6 +122,9 @@ class InView:
                 f"The cells come from {len(self.sources)} sources: stain, light and camera differ between them, and so"
                 f" may patients{tone}."
             )
+        if len(self.stains) > 1:
+            told = ", ".join(f"{n:,} with {name or 'none'}" for name, n in self.stains.items())
+            warnings.append(f"Not all cells were measured with the same stain factors ({told}): tone is not compared.")
         if self.without_scale:
             of = "The" if self.without_scale == self.cells else f"{self.without_scale:,} of {self.cells:,}"
             warnings.append(f"{of} cells have no known scale: sizes and texture cannot be compared.")
@@ -148,6 +153,8 @@ class InView:
             return f"the scale of {self.without_scale:,} cells is unknown; leave these out, or give it"
         if spec.pixel_bound and self._scales_differ:
             return "it changes with the size of the pixels, and not all cells have the same scale"
+        if spec.intensity_dependent and len(self.stains) > 1:
+            return "it depends on the stain, and not all cells were measured with the same stain factors"
         return self._stain_refusal(feature) if spec.intensity_dependent and len(self.sources) > 1 else None
 
     def _stain_refusal(self, feature: str) -> str | None:
@@ -364,6 +371,7 @@ def counts(cohort: Cohort, selection: Selection) -> InView:
         corrected=int(shown.loc[by_person, "n"].sum()),
         scale_errors=scale_errors(cohort),
         calibrations=cohort.calibrations,
+        stains={str(name): int(n) for name, n in shown.groupby(shown["stain"].fillna(""))["n"].sum().items()},
     )
 
 
@@ -654,13 +662,21 @@ def _profile(cohort: Cohort, selection: Selection) -> tuple[pd.DataFrame, NDArra
     severe = (  # texts are grouped faster
         f"CASE WHEN {QUALITY_SQL[Quality.LEFT_OUT]} THEN array_to_string(severe_flags, ' ') END AS severe"
     )
-    listed = [*properties, "quality_ok", "um_per_px", "outline_by", severe]
+    listed = [*properties, "quality_ok", "um_per_px", "outline_by", "stain", severe]
     listed += [f"coalesce({condition.sql}, false) AS met_{index}" for index, condition in enumerate(clauses)]
     parameters = {name: value for condition in clauses for name, value in condition.parameters.items()}
     frame = cohort.query(
         f"SELECT {', '.join(listed)}, count(*) AS n FROM cells GROUP BY ALL",
         parameters,
-        columns={*properties, "quality_ok", "um_per_px", "outline_by", "severe_flags", *columns_read(selection)},
+        columns={
+            *properties,
+            "quality_ok",
+            "um_per_px",
+            "outline_by",
+            "stain",
+            "severe_flags",
+            *columns_read(selection),
+        },
     )
     met = frame[[f"met_{index}" for index in range(len(clauses))]].to_numpy(dtype=np.bool_)
     return frame, met

@@ -183,6 +183,11 @@ def test_what_cannot_be_compared_is_refused_with_a_reason(small):
     assert replace(one_source, models={"old": 3}, corrected=2).model_note is None
     with_table = replace(one_source, models={"old": 3, NOT_RECORDED: 2})
     assert "a model that is not recorded (cells in view: 2 of 5 cells)" in with_table.model_note
+    restained = replace(one_source, scales=(0.1, 0.1), stains={"": 3, "darker 1.2 1.1 1": 2})
+    assert "the same stain factors" in restained.refusal(TONE)
+    assert restained.refusal(AREA) is None
+    assert "3 with none, 2 with darker 1.2 1.1 1" in restained.warnings[0]
+    assert found.stains == {"": found.cells}
     assert "same scale" in one_source.refusal(TEXTURE)
     assert "texture cannot" in one_source.warnings[0]
 
