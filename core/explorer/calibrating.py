@@ -1,6 +1,6 @@
 """Calibrating a source of the cohort to another: reading its cells, and saying what the calibration was made of."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -10,7 +10,7 @@ from core.domain.errors import UsageError
 from core.domain.versions import software_versions
 from core.explorer import view
 from core.explorer.ranking import patient_codes
-from core.explorer.selection import Selection, can_be_chosen
+from core.explorer.selection import Selection
 from core.explorer.separation import Sides
 from core.explorer.view import By, Grouping
 from core.features.catalogue import CATALOGUE
@@ -78,7 +78,14 @@ def equal_by_construction(cohort: Cohort, selection: Selection, by: Grouping, si
     anchors = {anchor.cell_type for each in cohort.calibrations for anchor in each.anchors}
     if not anchors or len(sides) != 2:
         return None
-    there = [_kinds_of_sources(cohort, selection, by, names) for names in sides]
+    kinds = view.kinds_by_source(cohort, selection, by)
+    there: list[dict[str, set[CellType]]] = []
+    for names in sides:
+        of_side: dict[str, set[CellType]] = {}
+        for name in names:
+            for source, found in kinds.get(name, {}).items():
+                of_side.setdefault(source, set()).update(found)
+        there.append(of_side)
     if set(there[0]) & set(there[1]):  # they share a source
         return None
     first, second = ({kind for kinds in side.values() for kind in kinds} for side in there)
@@ -89,16 +96,3 @@ def equal_by_construction(cohort: Cohort, selection: Selection, by: Grouping, si
         f"The {' and '.join(shared)} of both sides were used for the calibration, which made them equal: that tone,"
         " colour and texture agree here shows nothing."
     )
-
-
-def _kinds_of_sources(
-    cohort: Cohort, selection: Selection, by: Grouping, names: Collection[str]
-) -> dict[str, set[CellType]]:
-    """The kinds of cells on a side by their source."""
-    found: dict[str, set[CellType]] = {}
-    for source in filter(can_be_chosen, view.counts(cohort, selection).sources):
-        for kind in CellType:
-            inside = replace(selection, sources=(source,), cell_types=(kind,))
-            if any(group.name in names and group.cells for group in view.groups(cohort, inside, by)):
-                found.setdefault(source, set()).add(kind)
-    return found

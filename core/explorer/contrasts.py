@@ -116,14 +116,13 @@ class Contrasts:
 def sides_by_source(cohort: Cohort, selection: Selection, by: Grouping, sides: Sides) -> tuple[SourceSides, ...]:
     """The sources in view that have a cell on each of two sides, the largest first."""
     found = []
-    for source in filter(can_be_chosen, view.counts(cohort, selection).sources):
-        there = {group.name: group for group in view.groups(cohort, replace(selection, sources=(source,)), by)}
-        groups = [[there[name] for name in names if name in there] for names in sides]
+    for source, of_source in view.groups_by_source(cohort, selection, by).items():
+        groups = [[group for group in of_source if group.name in names] for names in sides]
         n, named, unnamed = (
             tuple(sum(getattr(group, field) for group in side) for side in groups)
             for field in ("cells", "patients", "unknown_patient")
         )
-        if min(n):
+        if min(n) and can_be_chosen(source):
             found.append(SourceSides(source, (n[0], n[1]), None if any(unnamed) else (named[0], named[1])))
     return tuple(sorted(found, key=lambda each: -min(each.n)))
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from core.domain.cell_types import CellType
 from core.domain.errors import UsageError
-from core.explorer import view
 from core.explorer.calibrating import laboratory_cells
 from core.explorer.contrasts import FEWEST_CELLS, FamilyAgreement, contrast
 from core.explorer.selection import Selection, can_be_chosen
@@ -136,12 +135,14 @@ def tables(cohort: Cohort, progress: Callable[[int, int], None] | None = None) -
 
 def source_kinds(cohort: Cohort) -> tuple[SourceKinds, ...]:
     """The sources of the cohort with their good cells by kind."""
-    counted = {
-        source: view.counts(cohort, Selection(sources=(source,))).cell_types
-        for source in filter(can_be_chosen, view.counts(cohort, Selection()).sources)
-    }
+    counted = cohort.query(
+        "SELECT source, cell_type, count(*) AS n FROM cells WHERE quality_ok GROUP BY ALL ORDER BY source, n DESC",
+        columns=("source", "cell_type", "quality_ok"),
+    )
     return tuple(
-        SourceKinds(source, {CellType(kind): n for kind, n in cells.items()}) for source, cells in counted.items()
+        SourceKinds(str(source), {CellType(kind): int(n) for kind, n in zip(rows["cell_type"], rows["n"], strict=True)})
+        for source, rows in counted.groupby("source")
+        if can_be_chosen(str(source))
     )
 
 

@@ -422,17 +422,36 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
 
 def groups(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[Group, ...]:
     """Return the groups of the cells in view: types and populations in cohort order, others by name, named as given."""
-    frame, names = _fetch(
-        cohort,
-        selection,
-        {"source": "source", "patient_id": "patient_id", "n": "count(*)"},
-        ["source", "patient_id"],
-        by,
-        "GROUP BY ALL",
-    )
+    frame, names = _people(cohort, selection, by)
+    return _groups(frame, names)
+
+
+def groups_by_source(cohort: Cohort, selection: Selection, by: Grouping) -> dict[str, tuple[Group, ...]]:
+    """The groups of the cells in view in each source, by its name; a group without a cell there has none."""
+    frame, names = _people(cohort, selection, by)
+    return {str(source): _groups(rows, names) for source, rows in frame.groupby("source")}
+
+
+def kinds_by_source(cohort: Cohort, selection: Selection, by: Grouping) -> dict[str, dict[str, set[CellType]]]:
+    """The kinds of cells of each group in each source: by the group's name, then by the source's."""
+    columns = {"source": "source", "cell_type": "cell_type"}
+    frame, names = _fetch(cohort, selection, columns, tuple(columns), by, "GROUP BY ALL")
+    found: dict[str, dict[str, set[CellType]]] = {name: {} for name in names}
+    for group, source, kind in frame[frame["group"] >= 0][["group", "source", "cell_type"]].itertuples(index=False):
+        found[names[group]].setdefault(str(source), set()).add(CellType(kind))
+    return found
+
+
+def _people(cohort: Cohort, selection: Selection, by: Grouping) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The cells of each patient of each source in each group, and the groups' names."""
+    columns = {"source": "source", "patient_id": "patient_id", "n": "count(*)"}
+    return _fetch(cohort, selection, columns, ["source", "patient_id"], by, "GROUP BY ALL")
+
+
+def _groups(people: pd.DataFrame, names: Sequence[str]) -> tuple[Group, ...]:
     counted = []
     for code, name in enumerate(names):
-        rows = frame[frame["group"] == code]
+        rows = people[people["group"] == code]
         named = rows["patient_id"].notna()
         counted.append(
             Group(
