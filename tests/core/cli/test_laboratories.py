@@ -61,7 +61,6 @@ def test_what_cannot_be_calibrated_is_refused_in_words(capsys, arguments, code, 
     assert words in err
 
 
-@pytest.mark.long
 def test_the_tables_of_laboratories_are_printed(capsys, monkeypatch):
     monkeypatch.setattr(laboratory_effect, "SPLITS", 1)
     code, out, _ = run(capsys, "cohort", "laboratories")

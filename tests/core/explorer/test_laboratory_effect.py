@@ -16,7 +16,6 @@ def effects(shipped):
     return {each.family: each for each in family_effects(shipped, JOHNS_HOPKINS, BARCELONA)}
 
 
-@pytest.mark.long
 def test_calibrating_brings_the_laboratorys_effect_down_and_less_so_in_a_kind_left_out(effects):
     for family in TONES:
         for kind in effects[family].kinds:
@@ -26,14 +25,12 @@ def test_calibrating_brings_the_laboratorys_effect_down_and_less_so_in_a_kind_le
             assert kind.held_out_close > kind.raw_close
 
 
-@pytest.mark.long
 def test_two_halves_of_one_laboratory_stay_at_the_floor(effects):
     """The published floor is 0.06 to 0.11; of quarter as many patients a little more."""
     for family in TONES:
         assert 0.04 < effects[family].floor < 0.15
 
 
-@pytest.mark.long
 def test_of_what_closes_less_than_a_third_lies_apart_on_the_other_half(effects):
     closing = sum(effects[family].closing for family in TONES)
     apart = sum(effects[family].closing * (effects[family].false or 0) for family in TONES)
@@ -44,7 +41,6 @@ def test_of_what_closes_less_than_a_third_lies_apart_on_the_other_half(effects):
     assert effects[Family.SIZE].kinds[0].calibrated is None
 
 
-@pytest.mark.long
 def test_the_tables_name_sources_pairs_and_kinds(shipped, monkeypatch):
     monkeypatch.setattr(laboratory_effect, "SPLITS", 1)
     found = tables(shipped)
