@@ -201,6 +201,22 @@ def test_an_example_takes_the_place_of_an_upload(open_page, png):
     assert "drawn by the program" not in texts(app)
 
 
+def test_a_scale_of_one_image_does_not_reach_the_next(open_page, png):
+    app = open_page(PAGE)
+    app.menu_button(key="single_example").click("monocyte").run()
+    app = _upload(app, png)
+    assert app.number_input(key="single_um_per_px").value is None
+    # One that a person typed is that of the laboratory, and stays.
+    app.number_input(key="single_um_per_px").set_value(0.12).run()
+    app = _upload(app, png, name="second.png")
+    assert app.number_input(key="single_um_per_px").value == pytest.approx(0.12)
+    # So does an example's that was changed.
+    app.menu_button(key="single_example").click("lymphocyte").run()
+    app.number_input(key="single_um_per_px").set_value(0.11).run()
+    app = _upload(app, png, name="third.png")
+    assert app.number_input(key="single_um_per_px").value == pytest.approx(0.11)
+
+
 def test_an_image_without_a_cell_is_said_and_not_compared(open_page, png):
     app = _measured(_upload(open_page(PAGE), png))
     analysis = app.session_state["leukoscope_analysis"]

@@ -60,6 +60,8 @@ CELL_CLICKS: Final = Kept[int]("leukoscope_cell_clicks")
 SCALE: Final = Kept[GivenScale]("leukoscope_um_per_px")
 # By field for a scale: the one last taken into it, which says more than the number in the field.
 SCALES_TAKEN: Final = Kept[dict[str, GivenScale]]("leukoscope_scales_taken")
+# The scale on Single cell that only the image at hand has: an example's, its file's, or what its red cells hint at.
+SCALE_OF_IMAGE: Final = Kept[float]("leukoscope_scale_of_image")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 # Who the browser says it is: a random number of its own, which tells this person's runs from others'. Never shown,
 # never in an address.

@@ -15,7 +15,17 @@ from core.quality.ruler import SINGLE_IMAGE_ERROR, single
 from core.store.named_scales import KnownScales, NamedScale, known_scales, remember
 from core.support.text import markdown, shown
 from pages._ui.common.markup import sentences
-from pages._ui.common.state import ANALYSIS, CHOSEN, EXAMPLES_TAKEN, FIELD, SCALE, SCALES_TAKEN, Chosen, widget_value
+from pages._ui.common.state import (
+    ANALYSIS,
+    CHOSEN,
+    EXAMPLES_TAKEN,
+    FIELD,
+    SCALE,
+    SCALE_OF_IMAGE,
+    SCALES_TAKEN,
+    Chosen,
+    widget_value,
+)
 
 # As in core.image.synthetic, which is imported only when one is drawn; a test holds the two together.
 EXAMPLES: Final = ("lymphocyte", "monocyte", "hairy_cell")
@@ -40,6 +50,15 @@ def _take_upload() -> None:
     ANALYSIS.clear()
     FIELD.clear()
     CHOSEN.clear() if file is None else CHOSEN.set(Chosen(file.name, file.getvalue()))
+    _forget_scale_of_image()
+
+
+def _forget_scale_of_image() -> None:
+    """Empty the field of a scale that only the image before had: the next one may be of another microscope."""
+    of_image, there = SCALE_OF_IMAGE.get(), widget_value(_SCALE_FIELD)
+    if of_image is not None and there is not None and math.isclose(of_image, there):
+        st.session_state[_SCALE_FIELD] = None
+    SCALE_OF_IMAGE.clear()
 
 
 def _example_label(name: str) -> str:
@@ -54,7 +73,8 @@ def _take_example() -> None:
     ANALYSIS.clear()
     FIELD.clear()
     CHOSEN.set(Chosen(image.name, encode_png(image.rgb), example=True))
-    st.session_state[_SCALE_FIELD] = image.um_per_px
+    if image.um_per_px is not None:
+        _take_scale_of_image(GivenScale(image.um_per_px))
 
 
 def image_chooser() -> bool:
@@ -120,11 +140,17 @@ def _offer(label: str, key: str, scale: GivenScale) -> None:
     st.button(
         label,
         key=key,
-        on_click=take_scale,
-        args=(_SCALE_FIELD, scale),
+        on_click=_take_scale_of_image,
+        args=(scale,),
         type="tertiary",
         icon=":material/straighten:",
     )
+
+
+def _take_scale_of_image(scale: GivenScale) -> None:
+    """Put a scale into the field that holds for the image at hand alone."""
+    take_scale(_SCALE_FIELD, scale)
+    SCALE_OF_IMAGE.set(scale.um_per_px)
 
 
 def take_scale(field: str, scale: GivenScale) -> None:
