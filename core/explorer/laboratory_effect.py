@@ -21,7 +21,7 @@ from core.explorer.contrasts import FEWEST_CELLS, FamilyAgreement, contrast
 from core.explorer.selection import Selection, can_be_chosen
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
-from core.features.spec import Family, Region
+from core.features.spec import STAINED, Family, Region
 from core.populations.calibration import (
     CLOSE,
     Calibration,
@@ -36,8 +36,6 @@ from core.store.database import Cohort
 
 SPLITS: Final = 10
 STILL: Final = 0.25  # up to which a delta on the other half counts as close
-
-_CALIBRATED: Final = (Family.TONE, Family.STAIN, Family.COLOUR, Family.TEXTURE, Family.GRANULARITY)
 
 
 @dataclass(frozen=True)
@@ -213,7 +211,7 @@ def _of_family(
     floor: NDArray[np.float64],
     closed: NDArray[np.bool_],
 ) -> FamilyEffect:
-    own, calibrated = np.flatnonzero(of_family), family in _CALIBRATED
+    own, calibrated = np.flatnonzero(of_family), family in STAINED
 
     def of_kind(place: int) -> KindEffect:
         raw, with_all, without = (

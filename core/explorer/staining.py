@@ -19,7 +19,7 @@ from core.explorer.cells import StoredCell, cells
 from core.explorer.selection import Selection, columns_read, where
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.features.spec import Family, Region
+from core.features.spec import STAINED, Family, Region
 from core.image.stain import median_density, restained
 from core.populations.dominance import dominance
 from core.populations.staining import FEWEST_NUCLEI, LaboratoryStain, factors_of
@@ -28,8 +28,6 @@ from core.store.database import Cohort
 FindPicture = Callable[[StoredCell], CellImage | None]
 Counted = Callable[[int, int], None]
 
-# Which features a stain moves.
-STAINED: Final = (Family.TONE, Family.STAIN, Family.COLOUR, Family.TEXTURE, Family.GRANULARITY)
 KINDS: Final = (CellType.MONOCYTE, CellType.LYMPHOCYTE)
 
 _AT_ONCE: Final = 100

@@ -61,6 +61,9 @@ class Family(StrEnum):
     TEXTURE = "texture"
 
 
+# Which of them a stain, a lamp or a camera moves in all cells alike.
+STAINED = (Family.TONE, Family.STAIN, Family.COLOUR, Family.TEXTURE, Family.GRANULARITY)
+
 _FAMILIES = {
     FeatureClass.LOBES: Family.STRUCTURE,
     FeatureClass.PROJECTIONS: Family.STRUCTURE,

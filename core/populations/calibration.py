@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.errors import UsageError
 from core.features.catalogue import CATALOGUE, feature_spec
-from core.features.spec import Family, FeatureSpec, Region
+from core.features.spec import STAINED, Family, FeatureSpec, Region
 from core.populations.comparison import SAME_SCALE
 from core.populations.dominance import TWO_SIDED
 from core.populations.robust import log_where
@@ -36,7 +36,6 @@ CLOSE: Final = 0.2
 FAR: Final = 0.33
 RESAMPLES: Final = 50
 _MOST_EQUAL: Final = 0.1  # share of cells that may have the same value or none: more is a count
-_STAIN: Final = (Family.TONE, Family.STAIN, Family.COLOUR, Family.TEXTURE, Family.GRANULARITY)
 
 Matrix = NDArray[np.float64]
 
@@ -183,7 +182,7 @@ def calibratable(spec: FeatureSpec) -> str | None:
         return "it has a length in its unit: the scale is its measure, no stain"
     if spec.family is Family.STRUCTURE:
         return "a count, or a share that is 0 in many cells, is not shifted by a stain"
-    return None if spec.family in _STAIN else "it does not depend on the stain"
+    return None if spec.family in STAINED else "it does not depend on the stain"
 
 
 def fit_calibration(

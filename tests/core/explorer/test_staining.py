@@ -9,8 +9,8 @@ from core.domain.cell_types import CellType
 from core.domain.errors import UsageError
 from core.domain.settings import load_settings
 from core.explorer.cells import picture
-from core.explorer.staining import STAINED, stain_effect, stain_factors
-from core.features.spec import Family
+from core.explorer.staining import stain_effect, stain_factors
+from core.features.spec import STAINED, Family
 from core.store.database import Cohort
 from core.store.schema import cell_row
 from core.store.shards import write_population
