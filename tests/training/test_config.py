@@ -128,7 +128,7 @@ def test_configs_that_come_with_the_program_can_be_read_and_name_known_architect
     assert selections
     for config in selections:
         assert set(config.grouped + config.as_published) <= ARCHITECTURES.keys()
-        assert len(config.grouped) == (4 if config.name == "set2-bccd-lite0-160" else 9)
+        assert len(config.grouped) == (4 if config.name == "set2-lite0-160-with-bccd" else 9)
     first, second, shipped = (
         TrainingConfig.from_toml(ROOT / "training" / "configs" / f"{name}.toml")
         for name in ("teacher-1", "teacher-2", "shipped")
