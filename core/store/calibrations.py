@@ -25,7 +25,7 @@ def _check_features(calibration: Calibration) -> None:
 
 
 _FILES: Final = NamedFiles("calibrations", "calibration", Calibration, _check_features)
-save, kept, find, delete = _FILES.save, _FILES.kept, _FILES.find, _FILES.delete
+save, kept, find, delete, revision = _FILES.save, _FILES.kept, _FILES.find, _FILES.delete, _FILES.revision
 
 
 def check_together(calibrations: Sequence[Calibration]) -> None:

@@ -54,6 +54,7 @@ class Cohort:
         self._rows = None if rows is None else RowCache(rows)
         self._corrections = self._edits = True
         self.calibrations: tuple[Calibration, ...] = ()
+        self._shifts: pa.Table | None = None
         self.roots = roots
         self.columns: Final = tuple(cohort_schema().names)
 
@@ -95,6 +96,7 @@ class Cohort:
         calibrations.check_together(chosen)
         twin = copy.copy(self)
         twin.calibrations = tuple(chosen)
+        twin._shifts = calibrations.shift_table(chosen) if chosen else None
         return twin
 
     def close(self) -> None:
@@ -131,9 +133,7 @@ class Cohort:
 
     def changes(self) -> overlay.Overlay:
         """What people changed, to be laid over the shards."""
-        return overlay.overlay(
-            self.roots, corrections=self._corrections, edits=self._edits, calibrated=self.calibrations
-        )
+        return overlay.overlay(self.roots, corrections=self._corrections, edits=self._edits, shifts=self._shifts)
 
     def population(self, population_id: str) -> Population:
         """Return one population; raises StoreError naming those there are."""

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from core.domain.errors import CoreError, StoreError
 from core.store.schema import check_population_id
-from core.support import files, records
+from core.support import files, journal, records
 
 
 class HasName(Protocol):
@@ -60,6 +60,11 @@ class NamedFiles(Generic[_Record]):
             except StoreError as error:
                 problems.append(error)
         return tuple(found), tuple(problems)
+
+    def revision(self, root: Path) -> str:
+        """Text that changes with every one that is made, changed or removed: a key for caches."""
+        paths = sorted((root / self._folder).glob("*.json"))
+        return " ".join(path.stem for path in paths) + journal.revision(*paths)
 
     def find(self, root: Path, name: str) -> _Record:
         """Read one; raises StoreError naming those there are, or what is wrong with its file."""

@@ -19,7 +19,6 @@ import pyarrow as pa
 from core.domain.errors import StoreError
 from core.domain.flags import OUTLINE_REJECTED
 from core.domain.types import GivenScale
-from core.populations.calibration import Calibration
 from core.store import calibrations, edit_log, outline_log
 from core.store.outline_log import ANSWERED, RAISED, OutlineStatus, OutlineVerdict
 from core.store.schema import CellRow, cohort_schema
@@ -84,10 +83,10 @@ def overlay(
     *,
     corrections: bool = True,
     edits: bool = True,
-    calibrated: Sequence[Calibration] = (),
+    shifts: pa.Table | None = None,
 ) -> Overlay:
-    """The changes of all roots: what was decided of outlines, the edits of fields, and some calibrations."""
-    relations = {calibrations.SHIFTS: calibrations.shift_table(calibrated)} if calibrated else {}
+    """The changes of all roots: what was decided of outlines, the edits of fields, and `calibrations.shift_table`."""
+    relations = {} if shifts is None else {calibrations.SHIFTS: shifts}
     if corrections:
         standing = {cell_id: verdict for root in roots for cell_id, verdict in _standing_in_cohort(root).items()}
         if standing:

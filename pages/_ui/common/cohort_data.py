@@ -26,13 +26,29 @@ def cohort() -> Cohort:
 
     As the model drew them, and with calibrations of laboratories, where that is asked for.
     """
-    opened = corrected_cohort()
-    if AS_DRAWN.get():
-        opened = opened.as_drawn()
     chosen = CALIBRATED.get()
-    return opened.calibrated([each for each in calibrations() if each.name in chosen]) if chosen else opened
+    if chosen:
+        return _calibrated(chosen, as_drawn=bool(AS_DRAWN.get()))
+    return corrected_cohort().as_drawn() if AS_DRAWN.get() else corrected_cohort()
 
 
+def _of_calibrations(*args: object, **kwargs: object) -> object:
+    """A key for what is made of the files of calibrations, whatever the cells are."""
+    from core.store import calibrations as stored
+
+    settings = load_settings()
+    folders = (str(settings.reference), str(settings.cohort), str(settings.cache))
+    return folders, stored.revision(settings.cohort), args, kwargs
+
+
+@cached("resource", max_entries=4, key=_of_calibrations)
+def _calibrated(chosen: tuple[str, ...], *, as_drawn: bool) -> Cohort:
+    """The cohort with calibrations laid over it; made once, as it is asked for with every question."""
+    opened = corrected_cohort().as_drawn() if as_drawn else corrected_cohort()
+    return opened.calibrated([each for each in calibrations() if each.name in chosen])
+
+
+@cached("resource", max_entries=2, key=_of_calibrations)
 def calibrations() -> tuple[Calibration, ...]:
     """The calibrations that were made; those that are damaged are told by the explorer."""
     from core.store import calibrations as stored

@@ -24,3 +24,13 @@ def test_a_name_that_leads_elsewhere_and_a_disk_that_refuses_are_told(tmp_path):
         FILES.save(tmp_path, THING)
     with pytest.raises(StoreError, match="there is no thing 'one'; there are: none"):
         FILES.delete(tmp_path, "one")
+
+
+def test_the_revision_tells_every_change(tmp_path):
+    seen = [FILES.revision(tmp_path)]
+    for record in (THING, StainFactors("one", 1.25, 1.0, 1.0), StainFactors("two", 1.0, 1.0, 1.0)):
+        FILES.save(tmp_path, record)
+        seen.append(FILES.revision(tmp_path))
+    FILES.delete(tmp_path, "two")
+    assert seen[-2] == FILES.revision(tmp_path)
+    assert len(set(seen)) == 4
