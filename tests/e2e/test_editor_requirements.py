@@ -386,6 +386,8 @@ def test_r8_a_click_sets_exactly_the_pixel_under_the_pointer(desk, chromium, tmp
 
 def _click_at_all_zooms(page: Page, density: float) -> None:
     assert page.evaluate("devicePixelRatio") == density
+    # Nor does it fade while the page runs, as other parts of a page do.
+    assert page.locator(".st-key-editor").evaluate("(place) => getComputedStyle(place).transitionProperty") == "none"
     pick(page, "c", 1)
     # Each pixel has a colour that says where it lies, so that what is seen under the pointer says which one it is.
     inside(

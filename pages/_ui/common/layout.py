@@ -12,6 +12,7 @@ from core.domain.errors import CoreError
 from core.support.text import markdown
 from pages._ui.common.caching import hold_state
 from pages._ui.common.state import CALIBRATED
+from pages._ui.common.uploads import keep_answers_about_uploads
 
 NOT_FOR_DIAGNOSIS: Final = "Research use, not for diagnosis"
 
@@ -37,6 +38,7 @@ def page_setup(title: str, *, hold: bool = False) -> None:
     With `hold`, counts of the cohort stay as they are (`hold_state`). Values are as they were measured, until a page
     asks for calibrated ones.
     """
+    keep_answers_about_uploads()
     CALIBRATED.clear()
     st.set_page_config(
         page_title=f"{title} | Leukoscope", page_icon=_ICON, layout="wide", initial_sidebar_state="collapsed"
