@@ -66,7 +66,8 @@ def _scale_bar_svg(image: CellImage) -> str:
     length = scale_bar_um(width, image.um_per_px)
     bar = length / image.um_per_px
     return (
-        f'<g class="scale"><rect x="{x:.2f}" y="{y - unit:.2f}" width="{bar:.2f}" height="{1.2 * unit:.2f}" '
+        f'<g class="scale" data-um-per-px="{image.um_per_px:g}" data-um="{length:g}">'
+        f'<rect x="{x:.2f}" y="{y - unit:.2f}" width="{bar:.2f}" height="{1.2 * unit:.2f}" '
         f'fill="#fff" stroke="#000" stroke-width="{0.3 * unit:.2f}"/>'
         f'<text x="{x:.2f}" y="{y - 2 * unit:.2f}" {text}>{length:g} µm</text></g>'
     )

@@ -62,7 +62,11 @@ def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
         if not strip:
             strip = faint(
                 analysis.features.absent.get(feature)
-                or ("give µm per pixel to compare" if spec.length_power else "nothing to compare with")
+                or (
+                    "give µm per pixel to compare"
+                    if spec.length_power and analysis.image.um_per_px is None
+                    else "nothing to compare with"
+                )
             )
         value, image = analysis.features.values.get(feature), analysis.image
         rows.append((feature, of_cell(spec, value, image.um_per_px, image.um_per_px_error), strip))

@@ -71,7 +71,9 @@ def test_scale_bar_is_round_and_fits():
     assert scale_bar_um(80, 0.1) == 2
     image, labels = _square()
     assert "2 µm" in outlined_svg(image, labels)
-    bar = re.search(r'<g class="scale"><rect[^>]* width="([\d.]+)"', outlined_svg(image, labels))
+    bar = re.search(
+        r'<g class="scale" data-um-per-px="0.1" data-um="2"><rect[^>]* width="([\d.]+)"', outlined_svg(image, labels)
+    )
     assert bar is not None
     assert float(bar[1]) == pytest.approx(2 / 0.1)
 

@@ -8,6 +8,8 @@ const LEAST_NUMBER_PX = 11; // a cell's number stays legible on a small screen, 
 const WIDE = [4 / 3, 16 / 9]; // a field's pane has the field's own shape within these
 const SHARP_ABOVE = 2; // above this enlargement pixels are shown as squares, below it smoothed as by any screen
 const STEP = 1.5; // of enlargement, by button or key
+const WHEEL_STEP = 1.15;
+const BAR_SHARE = 0.4; // of what is seen that the scale bar may take before it stands for a shorter length
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".viewer");
@@ -56,9 +58,7 @@ class PictureView {
     const scale = Math.min(panes[0].clientWidth / width, panes[0].clientHeight / height);
     for (const picture of this.pictures) {
       picture.setAttribute("viewBox", `${left} ${top} ${width} ${height}`);
-      // The scale bar stays in the corner: it belongs to the window, not to the place.
-      const bar = picture.querySelector(".scale");
-      bar.setAttribute("transform", `translate(${left} ${top + height - port.height})`);
+      this.drawScale(picture.querySelector(".scale"));
       const rendering = scale > SHARP_ABOVE ? "pixelated" : "auto";
       for (const image of picture.querySelectorAll("image")) image.style.imageRendering = rendering;
     }
@@ -71,8 +71,21 @@ class PictureView {
     this.root.querySelector(".zoom-fit").textContent = `${Math.round(port.zoom * 100)} %`;
   }
 
-  zoomBy(factor) {
-    this.port.zoomBy(factor);
+  // The scale bar stays in the corner and of one height: it belongs to the window, not to the place. It keeps its
+  // length in micrometres as long as there is room for it.
+  drawScale(scale) {
+    const { width, height, zoom, box } = this.port;
+    const corner = `translate(${box.left} ${box.top + box.height})`;
+    scale.setAttribute("transform", `${corner} scale(${1 / zoom}) translate(0 ${-height})`);
+    if (!scale.dataset.um) return; // unknown
+    const longest = BAR_SHARE * box.width * scale.dataset.umPerPx;
+    const um = scale.dataset.um <= longest ? Number(scale.dataset.um) : roundBelow(longest);
+    scale.querySelector("rect").setAttribute("width", (um / scale.dataset.umPerPx) * zoom);
+    scale.querySelector("text").textContent = `${um} µm`;
+  }
+
+  zoomBy(factor, at) {
+    this.port.zoomBy(factor, at);
     this.draw();
   }
 
@@ -85,6 +98,13 @@ class PictureView {
     this.port.fit();
     this.draw();
   }
+}
+
+// The largest of 1, 2 and 5 and their tens and tenths that is no larger.
+function roundBelow(length) {
+  const ten = 10 ** Math.floor(Math.log10(length));
+  const step = [5, 2, 1].find((each) => each * ten <= length);
+  return Number((step * ten).toPrecision(1));
 }
 
 // The lines that can be hidden, by a box each, and made fainter together. Gives what hides all that are shown, or else
@@ -130,7 +150,7 @@ function listenToKeys(pane, view, toggleLines) {
     ArrowDown: () => view.moveBy(0, up),
   };
   pane.onkeydown = (event) => {
-    const act = keys[event.key];
+    const act = keys[event.key] ?? keys[event.key.toLowerCase()];
     if (!act || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     act();
@@ -139,11 +159,17 @@ function listenToKeys(pane, view, toggleLines) {
 
 function listenToPointer(pane, view) {
   let dragged = 0;
-  pane.ondblclick = () => view.zoomBy(2);
+  // The keys of the pane under the pointer are at hand, unless something else is typed into.
+  pane.onpointerenter = () => {
+    if (!document.activeElement?.matches("input, textarea, [contenteditable]")) pane.focus({ preventScroll: true });
+  };
+  pane.ondblclick = () => view.fit();
   pane.onwheel = (event) => {
-    if (!event.ctrlKey && !event.metaKey) return; // plain wheel scrolls the page
+    if (event.deltaY >= 0 && view.port.zoom === 1) return; // the whole is seen: the page scrolls on
     event.preventDefault();
-    view.zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15);
+    const picture = pane.querySelector("svg");
+    const at = picture && new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
+    view.zoomBy(event.deltaY < 0 ? WHEEL_STEP : 1 / WHEEL_STEP, at ?? undefined);
   };
   pane.onpointerdown = (event) => {
     dragged = 0;

@@ -34,13 +34,17 @@ def _pane(label: str, caption: str = "", *, kind: str = "pane") -> str:
 
 
 def _html(panes: str, tools: str) -> str:
-    return f'<div class="viewer"><div class="panes">{panes}</div><div class="tools">{tools}{_ZOOM}</div></div>'
+    return f'<div class="viewer"><div class="panes">{panes}</div><div class="tools">{tools}{_ZOOM}</div>{_KEYS}</div>'
 
 
 _ZOOM: Final = """
     <span class="zoom"><button class="zoom-out" type="button" aria-label="Smaller">&minus;</button>
       <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
       <button class="zoom-in" type="button" aria-label="Larger">+</button></span>"""
+_KEYS: Final = (
+    '<p class="keys">wheel or <kbd>+</kbd> <kbd>&minus;</kbd> zoom, drag or arrows move, double click or <kbd>0</kbd> whole'
+    ' image<span class="lines">, <kbd>O</kbd> outlines on and off</span></p>'
+)
 _TOGGLES: Final = "".join(_toggle(c) for c in reversed(OUTLINED))
 _OPACITY: Final = """
     <label>opacity

@@ -12,8 +12,13 @@ export class Viewport {
     Object.assign(this, { zoom: 1, x: this.width / 2, y: this.height / 2 });
   }
 
-  zoomBy(factor) {
-    this.zoom = Math.min(Math.max(this.zoom * factor, 1), MAX_ZOOM);
+  // What lies at a place of the picture stays where it is seen: the middle, unless another is given.
+  zoomBy(factor, at = { x: this.x, y: this.y }) {
+    const zoom = Math.min(Math.max(this.zoom * factor, 1), MAX_ZOOM);
+    const nearer = this.zoom / zoom;
+    this.zoom = zoom;
+    this.x = at.x + (this.x - at.x) * nearer;
+    this.y = at.y + (this.y - at.y) * nearer;
     this.moveBy(0, 0); // what was seen at the edge of a small part is not the middle of a large one
   }
 
