@@ -42,8 +42,8 @@ _ZOOM: Final = """
       <button class="zoom-fit" type="button" title="Back to the whole image">100 %</button>
       <button class="zoom-in" type="button" aria-label="Larger">+</button></span>"""
 _KEYS: Final = (
-    '<p class="keys">wheel or <kbd>+</kbd> <kbd>&minus;</kbd> zoom, drag or arrows move, double click or <kbd>0</kbd> whole'
-    ' image<span class="lines">, <kbd>O</kbd> outlines on and off</span></p>'
+    '<p class="keys">wheel or <kbd>+</kbd> <kbd>&minus;</kbd> zoom, drag or arrows move, double click or <kbd>0</kbd>'
+    ' whole image<span class="lines">, <kbd>O</kbd> outlines on and off</span></p>'
 )
 _TOGGLES: Final = "".join(_toggle(c) for c in reversed(OUTLINED))
 _OPACITY: Final = """
