@@ -1,9 +1,12 @@
 """Sparklines: where the cell lies among the populations, small enough to fit beside the number.
 
+A few round numbers stand on the axis, so that it is read without hovering, on paper and under a finger.
+
 HTML with inline styles rather than SVG: it takes the width it is given, and its text keeps the page's size.
 `Markup.format` escapes what is put into it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,10 +22,13 @@ from core.populations.summaries import ReferencePopulation
 _LINE_PX: Final = 13
 _LABEL_PX: Final = 60
 _MARGIN: Final = 0.04
+_TICKS: Final = 4  # at most
 
 _STRIP: Final = Markup(
     '<div style="position:relative;max-width:460px" role="img" aria-label="{cell}">{lines}'
-    f'<div style="position:absolute;left:{_LABEL_PX}px;right:0;top:0;bottom:0;pointer-events:none">'
+    f'<div style="position:relative;height:12px;margin-left:{_LABEL_PX}px;font-size:10px;line-height:12px" '
+    'aria-hidden="true">{ticks}</div>'
+    f'<div style="position:absolute;left:{_LABEL_PX}px;right:0;top:0;bottom:12px;pointer-events:none">'
     '<div title="{cell}" style="position:absolute;left:calc({at:.1f}% - 1px);width:2px;top:0;bottom:0;'
     'background:currentColor"></div></div></div>'
 )
@@ -36,6 +42,10 @@ _BAND: Final = Markup(
     'background:{colour};opacity:.5"></span>'
     '<span style="position:absolute;left:calc({median:.1f}% - 1px);width:2.5px;top:2px;height:9px;'
     'background:color-mix(in srgb,{colour} 60%,currentColor)"></span>'
+)
+_TICK: Final = Markup(
+    '<span style="position:absolute;left:{at:.1f}%;transform:translateX(-50%);opacity:.8;'
+    'font-variant-numeric:tabular-nums">{number}</span>'
 )
 _POINT: Final = Markup(
     '<span style="position:absolute;left:calc({at:.1f}% - 3px);width:6px;top:3px;height:6px;border-radius:50%;'
@@ -65,8 +75,22 @@ def sparkline_html(feature: str, places: Sequence[tuple[ReferencePopulation, Fea
     return _STRIP.format(
         cell=f"{spec.label} of this cell: {with_unit(spec, value, basis)}",
         lines=Markup().join(_line(reference, c, at) for reference, c in kept),
+        ticks=Markup().join(
+            _TICK.format(at=at(tick / spec.display_factor), number=f"{tick:g}")
+            for tick in _ticks(spec.shown(low), spec.shown(high))
+        ),
         at=at(value),
     )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """One to four round numbers between two numbers, as steps of 1, 2 or 5 and their tens and tenths give them."""
+    if high <= low:
+        return [float(f"{low:.3g}")]
+    ten = 10.0 ** math.floor(math.log10((high - low) / _TICKS))
+    steps = (ten * by for by in (1, 2, 5, 10, 20))
+    step = next(each for each in steps if math.floor(high / each) - math.ceil(low / each) < _TICKS)
+    return [float(f"{n * step:.6g}") for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _edges(reference: ReferencePopulation, comparison: FeatureComparison) -> list[float]:

@@ -1,6 +1,10 @@
+import re
 from dataclasses import replace
 
-from core.charts.sparklines import sparkline_html
+import numpy as np
+import pytest
+
+from core.charts.sparklines import _ticks, sparkline_html
 from core.populations.placement import place_cell
 
 RATIO, AREA = "combined_PixelSurface", "cell_shape2D_PixelSurface"
@@ -27,3 +31,36 @@ def test_titles_are_escaped(placed):
     assert "<script" not in text
     assert '" onload' not in text
     assert "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.4, 0.95, [0.4, 0.6, 0.8]),
+        (51, 190, [100, 150]),
+        (-0.01, 0.02, [-0.01, 0, 0.01, 0.02]),
+        (0.9211, 0.9214, [0.9211, 0.9212, 0.9213, 0.9214]),
+        (5, 5, [5]),
+    ],
+)
+def test_numbers_on_the_axis_are_round_and_few(low, high, ticks):
+    assert _ticks(low, high) == ticks
+
+
+def test_there_is_a_number_on_every_axis():
+    rng = np.random.default_rng(3)
+    for low in rng.uniform(-1, 1, 500) * 10 ** rng.uniform(-4, 5, 500):
+        for share in (0.01, 0.3, 40):
+            ticks = _ticks(low, low + share * abs(low))
+            assert 1 <= len(ticks) <= 4
+            assert all(low - 1e-4 * abs(low) <= tick <= low + (share + 1e-4) * abs(low) for tick in ticks)
+
+
+def test_a_number_stands_where_its_value_lies(placed):
+    text = sparkline_html(RATIO, [(p.reference, p.of(RATIO)) for p in placed.values() if not p.reference.published])
+    numbers = [(float(at), float(n)) for at, n in re.findall(r"left:([\d.]+)%;transform[^>]*>([\d.]+)<", text)]
+    value = placed["monocyte_drawn"].of(RATIO).value
+    cell = float(re.search(r"left:calc\(([\d.]+)% - 1px\);width:2px", text)[1])
+    slope, start = np.polyfit([n for _, n in numbers], [at for at, _ in numbers], 1)
+    assert len(numbers) >= 2
+    assert slope * value + start == pytest.approx(cell, abs=0.2)
