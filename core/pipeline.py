@@ -123,7 +123,7 @@ def _cells_of_field(
     started = time.perf_counter()
     cells = find_cells(image.rgb, segmenter, objects, drawn)
     each_ms = 1000 * (time.perf_counter() - started) / max(len(cells), 1)
-    notes = [*image.notes, "cut out of a field"]
+    notes = list(image.notes)
     leukocytes = len(of_kind(objects, ObjectKind.LEUKOCYTE))
     if leukocytes > MOST_CELLS:
         notes.append(

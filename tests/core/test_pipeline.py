@@ -211,7 +211,7 @@ def test_cells_of_a_field_are_numbered_placed_and_flagged_where_the_edge_cuts_th
             cell.image.rgb, field.rgb[place.top : place.top + place.height, place.left : place.left + place.width]
         )
         assert (cell.image.name, cell.image.sha256, cell.image.um_per_px) == (field.name, field.sha256, field.um_per_px)
-        assert cell.image.notes == ("2 smudge cells were seen and left out", "cut out of a field")
+        assert cell.image.notes == ("2 smudge cells were seen and left out",)
         assert (cell.segmentation.model_id, cell.segmentation.provider) == (reader.card.model_id, "none")
 
 
