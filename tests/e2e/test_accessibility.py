@@ -87,8 +87,9 @@ def models(page: Page, server: str, _: Path) -> None:
     page.goto(f"{server}/Model_selection")
     expect(page.get_by_role("heading", level=3).first).to_be_visible()
     look(page, "models")
-    for folded in page.locator("details:not([open]) > summary").all():
-        folded.click()
+    folded = page.locator("details:not([open]) > summary")
+    while folded.count():
+        folded.first.click()
     look(page, "models, all unfolded")
 
 
