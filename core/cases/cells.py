@@ -25,6 +25,8 @@ from core.store.shards import parquet_bytes
 from core.support import records
 
 _SAID: Final = "leukoscope_said"
+# What rows of a run or of the cohort say beyond the measurement.
+_FILED: Final = ("cell_type", "source", "tissue", "patient_id", "diagnosis")
 _PAPER: Final = 244  # grey level behind outlines without a picture
 NO_PICTURE: Final = "the picture itself is not at hand, only what was measured in it"
 
@@ -58,7 +60,7 @@ class OpenedImage:
     pictured: bool = True
 
 
-def pack(analyses: Sequence[CellAnalysis], scale: GivenScale | None = None) -> bytes:
+def pack(analyses: Sequence[CellAnalysis], scale: GivenScale | None = None, before: bytes | None = None) -> bytes:
     """The cells of one image, as the model drew them, as a Parquet file.
 
     Parameters
@@ -67,8 +69,13 @@ def pack(analyses: Sequence[CellAnalysis], scale: GivenScale | None = None) -> b
         At least one; their image's scale is stored.
     scale
         The same scale with how it is known, where that is said.
+    before
+        The same cells as they were packed before: type and patient, where these were known, stay.
     """
     image = analyses[0].image
+    filed: dict[object, CellRow] = {
+        (row["cell_index"], place_of(row)): row for row in (rows_in(before) if before else ())
+    }
     said = SaidOfImage(
         scale if scale is not None and scale.um_per_px == image.um_per_px else image.scale,
         image.notes,
@@ -78,7 +85,12 @@ def pack(analyses: Sequence[CellAnalysis], scale: GivenScale | None = None) -> b
             for one in analyses
         ),
     )
-    return pack_rows([cell_row(one, None, outlines=rings_of(one)) for one in analyses], said)
+    rows = []
+    for one in analyses:
+        known: CellRow = filed.get((one.cell_index, one.place), {})
+        row = cell_row(one, None, outlines=rings_of(one))
+        rows.append(row | {name: known[name] for name in _FILED if name in known})
+    return pack_rows(rows, said)
 
 
 def pack_rows(rows: Sequence[CellRow], said: SaidOfImage | None = None) -> bytes:
@@ -144,8 +156,8 @@ def _opened(
         analysis = open_stored(row, picture, rows).analysis
     else:
         analysis, _ = stored_analysis(row, to_restain(picture, stain_of(row)), rows)
-    notes = said.notes if said is not None else tuple(row["notes"] or ())
-    shown = replace(analysis.image, notes=notes if pictured else (*notes, NO_PICTURE))
+    notes = [note for note in (said.notes if said is not None else row["notes"] or ()) if note != NO_PICTURE]
+    shown = replace(analysis.image, notes=(*notes, *(() if pictured else (NO_PICTURE,))))
     if said is None:
         return replace(analysis, image=shown)
     own = said.cells[number]

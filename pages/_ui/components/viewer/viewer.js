@@ -131,7 +131,7 @@ function listenToKeys(pane, view, toggleLines) {
   };
   pane.onkeydown = (event) => {
     const act = keys[event.key];
-    if (!act || event.ctrlKey || event.metaKey) return;
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return; // with Alt they are the page's
     event.preventDefault();
     act();
   };
