@@ -1,4 +1,7 @@
-"""One image: outlines, features, and where the cell lies among the populations; of a field, any of its cells."""
+"""One image: outlines, features, and where the cell lies among the populations; of a field, any of its cells.
+
+Several images stand in a tray, and are kept as a case; one of them is shown as a single image would be.
+"""
 
 import streamlit as st
 
@@ -12,10 +15,12 @@ from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
 from pages._ui.common.nearest import nearness_of, show_nearness
-from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, AnalysedField, Chosen
+from pages._ui.common.state import ANALYSIS, BROWSER, CHOSEN, FIELD, SCALE, TRAY, AnalysedField, Chosen
 from pages._ui.common.widgets import image_chooser, offer_scale
+from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.correcting.hand import show_drafts
+from pages._ui.single_cell import tray
 from pages._ui.single_cell.cell_view import (
     show_downloads,
     show_measures,
@@ -24,7 +29,9 @@ from pages._ui.single_cell.cell_view import (
     show_quality,
 )
 from pages._ui.single_cell.field_view import open_field, show_field
+from pages._ui.single_cell.keeping import open_from_address, show_recent
 from pages._ui.single_cell.outline import show_outline
+from pages._ui.single_cell.tray_view import show_tray
 
 
 def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: CellChoice = CellChoice.AUTO) -> None:
@@ -45,6 +52,7 @@ def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: Cell
         open_field(AnalysedField(image, analyses))
     else:
         ANALYSIS.set(analyses[0])
+    tray.measured()
 
 
 def show_preview(chosen: Chosen) -> None:
@@ -67,7 +75,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
         field = FIELD.get()
-        analysis = show_outline(analysis, field.cells if field is not None else ())
+        analysis = show_outline(analysis, field.cells if field is not None else (), pictured=chosen is not None)
         measured = any(value is not None for value in analysis.features.values.values())
         placed = place_cell(analysis, cohort_data.references())
         reliability = {} if analysis.base else model_in_use.reliability()
@@ -114,13 +122,23 @@ def describe(analysis: CellAnalysis, chosen: Chosen | None) -> str:
 
 
 page_setup("Single cell")
-pressed = image_chooser()
+known = BROWSER.get()
+with errors_in_words():
+    open_from_address()
+tray.load()
+pressed = image_chooser(tray.take)
+tray.settle()
 status = st.container(height=44, border=False, key="status").empty()
+show_tray(status)
 chosen = CHOSEN.get()
 
 with errors_in_words():
     if pressed and chosen is not None:
-        measure(chosen, status)
+        try:
+            measure(chosen, status)
+        except ImageError as error:
+            tray.failed(str(error))
+            raise
     analysis, field = ANALYSIS.get(), FIELD.get()
     if field is not None:
         analysis = show_field(field)
@@ -132,7 +150,7 @@ with errors_in_words():
     elif chosen is not None:
         status.caption(f"**{markdown(chosen.name)}**{': drawn by the program, no real cell' if chosen.example else ''}")
         show_preview(chosen)
-    else:
+    elif TRAY.get() is None:
         empty_state(
             "No image yet",
             "Drop the image of a stained white blood cell above, or of a field with several, or try an example. PNG,"
@@ -140,7 +158,11 @@ with errors_in_words():
             "add_photo_alternate",
         )
         show_drafts()
+        show_recent()
 
 cohort_data.show_set_aside()
 if ANALYSIS.get() is None and FIELD.get() is None:
     model_in_use.warm_up()
+owner()  # whose cases and drafts are whose
+if known is None and BROWSER.get() is not None:
+    st.rerun()

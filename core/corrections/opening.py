@@ -84,11 +84,22 @@ def open_stored(row: CellRow, image: CellImage, others: Iterable[CellRow] = (), 
         If the picture does not show what was measured, or its stain factors are damaged.
     """
     image = to_restain(image, stain_of(row))
+    analysis, keep_out = stored_analysis(row, image, others)
+    _check_same(image, _labels(row, image.shape), analysis.features.values)
+    key = CellKey(row["image_sha256"], analysis.cell_index, image.shape, analysis.place, cell_id)
+    return OpenCell(key, analysis, row, keep_out)
+
+
+def stored_analysis(
+    row: CellRow, image: CellImage, others: Iterable[CellRow] = ()
+) -> tuple[CellAnalysis, NDArray[np.bool_] | None]:
+    """A cell of a table as it was analysed, and the pixels of the others: as `open_stored`, but nothing is compared.
+
+    `image` need not be the picture: without one it may be blank paper of the same (H, W).
+    """
     labels = _labels(row, image.shape)
     place = place_of(row)
     keep_out = _others(image.shape, place, others)
-    features = {name: None if _missing(row.get(name)) else float(row[name]) for name in CATALOGUE}
-    _check_same(image, labels, features)
     severe = set(row["severe_flags"] if row["severe_flags"] is not None else ())
     codes = row["quality_flags"] if row["quality_flags"] is not None else ()
     analysis = CellAnalysis(
@@ -101,15 +112,17 @@ def open_stored(row: CellRow, image: CellImage, others: Iterable[CellRow] = (), 
             row["provider"] or "unknown",
             0.0,
         ),
-        FeatureSet(features, json.loads(row["absent"]) if row["absent"] else {}),
+        FeatureSet(
+            {name: None if _missing(row.get(name)) else float(row[name]) for name in CATALOGUE},
+            json.loads(row["absent"]) if row["absent"] else {},
+        ),
         tuple(QualityFlag(code, flag_sentence(code), code in severe) for code in codes),
         int(row["cell_index"]),
         place,
         json.loads(row["versions"]) if row["versions"] else {},
         None if _missing(row["outline_quality"]) else float(row["outline_quality"]),
     )
-    key = CellKey(row["image_sha256"], analysis.cell_index, image.shape, place, cell_id)
-    return OpenCell(key, analysis, row, keep_out)
+    return analysis, keep_out
 
 
 def rings_of(analysis: CellAnalysis) -> dict[str, list[NDArray[np.float32]]]:

@@ -194,7 +194,7 @@ def test_examples_are_drawn_and_say_so(open_page, name):
 def test_an_example_takes_the_place_of_an_upload(open_page, png):
     app = _measured(_upload(open_page(PAGE), png, name="before.png"))
     app.menu_button(key="single_example").click("monocyte").run()
-    assert app.file_uploader[0].value is None
+    assert app.file_uploader[0].value == []
     assert "before.png" not in texts(app)
     _measured(_upload(app, png, name="after.png"))
     assert "after.png" in texts(app)

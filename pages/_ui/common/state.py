@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import streamlit as st
 
+from core.cases.store import Case, CaseImage
 from core.domain.types import CellAnalysis, CellImage, GivenScale
 
 Value = TypeVar("Value")
@@ -50,6 +51,34 @@ class AnalysedField:
     pictures: dict[tuple[object, ...], str] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
+class TrayImage:
+    """An image of the tray: what is known of it, its file, and its packed cells (`core.cases.cells`).
+
+    Of a case that is kept, file and cells lie on the disk and are None here.
+    """
+
+    record: CaseImage
+    data: bytes | None = None
+    cells: bytes | None = None
+
+
+@dataclass(eq=False)
+class Tray:
+    """Several images, one of them shown.
+
+    `shown` is the checksum of the image that `CHOSEN`, `ANALYSIS`, `FIELD` and the scale are of, and `settled` what was
+    put away of it; `case` is the case that keeps all of them, `problem` what went wrong with them last, in words.
+    """
+
+    images: list[TrayImage] = field(default_factory=list)
+    at: int = 0
+    shown: str = ""
+    settled: tuple[object, ...] = ()
+    case: Case | None = None
+    problem: str = ""
+
+
 CHOSEN: Final = Kept[Chosen]("leukoscope_chosen")
 ANALYSIS: Final = Kept[CellAnalysis]("leukoscope_analysis")
 FIELD: Final = Kept[AnalysedField]("leukoscope_field")
@@ -62,6 +91,8 @@ SCALE: Final = Kept[GivenScale]("leukoscope_um_per_px")
 SCALES_TAKEN: Final = Kept[dict[str, GivenScale]]("leukoscope_scales_taken")
 # The scale on Single cell that only the image at hand has: an example's, its file's, or what its red cells hint at.
 SCALE_OF_IMAGE: Final = Kept[float]("leukoscope_scale_of_image")
+# Where there is more than one image, or a case is open; a single image is shown without.
+TRAY: Final = Kept[Tray]("leukoscope_tray")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 # Who the browser says it is: a random number of its own, which tells this person's runs from others'. Never shown,
 # never in an address.

@@ -1,6 +1,7 @@
 """Choosers that several pages or many lines would otherwise repeat; each returns typed values."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import streamlit as st
@@ -32,7 +33,9 @@ EXAMPLES: Final = ("lymphocyte", "monocyte", "hairy_cell")
 _EXAMPLE_SEED: Final = 7
 _EXAMPLE = "single_example"
 _UPLOAD = "single_upload"
-_SCALE_FIELD = "single_um_per_px"
+SCALE_FIELD: Final = "single_um_per_px"
+# Takes images, with the scale that they have of themselves, into a tray; False where there is to be none.
+Taker = Callable[[Sequence[Chosen], GivenScale | None], bool]
 SCALE_HELP = (
     "Side of one pixel in micrometres. With it, sizes are given in µm and compared with the populations; without it,"
     " only what has no unit of length is compared. CellaVision images of about 360 x 360 px have roughly 0.095 µm per"
@@ -45,19 +48,27 @@ def _upload_key() -> str:
     return f"{_UPLOAD}_{EXAMPLES_TAKEN.get() or 0}"
 
 
-def _take_upload() -> None:
-    file = widget_value(_upload_key())
+def _take_upload(take: Taker) -> None:
+    images = [Chosen(file.name, file.getvalue()) for file in widget_value(_upload_key()) or ()]
+    if take(images, None):
+        let_go_of_upload()
+        return
     ANALYSIS.clear()
     FIELD.clear()
-    CHOSEN.clear() if file is None else CHOSEN.set(Chosen(file.name, file.getvalue()))
-    _forget_scale_of_image()
+    CHOSEN.set(images[0]) if images else CHOSEN.clear()
+    forget_scale_of_image()
 
 
-def _forget_scale_of_image() -> None:
+def let_go_of_upload() -> None:
+    """Empty the upload field."""
+    EXAMPLES_TAKEN.set((EXAMPLES_TAKEN.get() or 0) + 1)
+
+
+def forget_scale_of_image() -> None:
     """Empty the field of a scale that only the image before had: the next one may be of another microscope."""
-    of_image, there = SCALE_OF_IMAGE.get(), widget_value(_SCALE_FIELD)
+    of_image, there = SCALE_OF_IMAGE.get(), widget_value(SCALE_FIELD)
     if of_image is not None and there is not None and math.isclose(of_image, there):
-        st.session_state[_SCALE_FIELD] = None
+        st.session_state[SCALE_FIELD] = None
     SCALE_OF_IMAGE.clear()
 
 
@@ -65,28 +76,37 @@ def _example_label(name: str) -> str:
     return f"{name.replace('_', ' ').capitalize()}, drawn by the program"
 
 
-def _take_example() -> None:
+def _take_example(take: Taker) -> None:
     from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 
     image, _ = draw_cell(_EXAMPLE_SEED, SYNTHETIC_CELLS[widget_value(_EXAMPLE)])
-    EXAMPLES_TAKEN.set((EXAMPLES_TAKEN.get() or 0) + 1)
+    let_go_of_upload()
+    chosen = Chosen(image.name, encode_png(image.rgb), example=True)
+    scale = None if image.um_per_px is None else GivenScale(image.um_per_px)
+    if take([chosen], scale):
+        return
     ANALYSIS.clear()
     FIELD.clear()
-    CHOSEN.set(Chosen(image.name, encode_png(image.rgb), example=True))
-    if image.um_per_px is not None:
-        _take_scale_of_image(GivenScale(image.um_per_px))
+    CHOSEN.set(chosen)
+    if scale is not None:
+        take_scale_of_image(scale)
 
 
-def image_chooser() -> bool:
-    """Show the row that leads to a result: upload, example, scale, button. Returns whether the button was pressed."""
+def image_chooser(take: Taker) -> bool:
+    """Show the row that leads to a result: upload, example, scale, button. Returns whether the button was pressed.
+
+    `take` is asked first whether a tray takes what is uploaded or drawn.
+    """
     columns = st.columns([4.4, 2.1, 2.7, 2.4], vertical_alignment="bottom", gap="small")
     with columns[0]:
         types = [suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES]
         st.file_uploader(
             "Image of a stained blood cell, or a field of several",
             types,
+            accept_multiple_files=True,
             key=_upload_key(),
             on_change=_take_upload,
+            args=(take,),
             max_upload_size=max(1, load_settings().max_bytes // 2**20),
         )
     with columns[1]:
@@ -95,12 +115,13 @@ def image_chooser() -> bool:
             EXAMPLES,
             key=_EXAMPLE,
             on_click=_take_example,
+            args=(take,),
             format_func=_example_label,
             icon=":material/draw:",
             width="stretch",
         )
     with columns[2]:
-        scale = scale_chooser(_SCALE_FIELD)
+        scale = scale_chooser(SCALE_FIELD)
     with columns[3]:
         pressed = st.button(
             "Calculate features",
@@ -140,16 +161,16 @@ def _offer(label: str, key: str, scale: GivenScale) -> None:
     st.button(
         label,
         key=key,
-        on_click=_take_scale_of_image,
+        on_click=take_scale_of_image,
         args=(scale,),
         type="tertiary",
         icon=":material/straighten:",
     )
 
 
-def _take_scale_of_image(scale: GivenScale) -> None:
+def take_scale_of_image(scale: GivenScale) -> None:
     """Put a scale into the field that holds for the image at hand alone."""
-    take_scale(_SCALE_FIELD, scale)
+    take_scale(SCALE_FIELD, scale)
     SCALE_OF_IMAGE.set(scale.um_per_px)
 
 
@@ -172,6 +193,11 @@ def scale_chooser(key: str, *, disabled: bool = False) -> GivenScale | None:
         with st.popover("", icon=":material/bookmark:", help="Scales by name", key=f"{key}_named", disabled=disabled):
             _named_scales(key, scale)
     return scale
+
+
+def scale_in_field(key: str) -> GivenScale | None:
+    """The scale in a field, inside a callback."""
+    return _scale_in(key, widget_value(key))
 
 
 def _scale_in(key: str, um_per_px: float | None) -> GivenScale | None:

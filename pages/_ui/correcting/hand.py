@@ -27,7 +27,6 @@ from pages._ui.common import model_in_use
 from pages._ui.common.state import BROWSER, READER, Kept
 from pages._ui.components.editor.editor import Act, ActKind, Canvas, DrawnOutline, editor
 from pages._ui.components.editor_news.editor_news import News, Said, tell_editor
-from pages._ui.components.owner.owner import owner
 
 _DECIDES: Final = {
     ActKind.ACCEPT: OutlineStatus.ACCEPTED,
@@ -207,7 +206,6 @@ def show_drafts() -> None:
     root = load_settings().cohort
     if not drafts.any_kept(root):
         return
-    owner()
     names = "; ".join(
         f"{markdown(draft.image_name)} ({draft.when.astimezone(UTC):%d %B, %H:%M} UTC)"
         for draft in drafts.drafts_of(root, person())[:_MOST_TOLD]

@@ -44,6 +44,8 @@ from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import file_name
 from pages._ui.common.markup import faint, legend, measures, sentences
+from pages._ui.common.state import TRAY
+from pages._ui.single_cell.keeping import show_case
 
 _BY_DISTANCE: Final = "By distance"
 _AS_PUBLISHED: Final = "As published (log axis)"
@@ -452,6 +454,8 @@ def show_downloads(
             ":material/image:",
             "The image with its outlines, enlarged",
         )
+        if TRAY.get() is None:
+            show_case(None)
 
 
 def download(label: str, make: Callable[[], bytes], name: str, icon: str, hint: str) -> None:

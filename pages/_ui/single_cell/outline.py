@@ -13,34 +13,38 @@ from core.store import outline_log
 from core.store.outline_log import OutlineStatus, OutlineVerdict
 from core.support.text import markdown
 from pages._ui.common import model_in_use
-from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.correcting.hand import Walk, as_decided, correct
 from pages._ui.correcting.history import show_history
+from pages._ui.single_cell.tray import ways
 
 _CORRECT: Final = "correct_outline"
 _AS_DRAWN: Final = "as_drawn"
 
 
-def show_outline(analysis: CellAnalysis, field: Sequence[CellAnalysis] = ()) -> CellAnalysis:
-    """Show the cell; returns it with the outline that is shown: the model's, a corrected one, or that in the editor."""
+def show_outline(analysis: CellAnalysis, field: Sequence[CellAnalysis] = (), *, pictured: bool = True) -> CellAnalysis:
+    """Show the cell; returns it with the outline that is shown: the model's, a corrected one, or that in the editor.
+
+    Where it is not `pictured` there is nothing to correct: a new outline could not be measured.
+    """
     cell = opened(analysis, field)
-    decided, verdict = as_decided(cell)
-    correcting = st.toggle(
+    decided, verdict = as_decided(cell) if pictured else (analysis, None)
+    correcting = pictured and st.toggle(
         "Correct the outline",
         key=_CORRECT,
         persist_state="session",
         help="Every step can be undone; the model's stays.",
     )
     if correcting:
-        owner()  # whose drafts are whose
-        shown = correct(cell, Walk(on_close=partial(st.session_state.update, {_CORRECT: False})))
+        where, after, before = ways()
+        shown = correct(cell, Walk(where, after, before, partial(st.session_state.update, {_CORRECT: False})))
     else:
         shown = analysis if verdict is not None and _as_the_model_drew(verdict) else decided
         image, mask = shown.image, outline_log.mask_sha256(shown.segmentation.labels)
         key = f"cell-{image.sha256[:16]}-{image.um_per_px}-{shown.cell_index}-{mask[:8]}"
         cell_viewer(image, shown.segmentation.labels, key=key)
-    show_history(cell)
+    if pictured:
+        show_history(cell)
     return shown
 
 

@@ -9,8 +9,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (!there.has(item.id)) {
       figure.dataset.id = item.id;
       figure.innerHTML = '<span class="picture"></span><span class="words"></span>';
-      figure.title = item.hint;
+      if (item.more) figure.insertAdjacentHTML("beforeend", '<span class="more"></span>');
     }
+    figure.title = item.hint;
+    if (item.more) figure.querySelector(".more").textContent = item.more;
     if (figure.drawn !== item.picture) {
       figure.querySelector(".picture").innerHTML = item.picture; // drawn by the program, holds no text from outside
       figure.drawn = item.picture;
@@ -27,4 +29,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     shown.push(empty);
   }
   root.replaceChildren(...shown);
+  root.classList.toggle("row", data.row);
+  if (data.row) reveal(root);
+}
+
+// Scrolls a row, and nothing else, until the chosen picture is in sight.
+function reveal(root) {
+  const chosen = root.querySelector(".chosen");
+  if (!chosen || root.revealed === chosen.dataset.id) return;
+  root.revealed = chosen.dataset.id;
+  root.scrollLeft = chosen.offsetLeft - root.offsetLeft - (root.clientWidth - chosen.clientWidth) / 2;
 }

@@ -17,10 +17,8 @@ _KEY: Final = "browser"
 
 def owner() -> Owner | None:
     """The person at the page; None in the moment before the browser has said who it is."""
-    root = load_settings().runs / "batch"
     if st.user.get("is_logged_in"):
-        # The issuer is part of it: two of them may give the same subject to different persons.
-        return Owner(root, f"account {st.user.get('iss')} {st.user.get('sub') or st.user.get('email')}")
+        return known_owner()
     with st.container(height=1, border=False, key="browser_place"):
         said = _BROWSER(
             key=_KEY, data={"known": BROWSER.get()}, default={"identity": None}, on_identity_change=lambda: None
@@ -29,5 +27,14 @@ def owner() -> Owner | None:
         BROWSER.set(secrets.token_hex(16))  # for this session only
     elif said is not None and re.fullmatch("[0-9a-f]{32}", said):
         BROWSER.set(said)
+    return known_owner()
+
+
+def known_owner() -> Owner | None:
+    """The same without asking the browser: None where `owner` was not called yet."""
+    root = load_settings().runs / "batch"
+    if st.user.get("is_logged_in"):
+        # The issuer is part of it: two of them may give the same subject to different persons.
+        return Owner(root, f"account {st.user.get('iss')} {st.user.get('sub') or st.user.get('email')}")
     known = BROWSER.get()
     return None if known is None else Owner(root, f"browser {known}")

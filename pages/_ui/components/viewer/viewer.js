@@ -151,7 +151,7 @@ function listenToKeys(pane, view, toggleLines) {
   };
   pane.onkeydown = (event) => {
     const act = keys[event.key] ?? keys[event.key.toLowerCase()];
-    if (!act || event.ctrlKey || event.metaKey) return;
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return; // with Alt they are the page's
     event.preventDefault();
     act();
   };
