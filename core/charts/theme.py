@@ -14,6 +14,7 @@ from core.domain.cell_types import CELL_TYPES, CellType
 AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 ROW_HEIGHT_PX: Final = 20
+_VEGA_LITE: Final = "6.1"
 FONT: Final = "Source Sans, Source Sans 3, Segoe UI, Helvetica, Arial, sans-serif"
 
 # A second and third source of one cell type keep its colour and differ in lightness: mixed this far with white or
@@ -83,15 +84,22 @@ def to_svg(chart: AnyChart, width: int) -> str:
     """The chart as a stand-alone SVG text on white; `width` in pixels includes the axes. No browser, no network."""
     import vl_convert  # 40 MB and only needed for reports
 
-    svg: str = vl_convert.vegalite_to_svg(_stand_alone(chart, width), vl_version="6.1")
+    svg: str = vl_convert.vegalite_to_svg(_stand_alone(chart, width), vl_version=_VEGA_LITE)
     return svg
+
+
+def open_converter() -> None:
+    """Load what makes SVG of charts, so that the first one takes no longer than the others."""
+    import vl_convert
+
+    vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_VEGA_LITE)
 
 
 def to_png(chart: AnyChart, width: int) -> bytes:
     """The chart as a PNG on white, twice as many pixels across as `width`; as sharp on paper as on a screen."""
     import vl_convert
 
-    png: bytes = vl_convert.vegalite_to_png(_stand_alone(chart, width), vl_version="6.1", scale=2)
+    png: bytes = vl_convert.vegalite_to_png(_stand_alone(chart, width), vl_version=_VEGA_LITE, scale=2)
     return png
 
 

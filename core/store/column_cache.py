@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from core.store.footers import open_shard
 from core.store.schema import FORMER_NAMES, OUTLINE_COLUMNS, cohort_schema, is_former, present_values
 
-# Long texts and outlines are read of few cells at a time and would push everything else out.
-UNKEPT: Final = frozenset({*OUTLINE_COLUMNS, "absent", "versions"})
+# Long texts and outlines are read of few cells at a time and would push everything else out; those of versions are the
+# same in many cells.
+UNKEPT: Final = frozenset({*OUTLINE_COLUMNS, "absent"})
 
 _BUDGET: Final = 400 * 2**20  # bytes; 50 features of a million cells
 _REQUEST: Final = 256 * 2**20  # the most that one question may bring in
@@ -52,7 +53,8 @@ class ColumnCache:
         with self._lock:
             for file in files:
                 if file not in self._rows:
-                    self._rows[file] = pq.read_metadata(file[0]).num_rows
+                    with open_shard(file[0]) as opened:
+                        self._rows[file] = opened.metadata.num_rows
             if 8 * len(names) * sum(self._rows[file] for file in files) > self._request:
                 return None
             tables = [self._of_file(file, names) for file in files]
@@ -69,7 +71,7 @@ class ColumnCache:
 
     def _read(self, file: _File, names: Sequence[str]) -> None:
         path, rows = file[0], self._rows[file]
-        with pq.ParquetFile(path) as opened:
+        with open_shard(path) as opened:
             stored = set(opened.schema_arrow.names)
             former = is_former(stored)
             called = {name: name if name in stored else FORMER_NAMES.get(name, name) for name in names}

@@ -1,11 +1,12 @@
 """The cohort as an in-memory database that can read its roots, and nothing else on the machine."""
 
 import copy
+import hashlib
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import duckdb
 import numpy as np
@@ -20,7 +21,9 @@ from core.domain.errors import StoreError
 from core.domain.settings import load_settings
 from core.populations.calibration import Calibration
 from core.store import calibrations, edit_log, outline_log, overlay, shard_check, shards
+from core.store.answers import Answers
 from core.store.column_cache import ColumnCache
+from core.store.reference_cache import ReferenceCache
 from core.store.row_cache import RowCache
 from core.store.schema import (
     FORMER_NAMES,
@@ -32,6 +35,8 @@ from core.store.schema import (
     renamed_sql,
     shards_sql,
 )
+
+Answer = TypeVar("Answer")
 
 _CHANGED: Final = "the cohort changed too often while it was read; try again"
 _MOST_BLOCKS: Final = 100
@@ -52,6 +57,8 @@ class Cohort:
         self._lock = threading.Lock()
         self._kept = ColumnCache()
         self._rows = None if rows is None else RowCache(rows)
+        self._answers = Answers()
+        self.references = None if rows is None else ReferenceCache(rows)
         self._corrections = self._edits = True
         self.calibrations: tuple[Calibration, ...] = ()
         self._shifts: pa.Table | None = None
@@ -118,6 +125,23 @@ class Cohort:
         edited = edit_log.revision(self.roots) if self._edits else " as filed"
         calibrated = "".join(f" calibrated by {each.name} of {each.created}" for each in self.calibrations)
         return shards.scan(self.roots).revision + edited + decided + calibrated
+
+    def states(self) -> dict[str, str]:
+        """For each population a text that changes whenever its files do, or what people changed in its cells."""
+
+        def states() -> dict[str, str]:
+            changes, found = self.changes(), shards.scan(self.roots).populations
+            self._answers.forget(lambda question: isinstance(question, tuple) and question[0] not in found)
+            return {
+                name: hashlib.sha256(stored.fingerprint + changes.digest_of(name).encode()).hexdigest()
+                for name, stored in found.items()
+            }
+
+        return self._answers.of("states", lambda: self.revision, states)
+
+    def answer(self, population_id: str, question: Hashable, ask: Callable[[], Answer]) -> Answer:
+        """What `ask` says of a population, asked anew only when the population has changed."""
+        return self._answers.of((population_id, question), lambda: self.states().get(population_id), ask)
 
     def populations(self) -> tuple[shards.StoredPopulation, ...]:
         """Every readable population and where it is: root by root, then in the order of the cell types, then by id."""

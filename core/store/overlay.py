@@ -6,6 +6,7 @@ A corrected cell is a row of its own in the place of the model's; whoever asks f
 gets that one again, to the bit.
 """
 
+import hashlib
 import json
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.domain.errors import StoreError
 from core.domain.flags import OUTLINE_REJECTED
@@ -59,6 +61,20 @@ class Overlay:
         read |= dict.fromkeys(calibrations.READ if calibrations.SHIFTS in self.relations else ())
         read |= dict.fromkeys(_SCALE if self.scale is not None else ())
         return tuple(read)
+
+    def digest_of(self, population_id: str) -> str:
+        """Text that differs when something else is changed in the cells of a population."""
+        digest = hashlib.sha256(repr(self.scale).encode())
+        for name, table in sorted(self.relations.items()):
+            of_cells = "cell_id" in table.column_names
+            told = table.filter(pc.starts_with(table["cell_id"], f"{population_id}:")) if of_cells else table
+            if len(told):
+                buffer = pa.BufferOutputStream()
+                with pa.ipc.new_stream(buffer, told.schema) as stream:
+                    stream.write_table(told.combine_chunks())
+                digest.update(name.encode())
+                digest.update(buffer.getvalue())
+        return digest.hexdigest()
 
     def sql(self, source: str, columns: Sequence[str] | None = None) -> str:
         """SQL for the cells of `source` as people changed them; it has `columns`, or, with None, all of the cohort."""

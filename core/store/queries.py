@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import pandas as pd
 
@@ -52,7 +52,10 @@ class PopulationInfo:
 
 def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
     """Every population with its counts, in the order of `Cohort.populations`; a damaged one has a `problem`."""
-    return tuple(_info(cohort, stored) for stored in cohort.populations())
+    return tuple(
+        cohort.answer(stored.population.population_id, "info", partial(_info, cohort, stored))
+        for stored in cohort.populations()
+    )
 
 
 def cells(
@@ -103,7 +106,28 @@ def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[Popul
 
 
 def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> ReferencePopulation:
-    """Return a population for `core.populations.comparison.compare_cell`, by default with all features."""
+    """Return a population for `core.populations.comparison.compare_cell`, by default with all features.
+
+    Made only once while the population stays as it is: kept in memory and in the cohort's folder of caches.
+    """
+    names = tuple(CATALOGUE) if features is None else tuple(features)
+    return cohort.answer(population_id, names, partial(_reference, cohort, population_id, names))
+
+
+def _reference(cohort: Cohort, population_id: str, features: tuple[str, ...]) -> ReferencePopulation:
+    """The same from the folder of caches, or made anew."""
+    state, cache = cohort.states().get(population_id), cohort.references
+    if cache is None or state is None:
+        return _made_reference(cohort, population_id, features)
+    found = cache.read(state, features)
+    if found is None:
+        found = _made_reference(cohort, population_id, features)
+        if cohort.states().get(population_id) == state:
+            cache.write(state, features, found)
+    return found
+
+
+def _made_reference(cohort: Cohort, population_id: str, features: tuple[str, ...]) -> ReferencePopulation:
     population, members = cohort.population(population_id), values(cohort, population_id, features)
     return reference_population(
         members,
@@ -131,27 +155,19 @@ def _within(population: Population) -> str:
 
 def outlining(cohort: Cohort, population_id: str) -> Outlining:
     """By which models the good cells of a population were outlined."""
-    revision, known = _OUTLINED.get(cohort, ("", {}))
-    if revision != cohort.revision:
-        revision, known = cohort.revision, _outlined(cohort)
-        _OUTLINED[cohort] = revision, known
-    return known.get(population_id, Outlining())
+    return cohort.answer(population_id, "outlining", partial(_outlined, cohort, population_id))
 
 
-# Of all populations at once, as each question opens the files of the whole cohort; until something changes.
-_OUTLINED: Final[WeakKeyDictionary[Cohort, tuple[str, dict[str, Outlining]]]] = WeakKeyDictionary()
-
-
-def _outlined(cohort: Cohort) -> dict[str, Outlining]:
-    named = "population, model_id, versions, outline_by"
-    sql = f"SELECT {named}, count(*) AS n FROM cells WHERE quality_ok GROUP BY ALL ORDER BY n DESC, {named}"
-    # Without `columns`: the texts of the versions would fill the memory that columns of numbers are kept in.
-    counted = cohort.query(sql)
-    rows: dict[str, list[tuple[str | None, str | None, str | None, int]]] = {}
-    for population_id, *texts, n in counted.itertuples(index=False, name=None):
+def _outlined(cohort: Cohort, population_id: str) -> Outlining:
+    named = ("model_id", "versions", "outline_by")
+    listed = ", ".join(named)
+    sql = f"SELECT {listed}, count(*) AS n FROM cells WHERE quality_ok GROUP BY ALL ORDER BY n DESC, {listed}"
+    counted = cohort.query(sql, populations=[population_id], columns=(*named, "quality_ok"))
+    rows = []
+    for *texts, n in counted.itertuples(index=False, name=None):
         model_id, versions, drawn_by = (None if pd.isna(text) else str(text) for text in texts)
-        rows.setdefault(str(population_id), []).append((model_id, versions, drawn_by, n))
-    return {population_id: Outlining.of_rows(each) for population_id, each in rows.items()}
+        rows.append((model_id, versions, drawn_by, n))
+    return Outlining.of_rows(rows)
 
 
 def _sampled(cohort: Cohort, population_id: str, members: pd.DataFrame) -> pd.DataFrame:

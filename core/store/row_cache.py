@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from core.domain.errors import StoreError
 from core.features.catalogue import CATALOGUE
+from core.store.footers import open_shard
 from core.store.schema import SCHEMA_VERSION, is_former, present_values
 from core.support import files
 
@@ -64,7 +65,7 @@ class RowCache:
         """The cells of a shard: all at once from its file, some at a time where it has none."""
         path = self._file(shard)
         if path is None:
-            with pq.ParquetFile(shard, buffer_size=_BUFFER) as opened:
+            with open_shard(shard, _BUFFER) as opened:
                 yield from _blocks(opened)
         elif path.stat().st_size:  # nothing can be mapped of no cells
             yield np.memmap(path, np.float64, "r").reshape(-1, len(CATALOGUE))
@@ -90,7 +91,7 @@ class RowCache:
 
     def _make(self, shard: Path, path: Path) -> None:
         with files.unfinished(path) as made:
-            with pq.ParquetFile(shard, buffer_size=_BUFFER) as opened:
+            with open_shard(shard, _BUFFER) as opened:
                 with self._refusals(shard):
                     self._folder.mkdir(parents=True, exist_ok=True)
                     self._remove_unused()

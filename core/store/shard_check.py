@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from core.domain.cell_types import CellType
 from core.domain.errors import StoreError
+from core.store.footers import open_shard
 from core.store.schema import FORMER_NAMES, cohort_schema
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _look(shard: ShardState, population: str) -> _Found:
     """Look at a shard's description and what every row must say; raises OSError where the disk refuses."""
     nothing = np.empty(0, np.uint64)
     try:
-        with pq.ParquetFile(shard.path) as opened:
+        with open_shard(shard.path) as opened:
             flaw = _flaw_of_columns(opened.schema_arrow)
             if flaw:
                 return _Found(flaw, nothing)

@@ -33,12 +33,16 @@ _ATTEMPTS: Final = 5  # a population may be replaced while it is looked at
 
 @dataclass(frozen=True)
 class StoredPopulation:
-    """A population found on disk: its sound shards in a stable order, and why others were set aside."""
+    """A population found on disk: its sound shards in a stable order, and why others were set aside.
+
+    The `fingerprint` differs when one of its files does.
+    """
 
     population: Population
     root: Path
     shards: tuple[Path, ...]
     set_aside: tuple[StoreError, ...] = ()
+    fingerprint: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ def scan(roots: Sequence[Path]) -> Scan:
                 )
             else:
                 populations[folder.name] = StoredPopulation(
-                    population, root, found.sound, tuple(found.set_aside.values())
+                    population, root, found.sound, tuple(found.set_aside.values()), fingerprint
                 )
                 problems |= found.set_aside
     return Scan(populations, problems, digest.hexdigest())

@@ -19,7 +19,7 @@ from core.store.named_scales import remember
 from core.store.schema import Population
 from core.support.text import markdown
 from pages._ui.batch.pictures import as_drawn, scale_of
-from pages._ui.common import cohort_data
+from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.state import COHORT_SAID
 
 _AS_LABELLED: Final = "as labelled"
@@ -65,6 +65,7 @@ def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
             with st.spinner("Adding the cells"):
                 filing = _Filing(title.strip(), chosen, source.strip(), tissue, patient.strip() or None)
                 COHORT_SAID.set((job.name, _file(job, review, filing, labels)))
+            model_in_use.prepare_populations()
         except CoreError as error:
             COHORT_SAID.clear()
             st.error(markdown(str(error)), icon=":material/error:")

@@ -9,12 +9,13 @@ should be on the screen by then.
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pages._ui.common.caching import cached
-from pages._ui.common.cohort_data import references
+from pages._ui.common.cohort_data import cohort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from core.pipeline import ReceivedImage
     from core.segmentation.model_registry import ModelEntry
     from core.segmentation.segmenter import OnnxSegmenter
+    from core.store.database import Cohort
     from core.support.bounded import Desk
 
 
@@ -82,12 +84,52 @@ def _desk(model: ModelEntry) -> Desk[ReceivedImage, tuple[CellImage, tuple[CellA
 
 
 def warm_up() -> None:
-    """Load what the first click needs, while the person is still choosing an image; problems are shown later."""
+    """Load what the next click needs, while the person is still choosing an image; problems are shown later.
+
+    Beside the pages, so that none waits for it; whoever clicks earlier waits for the rest.
+    """
     from core.domain.errors import CoreError
 
     with suppress(CoreError):
         _desk(default_model()).warm()
-        references()
+    prepare_populations()
+
+
+def prepare_populations() -> None:
+    """Let the populations be read that the next cell is compared with, after a change of the cohort, too."""
+    _preparation(compared_features())
+
+
+def compared_features() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The shapes and the sizes by which the nearest populations are found.
+
+    The members were outlined by the model, so what can be trusted of it decides, whoever drew a cell.
+    """
+    from core.charts.trust import likeness_features, likeness_sizes
+
+    reliability = reliability_if_known()
+    return likeness_features(reliability), likeness_sizes(reliability)
+
+
+@cached("resource", max_entries=2)
+def _preparation(compared: tuple[tuple[str, ...], tuple[str, ...]]) -> threading.Thread:
+    """What reads the populations, once for each state of the cohort, and then opens what draws reports."""
+    shapes, sizes = compared
+    thread = threading.Thread(target=_prepare, args=(cohort(), (*shapes, *sizes)), name="preparation", daemon=True)
+    thread.start()
+    return thread
+
+
+def _prepare(opened: Cohort, compared: tuple[str, ...]) -> None:
+    from core.charts.theme import open_converter
+    from core.domain.errors import CoreError
+    from core.store import queries
+
+    with suppress(CoreError):  # who needs it is told
+        for info in queries.populations(opened):
+            for features in (None, compared) if info.n_good else ():
+                queries.reference(opened, info.population.population_id, features)
+    open_converter()
 
 
 def _file_times(model: ModelEntry) -> object:

@@ -21,11 +21,7 @@ def nearness_of(
     features: FeatureSet, um_per_px: float | None, flags: Collection[str], severe: Sequence[str]
 ) -> Nearness:
     """Which populations of the cohort a cell is near to, by its values in pixels, its scale and its flags' codes."""
-    from core.charts.trust import likeness_features, likeness_sizes
-
-    # The members were outlined by the model, so what can be trusted of it decides, whoever drew this cell.
-    reliability = model_in_use.reliability_if_known()
-    nearest = _nearest_populations(likeness_features(reliability), likeness_sizes(reliability))
+    nearest = _nearest_populations(*model_in_use.compared_features())
     return nearest.of(features, um_per_px, flags, severe)
 
 

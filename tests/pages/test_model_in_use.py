@@ -1,0 +1,78 @@
+"""What is loaded while the person chooses an image: beside the pages, and once."""
+
+import threading
+
+import pytest
+import streamlit as st
+
+from core.charts import theme
+from core.domain.errors import StoreError
+from core.store import queries
+from pages._ui.common import model_in_use
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Populations are read only once this event is set."""
+    made, go_on = queries._made_reference, threading.Event()
+
+    def slow(*args):
+        assert go_on.wait(60)
+        return made(*args)
+
+    monkeypatch.setattr(queries, "_made_reference", slow)
+    st.cache_resource.clear()
+    yield go_on
+    go_on.set()
+
+
+def preparations():
+    return [thread for thread in threading.enumerate() if thread.name == "preparation"]
+
+
+def test_the_page_is_there_while_the_populations_are_still_read(open_page, held, monkeypatch):
+    opened = threading.Event()
+    monkeypatch.setattr(theme, "open_converter", opened.set)
+    app = open_page("pages/1_Single_cell.py")
+    assert not app.exception
+    assert any("No image yet" in each.value for each in app.markdown)
+    (thread,) = preparations()
+    app.run()
+    assert preparations() == [thread], "a later run begins nothing that is under way"
+    assert not opened.is_set()
+    held.set()
+    thread.join(60)
+    assert opened.is_set()
+
+
+def test_a_change_of_the_cohort_prepares_anew(open_page, held, monkeypatch, tmp_path):
+    monkeypatch.setattr(theme, "open_converter", lambda: None)
+    held.set()
+    app = open_page("pages/1_Single_cell.py")
+    begun = []
+    start = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread,
+        "start",
+        lambda thread: (begun.append(thread) if thread.name == "preparation" else None, start(thread))[1],
+    )
+    app.run()
+    assert not begun
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "edits.jsonl").write_text("\n")
+    app.run()
+    assert len(begun) == 1
+    begun[0].join(60)
+
+
+def test_what_cannot_be_read_is_left_to_whoever_asks_for_it(monkeypatch):
+    def damaged(*_):
+        msg = "cannot be read"
+        raise StoreError(msg)
+
+    opened = []
+    monkeypatch.setattr(queries, "populations", damaged)
+    monkeypatch.setattr(theme, "open_converter", lambda: opened.append(True))
+    with queries.Cohort.open([]) as cohort:
+        model_in_use._prepare(cohort, ())
+    assert opened == [True]
