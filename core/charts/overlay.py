@@ -2,7 +2,9 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +16,7 @@ from core.domain.compartments import STYLES, Compartment
 from core.domain.types import BoundingBox, CellImage, LabelMap
 from core.image.imaging import encode_png
 from core.image.masks import cell_mask, outlines
+from core.image.morphology import bounds
 
 OUTLINED: Final = (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS)
 OUTLINE_WIDTH_PX: Final = 1.8
@@ -21,6 +24,12 @@ OUTLINE_WIDTH_PX: Final = 1.8
 _CASED: Final = (Compartment.CYTOPLASM, Compartment.NUCLEUS)
 _CASING_WIDTH_PX: Final = 3.6
 _SMALL_IMAGE_PX: Final = 200
+# A close-up shows so many times the cell with its surroundings.
+_CLOSE_UP: Final = 1.25
+# Of a picture on paper a line takes this share of the width: 0.4 mm of 8 cm.
+_PRINTED_LINE_SHARE: Final = 0.005
+# What reports embed in a PDF; elsewhere any sans serif.
+_FONT: Final = "Source Sans Pro, sans-serif"
 # A field is shown as an overview: no more pixels than a screen has, which also keeps the page light.
 _OVERVIEW_PX: Final = 1600
 _OVERVIEW_QUALITY: Final = 88
@@ -55,21 +64,26 @@ def _data_uri(rgb: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(rgb)).decode("ascii")
 
 
-def _scale_bar_svg(image: CellImage) -> str:
+def _scale_bar_svg(image: CellImage, *, printed: bool = False) -> str:
     height, width = image.shape
     unit = width / 100
     x, y = 3 * unit, height - 3.5 * unit
-    text = f'font-family="sans-serif" font-size="{4 * unit:.2f}" fill="#fff" stroke="#000" '
-    text += f'stroke-width="{0.5 * unit:.2f}" paint-order="stroke"'
+    size = f'font-family="{_FONT}" font-size="{4 * unit:.2f}" fill="#fff"'
+    edge = f'stroke="#000" stroke-width="{0.5 * unit:.2f}" paint-order="stroke"'
+
+    def text(said: str, y: float) -> str:
+        at = f'<text x="{x:.2f}" y="{y:.2f}" {size}'
+        # Not everything that prints paints the edge below the letters.
+        return f"{at} {edge}>{said}</text>" + (f"{at}>{said}</text>" if printed else "")
+
     if image.um_per_px is None:
-        return f'<g class="scale"><text x="{x:.2f}" y="{y:.2f}" {text}>scale unknown</text></g>'
+        return f'<g class="scale">{text("scale unknown", y)}</g>'
     length = scale_bar_um(width, image.um_per_px)
     bar = length / image.um_per_px
     return (
         f'<g class="scale" data-um-per-px="{image.um_per_px:g}" data-um="{length:g}">'
         f'<rect x="{x:.2f}" y="{y - unit:.2f}" width="{bar:.2f}" height="{1.2 * unit:.2f}" '
-        f'fill="#fff" stroke="#000" stroke-width="{0.3 * unit:.2f}"/>'
-        f'<text x="{x:.2f}" y="{y - 2 * unit:.2f}" {text}>{length:g} µm</text></g>'
+        f'fill="#fff" stroke="#000" stroke-width="{0.3 * unit:.2f}"/>{text(f"{length:g} µm", y - 2 * unit)}</g>'
     )
 
 
@@ -78,21 +92,49 @@ def _rendering(image: CellImage) -> str:
     return "pixelated" if max(image.shape) <= _SMALL_IMAGE_PX else "auto"
 
 
-def _svg(image: CellImage, label: str, body: str) -> str:
+def _svg(image: CellImage, label: str, body: str, scale_bar: str) -> str:
     height, width = image.shape
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" preserveAspectRatio="xMidYMid meet" '
-        f'role="img" aria-label="{escape(label)}">{body}{_scale_bar_svg(image)}</svg>'
+        f'role="img" aria-label="{escape(label)}">{body}{scale_bar}</svg>'
     )
 
 
-def outlined_svg(image: CellImage, labels: LabelMap | None = None, opacity: float = 1.0) -> str:
+def close_up(image: CellImage, *drawn: LabelMap) -> tuple[CellImage, list[LabelMap]]:
+    """What is drawn and a little around it, cut out of an image and out of each label map; all where nothing is drawn.
+
+    The cut-out is square as far as the image goes.
+    """
+    ring = np.any([labels > Compartment.BACKGROUND for labels in drawn], axis=0)
+    if not ring.any():
+        return image, list(drawn)
+    sides = bounds(ring)
+    room = math.ceil(_CLOSE_UP * max(side.stop - side.start for side in sides))
+    place = []
+    for side, length in zip(sides, image.shape, strict=True):
+        first = max(0, min((side.start + side.stop - room) // 2, length - room))
+        place.append(slice(first, first + room))
+    rows, columns = place
+    return replace(image, rgb=image.rgb[rows, columns].copy()), [LabelMap(labels[rows, columns]) for labels in drawn]
+
+
+def outlined_svg(
+    image: CellImage,
+    labels: LabelMap | None = None,
+    opacity: float = 1.0,
+    *,
+    printed: bool = False,
+    scale_bar: bool = True,
+) -> str:
     """The image with its outlines as SVG text, in the image's own coordinates; pixels stay sharp at any zoom.
 
     Nucleus solid, cell border dashed, surroundings dotted, each in a group of class `outline <compartment>` so that a
-    page can hide it. Without `labels` it is the bare image. The image's name goes in escaped.
+    page can hide it. Without `labels` it is the bare image. The image's name goes in escaped. Lines keep their width at
+    every zoom, or, `printed`, grow with the picture, which not everything that prints can do otherwise.
     """
     height, width = image.shape
+    unit = width * _PRINTED_LINE_SHARE / OUTLINE_WIDTH_PX if printed else 1.0
+    fixed = "" if printed else ' vector-effect="non-scaling-stroke"'
     body = (
         f'<image href="{_data_uri(image.rgb)}" width="{width}" height="{height}"'
         f' style="image-rendering:{_rendering(image)}"/>'
@@ -102,19 +144,22 @@ def outlined_svg(image: CellImage, labels: LabelMap | None = None, opacity: floa
         for compartment in OUTLINED:
             style = STYLES[compartment]
             path = _path(outer_outline(labels, compartment))
-            dash = f' stroke-dasharray="{" ".join(map(str, style.dash))}"' if style.dash else ""
-            line = f'<path d="{path}" vector-effect="non-scaling-stroke"'
+            dash = (
+                f' stroke-dasharray="{" ".join(f"{unit * length:g}" for length in style.dash)}"' if style.dash else ""
+            )
+            line = f'<path d="{path}"{fixed}'
             casing = (
-                f'{line} stroke="#fff" stroke-opacity="0.65" stroke-width="{_CASING_WIDTH_PX}"/>'
+                f'{line} stroke="#fff" stroke-opacity="0.65" stroke-width="{unit * _CASING_WIDTH_PX:g}"/>'
                 if compartment in _CASED
                 else ""
             )
             body += (
                 f'<g class="outline {compartment.label}">{casing}'
-                f'{line} stroke="{style.colour}" stroke-width="{OUTLINE_WIDTH_PX}"{dash}/></g>'
+                f'{line} stroke="{style.colour}" stroke-width="{unit * OUTLINE_WIDTH_PX:g}"{dash}/></g>'
             )
         body += "</g>"
-    return _svg(image, f"{image.name} with outlines" if labels is not None else image.name, body)
+    bar = _scale_bar_svg(image, printed=printed) if scale_bar else ""
+    return _svg(image, f"{image.name} with outlines" if labels is not None else image.name, body, bar)
 
 
 def mask_svg(image: CellImage, labels: LabelMap) -> str:
@@ -126,7 +171,7 @@ def mask_svg(image: CellImage, labels: LabelMap) -> str:
         path = _path(outer_outline(labels, compartment))
         paint = f'fill="{style.colour}" fill-opacity="{style.fill_opacity}" fill-rule="evenodd"'
         body += f'<path class="fill {compartment.label}" d="{path}" {paint}/>'
-    return _svg(image, f"Mask of {image.name}", body)
+    return _svg(image, f"Mask of {image.name}", body, _scale_bar_svg(image))
 
 
 def field_svg(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]]) -> str:
@@ -151,7 +196,7 @@ def field_svg(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]]) -
             f' font-size="{size:.1f}" text-anchor="middle" fill="#fff" stroke="#000" stroke-width="{size / 5:.1f}"'
             f' stroke-linejoin="round" paint-order="stroke">{number}</text></g>'
         )
-    return _svg(field, f"{field.name}: {len(cells)} cells, outlined and numbered", body)
+    return _svg(field, f"{field.name}: {len(cells)} cells, outlined and numbered", body, _scale_bar_svg(field))
 
 
 def _overview_uri(rgb: NDArray[np.uint8]) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import pandas as pd
 
 from core.charts.labels import um_range
 from core.charts.overlay import field_png, outlined_png
+from core.charts.trust import likeness_features, likeness_sizes
 from core.cli.cohort import references
 from core.cli.common import (
     add_choice,
@@ -34,7 +36,9 @@ from core.cli.common import (
 from core.domain.compartments import Compartment
 from core.domain.errors import StoreError, UsageError
 from core.domain.flags import UNLIKE_TRAINING
-from core.domain.options import CellChoice, Device, FeatureEngine, Units
+from core.domain.options import CellChoice, Device, FeatureEngine, Paper, Units
+from core.domain.types import CellAnalysis
+from core.evaluation.agreement import load as load_reliability
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
 from core.image.drawn_masks import read_mask, turned_by, without_specks
@@ -43,9 +47,14 @@ from core.image.listing import PassedOver, find_images, told
 from core.image.mask_coding import read_coding
 from core.image.masks import encode_grey, with_environment
 from core.pipeline import AnalysisRequest, Outcome, analyse_many
+from core.populations.nearness import NearestPopulations
 from core.populations.placement import models_beside, place_cell
+from core.populations.summaries import ReferencePopulation
 from core.quality.drawn import assess_drawn
 from core.quality.outline_quality import judge_of_file, stain_news
+from core.reports.cell import html_pages
+from core.reports.first_page import FirstPage, first_page
+from core.reports.pdf import pdf_pages
 from core.reports.tables import analyses_table
 from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import find_model
@@ -57,6 +66,8 @@ from core.support.text import shown
 _MASKS: Final = "masks"
 _INSTANCES: Final = "instances"
 _OVERLAYS: Final = "overlays"
+_REPORTS_FOLDER: Final = "reports"
+_REPORTS: Final = ("html", "pdf")
 _KINDS: Final = (_INSTANCES, _OVERLAYS)
 
 # --- segment and analyse ----------------------------------------------------------------------------------------------
@@ -74,6 +85,9 @@ def analyse(parser: argparse.ArgumentParser) -> None:
     add_stain(parser)
     add_units(parser)
     add_excel(parser)
+    text = "also write a page about each cell to `reports`, in one file an image"
+    parser.add_argument("--report", choices=_REPORTS, help=text)
+    add_choice(parser, "--paper", Paper, "what a report as PDF is printed on")
     parser.set_defaults(run=_analyse)
 
 
@@ -108,6 +122,7 @@ def _analyse(arguments: argparse.Namespace) -> int:
         raise UsageError(msg)
     (out / _MASKS).mkdir(parents=True, exist_ok=True)
     populations = references()
+    reports = _Reports(arguments, populations) if arguments.report else None
     run = _Told()
     rows: list[dict[Hashable, Any]] = []  # plain values: pandas 2 warns of tables without a value that are put together
     places: list[dict[str, Any]] = []
@@ -116,6 +131,8 @@ def _analyse(arguments: argparse.Namespace) -> int:
         run.image(outcome, name, f"{_MASKS}/{result}")
         named = [replace(a, image=replace(a.image, name=name)) for a in outcome.analyses]
         rows += analyses_table(named).to_dict("records")
+        if reports is not None:
+            reports.write(named, PurePosixPath(result))
         for analysis in named:
             run.model_notes[models_beside(analysis, populations)] = None
             places += [
@@ -139,6 +156,32 @@ def _analyse(arguments: argparse.Namespace) -> int:
     for note in notes:
         print(shown(f"note: {note}"), file=sys.stderr)
     return _conclude(arguments, run, {"out": str(out), "cells": run.cells, "model_notes": notes})
+
+
+class _Reports:
+    """Writes a page about each cell, those of an image in one file."""
+
+    def __init__(self, arguments: argparse.Namespace, populations: Sequence[ReferencePopulation]) -> None:
+        self._folder, self._paper = arguments.out / _REPORTS_FOLDER, Paper(arguments.paper)
+        self._kind, self._created = arguments.report, datetime.now().astimezone()
+        self._model, self._populations = find_model(arguments.model), populations
+        measured = self._model.reliability
+        self._reliability = load_reliability(measured) if measured is not None else {}
+        shapes, sizes = likeness_features(self._reliability), likeness_sizes(self._reliability)
+        self._nearest = NearestPopulations(populations, shapes, sizes)
+
+    def write(self, analyses: Sequence[CellAnalysis], result: PurePosixPath) -> None:
+        """Write the report of an image; `result` is the name of its mask."""
+        pages = [self._page(analysis) for analysis in analyses]
+        name = analyses[0].image.name
+        made = pdf_pages(pages, self._paper, name) if self._kind == "pdf" else html_pages(pages, name).encode()
+        _write(self._folder / result.with_suffix(f".{self._kind}"), made)
+
+    def _page(self, analysis: CellAnalysis) -> FirstPage:
+        codes = [flag.code for flag in analysis.flags]
+        severe = [flag.code for flag in analysis.flags if flag.severe]
+        nearness = self._nearest.of(analysis.features, analysis.image.um_per_px, codes, severe)
+        return first_page(analysis, self._populations, nearness, self._model, self._reliability, self._created)
 
 
 def _place_row(comparison: Any) -> dict[str, Any]:  # noqa: ANN401 (a FeatureComparison; its fields are copied by name)

@@ -44,6 +44,13 @@ class Units(StrEnum):
     MICROMETRES = "um"
 
 
+class Paper(StrEnum):
+    """What a report is printed on."""
+
+    A4 = "a4"
+    LETTER = "letter"
+
+
 class Device(StrEnum):
     """What runs the network; `auto` takes CUDA where it works and says so where it does not."""
 

@@ -7,18 +7,16 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from core.charts.labels import number, of_cell, scale_caution, scale_words, who
+from core.charts.labels import number, of_cell, who
 from core.charts.overlay import mask_svg, outlined_svg
 from core.charts.ranges import comparable, range_chart
 from core.charts.rows import blocks, halves, leading, part, themes
-from core.charts.sparklines import sparkline_html
 from core.charts.theme import LIGHT, to_svg
 from core.charts.trust import Reliability, is_poor
 from core.domain.cell_types import CELL_TYPES
-from core.domain.types import RED_CELLS, CellAnalysis, CellImage
+from core.domain.types import CellAnalysis
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
-from core.features.extract import extract
 from core.features.spec import Theme
 from core.populations.comparison import INTENSITY_CAUTION, describe
 from core.populations.nearness import Nearness, in_words
@@ -26,7 +24,6 @@ from core.populations.placement import (
     Placed,
     by_cell_type,
     distances,
-    main_sources,
     models_beside,
     obstacles,
     place_cell,
@@ -35,19 +32,12 @@ from core.populations.placement import (
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.reports.conclusions import most_different
 from core.reports.engine import ReportRow, ReportTable, drawing, render
+from core.reports.first_page import FirstPage, first_page, in_models_outline, quality, reviewed, scale, title
 from core.reports.tables import comparison_table
 from core.segmentation.model_registry import ModelEntry
 
 _OPEN_THEMES: Final = (Theme.SHAPE, Theme.STRUCTURE)
 _CHART_PX: Final = 520  # two beside each other on the report's page
-
-
-class _KeyMeasure(NamedTuple):
-    """A line of the key measures: the feature, its value with unit, its place among the populations."""
-
-    label: str
-    value: str
-    strip: Markup
 
 
 class _Population(NamedTuple):
@@ -71,6 +61,15 @@ class _Population(NamedTuple):
     folded: dict[str, ReportTable]
 
 
+def html_pages(pages: Sequence[FirstPage], name: str | None = None) -> str:
+    """One or several cells as one HTML text, each on a sheet of its own when it is printed, A4 or Letter.
+
+    Everything is inside the text, nothing is fetched and nothing runs, so it opens anywhere for years. Texts from
+    outside are escaped. `name` is that of the whole, by default the first page's.
+    """
+    return render("pages", title=name or pages[0].title, created=pages[0].created, pages=pages)
+
+
 def html_report(
     analysis: CellAnalysis,
     references: Sequence[ReferencePopulation],
@@ -79,25 +78,27 @@ def html_report(
     reliability: Reliability,
     created: datetime,
     settings: dict[str, str],
+    notes: str = "",
 ) -> str:
-    """Build the report as one HTML text: pictures, quality, measures, places in the populations, tables, provenance.
+    """Build the report with all tables as one HTML text: the first page, places in the populations, provenance.
 
-    Everything is inside the text, nothing is fetched and nothing runs, so it opens anywhere for years. Names from
-    outside are escaped. `nearness` is what the cell is nearest to; `settings` are further lines for the provenance.
+    As `html_pages`. `nearness` is what the cell is nearest to, `notes` what a person wrote of it; `settings` are
+    further lines for the provenance.
     """
     placed = place_cell(analysis, references)
     return render(
         "cell",
-        title=analysis.image.name,
+        title=title(analysis),
         created=created,
+        pages=[first_page(analysis, references, nearness, model, reliability, created, notes)],
+        notes=notes,
         analysis=analysis,
         model=model,
         reliability=reliability,
         pictures=_pictures(analysis),
+        quality=[remark.sentence for remark in quality(analysis)],
         corrected=_corrected(analysis),
         model_note=models_beside(analysis, references),
-        scale_note=scale_caution(analysis.image.um_per_px, analysis.image.um_per_px_error),
-        measures=[_key_measure(feature, placed, analysis, reliability) for feature in KEY_FEATURES],
         nearness=nearness,
         nearest=in_words(nearness),
         populations=[_population(sources, placed, reliability) for sources in by_cell_type(placed).values()],
@@ -125,27 +126,16 @@ def _corrected(analysis: CellAnalysis) -> ReportTable | None:
     """What a correction changed in the key measures; None where the outline is the model's."""
     if analysis.base is None:
         return None
-    before, image = extract(analysis.image.rgb, analysis.base.labels).values, analysis.image
-    scale = image.um_per_px, image.um_per_px_error
+    before, image = in_models_outline(analysis), analysis.image
+    known = image.um_per_px, image.um_per_px_error
     rows = []
     for name in KEY_FEATURES:
         spec, old, new = CATALOGUE[name], before.get(name), analysis.features.values.get(name)
         change = "" if not old or new is None else f"{100 * (new - old) / abs(old):+.1f} %"
         rows.append(
-            ReportRow([spec.label, of_cell(spec, old, *scale), of_cell(spec, new, *scale), change], "", poor=False)
+            ReportRow([spec.label, of_cell(spec, old, *known), of_cell(spec, new, *known), change], "", poor=False)
         )
     return ReportTable(["Feature", "Model's outline", "Corrected outline", "Change"], rows)
-
-
-def _key_measure(
-    feature: str, placed: Sequence[Placed], analysis: CellAnalysis, reliability: Reliability
-) -> _KeyMeasure:
-    spec = CATALOGUE[feature]
-    return _KeyMeasure(
-        spec.label + (" (poor)" if is_poor(feature, reliability) else ""),
-        of_cell(spec, analysis.features.values.get(feature), analysis.image.um_per_px, analysis.image.um_per_px_error),
-        sparkline_html(feature, [(p.reference, p.of(feature)) for p in main_sources(placed)]),
-    )
 
 
 def _population(sources: Sequence[Placed], placed: Sequence[Placed], reliability: Reliability) -> _Population:
@@ -216,26 +206,10 @@ def _shown(column: str, value: str | float) -> str:
     return f"{value:.0f}" if column == "n" and math.isfinite(value) else number(value)
 
 
-def _reviewed(analysis: CellAnalysis) -> dict[str, str]:
-    """What a person decided of the outline, as a line of the provenance."""
-    review = analysis.review
-    if review is None:
-        return {}
-    why = f": {review.why}" if review.why else ""
-    return {"Outline": f"{review.status} by {review.who}, {review.when.isoformat(timespec='minutes')}{why}"}
-
-
 def _by_whom(reference: ReferencePopulation) -> str:
     """How many cells of whom, and which models outlined them."""
     models = ", ".join(dict.fromkeys(model.model_id for model in reference.outlined.models))
     return f"{who(reference)}{f'; outlined by {models}' if models else ''}"
-
-
-def _scale(image: CellImage) -> str:
-    if image.um_per_px is None:
-        return "unknown"
-    source = "from red cells" if image.um_per_px_source == RED_CELLS else "as given by the user"
-    return f"{scale_words(image.um_per_px, image.um_per_px_error)}, {source}"
 
 
 def _provenance(
@@ -257,13 +231,13 @@ def _provenance(
         "Image": f"{image.name}, {width} x {height} px{', cut out' if analysis.place else ''}",
         **of_field,
         "SHA-256 of the image file": image.sha256,
-        "Scale": _scale(image),
+        "Scale": scale(image),
         **(
             {"Scale that the file states": f"{image.file_scale.um_per_px:g} µm per pixel ({image.file_scale.source})"}
             if image.file_scale
             else {}
         ),
-        **_reviewed(analysis),
+        **reviewed(analysis),
         "Model": f"{segmentation.model_id} ({model.card.architecture}, {model.card.encoder})",
         "SHA-256 of the model file": model.sha256,
         "Computed on": segmentation.provider,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from core.support.text import shown
 
 
-def _as_text(value: object) -> object:
+def as_text(value: object) -> object:
     """A value as a template inserts it: text on its way from outside as it is shown everywhere."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return "\n".join(map(shown, value.split("\n")))
@@ -24,7 +24,7 @@ TEMPLATES: Final = Environment(
     loader=PackageLoader("core.reports"),
     autoescape=True,
     undefined=StrictUndefined,
-    finalize=_as_text,
+    finalize=as_text,
     trim_blocks=True,
     lstrip_blocks=True,
 )

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from typing import Final
 
-_REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
+REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need these two
 # Control characters, marks of direction and of no width, halves of characters, separators of lines.
 _MISLEADING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -37,14 +37,14 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        _REPLACED if unicodedata.category(letter) in _MISLEADING and letter not in _JOINERS else letter
+        REPLACED if unicodedata.category(letter) in _MISLEADING and letter not in _JOINERS else letter
         for letter in text
     )
 
 
 def encodable(text: str) -> str:
     """Text that every file can hold: in the place of half a character, as of a file name that is no UTF-8, a sign."""
-    return text if text.isascii() else _HALF.sub(_REPLACED, text)
+    return text if text.isascii() else _HALF.sub(REPLACED, text)
 
 
 def markdown(text: str) -> str:

@@ -12,11 +12,12 @@ from core.charts.labels import of_cell, scale_caution, who
 from core.charts.overlay import outlined_png
 from core.charts.ranges import comparable, overview_chart, published_view, range_chart, shades
 from core.charts.rows import MOST_ROWS, REGION_WORDS, Block, blocks, halves, in_thesis, leading, part, regions, themes
-from core.charts.sparklines import sparkline_html
+from core.charts.sparklines import not_placed, sparkline_html
 from core.charts.theme import AnyChart, Look, population_colour
 from core.charts.trust import Reliability, is_poor
 from core.domain.cell_types import CELL_TYPES, CellType
 from core.domain.flags import UNLIKE_TRAINING
+from core.domain.options import Paper
 from core.domain.settings import load_settings
 from core.domain.types import CellAnalysis, QualityFlag
 from core.evaluation.agreement import Grade
@@ -36,8 +37,10 @@ from core.populations.placement import (
     scale_source,
 )
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
-from core.reports.cell import html_report
+from core.reports.cell import html_pages, html_report
 from core.reports.conclusions import most_different
+from core.reports.first_page import first_page
+from core.reports.pdf import pdf_pages
 from core.reports.tables import comparison_table, feature_table
 from core.store.export import to_csv
 from core.support.text import markdown
@@ -62,14 +65,7 @@ def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability:
         spec = CATALOGUE[feature]
         strip = sparkline_html(feature, [(p.reference, p.of(feature)) for p in sources])
         if not strip:
-            strip = faint(
-                analysis.features.absent.get(feature)
-                or (
-                    "give µm per pixel to compare"
-                    if spec.length_power and analysis.image.um_per_px is None
-                    else "nothing to compare with"
-                )
-            )
+            strip = faint(not_placed(feature, analysis))
         value, image = analysis.features.values.get(feature), analysis.image
         rows.append((feature, of_cell(spec, value, image.um_per_px, image.um_per_px_error), strip))
     st.html(measures(rows, reliability))
@@ -404,27 +400,33 @@ def show_populations(placed: Sequence[Placed], reliability: Reliability, look: L
 def show_downloads(
     analysis: CellAnalysis, placed: Sequence[Placed], nearness: Nearness, reliability: Reliability
 ) -> None:
-    """Offer everything as files; the report is made when it is asked for."""
+    """Offer everything as files; a report is made when it is asked for."""
     now = datetime.now().astimezone()
     name = analysis.image.name
     if analysis.place:
         name = f"{PurePath(name).stem}_cell{analysis.cell_index + 1}{PurePath(name).suffix}"
     labels = analysis.segmentation.labels
 
-    def report() -> bytes:
-        model = model_in_use.default_model()
-        settings = {"Allowed image size": f"{load_settings().max_pixels:,} pixels"}
-        references = [p.reference for p in placed]
-        return html_report(analysis, references, nearness, model, reliability, now, settings).encode()
+    references = [p.reference for p in placed]
+    known = references, nearness, model_in_use.default_model(), reliability, now
 
+    def tables() -> bytes:
+        settings = {"Allowed image size": f"{load_settings().max_pixels:,} pixels"}
+        return html_report(analysis, *known, settings).encode()
+
+    reports = {
+        "One page (PDF, A4)": (lambda: pdf_pages([first_page(analysis, *known)], Paper.A4), file_name(name, "pdf")),
+        "One page (PDF, Letter)": (
+            lambda: pdf_pages([first_page(analysis, *known)], Paper.LETTER),
+            file_name(name, "pdf"),
+        ),
+        "One page (HTML)": (lambda: html_pages([first_page(analysis, *known)]).encode(), file_name(name, "html")),
+        "With all tables (HTML)": (tables, file_name(name, "html", "tables")),
+    }
     with st.container(horizontal=True, gap="small", key="downloads"):
-        download(
-            "Report",
-            report,
-            file_name(name, "html"),
-            ":material/description:",
-            "Everything here in one file that opens offline",
-        )
+        with st.popover("Report", icon=":material/description:", key="report"):
+            for label, (make, called) in reports.items():
+                st.download_button(label, make, called, key=f"download-{label}", on_click="ignore", type="tertiary")
         download(
             "Features (CSV)",
             lambda: to_csv(feature_table(analysis, placed, reliability)),
