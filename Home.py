@@ -11,6 +11,11 @@ from pages._ui.common.layout import errors_in_words, page_setup
 from pages._ui.common.markup import legend
 from pages._ui.common.names import data_set_name
 from pages._ui.common.policy import MIDDLEWARE
+from pages._ui.common.state import TOURS_ASKED
+from pages._ui.components.tour.tour import show_tour
+from pages._ui.home.example import open_example, show_example
+from pages._ui.home.recent import show_recent
+from pages._ui.home.steps import TOUR
 
 # What `streamlit run` serves: this page and those beside it, with a policy on every answer that lets a browser ask no
 # other host for anything.
@@ -18,8 +23,8 @@ app = st.App(__file__, middleware=MIDDLEWARE)
 
 
 def door(path: str, title: str, text: str, icon: str) -> None:
-    """Show one way on, named by what the person wants to do."""
-    with st.container(border=True, height=150):
+    """Show one way on, named by what the person wants to do; its whole face is the link."""
+    with st.container(border=True, height=126, key=f"door_{icon}"):
         st.page_link(path, label=f"**{title}**", icon=f":material/{icon}:")
         st.markdown(text)
 
@@ -58,6 +63,30 @@ def show_cohort() -> None:
     st.html(legend(entries))
 
 
+def show_what_is_here() -> bool:
+    """Say what is loaded and what is not done with it; returns whether there is a model."""
+    with st.container(border=True), errors_in_words():
+        show_cohort()
+        show_model()
+        st.markdown(
+            "**What it does not do.** It names no disease and no cell type: it describes, the morphologist judges. It"
+            " is not a medical device. Another laboratory's stain, camera and scale shift some features; the pages say"
+            " which."
+        )
+        return True
+    return False
+
+
+def show_measured_cell() -> None:
+    """Show a cell as it comes out, and the way on with it."""
+    with st.container(border=True, key="home_example"), errors_in_words():
+        st.markdown("**A measured cell**: drawn by the program, then outlined and measured like yours")
+        show_example()
+        if st.button("Open this cell", key="home_open", icon=":material/arrow_forward:"):
+            open_example()
+            st.switch_page("pages/1_Single_cell.py")
+
+
 def show_home() -> None:
     """Show what can be done here, and with what."""
     page_setup("Home")
@@ -66,15 +95,15 @@ def show_home() -> None:
     with doors[0]:
         door(
             "pages/1_Single_cell.py",
-            "I have one cell",
-            "Upload its image, see nucleus and cell outlined, and where each feature lies among the populations.",
+            "I have one cell, or a few",
+            "See nucleus and cell outlined, and where each measure lies among the populations.",
             "biotech",
         )
     with doors[1]:
         door(
             "pages/2_Batch.py",
             "I have a folder",
-            "Measure many images at once and take the features and masks away.",
+            "Measure thousands of images at once; take features and masks away, or add them to a cohort.",
             "photo_library",
         )
     with doors[2]:
@@ -84,16 +113,16 @@ def show_home() -> None:
             "How monocytes, lymphocytes, hairy cells and APL cells are distributed, and who they come from.",
             "groups",
         )
-    left, right = st.columns(2, gap="medium")
-    with left, st.container(border=True), errors_in_words():
-        show_model()
-        show_cohort()
-    with right, st.container(border=True):
-        st.markdown(
-            "**What it does not do.** It names no disease and no cell type: it describes, the morphologist judges. It"
-            " is not a medical device. It measures one mononuclear cell per image. Another laboratory's stain, camera"
-            " and scale shift some features; the pages say which."
-        )
+    left, right = st.columns([1.5, 1], gap="medium")
+    with right:
+        show_recent()
+        known = show_what_is_here()
+    if known:  # last: on a fresh server the model is opened for it
+        with left:
+            show_measured_cell()
+    again = st.button("Take the tour", key="home_tour", type="tertiary", icon=":material/tour:")
+    TOURS_ASKED.set((TOURS_ASKED.get() or 0) + again)
+    show_tour(TOUR, TOURS_ASKED.get() or 0)
 
 
 # The server reads this file once for `app` alone.

@@ -28,7 +28,7 @@ WORDS: Final = {
     State.FINISHED: "Finished",
     State.FAILED: "Ended with an error",
 }
-_SHORT: Final = {
+STATES: Final = {
     State.LISTING: ":material/hourglass_top: starting",
     State.WAITING: ":material/hourglass_top: waiting",
     State.RUNNING: ":material/play_circle: going on",
@@ -54,7 +54,7 @@ def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
             names,
             format_func=titles.__getitem__,
             captions=[
-                f"{_when(job.request.created)}, {_SHORT[standing.state]}"
+                f"{when(job.request.created)}, {STATES[standing.state]}"
                 for job, standing in zip(jobs, standings, strict=True)
             ],
             key=_LIST_KEY,
@@ -76,7 +76,8 @@ def _titles(jobs: Sequence[Job]) -> dict[str, str]:
     return titles
 
 
-def _when(moment: datetime) -> str:
+def when(moment: datetime) -> str:
+    """A day and, in this year, the hour, where the server is."""
     local = moment.astimezone()
     return (
         f"{local.day} {local:%b %H:%M}"

@@ -118,6 +118,8 @@ HELD_STATE: Final = Kept[str]("leukoscope_held_state")
 READER: Final = Kept[str]("leukoscope_reader")
 # The cell of the cohort that is looked at closely, by its id.
 CARD: Final = Kept[str]("leukoscope_explorer_card")
+# How often the tour was asked for.
+TOURS_ASKED: Final = Kept[int]("leukoscope_tours_asked")
 
 
 def widget_value(key: str) -> Any:  # noqa: ANN401 - the widget decides the type

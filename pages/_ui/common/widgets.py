@@ -76,20 +76,24 @@ def _example_label(name: str) -> str:
     return f"{name.replace('_', ' ').capitalize()}, drawn by the program"
 
 
-def _take_example(take: Taker) -> None:
-    from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+def draw_example(name: str) -> tuple[Chosen, GivenScale]:
+    """One of `EXAMPLES` as a file, as if somebody had brought it, and the scale that it is drawn in."""
+    from core.image.synthetic import SYNTHETIC_CELLS, UM_PER_PX, draw_cell
 
-    image, _ = draw_cell(_EXAMPLE_SEED, SYNTHETIC_CELLS[widget_value(_EXAMPLE)])
+    image, _ = draw_cell(_EXAMPLE_SEED, SYNTHETIC_CELLS[name])
+    return Chosen(image.name, encode_png(image.rgb), example=True), GivenScale(UM_PER_PX)
+
+
+def take_example(name: str, take: Taker) -> None:
+    """Let an example be the image at hand, not measured yet, or one of the tray's."""
+    chosen, scale = draw_example(name)
     let_go_of_upload()
-    chosen = Chosen(image.name, encode_png(image.rgb), example=True)
-    scale = None if image.um_per_px is None else GivenScale(image.um_per_px)
     if take([chosen], scale):
         return
     ANALYSIS.clear()
     FIELD.clear()
     CHOSEN.set(chosen)
-    if scale is not None:
-        take_scale_of_image(scale)
+    take_scale_of_image(scale)
 
 
 def image_chooser(take: Taker) -> bool:
@@ -114,8 +118,7 @@ def image_chooser(take: Taker) -> bool:
             "Try an example",
             EXAMPLES,
             key=_EXAMPLE,
-            on_click=_take_example,
-            args=(take,),
+            on_click=lambda: take_example(widget_value(_EXAMPLE), take),
             format_func=_example_label,
             icon=":material/draw:",
             width="stretch",

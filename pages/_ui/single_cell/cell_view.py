@@ -57,11 +57,13 @@ _PINNED_PX: Final = 250
 _FIRST_TABS: Final = (CellType.MONOCYTE, CellType.LYMPHOCYTE, CellType.HCL, CellType.APL)
 
 
-def show_measures(analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability) -> None:
+def show_measures(
+    analysis: CellAnalysis, placed: Sequence[Placed], reliability: Reliability, most: int | None = None
+) -> None:
     """Show what a morphologist looks for first, each with a sparkline of its place among the populations."""
     sources = main_sources(placed)
     rows = []
-    for feature in KEY_FEATURES:
+    for feature in KEY_FEATURES[:most]:
         spec = CATALOGUE[feature]
         strip = sparkline_html(feature, [(p.reference, p.of(feature)) for p in sources])
         if not strip:
