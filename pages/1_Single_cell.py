@@ -21,6 +21,7 @@ from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.correcting.hand import show_drafts
 from pages._ui.single_cell import tray
+from pages._ui.single_cell.beside import is_beside, show_beside
 from pages._ui.single_cell.cell_view import (
     show_downloads,
     show_measures,
@@ -71,11 +72,15 @@ def show_preview(chosen: Chosen) -> None:
 
 
 def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
-    """Show the cell first, then its numbers, then its place among the populations."""
+    """Show the cell first, then its numbers, then its place among the populations; before it, what is set beside it."""
+    beside = st.container() if is_beside(analysis) else None
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
         field = FIELD.get()
         analysis = show_outline(analysis, field.cells if field is not None else (), pictured=chosen is not None)
+        if beside is not None:
+            with beside:
+                show_beside(analysis)
         measured = any(value is not None for value in analysis.features.values.values())
         placed = place_cell(analysis, cohort_data.references())
         reliability = {} if analysis.base else model_in_use.reliability()

@@ -1,15 +1,21 @@
 """Several images on *Single cell*, and cases, without a browser."""
 
+import hashlib
+import io
 import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from core.batch.jobs import Owner
 from core.cases import store
 from core.cases.store import Cases
 from core.corrections.deciding import Decision, decide
 from core.corrections.opening import open_analysed
+from core.domain.options import Units
+from core.domain.settings import load_settings
 from core.domain.types import LabelMap
 from core.image.imaging import decode, encode_png
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
@@ -17,6 +23,8 @@ from core.pipeline import analyse, remeasured
 from core.segmentation.model_registry import find_model
 from core.segmentation.segmenter import OnnxSegmenter
 from core.store.outline_log import OutlineStatus, without_ring
+from pages._ui.common.cases import cases_of, recent_cases
+from pages._ui.single_cell import taking
 from tests.pages.conftest import texts
 from tests.pages.test_correcting import component
 
@@ -332,3 +340,60 @@ def test_a_case_is_closed_and_deleted(page, cells, tmp_path):
     assert "No image yet" in texts(app)
     assert shelf(tmp_path).shelf().cases == ()
     assert "there is no such case here" in texts(page(case=case.id))
+
+
+# --- side by side, and for taking away ---
+
+
+def test_two_cells_stand_side_by_side_on_one_scale_with_their_differences(page, cells):
+    app = upload(page(), ("a.png", cells[0]), ("b.png", cells[1]))
+    app.button(key="measure_all").click().run()
+    assert component(app, "two_viewer") is None
+    app.selectbox(key="tray_beside").set_value(f"{hashlib.sha256(cells[1]).hexdigest()}#0").run()
+    assert not app.exception
+    assert len(component(app, "two_viewer")["pictures"]) == 2
+    said = texts(app)
+    assert "neither scale is known" in said
+    assert re.search(r"\d % (larger|smaller) in pixels", said)
+    app.number_input(key="single_um_per_px").set_value(0.095).run()
+    assert "cannot be compared: one scale is unknown" in texts(app)
+    app.button(key="tray_scale").click().run()
+    assert "a micrometre is as long in both pictures" in texts(app)
+    on(app)
+    assert component(app, "two_viewer") is None, "no cell stands beside itself"
+    app.button(key="tray_back").click().run()
+    assert component(app, "two_viewer") is not None
+
+
+def test_a_case_is_taken_away_as_a_table_and_a_report(page, cells, tmp_path):
+    app = keep(three(page(), cells))
+    assert not [b for b in app.get("download_button") if b.label == "Report (HTML)"], "nothing is measured"
+    app.button(key="measure_all").click().run()
+    assert not app.exception
+    offered = {b.label for b in app.get("download_button")}
+    assert {"Report (HTML)", "Table (CSV)", "Table (CSV for Excel)", "Table (Parquet)"} <= offered
+    assert "Sizes in pixels: not every image has a scale." in texts(app)
+    table = pd.read_csv(io.BytesIO(_content(app, "Table (CSV)")))
+    assert table["image_path"].tolist() == ["a.png", "c.png"]
+    report = _content(app, "Report (HTML)").decode()
+    assert report.count("nucleus solid") == 2
+    assert "It could not be measured: bad.png: expected" in report
+
+
+def _content(app, label: str) -> bytes:
+    """What a button for a file gives that is made when it is asked for."""
+    cases = cases_of(person())
+    made = taking.makers(cases, cases.shelf().cases[0], Units.PIXELS)
+    return next(make for name, _, _, make in made if name == label)()
+
+
+def person() -> Owner:
+    return Owner(load_settings().runs / "batch", f"browser {ME}")
+
+
+def test_recent_cases_are_those_that_changed_last(page, cells, tmp_path):
+    assert recent_cases(person(), 3) == []
+    cases = cases_of(person())
+    made = [cases.create(title) for title in ("one", "two", "three")]
+    cases.rename(made[0], "one, again", "")
+    assert [case.title for case in recent_cases(person(), 2)] == ["one, again", "three"]

@@ -182,20 +182,19 @@ def measure_rest(line: st.delta_generator.DeltaGenerator) -> None:
             continue
         if data is None:
             continue
-        received = ReceivedImage(data, image.record.name, image.record.scale)
         try:
-            whole, analyses = model_in_use.analysed(received, tell)
+            _measure(tray, image, data, tell)
         except ImageError as error:
             _save(tray, image, replace(image.record, problem=str(error)))
-        else:
-            chosen = 1
-            if analyses[0].place:
-                places = [(one.place, one.segmentation.labels) for one in analyses if one.place]
-                chosen += nearest_the_middle(places, whole.shape)
-            record = replace(image.record, problem="", chosen=chosen)
-            _put_away(tray, image, record, pack(analyses, image.record.scale))
         if image.record.sha256 == tray.shown:
             tray.shown = ""  # it is opened anew
+
+
+def _measure(tray: Tray, image: TrayImage, data: bytes, tell: Callable[..., None]) -> None:
+    whole, analyses = model_in_use.analysed(ReceivedImage(data, image.record.name, image.record.scale), tell)
+    places = [one.place for one in analyses if one.place]
+    chosen = 1 + nearest_the_middle(places, whole.shape) if places else 1
+    _put_away(tray, image, replace(image.record, problem="", chosen=chosen), pack(analyses, image.record.scale))
 
 
 def failed(problem: str) -> None:

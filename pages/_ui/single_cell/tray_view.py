@@ -13,10 +13,13 @@ from core.image.imaging import decode
 from core.store.schema import decode_rings
 from core.support.text import markdown
 from pages._ui.common.caching import cached
+from pages._ui.common.cases import own_cases
 from pages._ui.common.state import SCALE, TRAY, Tray, TrayImage
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.single_cell import tray as trays
+from pages._ui.single_cell.beside import choose_beside
 from pages._ui.single_cell.keeping import offer_to_delete, show_case
+from pages._ui.single_cell.taking import offer_to_take
 
 _PLACES: Final = 20  # pictures of more would be sent to the browser with every click
 _BLANK: Final = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10" aria-hidden="true"></svg>'
@@ -112,7 +115,10 @@ def _acts(tray: Tray, line: st.delta_generator.DeltaGenerator) -> None:
             st.rerun()
         except CoreError as error:
             tray.problem = f"{error}."
+    choose_beside(tray)
     show_case(tray)
+    if tray.case is not None and (cases := own_cases()) is not None:
+        offer_to_take(cases, tray.case)
     offer_to_delete(tray)
     st.button(
         "Take out",

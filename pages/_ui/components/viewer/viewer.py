@@ -59,8 +59,14 @@ _FIELD_HTML: Final = _html(
     _pane("Field with numbered cells; plus, minus and arrows: view", kind="pane wide"),
     "<span>Click a cell to see its numbers below.</span>",
 )
+_TWO_HTML: Final = _html(
+    _pane("The shown cell with outlines; plus and minus enlarge both, arrows move both", "The shown cell")
+    + _pane("The other cell with outlines; plus and minus enlarge both, arrows move both", "The cell beside it"),
+    "",
+)
 _VIEWER: Final = component(__file__, "leukoscope_viewer", _HTML)
 _ONE_VIEWER: Final = component(__file__, "leukoscope_one_viewer", _ONE_HTML)
+_TWO_VIEWER: Final = component(__file__, "leukoscope_two_viewer", _TWO_HTML)
 _FIELD_VIEWER: Final = component(__file__, "leukoscope_field_viewer", _FIELD_HTML)
 _FIELD_KEY: Final = "field_viewer"
 
@@ -77,6 +83,11 @@ def cell_viewer(image: CellImage, labels: LabelMap | None, key: str) -> None:
 def one_cell_viewer(image: CellImage, labels: LabelMap, key: str) -> None:
     """Show a cell with its outlines in a single pane; `key` tells one cell's view from the next."""
     _ONE_VIEWER(key="one_viewer", data={"id": key, "pictures": [outlined_svg(image, labels)]})
+
+
+def two_cells_viewer(pictures: tuple[str, str], key: str) -> None:
+    """Show two pictures of one size, moved and enlarged together; `key` tells one pair from the next."""
+    _TWO_VIEWER(key="two_viewer", data={"id": key, "pictures": list(pictures)})
 
 
 def field_viewer(picture: str, chosen: int, on_pick: Callable[[int], None], key: str) -> None:

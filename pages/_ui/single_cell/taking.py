@@ -1,0 +1,69 @@
+"""A case for taking away: its table and its report, made when they are asked for."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from core.cases.export import case_analyses, case_table, held_images
+from core.cases.store import Case, Cases
+from core.domain.options import Units
+from core.domain.settings import load_settings
+from core.reports.case import case_report
+from core.store.export import cells_parquet, in_units, to_csv
+from pages._ui.common import cohort_data
+from pages._ui.common.downloads import file_name
+
+
+def offer_to_take(cases: Cases, case: Case) -> None:
+    """Show a small menu of downloads of a case."""
+    if not case.cells:
+        return
+    with st.popover("", icon=":material/download:", help="Table and report of the case", key="case_take"):
+        units = Units.PIXELS
+        if all(image.scale is not None for image in case.images if image.cells):
+            units = Units(
+                st.segmented_control(
+                    "Sizes in",
+                    [Units.MICROMETRES, Units.PIXELS],
+                    default=Units.MICROMETRES,
+                    required=True,
+                    format_func={Units.MICROMETRES: "µm", Units.PIXELS: "pixels"}.__getitem__,
+                    key="case_units",
+                )
+            )
+        else:
+            st.caption("Sizes in pixels: not every image has a scale.")
+        for label, suffix, mime, make in makers(cases, case, units):
+            st.download_button(
+                label,
+                make,
+                file_name(case.title, suffix, "excel" if "Excel" in label else ""),
+                mime,
+                key=f"case_take-{label}",
+                on_click="ignore",
+                type="tertiary",
+            )
+
+
+def makers(cases: Cases, case: Case, units: Units) -> list[tuple[str, str, str, Callable[[], bytes]]]:
+    """Label, suffix and kind of each file, and what makes it."""
+    csv, parquet = "text/csv", "application/vnd.apache.parquet"
+    return [
+        ("Report (HTML)", "html", "text/html", lambda: _report(cases, case)),
+        ("Table (CSV)", "csv", csv, lambda: to_csv(in_units(_table(cases, case), units))),
+        ("Table (CSV for Excel)", "csv", csv, lambda: to_csv(in_units(_table(cases, case), units), excel=True)),
+        ("Table (Parquet)", "parquet", parquet, lambda: cells_parquet(_table(cases, case), units)),
+    ]
+
+
+def _table(cases: Cases, case: Case) -> pd.DataFrame:
+    return case_table(load_settings().cohort, held_images(cases, cases.open(case.id)))
+
+
+def _report(cases: Cases, case: Case) -> bytes:
+    root = load_settings().cohort
+    now = cases.open(case.id)
+    images = [(image.record, case_analyses(root, image)) for image in held_images(cases, now)]
+    return case_report(now, images, cohort_data.references(), datetime.now().astimezone()).encode()
