@@ -17,6 +17,7 @@ from core.domain.types import BoundingBox, CellImage, LabelMap
 from core.image.imaging import encode_png
 from core.image.masks import cell_mask, outlines
 from core.image.morphology import bounds
+from core.support.text import shown
 
 OUTLINED: Final = (Compartment.ENVIRONMENT, Compartment.CYTOPLASM, Compartment.NUCLEUS)
 OUTLINE_WIDTH_PX: Final = 1.8
@@ -96,7 +97,7 @@ def _svg(image: CellImage, label: str, body: str, scale_bar: str) -> str:
     height, width = image.shape
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" preserveAspectRatio="xMidYMid meet" '
-        f'role="img" aria-label="{escape(label)}">{body}{scale_bar}</svg>'
+        f'role="img" aria-label="{escape(shown(label))}">{body}{scale_bar}</svg>'
     )
 
 

@@ -73,7 +73,9 @@ def _compiled(
     import typst
 
     try:
-        made = compiler.compile(format="pdf", sys_inputs={"data": data}, timestamp=created, pdf_standards=standards)
+        made = compiler.compile(
+            format="pdf", sys_inputs={"data": data}, timestamp=int(created.timestamp()), pdf_standards=standards
+        )
     except typst.TypstError as error:
         texts = [_ESCAPED.sub(lambda code: chr(int(code[1], 16)), text) for text in _NO_GLYPH.findall(error.diagnostic)]
         if not texts:

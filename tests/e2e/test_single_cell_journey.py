@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 
 from core.image.imaging import encode_png
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
+from tests.pdf import page_sizes
 
 pytestmark = pytest.mark.browser
 
@@ -32,6 +33,15 @@ def _measure(page: Page, server: str, image: Path) -> None:
     expect(
         page.get_by_text(re.compile("Nearest in shape|Unlike every population|No nearest population"))
     ).to_be_visible()
+
+
+def _saved(page: Page, name: str, folder: Path) -> Path:
+    """A file that a button gives, by the name that it suggests."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
 
 
 def _journey(page: Page, server: str, image: Path, tmp_path: Path) -> None:
@@ -62,17 +72,21 @@ def _journey(page: Page, server: str, image: Path, tmp_path: Path) -> None:
     expect(page.locator(".stVegaLiteChart canvas, .stVegaLiteChart svg").first).to_be_visible()
 
     # The report opens by itself, without the server and without a network.
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Report").click()
-    path = tmp_path / download.value.suggested_filename
-    download.value.save_as(path)
+    page.get_by_role("button", name="Report").click()
+    path = _saved(page, "One page (HTML)", tmp_path)
     assert re.fullmatch(r"leukoscope_.+_\d{4}-\d{2}-\d{2}\.html", path.name)
+    for label, size in (("One page (PDF, A4)", (210, 297)), ("One page (PDF, Letter)", (216, 279))):
+        assert page_sizes(_saved(page, label, tmp_path).read_bytes()) == [size]
+    tables = _saved(page, "With all tables (HTML)", tmp_path).read_text(encoding="utf-8")
+    assert "How it was measured" in tables
     report = page.context.new_page()
     asked: list[str] = []
     report.on("request", lambda request: asked.append(request.url))
     report.goto(path.as_uri())
     expect(report.get_by_text("Research use, not for diagnosis")).to_be_visible()
-    expect(report.locator("figure svg")).to_have_count(3)
+    expect(report.locator("figure svg")).to_have_count(2)
+    expect(report.locator(".measures svg")).to_have_count(7)
+    assert page_sizes(report.pdf(format="A4")) == [(210, 297)]
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert report.locator("script").count() == 0
 

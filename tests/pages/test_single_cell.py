@@ -22,6 +22,8 @@ from tests.populations import ELONGATION
 
 PAGE = "pages/1_Single_cell.py"
 
+REPORTS = {"One page (PDF, A4)", "One page (PDF, Letter)", "One page (HTML)", "With all tables (HTML)"}
+
 
 def _upload(app, data: bytes, name: str = "cell.png", mime: str = "image/png"):
     app.file_uploader[0].set_value((name, data, mime)).run()
@@ -60,7 +62,12 @@ def test_an_uploaded_cell_is_measured_and_compared(open_page, png):
     assert f"The outlines are not all by one model: {model} (this cell), true-mask (monocyte drawn; " in said
     assert "`leukoscope cohort rebuild`" in said
     assert len(app.get("vega_lite_chart")) == 2
-    assert {b.label for b in app.get("download_button")} == {"Report", "Features (CSV)", "Mask (PNG)", "Outlines (PNG)"}
+    assert {b.label for b in app.get("download_button")} == {
+        *REPORTS,
+        "Features (CSV)",
+        "Mask (PNG)",
+        "Outlines (PNG)",
+    }
 
 
 def test_only_the_open_tab_is_built_and_each_says_who_its_cells_are(open_page, png):
@@ -343,7 +350,7 @@ def test_every_cell_of_a_field_is_listed_and_the_chosen_one_has_the_full_card(op
         "All cells (CSV)",
         "All masks (ZIP)",
         "Numbered cells (PNG)",
-        "Report",
+        *REPORTS,
     }
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from core.charts.overlay import (
     OUTLINED,
+    close_up,
     field_png,
     field_svg,
     mask_svg,
@@ -149,3 +150,42 @@ def test_a_field_can_be_taken_away_with_its_outlines_and_numbers(factor, side):
         around = pixels[scale * at[0] - 4 : scale * at[0] + 4, scale * at[1] - 6 : scale * at[1] + 6].reshape(-1, 3)
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert np.abs(around - wanted).sum(axis=1).min() < 60
+
+
+def test_a_close_up_is_square_and_holds_all_that_is_drawn():
+    image, labels = _square()
+    other = np.zeros_like(labels)
+    other[8:12, 20:24] = Compartment.CYTOPLASM
+    near, (cut, cut_other) = close_up(image, labels, as_label_map(other))
+    assert near.shape == cut.shape == cut_other.shape == (53, 53), "42 rows and columns, and a quarter"
+    assert np.count_nonzero(cut) == np.count_nonzero(labels)
+    assert np.count_nonzero(cut_other) == 16
+    assert (near.um_per_px, near.name) == (image.um_per_px, image.name)
+
+
+def test_a_close_up_ends_where_the_image_does():
+    image, labels = _square()
+    wide = np.zeros_like(labels)
+    wide[:, 4:] = Compartment.CYTOPLASM
+    near, (cut,) = close_up(image, as_label_map(wide))
+    assert near.shape == (60, 80)
+    assert np.array_equal(cut, wide)
+    whole, _ = close_up(image, as_label_map(np.zeros_like(labels)))
+    assert whole is image
+
+
+def test_printed_lines_take_a_share_of_the_picture_and_letters_lie_over_their_edge():
+    image, labels = _square()
+    for factor in (1, 4):
+        big = CellImage(np.repeat(np.repeat(image.rgb, factor, 0), factor, 1), "b.png", "0" * 64, 0.1 / factor)
+        drawn = as_label_map(np.repeat(np.repeat(labels, factor, 0), factor, 1))
+        text = outlined_svg(big, drawn, printed=True)
+        assert "vector-effect" not in text
+        assert f'stroke="{STYLES[Compartment.NUCLEUS].colour}" stroke-width="{0.4 * factor:g}"' in text
+        assert text.count("2 µm</text>") == 2
+    assert 'class="scale"' not in outlined_svg(image, labels, printed=True, scale_bar=False)
+
+
+def test_a_name_with_what_no_xml_may_hold_gives_a_figure_all_the_same():
+    image, labels = _square()
+    ET.fromstring(outlined_svg(replace(image, name="a\x00\u202eb.png"), labels))

@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.charts.sparklines import _ticks, sparkline_html
+from core.charts.labels import number
+from core.charts.sparklines import _ticks, not_placed, sparkline_html, sparkline_svg
 from core.populations.placement import place_cell
 
 RATIO, AREA = "combined_PixelSurface", "cell_shape2D_PixelSurface"
@@ -64,3 +65,36 @@ def test_a_number_stands_where_its_value_lies(placed):
     slope, start = np.polyfit([n for _, n in numbers], [at for at, _ in numbers], 1)
     assert len(numbers) >= 2
     assert slope * value + start == pytest.approx(cell, abs=0.2)
+
+
+def test_a_strip_on_paper_has_names_numbers_and_edges_that_grey_print_keeps(placed):
+    places = [(p.reference, p.of(RATIO)) for p in placed.values() if not p.reference.published]
+    text = sparkline_svg(RATIO, places)
+    summary = placed["monocyte_drawn"].of(RATIO).summary
+    assert f">{number(summary.p2)} \u2013 {number(summary.p98)}</text>" in text
+    assert ">Mono</text>" in text
+    assert ">n = 5</text>" in text
+    assert text.count("<circle") == 5, "five hairy cells, five points"
+    assert text.count("stroke=") == text.count("<circle") + text.count("fill-opacity") + 1
+    assert "currentColor" not in text, "black on white, whatever the page"
+
+
+def test_a_strip_on_paper_puts_the_cell_where_its_value_is(placed):
+    place = placed["monocyte_drawn"]
+    comparison = place.of(RATIO)
+    middle = replace(comparison, value=comparison.summary.p50)
+    text = sparkline_svg(RATIO, [(place.reference, middle)])
+    line = float(re.search(r"<path d=\"M([\d.]+) 0V", text)[1])
+    tick, width = map(float, re.findall(r"<rect x=\"([\d.]+)\"[^>]*? width=\"([\d.]+)\"", text)[1])
+    assert line == pytest.approx(tick + width / 2, abs=0.15)
+    assert sparkline_svg(RATIO, []) == ""
+
+
+def test_why_there_is_no_strip(cell):
+    assert cell.image.um_per_px is not None
+    unscaled = replace(cell, image=replace(cell.image, um_per_px=None))
+    assert not_placed(AREA, unscaled) == "give µm per pixel to compare"
+    assert not_placed(AREA, cell) == "nothing to compare with"
+    assert not_placed(RATIO, unscaled) == "nothing to compare with"
+    hollow = replace(cell, features=replace(cell.features, absent={RATIO: "no cytoplasm"}))
+    assert not_placed(RATIO, hollow) == "no cytoplasm"

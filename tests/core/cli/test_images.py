@@ -1,6 +1,7 @@
 """`leukoscope segment`, `analyse` and `features`, run in this process: exit code, files and standard output."""
 
 import json
+import re
 import shutil
 import struct
 import zlib
@@ -18,13 +19,14 @@ from core.domain.settings import load_settings
 from core.evaluation.metrics import overlap
 from core.features.catalogue import CATALOGUE
 from core.features.extract import extract
-from core.image.imaging import load
+from core.image.imaging import encode_png, load
 from core.image.masks import encode_grey, region_mask
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.store import queries
 from core.store.database import Cohort
 from tests.core.cli.support import fails_as_wrong_use, run, save_cell
 from tests.models import OTHER_MODEL
+from tests.pdf import page_sizes
 
 LEVELS = {0, 85, 170, 255}
 
@@ -352,6 +354,30 @@ def test_analyse_writes_a_row_per_cell(cells, tmp_path, capsys):
     assert pq.read_schema(out / "features.parquet").field("nucleus_shape2D_Perimeter").metadata[b"unit"] == b"px"
     assert len(pd.read_csv(out / "features.csv")) == 3
     assert pd.read_csv(out / "errors.csv").empty
+
+
+@pytest.mark.parametrize(("options", "size"), [((), (210, 297)), (("--paper", "letter"), (216, 279))])
+def test_analyse_writes_a_page_about_each_cell_as_pdf(cells, tmp_path, capsys, options, size):
+    run(capsys, "analyse", cells, "--out", tmp_path / "out", "--um-per-px", "0.095", "--report", "pdf", *options)
+    made = sorted((tmp_path / "out" / "reports").iterdir())
+    assert [path.name for path in made] == sorted(f"{path.stem}.pdf" for path in cells.iterdir())
+    for path in made:
+        assert page_sizes(path.read_bytes()) == [size]
+
+
+def test_a_field_has_one_report_with_a_page_for_each_cell(tmp_path, capsys):
+    rows = [np.concatenate([draw_cell(seed)[0].rgb for seed in seeds], axis=1) for seeds in ((0, 1), (2, 3))]
+    (tmp_path / "field.png").write_bytes(encode_png(np.concatenate(rows)))
+    run(capsys, "analyse", tmp_path / "field.png", "--out", tmp_path / "out", "--cells", "all", "--report", "html")
+    text = (tmp_path / "out" / "reports" / "field.html").read_text(encoding="utf-8")
+    assert text.count('<article class="page"') == 4
+    assert "field.png, cell 4" in text
+    assert re.search("Nearest in shape|Unlike every population|No nearest population", text)
+
+
+def test_no_report_is_written_where_none_is_asked_for(cells, tmp_path, capsys):
+    run(capsys, "analyse", next(cells.iterdir()), "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "reports").exists()
 
 
 def test_what_analyse_writes_import_table_reads_whole(tmp_path, capsys, monkeypatch):

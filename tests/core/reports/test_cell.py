@@ -13,7 +13,8 @@ from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.spec import Theme
 from core.pipeline import remeasured
 from core.populations.nearness import Nearness, NearPopulation, Unnamed
-from core.reports.cell import html_report
+from core.reports.cell import html_pages, html_report
+from core.reports.first_page import first_page
 from core.segmentation.model_registry import find_model
 from core.store.outline_log import without_ring
 from tests.core.reports.support import STYLE, Seen, assert_fetches_and_runs_nothing
@@ -31,6 +32,36 @@ def report(cell, references):
 
 def test_report_fetches_nothing_and_runs_nothing(report):
     assert_fetches_and_runs_nothing(report)
+
+
+def test_one_page_is_the_first_of_the_report_with_all_tables(cell, references, report):
+    analysis = replace(cell, flags=(QualityFlag("border", "The cell touches the image edge.", severe=True),))
+    page = first_page(analysis, references, NEARNESS, find_model(), GRADES, WHEN)
+    alone = html_pages([page])
+    assert_fetches_and_runs_nothing(alone)
+    sheet = alone[alone.index("<article") : alone.index("</article>")]
+    assert sheet in report
+    assert 'class="appendix"' not in alone
+    assert "<details>" not in alone
+    assert len(alone) < len(report) / 3
+
+
+def test_several_cells_are_a_sheet_each_under_one_name(cell, references):
+    pages = [
+        first_page(replace(cell, image=replace(cell.image, name=name)), references, NEARNESS, find_model(), {}, WHEN)
+        for name in ("a.png", "b.png")
+    ]
+    text = html_pages(pages, "Case <7>")
+    assert text.count('<article class="page"') == text.count("Research use, not for diagnosis") == 2
+    assert "<title>Case &lt;7&gt;: Leukoscope report</title>" in text
+
+
+def test_notes_stand_on_the_page_and_whole_in_the_tables(cell, references):
+    notes = "<i>seen</i> twice\n" + "x" * 900 + " end"
+    text = html_report(cell, references, NEARNESS, find_model(), {}, WHEN, {}, notes)
+    assert "&lt;i&gt;seen&lt;/i&gt; twice\nx" in text[: text.index("</article>")]
+    assert "x end" not in text[: text.index("</article>")]
+    assert "x end" in _section(text, "Notes")
 
 
 def test_report_has_its_style_inside(report):
@@ -72,6 +103,7 @@ def test_names_from_outside_are_escaped(cell, references):
     assert_fetches_and_runs_nothing(evil)
     assert Seen(evil).elements == Seen(harmless).elements
     assert f"<title>{escape(bad)}.png: Leukoscope report</title>" in evil
+    assert evil.count(str(escape(f"{bad}.png"))) > 3, "in the title, above the cell, in its footer"
     assert bad in Seen(evil).words
 
 
@@ -88,7 +120,7 @@ def test_report_of_an_image_without_a_cell_can_be_made(cell, references):
 
 
 def _section(report, title):
-    start = report.index(f"<h2>{title}</h2>")
+    start = report.index(f"<h2>{title}</h2>", report.index('class="appendix"'))
     return report[start : report.index("</section>", start)]
 
 
