@@ -6,8 +6,8 @@ from pages._ui.common import cohort_data
 from pages._ui.common.layout import errors_in_words, page_setup
 from pages._ui.common.state import AS_DRAWN, CALIBRATED, widget_value
 from pages._ui.explorer import answers
-from pages._ui.explorer.filters import choose_cells, show_counts
-from pages._ui.explorer.page import ask, show_answer, show_nothing, show_populations
+from pages._ui.explorer.filters import show_counts
+from pages._ui.explorer.page import ask, choose, show_answer, show_nothing, show_populations
 from pages._ui.explorer.state import CORRECT, explored, show_problem, write_address
 
 page_setup("Cohort explorer", hold=bool(widget_value(CORRECT)))
@@ -18,13 +18,12 @@ with errors_in_words():
         view = answers.in_view(explored().selection)
         show_counts(view)
         show_problem()
+        question = ask()
         left, centre = st.columns([1, 3.3], gap="medium")
         with left:
-            choose_cells()
-        with centre:
-            question = ask()
-            with errors_in_words():
-                show_answer(question, view)
+            compared = choose(question)
+        with centre, errors_in_words():
+            show_answer(question, view, compared)
         show_populations()
         write_address()
     else:

@@ -30,6 +30,7 @@ _GOLDEN: Final = 0.618034  # successive multiples modulo 1 never come close: nei
 _BASELINE: Final = 0.88  # foot of a histogram in its row
 _ROW_PX: Final = 52
 _CURVE_PX: Final = 360
+_REACH: Final = 3.0  # widths of the kernel beyond which a curve is as good as zero
 
 
 def density_chart(
@@ -59,7 +60,7 @@ def density_chart(
     """
     ends = drawn(feature, edges, log=log)
     along = np.log10(ends) if log else ends
-    grid = np.linspace(along[0], along[-1], _CURVE_POINTS)
+    grid = np.linspace(*_ends_of_curves(along, counts, from_zero=not log), _CURVE_POINTS)
     middles = (along[:-1] + along[1:]) / 2
     values, cells = (10**grid, 10**middles) if log else (grid, middles)
     rows: list[dict[str, Any]] = []
@@ -95,22 +96,34 @@ def density_chart(
 
 
 def smoothed(edges: NDArray[np.float64], counts: NDArray[np.integer], grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian kernel density of counts in bins, at the places of `grid`; its area between the outer edges is 1.
+    """Gaussian kernel density of counts in bins, at the places of `grid`; its area between the grid's ends is 1.
 
-    The kernel's width is Silverman's (1986, eq. 3.31), at least that of a bin. What would reach beyond an end is
-    mirrored there: no value lies beyond it.
+    What would reach beyond an end of the grid is mirrored there: no value lies beyond it.
     """
+    middles, weights, width = (edges[:-1] + edges[1:]) / 2, counts / counts.sum(), _kernel_width(edges, counts)
+    density = np.zeros(len(grid))
+    for at in (middles, 2 * grid[0] - middles, 2 * grid[-1] - middles):
+        density += np.exp(-0.5 * ((grid[:, None] - at[None, :]) / width) ** 2) @ weights
+    density /= width * math.sqrt(2 * math.pi)
+    return density
+
+
+def _kernel_width(edges: NDArray[np.float64], counts: NDArray[np.integer]) -> float:
+    """Silverman's (1986, eq. 3.31), at least that of a bin."""
     middles, weights = (edges[:-1] + edges[1:]) / 2, counts / counts.sum()
     mean = float(weights @ middles)
     std = math.sqrt(float(weights @ (middles - mean) ** 2))
     quarter, three = np.interp([0.25, 0.75], np.cumsum(weights), edges[1:])
     spreads = [spread for spread in (std, (three - quarter) / IQR_TO_STD) if spread > 0]
-    width = max(0.9 * min(spreads, default=0.0) * float(counts.sum()) ** -0.2, float(edges[1] - edges[0]))
-    density = np.zeros(len(grid))
-    for at in (middles, 2 * edges[0] - middles, 2 * edges[-1] - middles):
-        density += np.exp(-0.5 * ((grid[:, None] - at[None, :]) / width) ** 2) @ weights
-    density /= width * math.sqrt(2 * math.pi)
-    return density
+    return float(max(0.9 * min(spreads, default=0.0) * float(counts.sum()) ** -0.2, edges[1] - edges[0]))
+
+
+def _ends_of_curves(edges: NDArray[np.float64], counts: NDArray[np.integer], *, from_zero: bool) -> tuple[float, float]:
+    """So far beyond the outer edges that every curve comes down; not below zero where no value is, if `from_zero`."""
+    widths = [_kernel_width(edges, of_group) for of_group in counts if of_group.sum() >= SMALL_GROUP]
+    reach = _REACH * max(widths, default=0.0)
+    low = float(edges[0]) - reach
+    return (max(low, 0.0) if from_zero and edges[0] >= 0 else low), float(edges[-1]) + reach
 
 
 def cumulative_chart(
@@ -139,7 +152,9 @@ def cumulative_chart(
     chart = alt.Chart(pd.DataFrame(rows, columns=["value", "share", "group"])).encode(
         x=_value(feature, basis, log=log),
         y=alt.Y(
-            "share:Q", axis=alt.Axis(title="cells at or below (%)", gridOpacity=0.5), scale=alt.Scale(domain=[0, 100])
+            "share:Q",
+            axis=alt.Axis(title="cells at or below (%)", gridOpacity=0.5, values=list(range(0, 101, 20))),
+            scale=alt.Scale(domain=[-1, 101], nice=False),  # room for the width of a line at either end
         ),
         color=_lines(groups, look),
         strokeDash=_dashes(groups),

@@ -114,7 +114,8 @@ class Selection:
     """Which cells are chosen; an empty tuple leaves a property free, so `Selection()` is every good cell.
 
     `patients` are pseudonyms of any source. Populations, patients, diagnoses and models need not exist: then no cell
-    matches. `cells` are identifiers, for what no gate on features can say.
+    matches. `outlines` are what people decided of them (`core.store.outline_log`), or `NOT_LOOKED_AT`. `cells` are
+    identifiers, for what no gate on features can say.
     """
 
     cell_types: tuple[CellType, ...] = ()
@@ -123,6 +124,7 @@ class Selection:
     patients: tuple[str, ...] = ()
     diagnoses: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    outlines: tuple[str, ...] = ()
     quality: Quality = Quality.GOOD
     scale: Scale = Scale.ANY
     ranges: tuple[Range, ...] = ()
@@ -176,7 +178,9 @@ CHOICES: Final[Mapping[str, tuple[str, str]]] = {
     "patients": ("patient_id", "patient"),
     "diagnoses": ("diagnosis", "diagnosis"),
     "models": ("model_id", "model"),
+    "outlines": ("outline_status", "outline"),
 }
+NOT_LOOKED_AT: Final = "not yet looked at"  # the outline on which nobody has decided
 
 QUALITY_SQL: Final = {Quality.GOOD: "quality_ok", Quality.LEFT_OUT: "NOT quality_ok"}
 _QUALITY_WORDS: Final = {Quality.GOOD: "quality is good", Quality.LEFT_OUT: "quality is too low for summaries"}
@@ -332,9 +336,10 @@ def _conditions(selection: Selection, prefix: str) -> Iterator[Condition]:
         chosen = getattr(selection, key)
         if chosen:
             words = f"{called} is {_either([_value_words(key, value) for value in chosen])}"
+            value = f"coalesce({column}, '{NOT_LOOKED_AT}')" if key == "outlines" else column
             yield Condition(
                 Sentence(key, words),
-                f"list_contains(${prefix}_{key}, {column})",
+                f"list_contains(${prefix}_{key}, {value})",
                 {f"{prefix}_{key}": [str(v) for v in chosen]},
             )
     if selection.quality in QUALITY_SQL:

@@ -27,6 +27,7 @@ from core.domain.options import Units
 from core.domain.types import DrawnBy
 from core.explorer.selection import (
     CHOICES,
+    NOT_LOOKED_AT,
     QUALITY_SQL,
     Quality,
     Scale,
@@ -64,6 +65,7 @@ class By(StrEnum):
     POPULATION = "population"
     DIAGNOSIS = "diagnosis"
     MODEL = "model_id"
+    OUTLINE = "outline_status"
 
 
 Grouping = By | Mapping[str, Selection] | None
@@ -401,6 +403,8 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
         else:
             sizes = {str(name): int(n) for name, n in others.groupby(column)["n"].sum().items()}
             unknown = int(others.loc[others[column].isna(), "n"].sum())
+        if key == "outlines":
+            sizes, unknown = sizes | ({NOT_LOOKED_AT: unknown} if unknown else {}), 0
         sizes |= {str(value): 0 for value in getattr(selection, key) if value not in sizes}
         listed = [Facet(value, _label(By(column), value), n) for value, n in sizes.items()]
         by_filter[key] = (*listed, *([Facet(None, NOT_RECORDED, unknown)] if unknown else []))

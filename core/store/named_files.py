@@ -51,6 +51,10 @@ class NamedFiles(Generic[_Record]):
             msg = f"{path} cannot be written ({error}); free space there or set LEUKOSCOPE_COHORT"
             raise StoreError(msg) from error
 
+    def has(self, root: Path, name: str) -> bool:
+        """Whether there is one of that name; raises StoreError for what can be no name."""
+        return self._path(root, name).is_file()
+
     def kept(self, root: Path) -> tuple[tuple[_Record, ...], tuple[StoreError, ...]]:
         """Those of a root by name, and those that are damaged, an error each."""
         found, problems = [], []
@@ -68,12 +72,11 @@ class NamedFiles(Generic[_Record]):
 
     def find(self, root: Path, name: str) -> _Record:
         """Read one; raises StoreError naming those there are, or what is wrong with its file."""
-        path = self._path(root, name)
-        if not path.is_file():
+        if not self.has(root, name):
             there = ", ".join(each.name for each in self.kept(root)[0]) or "none"
             msg = f"there is no {self._what} {name!r}; there are: {there}"
             raise StoreError(msg)
-        return self._read(path)
+        return self._read(self._path(root, name))
 
     def delete(self, root: Path, name: str) -> None:
         """Remove one; raises StoreError if there is none."""

@@ -11,6 +11,7 @@ from core.explorer import separation
 from core.explorer.selection import Quality, Range, Scale, Selection, from_link, to_json, to_link
 from core.explorer.view import By
 from core.features.catalogue import CATALOGUE
+from core.features.search import for_choosing
 from core.features.spec import Aspect
 from pages._ui.explorer.state import ChartType, Explored, Question, from_address, to_address
 from tests.laboratories import BARCELONA, JOHNS_HOPKINS
@@ -127,7 +128,8 @@ def test_the_address_says_everything_and_restores_it():
         log=False,
         features=(RATIO, ELONGATION),
         saved={"a": MONOCYTES, "b & c": Selection()},
-        map={"x": AREA, "lasso": "1,2"},
+        map={"x": AREA, "outline": "features a b:1,2 3,4 5,6"},
+        lists={"ranking_form": "Chart"},
     )
     assert from_address(to_address(seen)) == (seen, [])
     assert to_address(Explored()) == {}
@@ -227,7 +229,7 @@ def test_only_what_can_be_compared_is_offered(open_link):
     app = open_link(Explored(feature=AREA, by=By.POPULATION, groups=("monocyte_drawn",)))
     assert not app.info
     assert app.selectbox(key="explorer_feature").value == AREA
-    assert len(_offered(app)) == len(CATALOGUE)
+    assert len(_offered(app)) == len(for_choosing(CATALOGUE))
 
 
 def _offered(app):
@@ -457,6 +459,22 @@ def test_two_kinds_of_two_laboratories_are_compared_inside_each_first(shipped_co
     assert list(app.query_params["together"]) == ["1"]
     assert "Monocytes have the larger nucleus" in texts(app)
     assert "tone, colour and texture are compared inside each source only" in texts(app)
+
+
+def test_a_link_with_a_calibration_that_is_not_kept_here_says_that_values_are_as_measured(open_link):
+    app = open_link(Explored(calibrations=("no-such",)))
+    assert not app.exception
+    assert "Not calibrated by no-such" in texts(app)
+    assert "Calibrated by" not in texts(app)
+
+
+def test_how_lists_are_shown_is_a_part_of_the_address(open_page):
+    app = open_page()
+    app.query_params["show"], app.query_params["list"] = "cells", "cells_order~Farthest out first"
+    app.switch_page(PAGE).run()
+    assert app.button_group(key="cells_order").value == "Farthest out first"
+    app.button_group(key="cells_order").set_value("Most typical first").run()
+    assert "list" not in app.query_params
 
 
 def test_a_calibration_is_made_laid_over_and_told(shipped_cohort, open_link):

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tests.pages.test_explorer_cells import component
 from tests.populations import ELONGATION, RATIO, analysed
 
 PAGE = "pages/3_Cohort_explorer.py"
-OUTLINE = "leukoscope_map_outline"
+EXPLORED = "leukoscope_explored"
 EVERYTHING = ((-1e9, -1e9), (1e9, -1e9), (1e9, 1e9), (-1e9, 1e9))
 
 
@@ -55,9 +56,9 @@ def _halved(values: np.ndarray) -> tuple[float, int]:
 
 
 def _outline(app: AppTest, polygon, key: str | None = None) -> AppTest:
-    app.session_state[OUTLINE] = Outline(
-        key or f"features {app.selectbox(key='map_x').value} {app.selectbox(key='map_y').value}", polygon
-    )
+    plot = key or f"features {app.selectbox(key='map_x').value} {app.selectbox(key='map_y').value}"
+    seen = app.session_state[EXPLORED]
+    app.session_state[EXPLORED] = replace(seen, map={**seen.map, "outline": Outline(plot, polygon).to_text()})
     return app.run()
 
 
@@ -85,9 +86,49 @@ def test_an_outline_chooses_the_cells_within_and_everything_follows(plane):
     assert f"The {expected} cells chosen" in said
     assert len(app.get("vega_lite_chart")) == 2
     assert len(component(app, "cells")["items"]) == min(18, expected)
-    # On other axes the outline means nothing.
+    # Who is sent the address sees the same cells chosen.
+    sent = app.query_params["map"]
+    again = plane(**dict(value.partition("~")[::2] for value in ([sent] if isinstance(sent, str) else sent)))
+    assert f"{expected} of 71 cells chosen" in texts(again)
+    # On other axes the outline means nothing, and is not forgotten.
     app.selectbox(key="map_x").set_value("nucleus_shape2D_Sphericity").run()
     assert "Nothing chosen" in texts(app)
+    assert "drawn on other axes" in texts(app)
+    app.selectbox(key="map_x").set_value(RATIO).run()
+    assert f"{expected} of 71 cells chosen" in texts(app)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "features a b", "features a b:1,2 3,4", "x:1,2 3,4 5,nan", "x:1,2 3 4,5", "x:1,2 3,4 5,z"]
+)
+def test_what_is_no_outline_is_none(text):
+    assert Outline.from_text(text) is None
+
+
+def test_only_the_chosen_groups_lie_on_the_plane_and_a_sentence_says_so(plane):
+    app = plane()
+    assert "Drawn are" not in texts(app)
+    app.button_group(key="groups-cell_type").set_value(["monocyte", "hcl"]).run()
+    assert not app.exception
+    assert _xy(app).shape == (2, 49)
+    assert [group["name"] for group in component(app, "map")["groups"]] == ["Monocyte", "Hairy cell (HCL)"]
+    said = texts(app)
+    assert "Drawn are the chosen groups only: 49 of the 71 cells in view." in said
+    assert "The 49 cells drawn" in said
+    assert "49 of 49 cells chosen" in texts(_outline(app, EVERYTHING))
+    # The other property: its own colours, and its own groups.
+    app.selectbox(key="compare-by").set_value(By.SOURCE).run()
+    assert app.selectbox(key="map_colour").value == By.SOURCE
+    assert _xy(app).shape == (2, 71)
+
+
+def test_where_the_groups_cannot_be_told_apart_all_cells_are_drawn_and_it_is_said(plane):
+    app = plane()
+    app.selectbox(key="compare-by").set_value(By.PATIENT).run()
+    app.button_group(key="groups-patient_id").set_value(["p0", view.NOT_RECORDED]).run()
+    assert not app.exception
+    assert "all cells in view are drawn" in texts(app)
+    assert _xy(app).shape == (2, 71)
 
 
 def test_chosen_cells_become_a_gate_or_a_group(plane):
@@ -97,7 +138,7 @@ def test_chosen_cells_become_a_gate_or_a_group(plane):
     app.text_input(key="map_name").set_value("round  ones").run()
     app.button(key="map_keep").click().run()
     assert not app.exception
-    seen = app.session_state["leukoscope_explored"]
+    seen = app.session_state[EXPLORED]
     assert [gate.name for gate in seen.selection.gates] == ["round ones"]
     assert f"{expected} cells in view" in texts(app)
     # Of these a few once more, now against the others.
@@ -105,7 +146,7 @@ def test_chosen_cells_become_a_gate_or_a_group(plane):
     app = _outline(app, ((-1, -1), (9, -1), (9, low), (-1, low)))
     app.button(key="map_compare").click().run()
     assert not app.exception
-    seen = app.session_state["leukoscope_explored"]
+    seen = app.session_state[EXPLORED]
     assert seen.question.value == "separation"
     assert list(seen.saved) == ["round ones", "All but round ones"]
     groups = answers.groups(seen.compared, dict(seen.saved))

@@ -8,7 +8,7 @@ import streamlit as st
 from core.charts.rows import REGION_WORDS, themes
 from core.charts.trust import Reliability, is_poor, poor_last, trust
 from core.features.catalogue import CATALOGUE
-from core.features.search import matching
+from core.features.search import for_choosing, matching
 from core.features.spec import Theme
 from core.support.text import markdown
 from pages._ui.common.state import widget_value
@@ -37,18 +37,18 @@ def feature_chooser(
     `on_choose` is called when a feature is chosen in the list, whose key is `key`. `refusal` says why a feature is not
     in `among`.
     """
-    columns = st.columns([3, 2, 2, 4], vertical_alignment="bottom", gap="small")
+    columns = st.columns([2.6, 1.3, 6], vertical_alignment="bottom", gap="small")
     with columns[0]:
         words = st.text_input(
-            "Search", placeholder="round nucleus, eosin, entropy …", key=f"{key}_words", persist_state="session"
+            "Search", placeholder="round nucleus, entropy …", key=f"{key}_words", persist_state="session"
         )
-    with columns[1]:
+    with columns[1], st.popover("Narrow", icon=":material/filter_list:", key=f"{key}_narrow", width="stretch"):
         theme = theme_filter(f"{key}_theme")
-    with columns[2]:
         words_of = {_ANY_REGION: None, **{text: region for region, text in REGION_WORDS.items()}}
         region = words_of[st.selectbox("Of the", list(words_of), key=f"{key}_region", persist_state="session")]
     found = matching(words, theme, region)
-    matches = poor_last([name for name in found if name in among], reliability)
+    listed = found if words.strip() else for_choosing(found, keep=first)
+    matches = poor_last([name for name in listed if name in among], reliability)
     missing = [name for name in found if name not in among]
     if missing and words.strip():
         more = f", as {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -66,7 +66,7 @@ def feature_chooser(
     def label(name: str) -> str:
         return CATALOGUE[name].label + (f"  ·  {trust(name, reliability)}" if is_poor(name, reliability) else "")
 
-    with columns[3]:
+    with columns[2]:
         return st.selectbox(
             f"Feature ({len(matches)})",
             matches,

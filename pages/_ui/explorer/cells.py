@@ -54,6 +54,7 @@ from pages._ui.explorer import answers
 from pages._ui.explorer.edit import show_changes
 from pages._ui.explorer.export import show_export
 from pages._ui.explorer.groups import show_model_note
+from pages._ui.explorer.kept import kept_control
 from pages._ui.explorer.state import CORRECT
 
 PLACES: Final = 18
@@ -80,17 +81,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="cells_head"):
         st.markdown(f"##### The {n:,} cells {called}" if n > 1 else f"##### The one cell {called}", width="content")
         st.space("stretch")
-        order = GalleryOrder(
-            st.segmented_control(
-                "Order",
-                list(GalleryOrder),
-                default=GalleryOrder.TYPICAL,
-                required=True,
-                key="cells_order",
-                label_visibility="collapsed",
-                persist_state="session",
-            )
-        )
+        order = kept_control("Order", list(GalleryOrder), "cells_order")
     left, right = st.columns([1, 1.5], gap="medium")
     pages, sources = f"cells_page-{_digest(to_json(selection) + order)}", _batch_sources()
     with left, st.container(height=_HEIGHT, border=False, key="cells_gallery"):

@@ -22,10 +22,12 @@ from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look
+from pages._ui.explorer.kept import kept_control
 from pages._ui.explorer.state import change, explored
 
 _DRAWN: Final = 12
 _LIST_PX: Final = 388
+_LONG_NAME: Final = 38  # characters, beyond which the name of a feature takes a second line
 _LIST, _CHART = "List", "Chart"
 
 
@@ -35,26 +37,11 @@ def show_contrasts(found: Contrasts, words: Sequence[GroupName], selection: Sele
     said = [each for aspect in Aspect if (each := best(found, aspect, reliability))]
     st.markdown("\n\n".join(f"#### {markdown(plain(each, found.names))}" for each in said[:1]))
     st.markdown("\n".join(f"- {markdown(plain(each, found.names))}" for each in said[1:]))
-    who = sentences(found)[: len(found.sources) + len(found.too_few)]
-    st.caption(
-        "Both kinds are compared inside each source: stain, light and camera are the same on both sides, and nothing is"
-        f" corrected. {markdown(' '.join(who))}"
-    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="contrast_head"):
         listed = ordered(found, reliability)
         there = [aspect for aspect in Aspect if any(CATALOGUE[each.feature].aspect is aspect for each in listed)]
-        aspect = st.segmented_control(
-            "Of", there, default=there[0], required=True, key="contrast_aspect", label_visibility="collapsed"
-        )
-        form = st.segmented_control(
-            "Shown as",
-            [_LIST, _CHART],
-            default=_LIST,
-            required=True,
-            key="contrast_form",
-            persist_state="session",
-            label_visibility="collapsed",
-        )
+        aspect = kept_control("Of", there, "contrast_aspect")
+        form = kept_control("Shown as", [_LIST, _CHART], "contrast_form")
         shown = [each for each in listed if CATALOGUE[each.feature].aspect is aspect]
         chart = forest_chart(
             shown[:_DRAWN],
@@ -80,6 +67,11 @@ def show_contrasts(found: Contrasts, words: Sequence[GroupName], selection: Sele
         )
     else:
         _list(found, shown, reliability)
+    who = sentences(found)[: len(found.sources) + len(found.too_few)]
+    st.caption(
+        "Both kinds are compared inside each source: stain, light and camera are the same on both sides, and nothing is"
+        f" corrected. {markdown(' '.join(who))}"
+    )
     _detail(found, explored().feature, reliability)
     with st.expander("How the sources agree", icon=":material/handshake:"):
         st.markdown("\n".join(f"- {markdown(agreement(family))}" for family in found.agreement()))
@@ -98,7 +90,7 @@ def _list(found: Contrasts, shown: Sequence[Contrast], reliability: Reliability)
         for each in shown
     ]
     config: dict[str, Any] = {
-        "Feature": st.column_config.TextColumn(pinned=True, width=190),
+        "Feature": st.column_config.TextColumn(pinned=True, width=265),
         "Everywhere": st.column_config.ProgressColumn(
             min_value=0,
             max_value=1,
@@ -107,7 +99,10 @@ def _list(found: Contrasts, shown: Sequence[Contrast], reliability: Reliability)
             help="The least of the sources' differences (Cliff's delta) where all point the same way; 0 where they do"
             " not.",
         ),
-        **{source.source: st.column_config.TextColumn(width=170) for source in found.sources},
+        **{
+            source.source: st.column_config.TextColumn(width=160, help=markdown(source.source))
+            for source in found.sources
+        },
         "Pooled": st.column_config.TextColumn(width=65, help="Mean of the sources, random effects."),
         "I²": st.column_config.TextColumn(
             width=55, help="Share of the variance between the sources that chance does not explain."
@@ -118,6 +113,7 @@ def _list(found: Contrasts, shown: Sequence[Contrast], reliability: Reliability)
         pd.DataFrame(rows),
         hide_index=True,
         height=_LIST_PX,
+        row_height=row_height([each.feature for each in shown]),
         key=f"contrasts-{key}",
         on_select="rerun",
         selection_mode="single-row",
@@ -126,6 +122,11 @@ def _list(found: Contrasts, shown: Sequence[Contrast], reliability: Reliability)
     )
     if event.selection.rows:
         change(feature=shown[event.selection.rows[0]].feature)
+
+
+def row_height(features: Sequence[str]) -> int | None:
+    """Height of the rows of a list of features, in px: that of two lines where a name needs them; None for one line."""
+    return 52 if any(len(CATALOGUE[name].label) > _LONG_NAME for name in features) else None
 
 
 def _told(each: Dominance | None) -> str:

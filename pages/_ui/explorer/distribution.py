@@ -17,6 +17,7 @@ from core.explorer.distribution import published_table, summary_table, together,
 from core.explorer.selection import Selection
 from core.explorer.view import By, Summary
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
+from core.features.search import for_choosing
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation, basis_of
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
@@ -25,7 +26,8 @@ from pages._ui.common.feature_choice import feature_chooser
 from pages._ui.common.layout import current_look
 from pages._ui.common.state import widget_value
 from pages._ui.explorer import answers
-from pages._ui.explorer.groups import Compared, show_refused, show_warnings
+from pages._ui.explorer.groups import Compared, show_refused
+from pages._ui.explorer.kept import kept_toggle
 from pages._ui.explorer.state import ChartType, change, explored
 
 CHART_WORDS: Final = {
@@ -41,7 +43,10 @@ _PUBLISHED: Final = (
 )
 _TAILS: Final = " Outermost cells (1 % of a group) that would stretch the axis are not drawn."
 _HINTS: Final = {
-    ChartType.DENSITY: "A smoothed histogram; every group has the same area, whatever its number of cells.",
+    ChartType.DENSITY: (
+        "A smoothed histogram, which ends a little beyond the outermost cells; every group has the same area, whatever"
+        " its number of cells."
+    ),
     ChartType.HISTOGRAM: "Share of each group's cells by value, all groups on one scale.",
     ChartType.CUMULATIVE: "Share of each group's cells at or below a value: where a line crosses 50 % lies the median.",
     ChartType.STRIP: "A point a cell, of large groups 300 from the least to the greatest; the tick is the median.",
@@ -60,7 +65,6 @@ def show_distribution(compared: Compared) -> None:
     """Draw what was asked for, and show it in numbers."""
     reliability = model_in_use.reliability_if_known()
     seen = explored()
-    show_warnings(compared.view)
     st.session_state[_FORM] = seen.form
     st.segmented_control(
         "Drawn as",
@@ -250,7 +254,7 @@ def show_published_alone() -> None:
 
 
 def _show_ranges(compared: Compared, reliability: Reliability) -> None:
-    offered = poor_last(compared.view.offered, reliability)
+    offered = poor_last(for_choosing(compared.view.offered), reliability)
     chosen = (
         [name for name in explored().features if name in offered]
         or [name for name in KEY_FEATURES if name in offered]
@@ -267,9 +271,8 @@ def _show_ranges(compared: Compared, reliability: Reliability) -> None:
         key=_FEATURES,
         on_change=lambda: change(features=tuple(widget_value(_FEATURES))),
     )
-    as_published = columns[1].toggle(
-        "As published", key="explorer_as_published", persist_state="session", help=_AS_PUBLISHED
-    )
+    with columns[1]:
+        as_published = kept_toggle("As published", "explorer_as_published", _AS_PUBLISHED)
     summaries = answers.summaries(compared.selection, tuple(chosen), compared.by)
     summary_of = {(summary.feature, summary.group): summary for summary in summaries}
     by_feature = {name: [summary_of[name, group] for group in compared.names] for name in chosen}

@@ -33,7 +33,7 @@ from pages._ui.common import cohort_data
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
 from pages._ui.explorer.laboratories import show_laboratories
-from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, change, explored, save, select, to_address
+from pages._ui.explorer.state import LONGEST_NAME, PROBLEM, address, change, explored, save, select
 
 # How often a file was taken, or a name saved: their fields are then made anew, empty.
 _TAKEN: Final = Kept[int]("leukoscope_explorer_taken")
@@ -47,6 +47,12 @@ _KINDS: Final = {
     _FEATURE: "range",
 }
 _MOST_PILLS: Final = 14  # more are found faster by typing
+_LINK_HOLDS: Final = (
+    "The address of this page holds the cells, groups, charts and lists chosen here, the outline drawn on the map, the"
+    " cell that is looked at and the saved selections: who opens it on this server sees the same, as long as the"
+    " cohort, its corrections and calibrations stay as they are. It does not hold a question in SQL, the page of a"
+    " list, or your cell of page *Single cell*."
+)
 
 
 def counts_line(view: InView) -> str:
@@ -115,7 +121,7 @@ def choose_cells() -> None:
             st.caption("Every cell of the cohort, the flagged ones too.")
     kind = st.selectbox(
         "Add a filter",
-        list(_KINDS),
+        [words for words, key in _KINDS.items() if key != "outlines" or selection.outlines or cohort_data.decisions()],
         index=None,
         placeholder="Add a filter",
         label_visibility="collapsed",
@@ -129,7 +135,6 @@ def choose_cells() -> None:
                 _edit_range(selection)
             else:
                 _edit_choice(_KINDS[kind], kind, selection)
-    _saved(selection)
 
 
 def _drop(key: str) -> None:
@@ -284,10 +289,11 @@ def _take_range(feature: str, widget: str, ends: tuple[float, float]) -> None:
 # --- saved selections, files, the link --------------------------------------------------------------------------------
 
 
-def _saved(selection: Selection) -> None:
+def keep_and_share() -> None:
     """Name what is looked at, find it again, take it along as a file or an address."""
-    turn = _TAKEN.get() or 0
-    st.markdown("##### Saved selections")
+    selection, turn = explored().selection, _TAKEN.get() or 0
+    if explored().saved:
+        st.markdown("##### Saved selections")
     for name, stored in explored().saved.items():
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False, key=f"saved-{name}"):
             shown = stored == selection
@@ -309,17 +315,13 @@ def _saved(selection: Selection) -> None:
                 on_click=_forget,
                 args=(name,),
             )
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", wrap=False, key="explorer_save"):
-        st.text_input(
-            "Name",
-            max_chars=LONGEST_NAME,
-            placeholder="Name for these cells",
-            key=f"save-name-{turn}",
-            label_visibility="collapsed",
-        )
-        st.button("Save", key="explorer_save_button", on_click=_save, args=(f"save-name-{turn}",))
-    with st.popover("Link and files", icon=":material/share:", width="stretch", key="explorer_share"):
-        st.markdown("The address of this page holds everything that is chosen here. Whoever opens it sees the same.")
+    with st.popover("Keep and share", icon=":material/share:", width="stretch", key="explorer_share"):
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall", wrap=False, key="explorer_save"):
+            st.text_input(
+                "Name for these cells", max_chars=LONGEST_NAME, placeholder="round ones", key=f"save-name-{turn}"
+            )
+            st.button("Save", key="explorer_save_button", on_click=_save, args=(f"save-name-{turn}",))
+        st.markdown(_LINK_HOLDS)
         st.code(_link(), language=None, wrap_lines=True)
         st.download_button(
             "These cells as a file", lambda: to_json(selection), "leukoscope_selection.json", "application/json",
@@ -337,7 +339,7 @@ def _saved(selection: Selection) -> None:
 
 def _link() -> str:
     base = (st.context.url or "").partition("?")[0]
-    return f"{base}?{urlencode(to_address(explored()), doseq=True)}"
+    return f"{base}?{urlencode(address(), doseq=True)}"
 
 
 def _forget(name: str) -> None:

@@ -90,27 +90,24 @@ class Compared:
 
 
 def choose_groups() -> Compared | None:
-    """Show the row that chooses the groups; returns what is compared, None if there is no cell."""
+    """Show the fields that choose the groups; returns what is compared, None if there is no cell."""
     seen = explored()
-    columns = st.columns([1.2, 4.6], vertical_alignment="top", gap="small")
-    with columns[0]:
-        st.session_state[_BY] = _SAVED if seen.by is None else seen.by
-        st.selectbox("Compare by", list(BY_WORDS), format_func=BY_WORDS.__getitem__, key=_BY, on_change=_take_by)
+    st.session_state[_BY] = _SAVED if seen.by is None else seen.by
+    st.selectbox("Compare by", list(BY_WORDS), format_func=BY_WORDS.__getitem__, key=_BY, on_change=_take_by)
     if seen.by is None and not seen.saved:
-        columns[1].info(
-            "Save two selections at the left under names; then they can be compared.",
+        st.info(
+            "Save two selections under names with *Keep and share*; then they can be compared.",
             icon=":material/info:",
         )
         return None
     by: Grouping = dict(seen.saved) if seen.by is None else seen.by
     present = [group for group in answers.groups(seen.compared, by) if group.cells]
     if not present:
-        columns[1].info("No cell is left to compare: remove a condition at the left.", icon=":material/info:")
+        st.info("No cell is left to compare: remove a condition.", icon=":material/info:")
         return None
     chosen = shown_groups(present, seen.groups, MOST_GROUPS)
     titles = _titles(seen.by, present)
-    with columns[1]:
-        _group_chooser(seen.by, present, chosen, titles)
+    _group_chooser(seen.by, present, chosen, titles)
     groups = tuple(group for group in present if group.name in chosen)
     return _compared(seen, by, groups, tuple(titles[group.name] for group in groups))
 

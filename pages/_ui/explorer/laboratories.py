@@ -35,8 +35,14 @@ _BOXED: Final = 2000  # cells of a kind that a box is drawn of
 
 def show_laboratories(view: InView) -> None:
     """A button that opens the laboratories in view, where there are several; says at once what is calibrated."""
-    chosen = explored().calibrations
-    if len(view.sources) < 2 and not chosen:
+    there = {each.name for each in cohort_data.calibrations()}
+    chosen = [name for name in explored().calibrations if name in there]
+    if missing := [name for name in explored().calibrations if name not in there]:
+        st.warning(
+            f"Not calibrated by {markdown(' and '.join(missing))}: no calibration of that name is kept here.",
+            icon=":material/warning:",
+        )
+    if len(view.sources) < 2 and not explored().calibrations:
         return
     label = f"Calibrated by {' and '.join(chosen)}" if chosen else f"{len(view.sources)} laboratories"
     with st.popover(markdown(label), type="tertiary", icon=":material/balance:", key="laboratories", width="content"):

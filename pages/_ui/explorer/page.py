@@ -12,9 +12,10 @@ from pages._ui.common import cohort_data
 from pages._ui.common.state import widget_value
 from pages._ui.explorer.cells import show_cells
 from pages._ui.explorer.distribution import show_distribution, show_published_alone
-from pages._ui.explorer.groups import choose_groups
+from pages._ui.explorer.filters import choose_cells, keep_and_share
+from pages._ui.explorer.groups import Compared, choose_groups, show_warnings
 from pages._ui.explorer.own_data import show_own_data
-from pages._ui.explorer.scatter import show_scatter
+from pages._ui.explorer.scatter import show_plane
 from pages._ui.explorer.separation import show_separation
 from pages._ui.explorer.sql import show_sql
 from pages._ui.explorer.state import Question, change, explored
@@ -61,19 +62,26 @@ def _take(widget: str) -> None:
         change(question=Question(question))
 
 
-def show_answer(question: Question, view: InView) -> None:
-    """Answer the question."""
-    if question is Question.DISTRIBUTION:
-        compared = choose_groups()
-        if compared is not None:
-            show_distribution(compared)
-    elif question is Question.SEPARATION:
-        compared = choose_groups()
-        if compared is not None:
-            show_separation(compared)
-    elif question is Question.MAP:
-        chosen = show_scatter(view)
-        show_cells(chosen or explored().selection, "chosen" if chosen else "in view")
+def choose(question: Question) -> Compared | None:
+    """Show the column of what is chosen: cells, then groups of them; returns what is compared, if the question does."""
+    choose_cells()
+    compared = choose_groups() if question in _MAIN else None
+    if compared is not None and question is Question.DISTRIBUTION:
+        show_warnings(compared.view)
+    keep_and_share()
+    return compared
+
+
+def show_answer(question: Question, view: InView, compared: Compared | None) -> None:
+    """Answer the question, about the compared groups where there are any."""
+    if question is Question.MAP:
+        show_plane(view, compared)
+    elif question in _MAIN and compared is None:
+        st.info("No group to compare: remove a condition at the left, or save two selections.", icon=":material/info:")
+    elif question is Question.DISTRIBUTION and compared is not None:
+        show_distribution(compared)
+    elif question is Question.SEPARATION and compared is not None:
+        show_separation(compared)
     elif question is Question.CELLS:
         show_cells(explored().selection)
     elif question is Question.OWN_DATA:

@@ -22,16 +22,17 @@ from core.explorer.scatter import EmbeddedCells, FeatureScope
 from core.explorer.selection import Selection
 from core.explorer.view import By, InView
 from core.features.catalogue import CATALOGUE
+from core.features.search import for_choosing
 from core.populations.summaries import basis_of
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look, empty_state
-from pages._ui.common.state import ANALYSIS, CARD, Kept, widget_value
-from pages._ui.components.scatter.scatter import Polygon, scatter
+from pages._ui.common.state import ANALYSIS, CARD, widget_value
+from pages._ui.components.scatter.scatter import Polygon, read_polygon, scatter
 from pages._ui.explorer import answers
-from pages._ui.explorer.cells import look_at
-from pages._ui.explorer.groups import show_model_note
+from pages._ui.explorer.cells import look_at, show_cells
+from pages._ui.explorer.groups import Compared, show_model_note
 from pages._ui.explorer.scatter_plot import (
     LASSO,
     AxesKind,
@@ -58,10 +59,12 @@ _COLOURS: Final = {
     By.DIAGNOSIS: "Diagnosis",
 }
 _SECOND: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_Elongation")
-_HEIGHT: Final = 480
+_HEIGHT: Final = 400
 _ROWS: Final = 200
 _JOINED: Final = 4  # bins of a large chart that are one of a small one
 _CHOSEN, _REST = "chosen", "the rest"
+_OUTLINE: Final = "outline"  # its name among what the map keeps
+_ELSEWHERE: Final = "An outline is kept that was drawn on other axes or around other cells: it comes back with them."
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,42 @@ class Outline:
     plot: str
     polygon: Polygon
 
+    def to_text(self) -> str:
+        """Text for the address."""
+        return f"{self.plot}:{' '.join(f'{x:.6g},{y:.6g}' for x, y in self.polygon)}"
 
-_OUTLINE: Final = Kept[Outline]("leukoscope_map_outline")
+    @classmethod
+    def from_text(cls, text: str) -> "Outline | None":
+        """Read what `to_text` wrote; None for anything else."""
+        plot, _, vertices = text.partition(":")
+        try:
+            polygon = read_polygon([[float(value) for value in vertex.split(",")] for vertex in vertices.split()])
+        except ValueError:
+            return None
+        return None if polygon is None else cls(plot, polygon)
 
 
-def show_scatter(in_view: InView) -> Selection | None:
+def show_plane(in_view: InView, compared: Compared | None) -> None:
+    """Show where the cells of the compared groups lie, and below it how those look that are chosen there.
+
+    Only cells of the chosen groups are drawn, where a filter can say them; a sentence tells where not all in view are.
+    """
+    selection, said = explored().selection, ""
+    if compared is None:
+        pass
+    elif not isinstance(compared.by, By):
+        said = "Saved selections may overlap, so they are not told apart here: all cells in view are drawn."
+    elif sum(group.cells for group in compared.groups) < in_view.cells:
+        if compared.selection == explored().compared:
+            said = "Cells without this property cannot be told apart here: all cells in view are drawn."
+        else:
+            said = f"Drawn are the chosen groups only: {compared.view.cells:,} of the {in_view.cells:,} cells in view."
+            selection, in_view = compared.selection, compared.view
+    chosen = _show_scatter(selection, in_view, said)
+    show_cells(chosen or selection, "chosen" if chosen else "drawn" if selection != explored().selection else "in view")
+
+
+def _show_scatter(selection: Selection, in_view: InView, said: str) -> Selection | None:
     """Show the scatter plot and its chosen cells; returns these as a selection, None where none are chosen."""
     if not in_view.offered:
         st.info(
@@ -84,11 +118,10 @@ def show_scatter(in_view: InView) -> Selection | None:
         )
         return None
     show_model_note(in_view)
-    selection, look = explored().selection, current_look()
-    kind = _choose_kind()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="map_axes"):
-        plot = _plot(kind, in_view, selection, look)
-    kept = _OUTLINE.get()
+    look = current_look()
+    kind, colour = _choose_kind(in_view)
+    plot = _plot(kind, colour, in_view, selection, look)
+    kept = Outline.from_text(explored().map.get(_OUTLINE, ""))
     outline = kept.polygon if kept is not None and isinstance(plot, ScatterPlot) and kept.plot == plot.key else None
     chosen = plot.choose(outline) if outline is not None and isinstance(plot, ScatterPlot) else None
     left, right = st.columns([2.5, 1], gap="medium")
@@ -99,9 +132,7 @@ def show_scatter(in_view: InView) -> Selection | None:
                 look,
                 "map",
                 chosen=outline,
-                on_select=lambda polygon: (
-                    _OUTLINE.clear() if polygon is None else _OUTLINE.set(Outline(plot.key, polygon))
-                ),
+                on_select=lambda polygon: _keep_outline(None if polygon is None else Outline(plot.key, polygon)),
                 on_pick=look_at,
                 height=_HEIGHT,
             )
@@ -110,9 +141,12 @@ def show_scatter(in_view: InView) -> Selection | None:
         else:
             empty_state("No picture", markdown(f"{plot[:1].upper()}{plot[1:]}."), "scatter_plot")
     with right, st.container(height=_HEIGHT + 150, border=False, key="map_chosen"):
+        if said:
+            st.caption(said)
         _show_chosen(chosen, outline is not None, selection, in_view, look)
     if isinstance(plot, ScatterPlot):
-        for sentence in plot.sentences:
+        elsewhere = "" if kept is None or outline is not None else _ELSEWHERE
+        for sentence in filter(None, (elsewhere, *plot.sentences)):
             st.caption(markdown(sentence))
         download_menu("map", "scatter", lambda: scatter_chart(plot.drawn, look))
         _table(chosen or selection, chosen is not None)
@@ -122,13 +156,16 @@ def show_scatter(in_view: InView) -> Selection | None:
 # --- what the plot is made of ----------------------------------------------------------------------------------------
 
 
-def _choose_kind() -> AxesKind:
-    st.session_state["map_kind"] = _kept("plane", AxesKind.FEATURES)
-    st.segmented_control(
-        "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, label_visibility="collapsed",
-        key="map_kind", on_change=_take, args=("plane", "map_kind"),
-    )  # fmt: skip
-    return _kept("plane", AxesKind.FEATURES)
+def _choose_kind(in_view: InView) -> tuple[AxesKind, By | str]:
+    """The row that chooses the plane and what colours its cells."""
+    kind = _kept("plane", AxesKind.FEATURES)
+    st.session_state["map_kind"] = kind
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="map_plane"):
+        st.segmented_control(
+            "Plane", list(AxesKind), required=True, format_func=_KINDS.__getitem__, key="map_kind",
+            on_change=_take, args=("plane", "map_kind"),
+        )  # fmt: skip
+        return kind, _choose_colour(in_view)
 
 
 def _kept(name: str, default: Choice) -> Choice:
@@ -143,23 +180,19 @@ def _take(name: str, widget: str) -> None:
         change(map={**explored().map, name: str(value)})
 
 
-def _plot(kind: AxesKind, in_view: InView, selection: Selection, look: Look) -> ScatterPlot | EmbeddedCells | str:
+def _plot(
+    kind: AxesKind, colour: By | str, in_view: InView, selection: Selection, look: Look
+) -> ScatterPlot | EmbeddedCells | str:
     """The picture; cells that are still to be laid out; or in words why there is none."""
-    own = ANALYSIS.get()
-    if kind is AxesKind.FEATURES:
-        x = _choose_feature("x", "Across", in_view, (FIRST_FEATURE,))
-        y = _choose_feature("y", "Up", in_view, _SECOND)
-        return features_plot(selection, x, y, _choose_colour(in_view), own, look)
-    about = FeatureScope(
-        _chooser(
-            "about",
-            "By",
-            {kind_.value: words for kind_, words in _ABOUTS.items()},
-            _kept("about", FeatureScope.SHAPE).value,
-            width=250,
-        )
-    )
-    colour = _choose_colour(in_view)
+    own, (left, right) = ANALYSIS.get(), st.columns(2, gap="small")
+    with left:
+        if kind is AxesKind.FEATURES:
+            x = _choose_feature("x", "Across", in_view, (FIRST_FEATURE,))
+            with right:
+                y = _choose_feature("y", "Up", in_view, _SECOND)
+            return features_plot(selection, x, y, colour, own, look)
+        abouts = {scope.value: words for scope, words in _ABOUTS.items()}
+        about = FeatureScope(_chooser("about", "By", abouts, _kept("about", FeatureScope.SHAPE).value))
     try:
         cells = embedded(selection, embedding_features(in_view, about))
     except CoreError as error:
@@ -172,27 +205,29 @@ def _plot(kind: AxesKind, in_view: InView, selection: Selection, look: Look) -> 
 
 def _choose_feature(name: str, label: str, in_view: InView, preferred: tuple[str, ...]) -> str:
     reliability = model_in_use.reliability_if_known()
-    offered = poor_last(in_view.offered, reliability)
     chosen = explored().map.get(name)
+    offered = poor_last(for_choosing(in_view.offered, keep=chosen), reliability)
     if chosen not in in_view.offered:
         chosen = next((feature for feature in preferred if feature in in_view.offered), offered[0])
     labels = {
         feature: CATALOGUE[feature].label + ("  ·  poor" if is_poor(feature, reliability) else "")
         for feature in offered
     }
-    return _chooser(name, label, labels, chosen, width=280)
+    return _chooser(name, label, labels, chosen)
 
 
 def _choose_colour(in_view: InView) -> By | str:
     labels: dict[str, str] = {by.value: words for by, words in _COLOURS.items()} | {
-        feature: CATALOGUE[feature].label for feature in in_view.offered
+        feature: CATALOGUE[feature].label
+        for feature in for_choosing(in_view.offered, keep=explored().map.get("colour"))
     }
-    said = explored().map.get("colour", By.CELL_TYPE.value)
-    chosen = _chooser("colour", "Coloured by", labels, said if said in labels else By.CELL_TYPE.value, width=220)
+    first = explored().by or By.CELL_TYPE
+    said = explored().map.get("colour", first.value)
+    chosen = _chooser("colour", "Coloured by", labels, said if said in labels else first.value)
     return By(chosen) if chosen in list(By) else chosen
 
 
-def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, width: int) -> str:
+def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str) -> str:
     """A list whose choice is kept with the map."""
     widget = f"map_{name}"
     st.session_state[widget] = chosen
@@ -203,9 +238,13 @@ def _chooser(name: str, label: str, labels: Mapping[str, str], chosen: str, *, w
         key=widget,
         on_change=_take,
         args=(name, widget),
-        width=width,
     )
     return chosen
+
+
+def _keep_outline(outline: Outline | None) -> None:
+    others = {name: value for name, value in explored().map.items() if name != _OUTLINE}
+    change(map=others if outline is None else {**others, _OUTLINE: outline.to_text()})
 
 
 def _wait_for_umap(cells: EmbeddedCells) -> None:
@@ -364,7 +403,7 @@ def _keep(chosen: Selection) -> None:
     except CoreError as error:
         PROBLEM.set(str(error))
         return
-    _OUTLINE.clear()
+    _keep_outline(None)
 
 
 def _unused(name: str, chosen: Selection) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.charts.groups import DrawnGroup, styled
 from core.charts.separation import separation_chart
@@ -29,9 +30,10 @@ from pages._ui.common.downloads import download_menu
 from pages._ui.common.layout import current_look
 from pages._ui.common.state import Kept, widget_value
 from pages._ui.explorer import answers
-from pages._ui.explorer.contrasts import show_contrasts
+from pages._ui.explorer.contrasts import row_height, show_contrasts
 from pages._ui.explorer.distribution import feature_chart, sources_of
 from pages._ui.explorer.groups import Compared, show_model_note, show_refused, show_warnings
+from pages._ui.explorer.kept import kept_control, kept_toggle
 from pages._ui.explorer.state import EACH, FIRST_FEATURE, OTHERS, ChartType, Question, change, explored
 
 _OTHERS: Final = GroupName("the other cells", "other cell")
@@ -73,11 +75,14 @@ class Versus:
 
 def show_separation(compared: Compared) -> None:
     """Rank the features between two groups, one and all others, or each of them."""
-    versus = _choose_sides(compared)
-    if versus is None:
+    chosen = _choose_sides(compared)
+    if chosen is None:
         return
+    versus, where = chosen
     view = versus.compared.view
-    if _inside_each_source(versus):
+    with where:
+        inside = _inside_each_source(versus)
+    if inside:
         show_model_note(view)
         sides: answers.Sides = tuple(map(tuple, versus.sides))
         names = tuple(next(iter(side)) if len(side) == 1 else _OTHERS.plural for side in versus.sides)
@@ -113,8 +118,8 @@ def show_separation(compared: Compared) -> None:
 # --- who against whom -------------------------------------------------------------------------------------------------
 
 
-def _choose_sides(compared: Compared) -> Versus | None:
-    """Show the two fields that tell the sides."""
+def _choose_sides(compared: Compared) -> tuple[Versus, DeltaGenerator] | None:
+    """Show the two fields that tell the sides; returns these, and the place beside the fields."""
     titles = dict(zip(compared.names, compared.titles, strict=True))
     names = list(titles)
     if len(names) < 2:
@@ -128,7 +133,7 @@ def _choose_sides(compared: Compared) -> Versus | None:
     second = pair[1] if len(pair) > 1 and pair[1] in options else options[0]
     st.session_state["side-first"], st.session_state["side-second"] = first, second
     called = titles | {OTHERS: "all other groups together", EACH: "Every group from every other, at once"}
-    left, right = st.columns(2, gap="small")
+    left, right, where = st.columns([2, 2, 2.7], vertical_alignment="bottom", gap="small")
     left.selectbox(
         "What sets apart",
         [*names, *([EACH] if several else [])],
@@ -137,13 +142,13 @@ def _choose_sides(compared: Compared) -> Versus | None:
         on_change=_take_sides,
     )
     if first == EACH:
-        return Versus(compared, [[name] for name in names], compared.words())
+        return Versus(compared, [[name] for name in names], compared.words()), where
     right.selectbox("from", options, format_func=called.__getitem__, key="side-second", on_change=_take_sides)
     words = dict(zip(names, compared.words(), strict=True))
     if second == OTHERS:
         others = [name for name in names if name != first]
-        return Versus(compared, [[first], others], (words[first], _OTHERS))
-    return Versus(compared.only([first, second]), [[first], [second]], (words[first], words[second]))
+        return Versus(compared, [[first], others], (words[first], _OTHERS)), where
+    return Versus(compared.only([first, second]), [[first], [second]], (words[first], words[second])), where
 
 
 def _inside_each_source(versus: Versus) -> bool:
@@ -195,29 +200,9 @@ def _show_ranking(
 ) -> None:
     headline = st.container()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="ranking_head"):
-        aspect = st.segmented_control(
-            "Of",
-            list(separated.aspects),
-            default=next(iter(separated.aspects)),
-            required=True,
-            key="ranking_aspect",
-            label_visibility="collapsed",
-        )
-        form = st.segmented_control(
-            "Shown as",
-            [_LIST, _CHART],
-            default=_LIST,
-            required=True,
-            key="ranking_form",
-            persist_state="session",
-            label_visibility="collapsed",
-        )
-        every = st.toggle(
-            "Every feature",
-            key="ranking_every",
-            persist_state="session",
-            help="Also those that say nearly the same as another.",
-        )
+        aspect = kept_control("Of", list(separated.aspects), "ranking_aspect")
+        form = kept_control("Shown as", [_LIST, _CHART], "ranking_form")
+        every = kept_toggle("Every feature", "ranking_every", "Also those that say nearly the same as another.")
         trusted = graded(reliability)
         told = [best for each in separated.aspects if (best := separated.best(each, trusted))]
         with headline:
@@ -235,6 +220,7 @@ def _show_ranking(
         )
     with headline:
         _show_headline(versus, separated, told or [best])
+    how = separated.ranking
     if form == _CHART:
         st.altair_chart(
             chart,
@@ -245,6 +231,9 @@ def _show_ranking(
         st.caption("Point: effect; line: its 95 % interval; hollow: q not below 0.05.")
     else:
         _list(versus, separated, names, {group.representative: group for group in groups}, reliability)
+    st.caption(f"{markdown(separated.redundancy.sentence)} How chance was judged: {markdown(how.note)}.")
+    if how.sampling is not None:
+        st.caption(f"{markdown(how.sampling)} The column *By* says which.")
     chosen = explored().feature
     feature = chosen if chosen in by_feature and chosen != FIRST_FEATURE else best
     _detail(versus, _with_exact(asked, cells, separated, [feature]), feature, reliability)
@@ -252,15 +241,11 @@ def _show_ranking(
 
 
 def _show_headline(versus: Versus, separated: Separated, told: Sequence[str]) -> None:
-    """What the best feature of each aspect says, morphology first, and how all were ranked."""
-    ranking = separated.ranking
+    """What the best feature of each aspect says, morphology first."""
     said = [markdown(plain_sentence(separated.by_feature[name], versus.words)) for name in told]
     st.markdown(f"#### {said[0]}")
     if len(said) > 1:
         st.markdown("\n".join(f"- {text}" for text in said[1:]))
-    st.caption(f"{markdown(separated.redundancy.sentence)} How chance was judged: {markdown(ranking.note)}.")
-    if ranking.sampling is not None:
-        st.caption(f"{markdown(ranking.sampling)} The column *By* says which.")
 
 
 def _with_exact(asked: _Asked, cells: SideSample, separated: Separated, features: Sequence[str]) -> Separated:
@@ -338,8 +323,8 @@ def _list(
         effect, min_value=0, max_value=1, format="%.2f", width=88, help=_EFFECT_HELP[two]
     )
     config: dict[str, Any] = {
-        "Feature": st.column_config.TextColumn(pinned=True, width=180),
-        "In words": st.column_config.TextColumn(width=315),
+        "Feature": st.column_config.TextColumn(pinned=True, width=265),
+        "In words": st.column_config.TextColumn(width=265),
         "Effect": number,
         "Interval": st.column_config.TextColumn(
             "95 %",
@@ -362,6 +347,7 @@ def _list(
         column_order=[name for name in rows[0] if name not in hidden],
         hide_index=True,
         height=_LIST_PX,
+        row_height=row_height(names),
         key=f"ranking-{key}",  # a row is identified by its place, so another table must be another widget
         on_select="rerun",
         selection_mode="single-row",

@@ -7,12 +7,15 @@ address holds what differs from a page just opened, so it is short, and is read 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import streamlit as st
 
 from core.domain.errors import CoreError, SelectionError
-from core.explorer.selection import Quality, Selection, from_link, to_link
+from core.domain.settings import load_settings
+from core.explorer import kept_selections
+from core.explorer.selection import Quality, Selection
 from core.explorer.view import NOT_RECORDED, By
 from core.features.catalogue import CATALOGUE
 from core.support.text import markdown
@@ -26,9 +29,9 @@ LONGEST_NAME: Final = 60
 # In place of a second group: all others together; in place of a first: every group from every other.
 OTHERS, EACH = "~others", "~each"
 
-# Key of the switch that opens a cell for correction, and the name of that cell in the address.
+# Key of the switch that opens a cell for correction; what that cell, or one only looked at, is called in the address.
 CORRECT: Final = "card_correct"
-_CELL: Final = "cell"
+_CELL, _CARD = "cell", "card"
 
 _APART: Final = "~"  # between a saved selection's name and its link: in no link
 
@@ -62,8 +65,9 @@ class Explored:
     `by` defines the groups: a property of the cells, or, if None, the `saved` selections. `groups` are the chosen ones
     by name, all where it is empty. `pair` names the two groups that are compared, the second may be `OTHERS`; or `EACH`
     alone; the first two where it is empty. `log` is None where the catalogue says whether the axis is logarithmic.
-    `features` are those of the chart of ranges, `map` holds what the map keeps by name; `as_drawn` is whether outlines
-    are the model's, without people's corrections. `calibrations` are laid over the values, by name. `together` is
+    `features` are those of the chart of ranges, `map` holds what the map keeps by name, its outline too, and `lists`
+    how the other charts and lists are shown; `as_drawn` is whether outlines are the model's, without people's
+    corrections. `calibrations` are laid over the values, by name. `together` is
     whether two groups are compared with all their cells, where they could be inside each source.
     """
 
@@ -78,6 +82,7 @@ class Explored:
     features: tuple[str, ...] = ()
     saved: Mapping[str, Selection] = field(default_factory=dict)
     map: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, str] = field(default_factory=dict)
     as_drawn: bool = False
     calibrations: tuple[str, ...] = ()
     together: bool = False
@@ -101,9 +106,10 @@ def explored() -> Explored:
         if problems:
             PROBLEM.set(" ".join(problems))
         _EXPLORED.set(seen)
-        if cell := _address().get(_CELL):
-            CARD.set(cell[0])
-            st.session_state[CORRECT] = True
+        for name in (_CARD, _CELL):
+            if cell := _address().get(name):
+                CARD.set(cell[0])
+                st.session_state[CORRECT] = name == _CELL
     return seen
 
 
@@ -131,9 +137,16 @@ def save(name: str, selection: Selection) -> None:
 
 
 def to_address(seen: Explored) -> dict[str, list[str]]:
-    """Query parameters that differ from a page just opened; raises SelectionError for a selection too long for them."""
+    """Query parameters that differ from a page just opened; what is too long for them is kept on the server.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses that.
+    """
+    link = partial(kept_selections.to_short_link, load_settings().cohort)
     parameters = {
-        "s": [link] if (link := to_link(seen.selection)) else [],
+        "s": [cells] if (cells := link(seen.selection)) else [],
         "show": [seen.question.value] if seen.question is not Question.DISTRIBUTION else [],
         "by": [seen.by.value if seen.by else "saved"] if seen.by is not By.CELL_TYPE else [],
         "group": list(seen.groups),
@@ -142,8 +155,9 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
         "as": [seen.form.value] if seen.form is not ChartType.DENSITY else [],
         "log": [] if seen.log is None else [str(int(seen.log))],
         "ranges": [" ".join(seen.features)] if seen.features else [],
-        "saved": [f"{name}{_APART}{to_link(selection)}" for name, selection in seen.saved.items()],
+        "saved": [f"{name}{_APART}{link(selection)}" for name, selection in seen.saved.items()],
         "map": [f"{name}{_APART}{value}" for name, value in seen.map.items()],
+        "list": [f"{name}{_APART}{value}" for name, value in seen.lists.items()],
         "outlines": ["model"] if seen.as_drawn else [],
         "calibrated": list(seen.calibrations),
         "together": ["1"] if seen.together else [],
@@ -154,6 +168,7 @@ def to_address(seen: Explored) -> dict[str, list[str]]:
 def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]:
     """Read what `to_address` wrote; wrong parts are left out and reported in words."""
     problems: list[str] = []
+    from_link = partial(kept_selections.from_short_link, load_settings().cohort)
 
     def read(name: str, reader: Any, default: Any) -> Any:  # noqa: ANN401 - one reader a parameter
         if not raw.get(name):
@@ -177,6 +192,7 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
         features=read("ranges", lambda values: tuple(_known(values[0].split())), ()),
         saved=read("saved", lambda values: {name: from_link(link) for name, link in _pairs(values[:MOST_SAVED])}, {}),
         map=read("map", lambda values: dict(_pairs(values[:20])), {}),
+        lists=read("list", lambda values: dict(_pairs(values[:20])), {}),
         as_drawn=read("outlines", lambda values: values[0] == "model", default=False),
         calibrations=read("calibrated", lambda values: tuple(values[:MOST_GROUPS]), ()),
         together=read("together", lambda values: values[0] == "1", default=False),
@@ -185,12 +201,19 @@ def from_address(raw: Mapping[str, Sequence[str]]) -> tuple[Explored, list[str]]
 
 
 def write_address() -> None:
-    """Write the page's state to the browser's address; raises SelectionError, and changes nothing, where it cannot."""
-    wanted = to_address(explored())
-    if widget_value(CORRECT) and (cell := CARD.get()) is not None:
-        wanted[_CELL] = [cell]  # so that a server that was started anew opens it again
+    """Write the page's state to the browser's address; raises StoreError, and changes nothing, where it cannot."""
+    wanted = address()
     if _address() != wanted:
         st.query_params.from_dict(wanted)
+
+
+def address() -> dict[str, list[str]]:
+    """The page's state as query parameters, with the cell that is looked at or corrected; raises StoreError."""
+    wanted = to_address(explored())
+    cell = CARD.get()
+    if cell is not None and (widget_value(CORRECT) or explored().question in (Question.MAP, Question.CELLS)):
+        wanted[_CELL if widget_value(CORRECT) else _CARD] = [cell]
+    return wanted
 
 
 def _address() -> dict[str, list[str]]:

@@ -58,6 +58,24 @@ def test_a_densitys_area_is_one_even_at_a_hard_end(values):
     assert np.trapezoid(found, grid) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_a_curve_is_not_cut_at_the_outermost_cells(log):
+    edges = np.linspace(50, 60, 201) if not log else np.geomspace(50, 60, 201)
+    flat = np.full((1, 200), 4)
+    rows = _rows(density_chart(GROUPS[:1], AREA, Basis.MICROMETRES, edges, flat, LIGHT, log=log).to_dict(), "frequency")
+    heights = [row["frequency"] for row in rows]
+    assert heights[0] < 0.01 * max(heights)
+    assert heights[-1] < 0.01 * max(heights)
+    assert min(row["value"] for row in rows) > 0
+
+
+def test_a_curve_of_what_cannot_be_negative_begins_at_zero():
+    counts = np.r_[np.arange(200, 0, -1)][None]
+    edges = np.linspace(0, 10, 201)
+    rows = _rows(density_chart(GROUPS[:1], AREA, Basis.MICROMETRES, edges, counts, LIGHT).to_dict(), "frequency")
+    assert min(row["value"] for row in rows) == 0
+
+
 @pytest.mark.parametrize(("log", "look"), [(False, LIGHT), (True, DARK)])
 def test_curves_of_large_groups_and_ticks_of_small_ones(log, look):
     spec = density_chart(GROUPS, AREA, Basis.MICROMETRES, EDGES, COUNTS, look, log=log).to_dict()

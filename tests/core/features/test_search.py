@@ -1,8 +1,8 @@
 import pytest
 
 from core.charts.rows import REGION_WORDS, themes
-from core.features.catalogue import CATALOGUE
-from core.features.search import matching
+from core.features.catalogue import CATALOGUE, KEY_FEATURES
+from core.features.search import for_choosing, matching
 from core.features.spec import Region, Theme
 from tests.populations import RATIO
 
@@ -23,3 +23,14 @@ def test_every_word_must_be_there():
     assert found
     assert all("eosin" in name and CATALOGUE[name].region is Region.CYTOPLASM for name in found)
     assert matching("eosin zebra", None, None) == []
+
+
+def test_a_list_to_choose_from_begins_with_the_n_c_ratio_and_areas_and_says_each_size_once():
+    listed = for_choosing(CATALOGUE)
+    assert tuple(listed[: len(KEY_FEATURES)]) == KEY_FEATURES
+    axis, diameter = "cell_shape2D_MajorAxisLength", "cell_shape2D_MaximumDiameter"
+    assert {"nucleus_shape2D_MeshSurface", axis} < set(CATALOGUE) - set(listed)
+    assert len(listed) == len(set(listed)) == len(CATALOGUE) - 4
+    assert axis in for_choosing(CATALOGUE, keep=axis)
+    assert for_choosing([axis, RATIO]) == [RATIO, axis], "it stays where nothing says the same"
+    assert for_choosing([axis, diameter]) == [diameter]

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from core.corrections.opening import open_stored, rings_of
 from core.domain.types import LabelMap
 from core.explorer.cells import cells as stored_cells
 from core.explorer.cells import decided, decided_features, features_of
+from core.explorer.selection import NOT_LOOKED_AT, Quality, Selection
+from core.explorer.view import counts, facets
 from core.features.catalogue import CATALOGUE
 from core.pipeline import remeasured
 from core.store import edits, queries, sql_query
@@ -184,6 +187,20 @@ def test_sql_of_a_person_sees_the_same(cohort, ids, deciding):
     answer = sql_query.run(cohort, asked).table
     assert plain(answer.to_dict("records")) == plain(cohort.query(asked).to_dict("records"))
     assert set(answer["outline_status"].dropna()) == {"corrected", "rejected"}
+
+
+def test_cells_are_chosen_by_what_people_decided_of_their_outlines(cohort, deciding):
+    deciding(0, CORRECTED)
+    deciding(1, ACCEPTED)
+    everyone = Selection(quality=Quality.ANY)
+
+    def cells(*outlines: str) -> int:
+        return counts(cohort, replace(everyone, outlines=outlines)).cells
+
+    assert [cells("corrected"), cells("accepted", "corrected"), cells("rejected"), cells(NOT_LOOKED_AT)] == [1, 2, 0, 1]
+    offered = {facet.value: facet.cells for facet in facets(cohort, everyone)["outlines"]}
+    assert offered == {"accepted": 1, "corrected": 1, NOT_LOOKED_AT: 1}
+    assert counts(cohort.as_drawn(), replace(everyone, outlines=(NOT_LOOKED_AT,))).cells == 3
 
 
 def test_every_decision_changes_the_revision_but_not_that_of_what_the_model_drew(cohort, deciding):
