@@ -4,6 +4,7 @@ Several images stand in a tray, and are kept as a case; one of them is shown as 
 """
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.domain.errors import ImageError
 from core.domain.options import CellChoice
@@ -35,7 +36,7 @@ from pages._ui.single_cell.outline import show_outline
 from pages._ui.single_cell.tray_view import show_tray
 
 
-def measure(chosen: Chosen, line: st.delta_generator.DeltaGenerator, cells: CellChoice = CellChoice.AUTO) -> None:
+def measure(chosen: Chosen, line: DeltaGenerator, cells: CellChoice = CellChoice.AUTO) -> None:
     """Run the engine on the chosen image, with its progress on the line below the buttons."""
     line.progress(0.0, text="Opening the image and the model")
 
@@ -71,8 +72,11 @@ def show_preview(chosen: Chosen) -> None:
         )
 
 
-def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
-    """Show the cell first, then its numbers, then its place among the populations; before it, what is set beside it."""
+def show_result(analysis: CellAnalysis, chosen: Chosen | None, room: DeltaGenerator | None = None) -> None:
+    """Show the cell first, then its numbers, then its place among the populations; before it, what is set beside it.
+
+    `room` is where the numbers of a cell of a field stand: beside the field, where they change as one is chosen.
+    """
     beside = st.container() if is_beside(analysis) else None
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
@@ -84,6 +88,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
         measured = any(value is not None for value in analysis.features.values.values())
         placed = place_cell(analysis, cohort_data.references())
         reliability = {} if analysis.base else model_in_use.reliability()
+    with left if room is None else right:
         show_quality(analysis)
         offer_scale(analysis.image)
         if (
@@ -93,7 +98,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
         ):
             measure(chosen, status, CellChoice.ALL)
             st.rerun()
-    with right:
+    with room or right:
         if measured:
             show_measures(analysis, placed, reliability)
         else:
@@ -144,14 +149,14 @@ with errors_in_words():
         except ImageError as error:
             tray.failed(str(error))
             raise
-    analysis, field = ANALYSIS.get(), FIELD.get()
+    analysis, field, room = ANALYSIS.get(), FIELD.get(), None
     if field is not None:
-        analysis = show_field(field)
+        analysis, room = show_field(field)
     elif analysis is not None:
         analysis = at_scale(analysis, SCALE.get())
     if analysis is not None:
         status.caption(describe(analysis, chosen))
-        show_result(analysis, chosen)
+        show_result(analysis, chosen, room)
     elif chosen is not None:
         status.caption(f"**{markdown(chosen.name)}**{': drawn by the program, no real cell' if chosen.example else ''}")
         show_preview(chosen)

@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.charts.overlay import field_png, field_svg
 from core.domain.options import Units
@@ -30,7 +31,7 @@ from pages._ui.single_cell.outline import decided_cells
 _AREAS: Final = ("cell_shape2D_PixelSurface", "nucleus_shape2D_PixelSurface")
 _NUCLEAR_SHARE: Final = "combined_PixelSurface"
 _ROW_PX: Final = 35
-_MOST_ROWS: Final = 11
+_MOST_ROWS: Final = 5  # the chosen cell's numbers stand below them, in view on a laptop
 
 
 def open_field(field: AnalysedField) -> None:
@@ -49,8 +50,11 @@ def _places(cells: Sequence[CellAnalysis]) -> list[tuple[BoundingBox, LabelMap]]
     return [(cell.place, cell.segmentation.labels) for cell in cells if cell.place]
 
 
-def show_field(field: AnalysedField) -> CellAnalysis:
-    """Show the field with its numbered cells, to be chosen in picture or list; returns the chosen one's analysis."""
+def show_field(field: AnalysedField) -> tuple[CellAnalysis, DeltaGenerator]:
+    """Show the field with its numbered cells, to be chosen in picture or list.
+
+    Returns the chosen one's analysis, and the room below the list for its numbers.
+    """
     # Features are kept in pixels, so a new scale needs no new outlines.
     scale = SCALE.get()
     image = rescaled(field.image, scale)
@@ -68,10 +72,11 @@ def show_field(field: AnalysedField) -> CellAnalysis:
             + (f", {flagged} flagged" if flagged else "")
         )
         number = _choose_in_list(cells, f"{key}-{CELL_CLICKS.get()}")
-        _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
+        room = st.container()
     with left:
         field_viewer(field.pictures[drawn], number, _click, key=f"{key}-{hash(drawn)}")
-    return model[number - 1]
+        _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
+    return model[number - 1], room
 
 
 def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:

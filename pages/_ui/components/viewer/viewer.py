@@ -57,7 +57,7 @@ _HTML: Final = _html(
 _ONE_HTML: Final = _html(_pane("Cell with outlines; plus, minus and arrows: view; o: outlines"), _TOGGLES)
 _FIELD_HTML: Final = _html(
     _pane("Field with numbered cells; plus, minus and arrows: view", kind="pane wide"),
-    "<span>Click a cell to see its numbers below.</span>",
+    "<span>Click a cell to see its numbers.</span>",
 )
 _TWO_HTML: Final = _html(
     _pane("The shown cell with outlines; plus and minus enlarge both, arrows move both", "The shown cell")
