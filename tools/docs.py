@@ -391,7 +391,7 @@ def _measured(*topics: str) -> str:
 
 
 def speed() -> str:
-    return _measured("features", "inference", "cell", "page", "correcting")
+    return _measured("features", "inference", "cell", "first_click", "page", "correcting")
 
 
 def batch() -> str:

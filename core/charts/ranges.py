@@ -247,7 +247,9 @@ def range_chart(
         *(layer for reference, shade in others_drawn for layer in _other_layers(reference, shade, rows, look)),
         _cell_layer(cell, population_colour(scale.cell_type), look),
     ]
-    chart = alt.layer(alt.layer(*layers), _value_column(cell, keys)).resolve_scale(y="independent")
+    # Said at once: each further call would copy all layers.
+    independent = alt.Resolve(scale=alt.ScaleResolveMap(y="independent"))
+    chart = alt.layer(alt.layer(*layers), _value_column(cell, keys), resolve=independent)
     return configured(chart, height=max(1, len(keys)) * ROW_HEIGHT_PX)
 
 

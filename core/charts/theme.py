@@ -109,7 +109,9 @@ def to_vega_lite(chart: AnyChart) -> str:
 
 
 def _stand_alone(chart: AnyChart, width: int | None) -> dict[str, Any]:
-    spec: dict[str, Any] = (chart if width is None else chart.properties(width=width)).to_dict(validate=False)
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    if width is not None:
+        spec["width"] = width
     spec["background"] = LIGHT.paper
     spec.setdefault("config", {})["font"] = FONT
     return spec

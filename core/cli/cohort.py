@@ -92,11 +92,7 @@ def cohort(parser: argparse.ArgumentParser) -> None:
 def references() -> list[ReferencePopulation]:
     """Populations of the cohort with at least one good cell, and the published tables."""
     with Cohort.open() as cohort:
-        measured = [
-            queries.reference(cohort, info.population.population_id)
-            for info in queries.populations(cohort)
-            if info.n_good
-        ]
+        measured = queries.references(cohort)
     return [*measured, *published_references(load_settings().reference)]
 
 

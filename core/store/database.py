@@ -137,11 +137,15 @@ class Cohort:
                 for name, stored in found.items()
             }
 
-        return self._answers.of("states", lambda: self.revision, states)
+        return self.answer_of_all("states", states)
 
     def answer(self, population_id: str, question: Hashable, ask: Callable[[], Answer]) -> Answer:
         """What `ask` says of a population, asked anew only when the population has changed."""
         return self._answers.of((population_id, question), lambda: self.states().get(population_id), ask)
+
+    def answer_of_all(self, question: str, ask: Callable[[], Answer]) -> Answer:
+        """What `ask` says of all populations, asked anew only when one has changed."""
+        return self._answers.of(question, lambda: self.revision, ask)
 
     def populations(self) -> tuple[shards.StoredPopulation, ...]:
         """Every readable population and where it is: root by root, then in the order of the cell types, then by id."""

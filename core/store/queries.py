@@ -52,10 +52,14 @@ class PopulationInfo:
 
 def populations(cohort: Cohort) -> tuple[PopulationInfo, ...]:
     """Every population with its counts, in the order of `Cohort.populations`; a damaged one has a `problem`."""
-    return tuple(
-        cohort.answer(stored.population.population_id, "info", partial(_info, cohort, stored))
-        for stored in cohort.populations()
-    )
+
+    def infos() -> tuple[PopulationInfo, ...]:
+        return tuple(
+            cohort.answer(stored.population.population_id, "info", partial(_info, cohort, stored))
+            for stored in cohort.populations()
+        )
+
+    return cohort.answer_of_all("populations", infos)
 
 
 def cells(
@@ -103,6 +107,18 @@ def red_cells(cohort: Cohort, population_id: str) -> list[RedCells]:
 def summaries(cohort: Cohort, population_id: str, *, in_um: bool) -> tuple[PopulationSummary, ...]:
     """Summaries of all features over the good cells; with `in_um` sizes in micrometres, over the cells with a scale."""
     return summarise(values(cohort, population_id), population_id, in_um=in_um)
+
+
+def references(cohort: Cohort, features: Sequence[str] | None = None) -> tuple[ReferencePopulation, ...]:
+    """Every population with a good cell, as `reference` returns it."""
+
+    def all_of_them() -> tuple[ReferencePopulation, ...]:
+        return tuple(
+            reference(cohort, info.population.population_id, features) for info in populations(cohort) if info.n_good
+        )
+
+    named = "every feature" if features is None else ", ".join(features)
+    return cohort.answer_of_all(f"references by {named}", all_of_them)
 
 
 def reference(cohort: Cohort, population_id: str, features: Sequence[str] | None = None) -> ReferencePopulation:

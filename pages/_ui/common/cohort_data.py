@@ -119,10 +119,7 @@ def references() -> tuple[ReferencePopulation, ...]:
     """Everything a cell can be compared with: measured populations with a good cell, then the published tables."""
     from core.store import queries
 
-    measured = tuple(
-        queries.reference(cohort(), info.population.population_id) for info in populations() if info.n_good
-    )
-    return measured + published()
+    return queries.references(cohort()) + published()
 
 
 def published() -> tuple[ReferencePopulation, ...]:

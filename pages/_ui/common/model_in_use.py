@@ -126,9 +126,8 @@ def _prepare(opened: Cohort, compared: tuple[str, ...]) -> None:
     from core.store import queries
 
     with suppress(CoreError):  # who needs it is told
-        for info in queries.populations(opened):
-            for features in (None, compared) if info.n_good else ():
-                queries.reference(opened, info.population.population_id, features)
+        for features in (None, compared):
+            queries.references(opened, features)
     open_converter()
 
 

@@ -51,6 +51,4 @@ def _nearest_populations(shapes: tuple[str, ...], sizes: tuple[str, ...]) -> Nea
     from core.populations.nearness import NearestPopulations
     from core.store import queries
 
-    named = [info.population.population_id for info in cohort_data.populations() if info.n_good]
-    references = (queries.reference(cohort_data.cohort(), name, [*shapes, *sizes]) for name in named)
-    return NearestPopulations(references, shapes, sizes)
+    return NearestPopulations(queries.references(cohort_data.cohort(), [*shapes, *sizes]), shapes, sizes)
