@@ -12,6 +12,7 @@ from core.domain.types import CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.spec import FeatureSpec
 from core.image.masks import cell_mask
+from core.store.outline_log import without_ring
 
 _ROOM: Final = 1.5  # of the larger cell's longer side
 _SAME: Final = 0.005  # a smaller difference than half a per cent is none
@@ -76,7 +77,7 @@ def _framed(cell: CellAnalysis, ratio: float, side: float, bar: str) -> str:
     left, top = max(0, int(np.floor(x - half))), max(0, int(np.floor(y - half)))
     right, bottom = min(width, int(np.ceil(x + half))), min(height, int(np.ceil(y + half)))
     cut = replace(cell.image, rgb=rgb[top:bottom, left:right].copy())
-    drawn = outlined_svg(cut, LabelMap(labels[top:bottom, left:right]))
+    drawn = outlined_svg(cut, LabelMap(without_ring(labels)[top:bottom, left:right]))
     # Without its own frame and scale bar: the square has them.
     body = drawn[drawn.index(">") + 1 : drawn.index('<g class="scale">')]
     move = f"translate({side / 2 + ratio * (left - x):.3f} {side / 2 + ratio * (top - y):.3f}) scale({ratio:.6f})"

@@ -335,6 +335,8 @@ def test_a_case_is_closed_and_deleted(page, cells, tmp_path):
     assert "case" not in app.query_params
     (case,) = shelf(tmp_path).shelf().cases
     app.button(key=f"open_{case.id}").click().run()
+    assert not [button for button in app.button if button.key == "case_delete"], "it is asked first"
+    app.toggle(key=f"case_delete_ask_{case.id}").set_value(True).run()
     app.button(key="case_delete").click().run()
     assert not app.exception
     assert "No image yet" in texts(app)

@@ -96,6 +96,10 @@ def _words(tray: Tray, case: Case) -> None:
         _text(st.text_area, label, LONGEST_NOTE, record.notes, lambda words: trays.note(words, record))
     st.caption(f"Saved: {case_words(case)}.")
     st.button("Close the case", key="case_close", icon=":material/close:", on_click=_close)
+    if st.toggle("Delete the case", key=f"case_delete_ask_{case.id}"):
+        images = f"{len(case.images)} {'image' if len(case.images) == 1 else 'images'}"
+        st.caption(f"With its {images} and all that was measured. Decisions about outlines stay in their log.")
+        st.button("Delete it", key="case_delete", icon=":material/delete:", on_click=_delete, args=(case.id,))
 
 
 def _text(field: Callable[..., object], label: str, longest: int, kept: str, save: Callable[[str], None]) -> None:
@@ -112,19 +116,6 @@ def _rename(seen: Case, title: str, notes: str) -> None:
     tray, cases = TRAY.get(), own_cases()
     if tray is not None and cases is not None:
         tray.case = cases.rename(seen, title, notes)
-
-
-def offer_to_delete(tray: Tray) -> None:
-    """Offer to delete the case, once more asked."""
-    case = tray.case
-    if case is not None:
-        with st.popover("", icon=":material/delete_forever:", help="Delete the case", key="case_delete_ask"):
-            images = f"{len(case.images)} {'image' if len(case.images) == 1 else 'images'}"
-            st.markdown(
-                f"Deletes the case with its {images} and all that was measured. Decisions about outlines stay in their"
-                " log."
-            )
-            st.button("Delete this case", key="case_delete", on_click=_delete, args=(case.id,))
 
 
 def _delete(name: str) -> None:

@@ -20,7 +20,7 @@ def offer_to_take(cases: Cases, case: Case) -> None:
     """Show a small menu of downloads of a case."""
     if not case.cells:
         return
-    with st.popover("", icon=":material/download:", help="Table and report of the case", key="case_take"):
+    with st.popover("Download", icon=":material/download:", type="tertiary", key="case_take"):
         units = Units.PIXELS
         if all(image.scale is not None for image in case.images if image.cells):
             units = Units(

@@ -18,7 +18,7 @@ from pages._ui.common.state import SCALE, TRAY, Tray, TrayImage
 from pages._ui.components.gallery.gallery import Item, gallery
 from pages._ui.single_cell import tray as trays
 from pages._ui.single_cell.beside import choose_beside
-from pages._ui.single_cell.keeping import offer_to_delete, show_case
+from pages._ui.single_cell.keeping import show_case
 from pages._ui.single_cell.taking import offer_to_take
 
 _PLACES: Final = 20  # pictures of more would be sent to the browser with every click
@@ -119,7 +119,6 @@ def _acts(tray: Tray, line: st.delta_generator.DeltaGenerator) -> None:
     show_case(tray)
     if tray.case is not None and (cases := own_cases()) is not None:
         offer_to_take(cases, tray.case)
-    offer_to_delete(tray)
     st.button(
         "Take out",
         key="tray_drop",
