@@ -4,6 +4,7 @@ Whatever the size of the run, no more than what is shown is held in memory.
 """
 
 import copy
+import hashlib
 import io
 import re
 import zipfile
@@ -345,18 +346,20 @@ class Review:
                 " measured; put it back where it was"
             )
             raise StoreError(msg)
-        rows = [row for batch in self._rows_of_image(cell.image_path) for row in batch]
+        rows = self.rows_of_image(cell.image_path)
         (own,) = (row for row in rows if row["cell_index"] == cell.cell_index)
         return open_stored(own, image, rows)
 
-    def _rows_of_image(self, image_path: str) -> Iterator[list[CellRow]]:
+    def rows_of_image(self, image_path: str) -> list[CellRow]:
         """The cells of an image as the model drew them."""
         wanted = pc.field("image_path") == image_path
+        rows = []
         for shard in self._shards:
             if image_path not in self._superseded.get(shard, ()):
                 former = "image_path" not in pq.read_schema(shard).names
                 condition = pc.field("image_name") == image_path if former else wanted
-                yield as_today(pq.read_table(shard, filters=condition, use_threads=False)).to_pylist()
+                rows += as_today(pq.read_table(shard, filters=condition, use_threads=False)).to_pylist()
+        return rows
 
     def csv(self, units: Units = Units.PIXELS) -> bytes:
         """The table as CSV, sorted by image; raises StoreError, also where cells lack the scale that the units need."""
@@ -405,7 +408,7 @@ class Review:
         """Masks and numbers of the images that have a corrected cell, by their names."""
         made = {}
         for image_path in sorted({row["image_path"] for row in self._corrected.values()}):
-            rows = [self._laid(row) for batch in self._rows_of_image(image_path) for row in batch]
+            rows = [self._laid(row) for row in self.rows_of_image(image_path)]
             cells = [_measured_cell(row) for row in sorted(rows, key=lambda row: row["cell_index"])]
             placed = [(cell.place, with_environment(cell.drawn())) for cell in cells if cell.place]
             if placed:
@@ -435,6 +438,14 @@ class Review:
         """The analysed part of the cell's image, if that is still there and unchanged."""
         image = picture(self._source, cell.image_path, cell.image_sha256, cell.um_per_px)
         return None if image is None else cell.cut_out(image)
+
+    def original(self, cell: MeasuredCell) -> bytes | None:
+        """The file of the cell's image, if that is still there and unchanged."""
+        try:
+            data, _ = open_inputs(str(self._source)).read(cell.image_path)
+        except CoreError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == cell.image_sha256 else None
 
     def labels(self, cell: MeasuredCell) -> LabelMap:
         """The mask of a cell, as large as what was analysed.

@@ -224,13 +224,18 @@ def opened(cohort: Cohort, cell: StoredCell, image: CellImage) -> OpenCell:
     StoreError
         If it is gone, has no outline, or its picture does not show what was measured.
     """
-    filed = cohort.as_drawn(edits=False)
-    rows = filed.cell_rows("image_sha256 = $sha", {"sha": cell.image_sha256}, [cell.population])
+    rows = image_rows(cohort, cell)
     own = next((row for row in rows if row["cell_id"] == cell.cell_id), None)
     if own is None or not own["cell_outline"]:
         msg = f"the cell {cell.cell_id} has no outline in the cohort (any more), so there is nothing to correct"
         raise StoreError(msg)
     return open_stored(own, image, rows, cell.cell_id)
+
+
+def image_rows(cohort: Cohort, cell: StoredCell) -> list[CellRow]:
+    """The cells of its population that are of the same image, as the model drew them."""
+    filed = cohort.as_drawn(edits=False)
+    return filed.cell_rows("image_sha256 = $sha", {"sha": cell.image_sha256}, [cell.population])
 
 
 def frame(cohort: Cohort, selection: Selection) -> Frame:
@@ -277,15 +282,10 @@ def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) 
     Looked for in the folders of the known data sets, in those that may be chosen from (`Settings.roots`), and in
     `sources`, folders that batches have measured. Nothing outside these folders is opened.
     """
-    for path in _candidates(cell.image_path, settings, sources):
+    for path, data in _originals(cell, settings, sources):
         try:
-            if path.stat().st_size > settings.max_bytes:
-                continue
-            data = files.read_bytes(path)
-            if hashlib.sha256(data).hexdigest() != cell.image_sha256:
-                continue
             image = decode(data, path.name, cell.um_per_px)
-        except (OSError, CoreError):
+        except CoreError:
             continue
         shown = replace(image, name=cell.image_path)
         if cell.place is not None:
@@ -295,6 +295,23 @@ def picture(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) 
             )
         return shown if shown.shape == cell.shape else None
     return None
+
+
+def original(cell: StoredCell, settings: Settings, sources: Sequence[Path] = ()) -> bytes | None:
+    """The file of a cell's image, looked for as by `picture`; None where it is not at hand or was changed."""
+    return next((data for _, data in _originals(cell, settings, sources)), None)
+
+
+def _originals(cell: StoredCell, settings: Settings, sources: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
+    for path in _candidates(cell.image_path, settings, sources):
+        try:
+            if path.stat().st_size > settings.max_bytes:
+                continue
+            data = files.read_bytes(path)
+        except OSError:
+            continue
+        if hashlib.sha256(data).hexdigest() == cell.image_sha256:
+            yield path, data
 
 
 def _candidates(name: str, settings: Settings, sources: Sequence[Path]) -> Iterator[Path]:

@@ -27,6 +27,7 @@ from core.store import queries
 from core.store.database import Cohort
 from core.store.named_scales import known_scales
 from pages._ui.batch.pictures import scale_of
+from pages._ui.common.cases import cases_of
 from tests.pages.conftest import read, table, texts
 
 PAGE = "pages/2_Batch.py"
@@ -476,3 +477,23 @@ def test_the_scale_can_be_measured_before_a_run_which_ends_in_words_where_it_can
     _until(lambda: job.standing().state.ended, "the run did not end")
     assert job.standing().state is State.FAILED
     assert "the red cells tell no scale: at least 10 images" in texts(app.run())
+
+
+def test_the_cell_that_is_looked_at_is_added_to_a_case(batch, finished):
+    app = batch()
+    app.session_state["leukoscope_cell_looked_at"] = (_owner(finished).jobs()[0].name, "lymphocyte/field.png#1")
+    app.run()
+    app.text_input(key="add_to_case_title").set_value("Odd ones")
+    app.button(key="add_to_case_do").click().run()
+    assert not app.exception
+    assert "field.png was added." in texts(app)
+    cases = cases_of(_owner(finished))
+    (case,) = cases.shelf().cases
+    (image,) = case.images
+    assert (case.title, image.name, image.cells, image.scale.um_per_px) == ("Odd ones", "field.png", 2, 0.095)
+    assert image.chosen == 2
+    assert cases.original(case.id, image) is not None
+    app.run()
+    app.selectbox(key="add_to_case_which").set_value(case.id).run()
+    app.button(key="add_to_case_do").click().run()
+    assert "field.png is there already, and stays as it is" in texts(app)

@@ -6,13 +6,17 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.batch.jobs import Owner
+from core.cases.cells import open_cells
 from core.domain.flags import flag_sentence
 from core.domain.settings import load_settings
+from core.explorer.cells import features_of
 from core.explorer.selection import Quality, Selection, to_json
 from core.store import edits
 from core.store.database import Cohort
 from core.store.edit_log import Field
 from core.store.shards import write_population
+from pages._ui.common.cases import cases_of
 from tests.core.store.conftest import make_population, make_rows
 from tests.pages.conftest import texts
 
@@ -225,3 +229,24 @@ def test_a_card_tells_where_another_model_outlined_the_cell_than_its_population(
     write_population(own, population, [rows])
     told = texts(explore(Selection(populations=("own",)), card=rows[3]["cell_id"]))
     assert "newer (this cell; Monocytes of a test: 1 of 25 cells), model-1 (Monocytes of a test: 24 of" in told
+
+
+def test_a_cell_whose_picture_is_not_at_hand_is_added_to_a_case_as_what_is_known_of_it(explore, monkeypatch, tmp_path):
+    monkeypatch.setenv("LEUKOSCOPE_RUNS", str(tmp_path / "runs"))
+    links = []
+    monkeypatch.setattr("streamlit.page_link", lambda *where, **how: links.append((where, how)))
+    app = explore(card=FIRST)
+    app.session_state["leukoscope_browser"] = "ab" * 16
+    app.run()
+    app.text_input(key="add_to_case_title").set_value("Odd ones")
+    app.button(key="add_to_case_do").click().run()
+    assert not app.exception
+    assert "was added; its picture is not at hand, so the case keeps what was measured." in texts(app)
+    cases = cases_of(Owner(tmp_path / "runs" / "batch", "browser " + "ab" * 16))
+    (case,) = cases.shelf().cases
+    assert links[-1][1]["query_params"] == {"case": case.id}
+    (image,) = case.images
+    assert (image.cells, image.size, image.sha256[:16]) == (1, 0, FIRST.split(":")[1])
+    (opened,) = open_cells(cases.cells(case.id, image), None, image.name).cells
+    with Cohort.open([load_settings().reference, load_settings().cohort]) as cohort:
+        assert opened.features == features_of(cohort, FIRST)

@@ -9,13 +9,17 @@ import streamlit as st
 
 from core.batch.jobs import Job
 from core.batch.review import MeasuredCell, Review
+from core.cases.adding import gathered
+from core.cases.export import HeldImage
 from core.domain.errors import CoreError
 from core.domain.flags import flag_words
+from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.store.outline_log import OutlineStatus
 from core.support.text import shown as shown_text
-from pages._ui.batch.pictures import in_order, opened, pictures
+from pages._ui.batch.pictures import as_drawn, in_order, opened, pictures, scale_of
 from pages._ui.batch.training import offer_training_folder
+from pages._ui.common.add_to_case import offer_case
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.state import CELL_LOOKED_AT, RUN_CHOSEN
 from pages._ui.components.gallery.gallery import gallery
@@ -56,6 +60,7 @@ def look_through(job: Job, review: Review) -> None:
             _in_hand(job, looked_at.key, keys)
         else:
             _closely(review, looked_at)
+            offer_case(lambda: _gathered(job, review, looked_at))
 
 
 def read_address() -> None:
@@ -113,6 +118,13 @@ def _in_hand(job: Job, key: str, keys: Sequence[str]) -> None:
     if at + 1 < len(keys):
         with suppress(CoreError):  # told when it is its turn
             opened(job, keys[at + 1])
+
+
+def _gathered(job: Job, review: Review, cell: MeasuredCell) -> HeldImage:
+    """The image of a cell with all its cells, as a case keeps it; raises CoreError."""
+    rows = as_drawn(job).rows_of_image(cell.image_path)
+    scale = scale_of(job, review) if cell.um_per_px is None or rows[0]["um_per_px"] is None else None
+    return gathered(load_settings().cohort, rows, review.original(cell), cell.cell_index, scale)
 
 
 def _closely(review: Review, cell: MeasuredCell) -> None:

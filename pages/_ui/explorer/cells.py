@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 import streamlit as st
 
+from core.cases.adding import gathered
+from core.cases.export import HeldImage
 from core.charts.labels import of_cell
 from core.charts.sparklines import sparkline_html
 from core.charts.thumbnail import thumbnail_svg
@@ -27,7 +29,9 @@ from core.explorer.cells import (
     decided_features,
     features_of,
     frame,
+    image_rows,
     opened,
+    original,
     picture,
 )
 from core.explorer.gallery import GalleryOrder, OrderedCells, order_cells, typicalities
@@ -41,6 +45,7 @@ from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.store import outline_log, queries
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
+from pages._ui.common.add_to_case import offer_case
 from pages._ui.common.caching import cached, drawn_and_arguments
 from pages._ui.common.layout import empty_state, errors_in_words
 from pages._ui.common.markup import faint, measures, sentences
@@ -190,6 +195,8 @@ def _card(cell: StoredCell, ids: Sequence[str], pages: str, sources: tuple[str, 
             _large(cell, sources)
         with right:
             _who(cell)
+        if cell.has_outline and cell.image_sha256 is not None:
+            offer_case(lambda: _gathered(cell, sources))
         with errors_in_words():
             show_nearness(nearness_of(_feature_set(cell.cell_id), cell.um_per_px, cell.flags, cell.severe_flags))
     if note := note_beside(cell.outlined, [_reference(cell.population)]):
@@ -267,6 +274,16 @@ def _opened(cell_id: str, sources: tuple[str, ...]) -> OpenCell:
         )
         raise StoreError(msg)
     return opened(cohort_data.corrected_cohort(), cell, image)
+
+
+def _gathered(cell: StoredCell, sources: tuple[str, ...]) -> HeldImage:
+    """The image of a cell with what the cohort holds of it, as a case keeps it; raises CoreError."""
+    rows = image_rows(cohort_data.corrected_cohort(), cell)
+    if all(row["cell_index"] != cell.cell_index for row in rows):
+        msg = f"the cohort has no cell {cell.cell_id} any more"
+        raise StoreError(msg)
+    data = original(cell, load_settings(), [Path(source) for source in sources])
+    return gathered(load_settings().cohort, rows, data, cell.cell_index)
 
 
 def _large(cell: StoredCell, sources: tuple[str, ...]) -> None:
