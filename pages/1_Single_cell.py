@@ -15,7 +15,7 @@ from core.populations.placement import place_cell
 from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
-from pages._ui.common.nearest import nearness_of, show_nearness
+from pages._ui.common.nearest import nearness_of_cell, show_nearness
 from pages._ui.common.state import ANALYSIS, BROWSER, CHOSEN, FIELD, SCALE, TRAY, AnalysedField, Chosen
 from pages._ui.common.widgets import image_chooser, offer_scale
 from pages._ui.components.owner.owner import owner
@@ -107,9 +107,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None, room: DeltaGenera
                 "The sentence below the image says why. Correct the outline, or choose another image above.",
                 "search_off",
             )
-    codes = [flag.code for flag in analysis.flags]
-    severe = [flag.code for flag in analysis.flags if flag.severe]
-    nearness = nearness_of(analysis.features, analysis.image.um_per_px, codes, severe)
+    nearness = nearness_of_cell(analysis)
     if measured:
         show_models(analysis, placed)
         show_nearness(nearness)

@@ -9,12 +9,14 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import is_dataclass
 from datetime import datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.domain.options import Paper
+from core.reports.case import CaseFront
 from core.reports.engine import as_text
 from core.reports.first_page import FirstPage
 from core.support.text import REPLACED
@@ -33,22 +35,30 @@ def pdf_pages(pages: Sequence[FirstPage], paper: Paper = Paper.A4, name: str | N
 
     `name` is the title of the whole, by default the first page's; the file's date is that of the first page.
     """
-    cells = [vars(page) | {"created": page.created.strftime("%d %B %Y, %H:%M")} for page in pages]
-    whole = {"title": name or pages[0].title, "paper": _PAPERS[paper], "pages": cells}
+    return _made(name or pages[0].title, pages[0].created, None, pages, paper)
+
+
+def pdf_case(front: CaseFront, pages: Sequence[FirstPage], paper: Paper = Paper.A4) -> bytes:
+    """A case as a PDF file: what stands before its cells, then each cell on a page of its own."""
+    return _made(front.title, front.created, front, pages, paper)
+
+
+def _made(title: str, created: datetime, front: CaseFront | None, pages: Sequence[FirstPage], paper: Paper) -> bytes:
+    whole = {"title": title, "paper": _PAPERS[paper], "front": front, "pages": pages}
     data = json.dumps(_plain(whole), ensure_ascii=False)
     with as_file(files("core.reports")) as folder:
         own, every = (_compiler(folder, ignore_system_fonts=ignored) for ignored in (True, False))
         with suppress(_NoGlyphError):
-            return _compiled(own, data, pages[0].created)
+            return _compiled(own, data, created)
         try:
-            return _compiled(every, data, pages[0].created)
+            return _compiled(every, data, created)
         except _NoGlyphError as error:
             for text in error.texts:
                 data = data.replace(text, REPLACED)
         with suppress(_NoGlyphError):
-            return _compiled(every, data, pages[0].created)
+            return _compiled(every, data, created)
         # Every font draws a box for what it lacks; only the standard forbids that.
-        return _compiled(every, data, pages[0].created, standards=[])
+        return _compiled(every, data, created, standards=[])
 
 
 class _NoGlyphError(Exception):
@@ -87,10 +97,14 @@ def _compiled(
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a dataclass is made of)
     """What Typst reads: texts as they are shown everywhere, drawings as they are."""
+    if isinstance(value, datetime):
+        return value.strftime("%d %B %Y, %H:%M")
+    if is_dataclass(value):
+        value = vars(value)
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
         return {str(as_text(key)): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
-    return value if isinstance(value, bool) else str(as_text(value))
+    return value if value is None or isinstance(value, bool) else str(as_text(value))

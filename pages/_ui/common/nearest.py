@@ -13,7 +13,7 @@ from pages._ui.common.caching import cached
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from core.domain.types import FeatureSet
+    from core.domain.types import CellAnalysis, FeatureSet
     from core.populations.nearness import NearestPopulations, Nearness
 
 
@@ -23,6 +23,13 @@ def nearness_of(
     """Which populations of the cohort a cell is near to, by its values in pixels, its scale and its flags' codes."""
     nearest = _nearest_populations(*model_in_use.compared_features())
     return nearest.of(features, um_per_px, flags, severe)
+
+
+def nearness_of_cell(cell: CellAnalysis) -> Nearness:
+    """The same for a cell that was analysed here."""
+    flags = [flag.code for flag in cell.flags]
+    severe = [flag.code for flag in cell.flags if flag.severe]
+    return nearness_of(cell.features, cell.image.um_per_px, flags, severe)
 
 
 def show_nearness(nearness: Nearness) -> None:

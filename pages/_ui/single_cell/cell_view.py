@@ -39,7 +39,7 @@ from core.populations.placement import (
 from core.populations.summaries import SMALL_GROUP, ReferencePopulation
 from core.reports.cell import html_pages, html_report
 from core.reports.conclusions import most_different
-from core.reports.first_page import first_page
+from core.reports.first_page import FirstPage, first_page
 from core.reports.pdf import pdf_pages
 from core.reports.tables import comparison_table, feature_table
 from core.store.export import to_csv
@@ -411,18 +411,20 @@ def show_downloads(
 
     references = [p.reference for p in placed]
     known = references, nearness, model_in_use.default_model(), reliability, now
+    tray = TRAY.get()
+    notes = "" if tray is None else tray.images[tray.at].record.notes
 
     def tables() -> bytes:
         settings = {"Allowed image size": f"{load_settings().max_pixels:,} pixels"}
-        return html_report(analysis, *known, settings).encode()
+        return html_report(analysis, *known, settings, notes).encode()
+
+    def page() -> list[FirstPage]:
+        return [first_page(analysis, *known, notes)]
 
     reports = {
-        "One page (PDF, A4)": (lambda: pdf_pages([first_page(analysis, *known)], Paper.A4), file_name(name, "pdf")),
-        "One page (PDF, Letter)": (
-            lambda: pdf_pages([first_page(analysis, *known)], Paper.LETTER),
-            file_name(name, "pdf"),
-        ),
-        "One page (HTML)": (lambda: html_pages([first_page(analysis, *known)]).encode(), file_name(name, "html")),
+        "One page (PDF, A4)": (lambda: pdf_pages(page(), Paper.A4), file_name(name, "pdf")),
+        "One page (PDF, Letter)": (lambda: pdf_pages(page(), Paper.LETTER), file_name(name, "pdf")),
+        "One page (HTML)": (lambda: html_pages(page()).encode(), file_name(name, "html")),
         "With all tables (HTML)": (tables, file_name(name, "html", "tables")),
     }
     with st.container(horizontal=True, gap="small", key="downloads"):
@@ -458,7 +460,7 @@ def show_downloads(
             ":material/image:",
             "The image with its outlines, enlarged",
         )
-        if TRAY.get() is None:
+        if tray is None:
             show_case(None)
 
 
