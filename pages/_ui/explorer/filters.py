@@ -12,7 +12,7 @@ from core.charts.labels import unit
 from core.charts.range_bars import bars_html, round_step
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError
-from core.domain.flags import flag_words
+from core.domain.flags import LEFT_OUT, flag_words
 from core.explorer.selection import (
     CHOICES,
     Quality,
@@ -118,7 +118,7 @@ def choose_cells() -> None:
                 width="stretch",
             )
         if not sentences(selection):
-            st.caption("Every cell of the cohort, the flagged ones too.")
+            st.caption(f"Every cell of the cohort, also those {LEFT_OUT} of summaries.")
     kind = st.selectbox(
         "Add a filter",
         [words for words, key in _KINDS.items() if key != "outlines" or selection.outlines or cohort_data.decisions()],

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.charts.overlay import field_png, field_svg
+from core.domain.flags import LEFT_OUT, quality_word
 from core.domain.options import Units
 from core.domain.types import BoundingBox, CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE
@@ -62,10 +63,10 @@ def show_field(field: AnalysedField) -> CellAnalysis:
     key = f"field-{image.sha256[:16]}-{image.um_per_px}"
     left, right = st.columns([1.9, 1.1], gap="medium")
     with right:
-        flagged = sum(not cell.quality_ok for cell in cells)
+        left_out = sum(not cell.quality_ok for cell in cells)
         st.markdown(
             f"#### {len(cells)} {'cell' if len(cells) == 1 else 'cells'} in this field"
-            + (f", {flagged} flagged" if flagged else "")
+            + (f", {left_out} {LEFT_OUT}" if left_out else "")
         )
         number = _choose_in_list(cells, f"{key}-{CELL_CLICKS.get()}")
         _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
@@ -91,7 +92,7 @@ def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
             "Certainty": st.column_config.NumberColumn(
                 format="%.2f", help="Dice that a careful drawing would probably reach with the outline, 0 to 1"
             ),
-            "Quality": st.column_config.TextColumn(help="Why a cell is flagged stands below its picture"),
+            "Quality": st.column_config.TextColumn(help=f"Why a cell is {LEFT_OUT} stands below its picture"),
         },
     )
     (row,) = chosen.selection.rows
@@ -110,7 +111,7 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
     rows = {
         "Cell": [cell.cell_index + 1 for cell in cells],
         "N:C": [value(cell, _NUCLEAR_SHARE) for cell in cells],
-        "Quality": ["good" if cell.quality_ok else "flagged" for cell in cells],
+        "Quality": [quality_word(good=cell.quality_ok) for cell in cells],
         **{
             f"{feature.partition('_')[0].capitalize()} {'px²' if scale is None else 'µm²'}": [
                 value(cell, feature) for cell in cells
