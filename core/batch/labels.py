@@ -54,23 +54,9 @@ class Labels:
     unmatched_rows: int = 0
 
     def cell_type(self, image_path: str) -> str | None:
-        """A value of `CellType`; None where no labels were asked for.
-
-        Raises
-        ------
-        UsageError
-            If the label is missing or unknown.
-        """
-        if self._cell_type is None:
-            return None
-        said = self._cell_type.find(image_path)
-        if said is None:
-            msg = (
-                "expected a cell type, but nothing names one for this image; file it in a folder named after its type,"
-                " or list it"
-            )
-            raise UsageError(msg)
-        return _known(said)
+        """A value of `CellType`; None where nothing names one. Raises UsageError for a name that is no type's."""
+        said = self._cell_type.find(image_path) if self._cell_type else None
+        return None if said is None else _known(said)
 
     def patient(self, image_path: str) -> str | None:
         """The patient's pseudonym; None where it is unknown."""
@@ -82,7 +68,7 @@ class Labels:
         Parameters
         ----------
         paths
-            Lists the images' relative paths; called for each table, and where patients come from names.
+            Lists the images' relative paths; called once for each source.
 
         Raises
         ------
@@ -96,8 +82,8 @@ class Labels:
                 notes += _told(source, joined)
                 images, rows = max(images, joined.unmatched_images), max(rows, joined.unmatched_rows)
                 source = replace(source, find=joined.said.get)
-            elif source is not None and source is self._patient:
-                without, sentence = _patients(source, paths())
+            elif source is not None:
+                without, sentence = (_patients if source is self._patient else _types)(source, paths())
                 notes.append(sentence)
                 images = max(images, without)
             sources.append(source)
@@ -284,6 +270,21 @@ def _patients(source: _Source, paths: Iterable[str]) -> tuple[int, str]:
         more = ", ..." if images - named > len(without) else ""
         sentence += f"; {images - named:,} images name none ({', '.join(without)}{more})"
     return images - named, sentence
+
+
+def _types(source: _Source, paths: Iterable[str]) -> tuple[int, str]:
+    """How many images name no cell type, and how many do."""
+    images, without, shown = 0, 0, list[str]()
+    for path in paths:
+        images += 1
+        if source.find(path) is None:
+            without += 1
+            shown += [path] if len(shown) < _EXAMPLES else []
+    sentence = f"{source.option}: {images - without:,} of {images:,} images name a cell type"
+    if without:
+        more = ", ..." if without > len(shown) else ""
+        sentence += f"; {without:,} name none and are measured without ({', '.join(shown)}{more})"
+    return without, sentence
 
 
 def _known(said: str) -> str:

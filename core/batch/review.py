@@ -79,12 +79,18 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Overview:
-    """Cells measured, how many were labelled with each cell type, the good ones, and those of a stain that is new."""
+    """What was measured.
+
+    `good` cells enter summaries, `remarked` of these have a flag all the same; `labels` counts the cells of each type,
+    `unlabelled` those without one; `unlike_training` are of a stain that is new.
+    """
 
     cells: int
     good: int
     labels: dict[str, int]
     unlike_training: int = 0
+    remarked: int = 0
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -219,14 +225,16 @@ class Review:
     def _overview(self) -> Overview:
         counts = self._query(
             "SELECT cell_type, count(*) AS cells, count(*) FILTER (quality_ok) AS good, count(*) FILTER"
+            " (quality_ok AND len(quality_flags) > 0) AS remarked, count(*) FILTER"
             f" (list_contains(quality_flags, '{UNLIKE_TRAINING}')) AS strange FROM cells GROUP BY cell_type"
         )
         if counts.empty:
             return Overview(0, 0, {})
         labelled = counts.dropna(subset=["cell_type"])
         labels = {str(name): int(cells) for name, cells in zip(labelled["cell_type"], labelled["cells"], strict=True)}
-        cells, good, strange = (int(counts[name].sum()) for name in ("cells", "good", "strange"))
-        return Overview(cells, good, labels, strange)
+        named = ("cells", "good", "strange", "remarked")
+        cells, good, strange, remarked = (int(counts[name].sum()) for name in named)
+        return Overview(cells, good, labels, strange, remarked, cells - sum(labels.values()))
 
     def red_cells(self) -> list[RedCells]:
         """What the red cells of each image said; nothing of a run that did not ask."""

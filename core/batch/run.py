@@ -293,7 +293,7 @@ class _Work:
         self._retry = batch.retry_failed
 
     def tasks(self) -> Tasks:
-        """Tasks for images that are not done; failures for those that cannot be read as images, or have no label."""
+        """Tasks for images that are not done; failures for those that are no images, or whose label is no type."""
         for image in islice(self._inputs.listed(), self._limit):
             self.listed += 1
             if self._is_done(image):

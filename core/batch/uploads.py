@@ -41,11 +41,22 @@ class Upload(Protocol):
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waits to be measured: how many files and bytes, and the archive's name where it is one ZIP file."""
+    """What waits to be measured: how many files and bytes.
+
+    `archive` is its name where it is one ZIP file, `folder` that of the one folder in which all images lie.
+    """
 
     files: int
     size: int
     archive: str | None
+    folder: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What a run of it is called: after the ZIP file or the folder, else by the number of images."""
+        if self.archive is not None:
+            return PurePosixPath(self.archive).stem
+        return self.folder or ("1 image" if self.files == 1 else f"{self.files:,} images")
 
 
 class Uploads:
@@ -72,7 +83,9 @@ class Uploads:
             with suppress(FileNotFoundError):  # cleared meanwhile in another window
                 size += path.stat().st_size
         archive = files[0].name if len(files) == 1 and files[0].suffix.lower() == ".zip" else None
-        return Waiting(len(files), size, archive)
+        tops = {path.relative_to(self.folder).parts[0] for path in files}
+        folder = tops.pop() if len(tops) == 1 and files[0].parent != self.folder else None
+        return Waiting(len(files), size, archive, folder)
 
     def add(self, uploads: Sequence[Upload], kept: int = 0) -> int:
         """Add files, all or none, without hidden ones; returns how many were added.

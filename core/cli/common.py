@@ -86,7 +86,7 @@ def add_scale_from(parser: argparse.ArgumentParser, *names: str) -> None:
     either = parser.add_mutually_exclusive_group()
     either.add_argument(*names, type=scale, metavar="UM|file", dest="um_per_px", help=text)
     text = (
-        "red-cells: measure it from red cells (7.5 um) in up to 200 of the images first; stops before any work where"
+        "red-cells: measure it from red cells (7.5 µm) in up to 200 of the images first; stops before any work where"
         " they tell no scale"
     )
     either.add_argument("--scale-from", choices=[BY_RED_CELLS], dest="um_per_px", help=text)

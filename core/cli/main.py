@@ -31,14 +31,14 @@ class Command(NamedTuple):
 # Whoever asks for help sees all of them, but only the module of the one that is called is imported.
 COMMANDS: Final[Mapping[str, Command]] = {
     "app": Command("app", "Open the pages in a browser."),
-    "segment": Command("images", "Write one mask per image: 255 nucleus, 170 cytoplasm, 85 environment, 0 background."),
+    "segment": Command("images", "One mask per image: 255 nucleus, 170 cytoplasm, 85 surroundings, 0 background."),
     "analyse": Command(
         "images",
         "Segment, measure and place in the populations: features.parquet, features.csv, places.parquet, masks,"
         " errors.csv.",
     ),
     "batch": Command("batch", "The same for very many images, resumable."),
-    "features": Command("images", "Measure a drawn mask; no model needed. Sizes in pixels, or um with a scale."),
+    "features": Command("images", "Measure a drawn mask; no model needed. Sizes in pixels, or µm with a scale."),
     "catalogue": Command(
         "catalogue", "Every feature as a row of CSV: name, meaning, formula, unit, what it depends on."
     ),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def add_ruler(actions: "Actions") -> None:
     """Add `scale`, an action on populations and folders."""
     text = (
-        "The scale of populations and of folders of images, from the red cells in them (7.5 um). Nothing is outlined"
+        "The scale of populations and of folders of images, from the red cells in them (7.5 µm). Nothing is outlined"
         " and nothing changed. Exit code 1 where one of them tells no scale."
     )
     parser = add_action(actions, "scale", _scale, text)

@@ -4,6 +4,7 @@
 reports ask here for words.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -18,6 +19,11 @@ class Severity(StrEnum):
     REFUSES = "refuses"  # the cell stays out of population summaries
     WARNS = "warns"  # the cell counts, but a comparison may mislead
     INFORMS = "informs"
+
+
+# What a cell with a severe flag, and what a milder flag, is called wherever they are counted or listed.
+LEFT_OUT: Final = "left out"
+REMARK: Final = "remark"
 
 
 @dataclass(frozen=True)
@@ -348,7 +354,7 @@ FLAGS: Final = MappingProxyType(
             "scale absurd",
             "With this scale the cell has a size that no leukocyte has",
             "the scale is wrong, and so is every size in micrometres, or the outline is not that of one cell",
-            "With {scale:g} um per pixel what was outlined is {across:.3g} um across, where leukocytes have 6 to 25:"
+            "With {scale:g} µm per pixel what was outlined is {across:.3g} µm across, where leukocytes have 6 to 25:"
             " the scale is wrong, and so is every size in micrometres, or the outline is not that of one leukocyte."
             " Check the scale of the image.",
         ),
@@ -374,6 +380,40 @@ def raised(code: str, **seen: object) -> QualityFlag:
 def flag_words(code: str) -> str:
     """A flag's name in lists and counts; an unknown code in words."""
     return FLAGS[code].words if code in FLAGS else code.replace("_", " ")
+
+
+def quality_word(*, good: bool) -> str:
+    """Whether a cell enters population summaries, in a word or two: "good" or "left out"."""
+    return "good" if good else LEFT_OUT
+
+
+def quality_counts(cells: int, good: int, remarked: int) -> str:
+    """How many cells are good, of these with a remark, and left out.
+
+    Examples
+    --------
+    >>> quality_counts(cells=58, good=56, remarked=3)
+    '56 good (3 with a remark), 2 left out'
+    """
+    remarks = f" ({remarked:,} with a {REMARK})" if remarked else ""
+    return f"{good:,} good{remarks}, {cells - good:,} {LEFT_OUT}"
+
+
+def flags_told(codes: Iterable[str], *, good: bool) -> str:
+    """The flags of a cell by what they do to it.
+
+    Examples
+    --------
+    >>> flags_told(["several_cells"], good=True)
+    'good; remark: several cells'
+    >>> flags_told(["border", "blurred", "several_cells"], good=False)
+    'left out: border; remarks: blurred, several cells'
+    """
+    severe, mild = list[str](), list[str]()
+    for code in codes:
+        (severe if code in FLAGS and FLAGS[code].severity is Severity.REFUSES else mild).append(flag_words(code))
+    told = quality_word(good=good) + (f": {', '.join(severe)}" if severe and not good else "")
+    return told + (f"; {REMARK}{'s' * (len(mild) > 1)}: {', '.join(mild)}" if mild else "")
 
 
 def flag_sentence(code: str) -> str:

@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.flags import LEFT_OUT
 from core.domain.options import Units
 from core.domain.types import DrawnBy
 from core.explorer.selection import (
@@ -411,7 +412,7 @@ def facets(cohort: Cohort, selection: Selection) -> dict[str, tuple[Facet, ...]]
     sides: dict[str, tuple[NDArray[np.bool_], dict[str, str]]] = {
         "quality": (
             profile["quality_ok"].to_numpy(dtype=np.bool_),
-            {Quality.GOOD: "good", Quality.LEFT_OUT: "left out of summaries"},
+            {Quality.GOOD: "good", Quality.LEFT_OUT: f"{LEFT_OUT} of summaries"},
         ),
         "scale": (profile["um_per_px"].notna().to_numpy(), {Scale.KNOWN: "known", Scale.UNKNOWN: "unknown"}),
     }

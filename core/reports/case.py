@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from core.cases.store import Case, CaseImage
 from core.charts.labels import of_cell, scale_words
+from core.domain.flags import quality_word
 from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.reports.engine import ReportRow, ReportTable, render
@@ -61,7 +62,7 @@ def _table(cells: Sequence[CellAnalysis]) -> ReportTable:
     rows = []
     for cell in cells:
         known = cell.image.um_per_px, cell.image.um_per_px_error
-        quality = "good" if cell.quality_ok else "flagged"
+        quality = quality_word(good=cell.quality_ok)
         certainty = "drawn by a person" if cell.certainty is None else f"{cell.certainty:.2f}"
         values = (of_cell(CATALOGUE[name], cell.features.values.get(name), *known) for name in KEY_FEATURES)
         rows.append(ReportRow([title(cell), quality, certainty, *values], ""))

@@ -109,7 +109,7 @@ def test_many_files_of_a_directory_are_taken_in_and_the_field_is_emptied(server,
         path.write_bytes(content)
     (tmp_path / "scan" / ".hidden.png").write_bytes(content)
     page.goto(f"{server}/Batch")
-    page.get_by_role("radio", name="A directory of this computer").click(force=True)
+    page.get_by_role("radio", name="A folder of this computer").click(force=True)
     page.locator("input[type=file][webkitdirectory]").set_input_files(tmp_path / "scan")
     expect(page.get_by_text("ready to be measured")).to_contain_text("300 images", timeout=PATIENCE_MS)
     expect(page.get_by_test_id("stFileUploaderFile")).to_have_count(0)

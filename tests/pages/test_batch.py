@@ -182,6 +182,8 @@ def test_the_cells_are_looked_through_least_certain_first(batch, finished):
     assert not app.exception
     assert "4 cells measured" in texts(app)
     assert "2 images could not be measured" in texts(app)
+    assert "4 good" in texts(app)
+    assert "0 left out" in texts(app)
     assert {each.label for each in app.get("download_button")} == {
         "Table (CSV)",
         "Table (Parquet)",
@@ -193,6 +195,10 @@ def test_the_cells_are_looked_through_least_certain_first(batch, finished):
     _view(app, "All cells")
     shown = table(app, "Certainty")
     assert shown["Certainty"].is_monotonic_increasing
+    # The run was given a scale, so sizes are in micrometres: a leukocyte of 6 to 25 across.
+    assert shown["Cell area (µm²)"].between(28, 490).all()
+    assert {"N:C area ratio", "Nucleus area (µm²)", "Nucleus elongation"} < set(shown)
+    assert shown["Quality"].str.startswith("good").all()
     assert sorted(zip(shown["Image"], shown["Cell"], strict=True)) == [
         ("lymphocyte/field.png", 1), ("lymphocyte/field.png", 2), ("monocyte/*b* <i>.png", 1), ("monocyte/a.png", 1)
     ]  # fmt: skip
@@ -210,7 +216,7 @@ def test_failures_are_grouped_with_their_reason(batch, finished):
 def test_names_from_outside_are_shown_as_they_are(batch, finished):
     app = batch()
     (title,) = [each.value for each in app.markdown if "Five" in each.value]
-    assert title == "##### \\*Five\\* \\<b\\>images\\</b\\>"
+    assert title.startswith("#### \\*Five\\* \\<b\\>images\\</b\\> :small[")
 
 
 def test_a_cell_is_chosen_by_its_name_not_by_its_place(batch, finished):
@@ -227,7 +233,12 @@ def test_a_cell_is_chosen_by_its_name_not_by_its_place(batch, finished):
 def test_cells_are_added_to_the_cohort(batch, finished, tmp_path):
     app = _view(batch(), "Add to the cohort")
     app.button(key="cohort_add").click().run()
-    assert "fill them in" in read(app.error[0].value)
+    said = texts(app)
+    assert all(words in said for words in ("needs a name", "A source is needed", "Choose a type"))
+    app.text_input(key="cohort_source").set_value("Our lab")
+    app.button(key="cohort_add").click().run()
+    assert "A source is needed" not in texts(app)
+    assert "needs a name" in texts(app)
 
     app.text_input(key="cohort_title").set_value("Hairy cells, our lab")
     app.text_input(key="cohort_source").set_value("Our lab")
@@ -290,9 +301,9 @@ def test_uploads_that_cannot_be_taken_say_why_and_nothing_is_kept(batch, runs, f
     assert app.button(key="batch_start").disabled
 
 
-def test_a_directory_keeps_its_folders(batch, runs):
+def test_a_folder_keeps_its_folders(batch, runs):
     app = batch()
-    app.button_group(key="batch_way").set_value("A directory of this computer").run()
+    app.button_group(key="batch_way").set_value("A folder of this computer").run()
     _upload(app, [("scan/hcl/a.png", _png(1), "image/png"), ("scan/apl/a.png", _png(2), "image/png")], directory=True)
     assert "2 images" in texts(app)
     uploads = _owner(runs).folder / "uploads"
@@ -300,6 +311,10 @@ def test_a_directory_keeps_its_folders(batch, runs):
         "scan/apl/a.png",
         "scan/hcl/a.png",
     ]
+    # The run is called after the folder, and its files after that and the day.
+    app.button(key="batch_start").click().run()
+    (job,) = _owner(runs).jobs()
+    assert job.request.title == "scan"
 
 
 def test_only_folders_below_the_roots_can_be_chosen(batch, monkeypatch, tmp_path, runs):

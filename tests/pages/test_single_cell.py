@@ -334,10 +334,10 @@ def test_every_cell_of_a_field_is_listed_and_the_chosen_one_has_the_full_card(op
     app = _measured(_upload(open_page(PAGE), field_png_file, name="field.png"))
     assert not app.exception
     assert not app.error
-    assert "5 cells in this field, 1 flagged" in texts(app)
+    assert "5 cells in this field, 1 left out" in texts(app)
     shown = _cell_list(app).value
     assert list(shown["Cell"]) == [1, 2, 3, 4, 5]
-    assert list(shown["Quality"]) == ["good", "good", "flagged", "good", "good"]
+    assert list(shown["Quality"]) == ["good", "good", "left out", "good", "good"]
     assert "Cell px²" in shown.columns
     assert "cell 2, a cut-out of" in texts(app), "the cell nearest the middle comes first"
     _choose_row(app, 2)

@@ -201,7 +201,7 @@ def test_a_correction_belongs_to_its_image_and_is_there_when_one_comes_back(page
     decide(tmp_path / "cohort", cell, Decision(OutlineStatus.REJECTED, "A. Reader", verdict.id, why="two cells"))
     app.run()
     app.run()
-    assert words(app)[0] == "1 cell, flagged"
+    assert words(app)[0] == "1 cell, left out"
 
 
 def test_too_many_images_are_told(page, cells, monkeypatch):

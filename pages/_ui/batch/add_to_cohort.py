@@ -12,7 +12,8 @@ from core.batch.review import Overview, Review
 from core.cohort import TISSUES, add_cells, filed, own_population
 from core.corrections.deciding import file_along
 from core.domain.cell_types import CELL_TYPES, CellType
-from core.domain.errors import CoreError, UsageError
+from core.domain.errors import CoreError
+from core.domain.flags import LEFT_OUT
 from core.domain.settings import load_settings
 from core.domain.types import GivenScale
 from core.store.named_scales import remember
@@ -40,7 +41,7 @@ def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
     """Ask what the cells are and where they come from, and add them to a population of the user's own."""
     st.caption(
         "The cells become a population in the cohort, or join one of the same name. Nothing is measured again, and"
-        " flagged cells stay out of summaries. A patient is a pseudonym, never a name."
+        f" cells {LEFT_OUT} of summaries stay {LEFT_OUT}. A patient is a pseudonym, never a name."
     )
     labels = [CellType(name) for name in overview.labels]
     types: list[CellType | str] = [*([_AS_LABELLED] if labels else []), *CellType]
@@ -56,11 +57,18 @@ def add_to_cohort(job: Job, review: Review, overview: Overview) -> None:
             "Patient, if all are of one", max_chars=60, placeholder="pseudonym", key="cohort_patient"
         )
         pressed = st.form_submit_button("Add to the cohort", icon=":material/library_add:", key="cohort_add")
-    if pressed:
+    missing = {
+        first[0]: "" if title.strip() else "The population needs a name.",
+        first[1]: "" if source.strip() else "Where are the cells from? A source is needed.",
+        second[0]: "" if cell_type is not None else "Which cells are these? Choose a type.",
+    }
+    if pressed and any(missing.values()):
+        COHORT_SAID.clear()
+        for field, words in missing.items():
+            if words:
+                field.markdown(f":red[:material/error: {words}]")
+    elif pressed and cell_type is not None:
         try:
-            if not title.strip() or not source.strip() or cell_type is None:
-                msg = "expected a name, a source and a cell type, but one is missing; fill them in"
-                raise UsageError(msg)
             chosen = None if cell_type == _AS_LABELLED else CellType(cell_type)
             with st.spinner("Adding the cells"):
                 filing = _Filing(title.strip(), chosen, source.strip(), tissue, patient.strip() or None)
@@ -81,7 +89,7 @@ def _type_words(name: CellType | str) -> str:
 
 
 def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> str:
-    """Add the cells; returns in words what was added."""
+    """Add the cells, by label only those that have one; returns in words what was added."""
     sentences, scale = [], scale_of(job, review)
     for cell_type in [filing.cell_type] if filing.cell_type is not None else labels:
         several = filing.cell_type is None and len(labels) > 1
@@ -100,6 +108,8 @@ def _file(job: Job, review: Review, filing: _Filing, labels: list[CellType]) -> 
         with_them = f", with what was decided of {along:,} outlines" if along else ""
         sentences.append(f"{added.new:,} cells added to “{population.title}”{known}{with_them}.")
         sentences += [added.model_note] if added.model_note else []
+    if filing.cell_type is None and review.overview.unlabelled:
+        sentences.append(f"{review.overview.unlabelled:,} cells without a type were not added.")
     remember(load_settings().cohort, filing.source, scale)
     return " ".join(sentences)
 

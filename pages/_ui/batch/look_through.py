@@ -12,7 +12,7 @@ from core.batch.review import MeasuredCell, Review
 from core.cases.adding import gathered
 from core.cases.export import HeldImage
 from core.domain.errors import CoreError
-from core.domain.flags import flag_words
+from core.domain.flags import flags_told
 from core.domain.settings import load_settings
 from core.domain.types import CellImage
 from core.store.outline_log import OutlineStatus
@@ -88,8 +88,8 @@ def _in_small(job: Job, review: Review, keys: Sequence[str], places: int) -> Mea
     chosen = CELL_LOOKED_AT.get()
     at = keys.index(chosen[1]) if chosen is not None and chosen[0] == job.name and chosen[1] in keys else None
     st.caption(
-        "Least certain outlines first. The number is how far a careful drawing would probably agree with the outline"
-        " (Dice); click a cell to see it large."
+        "Least certain outlines first. The number is the certainty: how far a careful drawing would probably agree with"
+        " the outline (Dice). Click a cell to see it large."
     )
     pages, key = -(-len(keys) // places), f"batch_page_{job.name}_{places}"
     with st.container(height=620, border=False, key="batch_pictures"):
@@ -130,7 +130,7 @@ def _gathered(job: Job, review: Review, cell: MeasuredCell) -> HeldImage:
 def _closely(review: Review, cell: MeasuredCell) -> None:
     shown = review.picture(cell)
     words = "Drawn by a person; " if cell.certainty is None else f"Certainty {cell.certainty:.2f}; "
-    words += f"{'flagged: ' if cell.flags else 'no flags'}{', '.join(map(flag_words, cell.flags))}."
+    words += f"{flags_told(cell.flags, good=cell.quality_ok)}."
     words += f" {cell.status.value.capitalize()} by a reader." if cell.status else ""
     words += "".join(f" On opening the image: {note}." for note in cell.notes)
     if shown is None:

@@ -26,7 +26,7 @@ from pages._ui.common.widgets import say_passed_over, scale_chooser
 # have come.
 _MOST_AT_ONCE: Final = 900
 _MOST_COUNTED: Final = 10_000
-_FILES, _DIRECTORY, _FOLDER = "Files or a ZIP", "A directory of this computer", "A folder of the server"
+_FILES, _OWN_FOLDER, _FOLDER = "Files or a ZIP", "A folder of this computer", "A folder of the server"
 _CELLS: Final = {"auto": "as the image shows", "one": "the one in the middle", "all": "all of a field"}
 
 
@@ -43,7 +43,7 @@ class Choice:
 def choose_images(owner: Owner) -> Choice | None:
     """Let a person bring images or choose a folder; None while there is nothing to measure."""
     roots = [root for root in load_settings().roots if root.is_dir()]
-    ways = [_FILES, _DIRECTORY, _FOLDER] if roots else [_FILES, _DIRECTORY]
+    ways = [_FILES, _OWN_FOLDER, _FOLDER] if roots else [_FILES, _OWN_FOLDER]
     way = st.segmented_control(
         "What",
         ways,
@@ -56,7 +56,7 @@ def choose_images(owner: Owner) -> Choice | None:
     with st.container(height=124, border=False, key="batch_what"):
         if way == _FOLDER:
             return _choose_folder(roots)
-        return _bring(Uploads(owner.folder / "uploads", load_settings()), owner, directory=way == _DIRECTORY)
+        return _bring(Uploads(owner.folder / "uploads", load_settings()), owner, directory=way == _OWN_FOLDER)
 
 
 def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
@@ -97,7 +97,7 @@ def _bring(uploads: Uploads, owner: Owner, *, directory: bool) -> Choice | None:
     say_passed_over(UPLOAD_PASSED.get() or "")
     if not waiting.files:
         return None
-    return Choice(Path(waiting.archive or "."), waiting.archive or _described(waiting), uploads, waiting)
+    return Choice(Path(waiting.archive or "."), waiting.title, uploads, waiting)
 
 
 def _clear(uploads: Uploads) -> None:
@@ -107,7 +107,8 @@ def _clear(uploads: Uploads) -> None:
 
 
 def _described(waiting: Waiting) -> str:
-    name = waiting.archive or ("1 image" if waiting.files == 1 else f"{waiting.files:,} images")
+    number = "1 image" if waiting.files == 1 else f"{waiting.files:,} images"
+    name = waiting.archive or (f"{waiting.folder}, {number}" if waiting.folder else number)
     return f"{name}, {waiting.size / 2**20:,.1f} MB"
 
 
@@ -188,7 +189,8 @@ def start_button(owner: Owner, choice: Choice | None) -> Job | None:
             "Cell types from folder names",
             key="batch_by_folder",
             persist_state="session",
-            help="Each image lies in a folder named after a cell type, as *monocyte* or *hairy_cells*.",
+            help="Of folders named after a cell type, as *monocyte* or *hairy_cells*. Images in no such folder are"
+            " measured without a type.",
         )
         overlays = st.toggle(
             "Also pictures with outlines",

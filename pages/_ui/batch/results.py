@@ -3,21 +3,24 @@
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from core.batch.jobs import Job, Standing
 from core.batch.review import FailureGroup, Order, Overview, Review, lay_scale
 from core.batch.settings import State
-from core.charts.labels import given_scale
+from core.charts.labels import given_scale, unit
 from core.domain.errors import StoreError
-from core.domain.flags import flag_words
+from core.domain.flags import flags_told, quality_counts
 from core.domain.options import Units
 from core.domain.settings import load_settings
 from core.domain.types import GivenScale
 from core.features.catalogue import CATALOGUE
 from core.image.listing import told
+from core.populations.summaries import basis_of
 from core.quality.ruler import RedCellScale, RulerAnswer, pooled
 from core.support.text import markdown
 from pages._ui.batch.add_to_cohort import add_to_cohort
@@ -92,14 +95,16 @@ def show_results(job: Job, standing: Standing) -> None:
 
 def _summary(standing: Standing, review: Review) -> str:
     overview, failed = review.overview, len(review.failures) - review.copies
-    flagged = overview.cells - overview.good
     cells = "1 cell" if overview.cells == 1 else f"{overview.cells:,} cells"
-    sentence = f"**{cells} measured in {duration(review.seconds)}**: {overview.good:,} good, {flagged:,} flagged; "
+    sentence = f"**{cells} measured in {duration(review.seconds)}**: "
+    sentence += f"{quality_counts(overview.cells, overview.good, overview.remarked)}; "
     sentence += (
         f"{failed:,} {'image' if failed == 1 else 'images'} could not be measured." if failed else "no image failed."
     )
     if review.copies:
         sentence += f" {review.copies:,} {'is a copy' if review.copies == 1 else 'are copies'} of others, counted once."
+    if overview.labels and overview.unlabelled:
+        sentence += f" {overview.unlabelled:,} of the cells {'has' if overview.unlabelled == 1 else 'have'} no type."
     progress = standing.progress
     if standing.state is State.FINISHED or progress is None or progress.total is None:
         return sentence
@@ -166,10 +171,10 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
     ]
     if failed:
         files.append(("Failures (CSV)", "csv", "failures", "text/csv", review.failures_csv))
-    title = job.request.title.rpartition("/")[2]
+    title = job.request.title.rpartition("/")[2].removesuffix(".zip")
     with st.container(horizontal=True, gap="small"):
         for label, suffix, what, mime, make in files:
-            name = file_name(title, suffix, what)
+            name = file_name(f"{title}.zip", suffix, what, day=job.request.created.astimezone().date())
             st.download_button(
                 label, make, name, mime, key=f"batch-{label}", on_click="ignore", icon=":material/download:"
             )
@@ -196,26 +201,45 @@ def _table(job: Job, review: Review, overview: Overview) -> None:
         )
         pages = -(-overview.cells // _ROWS)
         page = st.pagination(pages, key=f"batch_rows_{job.name}_{order}", max_visible_pages=7) if pages > 1 else 1
-    columns = ["confidence", "outline_quality", "quality_ok", "quality_flags", "cell_type", "patient_id", *_FEATURES]
-    rows = review.cells(columns, Order(order), (page - 1) * _ROWS, _ROWS)
+    columns = ["confidence", "outline_quality", "quality_ok", "quality_flags", "cell_type", "patient_id", "um_per_px"]
+    rows = review.cells([*columns, *_FEATURES], Order(order), (page - 1) * _ROWS, _ROWS)
+    scales = rows["um_per_px"].to_numpy(dtype=np.float64, na_value=np.nan)
+    in_um = not np.isnan(scales).all()
     judged = "outline_quality" in rows
     shown = pd.DataFrame(
         {
             "Image": rows["image_path"],
             "Cell": rows["cell_index"] + 1,
             "Certainty": rows["outline_quality"].fillna(rows["confidence"]) if judged else rows["confidence"],
-            "Good": rows["quality_ok"],
-            "Flags": [", ".join(map(flag_words, flags)) for flags in rows["quality_flags"]],
+            "Quality": [
+                flags_told(flags, good=bool(good))
+                for flags, good in zip(rows["quality_flags"], rows["quality_ok"], strict=True)
+            ],
             "Cell type": rows["cell_type"],
             "Patient": rows["patient_id"],
-            **{CATALOGUE[name].label: rows[name] for name in _FEATURES},
+            **{_head(name, in_um=in_um): _sizes(name, rows[name], scales if in_um else None) for name in _FEATURES},
         }
     ).dropna(axis="columns", how="all")
     numbers = {
         name: st.column_config.NumberColumn(format="%.3g") for name in shown.columns if shown[name].dtype == "float64"
     }
     st.dataframe(shown, hide_index=True, height=420, column_config=numbers, key="batch_table")
-    st.caption("Sizes in this table are in pixels; the files hold all features and the scale.")
+    without = int(np.isnan(scales).sum()) if in_um else 0
+    unscaled = f" {without:,} of these cells have no scale, and so no size here." if without else ""
+    st.caption(f"A few of the features; the files hold all of them, and the scale.{unscaled}")
+
+
+def _head(feature: str, *, in_um: bool) -> str:
+    """Label of a feature with its unit, if it has one."""
+    spec = CATALOGUE[feature]
+    words = unit(spec, basis_of(spec, in_um=in_um))
+    return f"{spec.label} ({words})" if words else spec.label
+
+
+def _sizes(feature: str, values: pd.Series, um_per_px: NDArray[np.float64] | None) -> pd.Series:
+    """Values as stored, in pixels; or with the cells' scales in micrometres, absent where the scale is."""
+    power = CATALOGUE[feature].length_power
+    return values if um_per_px is None or not power else values * um_per_px**power
 
 
 def _failures(review: Review) -> None:

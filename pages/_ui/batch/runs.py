@@ -10,6 +10,7 @@ import streamlit as st
 from core.batch.jobs import Job, Standing
 from core.batch.settings import Progress, State
 from core.domain.errors import CoreError
+from core.domain.flags import LEFT_OUT
 from core.support.text import markdown
 from pages._ui.batch.pictures import newest
 from pages._ui.common.layout import errors_in_words
@@ -47,7 +48,7 @@ def choose_run(jobs: Sequence[Job], standings: Sequence[Standing]) -> Job:
         # By name, never by place in the list: a run that was added or deleted must not move the choice to another.
         st.session_state[_LIST_KEY] = chosen if chosen in names else names[0]
     titles = _titles(jobs)
-    st.markdown("##### Your runs")
+    st.markdown("#### Your runs")
     with st.container(height=430, border=False, key="batch_list"):
         name = st.radio(
             "Your runs",
@@ -89,7 +90,7 @@ def when(moment: datetime) -> str:
 def show_head(job: Job, standing: Standing) -> None:
     """Name the run and what can be done with it."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_head"):
-        st.markdown(f"##### {markdown(job.request.title)}", width="stretch")
+        st.markdown(f"#### {markdown(job.request.title)} :small[{when(job.request.created)}]", width="stretch")
         if not standing.state.ended:
             st.button(
                 "Stop",
@@ -165,11 +166,11 @@ def _show_progress(standing: Standing) -> None:
     progress = standing.progress
     share = progress.done / progress.total if progress is not None and progress.total else 0.0
     st.progress(min(share, 1.0), text=f"{WORDS[standing.state]}{_pace(standing)}")
-    counts = ("Images done", "Cells", "Flagged", "Failed")
+    counts = ("Images done", "Cells", f"With a cell {LEFT_OUT}", "Failed")
     hints = (
         None,
         None,
-        "Images with a cell that does not enter summaries, because its outline or its picture is not to be trusted.",
+        f"Images with a cell {LEFT_OUT} of summaries, because its outline or its picture is not to be trusted.",
         "Images that could not be measured; each is named with its reason.",
     )
     numbers = (

@@ -15,13 +15,13 @@ from core.support import text
 _WIDTH: Final = 900
 
 
-def file_name(name: str, suffix: str, what: str = "") -> str:
-    """A file name for the download of something (an image, a run, a chart).
+def file_name(name: str, suffix: str, what: str = "", day: date | None = None) -> str:
+    """A file name for the download of something (an image, a run, a chart), of a day, if not of today.
 
     `leukoscope_<name>_<date>[_<what>].<suffix>`, of letters, digits, dots, dashes and underscores.
     """
     stem = text.file_name(PurePath(name).stem, "image")
-    return f"leukoscope_{stem}_{date.today().isoformat()}{'_' + what if what else ''}.{suffix}"
+    return f"leukoscope_{stem}_{(day or date.today()).isoformat()}{'_' + what if what else ''}.{suffix}"
 
 
 def download_menu(

@@ -66,6 +66,13 @@ def errors_in_words() -> Iterator[None]:
         st.error(markdown(str(error)), icon=":material/error:")
 
 
+@contextmanager
+def folded(question: str, inside: str) -> Iterator[None]:
+    """A part of a long page, folded up under its question and a sentence of what is inside."""
+    with st.expander(f"**{question}** {inside}.", key=f"folded-{question}"):
+        yield
+
+
 def empty_state(title: str, text: str, icon: str) -> None:
     """Fill the place of something missing with what it will be and how to get it."""
     with st.container(

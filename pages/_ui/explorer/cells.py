@@ -84,7 +84,7 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
         )
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="cells_head"):
-        st.markdown(f"##### The {n:,} cells {called}" if n > 1 else f"##### The one cell {called}", width="content")
+        st.markdown(f"#### The {n:,} cells {called}" if n > 1 else f"#### The one cell {called}", width="content")
         st.space("stretch")
         order = kept_control("Order", list(GalleryOrder), "cells_order")
     left, right = st.columns([1, 1.5], gap="medium")

@@ -232,6 +232,7 @@ def _show_published(published: Sequence[ReferencePopulation], feature: str) -> N
                 published_chart(published, feature, current_look()),
                 width="stretch",
                 key="published_chart",
+                alt=f"{CATALOGUE[feature].label} in the published tables",
             )
             st.caption(_PUBLISHED)
 
@@ -245,7 +246,12 @@ def show_published_alone() -> None:
     st.markdown("### The published tables")
     feature = st.selectbox("Feature", features, format_func=lambda name: CATALOGUE[name].label, key="published_feature")
     with_it = [reference for reference in published if feature in reference.summaries]
-    st.altair_chart(published_chart(with_it, feature, current_look()), width="stretch", key="published_chart")
+    st.altair_chart(
+        published_chart(with_it, feature, current_look()),
+        width="stretch",
+        key="published_chart",
+        alt=f"{CATALOGUE[feature].label} in the published tables",
+    )
     st.caption(_PUBLISHED)
     _show_table(published_table(with_it, feature), pd.DataFrame())
 

@@ -12,7 +12,7 @@ from core.charts.labels import unit
 from core.charts.range_bars import bars_html, round_step
 from core.domain.cell_types import CellType
 from core.domain.errors import CoreError
-from core.domain.flags import flag_words
+from core.domain.flags import LEFT_OUT, flag_words
 from core.explorer.selection import (
     CHOICES,
     Quality,
@@ -104,7 +104,7 @@ def what_and_why(view: InView) -> list[str]:
 def choose_cells() -> None:
     """Show the column in which cells are chosen."""
     selection = explored().selection
-    st.markdown("##### Which cells")
+    st.markdown("#### Which cells")
     with st.container(gap="xsmall", key="explorer_sentences"):
         for sentence in sentences(selection):
             st.button(
@@ -118,7 +118,7 @@ def choose_cells() -> None:
                 width="stretch",
             )
         if not sentences(selection):
-            st.caption("Every cell of the cohort, the flagged ones too.")
+            st.caption(f"Every cell of the cohort, also those {LEFT_OUT} of summaries.")
     kind = st.selectbox(
         "Add a filter",
         [words for words, key in _KINDS.items() if key != "outlines" or selection.outlines or cohort_data.decisions()],
@@ -293,7 +293,7 @@ def keep_and_share() -> None:
     """Name what is looked at, find it again, take it along as a file or an address."""
     selection, turn = explored().selection, _TAKEN.get() or 0
     if explored().saved:
-        st.markdown("##### Saved selections")
+        st.markdown("#### Saved selections")
     for name, stored in explored().saved.items():
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False, key=f"saved-{name}"):
             shown = stored == selection

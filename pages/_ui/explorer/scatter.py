@@ -326,7 +326,7 @@ def _ringed(plot: ScatterPlot) -> Scatter:
 def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in_view: InView, look: Look) -> None:
     """Say which cells were chosen, set them beside the rest, and let them be kept."""
     if chosen is None:
-        st.markdown("##### Nothing chosen")
+        st.markdown("#### Nothing chosen")
         st.markdown(
             "No cell lies within this outline: draw a larger one."
             if drawn
@@ -337,7 +337,7 @@ def _show_chosen(chosen: Selection | None, drawn: bool, selection: Selection, in
         )
         return
     inside = answers.in_view(chosen)
-    st.markdown(f"##### {inside.cells:,} of {in_view.cells:,} cells chosen")
+    st.markdown(f"#### {inside.cells:,} of {in_view.cells:,} cells chosen")
     kinds = ", ".join(
         f"{n:,} {CELL_TYPES[CellType(kind)].plural if kind in list(CellType) else kind}"
         for kind, n in inside.cell_types.items()

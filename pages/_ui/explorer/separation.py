@@ -472,7 +472,7 @@ def _open(feature: str) -> None:
 
 
 def _show_panels(versus: Versus, find: Callable[[], Panels]) -> None:
-    st.markdown("##### A small set that tells them apart")
+    st.markdown("#### A small set that tells them apart")
     if _PANEL_OF.get() != versus.key:
         st.caption(
             "Up to five features that together tell the groups, judged on patients that had no part in the choice."

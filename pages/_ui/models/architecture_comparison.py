@@ -1,5 +1,6 @@
 """The comparison of architectures: who leads and how surely, the cost, the leak of copies, and where all fail."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from core.evaluation.comparison_tables import MEASURES, differences_table, of_pr
 from core.evaluation.model_comparison import (
     MIN_FOLDS,
     PRACTICALLY_NOTHING,
+    Leak,
     Measure,
     PairedDifference,
     Score,
@@ -35,7 +37,7 @@ from core.evaluation.model_comparison import (
 )
 from core.store.export import to_csv
 from core.support.text import markdown, shown
-from pages._ui.common.layout import current_look, empty_state
+from pages._ui.common.layout import current_look, empty_state, folded
 from pages._ui.common.names import data_set_name, encoder_name
 from pages._ui.models.tables import drawn_cell, selection_table
 
@@ -87,11 +89,19 @@ def show_comparison() -> None:
             st.warning(few, icon=":material/warning:")
         _show_ranking(folder, folds, scores, measure)
         if differences:
-            _show_differences(folder, scores, differences, measure)
-        _show_costs(folder, scores, measure)
-    _show_leak(everything, images, measure)
-    _show_curves(of_protocol(epochs, protocol, ks))
-    _show_hardest(folds, of_protocol(images, protocol, ks), measure)
+            with folded("Is a difference more than chance?", "Every pair of networks over the same folds"):
+                _show_differences(folder, scores, differences, measure)
+        with folded("What does it cost?", "Time, size and arithmetic of each network beside its score"):
+            _show_costs(folder, scores, measure)
+    if leakage := leaks(everything, images, measure):
+        with folded("What do rotated copies in the training images add?", "The score of the thesis's way beside ours"):
+            _show_leak(leakage, measure)
+    if not (shown := of_protocol(epochs, protocol, ks)).empty:
+        with folded("Has each learnt to its end?", "Dice and loss by epoch"):
+            _show_curves(shown)
+    if not (scored := of_protocol(images, protocol, ks)).empty:
+        with folded("Which cells are hardest?", f"The {_CASES} that all networks outline worst, as pictures"):
+            _show_hardest(folds, scored, measure)
 
 
 def _table(folder: Path, name: str) -> pd.DataFrame:
@@ -210,7 +220,6 @@ def _show_ranking(folder: Path, folds: pd.DataFrame, scores: tuple[Score, ...], 
 def _show_differences(
     folder: Path, scores: tuple[Score, ...], differences: tuple[PairedDifference, ...], measure: Measure
 ) -> None:
-    st.markdown("### Is a difference more than chance?")
     names = [score.architecture for score in scores]
     beside = st.selectbox("Beside", names, format_func=title, key="selection_beside", width=260)
     st.altair_chart(
@@ -246,7 +255,6 @@ def _show_differences(
 
 
 def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> None:
-    st.markdown("### What does it cost?")
     costs = results.read_costs(folder)
     if not {score.architecture for score in scores} & set(costs["architecture"]):
         st.info(
@@ -296,11 +304,7 @@ def _show_costs(folder: Path, scores: tuple[Score, ...], measure: Measure) -> No
         _download(shown, f"leukoscope_cost_{folder.name}.csv", "cost")
 
 
-def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> None:
-    leakage = leaks(folds, images, measure)
-    if not leakage:
-        return
-    st.markdown("### What do rotated copies in the training images add?")
+def _show_leak(leakage: Sequence[Leak], measure: Measure) -> None:
     sentences = [
         f"**{markdown(title(leak.architecture))}**: {100 * leak.added:+.2f} points on the {leak.originals} originals"
         f" (95 % interval {100 * leak.low:+.2f} to {100 * leak.high:+.2f}); as reported {leak.grouped:.4f} against"
@@ -322,9 +326,6 @@ def _show_leak(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> N
 
 
 def _show_curves(epochs: pd.DataFrame) -> None:
-    if epochs.empty:
-        return
-    st.markdown("### Has each learnt to its end?")
     names = list(epochs.groupby("architecture")["val_dice_cytoplasm"].max().sort_values(ascending=False).index)
     left, right = st.columns([4, 2], vertical_alignment="bottom")
     with left:
@@ -347,23 +348,21 @@ def _show_curves(epochs: pd.DataFrame) -> None:
 
 
 def _show_hardest(folds: pd.DataFrame, images: pd.DataFrame, measure: Measure) -> None:
-    if images.empty:
-        return
-    st.markdown("### Which cells are hardest?")
     worst = hardest(images, measure, _CASES)
     data_sets = tuple(str(folds["data_sets"].iloc[0]).split("+"))
     columns = st.columns(_CASES, gap="small")
     missing = 0
     for column, row in zip(columns, worst.to_dict("records"), strict=False):
         with column:
+            kind = row["cell_type"].replace("_", " ")
             drawn = drawn_cell(row["sample_id"], data_sets)
             if drawn is None:
                 missing += 1
             else:
-                st.image(drawn, width="stretch")
+                st.image(drawn, width="stretch", alt=f"{kind} {row['sample_id']} with the expert's outlines")
             st.markdown(
                 f"**{row['mean']:.3f}** ({row['worst']:.3f} to {row['best']:.3f})  \n"
-                f":small[{markdown(row['cell_type'].replace('_', ' '))}, {markdown(row['sample_id'])}]"
+                f":small[{markdown(kind)}, {markdown(row['sample_id'])}]"
             )
     where = (
         " The pictures of this data set are not on this computer." if missing else " Outlines: as drawn by the expert."

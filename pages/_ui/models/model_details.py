@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.charts.training import dice_chart, loss_chart
+from core.domain.flags import LEFT_OUT
 from core.evaluation import adaptation
 from core.evaluation.agreement import GOOD_FROM, MODERATE_FROM, Grade
 from core.evaluation.model_comparison import title
@@ -18,7 +19,7 @@ from core.store.export import to_csv
 from core.support.text import markdown, shown
 from pages._ui.common import model_in_use
 from pages._ui.common.feature_choice import theme_filter
-from pages._ui.common.layout import current_look
+from pages._ui.common.layout import current_look, folded
 from pages._ui.common.names import data_set_name, encoder_name
 from pages._ui.models.account import show_account
 from pages._ui.models.tables import training_log
@@ -52,7 +53,8 @@ def _show_card(model: ModelEntry) -> None:
         st.markdown(f"**Licence.** {markdown(card.licence)}")
     localised = " A small network of its own finds the cells first." if card.localiser else ""
     st.caption(
-        f"Window {card.input_size} x {card.input_size} px; outputs: {markdown(', '.join(card.classes))}.{localised}"
+        f"Window {card.input_size} x {card.input_size} px; outputs:"
+        f" {markdown(', '.join(card.classes).replace('environment', 'surroundings'))}.{localised}"
     )
 
 
@@ -101,7 +103,6 @@ def _show_scores(card: ModelCard) -> None:
 
 def _show_reliability(model: ModelEntry) -> None:
     """List how far each feature from this model's outlines can be trusted."""
-    st.markdown("### How far can each feature be trusted?")
     reliability = model_in_use.reliability(model)
     if not reliability:
         st.info(
@@ -176,7 +177,6 @@ def _percent(share: list[float]) -> str:
 
 def _show_knowledge(model: ModelEntry) -> None:
     """List what is recognised as no leukocyte, and how often a leukocyte is mistaken for that."""
-    st.markdown("### What does it refuse?")
     if model.novelty is None:
         st.info("Not yet learnt for this model. `python -m core novelty` does it.", icon=":material/info:")
         return
@@ -185,9 +185,9 @@ def _show_knowledge(model: ModelEntry) -> None:
     measured = knowledge.measured
     _, rule = measured["granulocytes"]
     st.markdown(
-        f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are flagged as unlike a leukocyte or too small. Of"
-        f" neutrophils and eosinophils of a laboratory left out {_percent(rule['recall'])} are marked as granulocytes,"
-        f" of its mononuclear cells {_percent(rule['false'])}, falsely."
+        f"Of {cells:,} leukocytes **{100 * falsely:.1f} %** are {LEFT_OUT} of summaries as unlike a leukocyte or too"
+        f" small. Of neutrophils and eosinophils of a laboratory left out {_percent(rule['recall'])} are marked as"
+        f" granulocytes, of its mononuclear cells {_percent(rule['false'])}, falsely."
     )
     rows = [
         {
@@ -218,7 +218,6 @@ def _show_knowledge(model: ModelEntry) -> None:
 
 def _show_training(model: ModelEntry) -> None:
     """Draw the training log."""
-    st.markdown("### How it was trained")
     if model.log is None or not model.log.is_file():
         st.info("No training log lies beside this model.", icon=":material/info:")
         return
@@ -292,6 +291,9 @@ def show_model() -> None:
         st.markdown("### What a laboratory gained by it")
         show_account(adaptation.load(model.adaptation))
     _show_scores(model.card)
-    _show_reliability(model)
-    _show_knowledge(model)
-    _show_training(model)
+    with folded("How far can each feature be trusted?", "All of them, by what outline and image do to them"):
+        _show_reliability(model)
+    with folded("What does it refuse?", "What is recognised as no leukocyte, and how often falsely"):
+        _show_knowledge(model)
+    with folded("How was it trained?", "Dice and loss by epoch"):
+        _show_training(model)

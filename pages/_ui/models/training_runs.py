@@ -81,7 +81,12 @@ def _show_files(run: TrainingRun) -> None:
         if pictures := run.cases(end):
             with st.expander(f"{heading}: image, drawn outline, found outline", expanded=end == "worst"):
                 for picture in pictures:
-                    st.image(picture.read_bytes(), caption=markdown(picture.stem), width="content")
+                    st.image(
+                        picture.read_bytes(),
+                        caption=markdown(picture.stem),
+                        width="content",
+                        alt=f"{picture.stem}: image, drawn outline, found outline",
+                    )
     _show_warnings(run)
     with st.expander("Settings"):
         st.code(run.config(), language="toml")

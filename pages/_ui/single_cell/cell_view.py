@@ -265,9 +265,9 @@ def _population_tab(
             icon=":material/scatter_plot:",
         )
     else:
-        st.markdown("##### Where this cell differs most")
+        st.markdown("#### Where this cell differs most")
         _differences(chosen, reliability)
-    st.markdown("##### Feature by feature")
+    st.markdown("#### Feature by feature")
     features = _choose_part()
     if not any(chosen.of(name).comparable for name in features):
         _say_why_not([chosen], features)

@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.charts.overlay import field_png, field_svg
+from core.domain.flags import LEFT_OUT, quality_word
 from core.domain.options import Units
 from core.domain.types import BoundingBox, CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE
@@ -66,10 +67,10 @@ def show_field(field: AnalysedField) -> tuple[CellAnalysis, DeltaGenerator]:
     key = f"field-{image.sha256[:16]}-{image.um_per_px}"
     left, right = st.columns([1.9, 1.1], gap="medium")
     with right:
-        flagged = sum(not cell.quality_ok for cell in cells)
+        left_out = sum(not cell.quality_ok for cell in cells)
         st.markdown(
             f"#### {len(cells)} {'cell' if len(cells) == 1 else 'cells'} in this field"
-            + (f", {flagged} flagged" if flagged else "")
+            + (f", {left_out} {LEFT_OUT}" if left_out else "")
         )
         number = _choose_in_list(cells, f"{key}-{CELL_CLICKS.get()}")
         room = st.container()
@@ -96,7 +97,7 @@ def _choose_in_list(cells: Sequence[CellAnalysis], key: str) -> int:
             "Certainty": st.column_config.NumberColumn(
                 format="%.2f", help="Dice that a careful drawing would probably reach with the outline, 0 to 1"
             ),
-            "Quality": st.column_config.TextColumn(help="Why a cell is flagged stands below its picture"),
+            "Quality": st.column_config.TextColumn(help=f"Why a cell is {LEFT_OUT} stands below its picture"),
         },
     )
     (row,) = chosen.selection.rows
@@ -115,7 +116,7 @@ def _table(cells: Sequence[CellAnalysis]) -> pd.DataFrame:
     rows = {
         "Cell": [cell.cell_index + 1 for cell in cells],
         "N:C": [value(cell, _NUCLEAR_SHARE) for cell in cells],
-        "Quality": ["good" if cell.quality_ok else "flagged" for cell in cells],
+        "Quality": [quality_word(good=cell.quality_ok) for cell in cells],
         **{
             f"{feature.partition('_')[0].capitalize()} {'px²' if scale is None else 'µm²'}": [
                 value(cell, feature) for cell in cells

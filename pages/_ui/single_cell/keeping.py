@@ -38,7 +38,7 @@ def show_recent() -> None:
         return
     shelf = cases_of(person).shelf()
     if shelf.cases:
-        st.markdown("##### Your cases")
+        st.markdown("#### Your cases")
     for case in shelf.cases[:_RECENT]:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.button(

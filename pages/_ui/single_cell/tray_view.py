@@ -9,6 +9,7 @@ from core.cases.store import CaseImage
 from core.charts.thumbnail import thumbnail_svg
 from core.domain.compartments import Compartment
 from core.domain.errors import CoreError
+from core.domain.flags import quality_word
 from core.image.imaging import decode
 from core.store.schema import decode_rings
 from core.support.text import markdown
@@ -57,10 +58,11 @@ def _in_small(tray: Tray) -> None:
 
 
 def state_words(record: CaseImage) -> str:
-    """What became of an image, in a few words: "3 cells, 1 flagged", "1 cell, good", "waiting", "failed"."""
+    """What became of an image, in a few words: "3 cells, 1 left out", "1 cell, good", "waiting", "failed"."""
     if record.cells:
-        quality = f"{record.flagged} flagged" if record.cells > 1 and record.flagged else ""
-        quality = quality or ("flagged" if record.flagged else "good")
+        quality = quality_word(good=not record.flagged)
+        if record.cells > 1 and record.flagged:
+            quality = f"{record.flagged} {quality}"
         return f"{record.cells} {'cell' if record.cells == 1 else 'cells'}, {quality}"
     return "failed" if record.problem else "waiting"
 

@@ -24,9 +24,14 @@ def test_folders_name_the_type_and_the_patient(path, cell_type, patient):
     assert (labels.cell_type(path), labels.patient(path)) == (cell_type, patient)
 
 
-def test_an_image_without_a_label_says_what_is_expected():
-    with pytest.raises(UsageError, match="nothing names one"):
-        read_labels("folder", None).cell_type("cells/1.png")
+def test_an_image_outside_the_typed_folders_has_no_type_and_is_counted():
+    labels = read_labels("folder", None).fitted(lambda: ["monocyte/1.png", "cells/1.png", "2.png"])
+    assert [labels.cell_type(path) for path in ("monocyte/1.png", "cells/1.png", "2.png")] == ["monocyte", None, None]
+    assert labels.unmatched_images == 2
+    assert labels.notes == (
+        "--label-from folder: 1 of 3 images name a cell type; 2 name none and are measured without"
+        " (cells/1.png, 2.png)",
+    )
 
 
 def test_a_pattern_takes_both_from_the_path():
@@ -44,8 +49,7 @@ def test_a_table_gives_both_and_is_part_of_the_key(tmp_path):
     labels = read_labels(f"csv:{table}", f"csv:{table}")
     assert (labels.cell_type("a/1.png"), labels.patient("a/1.png")) == ("monocyte", "p7")
     assert (labels.cell_type("2.png"), labels.patient("2.png")) == ("apl", None)
-    with pytest.raises(UsageError, match="nothing names one"):
-        labels.cell_type("3.png")
+    assert labels.cell_type("3.png") is None
     table.write_text("image_path,cell_type,patient_id\na/1.png,lymphocyte,p7\n")
     assert read_labels(f"csv:{table}", None).digest not in {"", labels.digest}
 

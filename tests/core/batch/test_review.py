@@ -44,7 +44,7 @@ def _measure(source: Path, out: Path) -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> tuple[Path, Path]:
-    """Source and results of a run over three cells, a field of four, and four images that fail in three ways."""
+    """Source and results of a run over three cells, a field of four, one without a type, and three images that fail."""
     folder = tmp_path_factory.mktemp("review")
     for name, seed in (("monocyte/a.png", 1), ("monocyte/b.png", 2), ("lymphocyte/c.png", 3)):
         path = folder / "images" / name
@@ -67,37 +67,35 @@ def review(measured) -> Review:
 
 
 def test_cells_are_counted_by_label(review):
-    assert review.overview.cells == 7
+    cells = review.pictured(Order.BY_IMAGE, 0, 100)
+    assert review.overview.cells == len(cells) == 8
     assert review.overview.labels == {"monocyte": 2, "lymphocyte": 5}
-    assert review.overview.good == sum(cell.quality_ok for cell in review.pictured(Order.BY_IMAGE, 0, 100))
+    assert review.overview.unlabelled == 1
+    assert review.overview.good == sum(cell.quality_ok for cell in cells)
+    assert review.overview.remarked == sum(cell.quality_ok and bool(cell.flags) for cell in cells)
     assert review.seconds > 0
 
 
 def test_failures_that_are_alike_are_one_group(review):
     groups = review.failure_groups()
-    assert [group.images for group in groups] == [2, 1, 1]
+    assert [group.images for group in groups] == [2, 1]
     assert "plain text" in groups[0].reason
     assert not groups[0].reason.startswith(("=1+1", "other"))
     assert groups[0].examples == ("monocyte/=1+1.png", "monocyte/other.png")
     table = pd.read_csv(io.BytesIO(review.failures_csv()))
-    assert sorted(table["image_path"]) == [
-        "monocyte/=1+1.png",
-        "monocyte/empty.png",
-        "monocyte/other.png",
-        "unlabelled.png",
-    ]
+    assert sorted(table["image_path"]) == ["monocyte/=1+1.png", "monocyte/empty.png", "monocyte/other.png"]
 
 
 def test_a_page_of_the_table_is_that_part_of_the_order(review):
     whole = review.cells(["outline_quality"], Order.LEAST_CERTAIN, 0, 100)
     assert whole["outline_quality"].is_monotonic_increasing
     parts = [review.cells(["outline_quality"], Order.LEAST_CERTAIN, offset, 3) for offset in (0, 3, 6)]
-    assert [len(part) for part in parts] == [3, 3, 1]
+    assert [len(part) for part in parts] == [3, 3, 2]
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
     by_image = review.cells([], Order.BY_IMAGE, 0, 100)
     assert list(by_image.itertuples(index=False, name=None)) == [
         ("lymphocyte/c.png", 0), *(("lymphocyte/field.png", index) for index in range(4)), ("monocyte/a.png", 0),
-        ("monocyte/b.png", 0)
+        ("monocyte/b.png", 0), ("unlabelled.png", 0)
     ]  # fmt: skip
 
 
@@ -135,13 +133,13 @@ def test_a_picture_that_went_or_changed_is_not_shown(measured, tmp_path):
 def test_files_to_take_away_hold_every_cell(review):
     csv = pd.read_csv(io.BytesIO(review.csv()))
     parquet = pd.read_parquet(io.BytesIO(review.parquet()))
-    assert len(csv) == len(parquet) == 7
+    assert len(csv) == len(parquet) == 8
     assert list(csv["image_path"]) == sorted(parquet["image_path"])
     with zipfile.ZipFile(io.BytesIO(review.masks())) as archive:
         names = archive.namelist()
     assert sorted(names) == [
         "instances/lymphocyte/field.png.png", "masks/lymphocyte/c.png.png", "masks/lymphocyte/field.png.png",
-        "masks/monocyte/a.png.png", "masks/monocyte/b.png.png",
+        "masks/monocyte/a.png.png", "masks/monocyte/b.png.png", "masks/unlabelled.png.png",
     ]  # fmt: skip
 
 
@@ -165,7 +163,7 @@ def test_an_image_that_changed_stands_there_once(measured, tmp_path):
     assert "monocyte/a.png" in review.failures
     assert review.cell("monocyte/a.png#0") is None
     rows = [row for rows in review.rows() for row in rows]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert [row["image_path"] for rows in review.rows("monocyte") for row in rows] == ["monocyte/b.png"]
     assert review.picture(review.cell("monocyte/b.png#0")) is not None
 
@@ -322,7 +320,7 @@ def test_a_scale_is_laid_over_a_run_and_taken_away_again(measured, corrected_rev
 
 def test_the_images_of_a_run_say_what_their_red_cells_did(review):
     said = review.red_cells()
-    assert len(said) == 4
+    assert len(said) == 5
     assert all((one.diameter_px is None) == (one.discs == 0) for one in said)
 
 

@@ -106,6 +106,7 @@ def test_a_zip_is_kept_as_it_is_and_alone(uploads, png):
     uploads.add([Upload("cells.zip", data)])
     assert _files(uploads.folder) == {"cells.zip": data}
     assert uploads.waiting().archive == "cells.zip"
+    assert uploads.waiting().title == "cells"
     with pytest.raises(UsageError, match="measured by itself"):
         uploads.add([Upload("a.png", png)])
     with pytest.raises(UsageError, match="measured by itself"):

@@ -5,8 +5,30 @@ import ast
 import pytest
 
 from core.domain import flags
-from core.domain.flags import FLAGS, Severity, flag_sentence, flag_words, raised
+from core.domain.flags import (
+    FLAGS,
+    Severity,
+    flag_sentence,
+    flag_words,
+    flags_told,
+    quality_counts,
+    quality_word,
+    raised,
+)
 from core.domain.settings import ROOT
+
+
+def test_what_stands_against_a_cell_agrees_with_the_counts():
+    """A cell with only mild flags is counted as good, and is called so where it is shown."""
+    assert quality_counts(cells=3, good=2, remarked=1) == "2 good (1 with a remark), 1 left out"
+    assert quality_counts(cells=1, good=1, remarked=0) == "1 good, 0 left out"
+    assert flags_told([], good=True) == quality_word(good=True) == "good"
+    for code, kind in FLAGS.items():
+        severe = kind.severity is Severity.REFUSES
+        told = flags_told([code], good=not severe)
+        assert told == (f"left out: {kind.words}" if severe else f"good; remark: {kind.words}")
+    assert flags_told(["from_the_future"], good=False) == "left out; remark: from the future"
+
 
 KINDS = pytest.mark.parametrize("code", FLAGS)
 

@@ -64,7 +64,7 @@ def test_it_fetches_nothing_runs_nothing_and_escapes_names(report):
 
 
 def test_every_cell_has_a_line_in_the_table_and_a_page(report):
-    assert "cell 3</td><td>flagged</td>" in report
+    assert "cell 3</td><td>left out</td>" in report
     assert ">good</td>" in report
     assert report.count("nucleus solid, cell border dashed") == 2
     assert all(f"<th>{CATALOGUE[name].label}</th>" in report for name in KEY_FEATURES)
