@@ -1,6 +1,10 @@
 """What is loaded while the person chooses an image: beside the pages, and once."""
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -63,6 +67,39 @@ def test_a_change_of_the_cohort_prepares_anew(open_page, held, monkeypatch, tmp_
     app.run()
     assert len(begun) == 1
     begun[0].join(60)
+
+
+def test_a_server_can_be_stopped_while_it_prepares(drawn_root, tmp_path):
+    script = """
+import threading
+from core.store import queries
+from pages._ui.common import model_in_use
+
+made, begun = queries._made_reference, threading.Event()
+
+def told(*args):
+    begun.set()
+    threading.main_thread().join()
+    reference = made(*args)
+    print("read", flush=True)
+    return reference
+
+queries._made_reference = told
+model_in_use._preparation.__wrapped__(((), ()))
+begun.wait()
+"""
+    folders = {"REFERENCE": drawn_root, "COHORT": tmp_path / "cohort", "CACHE": tmp_path / "cache"}
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {f"LEUKOSCOPE_{name}": str(folder) for name, folder in folders.items()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "read\n", "what is under way is read to its end, and nothing else is begun"
 
 
 def test_what_cannot_be_read_is_left_to_whoever_asks_for_it(monkeypatch):

@@ -115,7 +115,8 @@ def compared_features() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _preparation(compared: tuple[tuple[str, ...], tuple[str, ...]]) -> threading.Thread:
     """What reads the populations, once for each state of the cohort, and then opens what draws reports."""
     shapes, sizes = compared
-    thread = threading.Thread(target=_prepare, args=(cohort(), (*shapes, *sizes)), name="preparation", daemon=True)
+    # No daemon: a process that ends while one reads is aborted.
+    thread = threading.Thread(target=_prepare, args=(cohort(), (*shapes, *sizes)), name="preparation")
     thread.start()
     return thread
 
@@ -127,6 +128,11 @@ def _prepare(opened: Cohort, compared: tuple[str, ...]) -> None:
 
     with suppress(CoreError):  # who needs it is told
         for features in (None, compared):
+            for info in queries.populations(opened):
+                if not threading.main_thread().is_alive():  # the server has ended and waits for this thread
+                    return
+                if info.n_good:
+                    queries.reference(opened, info.population.population_id, features)
             queries.references(opened, features)
     open_converter()
 
