@@ -73,6 +73,6 @@ def test_a_link_restores_the_cells_in_a_new_browser_and_a_file_does_too(server, 
 
     file = tmp_path / "lymphocytes.json"
     file.write_text(to_json(Selection(cell_types=(CellType.LYMPHOCYTE,))))
-    elsewhere.get_by_role("button", name="Link and files").click()
+    elsewhere.get_by_role("button", name="Keep and share").click()
     elsewhere.locator("input[type=file]").set_input_files(file)
     expect(elsewhere.get_by_text("22 cells in view")).to_be_visible(timeout=60_000)

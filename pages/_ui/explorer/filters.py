@@ -50,8 +50,8 @@ _MOST_PILLS: Final = 14  # more are found faster by typing
 _LINK_HOLDS: Final = (
     "The address of this page holds the cells, groups, charts and lists chosen here, the outline drawn on the map, the"
     " cell that is looked at and the saved selections: who opens it on this server sees the same, as long as the"
-    " cohort, its corrections and calibrations stay as they are. It does not hold a question in SQL, the page of a"
-    " list, or your cell of page *Single cell*."
+    " cohort, its corrections and calibrations stay as they are. It does not hold what is unfolded, a small set of"
+    " features, a question in SQL, the page of a list, or your cell of page *Single cell*."
 )
 
 
