@@ -73,7 +73,7 @@ def show_preview(chosen: Chosen) -> None:
 
 def show_result(analysis: CellAnalysis, chosen: Chosen | None) -> None:
     """Show the cell first, then its numbers, then its place among the populations; before it, what is set beside it."""
-    beside = st.container() if is_beside(analysis) else None
+    beside = st.container() if is_beside() else None
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
         field = FIELD.get()

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from core.cases.store import Case, CaseImage
 from core.charts.labels import of_cell, scale_caution, scale_words
-from core.charts.overlay import outlined_svg
+from core.charts.overlay import mask_svg, outlined_svg
 from core.charts.sparklines import sparkline_html
 from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
@@ -76,7 +76,8 @@ def _cell(image: CaseImage, cell: CellAnalysis, references: Sequence[ReferencePo
     pictures = {
         f"{whose}: nucleus solid, cell border dashed, surroundings dotted": drawing(
             outlined_svg(cell.image, cell.segmentation.labels)
-        )
+        ),
+        "Mask": drawing(mask_svg(cell.image, cell.segmentation.labels)),
     }
     return CaseCell(name, cell, pictures, measures, scale_caution(cell.image.um_per_px, cell.image.um_per_px_error))
 
