@@ -77,7 +77,7 @@ def show_result(analysis: CellAnalysis, chosen: Chosen | None, room: DeltaGenera
 
     `room` is where the numbers of a cell of a field stand: beside the field, where they change as one is chosen.
     """
-    beside = st.container() if is_beside(analysis) else None
+    beside = st.container() if is_beside() else None
     left, right = st.columns([1.9, 1.1], gap="medium")
     with left:
         field = FIELD.get()

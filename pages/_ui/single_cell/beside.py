@@ -14,7 +14,7 @@ from core.domain.types import CellAnalysis
 from core.features.catalogue import CATALOGUE
 from core.pipeline import at_scale
 from core.support.text import markdown, shown
-from pages._ui.common.state import TRAY, Tray, TrayImage
+from pages._ui.common.state import CELL_CHOSEN, FIELD, TRAY, Tray, TrayImage
 from pages._ui.components.viewer.viewer import two_cells_viewer
 from pages._ui.single_cell.tray import content
 
@@ -42,10 +42,10 @@ def choose_beside(tray: Tray) -> None:
         )
 
 
-def is_beside(analysis: CellAnalysis) -> bool:
+def is_beside() -> bool:
     """Whether another cell than the shown one was chosen."""
     tray, key = TRAY.get(), st.session_state.get(_KEY)
-    return tray is not None and key in _cells(tray) and key != _key(analysis)
+    return tray is not None and key in _cells(tray) and key != _key_of_shown(tray)
 
 
 def show_beside(analysis: CellAnalysis) -> None:
@@ -83,8 +83,8 @@ def _cells(tray: Tray) -> dict[str, str]:
     return found
 
 
-def _key(analysis: CellAnalysis) -> str:
-    return f"{analysis.image.sha256}#{analysis.cell_index}"
+def _key_of_shown(tray: Tray) -> str:
+    return f"{tray.shown}#{(CELL_CHOSEN.get() or 1) - 1 if FIELD.get() is not None else 0}"
 
 
 def _called(analysis: CellAnalysis) -> str:
