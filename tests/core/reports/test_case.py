@@ -24,7 +24,7 @@ def report(cell, references):
     case = Case("20261201-101010-aaaaaaaa", "Patient <7>", WHEN, WHEN, "hairy?\n<script>", images)
     flagged = replace(
         cell,
-        image=replace(cell.image, name="<b>field</b>.png"),
+        image=replace(cell.image, name="<b>field</b>.png", um_per_px=None),
         cell_index=2,
         place=BoundingBox(0, 0, *cell.image.shape),
         flags=(QualityFlag("border", "The cell touches the image edge.", severe=True),),
