@@ -156,6 +156,7 @@ def test_uploads_are_kept_on_disk_measured_and_the_run_is_found_again(batch, run
     app = batch()
     assert "3 images" in texts(app)
     app.selectbox(key="batch_cells").set_value("one")
+    app.toggle(key="batch_by_folder").set_value(True)
     app.number_input(key="batch_um_per_px").set_value(0.1)
     app.button(key="batch_start").click().run()
     assert not app.exception
@@ -173,6 +174,7 @@ def test_uploads_are_kept_on_disk_measured_and_the_run_is_found_again(batch, run
     again.run()
     assert not again.exception
     assert "2 cells measured" in texts(again)
+    assert "2 of the cells have no type" in texts(again)
     assert "1 image could not be measured" in texts(again)
     assert sorted(path.name for path in (job.folder / "input").iterdir()) == ["a (2).png", "a.png", "bad.png"]
 
@@ -184,6 +186,7 @@ def test_the_cells_are_looked_through_least_certain_first(batch, finished):
     assert "2 images could not be measured" in texts(app)
     assert "4 good" in texts(app)
     assert "0 left out" in texts(app)
+    assert "no type" not in texts(app)
     assert {each.label for each in app.get("download_button")} == {
         "Table (CSV)",
         "Table (Parquet)",

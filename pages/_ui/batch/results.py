@@ -57,7 +57,7 @@ def show_results(job: Job, standing: Standing) -> None:
     """Show a run that has ended, whole or in part."""
     review = review_of(job)
     overview, failed = review.overview, len(review.failures)
-    st.markdown(_summary(standing, review))
+    st.markdown(_summary(standing, review, typed=job.request.by_folder))
     if news := model_in_use.stain_news(overview.unlike_training, overview.cells):
         st.markdown(f":material/palette: {markdown(news)}")
     if standing.state is not State.FINISHED and standing.message:
@@ -93,7 +93,7 @@ def show_results(job: Job, standing: Standing) -> None:
         _failures(review)
 
 
-def _summary(standing: Standing, review: Review) -> str:
+def _summary(standing: Standing, review: Review, *, typed: bool) -> str:
     overview, failed = review.overview, len(review.failures) - review.copies
     cells = "1 cell" if overview.cells == 1 else f"{overview.cells:,} cells"
     sentence = f"**{cells} measured in {duration(review.seconds)}**: "
@@ -103,7 +103,7 @@ def _summary(standing: Standing, review: Review) -> str:
     )
     if review.copies:
         sentence += f" {review.copies:,} {'is a copy' if review.copies == 1 else 'are copies'} of others, counted once."
-    if overview.labels and overview.unlabelled:
+    if typed and overview.unlabelled:
         sentence += f" {overview.unlabelled:,} of the cells {'has' if overview.unlabelled == 1 else 'have'} no type."
     progress = standing.progress
     if standing.state is State.FINISHED or progress is None or progress.total is None:
