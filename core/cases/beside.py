@@ -7,12 +7,13 @@ import numpy as np
 from markupsafe import escape
 
 from core.charts.labels import of_cell
-from core.charts.overlay import outlined_svg, scale_bar_um
+from core.charts.overlay import outlined_svg, scale_bar_svg
 from core.domain.types import CellAnalysis, LabelMap
 from core.features.catalogue import CATALOGUE, KEY_FEATURES
 from core.features.spec import FeatureSpec
 from core.image.masks import cell_mask
 from core.store.outline_log import without_ring
+from core.support.text import shown
 
 _ROOM: Final = 1.5  # of the larger cell's longer side
 _SAME: Final = 0.005  # a smaller difference than half a per cent is none
@@ -47,7 +48,7 @@ def side_by_side(one: CellAnalysis, other: CellAnalysis) -> CellsBeside:
     known = scales[0] is not None and scales[1] is not None
     ratio = scales[1] / scales[0] if scales[0] is not None and scales[1] is not None else 1.0
     side = _ROOM * max(_extent(one.segmentation.labels), ratio * _extent(other.segmentation.labels))
-    bar = _bar(side, scales[0]) if known else _text(side, "one scale in pixels")
+    bar = scale_bar_svg((side, side), scales[0] if known else None, unknown="one scale in pixels")
     words = (
         "One scale: a micrometre is as long in both pictures."
         if known
@@ -56,7 +57,9 @@ def side_by_side(one: CellAnalysis, other: CellAnalysis) -> CellsBeside:
         + " Sizes may only be compared if both were taken at the same magnification."
     )
     differences = tuple(_difference(name, one, other) for name in KEY_FEATURES)
-    return CellsBeside((_framed(one, 1.0, side, bar), _framed(other, ratio, side, "")), words, differences)
+    return CellsBeside(
+        (_framed(one, 1.0, side, bar), _framed(other, ratio, side, '<g class="scale"></g>')), words, differences
+    )
 
 
 def _extent(labels: LabelMap) -> float:
@@ -77,32 +80,12 @@ def _framed(cell: CellAnalysis, ratio: float, side: float, bar: str) -> str:
     left, top = max(0, int(np.floor(x - half))), max(0, int(np.floor(y - half)))
     right, bottom = min(width, int(np.ceil(x + half))), min(height, int(np.ceil(y + half)))
     cut = replace(cell.image, rgb=rgb[top:bottom, left:right].copy())
-    drawn = outlined_svg(cut, LabelMap(without_ring(labels)[top:bottom, left:right]))
-    # Without its own frame and scale bar: the square has them.
-    body = drawn[drawn.index(">") + 1 : drawn.index('<g class="scale">')]
+    drawn = outlined_svg(cut, LabelMap(without_ring(labels)[top:bottom, left:right]), scale_bar=False)
+    body = drawn[drawn.index(">") + 1 : drawn.rindex("</svg>")]  # without its own frame: the square has one
     move = f"translate({side / 2 + ratio * (left - x):.3f} {side / 2 + ratio * (top - y):.3f}) scale({ratio:.6f})"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side:.3f} {side:.3f}" role="img"'
-        f' aria-label="{escape(cell.image.name)} with outlines"><g transform="{move}">{body}</g>'
-        f'<g class="scale">{bar}</g></svg>'
-    )
-
-
-def _bar(side: float, um_per_px: float | None) -> str:
-    assert um_per_px is not None
-    length, unit = scale_bar_um(int(side), um_per_px), side / 100
-    return (
-        f'<rect x="{3 * unit:.2f}" y="{side - 4.5 * unit:.2f}" width="{length / um_per_px:.2f}"'
-        f' height="{1.2 * unit:.2f}" fill="#fff" stroke="#000" stroke-width="{0.3 * unit:.2f}"/>'
-        f"{_text(side, f'{length:g} µm', 5.5)}"
-    )
-
-
-def _text(side: float, words: str, up: float = 3.5) -> str:
-    unit = side / 100
-    return (
-        f'<text x="{3 * unit:.2f}" y="{side - up * unit:.2f}" font-family="sans-serif" font-size="{4 * unit:.2f}"'
-        f' fill="#fff" stroke="#000" stroke-width="{0.5 * unit:.2f}" paint-order="stroke">{words}</text>'
+        f' aria-label="{escape(shown(cell.image.name))} with outlines"><g transform="{move}">{body}</g>{bar}</svg>'
     )
 
 

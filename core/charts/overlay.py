@@ -51,7 +51,7 @@ def outer_outline(labels: LabelMap, compartment: Compartment) -> list[NDArray[np
     return outlines(LabelMap(inside), Compartment.NUCLEUS.label)
 
 
-def scale_bar_um(width_px: int, um_per_px: float) -> float:
+def scale_bar_um(width_px: float, um_per_px: float) -> float:
     """Length in micrometres of the longest round scale bar that takes at most 30 % of the width."""
     room = width_px * um_per_px * _SCALE_BAR_MAX_SHARE
     return max((step for step in _SCALE_BAR_STEPS_UM if step <= room), default=_SCALE_BAR_STEPS_UM[0])
@@ -65,8 +65,11 @@ def _data_uri(rgb: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(rgb)).decode("ascii")
 
 
-def _scale_bar_svg(image: CellImage, *, printed: bool = False) -> str:
-    height, width = image.shape
+def scale_bar_svg(
+    shape: tuple[float, float], um_per_px: float | None, *, printed: bool = False, unknown: str = "scale unknown"
+) -> str:
+    """The scale bar in the corner of a picture of this height and width; without a scale, the words instead."""
+    height, width = shape
     unit = width / 100
     x, y = 3 * unit, height - 3.5 * unit
     size = f'font-family="{_FONT}" font-size="{4 * unit:.2f}" fill="#fff"'
@@ -77,12 +80,12 @@ def _scale_bar_svg(image: CellImage, *, printed: bool = False) -> str:
         # Not everything that prints paints the edge below the letters.
         return f"{at} {edge}>{said}</text>" + (f"{at}>{said}</text>" if printed else "")
 
-    if image.um_per_px is None:
-        return f'<g class="scale">{text("scale unknown", y)}</g>'
-    length = scale_bar_um(width, image.um_per_px)
-    bar = length / image.um_per_px
+    if um_per_px is None:
+        return f'<g class="scale">{text(unknown, y)}</g>'
+    length = scale_bar_um(width, um_per_px)
+    bar = length / um_per_px
     return (
-        f'<g class="scale" data-um-per-px="{image.um_per_px:g}" data-um="{length:g}">'
+        f'<g class="scale" data-um-per-px="{um_per_px:g}" data-um="{length:g}">'
         f'<rect x="{x:.2f}" y="{y - unit:.2f}" width="{bar:.2f}" height="{1.2 * unit:.2f}" '
         f'fill="#fff" stroke="#000" stroke-width="{0.3 * unit:.2f}"/>{text(f"{length:g} µm", y - 2 * unit)}</g>'
     )
@@ -159,7 +162,7 @@ def outlined_svg(
                 f'{line} stroke="{style.colour}" stroke-width="{unit * OUTLINE_WIDTH_PX:g}"{dash}/></g>'
             )
         body += "</g>"
-    bar = _scale_bar_svg(image, printed=printed) if scale_bar else ""
+    bar = scale_bar_svg(image.shape, image.um_per_px, printed=printed) if scale_bar else ""
     return _svg(image, f"{image.name} with outlines" if labels is not None else image.name, body, bar)
 
 
@@ -172,7 +175,7 @@ def mask_svg(image: CellImage, labels: LabelMap) -> str:
         path = _path(outer_outline(labels, compartment))
         paint = f'fill="{style.colour}" fill-opacity="{style.fill_opacity}" fill-rule="evenodd"'
         body += f'<path class="fill {compartment.label}" d="{path}" {paint}/>'
-    return _svg(image, f"Mask of {image.name}", body, _scale_bar_svg(image))
+    return _svg(image, f"Mask of {image.name}", body, scale_bar_svg(image.shape, image.um_per_px))
 
 
 def field_svg(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]]) -> str:
@@ -197,7 +200,12 @@ def field_svg(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]]) -
             f' font-size="{size:.1f}" text-anchor="middle" fill="#fff" stroke="#000" stroke-width="{size / 5:.1f}"'
             f' stroke-linejoin="round" paint-order="stroke">{number}</text></g>'
         )
-    return _svg(field, f"{field.name}: {len(cells)} cells, outlined and numbered", body, _scale_bar_svg(field))
+    return _svg(
+        field,
+        f"{field.name}: {len(cells)} cells, outlined and numbered",
+        body,
+        scale_bar_svg(field.shape, field.um_per_px),
+    )
 
 
 def _overview_uri(rgb: NDArray[np.uint8]) -> str:
