@@ -58,7 +58,7 @@ class BatchSettings:
                 msg = f"{name} must be one of {', '.join(known)}, but is {value!r}"
                 raise UsageError(msg)
         if not isinstance(self.um_per_px, str | GivenScale | None) and not 0.005 <= self.um_per_px <= 10:
-            msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            msg = f"the scale must lie between 0.005 and 10 µm per pixel, but is {self.um_per_px}"
             raise UsageError(msg)
         if self.units == Units.MICROMETRES and self.um_per_px is None:
             msg = "a table in micrometres needs the scale of the images; give --um-per-pixel, or leave it in pixels"

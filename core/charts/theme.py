@@ -69,6 +69,7 @@ def configured(chart: AnyChart, height: int | None = None) -> AnyChart:
     if height is not None:
         properties["height"] = height
     properties["config"] = alt.Config(
+        mark=alt.MarkConfig(aria=False),  # a screen reader is told what a chart shows, not point by point
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=220),
         axisY=alt.AxisConfig(domain=False, ticks=False),

@@ -57,7 +57,7 @@ class GivenScale:
     def __post_init__(self) -> None:
         """Check both numbers; raises UsageError."""
         if not 0.005 <= self.um_per_px <= 10:
-            msg = f"the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            msg = f"the scale must lie between 0.005 and 10 µm per pixel, but is {self.um_per_px}"
             raise UsageError(msg)
         if self.error is not None and not 0 <= self.error < 1:
             msg = f"the error of the scale is a share from 0 to below 1, but is {self.error}"
@@ -152,7 +152,7 @@ class CellImage:
             )
             raise ImageError(msg)
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
-            msg = f"{self.name}: the scale must lie between 0.005 and 10 um per pixel, but is {self.um_per_px}"
+            msg = f"{self.name}: the scale must lie between 0.005 and 10 µm per pixel, but is {self.um_per_px}"
             raise ImageError(msg)
         self.rgb.setflags(write=False)
 

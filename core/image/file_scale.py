@@ -114,13 +114,13 @@ def judge(given: Scale, stated: FileScale | None, remarks: Remarks) -> None:
         if given == OF_FILE:
             remarks.add("the file states no scale, so that sizes are in pixels")
     elif given == OF_FILE:
-        remarks.add(f"the scale is the file's own, {stated.um_per_px:.4g} um per pixel ({stated.source})")
+        remarks.add(f"the scale is the file's own, {stated.um_per_px:.4g} µm per pixel ({stated.source})")
     elif given is None:
         remarks.add(
-            f"the file says {stated.um_per_px:.4g} um per pixel ({stated.source}); give this as the scale to use it"
+            f"the file says {stated.um_per_px:.4g} µm per pixel ({stated.source}); give this as the scale to use it"
         )
     elif abs((um_per_px := number(given) or 0.0) - stated.um_per_px) > CONTRADICTS * stated.um_per_px:
         remarks.add(
-            f"{um_per_px:.4g} um per pixel given, {stated.um_per_px:.4g} in the file ({stated.source})",
+            f"{um_per_px:.4g} µm per pixel given, {stated.um_per_px:.4g} in the file ({stated.source})",
             "scale_contradicted",
         )

@@ -61,7 +61,7 @@ class RedCellScale:
         """The scale and how well it is known."""
         within = max(1, math.ceil(100 * self.statistical))
         return (
-            f"{self.um_per_px:.3g} um per pixel, from red cells of {self.images:,} images, within {within} %, and"
+            f"{self.um_per_px:.3g} µm per pixel, from red cells of {self.images:,} images, within {within} %, and"
             f" {100 * RED_CELL_ERROR:.0f} % if the patients' red cells are not {RED_CELL_UM:g} um"
         )
 

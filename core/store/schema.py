@@ -193,7 +193,7 @@ class Population:
             raise StoreError(msg)
         if self.um_per_px is not None and not 0.005 <= self.um_per_px <= 10:
             msg = (
-                f"population {self.population_id}: the scale must lie between 0.005 and 10 um per pixel, but is"
+                f"population {self.population_id}: the scale must lie between 0.005 and 10 µm per pixel, but is"
                 f" {self.um_per_px}"
             )
             raise StoreError(msg)

@@ -70,7 +70,7 @@ def from_outside(
     """Parts of an expression that come from outside and have not passed the border."""
     if isinstance(node, ast.Call):
         called = getattr(node.func, "id", "")
-        if called in ("markdown", "len", "sum", "int", "_when"):
+        if called in ("markdown", "len", "sum", "int", "when"):
             return
         if called == "map" and getattr(node.args[0], "id", "") == "markdown":
             return

@@ -396,18 +396,18 @@ def test_the_scale_that_the_file_states_is_offered_and_taken(open_page):
     app = _upload(open_page(PAGE), buffer.getvalue(), "cell.ome.tif", "image/tiff")
     assert app.button(key="use_file_scale").label == "Use 0.095 µm per pixel, as the file says (OME metadata)"
     _measured(app)
-    assert "the file says 0.095 um per pixel" in texts(app)
+    assert "the file says 0.095 µm per pixel" in texts(app)
     assert "give µm per pixel to compare" in texts(app)
     app.button(key="use_file_scale").click().run()
     assert app.number_input[0].value == 0.095
     said = texts(app)
     assert "give µm per pixel to compare" not in said
-    assert "the file says 0.095 um per pixel" not in said
+    assert "the file says 0.095 µm per pixel" not in said
     assert not [button for button in app.button if button.key == "use_file_scale"]
     app.number_input[0].set_value(1.0).run()
     said = texts(app)
-    assert "1 um per pixel given, 0.095 in the file" in said
-    assert "With 1 um per pixel what was outlined is" in said
+    assert "1 µm per pixel given, 0.095 in the file" in said
+    assert "With 1 µm per pixel what was outlined is" in said
 
 
 def test_red_cells_hint_at_a_scale_which_comes_with_its_range(open_page, png):

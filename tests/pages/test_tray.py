@@ -379,7 +379,7 @@ def test_a_case_is_taken_away_as_a_table_and_a_report(page, cells, tmp_path):
     assert table["image_path"].tolist() == ["a.png", "c.png"]
     report = _content(app, "Report (HTML)").decode()
     assert report.count("nucleus solid") == 2
-    assert "It could not be measured: bad.png: expected" in report
+    assert "could not be measured: bad.png: expected" in report
 
 
 def _content(app, label: str) -> bytes:

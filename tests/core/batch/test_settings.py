@@ -51,7 +51,7 @@ PROGRESS = Progress(
 )
 
 
-@pytest.mark.parametrize("scale", [GivenScale(0.0934, 0.07, "red cells", "0.0934 um per pixel"), "file", "red-cells"])
+@pytest.mark.parametrize("scale", [GivenScale(0.0934, 0.07, "red cells", "0.0934 µm per pixel"), "file", "red-cells"])
 def test_every_kind_of_scale_survives_json_and_begins_a_run_of_its_own(scale):
     settings = replace(SETTINGS, um_per_px=scale)
     assert from_json(BatchSettings, to_json(settings)) == settings
@@ -99,9 +99,9 @@ def test_model_versions_and_labels_decide_the_key_and_their_order_does_not():
     [
         ({"cells": "some"}, "cells must be one of auto, one, all, but is 'some'"),
         ({"feature_engine": "slow"}, "feature engine must be one of fast, reference, but is 'slow'"),
-        ({"um_per_px": 99}, "between 0.005 and 10 um per pixel, but is 99"),
-        ({"um_per_px": 0.0}, "between 0.005 and 10 um per pixel, but is 0.0"),
-        ({"um_per_px": float("nan")}, "between 0.005 and 10 um per pixel, but is nan"),
+        ({"um_per_px": 99}, "between 0.005 and 10 µm per pixel, but is 99"),
+        ({"um_per_px": 0.0}, "between 0.005 and 10 µm per pixel, but is 0.0"),
+        ({"um_per_px": float("nan")}, "between 0.005 and 10 µm per pixel, but is nan"),
         ({"limit": 0}, "above 0, but are 60.0 s, 2048 MB and 0 images"),
         ({"time_limit_s": 0}, "above 0, but are 0 s"),
         ({"time_limit_s": math.inf}, "above 0, but are inf s"),

@@ -64,10 +64,10 @@ STATED = FileScale(0.2, "OME metadata")
     ("given", "stated", "counts", "said", "flags"),
     [
         (None, None, None, "", []),
-        (None, STATED, None, "the file says 0.2 um per pixel (OME metadata)", []),
+        (None, STATED, None, "the file says 0.2 µm per pixel (OME metadata)", []),
         (0.2, STATED, 0.2, "", []),
         (0.203, STATED, 0.203, "", []),
-        (0.1, STATED, 0.1, "0.1 um per pixel given, 0.2 in the file", ["scale_contradicted"]),
+        (0.1, STATED, 0.1, "0.1 µm per pixel given, 0.2 in the file", ["scale_contradicted"]),
         (OF_FILE, STATED, 0.2, "the scale is the file's own, 0.2", []),
         (OF_FILE, None, None, "the file states no scale", []),
         (0.1, None, 0.1, "", []),

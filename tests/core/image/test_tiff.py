@@ -353,7 +353,7 @@ def test_the_scale_is_offered_with_its_source(data, source):
     assert image.file_scale.um_per_px == pytest.approx(0.2, rel=1e-6)
     assert image.file_scale.source == source
     assert image.um_per_px is None
-    assert f"the file says 0.2 um per pixel ({source})" in image.notes[-1]
+    assert f"the file says 0.2 µm per pixel ({source})" in image.notes[-1]
     assert decode(data, "a.tif", "file").um_per_px == image.file_scale.um_per_px
     contradicted = decode(data, "a.tif", 0.1)
     assert codes(contradicted) == ["scale_contradicted"]

@@ -369,7 +369,7 @@ def test_a_cell_of_a_size_that_no_leukocyte_has_speaks_against_the_scale(card, c
     (flag,) = assess(replace(image, um_per_px=um_per_px), found(labels), card)
     assert flag.code == "scale_absurd"
     assert flag.severe
-    assert f"With {um_per_px:g} um per pixel what was outlined is {said}" in flag.message
+    assert f"With {um_per_px:g} µm per pixel what was outlined is {said}" in flag.message
 
 
 def test_what_opening_did_is_a_flag_of_the_cell_too(card, cell):

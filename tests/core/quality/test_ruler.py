@@ -29,7 +29,7 @@ def test_ten_images_of_three_discs_tell_the_scale_and_how_well_it_is_known():
     assert answer.statistical == pytest.approx(1.96 * 1.2533 * answer.spread / 10)
     assert answer.error == pytest.approx(np.hypot(answer.statistical, 0.07))
     assert re.fullmatch(
-        r"0\.\d+ um per pixel, from red cells of 100 images, within 2 %, and 7 % if the patients' red cells are not 7.5"
+        r"0\.\d+ µm per pixel, from red cells of 100 images, within 2 %, and 7 % if the patients' red cells are not 7.5"
         " um",
         answer.words,
     )
