@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.charts.overlay import field_png, field_svg
 from core.domain.options import Units
 from core.domain.types import BoundingBox, CellAnalysis, LabelMap
+from core.exchange.cells import of_analyses
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
 from core.image.imaging import rescaled
@@ -23,6 +24,7 @@ from core.store.export import in_units, to_csv
 from core.store.outline_log import mask_sha256
 from core.support import text
 from pages._ui.common.downloads import file_name
+from pages._ui.common.exchange import offer_exchange
 from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
 from pages._ui.components.viewer.viewer import field_viewer
 from pages._ui.single_cell.cell_view import download
@@ -158,3 +160,5 @@ def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis],
             ":material/image:",
             "The field with its outlines and numbers",
         )
+        scaled = cells[0].image.um_per_px is not None
+        offer_exchange("field", name, len(cells), lambda: of_analyses(name, cells), scaled=scaled)

@@ -31,7 +31,10 @@ def properties(folder):
 def test_objects_are_counted_placed_and_found_with_their_image(folder, properties):
     p = properties
     with closing(sqlite3.connect(folder / p["db_sqlite_file"])) as database:
-        ask = lambda sql: database.execute(sql).fetchall()  # noqa: E731
+
+        def ask(sql):
+            return database.execute(sql).fetchall()
+
         counted = ask(
             f"SELECT {p['image_id']}, COUNT({p['object_id']}) FROM {p['object_table']} GROUP BY {p['image_id']}"
         )
@@ -54,7 +57,8 @@ def test_every_feature_is_a_number_and_an_absent_one_null(folder):
     with closing(sqlite3.connect(folder / "cells.db")) as database:
         types = {name: kind for _, name, kind, *_ in database.execute("PRAGMA table_info(Per_Object)")}
         assert {types[name] for name in CATALOGUE} == {"REAL"}
-        sql = f'SELECT i.Image_FileName_RGB, o."{AREA}", o."{RATIO}" FROM Per_Object o JOIN Per_Image i USING (ImageNumber)'
+        joined = "Per_Object o JOIN Per_Image i USING (ImageNumber)"
+        sql = f'SELECT i.Image_FileName_RGB, o."{AREA}", o."{RATIO}" FROM {joined}'
         found = database.execute(sql).fetchall()
     assert sorted(area for _, area, _ in found) == sorted(row[AREA] for row in ROWS)
     assert [name for name, _, ratio in found if ratio is None] == [TWIN.split("/")[1]]
