@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import streamlit as st
 
@@ -15,9 +15,20 @@ from pages._ui.common.downloads import file_name
 MOST: Final = 20_000
 
 
-def offer_exchange(key: str, title: str, cells: int, make: Callable[[], Handover], *, scaled: bool) -> None:
+def offer_exchange(
+    key: str,
+    title: str,
+    cells: int,
+    make: Callable[[], Handover],
+    *,
+    scaled: bool,
+    look: Literal["secondary", "tertiary"] = "secondary",
+) -> None:
     """Show a small menu of formats for so many cells, in micrometres where all are `scaled`."""
-    with st.popover("To other tools", icon=":material/output:", type="tertiary", key=f"exchange-{key}"):
+    with (
+        st.popover("To other tools", icon=":material/output:", type=look, key=f"exchange-{key}"),
+        st.container(gap=None),  # nine of them fit on a telephone
+    ):
         if cells > MOST:
             st.caption(f"Too many for a browser (up to {MOST:,}): `leukoscope exchange` writes them on this computer.")
             return

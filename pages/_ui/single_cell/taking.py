@@ -48,7 +48,7 @@ def offer_to_take(cases: Cases, case: Case) -> None:
                 on_click="ignore",
                 type="tertiary",
             )
-    offer_exchange("case", case.title, case.cells, lambda: _handed_over(cases, case), scaled=scaled)
+    offer_exchange("case", case.title, case.cells, lambda: _handed_over(cases, case), scaled=scaled, look="tertiary")
 
 
 def makers(cases: Cases, case: Case, units: Units) -> list[tuple[str, str, str, Callable[[], bytes]]]:
