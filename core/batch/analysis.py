@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,15 +10,16 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import points_in_poly
 
 from core.batch.settings import BatchSettings
 from core.batch.tasks import ImageResult, Loaded, Stage
 from core.charts.overlay import field_png, outlined_png
-from core.domain.cell_types import CELL_TYPES, CellType
+from core.domain.cell_types import CellType
 from core.domain.errors import CoreError
 from core.domain.options import CellChoice, Device, FeatureEngine
 from core.domain.types import CellAnalysis, CellImage
+from core.exchange.cells import images_of
+from core.exchange.qupath import collection
 from core.image.imaging import decode, encode_png
 from core.image.masks import encode_grey, outlines
 from core.image.stain import to_restain
@@ -28,9 +28,8 @@ from core.segmentation.field_of_view import composed
 from core.segmentation.model_registry import ModelEntry
 from core.segmentation.providers import PROVIDER_NAMES
 from core.segmentation.segmenter import OnnxSegmenter
-from core.store.schema import OUTLINE_REGIONS, cell_row
+from core.store.schema import OUTLINE_REGIONS, CellRow, cell_row
 
-_Rings = Sequence[NDArray[np.float32]]
 _Done = TypeVar("_Done")
 
 
@@ -96,7 +95,7 @@ class Analyst:
         rings = [{region: outlines(a.segmentation.labels, region) for region in OUTLINE_REGIONS} for a in analyses]
         rows = [self._row(one, analysis, own) for analysis, own in zip(analyses, rings, strict=True)]
         return ImageResult(
-            one.task.image_path, image.sha256, one.stamp, rows, dict(self._files(one, image, analyses, rings))
+            one.task.image_path, image.sha256, one.stamp, rows, dict(self._files(one, image, analyses, rows))
         )
 
     def _row(self, one: Loaded, analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]]) -> dict[str, Any]:
@@ -115,7 +114,7 @@ class Analyst:
         one: Loaded,
         image: CellImage,
         analyses: Sequence[CellAnalysis],
-        rings: Sequence[dict[str, list[NDArray[np.float32]]]],
+        rows: Sequence[CellRow],
     ) -> Iterator[tuple[str, bytes]]:
         """Path in the run's folder and content of everything that is written of an image."""
         path = one.task.image_path
@@ -127,10 +126,8 @@ class Analyst:
         if self._settings.overlay:
             yield f"overlays/{path}.png", field_png(image, cells) if cells else outlined_png(image, labels)
         if self._settings.outlines:
-            cell_type = CellType(one.task.cell_type) if one.task.cell_type else None
-            features = [_feature(analysis, own, cell_type) for analysis, own in zip(analyses, rings, strict=True)]
-            collection = {"type": "FeatureCollection", "features": [feature for feature in features if feature]}
-            yield f"outlines/{path}.geojson", json.dumps(collection).encode()
+            (handed,) = images_of(rows)
+            yield f"outlines/{path}.geojson", json.dumps(collection(handed)).encode()
 
 
 def _tried(one: Loaded, stage: Stage, work: Callable[[], _Done], sha256: str | None = None) -> _Done | ImageResult:
@@ -152,50 +149,3 @@ def _tried(one: Loaded, stage: Stage, work: Callable[[], _Done], sha256: str | N
     return one.failed(
         Stage.MEMORY, f"{one.task.image_path}: needs more memory than an image may take; raise --memory-limit", sha256
     )
-
-
-# --- outlines for QuPath ----------------------------------------------------------------------------------------------
-
-
-def _feature(
-    analysis: CellAnalysis, rings: dict[str, list[NDArray[np.float32]]], cell_type: CellType | None
-) -> dict[str, Any] | None:
-    """A cell as QuPath reads it (type cell with its nucleus), in pixels of the whole image; None without a cell."""
-    left, top = (analysis.place.left, analysis.place.top) if analysis.place else (0, 0)
-    cell, nucleus = (
-        [ring + np.array([left, top], np.float32) for ring in rings[region]] for region in ("cell", "nucleus")
-    )
-    if not cell:
-        return None
-    feature: dict[str, Any] = {
-        "type": "Feature",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{analysis.image.sha256}:{analysis.cell_index}")),
-        "geometry": _geometry(cell),
-        "properties": {
-            "objectType": "cell",
-            "name": str(analysis.cell_index + 1),
-            "measurements": {"confidence": analysis.segmentation.confidence},
-            "outline_by": analysis.segmentation.drawn_by.value,
-            "status": analysis.review.status if analysis.review else None,
-        },
-    }
-    if nucleus:
-        feature["nucleusGeometry"] = _geometry(nucleus)
-    if cell_type is not None:
-        info = CELL_TYPES[cell_type]
-        colour = [int(info.colour[at : at + 2], 16) for at in (1, 3, 5)]
-        feature["properties"]["classification"] = {"name": info.name, "color": colour}
-    return feature
-
-
-def _geometry(rings: _Rings) -> dict[str, Any]:
-    """Rings that are filled by the even-odd rule as a GeoJSON polygon with holes, or several."""
-    depth = [sum(bool(points_in_poly(ring[:1], other)[0]) for other in rings if other is not ring) for ring in rings]
-    polygons = [[ring] for ring, inside in zip(rings, depth, strict=True) if inside % 2 == 0]
-    for hole, inside in zip(rings, depth, strict=True):
-        if inside % 2:
-            next(polygon for polygon in polygons if points_in_poly(hole[:1], polygon[0])[0]).append(hole)
-    coordinates = [[ring.astype(float).round(2).tolist() for ring in polygon] for polygon in polygons]
-    if len(coordinates) == 1:
-        return {"type": "Polygon", "coordinates": coordinates[0]}
-    return {"type": "MultiPolygon", "coordinates": coordinates}

@@ -6,12 +6,13 @@ Whatever the size of the run, no more than what is shown is held in memory.
 import copy
 import hashlib
 import io
+import itertools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from core.domain.flags import UNLIKE_TRAINING
 from core.domain.objects import RedCells
 from core.domain.options import Units
 from core.domain.types import BoundingBox, CellImage, DrawnBy, GivenScale, LabelMap
+from core.exchange.cells import Handover
 from core.image.drawn_masks import read_mask
 from core.image.imaging import decode, encode_png
 from core.image.masks import encode_grey, filled_outlines, with_environment
@@ -322,6 +324,13 @@ class Review:
                     for row in as_today(pa.Table.from_batches([batch])).to_pylist()
                     if row["image_path"] not in gone and (cell_type is None or row["cell_type"] == cell_type)
                 ]
+
+    def handed_over(self, title: str) -> Handover:
+        """All cells, for other programs, with the settings of the run, but not where its images lay."""
+        run = RunFolder(str(self.results)).run()
+        settings = replace(run.settings, input=PurePath(run.settings.input).name) if run is not None else None
+        about = {"source": "a batch", "settings": records.to_json(settings)}
+        return Handover(title, about, lambda: itertools.chain.from_iterable(self.rows()))
 
     def decided_rows(self, cell_type: str | None = None) -> dict[str, CellRow]:
         """Rows of the cells that people decided on, by the decision's id; of one type only, if it is given."""

@@ -1,6 +1,6 @@
 """All cells of a case for taking away: one table, and the cells of each image for a report."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,9 @@ from core.cases.cells import open_cells, rows_in
 from core.cases.decided import decided_analyses, decided_rows, laid_scale
 from core.cases.store import Case, CaseImage, Cases
 from core.domain.types import CellAnalysis
+from core.exchange.cells import Handover
 from core.pipeline import at_scale
-from core.store.schema import OUTLINE_COLUMNS, arrow_schema
+from core.store.schema import OUTLINE_COLUMNS, CellRow, arrow_schema
 
 # Those of every table of cells, and what a person wrote of the image.
 _COLUMNS: Final = (*(name for name in arrow_schema().names if name not in OUTLINE_COLUMNS), "note")
@@ -38,13 +39,20 @@ def case_table(root: Path, images: Iterable[HeldImage]) -> pd.DataFrame:
 
     `image_path` is the image's name, `note` what a person wrote of it; what was not measured has no row.
     """
-    rows = [
-        {**laid_scale(row, image.record.scale), "image_path": image.record.name, "note": image.record.notes or None}
-        for image in images
-        if image.cells is not None
-        for row in decided_rows(root, rows_in(image.cells))
-    ]
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+    return pd.DataFrame(_rows(root, images), columns=list(_COLUMNS))
+
+
+def case_handed_over(root: Path, cases: Cases, case: Case) -> Handover:
+    """The same cells for other programs."""
+    about = {"source": "a case", "notes": case.notes}
+    return Handover(case.title, about, lambda: _rows(root, held_images(cases, case)))
+
+
+def _rows(root: Path, images: Iterable[HeldImage]) -> Iterator[CellRow]:
+    for image in images:
+        for row in decided_rows(root, rows_in(image.cells)) if image.cells is not None else ():
+            laid = laid_scale(row, image.record.scale)
+            yield {**laid, "image_path": image.record.name, "note": image.record.notes or None}
 
 
 def case_analyses(root: Path, image: HeldImage) -> list[CellAnalysis]:

@@ -57,7 +57,8 @@ def scale_bar_um(width_px: float, um_per_px: float) -> float:
     return max((step for step in _SCALE_BAR_STEPS_UM if step <= room), default=_SCALE_BAR_STEPS_UM[0])
 
 
-def _path(rings: Sequence[NDArray[np.float32]]) -> str:
+def path_of(rings: Sequence[NDArray[np.float32]]) -> str:
+    """Closed rings as the path of an SVG."""
     return "".join("M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in ring[:-1]) + "Z" for ring in rings)
 
 
@@ -147,7 +148,7 @@ def outlined_svg(
         body += f'<g class="outlines" opacity="{opacity:g}" fill="none" stroke-linejoin="round">'
         for compartment in OUTLINED:
             style = STYLES[compartment]
-            path = _path(outer_outline(labels, compartment))
+            path = path_of(outer_outline(labels, compartment))
             dash = (
                 f' stroke-dasharray="{" ".join(f"{unit * length:g}" for length in style.dash)}"' if style.dash else ""
             )
@@ -172,7 +173,7 @@ def mask_svg(image: CellImage, labels: LabelMap) -> str:
     body = f'<rect class="ground" width="{width}" height="{height}" fill="#808080" fill-opacity="0.12"/>'
     for compartment in OUTLINED:
         style = STYLES[compartment]
-        path = _path(outer_outline(labels, compartment))
+        path = path_of(outer_outline(labels, compartment))
         paint = f'fill="{style.colour}" fill-opacity="{style.fill_opacity}" fill-rule="evenodd"'
         body += f'<path class="fill {compartment.label}" d="{path}" {paint}/>'
     return _svg(image, f"Mask of {image.name}", body, scale_bar_svg(image.shape, image.um_per_px))
@@ -184,10 +185,10 @@ def field_svg(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]]) -
     Each cell is a group of class `cell` whose `data-cell` is its number, with a filled shape to click on; the picture
     is reduced to what a screen shows. The image's name goes in escaped.
     """
-    height, width = field.shape
-    body = f'<image href="{_overview_uri(field.rgb)}" width="{width}" height="{height}"/>'
+    width = field.shape[1]
+    body = field_ground(field)
     for number, (place, labels) in enumerate(cells, start=1):
-        lines = {c: _path(_moved(outer_outline(labels, c), place)) for c in _CASED}
+        lines = {c: path_of(moved(outer_outline(labels, c), place)) for c in _CASED}
         drawn = "".join(
             f'<path class="outline {c.label}" d="{path}" fill="none" stroke="{STYLES[c].colour}"'
             f' stroke-width="{OUTLINE_WIDTH_PX}" vector-effect="non-scaling-stroke"/>'
@@ -208,6 +209,12 @@ def field_svg(field: CellImage, cells: Sequence[tuple[BoundingBox, LabelMap]]) -
     )
 
 
+def field_ground(field: CellImage) -> str:
+    """The picture of a field, reduced to what a screen shows, as an element of an SVG in the field's own pixels."""
+    height, width = field.shape
+    return f'<image href="{_overview_uri(field.rgb)}" width="{width}" height="{height}"/>'
+
+
 def _overview_uri(rgb: NDArray[np.uint8]) -> str:
     picture = Image.fromarray(rgb)
     picture = picture.reduce(-(-max(picture.size) // _OVERVIEW_PX))
@@ -216,7 +223,8 @@ def _overview_uri(rgb: NDArray[np.uint8]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _moved(rings: Sequence[NDArray[np.float32]], place: BoundingBox) -> list[NDArray[np.float32]]:
+def moved(rings: Sequence[NDArray[np.float32]], place: BoundingBox) -> list[NDArray[np.float32]]:
+    """Rings of a cut-out in pixels of its field."""
     return [ring + np.array([place.left, place.top], np.float32) for ring in rings]
 
 
@@ -278,7 +286,7 @@ def _drawn_png(
     for number, (place, labels) in enumerate(cells, start=1):
         for compartment in _CASED if numbered else OUTLINED:
             style = STYLES[compartment]
-            for ring in _moved(outer_outline(labels, compartment), place):
+            for ring in moved(outer_outline(labels, compartment), place):
                 scaled = ring * (smooth * factor)
                 if compartment in _CASED:
                     pen.line(

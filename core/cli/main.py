@@ -43,6 +43,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "catalogue", "Every feature as a row of CSV: name, meaning, formula, unit, what it depends on."
     ),
     "cohort": Command("cohort", "Reference populations and your own."),
+    "exchange": Command(
+        "exchange",
+        "Cells for other programs: QuPath, COCO, YOLO, label images, CellProfiler Analyst, AnnData, CSV, Excel,"
+        " RO-Crate.",
+    ),
     "corrections": Command(
         "corrections", "What people decided of outlines: list it, export it for training, forget it."
     ),

@@ -1,4 +1,4 @@
-"""Downloads of the cells in view: the table as Parquet or AnnData, and the SQL or Python that makes it again.
+"""Downloads of the cells in view: the table, the SQL or Python that makes it again, and cells for other programs.
 
 A table is what `core.explorer.view.table` returns: features in one unit, by default micrometres, other columns as
 stored. As CSV it is written by `core.store.export.to_csv`.
@@ -7,11 +7,8 @@ stored. As CSV it is written by `core.store.export.to_csv`.
 import io
 import json
 import re
-import tempfile
-from collections.abc import Iterable, Sequence
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
@@ -19,10 +16,14 @@ import pyarrow.parquet as pq
 
 from core.domain.options import Units
 from core.domain.versions import software_versions
-from core.explorer.selection import Selection, sentences, to_json, where
+from core.exchange.cells import Handover
+from core.explorer.selection import Selection, columns_read, sentences, to_json, where
 from core.explorer.view import column_sql
-from core.features.catalogue import CATALOGUE
-from core.store.schema import OUTLINE_COLUMNS, UNITS_KEY, cohort_schema
+from core.store.database import Cohort
+from core.store.schema import UNITS_KEY, CellRow, cohort_schema
+
+# A row of 750 columns takes some 50 kB of memory.
+_ROWS_AT_ONCE: Final = 1000
 
 
 def parquet(frame: pd.DataFrame, selection: Selection, units: Units = Units.MICROMETRES) -> bytes:
@@ -38,30 +39,23 @@ def parquet(frame: pd.DataFrame, selection: Selection, units: Units = Units.MICR
     return buffer.getvalue()
 
 
-def h5ad(frame: pd.DataFrame, selection: Selection, units: Units = Units.MICROMETRES) -> bytes:
-    """Return a table as AnnData (`anndata.read_h5ad`), one observation a cell and one variable a feature.
+def handed_over(cohort: Cohort, selection: Selection) -> Handover:
+    """The cells of a selection for other programs, some read at a time, those of an image one after the other."""
+    condition, parameters = where(selection)
+    order = "population, image_path, image_sha256, cell_index, cell_id"
+    columns = (*order.split(", "), *columns_read(selection))
 
-    `X` (n, F) is float64, nan where absent; `obs` holds the other columns but the outlines, lists as words; `var` what
-    the catalogue says of each feature, its unit and meaning; `uns["leukoscope"]` the selection, in words too, the units
-    and the versions.
-    """
-    import anndata  # takes a second, and only this function needs it
+    def rows() -> Iterator[CellRow]:
+        sql = f"SELECT cell_id FROM cells WHERE {condition} ORDER BY {order}"
+        ids = cohort.query(sql, parameters, columns=columns)["cell_id"].tolist()
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            some = {"ids": ids[start : start + _ROWS_AT_ONCE]}
+            yield from cohort.cell_rows(f"cell_id IN (SELECT unnest($ids)) ORDER BY {order}", some)
 
-    features = [name for name in frame.columns if name in CATALOGUE]
-    others = [name for name in frame.columns if name not in (*features, *OUTLINE_COLUMNS, "cell_id")]
-    names = frame["cell_id"].tolist() if "cell_id" in frame else [str(row) for row in range(len(frame))]
-    table = anndata.AnnData(
-        X=frame[features].to_numpy(dtype="float64", na_value=float("nan")),
-        obs=pd.DataFrame({name: _observed(frame[name]) for name in others}, index=_texts(names)),
-        # This version of AnnData writes no text of pandas 3, only that of Python.
-        var=pd.DataFrame([_described(name, units) for name in features], index=_texts(features), dtype=object),
-        uns={"leukoscope": _provenance(selection) | {UNITS_KEY: units.value}},
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "cells.h5ad")
-        # Texts that repeat would become categories of the kind that it cannot write.
-        table.write_h5ad(path, convert_strings_to_categoricals=False)
-        return path.read_bytes()
+    said = _provenance(selection)
+    about = {"source": "a cohort", "selection": said["in_words"] or "all cells", "selection as JSON": said["selection"]}
+    calibrated = {"calibrated by": " ".join(one.name for one in cohort.calibrations)} if cohort.calibrations else {}
+    return Handover("Cells of a cohort", about | calibrated, rows)
 
 
 def sql(
@@ -130,35 +124,5 @@ def _provenance(selection: Selection) -> dict[str, str]:
     return {
         "selection": to_json(selection),
         "in_words": "; ".join(said.words for said in sentences(selection)),
-        "versions": json.dumps({**software_versions(), "anndata": version("anndata")}, sort_keys=True),
+        "versions": json.dumps(software_versions(), sort_keys=True),
     }
-
-
-def _described(name: str, units: Units) -> dict[str, str]:
-    spec = CATALOGUE[name]
-    unit = spec.unit.um if units is Units.MICROMETRES else spec.unit.px
-    depends_on = [
-        what for what, does in (("magnification", not spec.scale_free), ("stain", spec.intensity_dependent)) if does
-    ]
-    row = {"label": spec.label, "region": str(spec.region), "theme": str(spec.theme), "unit": unit}
-    return row | {"description": spec.description, "depends_on": ", ".join(depends_on)}
-
-
-def _observed(column: pd.Series) -> Any:  # noqa: ANN401 (an array that AnnData can write)
-    """A column of `obs`: numbers and truth as they are, all else as categories of text."""
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy()
-    words = [_words(value) for value in column]
-    there = sorted({word for word in words if word is not None})
-    places = {word: place for place, word in enumerate(there)}
-    return pd.Categorical.from_codes([-1 if word is None else places[word] for word in words], _texts(there))
-
-
-def _texts(texts: Sequence[str]) -> Any:  # noqa: ANN401 (pandas' stubs differ by version)
-    return pd.Index(texts, dtype=object)
-
-
-def _words(value: Any) -> str | None:  # noqa: ANN401 (any value)
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return None if value is None or pd.isna(value) else str(value)
-    return " ".join(map(str, value))

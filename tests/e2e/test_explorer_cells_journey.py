@@ -78,8 +78,11 @@ def test_from_a_lasso_to_a_corrected_cell_and_a_file(server, page):
     page.get_by_role("button", name=f"Download these {number} cells").click()
     table = pd.read_csv(io.BytesIO(_taken(page, "CSV, for a spreadsheet")))
     assert len(table) == number
-    assert _taken(page, "AnnData (h5ad), for scanpy")[:4] == b"\x89HDF"
     assert b"SELECT" in _taken(page, "SQL of this table")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="To other tools").click()
+    assert _taken(page, "AnnData (h5ad)")[:4] == b"\x89HDF"
+    assert _taken(page, "QuPath (GeoJSON)")[:2] == b"PK"
     page.keyboard.press("Escape")
 
     # What is chosen becomes a group of its own, or the cells in view.

@@ -21,6 +21,7 @@ from core.batch.settings import State
 from core.domain.cell_types import CellType
 from core.domain.objects import RedCells
 from core.domain.types import GivenScale
+from core.exchange.writing import FORMATS
 from core.image.imaging import encode_png
 from core.image.synthetic import draw_cell
 from core.store import queries
@@ -188,6 +189,7 @@ def test_the_cells_are_looked_through_least_certain_first(batch, finished):
     assert "0 left out" in texts(app)
     assert "no type" not in texts(app)
     assert {each.label for each in app.get("download_button")} == {
+        *(known.label for known in FORMATS.values()),
         "Table (CSV)",
         "Table (Parquet)",
         "Table (CSV, µm)",

@@ -30,6 +30,7 @@ from pages._ui.batch.runs import duration
 from pages._ui.common import model_in_use
 from pages._ui.common.caching import cached
 from pages._ui.common.downloads import file_name
+from pages._ui.common.exchange import offer_exchange
 from pages._ui.common.layout import empty_state
 from pages._ui.common.state import RUN_PROBLEM
 from pages._ui.common.widgets import say_passed_over
@@ -177,6 +178,14 @@ def _downloads(job: Job, review: Review, failed: int) -> None:
             name = file_name(f"{title}.zip", suffix, what, day=job.request.created.astimezone().date())
             st.download_button(
                 label, make, name, mime, key=f"batch-{label}", on_click="ignore", icon=":material/download:"
+            )
+        if review.overview.cells:
+            offer_exchange(
+                "batch",
+                title,
+                review.overview.cells,
+                lambda: review.handed_over(title),
+                scaled=review.scale is not None,
             )
 
 

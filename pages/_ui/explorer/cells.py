@@ -98,7 +98,8 @@ def show_cells(selection: Selection, called: str = "in view") -> None:
         looked_at = _stored((CARD.get() or "",)) or shown[:1]
         if looked_at:
             _card(looked_at[0], ids, pages, sources)
-    show_export(selection, n, in_view.without_scale)
+    with st.container(horizontal=True, gap="small", key="cells_take"):
+        show_export(selection, n, in_view.without_scale)
 
 
 # --- in small ---------------------------------------------------------------------------------------------------------

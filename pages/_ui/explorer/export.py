@@ -1,4 +1,4 @@
-"""Downloads of the cells in view or chosen: a table, AnnData, or the query that makes the table again."""
+"""Downloads of the cells in view or chosen: a table, the query that makes it again, and cells for other programs."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,10 +14,9 @@ from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 from core.support.text import markdown
 from pages._ui.common import cohort_data
 from pages._ui.common.downloads import file_name
+from pages._ui.common.exchange import MOST, offer_exchange
 from pages._ui.explorer.state import explored
 
-# Cells. A file goes through the server's memory to the browser: of all features 20,000 cells are 115 MB there.
-MOST: Final = 20_000
 # Those of every table of cells; outlines and the list of versions would be most of a file.
 COLUMNS: Final = tuple(
     name for name in cohort_schema().names if name not in (*OUTLINE_COLUMNS, "absent", "versions", "created")
@@ -59,12 +58,6 @@ def show_export(selection: Selection, cells: int, without_scale: int) -> None:
                 "application/vnd.apache.parquet",
                 lambda: export.parquet(_table(selection, units), selection, units),
             ),
-            (
-                "AnnData (h5ad), for scanpy",
-                "h5ad",
-                "application/x-hdf5",
-                lambda: export.h5ad(_table(selection, units), selection, units),
-            ),
         ]
         texts: list[tuple[str, str, str, Callable[[], bytes]]] = [
             (
@@ -91,6 +84,14 @@ def show_export(selection: Selection, cells: int, without_scale: int) -> None:
                 type="tertiary",
                 width="stretch",
             )
+
+    offer_exchange(
+        "cells",
+        "cells",
+        cells,
+        lambda: export.handed_over(cohort_data.cohort(), selection),
+        scaled=not without_scale,
+    )
 
 
 def _table(selection: Selection, units: Units) -> pd.DataFrame:

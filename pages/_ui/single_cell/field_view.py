@@ -1,6 +1,6 @@
 """A field on the single-cell page: its numbered cells, the choice of one, and downloads of all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import Final
@@ -9,10 +9,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.charts.field_map import MappedCell, field_map_svg
 from core.charts.overlay import field_png, field_svg
 from core.domain.flags import LEFT_OUT, quality_word
 from core.domain.options import Units
-from core.domain.types import BoundingBox, CellAnalysis, LabelMap
+from core.domain.types import BoundingBox, CellAnalysis, CellImage, LabelMap
+from core.exchange.cells import of_analyses
 from core.features.catalogue import CATALOGUE
 from core.image.archives import pack
 from core.image.imaging import rescaled
@@ -24,6 +26,7 @@ from core.store.export import in_units, to_csv
 from core.store.outline_log import mask_sha256
 from core.support import text
 from pages._ui.common.downloads import file_name
+from pages._ui.common.exchange import offer_exchange
 from pages._ui.common.state import CELL_CHOSEN, CELL_CLICKS, SCALE, AnalysedField
 from pages._ui.components.viewer.viewer import field_viewer
 from pages._ui.single_cell.cell_view import download
@@ -76,7 +79,7 @@ def show_field(field: AnalysedField) -> tuple[CellAnalysis, DeltaGenerator]:
         room = st.container()
     with left:
         field_viewer(field.pictures[drawn], number, _click, key=f"{key}-{hash(drawn)}")
-        _downloads(image.name, image.shape, cells, lambda: field_png(image, _places(cells)))
+        _downloads(image, cells)
     return model[number - 1], room
 
 
@@ -132,7 +135,16 @@ def _table_file(cells: Sequence[CellAnalysis], units: Units) -> bytes:
     return to_csv(in_units(analyses_table(cells), units))
 
 
-def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis], picture: Callable[[], bytes]) -> None:
+def _mapped(cells: Sequence[CellAnalysis]) -> list[MappedCell]:
+    return [
+        MappedCell(cell.cell_index + 1, cell.place, cell.segmentation.labels, good=cell.quality_ok)
+        for cell in cells
+        if cell.place
+    ]
+
+
+def _downloads(field: CellImage, cells: Sequence[CellAnalysis]) -> None:
+    name, shape = field.name, field.shape
     with st.container(horizontal=True, gap="small", key="field_downloads"):
         for units in Units if cells[0].image.um_per_px is not None else (Units.PIXELS,):
             in_um = units is Units.MICROMETRES
@@ -154,8 +166,17 @@ def _downloads(name: str, shape: tuple[int, int], cells: Sequence[CellAnalysis],
         )
         download(
             "Numbered cells (PNG)",
-            picture,
+            lambda: field_png(field, _places(cells)),
             file_name(name, "png", "field"),
             ":material/image:",
             "The field with its outlines and numbers",
         )
+        download(
+            "Map (SVG)",
+            lambda: field_map_svg(field, _mapped(cells)).encode(),
+            file_name(name, "svg", "map"),
+            ":material/map:",
+            "The field with its cells by type and quality, and a legend",
+        )
+        scaled = cells[0].image.um_per_px is not None
+        offer_exchange("field", name, len(cells), lambda: of_analyses(name, cells), scaled=scaled)

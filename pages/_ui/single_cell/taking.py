@@ -6,17 +6,19 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from core.cases.export import case_analyses, case_table, held_images
+from core.cases.export import case_analyses, case_handed_over, case_table, held_images
 from core.cases.store import Case, Cases
 from core.domain.options import Paper, Units
 from core.domain.settings import load_settings
 from core.domain.types import CellAnalysis
+from core.exchange.cells import Handover
 from core.reports.case import CaseFront, case_front, html_case
 from core.reports.first_page import FirstPage, first_page
 from core.reports.pdf import pdf_case
 from core.store.export import cells_parquet, in_units, to_csv
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.downloads import file_name
+from pages._ui.common.exchange import offer_exchange
 from pages._ui.common.nearest import nearness_of_cell
 
 
@@ -24,9 +26,10 @@ def offer_to_take(cases: Cases, case: Case) -> None:
     """Show a small menu of downloads of a case."""
     if not case.cells:
         return
+    scaled = all(image.scale is not None for image in case.images if image.cells)
     with st.popover("Download", icon=":material/download:", type="tertiary", key="case_take"):
         units = Units.PIXELS
-        if all(image.scale is not None for image in case.images if image.cells):
+        if scaled:
             units = Units(
                 st.segmented_control(
                     "Sizes in",
@@ -49,6 +52,7 @@ def offer_to_take(cases: Cases, case: Case) -> None:
                 on_click="ignore",
                 type="tertiary",
             )
+    offer_exchange("case", case.title, case.cells, lambda: _handed_over(cases, case), scaled=scaled, look="tertiary")
 
 
 def makers(cases: Cases, case: Case, units: Units) -> list[tuple[str, str, str, Callable[[], bytes]]]:
@@ -66,6 +70,10 @@ def makers(cases: Cases, case: Case, units: Units) -> list[tuple[str, str, str, 
 
 def _table(cases: Cases, case: Case) -> pd.DataFrame:
     return case_table(load_settings().cohort, held_images(cases, cases.open(case.id)))
+
+
+def _handed_over(cases: Cases, case: Case) -> Handover:
+    return case_handed_over(load_settings().cohort, cases, cases.open(case.id))
 
 
 def _report(cases: Cases, case: Case) -> tuple[CaseFront, list[FirstPage]]:

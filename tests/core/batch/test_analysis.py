@@ -290,7 +290,7 @@ def test_a_cell_in_one_piece_is_one_polygon_named_as_qupath_names_it(wanting, ou
     assert feature["geometry"]["type"] == "Polygon"
     assert "nucleusGeometry" not in feature
     said = feature["properties"]
-    assert (said["objectType"], said["name"], said["measurements"]) == ("cell", "1", {"confidence": 0.9})
+    assert (said["objectType"], said["name"], said["measurements"]["Confidence"]) == ("cell", "1", 0.9)
     info = CELL_TYPES[CellType.HCL]
     assert said["classification"]["name"] == info.name
     assert "#{:02X}{:02X}{:02X}".format(*said["classification"]["color"]) == info.colour.upper()

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from core.cases.cells import pack
-from core.cases.export import case_analyses, case_table, held_images
+from core.cases.export import case_analyses, case_handed_over, case_table, held_images
 from core.cases.store import CaseImage, Cases
 from core.corrections.deciding import Decision, decide
 from core.corrections.opening import open_analysed
 from core.domain.options import CellChoice, Units
-from core.domain.types import GivenScale, LabelMap
+from core.domain.types import DrawnBy, GivenScale, LabelMap
+from core.exchange.cells import Handing
 from core.image.imaging import decode, encode_png
 from core.image.synthetic import SYNTHETIC_CELLS, draw_cell
 from core.pipeline import analyse_cells, remeasured
@@ -79,3 +80,15 @@ def test_an_empty_case_is_an_empty_table(kept, tmp_path):
     table = case_table(root, held_images(cases, cases.create("empty")))
     assert table.empty
     assert AREA in table.columns
+
+
+def test_what_is_handed_over_are_the_cells_as_they_hold(kept):
+    root, cases, case, corrected = kept
+    handing = Handing(case_handed_over(root, cases, case))
+    images = list(handing.drawn_images())
+    assert [image.name for image in images] == ["=a.png", "field.png", "gone.png"]
+    assert images[0].cells[0].row[AREA] == corrected.features.values[AREA]
+    assert images[0].cells[0].drawn_by is DrawnBy.PERSON
+    mask = images[0].cells[0].mask(images[0].size)
+    assert (mask.labels > 0).sum() == without_ring(corrected.segmentation.labels).astype(bool).sum()
+    assert handing.provenance()["title"] == "Patient 7"

@@ -40,7 +40,13 @@ def test_every_command_has_its_arguments():
 
 def _help_of(name):
     (commands,) = (action for action in parser([name], "leukoscope")._actions if action.choices)
-    assert commands.choices[name].get_default("run") or name in (*PROGRAMS, "cohort", "corrections", "models")
+    assert commands.choices[name].get_default("run") or name in (
+        *PROGRAMS,
+        "cohort",
+        "corrections",
+        "exchange",
+        "models",
+    )
     return commands.choices[name].format_help()
 
 

@@ -3,19 +3,18 @@ import json
 import subprocess
 import sys
 
-import anndata
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
 from core.domain.cell_types import CellType
+from core.domain.options import Units
 from core.domain.settings import ROOT
+from core.exchange.cells import Handing
 from core.explorer.calibrating import calibrate
-from core.explorer.export import h5ad, parquet, python, sql
+from core.explorer.export import handed_over, parquet, python, sql
 from core.explorer.selection import Gate, Quality, Range, Scale, Selection, from_json
 from core.explorer.view import table
-from core.features.catalogue import CATALOGUE
 from core.store import calibrations
 from core.store.sql_query import run
 from tests.core.store.conftest import AREA, RATIO
@@ -95,48 +94,22 @@ def test_parquet_tells_units_selection_and_versions(small):
     pd.testing.assert_frame_equal(found.to_pandas(ignore_metadata=True), frame)
 
 
-# AnnData 0.12 sets an option that pandas 3 has given up, when a part is copied.
-@pytest.mark.filterwarnings("ignore:The 'mode.chained_assignment' option is deprecated")
-def test_anndata_reads_values_identity_meaning_and_origin(small, tmp_path):
-    selection = Selection(quality=Quality.ANY)
-    frame = table(small, selection, [*COLUMNS, "note", "created", "nucleus_outline"], limit=None)
-    path = tmp_path / "cells.h5ad"
-    path.write_bytes(h5ad(frame, selection))
-    found = anndata.read_h5ad(path)
-    assert found.shape == (len(frame), 2)
-    assert found.X.dtype == np.float64
-    np.testing.assert_array_equal(found.X, frame[[AREA, RATIO]].to_numpy(dtype=float))
-    assert found.obs_names.tolist() == frame["cell_id"].tolist()
-    assert found.var_names.tolist() == [AREA, RATIO]
-    assert found.var.loc[AREA, "unit"] == "µm²"
-    assert found.var.loc[RATIO, "label"] == CATALOGUE[RATIO].label
-    assert "nucleus_outline" not in found.obs
-    assert found.obs["cell_type"].tolist() == frame["cell_type"].tolist()
-    assert found.obs["patient_id"].isna().tolist() == frame["patient_id"].isna().tolist()
-    assert found.obs["quality_ok"].tolist() == frame["quality_ok"].tolist()
-    np.testing.assert_array_equal(found.obs["um_per_px"], frame["um_per_px"].to_numpy(dtype=float))
-    assert set(found.obs["quality_flags"]) == {"", "border", "border blurred"}
-    assert found.obs["note"].isna().all()
-    assert from_json(found.uns["leukoscope"]["selection"]) == selection
-    assert json.loads(found.uns["leukoscope"]["versions"])["anndata"]
-    # What scanpy and its kin do first.
-    lymphocytes = found[found.obs["cell_type"] == "lymphocyte"].copy()
-    assert lymphocytes.n_obs == 40
-    assert lymphocytes.to_df()[RATIO].notna().all()
+def test_a_selection_is_handed_over_whole_in_parts_with_its_sentence(small, monkeypatch):
+    selection = Selection(quality=Quality.ANY, sources=("A",))
+    at_once = list(handed_over(small, selection).rows())
+    monkeypatch.setattr("core.explorer.export._ROWS_AT_ONCE", 7)
+    handover = handed_over(small, selection)
+    assert list(handover.rows()) == at_once
+    wanted = table(small, selection, COLUMNS, limit=None, units=Units.PIXELS)
+    found = {row["cell_id"]: row for row in at_once}
+    assert sorted(found) == sorted(wanted["cell_id"])
+    assert {name: row[RATIO] for name, row in found.items()} == dict(zip(wanted["cell_id"], wanted[RATIO], strict=True))
+    assert handover.about["selection"] == "source is A"
+    assert from_json(handover.about["selection as JSON"]) == selection
+    assert [image.cells[0].row["source"] for image in Handing(handover).all_images()] == ["A"] * 100
 
 
-def test_nothing_in_view_is_an_empty_table(small, tmp_path):
+def test_nothing_in_view_is_an_empty_table(small):
     frame = table(small, SELECTIONS["none"], COLUMNS, limit=None)
     assert len(pq.read_table(io.BytesIO(parquet(frame, SELECTIONS["none"])))) == 0
-    path = tmp_path / "cells.h5ad"
-    path.write_bytes(h5ad(frame, SELECTIONS["none"]))
-    assert anndata.read_h5ad(path).shape == (0, 2)
-
-
-def test_all_columns_of_the_cohort_fit_into_anndata(small, tmp_path):
-    columns = [name for name in small.columns if not name.endswith("_outline")]
-    path = tmp_path / "cells.h5ad"
-    path.write_bytes(h5ad(table(small, Selection(), columns, limit=None), Selection()))
-    found = anndata.read_h5ad(path)
-    assert found.var_names.tolist() == list(CATALOGUE)
-    assert found.var.loc[AREA, "unit"] == "µm²"
+    assert list(handed_over(small, SELECTIONS["none"]).rows()) == []
