@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,7 @@ def models(parser: argparse.ArgumentParser) -> None:
     """Actions on the models."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     add_action(actions, "list", _list, "Models with their cards, what they run on, and why not on a GPU.")
-    text = "Check every model's SHA-256 and open it on the wanted device."
+    text = "Check the SHA-256 of every model and of what was measured of it, and open it on the wanted device."
     add_device(add_action(actions, "verify", _verify, text))
     text = "Use a model from now on, on the pages and by every command; your models folder keeps the choice."
     use = add_action(actions, "use", _use, text)
@@ -73,11 +74,17 @@ def _use(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     rows = [_opened(entry, Device(arguments.device)) for entry in list_models()]
     for row in rows:
-        state = f"checksum right, runs on {row['provider']}" if row["ok"] else row["reason"]
+        state = f"{_seals(row['not_sealed'])}, runs on {row['provider']}" if row["ok"] else row["reason"]
         print(f"{row['model_id']}: {state}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(rows))
     return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _seals(lacking: Sequence[str]) -> str:
+    if not lacking:
+        return "checksums right"
+    return f"checksum of the model right, but not sealed: {', '.join(lacking)} (made by an earlier version)"
 
 
 def _opened(entry: ModelEntry, device: Device) -> dict[str, Any]:
@@ -86,5 +93,6 @@ def _opened(entry: ModelEntry, device: Device) -> dict[str, Any]:
         segmenter = OnnxSegmenter.from_entry(entry, device)
     except CoreError as error:
         return {"model_id": entry.model_id, "ok": False, "reason": str(error)}
+    seals = {"not_sealed": list(entry.unsealed)}
     why = {"why_no_cuda": segmenter.why_no_cuda} if device is Device.AUTO else {}
-    return {"model_id": entry.model_id, "ok": True, "provider": segmenter.provider, **why}
+    return {"model_id": entry.model_id, "ok": True, "provider": segmenter.provider, **seals, **why}
