@@ -20,6 +20,7 @@ from core.domain.errors import ModelError
 from core.evaluation.training_runs import CONFIG_FILE, LOG_FILE
 from core.segmentation.model_card import METADATA_KEY, ModelCard
 from core.segmentation.model_registry import MANIFEST, SEALED, checksum, load_manifest, manifest_text
+from core.segmentation.processing import INPUT_DOC, MODEL_DOC, OUTPUT_DOC, PROCESSING_KEY, processing
 from core.support import files
 from training.config import TrainingConfig
 from training.loop import SPLIT_FILE
@@ -144,9 +145,16 @@ def embed_card(path: Path, card: ModelCard) -> None:
     """Write the card into the model file's metadata, without the exporter's notes, and check the file as a whole."""
     model = onnx.load(str(path))
     remove_notes(model)
-    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    describe(model, MODEL_DOC, INPUT_DOC, OUTPUT_DOC)
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json(), PROCESSING_KEY: json.dumps(processing())})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+
+
+def describe(model: onnx.ModelProto, model_doc: str, input_doc: str, output_doc: str) -> None:
+    """Let a file say what it is, what it takes and what it gives, for whoever opens it without us."""
+    model.doc_string = model.graph.doc_string = model_doc
+    model.graph.input[0].doc_string, model.graph.output[0].doc_string = input_doc, output_doc
 
 
 def remove_notes(model: onnx.ModelProto) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from core.cli.common import add_action, add_device
 from core.domain.errors import CoreError
 from core.domain.options import Device
-from core.segmentation.model_registry import OF_FORMER_MODELS, ModelEntry, list_models, use_model
+from core.segmentation.model_registry import OF_FORMER_MODELS, ModelEntry, find_model, list_models, use_model
+from core.segmentation.processing import card_text, complete_card
 from core.segmentation.segmenter import OnnxSegmenter
 
 
@@ -20,6 +21,9 @@ def models(parser: argparse.ArgumentParser) -> None:
     add_action(actions, "list", _list, "Models with their cards, what they run on, and why not on a GPU.")
     text = "Check the SHA-256 of every model and of what was measured of it, and open it on the wanted device."
     add_device(add_action(actions, "verify", _verify, text))
+    text = "Print a model's complete card (JSON): all that another program needs to get from an image to its mask."
+    card = add_action(actions, "card", _card, text)
+    card.add_argument("model", nargs="?", metavar="ID", help="as `leukoscope models list` names it (default: in use)")
     text = "Use a model from now on, on the pages and by every command; your models folder keeps the choice."
     use = add_action(actions, "use", _use, text)
     use.add_argument("model", metavar="ID", help="as `leukoscope models list` names it")
@@ -68,6 +72,12 @@ def _use(arguments: argparse.Namespace) -> int:
     else:
         print(f"{arguments.model} is in use from now on{f', instead of {former}' if former else ''}")
         print(OF_FORMER_MODELS)
+    return 0
+
+
+def _card(arguments: argparse.Namespace) -> int:
+    entry = find_model(arguments.model)
+    print(card_text(complete_card(entry, OnnxSegmenter.from_entry(entry, Device.CPU)), compact=arguments.json), end="")
     return 0
 
 

@@ -35,7 +35,7 @@ from core.segmentation.scene import around, believed, likeliest, of_kind, taken_
 MOST_OFF: Final = 0.06
 MOST_RESIZED: Final = 1.18
 # Where nothing is drawn in a window, a window so many times larger is tried.
-_ROOMIER: Final = 1.6
+ROOMIER: Final = 1.6
 # Where no leukocyte is sure, what is at least so sure may be the cell that the image was taken of.
 LEAST_SCORE: Final = 0.05
 # Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image
@@ -245,7 +245,7 @@ def _better_window(cell: DrawnCell, part: _Part, fill: float) -> Window | None:
     if not cell.confidence > 0:
         if window.side >= max(part.rgb.shape):
             return None
-        side = _ROOMIER * window.side
+        side = ROOMIER * window.side
         return Window(window.left + (window.side - side) / 2, window.top + (window.side - side) / 2, side)
     ideal = Window.around(cell_mask(cell.labels), fill)
     ideal = Window(ideal.left + cell.left, ideal.top + cell.top, ideal.side)
@@ -296,10 +296,10 @@ class OnnxSegmenter(TwoPassSegmenter):
                 " channels"
             )
             raise ModelError(msg)
-        expected = tuple(channel.label for channel in CHANNELS)
-        if self.card.classes != expected:
+        known = tuple(channel.label for channel in CHANNELS)
+        if self.card.classes != known:
             msg = (
-                f"{path.name}: the channels must be {', '.join(expected)}, but its card says"
+                f"{path.name}: the channels must be {', '.join(known)}, but its card says"
                 f" {', '.join(self.card.classes)}"
             )
             raise ModelError(msg)

@@ -75,3 +75,10 @@ def test_a_model_of_ones_own_is_used_and_the_shipped_one_again(tmp_path, monkeyp
     code, _, err = run(capsys, "models", "use", "theirs")
     assert code == 1
     assert f"unknown model 'theirs'; known are mine, {shipped}" in err
+
+
+def test_the_complete_card_is_printed(model_entry, capsys):
+    code, out, _ = run(capsys, "models", "card")
+    assert (code, out) == (0, model_entry.path.with_name(f"{model_entry.model_id}.card.json").read_text())
+    code, out, _ = run(capsys, "models", "card", model_entry.model_id, "--json")
+    assert (code, out.count("\n"), json.loads(out)["model"]["model_id"]) == (0, 1, model_entry.model_id)
