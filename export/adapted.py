@@ -14,7 +14,7 @@ from core.domain.errors import ModelError
 from core.evaluation import adaptation, agreement
 from core.evaluation.adaptation import ACCOUNT_FILE, AdaptationAccount
 from core.quality import novelty, outline_quality
-from core.segmentation.model_registry import ModelEntry, find_model, load_manifest, write_manifest
+from core.segmentation.model_registry import ModelEntry, find_model, keep_beside
 
 # A file beside the first model, in the manifest's words, and how it becomes the adapted model's.
 _Carry = Callable[[Path, ModelEntry, dict[str, Any], AdaptationAccount, Path], None]
@@ -45,9 +45,7 @@ def carry_over(run: Path, adapted: ModelEntry) -> list[str]:
             whose = {"model_id": adapted.model_id, "model_sha256": adapted.sha256, "command": told}
             carry(source, base, whose, account, adapted.path.with_name(file))
             beside[name] = file
-    manifest = load_manifest(adapted.path.parent)
-    manifest["models"][adapted.model_id] |= beside
-    write_manifest(manifest, adapted.path.parent)
+    keep_beside(adapted.path.parent, adapted.model_id, beside)
     return [name for name in beside if name in _CARRIED]
 
 

@@ -15,8 +15,15 @@ import torch
 
 from core.domain.errors import ModelError, UsageError
 from core.segmentation.localiser_card import LOCALISER_KEY, LocaliserCard
+from core.segmentation.processing import (
+    LOCALISER_DOC,
+    LOCALISER_INPUT_DOC,
+    LOCALISER_OUTPUT_DOC,
+    PROCESSING_KEY,
+    processing,
+)
 from core.support import files
-from export.to_onnx import OPSET, remove_notes, smooth_noise, write_program
+from export.to_onnx import OPSET, describe, remove_notes, smooth_noise, write_program
 from training.localiser.boxes import KINDS
 from training.localiser.config import LocaliserConfig
 from training.localiser.evaluation import localiser_card
@@ -131,6 +138,7 @@ def _described(images: list[str], scenes: int) -> str:
 def _embed(path: Path, card: LocaliserCard) -> None:
     model = onnx.load(str(path))
     remove_notes(model)
-    onnx.helper.set_model_props(model, {LOCALISER_KEY: card.to_json()})
+    describe(model, LOCALISER_DOC, LOCALISER_INPUT_DOC, LOCALISER_OUTPUT_DOC)
+    onnx.helper.set_model_props(model, {LOCALISER_KEY: card.to_json(), PROCESSING_KEY: json.dumps(processing())})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))

@@ -1,7 +1,6 @@
 """A trained run to one ONNX file with its card inside; verified against torch, or nothing is left behind."""
 
 import copy
-import hashlib
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +19,8 @@ from core.domain.compartments import CHANNELS
 from core.domain.errors import ModelError
 from core.evaluation.training_runs import CONFIG_FILE, LOG_FILE
 from core.segmentation.model_card import METADATA_KEY, ModelCard
-from core.segmentation.model_registry import MANIFEST, load_manifest, manifest_text
+from core.segmentation.model_registry import MANIFEST, SEALED, checksum, load_manifest, manifest_text
+from core.segmentation.processing import INPUT_DOC, MODEL_DOC, OUTPUT_DOC, PROCESSING_KEY, processing
 from core.support import files
 from training.config import TrainingConfig
 from training.loop import SPLIT_FILE
@@ -145,9 +145,16 @@ def embed_card(path: Path, card: ModelCard) -> None:
     """Write the card into the model file's metadata, without the exporter's notes, and check the file as a whole."""
     model = onnx.load(str(path))
     remove_notes(model)
-    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    describe(model, MODEL_DOC, INPUT_DOC, OUTPUT_DOC)
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json(), PROCESSING_KEY: json.dumps(processing())})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+
+
+def describe(model: onnx.ModelProto, model_doc: str, input_doc: str, output_doc: str) -> None:
+    """Let a file say what it is, what it takes and what it gives, for whoever opens it without us."""
+    model.doc_string = model.graph.doc_string = model_doc
+    model.graph.input[0].doc_string, model.graph.output[0].doc_string = input_doc, output_doc
 
 
 def remove_notes(model: onnx.ModelProto) -> None:
@@ -201,27 +208,28 @@ def register(draft: Path, out: Path, card: ModelCard, run: Path, *, default: boo
     """Put a model file into its folder and enter it into the manifest there, all of it or nothing.
 
     Beside it come its localiser, which lies beside the draft, the training log and the split. The manifest holds the
-    checksum and a copy of the card. Measurements of an earlier file of that id (its reliability and what it knows) are
-    removed.
+    checksums of all and a copy of the card. Measurements of an earlier file of that id (its reliability and what it
+    knows) are removed.
     """
     folder = out.parent
     manifest: dict[str, Any] = load_manifest(folder) if (folder / MANIFEST).exists() else {"models": {}}
     before = manifest["models"].get(card.model_id, {})
     content = draft.read_bytes()
     beside = {"log": f"{card.model_id}.log.csv", "split": f"{card.model_id}.split.json"}
-    manifest["models"][card.model_id] = {
-        "file": out.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "card": json.loads(card.to_json()),
-        **beside,
-    }
-    if default:
-        manifest["default"] = card.model_id
     parts = {
         out.name: content,
         beside["log"]: training_log(run).to_csv(index=False).encode(),
         beside["split"]: (run / SPLIT_FILE).read_bytes(),
     }
+    manifest["models"][card.model_id] = {
+        "file": out.name,
+        "sha256": checksum(content),
+        "card": json.loads(card.to_json()),
+        **beside,
+        SEALED: {kind: checksum(parts[name]) for kind, name in beside.items()},
+    }
+    if default:
+        manifest["default"] = card.model_id
     if card.localiser:
         parts[card.localiser["file"]] = draft.with_name(card.localiser["file"]).read_bytes()
     with ExitStack() as stack:

@@ -31,6 +31,7 @@ class Command(NamedTuple):
 # Whoever asks for help sees all of them, but only the module of the one that is called is imported.
 COMMANDS: Final[Mapping[str, Command]] = {
     "app": Command("app", "Open the pages in a browser."),
+    "serve": Command("serving", "Answer images with JSON over HTTP, for other programs."),
     "segment": Command("images", "One mask per image: 255 nucleus, 170 cytoplasm, 85 surroundings, 0 background."),
     "analyse": Command(
         "images",

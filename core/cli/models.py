@@ -3,13 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from core.cli.common import add_action, add_device
 from core.domain.errors import CoreError
 from core.domain.options import Device
-from core.segmentation.model_registry import OF_FORMER_MODELS, ModelEntry, list_models, use_model
+from core.segmentation.model_registry import OF_FORMER_MODELS, ModelEntry, find_model, list_models, use_model
+from core.segmentation.processing import card_text, complete_card
 from core.segmentation.segmenter import OnnxSegmenter
 
 
@@ -17,8 +19,11 @@ def models(parser: argparse.ArgumentParser) -> None:
     """Actions on the models."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     add_action(actions, "list", _list, "Models with their cards, what they run on, and why not on a GPU.")
-    text = "Check every model's SHA-256 and open it on the wanted device."
+    text = "Check the SHA-256 of every model and of what was measured of it, and open it on the wanted device."
     add_device(add_action(actions, "verify", _verify, text))
+    text = "Print a model's complete card (JSON): all that another program needs to get from an image to its mask."
+    card = add_action(actions, "card", _card, text)
+    card.add_argument("model", nargs="?", metavar="ID", help="as `leukoscope models list` names it (default: in use)")
     text = "Use a model from now on, on the pages and by every command; your models folder keeps the choice."
     use = add_action(actions, "use", _use, text)
     use.add_argument("model", metavar="ID", help="as `leukoscope models list` names it")
@@ -70,14 +75,26 @@ def _use(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _card(arguments: argparse.Namespace) -> int:
+    entry = find_model(arguments.model)
+    print(card_text(complete_card(entry, OnnxSegmenter.from_entry(entry, Device.CPU)), compact=arguments.json), end="")
+    return 0
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     rows = [_opened(entry, Device(arguments.device)) for entry in list_models()]
     for row in rows:
-        state = f"checksum right, runs on {row['provider']}" if row["ok"] else row["reason"]
+        state = f"{_seals(row['not_sealed'])}, runs on {row['provider']}" if row["ok"] else row["reason"]
         print(f"{row['model_id']}: {state}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(rows))
     return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _seals(lacking: Sequence[str]) -> str:
+    if not lacking:
+        return "checksums right"
+    return f"checksum of the model right, but not sealed: {', '.join(lacking)} (made by an earlier version)"
 
 
 def _opened(entry: ModelEntry, device: Device) -> dict[str, Any]:
@@ -86,5 +103,6 @@ def _opened(entry: ModelEntry, device: Device) -> dict[str, Any]:
         segmenter = OnnxSegmenter.from_entry(entry, device)
     except CoreError as error:
         return {"model_id": entry.model_id, "ok": False, "reason": str(error)}
+    seals = {"not_sealed": list(entry.unsealed)}
     why = {"why_no_cuda": segmenter.why_no_cuda} if device is Device.AUTO else {}
-    return {"model_id": entry.model_id, "ok": True, "provider": segmenter.provider, **why}
+    return {"model_id": entry.model_id, "ok": True, "provider": segmenter.provider, **seals, **why}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import ModelError
+from core.segmentation.model_registry import check_seal
 from core.support import files, records
 
 # Koo and Li 2016, J Chiropr Med 15:155: not the estimate but its 95 % limits decide, below 0.5 poor, from 0.75 on good.
@@ -503,9 +504,11 @@ def save(report: ReliabilityReport, path: Path) -> None:
 
 
 def load_report(path: Path) -> ReliabilityReport:
-    """Read a file with its header; raises ModelError when it is missing or not as written by `save`."""
+    """Read a file with its header; raises ModelError when it is missing, not as written by `save`, or exchanged."""
     try:
-        raw = records.parsed(files.read_bytes(path))
+        content = files.read_bytes(path)
+        check_seal(path, content)
+        raw = records.parsed(content)
         raw["features"] = {name: _unfolded(name, row, raw["disturbances"]) for name, row in raw["features"].items()}
         return records.from_plain(ReliabilityReport, raw, others=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

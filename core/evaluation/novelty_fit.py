@@ -41,7 +41,7 @@ from core.quality.novelty import (
     save,
     traits,
 )
-from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
+from core.segmentation.model_registry import ModelEntry, keep_beside
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
 
@@ -483,10 +483,8 @@ def knowledge_of(entry: ModelEntry, table: pd.DataFrame, command: str) -> Knowle
 
 
 def store(knowledge: Knowledge, entry: ModelEntry) -> Path:
-    """Put the result beside the model and its name into the manifest; returns where it is."""
+    """Put the result beside the model and its name and seal into the manifest; returns where it is."""
     path = entry.path.with_name(f"{entry.model_id}.novelty.json")
     save(knowledge, path)
-    manifest = load_manifest(path.parent)
-    manifest["models"][entry.model_id]["novelty"] = path.name
-    write_manifest(manifest, path.parent)
+    keep_beside(path.parent, entry.model_id, {"novelty": path.name})
     return path

@@ -22,7 +22,7 @@ from core.evaluation.true_cells import BOXED_SET, LABORATORIES, PLAIN, TruePictu
 from core.quality.novelty import Coefficient, LogisticScore
 from core.quality.outline_quality import OutlineJudge, save
 from core.quality.outline_signs import OUTLINE_SIGNS
-from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
+from core.segmentation.model_registry import ModelEntry, keep_beside
 from core.segmentation.segmenter import OnnxSegmenter
 from core.support import parallel
 
@@ -276,10 +276,8 @@ def _one_of_each(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def store(judge: OutlineJudge, entry: ModelEntry) -> Path:
-    """Put the result beside the model and its name into the manifest; returns where it is."""
+    """Put the result beside the model and its name and seal into the manifest; returns where it is."""
     path = entry.path.with_name(f"{entry.model_id}.quality.json")
     save(judge, path)
-    manifest = load_manifest(path.parent)
-    manifest["models"][entry.model_id]["quality"] = path.name
-    write_manifest(manifest, path.parent)
+    keep_beside(path.parent, entry.model_id, {"quality": path.name})
     return path

@@ -31,7 +31,7 @@ from core.image.imaging import decode, load
 from core.image.masks import cell_mask, region_mask, with_environment
 from core.image.morphology import bounds
 from core.image.stain import absorbance
-from core.segmentation.model_registry import ModelEntry, load_manifest, write_manifest
+from core.segmentation.model_registry import ModelEntry, keep_beside
 from core.segmentation.segmenter import OnnxSegmenter, Segmenter
 from core.support import parallel
 
@@ -313,10 +313,8 @@ def measure_all(
 
 
 def store(report: ReliabilityReport, entry: ModelEntry) -> Path:
-    """Put the result beside the model and its name into the manifest; returns where it is."""
+    """Put the result beside the model and its name and seal into the manifest; returns where it is."""
     path = entry.path.with_name(f"{entry.model_id}.reliability.json")
     save(report, path)
-    manifest = load_manifest(path.parent)
-    manifest["models"][entry.model_id]["reliability"] = path.name
-    write_manifest(manifest, path.parent)
+    keep_beside(path.parent, entry.model_id, {"reliability": path.name})
     return path

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # What lies outside a long strip is many times what lies in it: beyond so many pixels it is looked at on a coarser grid.
-_MOST_PADDED: Final = 2**26
+MOST_PADDED: Final = 2**26
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def _resample(
     above, below = max(0, math.ceil(-window.top)), max(0, math.ceil(window.top + window.side - height))
     before, after = max(0, math.ceil(-window.left)), max(0, math.ceil(window.left + window.side - width))
     padded = (height + above + below) * (width + before + after)
-    if padded > max(_MOST_PADDED, height * width):
-        step = math.ceil(math.sqrt(padded / _MOST_PADDED))
+    if padded > max(MOST_PADDED, height * width):
+        step = math.ceil(math.sqrt(padded / MOST_PADDED))
         smaller = Window(window.left / step, window.top / step, window.side / step)
         labels = method is Image.Resampling.NEAREST
         coarse = image[::step, ::step] if labels else np.asarray(Image.fromarray(image).reduce(step))

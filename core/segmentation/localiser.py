@@ -36,34 +36,46 @@ OVERLAP: Final = 96
 MOST_TILES: Final = 64
 # Objects are measured well from these diameters on, in pixels of the grid. Below, the image is looked at again on a
 # grid where they are as large as the second.
-_MEASURED: Final = {ObjectKind.LEUKOCYTE: (36.0, 64.0), ObjectKind.RED_CELL: (18.0, 32.0)}
+MEASURED: Final = {ObjectKind.LEUKOCYTE: (36.0, 64.0), ObjectKind.RED_CELL: (18.0, 32.0)}
 # So many objects of a kind tell its size.
-_ENOUGH: Final = {ObjectKind.LEUKOCYTE: 1, ObjectKind.RED_CELL: 4}
+ENOUGH: Final = {ObjectKind.LEUKOCYTE: 1, ObjectKind.RED_CELL: 4}
 # An object larger than this on the finer grid is taken from the coarser one, which saw it as a whole.
-_LARGE: Final = 150.0
+LARGE: Final = 150.0
 # Where nothing is found, the next grid is so many times finer.
-_FINER: Final = 2.0
+FINER: Final = 2.0
 # A leukocyte without red cells beside it is believed from this share of the finest scale on.
-_SURE: Final = 0.3
+SURE: Final = 0.3
 # Two boxes are one object from this share of their union on (of one kind, of two kinds), or where so much of the
 # smaller one lies in the other.
-_SAME_KIND: Final = 0.5
-_OTHER_KIND: Final = 0.45
-_WITHIN: Final = 0.8
+SAME_KIND: Final = 0.5
+OTHER_KIND: Final = 0.45
+WITHIN: Final = 0.8
 # Objects of an image are seen at one magnification. Beside its leukocytes, a red cell has at least this share of their
 # diameter (drawn boxes: 0.36 or more), beside its red cells half of theirs; a leukocyte below this share of the
 # leukocytes' or of the red cells' diameter is a platelet (drawn boxes: at least 0.9 of a red cell).
-_RED_OF_WHITE: Final = 0.25
-_RED_OF_RED: Final = 0.5
-_WHITE_OF_WHITE: Final = 0.3
-_WHITE_OF_RED: Final = 0.65
+RED_OF_WHITE: Final = 0.25
+RED_OF_RED: Final = 0.5
+WHITE_OF_WHITE: Final = 0.3
+WHITE_OF_RED: Final = 0.65
 # Beside a peak, what has this share of its score tells of the same object. On drawn cells of six sources the box that
 # several places tell together overlaps the drawn one by up to 0.012 more than the peak's alone.
-_AGREEING: Final = 0.5
+AGREEING: Final = 0.5
+# The diameter that is typical of an image's leukocytes.
+TYPICAL_PERCENTILE: Final = 75
+# A grid that is so many times finer than the last is worth another look.
+WORTH: Final = 1.1
+# An object may be seen a little differently from two tiles: so many pixels each may claim beyond its own part.
+TILE_MARGIN: Final = 4
+# Log distances are taken within these.
+LOG_DISTANCES: Final = (-3, 8)
+# An object is cut where its box comes nearer to an edge than this share of its diameter.
+CUT_SHARE: Final = 0.01
+# What Pillow may do first when it makes an image much smaller.
+REDUCING_GAP: Final = 3.0
 # Images in one run of the network: of the first grid, and tiles.
 _BATCH: Final = 8
 # A background after white balance: what lies beside an image.
-_EMPTY: Final = 240
+EMPTY: Final = 240
 
 
 class _Found(NamedTuple):
@@ -145,26 +157,26 @@ class Localiser(ABC):
         scale = pyramid.first
         while (finer := self._next_scale(found, scale, pyramid.finest)) is not None:
             looked = self._tiled(pyramid.level(finer), limits)
-            large = found.some(found.diameters() * finer > _LARGE)
+            large = found.some(found.diameters() * finer > LARGE)
             found, scale = self._settled(_Found.joined([_scaled(looked, 1 / finer), large])), finer
         return found
 
     def _next_scale(self, found: _Found, scale: float, finest: float) -> float | None:
         """The scale to look at next; None where this one shows what there is."""
-        if scale >= finest / 1.1:
+        if scale >= finest / WORTH:
             return None
         diameters, enough, wanted = found.diameters() * scale, False, scale
-        for kind, (measured, aimed) in _MEASURED.items():
+        for kind, (measured, aimed) in MEASURED.items():
             of_kind = diameters[found.kinds == self._number(kind)]
-            if len(of_kind) >= _ENOUGH[kind]:
+            if len(of_kind) >= ENOUGH[kind]:
                 enough, typical = True, float(np.median(of_kind))
                 if typical < measured:
                     wanted = max(wanted, scale * aimed / typical)
         # On a coarse grid of a large field a clump may look like a cell; where red cells are seen, it is none.
-        alone = np.count_nonzero(found.kinds == self._number(ObjectKind.RED_CELL)) < _ENOUGH[ObjectKind.RED_CELL]
-        if not enough or (alone and scale < _SURE * finest):
-            wanted = max(wanted, scale * _FINER)
-        return None if wanted <= scale else min(max(wanted, 1.1 * scale), finest)
+        alone = np.count_nonzero(found.kinds == self._number(ObjectKind.RED_CELL)) < ENOUGH[ObjectKind.RED_CELL]
+        if not enough or (alone and scale < SURE * finest):
+            wanted = max(wanted, scale * FINER)
+        return None if wanted <= scale else min(max(wanted, WORTH * scale), finest)
 
     def _settled(self, candidates: _Found) -> _Found:
         """One box an object, all of one magnification."""
@@ -174,12 +186,12 @@ class Localiser(ABC):
         """Without red cells too small for their image; what is too small for a leukocyte is a platelet."""
         diameters = found.diameters()
         white, red = (found.kinds == self._number(kind) for kind in (ObjectKind.LEUKOCYTE, ObjectKind.RED_CELL))
-        typical = float(np.percentile(diameters[white], 75, method="higher")) if white.any() else 0.0
-        kept = ~red | (diameters >= _RED_OF_WHITE * typical)
+        typical = float(np.percentile(diameters[white], TYPICAL_PERCENTILE, method="higher")) if white.any() else 0.0
+        kept = ~red | (diameters >= RED_OF_WHITE * typical)
         seen = red & kept
         ruler = float(np.median(diameters[seen])) if np.count_nonzero(seen) >= MIN_RED_CELLS else 0.0
-        kept &= ~red | (diameters >= _RED_OF_RED * ruler)
-        small = white & (diameters < max(_WHITE_OF_WHITE * typical, _WHITE_OF_RED * ruler))
+        kept &= ~red | (diameters >= RED_OF_RED * ruler)
+        small = white & (diameters < max(WHITE_OF_WHITE * typical, WHITE_OF_RED * ruler))
         platelet = self._number(ObjectKind.PLATELET)
         if platelet < 0:
             return found.some(kept & ~small)
@@ -213,7 +225,7 @@ class Localiser(ABC):
 
     def _objects(self, found: _Found, shape: tuple[int, int]) -> list[FoundObject]:
         height, width = shape
-        edge = 0.01 * found.diameters()
+        edge = CUT_SHARE * found.diameters()
         objects = []
         for (left, top, right, bottom), score, kind, near in zip(
             found.boxes.tolist(), found.scores.tolist(), found.kinds.tolist(), edge.tolist(), strict=True
@@ -264,7 +276,7 @@ class _Pyramid:
         height, width = self.on_grid(scale)
         shown = self._image
         if (height, width) != self.shape:
-            shown = shown.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+            shown = shown.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
         rgb = np.asarray(shown)
         return rgb if self._table is None else look_up(rgb, self._table)
 
@@ -283,8 +295,8 @@ def decode(maps: NDArray[np.float32], limits: NDArray[np.float32], stride: int) 
     for down, right in itertools.product((-1, 0, 1), repeat=2):
         row, column = (rows + down).clip(0, maps.shape[1] - 1), (columns + right).clip(0, maps.shape[2] - 1)
         share = scores[kinds, row, column]
-        share = np.where(share >= _AGREEING * peak, share, 0)
-        distances = np.exp(np.clip(maps[count:, row, column], -3, 8))
+        share = np.where(share >= AGREEING * peak, share, 0)
+        distances = np.exp(np.clip(maps[count:, row, column], *LOG_DISTANCES))
         x, y = (column + 0.5) * stride, (row + 0.5) * stride
         sides = np.stack([x - distances[0], y - distances[1], x + distances[2], y + distances[3]], axis=1)
         boxes, weight = boxes + share[:, None] * sides, weight + share
@@ -314,9 +326,7 @@ def _in_inner_part(found: _Found, rows: slice, columns: slice, shape: tuple[int,
             for part, side, end in zip((columns, rows), sides, ends, strict=True)
         ]
     )
-    # A margin, because the object may be seen a little differently from the two tiles.
-    margin = 4
-    inner = ((middles >= low - margin) & (middles <= high + margin)).all(axis=1)
+    inner = ((middles >= low - TILE_MARGIN) & (middles <= high + TILE_MARGIN)).all(axis=1)
     return np.asarray(inner & _inside(found, (rows.stop - rows.start, columns.stop - columns.start)))
 
 
@@ -343,7 +353,7 @@ def _padded_shape(shape: tuple[int, int]) -> tuple[int, int]:
 def _padded(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     """An image with empty background to its right and below it."""
     room = [(0, shape[0] - image.shape[0]), (0, shape[1] - image.shape[1]), (0, 0)]
-    return np.pad(image, room, constant_values=_EMPTY)
+    return np.pad(image, room, constant_values=EMPTY)
 
 
 def _distinct(found: _Found, order: NDArray[np.intp]) -> _Found:
@@ -373,7 +383,7 @@ def _is_shown(
     alike = kinds[kept] == kinds[number]
     # A platelet may lie on a leukocyte, in the corner of its box, or on a red cell; nothing else lies on anything.
     platelet = list(ObjectKind).index(ObjectKind.PLATELET)
-    within = (shared / np.minimum(areas[kept], areas[number]) > _WITHIN) & (
+    within = (shared / np.minimum(areas[kept], areas[number]) > WITHIN) & (
         alike | ((kinds[kept] != platelet) & (kinds[number] != platelet))
     )
-    return bool((within | (shared / union > np.where(alike, _SAME_KIND, _OTHER_KIND))).any())
+    return bool((within | (shared / union > np.where(alike, SAME_KIND, OTHER_KIND))).any())

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,12 @@ from core.segmentation.model_card import METADATA_KEY, ModelCard
 from core.support import files, records
 
 MANIFEST: Final = "manifest.json"
+# Where the manifest keeps the checksums of the files beside a model, by their names in `_BESIDE`.
+SEALED: Final = "sealed"
 # Files beside a model that the manifest may name, in the order of `ModelEntry`.
 _BESIDE: Final = ("log", "split", "reliability", "novelty", "quality", "adaptation")
+# What helps where a file is not as it should be: of one's own models, and of shipped ones.
+_REMEDY: Final = ("export the model again, or measure it anew", "restore it from the repository")
 # What a person who changes the model should know.
 OF_FORMER_MODELS: Final = (
     "Populations that another model measured are told as such; `leukoscope cohort rebuild` measures your own anew."
@@ -27,7 +32,8 @@ class ModelEntry:
     `log` of the training, `split` of the images, `reliability` of the features (`core.evaluation.agreement.load` reads
     it), `novelty`, what the model knows (`core.quality.novelty.load`), `quality`, by which its outlines are judged
     (`core.quality.outline_quality.load`), and `adaptation`, what a laboratory gained by it
-    (`core.evaluation.adaptation.load`): None where there is none. `shipped` says that it came with the program,
+    (`core.evaluation.adaptation.load`): None where there is none. `sealed` holds the SHA-256 that each of them must
+    have, by those names; models made before 0.3.0 have none. `shipped` says that it came with the program,
     `hides_shipped` that a shipped one of the same id is not listed for it.
     """
 
@@ -42,16 +48,26 @@ class ModelEntry:
     quality: Path | None = None
     adaptation: Path | None = None
     _: KW_ONLY
+    sealed: Mapping[str, str] = field(default_factory=dict)
     shipped: bool = False
     hides_shipped: bool = False
 
     @property
     def files(self) -> dict[Path, str]:
-        """The model's file and its localiser's, where it has one, with the SHA-256 that each must have."""
+        """The model's file, its localiser's, and those sealed beside it, with the SHA-256 that each must have."""
         localiser = self.card.localiser
-        return {self.path: self.sha256} | (
-            {self.path.with_name(localiser["file"]): localiser["sha256"]} if localiser else {}
-        )
+        found = {self.path.with_name(localiser["file"]): localiser["sha256"]} if localiser else {}
+        beside = {path: self.sealed[kind] for kind, path in self._beside.items() if kind in self.sealed}
+        return {self.path: self.sha256} | found | beside
+
+    @property
+    def unsealed(self) -> tuple[str, ...]:
+        """What lies beside the model without a checksum, so that nobody would see that it was exchanged."""
+        return tuple(kind for kind in self._beside if kind not in self.sealed)
+
+    @property
+    def _beside(self) -> dict[str, Path]:
+        return {kind: path for kind in _BESIDE if (path := getattr(self, kind)) is not None}
 
 
 def load_manifest(folder: Path) -> dict[str, Any]:
@@ -78,6 +94,38 @@ def write_manifest(manifest: dict[str, Any], folder: Path) -> None:
 def manifest_text(manifest: dict[str, Any]) -> str:
     """The manifest as it is written."""
     return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+
+
+def checksum(content: bytes) -> str:
+    """The SHA-256 of a file's content, as the manifest keeps it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def keep_beside(folder: Path, model_id: str, names: Mapping[str, str]) -> None:
+    """Enter files that lie beside a model, by what they are, into the manifest, each with its seal."""
+    manifest = load_manifest(folder)
+    row = manifest["models"][model_id]
+    seals = {kind: checksum(files.read_bytes(folder / name)) for kind, name in names.items()}
+    manifest["models"][model_id] = {**row, **names, SEALED: {**row.get(SEALED, {}), **seals}}
+    write_manifest(manifest, folder)
+
+
+def check_seal(path: Path, content: bytes) -> None:
+    """Raise ModelError where what was read from a file beside a model is not what the manifest there sealed."""
+    if (path.parent / MANIFEST).is_file():
+        for entry in _listed(path.parent, shipped=False)[1]:
+            if path in entry.files:
+                _check(entry, path, content)
+
+
+def _check(entry: ModelEntry, path: Path, content: bytes) -> None:
+    wanted, digest = entry.files[path], checksum(content)
+    if digest != wanted:
+        msg = (
+            f"model {entry.model_id}: {path.name} should have SHA-256 {wanted[:16]}..., but has {digest[:16]}...; "
+            f"the file is damaged or was replaced: {_REMEDY[entry.shipped]}"
+        )
+        raise ModelError(msg)
 
 
 def _damaged(path: Path, reason: object) -> ModelError:
@@ -143,12 +191,13 @@ def _listed(folder: Path, *, shipped: bool) -> tuple[str | None, list[ModelEntry
                 row["sha256"],
                 ModelCard.from_plain(row["card"], row["file"]),
                 *(folder / row[key] if row.get(key) else None for key in _BESIDE),
+                sealed=dict(row.get(SEALED, {})),
                 shipped=shipped,
             )
             for model_id, row in manifest["models"].items()
         ]
         return manifest.get("default"), entries
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"not laid out as expected: {error!r}"
         raise _damaged(folder / MANIFEST, reason) from error
 
@@ -195,19 +244,16 @@ def use_model(name: str) -> ModelEntry | None:
 
 def verify_model(entry: ModelEntry) -> None:
     """Check that each of its files is there, has the manifest's checksum, and is a single file; raises ModelError."""
-    for path, sha256 in entry.files.items():
-        if not path.is_file():
+    for path in entry.files:
+        try:
+            content = files.read_bytes(path)
+        except OSError as error:
             msg = (
-                f"model {entry.model_id}: {path.name} is missing from the models folder; restore it from the repository"
+                f"model {entry.model_id}: {path.name} is missing from the models folder ({error.strerror});"
+                f" {_REMEDY[entry.shipped]}"
             )
-            raise ModelError(msg)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != sha256:
-            msg = (
-                f"model {entry.model_id}: {path.name} should have SHA-256 {sha256[:16]}..., but has {digest[:16]}...; "
-                "the file is damaged or was replaced: restore it from the repository"
-            )
-            raise ModelError(msg)
+            raise ModelError(msg) from error
+        _check(entry, path, content)
 
 
 def card_of(custom_metadata: dict[str, str], origin: str) -> ModelCard:

@@ -25,6 +25,13 @@ MAX_PINHOLE_SHARE: Final = 0.01
 
 _NUCLEUS: Final = CHANNELS.index(Compartment.NUCLEUS)
 _CYTOPLASM: Final = CHANNELS.index(Compartment.CYTOPLASM)
+# A pixel is cell where its probabilities of nucleus and cytoplasm together reach this.
+CELL_FROM: Final = 0.5
+# What is no wider than twice this share of the root of the cells' area is a bridge between two of them, at least one
+# pixel.
+BRIDGE_SHARE: Final = 0.02
+# How fast a component's claim to be the cell falls with its distance from the middle.
+CENTRALITY: Final = 2.3
 # Within so many pixels of the cell the network's doubts count for its confidence.
 _NEAR_PX: Final = 3
 
@@ -45,7 +52,7 @@ def middle_cell(
     A pixel is cell where nucleus and cytoplasm together reach one half of the (len(CHANNELS), H, W) probabilities.
     Among the components the one of greatest area times centrality is the cell. None when there is none.
     """
-    mask = probabilities[_NUCLEUS] + probabilities[_CYTOPLASM] >= 0.5
+    mask = probabilities[_NUCLEUS] + probabilities[_CYTOPLASM] >= CELL_FROM
     if not mask.any():
         return None
     # What is no cell anywhere need not be looked at: on a large image that is most of it.
@@ -91,7 +98,7 @@ def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 def _parted(cell: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Cut bridges of a pixel or two between touching cells, without rounding the outline of what remains."""
-    radius = max(1, round(0.02 * float(np.sqrt(cell.sum()))))
+    radius = max(1, round(BRIDGE_SHARE * float(np.sqrt(cell.sum()))))
     core = ~within(~cell, radius)
     if not core.any():
         return cell
@@ -113,7 +120,7 @@ def _centrality(components: NDArray[np.int32], count: int, window: Window) -> ND
     centres = np.array(ndimage.center_of_mass(np.ones_like(components), components, range(1, count + 1)))
     middle = np.array([window.top, window.left]) + window.side / 2
     offset = (centres - middle) / (window.side / 2)
-    return np.asarray(np.exp(-2.3 * (offset**2).sum(axis=1)))
+    return np.asarray(np.exp(-CENTRALITY * (offset**2).sum(axis=1)))
 
 
 def _tidied(nucleus: NDArray[np.bool_]) -> NDArray[np.bool_]:

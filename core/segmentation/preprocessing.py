@@ -15,10 +15,10 @@ from core.image.window import Window, resample
 from core.segmentation.model_card import ModelCard
 
 # The background's grey after white balance, below 255 so that its grain is not cut off; and what tells it.
-_WHITE: Final = 240
-_BACKGROUND_PERCENTILE: Final = 85
-_MOST_BRIGHTENING: Final = 4
-_ENOUGH_PIXELS: Final = 50_000
+WHITE: Final = 240
+BACKGROUND_PERCENTILE: Final = 85
+MOST_BRIGHTENING: Final = 4
+ENOUGH_PIXELS: Final = 50_000
 
 
 def normalise(rgb: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
@@ -37,10 +37,10 @@ def white_balance(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     background is what 85 % of the pixels are darker than, channel by channel; a picture may be dark, so the factors
     have a limit.
     """
-    step = max(1, math.isqrt(rgb.shape[0] * rgb.shape[1] // _ENOUGH_PIXELS))
+    step = max(1, math.isqrt(rgb.shape[0] * rgb.shape[1] // ENOUGH_PIXELS))
     (counts,) = channel_counts(np.ascontiguousarray(rgb[::step, ::step]))
-    background = np.array([counted_percentile(channel, BYTES, _BACKGROUND_PERCENTILE) for channel in counts])
-    factors = np.minimum(_WHITE / np.maximum(background, 1), _MOST_BRIGHTENING)
+    background = np.array([counted_percentile(channel, BYTES, BACKGROUND_PERCENTILE) for channel in counts])
+    factors = np.minimum(WHITE / np.maximum(background, 1), MOST_BRIGHTENING)
     return np.asarray(np.clip(np.rint(np.arange(256)[:, None] * factors), 0, 255), dtype=np.uint8)
 
 

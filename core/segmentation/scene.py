@@ -21,13 +21,16 @@ MOST_LEUKOCYTES_WIDE: Final = 4.0
 # The localiser is less sure of all it sees in a stain that is new to it. So of the leukocytes of an image those count
 # whose score has this share of the surest ones' (their upper quartile). Measured on bccd and TXL-PBC: 9 false ones of
 # 160 become 5, one that is drawn is lost.
-_AS_SURE: Final = 0.6
+AS_SURE: Final = 0.6
+SURE_PERCENTILE: Final = 75
+# How fast an object's claim to be meant falls with its distance from the middle.
+MEANT: Final = 4.6
 # A leukocyte of less than this share of the largest one's diameter is no reason to call an image a field.
 _LIKE_SIZE: Final = 0.6
 # So much less counts a leukocyte that the edge cuts, when that is chosen which an image was taken of.
-_CUT: Final = 0.4
+CUT: Final = 0.4
 # The same of what is no leukocyte, where none is sure: a red cell is the last that anybody photographs.
-_WEIGHTS: Final = {
+WEIGHTS: Final = {
     ObjectKind.LEUKOCYTE: 1.0,
     ObjectKind.SMUDGE: 0.7,
     ObjectKind.PLATELET: 0.5,
@@ -45,7 +48,7 @@ def of_kind(objects: Iterable[FoundObject], kind: ObjectKind) -> list[FoundObjec
 def believed(objects: Sequence[FoundObject]) -> tuple[FoundObject, ...]:
     """The objects of an image without leukocytes of which the localiser is much less sure than of the others."""
     scores = [found.score for found in of_kind(objects, ObjectKind.LEUKOCYTE)]
-    least = _AS_SURE * float(np.percentile(scores, 75, method="higher")) if scores else 0.0
+    least = AS_SURE * float(np.percentile(scores, SURE_PERCENTILE, method="higher")) if scores else 0.0
     return tuple(found for found in objects if found.kind is not ObjectKind.LEUKOCYTE or found.score >= least)
 
 
@@ -60,17 +63,17 @@ def taken_of(objects: Iterable[FoundObject], shape: tuple[int, int]) -> FoundObj
 
 def likeliest(objects: Iterable[FoundObject], shape: tuple[int, int]) -> FoundObject | None:
     """What an image of (H, W) was taken of where no leukocyte is sure: any object near the middle; None of nothing."""
-    return max(objects, key=lambda found: _WEIGHTS[found.kind] * _weight(found, shape), default=None)
+    return max(objects, key=lambda found: WEIGHTS[found.kind] * _weight(found, shape), default=None)
 
 
 def _weight(found: FoundObject, shape: tuple[int, int]) -> float:
-    return found.score * (_CUT if found.cut else 1) * _centrality(found, shape)
+    return found.score * (CUT if found.cut else 1) * _centrality(found, shape)
 
 
 def _centrality(found: FoundObject, shape: tuple[int, int]) -> float:
     """1 in the middle, a hundredth half a side away: the wanted cell was photographed on purpose."""
     offsets = ((at - side / 2) / (max(shape) / 2) for at, side in zip(found.centre, shape, strict=True))
-    return math.exp(-4.6 * sum(offset**2 for offset in offsets))
+    return math.exp(-MEANT * sum(offset**2 for offset in offsets))
 
 
 def is_field(objects: Sequence[FoundObject], shape: tuple[int, int]) -> bool:

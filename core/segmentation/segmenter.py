@@ -35,7 +35,7 @@ from core.segmentation.scene import around, believed, likeliest, of_kind, taken_
 MOST_OFF: Final = 0.06
 MOST_RESIZED: Final = 1.18
 # Where nothing is drawn in a window, a window so many times larger is tried.
-_ROOMIER: Final = 1.6
+ROOMIER: Final = 1.6
 # Where no leukocyte is sure, what is at least so sure may be the cell that the image was taken of.
 LEAST_SCORE: Final = 0.05
 # Windows of more pixels a side are labelled on a coarser grid, still finer than the network's, so that a large image
@@ -245,7 +245,7 @@ def _better_window(cell: DrawnCell, part: _Part, fill: float) -> Window | None:
     if not cell.confidence > 0:
         if window.side >= max(part.rgb.shape):
             return None
-        side = _ROOMIER * window.side
+        side = ROOMIER * window.side
         return Window(window.left + (window.side - side) / 2, window.top + (window.side - side) / 2, side)
     ideal = Window.around(cell_mask(cell.labels), fill)
     ideal = Window(ideal.left + cell.left, ideal.top + cell.top, ideal.side)
@@ -270,9 +270,23 @@ def _turned_back(image: NDArray[np.float32], view: int) -> NDArray[np.float32]:
 class OnnxSegmenter(TwoPassSegmenter):
     """A model file on a verified provider. Safe to share between threads: sessions are stateless."""
 
-    def __init__(self, path: Path, device: Device = Device.AUTO, threads: int = 0, views: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: Device = Device.AUTO,
+        threads: int = 0,
+        views: int = 1,
+        *,
+        expected: ModelCard | None = None,
+    ) -> None:
         self._session = open_session(path, device, threads)
         card = card_of(self._session.get_modelmeta().custom_metadata_map, path.name)
+        if expected is not None and card != expected:  # it names the localiser's checksum, which was checked
+            msg = (
+                f"the card in the manifest is not that of {path.name}; restore the manifest from the repository, or"
+                " export the model again"
+            )
+            raise ModelError(msg)
         super().__init__(card, provider_name(self._session), views)
         self._input = self._session.get_inputs()[0].name
         channels = self._session.get_outputs()[0].shape[1]
@@ -282,10 +296,10 @@ class OnnxSegmenter(TwoPassSegmenter):
                 " channels"
             )
             raise ModelError(msg)
-        expected = tuple(channel.label for channel in CHANNELS)
-        if self.card.classes != expected:
+        known = tuple(channel.label for channel in CHANNELS)
+        if self.card.classes != known:
             msg = (
-                f"{path.name}: the channels must be {', '.join(expected)}, but its card says"
+                f"{path.name}: the channels must be {', '.join(known)}, but its card says"
                 f" {', '.join(self.card.classes)}"
             )
             raise ModelError(msg)
@@ -296,9 +310,9 @@ class OnnxSegmenter(TwoPassSegmenter):
     def from_entry(
         cls, entry: ModelEntry, device: Device = Device.AUTO, threads: int = 0, views: int = 1
     ) -> "OnnxSegmenter":
-        """Open a model of the registry after checking its SHA-256, with what is known beside it."""
+        """Open a model of the registry after checking the SHA-256 of its files, with what is known beside it."""
         verify_model(entry)
-        segmenter = cls(entry.path, device, threads, views)
+        segmenter = cls(entry.path, device, threads, views, expected=entry.card)
         segmenter.knowledge = load_knowledge(entry.novelty, entry.sha256) if entry.novelty is not None else None
         segmenter.judge = judge_of_file(entry.quality, entry.sha256)
         segmenter.file_sha256 = entry.sha256

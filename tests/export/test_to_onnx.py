@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from core.segmentation.model_registry import (
     verify_model,
     write_manifest,
 )
+from core.segmentation.processing import processing
 from export.to_onnx import (
     MAX_LOGIT_DIFFERENCE,
     OPSET,
@@ -211,6 +213,20 @@ def test_embedded_card_is_read_back(exported, card, tmp_path):
     embed_card(path, card)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert card_of(session.get_modelmeta().custom_metadata_map, path.name) == card
+
+
+def test_a_file_says_what_it_takes_and_gives(exported, card, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported.model.read_bytes())
+    embed_card(path, card)
+    model = onnx.load(path)
+    assert "leukoscope_processing" in model.doc_string
+    assert "(value / 255 - mean) / std" in model.graph.input[0].doc_string
+    assert "sigmoid(logit / temperature)" in model.graph.output[0].doc_string
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(told["leukoscope_processing"]) == json.loads(json.dumps(processing()))
+    weights = [[bytes(t.raw_data) for t in net.graph.initializer] for net in (model, onnx.load(exported.model))]
+    assert weights[0] == weights[1]
 
 
 def test_registered_models_are_listed_and_verified(exported, card, tmp_path):

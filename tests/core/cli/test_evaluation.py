@@ -10,7 +10,7 @@ from core.cli.main import main
 from core.evaluation.true_cells import LABORATORIES
 from core.features.catalogue import CATALOGUE
 from core.quality.outline_signs import OUTLINE_SIGNS
-from core.segmentation.model_registry import find_model
+from core.segmentation.model_registry import find_model, keep_beside
 from tests.core.cli.support import run
 from tests.selection_runs import write_run
 
@@ -39,6 +39,7 @@ def test_reliability_is_kept_with_the_model_and_counted_for_people(
     for path in (*model_entry.files, *beside):
         (models / path.name).write_bytes(path.read_bytes())
     (models / model_entry.split.name).write_text(json.dumps({"test": ["set1/112", "set1/139"]}))
+    keep_beside(models, model_entry.model_id, {"split": model_entry.split.name})
     monkeypatch.setenv("LEUKOSCOPE_MODELS", str(models))
     code, out, _ = run(capsys, "reliability")
     assert code == 0

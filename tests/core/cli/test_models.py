@@ -21,7 +21,22 @@ def test_models_are_listed_and_verified(capsys):
     code, out, err = run(capsys, "models", "verify", "--device", "cpu", "--json")
     assert code == 0
     assert all(row["ok"] and row["provider"] == "CPU" for row in json.loads(out))
-    assert "checksum right, runs on CPU" in err
+    assert "checksums right, runs on CPU" in err
+
+
+def test_a_model_made_before_there_were_seals_is_usable_and_said_not_to_be_sealed(
+    tmp_path, monkeypatch, model_entry, capsys
+):
+    shutil.copytree(model_entry.path.parent, tmp_path, dirs_exist_ok=True)
+    manifest = load_manifest(tmp_path)
+    del manifest["models"][model_entry.model_id]["sealed"]
+    write_manifest(manifest, tmp_path)
+    monkeypatch.setenv("LEUKOSCOPE_MODELS", str(tmp_path))
+    code, out, err = run(capsys, "models", "verify", "--device", "cpu", "--json")
+    assert code == 0
+    beside = ["log", "split", "reliability", "novelty", "quality"]
+    assert json.loads(out)[0]["not_sealed"] == beside
+    assert f"checksum of the model right, but not sealed: {', '.join(beside)} (made by an earlier version), runs" in err
 
 
 def test_a_damaged_model_is_told_and_the_exit_code_says_so(tmp_path, monkeypatch, model_entry, capsys):
@@ -60,3 +75,10 @@ def test_a_model_of_ones_own_is_used_and_the_shipped_one_again(tmp_path, monkeyp
     code, _, err = run(capsys, "models", "use", "theirs")
     assert code == 1
     assert f"unknown model 'theirs'; known are mine, {shipped}" in err
+
+
+def test_the_complete_card_is_printed(model_entry, capsys):
+    code, out, _ = run(capsys, "models", "card")
+    assert (code, out) == (0, model_entry.path.with_name(f"{model_entry.model_id}.card.json").read_text())
+    code, out, _ = run(capsys, "models", "card", model_entry.model_id, "--json")
+    assert (code, out.count("\n"), json.loads(out)["model"]["model_id"]) == (0, 1, model_entry.model_id)

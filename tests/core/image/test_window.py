@@ -78,7 +78,7 @@ def test_the_square_over_a_long_strip_costs_no_more_than_a_large_image(monkeypat
     strip = np.stack([np.where(np.hypot(y - 20, (x - 400) / 4) < 15, 60, 220)] * 3, axis=-1).astype(np.uint8)
     whole = Window.whole((40, 800))
     exact, exact_labels = resample(strip, whole, 64), resample_labels(strip[..., 0], whole, 64)
-    monkeypatch.setattr("core.image.window._MOST_PADDED", 800 * 800 // 4)
+    monkeypatch.setattr("core.image.window.MOST_PADDED", 800 * 800 // 4)
     coarse = resample(strip, whole, 64)
     assert np.abs(coarse.astype(int) - exact).mean() < 5
     assert np.mean(resample_labels(strip[..., 0], whole, 64) != exact_labels) < 0.02

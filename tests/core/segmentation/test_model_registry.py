@@ -1,16 +1,21 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from core.domain.errors import ModelError
+from core.domain.options import Device
+from core.evaluation import agreement
 from core.segmentation.model_card import METADATA_KEY
 from core.segmentation.model_registry import (
     MANIFEST,
     card_of,
     find_model,
+    keep_beside,
     known_models,
     list_models,
     load_manifest,
@@ -18,6 +23,7 @@ from core.segmentation.model_registry import (
     verify_model,
     write_manifest,
 )
+from core.segmentation.segmenter import OnnxSegmenter
 
 
 @pytest.fixture
@@ -116,6 +122,60 @@ def test_the_localiser_is_checked_as_the_model_is(tmp_path, model_entry):
         verify_model(entry)
     localiser.write_bytes(content)
     verify_model(entry)
+
+
+@pytest.fixture
+def copied(tmp_path, model_entry):
+    """The shipped model in a folder of its own."""
+    shutil.copytree(model_entry.path.parent, tmp_path / "copy")
+    return find_model(folder=tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("kind", "exchanged"),
+    [
+        ("novelty", lambda text: re.sub('"limit": [0-9.]+', '"limit": 1000000000.0', text)),
+        ("quality", lambda text: re.sub('"limit": [0-9.]+', '"limit": 0.0', text, count=1)),
+        ("reliability", lambda text: text.replace('"poor"', '"good"').replace('"moderate"', '"good"')),
+        ("split", lambda text: text.replace('"test"', '"validation"')),
+    ],
+)
+def test_what_was_measured_of_a_model_cannot_be_exchanged_unnoticed(copied, kind, exchanged):
+    path = getattr(copied, kind)
+    text = path.read_text()
+    assert exchanged(text) != text
+    OnnxSegmenter.from_entry(copied, Device.CPU)
+    path.write_text(exchanged(text))
+    sentence = rf"{path.name} should have SHA-256 .*damaged or was replaced: export the model again, or measure it anew"
+    with pytest.raises(ModelError, match=sentence):
+        OnnxSegmenter.from_entry(copied, Device.CPU)
+    if kind == "reliability":  # it is read where no model is opened, too
+        with pytest.raises(ModelError, match=sentence):
+            agreement.load(path)
+    path.unlink()
+    with pytest.raises(ModelError, match=rf"{path.name} is missing from the models folder"):
+        verify_model(copied)
+    path.write_text(exchanged(text))
+    keep_beside(path.parent, copied.model_id, {kind: path.name})  # measured anew
+    verify_model(find_model(folder=path.parent))
+
+
+def test_a_localiser_cannot_be_exchanged_by_the_manifest_alone(copied):
+    manifest = load_manifest(copied.path.parent)
+    localiser = copied.path.with_name(copied.card.localiser["file"])
+    localiser.write_bytes(localiser.read_bytes() + b"\0")
+    row = manifest["models"][copied.model_id]
+    row["card"]["localiser"]["sha256"] = hashlib.sha256(localiser.read_bytes()).hexdigest()
+    write_manifest(manifest, copied.path.parent)
+    changed = find_model(folder=copied.path.parent)
+    verify_model(changed)
+    with pytest.raises(ModelError, match="the card in the manifest is not that of"):
+        OnnxSegmenter.from_entry(changed, Device.CPU)
+
+
+def test_the_shipped_model_is_sealed_whole(model_entry):
+    assert model_entry.unsealed == ()
+    assert len(model_entry.files) == 7
 
 
 def test_one_changed_bit_is_noticed(tmp_path, model_entry):
