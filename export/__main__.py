@@ -2,7 +2,7 @@
 
 An fp32 file is verified against torch. A smaller precision is made from such a file and measured against it on the
 validation part: where it harms the outlines or the features, it is refused. The run of a localiser becomes
-a file of its own, which the manifest does not list.
+a file of its own, which the manifest does not list. `python -m export bundle` writes a model for other programs.
 
 The model is used from now on if it is no worse than the one in use on test images that neither learnt from: no region's
 mean Dice may be more than 0.5 points lower, on all of them and in each data set.
@@ -10,6 +10,7 @@ mean Dice may be more than 0.5 points lower, on all of them and in each data set
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -45,8 +46,35 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def bundle_parser() -> argparse.ArgumentParser:
+    """Return the arguments of `python -m export bundle`."""
+    text = (
+        "Write a model as a folder for other programs: a Hugging Face repository (README with YAML) and a MONAI bundle"
+        " (configs), with the complete card. Needs no torch."
+    )
+    made = argparse.ArgumentParser(prog="python -m export bundle", description=text)
+    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    text = "as `leukoscope models list` names it (default: the model in use)"
+    made.add_argument("--model", metavar="ID", help=text)
+    return made
+
+
+def _bundle(argv: list[str]) -> int:
+    arguments = bundle_parser().parse_args(argv)
+    from export.bundle import write_bundle
+
+    entry = write_bundle(arguments.out, arguments.model)
+    print(f"{arguments.out}: {entry.model_id} as a Hugging Face repository and a MONAI bundle")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, and turn the errors a user can cause into a sentence; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    return _in_words(lambda: _bundle(argv[1:]) if argv[:1] == ["bundle"] else _export(argv))
+
+
+def _export(argv: list[str]) -> int:
     arguments = programs.parsed("export", parser(), argv)
     if arguments.out.suffix != ".onnx":
         parser().error(f"--out must end in .onnx, but is {arguments.out.name}")
@@ -54,8 +82,12 @@ def main(argv: list[str] | None = None) -> int:
     from export.localiser import export_run, is_localiser
     from export.model_file import export
 
+    return export_run(arguments) if is_localiser(arguments.checkpoint) else export(arguments)
+
+
+def _in_words(run: Callable[[], int]) -> int:
     try:
-        return export_run(arguments) if is_localiser(arguments.checkpoint) else export(arguments)
+        return run()
     except CoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ def every_command() -> Iterator[tuple[str, argparse.ArgumentParser]]:
             yield from _with_members(name, command)
     yield from _with_members("training", training_command.parser())
     yield "export", export_command.parser()
+    yield "export bundle", export_command.bundle_parser()
 
 
 def arguments_of(command: argparse.ArgumentParser) -> list[argparse.Action]:
