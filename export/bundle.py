@@ -212,7 +212,8 @@ Dice on test images that the model never saw.
 
 Split: {card.split}
 
-Licence: {card.licence.replace("assets/NOTICE.md", "docs/data_license.txt")}. Written by Leukoscope {__version__}, {date.today().isoformat()}.
+Licence: {card.licence.replace("assets/NOTICE.md", "docs/data_license.txt")}.
+Written by Leukoscope {__version__}, {date.today().isoformat()}.
 """
 
 

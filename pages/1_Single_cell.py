@@ -16,8 +16,8 @@ from core.support.text import markdown
 from pages._ui.common import cohort_data, model_in_use
 from pages._ui.common.layout import current_look, empty_state, errors_in_words, page_setup
 from pages._ui.common.nearest import nearness_of_cell, show_nearness
-from pages._ui.common.state import ANALYSIS, BROWSER, CHOSEN, FIELD, SCALE, TRAY, AnalysedField, Chosen
-from pages._ui.common.widgets import image_chooser, offer_scale
+from pages._ui.common.state import ANALYSIS, CHOSEN, FIELD, SCALE, TRAY, AnalysedField, Chosen
+from pages._ui.common.widgets import image_chooser, offer_scale, take_asked_example
 from pages._ui.components.owner.owner import owner
 from pages._ui.components.viewer.viewer import cell_viewer
 from pages._ui.correcting.hand import show_drafts
@@ -130,7 +130,8 @@ def describe(analysis: CellAnalysis, chosen: Chosen | None) -> str:
 
 
 page_setup("Single cell")
-known = BROWSER.get()
+owner()  # whose cases and drafts are whose
+take_asked_example(tray.take)
 with errors_in_words():
     open_from_address()
 tray.load()
@@ -171,6 +172,3 @@ with errors_in_words():
 cohort_data.show_set_aside()
 if ANALYSIS.get() is None and FIELD.get() is None:
     model_in_use.warm_up()
-owner()  # whose cases and drafts are whose
-if known is None and BROWSER.get() is not None:
-    st.rerun()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from core.charts.rows import MOST_ROWS, POOR_HEADING, part
 from core.domain.cell_types import CELL_TYPES
@@ -206,6 +207,26 @@ def test_an_example_takes_the_place_of_an_upload(open_page, png):
     _measured(_upload(app, png, name="after.png"))
     assert "after.png" in texts(app)
     assert "drawn by the program" not in texts(app)
+
+
+@pytest.mark.parametrize(("held_a_file", "stays"), [(False, True), (True, False)])
+def test_only_a_field_that_held_a_file_takes_the_image_away_when_it_is_empty(held_a_file, stays):
+    """A field that was just made says that it is empty, and says so too late when one clicks at once."""
+
+    def page(held_a_file: bool) -> None:
+        import streamlit as st
+
+        from pages._ui.common import widgets
+        from pages._ui.common.state import CHOSEN, UPLOADED_IN, Chosen
+
+        CHOSEN.set(Chosen("example.png", b"", example=True))
+        if held_a_file:
+            UPLOADED_IN.set(widgets._upload_key())
+        widgets._take_upload(lambda *_: False)
+        st.text(CHOSEN.get() is not None)
+
+    app = AppTest.from_function(page, kwargs={"held_a_file": held_a_file}).run()
+    assert app.text[0].value == str(stays)
 
 
 def test_a_scale_of_one_image_does_not_reach_the_next(open_page, png):

@@ -93,6 +93,10 @@ SCALES_TAKEN: Final = Kept[dict[str, GivenScale]]("leukoscope_scales_taken")
 SCALE_OF_IMAGE: Final = Kept[float]("leukoscope_scale_of_image")
 # Where there is more than one image, or a case is open; a single image is shown without.
 TRAY: Final = Kept[Tray]("leukoscope_tray")
+# The upload field, by its key, that last held a file.
+UPLOADED_IN: Final = Kept[str]("leukoscope_uploaded_in")
+# Name of the example that is to be taken.
+EXAMPLE_ASKED: Final = Kept[str]("leukoscope_example_asked")
 EXAMPLES_TAKEN: Final = Kept[int]("leukoscope_examples_taken")
 # Who the browser says it is: a random number of its own, which tells this person's runs from others'. Never shown,
 # never in an address.

@@ -19,11 +19,13 @@ from pages._ui.common.markup import sentences
 from pages._ui.common.state import (
     ANALYSIS,
     CHOSEN,
+    EXAMPLE_ASKED,
     EXAMPLES_TAKEN,
     FIELD,
     SCALE,
     SCALE_OF_IMAGE,
     SCALES_TAKEN,
+    UPLOADED_IN,
     Chosen,
     widget_value,
 )
@@ -49,7 +51,11 @@ def _upload_key() -> str:
 
 
 def _take_upload(take: Taker) -> None:
-    images = [Chosen(file.name, file.getvalue()) for file in widget_value(_upload_key()) or ()]
+    field = _upload_key()
+    images = [Chosen(file.name, file.getvalue()) for file in widget_value(field) or ()]
+    if not images and UPLOADED_IN.get() != field:
+        return  # a field that was just made and says that it is empty, not one whose file was taken away
+    UPLOADED_IN.set(field)
     if take(images, None):
         let_go_of_upload()
         return
@@ -82,6 +88,18 @@ def draw_example(name: str) -> tuple[Chosen, GivenScale]:
 
     image, _ = draw_cell(_EXAMPLE_SEED, SYNTHETIC_CELLS[name])
     return Chosen(image.name, encode_png(image.rgb), example=True), GivenScale(UM_PER_PX)
+
+
+def take_asked_example(take: Taker) -> None:
+    """Take the example that was asked for; to be called before any widget of the page is made.
+
+    The button only notes what is wanted: a callback that takes its time is broken off when the page is to run anew, and
+    what was clicked would be lost.
+    """
+    asked = EXAMPLE_ASKED.get()
+    if asked is not None:
+        take_example(asked, take)
+        EXAMPLE_ASKED.clear()
 
 
 def take_example(name: str, take: Taker) -> None:
@@ -118,7 +136,7 @@ def image_chooser(take: Taker) -> bool:
             "Try an example",
             EXAMPLES,
             key=_EXAMPLE,
-            on_click=lambda: take_example(widget_value(_EXAMPLE), take),
+            on_click=lambda: EXAMPLE_ASKED.set(widget_value(_EXAMPLE)),
             format_func=_example_label,
             icon=":material/draw:",
             width="stretch",
