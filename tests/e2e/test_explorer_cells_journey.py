@@ -33,7 +33,7 @@ def _draw_around(page: Page) -> None:
 def _taken(page: Page, name: str) -> bytes:
     with page.expect_download() as download:
         page.get_by_test_id("stDownloadButton").get_by_role("button", name=name).click()
-    assert re.fullmatch(r"leukoscope_\w+_\d{4}-\d{2}-\d{2}\.\w+", download.value.suggested_filename)
+    assert re.fullmatch(r"leukoscope_\w+_\d{4}-\d{2}-\d{2}(_\w+)?\.\w+", download.value.suggested_filename)
     return Path(download.value.path()).read_bytes()
 
 
