@@ -183,6 +183,7 @@ def _readme(entry: ModelEntry) -> str:
         for name, scores in card.scores.items()
         if isinstance(scores, dict) and {"nucleus", "cytoplasm", "cell", "images"} <= set(scores)
     )
+    licence = card.licence.replace("assets/NOTICE.md", "docs/data_license.txt")
     found = "`models/localiser.onnx` finds the cell, " if card.localiser else ""
     return f"""# {card.model_id}
 
@@ -212,8 +213,7 @@ Dice on test images that the model never saw.
 
 Split: {card.split}
 
-Licence: {card.licence.replace("assets/NOTICE.md", "docs/data_license.txt")}.
-Written by Leukoscope {__version__}, {date.today().isoformat()}.
+Licence: {licence}. Written by Leukoscope {__version__}, {date.today().isoformat()}.
 """
 
 
