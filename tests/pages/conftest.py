@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import shutil
@@ -46,12 +47,15 @@ def graded_models(monkeypatch, tmp_path) -> Callable[[Mapping[str, Grade] | None
         manifest = json.loads((folder / MANIFEST).read_text())
         if given is None:
             manifest["models"][model.model_id].pop("reliability", None)
+            manifest["models"][model.model_id]["sealed"].pop("reliability", None)
         else:
             report = ReliabilityReport(
                 model.model_id, model.sha256, "2026-11-22", "", {}, (), {}, grades(given, among=CATALOGUE)
             )
             save(report, folder / "grades.json")
             manifest["models"][model.model_id]["reliability"] = "grades.json"
+            sealed = hashlib.sha256((folder / "grades.json").read_bytes()).hexdigest()
+            manifest["models"][model.model_id]["sealed"]["reliability"] = sealed
         (folder / MANIFEST).write_text(json.dumps(manifest))
         monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
 
