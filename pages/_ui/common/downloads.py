@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.charts.theme import AnyChart, to_png, to_svg, to_vega_lite
+from core.domain.options import Units
 from core.store.export import to_csv
 from core.support import text
 
@@ -62,3 +63,20 @@ def download_menu(
                 on_click="ignore",
                 type="tertiary",
             )
+
+
+def choose_units(key: str, lacking: str) -> Units:
+    """Ask for the unit of sizes in a table; pixels without asking where `lacking` says that some have no scale."""
+    if lacking:
+        st.caption(f"Sizes in pixels: {lacking}.")
+        return Units.PIXELS
+    return Units(
+        st.segmented_control(
+            "Sizes in",
+            [Units.MICROMETRES, Units.PIXELS],
+            default=Units.MICROMETRES,
+            required=True,
+            format_func={Units.MICROMETRES: "µm", Units.PIXELS: "pixels"}.__getitem__,
+            key=key,
+        )
+    )

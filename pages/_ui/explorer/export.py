@@ -13,7 +13,7 @@ from core.store.export import to_csv
 from core.store.schema import OUTLINE_COLUMNS, cohort_schema
 from core.support.text import markdown
 from pages._ui.common import cohort_data
-from pages._ui.common.downloads import file_name
+from pages._ui.common.downloads import choose_units, file_name
 from pages._ui.common.exchange import MOST, offer_exchange
 from pages._ui.explorer.state import explored
 
@@ -27,20 +27,9 @@ def show_export(selection: Selection, cells: int, without_scale: int) -> None:
     """Show a small menu of downloads of a selection of so many cells, some of which may lack a scale."""
     with st.popover(f"Download these {cells:,} cells", icon=":material/download:", key="take_cells"):
         st.caption("All features. Units are in every file; sentence and versions in those that can hold them.")
-        if without_scale:
-            units = Units.PIXELS
-            st.caption(f"Sizes in pixels: {without_scale:,} of these cells have no scale.")
-        else:
-            units = Units(
-                st.segmented_control(
-                    "Sizes in",
-                    [Units.MICROMETRES, Units.PIXELS],
-                    default=Units.MICROMETRES,
-                    required=True,
-                    format_func={Units.MICROMETRES: "µm", Units.PIXELS: "pixels"}.__getitem__,
-                    key="take_cells-units",
-                )
-            )
+        units = choose_units(
+            "take_cells-units", f"{without_scale:,} of these cells have no scale" if without_scale else ""
+        )
         calibrated = explored().calibrations
         if calibrated:
             st.caption(

@@ -17,7 +17,7 @@ from core.reports.first_page import FirstPage, first_page
 from core.reports.pdf import pdf_case
 from core.store.export import cells_parquet, in_units, to_csv
 from pages._ui.common import cohort_data, model_in_use
-from pages._ui.common.downloads import file_name
+from pages._ui.common.downloads import choose_units, file_name
 from pages._ui.common.exchange import offer_exchange
 from pages._ui.common.nearest import nearness_of_cell
 
@@ -28,20 +28,7 @@ def offer_to_take(cases: Cases, case: Case) -> None:
         return
     scaled = all(image.scale is not None for image in case.images if image.cells)
     with st.popover("Download", icon=":material/download:", type="tertiary", key="case_take"):
-        units = Units.PIXELS
-        if scaled:
-            units = Units(
-                st.segmented_control(
-                    "Sizes in",
-                    [Units.MICROMETRES, Units.PIXELS],
-                    default=Units.MICROMETRES,
-                    required=True,
-                    format_func={Units.MICROMETRES: "µm", Units.PIXELS: "pixels"}.__getitem__,
-                    key="case_units",
-                )
-            )
-        else:
-            st.caption("Sizes in pixels: not every image has a scale.")
+        units = choose_units("case_units", "" if scaled else "not every image has a scale")
         for label, suffix, mime, make in makers(cases, case, units):
             st.download_button(
                 label,
