@@ -68,7 +68,7 @@ def test_a_description_of_a_later_version_asks_for_an_update():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, 11.0])
 def test_an_impossible_scale_is_refused(scale):
-    with pytest.raises(StoreError, match="um per pixel"):
+    with pytest.raises(StoreError, match="µm per pixel"):
         make_population(um_per_px=scale)
 
 
