@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -37,6 +38,11 @@ SIDE = 150
 CELLS = 7
 
 
+def without_split(model) -> dict[str, str]:
+    """The seals of a model whose split is another one."""
+    return {kind: sha256 for kind, sha256 in model.sealed.items() if kind != "split"}
+
+
 @pytest.fixture(scope="module")
 def drawn_data(tmp_path_factory):
     """Set 1 of drawn lymphocytes; the first two are one photograph, of which the second drawing is a pixel wider."""
@@ -67,7 +73,7 @@ def entry(drawn_data, model_entry, tmp_path, monkeypatch):
     split.write_text(
         json.dumps({"train": ["set1/0"], "validation": [], "test": [f"set1/{n}" for n in range(1, CELLS)]})
     )
-    return replace(model_entry, split=split)
+    return replace(model_entry, split=split, sealed=without_split(model_entry))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,10 @@ def report(drawn_data, model_entry, tmp_path_factory):
         split.write_text(json.dumps({"test": [f"set1/{n}" for n in range(1, CELLS)]}))
         told = []
         found = measure_reliability(
-            replace(model_entry, split=split), jobs=2, device=Device.CPU, progress=lambda *state: told.append(state)
+            replace(model_entry, split=split, sealed=without_split(model_entry)),
+            jobs=2,
+            device=Device.CPU,
+            progress=lambda *state: told.append(state),
         )
         assert told == [(n, CELLS - 1) for n in range(1, CELLS)]
     return found
@@ -253,7 +262,10 @@ def test_it_is_kept_beside_the_model_and_named_in_the_manifest(report, model_ent
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, kept.name]
     after = json.loads((tmp_path / MANIFEST).read_text())
     assert after["models"][model_entry.model_id].pop("reliability") == kept.name
+    seals = after["models"][model_entry.model_id]["sealed"]
+    assert seals.pop("reliability") == hashlib.sha256(kept.read_bytes()).hexdigest()
     before["models"][model_entry.model_id].pop("reliability", None)
+    before["models"][model_entry.model_id]["sealed"].pop("reliability", None)
     assert after == before
 
 

@@ -19,6 +19,7 @@ from core.populations.robust import RobustScaling
 from core.populations.summaries import SMALL_GROUP
 from core.segmentation.model_registry import find_model
 from core.store import queries
+from core.store.database import Cohort
 
 FEATURES = comparable_features(CATALOGUE)
 
@@ -132,11 +133,12 @@ def test_the_picture_of_a_stored_cell_gets_the_same_answer_and_is_not_its_own_ne
         assert own in ([True], []), "none is named where the cell is unlike all"
 
 
-def test_both_draw_the_same_cells_of_a_large_population(shipped, monkeypatch):
+def test_both_draw_the_same_cells_of_a_large_population(monkeypatch):
     monkeypatch.setattr(queries, "MOST_FITTED", 200)
-    centre = CohortCentres.fit(shipped, FEATURES).by_population["apl_deepapl"]
-    reference = queries.reference(shipped, "apl_deepapl")
-    found = values(shipped, Selection(populations=("apl_deepapl",)), FEATURES)
+    with Cohort.open([ROOT / "assets" / "reference"]) as cohort:  # one that has answered nothing yet
+        centre = CohortCentres.fit(cohort, FEATURES).by_population["apl_deepapl"]
+        reference = queries.reference(cohort, "apl_deepapl")
+        found = values(cohort, Selection(populations=("apl_deepapl",)), FEATURES)
     assert len(reference.sample) == len(centre.of_members) == 200
     assert reference.n == len(found) > 600
     sampled = centre.distances(reference.sample[list(FEATURES)].to_numpy(np.float64))

@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.batch.analysis import _geometry
 from core.domain.compartments import Compartment
 from core.domain.errors import ImageError, MaskError
 from core.domain.types import as_label_map
+from core.exchange.qupath import _geometry
 from core.image.drawn_masks import read_mask, without_specks
 from core.image.mask_coding import MaskCoding
 from core.image.mask_levels import DecodedMask
