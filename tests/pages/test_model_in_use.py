@@ -13,6 +13,7 @@ from core.charts import theme
 from core.domain.errors import StoreError
 from core.store import queries
 from pages._ui.common import model_in_use
+from pages._ui.home import example
 
 
 @pytest.fixture
@@ -25,6 +26,8 @@ def held(monkeypatch):
         return made(*args)
 
     monkeypatch.setattr(queries, "_made_reference", slow)
+    # Home, from which the pages are opened here, waits for the populations of its example last of all.
+    monkeypatch.setattr(example, "show_example", lambda: None)
     st.cache_resource.clear()
     yield go_on
     go_on.set()
@@ -74,6 +77,7 @@ def test_a_server_can_be_stopped_while_it_prepares(drawn_root, tmp_path):
 import threading
 from core.store import queries
 from pages._ui.common import model_in_use
+from pages._ui.home import example
 
 made, begun = queries._made_reference, threading.Event()
 

@@ -166,6 +166,7 @@ def test_two_models_are_not_compared_on_what_one_learnt_from_unless_all_is_asked
     row = load_manifest(folder)["models"][shipped.model_id]
     samples = [sample.sample_id for sample in masked_samples(("set2",))]
     (folder / row["split"]).write_text(json.dumps({"train": samples, "validation": [], "test": []}))
+    row["sealed"].pop("split")
     unknown = {key: value for key, value in row.items() if key != "split"}
     write_manifest({"models": {"taught": row, "unknown": unknown}}, folder)
     monkeypatch.setenv("LEUKOSCOPE_MODELS", str(folder))
