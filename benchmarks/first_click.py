@@ -37,7 +37,7 @@ _AT_REST = 0.05  # of a core
 _LOOK_S = 1.0
 
 
-class Watched:
+class FirstVisit:
     """A server's processes, and a page of a browser on it."""
 
     def __init__(self, page: Page, address: str, process: int, folder: Path) -> None:
@@ -114,7 +114,7 @@ class Watched:
 
 
 @contextmanager
-def fresh(folder: Path, environment: Mapping[str, str]) -> Iterator[Watched]:
+def fresh(folder: Path, environment: Mapping[str, str]) -> Iterator[FirstVisit]:
     """A server that was just started, and a browser that was never there."""
     with (
         serve(environment, folder / "server.log") as (address, process),
@@ -123,7 +123,7 @@ def fresh(folder: Path, environment: Mapping[str, str]) -> Iterator[Watched]:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(120_000)
-        yield Watched(page, address, process, folder)
+        yield FirstVisit(page, address, process, folder)
         browser.close()
 
 
